@@ -1,4 +1,4 @@
-//! How fast files decode, whole and in windows, and what is in them.
+//! Decoding speed of files, whole and in windows, and their samples.
 //!
 //! ```text
 //! cargo run --release --example audio_speed -- FILE…          a line of figures per file
@@ -49,7 +49,8 @@ fn write_samples(path: &Path) -> Result<(), AudioError> {
         })
 }
 
-/// Seconds this thread has computed, where the system tells (Linux); else the time of day. The kernel brings a running thread's time up to date once a tick, and when it gives way.
+/// CPU seconds of this thread on Linux, else wall-clock time. The kernel updates a running thread's
+/// time once a tick, and when it yields.
 fn clock() -> f64 {
     static EPOCH: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
     std::thread::yield_now();

@@ -1,10 +1,11 @@
-//! The index at the end of a pipe, for `research/speed/bench_index.py`: reads one command a line from standard input and
-//! answers each with one line of JSON. Vectors come from `base.npy` and `queries.npy` (float32, unit rows).
+//! The index behind a pipe, for `research/speed/bench_index.py`: reads one command a line from
+//! standard input and writes one line of JSON for each. Vectors come from `base.npy` and
+//! `queries.npy` (float32, unit rows).
 //!
 //! ```text
 //! load DIR                      base.npy and queries.npy
 //! queries DIR                   queries.npy alone, to search an index that is there
-//! build GRAPH_FROM M EFC LISTS_FROM TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for what is the default,
+//! build GRAPH_FROM M EFC LISTS_FROM TARGET [hnsw_rs]    with rayon's threads (RAYON_NUM_THREADS); - for the default,
 //!                               hnsw_rs to build the graph with it
 //! save FILE | open FILE
 //! search MODE EF K OUT [CANDIDATES]   one thread, every query by itself; ids to OUT.npy; 0: default
@@ -31,13 +32,13 @@ use voisin_library::{
     AudioFacts, FileRecord, Library, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 
-/// 1 − ⟨a, b⟩ of unit vectors, by the widest instructions there are: what a user of `hnsw_rs` could write.
+/// 1 − ⟨a, b⟩ of unit vectors, with the widest instructions available, as a user of `hnsw_rs` could write it.
 struct UnitDistance;
 
-/// Sixty-four sums side by side, for the compiler to put into registers.
+/// Sixty-four parallel sums, which the compiler puts into registers.
 #[allow(
     clippy::inline_always,
-    reason = "it must become part of the function that has the instructions"
+    reason = "it must be inlined into the function with the instructions"
 )]
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -143,8 +144,8 @@ fn cpu_seconds() -> f64 {
         / 100.
 }
 
-/// CPU nanoseconds of this process so far, all threads (Linux; 0 elsewhere).
-/// The kernel brings a running thread's time up to date once a tick, and when it gives way.
+/// CPU nanoseconds of this process so far, all threads (Linux; 0 elsewhere). The kernel updates a
+/// running thread's time once a tick, and when it yields.
 fn cpu_nanoseconds() -> f64 {
     std::thread::yield_now();
     let tasks = std::fs::read_dir("/proc/self/task")
@@ -360,7 +361,7 @@ impl State {
     }
 }
 
-/// Searches for each query by itself, one after the other.
+/// Searches for each query separately, one after the other.
 fn measured(
     queries: &Array2<f32>,
     k: usize,
@@ -391,7 +392,7 @@ fn measured(
     )
 }
 
-/// A library with one window per track. On a disk each track is flushed: quicker in memory, and copied then.
+/// A library with one window per track. On a disk each track is flushed, so it is built in memory and copied.
 fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
     let mut library = Library::open(dir, OpenMode::Create)?;
     let dimension = base.ncols();

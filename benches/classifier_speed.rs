@@ -1,7 +1,8 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
 #![allow(clippy::unwrap_used, reason = "an example")]
-//! Training steps of a laboratory's network: `classifier_speed RECIPE|LAYERS BATCH STEPS`; layers take 1 x 128 x 80. Says what the last step's loss was and
-//! how long a step took by the clock; `research/speed/bench_classifier.py` compares with `PyTorch`.
+//! Training steps of a laboratory's network: `classifier_speed RECIPE|LAYERS BATCH STEPS`; layers
+//! take 1 x 128 x 80. Prints the last step's loss and the wall-clock time of a step;
+//! `research/speed/bench_classifier.py` compares with `PyTorch`.
 
 use std::time::Instant;
 

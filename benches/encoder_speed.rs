@@ -1,16 +1,18 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
 //! Windows per second of the fast path and of Candle, interleaved: `encoder_speed [musicnn|openl3] [SECONDS]`.
 //!
-//! Both sides run on one thread, with the shipped MusiCNN weights and with random ones (every filter alive); medians
-//! of the rounds. Time is that thread's own processor time where the system tells it (Linux), so that a busy machine
-//! disturbs less. The release profile builds Candle for size: give it full optimisation for a comparison, with
-//! `--config profile.release.package.candle-core.opt-level=3` (and the same for `candle-nn`).
+//! Both sides run on one thread, with the shipped MusiCNN weights and with random ones (every
+//! filter alive); medians of the rounds. Time is that thread's CPU time on Linux, so that a busy
+//! machine disturbs less. The release profile builds Candle for size: give it full optimisation for
+//! a comparison, with `--config profile.release.package.candle-core.opt-level=3` (and the same for
+//! `candle-nn`).
 
 use std::time::{Duration, Instant};
 
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, ModelRef};
 
-/// Seconds that this thread has run, by `/proc`; else by the clock. The kernel brings a running thread's time up to date once a tick, and when it gives way.
+/// CPU seconds of this thread by `/proc`, else wall-clock time. The kernel updates a running
+/// thread's time once a tick, and when it yields.
 fn now(start: Instant) -> f64 {
     std::thread::yield_now();
     std::fs::read_to_string("/proc/thread-self/schedstat")

@@ -44,14 +44,14 @@ fn metas(n: usize) -> Vec<TrackMeta> {
         .collect()
 }
 
-/// A page and pictures of made-up tracks: `page VECTORS.npy FOLDER [LABELS.npy]`.
+/// A page and pictures of synthetic tracks: `page VECTORS.npy FOLDER [LABELS.npy]`.
 fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Result<()> {
     use voisin_explore::layout::{LayoutOptions, layout};
     use voisin_explore::map::{ColourBy, MapData, StaticOptions, csv, html, png, svg};
     let folder = std::path::Path::new(rest.first().map_or(".", String::as_str));
     let mut meta = metas(vectors.nrows());
     let labels: Option<Array1<i64>> = rest.get(1).map(ndarray_npy::read_npy).transpose()?;
-    let hostile = "</script><img src=x onerror=\"document.title='broken'\">";
+    let markup = "</script><img src=x onerror=\"document.title='broken'\">";
     for (i, track) in meta.iter_mut().enumerate() {
         let genres = [
             "Blues",
@@ -70,12 +70,12 @@ fn page(vectors: &Array2<f32>, graph: &KnnGraph, rest: &[String]) -> anyhow::Res
             .display()
             .to_string();
         track.title = if i == 5 {
-            hostile.into()
+            markup.into()
         } else {
             format!("Title {i}")
         };
         track.artist = Some(if i == 6 {
-            hostile.into()
+            markup.into()
         } else {
             format!("Artist {}", i * 7919 % 61)
         });
@@ -151,7 +151,7 @@ fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> a
             if let Some(output) = output {
                 ndarray_npy::write_npy(output, &positions)?;
             }
-            // Every twentieth track as if it were new.
+            // Every twentieth track is treated as new.
             let known: Vec<Option<[f32; 2]>> = (0..positions.nrows())
                 .map(|i| (i % 20 != 7).then(|| [positions[[i, 0]], positions[[i, 1]]]))
                 .collect();
@@ -160,7 +160,7 @@ fn layout(vectors: &Array2<f32>, graph: &KnnGraph, output: Option<&String>) -> a
             let seconds = started.elapsed().as_secs_f64();
             let found = quality(vectors.view(), placed.view(), 15, 2000)?;
             println!(
-                "5 % placed anew: {seconds:.2} s, trustworthiness {:.4}, preservation {:.4}",
+                "5 % placed again: {seconds:.2} s, trustworthiness {:.4}, preservation {:.4}",
                 found.trustworthiness, found.preservation
             );
         }

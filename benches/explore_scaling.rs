@@ -1,12 +1,12 @@
-//! Times of exploration on a part of a vector file, and the memory it took: the scaling table of BENCHMARKS.md.
+//! Time and memory of exploration on a part of a vector file: the scaling table of BENCHMARKS.md.
 //!
 //! `cargo run --release --example explore_scaling -- VECTORS.npy N [VERB]`
 //!
 //! - `VECTORS.npy`: `[n, dim]` float32 unit vectors, of which the first `N` are taken
 //! - `VERB`: only this of graph, clusters, map, duplicates, outliers, path, playlist
 //!
-//! Window vectors are made up: 24 a track, its own vector and noise that depends on the track and the window, so that
-//! nothing is a duplicate but every candidate must be compared.
+//! Window vectors are synthetic: 24 a track, its vector plus noise that depends on track and
+//! window, so that nothing is a duplicate but every candidate must be compared.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::cell::Cell;
@@ -140,7 +140,7 @@ fn main() -> anyhow::Result<()> {
     })
 }
 
-/// As the engine makes it: exact for small collections, by the index for large ones.
+/// As in the engine: exact for small collections, by the index for large ones.
 fn graph(vectors: &Array2<f32>) -> anyhow::Result<KnnGraph> {
     let n = vectors.nrows();
     if n <= EXACT_UP_TO {
@@ -179,7 +179,7 @@ fn windows(vectors: &Array2<f32>, track: TrackId) -> WindowSet {
     WindowSet::new(&starts, &raw)
 }
 
-/// The most memory the process has held, in MB; 0 where that is not told.
+/// Peak memory of the process, in MB; 0 if unknown.
 fn peak() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

@@ -27,7 +27,7 @@ fn main() {
     }
 }
 
-/// Cross-validated on the training part only: what choices are made by.
+/// Cross-validation on the training part only, by which choices are made.
 fn training() {
     for knows_groups in [true, false] {
         let Some(data) = Taggrams::load("train") else {
@@ -96,7 +96,7 @@ fn mean_auc(lists: &[Vec<(f64, bool)>]) -> f64 {
     areas.sum::<f64>() / lists.len() as f64
 }
 
-/// The test part: no choice may be made by it.
+/// The test part, by which no choice may be made.
 fn test_part() {
     for knows_groups in [true, false] {
         let (Some(train), Some(test)) = (Taggrams::load("train"), Taggrams::load("test")) else {
@@ -160,7 +160,7 @@ fn test_part() {
                     };
                     let called = metal.clone().filter(|(row, _)| rock(row.view())).count();
                     println!(
-                        "metal left out, called rock by {name}: {called} of {}",
+                        "metal left out, predicted as rock by {name}: {called} of {}",
                         metal.count()
                     );
                 }
@@ -173,7 +173,7 @@ fn test_part() {
     }
 }
 
-/// Ten thousand made-up tracks.
+/// Ten thousand synthetic tracks.
 fn speed() {
     for dimension in [200, 512] {
         let data = blobs(20, 500, dimension, 6.0, 20);

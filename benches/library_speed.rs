@@ -1,6 +1,6 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
-//! The cost of the library's database: `library_speed [TRACKS [DIR]]`, 100 000 tracks of 512 dimensions in a temporary
-//! folder of DIR (`/dev/shm` leaves the disk out). Medians, and the least time on the processor where Linux tells it.
+//! The cost of the library's database: `library_speed [TRACKS [DIR]]`, 100 000 tracks of 512 dimensions in a temporary folder
+//! of DIR (`/dev/shm` leaves the disk out). Medians, and on Linux the smallest CPU time.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
     }
 }
 
-/// Time this thread spent on a processor; zero off Linux. The kernel brings a running thread's time up to date once a tick, and when it gives way.
+/// CPU time of this thread; zero except on Linux. The kernel updates a running thread's time once a tick, and when it yields.
 fn processor() -> Duration {
     std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -110,7 +110,7 @@ fn time<T, E: std::error::Error + 'static>(
     }
     walls.sort_unstable();
     println!(
-        "{name}: median of {times} {:?}, slowest {:?}, processor {least:?}",
+        "{name}: median of {times} {:?}, slowest {:?}, CPU {least:?}",
         walls[times / 2],
         walls[times - 1]
     );

@@ -1,7 +1,8 @@
 //! Windows a second of the mel front ends, one thread.
 //!
-//! `cargo bench --bench mel` prints them; `research/speed/bench_mel.py` starts this with `--serve` and compares it with
-//! librosa, taking turns: it writes `NAME COUNT` a line, and reads back the seconds that COUNT windows took.
+//! `cargo bench --bench mel` prints them; `research/speed/bench_mel.py` starts this with `--serve`
+//! and compares it with librosa in interleaved runs: it writes lines `NAME COUNT`, and reads the
+//! seconds that COUNT windows took.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::hint::black_box;
@@ -21,7 +22,7 @@ fn config(name: &str) -> MelConfig {
     }
 }
 
-/// Ten windows of noise that falls off with frequency, like music does.
+/// Ten windows of noise that falls off with frequency, as in music.
 fn samples(config: &MelConfig) -> Vec<f32> {
     let mut state = 1u64;
     let mut slow = 0f32;

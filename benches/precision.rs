@@ -1,9 +1,10 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
-//! How far bf16 products move the vectors of real tracks: `precision FOLDER [WEIGHTS] [LIMIT]`.
+//! The error of bf16 products in the vectors of real tracks: `precision FOLDER [WEIGHTS] [LIMIT]`.
 //!
-//! OpenL3 embeds every audio file of the folder twice, 24 windows each: with f32 and with bf16 products. Printed: the
-//! cosine of the two pooled vectors (worst and median), of single windows, and of the vectors about their common mean,
-//! which is what tells tracks apart. Without a weights file the network is seeded random.
+//! OpenL3 embeds every audio file of the folder twice, 24 windows each: with f32 and with bf16
+//! products. Printed: the cosine of the two pooled vectors (worst and median), of single windows,
+//! and of the vectors relative to their common mean, which distinguish tracks. Without a weights
+//! file the network is seeded random.
 
 use std::path::PathBuf;
 
@@ -106,7 +107,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if full.is_empty() {
-        return Err("no file of that folder could be embedded".into());
+        return Err("expected audio files in that folder, found none".into());
     }
     println!("{} tracks, {} windows", full.len(), windows.len());
     report("windows", windows);

@@ -1,5 +1,5 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "an example that prints")]
-//! A whole training step of OpenL3 by voisin's kernels against one of Candle's own operations.
+//! A training step of OpenL3 with voisin's kernels, compared with one of Candle's operations.
 
 use std::time::Instant;
 

@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     let mut first: Option<Vec<f32>> = None;
     for path in files {
         let info = probe(&path)?;
-        // 24 windows spread over the track, as `voisin add` listens; the track's vector is their mean, of unit norm.
+        // 24 windows spread over the track, as with `voisin add`; the track's vector is their mean, of unit norm.
         let found = embedder.embed(&path, &info, WindowPlan::Spread(24), None)?;
         let vector = found.vector.as_slice();
         println!(

@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     let embedder = Embedder::new(encoder)?;
     let mut engine = Engine::open(Path::new(library), OpenMode::Create)?;
 
-    // Known and unchanged files are passed over; a run that was stopped goes on where it was.
+    // Unchanged files are skipped, so that a stopped run resumes.
     let music = scan(&[folder.into()], &is_audio_candidate);
     let options = AddOptions {
         descriptors: DescriptorDepth::None,

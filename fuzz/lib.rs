@@ -6,7 +6,7 @@ use voisin_import::{WeightFormat, parse};
 
 pub mod odd_tags;
 
-/// Panics end the process, but for those that voisin catches around other people's codecs.
+/// Panics end the process, except those that voisin catches around third-party codecs.
 pub fn only_guarded_panics() {
     let abort = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -16,7 +16,7 @@ pub fn only_guarded_panics() {
     }));
 }
 
-/// A folder in memory for this process.
+/// An in-memory folder for this process.
 pub fn scratch() -> PathBuf {
     let root = if std::path::Path::new("/dev/shm").is_dir() {
         "/dev/shm".into()
@@ -28,7 +28,7 @@ pub fn scratch() -> PathBuf {
     folder
 }
 
-/// One weight importer: what is of another format is left to the other targets.
+/// Runs one weight importer; input of another format is left to the other targets.
 pub fn import(bytes: &[u8], format: WeightFormat) -> bool {
     if WeightFormat::recognise(bytes) != Some(format) {
         return false;

@@ -1,5 +1,5 @@
-//! Music files with valid and odd tags, made from any bytes: one tag is written into each, and everything else must be
-//! there afterwards as it was. Shared by a fuzz target and a test.
+//! Music files with valid and odd tags, generated from arbitrary bytes: one tag is written into
+//! each, and everything else must stay unchanged. Shared by a fuzz target and a test.
 
 use std::path::Path;
 
@@ -17,22 +17,22 @@ const WAV: &[u8] = include_bytes!("../tests/data/audio/s16.wav");
 
 /// The outcome of an edit.
 pub enum Outcome {
-    /// Written, compared, and taken back.
+    /// Written, compared, and undone.
     Written,
-    /// Refused, with this reason, and untouched.
+    /// Refused with this reason, and unchanged.
     Refused(String),
 }
 
-/// A file and what of it must not change: bytes, in their order.
+/// A file, and the byte strings in it that must not change, in their order.
 struct Made {
     kind: &'static str,
     bytes: Vec<u8>,
     kept: Vec<Vec<u8>>,
 }
 
-/// Makes a file at `path` as `choices` ask for, writes one tag into it, compares it, and takes that back; the kind of file.
+/// Generates a file at `path` from `choices`, writes one tag into it, compares it, and undoes that; returns the kind of file.
 ///
-/// Panics where anything else changed.
+/// Panics if anything else changed.
 pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcome) {
     let mut choices = Choices(choices);
     let made = choices.file();
@@ -75,7 +75,7 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
                 "{}: failed ({error}) and changed",
                 made.kind
             );
-            (made.kind, Outcome::Refused("it is not heard".to_owned()))
+            (made.kind, Outcome::Refused("it is not decoded".to_owned()))
         }
         Ok(outcomes) => {
             assert_eq!(outcomes, [WriteOutcome::Written], "{}", made.kind);
@@ -95,7 +95,7 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
             }
             let before = info.expect("it was written").content;
             assert!(
-                voisin_audio::probe(path).expect("still heard").content == before,
+                voisin_audio::probe(path).expect("still decoded").content == before,
                 "{}",
                 made.kind
             );
@@ -107,7 +107,7 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
             );
             assert!(
                 std::fs::read(path).expect("there") == made.bytes,
-                "{}: not taken back",
+                "{}: not undone",
                 made.kind
             );
             (made.kind, Outcome::Written)
@@ -129,7 +129,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     }
 }
 
-/// The contents of Ogg pages; other files as they are.
+/// The contents of Ogg pages; other files unchanged.
 fn flat(bytes: &[u8]) -> Vec<u8> {
     if !bytes.starts_with(b"OggS") {
         return bytes.to_vec();
@@ -172,7 +172,7 @@ fn boxed(kind: &[u8], content: &[u8]) -> Vec<u8> {
     [&big(content.len() + 8)[..], kind, content].concat()
 }
 
-/// Texts as people and programs write them.
+/// Texts as in real tags.
 const TEXTS: [&[u8]; 14] = [
     b"Title",
     b"2011-05-06",
@@ -190,7 +190,7 @@ const TEXTS: [&[u8]; 14] = [
     b"3/12",
 ];
 
-/// A picture as a FLAC block holds it.
+/// A picture in a FLAC block.
 pub fn picture(data: &[u8]) -> Vec<u8> {
     [
         &big(3)[..],
@@ -204,7 +204,7 @@ pub fn picture(data: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A FLAC file with these blocks, type and content, behind its STREAMINFO; and its sound.
+/// A FLAC file with these blocks, type and content, after its STREAMINFO; and its audio.
 pub fn flac(blocks: &[(u8, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
     let mut at = 4;
     let mut is_last = false;
@@ -227,9 +227,9 @@ pub fn flac(blocks: &[(u8, Vec<u8>)]) -> (Vec<u8>, Vec<u8>) {
     (bytes, FLAC[at..].to_vec())
 }
 
-/// An Opus or Vorbis file with this list of comments, and what else its packets and pages hold.
+/// An Opus or Vorbis file with this list of comments, and the other contents of its packets and pages.
 ///
-/// - `list`: with what is to lie behind it
+/// - `list`: the comments, and the bytes after them
 /// - `most`: segments of a page
 pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let old = pages(if is_opus { OPUS } else { VORBIS });
@@ -300,10 +300,10 @@ pub fn ogg(is_opus: bool, list: &[u8], most: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     (new.concat(), kept)
 }
 
-/// An M4A file with these items and this box beside their list, and its sound.
+/// An M4A file with these items and this box next to their list, and its audio.
 ///
-/// - `padding`: bytes behind the list
-/// - `is_first`: what is not sound comes before it
+/// - `padding`: bytes after the list
+/// - `is_first`: metadata comes before the audio
 pub fn m4a(
     items: Option<(&[u8], &[u8])>,
     padding: Option<usize>,
@@ -344,9 +344,9 @@ pub fn m4a(
     let mut moov = boxed(b"moov", &within.concat());
     let start = one(b"ftyp");
     let sound = one(b"mdat");
-    let old_place = find(M4A, sound).expect("where it is");
+    let old_place = find(M4A, sound).expect("its offset");
     let place = start.len() + if is_first { moov.len() } else { 0 };
-    let at = find(&moov, b"stco").expect("places of the sound") + 8;
+    let at = find(&moov, b"stco").expect("offsets of the audio") + 8;
     let count = u32::from_be_bytes([moov[at], moov[at + 1], moov[at + 2], moov[at + 3]]) as usize;
     for entry in moov[at + 4..at + 4 + 4 * count].chunks_exact_mut(4) {
         let old = u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]) as usize;
@@ -363,7 +363,7 @@ pub fn m4a(
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
-    /// The next byte; 0 where there is none.
+    /// The next byte; 0 at the end.
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
@@ -400,7 +400,7 @@ impl Choices<'_> {
         }
     }
 
-    /// An ID3v2 tag; whatever is not one of the fields that are written is kept.
+    /// An ID3v2 tag; all fields but those that are written are in `kept`.
     fn id3(&mut self, kept: &mut Vec<Vec<u8>>) -> Vec<u8> {
         const IDS: [(&[u8], &[u8]); 20] = [
             (b"TCON", b"TCO"),
@@ -442,7 +442,7 @@ impl Choices<'_> {
                 _ if id[0] == b'T' => [&[if version == 4 { 3 } else { 0 }], text].concat(),
                 _ => self.bytes(60),
             };
-            // Grouped, encrypted, or read-only, in either version: readers leave such a frame out.
+            // Grouped, encrypted, or read-only, in either version: readers skip such a frame.
             let flags = if version > 2 && id[0] != b'T' && self.is(6) {
                 self.pick(&[0x20, 0x40, 0x04])
             } else {
@@ -565,7 +565,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A list of comments; `names` of no field that is written are kept.
+    /// A list of comments; those of fields that are not written are in `kept`.
     fn comments(&mut self, kept: &mut Vec<Vec<u8>>) -> Vec<u8> {
         const NAMES: [&[u8]; 12] = [
             b"GENRE=",
@@ -631,9 +631,9 @@ impl Choices<'_> {
     fn ogg(&mut self, is_opus: bool) -> Made {
         let mut kept = Vec::new();
         let list = self.comments(&mut kept);
-        // Bytes behind the comments: of Opus any, of Vorbis a bit that is set.
+        // Bytes after the comments: any for Opus, a set bit for Vorbis.
         let behind = if is_opus { self.bytes(60) } else { vec![1] };
-        // Long ones need pages of their own.
+        // Long ones need separate pages.
         let behind = if is_opus && self.is(4) {
             behind.repeat(1 + self.below(2000))
         } else {
@@ -752,7 +752,7 @@ impl Choices<'_> {
                     chunk
                 }
             };
-            // Before the sound or behind it.
+            // Before the audio or after it.
             let place = if self.is(2) { chunks.len() } else { 1 };
             chunks.insert(place, (chunk, kept));
         }

@@ -1,6 +1,6 @@
 //! The weights (safetensors) and manifests (JSON) of the built-in models, as bytes of the program.
 //!
-//! README.md beside this file says what each model is, what it was trained on and under which licence.
+//! README.md beside this file describes each model, its training data and its licence.
 
 #![forbid(unsafe_code)]
 
@@ -31,10 +31,10 @@ pub const NAMES: [&str; 5] = [
     "musicnn-msd",
 ];
 
-/// Names of the built-in models that were the default before.
+/// Names of built-in models that are former defaults.
 pub const FORMER_DEFAULTS: [&str; 2] = ["voisin-256", "voisin-3-musicnn"];
 
-/// Models that came with the program once, each with the files that it is made of: libraries may have their vectors.
+/// Models that older versions included, each with its files, as libraries may have their vectors.
 /// `research/former-models` of the sources has the files that are not here.
 pub const FORMER: [(&str, &[&str]); 2] = [
     ("voisin-2", &["voisin-2.json", "voisin-2.safetensors"]),
@@ -48,7 +48,7 @@ pub const FORMER: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// A manifest or a file of weights by its name; `None` if it is no file of a built-in model.
+/// A manifest or a file of weights by name; `None` if it is no file of a built-in model.
 pub fn file(name: &str) -> Option<&'static [u8]> {
     FILES
         .iter()

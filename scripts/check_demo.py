@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what `voisin demo` printed and the library it made: scripts/check_demo.py DIR
+"""Checks the output of `voisin demo` and its library: scripts/check_demo.py DIR
 
 DIR holds demo.txt (the demo's standard output) and library (its --library). Fails with a message
 when a neighbour list, a genre, its evidence or the kinship of genres is missing or wrong.
@@ -31,7 +31,7 @@ def main():
     headings = ("1. What sounds like", "2. Which genre", "3. How close", "4. Where does punk land")
     for heading in (*headings, "voisin add ~/Music"):
         if heading not in text:
-            fail(f'"{heading}" is missing from the output')
+            fail(f'expected "{heading}" in the output, found none')
     status = json.loads(voisin(folder, "status", "--format", "json"))
     if status["tracks"] != 60 or status["failed"]:
         fail(f"expected 60 tracks and no failure, found {status}")
@@ -41,22 +41,22 @@ def main():
         fail(f"expected ten neighbours, Muldjord's other track first, found {neighbours[:2]}")
     similarities = [neighbour["similarity"] for neighbour in neighbours]
     if similarities != sorted(similarities, reverse=True):
-        fail("the neighbours are not in order")
+        fail(f"expected neighbours by descending similarity, found {similarities}")
     section = text.split("2. Which genre", 1)[1].split("3. How close", 1)[0]
     answers = re.findall(r"held-out/([^:]+): (.+?) \(\d+ %", section)
     if len(answers) != 2:
         fail(f"expected two classified tracks, found {answers}")
     metal = dict(answers).get("sectoid-war-of-freedom.mp3")
     if metal != "Metal":
-        fail(f"the held-out metal track was called {metal}")
+        fail(f"expected the held-out metal track to be classified as Metal, found {metal}")
     section = text.split("4. Where does punk land", 1)[1].split("The demo's library stays", 1)[0]
     distances = re.findall(r"^  (\w+) +(\d\.\d\d)$", section, re.MULTILINE)
     if len(distances) != 8 or distances[0][0] != "Rock" or distances[-1][0] == "Metal":
         fail(f"expected eight genres, Rock the nearest to punk, found {distances}")
     punk = re.findall(r"^(\S.*?) +\d+ %.*/punk/", section, re.MULTILINE)
     if punk != ["Rock"] * 3:
-        fail(f"the three pieces of punk were called {punk}")
-    print("demo check: neighbours, genres, evidence and kinship are there")
+        fail(f"expected the three punk tracks to be classified as Rock, found {punk}")
+    print("demo check: neighbours, genres, evidence and kinship are correct")
 
 
 if __name__ == "__main__":

@@ -2,20 +2,20 @@
 """Makes small data sets in the layouts that the laboratory reads: scripts/make_lab_data.py OUT
 [--grooves FOLDER]
 
-Written are, below OUT:
+Writes below OUT:
 
     fma/                 the Free Music Archive's exact layout: fma_metadata/tracks.csv with its three header rows, a
                          biography with commas, quotes and line breaks, nested subsets, a split by
                          artist; fma_small/NNN/ NNNNNN.mp3 with a missing, an empty, a truncated, a
                          short and a silent file, and a mislabelled one
-    genres_original/     a folder for each genre, as GTZAN has it, with a file that does not decode
-    genre_lists/         its split: train, valid and test, a path on each line
+    genres_original/     a folder for each genre, as in GTZAN, with a file that does not decode
+    genre_lists/         its split: train, valid and test, one path a line
     challenge/           train.csv (titre,id_genre) and train/, test.csv and test/, sample_submission.csv, truth.csv
 
-Styles are eight. With --grooves they are folders of clips that research/music/make_grooves.py
-rendered (the first eight that have enough); without, they are synthesised here: plain tones, chords
-and noises, for tests alone. Clips become MP3 where lame or ffmpeg is there; else they are WAV under
-the same names, and it is said. The same seed gives the same data.
+There are eight styles. With --grooves they are folders of clips rendered by
+research/music/make_grooves.py (the first eight that have enough); without, they are synthesised:
+plain tones, chords and noises, only for tests. Clips are MP3 if lame or ffmpeg is installed, else
+WAV under the same names, with a message. The data is deterministic.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LICENCES = ["Attribution", "Attribution-ShareAlike", "FMA-Limited: Download Only
 
 
 def synthesised(style, artist, seed, seconds):
-    """Samples of one clip: what an artist plays (register, tempo) in what a style sounds like."""
+    """Samples of one clip: an artist's register and tempo in the sound of a style."""
     rng, who = random.Random(f"{style}/{artist}/{seed}"), random.Random(f"{style}/{artist}")
     root = 110 * 2 ** (who.randrange(12) / 12)
     step = int(RATE * 60 / (70 + 15 * style + who.randrange(10)) / 2)
@@ -77,7 +77,7 @@ def write_wav(path, samples):
 
 
 class Clips:
-    """Gives clips, and writes them as MP3 where that can be."""
+    """Makes clips, and writes them as MP3 where possible."""
 
     def __init__(self, grooves, seconds, mp3=True):
         self.seconds, self.count = seconds, 0
@@ -233,7 +233,7 @@ def challenge(out, clips, artists, per_artist):
         for artist in range(artists):
             part = "test" if artist == artists - 1 else "train"
             for own in range(per_artist):
-                # titles as people write them
+                # titles with blanks and non-ASCII letters
                 title = f"Morceau n° {style * 100 + artist * 10 + own}, été"
                 clips.write(out / part / f"{title}.mp3", style, artist, own)
                 tables[part].append((title, style + 1))
@@ -263,18 +263,16 @@ def main():
     )
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument(
-        "--grooves", type=pathlib.Path, help="what research/music/make_grooves.py wrote"
+        "--grooves", type=pathlib.Path, help="the output of research/music/make_grooves.py"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a clip")
     parser.add_argument("--artists", type=int, default=5, help="artists of a style")
     parser.add_argument("--tracks", type=int, default=3, help="tracks of an artist")
-    parser.add_argument(
-        "--wav", action="store_true", help="no MP3 encoder: WAV under the same names"
-    )
+    parser.add_argument("--wav", action="store_true", help="write WAV under the same names")
     args = parser.parse_args()
     clips = Clips(args.grooves, args.seconds, mp3=not args.wav)
     if not clips.files and not clips.encoder:
-        print("neither lame nor ffmpeg is used: clips are WAV, whatever their names say")
+        print("lame and ffmpeg are not used: clips are WAV under the names of MP3")
     fma(args.out / "fma", clips, args.artists, args.tracks)
     genres(args.out / "genres_original", args.out / "genre_lists", clips, 12)
     challenge(args.out / "challenge", clips, args.artists, args.tracks)

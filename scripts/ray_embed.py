@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Listens to audio files on a Ray cluster and writes Parquet files (docs/parquet.md).
+"""Embeds audio files on a Ray cluster and writes Parquet files (docs/parquet.md).
 
     find /mnt/music -name '*.flac' | python scripts/ray_embed.py --output /mnt/vectors [--address auto]
     python scripts/ray_embed.py --output /mnt/vectors --gpus 1 /mnt/music
 
 Each task gives a batch of paths to the program `voisin` (built with the feature `parquet`), which
-must be on every node, as must the music and the output folder under the same paths. A batch ends in
-tracks-*.parquet and failures-*.parquet, each there whole or not at all, under names that follow
-from its paths: a task that is run again, as when its node was lost, replaces its own files, so no
-track is there twice. Files that the folder has, of the same size and time, are left out. A batch
-whose program dies, or does not account for each of its files, is tried three times; then it is
-told, and the others go on. --embed takes its value behind an equals sign: --embed='--no-windows'.
-Exit code: 0 all is well, 1 some files failed, 2 some batches did. Needs ray and pyarrow.
+must be on every node, as must the music and the output folder under the same paths. A batch writes
+tracks-*.parquet and failures-*.parquet atomically, under names that depend only on its paths: a
+task that is repeated, for example after the loss of its node, replaces its own files, so that no
+track is duplicated. Files that the folder has with the same size and time are skipped. A batch
+whose program crashes, or returns no result for some file, is tried three times; then it is
+reported, and the others continue. --embed needs an equals sign before its value:
+--embed='--no-windows'.
+Exit code: 0 success, 1 some files failed, 2 some batches failed. Needs ray and pyarrow.
 """
 
 import argparse
@@ -52,16 +53,16 @@ def arguments():
     p.add_argument(
         "paths",
         nargs="*",
-        help="files and folders; none: a list on standard input, one path a line",
+        help="files and folders [default: a list on standard input, one path a line]",
     )
     p.add_argument("--output", required=True, type=pathlib.Path)
-    p.add_argument("--address", help="of the cluster; none: a cluster on this machine")
+    p.add_argument("--address", help="address of the cluster [default: a cluster on this machine]")
     p.add_argument(
         "--batch", type=int, default=200, help="audio files of a task and of a Parquet file"
     )
     p.add_argument("--cpus", type=float, default=1, help="cores of a task")
     p.add_argument(
-        "--gpus", type=float, default=0, help="GPUs of a task; with any, the network runs there"
+        "--gpus", type=float, default=0, help="GPUs of a task; if any, the network runs on them"
     )
     p.add_argument("--binary", default="voisin")
     p.add_argument(
@@ -86,9 +87,7 @@ def files_below(paths):
 
 
 def known_files(output):
-    """Size and time of each file that some Parquet file has, but for those that are to be tried
-    again.
-    """
+    """Size and time of each file in the Parquet files, without those to be retried."""
     import pyarrow.parquet as pq
 
     known = {}
@@ -100,21 +99,21 @@ def known_files(output):
     return known
 
 
-def listen(batch, output, run, binary, options, threads):
-    """Has a batch of paths listened to; how many tracks and failures there are, or why that went
-    wrong each time.
+def embed_batch(batch, output, run, binary, options, threads):
+    """Embeds a batch of paths; returns the numbers of tracks and failures, or the errors of all
+    attempts.
     """
     for _ in range(ATTEMPTS):
         try:
-            return listen_once(batch, output, run, binary, options, threads), None
+            return embed_once(batch, output, run, binary, options, threads), None
         except (OSError, RuntimeError) as error:
             problem = str(error)
     return (0, 0), problem
 
 
-def listen_once(batch, output, run, binary, options, threads):
-    """Runs the program on a batch of paths, and gives its files their names; how many tracks and
-    failures there are.
+def embed_once(batch, output, run, binary, options, threads):
+    """Runs the program on a batch of paths and renames its files; returns the numbers of tracks and
+    failures.
     """
     import pyarrow.parquet as pq
 
@@ -175,8 +174,8 @@ def main():
             todo.append(path)
     options = a.embed.split() + (["--device", "cuda"] if a.gpus else [])
     ray.init(address=a.address, log_to_driver=False)
-    # A node that is lost gives its batches back; they are tried elsewhere for as long as it takes.
-    task = ray.remote(listen).options(
+    # The batches of a lost node are retried elsewhere without limit.
+    task = ray.remote(embed_batch).options(
         num_cpus=a.cpus, num_gpus=a.gpus, max_retries=-1, retry_exceptions=False
     )
     threads = max(1, int(a.cpus))
@@ -200,9 +199,9 @@ def main():
         )
     for left in glob.glob(f"{glob.escape(str(a.output))}/.voisin-ray-{run}-*"):
         shutil.rmtree(left, ignore_errors=True)
-    unheard = f"; {lost} batches failed: run this again" if lost else ""
+    retry = f"; {lost} batches failed: run this again" if lost else ""
     print(
-        f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already{unheard}"
+        f"{tracks} files and {failures} failures in {a.output}, {len(known)} there already{retry}"
     )
     return 2 if lost else 1 if failures else 0
 

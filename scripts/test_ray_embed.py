@@ -4,9 +4,9 @@ killed in the middle.
 
     cargo build --release --features parquet && python scripts/test_ray_embed.py [--binary target/release/voisin]
 
-The vectors must be those of one process, bit for bit, no track may be there twice, and failures
-must be kept. A program that dies on one file, and one that writes nothing, cost their batches alone
-and are told. Needs ray and pyarrow.
+The vectors must equal those of one process bit for bit, no track may be duplicated, and failures
+must be stored. A program that crashes on one file, and one that writes nothing, fail only their
+batches and are reported. Needs ray and pyarrow.
 """
 
 import argparse
@@ -83,7 +83,7 @@ with tempfile.TemporaryDirectory() as work:
     assert killed, "the run was over before a node could be killed"
     for kind in ("tracks", "failures"):
         one, many = rows(work / "one", kind), rows(work / "many", kind)
-        assert all(len(found) == 1 for found in many.values()), "a track is there twice"
+        assert all(len(found) == 1 for found in many.values()), "a track is duplicated"
         assert one == many, f"{kind}: {len(one)} of one process, {len(many)} of the cluster"
     assert (
         len(rows(work / "many", "tracks")) == len(files) - 1
@@ -91,13 +91,13 @@ with tempfile.TemporaryDirectory() as work:
     )
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and "0 files and 0 failures" in again.stdout, again
-    assert not list((work / "many").glob(".voisin-ray-*")), "litter"
+    assert not list((work / "many").glob(".voisin-ray-*")), "temporary files are left"
 
     dies = work / "dies"
     dies.write_text(
         f'#!/bin/bash\nlist=$(mktemp)\ncat > $list\ngrep -q bad.mp3 $list && kill -9 $$\n{binary} "$@" < $list\n'
     )
-    for program, text, heard in [
+    for program, text, embedded in [
         (dies, "ended with -9", range(len(files) - 3, len(files))),
         ("/bin/true", "each of 3 files, found 0", [0]),
     ]:
@@ -113,7 +113,7 @@ with tempfile.TemporaryDirectory() as work:
         ]
         run = subprocess.run(wrong, capture_output=True, text=True)
         assert run.returncode == 2 and text in run.stderr and "run this again" in run.stdout, run
-        assert len(rows(output, "tracks")) in heard, run
-        assert not list(output.glob(".voisin-ray-*")), "litter"
+        assert len(rows(output, "tracks")) in embedded, run
+        assert not list(output.glob(".voisin-ray-*")), "temporary files are left"
     cluster.shutdown()
 print(f"{len(files)} files on three nodes, one killed: as one process, bit for bit")

@@ -1,6 +1,6 @@
-//! What the networks ask the allocator for once they are warm: the caller's result and nothing for each window.
+//! Allocations of warm networks: the caller's result, and nothing for each window.
 //!
-//! A test binary of its own: the allocator counts what the whole process does, so the cases run one after the other in
+//! A separate test binary: the allocator counts what the whole process does, so the cases run one after the other in
 //! one test.
 
 // A test may fail by a panic; an allocator is unsafe by nature.
@@ -23,7 +23,7 @@ fn count(bytes: usize) {
     BYTES.fetch_add(bytes, Ordering::Relaxed);
 }
 
-// SAFETY: everything is handed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
@@ -85,7 +85,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 
 #[test]
 fn a_warm_network_allocates_nothing_for_a_window() {
-    // The counter counts.
+    // The counter works.
     let (calls, bytes) = counted(|| drop(std::hint::black_box(vec![1_u8; 1000])));
     assert_eq!((calls, bytes), (1, 1000));
 
@@ -97,7 +97,7 @@ fn a_warm_network_allocates_nothing_for_a_window() {
     pool(1).install(|| {
         network.forward(&mels, 1, &mut out);
         for n in [1, 2, 6] {
-            // The counter hears every thread: of a few runs, one is alone.
+            // The counter includes all threads: the least of a few runs has no other thread in it.
             let least = (0..4)
                 .map(|_| counted(|| network.forward(&mels, n, &mut out)))
                 .min();
@@ -107,12 +107,12 @@ fn a_warm_network_allocates_nothing_for_a_window() {
             for n in [6, 1, 3, 6, 2] {
                 network.forward(&mels, n, &mut out);
             }
-            assert_eq!(mapped(), Some(before), "activations were mapped anew");
+            assert_eq!(mapped(), Some(before), "activations were mapped again");
         }
     });
     assert!(out.iter().all(|x| x.is_finite()) && out.iter().any(|x| *x != 0.));
 
-    // Through the encoder, the result is the caller's; whatever else there is may not grow with the windows.
+    // Besides the caller's result, the encoder's allocations may not grow with the number of windows.
     let device = DeviceChoice::Cpu.resolve().unwrap();
     let encoders = [
         (
@@ -132,7 +132,7 @@ fn a_warm_network_allocates_nothing_for_a_window() {
         let result = 4 * (encoder.tags() + encoder.dimension().max(200));
         for threads in [1, 2] {
             pool(threads).install(|| {
-                // On a busy machine a thread may come to its first window late, and only then makes its buffers.
+                // On a busy machine a thread may reach its first window late, and allocates its buffers only then.
                 let least = |n| (0..8).map(|_| counted(|| encode(n))).min().unwrap();
                 let one = least(2);
                 let few = least(many);
@@ -143,13 +143,13 @@ fn a_warm_network_allocates_nothing_for_a_window() {
                         "{name}: allocations for {many} windows beside 2"
                     );
                 }
-                // With more threads, rayon's queues take a block now and then.
+                // With more threads, rayon's queues allocate a block now and then.
                 assert!(
                     few.0 <= one.0 + 2,
                     "{name}, {threads} threads: {one:?} {few:?}"
                 );
-                // A window's share is Candle's tensor of it, its results as a tensor, as values, split and joined, and
-                // what lists it for a thread.
+                // Per window: Candle's tensor, its results as a tensor and as values, split and joined, and the list
+                // for a thread.
                 let share = few.1.saturating_sub(one.1) / (many - 2);
                 let window = 4 * encoder.manifest().front_end.cells();
                 assert!(

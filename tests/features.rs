@@ -9,8 +9,7 @@ mod common;
 
 use common::{DEMO, Sandbox, code, fine, text};
 
-/// A reader that goes away (`| head`) ends the program quietly, and what was begun is finished: the
-/// trace is whole.
+/// A closed output pipe (`| head`) ends the program quietly after its work: the trace is complete.
 #[cfg(feature = "trace")]
 #[test]
 fn a_closed_pipe_leaves_the_trace_whole() {

@@ -1,12 +1,12 @@
-//! The fuzz targets of `fuzz/` without libFuzzer: each is fed its seeds and mutations of them for a while, so that it
-//! keeps compiling and what it holds to keeps holding. Coverage-guided runs are `fuzz/run.sh`.
+//! The fuzz targets of `fuzz/` without libFuzzer: each runs on its seeds and mutations of them for a while, so that it
+//! keeps compiling and its assertions keep holding. Coverage-guided runs are `fuzz/run.sh`.
 //!
-//! `VOISIN_FUZZ_SECONDS` for each target (1 unless said), `VOISIN_FUZZ_SEED` where random numbers begin,
-//! `VOISIN_FUZZ_TARGET` for one alone. A panic, ten seconds on one input, or two gigabytes at once is a finding; the
-//! input is left in a temporary file that the message names.
+//! `VOISIN_FUZZ_SECONDS` for each target (1 by default), `VOISIN_FUZZ_SEED` seeds the random numbers,
+//! `VOISIN_FUZZ_TARGET` selects one target. A panic, ten seconds on one input, or two gigabytes at once is a finding;
+//! the message names the temporary file with the input.
 
 #![cfg(unix)]
-// The targets are other crates' roots to the compiler, and are linted nowhere.
+// The targets are compiled as modules here, and linted nowhere.
 #![allow(missing_docs, unused_attributes, unused_imports, dead_code)]
 #![allow(
     clippy::all,
@@ -33,14 +33,14 @@ use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 mod shared;
 pub use shared::{import, odd_tags, only_guarded_panics, scratch};
 
-/// Bytes that are allocated at once before an input is a finding; as libFuzzer is told by `fuzz/run.sh`.
+/// Bytes allocated at once that make an input a finding; the same limit as in `fuzz/run.sh`.
 const MOST_BYTES: usize = 2048 << 20;
 
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
-/// The input that is fed now.
+/// The current input.
 static FED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Ends the process with the input in a file, where the system would end it, or all others, without a word.
+/// Ends the process with the input saved to a file; the system would abort it without a message.
 struct Bounded;
 
 fn allocated(bytes: usize) {
@@ -48,7 +48,7 @@ fn allocated(bytes: usize) {
     if before <= MOST_BYTES && before + bytes > MOST_BYTES {
         let path = keep("memory", &FED.lock().unwrap());
         let megabytes = (before + bytes) >> 20;
-        // Not by a macro: the test runner keeps what those print until the test ends.
+        // Not by a macro: the test runner captures that output until the test ends.
         let _ = writeln!(
             std::io::stderr(),
             "{megabytes} MB at once: {}",
@@ -58,7 +58,7 @@ fn allocated(bytes: usize) {
     }
 }
 
-// SAFETY: everything is handed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());
@@ -96,7 +96,7 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
     path
 }
 
-/// What libFuzzer is told of an input.
+/// The result of a target, as libFuzzer defines it.
 pub enum Corpus {
     Keep,
     Reject,
@@ -159,7 +159,7 @@ mod torch;
 #[path = "../fuzz/targets/write_tags.rs"]
 mod write_tags;
 
-/// The files of a folder, smaller ones than `most` bytes.
+/// The files of a folder that are smaller than `most` bytes.
 fn files(folder: &Path, most: u64, into: &mut Vec<Vec<u8>>) {
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .into_iter()
@@ -204,7 +204,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     all
 }
 
-/// A seed with some of its bytes changed, taken out, doubled, or put in.
+/// A seed with some of its bytes changed, removed, doubled, or inserted.
 fn mutated(seeds: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = seeds[random.random_range(0..seeds.len())].clone();
     for _ in 0..[1, 1, 2, 4, 16][random.random_range(0..5)] {

@@ -1,5 +1,5 @@
-//! The trace of a run, in a process of its own: a span that another thread meets first, where nobody listens, may be
-//! taken for one that nobody ever wants.
+//! The trace of a run, in its own process: a span that another thread meets first without a subscriber may be cached as
+//! disabled.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -7,7 +7,7 @@
 use tracing_subscriber::prelude::*;
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, Weights};
 
-/// What `--trace` relies on: every layer leaves a span, in Candle and in the fast path.
+/// `--trace` needs a span for every layer, in Candle and in the fast path.
 #[test]
 fn runs_can_be_traced() {
     let cpu = DeviceChoice::Cpu.resolve().unwrap();

@@ -1,4 +1,4 @@
-//! The decoders' wrapper: probing, windows by either way, and the whole.
+//! The decoders' wrapper: probing, windows by both methods, and whole files.
 #![no_main]
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use voisin_audio::DecodePath;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("audio"));
 
-/// Longer ones would only take longer.
+/// Longer files would only take more time.
 const MOST_SECONDS: f64 = 60.;
 
 fuzz_target!(

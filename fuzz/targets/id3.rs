@@ -1,4 +1,4 @@
-//! ID3v2 tags made of frames within frames, compressed or not, with sizes that lie: more such tags than random bytes make.
+//! ID3v2 tags of nested frames, compressed or not, with wrong sizes: random bytes rarely make such tags.
 #![no_main]
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use voisin_audio::tags::{WriteOptions, read_tags, write_genres};
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| voisin_fuzz::scratch().join("id3"));
 
-/// The next byte; 0 where there is none.
+/// The next byte; 0 at the end.
 fn next(bytes: &mut &[u8]) -> u8 {
     let Some((first, rest)) = bytes.split_first() else {
         return 0;
@@ -23,7 +23,7 @@ fn seven_bits(size: usize) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }
 
-/// A zlib stream of one stored block, its checksum right.
+/// A zlib stream of one stored block with a valid checksum.
 fn stored(bytes: &[u8]) -> Vec<u8> {
     let bytes = &bytes[..bytes.len().min(0xffff)];
     let (a, b) = bytes.iter().fold((1_u32, 0_u32), |(a, b), &byte| {
@@ -41,7 +41,7 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// Frames as the bytes ask for them, each around what came before or beside it.
+/// Frames generated from the bytes, each around the former ones or next to them.
 fn frames(bytes: &mut &[u8]) -> Vec<u8> {
     const IDS: [&[u8; 4]; 8] = [
         b"CHAP", b"CTOC", b"TIT2", b"TXXX", b"APIC", b"UFID", b"WXXX", b"TCON",

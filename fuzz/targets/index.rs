@@ -1,4 +1,4 @@
-//! The index loader: a base and its tail with whatever in them, checksums made right, searched if they open.
+//! The index loader: a base and its tail of arbitrary bytes with valid checksums, searched if they open.
 //!
 //! Input: length of the base (u32, little-endian), the base, the tail.
 #![no_main]
@@ -45,7 +45,7 @@ fn sign_base(base: &mut [u8]) -> Option<[u8; 32]> {
     Some(root)
 }
 
-/// The tail's own digest, and the digest of its base where its header names it.
+/// The tail's digest, and the digest of its base if its header has one.
 fn sign_tail(tail: &mut Vec<u8>, root: [u8; 32]) {
     let header = 16 + word(tail, 12);
     if tail.len() < 16 + 32 || header > tail.len() - 32 {
@@ -65,7 +65,7 @@ fn sign_tail(tail: &mut Vec<u8>, root: [u8; 32]) {
     tail[end..].copy_from_slice(digest.as_bytes());
 }
 
-/// Vectors for an index that holds none.
+/// Vectors for an index without any.
 fn vectors(tracks: &[TrackId], vectors: &mut [f32]) -> std::io::Result<()> {
     let dimension = vectors.len() / tracks.len().max(1);
     for (track, vector) in tracks
@@ -101,7 +101,7 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok((mut index, _)) = VectorIndex::load_any_generation(&FILE, &stamp)
     {
         index.read_vectors_with(Arc::new(vectors));
-        // Checked as it is read: what is wrong is told, or not come upon.
+        // Checked while reading: a fault is reported, or never reached.
         let query = vec![1.; index.dimension()];
         for mode in [SearchMode::Exact, SearchMode::Scan, SearchMode::Auto] {
             let _ = index.search(
@@ -114,7 +114,7 @@ fuzz_target!(|bytes: &[u8]| {
             );
         }
     }
-    // The changes behind the base, as one file has them.
+    // The changes after the base, as in a single file.
     if let Ok((mut index, _)) = VectorIndex::from_bytes(&[&base[..], &tail[..]].concat()) {
         index.read_vectors_with(Arc::new(vectors));
         let query = vec![1.; index.dimension()];
@@ -176,7 +176,7 @@ fuzz_target!(|bytes: &[u8]| {
         ..stamp
     };
     index.save(&FILE, &stamp).expect("room in memory");
-    VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
+    VectorIndex::load(&FILE, &stamp).expect("a saved index opens");
     index.save_changes(&FILE, &stamp).expect("room in memory");
-    VectorIndex::load(&FILE, &stamp).expect("what was just saved opens");
+    VectorIndex::load(&FILE, &stamp).expect("a saved index opens");
 });

@@ -1,4 +1,4 @@
-//! What the laboratory reads: tables, the Free Music Archive's, settings, reports and models of runs.
+//! Files that the laboratory reads: tables, also the Free Music Archive's, settings, reports and models of runs.
 #![no_main]
 
 use std::path::PathBuf;

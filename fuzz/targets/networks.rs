@@ -1,4 +1,4 @@
-//! Networks in ONNX: read, cut, made and run on an input of the shape that they ask for.
+//! Networks in ONNX: read, cut, built and run on an input of their shape.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +14,7 @@ fuzz_target!(init: voisin_fuzz::only_guarded_panics(), |bytes: &[u8]| {
             axes.iter().map(|axis| axis.unwrap_or(32).min(32)).collect()
         };
         let shapes: Vec<_> = inputs.iter().map(|input| shape_of(&input.axes)).collect();
-        // An input of six axes may still have too many numbers to feed.
+        // An input of six axes may still have too many numbers.
         let size = |shape: &[usize]| shape.iter().product::<usize>();
         if shapes.iter().any(|shape| size(shape) > 1 << 16) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Arrays of other programs: whatever the header promises, no more is allocated than the file has.
+//! Arrays of other programs: no more is allocated than the file has, whatever its header states.
 #![no_main]
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The importer of Onnx weights.
+//! The importer of ONNX weights.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};

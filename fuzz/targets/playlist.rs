@@ -1,4 +1,4 @@
-//! Playlists: read whatever the bytes are, and what voisin writes reads back.
+//! Playlists: any bytes are read, and playlists that voisin writes are read back.
 #![no_main]
 
 use std::path::Path;
@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
             .all(|path| !path.as_os_str().is_empty())
     );
 
-    // A track whose path and tags are these bytes: one entry, the same path.
+    // A track whose path and tags are these bytes gives one entry with the same path.
     let text = String::from_utf8_lossy(bytes).replace('\0', "");
     if text.is_empty() || text.len() > 4000 {
         return;

@@ -1,4 +1,4 @@
-//! What users type: words, ids, paths and filters against a small library; synonym files; manifests.
+//! User input: words, ids, paths and filters on a small library; synonym files; manifests.
 #![no_main]
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Reading tags, and writing genres into whatever claims to be music.
+//! Reading tags, and writing genres into anything recognised as music.
 #![no_main]
 
 use std::path::PathBuf;

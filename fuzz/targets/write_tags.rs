@@ -1,4 +1,4 @@
-//! Writing one tag into music files with valid and odd tags: everything else stays, and taking it back gives the same bytes.
+//! Writing one tag into music files with valid and odd tags: everything else stays, and undoing it gives the same bytes.
 #![no_main]
 
 use std::path::PathBuf;

@@ -5,11 +5,11 @@
 //!
 //! DIR holds base.npy, queries.npy and truth.npy (float32 unit vectors; exact neighbours by dot
 //! product, int32). For each number of bits an index is built for a target recall and saved in DIR.
-//! Printed: its bytes a vector, seconds of building; recall and microseconds of processor time of a
-//! query (one thread, the best of three rounds, vectors in memory); what a search looks at; and,
-//! with index and vectors put out of the system's cache before each of forty queries
-//! (`dd iflag=nocache`; Linux), medians of the kilobytes that opening and the query read from the
-//! disk, and of the query's milliseconds.
+//! Printed: its bytes a vector, seconds of building; recall and microseconds of CPU time of a query
+//! (one thread, the best of three rounds, vectors in memory); the reach of a search; and, with
+//! index and vectors evicted from the system's cache before each of forty queries (`dd
+//! iflag=nocache`; Linux), medians of the kilobytes that opening and the query read from the disk,
+//! and of the query's milliseconds.
 
 #![allow(clippy::print_stdout)] // its results
 
@@ -21,9 +21,9 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use voisin_index::{Id, IndexOptions, IndexStamp, SearchParams, VectorIndex};
-use voisin_kernels::buffer::{ask_for, let_go, map_file};
+use voisin_kernels::buffer::{map_file, prefetch, release};
 
-/// Queries whose reads and waiting are measured with a cold cache.
+/// Queries whose reads and wall-clock time are measured with a cold cache.
 const COLD: usize = 40;
 
 type Failure = Box<dyn std::error::Error>;
@@ -56,7 +56,7 @@ fn rows<T>(path: &Path, number: impl Fn([u8; 4]) -> T) -> Result<Array2<T>, Fail
     )?)
 }
 
-/// A number of a file in /proc, behind a name; 0 elsewhere.
+/// A number after a name in a file of /proc; 0 on other systems.
 fn proc_number(file: &str, name: &str) -> f64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let found = text
@@ -65,8 +65,8 @@ fn proc_number(file: &str, name: &str) -> f64 {
     found.unwrap_or(0.)
 }
 
-/// Processor time of this thread so far, in microseconds. The kernel brings a running thread's time
-/// up to date once a tick, and when it gives way.
+/// CPU time of this thread so far, in microseconds. The kernel updates a running thread's time once
+/// a tick, and when it yields.
 fn micros() -> f64 {
     std::thread::yield_now();
     proc_number("/proc/thread-self/schedstat", "") / 1e3
@@ -77,20 +77,20 @@ fn kilobytes() -> f64 {
     proc_number("/proc/self/io", "\nread_bytes: ") / 1e3
 }
 
-/// Vectors by the rows of an `.npy` file; all are asked for before the first is waited for.
+/// Vectors by the rows of an `.npy` file; all are prefetched before the first is read.
 fn read_from(
     path: &Path,
     width: usize,
 ) -> Result<impl Fn(&[Id], &mut [f32]) -> std::io::Result<()> + use<>, Failure> {
     let map = map_file(&File::open(path)?)?;
-    // Before anything is read of it, lest the system reads on.
-    let_go(&map, &(0..map.len()));
+    // Before any read, to turn off the system's readahead.
+    release(&map, &(0..map.len()));
     let header = 10 + usize::from(u16::from_le_bytes([map[8], map[9]]));
     Ok(move |tracks: &[Id], vectors: &mut [f32]| {
         let place = |track: &Id| header + track.0 as usize * width * 4;
         tracks
             .iter()
-            .for_each(|track| ask_for(&map, &(place(track)..place(track) + width * 4)));
+            .for_each(|track| prefetch(&map, &(place(track)..place(track) + width * 4)));
         for (track, to) in tracks.iter().zip(vectors.chunks_exact_mut(width)) {
             for (to, bytes) in to.iter_mut().zip(map[place(track)..].as_chunks::<4>().0) {
                 *to = f32::from_le_bytes(*bytes);

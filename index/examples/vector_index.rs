@@ -1,5 +1,5 @@
-//! A vector index by itself: built, asked, filtered, changed while it is searched, saved and opened
-//! again.
+//! A vector index by itself: built, searched, filtered, changed while it is searched, saved and
+//! opened again.
 //!
 //! ```text
 //! cargo run --release -p voisin-index --example vector_index
@@ -22,11 +22,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (i, mut vector) in vectors.outer_iter_mut().enumerate() {
         vector += &centres.row(i % 50);
     }
-    // Ids are numbers of one's own.
+    // Ids are any unique numbers.
     let ids: Vec<Id> = (0..6000).map(|i| Id(10 * i)).collect();
 
-    // Cosines unless another metric is asked for. From 5 000 vectors on there are lists; fewer are
-    // scanned.
+    // Cosines are the default metric. From 5 000 vectors on there are lists; fewer are scanned.
     let options = IndexOptions {
         metric: IndexMetric::Euclidean,
         ..IndexOptions::default()
@@ -46,8 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         index.search(&query, 3, &SearchParams::default())?
     );
 
-    // Filters are applied inside the search, so the list is full whatever they leave: a function,
-    // or a bitmap that is made once for many searches.
+    // Filters are applied inside the search, so the result has `k` items: a function, or a bitmap
+    // for many searches.
     let hundreds = |id: Id| id.0 % 100 == 0;
     let by_function = SearchParams {
         filter: Some(&hundreds),
@@ -67,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         index.search(&query, 3, &by_bitmap)?
     );
 
-    // Many threads may search while others put vectors in and take them out.
+    // Many threads may search while others add and remove vectors.
     let shared = SharedIndex::new(index);
     std::thread::scope(|scope| {
         let adding = scope.spawn(|| shared.add(&ids[5900..], vectors.slice(s![5900.., ..])));
@@ -81,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         shared.with(|index| index.search(&query, 1, &SearchParams::default()))?
     );
 
-    // Saved whole or not at all; opened by mapping the file. The stamp says what it belongs to.
+    // Saved atomically; opened by mapping the file. The stamp identifies the vectors.
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("index.bin");
     let stamp = IndexStamp {

@@ -1,10 +1,10 @@
-//! The best of what searches of short codes find.
+//! The best results of searches of short codes.
 
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::{LANES, ShortQuery, ShortSearch};
 
-/// The `most` best of what is put in, whatever the order: highest score, then lowest name.
+/// The `most` best of the added vectors, in any order: highest score, then lowest name.
 #[derive(Debug, Clone)]
 pub(crate) struct BestScored {
     pub(crate) most: usize,
@@ -36,7 +36,7 @@ impl BestScored {
         Self::compare_each(isa, blocks, [(self, query)]);
     }
 
-    /// As [`compare`](Self::compare) for each of some queries of one kind.
+    /// As [`compare`](Self::compare) for each of several queries of one kind.
     pub(crate) fn compare_each<const N: usize>(
         isa: Isa,
         blocks: &[u8],
@@ -64,7 +64,7 @@ impl BestScored {
         query: ShortQuery<'_>,
         allowed: impl Fn(u32) -> bool,
     ) {
-        // The kernel knows nothing of `allowed`, so the others are taken out behind it.
+        // The kernel does not check `allowed`, so others are removed afterwards.
         let before = self.found.len();
         isa.near(blocks, query, self.limit, &mut self.found);
         let mut kept = before;
@@ -78,12 +78,12 @@ impl BestScored {
         self.cut_where_it_pays(isa);
     }
 
-    /// Whether there are as many as are wanted.
+    /// Whether there are `most`.
     pub(crate) fn is_full(&self) -> bool {
         self.found.len() >= self.most
     }
 
-    /// The score of the last of the best; below every score if there are not as many.
+    /// The worst score of the best; below every score if there are fewer.
     pub(crate) fn worst(&mut self, isa: Isa) -> f32 {
         self.cut(isa);
         let worst = self.found.iter().max().filter(|_| self.is_full());
@@ -97,16 +97,16 @@ impl BestScored {
     }
 
     fn cut_where_it_pays(&mut self, isa: Isa) {
-        // Selecting costs about as much as comparing what it looks at, so candidates pile up to
-        // twice as many first.
+        // Selecting costs about as much as comparing, so candidates are collected up to twice as
+        // many first.
         if self.found.len() >= 2 * self.most + LANES {
             self.keep(isa, self.most + self.most / 2);
         }
     }
 
-    /// Leaves the best, and of the others so few that there are `most` at most.
+    /// Keeps the best, and others up to `most` in all.
     fn keep(&mut self, isa: Isa, most: usize) {
-        // Scores at the bound itself pass the limit: which of equals stays is decided by name.
+        // Scores equal to the bound pass the limit: among equals the name decides.
         if let Some(bound) = isa.keep_best(&mut self.found, (self.most, most), &mut self.spare) {
             self.limit = bound.score();
         }

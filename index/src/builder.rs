@@ -1,5 +1,5 @@
-//! Builds the graph: every slot's nearest come from the lists, those that no nearer one stands for
-//! are linked, both ways; or `hnsw_rs` makes the links.
+//! Builds the graph: candidates for each slot's links come from the lists, pruned by the neighbour
+//! heuristic, and links go both ways; or `hnsw_rs` makes them.
 
 use rayon::prelude::*;
 
@@ -9,10 +9,10 @@ use super::lists::{LANES, Lists, Next, Reach};
 use super::types::{GraphBuilder, IndexOptions};
 use voisin_kernels::dot::best::Scored;
 
-/// Slots whose neighbours are looked for together.
+/// Slots whose neighbours are searched together.
 const TOGETHER: usize = 512;
-/// Lists that a slot's neighbours are looked for in; half as many where lists are longer, those of
-/// more directions, and half as many where vectors are in two.
+/// Lists that are searched for a slot's neighbours; half as many if lists are longer, with more
+/// directions, and half as many if vectors are in two.
 const LOOKED_AT: usize = 80;
 
 /// Builds a graph over all slots, in parallel on rayon's current pool.
@@ -56,7 +56,7 @@ pub(crate) fn build(source: CodeSource<'_>, lists: &Lists, options: &IndexOption
 /// Rows depend on the candidates alone: not on the number of threads.
 ///
 /// - `order`: slots, near ones near each other
-/// - `nearest`: hands on candidates for each of some slots
+/// - `nearest`: passes on candidates for each of several slots
 fn link(
     source: CodeSource<'_>,
     order: &[u32],
@@ -94,7 +94,7 @@ fn link(
         .zip(&forward)
         .zip(reverse)
         .for_each(|((row, chosen), mut all)| {
-            // Both may have chosen each other.
+            // Two slots may have chosen each other.
             all.retain(|slot| !chosen.kept.contains(slot));
             all.extend(&chosen.kept);
             if all.len() > stride {
@@ -104,8 +104,8 @@ fn link(
                 .zip(all)
                 .for_each(|(link, other)| *link = other.name());
         });
-    // Where rows have room, comparing more of them costs nothing: first those that few lead to, in
-    // the rows of their nearest.
+    // Free places of rows are compared anyway, so they are filled: slots with few links to them
+    // first, in the rows of their nearest.
     let mut leading = vec![0_usize; n];
     links
         .iter()
@@ -119,7 +119,7 @@ fn link(
             near
         })
         .collect();
-    // Places in `near` that were tried already.
+    // Positions in `near` that were tried already.
     let mut tried = vec![0_usize; n];
     // Round by round, so that the slots with the fewest links get room first.
     for want in (0..=stride).step_by(4) {
@@ -143,16 +143,16 @@ fn link(
     links
 }
 
-/// Adds a link to a row; whether there was room, and it was not there.
+/// Adds a link to a row; returns false if the row is full or has the link.
 fn add(row: &mut [u32], slot: u32) -> bool {
     let end = row.iter_mut().find(|link| **link == NONE || **link == slot);
     end.is_some_and(|link| std::mem::replace(link, slot) == NONE)
 }
 
-/// Candidates for links, `limit` at most, nearest first.
+/// Candidates for links, at most `limit`, nearest first.
 #[derive(Default, Clone)]
 struct Chosen {
-    /// Those that no nearer one stands for.
+    /// Those that the heuristic keeps.
     kept: Vec<Scored>,
     /// The nearest of the others.
     spare: Vec<Scored>,
@@ -182,7 +182,7 @@ impl Chosen {
         chosen
     }
 
-    /// All of them.
+    /// All candidates.
     fn whole(mut self) -> Vec<Scored> {
         self.kept.append(&mut self.spare);
         self.kept

@@ -1,14 +1,14 @@
-//! Changes behind an index in its file, one after the other: what a
-//! [`SharedIndex`](super::SharedIndex) that keeps itself took since the file was written.
+//! The log of changes after an index in its file: those of a [`SharedIndex`](super::SharedIndex)
+//! with a file since the file was written.
 //!
 //! ```text
 //! magic 8 · bytes of the change u64 · the change · BLAKE3 32
 //! a change: kind u8 · number of ids u64 · ids i64 · vectors f32 [n, d], of what was put in
 //! ```
 //!
-//! A digest is over the one before it (at first that of the index's head) and the record, so that
-//! one that is missing shows. A last record that is cut, or not as its digest says, was being
-//! written when the process ended: it had not been taken yet.
+//! A digest covers the previous one (at first that of the index's head) and the record, so that a
+//! missing record is detected. A last record that is truncated or does not match its digest was
+//! being written when the process ended, and is ignored.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
@@ -20,41 +20,42 @@ use super::checked_file::DIGEST;
 use super::file::{Damage, array, floats};
 use super::{Id, IndexError, IndexStamp, VectorIndex};
 
-/// Begins as no [tail](super::tail_file) does, so that not even a part of it is taken for one.
+/// Differs from a [tail](super::tail_file)'s first byte on, so that even a part of it is not
+/// confused with one.
 const MAGIC: &[u8; 8] = b"changeLG";
-/// Before a change.
+/// Bytes before a change.
 const PREFIX: usize = 16;
-/// Before the ids of a change.
+/// Bytes before the ids of a change.
 const HEAD: usize = 9;
 const PUT: u8 = 1;
 const REMOVED: u8 = 2;
-/// Changes of so many bytes are never worth writing the whole file for.
+/// Bytes of changes up to which the file is not rewritten.
 const FREE: u64 = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// A change of an index.
 pub(crate) enum LoggedChange<'a> {
-    /// These are there, whatever was there before.
+    /// Inserts or replaces these vectors.
     Put(&'a [Id], ArrayView2<'a, f32>),
     Removed(Id),
-    /// It is another one.
+    /// The index was replaced.
     Whole,
 }
 
 /// A change read back.
 pub(crate) struct Record {
     pub(crate) ids: Vec<Id>,
-    /// Of all ids, one after the other; `None` where they were removed.
+    /// The vectors of all ids, concatenated; `None` if they were removed.
     pub(crate) vectors: Option<Vec<f32>>,
 }
 
-/// Where the next record goes, and the digest that it follows.
+/// Position of the next record, and the digest before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogEnd {
     pub(crate) at: u64,
     pub(crate) digest: [u8; DIGEST],
 }
 
-/// Whether bytes are records, or what was to become one.
+/// Whether bytes are records or the beginning of one.
 pub(crate) fn is_log(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(MAGIC.len())];
     MAGIC.starts_with(head) || head.iter().all(|&byte| byte == 0)
@@ -86,7 +87,7 @@ fn encode(
     (bytes, digest)
 }
 
-/// The records in the bytes behind an index, and where they end in these.
+/// The records in the bytes after an index, and their end.
 ///
 /// - `root`: digest of the index's head
 pub(crate) fn decode(
@@ -115,7 +116,7 @@ pub(crate) fn decode(
         end.at += record.len() as u64;
         rest = next;
     }
-    // A system that lost power may have made room for bytes that it did not write.
+    // After a power failure the file may end with bytes that were not written.
     if is_log(rest) || rest.is_empty() {
         Ok((records, end))
     } else {
@@ -123,7 +124,7 @@ pub(crate) fn decode(
     }
 }
 
-/// A whole record, and what follows it.
+/// A complete record, and the bytes after it.
 fn first_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = bytes.get(8..PREFIX).filter(|_| bytes.starts_with(MAGIC))?;
     let length = usize::try_from(u64::from_le_bytes(array(length))).ok()?;
@@ -152,11 +153,11 @@ fn parse(damage: &Damage, change: &[u8], dimension: usize) -> Result<Record, Ind
     })
 }
 
-/// The file that an index keeps itself in, held against other processes that would, too.
+/// The file of an index, locked against other processes that would write it.
 pub(crate) struct KeptFile {
     path: PathBuf,
     stamp: IndexStamp,
-    /// `None` where another file took its place and could not be opened.
+    /// `None` if another file replaced it and could not be opened.
     file: Option<File>,
     /// Bytes before the records.
     start: u64,
@@ -164,7 +165,7 @@ pub(crate) struct KeptFile {
 }
 
 impl KeptFile {
-    /// The index in a file, to be kept there.
+    /// Opens the index in a file, to log changes there.
     pub(crate) fn open(path: &Path) -> Result<(VectorIndex, Self), IndexError> {
         let file = opened(path)?;
         let (index, stamp, end) = VectorIndex::open_with_log(path)?;
@@ -179,9 +180,9 @@ impl KeptFile {
             }),
         };
         match end {
-            // An entry that was not written whole goes.
+            // An incomplete entry is cut off.
             Some(end) => kept.cut(end.at)?,
-            // It is in two files.
+            // The index is in two files.
             None => kept.renew(&index)?,
         }
         kept.start = kept.end.at;
@@ -221,7 +222,7 @@ impl KeptFile {
         file.set_len(length).map_err(failed)
     }
 
-    /// Writes what leads to `index`; when this returns, it is on the disk.
+    /// Writes the change that leads to `index`; when this returns, it is on the disk.
     pub(crate) fn write(
         &mut self,
         change: &LoggedChange<'_>,
@@ -243,24 +244,24 @@ impl KeptFile {
             .and_then(|_| file.write_all(&bytes))
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // A part of it would be taken for one that was being written.
+            // An incomplete record would hide the next ones.
             let _ = self.cut(end);
             return Err(failed(error));
         }
         let at = end + bytes.len() as u64;
         self.end = LogEnd { at, digest };
         if at - self.start > self.start.max(FREE) {
-            // The changes are kept; where the whole cannot be written, it is only longer.
+            // The change is stored; if rewriting fails, the file only stays longer.
             let _ = self.renew(index);
         }
         Ok(())
     }
 
-    /// Writes the whole file anew.
+    /// Rewrites the whole file.
     fn renew(&mut self, index: &VectorIndex) -> Result<(), IndexError> {
         self.stamp.dimension = index.dimension();
         let root = index.save_root(&self.path, &self.stamp)?;
-        // The one that is open has no name any more.
+        // The open file was replaced.
         self.file = None;
         let file = opened(&self.path)?;
         let length = file.metadata().map_err(self.io("reading"))?.len();
@@ -274,7 +275,7 @@ impl KeptFile {
     }
 }
 
-/// Opens a file for one process alone.
+/// Opens a file with an exclusive lock.
 fn opened(path: &Path) -> Result<File, IndexError> {
     let io = |doing| {
         move |source| IndexError::Io {

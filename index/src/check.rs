@@ -1,4 +1,4 @@
-//! Figures of an index, and whether it finds the vectors that it holds.
+//! Statistics of an index, and a check that it finds its own vectors.
 
 use rayon::prelude::*;
 
@@ -14,14 +14,14 @@ use super::{Id, IndexError, VectorIndex};
 
 /// Similarities that differ by less are equal.
 const EQUAL: f32 = 1e-6;
-/// The same of vectors that are read: an item's own is rounded to 16 bits where it is searched for.
+/// The same for vectors from a reader: the query is rounded to 16 bits.
 const EQUAL_READ: f32 = 2e-5;
 
-/// Items that are searched for by their own vector where vectors are read.
+/// Most items that are searched by their own vector if vectors are read.
 const READ_AT_MOST: usize = 10_000;
 
 impl VectorIndex {
-    /// Figures for `status`.
+    /// Statistics for `status`.
     pub fn stats(&self) -> IndexStats {
         let graph = self.graph.as_deref();
         let held = |segment: &Segment| {
@@ -39,8 +39,8 @@ impl VectorIndex {
         let tail = self.tail.parts();
         let bytes = held(&self.base) + tail.iter().map(held).sum::<usize>() + parts;
         let signs = self.base.sign_bytes() + tail.iter().map(Segment::sign_bytes).sum::<usize>();
-        // The low half of mapped vectors is read for the best candidates alone, links to make blocks
-        // of them: neither need stay in memory.
+        // The low half of mapped vectors is only read for the best candidates, links only to make
+        // blocks: neither need stay in memory.
         let on_demand = if mapped {
             self.base.codes.len() * self.codec.low_width() + graph.map_or(0, Graph::link_bytes)
         } else {
@@ -72,9 +72,9 @@ impl VectorIndex {
         }
     }
 
-    /// Searches every item by its own vector (where vectors are read one by one, at most 10 000
-    /// evenly spread), and compares the ten nearest of `sample` evenly spread items with the exact
-    /// search; in parallel on rayon's current pool.
+    /// Searches every item by its own vector (with a reader, at most 10 000 evenly spread), and
+    /// compares the ten nearest of `sample` evenly spread items with the exact search; in parallel
+    /// on rayon's current pool.
     pub fn self_check(&self, sample: usize) -> Result<SelfCheck, IndexError> {
         let tracks = self.ids();
         let params = SearchParams::default();
@@ -91,7 +91,7 @@ impl VectorIndex {
             })?;
             let to_itself = similarity * query.factor;
             let found = self.search_query(&query, 10, &params)?;
-            // Ten copies of one recording may stand before it: each of them is as good.
+            // Ten copies of one recording may rank before it, which is no loss.
             let is_among_them = found.iter().any(|neighbor| neighbor.id == track)
                 || found.len() == 10
                     && found
@@ -122,7 +122,7 @@ impl VectorIndex {
             let founds = self.search_ids(tracks, 10, &params)?;
             let share = |(truth, found): (&Vec<Neighbor>, &Vec<Neighbor>)| {
                 let Some(last) = truth.last() else { return 1. };
-                // By similarity and not by name: equal ones may come in either order.
+                // By similarity and not by id: equal ones may come in either order.
                 let near = |neighbor: &&Neighbor| neighbor.similarity >= last.similarity - equal;
                 found.iter().filter(near).count() as f64 / truth.len() as f64
             };

@@ -1,5 +1,5 @@
-//! A mapped file whose body is held against its digests: all of it, or piece by piece as it is
-//! read.
+//! A mapped file whose body is verified against its digests, as a whole or piece by piece on
+//! reading.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,53 +10,53 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 
 use super::IndexError;
-use voisin_kernels::buffer::{ask_for, fetch, let_go};
+use voisin_kernels::buffer::{fetch, prefetch, release};
 
 /// Bytes of a piece, which has a digest of its own.
 pub(crate) const PIECE: usize = 1 << 14;
-/// The damage of a file that is no longer what it was when it was checked.
+/// The damage of a file that changed after it was verified.
 pub(crate) const CHANGED: &str = "changed";
 /// Bytes of a digest.
 pub(crate) const DIGEST: usize = 32;
-/// Pieces that are brought into memory together when all are checked.
+/// Pieces that are read together when all are verified.
 const TOGETHER: usize = 64;
 
 /// A file's bytes.
 pub(crate) struct FileBytes {
     pub(crate) map: Arc<Mmap>,
-    /// Whether they are a copy of the file, whose memory is not given back.
+    /// Whether they are a copy of the file, whose memory is not released.
     pub(crate) is_copy: bool,
 }
 
-/// Bytes are where the body has them.
+/// A file with a table of digests; positions are within its body.
 pub(crate) struct CheckedFile {
     path: PathBuf,
     file: FileBytes,
-    /// Where the body is.
+    /// Range of the body.
     body: Range<usize>,
-    /// Digests of its pieces.
+    /// Range of the digests of its pieces.
     table: Range<usize>,
-    /// From here on the body need not stay in memory once it was checked.
+    /// From here on the body need not stay in memory once it was verified.
     on_demand: usize,
-    /// A bit for each piece that is as it was written.
+    /// A bit for each verified piece.
     sound: Vec<AtomicU64>,
-    /// All are, and what is in them.
+    /// Whether all pieces and their contents are verified.
     is_whole: AtomicBool,
     /// The damage that was found, if any.
     damage: OnceLock<&'static str>,
 }
 
 impl FileBytes {
-    /// Lets go of the memory of a part.
-    fn let_go(&self, part: Range<usize>) {
+    /// Releases the memory of a part.
+    fn release(&self, part: Range<usize>) {
         if !self.is_copy {
-            let_go(&self.map, &part);
+            release(&self.map, &part);
         }
     }
 }
 
 impl CheckedFile {
-    /// - `on_demand`: from here on the body need not stay in memory once it was checked
+    /// - `on_demand`: from here on the body need not stay in memory once it was verified
     pub(crate) fn new(
         path: PathBuf,
         file: FileBytes,
@@ -65,8 +65,8 @@ impl CheckedFile {
         on_demand: usize,
     ) -> Self {
         let words = table.len().div_ceil(64 * DIGEST);
-        // Whatever is read is asked for: the system is to read nothing around it.
-        file.let_go(0..file.map.len());
+        // Reads are prefetched explicitly, so readahead is turned off.
+        file.release(0..file.map.len());
         Self {
             path,
             file,
@@ -81,34 +81,34 @@ impl CheckedFile {
         }
     }
 
-    /// Whether it is read from the disk as it is needed.
+    /// Whether it is read from the disk on demand.
     pub(crate) fn is_mapped(&self) -> bool {
         !self.file.is_copy
     }
 
-    /// The body, checked or not.
+    /// The body, verified or not.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.file.map[self.body.clone()]
     }
 
-    /// Whether nothing is left to check.
+    /// Whether everything is verified.
     #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole.load(Relaxed)
     }
 
-    /// Everything was checked, beyond what digests tell.
+    /// Marks everything as verified, including contents.
     pub(crate) fn set_whole(&self) {
         self.is_whole.store(true, Relaxed);
     }
 
-    /// Keeps in mind that something in the file is not as it was written.
+    /// Records damage of the file.
     pub(crate) fn set_damaged(&self, what: &'static str) {
-        // The first damage stays; a second one would only hide it.
+        // The first damage is kept.
         let _ = self.damage.set(what);
     }
 
-    /// Whether all that was read was as it was written.
+    /// An error if damage was found in what was read.
     pub(crate) fn intact(&self) -> Result<(), IndexError> {
         match self.damage.get() {
             Some(&CHANGED) => Err(IndexError::Changed {
@@ -122,23 +122,23 @@ impl CheckedFile {
         }
     }
 
-    /// Lets go of the memory of a part.
+    /// Releases the memory of a part.
     pub(crate) fn release(&self, part: Range<usize>) {
         self.file
-            .let_go(self.body.start + part.start..self.body.start + part.end);
+            .release(self.body.start + part.start..self.body.start + part.end);
     }
 
-    /// Asks for those pieces of a part that were not checked yet.
+    /// Prefetches those pieces of a part that are not verified yet.
     pub(crate) fn expect(&self, part: Range<usize>) {
         (part.start / PIECE..part.end.div_ceil(PIECE))
             .filter(|&piece| !self.is_sound(piece))
-            .for_each(|piece| self.ask_for_piece(piece));
+            .for_each(|piece| self.prefetch_piece(piece));
     }
 
-    fn ask_for_piece(&self, piece: usize) {
+    fn prefetch_piece(&self, piece: usize) {
         let from = self.body.start + piece * PIECE;
         if !self.file.is_copy {
-            ask_for(&self.file.map, &(from..self.body.end.min(from + PIECE)));
+            prefetch(&self.file.map, &(from..self.body.end.min(from + PIECE)));
         }
     }
 
@@ -148,13 +148,13 @@ impl CheckedFile {
         self.sound[piece / 64].load(Relaxed) & 1 << (piece % 64) != 0
     }
 
-    /// Whether a part is as its digests say; what is not is kept in mind.
+    /// Verifies a part by its digests; damage is recorded.
     #[inline]
     pub(crate) fn check(&self, part: Range<usize>) -> bool {
-        // A piece that another thread is checking is checked twice: cheaper than waiting for it.
+        // Two threads may verify the same piece, which is cheaper than waiting.
         let is_sound = |piece| {
             self.is_sound(piece) || {
-                self.ask_for_piece(piece);
+                self.prefetch_piece(piece);
                 self.check_piece(piece)
             }
         };
@@ -168,14 +168,14 @@ impl CheckedFile {
             == &self.file.map[self.table.clone()][piece * DIGEST..][..DIGEST];
         if is_sound {
             self.sound[piece / 64].fetch_or(1 << (piece % 64), Relaxed);
-        // Not kept as sound, so that every later read of the piece fails as well.
+        // Not marked as verified, so that every later read of the piece fails as well.
         } else {
             self.set_damaged("checksum");
         }
         is_sound
     }
 
-    /// As [`check`](Self::check), of a long part: in parallel on rayon's current pool.
+    /// As [`check`](Self::check), for a long part: in parallel on rayon's current pool.
     pub(crate) fn check_long(&self, part: Range<usize>) -> bool {
         let pieces = part.start / PIECE..part.end.div_ceil(PIECE);
         pieces
@@ -194,8 +194,7 @@ impl CheckedFile {
                 }
                 let are_sound =
                     (first..end).all(|piece| self.is_sound(piece) || self.check_piece(piece));
-                // The rest was checked to be known as sound; what is read again comes back by
-                // itself.
+                // This part is only read on demand: its memory is released after verification.
                 if from >= self.on_demand {
                     self.release(from..to);
                 }

@@ -10,8 +10,7 @@
 //! the real one (some 3e-6 at 512 dimensions), at 8 bits within about 0.005.
 //!
 //! With [Euclidean distances](super::metric) a vector keeps its length, `⟨q, x⟩` is minus half of
-//! the squared distance, and in the place of the low plane stand the vectors as they were given, at
-//! 32 bits.
+//! the squared distance, and the low plane is replaced by the given vectors, at 32 bits.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -40,7 +39,7 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
-    /// Whether these can be a vector's; for what is read from a file.
+    /// Whether the values are valid, for those from a file.
     pub(crate) fn is_sane(self, space: &Sphere) -> bool {
         let largest = space.largest();
         (0. ..=largest).contains(&self.scale) && self.offset.abs() <= 2. * largest * largest
@@ -54,9 +53,9 @@ impl Meta {
 
 /// Bytes, owned or mapped from a file.
 pub(crate) enum Plane {
-    /// Anonymous memory at the start of a page, huge pages asked for.
+    /// Anonymous page-aligned memory, with huge pages requested.
     Pages(MmapMut),
-    /// Memory that grows.
+    /// Growing memory.
     Growing(Vec<u8>),
     /// Part of a mapped file.
     Mapped(Arc<CheckedFile>, Range<usize>),
@@ -74,15 +73,14 @@ impl Clone for Plane {
 impl Plane {
     /// Zeroed bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
-        // Huge pages, because rows are read at random: with small ones most reads would miss the
-        // address cache as well.
+        // Huge pages, as random reads of rows would else mostly miss the TLB as well.
         match MmapMut::map_anon(len.max(1)) {
             Ok(map) => {
                 #[cfg(target_os = "linux")]
                 let _ = map.advise(memmap2::Advice::HugePage);
                 Self::Pages(map)
             }
-            // Where the system refuses a mapping, a vector of zeros is as good.
+            // If mapping fails, a vector of zeros is equivalent.
             Err(_) => Self::Growing(vec![0; len]),
         }
     }
@@ -98,7 +96,7 @@ impl Plane {
         match self {
             Self::Pages(map) => map,
             Self::Growing(bytes) => bytes,
-            // Mapped files are read only; whoever writes makes a copy first.
+            // Mapped files are read-only; writers make a copy first.
             Self::Mapped(..) => &mut [],
         }
     }
@@ -107,7 +105,7 @@ impl Plane {
         self.raw().len()
     }
 
-    /// All bytes; of a file, checked or not.
+    /// All bytes, verified or not.
     #[inline]
     pub(crate) fn raw(&self) -> &[u8] {
         match self {
@@ -117,7 +115,7 @@ impl Plane {
         }
     }
 
-    /// The file that is not checked as a whole yet.
+    /// The file, unless it is completely verified.
     #[inline]
     fn unchecked(&self) -> Option<(&CheckedFile, usize)> {
         match self {
@@ -126,19 +124,18 @@ impl Plane {
         }
     }
 
-    /// Asks for parts that are about to be read, of a file that is not checked yet: side by side,
-    /// not one after the other.
+    /// Prefetches parts of an unverified file that are about to be read, in parallel.
     pub(crate) fn expect(&self, parts: impl Iterator<Item = Range<usize>>) {
         if let Some((file, start)) = self.unchecked() {
             parts.for_each(|part| file.expect(start + part.start..start + part.end));
         }
     }
 
-    /// Some bytes. Of a file these are checked first; where they are not as they were written it
-    /// keeps that in mind, and they are numbers all the same.
+    /// A part of the bytes. Those of a file are verified first; damage is recorded, and the bytes
+    /// are returned anyway.
     #[inline]
     pub(crate) fn part(&self, part: Range<usize>) -> &[u8] {
-        // Damage is kept in mind and reported at the search's end, so that the scan needs no error
+        // Damage is recorded and reported at the end of the search, so that the scan needs no error
         // path.
         if let Some((file, start)) = self.unchecked() {
             file.check(start + part.start..start + part.end);
@@ -146,8 +143,7 @@ impl Plane {
         &self.raw()[part]
     }
 
-    /// As [`part`](Self::part), but no bytes at all of a file where they are not as they were
-    /// written or not `sane`.
+    /// As [`part`](Self::part), but empty if a file's bytes are damaged or not `sane`.
     #[inline]
     pub(crate) fn sane_part(&self, part: Range<usize>, sane: impl Fn(&[u8]) -> bool) -> &[u8] {
         let bytes = &self.raw()[part.clone()];
@@ -155,8 +151,8 @@ impl Plane {
             if !file.check(start + part.start..start + part.end) {
                 return &[];
             }
-            // A digest only shows that the bytes are as written; a file written by other code may
-            // still name vectors that are not there.
+            // A digest only shows that the bytes are as written; a file by other code may refer to
+            // missing vectors.
             if !sane(bytes) {
                 file.set_damaged("places in lists");
                 return &[];
@@ -165,14 +161,14 @@ impl Plane {
         bytes
     }
 
-    /// Lets go of the memory that a file's bytes are read into.
+    /// Releases the memory of a file's bytes.
     pub(crate) fn release(&self) {
         if let Self::Mapped(file, range) = self {
             file.release(range.clone());
         }
     }
 
-    /// Keeps in mind that a file is not what it was when it was checked, or never was an index.
+    /// Records that a file changed after it was verified, or never was an index.
     pub(crate) fn report(&self) {
         if let Self::Mapped(file, _) = self {
             file.set_damaged(if file.is_whole() {
@@ -188,11 +184,11 @@ impl Plane {
 #[derive(Debug, Clone)]
 pub(crate) struct Codec {
     pub(crate) space: Sphere,
-    /// Of lifted vectors.
+    /// Dimension of lifted vectors.
     pub(crate) dimension: usize,
     /// Bytes of a row: the dimension rounded up.
     pub(crate) width: usize,
-    /// In radii, if distances are Euclidean.
+    /// In units of the radius for Euclidean distances.
     pub(crate) mean: Vec<f32>,
     mean_norm2: f64,
 }
@@ -206,11 +202,11 @@ pub(crate) struct PreparedQuery {
     pub(crate) offset: f32,
     /// Factor that turns a cosine into an inner product.
     pub(crate) factor: f32,
-    /// The query itself, where distances are taken from it; else empty.
+    /// The query itself for Euclidean distances; else empty.
     pub(crate) plain: Vec<f32>,
-    /// Then its distance from the mean, infinite where its code is only its direction.
+    /// Then its distance from the mean; infinite if its code is only its direction.
     pub(crate) length: f64,
-    /// Signs of the rotated components, 64 a word; made for the first scan.
+    /// Signs of the rotated components, 64 a word; computed for the first scan.
     bits: OnceLock<Vec<u64>>,
 }
 
@@ -256,7 +252,7 @@ impl Codec {
         self.mean_norm2
     }
 
-    /// Part that the offsets of two vectors have too much together.
+    /// The term that the sum of two vectors' offsets contains twice.
     fn shared_offset(&self) -> f64 {
         if self.space.is_euclidean() {
             0.
@@ -277,7 +273,7 @@ impl Codec {
         }
     }
 
-    /// Centres by the mean of vectors that were checked, or what stands for it.
+    /// Fits the centre, by default the mean, to checked vectors.
     pub(crate) fn fit<'a>(
         metric: IndexMetric,
         dimension: usize,
@@ -307,7 +303,7 @@ impl Codec {
         }
     }
 
-    /// A checked vector as it is encoded.
+    /// Lifts a checked vector for encoding.
     pub(crate) fn lift<'a>(&self, id: Id, vector: &'a [f32]) -> Result<Cow<'a, [f32]>, IndexError> {
         if self.space.is_euclidean() {
             let length = self.length(vector);
@@ -358,8 +354,7 @@ impl Codec {
         };
         let centred = || unit().map(|(x, mean)| (x - mean) * times);
         let peak = centred().fold(0_f64, |peak, x| peak.max(x.abs()));
-        // A vector that is the mean itself has no largest component, and a scale of 0 could not be
-        // divided by.
+        // A vector equal to the mean would have a scale of 0 and divide by 0.
         let scale = ((peak / 127.) as f32).max(f32::MIN_POSITIVE);
         let step = 254. / f64::from(scale);
         for ((hi, lo), x) in hi.iter_mut().zip(lo.iter_mut()).zip(centred()) {
@@ -423,7 +418,7 @@ impl Codec {
             return self.prepared_euclidean(query);
         }
         let (mut lifted, factor) = self.space.lift_query(query);
-        // Beyond these, the square of a vector of normal components loses digits or overflows.
+        // Outside this range the square loses digits or overflows.
         if self.space.metric == IndexMetric::Cosine && !(1e-20..=1e20).contains(&square) {
             lifted = at_length_1(query);
         }
@@ -449,7 +444,7 @@ impl Codec {
         let mut hi = vec![0; self.width];
         let mut lo = vec![0; self.width];
         let length = self.length(query);
-        // Beyond all that is near, the direction is all that counts.
+        // For a very far query only the direction counts.
         let times = (FARTHEST / length).min(1.);
         let (scale, _) = self.quantise(query, times, &mut hi, &mut lo);
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
@@ -470,7 +465,7 @@ impl Codec {
         }
     }
 
-    /// A query as it is compared with lifted vectors in full.
+    /// The query at full precision, for comparison with lifted vectors.
     pub(crate) fn whole(&self, query: &PreparedQuery) -> Vec<f32> {
         let step = query.scale / 254.;
         let planes = query.code.hi.iter().zip(&query.code.lo).zip(&self.mean);
@@ -489,7 +484,7 @@ impl Codec {
         self.prepared(isa, &vector, isa.square(&vector))
     }
 
-    /// The vector at `slot`, as it was given but for rounding, and at length 1 for cosines.
+    /// The vector at `slot` as given, except for rounding, and at length 1 for cosines.
     pub(crate) fn lowered(&self, codes: &Codes, slot: usize) -> Vec<f32> {
         if self.space.is_euclidean() {
             return codes.plain(slot).collect();
@@ -500,13 +495,13 @@ impl Codec {
         vector
     }
 
-    /// The stored vector at `slot` as a query for what it is itself, lifted.
+    /// The stored, lifted vector at `slot` as a query.
     pub(crate) fn stored_at(&self, codes: &Codes, slot: usize) -> PreparedQuery {
         let plane = |row: &[u8]| row.iter().map(|&x| (x ^ 0x80) as i8).collect();
         let sum = |plane: &[i8]| plane.iter().map(|&x| i32::from(x)).sum();
         let meta = codes.meta[slot];
         let hi: Vec<i8> = plane(codes.hi_row(slot));
-        // Without a low plane 8 bits have to do.
+        // Without a low plane there are only 8 bits.
         let lo: Vec<i8> = if self.space.is_euclidean() {
             vec![0; hi.len()]
         } else {
@@ -528,7 +523,7 @@ impl Codec {
         }
     }
 
-    /// The vector at `slot` as it is stored; its norm is 1 within 5e-5.
+    /// Decodes the vector at `slot`; its norm is 1 within 5e-5.
     pub(crate) fn decode(&self, codes: &Codes, slot: usize, out: &mut [f32]) {
         let step = f64::from(codes.meta[slot].scale) / 254.;
         let rows = codes.hi_row(slot).iter().zip(codes.lo_row(slot));
@@ -585,7 +580,7 @@ impl Codes {
         Self::with_room((codec.width, codec.low_width()), 0)
     }
 
-    /// None yet, and memory for `n`.
+    /// Empty, with memory for `n`.
     pub(crate) fn with_room((width, low_width): (usize, usize), n: usize) -> Self {
         Self {
             width,
@@ -596,7 +591,7 @@ impl Codes {
         }
     }
 
-    /// Of rows that were encoded before.
+    /// From encoded rows.
     pub(crate) fn of_rows(codec: &Codec, hi: Vec<u8>, lo: Vec<u8>, meta: Vec<Meta>) -> Self {
         Self {
             width: codec.width,
@@ -628,8 +623,7 @@ impl Codes {
         }
     }
 
-    /// Encodes vectors into some of the room, in parallel; `row(i)` is the one at
-    /// `slots.start + i`.
+    /// Encodes vectors into some slots, in parallel; `row(i)` is the one at `slots.start + i`.
     pub(crate) fn encode<'a>(
         &mut self,
         codec: &Codec,
@@ -683,7 +677,7 @@ impl Codes {
         }
     }
 
-    /// Asks for the rows that a 16-bit product reads.
+    /// Prefetches the rows that a 16-bit product reads.
     #[inline]
     pub fn prefetch_low(&self, slot: usize) {
         for line in (0..self.low_width).step_by(64) {
@@ -691,7 +685,7 @@ impl Codes {
         }
     }
 
-    /// Where the bytes of a vector are in the high plane.
+    /// Range of a vector's bytes in the high plane.
     fn row(&self, slot: usize) -> Range<usize> {
         slot * self.width..(slot + 1) * self.width
     }
@@ -709,7 +703,7 @@ impl Codes {
         self.lo.part(self.low_row(slot))
     }
 
-    /// The components of a vector as it was given, with Euclidean distances.
+    /// The given components of a vector, for Euclidean distances.
     fn plain(&self, slot: usize) -> impl Iterator<Item = f32> {
         let row = self.lo_row(slot).as_chunks().0;
         row.iter().map(|&x| f32::from_le_bytes(x))
@@ -734,8 +728,7 @@ impl Codes {
         products: &mut Vec<i32>,
         out: &mut Vec<Scored>,
     ) {
-        // Asked for side by side, then checked one after the other: the disk serves several
-        // requests at once.
+        // Prefetched together, then verified in order: the disk serves several requests at once.
         if self.hi.unchecked().is_some() {
             self.hi
                 .expect(slots.iter().map(|&slot| self.row(slot as usize)));
@@ -743,7 +736,7 @@ impl Codes {
                 .iter()
                 .for_each(|&slot| _ = self.hi_row(slot as usize));
         }
-        // Scales and offsets lie apart from the rows and come from memory just as late.
+        // Scales and offsets are apart from the rows and also come late from memory.
         slots
             .iter()
             .for_each(|&slot| Isa::prefetch(&self.meta, slot as usize));
@@ -782,7 +775,7 @@ impl Codes {
         cosine.clamp(-1., 1.) as f32
     }
 
-    /// Puts [similarities](Self::similarity) in the place of others.
+    /// Replaces scores by [similarities](Self::similarity).
     pub(crate) fn similarities16(&self, isa: Isa, query: &PreparedQuery, some: &mut [Scored]) {
         if query.is_euclidean() {
             let rows = some

@@ -1,12 +1,11 @@
-//! Numbers of vectors as they are given.
+//! Number types of given vectors.
 
 use std::borrow::Cow;
 
 use half::f16;
 use ndarray::{ArrayView2, CowArray, Ix2};
 
-/// A number of a vector that is put in or searched for: `f32`, as an index takes it, or `f16` or
-/// `f64`, which are rounded to that.
+/// A component of an inserted vector or query: `f32`, or `f16` or `f64`, which are converted to it.
 pub trait Component: Copy + 'static {
     /// A vector as `f32`.
     #[doc(hidden)]

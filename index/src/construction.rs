@@ -1,4 +1,4 @@
-//! An index of vectors, built at once.
+//! Building an index of vectors.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use voisin_kernels::{Isa, isa};
 
 /// Slots are numbered by 31 bits.
 pub(super) const MAX_VECTORS: usize = 1 << 31;
-/// Up to here sums of products stay within 32 bits, in every kernel and in the rotation.
+/// Up to this dimension sums of products fit into 32 bits, in every kernel and in the rotation.
 pub(super) const MAX_DIMENSION: usize = 65_536;
 
 impl VectorIndex {
@@ -31,8 +31,8 @@ impl VectorIndex {
     /// Lists are made from [`IndexOptions::lists_from`] items on, a graph (and lists, if need be)
     /// from [`IndexOptions::graph_from`] on. The result depends only on the vectors and the options
     /// (with [`GraphBuilder::HnswRs`](super::GraphBuilder::HnswRs), only with a pool of one
-    /// thread), but for the speeds that are measured of graph and lists, and which of the two
-    /// [`SearchMode::Auto`](super::SearchMode::Auto) therefore takes.
+    /// thread), except for the measured speeds of graph and lists, and so the one that
+    /// [`SearchMode::Auto`](super::SearchMode::Auto) uses.
     #[allow(clippy::needless_pass_by_value)] // a view is a reference
     pub fn build<T: Component>(
         ids: &[Id],
@@ -62,16 +62,15 @@ impl VectorIndex {
         Self::finish(*options, codec, Segment::new(ids, codes), spill)
     }
 
-    /// The same of vectors that are given away: their memory is given back as they are encoded.
+    /// The same for owned vectors, whose memory is freed as they are encoded.
     pub fn build_from(
         ids: &[Id],
         vectors: Array2<f32>,
         options: &IndexOptions,
     ) -> Result<Self, IndexError> {
-        /// Vectors that are encoded before their memory is given back.
+        /// Vectors that are encoded before their memory is freed.
         const TOGETHER: usize = 65_536;
-        // The rows are given back from their end, which works only if they are in the order of
-        // slots already.
+        // Rows are freed from their end, which requires the order of slots.
         if !ids.is_sorted() || !vectors.is_standard_layout() {
             return Self::build(ids, vectors.view(), options);
         }
@@ -98,7 +97,7 @@ impl VectorIndex {
         )
     }
 
-    /// Checks what an index is to be built of: the order of the ids, and how vectors are encoded.
+    /// Checks ids and vectors for an index: the order of the ids, and how vectors are encoded.
     fn fit(
         ids: &[Id],
         vectors: ArrayView2<'_, f32>,
@@ -121,7 +120,7 @@ impl VectorIndex {
         within("dimension", 1. ..=MAX_DIMENSION as f64, dimension as f64)?;
         let rows = vectors.as_slice().unwrap_or_default();
         let row = |i: usize| &rows[i * dimension..][..dimension];
-        // Lengths play no part in these checks, so a sphere without radius serves until the vectors
+        // These checks do not use lengths, so a sphere without radius suffices until the vectors
         // are known to be finite.
         let space = Sphere::new(options.metric, dimension);
         (0..n)
@@ -176,7 +175,7 @@ impl VectorIndex {
             residuals.as_ref(),
             target,
         );
-        // Widths were measured with the vectors; only now can they go.
+        // The vectors are dropped only now, as widths were measured with them.
         if residuals.is_some() {
             base.codes = Arc::new(Codes::empty(&codec));
         }
@@ -190,7 +189,7 @@ impl VectorIndex {
         Ok(index)
     }
 
-    /// An index that is scanned.
+    /// An index without lists and graph.
     pub(super) fn assemble(
         options: IndexOptions,
         isa: Isa,
@@ -214,7 +213,7 @@ impl VectorIndex {
         }
     }
 
-    /// Every vector with its id, and these.
+    /// All vectors with their ids, and additional ones.
     pub(super) fn gathered(
         &self,
         ids: &[Id],
@@ -233,7 +232,7 @@ impl VectorIndex {
         let (mut all, mut rows) = self.vectors()?;
         all.extend(ids);
         let expected = self.dimension();
-        // `append` fails for another number of columns only.
+        // `append` only fails for another number of columns.
         let actual = vectors.ncols();
         rows.append(Axis(0), vectors)
             .map_err(|_| IndexError::Dimension { expected, actual })?;
@@ -264,7 +263,7 @@ impl Gathered {
     }
 }
 
-/// Refuses a number outside its range, which the error names; a range does not contain NaN.
+/// Refuses a number outside its range, or NaN; the error has the range.
 fn within(name: &'static str, range: RangeInclusive<f64>, actual: f64) -> Result<(), IndexError> {
     if range.contains(&actual) {
         return Ok(());

@@ -2,10 +2,10 @@
 //! them.
 //!
 //! Either the 64 first directions, of which a code has 8 bits each, or, mixed, 128 at 4 bits or 256
-//! at 2. Where the first 64 hold all that tells vectors apart they come nearest. Of windows of
-//! recordings 128 hold more of what strangers have; where vectors differ in all directions, as in
-//! many embeddings of text, it is better to know little of each than nothing of most (`RaBitQ`: Gao
-//! and Long 2024, with more bits: Gao et al. 2025). What serves is measured.
+//! at 2. If vectors differ only in the first 64, these are the most exact. For windows of
+//! recordings 128 are better for unseen music; if vectors differ in all directions, as in many
+//! embeddings of text, few bits of each are better than none of most (`RaBitQ`: Gao and Long 2024,
+//! with more bits: Gao et al. 2025). The build measures which.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -21,21 +21,20 @@ use voisin_kernels::dot::short::{
 };
 use voisin_kernels::dot::{ALIGN, ProductRows, QueryCode};
 
-/// Vectors that the directions are found from, at most: products of so many bytes stay within 32
-/// bits.
+/// Most vectors that the directions are found from, so that products fit into 32 bits.
 const DIRECTIONS_FROM: usize = 1 << 14;
-/// Turns of the iteration that finds them.
+/// Iterations that find them.
 const TURNS: usize = 10;
-/// Vectors that codes are tried with, at most.
+/// Most vectors that codes are tried with.
 const TRIED_WITH: usize = 1 << 15;
 /// Nearest vectors of each trial that codes are evaluated by.
 const NEAREST: usize = 10;
-/// Codes are evaluated by the number of false neighbours that so many of a thousand nearest have at
-/// most.
+/// Codes are evaluated by this quantile, in thousandths, of the nearest's numbers of false
+/// neighbours.
 const PER_MILLE: usize = 995;
-/// Bits of a component, and what such codes cost more than the first, for comparisons and for fewer
-/// lists: in false neighbours, by the square root of the number of vectors, since the part of the
-/// lists that a search compares grows with that.
+/// Bits of a component, and the additional cost of such codes, for comparisons and for fewer lists:
+/// in false neighbours per square root of the number of vectors, with which the part of the lists
+/// that a search compares grows.
 const COSTS: [(usize, f64); 3] = [(8, 0.), (4, 0.1), (2, 0.3)];
 /// Vectors that are projected together.
 pub(crate) const PROJECTED: usize = 4;
@@ -46,7 +45,7 @@ pub(crate) struct Directions {
     pub(crate) rows: ProductRows,
     /// Value of one step of them.
     pub(crate) step: f32,
-    /// Bits that a short code has of each: 8, 4 or 2.
+    /// Bits per direction of a short code: 8, 4 or 2.
     pub(crate) bits: usize,
 }
 
@@ -57,13 +56,13 @@ pub(crate) struct Along {
     pub(crate) factor: f32,
 }
 
-/// Of the components of a code.
+/// Sum of the components of a code.
 pub(crate) fn sum(code: &[i8]) -> i32 {
     code.iter().map(|&x| i32::from(x)).sum()
 }
 
 impl Along {
-    /// To be compared with codes of so many bits a component.
+    /// The query for codes of this many bits a component.
     pub(crate) fn query(&self, bits: usize) -> ShortQuery<'_> {
         ShortQuery {
             code: &self.code,
@@ -75,7 +74,7 @@ impl Along {
 }
 
 impl Directions {
-    /// Finds the directions whose codes serve best.
+    /// Finds the directions with the best codes.
     pub(crate) fn fit(source: CodeSource<'_>, trials: &[Trial]) -> Self {
         let [(bits, _), others @ ..] = COSTS;
         let mut best = Self::find(source, bits);
@@ -86,8 +85,8 @@ impl Directions {
         let root = (source.codes.len() as f64).sqrt();
         let mut least = best.false_neighbours(source, trials) as f64;
         for (bits, cost) in others {
-            // Dearer codes are tried only while they could still win, even with no false neighbour
-            // at all.
+            // More expensive codes are only tried while they could still win without any false
+            // neighbour.
             if cost * root >= least {
                 break;
             }
@@ -100,8 +99,7 @@ impl Directions {
         best
     }
 
-    /// Finds the directions by orthogonal iteration: to turn the vectors towards each other again
-    /// and again.
+    /// Finds the directions by orthogonal iteration.
     fn find(source: CodeSource<'_>, bits: usize) -> Self {
         let directions = components(bits);
         let n = source.codes.len();
@@ -112,7 +110,7 @@ impl Directions {
         // The sample at one scale, by rows and by columns.
         let scales = slots.iter().map(|&slot| source.codes.meta[slot].scale);
         let largest = if source.codec.space.is_euclidean() {
-            // A few far vectors are cut to this, so that the others are not zero beside them.
+            // A few far vectors are clipped to this, so that the others are not rounded to zero.
             let mut scales: Vec<f32> = scales.collect();
             let middle = scales.len() / 2;
             8. * *scales.select_nth_unstable_by(middle, f32::total_cmp).1
@@ -141,8 +139,8 @@ impl Directions {
             });
         let every_row: Vec<u32> = (0..slots.len() as u32).collect();
         let every_column: Vec<u32> = (0..width as u32).collect();
-        // Any start will do that has something of every direction; signs by a hash are the same on
-        // every machine.
+        // Any start with a part of every direction works; signs by a hash are the same on every
+        // machine.
         let mut basis: Vec<Vec<f64>> = (0..directions)
             .map(|at| {
                 (0..width)
@@ -152,8 +150,7 @@ impl Directions {
             .collect();
         orthogonalise(&mut basis);
         for _ in 0..TURNS {
-            // Twice through the sample multiplies by its covariance, without ever making that
-            // matrix.
+            // Two passes over the sample multiply by its covariance, without computing that matrix.
             basis.par_iter_mut().for_each(|direction| {
                 let mut products = Vec::new();
                 source
@@ -189,15 +186,15 @@ impl Directions {
         }
     }
 
-    /// How many there are.
+    /// Number of directions.
     pub(crate) fn len(&self) -> usize {
         components(self.bits)
     }
 
-    /// Vectors given at 16 bits along the directions: their components, one signed byte each;
-    /// returns the value of one step of each, and the sum of its components.
+    /// Projects 16-bit vectors on the directions, one signed byte each; returns the value of one
+    /// step and the sum of the components of each.
     ///
-    /// - `products`: memory to work in
+    /// - `products`: scratch memory
     pub(crate) fn project<const N: usize>(
         &self,
         isa: Isa,
@@ -259,14 +256,13 @@ impl Directions {
         }
         let values: Vec<f32> = along.iter().map(|&x| f32::from(x)).collect();
         quantise(&values, self.bits, &mut code);
-        // By this scale a vector's product with its own code is right, and others are right on
-        // average.
+        // With this scale a vector's product with its own code is exact, and others are unbiased.
         let square: f32 = values.iter().map(|x| x * x).sum();
         let products = values.iter().zip(self.decode(&code));
         let product: f32 = products.map(|(x, code)| x * f32::from(code)).sum();
         (
             code,
-            // A code at right angles to its vector says nothing about it.
+            // A code orthogonal to its vector has no information.
             if product > 0. {
                 square / product * factor
             } else {
@@ -285,8 +281,8 @@ impl Directions {
         bytes.into_iter().map(|byte| (byte ^ 0x80) as i8).collect()
     }
 
-    /// How many false neighbours one of the nearest has, at most, for as many as [`PER_MILLE`]
-    /// says: others that seem nearer by their short codes.
+    /// The [`PER_MILLE`] quantile of the numbers of false neighbours of the nearest: others that
+    /// are nearer by their short codes.
     fn false_neighbours(&self, source: CodeSource<'_>, trials: &[Trial]) -> usize {
         let n = source.codes.len();
         let step = n.div_ceil(TRIED_WITH);
@@ -312,8 +308,7 @@ impl Directions {
             source
                 .isa
                 .near(&all, along.query(self.bits), least, &mut nearer);
-            // The trial's own surroundings are hidden here as in the search that widths are
-            // measured with.
+            // Vectors near the trial are hidden as when widths are measured.
             nearer.retain(|candidate| {
                 !trial.hidden.contains(candidate.name()) && !nearest.contains(&candidate.name())
             });
@@ -354,8 +349,8 @@ impl Directions {
     }
 }
 
-/// Mixes orthogonal vectors, a power of two of them, so that each has as much of what the first had
-/// as any other (Walsh-Hadamard).
+/// Mixes orthogonal vectors, a power of two of them, so that all have the same share of each
+/// (Walsh-Hadamard).
 fn mix(vectors: &mut [Vec<f64>]) {
     let mut half = 1;
     while half < vectors.len() {
@@ -376,7 +371,7 @@ fn round(x: f32) -> i8 {
     (x + 0.5_f32.copysign(x)).clamp(-127., 127.) as i8
 }
 
-/// Random bits for a pair of numbers, the same ones always.
+/// Reproducible random bits for a pair of numbers.
 pub(crate) fn random_bits(a: usize, b: usize) -> u64 {
     hash(((a as u64) << 32).wrapping_add(b as u64).wrapping_add(1))
 }
@@ -403,9 +398,9 @@ pub(crate) fn whole(vector: &[f64], width: usize) -> (QueryCode, f64) {
     )
 }
 
-/// Makes vectors orthonormal, in their order; what depends on those before becomes zero.
+/// Makes vectors orthonormal, in their order; linearly dependent ones become zero.
 fn orthogonalise(vectors: &mut [Vec<f64>]) {
-    // Modified Gram-Schmidt: each direction is taken out before the next product is formed.
+    // Modified Gram-Schmidt: each direction is subtracted before the next product.
     for at in 0..vectors.len() {
         let (before, rest) = vectors.split_at_mut(at);
         let vector = &mut rest[0];
@@ -422,7 +417,7 @@ fn orthogonalise(vectors: &mut [Vec<f64>]) {
             }
         }
         let left = norm(vector);
-        // A vector that hardly anything is left of is rounding noise, not a direction.
+        // A very small remainder is rounding noise, not a direction.
         let share = if left > 1e-9 * first && left > 0. {
             1. / left
         } else {
@@ -469,7 +464,7 @@ pub(crate) mod tests {
         vectors
     }
 
-    /// - `graph_from`: no graph from `usize::MAX` on, where codes alone are looked at
+    /// - `graph_from`: `usize::MAX` for no graph, to test codes alone
     fn index(vectors: &Array2<f32>, metric: IndexMetric, graph_from: usize) -> VectorIndex {
         let ids: Vec<Id> = (0..N as i64).map(Id).collect();
         let options = IndexOptions {

@@ -26,7 +26,7 @@ pub enum IndexError {
         /// Position of the first such component.
         position: usize,
     },
-    /// A vector has no direction, which cosines are about.
+    /// A vector of zeros, which has no cosine.
     NoDirection {
         /// Its id, if it has one.
         id: Option<Id>,
@@ -38,7 +38,7 @@ pub enum IndexError {
         id: Id,
         /// Its distance from the middle of the index.
         length: f64,
-        /// The largest that has a place.
+        /// The largest allowed one.
         limit: f64,
     },
     /// The number of ids and the number of vectors differ.
@@ -52,7 +52,7 @@ pub enum IndexError {
     Duplicate(Id),
     /// An item is not in the index.
     Unknown(Id),
-    /// The instruction set asked for cannot be had.
+    /// The requested instruction set is not available.
     Isa(voisin_kernels::IsaError),
     /// An option is outside its range.
     Option {
@@ -63,23 +63,23 @@ pub enum IndexError {
         /// The value that was given.
         actual: f64,
     },
-    /// A graph search was asked of an index without a graph.
+    /// A graph search was requested of an index without a graph.
     NoGraph {
         /// Items in the index.
         items: usize,
-        /// From how many items on a graph is built.
+        /// Number of items from which on a graph is built.
         graph_from: usize,
     },
-    /// A search of the lists was asked of an index without lists.
+    /// A search of the lists was requested of an index without lists.
     NoLists {
         /// Items in the index.
         items: usize,
-        /// From how many items on lists are made.
+        /// Number of items from which on lists are made.
         lists_from: usize,
     },
     /// A prepared subset belongs to another state of the index.
     SubsetOutdated,
-    /// The index holds no vectors, and nothing is there to read them with.
+    /// The index holds no vectors, and no reader was set.
     NoVectors,
     /// The vectors, which the index does not hold, could not be read.
     Reading {
@@ -93,22 +93,21 @@ pub enum IndexError {
         /// The value that was given.
         actual: usize,
     },
-    /// A query of a batch is none.
+    /// A query of a batch is invalid.
     Query {
         /// Its row.
         number: usize,
         /// The reason.
         error: Box<IndexError>,
     },
-    /// The file is shorter, longer or different from what was written.
+    /// The file is damaged, truncated or too long.
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The part that does not fit.
+        /// The damaged part.
         what: String,
     },
-    /// The file, which is mapped, was written into after it was opened: it is replaced by renaming
-    /// only.
+    /// The mapped file was overwritten after it was opened; it may only be replaced by renaming.
     Changed {
         /// The file.
         path: PathBuf,

@@ -1,14 +1,14 @@
-//! The fields of a header, listed once for writing and for reading: little-endian numbers of 64
-//! bits, and bytes behind their number.
+//! The fields of a header, listed once for writing and reading: little-endian numbers of 64 bits,
+//! and bytes after their number.
 
-/// Fields on their way into a file, or out of one.
+/// Fields being written into a file, or read from one.
 pub(crate) enum HeaderFields<'a> {
     Write(Vec<u8>),
-    /// The bytes that are left to read.
+    /// The remaining bytes to read.
     Read(&'a [u8]),
 }
 
-/// `None` where a file ends too soon or a number does not fit.
+/// `None` if a file ends too early or a number does not fit.
 pub(crate) type FieldResult = Option<()>;
 
 impl HeaderFields<'_> {
@@ -39,7 +39,7 @@ impl HeaderFields<'_> {
         values.iter_mut().try_for_each(|value| self.number(value))
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(crate) fn flag(&mut self, value: &mut bool) -> FieldResult {
         let mut number = u8::from(*value);
         self.number(&mut number)?;
@@ -47,7 +47,7 @@ impl HeaderFields<'_> {
         (number <= 1).then_some(())
     }
 
-    /// A number with a fraction, which may be NaN.
+    /// A float, which may be NaN.
     pub(crate) fn real(&mut self, value: &mut f64) -> FieldResult {
         let mut word = value.to_bits();
         self.word(&mut word)?;
@@ -55,7 +55,7 @@ impl HeaderFields<'_> {
         Some(())
     }
 
-    /// A number of single precision.
+    /// A float of single precision.
     pub(crate) fn single(&mut self, value: &mut f32) -> FieldResult {
         let mut real = f64::from(*value);
         self.real(&mut real)?;
@@ -86,7 +86,7 @@ impl HeaderFields<'_> {
         Some(())
     }
 
-    /// One of `all`, by its place.
+    /// One of `all`, by its position.
     pub(crate) fn one_of<T: Copy + PartialEq>(&mut self, all: &[T], value: &mut T) -> FieldResult {
         let mut place = all.iter().position(|choice| choice == value)?;
         self.number(&mut place)?;
@@ -94,7 +94,7 @@ impl HeaderFields<'_> {
         Some(())
     }
 
-    /// The bytes of what `pass` writes.
+    /// The bytes that `pass` writes.
     pub(crate) fn written(
         pass: impl FnOnce(&mut HeaderFields<'static>) -> FieldResult,
     ) -> std::io::Result<Vec<u8>> {
@@ -105,7 +105,7 @@ impl HeaderFields<'_> {
         }
     }
 
-    /// Reads all of `bytes`; `None` where they are not what `pass` takes.
+    /// Reads all of `bytes`; `None` if they do not match `pass`.
     pub(crate) fn read_all(
         bytes: &[u8],
         pass: impl FnOnce(&mut HeaderFields<'_>) -> FieldResult,

@@ -1,12 +1,11 @@
-//! Long tables that are made where they are first needed, while others wait for them.
+//! Fills long tables in parallel at their first use, while other threads wait.
 
-/// Has `write` make each block of `step` numbers, by its place among them, on as many threads as
-/// rayon's current pool has.
+/// Calls `write` for each block of `step` numbers, with its index, on as many threads as rayon's
+/// current pool has.
 ///
-/// They are not the pool's threads: those may all be held by searches that wait for the table, and
-/// none would be left to make it.
+/// Not on the pool's threads, which may all be blocked by searches that wait for the table.
 pub(crate) fn fill<T: Send>(table: &mut [T], step: usize, write: impl Fn(usize, &mut [T]) + Sync) {
-    /// Numbers that are not worth another thread.
+    /// Least numbers per thread.
     const FEW: usize = 1 << 16;
     let blocks = table.len() / step.max(1);
     let threads = rayon::current_num_threads().min(table.len() / FEW).max(1);

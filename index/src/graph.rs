@@ -1,13 +1,13 @@
-//! The frozen graph: rows of links, and the loop that walks them by short codes.
+//! The immutable graph: rows of links, and the walk along them by short codes.
 //!
-//! Beside each slot stand the short codes of the slots that it is linked to, in blocks as the
-//! [lists](super::lists) have them: one sweep of the lists' kernel compares them all (Gou et al.,
-//! `SymphonyQG`, SIGMOD 2025, do so with signs). A search starts with the nearest list, follows the
-//! nearest by short code, and compares what it ends with at 8 bits.
+//! Each slot has the short codes of the slots that it is linked to, in blocks like those of the
+//! [lists](super::lists): one call of the lists' kernel compares them all (Gou et al.,
+//! `SymphonyQG`, SIGMOD 2025, do so with signs). A search starts with the nearest lists, follows
+//! the nearest by short code, and compares the result at 8 bits.
 //!
 //! A file has links and no blocks, which take eighteen times the memory. Until a process has walked
-//! often enough to make them worth their time, each walk gathers the codes of the slots that it
-//! comes by from the lists; the results are the same.
+//! often enough for blocks to pay, each walk gathers the codes of its slots from the lists, with
+//! the same results.
 
 use std::cell::RefCell;
 use std::slice::from_ref;
@@ -27,28 +27,27 @@ use voisin_kernels::dot::best::Scored;
 
 /// No link.
 pub(crate) const NONE: u32 = u32::MAX;
-/// Bytes of a slot, or of a place in the lists' blocks.
+/// Bytes of a slot, or of a position in the lists' blocks.
 pub(crate) const WORD: usize = 4;
-/// Candidates that are followed together: while one's blocks are compared, the next ones' come from
-/// memory.
+/// Candidates that are followed together: while one's blocks are compared, the next ones' are
+/// fetched.
 const TOGETHER: usize = 4;
-/// Lists that a walk starts with. With four, a query between two clusters found the one alone that
-/// they were of: among 40 000 vectors of 300 clusters walks had to be three times as wide.
+/// Lists that a walk starts with. With four, a query between two clusters could find only one of
+/// them: among 40 000 vectors of 300 clusters walks had to be three times as wide.
 const ENTRIES: usize = 8;
 /// Marks a pooled candidate whose links were followed.
 const FOLLOWED: u64 = 1;
-/// Walks, for so many slots one, after which blocks are made: a process that asks a few times does
-/// without them, one that goes on asking soon has them.
+/// Blocks are made after one walk per this many slots: not for a few queries, but soon for many.
 const SLOTS_PER_WALK: usize = 64;
 
 /// Bytes of a [`SlotPlace`].
 pub(crate) const PLACE: usize = 2 * WORD;
 
-/// Where the parts of a slot are: two u32, little-endian.
+/// Positions of a slot's parts: two u32, little-endian.
 struct SlotPlace {
-    /// Of its code in the lists' blocks, counted in codes.
+    /// Its code in the lists' blocks, counted in codes.
     code: usize,
-    /// Of its links.
+    /// Its row of links.
     row: usize,
 }
 
@@ -78,10 +77,10 @@ pub(crate) struct Graph {
     walks: AtomicUsize,
 }
 
-/// A candidate as one number, nearer ones smaller, equals by slot: similarity, slot (31 bits),
+/// A candidate as one integer, nearer ones smaller, equals by slot: similarity, slot (31 bits),
 /// [`FOLLOWED`].
 ///
-/// Numbers sort and merge without branches, floats with an order of their own do not.
+/// Integers sort and merge without branches, ordered floats do not.
 type Pooled = u64;
 
 #[inline]
@@ -99,17 +98,17 @@ fn candidate(pooled: Pooled) -> Scored {
     Scored::from(pooled >> 32 << 32 | u64::from(slot_of(pooled)))
 }
 
-/// Memory of a walk, kept per thread.
+/// Buffers of a walk, kept per thread.
 #[derive(Default)]
 struct GraphWalk {
     /// Nearest first.
     pool: Vec<Pooled>,
     /// A bit for each slot: whether it was in the pool at some time.
     seen: Vec<u64>,
-    /// Words of `seen` with any.
+    /// Words of `seen` that are not zero.
     marked: Vec<u32>,
     scored: Vec<Scored>,
-    /// Those of one comparison that enter the pool.
+    /// New candidates of one comparison.
     fresh: Vec<Pooled>,
     slots: Vec<u32>,
     products: Vec<i32>,
@@ -136,13 +135,13 @@ fn plane_of<'a>(words: impl IntoIterator<Item = &'a u32>) -> Plane {
     Plane::pages(&bytes)
 }
 
-/// A row of links without its end.
+/// A row's links without the empty places.
 fn linked(row: &[u8]) -> impl Iterator<Item = u32> {
     words(row).take_while(|&link| link != NONE)
 }
 
 impl Graph {
-    /// Of links, which are walked at once: with blocks.
+    /// From links, with blocks.
     ///
     /// - `links`: `[slots][stride]`
     pub(crate) fn new(stride: usize, links: &[u32], lists: &Lists) -> Self {
@@ -168,7 +167,7 @@ impl Graph {
         graph
     }
 
-    /// Of the parts of a file, neither of which was looked at yet.
+    /// From the parts of a file, not verified yet.
     pub(crate) fn mapped(stride: usize, slots: usize, links: Plane, places: Plane) -> Self {
         Self {
             stride,
@@ -180,7 +179,7 @@ impl Graph {
         }
     }
 
-    /// Links and places as a file has them.
+    /// Links and places in the format of a file.
     pub(crate) fn sections(&self) -> [&[u8]; 2] {
         [
             &self.links.raw()[..self.slots * self.stride * WORD],
@@ -204,7 +203,7 @@ impl Graph {
         self.blocks.get().map_or(0, Plane::len)
     }
 
-    /// Whether all links and places are such as can be followed; for what is read from a file.
+    /// Whether all links and places are valid, for those from a file.
     pub(crate) fn is_sane(&self, lists: &Lists) -> bool {
         let [links, places] = self.sections();
         let blocks = lists.blocks.raw();
@@ -221,8 +220,7 @@ impl Graph {
             && places.par_chunks(PLACE).enumerate().all(is_at)
     }
 
-    /// Lets go of the memory of what need not stay there: blocks are made of it, or few walks read
-    /// it.
+    /// Releases memory that need not stay: links after blocks are made, or read by few walks.
     pub(crate) fn release(&self) {
         self.links.release();
         self.places.release();
@@ -232,7 +230,7 @@ impl Graph {
         words(row).all(|link| link == NONE || (link as usize) < self.slots)
     }
 
-    /// The row of a slot's links; of a file nothing where it is not as it was written.
+    /// The row of a slot's links; empty if it is damaged in the file.
     fn row(&self, lists: &Lists, slot: u32) -> &[u8] {
         let step = self.stride * WORD;
         self.place(lists, slot)
@@ -242,7 +240,7 @@ impl Graph {
             })
     }
 
-    /// Counts walks that are to come, and whether they make blocks worth making: once only.
+    /// Counts upcoming walks; returns true once, when there are enough to make blocks.
     pub(crate) fn wants_blocks(&self, walks: usize) -> bool {
         let enough = self.slots / SLOTS_PER_WALK;
         if self.blocks.get().is_some() {
@@ -252,7 +250,7 @@ impl Graph {
         (before..before.saturating_add(walks)).contains(&enough)
     }
 
-    /// Makes the blocks, of links and lists that were checked.
+    /// Makes the blocks, from verified links and lists.
     pub(crate) fn make_blocks(&self, lists: &Lists) {
         self.blocks.get_or_init(|| {
             let codes = lists.codes_by_slot(self.slots);
@@ -276,7 +274,7 @@ impl Graph {
         });
     }
 
-    /// Gives the blocks' memory back, of a graph that is not walked.
+    /// Frees the blocks of a graph that is not walked.
     pub(crate) fn drop_blocks(&mut self) {
         self.blocks.take();
     }
@@ -290,12 +288,11 @@ impl Graph {
         SlotPlace::read(self.places.sane_part(at..at + PLACE, is_inside))
     }
 
-    /// The block of the lists that a slot's code is in, and the lane; of a file nothing where it is
-    /// not as it was written.
+    /// The lists' block and lane of a slot's code; `None` if it is damaged in the file.
     fn code<'a>(&self, lists: &'a Lists, slot: u32) -> Option<(&'a [u8], usize)> {
         let SlotPlace { code, .. } = self.place(lists, slot)?;
         let block = lists.block(code / LANES);
-        // Of a file that other code wrote another's code may be there.
+        // A file by other code may have another slot's code here.
         let is_there = !block.is_empty() && read(block, code % LANES).2 == slot;
         if !is_there {
             self.places.report();
@@ -320,7 +317,7 @@ impl Graph {
         .pop()
     }
 
-    /// As [`walk`](Self::walk) for each of `queries`, with its place among them.
+    /// As [`walk`](Self::walk) for each of `queries`, with its index.
     pub(crate) fn walk_all<R>(
         &self,
         lists: &Lists,
@@ -361,7 +358,7 @@ impl Graph {
                     next: 0,
                     walk,
                 };
-                // Any list is a start, but the nearest ones save the steps towards them.
+                // Any list is a valid start, but the nearest ones save steps.
                 entries
                     .iter()
                     .for_each(|&list| search.compare(lists.part(list, 0)));
@@ -398,11 +395,11 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Puts those of `blocks` that are near enough into `walk.scored`.
+    /// Writes those of `blocks` that are near enough into `walk.scored`.
     fn near(&mut self, blocks: &[u8]) {
         let pool = &self.walk.pool;
-        // The kernel drops what cannot enter the pool, so that few candidates have to be looked at
-        // one by one.
+        // The kernel drops vectors that cannot enter the pool, so few candidates are handled one by
+        // one.
         let limit = if pool.len() == self.ef {
             candidate(pool[self.ef - 1]).score()
         } else {
@@ -412,7 +409,7 @@ impl Search<'_> {
             .near(blocks, self.short, limit, &mut self.walk.scored);
     }
 
-    /// Puts those of `walk.scored` into the pool that were not there before.
+    /// Adds new candidates of `walk.scored` to the pool.
     fn enter(&mut self) {
         let GraphWalk {
             pool,
@@ -454,8 +451,8 @@ impl Search<'_> {
         self.enter();
     }
 
-    /// As [`near`](Self::near) of the slots that one is linked to, without those that were in the
-    /// pool: their codes are gathered from the lists.
+    /// As [`near`](Self::near) for a slot's linked slots that were not in the pool, whose codes are
+    /// gathered from the lists.
     fn gather(&mut self, slot: u32) {
         let mut gathered = std::mem::take(&mut self.walk.gathered);
         gathered.clear();
@@ -491,7 +488,7 @@ impl Search<'_> {
                 };
                 *nearest |= FOLLOWED;
                 followed[n] = slot_of(*nearest) as usize;
-                // Its blocks are on their way while those of the candidates before it are compared.
+                // Prefetches its blocks while those of earlier candidates are compared.
                 if let Some(blocks) = blocks {
                     for line in (0..step).step_by(64) {
                         Isa::prefetch(blocks, followed[n] * step + line);
@@ -514,8 +511,8 @@ impl Search<'_> {
     }
 }
 
-/// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns where the first
-/// of `fresh` came to stand.
+/// Merges `fresh` into `pool`, both sorted, and keeps the `most` nearest; returns the position of
+/// the first of `fresh`.
 fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
     let mut old = pool.len();
     let mut new = fresh.len();
@@ -527,7 +524,7 @@ fn merge(pool: &mut Vec<Pooled>, fresh: &[Pooled], most: usize) -> usize {
     }
     let mut at = old + new;
     pool.resize(at, 0);
-    // From the end, so that what stands before the first new one is never touched.
+    // From the end, so that the part before the first new one is never touched.
     while new > 0 {
         at -= 1;
         let last = fresh[new - 1];

@@ -1,13 +1,12 @@
-//! Which lists vectors are in.
+//! Assignment of vectors to lists.
 //!
 //! Lists are those of k-means over the projections at 8 bits. A list's score for a query is the
-//! query's product with the mean of its vectors, and more the farther these are from it: the best
-//! of them are better than the mean. A vector is in the list whose score for it is the highest, so
-//! that a search for what is there looks there first.
+//! query's product with the mean of its vectors, plus a term for their spread, as the best of them
+//! are better than the mean. A vector is in the list with the highest score for it, so that a
+//! search for it begins there.
 //!
-//! Where it pays, each vector is in a second list, too, one that is near it in another direction
-//! (SOAR: Sun et al., `NeurIPS` 2023): fewer vectors have to be compared for the nearest to be
-//! among them. What that saves is measured.
+//! If it pays, each vector is in a second list, too, which is near it in another direction (SOAR:
+//! Sun et al., `NeurIPS` 2023), so that fewer vectors have to be compared. The saving is measured.
 
 use rayon::prelude::*;
 
@@ -18,24 +17,24 @@ use super::trials::Trial;
 use super::types::IndexOptions;
 use voisin_kernels::Isa;
 
-/// Vectors a list at least, on average: lists are padded to whole blocks.
+/// Least mean number of vectors of a list, as lists are padded to whole blocks.
 const LEAST: usize = 32;
-/// There are so many times as many lists where vectors are in two.
+/// Factor on the number of lists if vectors are in two.
 const SPILL_LISTS: f64 = 1.5;
 /// Nearest vectors of each trial that decide this.
 const NEAREST: usize = 10;
 
-/// When vectors are in two lists.
+/// The condition for vectors in two lists.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spill {
-    /// Recall that is aimed at.
+    /// The recall to reach.
     pub(crate) recall: f64,
-    /// If no more than so much of what is compared with one has to be, centres and vectors.
+    /// Largest number of comparisons, centres and vectors, relative to one list each.
     pub(crate) pays: f64,
 }
 
 impl Spill {
-    /// Where vectors are elsewhere never: bytes are what counts there.
+    /// `None` for an index without vectors, which is meant to be small.
     pub(crate) fn of(options: &IndexOptions) -> Option<Self> {
         options.residual_bits.is_none().then_some(Self {
             recall: options.target_recall,
@@ -49,8 +48,8 @@ pub(crate) struct Grouping {
     means: Projections,
     /// Blocks of the lists' centres.
     pub(crate) centres: Vec<u8>,
-    /// Slots in each list, ascending: those whose first it is, and, if they are in two, those whose
-    /// second it is.
+    /// Slots in each list, ascending: those with it as first list, and, if vectors are in two, as
+    /// second.
     pub(crate) members: Vec<Vec<Vec<u32>>>,
 }
 
@@ -65,8 +64,8 @@ impl Grouping {
         spill: Option<Spill>,
     ) -> Self {
         let groups = count(vectors.len(), directions);
-        // Most sets need no second lists, and trials on those of the first grouping say so before
-        // any are made.
+        // Most sets need no second lists, which trials on the first grouping show before any are
+        // made.
         let once = Self::of(source, directions, vectors, groups);
         let Some(spill) = spill.filter(|_| groups > 1 && !trials.is_empty()) else {
             return once;
@@ -76,7 +75,7 @@ impl Grouping {
             .iter()
             .flat_map(nearest)
             .for_each(|slot| is_near_a_trial[slot as usize] = true);
-        // Only the neighbours of trials are looked at, so only these need a second list for now.
+        // Only neighbours of trials are evaluated, so only these need a second list for now.
         let near_a_trial = |members: &Vec<u32>| {
             members
                 .iter()
@@ -119,8 +118,8 @@ impl Grouping {
             let square = mean(&|slot| vectors.square(slot)) - means.square(list);
             let offset = mean(&|slot| source.codes.meta[slot].offset);
             if source.codec.space.is_euclidean() {
-                // The distance from the centre alone: half of the spread's square is in the
-                // vectors' own offsets.
+                // Only the distance from the centre: half of the squared spread is in the vectors'
+                // offsets.
                 offset + 0.5 * square.max(0.)
             } else {
                 offset + spread * square.max(0.).sqrt()
@@ -140,8 +139,7 @@ impl Grouping {
         }
     }
 
-    /// How many vectors are compared, about, where a share of the nearest of all trials is among
-    /// them.
+    /// Approximate number of vectors to compare to find a share of the nearest of all trials.
     ///
     /// - `members`: of the lists, each of these once in their first, and, if they are in two, once
     ///   in their second
@@ -177,7 +175,7 @@ impl Grouping {
         };
         let mut places: Vec<usize> = trials.par_iter().flat_map_iter(places_of).collect();
         let at = ((share * places.len() as f64).ceil() as usize).clamp(1, places.len()) - 1;
-        // With two lists a vector, a look at so many lists costs twice as many places.
+        // With two lists per vector, this many lists have twice as many places.
         let lists = (*places.select_nth_unstable(at).1 + 1) * members.len();
         (lists * source.codes.len()) as f64 / self.members[0].len() as f64
     }
@@ -188,11 +186,10 @@ fn nearest(trial: &Trial) -> impl Iterator<Item = u32> {
     trial.nearest.iter().copied().take(NEAREST)
 }
 
-/// Number of lists for `n` vectors: fewer where the projections that stand for them have more
-/// components.
+/// Number of lists for `n` vectors: fewer for projections of more components.
 fn count(n: usize, directions: &Directions) -> usize {
-    // A search that stops at a margin of its own does with fewer lists than one that looks at a
-    // fixed number; codes of more components make centres dearer. Found by trials.
+    // A search with a margin needs fewer lists than one with a fixed number, and codes of more
+    // components make centres more expensive. Found by trials.
     let times = match directions.bits {
         8 => 4.,
         4 => 2.5,
@@ -202,13 +199,13 @@ fn count(n: usize, directions: &Directions) -> usize {
 }
 
 /// Added to a list's score, in root mean squares of its vectors' distances from their mean; chosen
-/// so that the fewest vectors have to be compared, in trials of made sets, windows and texts.
-/// Windows are in groups of very different widths.
+/// for the fewest comparisons in trials of synthetic sets, windows and texts. Windows are in groups
+/// of very different widths.
 fn spread(directions: &Directions) -> f32 {
     if directions.bits == 4 { 0.6 } else { 0.4 }
 }
 
-/// Where each list stands in the order of nearness to a query.
+/// The rank of each list by nearness to a query.
 pub(crate) fn places(isa: Isa, centres: &[u8], query: &Along) -> Vec<usize> {
     let mut ranked = Vec::new();
     isa.near(centres, query.query(8), f32::NEG_INFINITY, &mut ranked);

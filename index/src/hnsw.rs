@@ -1,4 +1,4 @@
-//! `hnsw_rs`: the links of a graph that it builds, and an index of its own, to compare with.
+//! `hnsw_rs`: links of a graph built by it, and its own index for comparison.
 
 use std::io;
 use std::path::Path;
@@ -20,10 +20,10 @@ use voisin_kernels::{Isa, isa};
 
 /// `hnsw_rs` keeps at most this many layers.
 const MAX_LAYERS: usize = 16;
-/// Points that are inserted one after the other: one that comes while there is no entry point yet
-/// would stay without links.
+/// Points that are inserted sequentially at first: one inserted before there is an entry point
+/// would have no links.
 const ONE_BY_ONE: usize = 64;
-/// Distance of two slots at 8 bits. A point of `hnsw_rs` holds its slot only, so vectors are not
+/// Distance of two slots at 8 bits. A point of `hnsw_rs` holds only its slot, so vectors are not
 /// copied.
 struct SlotDistance<'a>(CodeSource<'a>);
 
@@ -38,7 +38,7 @@ impl Distance<u32> for SlotDistance<'_> {
 pub(crate) fn links(source: CodeSource<'_>, stride: usize, options: &IndexOptions) -> Vec<u32> {
     let n = source.codes.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
-    // In the order of ids, neighbours would be inserted together and link to each other alone.
+    // In the order of ids, neighbours would be inserted together and only link to each other.
     Random::new(options.seed).shuffle(&mut order);
     let width = options.ef_construction;
     // `m` was checked: hnsw_rs exits the process above 256.
@@ -73,8 +73,8 @@ pub(crate) fn links(source: CodeSource<'_>, stride: usize, options: &IndexOption
     links
 }
 
-/// An index of `hnsw_rs` by itself, as its users make one: unit vectors at 32 bits, compared by
-/// whichever is faster here, the product that it brings along or one of this crate's kernels.
+/// A plain index of `hnsw_rs`: unit vectors at 32 bits, compared by the faster one of its own
+/// product and this crate's kernels.
 pub struct HnswRs {
     graph: Hnsw<'static, f32, UnitDistance>,
 }
@@ -125,9 +125,9 @@ impl UnitDistance {
 }
 
 impl HnswRs {
-    /// Inserts the rows of a matrix in parallel on rayon's current pool; their lengths do not count.
+    /// Inserts the rows of a matrix in parallel on rayon's current pool; their lengths are ignored.
     ///
-    /// - `m`, `ef_construction`: as [`IndexOptions`] has them
+    /// - `m`, `ef_construction`: see [`IndexOptions`]
     pub fn build(
         mut vectors: Array2<f32>,
         m: usize,
@@ -149,7 +149,7 @@ impl HnswRs {
         Ok(Self { graph })
     }
 
-    /// Rows of the `k` vectors that are found nearest to a query of length 1, nearest first.
+    /// Rows of the `k` nearest vectors found for a query of length 1, nearest first.
     ///
     /// - `ef`: the width of the search
     pub fn search(&self, query: &[f32], k: usize, ef: usize) -> Vec<usize> {
@@ -157,7 +157,7 @@ impl HnswRs {
         found.into_iter().map(|neighbour| neighbour.d_id).collect()
     }
 
-    /// Where its products come from: "simdeez" or the name of an instruction set.
+    /// The implementation of its products: "simdeez" or the name of an instruction set.
     pub fn products(&self) -> &'static str {
         let distance = self.graph.get_distance();
         if distance.is_simdeez {
@@ -167,7 +167,7 @@ impl HnswRs {
         }
     }
 
-    /// Writes its two files into a folder; how many bytes they have.
+    /// Writes its two files into a folder; returns their bytes.
     pub fn dump(&self, folder: &Path) -> io::Result<u64> {
         let name = self
             .graph
@@ -179,8 +179,8 @@ impl HnswRs {
     }
 }
 
-/// Brings a vector to a length just below 1, as the product that `hnsw_rs` brings along panics
-/// where rounding makes it larger.
+/// Scales a vector to a length just below 1, as the product in `hnsw_rs` panics if rounding makes
+/// it larger.
 fn shorten(vector: &mut [f32]) {
     make_unit(vector);
     vector.iter_mut().for_each(|x| *x *= 1. - 1e-6);

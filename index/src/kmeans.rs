@@ -13,17 +13,17 @@ use voisin_kernels::dot::short::{
     NOBODY, ShortQuery, ShortSearch, block_bytes, empty_blocks, write,
 };
 
-/// Vectors a group that centres are found from, at most.
+/// Most vectors per group that centres are computed from.
 const PER_CENTRE: usize = 40;
-/// Turns of k-means.
+/// Iterations of k-means.
 const ROUNDS: usize = 8;
 /// λ of [`Projections::second`].
 const ALONG: f32 = 1.5;
-/// Bytes of the centres that are compared with one query or vector after the other: they stay in
+/// Bytes of the centres that are compared with several queries or vectors in a row: they stay in
 /// the first cache.
 const CENTRES_AT_ONCE: usize = 20 << 10;
 
-/// Vectors along the directions, at 8 bits: what k-means works on.
+/// Vectors along the directions, at 8 bits, the input of k-means.
 pub(crate) struct Projections {
     /// Components of each.
     width: usize,
@@ -32,7 +32,8 @@ pub(crate) struct Projections {
 }
 
 impl Projections {
-    /// Those of what `vector` gives for each slot, in parallel on rayon's current pool.
+    /// Projects the vector that `vector` returns for each slot, in parallel on rayon's current
+    /// pool.
     pub(crate) fn of_all(
         source: CodeSource<'_>,
         directions: &Directions,
@@ -60,9 +61,9 @@ impl Projections {
         all
     }
 
-    /// The centres of so many groups, and the members of each, ascending.
+    /// The centres of this many groups, and the members of each, ascending.
     pub(crate) fn grouped(&self, isa: Isa, groups: usize) -> (Self, Vec<Vec<u32>>) {
-        // 40 vectors a centre place it well enough; all of them would take many times as long.
+        // 40 vectors per centre suffice; all would take many times as long.
         let sample =
             self.of((0..self.len()).step_by(self.len().div_ceil(groups * PER_CENTRE).max(1)));
         // One vector of each part of the sample to begin with, since neighbours in the order of ids
@@ -74,7 +75,7 @@ impl Projections {
         };
         let mut centres = sample.of((0..groups).map(first));
         for _ in 0..ROUNDS {
-            // A group that nobody joins keeps its centre: another round may fill it.
+            // An empty group keeps its centre: another round may fill it.
             let members = sample.members(isa, &centres.by_distance(), groups);
             centres
                 .rows_mut()
@@ -87,9 +88,9 @@ impl Projections {
     }
 
     /// A second group for each, and the members of each group, ascending: the one of the least ‖x −
-    /// c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is what the centre of the first group leaves of x (Sun
-    /// et al., `NeurIPS` 2023). Where the first centre misleads, because r points away from a
-    /// query, the second does not.
+    /// c‖² + λ (⟨x − c, r⟩ / ‖r‖)², where r is the residual of x from the centre of the first group
+    /// (Sun et al., `NeurIPS` 2023). If r points away from a query, so that the first group is
+    /// missed, the second one is not.
     ///
     /// - `first`: members of the first groups, two at least
     pub(crate) fn second(&self, isa: Isa, centres: &Self, first: &[Vec<u32>]) -> Vec<Vec<u32>> {
@@ -97,7 +98,7 @@ impl Projections {
         let squares: Vec<f32> = (0..centres.len()).map(|at| centres.square(at)).collect();
         let choose = |(group, members): (usize, &Vec<u32>)| {
             let mut found = Vec::new();
-            // Scores with all other centres, once for all members of the group: products less half
+            // Scores with all other centres, once for all members of the group: products minus half
             // of the centre's square.
             let mut beside = vec![0_f32; centres.len()];
             isa.near(&blocks, centres.at(group), f32::NEG_INFINITY, &mut found);
@@ -123,7 +124,8 @@ impl Projections {
                 let mut least = f32::INFINITY;
                 let mut nearest = NOBODY;
                 for candidate in &found {
-                    // The second term only adds, so a centre that is too far already is skipped.
+                    // The second term is not negative, so a centre that is too far already is
+                    // skipped.
                     let distance = square - 2. * candidate.score();
                     if distance < least && candidate.name() as usize != group {
                         let along =
@@ -178,7 +180,7 @@ impl Projections {
             .zip(&mut self.factors)
     }
 
-    /// Those at some places.
+    /// The vectors at some positions.
     fn of(&self, places: impl Iterator<Item = usize>) -> Self {
         let mut some = Self::zeroed(self.width, 0);
         for at in places {
@@ -199,7 +201,7 @@ impl Projections {
         square as f32 * (vector.factor * vector.factor)
     }
 
-    /// Puts the mean of some into the place of another's vector; returns the value of one step.
+    /// Writes the mean of some vectors; returns the value of one step.
     fn mean(&self, members: &[u32], to: &mut [i8]) -> f32 {
         let mut sum = vec![0_f64; self.width];
         for &at in members {
@@ -216,7 +218,7 @@ impl Projections {
     }
 
     /// Blocks of these as centres, each with an offset: the score of a vector is its product with
-    /// the centre and that.
+    /// the centre plus the offset.
     pub(crate) fn centre_blocks(&self, offset: impl Fn(usize) -> f32) -> Vec<u8> {
         let mut blocks = empty_blocks(self.len(), self.width);
         for at in 0..self.len() {
@@ -227,12 +229,12 @@ impl Projections {
         blocks
     }
 
-    /// Scores that are highest for the nearest centre.
+    /// Blocks with which the nearest centre has the highest score.
     pub(crate) fn by_distance(&self) -> Vec<u8> {
         self.centre_blocks(|at| -0.5 * self.square(at))
     }
 
-    /// Those for which each of so many centres has the highest score, ascending.
+    /// The vectors for which each of this many centres has the highest score, ascending.
     pub(crate) fn members(&self, isa: Isa, centres: &[u8], groups: usize) -> Vec<Vec<u32>> {
         let mut members = vec![Vec::new(); groups];
         for (at, centre) in (0..).zip(self.assign(isa, centres)) {
@@ -241,13 +243,13 @@ impl Projections {
         members
     }
 
-    /// The nearest of the centres to each, lowest number first.
+    /// The nearest centre of each; among equals the lowest number.
     fn assign(&self, isa: Isa, centres: &[u8]) -> Vec<u32> {
         /// Vectors compared with a part of the centres, then with the next.
         const TOGETHER: usize = 256;
         /// Vectors compared with one block.
         const AT_ONCE: usize = 4;
-        // Equal scores go to the lower number, whichever part of the centres they come from.
+        // Equal scores go to the lower number, in whichever part of the centres.
         let better = |best: &mut Scored, found: &[Scored]| {
             *best = found
                 .iter()
@@ -299,7 +301,7 @@ impl Projections {
     }
 }
 
-/// Blocks of centres by parts that fit into the first cache.
+/// Blocks of centres in parts that fit into the first cache.
 fn centre_parts(centres: &[u8], width: usize) -> std::slice::Chunks<'_, u8> {
     let block = block_bytes(width);
     centres.chunks(CENTRES_AT_ONCE / block * block)

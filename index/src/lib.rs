@@ -1,30 +1,30 @@
 //! Nearest-neighbour search over vectors, from a hundred to millions of them.
 //!
 //! For: [`VectorIndex`], built from ids and vectors, searched by vector, saved as a cache;
-//! [`SharedIndex`], which threads search while others change it. Not for: storing vectors, audio,
-//! or anything a restart may not lose.
+//! [`SharedIndex`], which threads search while others change it. Not for: storing vectors, or data
+//! that must not be lost.
 //!
 //! Vectors are kept at 16 bits a component in two byte planes (for Euclidean distances, at 32 bits
 //! and in a plane of 8); all products are sums of integers, so every machine returns the same
 //! results. Four ways to search, chosen by measured cost or
 //! forced by [`SearchMode`]:
 //!
-//! - *exact*: all vectors, 16-bit products wherever the 8-bit one leaves a chance. The oracle.
-//! - *scan*: signs (1 bit) → 8 bits → 16 bits. How many each stage hands on is measured when the
-//!   index is built, against the exact search.
+//! - *exact*: all vectors, 16-bit products unless the 8-bit one excludes the vector. The reference.
+//! - *scan*: signs (1 bit) → 8 bits → 16 bits. How many each stage passes on is measured at the
+//!   build, against the exact search.
 //! - *lists*: vectors grouped by k-means, in codes of 64 bytes; those of the nearest lists are
-//!   compared, the best go on to 8 and 16 bits. How many lists and how many vectors is measured
-//!   when the index is built.
+//!   compared, the best at 8 and 16 bits. The numbers of lists and vectors are measured at the
+//!   build.
 //! - *hnsw*: a graph whose links are chosen among each vector's nearest in the lists (or by
 //!   `hnsw_rs`) as HNSW chooses them (Malkov and Yashunin 2018), walked by codes of 64 bytes that
 //!   stand beside each other; the best go on to 8 and 16 bits. Filters that leave few items are
 //!   scanned instead.
 //!
-//! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those that the lists
-//! find are read by what [`VectorIndex::read_vectors_with`] is given.
+//! An index with [`IndexOptions::residual_bits`] has lists and no vectors: those found in the lists
+//! are read by the function given to [`VectorIndex::read_vectors_with`].
 //!
 //! Vectors inserted after the build form a tail that is scanned beside the lists or the graph;
-//! removed ones are skipped. [`VectorIndex::needs_rebuild`] says when to build again.
+//! removed ones are skipped. [`VectorIndex::needs_rebuild`] reports when to rebuild.
 //!
 //! ```
 //! use ndarray::array;
@@ -39,7 +39,7 @@
 //! # Ok::<(), voisin_index::IndexError>(())
 //! ```
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not `forbid`: ndarray's `s![]` expands to an unsafe block.
 #![deny(unsafe_code)]
 
 mod best;
@@ -113,9 +113,9 @@ pub use types::{
 
 /// An index of vectors by id.
 ///
-/// Shared freely between threads for searching; inserting and removing need exclusive access. A
-/// clone shares what was built, and what was inserted before in all but its last 64 vectors: it
-/// costs microseconds, and either changes without the other.
+/// Threads may share it for searching; inserting and removing need exclusive access. A clone takes
+/// microseconds: it shares the built part and all but the last 64 inserted vectors, and changes
+/// independently.
 #[derive(Clone)]
 pub struct VectorIndex {
     options: IndexOptions,
@@ -127,13 +127,13 @@ pub struct VectorIndex {
     graph: Option<Arc<Graph>>,
     /// Over the base, if it is large enough.
     lists: Option<Arc<Lists>>,
-    /// Of an index that holds no vectors: then the base has none.
+    /// For an index without vectors, whose base has none.
     residuals: Option<Arc<Residuals>>,
-    /// Reads the vectors of such an index.
+    /// Reads vectors for such an index.
     reader: Option<Arc<VectorReader>>,
     tuning: Tuning,
     tail: IndexTail,
-    /// Another one after each change, and in each index.
+    /// Unique to each state of each index.
     version: u64,
     /// The file that the base was last written to or read from.
     saved: Arc<Mutex<Option<BasePlace>>>,
@@ -165,7 +165,7 @@ impl VectorIndex {
         self.slot(id).is_some()
     }
 
-    /// Whether there is a graph to walk; small indexes are scanned.
+    /// Whether there is a graph; small indexes are scanned.
     pub fn has_graph(&self) -> bool {
         self.graph.is_some()
     }
@@ -188,10 +188,9 @@ impl VectorIndex {
         all
     }
 
-    /// The vector of `id` as the index holds it, at length 1 for cosines: each component within
-    /// 5e-5 of the one given (of the longest vector's length for inner products), and as it was
-    /// given for Euclidean distances. `None` where there is none, or not whole in the index's file,
-    /// or where it cannot be read.
+    /// The vector of `id` as stored, at length 1 for cosines: each component within 5e-5 of the
+    /// given one (relative to the longest vector for inner products), and exact for Euclidean
+    /// distances. `None` if there is none, or it is damaged in the index's file, or cannot be read.
     pub fn vector(&self, id: Id) -> Option<Vec<f32>> {
         let vector = self
             .with_codes(id, |codes, slot| self.codec.lowered(codes, slot))
@@ -199,9 +198,9 @@ impl VectorIndex {
         self.intact().is_ok().then_some(vector)
     }
 
-    /// Says how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]):
-    /// `reader` writes those of some items, as they were when the index was built, one after the
-    /// other. It is called by several threads at once.
+    /// Sets how vectors are read that the index does not hold ([`IndexOptions::residual_bits`]):
+    /// `reader` writes those of some items, concatenated, as they were when the index was built.
+    /// Several threads call it at once.
     #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn read_vectors_with(
         &mut self,
@@ -210,8 +209,7 @@ impl VectorIndex {
         self.reader = Some(reader);
     }
 
-    /// Whether the index was made of this vector of `id`, as far as the codes that it holds
-    /// show; for cosines.
+    /// Whether the index has this vector for `id`, as far as its codes show; for cosines.
     #[doc(hidden)]
     pub fn is_of(&self, id: Id, vector: &[f32]) -> Result<bool, IndexError> {
         /// The index keeps 16 bits a component.
@@ -238,7 +236,7 @@ impl VectorIndex {
         self.residuals.is_some() && std::ptr::eq(segment, &raw const self.base)
     }
 
-    /// Hands on codes with those of an item, and its place in them.
+    /// Passes on the codes with an item, and its slot.
     fn with_codes<R>(
         &self,
         id: Id,
@@ -253,7 +251,7 @@ impl VectorIndex {
         Ok(work(&codes, 0))
     }
 
-    /// The vectors of some items that are not in the index, one after the other.
+    /// Reads the vectors of some items, concatenated, which are not in the index.
     fn read(&self, ids: &[Id]) -> Result<Vec<f32>, IndexError> {
         residual::read(self.reader.as_ref(), &self.codec.space, ids)
     }
@@ -265,7 +263,7 @@ impl VectorIndex {
             .or_else(|| self.tail.slot(id))
     }
 
-    /// Adds an item. Found by every search from now on.
+    /// Adds an item, which every search finds from now on.
     pub fn insert<T: Component>(&mut self, id: Id, vector: &[T]) -> Result<(), IndexError> {
         let lifted = self.lifted(id, &T::vector(vector))?;
         if self.contains(id) {
@@ -276,8 +274,8 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Adds an item, or gives one that is there another vector; whether it was there. Nothing
-    /// changes where there is an error.
+    /// Adds an item, or replaces its vector; returns whether it existed. On an error nothing
+    /// changes.
     pub fn upsert<T: Component>(&mut self, id: Id, vector: &[T]) -> Result<bool, IndexError> {
         let lifted = self.lifted(id, &T::vector(vector))?;
         let was_there = self.remove(id);
@@ -286,7 +284,7 @@ impl VectorIndex {
         Ok(was_there)
     }
 
-    /// A vector that there is room for, as it is encoded.
+    /// A checked vector, lifted for encoding.
     fn lifted(&self, id: Id, vector: &[f32]) -> Result<Vec<f32>, IndexError> {
         self.codec.space.check(Some(id), vector)?;
         let lifted = self.codec.lift(id, vector)?;
@@ -324,7 +322,7 @@ impl VectorIndex {
     }
 
     /// Those of `ids` that are in the index, as a set for many searches with
-    /// [`SearchParams::subset`]; quickest where they are in ascending order.
+    /// [`SearchParams::subset`]; fastest for ascending ids.
     pub fn subset_of(&self, ids: &[Id]) -> Subset {
         let parts = self.tail.parts();
         let mut base = Bitmap::empty(self.base.len());
@@ -332,7 +330,7 @@ impl VectorIndex {
         let held = &self.base.ids;
         let mut at = 0;
         for &id in ids {
-            // The next one is near the last one: steps that double find the span that it is in.
+            // The next id is near the last one: a galloping search finds its range.
             if at > 0 && held[at - 1] >= id {
                 at = 0;
             }
@@ -361,12 +359,12 @@ impl VectorIndex {
         }
     }
 
-    /// Whether a set was made for this index, and nothing changed since.
+    /// Whether a set was made for this index, which did not change since.
     pub fn is_current(&self, subset: &Subset) -> bool {
         subset.version == self.version
     }
 
-    /// All vectors as the index holds them, with their items in ascending order.
+    /// All vectors as stored, with their ids in ascending order.
     ///
     /// # Errors
     /// [`IndexError::NoVectors`], [`IndexError::Reading`]
@@ -674,7 +672,7 @@ mod tests {
                 graph_from: 0,
                 ..IndexOptions::default()
             };
-            // The last ones come later.
+            // The last ones are added later.
             let first = rows.slice(ndarray::s![..5800, ..]);
             let mut index = VectorIndex::build(&ids[..5800], first, &options).unwrap();
             for row in 5800..6000 {
@@ -697,7 +695,7 @@ mod tests {
                 let recall = recall_of(&found, &rows, &queries);
                 let least = match mode {
                     SearchMode::Exact | SearchMode::Scan => 1.,
-                    // A hundred queries: so much below the target is chance.
+                    // With a hundred queries this much below the target may be chance.
                     SearchMode::Auto => 0.99,
                     _ => 0.9,
                 };
@@ -722,7 +720,7 @@ mod tests {
             .step_by(30)
             .for_each(|id| assert!(index.remove(Id(id))));
         let pass = |track: Id| track.0 % 7 == 0;
-        // Some twice, some that are not there.
+        // Some twice, some unknown.
         let some: Vec<Id> = (0..900).rev().chain(0..10).map(|id| Id(7 * id)).collect();
         let set = index.subset_of(&some);
         let by_callback = index.subset(&pass);
@@ -758,7 +756,7 @@ mod tests {
             found.iter().flatten().all(|neighbor| pass(neighbor.id))
                 && found.iter().all(|found| found.len() == 10)
         );
-        // A set is of one index in one state, and of no other index, were it of the same vectors.
+        // A set belongs to one state of one index, and to no other index of the same vectors.
         assert!(index.is_current(&set));
         let another = VectorIndex::build(&ids, vectors.view(), &IndexOptions::default()).unwrap();
         assert!(!another.is_current(&set));

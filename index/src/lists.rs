@@ -1,10 +1,9 @@
-//! Inverted lists: vectors that are near each other stand side by side in short codes, and a search
-//! reads a few lists.
+//! Inverted lists: short codes of near vectors are stored together, and a search reads a few lists.
 //!
 //! The short code of a vector is its projection on the 64 directions in which the vectors of the
 //! index differ most, at 8 bits a component, or on 128 at 4 bits or 256 at 2 ([`Directions`]): one
 //! cache line. A search compares the query's projection with the centres of the lists, which
-//! [`Grouping`] makes, then with the codes of the nearest lists, and hands the best on to 8 and 16
+//! [`Grouping`] makes, then with the codes of the nearest lists, and compares the best at 8 and 16
 //! bits.
 //!
 //! Products are sums of integers and means are summed in the order of slots: the same bits on any
@@ -31,37 +30,37 @@ pub use voisin_kernels::dot::short::{
     BLOCK_BYTES, LANES, NOBODY, SHORT, ShortQuery, ShortSearch, code, empty_blocks, read, write,
 };
 
-/// A vector that is handed on to 8 bits costs about as much as so many compared by their short
-/// codes, as measured: its row comes from a random place in memory.
+/// Cost of comparing a vector at 8 bits, in comparisons by short code, as measured: its row is at a
+/// random place in memory.
 const HANDED_ON_COST: usize = 24;
-/// Lists of so many bytes stay in a core's own cache: to read each once for many queries, or to ask
-/// ahead for them, saves nothing then.
+/// Bytes of lists that stay in a core's own cache, so that sharing reads between queries or
+/// prefetching saves nothing.
 pub(crate) const CACHED: usize = 2 << 20;
-/// Blocks at the start of a list that are asked for while the list before it is compared.
+/// First blocks of a list that are prefetched while the list before it is compared.
 const FIRST_BLOCKS: usize = 3;
 
-/// Scales and offsets are smaller, those of the [farthest](super::metric::FARTHEST) vectors; of
-/// vectors of length 1 they are below 1. Whatever passes makes no score infinite.
+/// Bound of valid scales and offsets, even of the [farthest](super::metric::FARTHEST) vectors;
+/// those of unit vectors are below 1. Within it no score is infinite.
 const LARGEST_SCALE: f32 = 1e15;
 const LARGEST_OFFSET: f32 = 1e30;
-/// Queries that are compared with the same blocks at once.
+/// Queries that are compared with the same blocks together.
 const TOGETHER: usize = 4;
 
-/// How much of the lists a search looks at.
+/// How much of the lists a search compares.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reach {
     /// Lists, on average.
     pub(crate) lists: f32,
     /// Lists at most.
     pub(crate) most: usize,
-    /// A list is looked at if its score is not farther below the worst candidate's.
+    /// A list is compared if its score is at most this far below the worst candidate's.
     pub(crate) margin: f32,
-    /// Vectors handed on to 8 bits.
+    /// Vectors compared at 8 bits.
     pub(crate) codes: usize,
 }
 
 impl Reach {
-    /// So many lists, for every query.
+    /// A fixed number of lists.
     pub(crate) fn fixed(lists: usize, codes: usize) -> Self {
         Self {
             lists: lists as f32,
@@ -72,7 +71,7 @@ impl Reach {
     }
 }
 
-/// The codes that the best by short code are compared by next.
+/// The codes by which the best by short code are compared next.
 #[derive(Clone, Copy)]
 pub(crate) enum Next<'a> {
     Codes(&'a Codes),
@@ -86,8 +85,8 @@ pub(crate) struct Lists {
     pub(crate) centres: Vec<u8>,
     /// Lists that a vector is in: one or two.
     pub(crate) copies: usize,
-    /// The block that each list begins with or, if vectors are in two, those whose first it is and
-    /// those whose second; behind the last, the end.
+    /// The first block of each list or, if vectors are in two, of its vectors with it as first and
+    /// as second list; and the end.
     pub(crate) starts: Vec<u32>,
     /// Blocks of the vectors.
     pub(crate) blocks: Plane,
@@ -100,10 +99,10 @@ struct ListBuffers {
     pool: BestScored,
     scores: [ListScores; TOGETHER],
     walk: ListWalk,
-    /// Of a batch, one for each query.
+    /// One for each query of a batch.
     pools: Vec<BestScored>,
     walks: Vec<ListWalk>,
-    /// Lists with the queries that ask for them; and the same by list.
+    /// Lists with the queries that request them; and the same by list.
     requests: Vec<(u32, u32)>,
     by_list: Vec<(u32, u32)>,
     slots: Vec<u32>,
@@ -117,7 +116,7 @@ thread_local! {
     static BUFFERS: RefCell<ListBuffers> = RefCell::default();
 }
 
-/// Whether what stands in blocks can be scales, offsets, and names of `n` vectors that are `new`.
+/// Whether blocks have valid scales, offsets, and names of `n` vectors that are `new`.
 ///
 /// - `block`: bytes of one
 fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) -> bool) -> bool {
@@ -135,7 +134,7 @@ fn are_places(blocks: &[u8], block: usize, n: usize, mut new: impl FnMut(usize) 
     })
 }
 
-/// Whether there is one place for each of the names 0 to n - 1; for what is read from a file.
+/// Whether there is exactly one place for each of the names 0 to n - 1, for blocks from a file.
 ///
 /// - `block`: bytes of one
 pub(crate) fn are_all_places<'a>(
@@ -145,7 +144,7 @@ pub(crate) fn are_all_places<'a>(
 ) -> bool {
     let mut seen = vec![false; n];
     let mut left = n;
-    // A name that comes twice wraps below zero or leaves another missing, so `left` cannot end at
+    // With a repeated name `left` wraps below zero or another name is missing, so it cannot end at
     // 0.
     let mut new = |name| {
         left = left.wrapping_sub(1);
@@ -155,9 +154,9 @@ pub(crate) fn are_all_places<'a>(
     sane && left == 0
 }
 
-/// Leaves the first of those that have one name.
+/// Keeps the first of those with the same name.
 ///
-/// - `seen`: memory to work in
+/// - `seen`: scratch memory
 fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
     seen.resize(seen.len().max(n.div_ceil(64)), 0);
     found.retain(|candidate| {
@@ -167,7 +166,7 @@ fn leave_out_repeated(found: &mut Vec<Scored>, n: usize, seen: &mut Vec<u64>) {
         *word |= bit;
         is_new
     });
-    // Only the words that were used are cleared: all of them would cost more than the search.
+    // Only the used words are cleared: all of them would cost more than the search.
     found
         .iter()
         .for_each(|candidate| seen[candidate.name() as usize / 64] = 0);
@@ -213,8 +212,8 @@ impl Lists {
         }
     }
 
-    /// Whether every vector has one place in the blocks, or one as in its first list and one as in
-    /// its second, with numbers that can be; for what is read from a file.
+    /// Whether every vector has one place in the blocks, or one in its first and one in its second
+    /// list, with valid numbers; for lists from a file.
     pub(crate) fn has_every_vector(&self) -> bool {
         (0..self.copies).all(|copy| {
             let places = (0..self.len() as u32).map(|list| self.place_of_part(list, copy));
@@ -239,7 +238,7 @@ impl Lists {
             + self.blocks.len()
     }
 
-    /// Cost of a search, in vectors that are compared by their short codes, about.
+    /// Approximate cost of a search, in comparisons by short code.
     pub(crate) fn cost(&self, reach: Reach) -> usize {
         // Places and not vectors: blocks are padded, and empty places are compared as well.
         let places = self.blocks.len() / BLOCK_BYTES * LANES;
@@ -272,13 +271,13 @@ impl Lists {
         self.blocks_at(self.place(list))
     }
 
-    /// Blocks of those that are in a list as in their first, 0, or second, 1: of all lists, every
-    /// vector once.
+    /// Blocks of the vectors with a list as their first (0) or second (1) one; over all lists,
+    /// every vector once.
     pub(crate) fn part(&self, list: u32, copy: usize) -> &[u8] {
         self.blocks_at(self.place_of_part(list, copy))
     }
 
-    /// Asks for the first blocks of a list.
+    /// Prefetches the first blocks of a list.
     fn prefetch(&self, list: Scored) {
         let start = self.place(list.name()).start;
         (0..FIRST_BLOCKS * BLOCK_BYTES)
@@ -300,7 +299,7 @@ impl Lists {
         self.directions.along_all(isa, &vectors)
     }
 
-    /// As it is compared with short codes.
+    /// The query for comparison with short codes.
     pub(crate) fn short<'a>(&self, along: &'a Along) -> ShortQuery<'a> {
         along.query(self.directions.bits)
     }
@@ -318,7 +317,7 @@ impl Lists {
         );
     }
 
-    /// Hands on the scores of all lists for each query, with its place.
+    /// Passes on the scores of all lists for each query, with its index.
     pub(crate) fn score_all(
         &self,
         isa: Isa,
@@ -343,7 +342,7 @@ impl Lists {
                 some.each_mut()
                     .map(|scores| (scores, queries.next().unwrap_or(&along[0]))),
             );
-            // Its blocks are on their way while the scores of the other queries are looked at.
+            // Prefetches its blocks while the other queries' scores are evaluated.
             some.iter()
                 .filter_map(|scores| scores.nearest(isa).next())
                 .for_each(|list| self.prefetch(list));
@@ -371,7 +370,7 @@ impl Lists {
         codes
     }
 
-    /// Whether a slot is in one of the lists nearest to this vector, with its short code but for
+    /// Whether a slot is in one of the lists nearest to this vector, with its short code except for
     /// rounding.
     pub(crate) fn holds(&self, isa: Isa, slot: u32, vector: &PreparedQuery) -> bool {
         const NEAREST: usize = 3;
@@ -427,21 +426,21 @@ impl Lists {
             // Lists that fit the second cache are there anyway.
             let is_far = self.blocks.len() > CACHED;
             while walk.round(isa, reach.most, |list, next| {
-                // The kernel asks ahead inside a list.
+                // The kernel prefetches within a list.
                 next.filter(|_| is_far)
                     .into_iter()
                     .for_each(|next| self.prefetch(next));
                 self.compare(isa, list, self.short(&along), pool, hidden);
             }) {
-                // Asked once a round: finding the worst costs a selection.
+                // Once a round, as finding the worst takes a selection.
                 walk.floor = pool.worst(isa) - reach.margin;
             }
             self.finish(isa, next, query, buffers, then)
         })
     }
 
-    /// Compares the nearest lists until there are as many candidates as are handed on; where the
-    /// search goes on from there.
+    /// Compares the nearest lists until there are enough candidates; returns where the search
+    /// continues.
     fn begin(
         &self,
         isa: Isa,
@@ -451,8 +450,8 @@ impl Lists {
         reach: Reach,
         hidden: &Hidden,
     ) {
-        // As many lists as hold enough vectors on average; asked for together, as a cold disk
-        // answers them side by side.
+        // As many lists as hold enough vectors on average; prefetched together, as a cold disk
+        // serves them in parallel.
         let enough = (reach.codes * self.len())
             .div_ceil(self.vectors.max(1))
             .min(reach.most);
@@ -513,7 +512,7 @@ impl Lists {
             let along = self.along(isa, query);
             buffers.pool.clear(codes);
             for list in 0..self.len() as u32 {
-                // The first place of each vector only: with two lists it stands twice.
+                // Only the first place of each vector, as with two lists it has two.
                 let is_allowed = |slot: u32| allowed.contains(slot as usize);
                 buffers.pool.compare_allowed(
                     isa,
@@ -542,7 +541,7 @@ impl Lists {
             seen,
             ..
         } = buffers;
-        // The best may still be up to twice as many as are wanted.
+        // There may still be up to twice as many as requested.
         pool.cut(isa);
         if self.copies > 1 {
             leave_out_repeated(&mut pool.found, self.vectors, seen);
@@ -561,9 +560,9 @@ impl Lists {
         then(found)
     }
 
-    /// Compares lists with the queries that ask for them: (list, query).
+    /// Compares lists with the queries that request them: (list, query).
     ///
-    /// - `by_list`: memory to work in
+    /// - `by_list`: scratch memory
     fn compare_requests(
         &self,
         isa: Isa,
@@ -572,7 +571,7 @@ impl Lists {
         pools: &mut [BestScored],
         by_list: &mut Vec<(u32, u32)>,
     ) {
-        // A counting sort by list: each list is then read once, whoever asks for it.
+        // A counting sort by list, so that each list is read once for all queries.
         let mut ends = vec![0_u32; self.len() + 1];
         requests
             .iter()
@@ -587,7 +586,7 @@ impl Lists {
         }
         for same_list in by_list.chunk_by(|a, b| a.0 == b.0) {
             let blocks = self.list(same_list[0].0);
-            // Four queries share what is read of a block; the rest goes by two and by one.
+            // Four queries share the reads of a block; the rest by two and one.
             let (fours, rest) = same_list.as_chunks::<TOGETHER>();
             let (pairs, rest) = rest.as_chunks::<2>();
             fours
@@ -601,7 +600,7 @@ impl Lists {
         }
     }
 
-    /// Compares a list with some of the queries that ask for it, all different.
+    /// Compares a list with several of the queries that request it, all different.
     fn compare_some<const N: usize>(
         &self,
         isa: Isa,
@@ -657,8 +656,7 @@ impl Lists {
                         requests.push((list.name(), at as u32));
                     })
                 });
-                // Round by round for all queries: in each the lists that several ask for are read
-                // once.
+                // Round by round for all queries: in each round a list is read once.
                 self.compare_requests(isa, &requests, &along, &mut pools, &mut by_list);
                 open.iter()
                     .for_each(|&at| walks[at].floor = pools[at].worst(isa) - reach.margin);
@@ -675,7 +673,7 @@ impl Lists {
         })
     }
 
-    /// The first list that each slot is in, of `n`, and the second.
+    /// The first list of each slot, of `n`, and the second.
     pub(crate) fn lists_of(&self, n: usize) -> Vec<Vec<u32>> {
         let mut lists_of = vec![vec![0; n]; self.copies];
         for (copy, lists_of) in lists_of.iter_mut().enumerate() {
@@ -694,7 +692,7 @@ impl Lists {
     }
 }
 
-/// Names of what stands in blocks.
+/// Names of the vectors in blocks.
 fn names(blocks: &[u8]) -> impl Iterator<Item = u32> {
     let places = blocks.chunks_exact(BLOCK_BYTES);
     let names = places.flat_map(|block| (0..LANES).map(move |lane| read(block, lane).2));

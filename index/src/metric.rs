@@ -3,13 +3,13 @@
 //! - cosine: the vector, at length 1.
 //! - inner product: `(y, √(1 − |y|²))` with `y = x / R`, the query `(q, 0)` at length 1 (Neyshabur
 //!   and Srebro, "On symmetric and asymmetric LSHs for inner product search", ICML 2015). `R` is
-//!   [`HEADROOM`] times the length of the longest: longer ones can come later, up to the
-//!   [`LARGEST`] part of `R`.
+//!   [`HEADROOM`] times the length of the longest: longer ones may be added, up to the [`LARGEST`]
+//!   part of `R`.
 //! - Euclidean: `y = (x − c) / R` and `z` of the query alike, by `⟨z, y⟩ − |y|²/2 − |z|²/2`, which
 //!   is `−|z − y|²/2`. `c` has the median of each component and `R` is the median distance from it,
-//!   so that a few far vectors change neither, and each code has a scale of its own. Products only
-//!   choose what is compared: the vectors are kept as well, and results go by their differences in
-//!   double precision.
+//!   so that a few far vectors change neither, and each code has its own scale. Products only
+//!   select candidates: the vectors are stored as well, and results are ranked by their differences
+//!   in double precision.
 
 use std::borrow::Cow;
 
@@ -18,20 +18,18 @@ use voisin_base::vector::{NORM_TOLERANCE, dot_in_lanes, norm};
 
 use super::IndexError;
 
-/// The sphere is so many times larger than the longest vector, so that longer ones can be added
-/// later. A larger one would leave the lifted vectors closer together, and fewer of their 16 bits
-/// to tell them apart.
+/// Radius of the sphere relative to the longest vector, so that longer ones can be added. A larger
+/// radius would bring the lifted vectors closer together and waste their 16 bits.
 const HEADROOM: f64 = 4.;
-/// The longest vector that still has a place on the sphere, of its radius.
+/// The longest allowed vector, relative to the radius.
 const LARGEST: f64 = 0.9;
-/// The farthest vector of a Euclidean index, in median distances: its square still fits single
-/// precision.
+/// The farthest vector of a Euclidean index, in median distances: its square fits single precision.
 pub(crate) const FARTHEST: f64 = 1e14;
 
 /// A measure of nearness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexMetric {
-    /// The cosine of the angle: lengths play no part.
+    /// The cosine of the angle, independent of lengths.
     #[default]
     Cosine,
     /// The inner product.
@@ -52,7 +50,7 @@ impl IndexMetric {
         }
     }
 
-    /// As it is written: cosine, ip or l2.
+    /// The name: cosine, ip or l2.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cosine => "cosine",
@@ -82,12 +80,12 @@ impl std::str::FromStr for IndexMetric {
 pub(crate) struct Sphere {
     pub(crate) metric: IndexMetric,
     pub(crate) dimension: usize,
-    /// Of the sphere; 1 for cosines. What Euclidean vectors are divided by.
+    /// Radius of the sphere; 1 for cosines. Euclidean vectors are divided by it.
     pub(crate) radius: f64,
 }
 
 impl Sphere {
-    /// Of vectors that are cosines, or that are yet to be measured.
+    /// For cosines, or before the radius is fitted.
     pub(crate) fn new(metric: IndexMetric, dimension: usize) -> Self {
         Self {
             metric,
@@ -96,15 +94,15 @@ impl Sphere {
         }
     }
 
-    /// Fits the radius to vectors that were [checked](Self::check), and finds what is taken off
-    /// them, if anything is, in radii.
+    /// Fits the radius to [checked](Self::check) vectors, and the centre to subtract, if any, in
+    /// units of the radius.
     pub(crate) fn fit<'a>(
         metric: IndexMetric,
         dimension: usize,
         rows: impl ExactSizeIterator<Item = &'a [f32]> + Clone,
     ) -> (Self, Option<Vec<f32>>) {
         let mut space = Self::new(metric, dimension);
-        // A set of zeros alone has no length to scale by.
+        // A set of only zeros has no length to scale by.
         let or_one = |length: f64| if length.is_normal() { length } else { 1. };
         match metric {
             IndexMetric::Cosine => (space, None),
@@ -135,7 +133,7 @@ impl Sphere {
         self.metric == IndexMetric::Euclidean
     }
 
-    /// Whether this can be a fitted space at all; for what is read from a file.
+    /// Whether the values are valid, for those from a file.
     pub(crate) fn is_sane(&self) -> bool {
         self.radius.is_normal() && self.radius > 0.
     }
@@ -154,8 +152,8 @@ impl Sphere {
         self.dimension + self.metric.extra()
     }
 
-    /// Whether `vector` has the right number of components, all finite, and a direction where that
-    /// is what counts.
+    /// Whether `vector` has the right number of components, all finite, and for cosines a
+    /// direction.
     pub(crate) fn check(&self, id: Option<Id>, vector: &[f32]) -> Result<(), IndexError> {
         if vector.len() != self.dimension {
             return Err(IndexError::Dimension {
@@ -166,8 +164,7 @@ impl Sphere {
         if let Some(position) = vector.iter().position(|x| !x.is_finite()) {
             return Err(IndexError::NotFinite { id, position });
         }
-        // Without a length a vector has no direction; as a stored vector it still has products, all
-        // 0.
+        // A vector of zeros has no direction; as a stored vector it still has products, all 0.
         let needs_direction = self.metric == IndexMetric::Cosine
             || self.metric == IndexMetric::InnerProduct && id.is_none();
         if needs_direction && !is_about_1(vector) && !norm(vector).is_normal() {
@@ -221,9 +218,9 @@ impl Sphere {
     }
 }
 
-/// The median of each component, of a sample that is spread over all rows.
+/// The median of each component, of a sample spread over all rows.
 fn medians<'a>(dimension: usize, rows: impl ExactSizeIterator<Item = &'a [f32]>) -> Vec<f32> {
-    /// Rows of the sample: a median need not be exact to be near what is common.
+    /// Rows of the sample, as the median need not be exact.
     const SAMPLE: usize = 1001;
     let step = rows.len().div_ceil(SAMPLE).max(1);
     let sample: Vec<&[f32]> = rows.step_by(step).collect();
@@ -263,7 +260,7 @@ fn is_about_1(vector: &[f32]) -> bool {
     (dot_in_lanes::<f32, 16>(vector, vector) - 1.).abs() <= NORM_TOLERANCE as f32
 }
 
-/// A vector of length 1 as it is, any other made one.
+/// A vector of length 1 unchanged, any other scaled to it.
 pub(crate) fn at_length_1(vector: &[f32]) -> Cow<'_, [f32]> {
     if is_about_1(vector) {
         return vector.into();

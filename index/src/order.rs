@@ -1,18 +1,17 @@
-//! Lists in the order of nearness to a query, and when a search of them ends.
+//! The order of lists by nearness to a query, and the end of a search.
 //!
 //! How many lists hold what is nearest differs from query to query. A search compares the nearest
-//! lists until it has as many candidates as it hands on, and then those alone whose own score is
-//! not too far below the worst candidate's. It looks again what that is whenever there are
-//! [`GROWTH`] times as many lists behind it. How far is too far is measured.
+//! lists until it has enough candidates, and then only those whose score is at most a margin below
+//! the worst candidate's, which is updated whenever [`GROWTH`] times as many lists were compared.
+//! The margin is measured.
 
 use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::NOBODY;
 
-/// Times as many lists are compared before a search looks again how good the worst candidate is,
-/// which takes a selection among the candidates.
+/// Factor on the compared lists between updates of the worst candidate, which take a selection.
 const GROWTH: usize = 4;
-/// As few lists as this are sorted at once.
+/// Most lists that are sorted at once.
 const FEW: usize = 32;
 
 /// All lists by name with their scores, in no order.
@@ -30,24 +29,24 @@ impl ListScores {
     }
 }
 
-/// Where a search of lists has got to.
+/// The progress of a search of lists.
 #[derive(Debug, Default)]
 pub(crate) struct ListWalk {
-    /// Lists that are left: those before `taken` are not, and those before `sorted` are in order,
-    /// and nearer than the others.
+    /// The lists: those before `taken` are done, those before `sorted` are in order and nearer than
+    /// the others.
     lists: Vec<Scored>,
     taken: usize,
     sorted: usize,
     spare: Vec<Scored>,
-    /// Lists behind it.
+    /// Number of compared lists.
     pub(crate) count: usize,
-    /// Score that others must have.
+    /// Least score of further lists.
     pub(crate) floor: f32,
     is_over: bool,
 }
 
 impl ListWalk {
-    /// Begins behind `count` lists, the last of which is `last`.
+    /// Begins after `count` lists, the last of which is `last`.
     ///
     /// - `most`: lists in all
     pub(crate) fn begin(
@@ -58,16 +57,14 @@ impl ListWalk {
         floor: f32,
         most: usize,
     ) {
-        // A search that has found nothing yet has no floor to compare with, and one that has looked
-        // at all is done.
+        // A search that has found nothing has no floor, and one that compared all lists is done.
         (self.count, self.floor, self.is_over) = (count, floor, count == 0 || count >= most);
         (self.taken, self.sorted) = (0, 0);
         self.lists.clear();
-        // The lists that were compared are all better than the last of them, so scores tell which
-        // are left.
+        // Compared lists are all better than the last of them, so scores show which are left.
         if !self.is_over {
             isa.keep_between(&mut all.lists, last, Scored::new(floor, NOBODY));
-            // Lists beyond `most` will never be looked at and need no place.
+            // Lists beyond `most` are never compared and not kept.
             isa.keep_best(&mut all.lists, (most - count, most - count), &mut all.spare);
             self.lists.extend_from_slice(&all.lists);
         }
@@ -99,8 +96,8 @@ impl ListWalk {
         Some(next)
     }
 
-    /// Hands on the lists of the next round, of `most` in all, each with the one behind it if that
-    /// is known; whether another round may follow.
+    /// Passes on the lists of the next round, of `most` in all, each with the next one if known;
+    /// returns whether another round may follow.
     pub(crate) fn round(
         &mut self,
         isa: Isa,
@@ -117,7 +114,7 @@ impl ListWalk {
             self.count += 1;
             each(list, self.lists[..self.sorted].get(self.taken).copied());
         }
-        // Fewer than a round's lists were good enough: none behind them is.
+        // Fewer lists than a round's were good enough, so no further one is.
         self.is_over = self.count < end || end == most;
         !self.is_over
     }
@@ -161,7 +158,7 @@ mod tests {
                         most,
                     );
                     let mut walked = begun.clone();
-                    // Where the search gets better while it goes on.
+                    // If the search improves while it continues.
                     let mut better = floor;
                     let mut ends = Vec::new();
                     while walk.round(isa, most, |list, next| {

@@ -1,4 +1,4 @@
-//! Saving, loading and building again.
+//! Saving, loading and rebuilding.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek, SeekFrom, Write};
@@ -17,24 +17,22 @@ use super::segment::Segment;
 use super::tail::IndexTail;
 use super::{IndexError, IndexStamp, VectorIndex, change_log, file, tail_file};
 
-/// Files of fewer bytes are copied into memory where all of them are read in any case: nobody can
-/// change a copy.
+/// Files of fewer bytes are copied into memory if they are read completely in any case, as nothing
+/// can change a copy.
 const COPIED: u64 = 256 << 20;
 
-/// A tail of more than this share of the items is built in. It is scanned beside the lists, so
-/// every search pays for it, while building pays once.
+/// A tail above this share of the items causes a rebuild, as every search scans the tail.
 const TAIL_SHARE: f64 = 0.04;
-/// A tail of up to this many items is never too long.
+/// Tails up to this many items never cause a rebuild.
 const TAIL_FREE: usize = 1000;
-/// More removed items than this share are thrown out: they still take up memory and places in the
-/// lists.
+/// Removed items above this share cause a rebuild, as they take up memory and places in the lists.
 const TOMBSTONE_SHARE: f64 = 0.2;
 
 impl VectorIndex {
-    /// Saves the index to `path`, in one file, whatever was inserted and removed.
+    /// Saves the index to `path`, in one file, with all insertions and removals.
     ///
-    /// It is written under a temporary name, flushed, and renamed: a reader, or a crash at any
-    /// moment, finds the old state or the new one.
+    /// It is written under a temporary name, flushed, and renamed: readers see the old state or the
+    /// new one, even after a crash.
     pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
         self.save_root(path, stamp).map(drop)
     }
@@ -46,12 +44,12 @@ impl VectorIndex {
         stamp: &IndexStamp,
     ) -> Result<[u8; DIGEST], IndexError> {
         let place = self.save_base(path, stamp, |file| self.write_parts(file, stamp))?;
-        // The changes of the index that was here before mean nothing any more.
+        // Changes of the former index are obsolete.
         tail_file::remove(path)?;
         Ok(place.root)
     }
 
-    /// As [`save`](Self::save), to whatever takes it; for [`from_bytes`](Self::from_bytes).
+    /// As [`save`](Self::save), to a writer; for [`from_bytes`](Self::from_bytes).
     pub fn write_to(
         &self,
         out: &mut (impl Write + Seek),
@@ -67,23 +65,23 @@ impl VectorIndex {
         self.write_parts(out, stamp).map(drop).map_err(io)
     }
 
-    /// Saves an index that changes often, in two files: what was built to `path`, unless it is
-    /// there already, and what was inserted and removed since to `path` + `.tail`. Where that one
-    /// is missing later, opening is an error that names it.
+    /// Saves an index that changes often, in two files: the built part to `path`, unless it is
+    /// there already, and later changes to `path` + `.tail`. If that one is missing later, opening
+    /// is an error that names it.
     ///
-    /// Each file is there whole or not at all, as with [`save`](Self::save).
+    /// Each file is written atomically, as by [`save`](Self::save).
     pub fn save_changes(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
         let save_tail =
             |place: BasePlace| tail_file::save(path, place.root, stamp, &self.base, &self.tail);
         let saved = *self.saved();
-        // The base need not be written again if it is at this path already; changes are small.
+        // The base is not rewritten if it is at this path already; changes are small.
         if let Some(place) = saved.filter(|place| place.is_at(path)) {
             self.check_dimension(stamp)?;
             save_tail(place)?;
             if place.mark(path).is_ok() {
                 return Ok(());
             }
-            // It is another's, in a folder that is ours: a new one says so in its head.
+            // The file cannot be marked, so a new base is written, with the flag in its head.
         }
         let place = self.save_base(path, stamp, |file| {
             file::write(file, self.base_parts(stamp))
@@ -91,11 +89,11 @@ impl VectorIndex {
         if self.is_changed() {
             return save_tail(place);
         }
-        // No changes are left, so a file of earlier ones would be another state's.
+        // There are no changes, so a file of earlier ones is obsolete.
         tail_file::remove(path)
     }
 
-    /// Whether there is a difference from what was built.
+    /// Whether it changed since it was built.
     fn is_changed(&self) -> bool {
         self.base.live.count < self.base.len() || self.tail.live() > 0
     }
@@ -130,7 +128,7 @@ impl VectorIndex {
         }
     }
 
-    /// Writes the base and, behind it, what changed.
+    /// Writes the base and, after it, the changes.
     fn write_parts(
         &self,
         out: &mut (impl Write + Seek),
@@ -170,12 +168,11 @@ impl VectorIndex {
         Ok(place)
     }
 
-    /// Whether a save to `path` takes the place of an index, or of nothing: not of somebody's other
-    /// files.
+    /// Whether a save to `path` replaces an index or nothing, and no other file.
     pub fn can_replace(path: &Path) -> bool {
         let begins = |path: &Path, magic: &[u8; 8]| {
             let mut found = [0; 8];
-            // A path that cannot be read is not known to be an index.
+            // A file that cannot be read may be no index.
             match File::open(path) {
                 Ok(mut file) => file.read_exact(&mut found).is_ok() && found == *magic,
                 Err(error) => error.kind() == ErrorKind::NotFound,
@@ -205,9 +202,9 @@ impl VectorIndex {
     }
 
     /// [`load`](Self::load), but of any generation, which is returned: an older index can be
-    /// brought up to date with [`insert`](Self::insert) and [`remove`](Self::remove). Of the
-    /// vectors, only what a search reads is checked, as it is read, until [`check`](Self::check) is
-    /// called; a search that came upon damage returns [`IndexError::Damaged`].
+    /// updated with [`insert`](Self::insert) and [`remove`](Self::remove). Vectors are only checked
+    /// as they are read, until [`check`](Self::check) is called; a search that finds damage returns
+    /// [`IndexError::Damaged`].
     pub fn load_any_generation(
         path: &Path,
         expected: &IndexStamp,
@@ -215,9 +212,9 @@ impl VectorIndex {
         Self::load_of(path, expected, 0)
     }
 
-    /// [`load_any_generation`](Self::load_any_generation) for programs that run for long: as with
-    /// [`open`](Self::open), nothing that is done to a file of less than 256 MiB can change what is
-    /// found, and all who load it share one copy.
+    /// [`load_any_generation`](Self::load_any_generation) for long-running programs: as with
+    /// [`open`](Self::open), a file of less than 256 MiB is copied into memory, and all that load
+    /// it share one copy.
     pub fn load_copied(path: &Path, expected: &IndexStamp) -> Result<(Self, u64), IndexError> {
         Self::load_of(path, expected, COPIED)
     }
@@ -242,15 +239,15 @@ impl VectorIndex {
         Ok((index, stamp.generation))
     }
 
-    /// Opens the index at `path` whatever it belongs to, and says what that is. Every byte is
-    /// checked first. A file of less than 256 MiB is copied into memory, so that nothing that is
-    /// done to it later can change what is found; a larger one is mapped.
+    /// Opens the index at `path` and returns its stamp. Every byte is checked first. A file of less
+    /// than 256 MiB is copied into memory, so that later changes of the file have no effect; a
+    /// larger one is mapped.
     pub fn open(path: &Path) -> Result<(Self, IndexStamp), IndexError> {
         let (index, stamp, _) = Self::open_with_log(path)?;
         Ok((index, stamp))
     }
 
-    /// As [`open`](Self::open); also where the file ends, if it is the only one.
+    /// As [`open`](Self::open); also returns the end of the log, if there is only one file.
     pub(crate) fn open_with_log(
         path: &Path,
     ) -> Result<(Self, IndexStamp, Option<LogEnd>), IndexError> {
@@ -259,7 +256,7 @@ impl VectorIndex {
         Ok(opened)
     }
 
-    /// As [`open`](Self::open), of the bytes of a file.
+    /// As [`open`](Self::open), for the bytes of a file.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, IndexStamp), IndexError> {
         let (index, stamp, _) = Self::with_changes(file::load_bytes(bytes)?, None)?;
         index.check()?;
@@ -274,7 +271,7 @@ impl VectorIndex {
         let Some(file) = self.base.codes.file().filter(|file| !file.is_whole()) else {
             return Ok(());
         };
-        // Digests first: numbers are only looked at where the bytes are as they were written.
+        // Digests first: numbers are only checked in undamaged bytes.
         let is_sane = |lists: &Lists| {
             let graph = self.graph.as_deref();
             let is_sane = |graph: &Graph| {
@@ -292,8 +289,7 @@ impl VectorIndex {
         file.intact()
     }
 
-    /// Whether all that was read of its file so far was as it was written; an index that was built
-    /// is.
+    /// An error if damage was found in what was read of its file so far.
     ///
     /// # Errors
     /// [`IndexError::Damaged`]
@@ -301,11 +297,11 @@ impl VectorIndex {
         self.base.codes.file().map_or(Ok(()), CheckedFile::intact)
     }
 
-    /// An index of what is in its file, and beside it.
+    /// An index of its file and the changes beside it.
     ///
     /// - `path`: of the file, if it is one
     ///
-    /// Returns where changes are to be written behind it, unless they are beside it.
+    /// Returns where changes are to be appended, unless they are beside it.
     fn with_changes(
         loaded: BaseFile,
         path: Option<&Path>,
@@ -353,7 +349,7 @@ impl VectorIndex {
         };
         match bytes.map_or(Ok(None), decode)? {
             None if is_marked => return Err(tail_file::missing(name)),
-            // Nothing is beside it that belongs to it.
+            // No changes of this base are beside it.
             None => _ = log.get_or_insert_default(),
             Some(changes) => {
                 stamp.generation = changes.generation;
@@ -371,7 +367,7 @@ impl VectorIndex {
                     return Err(twice(track));
                 }
                 let codes = Codes::of_rows(&index.codec, changes.hi, changes.lo, changes.meta);
-                // Sorted by id, so that an item that stands twice is found by its neighbour.
+                // Sorted by id, so that a repeated item is found beside the first.
                 let tail = Segment::merged(&[Segment::new(changes.ids, codes)], &index.codec);
                 if let Some(pair) = tail.ids.windows(2).find(|pair| pair[0] == pair[1]) {
                     return Err(twice(pair[0]));
@@ -397,7 +393,7 @@ impl VectorIndex {
         Ok((index, stamp, end))
     }
 
-    /// Changes the index as it was changed before.
+    /// Applies a recorded change.
     fn replay(&mut self, record: &change_log::Record) -> Result<(), IndexError> {
         let dimension = self.dimension();
         for (at, &id) in record.ids.iter().enumerate() {
@@ -409,16 +405,15 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Whether building again would make searches cheaper: the tail or the removed items have
-    /// become too many, or there are enough items for lists or a graph.
+    /// Whether a rebuild would make searches cheaper: the tail or the removed items are too many,
+    /// or there are enough items for lists or a graph.
     pub fn needs_rebuild(&self) -> bool {
         let base = self.base.len() as f64;
         let tail = self.tail.len();
         let removed = base - self.base.live.count as f64;
         let wants_graph = self.graph.is_none() && self.options.wants_graph(self.len());
         let wants_lists = self.lists.is_none() && self.len() >= self.options.lists_from.max(2);
-        // Without lists or a graph everything is scanned anyway, and a tail is as quick as the
-        // base.
+        // Without lists or a graph everything is scanned anyway, and a tail is as fast as the base.
         let is_indexed = self.graph.is_some() || self.lists.is_some();
         wants_graph
             || wants_lists

@@ -1,10 +1,10 @@
 //! Components of a vector at a few bits each.
 //!
-//! A row stands for `scale · v` with `v` odd whole numbers, the scale that comes nearest (least
-//! squares; several ranges are tried). Component `f · row_bytes + i` is the `f`-th field of byte
-//! `i`, lowest bits first.
+//! A row encodes `scale · v` with odd integers `v` and the scale of the least squared error (of
+//! several ranges). Component `f · row_bytes + i` is the `f`-th field of byte `i`, lowest bits
+//! first.
 
-/// Ranges that are tried, of the largest component's size.
+/// Ranges that are tried, relative to the largest component.
 const RANGES: [f32; 5] = [0.4, 0.55, 0.7, 0.85, 1.];
 
 /// Bytes of a row.
@@ -19,15 +19,15 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
         .iter()
         .fold(0_f32, |peak, x| peak.max(x.abs()))
         .max(f32::MIN_POSITIVE);
-    // The field of a component, of 0 to 2 · half − 1, stands for an odd number of steps.
-    // The conversion cuts off what is below: `floor` is a function call where there is no SSE4.1.
+    // The field of a component, 0 to 2 · half − 1, encodes an odd number of steps. The conversion
+    // truncates, as `floor` is a function call without SSE4.1.
     let field = |x: f32, to_field: f32| {
         (x * to_field + half as f32).clamp(0., (2 * half - 1) as f32) as i32
     };
     let odd = |field: i32| (2 * (field - half) + 1) as f32;
     let mut best = f32::NEG_INFINITY;
     let mut kept = 0.;
-    // The best range depends on how the components are spread; five of them come near enough.
+    // The best range depends on the distribution of the components; five suffice.
     let mut scale = 0.;
     for range in RANGES {
         let to_field = half as f32 / (peak * range);
@@ -38,8 +38,8 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
             product += x * code;
             square += code * code;
         }
-        // The part of the vector's square that the code explains: largest for the code nearest in
-        // direction.
+        // The part of the vector's square that the code explains, largest for the code with the
+        // smallest angle.
         if product * product / square > best {
             (best, kept, scale) = (product * product / square, to_field, product / square);
         }
@@ -52,7 +52,7 @@ pub(crate) fn quantise(values: &[f32], bits: usize, row: &mut [u8]) -> f32 {
     scale
 }
 
-/// Components as bytes that are biased by 128.
+/// Components as bytes biased by 128.
 pub(crate) fn unpack(row: &[u8], bits: usize, to: &mut [u8]) {
     let largest = (1_u8 << bits) - 1;
     for (field, to) in to.chunks_exact_mut(row.len()).enumerate() {

@@ -1,10 +1,9 @@
-//! Indexes that hold no vectors: what short codes leave of each vector in a few bits, and a reader
-//! of the vectors.
+//! Indexes without vectors: residuals of the short codes in a few bits, and a reader of the
+//! vectors.
 //!
-//! A vector's short code stands for its projection on 64, 128 or 256 directions. What is left
-//! beyond it is kept at 0, 1, 2 or 4 bits a component: `scale · v` with `v` odd whole numbers, the
-//! scale that comes nearest (least squares; several ranges are tried). A search adds the product
-//! with that to the short code's score and asks the reader for the best alone.
+//! A vector's short code encodes its projection on 64, 128 or 256 directions. The residual is
+//! stored at 0, 1, 2 or 4 bits a component (see [`quantise`]). A search adds the product with the
+//! residual to the short code's score and reads only the best vectors.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -22,16 +21,16 @@ use voisin_kernels::Isa;
 use voisin_kernels::dot::best::Scored;
 use voisin_kernels::dot::short::SHORT;
 
-/// Bits that a component can have; `None`: vectors are in the index.
+/// Valid bits of a component; `None`: vectors are in the index.
 pub(crate) const RESIDUAL_BITS: &[Option<usize>] = &[None, Some(0), Some(1), Some(2), Some(4)];
 
 thread_local! {
     static ROWS: RefCell<Vec<u8>> = RefCell::default();
 }
 
-/// Remainders that short codes leave of vectors, one row per slot.
+/// Residuals of the vectors from their short codes, one row per slot.
 pub(crate) struct Residuals {
-    /// A component's; 0: there is nothing.
+    /// Bits of a component; 0: no residuals.
     pub(crate) bits: usize,
     /// Components of a vector, padded.
     pub(crate) width: usize,
@@ -42,9 +41,10 @@ pub(crate) struct Residuals {
 }
 
 impl Residuals {
-    /// Of all vectors, in parallel on rayon's current pool; the result does not depend on its size.
+    /// Computes those of all vectors, in parallel on rayon's current pool; the result does not
+    /// depend on its size.
     ///
-    /// - `shorts`: gives the short code of each slot, with its factor and offset
+    /// - `shorts`: the short code of each slot, with its factor and offset
     pub(crate) fn build(
         source: CodeSource<'_>,
         directions: &Directions,
@@ -62,7 +62,7 @@ impl Residuals {
                 scales: Vec::new(),
             };
         }
-        // As floats once: each of them is used by every vector.
+        // Converted to floats once, as every vector uses all of them.
         let rows_of: Vec<f32> = directions
             .rows
             .plane()
@@ -87,8 +87,8 @@ impl Residuals {
                 );
             }
             let (code, factor, _) = &shorts[slot];
-            // The code's own vector is taken off, so that the remainder corrects rounding as well
-            // as missing directions.
+            // The decoded vector is subtracted, so that the residual corrects rounding as well as
+            // missing directions.
             for (along, direction) in directions
                 .decode(code)
                 .into_iter()
@@ -99,7 +99,7 @@ impl Residuals {
                     .zip(direction)
                     .for_each(|(x, d)| *x -= along * d);
             }
-            // Padding stays out of the scale: it is zero and would only pull it down.
+            // Padding is zero and would lower the scale, so it is left out.
             *scale = quantise(&left[..source.codec.dimension], bits, row);
         };
         let rows_and_scales = rows.as_mut()[..n * step]
@@ -118,8 +118,7 @@ impl Residuals {
         self.rows.len() + 4 * self.scales.len()
     }
 
-    /// Adds to the scores of candidates by their short codes what the query has in common with what
-    /// these leave.
+    /// Adds the query's products with the residuals to the scores of candidates by short code.
     pub(crate) fn add(
         &self,
         isa: Isa,
@@ -133,7 +132,7 @@ impl Residuals {
                 rows.clear();
                 rows.resize(found.len() * self.width, 0);
                 let step = row_bytes(self.width, self.bits);
-                // Asked for side by side before any is read.
+                // Prefetched together before any is read.
                 let parts = || {
                     found.iter().map(|candidate| {
                         candidate.name() as usize * step..(candidate.name() as usize + 1) * step
@@ -143,7 +142,7 @@ impl Residuals {
                 for (to, part) in rows.chunks_exact_mut(self.width).zip(parts()) {
                     unpack(self.rows.part(part), self.bits, to);
                 }
-                // Unpacked to bytes, so that the kernel for 8 bits serves every number of bits.
+                // Unpacked to bytes for the 8-bit kernel.
                 slots.clear();
                 slots.extend(0..found.len() as u32);
                 isa.dot8_list(rows, slots, &query.code, products);
@@ -153,18 +152,17 @@ impl Residuals {
                 *candidate = Scored::new(candidate.score() + left, candidate.name());
             }
         }
-        // Only the query's own part is added here; offsets of vectors are in their short codes'
-        // scores.
+        // Only the query's part is added; offsets of vectors are in the scores already.
         found.iter_mut().for_each(|candidate| {
             *candidate = Scored::new(candidate.score() + query.offset, candidate.name());
         });
     }
 }
 
-/// Writes the vectors of some items, as they were given to the index, one after the other.
+/// Writes the vectors of some items, as given to the index, concatenated.
 pub(crate) type VectorReader = dyn Fn(&[Id], &mut [f32]) -> std::io::Result<()> + Send + Sync;
 
-/// The vectors of some items, checked, one after the other.
+/// Reads and checks the vectors of some items, concatenated.
 pub(crate) fn read(
     reader: Option<&Arc<VectorReader>>,
     space: &Sphere,
@@ -193,7 +191,7 @@ mod tests {
 
     const BITS: [usize; 4] = [0, 1, 2, 4];
 
-    /// Vectors in groups, whose components differ by more than 64 directions can say.
+    /// Vectors in groups that differ in more than 64 directions.
     fn grouped(n: usize, dimension: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(3);
         let centres = Array2::from_shape_simple_fn((31, dimension), || rng.random::<f32>() - 0.4);
@@ -211,7 +209,7 @@ mod tests {
             residual_bits,
             metric,
             lists_from: 0,
-            // No walk is asked for here, so that an index with vectors needs no graph either.
+            // No search here walks a graph.
             graph_from: usize::MAX,
             ..IndexOptions::default()
         }
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_vectors_answers_as_one_with_them() {
+    fn an_index_without_vectors_finds_the_same_as_one_with_them() {
         let vectors = grouped(6000, 200);
         let queries = vectors.slice(s![..300;3, ..]);
         let folder = tempfile::tempdir().unwrap();
@@ -318,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_and_filters_are_answered_as_by_comparing_all() {
+    fn changes_and_filters_give_the_results_of_comparing_all() {
         let vectors = grouped(6000, 100);
         let metric = IndexMetric::Cosine;
         let gone: Vec<Id> = (0..6000).step_by(7).map(|row| Id(2 * row + 1)).collect();
@@ -341,7 +339,7 @@ mod tests {
             let (mut index, _) = VectorIndex::open(&path).unwrap();
             index.read_vectors_with(reader(&vectors));
             let queries = vectors.slice(s![..400;8, ..]);
-            // By chance; what is not near the query; few; hardly any.
+            // Random items; items far from the query; few; very few.
             let filters: [&(dyn Fn(Id) -> bool + Sync); 5] = [
                 &|_| true,
                 &|track| track.0 % 5 != 1,
@@ -417,7 +415,7 @@ mod tests {
             Ok(())
         }));
         assert!(matches!(ask(&index), Err(IndexError::NotFinite { .. })));
-        // One that searches itself.
+        // A reader that searches itself.
         let inner = built(&vectors, Some(0), IndexMetric::Cosine);
         let read = reader(&vectors);
         index.read_vectors_with(Arc::new(move |tracks, out| {

@@ -1,11 +1,11 @@
-//! A fixed random rotation, so that signs say as much as they can.
+//! A fixed random rotation, with which signs carry the most information.
 //!
 //! The angle between two vectors shows in the number of differing signs only if every component is
-//! as likely to differ as any other; those of real embeddings are neither alike nor independent. So
-//! each is turned to a random side and mixed with all others by a Walsh-Hadamard transform (Ailon
-//! and Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 2009; Gao and Long,
-//! "`RaBitQ`", SIGMOD 2024). Padding becomes useful with it: 200 components give 256 signs. Sums of
-//! integers: the same on every machine.
+//! equally likely to differ; those of real embeddings are neither identically distributed nor
+//! independent. So each gets a random sign and is mixed with all others by a Walsh-Hadamard
+//! transform (Ailon and Chazelle, "The fast Johnson-Lindenstrauss transform", SIAM J. Comput. 2009;
+//! Gao and Long, "`RaBitQ`", SIGMOD 2024). Padding becomes useful: 200 components give 256 signs.
+//! Sums are of integers, the same on every machine.
 
 use voisin_base::random;
 
@@ -21,9 +21,9 @@ pub(crate) fn rotate(values: &mut [i32]) {
     flip(values, 1);
     transform(&mut values[..power]);
     if power < n {
-        // A second turn for the rest, over enough of the first part to make up a power of two. What
-        // was transformed is brought to the rest's size, and all down so far that no sum can leave
-        // 32 bits.
+        // A second transform for the rest, with enough of the first part for a power of two. The
+        // transformed part is scaled to the rest's size, and all down so that sums fit into 32
+        // bits.
         let size = power.ilog2() / 2 + 1;
         let spare = (3 * power.ilog2() / 2).saturating_sub(16);
         for (i, value) in values.iter_mut().enumerate() {
@@ -34,7 +34,7 @@ pub(crate) fn rotate(values: &mut [i32]) {
     }
 }
 
-/// Turns half of the values, always the same.
+/// Negates half of the values, always the same.
 fn flip(values: &mut [i32], round: u64) {
     for (word, values) in (0_u64..).zip(values.chunks_mut(64)) {
         let bits = random::hash(word + (round << 32));
@@ -48,7 +48,7 @@ fn flip(values: &mut [i32], round: u64) {
 
 /// The Walsh-Hadamard transform; the number of values is a power of two, 64 or more.
 fn transform(values: &mut [i32]) {
-    // Within 16 neighbours by fixed sizes, which the compiler unrolls.
+    // Within 16 neighbours with fixed sizes, which the compiler unrolls.
     for values in values.as_chunks_mut::<16>().0 {
         for half in [1, 2, 4, 8] {
             let mut out = [0; 16];
@@ -103,8 +103,7 @@ mod tests {
 
     #[test]
     fn nothing_leaves_32_bits() {
-        // The worst there is for a transform: after the turn of sides, all values are alike and as
-        // large as they come.
+        // The worst case of a transform: after the sign changes all values are equal and maximal.
         for n in [64_usize, 192, 1024, 4096 + 64, 65_536 - 64, 65_536] {
             let mut sides = vec![32_385; n];
             flip(&mut sides, 1);
@@ -178,7 +177,7 @@ mod tests {
             }
             let deviation = (errors / f64::from(trials)).sqrt();
             let bias = sides / f64::from(trials);
-            // One would be independent signs; a rotation is a little better or worse.
+            // Independent signs would give 1; a rotation is a little better or worse.
             assert!(
                 (0.6..1.35).contains(&deviation) && bias.abs() < 0.3,
                 "{width}: {deviation} {bias}"

@@ -1,4 +1,4 @@
-//! Queries to an index: one vector or many, with filters, and the neighbours of all.
+//! Searches of an index: one query or many, with filters, and the neighbours of all items.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -21,8 +21,8 @@ use super::{Component, IndexError, Neighbor, SearchMode, SearchParams, VectorInd
 impl VectorIndex {
     /// The `k` items most similar to `query`: nearest first, equals by id, none twice.
     ///
-    /// Fewer than `k` only if fewer items pass the filter; none in an empty index, whose dimension
-    /// its first vectors decide.
+    /// Fewer than `k` only if fewer items pass the filter; none in an empty index, whose first
+    /// vectors set its dimension.
     pub fn search<T: Component>(
         &self,
         query: &[T],
@@ -36,12 +36,12 @@ impl VectorIndex {
         self.search_query(&query, k, params)
     }
 
-    /// Whether there is nothing yet that vectors of another dimension could be unlike.
+    /// Whether vectors of this dimension are valid, as of any dimension in an empty index.
     fn is_open_to(&self, dimension: usize) -> bool {
         self.is_empty() && dimension != self.dimension()
     }
 
-    /// The `k` items most similar to an item of the index, itself left out.
+    /// The `k` items most similar to an item of the index, without itself.
     pub fn search_id(
         &self,
         id: Id,
@@ -58,8 +58,9 @@ impl VectorIndex {
     }
 
     /// Searches for each row of `queries`, in parallel on rayon's current pool: lists are read once
-    /// for many queries. By one [mode](SearchParams::mode) the answers are the same as one by one;
-    /// [`SearchMode::Auto`] may choose another way for a query alone, whose recall is as high.
+    /// for many queries. With a fixed [mode](SearchParams::mode) the results are those of single
+    /// searches; [`SearchMode::Auto`] may choose another method for a single query, with the same
+    /// target recall.
     pub fn search_batch<T: Component>(
         &self,
         queries: ArrayView2<'_, T>,
@@ -88,7 +89,7 @@ impl VectorIndex {
                 };
                 self.codec.query(self.isa, query).map_err(named)
             };
-            // A whole batch's queries are prepared together: their projections are made four at a
+            // All queries of a batch are prepared together, as projections are computed four at a
             // time.
             let rows = rows.chunks_exact(dimension).enumerate();
             let queries: Result<Vec<_>, _> = rows.map(prepare).collect();
@@ -96,7 +97,7 @@ impl VectorIndex {
         };
         let parts = rows.par_chunks(together * dimension).enumerate();
         let found: Vec<Result<_, _>> = parts.map(search).collect();
-        // Not the first that was met, but the first in the batch is named.
+        // The error is that of the first faulty query in the batch.
         let found: Vec<_> = found.into_iter().collect::<Result<_, IndexError>>()?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -149,20 +150,20 @@ impl VectorIndex {
             let base = &allowed.base;
             let take = |at: usize, pool: &mut [Scored], within: &dyn Fn(usize) -> bool| {
                 let mut top = Top::new(k);
-                // An explicit width is a wish: whether it suffices is the caller's business.
+                // An explicit width is used as it is, whether it suffices or not.
                 let within = params.ef.is_none().then_some(within);
                 Ok(self
                     .take(&queries[at], k, base, pool, within, &mut top)?
                     .then_some(top))
             };
             let tops: Option<Vec<_>> = match way {
-                // Lists that fit the cache are read query by query: sharing them saves nothing.
+                // Lists that fit the cache are read per query, as sharing saves nothing.
                 Way::Lists(lists) if lists.blocks.len() > CACHED => {
                     self.reach(lists, k, params, base).map(|reach| {
                         let within = |count: usize| self.reached(reach, count);
                         if self.residuals.is_some() {
-                            // The reader of vectors may itself search, so no buffers are held while
-                            // it runs.
+                            // The reader may itself search, so no buffers are borrowed while it
+                            // runs.
                             let copy = |_, pool: &mut [Scored]| pool.to_vec();
                             let mut pools =
                                 lists.nearest_of_all(self.isa, self.next(), queries, reach, copy);
@@ -197,8 +198,8 @@ impl VectorIndex {
             };
             if let Some(tops) = tops {
                 let finish = |(query, top): (&PreparedQuery, Result<Option<Top>, IndexError>)| {
-                    // The pool could not vouch for its answer, as with a filter that leaves out
-                    // what is near: scanned instead.
+                    // The result is not reliable, e.g. if a filter excludes all near items: scanned
+                    // instead.
                     let mut top = if let Some(top) = top? {
                         top
                     } else {
@@ -207,7 +208,7 @@ impl VectorIndex {
                         top
                     };
                     self.scan_tail(query, &allowed, k, &mut top)?;
-                    self.answers(query, top, params)
+                    self.results(query, top, params)
                 };
                 return queries.iter().zip(tops).map(finish).collect();
             }
@@ -218,7 +219,7 @@ impl VectorIndex {
             self.read_all(queries, &allowed.base, &mut tops)?;
             let finish = |(query, mut top): (&PreparedQuery, Top)| {
                 self.exact_tail(query, &allowed, &mut top);
-                self.answers(query, top, params)
+                self.results(query, top, params)
             };
             return queries.iter().zip(tops).map(finish).collect();
         }
@@ -228,13 +229,12 @@ impl VectorIndex {
             .collect()
     }
 
-    /// For each row of `queries`, searches for ever more neighbours until `choose` has taken `k` of
-    /// them or all have been offered. The rows are searched for [together](Self::search_batch).
+    /// For each row of `queries`, searches for more and more neighbours until `choose` has taken
+    /// `k` of them or all have been offered. The rows are searched [together](Self::search_batch).
     ///
-    /// For conditions on the list as a whole (at most two items an artist, no duplicates):
-    /// `choose` is given the row, sees each neighbour once, in lists that are nearest first, and
-    /// returns those that belong in the result. So what it needs to know of them can be read once
-    /// for a whole list.
+    /// For conditions on the whole result (at most two items per artist, no duplicates): `choose`
+    /// gets the row and lists of neighbours, each neighbour once and nearest first, and returns
+    /// those that belong in the result, so that it can read data once per list.
     pub fn search_until<E: From<IndexError>>(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -248,7 +248,7 @@ impl VectorIndex {
         for start in (0..queries.nrows()).step_by(TOGETHER) {
             let mut left: Vec<usize> = (start..queries.nrows().min(start + TOGETHER)).collect();
             let mut offered = vec![HashSet::new(); left.len()];
-            // Most conditions leave out next to nothing: the seed itself, a copy of it.
+            // Most conditions exclude very little: the seed itself, a copy of it.
             let mut width = k.saturating_add(k / 4 + 2);
             while k > 0 && !left.is_empty() {
                 let all = match left[..] {
@@ -266,7 +266,7 @@ impl VectorIndex {
                     }
                 }
                 left = unfinished;
-                // Four times as wide: a condition that leaves out much needs few rounds.
+                // Four times as wide, so that a strict condition needs few rounds.
                 width = width.saturating_mul(4);
             }
         }
@@ -274,10 +274,10 @@ impl VectorIndex {
         Ok(taken)
     }
 
-    /// The nearest of each group, the `k` nearest of these: the best window of each recording, or the
+    /// The nearest item of each of the `k` nearest groups: the best window of each recording, or the
     /// best recording of each artist.
     ///
-    /// - `group`: the group that an item is of
+    /// - `group`: the group of an item
     pub fn search_groups<G: Eq + Hash>(
         &self,
         query: &[f32],
@@ -343,7 +343,7 @@ impl VectorIndex {
     }
 }
 
-/// Queries that are searched for together, of `n`: many, but enough parts for all threads.
+/// Queries per part of a batch of `n`: many, but enough parts for all threads.
 pub(super) fn batch(n: usize) -> usize {
     const MOST: usize = 1024;
     n.div_ceil(rayon::current_num_threads()).clamp(1, MOST)

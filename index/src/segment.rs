@@ -1,4 +1,5 @@
-//! A run of vectors that is scanned: exactly, or by a cascade of 1, 8 and 16 bits a component.
+//! A contiguous set of vectors that is scanned exactly, or by a cascade of 1, 8 and 16 bits a
+//! component.
 
 use std::cell::RefCell;
 use std::slice::{from_mut, from_ref};
@@ -16,15 +17,14 @@ use voisin_kernels::dot::{BLOCK, BitBlocks, BitMatch};
 
 /// Slots multiplied in one call.
 const CHUNK: usize = 128;
-/// A cascade pays from this many allowed vectors per candidate on: below, comparing all takes no
-/// longer than counting signs.
+/// A cascade pays from this many allowed vectors per candidate on: below, comparing all is as fast
+/// as counting signs.
 const PAYS: usize = 3;
-/// Of a filter that leaves no more vectors than this all are compared, within a millisecond: the
-/// signs of all vectors, which a cascade takes, are made anew in each process, in a hundred times
-/// as long.
+/// If a filter leaves at most this many vectors, all are compared, within a millisecond: the signs
+/// for a cascade are computed once per process, which takes a hundred times as long.
 const FEW: usize = 1 << 16;
 
-/// Candidates that the stages of the cascade hand on, and errors that they allow for.
+/// Candidates that the stages of the cascade pass on, and the errors that they allow for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Budget {
     /// Candidates by sign, to begin with.
@@ -35,7 +35,7 @@ pub(crate) struct Budget {
     pub(crate) error8: f32,
 }
 
-/// How the angle between two centred vectors shows in the number of differing signs.
+/// The number of differing signs expected for the angle between two centred vectors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignModel {
     /// Expected number.
@@ -46,7 +46,7 @@ pub(crate) struct SignModel {
 
 impl SignModel {
     pub(crate) fn new(codec: &Codec, query: &PreparedQuery, meta: Meta, similarity: f32) -> Self {
-        // One sign for each component of a row: the rotation spreads the vector over the padding,
+        // One sign per component of a row, as the rotation spreads the vector over the padding,
         // too.
         let dimension = codec.width as f32;
         let query_norm2 = 1. - 2. * query.offset - codec.mean_norm2() as f32;
@@ -65,7 +65,7 @@ impl SignModel {
     }
 }
 
-/// A copy shares everything until one of both changes: then what changes is copied.
+/// Copies share all parts and copy a part on its first change.
 #[derive(Clone)]
 pub(crate) struct Segment {
     pub(crate) ids: Arc<Vec<Id>>,
@@ -85,8 +85,7 @@ struct ScanBuffers {
     products: Vec<i32>,
     ranked: Vec<Scored>,
     histogram: Vec<u32>,
-    /// By how much the limit of differing signs rose during the last searches, about. Costs time
-    /// where it is wrong, never changes an answer.
+    /// Approximate rise of the limit of differing signs in recent searches. It only affects speed.
     rise: u32,
 }
 
@@ -137,7 +136,7 @@ impl Segment {
         }
         let merged = Self::new(rows.iter().map(|&(id, ..)| id).collect(), codes);
         if segments.iter().any(|segment| segment.bits.get().is_some()) {
-            // A search does not wait for what it had before.
+            // Signs that existed before are computed now, so that the next search need not wait.
             merged.bits();
         }
         merged
@@ -152,8 +151,7 @@ impl Segment {
         self.is_sorted &= self.ids.last().is_none_or(|&last| last < id);
         Arc::make_mut(&mut self.live).push_set(self.ids.len());
         Arc::make_mut(&mut self.ids).push(id);
-        // Signs of a block would have to be made anew; a tail is short and makes them when it is
-        // scanned.
+        // Signs are dropped; a tail is short and computes them again when it is scanned.
         self.bits = Arc::default();
     }
 
@@ -163,11 +161,11 @@ impl Segment {
         if self.is_sorted {
             return self.ids.binary_search(&id).ok().filter(is_live);
         }
-        // The tail is in the order of insertion, but only 64 vectors of it.
+        // Only the last part of a tail, of 64 vectors, is in order of insertion.
         (0..self.len()).find(|slot| self.ids[*slot] == id && is_live(slot))
     }
 
-    /// Whether there was a live vector, which no search returns from now on.
+    /// Removes a vector from all later searches; returns whether it existed.
     pub(crate) fn remove(&mut self, id: Id) -> bool {
         let slot = self.slot(id);
         if let Some(slot) = slot {
@@ -176,7 +174,7 @@ impl Segment {
         slot.is_some()
     }
 
-    /// Bytes of the signs, if they have been made.
+    /// Bytes of the signs, if computed.
     pub(crate) fn sign_bytes(&self) -> usize {
         self.bits.get().map_or(0, |bits| size_of_val(&bits[..]))
     }
@@ -196,10 +194,10 @@ impl Segment {
         })
     }
 
-    /// Adds the allowed vectors nearest to each query to its `top`: all are compared, and read
+    /// Adds the allowed vectors nearest to each query to its `top`; all are compared, and read
     /// once.
     ///
-    /// 16-bit products are only made where the 8-bit one and the bound of its error leave a chance.
+    /// 16-bit products are only computed if the 8-bit one and its error bound allow a result.
     pub(crate) fn exact(
         &self,
         isa: Isa,
@@ -257,7 +255,7 @@ impl Segment {
         });
     }
 
-    /// Adds the nearest allowed vectors to `top`, found by the cascade where it pays.
+    /// Adds the nearest allowed vectors to `top`, by the cascade if it pays.
     pub(crate) fn scan(
         &self,
         isa: Isa,
@@ -268,8 +266,8 @@ impl Segment {
         top: &mut Top,
     ) {
         let is_filtered = allowed.count < self.live.count;
-        // Where most are candidates, signs sort out too few to pay for counting them; they say
-        // nothing of distances between vectors of different lengths.
+        // If most are candidates, signs exclude too few to pay; and they do not show distances
+        // between vectors of different lengths.
         if query.is_euclidean()
             || allowed.count <= PAYS * budget.bits
             || is_filtered && allowed.count <= FEW
@@ -297,8 +295,8 @@ impl Segment {
                 histogram,
             );
             let mut limit = first;
-            // The limit will rise, by about as much as for earlier queries: what that brings is
-            // collected at once.
+            // The limit will probably rise as for earlier queries, so those matches are collected
+            // at once.
             let mut collected = first + buffers.rise;
             matches_within(
                 isa,
@@ -343,7 +341,7 @@ impl Segment {
                     collected = limit;
                 }
             }
-            // A running mean of the last searches, three parts old.
+            // A running mean with weight 3/4 on the old value.
             buffers.rise = (3 * buffers.rise + limit - first).div_ceil(4);
         });
     }
@@ -369,7 +367,7 @@ impl Segment {
         slots.resize(matches.len(), 0);
         let from = before.map_or(0, |before| before + 1);
         let mut n = 0;
-        // Written always and counted where it fits: a branch here could not be foreseen.
+        // Always written, but only counted if it fits, as a branch would be unpredictable.
         for candidate in matches.iter() {
             slots[n] = candidate.slot;
             n += usize::from((from..=limit).contains(&candidate.distance));
@@ -379,8 +377,8 @@ impl Segment {
             .similarities8(isa, query, slots, products, ranked);
     }
 
-    /// For calibration: of each of `slots`, how many live vectors' signs differ from the query's in
-    /// at most as many places, and in how many.
+    /// For calibration: for each of `slots`, the number of live vectors whose signs differ from the
+    /// query's in at most as many places, and that number of places.
     pub(crate) fn sign_ranks(
         &self,
         isa: Isa,
@@ -415,7 +413,7 @@ impl Segment {
     }
 }
 
-/// Hands on the `k` nearest of some candidates by their similarities at 16 bits, nearest first.
+/// Passes on the `k` nearest candidates by their similarities at 16 bits, nearest first.
 ///
 /// The best `k` by 8 bits are compared, then those others that may be nearer than the farthest of
 /// these.
@@ -453,8 +451,8 @@ pub(crate) fn nearest16<R>(
             });
             found.extend(others);
         } else {
-            // An exact similarity of one of the k may be `error8` below, another's as much above:
-            // twice the error.
+            // Exact similarities may be `error8` lower for one of the k and as much higher for
+            // others: twice the error.
             let limit = last.map_or(f32::NEG_INFINITY, |last| last.score() - 2. * error8);
             candidates
                 .iter()
@@ -475,8 +473,8 @@ pub(crate) fn nearest16<R>(
     })
 }
 
-/// Makes 16-bit products of the candidates in the order of their 8-bit ones, for as long as these
-/// leave a chance.
+/// Computes 16-bit products of the candidates in the order of their 8-bit ones, until these exclude
+/// the rest.
 ///
 /// Returns the slot of the last that entered `top`, `None` if there were no candidates.
 fn rerank(
@@ -486,11 +484,11 @@ fn rerank(
     exact: impl Fn(usize) -> (f32, Id),
 ) -> Option<usize> {
     const FIRST: usize = 64;
-    // The first few decide the worst of the top; the others are compared only if none of these was
-    // hopeless.
+    // The first few set the worst of the top; the others are compared only if all of these were
+    // possible.
     let first = ranked.len().min(FIRST.max(top.k() + top.k() / 4));
     if first < ranked.len() {
-        // Selected, not sorted: the far ones are mostly never looked at.
+        // Selected, not sorted, as the far ones are rarely needed.
         ranked.select_nth_unstable(first);
     }
     let mut last = ranked.first().map(|candidate| candidate.name() as usize);
@@ -516,8 +514,8 @@ fn rerank(
     last
 }
 
-/// A number of differing signs that about `want` of the `count` allowed vectors are within, from a
-/// sixteenth of them.
+/// A limit of differing signs that about `want` of the `count` allowed vectors meet, estimated from
+/// a sixteenth of them.
 fn first_limit(
     isa: Isa,
     blocks: BitBlocks<'_>,
@@ -556,8 +554,8 @@ fn first_limit(
     at.unwrap_or(histogram.len() - 1) as u32
 }
 
-/// The allowed vectors with at most `limit` differing signs, without those `seen` before within a
-/// lower limit.
+/// The allowed vectors with at most `limit` differing signs, without those `seen` within a lower
+/// limit.
 fn matches_within(
     isa: Isa,
     blocks: BitBlocks<'_>,
@@ -573,24 +571,24 @@ fn matches_within(
     }
 }
 
-/// How far a product of codes of 8 bits is from that of the vectors, in steps of one times the
-/// length of the other: five standard deviations of a rounding.
+/// Likely error of a product of 8-bit codes, in steps of one vector times the length of the other:
+/// five standard deviations of rounding.
 const LIKELY: f64 = 1.5;
 
-/// How near a vector can be by an 8-bit score, with Euclidean distances.
+/// Bound of the distance of a vector by its 8-bit score, for Euclidean distances.
 struct DistanceBound {
     radius: f64,
-    /// Of the query: its length, and the value of one step.
+    /// The query's length, and the value of one step.
     length: f64,
     scale: f64,
-    /// Length of what rounding takes off a code, in steps, at most.
+    /// Largest length of a code's rounding error, in steps.
     rounding: f64,
-    /// Steps of an error that counts.
+    /// Largest considered error, in steps.
     steps: f64,
 }
 
 impl DistanceBound {
-    /// - `steps`: errors in steps beyond this many are left out; infinite: the bound is proven
+    /// - `steps`: errors beyond this many steps are ignored; infinite: the bound is proven
     fn new(codec: &Codec, query: &PreparedQuery, steps: f64) -> Self {
         let rounding = 0.5 * (codec.dimension as f64).sqrt();
         Self {
@@ -609,9 +607,9 @@ impl DistanceBound {
             + self.rounding * self.rounding * scale * self.scale
             // Single precision of three sums.
             + 1e-6 * (self.length + length) * (self.length + length);
-        // By Cauchy and Schwarz: ⟨z, y⟩ differs by so much at most, and the rest is not rounded.
+        // By Cauchy and Schwarz the error of ⟨z, y⟩ is at most this; the rest is not rounded.
         let square = -2. * (f64::from(score) + error);
-        // A little less, for what is compared with it is rounded, too.
+        // A little less, as the compared value is rounded, too.
         square.max(0.).sqrt() * self.radius * (1. - 1e-6)
     }
 }

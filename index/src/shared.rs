@@ -10,44 +10,43 @@ use voisin_base::track::Id;
 use super::change_log::{KeptFile, LoggedChange};
 use super::{Component, IndexError, VectorIndex};
 
-/// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: nothing that
-/// changes meanwhile holds them up, and they hold up nothing. [`add`](Self::add) and
-/// [`remove`](Self::remove) make the next state beside the present one, of which they copy the last
-/// few vectors and, where one is removed, a bit for each vector; they build again by themselves
-/// where that pays.
+/// A [`VectorIndex`] that is searched while it changes. Searches work on a snapshot: they never
+/// wait for changes, nor changes for them. [`add`](Self::add) and [`remove`](Self::remove) make the
+/// next state beside the present one, of which they copy the last few vectors and, for a removal, a
+/// bit per vector; they rebuild automatically if that pays.
 ///
-/// No lock is held while rayon works, so all of it may be called by rayon's tasks, too.
+/// No lock is held while rayon works, so rayon's tasks may call all methods, too.
 pub struct SharedIndex {
-    /// Locked for as long as it takes to copy a pointer, or to put another in its place.
+    /// Locked only to copy or replace a pointer.
     current: RwLock<Arc<VectorIndex>>,
-    /// Locked by whoever makes the next state.
+    /// Locked while the next state is made.
     changes: Mutex<ChangeLog>,
-    /// Locked by who builds because that pays; the others do not wait for it.
+    /// Locked during an automatic rebuild; others do not wait for it.
     rebuilding: Mutex<()>,
     build_in: BuildIn,
 }
 
-/// Calls a build where it is to run.
+/// Runs a build in the chosen thread pool.
 type BuildIn = Box<dyn Fn(&mut (dyn FnMut() + Send)) + Send + Sync>;
 
-/// Changes that are made while indexes are being built, which are to have them, too.
+/// Changes made during builds, which have to be applied to the new index.
 #[derive(Default)]
 struct ChangeLog {
     builds: usize,
-    /// Put in or taken out since the first of these builds began.
+    /// Ids inserted or removed since the first of these builds began.
     tracks: Vec<Id>,
-    /// How often another index took this one's place.
+    /// How often the index was replaced.
     replaced: usize,
-    /// Where it is kept, if it keeps itself.
+    /// Its file, if it has one.
     file: Option<KeptFile>,
 }
 
-/// A build that is going on.
+/// A running build.
 struct Build<'a> {
     shared: &'a SharedIndex,
-    /// The state that it builds of.
+    /// The state that it builds from.
     index: Arc<VectorIndex>,
-    /// How many changes there were when it began.
+    /// Number of changes when it began.
     changes: usize,
     replaced: usize,
 }
@@ -63,13 +62,13 @@ impl Drop for Build<'_> {
 }
 
 impl SharedIndex {
-    /// Takes an index over.
+    /// Shares an index.
     pub fn new(index: VectorIndex) -> Self {
         Self::building_in(index, Box::new(|build| build()))
     }
 
-    /// As [`new`](Self::new), for who has a pool of threads that builds are to use: `build_in`
-    /// calls what it is given there.
+    /// As [`new`](Self::new), with builds in a pool of threads: `build_in` calls its argument
+    /// there.
     #[allow(clippy::type_complexity)] // a name of its own would say less
     pub fn building_in(
         index: VectorIndex,
@@ -83,14 +82,14 @@ impl SharedIndex {
         }
     }
 
-    /// Opens the index that was saved at `path`, and keeps it there: what [`add`](Self::add),
-    /// [`upsert`](Self::upsert) and [`remove`](Self::remove) took is in the file, and on the disk,
-    /// when they return. They write what changed behind what is there, and the whole file anew only
-    /// where they build, or where that has become the larger part of it; it can be
-    /// [opened](VectorIndex::open) at any moment. An index in two files becomes one.
+    /// Opens the index saved at `path` and keeps it up to date there: when [`add`](Self::add),
+    /// [`upsert`](Self::upsert) and [`remove`](Self::remove) return, their change is in the file,
+    /// on the disk. Changes are appended; the whole file is only rewritten by a rebuild, or if
+    /// changes are the larger part of it. It can be [opened](VectorIndex::open) at any moment. An
+    /// index in two files becomes one.
     ///
     /// # Errors
-    /// [`IndexError::Io`] where another process keeps an index in the file
+    /// [`IndexError::Io`] if another process has the file open for changes
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         Self::open_building_in(path, Box::new(|build| build()))
     }
@@ -107,12 +106,12 @@ impl SharedIndex {
         Ok(shared)
     }
 
-    /// The index as it is now. It stays like that, whatever is put in and taken out later.
+    /// The present state of the index, which later changes do not affect.
     pub fn snapshot(&self) -> Arc<VectorIndex> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Works with the index as it is now, as [`snapshot`](Self::snapshot) has it.
+    /// Calls `work` with a [`snapshot`](Self::snapshot).
     pub fn with<T>(&self, work: impl FnOnce(&VectorIndex) -> T) -> T {
         work(&self.snapshot())
     }
@@ -121,7 +120,7 @@ impl SharedIndex {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the next state in the place of the present one, once it is kept.
+    /// Replaces the present state by the next one, once that is stored.
     fn publish(
         &self,
         changes: &mut ChangeLog,
@@ -140,13 +139,13 @@ impl SharedIndex {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, next)
         };
-        // Freeing memory takes longer than what searches may wait.
+        // Freeing memory takes longer than searches should wait.
         drop(last);
         Ok(())
     }
 
-    /// Puts vectors in (`[ids.len(), dimension]`): all of them, or none where there is an error.
-    /// The first vectors of an empty index decide its dimension.
+    /// Inserts vectors (`[ids.len(), dimension]`): all of them, or none on an error. The first
+    /// vectors of an empty index set its dimension.
     pub fn add<T: Component>(
         &self,
         ids: &[Id],
@@ -163,12 +162,11 @@ impl SharedIndex {
         loop {
             let is_room_made = match self.insert(ids, vectors) {
                 Ok(()) => {
-                    // The vectors are in: where building fails, what is there is as good, only
-                    // slower.
+                    // The vectors are inserted: if the rebuild fails, searches are only slower.
                     let _ = self.rebuild_where_it_pays();
                     return Ok(());
                 }
-                // Room is made by building.
+                // A rebuild makes room.
                 Err(IndexError::TooFar { .. }) => self.build(ids, vectors)?,
                 Err(IndexError::Dimension { .. }) if self.with(VectorIndex::is_empty) => {
                     self.build(ids, vectors)?
@@ -199,10 +197,10 @@ impl SharedIndex {
         self.publish(&mut changes, next, ids, &LoggedChange::Put(ids, vectors))
     }
 
-    /// As [`add`](Self::add), but items that are there get another vector.
+    /// As [`add`](Self::add), but replaces the vectors of existing items.
     ///
     /// # Errors
-    /// [`IndexError::TooFar`] for an inner product that is too long for the index as it was built:
+    /// [`IndexError::TooFar`] for an inner-product vector that is too long for the built index:
     /// [`remove`](Self::remove) the item and add it.
     pub fn upsert<T: Component>(
         &self,
@@ -220,10 +218,10 @@ impl SharedIndex {
         Ok(())
     }
 
-    /// Takes a vector out; false if it was not there.
+    /// Removes an item; returns false if it did not exist.
     ///
     /// # Errors
-    /// [`IndexError::Io`] where that cannot be kept
+    /// [`IndexError::Io`] if the change cannot be stored
     pub fn remove(&self, id: Id) -> Result<bool, IndexError> {
         {
             let mut changes = self.changes();
@@ -235,13 +233,13 @@ impl SharedIndex {
             next.remove(id);
             self.publish(&mut changes, next, &[id], &LoggedChange::Removed(id))?;
         }
-        // If building fails, the index as it was still serves, only slower.
+        // If the rebuild fails, searches are only slower.
         let _ = self.rebuild_where_it_pays();
         Ok(true)
     }
 
     fn rebuild_where_it_pays(&self) -> Result<(), IndexError> {
-        // A task of rayon's that waited here might be the one that the builder waits for.
+        // The builder might wait for the very rayon task that would wait here.
         let Ok(_rebuilding) = self.rebuilding.try_lock() else {
             return Ok(());
         };
@@ -252,10 +250,10 @@ impl SharedIndex {
         }
     }
 
-    /// Puts another index in this one's place.
+    /// Replaces the index by another one.
     ///
     /// # Errors
-    /// [`IndexError::Io`] where it cannot be kept
+    /// [`IndexError::Io`] if it cannot be stored
     pub fn replace(&self, index: VectorIndex) -> Result<(), IndexError> {
         let mut changes = self.changes();
         self.publish(&mut changes, index, &[], &LoggedChange::Whole)?;
@@ -263,16 +261,15 @@ impl SharedIndex {
         Ok(())
     }
 
-    /// Builds again from the vectors as the index holds them, while the old index is searched and
-    /// changed.
+    /// Rebuilds from the stored vectors, while the old index is searched and changed.
     pub fn rebuild(&self) -> Result<(), IndexError> {
         let none = || ndarray::Array2::zeros((0, self.with(VectorIndex::dimension)));
         while !self.build(&[], none().view())? {}
         Ok(())
     }
 
-    /// Builds of everything and these; false where another index took this one's place, or one that
-    /// others built has no room for what was put in since.
+    /// Rebuilds with additional vectors; returns false if the index was replaced meanwhile, or the
+    /// new one has no room for later insertions.
     fn build(&self, ids: &[Id], vectors: ArrayView2<'_, f32>) -> Result<bool, IndexError> {
         let build = {
             let mut changes = self.changes();
@@ -284,8 +281,7 @@ impl SharedIndex {
                 replaced: changes.replaced,
             }
         };
-        // Gathered and built without a lock: both take long, and others search and change
-        // meanwhile.
+        // Without a lock, as both take long and others search and change meanwhile.
         let gathered = build.index.gathered(ids, vectors)?;
         let mut built = Err(IndexError::NoVectors);
         (self.build_in)(&mut || built = gathered.build());
@@ -299,7 +295,7 @@ impl SharedIndex {
             return Err(IndexError::Duplicate(track));
         }
         let changed: BTreeSet<Id> = changes.tracks[build.changes..].iter().copied().collect();
-        // Changes made while it was built are not in it yet.
+        // Changes made during the build are applied now.
         for track in changed.into_iter().filter(|track| !ids.contains(track)) {
             new.remove(track);
             if let Some(vector) = current.vector(track) {
@@ -358,7 +354,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut n = 0_i64;
                         while !done.load(Ordering::Relaxed) || n == 0 {
-                            // The first five hundred are never taken out.
+                            // The first five hundred are never removed.
                             assert_eq!(finds(n % 500), Id(n % 500));
                             n += 1;
                         }
@@ -381,7 +377,7 @@ mod tests {
                 .for_each(|thread| thread.join().unwrap());
         });
         let (len, lists) = shared.with(|index| (index.len(), index.stats().list_count));
-        // Lists were made on the way.
+        // A rebuild made lists.
         assert!(len == 8800 && lists > 10, "{len} {lists}");
         assert!((500..700).all(|id| finds(id) != Id(id)));
     }
@@ -403,7 +399,7 @@ mod tests {
                     .unwrap();
                 assert!(shared.remove(Id(id - 19_000)).unwrap());
             }
-            // One that goes and comes back as another.
+            // An item that is removed and added with another vector.
             shared.remove(Id(700)).unwrap();
             shared
                 .add(&[Id(700)], vectors.slice(s![19_999.., ..]))
@@ -463,7 +459,7 @@ mod tests {
                 "{row}"
             );
         }
-        // Parts that copies share are few, and each is larger than those behind it.
+        // There are few shared parts, each larger than the later ones.
         let parts: Vec<usize> = after
             .tail
             .parts()
@@ -504,10 +500,10 @@ mod tests {
         }
     }
 
-    /// One thread puts in and takes out while tasks of a pool search, each in parallel, and put in
-    /// and take out, too.
+    /// One thread inserts and removes while tasks of a pool search, each in parallel, and insert
+    /// and remove, too.
     fn search_and_change(threads: usize, time: Duration, moved: &AtomicU64) {
-        /// Ids that each task puts in, and takes out again.
+        /// Base of the ids that each task inserts and removes.
         const OF_TASK: i64 = 1 << 40;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -521,7 +517,7 @@ mod tests {
         let built = pool
             .install(|| VectorIndex::build(&ids(0..6000), vectors.slice(s![..6000, ..]), &options));
         let shared = SharedIndex::new(built.unwrap());
-        // Those that nobody asks for.
+        // Vectors that no query is near.
         let row_of = |at: usize| vectors.slice(s![6000 + at % 2000..=6000 + at % 2000, ..]);
         let start = Instant::now();
         std::thread::scope(|scope| {
@@ -547,14 +543,14 @@ mod tests {
                 let found =
                     shared.with(|index| index.search_batch(query, 3, &SearchParams::default()));
                 for (at, found) in found.unwrap().iter().enumerate() {
-                    // Up to 5950 they are never taken out.
+                    // Ids up to 5950 are never removed.
                     assert_eq!(found[0].id, Id((row + at) as i64));
                 }
                 let id = Id(OF_TASK * (task as i64 + 1) + round as i64);
                 match task {
                     0 => shared.add(&[id], row_of(row)).unwrap(),
                     1 => {
-                        // Farther away from round to round.
+                        // Farther away in each round.
                         let far = (1. + (round % 8) as f32) * &row_of(row);
                         shared.add(&[id], far.view()).unwrap();
                         assert!(shared.remove(id).unwrap());
@@ -620,7 +616,7 @@ mod tests {
         assert!(nearest.similarity.abs() < 1e-2, "{}", nearest.similarity);
     }
 
-    /// Its ids and, for these, its answers.
+    /// Its ids, and its results for each of them.
     fn state(index: &VectorIndex) -> (Vec<Id>, Vec<Option<Vec<f32>>>) {
         let ids = index.ids();
         let vectors = ids.iter().map(|&id| index.vector(id)).collect();
@@ -695,7 +691,7 @@ mod tests {
             lengths[5],
             "what is refused is not written"
         );
-        // However much of the last change was written, and whatever of it.
+        // For each possible length of the last, incomplete change.
         for length in lengths[0]..lengths[5] {
             // Each byte of the short ones, some of the long ones.
             if length > lengths[0] + 100 && length < lengths[1] && length % 97 > 0 {
@@ -718,7 +714,7 @@ mod tests {
             .unwrap();
         drop(again);
         assert!(std::fs::read(&path).unwrap() == bytes);
-        // Damage of a change that others follow is no change that was being written.
+        // Damage to a change before the last is an error.
         let mut wrong = bytes.clone();
         wrong[lengths[0] as usize + 60] ^= 1;
         std::fs::write(&path, &wrong).unwrap();

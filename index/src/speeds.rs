@@ -1,4 +1,4 @@
-//! Which of graph and lists is faster, tried on an index's own vectors when it is built.
+//! Measures at the build which of graph and lists is faster, on the index's own vectors.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use super::{Id, IndexError, VectorIndex};
 use voisin_base::random::hash;
 use voisin_kernels::dot::best::Scored;
 
-/// Neighbours that are searched for.
+/// Number of neighbours per search.
 const K: usize = 10;
-/// Times that each way answers the same queries, in turn with the other; their median counts.
+/// Repeats of the same queries by each method, alternating; the median counts.
 const REPEATS: usize = 5;
-/// Queries between one turn and the next: what interrupts the process then spoils few of them.
+/// Queries per turn: few, so that an interruption of the process affects few of them.
 const TURN: usize = 50;
-/// Where one way takes so many times as long as the other, two repeats of the first turn are enough.
+/// If one method takes this many times as long as the other, two repeats of the first turn suffice.
 const CLEAR: u32 = 3;
 /// Queries with a filter, which take longer.
 const FILTERED: usize = 100;
 
 impl VectorIndex {
-    /// Measures how fast graph and lists answer trials, whose hidden vectors they leave out where
-    /// one is searched for alone; and gives up the graph's memory where it answers nothing.
+    /// Measures the speed of graph and lists on the trials, whose hidden vectors are left out of
+    /// single searches; and frees the graph's blocks if it is not used.
     pub(super) fn measure_speeds(&mut self, trials: &Trials) -> Result<(), IndexError> {
         if self.graph.is_none() || self.lists.is_none() || trials.is_empty() {
             return Ok(());
@@ -65,7 +65,7 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Searches for a trial by a way, and forgets what is found.
+    /// Searches for a trial by a method and discards the result.
     fn try_alone(&self, trial: &Trial, mode: SearchMode) {
         let source = CodeSource {
             isa: self.isa,
@@ -91,7 +91,7 @@ impl VectorIndex {
     }
 }
 
-/// Queries a second of either way, which answer some of the queries in turn.
+/// Queries a second of both methods, which alternate.
 fn in_turns<T>(
     queries: &[T],
     turn: usize,
@@ -129,7 +129,7 @@ fn in_turns<T>(
     })
 }
 
-/// Whether one way took far longer, twice: what interrupts a process makes one of the times long.
+/// Whether one method took far longer twice, as an interruption could lengthen one time.
 fn is_clear(slow: &[Duration], fast: &[Duration]) -> bool {
     slow.len() > 1 && slow.iter().min() > fast.iter().max().map(|time| CLEAR * *time).as_ref()
 }

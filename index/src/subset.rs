@@ -1,13 +1,13 @@
-//! Which slots a search may return.
+//! Sets of slots that a search may return.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use voisin_base::track::Id;
 
-/// A number that no other state of an index in this process has.
+/// A unique number for a state of an index in this process.
 pub(crate) fn next_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Only distinct numbers matter; their order means nothing.
+    // The numbers only need to be distinct.
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -22,7 +22,7 @@ impl Bitmap {
     pub(crate) fn full(n: usize) -> Self {
         let mut bytes = vec![0xff; n.div_ceil(8)];
         if let Some(last) = bytes.last_mut()
-            // Bits beyond the last slot stay clear: whoever goes over the bytes sees all eight.
+            // Bits beyond the last slot stay clear, as loops over bytes read all eight.
             && !n.is_multiple_of(8)
         {
             *last = (1 << (n % 8)) - 1;
@@ -67,7 +67,7 @@ impl Bitmap {
         let mut count = 0;
         let bytes = ids.chunks(8).zip(&self.bytes).map(|(ids, &byte)| {
             let mut kept = 0_u8;
-            // A byte without a live slot asks the filter nothing.
+            // No call of the filter for a byte without a live slot.
             if byte != 0 {
                 for (lane, &id) in ids.iter().enumerate() {
                     kept |= u8::from(byte >> lane & 1 == 1 && pass(id)) << lane;
@@ -94,13 +94,13 @@ impl Bitmap {
     }
 }
 
-/// Items that pass a filter, a bitmap made once for many searches: see
+/// Items that pass a filter, as a bitmap for many searches: see
 /// [`VectorIndex::subset`](super::VectorIndex::subset) and
 /// [`subset_of`](super::VectorIndex::subset_of).
 #[derive(Debug, Clone)]
 pub struct Subset {
     pub(crate) base: Bitmap,
-    /// Of each part of the tail.
+    /// For each part of the tail.
     pub(crate) tail: Vec<Bitmap>,
     /// The state of the index it was made for.
     pub(crate) version: u64,

@@ -11,7 +11,7 @@ use super::tuning::Queries;
 use super::types::{IndexSummary, SearchMode};
 use super::{IndexError, VectorIndex, tail_file};
 
-/// Heads are smaller than this: the header and 32 bytes for each 16 KiB of vectors.
+/// Most bytes of a head: the header and 32 bytes for each 16 KiB of vectors.
 const LARGEST_HEAD: u64 = 1 << 30;
 
 impl VectorIndex {
@@ -36,7 +36,7 @@ impl VectorIndex {
         file.read_exact(&mut prefix).map_err(io("reading"))?;
         let body_start = u64::from_le_bytes(array(&prefix[16..24]));
         let mut head = Vec::new();
-        // A file may claim any size; one that no head has is not read into memory.
+        // The size in the file is not trusted: a larger head is not read into memory.
         if (file::PREFIX as u64..=length.min(LARGEST_HEAD)).contains(&body_start) {
             file.seek(SeekFrom::Start(0)).map_err(io("reading"))?;
             file.by_ref()
@@ -61,7 +61,7 @@ impl VectorIndex {
         let is_marked = behind == Behind::Mark || !header.complete;
         let tail = match behind {
             Behind::Changes(bytes) => tail_file::summary(&damage, &bytes, root)?,
-            // Changes behind the base are newer than any beside it.
+            // Changes after the base are newer than those beside it.
             Behind::Mark | Behind::Nothing | Behind::Log(_) => {
                 match tail_file::read(path, tail_file::HEAD)? {
                     Some(bytes) => {
@@ -95,7 +95,7 @@ impl VectorIndex {
                 .mode(header.has_lists(), header.has_graph(), queries)
         };
         let mode = mode_for(Queries::Alone);
-        // Made by a process that walks the graph often.
+        // Blocks, which a process makes that walks the graph often.
         let blocks = if mode == SearchMode::Hnsw {
             header.block_bytes()
         } else {

@@ -1,23 +1,23 @@
-//! Vectors that were put into an index since it was built.
+//! Vectors inserted into an index since it was built.
 
 use voisin_base::track::Id;
 
 use super::codes::Codec;
 use super::segment::Segment;
 
-/// Vectors in the last part, which is copied where a copy of the index has it, too.
+/// Most vectors of the last part, which is copied on a change if it is shared.
 const FEW: usize = 64;
 
-/// Vectors in parts, that copies of the tail share: only the last one grows. A part that is full is
-/// merged with the one before where that is not more than twice as large, so that there are few,
-/// and a vector is copied about as often as there are parts.
+/// Vectors in parts, which copies of the tail share: only the last one grows. A full part is merged
+/// with the one before if that is at most twice as large, so that there are few parts, and a vector
+/// is copied about as often as there are parts.
 #[derive(Clone, Default)]
 pub(crate) struct IndexTail {
     parts: Vec<Segment>,
 }
 
 impl IndexTail {
-    /// Of vectors that were encoded before.
+    /// From encoded vectors.
     pub(crate) fn of(segment: Segment) -> Self {
         Self {
             parts: vec![segment],
@@ -33,12 +33,12 @@ impl IndexTail {
         self.parts.iter().map(|part| part.live.count).sum()
     }
 
-    /// Vectors, removed ones among them.
+    /// Vectors, including removed ones.
     pub(crate) fn len(&self) -> usize {
         self.parts.iter().map(Segment::len).sum()
     }
 
-    /// Where a live vector is.
+    /// Segment and slot of a live vector.
     pub(crate) fn slot(&self, id: Id) -> Option<(&Segment, usize)> {
         self.parts
             .iter()

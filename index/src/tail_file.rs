@@ -1,5 +1,5 @@
-//! Changes since the base was written: behind it in the same file, or in a small file beside it,
-//! which is written anew each time.
+//! Changes since the base was written: after it in the same file, or in a small file beside it,
+//! which is rewritten each time.
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · header ([fields](super::fields))
@@ -7,7 +7,7 @@
 //! (Euclidean: vectors f32 [n, d]) · BLAKE3 of all before 32
 //! ```
 //!
-//! It names the base it belongs to by digest: beside any other base it means nothing.
+//! It has the digest of its base, and is ignored beside any other base.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -23,7 +23,7 @@ use super::tail::IndexTail;
 use super::{IndexError, IndexStamp};
 
 pub(crate) const MAGIC: &[u8; 8] = b"voisinTL";
-/// Bytes that the head of a tail is within.
+/// Most bytes of the head of a tail.
 pub(crate) const HEAD: u64 = 4096;
 const PREFIX: usize = 16;
 const DIGEST: usize = 32;
@@ -64,14 +64,14 @@ pub(crate) struct TailChanges {
     pub(crate) lo: Vec<u8>,
 }
 
-/// Where the changes of the base at `path` are kept.
+/// The file of changes of the base at `path`.
 pub(crate) fn path_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tail");
     name.into()
 }
 
-/// That the changes of the base at `path` are neither behind it nor beside it.
+/// The error for a base at `path` whose changes are missing.
 pub(crate) fn missing(path: &Path) -> IndexError {
     let what = format!(
         "missing: {} was saved with changes that belong beside it or at its end",
@@ -100,7 +100,7 @@ pub(crate) fn encode(
     base: &Segment,
     tail: &IndexTail,
 ) -> std::io::Result<Vec<u8>> {
-    // Slots and not ids: the base is always the one that the digest names.
+    // Slots instead of ids, as the base is the one with the digest.
     let removed: Vec<u32> = (0..base.len() as u32)
         .filter(|&slot| !base.live.contains(slot as usize))
         .collect();
@@ -139,13 +139,13 @@ pub(crate) fn encode(
     added
         .iter()
         .for_each(|&(part, slot)| bytes.extend_from_slice(part.codes.lo_row(slot)));
-    // Over everything, so that a torn write shows wherever it ends.
+    // Over everything, so that any torn write is detected.
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     Ok(bytes)
 }
 
-/// Bytes of the changes that others follow; `None` where none do.
+/// Bytes of changes that are followed by a log; `None` if there is no log.
 pub(crate) fn length(damage: &Damage, bytes: &[u8], codec: &Codec) -> Option<usize> {
     let header_end =
         PREFIX.checked_add(u32::from_le_bytes(array(bytes.get(12..PREFIX)?)) as usize)?;
@@ -161,8 +161,8 @@ pub(crate) fn length(damage: &Damage, bytes: &[u8], codec: &Codec) -> Option<usi
         .map(|_| end)
 }
 
-/// The header of the tail of the base with digest `root`, unchecked but for its form; `None` if it
-/// is another's.
+/// The header of the tail of the base with digest `root`, only parsed; `None` if it belongs to
+/// another.
 ///
 /// - `bytes`: the first [`HEAD`] of the tail
 pub(crate) fn summary(
@@ -181,7 +181,7 @@ pub(crate) fn summary(
     Ok((header.base == root).then_some(header))
 }
 
-/// The bytes of the tail of the base at `path`, `most` at most; `None` if there is no such file.
+/// The bytes of the tail of the base at `path`, at most `most`; `None` if there is no such file.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, IndexError> {
     let path = path_of(path);
     let file = match File::open(&path) {
@@ -206,9 +206,9 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, IndexError
     }
 }
 
-/// Removes what is left of the base that was at `path` before, if it is a tail.
+/// Removes the tail of a former base at `path`.
 pub(crate) fn remove(path: &Path) -> Result<(), IndexError> {
-    // A file of another kind that happens to have this name is not ours to remove.
+    // A file of another kind with this name is not removed.
     let is_tail =
         read(path, MAGIC.len() as u64).is_ok_and(|bytes| bytes.is_some_and(|bytes| bytes == MAGIC));
     let path = path_of(path);
@@ -251,7 +251,8 @@ pub(crate) fn decode(
             actual: version,
         });
     }
-    // Before any field is trusted: lengths in a damaged header could ask for any amount of memory.
+    // Verified before any field is used, as lengths in a damaged header could allocate any amount
+    // of memory.
     if blake3::hash(&bytes[..body_end]).as_bytes() != &bytes[body_end..] {
         return Err(damage.error("checksum"));
     }
@@ -261,7 +262,7 @@ pub(crate) fn decode(
         .filter(|_| body_start <= body_end)
         .ok_or_else(short)?;
     let header = TailHeader::read(damage, header)?;
-    // Another base's changes are no damage: a crash between two renames leaves them.
+    // Changes of another base are no damage: a crash between two renames leaves them.
     if header.base != root {
         return Ok(None);
     }

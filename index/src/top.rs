@@ -5,9 +5,9 @@ use voisin_kernels::dot::best::Scored;
 
 use super::types::Neighbor;
 
-/// Up to this many are kept sorted, so that the worst is always known.
+/// Up to this many results are kept sorted, so that the worst is always known.
 const SORTED: usize = 64;
-/// Above, one more than so manieth of them are put in before the worst is looked for again.
+/// With more, a fraction of 1 / `MORE` and one are added before the worst is selected again.
 const MORE: usize = 8;
 
 /// Keeps the `k` nearest of what is pushed: highest similarity first, then lowest id.
@@ -37,7 +37,7 @@ impl Top {
         self.worst
     }
 
-    /// Takes what comes nearest first, before anything else.
+    /// Adds sorted results, before any others.
     pub(crate) fn start(&mut self, nearest: impl Iterator<Item = Neighbor>) {
         debug_assert!(self.found.is_empty(), "the first");
         self.found.extend(nearest.take(self.k));
@@ -52,11 +52,11 @@ impl Top {
             return;
         }
         let neighbor = Neighbor { id, similarity };
-        // Above `SORTED`, inserting in order moves too much; results pile up and are selected now
-        // and then.
+        // Above `SORTED`, inserting in order moves too much; results are collected and selected at
+        // intervals.
         if self.k > SORTED {
             self.found.push(neighbor);
-            // The worst is known from the k-th on, and after some more anew.
+            // The worst is selected at the k-th result, and again after some more.
             if self.found.len() == self.k {
                 let worst = self
                     .found
@@ -97,7 +97,7 @@ impl Top {
 /// The order of results: nearest first, equals by id.
 pub(crate) fn nearer(a: &Neighbor, b: &Neighbor) -> std::cmp::Ordering {
     let key = |neighbor: &Neighbor| {
-        // Higher similarity and then lower id as one number: sorting then needs no branches. The
+        // Higher similarity and then lower id as one integer, for sorting without branches. The
         // sign bit orders negative ids first.
         u128::from(Scored::new(neighbor.similarity, 0).key()) << 64
             | u128::from(neighbor.id.0 as u64 ^ 1 << 63)

@@ -1,11 +1,11 @@
-//! Queries made while an index is built, and the vectors nearest to them.
+//! Queries for measurements at the build, and their nearest vectors.
 //!
-//! An index is asked for what it does not have, and its own vectors are poor questions: what was
-//! added together is alike, and so are copies wherever they stand, so that a vector is answered by
-//! its own kind. Trials are of three kinds, and the one that a search does worst at counts:
+//! Typical queries are not in the index, and its own vectors are poor substitutes: vectors that
+//! were added together, and copies at any place, are alike and find each other easily. Trials are
+//! of three kinds, and the kind with the worst result counts:
 //!
-//! - *beside*: a vector, with what stands beside it in the order of ids hidden;
-//! - *similar*: a vector, with its near copies hidden wherever they are;
+//! - *beside*: a vector, with its neighbours in the order of ids hidden;
+//! - *similar*: a vector, with its near copies hidden at any place;
 //! - *between*: the middle of two vectors.
 
 use std::collections::HashSet;
@@ -21,28 +21,27 @@ use super::top::Top;
 use super::types::Neighbor;
 use voisin_base::random::hash;
 
-/// Vectors that are searched for with those beside them hidden. A recall of 0.95, of ten neighbours
-/// each, then has a standard error of about 0.004.
+/// Trials of the first kind. A recall of 0.95, of ten neighbours each, then has a standard error of
+/// about 0.004.
 const SAMPLE: usize = 400;
-/// Vectors that are searched for with those like them hidden.
+/// Trials of the second kind.
 const SIMILAR: usize = 200;
-/// Middles of two vectors that are searched for.
+/// Trials of the third kind.
 const BETWEEN: usize = 100;
-/// Slots beside a trial that are hidden with it: as many as there are from one trial to the next,
-/// but within these.
+/// Bounds of the number of slots hidden beside a trial, which is the distance of two trials.
 const BESIDE: [usize; 2] = [64, 512];
-/// Times as many are hidden with every other trial. With one recording hidden and the rest of its
-/// album left, windows of strange recordings found 0.990 of their neighbours for a target of 0.995.
+/// Factor on the hidden slots of every other trial. With only one recording hidden, and not its
+/// album, windows of strange recordings found 0.990 of their neighbours for a target of 0.995.
 const WIDE: usize = 8;
-/// True neighbours that are looked at.
+/// Most true neighbours of a trial.
 const DEPTH: usize = 100;
-/// Near copies of one vector that are hidden, at most.
+/// Most near copies of one vector that are hidden.
 const COPIES: usize = 128;
-/// Behind the last near copy the squared distance is so many times as large.
+/// Factor by which the squared distance grows after the last near copy.
 const GAP: f64 = 2.;
-/// Nearest that are hidden beside the vector where there is no such gap.
+/// Nearest vectors that are hidden if there is no such gap.
 const NEAREST: usize = 10;
-/// Squared distances below this share of the farthest one that is looked at are rounding.
+/// Squared distances below this share of the farthest considered one are rounding errors.
 const SAME: f64 = 1e-3;
 
 /// Slots that are left out of a search.
@@ -78,7 +77,7 @@ impl Hidden {
     }
 }
 
-/// A query and its true neighbours, those that are hidden left out.
+/// A query and its true neighbours, without the hidden ones.
 pub(crate) struct Trial {
     pub(crate) query: PreparedQuery,
     pub(crate) hidden: Hidden,
@@ -95,18 +94,17 @@ pub(crate) struct Trials {
     between: Vec<Trial>,
     /// Whether most vectors have near copies.
     pub(crate) has_copies: bool,
-    /// Groups of near copies that trials of the second kind were taken from.
+    /// Groups of near copies with trials of the second kind.
     groups: usize,
 }
 
 impl Trials {
-    /// None of few: so few vectors are scanned, and no widths are needed.
+    /// No trials for few vectors, which are scanned, so that no widths are needed.
     pub(crate) fn new(source: CodeSource<'_>, base: &Segment) -> Self {
         if base.len() < 10 * DEPTH {
             return Self::default();
         }
-        // Of equal vectors one is asked for, lest a set that is mostly one vector asks for nothing
-        // else.
+        // One of equal vectors, so that a set of mostly one vector has other trials as well.
         let all = distinct(source);
         let strangers: Vec<u32> = spread(all.len(), SIMILAR).map(|at| all[at]).collect();
         let opposite = |at: usize| strangers[(at + strangers.len() / 2) % strangers.len()];
@@ -135,8 +133,8 @@ impl Trials {
     }
 
     /// The share that may be missed though no trial missed any: near copies are found or missed
-    /// together, so that trials of a group tell no more than one, and the next group may be the
-    /// first to be missed (Laplace's rule of succession).
+    /// together, so trials of a group count as one, and the next group may be the first that is
+    /// missed (Laplace's rule of succession).
     pub(crate) fn unknown(&self) -> f64 {
         if self.has_copies {
             1. / (self.groups as f64 + 1.)
@@ -145,7 +143,7 @@ impl Trials {
         }
     }
 
-    /// Those kinds that there are.
+    /// The kinds with trials.
     pub(crate) fn kinds(&self) -> Vec<&[Trial]> {
         let kinds = [&self.beside[..], &self.similar, &self.between];
         kinds.into_iter().filter(|kind| !kind.is_empty()).collect()
@@ -156,24 +154,24 @@ impl Trials {
     }
 }
 
-/// One of each part of `n`, of `parts` at most.
+/// A random index of each of at most `parts` parts of `n`.
 fn spread(n: usize, parts: usize) -> impl Iterator<Item = usize> {
     let step = n.div_ceil(parts).max(1);
-    // Not every n-th: what is there may come round as regularly.
+    // Not every n-th, as the set may have the same period.
     let any =
         move |start: usize| start + (hash(start as u64) % step.min(n - start) as u64) as usize;
     (0..n).step_by(step).map(any)
 }
 
-/// Makes trials of parts, one a thread: each part reads all vectors once.
+/// Makes trials in parts, one per thread: each part reads all vectors once.
 fn in_parts<T: Sync>(all: &[T], make: impl Fn(&[T]) -> Vec<Trial> + Sync + Send) -> Vec<Trial> {
     let together = all.len().div_ceil(rayon::current_num_threads()).max(1);
     all.par_chunks(together).flat_map_iter(make).collect()
 }
 
-/// The first slot of each vector, as far as a part of the codes shows.
+/// The first slot of each distinct vector, compared by a part of the codes.
 fn distinct(CodeSource { codes, .. }: CodeSource<'_>) -> Vec<u32> {
-    /// Bytes that vectors which are not equal differ in.
+    /// Bytes that are compared.
     const BYTES: usize = 64;
     let digest = |slot: u32| {
         let mut hasher = DefaultHasher::new();
@@ -197,7 +195,7 @@ fn query_at(source: CodeSource<'_>, slot: u32) -> PreparedQuery {
         .query_at(source.isa, source.codes, slot as usize)
 }
 
-/// The nearest to each query, itself among them, each with its slot.
+/// The nearest to each query, including itself, each with its slot.
 fn nearest(
     source: CodeSource<'_>,
     base: &Segment,
@@ -228,9 +226,8 @@ fn trial(query: PreparedQuery, hidden: Hidden, found: &[(u32, Neighbor)]) -> Tri
     }
 }
 
-/// A vector of each n-th part, with those beside it hidden: windows of a recording above all, and
-/// those of recordings of one album, are nearer than anything is to music that is not there. More
-/// of it is hidden with every other trial.
+/// A vector of each n-th part, with those beside it hidden: windows of one recording, or album, are
+/// nearer to each other than to unseen music. Every other trial hides more.
 fn beside(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     let n = base.len();
     let beside = n.div_ceil(SAMPLE).clamp(BESIDE[0], BESIDE[1]) / 2;
@@ -239,7 +236,7 @@ fn beside(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
     in_parts(&slots, |slots| {
         let query = |&(slot, _): &(usize, usize)| query_at(source, slot as u32);
         let queries: Vec<PreparedQuery> = slots.iter().map(query).collect();
-        // Hidden ones may all be nearer than the true neighbours, so as many more are looked for.
+        // Hidden ones may all be nearer than the true neighbours, so as many more are searched.
         let counts = slots.iter().map(|(_, beside)| DEPTH + 2 * beside + 1);
         let found = nearest(source, base, &queries, counts);
         let made = |((query, &(slot, beside)), found): ((_, &(usize, usize)), &Vec<_>)| {
@@ -270,7 +267,7 @@ fn similar(source: CodeSource<'_>, base: &Segment, slots: &[u32]) -> Vec<Trial> 
         let copies = near_copies(&squares);
         let hidden = found[..copies.unwrap_or(NEAREST + 1)].iter();
         let mut hidden: Vec<u32> = hidden.map(|&(slot, _)| slot).collect();
-        // Copies of it may all come before it.
+        // Its copies may all rank before it.
         if !hidden.contains(&slot) {
             hidden.push(slot);
         }
@@ -283,8 +280,8 @@ fn similar(source: CodeSource<'_>, base: &Segment, slots: &[u32]) -> Vec<Trial> 
     queries.zip(&found).map(made).collect()
 }
 
-/// How many of the nearest are near copies of a vector, itself among them: all before the last gap;
-/// `None` where there is none.
+/// How many of the nearest are near copies of a vector, including itself: all before the last gap;
+/// `None` without a gap.
 ///
 /// - `squares`: squared distances, ascending
 fn near_copies(squares: &[f64]) -> Option<usize> {
@@ -321,7 +318,7 @@ mod tests {
             let squares: Vec<f64> = copies.iter().copied().chain(rest.clone()).collect();
             near_copies(&squares)
         };
-        // Itself, two copies to the bit, and nine that were changed.
+        // Itself, two exact copies, and nine modified ones.
         let changed = [0.1, 0.11, 0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18];
         assert_eq!(set(&[&[0., 1e-7, 3e-7][..], &changed].concat()), Some(12));
         assert_eq!(set(&[0., 0.2]), Some(2));

@@ -1,4 +1,4 @@
-//! How wide a search has to be, measured on the vectors themselves against the exact search.
+//! Measures the width that a search needs, on the index's own vectors against the exact search.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,8 +14,7 @@ use super::trials::{Hidden, Trial, Trials};
 use super::types::{GraphAndLists, ListStats, SearchMode, WaySpeeds};
 use voisin_kernels::dot::best::Scored;
 
-/// Numbers of neighbours that widths are measured at, the usual ones; in between and beyond, a line
-/// through both.
+/// Numbers of neighbours for which widths are measured; others are on the line through both.
 const AT: [usize; 2] = [10, 100];
 /// Widths tried.
 const WIDTHS: [usize; 24] = [
@@ -23,55 +22,53 @@ const WIDTHS: [usize; 24] = [
     640, 768, 1024, 2048,
 ];
 /// Share of the true neighbours whose signs are within the first limit of the cascade. A search
-/// raises a limit that proves too small, so this decides about speed alone.
+/// raises a limit that is too small, so this only affects speed.
 const FIRST_SHARE: f64 = 0.97;
-/// Share of the true neighbours that a stage of the cascade has to hand on. A neighbour lost here
-/// is lost for good, so it lies far above any target.
+/// Share of the true neighbours that a stage of the cascade has to pass on: far above any target,
+/// as a neighbour lost here is not found.
 const HANDED_ON: f64 = 0.9995;
-/// The graph answers a query alone unless the lists are so many times as fast: less is within what
-/// two measurements differ by.
+/// Single queries use the graph unless the lists are this many times as fast: less is measurement
+/// noise.
 const FASTER: f64 = 1.05;
-/// Ranks are measured in a quarter of the lists, but in so many at least; in all where that does
-/// not meet the target. Ranking all of them takes four times as long, and few neighbours are
-/// farther away.
+/// Ranks are measured in a quarter of the lists, but at least in this many; in all if that does not
+/// meet the target. Ranking all of them takes four times as long, and few neighbours are farther
+/// away.
 const RANKED_LISTS: usize = 400;
-/// Margins are kept for 1, 2, 4, 8, … lists; the last stands for as many lists as 67 million
-/// vectors have.
+/// Margins are stored for 1, 2, 4, 8, … lists; the last is for the lists of 67 million vectors.
 const MARGINS: usize = 16;
-/// A margin with which a search looks at all lists: far beyond any score.
+/// A margin with which a search compares all lists: far beyond any score.
 const ALL: f32 = 1e30;
-/// Shares of what may be missed that are tried for what is not handed on. More of it for the codes
-/// leaves fewer to hand on but more lists to look at; the cheapest of the five is taken.
+/// Tried shares of the allowed misses for codes that are not passed on. A larger share passes on
+/// fewer codes but needs more lists; the cheapest of the five is used.
 const NOT_HANDED_ON: [f64; 5] = [0.08, 0.16, 0.3, 0.5, 0.7];
-/// The sample is to say, with a chance of error of one in twenty, that the target is met: so many
-/// standard errors.
+/// Standard errors by which the sample must exceed the target, for a one-sided error probability of
+/// 5 %.
 const CONFIDENCE: f64 = 1.645;
-/// So much of what is missing above the target is aimed at to begin with. Vectors that are not in
-/// the index, such as other recordings, have fewer of their neighbours found than trials, which
-/// are: windows of strange recordings find 0.962, 0.990, 0.993 and 0.9996 of theirs for targets of
-/// 0.95, 0.99, 0.995 and 0.999; with a smaller aim, and less hidden in trials, they found 0.945 for
-/// 0.95.
+/// The first aim, as a share of the way from the target to 1. For vectors that are not in the
+/// index, such as other recordings, fewer neighbours are found than for trials, which are: windows
+/// of strange recordings find 0.962, 0.990, 0.993 and 0.9996 of theirs for targets of 0.95, 0.99,
+/// 0.995 and 0.999; with a smaller aim, and less hidden in trials, they found 0.945 for 0.95.
 const ABOVE: f64 = 0.55;
-/// Where fewer of the sample's neighbours than this may be missed, as at a target of 0.999, the
-/// sample's need is that of a handful of vectors.
+/// If fewer of the sample's neighbours than this may be missed, as at a target of 0.999, the
+/// measured need depends on a handful of vectors.
 const FEW_MISSES: f64 = 4.;
-/// Then its need is multiplied by this.
+/// Lists and codes are multiplied by this then: with it, windows of strange recordings found 0.9994
+/// for a target of 0.999.
 const UNKNOWN: f32 = 1.4;
-/// The same where vectors have near copies, which are found or missed together: a trial tells no
-/// more than one neighbour does. With 1.4 one recording in eight was missed in one of four sets.
+/// The same if vectors have near copies, which are found or missed together, so that a trial counts
+/// as one neighbour. With 1.4 one recording in eight was missed in one of four sets.
 const TOGETHER: f32 = 2.;
-/// Widenings of a reach that is found too small, by an eighth each: up to four times in all.
+/// Most widenings of a reach that is too small, by an eighth each: up to four times in all.
 const WIDENINGS: usize = 12;
-/// Recall that may be lost by reading fewer vectors than are handed on, of what is missing at the
-/// target. A vector that is read comes from a disk or a database, which takes far longer than
-/// comparing it.
+/// Recall that may be lost by reading fewer vectors than are passed on, as a share of the allowed
+/// misses: reading a vector from a disk or a database takes far longer than comparing it.
 const UNREAD: f64 = 0.1;
 
-/// Queries that a way is chosen for.
+/// Kinds of queries for which a method is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Queries {
     Alone,
-    /// Alone, with a filter.
+    /// Single, with a filter.
     Filtered,
     Batch,
 }
@@ -87,7 +84,7 @@ pub(crate) struct Tuning {
     pub(crate) sign_error: f32,
     /// How far a similarity at 8 bits may be from the one at 16.
     pub(crate) error8: f32,
-    /// Of a search of the lists.
+    /// Widths of a search of the lists.
     lists: ListTuning,
     /// Recall of the graph for the first of [`AT`].
     walk: Recall,
@@ -100,7 +97,7 @@ pub(crate) struct Tuning {
 struct ListTuning {
     /// On average.
     lists: [f32; 2],
-    /// Margins with which so many lists are looked at.
+    /// Margins with which 1, 2, 4, 8, … lists are compared.
     margins: [[f32; MARGINS]; 2],
     codes: [usize; 2],
     /// Vectors that an index without vectors reads.
@@ -124,7 +121,7 @@ impl Recall {
         error: 0.,
     };
 
-    /// The least that the sample bears.
+    /// The lower confidence bound.
     fn least(self) -> f64 {
         self.mean - CONFIDENCE * self.error
     }
@@ -174,7 +171,7 @@ impl Tuning {
         line(self.ef, k)
     }
 
-    /// As a file has them; but for [`speeds`](Self::pass_speeds).
+    /// Passes the fields of a file, without [`speeds`](Self::pass_speeds).
     pub(crate) fn pass(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let lists = &mut self.lists;
         for widths in [
@@ -197,7 +194,7 @@ impl Tuning {
         self.walk.pass(fields)
     }
 
-    /// Speeds as a file has them: no two builds measure the same, so they stand by themselves.
+    /// Passes the speeds of a file, which are separate, as no two builds measure the same.
     pub(crate) fn pass_speeds(&mut self, fields: &mut HeaderFields<'_>) -> FieldResult {
         let WaySpeeds {
             alone,
@@ -211,7 +208,7 @@ impl Tuning {
         Some(())
     }
 
-    /// Whether these can be widths at all; for what is read from a file.
+    /// Whether the values are valid, for those from a file.
     pub(crate) fn is_sane(&self) -> bool {
         [self.ef, self.bits, self.lists.codes, self.lists.reads]
             .as_flattened()
@@ -239,7 +236,7 @@ impl Tuning {
         (self.speeds != WaySpeeds::default()).then_some(self.speeds)
     }
 
-    /// How [`SearchMode::Auto`] searches where there are lists, and a graph over them.
+    /// The mode of [`SearchMode::Auto`] for an index with these parts.
     pub(crate) fn mode(&self, lists: bool, graph: bool, queries: Queries) -> SearchMode {
         let walks = match queries {
             Queries::Alone => self.speeds.alone.lists <= FASTER * self.speeds.alone.graph,
@@ -253,18 +250,18 @@ impl Tuning {
         }
     }
 
-    /// How much of the lists is looked at for `k` neighbours.
+    /// How much of the lists is compared for `k` neighbours.
     pub(crate) fn reach(&self, k: usize) -> Reach {
         let [low, high] = self.lists.lists;
         self.reach_of(k, low + (high - low).max(0.) * beyond(k))
     }
 
-    /// The same if that is so many lists on average.
+    /// The same for this many lists on average.
     pub(crate) fn reach_of(&self, k: usize, lists: f32) -> Reach {
         let lists = lists.max(1.);
         let place = lists.log2().min((MARGINS - 1) as f32);
         let at = place as usize;
-        // Margins are kept for powers of two, so the place between two of them is a logarithm.
+        // Margins are stored for powers of two, so the position between two of them is a logarithm.
         let rest = place.fract();
         let between = |low: f32, high: f32, part: f32| low + (high - low) * part;
         let [low, high] = self.lists.margins.map(|margins| {
@@ -298,7 +295,7 @@ impl Tuning {
         }
     }
 
-    /// Of the way that [`mode`](Self::mode) says for a query alone; `None` for a scan.
+    /// Recall of the [`mode`](Self::mode) for a single query; `None` for a scan.
     pub(crate) fn recall(&self, lists: bool, graph: bool) -> Option<Recall> {
         match self.mode(lists, graph, Queries::Alone) {
             SearchMode::Hnsw => Some(self.walk),
@@ -318,7 +315,7 @@ impl Tuning {
 
 /// The line through the widths for [`AT`].
 fn line([low, high]: [usize; 2], k: usize) -> usize {
-    // Every further neighbour needs one further candidate at least, however flat the measured line
+    // Every further neighbour needs at least one further candidate, however flat the measured line
     // is.
     let least = low + k.saturating_sub(AT[0]);
     let slope = high.saturating_sub(low) as f64 / (AT[1] - AT[0]) as f64;
@@ -331,7 +328,7 @@ fn beyond(k: usize) -> f32 {
     k.saturating_sub(AT[0]) as f32 / (AT[1] - AT[0]) as f32
 }
 
-/// Measures by trials.
+/// Measures all widths by trials.
 pub(crate) fn measure(
     source: CodeSource<'_>,
     base: &Segment,
@@ -353,7 +350,7 @@ pub(crate) fn measure(
     if let Some(lists) = lists {
         measure_lists(source, lists, residuals, trials, target, &mut tuning);
     }
-    // Searches are compared with the vectors as they are held, which are not all that they were.
+    // Searches are compared with the stored vectors, which are rounded.
     let precision = precision(source, trials);
     let unknown = trials.unknown();
     let known = |recall: Recall| Recall {
@@ -376,10 +373,10 @@ pub(crate) fn measure(
             };
             // More neighbours need no fewer candidates.
             let least = k.max(if at > 0 { tuning.ef[0] } else { 0 });
-            // Recall grows with the width, and so does the time that measuring takes: widths are
-            // bisected, from narrow ones on.
+            // Recall and measuring time grow with the width, so widths are bisected, from narrow
+            // ones on.
             let last = WIDTHS.len() - 1;
-            // Where there are near copies, the width for fewer was made larger than any of these.
+            // With near copies, the width for fewer neighbours may exceed all of these.
             let mut low = WIDTHS.partition_point(|&width| width < least).min(last);
             let mut high = last;
             let mut enough = Recall::WHOLE;
@@ -394,7 +391,7 @@ pub(crate) fn measure(
             }
             tuning.ef[at] = WIDTHS[high];
             if k == AT[0] {
-                // The widest stands whatever it finds.
+                // The widest is used whatever its recall.
                 let widest = (high == last).then(|| reached(WIDTHS[last], 0.)).flatten();
                 tuning.walk = widest.unwrap_or(enough);
             }
@@ -407,14 +404,14 @@ pub(crate) fn measure(
     tuning
 }
 
-/// Of each of a trial's nearest, how many lists are nearer, and how many codes.
+/// For each of a trial's nearest, the number of nearer lists and of nearer codes.
 type Ranks = Vec<(usize, usize)>;
 
-/// Needs of the trials where so many codes are handed on.
+/// Needs of the trials if this many codes are passed on.
 #[derive(Clone, Copy)]
 struct ListFit {
     codes: usize,
-    /// A list is looked at if its score is not farther below the worst candidate's.
+    /// A list is compared if its score is at most this far below the worst candidate's.
     margin: f32,
     /// On average.
     lists: f32,
@@ -423,9 +420,9 @@ struct ListFit {
 }
 
 impl ListFit {
-    /// `None` if a share of the `k` nearest is not to be found like this.
+    /// `None` if this share of the `k` nearest cannot be found.
     ///
-    /// - `nearest`: lists at most
+    /// - `nearest`: most lists
     fn of(
         source: CodeSource<'_>,
         lists: &Lists,
@@ -442,8 +439,8 @@ impl ListFit {
             let within = ranks[..k].iter().filter(|rank| rank.1 < codes);
             within.filter_map(|rank| margins.get(rank.0).copied())
         });
-        // Neighbours that codes do not hand on are lost whatever the margin, so they count as
-        // missed and not as far.
+        // Neighbours that are not passed on by codes are lost for any margin, so they count as
+        // missed.
         let mut least: Vec<f32> = handed_on.collect();
         let needed = (share * (trials.len() * k) as f64).ceil() as usize;
         if needed == 0 || needed > least.len() {
@@ -459,9 +456,8 @@ impl ListFit {
         let mut all = margins.concat();
         all.sort_unstable_by(f32::total_cmp);
         let mean = all.partition_point(|&other| other <= margin) as f32 / trials as f32;
-        // Margins of -∞ are those of the lists that every search looks at.
-        // The margin for so many lists on average is that of the list at that place, over all
-        // trials together.
+        // Margins of -∞ are those of the lists that every search compares. The margin for a mean
+        // number of lists is the one at that rank over all trials together.
         let first = all.partition_point(|&margin| margin == f32::NEG_INFINITY);
         let at = |i: usize| {
             all.get(((trials << i) - 1).max(first))
@@ -495,8 +491,8 @@ fn margins_of(
     trials.par_iter().map(margins).collect()
 }
 
-/// The cheapest that is estimated to meet the aim for each of [`AT`], by the ranks of the true
-/// neighbours' lists and codes; `None` where only looking at everything does.
+/// The cheapest fit that is estimated to meet the aim for each of [`AT`], by the ranks of the true
+/// neighbours' lists and codes; `None` if all lists are needed.
 fn fit_lists(
     source: CodeSource<'_>,
     lists: &Lists,
@@ -534,8 +530,8 @@ fn fit_lists(
             ListFit::of(source, lists, (trials, ranks), k, (codes, nearest), aim)
         };
         let fits = codes.into_iter().filter_map(|codes| fit(codes, nearest));
-        // A quarter more are handed on than trials need: where vectors are much alike, their codes
-        // hardly differ, and a vector did not find itself.
+        // A quarter more are passed on than trials need: codes of very similar vectors hardly
+        // differ, and a vector did not find itself.
         fits.min_by_key(|fit| fit.cost(lists))
             .and_then(|best| fit(best.codes + best.codes / 4, lists.len()))
     };
@@ -577,7 +573,7 @@ fn measure_lists(
         let (mut fit, tried) = hardest.unwrap_or((everything, &trials.beside));
         let is_together = trials.has_copies && !std::ptr::eq(tried, &raw const trials.beside[..]);
         let each = if is_together { 1 } else { k };
-        // With few misses the sample's need is an accident of two or three vectors.
+        // With few misses the sample's need depends on two or three vectors.
         let times = if (1. - aim) * ((tried.len() * each) as f64) >= FEW_MISSES {
             1.
         } else if is_together {
@@ -587,14 +583,14 @@ fn measure_lists(
         };
         let mut codes = (fit.codes as f32 * times) as usize;
         if codes < source.codes.len() {
-            // So many lists on average are those for what the index has.
+            // The mean number of lists is for vectors of the index.
             let margins = margins_of(source, lists, &trials.beside, (codes, lists.len()));
             fit = ListFit::with_margin(codes, fit.margin, margins);
         }
         let mut mean = fit.lists * times;
         tuning.lists.margins[at] = fit.margins;
         let next = residuals.map_or(Next::Codes(source.codes), Next::Residuals);
-        // Vectors that were read are compared, however far from the others their codes seemed.
+        // Read vectors are always compared, whatever their codes' scores.
         let error8 = if residuals.is_some() {
             f32::INFINITY
         } else {
@@ -625,7 +621,7 @@ fn measure_lists(
             ..tuning.reach_of(k, mean)
         };
         let mut measured_recall = Recall::WHOLE;
-        // The estimate by ranks is checked by searching, and widened until the sample bears the
+        // The estimate by ranks is verified by searching, and widened until the sample confirms the
         // target.
         for _ in 0..WIDENINGS {
             measured_recall = measured(reach_of(mean, codes, tuning), usize::MAX);
@@ -642,7 +638,7 @@ fn measure_lists(
                 if measured_recall.mean >= enough {
                     break;
                 }
-                // Steps of a twelfth: finer ones cost trials and would save few reads.
+                // Steps of a twelfth: finer ones would cost trials and save few reads.
                 reads += (reads / 12).max(1);
             }
             tuning.lists.reads[at] = reads;
@@ -657,7 +653,7 @@ fn measure_lists(
 /// Errors of the stages of the cascade in one trial.
 #[derive(Default)]
 struct Errors {
-    /// Rank by sign of each of the nearest.
+    /// Rank by signs of each of the nearest.
     ranks: Vec<usize>,
     /// Differing signs beyond expectation, in standard deviations.
     signs: Vec<f32>,
@@ -701,7 +697,7 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[&Trial], tu
             .flat_map(|trial| trial.ranks[..k].iter().copied())
             .collect();
         ranks.sort_unstable();
-        // Where this is too few, the limit of signs is raised during the search.
+        // If this is too few, the limit of signs is raised during the search.
         tuning.bits[at] = ranks[((ranks.len() - 1) as f64 * FIRST_SHARE) as usize].max(4 * k);
     }
     let beyond = |errors_of: fn(&Errors) -> &Vec<f32>| {
@@ -717,13 +713,13 @@ fn measure_cascade(source: CodeSource<'_>, base: &Segment, trials: &[&Trial], tu
     tuning.error8 = beyond(|errors| &errors.error8).min(2.);
 }
 
-/// The share of the nearest at 16 bits that are the nearest in double precision, by what rounding
-/// may do to each; equal ones count as either. Middles of two vectors are left out: what both have
-/// near is equally near by design.
+/// The expected share of the nearest at 16 bits that are the nearest in double precision, by the
+/// rounding error of each; equal ones count as found. Without middles of two vectors, whose
+/// neighbours are equally near by design.
 fn precision(source: CodeSource<'_>, trials: &Trials) -> f64 {
-    /// Neighbours behind the nearest that may change places with them.
+    /// Neighbours after the nearest that may change places with them.
     const BEHIND: usize = 30;
-    /// The standard deviation of what is rounded to whole numbers.
+    /// The standard deviation of rounding to integers.
     const ROUNDED: f64 = 0.288_675_134_594_812_9;
     if source.codec.space.is_euclidean() {
         return 1.;
@@ -739,7 +735,7 @@ fn precision(source: CodeSource<'_>, trials: &Trials) -> f64 {
         let values: Vec<(f64, f64)> = nearest.map(value).collect();
         let (near, far) = values.split_at(AT[0]);
         let bound = 0.5 * (near[AT[0] - 1].0 + far[0].0);
-        // How many cross the bound; a logistic curve comes within a hundredth of the normal
+        // The number that cross the bound; a logistic curve is within a hundredth of the normal
         // distribution's.
         let crossing = |side: &[(f64, f64)]| {
             let unequal = side.iter().filter(|value| value.0 != bound);
@@ -757,8 +753,8 @@ fn precision(source: CodeSource<'_>, trials: &Trials) -> f64 {
     of_kind(&trials.beside).min(of_kind(&trials.similar))
 }
 
-/// Recall for the kind of trials that is found worst; `None` as soon as one kind is found worse than
-/// `target`, which most widths that are too narrow show after a few trials.
+/// Recall of the worst kind of trials; `None` as soon as one kind is below `target`, which too
+/// narrow widths usually show after a few trials.
 fn recall_from(
     source: CodeSource<'_>,
     search: impl Fn(&PreparedQuery, &Hidden, &mut dyn FnMut(&mut [Scored])) + Sync,
@@ -779,7 +775,7 @@ fn recall_from(
 
 /// Mean share of the true `k` neighbours that a search returns; `None` if it is below `target`.
 ///
-/// - `search`: hands on candidates for a query, some slots left out
+/// - `search`: passes on candidates for a query, without some slots
 fn recall(
     source: CodeSource<'_>,
     search: impl Fn(&PreparedQuery, &Hidden, &mut dyn FnMut(&mut [Scored])) + Sync,
@@ -827,8 +823,7 @@ mod tests {
     const WINDOWS: usize = 40;
     const DIMENSION: usize = 96;
 
-    /// Windows of recordings, those of one after the other, which differ from each other less than
-    /// recordings do.
+    /// Windows of recordings, in order, which differ less than recordings do.
     fn recordings(n: usize, rng: &mut StdRng) -> Array2<f32> {
         recordings_of(n, WINDOWS, rng)
     }
@@ -850,7 +845,7 @@ mod tests {
     fn a_width_is_about_the_number_of_lists_that_a_search_looks_at() {
         let mut rng = StdRng::seed_from_u64(5);
         let mut vectors = recordings(RECORDINGS, &mut rng);
-        // In no order, so that what is hidden beside a trial is unlike it.
+        // Shuffled, so that vectors hidden beside a trial are unlike it.
         let mut order: Vec<usize> = (0..vectors.nrows()).collect();
         order.shuffle(&mut rng);
         vectors = vectors.select(Axis(0), &order);
@@ -862,7 +857,7 @@ mod tests {
         let index = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
         let lists = index.lists.as_ref().unwrap();
         let mut before = 0;
-        // Fewer lists would not hold what is handed on.
+        // Fewer lists would not hold enough candidates.
         for width in [20, 40, 100, lists.len()] {
             let reach = index.tuning.reach_of(10, width as f32);
             let compared = |slot: usize| {
@@ -876,10 +871,10 @@ mod tests {
             };
             let counts: Vec<usize> = (0..vectors.nrows()).step_by(7).map(compared).collect();
             let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
-            // Margins are kept for powers of two, and for what was handed on before the reach was
+            // Margins are stored for powers of two, and for the candidates before the reach was
             // widened.
             assert!((mean / width as f64 - 1.).abs() < 0.4, "{width}: {mean}");
-            // Not as many for every vector, but for the last.
+            // The number of lists differs between vectors, except for the last width.
             let most = counts.iter().max().unwrap();
             assert!(
                 (*most as f64 > 1.3 * mean) == (width < lists.len()),
@@ -927,7 +922,7 @@ mod tests {
     ) -> f64 {
         let params = SearchParams::default();
         let found = index.search_batch(strangers.view(), 10, &params).unwrap();
-        // Of length 1, once for all queries.
+        // Scaled to length 1 once for all queries.
         let mut rows = vectors.mapv(f64::from);
         rows.outer_iter_mut()
             .for_each(|mut row| row /= row.dot(&row).sqrt());
@@ -998,7 +993,7 @@ mod tests {
     }
 
     #[test]
-    fn promises_hold_for_each_kind_of_set_or_are_told() {
+    fn targets_are_met_for_each_kind_of_set_or_reported() {
         let mut rng = StdRng::seed_from_u64(21);
         let mut normal = |n: usize| {
             Array2::from_shape_simple_fn((n, 48), || {
@@ -1024,7 +1019,7 @@ mod tests {
             .for_each(|row| vectors.row_mut(row).assign(&one));
         sets.push(("one vector".to_owned(), vectors, normal(200)));
         let mut rng = StdRng::seed_from_u64(22);
-        // The seventy-five are so few that none of them misses what one in a hundred strangers does.
+        // Seventy-five trials are too few for a miss that one in a hundred strangers has.
         for (n, windows) in [(75, 40), (30, 100)] {
             let some: Vec<usize> = (0..3000).step_by(10).collect();
             let vectors = recordings_of(n, windows, &mut rng);
@@ -1033,7 +1028,7 @@ mod tests {
         }
         for (name, vectors, strangers) in &sets {
             let n = vectors.nrows();
-            // Copies, or windows, beside each other or as far apart as can be; and anywhere.
+            // Copies, or windows, beside each other, as far apart as possible, or at random.
             let sorted: Vec<Id> = (0..n as i64).map(Id).collect();
             let mut anywhere = sorted.clone();
             anywhere.shuffle(&mut rng);
@@ -1089,7 +1084,7 @@ mod tests {
             })
         };
         let in_order = recalls(&ids);
-        // Windows of a recording are hidden for what they are like, not for where they stand.
+        // Windows of a recording are hidden by similarity, not by position.
         ids.shuffle(&mut rng);
         let anywhere = recalls(&ids);
         let all = [in_order, anywhere].concat();

@@ -12,19 +12,19 @@ pub struct Neighbor {
     pub id: Id,
     /// Cosine similarity to the query, in [-1, 1]; higher is nearer. Within 5e-5 of 64-bit
     /// arithmetic; some 3e-6 at 512 dimensions. With [`IndexMetric::InnerProduct`] the product;
-    /// with [`IndexMetric::Euclidean`] the distance, negative, of 64-bit differences.
+    /// with [`IndexMetric::Euclidean`] the negative distance, from 64-bit differences.
     pub similarity: f32,
 }
 
 /// How to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SearchMode {
-    /// The graph or the lists, whichever [`WaySpeeds`] of the build say for a query alone, for one
-    /// with a filter or for a batch; the scan where a filter leaves few items, and for small
+    /// The graph or the lists, whichever was faster at the build ([`WaySpeeds`]) for a single
+    /// query, one with a filter or a batch; the scan if a filter leaves few items, and for small
     /// indexes.
     #[default]
     Auto,
-    /// Every vector at full precision: the oracle.
+    /// Every vector at full precision: the reference.
     Exact,
     /// Every vector at 1 bit per dimension, the best of them at 8 bits, the best of those at full
     /// precision.
@@ -74,21 +74,20 @@ impl std::str::FromStr for SearchMode {
 pub struct SearchParams<'a> {
     /// How to search.
     pub mode: SearchMode,
-    /// Width of the search: candidates of the graph, or lists that are looked at, about so many on
-    /// average, more for a query whose neighbours are harder to find, and at least those that hold
-    /// the candidates; `None`: what the build measured to be enough. Higher is slower and more complete.
+    /// Width of the search: candidates of the graph, or the approximate mean number of compared lists,
+    /// which is higher for harder queries, and at least those that hold the candidates; `None`: the
+    /// width measured by the build. Higher is slower and more complete.
     pub ef: Option<usize>,
     /// Vectors of the lists that are compared by more than their short codes; `None`: as many as
-    /// the recall needs that the index was built for, whatever `ef` is. Some tens do for a recall
-    /// of 0.95.
+    /// the target recall needs, for any `ef`. Some tens suffice for a recall of 0.95.
     pub candidates: Option<usize>,
     /// Only items for which this is true are returned. Called up to once per item and search.
     pub filter: Option<&'a (dyn Fn(Id) -> bool + Sync)>,
     /// Only items of this prepared subset are returned: cheaper than `filter` when many searches
     /// share it.
     pub subset: Option<&'a Subset>,
-    /// Only items of at least this [similarity](Neighbor::similarity) are returned, `k` of them at
-    /// most; for Euclidean distances a radius, negative.
+    /// Only items of at least this [similarity](Neighbor::similarity) are returned, at most `k`;
+    /// for Euclidean distances a negative radius.
     pub least: Option<f32>,
 }
 
@@ -110,34 +109,32 @@ impl std::fmt::Debug for SearchParams<'_> {
 pub struct IndexOptions {
     /// The measure of nearness.
     pub metric: IndexMetric,
-    /// Half the links of a point, which are made up to a multiple of 16. 4 to 32.
+    /// Half the links of a point, which are rounded up to a multiple of 16. 4 to 32.
     pub m: usize,
-    /// Nearest vectors that a point's links are chosen among. 16 to 2 000.
+    /// Nearest vectors from which a point's links are chosen. 16 to 2 000.
     pub ef_construction: usize,
-    /// A graph is built from this many items on, over lists; [`usize::MAX`]: none. It answers
-    /// unless the lists were found faster when it was built, and takes 136 bytes an item in the
-    /// file, in the memory of a process that walks it often 2.4 kilobytes more.
+    /// A graph is built from this many items on, over lists; [`usize::MAX`]: none. It is used
+    /// unless the lists were faster at the build, and takes 136 bytes per item in the file, and 2.4
+    /// kilobytes more in the memory of a process that walks it often.
     pub graph_from: usize,
-    /// A graph is built up to this many items: a process that walks one of so many holds 3.6
-    /// gigabytes of it, and to build it takes more.
+    /// A graph is built up to this many items: with the default, walks hold 3.6 gigabytes in
+    /// memory, and the build takes more.
     pub graph_to: usize,
     /// Lists are made from this many items on; below, the scan is as fast and exact.
     pub lists_from: usize,
-    /// Recall@10 against the exact search that the default width of a search is chosen for. 0 to 1.
+    /// Recall@10 against the exact search for which the default width is chosen. 0 to 1.
     ///
-    /// Measured with queries that the set does not answer by itself, of three kinds: vectors of the
-    /// index with those beside them in the order of ids hidden (up to 256 on either side, or eight
-    /// times as many), vectors with their near copies hidden, wherever these are, and middles of
-    /// two vectors. The worst of the three has to meet it; [`IndexStats::recall`] says whether it
-    /// does. 0.995 leaves room above 0.99.
+    /// Measured with three kinds of queries: vectors of the index with their neighbours in the
+    /// order of ids hidden (up to 256 on either side, or eight times as many), vectors with their
+    /// near copies hidden, and midpoints of two vectors. The worst of the three has to meet it;
+    /// [`IndexStats::recall`] has the result. 0.995 leaves room above 0.99.
     pub target_recall: f64,
     /// How a graph is built.
     pub builder: GraphBuilder,
-    /// With 0, 1, 2 or 4, an index that has lists holds no vectors: beside the short codes of the
-    /// lists so many bits for each component of what these leave, and what a search finds by them
-    /// is compared with the vectors that
-    /// [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no graph then,
-    /// whatever `graph_from` is.
+    /// With 0, 1, 2 or 4, an index with lists holds no vectors: only the lists' short codes, and
+    /// this many bits for each component of their residuals. Candidates are compared with the
+    /// vectors that [`read_vectors_with`](super::VectorIndex::read_vectors_with) reads. There is no
+    /// graph then, whatever `graph_from` is.
     pub residual_bits: Option<usize>,
     /// Order of insertion of `hnsw_rs`. With one thread the same seed gives the same index.
     pub seed: u64,
@@ -146,7 +143,7 @@ pub struct IndexOptions {
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GraphBuilder {
-    /// From the lists: quicker, and the same graph on any number of threads.
+    /// From the lists: faster, and the same graph on any number of threads.
     #[default]
     Lists,
     /// By `hnsw_rs` (Malkov and Yashunin 2018), whose lowest layer is the graph; with the feature of
@@ -156,7 +153,7 @@ pub enum GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// All that this build has.
+    /// All builders of this build.
     pub(crate) const ALL: &[Self] = &[
         Self::Lists,
         #[cfg(feature = "hnsw_rs")]
@@ -204,26 +201,26 @@ impl Default for IndexOptions {
 }
 
 impl IndexOptions {
-    /// Whether an index of so many items has a graph.
+    /// Whether an index of this many items has a graph.
     pub(crate) fn wants_graph(&self, items: usize) -> bool {
-        // A graph is of vectors that an index holds.
+        // A graph needs vectors in the index.
         self.residual_bits.is_none() && (self.graph_from.max(2)..=self.graph_to).contains(&items)
     }
 }
 
-/// Speeds that were measured when an index was built, of the graph and of the lists, at the width
-/// that each needs for the recall: medians of repeats in turn on one thread, in queries a second.
+/// Speeds of graph and lists measured at the build, at the width that each needs for the recall:
+/// medians of alternating repeats on one thread, in queries a second.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct WaySpeeds {
-    /// Of a query alone.
+    /// Single queries.
     pub alone: GraphAndLists,
-    /// Of a query alone with a filter that half of the items pass.
+    /// Single queries with a filter that half of the items pass.
     pub filtered: GraphAndLists,
-    /// Of queries in batches.
+    /// Queries in batches.
     pub batches: GraphAndLists,
 }
 
-/// Queries a second by either way.
+/// Queries a second by either method.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct GraphAndLists {
     /// By a walk of the graph.
@@ -232,21 +229,21 @@ pub struct GraphAndLists {
     pub lists: f64,
 }
 
-/// Which state of which set of vectors an index file belongs to.
+/// Identifies the vectors of an index file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexStamp {
     /// A number that grows with each change of vectors.
     pub generation: u64,
-    /// The origin of the vectors: of the model that made them, and whatever else they depend on.
+    /// The origin of the vectors: the model, and anything else they depend on.
     pub model_fingerprint: String,
     /// Dimensions of the vectors.
     pub dimension: usize,
 }
 
-/// Figures of an index file, from [`VectorIndex::summary`](super::VectorIndex::summary).
+/// Statistics of an index file, from [`VectorIndex::summary`](super::VectorIndex::summary).
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexSummary {
-    /// Which state of which set of vectors it belongs to.
+    /// The vectors that it belongs to.
     pub stamp: IndexStamp,
     /// Items that a search can return.
     pub items: usize,
@@ -260,7 +257,7 @@ pub struct IndexSummary {
     pub mode: SearchMode,
     /// The same for queries in batches.
     pub batch_mode: SearchMode,
-    /// Both were chosen by these; `None` where nothing was measured.
+    /// The speeds by which both modes were chosen; `None` if not measured.
     pub speeds: Option<WaySpeeds>,
     /// From how many items on a build makes a graph.
     pub graph_from: usize,
@@ -268,11 +265,11 @@ pub struct IndexSummary {
     pub lists_from: usize,
     /// Default width of a graph search for ten neighbours; `None` without a graph.
     pub ef: Option<usize>,
-    /// Recall@10 of that mode as measured when it was built; `None` where all are scanned.
+    /// Recall@10 of that mode measured at the build; `None` if all vectors are scanned.
     pub recall: Option<f64>,
     /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
-    /// Bits a component that it holds beside short codes, if it holds no vectors.
+    /// Bits per component of residuals, if it holds no vectors.
     pub residual_bits: Option<usize>,
     /// Items added since the last build.
     pub tail: usize,
@@ -280,24 +277,23 @@ pub struct IndexSummary {
     pub tombstones: usize,
 }
 
-/// Reach of a search of the lists for ten neighbours, as measured when the index was built.
+/// Reach of a search of the lists for ten neighbours, measured at the build.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ListStats {
     /// Lists, on average.
     pub lists: usize,
-    /// Vectors of them that are compared at 8 bits, or by what an index without vectors holds of
-    /// them.
+    /// Vectors of them that are compared at 8 bits, or by residuals in an index without vectors.
     pub candidates: usize,
     /// Those of them that are compared in full.
     pub read: Option<usize>,
-    /// Recall@10 against the exact search, for the kind of [trials](IndexOptions::target_recall)
-    /// that are found worst.
+    /// Recall@10 against the exact search, for the worst kind of
+    /// [trials](IndexOptions::target_recall).
     pub recall: f64,
     /// Standard error of this recall.
     pub recall_error: f64,
 }
 
-/// Figures of an index, for `status`.
+/// Statistics of an index, for `status`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexStats {
     /// Items that a search can return.
@@ -309,12 +305,12 @@ pub struct IndexStats {
     pub mode: SearchMode,
     /// The same for queries in batches.
     pub batch_mode: SearchMode,
-    /// Both were chosen by these; `None` where nothing was measured.
+    /// The speeds by which both modes were chosen; `None` if not measured.
     pub speeds: Option<WaySpeeds>,
     /// Default width of a graph search for ten neighbours.
     pub ef: usize,
-    /// Recall@10 of [`SearchMode::Auto`] as measured when the index was built, where there are near
-    /// copies no more than so many groups of them bear; `None` where all are scanned.
+    /// Recall@10 of [`SearchMode::Auto`] measured at the build; with near copies limited to what
+    /// their number of groups supports; `None` if all vectors are scanned.
     pub recall: Option<f64>,
     /// Reach of a search of the lists for ten neighbours; `None` without lists.
     pub lists: Option<ListStats>,
@@ -322,7 +318,7 @@ pub struct IndexStats {
     pub list_count: usize,
     /// Items added since the last build: scanned beside the lists or the graph.
     pub tail: usize,
-    /// Removed items that still take up room.
+    /// Removed items that still take up memory.
     pub tombstones: usize,
     /// Links in the graph.
     pub links: usize,

@@ -1,5 +1,5 @@
-//! The ways to search, chosen by measured cost: all vectors, a scan of their codes, the nearest
-//! lists, the graph.
+//! The methods of searching, chosen by measured cost: all vectors, a scan of their codes, the
+//! nearest lists, the graph.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ pub(super) struct Allowed<'a> {
     tail: Vec<Cow<'a, Bitmap>>,
 }
 
-/// How a search goes.
+/// A method of searching.
 pub(super) enum Way<'a> {
     Exact,
     Scan,
@@ -47,7 +47,7 @@ impl VectorIndex {
     ) -> Result<Allowed<'a>, IndexError> {
         let parts = self.tail.parts();
         let (base, tail): (_, Vec<&Bitmap>) = match params.subset {
-            // A subset holds slots, which mean something else after any change.
+            // A subset holds slots, which any change may invalidate.
             Some(subset) if !self.is_current(subset) => return Err(IndexError::SubsetOutdated),
             Some(subset) => (&subset.base, subset.tail.iter().collect()),
             None => (
@@ -94,8 +94,8 @@ impl VectorIndex {
         parts.try_for_each(|(part, allowed)| self.scan(part, query, allowed, k, top))
     }
 
-    /// Searches. Names of vectors that are not there can come from a mapped file alone, and not
-    /// before it was written into: then this says so, and so does every search after it.
+    /// Runs a search. Names of missing vectors can only come from a mapped file that was
+    /// overwritten: this and every later search then return an error.
     pub(super) fn reading<T>(
         &self,
         search: impl FnOnce() -> Result<T, IndexError>,
@@ -103,7 +103,7 @@ impl VectorIndex {
         let Some(file) = self.base.codes.file().filter(|file| file.is_mapped()) else {
             return search();
         };
-        // The next search makes its buffers anew, however this one ended.
+        // A panic is safe, as the next search makes new buffers.
         catch_unwind(AssertUnwindSafe(search)).unwrap_or_else(|_| {
             file.set_damaged(CHANGED);
             Err(file.intact().err().unwrap_or(IndexError::NoVectors))
@@ -150,7 +150,7 @@ impl VectorIndex {
                     );
                 }
                 self.exact_tail(query, &allowed, &mut top);
-                return self.answers(query, top, params);
+                return self.results(query, top, params);
             }
             Way::Lists(lists) => self.search_lists(lists, query, k, params, base, &mut top)?,
             Way::Graph(graph, lists) => {
@@ -159,12 +159,12 @@ impl VectorIndex {
             Way::Scan => self.scan(&self.base, query, base, k, &mut top)?,
         }
         self.scan_tail(query, &allowed, k, &mut top)?;
-        self.answers(query, top, params)
+        self.results(query, top, params)
     }
 
-    /// Results with products instead of cosines, if those are the metric, and if everything that
-    /// was read of the index's file was as it was written.
-    pub(super) fn answers(
+    /// Sorted results, with products instead of cosines if those are the metric; an error if damage
+    /// was found in the index's file.
+    pub(super) fn results(
         &self,
         query: &PreparedQuery,
         top: Top,
@@ -182,7 +182,7 @@ impl VectorIndex {
         self.intact().map(|()| found)
     }
 
-    /// The codes that the best by short code are compared by next.
+    /// The codes by which the best by short code are compared next.
     pub(super) fn next(&self) -> Next<'_> {
         self.residuals
             .as_deref()
@@ -196,7 +196,7 @@ impl VectorIndex {
         mut slots: Vec<u32>,
         tops: &mut [Top],
     ) -> Result<(), IndexError> {
-        // In the order of ids, which is mostly the order on disk.
+        // In order of ids, which is usually the order on disk.
         slots.sort_unstable();
         let tracks: Vec<Id> = slots
             .iter()
@@ -218,7 +218,7 @@ impl VectorIndex {
             .collect();
         for (&track, vector) in rows {
             let vector = self.codec.lift(track, vector)?;
-            // Lifted vectors are of length 1 but for rounding, which is taken off here.
+            // Lifted vectors have length 1 except for rounding, which is corrected here.
             let to_unit = 1.
                 / dot_in_lanes::<f32, 16>(&vector, &vector)
                     .max(f32::MIN_POSITIVE)
@@ -233,8 +233,7 @@ impl VectorIndex {
         Ok(())
     }
 
-    /// Compares queries with all allowed vectors of a base whose vectors are not in the index; they
-    /// are read once.
+    /// Compares queries with all allowed vectors of a base without vectors, which are read once.
     pub(super) fn read_all(
         &self,
         queries: &[PreparedQuery],
@@ -253,7 +252,7 @@ impl VectorIndex {
         }
     }
 
-    /// The way that a mode takes in this index.
+    /// The method of a mode in this index.
     pub(super) fn way(&self, mode: SearchMode, queries: Queries) -> Result<Way<'_>, IndexError> {
         let mode = match mode {
             SearchMode::Auto => {
@@ -266,7 +265,7 @@ impl VectorIndex {
             (SearchMode::Exact, _, _) => Way::Exact,
             (SearchMode::Hnsw, Some(lists), Some(graph)) => Way::Graph(graph, lists),
             (SearchMode::Lists, Some(lists), _) => Way::Lists(lists),
-            // Asked for by name, a way that is not there is an error; `Auto` takes what there is.
+            // An explicit mode that is not available is an error; `Auto` uses what there is.
             (SearchMode::Hnsw, ..) => {
                 return Err(IndexError::NoGraph {
                     items: self.len(),
@@ -302,8 +301,8 @@ impl VectorIndex {
             );
             return Ok(());
         };
-        // Twice as many as where the nearest lists alone are looked at: that number was measured
-        // without a filter.
+        // Twice as many as for the nearest lists alone, as that number was measured without a
+        // filter.
         let reads = 2 * self.tuning.reads(k);
         let slots = if allowed.count <= reads {
             allowed.slots().collect()
@@ -316,8 +315,8 @@ impl VectorIndex {
         self.offer(from_ref(query), slots, from_mut(top))
     }
 
-    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if that
-    /// cannot be trusted.
+    /// Walks the graph if that is cheaper than scanning the allowed vectors, and scans if the
+    /// result is not reliable.
     fn search_graph(
         &self,
         (graph, lists): (&Graph, &Lists),
@@ -356,7 +355,7 @@ impl VectorIndex {
         self.scan(&self.base, query, allowed, k, top)
     }
 
-    /// Makes the graph's blocks where so many walks more make them worth their time.
+    /// Makes the graph's blocks if this many more walks make them pay.
     pub(super) fn prepare_walks(
         &self,
         graph: &Graph,
@@ -364,7 +363,7 @@ impl VectorIndex {
         walks: usize,
     ) -> Result<(), IndexError> {
         if graph.wants_blocks(walks) {
-            // They are made of all links and of all lists.
+            // They need all links and lists.
             self.check()?;
             graph.make_blocks(lists);
         }
@@ -381,14 +380,14 @@ impl VectorIndex {
     ) -> Option<usize> {
         let n = self.base.len();
         let wanted = params.ef.unwrap_or_else(|| self.tuning.ef(k)).max(k);
-        // Of the candidates that a walk ends with, about the share that is allowed will be.
+        // About the allowed share of a walk's candidates will be allowed.
         let ef = (wanted as f64 * n as f64 / allowed.count.max(1) as f64).ceil() as usize;
         let pays = allowed.count >= WALK_COST.saturating_mul(ef) || params.ef.is_some();
         (allowed.count > 0 && pays).then_some(ef.min(n))
     }
 
-    /// Goes through the nearest lists if that is cheaper than scanning the allowed vectors, and
-    /// scans if that cannot be trusted.
+    /// Searches the nearest lists if that is cheaper than scanning the allowed vectors, and scans
+    /// if the result is not reliable.
     fn search_lists(
         &self,
         lists: &Lists,
@@ -409,7 +408,7 @@ impl VectorIndex {
             let next = self.next();
             let none = &Hidden::NONE;
             let found = if self.residuals.is_some() {
-                // Whatever reads vectors may itself search: no buffers are held meanwhile.
+                // The reader may itself search, so no buffers are borrowed meanwhile.
                 let mut pool = lists.nearest(isa, next, query, reach, none, |pool| pool.to_vec());
                 self.take(query, k, allowed, &mut pool, within, top)
             } else {
@@ -426,8 +425,8 @@ impl VectorIndex {
         self.scan(&self.base, query, allowed, k, top)
     }
 
-    /// How much of the lists a search looks at; `None` if a scan of the allowed vectors is cheaper
-    /// or surer.
+    /// How much of the lists a search compares; `None` if a scan of the allowed vectors is cheaper
+    /// or more reliable.
     pub(super) fn reach(
         &self,
         lists: &Lists,
@@ -435,11 +434,11 @@ impl VectorIndex {
         params: &SearchParams<'_>,
         allowed: &Bitmap,
     ) -> Option<Reach> {
-        // Of the vectors that a search ends with, about the share that is allowed will be.
+        // About the allowed share of a search's vectors will be allowed.
         let wanted = k as f64;
         let share = self.base.len() as f64 / allowed.count.max(1) as f64;
-        // Where the k-th allowed vector is expected, and two standard deviations more; with a
-        // filter, whose own cost is larger than a wider search's, twice that.
+        // The expected rank of the k-th allowed vector plus two standard deviations; twice that
+        // with a filter, which costs more than a wider search.
         let is_filtered = allowed.count < self.base.len();
         let margin = if is_filtered { 2. } else { 1. };
         let depth = margin * (wanted * share + 2. * (wanted * (1. - 1. / share)).sqrt() * share);
@@ -450,25 +449,25 @@ impl VectorIndex {
         if let Some(candidates) = params.candidates {
             reach.codes = (candidates as f64 * share).ceil().max(wanted) as usize;
         }
-        // Each of the nearest may be there as often.
+        // Each of the nearest may occur in every copy.
         reach.codes = reach.codes.max(lists.copies.saturating_mul(k));
-        // Widths are measured without a filter: far beyond them nothing is known.
+        // Widths are measured without a filter and do not apply far beyond.
         let is_sure = !is_filtered || 3. * reach.lists <= lists.len() as f32;
         (k > 0 && (params.ef.is_some() || lists.cost(reach) < allowed.count && is_sure))
             .then_some(reach)
     }
 
-    /// Whether a search of so much of the lists was wide enough for so many neighbours.
+    /// Whether a search with this reach was wide enough for this many neighbours.
     pub(super) fn reached(&self, reach: Reach, count: usize) -> bool {
         let needed = self.tuning.reach(count);
         needed.lists <= reach.lists && needed.codes <= reach.codes
     }
 
-    /// Puts the allowed of `pool`, with their similarities by 8 bits, into `top`; whether they are
-    /// as good as all that are allowed.
+    /// Adds the allowed of `pool`, with their similarities at 8 bits, to `top`; returns whether the
+    /// result is reliable.
     ///
-    /// - `within`: whether the search was wide enough for so many neighbours, if that is to be made
-    ///   sure of
+    /// - `within`: whether the search was wide enough for a number of neighbours, if that is to be
+    ///   checked
     pub(super) fn take(
         &self,
         query: &PreparedQuery,
@@ -479,9 +478,8 @@ impl VectorIndex {
         top: &mut Top,
     ) -> Result<bool, IndexError> {
         let all = allowed.count == self.base.len();
-        // Where the k-th allowed candidate is: without a filter, would a search as wide as this
-        // have found all up to there? Not if the filter leaves out what is near the query: another
-        // cluster, say.
+        // The rank of the k-th allowed candidate: would a search of this width have found all up to
+        // there without a filter? Not if the filter excludes the query's cluster.
         let count = k.min(allowed.count).max(1);
         let (passing, last) = if all {
             let last = (pool.len() >= count).then(|| count - 1);
@@ -538,7 +536,7 @@ impl VectorIndex {
     }
 }
 
-/// Those that `keep` says, brought to the front.
+/// Moves those that pass `keep` to the front.
 fn retain(pool: &mut [Scored], keep: impl Fn(&Scored) -> bool) -> &mut [Scored] {
     let mut kept = 0;
     for at in 0..pool.len() {

@@ -1,4 +1,4 @@
-"""What the tests share: the program at VOISIN, the demo's music, a library of five tracks of it."""
+"""Fixtures of the tests: the program at VOISIN, the demo's music, a library of five tracks of it."""
 
 import multiprocessing
 import os
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 def in_child(work, seconds=120):
-    """The answer of `work` in a child that is forked. One that hangs is ended, and the test fails."""
+    """The result of `work` in a forked child. One that hangs is ended, and the test fails."""
     context = multiprocessing.get_context("fork")
     answers, send = context.Pipe(duplex=False)
     child = context.Process(target=lambda: send.send(work()))
@@ -65,9 +65,7 @@ def in_child(work, seconds=120):
 
 
 def beats_during(call):
-    """How often another thread got to run while `call` did: hardly ever where the interpreter's
-    lock is held.
-    """
+    """How often another thread ran during `call`: rarely if the interpreter's lock is held."""
     beats, done = [], threading.Event()
 
     def beat():

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, and a library sent there."""
+"""A PostgreSQL for the tests, and a library pushed to it."""
 
 import os
 import pathlib
@@ -84,7 +84,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def psql(self, sql):
-        """What statements give."""
+        """The output of statements."""
         words = [
             "-h",
             "127.0.0.1",
@@ -118,7 +118,7 @@ def push(folder, server):
         text=True,
     )
     if "built without the feature postgres" in done.stderr:
-        missing(f"{PROGRAM} knows no databases: build it with --features postgres")
+        missing(f"{PROGRAM} has no support for databases: build it with --features postgres")
     assert done.returncode == 0, done.stderr
 
 

@@ -1,5 +1,5 @@
-"""What docs/parquet.md says of Spark and Dask, as it stands there: rows with vectors and failures
-are all files.
+"""The recipes of docs/parquet.md for Spark and Dask: all files have rows with
+vectors or failures.
 """
 
 import os
@@ -13,13 +13,13 @@ import pytest
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/parquet.md"
 CHECKS = {
-    "Spark": "rows = [row.asDict() for row in spark.read.parquet('heard').collect()]",
-    "Dask": "rows = heard",
+    "Spark": "rows = [row.asDict() for row in spark.read.parquet('embedded').collect()]",
+    "Dask": "rows = embedded",
 }
 
 
 @pytest.mark.parametrize(("engine", "package"), [("Spark", "pyspark"), ("Dask", "dask")])
-def test_a_cluster_listens_to_each_file(engine, package, tmp_path):
+def test_a_cluster_embeds_each_file(engine, package, tmp_path):
     pytest.importorskip(package)
     paths = [str(tmp_path / f"{i}.wav") for i in range(5)]
     for i, path in enumerate(paths[:-1]):

@@ -1,4 +1,4 @@
-"""A library in PostgreSQL, asked as the one in a folder that was sent there; run where there is a
+"""A library in PostgreSQL, queried like the folder that was pushed to it; run where there is a
 server, as .ci/run has it.
 """
 
@@ -38,11 +38,11 @@ def there(here, server):
     return voisin.Library(server.url())
 
 
-def told(answer, within=None):
-    """An answer without ids, which are each library's own, and without what a similarity comes to,
-    which a database does not know; with numbers that others may be near to."""
+def comparable(answer, within=None):
+    """An answer without ids, which differ between libraries, and without the fields that a database
+    cannot compute; its numbers compare within a tolerance."""
     if dataclasses.is_dataclass(answer):
-        return told(dataclasses.asdict(answer), within)
+        return comparable(dataclasses.asdict(answer), within)
     if isinstance(answer, dict):
         without = {"id", "track", "percentile", "nearness", "far", "note", "summary"}
         kept = {
@@ -53,29 +53,27 @@ def told(answer, within=None):
         if "evidence" in kept:
             kept["evidence"] = sorted(
                 kept["evidence"], key=lambda one: one["path"]
-            )  # near ties change places
-        # Lowered by a share of the labelled tracks, which a last digit may move by some of them.
+            )  # near ties may swap
+        # Lowered by a share of the labelled tracks, which a last digit may change by some of them.
         rough = {"probability", "probabilities", "votes", "novelty"}
         return {
-            name: told(one, within and (2e-2 if name in rough else within))
+            name: comparable(one, within and (2e-2 if name in rough else within))
             for name, one in kept.items()
         }
     if isinstance(answer, (list, tuple)):
-        return [told(one, within) for one in answer]
+        return [comparable(one, within) for one in answer]
     return pytest.approx(answer, abs=within) if within and isinstance(answer, float) else answer
 
 
 def are_same(theirs, ours):
-    """As far as the 16 bits agree that both compare: what is equally near may come in another
-    order.
-    """
+    """Within the precision of 16 bits: equally near tracks may come in another order."""
     if ours and isinstance(ours[0] if isinstance(ours, list) else None, voisin.Neighbor):
         ranks = {one.track.path: rank for rank, one in enumerate(ours)}
         similarities = [one.similarity for one in theirs]
         if similarities != pytest.approx([one.similarity for one in ours], abs=3e-4):
             return False
         theirs = sorted(theirs, key=lambda one: ranks.get(one.track.path, -1))
-    return told(theirs) == told(ours, 3e-4)
+    return comparable(theirs) == comparable(ours, 3e-4)
 
 
 def test_a_database_is_a_library(here, there, server):
@@ -90,7 +88,7 @@ def test_a_database_is_a_library(here, there, server):
     ids, vectors = there.vectors()
     _, ours = here.vectors()
     assert (np.diff(ids) > 0).all() and ids.dtype == np.int64
-    alike = vectors @ ours.T  # ids are each one's own
+    alike = vectors @ ours.T  # ids differ between libraries
     assert (
         sorted(alike.argmax(axis=1)) == list(range(len(ours)))
         and alike.max(axis=1).min() > 1 - 1e-5
@@ -119,6 +117,7 @@ QUESTIONS = {
         ("chaos god", {}),
         (DEMO / "metal" / "muldjord-chaos-god.mp3", {"limit": 3}),
         (["chaos god", "armygeddon"], {"limit": None}),
+        ("artist:muldjord", {"limit": 5}),
         ("chaos god", {"genre": "Metal"}),
         ("chaos god", {"exclude_genre": ["Metal", "Ambient"], "limit": 5}),
         ("chaos god", {"artist": "muldjord"}),
@@ -150,7 +149,7 @@ QUESTIONS = {
         ("chaos god", {"exclude_genre": "Ambient", "diversity": 0.5}),
         ("chaos god", {"shuffle": 3}),
     ],
-    # Which tracks are far from all others, and come last, a database does not know.
+    # In a folder, tracks that are far from all others come last; a database lacks this measure.
     "mix": [("chaos god", {"mixing": {"variety": 0, "drift": 0, "shortest": 0}, "limit": 3})],
     "path_between": [
         (("chaos god", "nebula"), {}),
@@ -161,10 +160,10 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("method", QUESTIONS)
 def test_it_answers_as_the_folder_does(method, here, there):
-    for asked, options in QUESTIONS[method]:
-        words = asked if isinstance(asked, tuple) else (asked,)
+    for query, options in QUESTIONS[method]:
+        words = query if isinstance(query, tuple) else (query,)
         ours, theirs = (getattr(library, method)(*words, **options) for library in (here, there))
-        assert are_same(theirs, ours) and ours, (asked, options)
+        assert are_same(theirs, ours) and ours, (query, options)
 
 
 def test_filters_alone_are_seeds(here, there):
@@ -195,19 +194,19 @@ def test_vectors_and_files_are_seeds(here, there, embedder):
             library.path_between("chaos god", vector)
 
 
-def test_a_sample_is_told(there, server, caplog):
+def test_a_sample_is_reported(there, server, caplog):
     few = voisin.Library(server.url(), sample=5)
     with caplog.at_level(logging.INFO, "voisin"):
         assert few.classify("chaos god")
         assert there.classify("chaos god")
-    said = [record.message for record in caplog.records if "stand for all" in record.message]
-    assert said == [
-        f"a vote works on the 400 nearest tracks of each and 5 of {len(there)}, which stand for all: "
-        "Library(sample=N) takes more"
+    messages = [record.message for record in caplog.records if "a sample of" in record.message]
+    assert messages == [
+        f"a vote uses the 400 nearest tracks of each and a sample of 5 of {len(there)}: "
+        "Library(sample=N) uses more"
     ]
 
 
-def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path):
+def test_unsupported_queries_are_an_error_of_their_own(there, server, tmp_path):
     for ask in (
         lambda: there.find("calm piano"),
         lambda: there.clusters(),
@@ -222,7 +221,7 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
     ):
         with pytest.raises(
             voisin.DatabaseError,
-            match="which a database cannot: .*bring the library to this disk first",
+            match="which a database does not send: .*bring the library to this disk first",
         ):
             ask()
     with pytest.raises(voisin.DatabaseError, match="voisin push"):
@@ -230,7 +229,7 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
     assert issubclass(voisin.DatabaseError, RuntimeError)
     for ask, raised in [
         (lambda: there.similar("no such song at all"), voisin.NoSuchTrack),
-        (lambda: there.similar("muldjord"), voisin.NoSuchTrack),
+        (lambda: there.similar("lahav"), voisin.NoSuchTrack),
         (lambda: there.similar("chaos god", genre="Polka"), voisin.NoSuchTrack),
         (lambda: there.similar("chaos god", artist="nobody of this name"), voisin.NoSuchTrack),
         (lambda: there.similar("chaos god", folder="/no/such/folder"), voisin.NoSuchTrack),
@@ -249,7 +248,7 @@ def test_what_it_does_not_answer_is_an_error_of_its_own(there, server, tmp_path)
             ask()
 
 
-def test_a_server_that_is_not_there_is_told_and_comes_back(here, server):
+def test_a_missing_server_is_an_error_until_it_is_back(here, server):
     server.psql("create database empty")
     with pytest.raises(voisin.DatabaseError, match="holds no library"):
         voisin.Library(server.url("empty"))
@@ -260,14 +259,14 @@ def test_a_server_that_is_not_there_is_told_and_comes_back(here, server):
     there = voisin.Library(server.url().replace("voisin@", "voisin:s3cret@"))
     assert there.address == server.url() and "s3cret" not in repr(there)
     assert b"s3cret" not in pickle.dumps(there)
-    asked = there.similar("chaos god")
+    before = there.similar("chaos god")
     server.stop()
     try:
         with pytest.raises(voisin.DatabaseError, match="cannot connect"):
             there.similar("chaos god")
     finally:
         server.start()
-    assert there.similar("chaos god") == asked
+    assert there.similar("chaos god") == before
 
 
 def test_it_sees_what_is_pushed(tmp_path, here, server, embedder):
@@ -366,5 +365,5 @@ def test_a_forked_child_has_a_connection_of_its_own(there):
     seed = there.tracks(1)[0].id
     expected = there.similar(seed, limit=5)
     answers = [in_child(lambda: there.similar(seed, limit=5)) for _ in range(3)]
-    # The parent's is neither spoken to nor closed by its children.
+    # Children neither use nor close the parent's connection.
     assert answers == [expected] * 3 and there.similar(seed, limit=5) == expected

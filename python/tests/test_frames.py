@@ -49,7 +49,7 @@ def test_vectors_are_not_copied(folder):
     second, _ = address(table)
     assert first == second, "each gets the memory that the table holds"
     del table
-    # It lives as long as somebody has it.
+    # It lives as long as a reference to it.
     assert numbers[0] == ctypes.c_float.from_address(first).value and np.isfinite(numbers).all()
 
 

@@ -1,4 +1,4 @@
-"""research/quality/human_triplets.py on made threes whose answers are known."""
+"""research/quality/human_triplets.py on synthetic triplets with known answers."""
 
 import csv
 import pathlib
@@ -14,10 +14,10 @@ ANGLES = {"0/a.mp3": 0, "0/b.mp3": 10, "1/c.mp3": 25, "1/d.mp3": 90, "2/e.mp3": 
 THREES = [
     ("abd", (0, 1, 5)),  # agrees
     ("aec", (0, 2, 0)),  # agrees, with two votes only
-    ("abc", (4, 0, 1)),  # a and b are nearest, people say a: disagrees
+    ("abc", (4, 0, 1)),  # a and b are nearest, people chose a: disagrees
     ("ade", (3, 3, 0)),  # a tie
     ("bcd", (0, 0, 1)),  # one vote
-    ("abx", (0, 0, 9)),  # a clip that nobody has
+    ("abx", (0, 0, 9)),  # a missing clip
 ]
 
 

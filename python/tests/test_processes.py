@@ -1,4 +1,4 @@
-"""Children that are forked, and the files of an index."""
+"""Forked children, and the files of an index."""
 
 import multiprocessing
 import os
@@ -58,7 +58,7 @@ def test_a_forked_child_builds_changes_and_saves(index, tmp_path):
 
     assert same(in_child(build), build())
     assert in_child(change) == (11_900, 11_900)
-    # The parent's is as it was; the file is there.
+    # The parent's is unchanged; the file exists.
     assert len(index) == 9000 and len(voisin.VectorIndex.load(tmp_path / "child.index")) == 11_900
     small = in_child(
         lambda: voisin.VectorIndex(VECTORS[:50]).search(VECTORS[:5], k=1)[0].ravel().tolist()
@@ -78,11 +78,11 @@ def test_pools_search_what_they_inherit_or_are_given(index):
     with multiprocessing.get_context("fork").Pool(3) as pool:
         assert pool.map_async(nearest, range(0, 200, 10)).get(120) == expected
     joblib = pytest.importorskip("joblib")
-    # From Python 3.14 on processes of the first are no children of this one.
+    # From Python 3.14 on those processes are not children of this one.
     for backend in ["multiprocessing", "threading"]:
         jobs = [joblib.delayed(nearest)(rows, index) for rows in range(0, 200, 10)]
         assert joblib.Parallel(n_jobs=3, backend=backend, timeout=120)(jobs) == expected
-    # Other programs, which the index is pickled for.
+    # Spawned processes, for which the index is pickled.
     jobs = [
         joblib.delayed(lambda index, rows: index.search(rows, k=1)[0].ravel().tolist())(
             index, VECTORS[:3]
@@ -143,7 +143,7 @@ def test_a_forked_child_asks_a_library_of_its_own(folder, embedder, tmp_path):
 
     before = len(library)
     added = in_child(add)
-    # The parent sees what its child put there.
+    # The parent sees its child's changes.
     assert added > before and len(library) == added
     assert len(voisin.Library(library.path).similar("chaos god", limit=None)) == added - 1
 
@@ -178,20 +178,20 @@ def test_a_durable_index_survives_being_killed(tmp_path):
             os.write(writer, b".")
         os._exit(0)
     os.close(writer)
-    told = 0
-    while told < 300:
-        told += len(os.read(reader, 300 - told))
+    acknowledged = 0
+    while acknowledged < 300:
+        acknowledged += len(os.read(reader, 300 - acknowledged))
     with pytest.raises(OSError, match="another index is kept in it"):
         voisin.VectorIndex.load(path, durable=True)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     while more := os.read(reader, 1 << 16):
-        told += len(more)
+        acknowledged += len(more)
     os.close(reader)
     assert [file.name for file in tmp_path.iterdir()] == ["v.index"]
     index = voisin.VectorIndex.load(path, durable=True)
-    done = 6000 + told
-    # What was told is there; of the next round perhaps a part.
+    done = 6000 + acknowledged
+    # All acknowledged rounds are there, and perhaps a part of the next one.
     assert set(range(6000, done)) <= set(index.ids) <= set(range(done + 1))
     assert not set(range(3000, done - 3000)) & set(index.ids)
     kept = [index.vector(id) @ VECTORS[id - 5990] for id in range(6000, done - 10)]
@@ -208,7 +208,7 @@ def test_pairs_of_files_of_earlier_versions_are_read(tmp_path):
     shutil.copy(tail, tmp_path / "v.index.tail")
     index = voisin.VectorIndex.load(tmp_path / "v.index")
     assert len(index) == 127
-    # As pickles had them.
+    # The format of earlier pickles.
     assert len(voisin.VectorIndex._unpickle(base.read_bytes(), tail.read_bytes())) == 127
     index.save(tmp_path / "v.index")
     assert [file.name for file in tmp_path.iterdir()] == ["v.index"]

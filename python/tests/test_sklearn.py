@@ -36,12 +36,12 @@ def test_estimators_are_as_scikit_learn_wants_them():
 def test_audio_is_classified_in_a_pipeline(embedder):
     paths = [str(DEMO / name) for name in FILES]
     genres = [name.split("/")[0] for name in FILES]
-    told = []
+    calls = []
     audio = EmbeddingTransformer(
-        "musicnn-msd", windows=4, threads=2, progress=lambda *one: told.append(one)
+        "musicnn-msd", windows=4, threads=2, progress=lambda *one: calls.append(one)
     )
     pipeline = make_pipeline(audio, LogisticRegression(C=100.0)).fit(paths, genres)
-    assert len(told) == len(FILES)
+    assert len(calls) == len(FILES)
     assert list(pipeline.predict(paths)) == genres
     again = pickle.loads(
         pickle.dumps(make_pipeline(clone(audio).set_params(progress=None), LogisticRegression()))

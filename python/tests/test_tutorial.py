@@ -24,5 +24,5 @@ def test_the_tutorial_runs_and_its_figures_hold(monkeypatch, capsys):
     alike = capsys.readouterr().out.splitlines()[:5]
     assert all(" metal " in line for line in alike), alike
     # Chance would be right for one in six.
-    assert sum(names["said"] == names["styles"]) > 43 / 3
+    assert sum(names["predicted"] == names["styles"]) > 43 / 3
     assert names["recall"] >= 0.995

@@ -37,13 +37,13 @@ def samples_of(path):
 
 def test_a_file_and_its_samples_are_the_same_music(embedder):
     path = DEMO / "ambient" / "askyel-ambient-4.wav"
-    heard = embedder.embed(path)
-    assert heard.vector.shape == (embedder.dimension,) and heard.vector.dtype == np.float32
-    assert heard.windows.shape == (len(heard.starts), embedder.dimension)
-    assert abs(np.linalg.norm(heard.vector) - 1) < 1e-5
-    assert np.all(np.diff(heard.starts) > 0) and heard.starts[0] >= 0
-    mean = heard.windows.astype("f8").mean(axis=0)
-    assert cosine(mean, heard.vector) > 0.99999
+    result = embedder.embed(path)
+    assert result.vector.shape == (embedder.dimension,) and result.vector.dtype == np.float32
+    assert result.windows.shape == (len(result.starts), embedder.dimension)
+    assert abs(np.linalg.norm(result.vector) - 1) < 1e-5
+    assert np.all(np.diff(result.starts) > 0) and result.starts[0] >= 0
+    mean = result.windows.astype("f8").mean(axis=0)
+    assert cosine(mean, result.vector) > 0.99999
     samples, sr = samples_of(path)
     for audio in (
         samples,
@@ -52,8 +52,8 @@ def test_a_file_and_its_samples_are_the_same_music(embedder):
     ):
         again = embedder.embed(audio, sr)
         if len(np.shape(audio)) == 2 or len(audio) > 10 * sr:
-            assert cosine(again.vector, heard.vector) > 0.99999
-            np.testing.assert_allclose(again.starts, heard.starts)
+            assert cosine(again.vector, result.vector) > 0.99999
+            np.testing.assert_allclose(again.starts, result.starts)
     assert embedder.embed(samples, sr, windows=3).windows.shape[0] == 3
     # The excerpt is 14 s long, a window 3 s: one every second.
     assert 10 <= embedder.embed(str(path), windows="all").windows.shape[0] <= 14
@@ -128,13 +128,13 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     library = voisin.Library(folder)
     assert len(library) == len(FILES) and library.model == "musicnn-msd" and library.path == folder
     found = library.similar("chaos god", limit=3)
-    said = subprocess.run(
+    lines = subprocess.run(
         [PROGRAM, "--library", folder, "similar", "chaos god", "--limit", "3", "--format", "paths"],
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split("\n")
-    assert [str(one.track.path) for one in found] == [line for line in said if line]
+    assert [str(one.track.path) for one in found] == [line for line in lines if line]
     assert all(a.similarity >= b.similarity for a, b in zip(found, found[1:], strict=False))
     seed = next(track for track in library.tracks() if track.path.name == "muldjord-chaos-god.mp3")
     assert seed.title and seed.artist and seed.seconds > 10 and len(seed.content) == 64
@@ -168,7 +168,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
         library.centred(np.zeros((1, 3), np.float32))
     starts, windows = library.windows(seed.id)
     assert windows.shape == (len(starts), library.dimension)
-    # A file that is not in the library has to be listened to.
+    # A file outside the library has to be analysed.
     other = DEMO / "metal" / "muldjord-mutilated-mime.mp3"
     with pytest.raises(ValueError, match="embedder="):
         library.similar(other)
@@ -178,7 +178,7 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
     with pytest.raises(KeyError):
         library.similar("no such song at all")
     with pytest.raises(voisin.NoSuchTrack) as several:
-        library.similar("muldjord")
+        library.similar("muldj")
     assert "fits 2 tracks" in str(several.value) and "\n  id:" in str(several.value), (
         "in lines, without quotes"
     )
@@ -188,17 +188,56 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
         library.similar(np.ones(10))
 
 
+def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
+    music = tmp_path / "music"
+    for name in FILES[:4]:
+        (music / name).parent.mkdir(parents=True, exist_ok=True)
+        (music / name).write_bytes((DEMO / name).read_bytes())
+    sheet = music / "ambient" / "halves.cue"
+    parts = "".join(f"TRACK 0{n} AUDIO\nINDEX 01 00:0{6 * n - 6}:00\n" for n in (1, 2))
+    file = pathlib.Path(FILES[3]).name
+    sheet.write_text(f'TITLE "Both Halves"\nFILE "{file}" WAVE\n{parts}')
+    library = voisin.Library(tmp_path / "library", create=True)
+    assert library.add(music, embedder=embedder, windows=3)["added"] == 5
+    metal = {music / name for name in FILES[:2]}
+    halves = {sheet / "01", sheet / "02"}
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("\n".join([*map(str, sorted(metal)), "gone.mp3"]))
+    for name, expected in [
+        ("artist:muldjord", metal),
+        ("muldjord", metal),
+        ("album:both halves", halves),
+        (music / "metal", metal),
+        (playlist, metal),
+        (sheet, halves),
+    ]:
+        with caplog.at_level("INFO", "voisin"):
+            answers = library.classify(name, embedder=embedder)
+        assert {pathlib.Path(one["path"]) for one in answers} == expected, name
+        found = {one.track.path for one in library.similar(name, limit=None)}
+        assert found and not found & expected, name
+    messages = {record.message for record in caplog.records}
+    assert "taken for artist:muldjord, 2 tracks" in messages
+    assert f"{playlist}: 1 of 3 entries are not in the library and left out" in messages
+    with pytest.raises(voisin.NoSuchTrack, match="artist:muldjord: expected one track, found 2"):
+        library.path_between("artist:muldjord", "nebula")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(voisin.NoSuchTrack, match="no track of the library lies below it: add it"):
+        library.similar(empty)
+
+
 def test_answers_are_plain_data(folder, embedder):
     library = voisin.Library(folder)
     found = library.similar("chaos god")
     track = found[0].track
     assert library.track(track.id) == track and library.track(track.id) is not track
     assert len({track, *library.tracks()}) == len(FILES), "hashed by what they hold"
-    told = dataclasses.asdict(track)
+    fields = dataclasses.asdict(track)
     assert (
-        told["title"] == track.title
-        and told["path"] == track.path
-        and set(told) == set(track.__slots__)
+        fields["title"] == track.title
+        and fields["path"] == track.path
+        and set(fields) == set(track.__slots__)
     )
     assert (
         40 < track.tempo < 250
@@ -206,7 +245,7 @@ def test_answers_are_plain_data(folder, embedder):
         and track.key
         and track.camelot[-1] in "AB"
     )
-    said = json.loads(
+    listed = json.loads(
         subprocess.run(
             [PROGRAM, "--library", folder, "list", "--format", "json"],
             check=True,
@@ -214,7 +253,7 @@ def test_answers_are_plain_data(folder, embedder):
             text=True,
         ).stdout
     )["tracks"]
-    for one in said:
+    for one in listed:
         ours = dataclasses.asdict(library.track(one["id"]))
         for name in set(one) & set(ours) - {"path", "genres"}:
             assert ours[name] == one[name], name
@@ -223,13 +262,13 @@ def test_answers_are_plain_data(folder, embedder):
     assert again.similar("chaos god") == found and again.path == library.path
     model = pickle.loads(pickle.dumps(embedder))
     assert (model.model, model.fingerprint) == (embedder.model, embedder.fingerprint)
-    heard = model.embed(DEMO / FILES[0], windows=2)
-    same = pickle.loads(pickle.dumps(heard))
+    embedding = model.embed(DEMO / FILES[0], windows=2)
+    same = pickle.loads(pickle.dumps(embedding))
     assert all(
-        (getattr(heard, name) == getattr(same, name)).all()
+        (getattr(embedding, name) == getattr(same, name)).all()
         for name in ("vector", "windows", "starts")
     )
-    assert (heard.vector == embedder.embed(DEMO / FILES[0], windows=2).vector).all()
+    assert (embedding.vector == embedder.embed(DEMO / FILES[0], windows=2).vector).all()
     with pytest.raises(AttributeError):
         track.title = "another"
 
@@ -320,11 +359,11 @@ def test_an_index_filters_by_ids_and_by_functions():
         for query in vectors[:40]
     ]
     assert np.mean([len(set(a) & set(b)) for a, b in zip(found, truth, strict=False)]) > 9.9
-    asked = []
+    calls = []
     by_function, _ = index.search(
-        vectors[:40], 10, filter=lambda id: asked.append(id) or id % 14 == 0
+        vectors[:40], 10, filter=lambda id: calls.append(id) or id % 14 == 0
     )
-    assert (by_function == found).all() and asked == list(range(0, 6000, 2))
+    assert (by_function == found).all() and calls == list(range(0, 6000, 2))
     assert index.search(vectors[0], 10, filter=[4, 6, 7, -1])[0].tolist() in ([4, 6], [6, 4])
     assert index.search(vectors[:3], 10, filter=[])[0].shape == (3, 0)
     with pytest.raises(ZeroDivisionError):
@@ -351,8 +390,8 @@ def test_an_index_names_the_first_that_is_no_number_or_no_id():
         (np.array([["1.5", "2"]]), "vectors: expected real numbers, found str '1.5'"),
         (np.array([["2020-01-01"]], "M8[D]"), "vectors: expected real numbers, found date"),
         (np.eye(3, dtype=bool), "vectors: expected real numbers, found bool True"),
-        ([[1, decimal.Decimal("0.1")]], r"found Decimal Decimal\('0.1'\) \(number 1 of them\)"),
-        ([[1.0, None]], r"found NoneType None \(number 1 of them\)"),
+        ([[1, decimal.Decimal("0.1")]], r"found Decimal Decimal\('0.1'\) at index 1"),
+        ([[1.0, None]], r"found NoneType None at index 1"),
         (square * np.nan, "vector of id 0 has a component that is not finite"),
         ([[1e39, 0, 0]], "vector of id 0 has a component that is not finite"),
     ]
@@ -500,7 +539,7 @@ def test_everything_is_documented():
                 assert getattr(kind, member).__doc__, (name, member)
 
 
-def said_by(folder, *words):
+def printed(folder, *words):
     done = subprocess.run(
         [PROGRAM, "--library", folder, "--model", "musicnn-msd", *words, "--format", "json"],
         check=True,
@@ -517,15 +556,15 @@ def test_options_are_those_of_the_questions(folder):
     metal = library.similar("chaos god", genre="Metal")
     assert metal == library.similar("chaos god", genre=["Metal"]) and 0 < len(metal) < len(every)
     assert all("Metal" in one.track.genres for one in metal)
-    said = said_by(folder, "similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm")[
+    rows = printed(folder, "similar", "chaos god", "--exclude-genre", "Metal", "--sort", "bpm")[
         "neighbours"
     ]
     ours = library.similar("chaos god", exclude_genre="Metal", sort="bpm")
     assert [(one.track.id, one.percentile) for one in ours] == [
-        (one["id"], one["percentile"]) for one in said
+        (one["id"], one["percentile"]) for one in rows
     ]
     assert [one.similarity for one in ours] == pytest.approx(
-        [one["similarity"] for one in said], abs=1e-6
+        [one["similarity"] for one in rows], abs=1e-6
     )
     below = library.similar("chaos god", folder=DEMO / "folk")
     assert [one.track.path.parent.name for one in below] == ["folk"]
@@ -542,8 +581,8 @@ def test_options_are_those_of_the_questions(folder):
     assert library.similar("chaos god", max_per_artist=0) == library.similar("chaos god")
     steered = library.similar("chaos god", steer={"more": "ambient", "keep": 0})
     assert steered == library.similar("chaos god", steer={"more": ["ambient"], "keep": 0})
-    said = said_by(folder, "similar", "chaos god", "--more", "ambient", "--keep", "0")["neighbours"]
-    assert [one.track.id for one in steered] == [one["id"] for one in said]
+    rows = printed(folder, "similar", "chaos god", "--more", "ambient", "--keep", "0")["neighbours"]
+    assert [one.track.id for one in steered] == [one["id"] for one in rows]
     for wrong, raised, message in [
         ({"limit": -1}, ValueError, "limit: expected 1 or more, or None for all, found -1"),
         ({"min_similarity": 2}, ValueError, "min_similarity: expected -1 to 1, found 2"),
@@ -565,12 +604,12 @@ def test_options_are_those_of_the_questions(folder):
 def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog):
     library = voisin.Library(folder)
     found = library.find("guitar no singing", limit=3, max_per_artist=1)
-    said = said_by(folder, "find", "guitar no singing", "--limit", "3", "--max-per-artist", "1")[
+    rows = printed(folder, "find", "guitar no singing", "--limit", "3", "--max-per-artist", "1")[
         "tracks"
     ]
-    assert [one.track.id for one in found] == [one["id"] for one in said]
-    assert [one.fit for one in found] == pytest.approx([one["fit"] for one in said], abs=1e-5)
-    assert found[0].terms == pytest.approx(said[0]["terms"], abs=1e-5)
+    assert [one.track.id for one in found] == [one["id"] for one in rows]
+    assert [one.fit for one in found] == pytest.approx([one["fit"] for one in rows], abs=1e-5)
+    assert found[0].terms == pytest.approx(rows[0]["terms"], abs=1e-5)
     with pytest.raises(ValueError, match="xyzzy"):
         library.find("xyzzy")
     plain = {"variety": 0}
@@ -583,7 +622,7 @@ def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog
         genres = library.classify(names, embedder=embedder)
     assert caplog.records and all(record.name == "voisin" for record in caplog.records)
     assert json.loads(json.dumps(genres)) == genres
-    for ours, theirs in zip(genres, said_by(folder, "classify", *names)["items"], strict=True):
+    for ours, theirs in zip(genres, printed(folder, "classify", *names)["items"], strict=True):
         assert {**ours, "probabilities": 0} == {**theirs, "probabilities": 0}
     assert {
         one["best"]
@@ -597,9 +636,9 @@ def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog
     loudest = library.track(int(ids[shares[:, names_of_tags.index("metal")].argmax()]))
     assert loudest.path.parent.name == "metal"
     clusters = library.clusters(clusters=2)
-    assert {"version": 1, **clusters} == said_by(folder, "clusters", "--clusters", "2")
+    assert {"version": 1, **clusters} == printed(folder, "clusters", "--clusters", "2")
     assert sum(one["tracks"] for one in clusters["clusters"]) + len(clusters["noise"]) == len(FILES)
-    assert library.duplicates() == [] == said_by(folder, "duplicates")["items"]
+    assert library.duplicates() == [] == printed(folder, "duplicates")["items"]
 
 
 def test_music_is_added(tmp_path, embedder):
@@ -614,23 +653,23 @@ def test_music_is_added(tmp_path, embedder):
     with pytest.raises(FileNotFoundError):
         voisin.Library(folder)
     library = voisin.Library(folder, create=True)
-    told = []
+    calls = []
     done = library.add(
         music,
         embedder=embedder,
         windows=6,
         threads=2,
-        progress=lambda done, of: told.append((done, of, len(library))),
+        progress=lambda done, total: calls.append((done, total, len(library))),
     )
     assert (done["added"], done["failed"], done["model"]) == (3, 1, "musicnn-msd")
     assert [one["path"] for one in done["failures"]] == [str(music / "broken.mp3")]
     assert "not an audio file" in done["failures"][0]["reason"]
     if pathlib.Path(PROGRAM).exists():
-        assert said_by(folder, "status")["left_out"] == done["left_out"] != []
-    assert [one[:2] for one in told] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+        assert printed(folder, "status")["left_out"] == done["left_out"] != []
+    assert [one[:2] for one in calls] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert len(library) == 3 and library.similar("chaos god")[0].track.title
-    heard = library.windows(library.tracks()[0].id)[0]
-    assert len(heard) <= 6
+    windows = library.windows(library.tracks()[0].id)[0]
+    assert len(windows) <= 6
     again = library.add([music, DEMO / FILES[3]])
     assert (again["added"], again["unchanged"], again["skipped"], again["failures"]) == (
         1,
@@ -694,7 +733,7 @@ def test_a_file_that_crashes_the_decoder_is_set_aside(tmp_path, embedder, monkey
     folder = tmp_path / "library"
     library = voisin.Library(folder, create=True)
     library.add(DEMO / FILES[1], embedder=embedder)
-    # As a killed run leaves its journal: a length, and the path of the file in hand.
+    # The journal of a killed run: a length, and the path of the file being read.
     journal = folder / "voisin.reading-x"
     journal.write_bytes(len(os.fsencode(song)).to_bytes(2, "little") + os.fsencode(song))
     crash = tmp_path / "crash"
@@ -709,17 +748,17 @@ def test_a_file_that_crashes_the_decoder_is_set_aside(tmp_path, embedder, monkey
     assert library.add(song, retry=True)["added"] == 1
 
 
-def test_many_audios_are_heard_at_once(embedder, tmp_path):
+def test_many_audios_are_embedded_at_once(embedder, tmp_path):
     paths = [DEMO / name for name in FILES]
     one_by_one = [embedder.embed(path, windows=4) for path in paths]
-    told = []
+    calls = []
     together = embedder.embed(
-        paths, windows=4, threads=3, progress=lambda *told_of: told.append(told_of)
+        paths, windows=4, threads=3, progress=lambda *counts: calls.append(counts)
     )
-    assert told == [(n, len(FILES)) for n in range(1, len(FILES) + 1)]
+    assert calls == [(n, len(FILES)) for n in range(1, len(FILES) + 1)]
     for one, other in zip(one_by_one, together, strict=True):
         assert (one.vector == other.vector).all() and (one.starts == other.starts).all()
-    # Of whatever kind they are, and however they come.
+    # Of any kind and from any iterable.
     samples, sr = samples_of(paths[3])
     counts = []
     mixed = embedder.embed(
@@ -762,7 +801,7 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
     for threads in (0, 1_000_000):
         with pytest.raises(ValueError, match=f"threads: expected 1 to 1024, found {threads}"):
             embedder.embed((path for path in paths), threads=threads)
-    # What its functions raise ends it, and the threads with it.
+    # An exception in its functions ends it, and the threads with it.
     for wrong in (lambda *_: 1 / 0, "no function"):
         with pytest.raises((ZeroDivisionError, TypeError)):
             embedder.embed(paths, windows=1, progress=wrong)
@@ -779,16 +818,16 @@ def test_many_audios_are_heard_at_once(embedder, tmp_path):
     assert taken == paths
 
 
-def test_listening_can_be_interrupted():
+def test_embedding_can_be_interrupted():
     script = f"""
 import sys, voisin
 print("ready", flush=True)
-voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progress=lambda *_: print("heard", flush=True))
+voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progress=lambda *_: print("embedded", flush=True))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while process.stdout.readline() != "heard\n":
+    while process.stdout.readline() != "embedded\n":
         pass
     process.send_signal(signal.SIGINT)
     start = time.perf_counter()

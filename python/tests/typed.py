@@ -1,5 +1,5 @@
-"""What a checker of types allows, and what it refuses: each line with "ignore" is an error, or mypy
---strict says that the comment is not needed. Nothing of this is run."""
+"""Uses that a type checker accepts and refuses: each line with "ignore" is an error, else mypy
+--strict reports the comment as unused. None of this is run."""
 
 from collections.abc import Iterator
 from pathlib import Path

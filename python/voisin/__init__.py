@@ -10,7 +10,7 @@
     ids, vectors = library.vectors()                # NumPy, without a copy
     index = VectorIndex(vectors, ids)
 
-Shapes, units and errors are told by each class's documentation.
+Shapes, units and errors are in each class's documentation.
 """
 
 from ._answers import DatabaseError, Embedding, Found, Neighbor, NoSuchTrack, Track

@@ -1,6 +1,4 @@
-"""What the package gives: plain data, which can be compared, copied and pickled, and the error for
-what is not there.
-"""
+"""Results as plain data, which can be compared, copied and pickled, and errors."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,25 +8,24 @@ from numpy.typing import NDArray
 
 
 class NoSuchTrack(KeyError):
-    """What was asked for is not there, or is there several times; the text says what is."""
+    """No track matches, or several do; the text lists candidates."""
 
-    # A KeyError would show its text quoted, with its lines in one.
+    # KeyError would quote its text and join its lines.
     __str__ = Exception.__str__
 
 
 class DatabaseError(RuntimeError):
-    """A library in a database gives no answer: the server is not there or refuses, it holds no
-    library, or what was asked is about all tracks and takes a library in a folder; the text says
-    which, and the next step."""
+    """A query of a library in a database failed: the server is unreachable or refuses it, it has no
+    library, or the query needs a library in a folder; the text has the reason and the next step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embedding:
-    """What listening gave.
+    """The result of analysing audio.
 
     vector: the track's, float32 [dimension], of length 1: the mean of its windows. Cosines are
-    inner products. windows: the windows' as the network gave them, float32 [windows, dimension].
-    starts: where each window begins, float32 [windows], in seconds.
+    inner products. windows: those of the windows, the network's output, float32 [windows,
+    dimension]. starts: where each window begins, float32 [windows], in seconds.
     """
 
     vector: NDArray[np.float32]
@@ -44,13 +41,12 @@ class Embedding:
 class Track:
     """A track of a library.
 
-    id: its number in this library. path: its file, of several the first. title, artist, album,
-    album_artist, composer, year, licence, mbid, isrc, replay_gain: as its tags say, None where they
-    are silent. genres: as the library's label source has them. seconds: its length. content: its
-    content id, 64 hexadecimal digits, the same for the same audio in every library of this kind.
-    codec: how it is compressed. tempo (beats a minute), key (such as "Am"), camelot, loudness
-    (LUFS): as measured, None where they were not. scales: its values by their names, 0 to 100.
-    added: when, in seconds since 1970 UTC.
+    id: its number in this library. path: its file, the first if there are several. title, artist,
+    album, album_artist, composer, year, licence, mbid, isrc, replay_gain: from its tags, None if
+    missing. genres: by the library's label source. seconds: its length. content: its content id,
+    64 hexadecimal digits, the same for the same audio in every library of this kind. codec: its
+    compression. tempo (beats a minute), key (such as "Am"), camelot, loudness (LUFS): measured,
+    else None. scales: its values by name, 0 to 100. added: in seconds since 1970 UTC.
     """
 
     id: int
@@ -79,11 +75,11 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbor:
-    """A track that was found.
+    """A similar track.
 
-    track: which. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1.
+    track: the track. similarity: cosine to the seeds' mean, relative to the library's, -1 to 1.
     percentile: share of the library's tracks whose nearest by another artist is no nearer than
-    this, 0 to 1; None in a library that is too small to tell.
+    this, 0 to 1; None in a library that is too small.
     """
 
     track: Track
@@ -95,9 +91,9 @@ class Neighbor:
 class Found:
     """A track that fits words.
 
-    track: which. fit: how well, 0 to 1: the geometric mean of the terms. terms: the strength of
-    each, 0 to 1: the share of the library that is less so. captions: of each sentence, which a
-    CLAP model reads, the share of a thousand captions that the track sounds less like.
+    track: the track. fit: how well it fits, 0 to 1: the geometric mean of the terms. terms: the
+    strength of each, 0 to 1: the share of the library that fits less. captions: for each
+    sentence, with CLAP models, the share of a thousand captions that fit the track less.
     """
 
     track: Track

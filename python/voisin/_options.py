@@ -1,4 +1,4 @@
-"""Keyword arguments of questions, with the types that a checker knows; made of voisin's own questions."""
+"""Keyword arguments of queries, with their types; generated from voisin's own queries."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -9,14 +9,14 @@ class Filters(TypedDict, total=False):
     """Which tracks may be in an answer.
 
     artist: Only tracks by this artist (several, also with commas: any of them).
-    bpm: Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of
-        half or twice as many beats as well where the span has two ends less than an octave apart.
-    bpm_exact: Not half or twice that tempo.
+    bpm: Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; a
+        span with two ends less than an octave apart also matches half and twice the tempo.
+    bpm_exact: Do not match half or twice that tempo.
     composer: Only tracks by this composer (several, also with commas: any of them).
     exclude_artist: No tracks by this artist.
-    exclude_folder: No tracks below this folder, as the library has it (several: none of them).
+    exclude_folder: No tracks below this folder, as the library stores it (several: none of them).
     exclude_genre: No tracks of this genre (several, also with commas: none of them).
-    folder: Only tracks below this folder, as the library has it (several: any of them).
+    folder: Only tracks below this folder, as the library stores it (several: any of them).
     genre: Only tracks of this genre (several, also with commas: any of them).
     key: Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or
         `compatible`: those that mix with the seeds' keys.
@@ -26,14 +26,14 @@ class Filters(TypedDict, total=False):
     loudness: Only tracks of this loudness, in LUFS, or of a span such as -16..-9, -14.. or ..-9.
     max_duration: Only tracks at most this long.
     min_duration: Only tracks at least this long: seconds.
-    not_tag: No tracks that are this word or tag more than half of the library is; `voice:80`: more
-        than 80 %.
-    regex: Only tracks whose artist, title, album or path this regular expression fits;
-        `title:(?i)remix`: whose title, without regard to case (several: all of them).
+    not_tag: No tracks that this word or tag fits better than half of the library; `voice:80`:
+        better than 80 %.
+    regex: Only tracks whose artist, title, album or path matches this regular expression;
+        `title:(?i)remix`: whose title, ignoring case (several: all of them).
     scale: Only tracks with these values of a scale, 0 to 100: `energy=60-100`, `energy=60-`,
         `brightness=-30` (several: all of them).
-    tag: Only tracks that are this word or tag, as `find` understands it, more than 80 % of the
-        library is; `calm:95`: more than 95 % (several: all of them).
+    tag: Only tracks that this word or tag of `find` fits better than 80 % of the library;
+        `calm:95`: better than 95 % (several: all of them).
     year: Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965.
     """
 
@@ -59,14 +59,14 @@ class Filters(TypedDict, total=False):
 
 
 class Steer(TypedDict, total=False):
-    """More of one thing and less of another than in what is nearest.
+    """Steers from the nearest tracks towards more or less of something.
 
     faster: Higher tempos.
-    keep: Share of the unmoved answer's mean similarity that is kept at least: 1 moves nothing, 0
+    keep: Least share of the mean similarity without steering that is kept: 1 changes nothing, 0
         goes farthest.
-    less: Less of it.
+    less: Less of these words.
     louder: Louder recordings.
-    more: More of what these words say, as `find` knows them.
+    more: More of these words, as in `find`.
     quieter: Softer recordings.
     slower: Lower tempos.
     """
@@ -83,16 +83,16 @@ class Steer(TypedDict, total=False):
 class SimilarOptions(Filters, total=False):
     """Of `Library.similar`.
 
-    feel: From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy, and of the
-        scales that you taught, come before nearer ones.
-    include_seed: Keep the seeds and their duplicates in the answer.
-    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
+    feel: From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values
+        of learned scales, come before nearer ones.
+    include_seed: Keep the seeds and their duplicates in the results.
+    max_per_artist: At most this many tracks of one artist; 0: no limit.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
-    search: How the nearest neighbours are found.
-    sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; those of
-        which it is not known come last.
-    steer: More of one thing and less of another than in what is nearest.
-    unlike_weight: How strongly to stay away, 0 to 1.
+    search: Search method.
+    sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks
+        without a value come last.
+    steer: Steers from the nearest tracks towards more or less of something.
+    unlike_weight: Weight of `unlike`, 0 to 1.
     """
 
     feel: float
@@ -106,29 +106,27 @@ class SimilarOptions(Filters, total=False):
 
 
 class Mixing(TypedDict, total=False):
-    """What the mix is like.
+    """Options of mixes.
 
-    drift: 0: it stays with what it starts from; 1: it goes wherever what was played last leads
-        [default: 0.3].
-    feel: From 0, alike in sound, to 1, alike in feel: songs of the seeds' energy, and of the scales
-        that you taught, come before nearer ones [default: 0].
-    keep_versions: Other recordings of a song that is in it, too.
-    listener: Whose listening that is, as `voisin heard` names them [default: that of all].
-    longest: Nothing longer, in seconds, unless it is at most twice as long as what the mix starts
-        from; 0: however long [default: 900].
+    drift: 0: stays near the seeds; 1: follows the songs played last [default: 0.3].
+    feel: From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values
+        of learned scales, come before nearer ones [default: 0].
+    keep_versions: Allow several recordings of a song.
+    listener: Listener whose history to use, as in `voisin heard` [default: all].
+    longest: Longest song, in seconds, unless it is at most twice as long as the seed; 0: no limit
+        [default: 900].
     max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
     max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
-    near_only: Fewer songs rather than strangers: what is farther than nearly all tracks here have
-        their nearest.
-    not_heard: What was heard within this time comes last, in seconds; 0: it makes no difference
-        [default: 86400].
-    random_seed: Where the random numbers start: the same mix again [default: another one each
-        time].
-    shortest: Nothing shorter, in seconds, unless it is at least half as long as what the mix starts
-        from [default: 60].
-    taste: How much it counts what was liked, rated and heard often; 0: nothing, and what is
-        disliked may come [default: 0.5].
-    variety: 0: always the nearest; 1: any of those that are near [default: 0.5].
+    near_only: Rather fewer songs than distant ones: leave out songs farther away than nearly all
+        tracks are from their nearest neighbour.
+    not_heard: Songs played within this time come last, in seconds; 0: no effect [default: 86400].
+    random_seed: Seed of the random numbers: the same seed gives the same mix [default: another one
+        each time].
+    shortest: Shortest song, in seconds, unless it is at least half as long as the seed [default:
+        60].
+    taste: Weight of likes, ratings and frequent plays; 0: none, and disliked songs may come
+        [default: 0.5].
+    variety: 0: always the nearest; 1: any near songs [default: 0.5].
     """
 
     drift: float
@@ -151,7 +149,7 @@ class MixOptions(Filters, total=False):
 
     curve: How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down:
         `energy=arc`.
-    mixing: What the mix is like.
+    mixing: Options of mixes.
     """
 
     curve: str
@@ -161,24 +159,23 @@ class MixOptions(Filters, total=False):
 class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 
-    cluster: All tracks of this cluster as seeds.
+    cluster: Use all tracks of this cluster as seeds.
     curve: How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up
-        (slowly, up to two thirds), peak (never below that) or cool-down, between what the tracks
-        near the seeds have least and most of: `energy=arc`.
+        (slowly, up to two thirds), peak (never below that) or cool-down, between the least and the
+        greatest value of tracks near the seeds: `energy=arc`.
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
-    harmonic: Each track's key mixes with that of the one before: the same, a fifth up or down, or
-        the relative key.
+    harmonic: Order tracks so that each key mixes with the one before: the same, a fifth up or down,
+        or the relative key.
     keep_duplicates: Leave copies of the same recording in the list.
     keep_versions: Leave other versions of a song in the list: by the same artist, with a title that
         differs in words such as live, remaster, radio edit or remix alone.
-    length: How long, in seconds, instead of how many tracks.
+    length: Length of the list in seconds, instead of a number of tracks.
     max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_album: At most this many tracks of one album; 0: as many as fit.
     max_per_artist: At most this many tracks of one artist; 0: as many as fit.
-    min_similarity: Least similarity to the seed a track is there for.
-    no_duplicates: Listen to tracks of the list that may be copies of the same recording: finds
-        those of low bit rates, which would pass otherwise. Where a file cannot be read, vectors,
-        lengths and titles decide.
+    min_similarity: Least similarity of a track to its seed.
+    no_duplicates: Compare the audio of tracks that may be copies of the same recording: this also
+        finds copies of low bit rates. If a file cannot be read, vectors, lengths and titles decide.
     shuffle: Shuffle instead of ordering by small steps: where the random numbers start.
     """
 
@@ -200,11 +197,11 @@ class PlaylistOptions(Filters, total=False):
 class PathOptions(TypedDict, total=False):
     """Of `Library.path_between`.
 
-    curve: How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what
-        tracks near the way have least and most of. Steps are a quarter larger for it, or more:
-        `energy=rise`.
-    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
-    steps: Number of steps [default: as many as it takes].
+    curve: How a scale changes on the path: rise, fall, arc, warm-up, peak or cool-down, between the
+        least and the greatest value of tracks near the path. Steps become at least a quarter
+        larger: `energy=rise`.
+    max_per_artist: At most this many tracks of one artist; 0: no limit.
+    steps: Number of steps [default: as many as needed].
     """
 
     curve: str
@@ -215,8 +212,8 @@ class PathOptions(TypedDict, total=False):
 class FindOptions(Filters, total=False):
     """Of `Library.find`.
 
-    length: As many as fill this time, in seconds, in place of a number.
-    max_per_artist: At most this many tracks of one artist; 0: as many as there are.
+    length: Fill this much time, in seconds, instead of giving a count.
+    max_per_artist: At most this many tracks of one artist; 0: no limit.
     """
 
     length: float
@@ -226,10 +223,10 @@ class FindOptions(Filters, total=False):
 class ListOptions(Filters, total=False):
     """Of `Library.tracks`.
 
-    query: Words that artist, title, album or file name have.
-    reverse: The other way round.
+    query: Words in artist, title, album or file name.
+    reverse: Reverse the order.
     sort: The order: id, artist, album, title, genre, year, time, added, path, size, codec, licence,
-        bpm, key, loudness, or a scale such as energy; what a track lacks puts it last.
+        bpm, key, loudness, or a scale such as energy; tracks without a value come last.
     """
 
     query: str
@@ -240,13 +237,14 @@ class ListOptions(Filters, total=False):
 class ClassifyOptions(TypedDict, total=False):
     """Of `Library.classify`.
 
-    among: Answer with one of these genres only.
-    label_from: Where genres come from, this once.
-    neighbours: Let so many neighbours vote, without the trained head [default: 15, where there is
-        no head].
-    other_artists: Voters by other artists only.
-    precision: Say "unknown" unless answers this sure are right this often; needs a trained head.
-    search: How the nearest neighbours are found.
+    among: Predict only these genres.
+    label_from: Source of genres for this query.
+    neighbours: Let this many neighbours vote, without the trained head [default: 15 if there is no
+        head].
+    other_artists: Use only voters by other artists.
+    precision: Share of right answers that is required, else the answer is "unknown"; needs a
+        trained head.
+    search: Search method.
     """
 
     among: str | Sequence[str]
@@ -260,7 +258,7 @@ class ClassifyOptions(TypedDict, total=False):
 class ClustersOptions(TypedDict, total=False):
     """Of `Library.clusters`.
 
-    clusters: This many clusters instead of what the music suggests.
+    clusters: Find exactly this many clusters [default: as the data suggests].
     detail: How finely to divide.
     """
 
@@ -271,13 +269,13 @@ class ClustersOptions(TypedDict, total=False):
 class DuplicatesOptions(TypedDict, total=False):
     """Of `Library.duplicates`.
 
-    rough: Read no file: faster, and nothing is confirmed by listening. Copies are then those of one
-        length (within 5 s, without silence at the ends) whose stored vectors fit and whose titles
-        and artists do not differ; those of low bit rates, those under other titles and altered ones
-        without tags are missed. Versions go by titles alone.
+    rough: Read no files: faster, but no audio is compared. Copies are then those of one length
+        (within 5 s, without silence at the ends) whose stored vectors match and whose titles and
+        artists do not differ; those of low bit rates, those under other titles and altered ones
+        without tags are missed. Versions are found by titles alone.
     versions: Group versions of a song instead of copies of a recording: by the same artist, with
         titles that differ in words such as live, remaster, radio edit or remix alone, or near in
-        sound, and with chords that go together; nothing should be deleted for it.
+        sound, and with matching chords; these are no duplicates to delete.
     """
 
     rough: bool

@@ -33,9 +33,8 @@ __all__ = ["EmbeddingTransformer", "NeighborsTransformer"]
 class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Audio to vectors, float32 [n, dimension], of length 1.
 
-    model, device: as `Embedder` takes them. windows, threads, progress: as `Embedder.embed` does.
-    What is transformed are paths, the bytes of files, file objects, or pairs (samples, sr). Nothing
-    is learnt from them. Raises what `Embedder.embed` raises.
+    model, device: as of `Embedder`. windows, threads, progress: as of `Embedder.embed`. Transforms
+    paths, the bytes of files, file objects, or pairs (samples, sr); `fit` only loads the model. Raises the errors of `Embedder.embed`.
     """
 
     def __init__(
@@ -62,10 +61,10 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def transform(self, X: Iterable[Any]) -> NDArray[np.float32]:
         """The vectors of the audio, in its order."""
         check_is_fitted(self)
-        heard = self.embedder_.embed(
+        embeddings = self.embedder_.embed(
             iter(X), windows=self.windows, threads=self.threads, progress=self.progress
         )
-        vectors = [one.vector for one in heard]
+        vectors = [embedding.vector for embedding in embeddings]
         return np.stack(vectors) if vectors else np.zeros((0, self._n_features_out), np.float32)
 
     def __sklearn_tags__(self) -> Any:
@@ -81,11 +80,11 @@ class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     """Vectors to the sparse graph of their neighbours among those of `fit`, found by a
     `VectorIndex`.
 
-    As scikit-learn's KNeighborsTransformer, whose place it takes before whatever knows
-    metric="precomputed" (KNeighborsClassifier, TSNE, DBSCAN, Isomap): distances, float32 [queries,
-    fitted], n_neighbors + 1 a row, since each vector of `fit` is its own nearest, or a copy of it
-    is. metric: "l2", "cosine" (1 - cosine) or "ip" (its negative: no distance, which
-    scikit-learn's classifiers refuse). target_recall: as `VectorIndex` takes it.
+    Replaces scikit-learn's KNeighborsTransformer before estimators with metric="precomputed"
+    (KNeighborsClassifier, TSNE, DBSCAN, Isomap): distances, float32 [queries, fitted],
+    n_neighbors + 1 a row, since the nearest of each vector of `fit` is itself or a copy. metric:
+    "l2", "cosine" (1 - cosine) or "ip" (its negative, no distance: scikit-learn's classifiers
+    refuse it). target_recall: as of `VectorIndex`.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return self
 
     def transform(self, X: Any) -> csr_matrix:
-        """The distances to the neighbours of each."""
+        """The distances of each to its neighbours."""
         check_is_fitted(self)
         vectors = validate_data(self, X, dtype=np.float32, reset=False)
         k = self.n_neighbors + 1

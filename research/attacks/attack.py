@@ -6,17 +6,17 @@ one line a part.
     research/attacks/attack.py VOISIN kills [--seed 1] [--count 200]
     research/attacks/attack.py VOISIN damage [--seed 1] [--count 200]
 
-`files`: audio files with bits flipped, parts cut out, doubled and overwritten, and tags of frames
-within frames, compressed ones among them, with sizes that lie; pipes, sockets and devices lie
-between them. Every batch goes through one `add`, which must end by itself, count every file, and
-leave a sound library. `kills`: SIGKILL at random moments of every verb that writes. The library
-must be sound afterwards, the audio in the files unchanged, and nothing gone that a run had reported
-as stored. `damage`: databases, indexes and heads with flipped bits, cut, zeroed, and mixed with
-older ones. What is answered must be what a sound library answers, or there is an error or a
-warning; nothing may crash or hang.
+`files`: audio files with bits flipped, parts removed, repeated and overwritten, and tags with
+nested frames, some compressed, with wrong sizes; pipes, sockets and devices are among them. Every
+batch is added by one `add`, which must terminate, count every file, and leave an intact library.
+`kills`: SIGKILL at random moments of every verb that writes. Afterwards the library must be intact,
+the audio in the files unchanged, and everything present that a run had reported as stored.
+`damage`: databases, indexes and heads with flipped bits, truncated, zeroed, and mixed with older
+ones. Each query must return the results of an intact library, an error or a warning; nothing may
+crash or hang.
 
-Ends with 1 if anything is wrong. Files for `files` are made with ffmpeg where it is installed;
-others lie in tests/data. Linux only. Needs nothing but Python.
+Exit code 1 if anything is wrong. Files for `files` are made with ffmpeg if it is installed; others
+are in tests/data. Linux only. Needs only Python.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def complain(what):
 
 
 class Run:
-    """How a run ended, what it said, how long it took, and how much memory it had at most."""
+    """Exit code of a run, its output, its duration, and its peak memory."""
 
     def __init__(self, library, *words, kill_after=None):
         environment = {
@@ -167,7 +167,7 @@ def rendered(folder):
 def mutated(data):
     data = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
-        # headers and tags lie at the ends
+        # headers and tags are at the ends
         where = rng.choice([min(len(data), 256), min(len(data), 4096), len(data)])
         at = rng.randrange(max(where, 1))
         at = len(data) - 1 - at if rng.random() < 0.15 and data else at
@@ -218,7 +218,7 @@ def seven(size):
 
 
 def hostile_tag():
-    """ID3v2 frames within frames, some compressed, some bombs, some with sizes that lie."""
+    """Nested ID3v2 frames, some compressed, some bombs, some with wrong sizes."""
     version = rng.choice([2, 3, 4])
     body = b""
     for _ in range(rng.choice([1, 3, 20, 200, 1500])):
@@ -325,7 +325,7 @@ def attack_files():
 
 
 def payload(path):
-    """A digest of a file's audio: what is not a tag."""
+    """A digest of a file's audio, without its tags."""
     data = path.read_bytes()
     if data[:4] == b"RIFF":
         at = data.index(b"data")
@@ -339,7 +339,7 @@ def payload(path):
 
 
 def tracks_of(library):
-    """Paths of the library's tracks; nothing where there is no library yet."""
+    """Paths of the library's tracks; empty without a library."""
     run = Run(library, "list", "--format", "paths")
     return set(run.out.splitlines()) if run.code == 0 else set()
 
@@ -459,7 +459,7 @@ def attack_kills():
 
 
 def damaged(path, old):
-    """Damages a file in one of many ways; says how."""
+    """Damages a file in one of many ways; returns which."""
     data = bytearray(path.read_bytes())
     how = rng.choice(
         ["a bit", "bits", "zeros", "noise", "cut", "empty", "doubled", "older", "a page swapped"]

@@ -5,16 +5,15 @@
         [--seconds 20] [--kills 20]
 
 `guesses`: thousands of passwords from one address, the right one last. Five are compared, the right
-one is refused, and another address signs in meanwhile. `codes`: wrong codes, 20 a second, while the
-owner lets devices in by theirs. Each of the owner's is good. `sidecar`: paths that other servers
-resolve otherwise, and headers by which proxies say who somebody is, before a server that keeps what
-it was sent. Nothing of them arrives. `uploads`: 512 slow uploads of one guest, begun again when
-they are closed, at 1024 file descriptors. The owner's questions are answered, 99 % of them within
-200 ms. `kills`: the server is killed again and again, while likes, labels, lists, devices and a
-scan are written. All that was answered is there afterwards, the library is sound, and no track that
-was there is gone.
+one is refused, and another address can sign in meanwhile. `codes`: wrong codes, 20 a second, while
+the owner signs devices in by theirs, all of which must work. `sidecar`: paths that other servers
+resolve differently, and identity headers of proxies, in front of a server that records its
+requests, which must receive none of them. `uploads`: 512 slow uploads of one guest, restarted when
+they are closed, at 1024 file descriptors. The owner's requests must succeed, 99 % of them within
+200 ms. `kills`: the server is killed repeatedly while likes, labels, lists, devices and a scan are
+written. Afterwards all acknowledged writes must be present, the library intact, and no track lost.
 
-Ends with 1 if anything is wrong. Needs nothing but Python; `uploads` counts descriptors on Linux.
+Exit code 1 if anything is wrong. Needs only Python; `uploads` counts descriptors on Linux.
 """
 
 import argparse
@@ -44,7 +43,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("voisin")
 parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
 parser.add_argument(
-    "--seconds", type=float, default=20, help="how long uploads last, and what comes with them"
+    "--seconds", type=float, default=20, help="duration of uploads; scales the other parts"
 )
 parser.add_argument("--kills", type=int, default=20, help="how often the server is killed")
 args = parser.parse_args()
@@ -60,7 +59,7 @@ def check(is_right, what):
 
 
 class Server:
-    """`voisin serve` on an empty library, behind a proxy that says who asks."""
+    """`voisin serve` on an empty library, behind a proxy that names the client."""
 
     def __init__(self, folder, *options, descriptors=None):
         folder = pathlib.Path(folder)
@@ -188,7 +187,7 @@ def attack_codes(folder):
 
 
 class Behind(http.server.BaseHTTPRequestHandler):
-    """A server that keeps what it is sent, and answers what it should not."""
+    """A server that records its requests, and returns responses that must not be forwarded."""
 
     protocol_version = "HTTP/1.1"
     seen = []
@@ -294,7 +293,7 @@ def attack_uploads(folder):
         stop, begun = threading.Event(), [0]
 
         def upload():
-            """512 connections that send a little now and then, and are begun again when they are
+            """512 connections that send a little now and then, and are restarted when they are
             closed.
             """
             slow = []

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Gives a model an output for voices: research/models/add_voice.py MODEL.json FIT OUT NAME
 
-FIT is a folder that `voisin export` wrote of that model (with windows) of sung and plain music, as
-for research/quality/voice_figures.py. Logistic regression on the means of a track's windows, its
-penalty chosen by groups, becomes one more row of the layer `told`, which reads logits off stored
-vectors, and the output "voice" with the label "sung". Written are OUT/NAME.json and
-OUT/NAME.safetensors; the vectors stay as they are, the fingerprint does not. Of a model of several
-networks, do this to each one before they are joined. Needs numpy and scikit-learn.
+FIT is an output of `voisin export` with that model (with windows) of sung and plain music, as for
+research/quality/voice_figures.py. Logistic regression on the means of a track's windows, its
+penalty chosen by groups, becomes one more row of the layer `told`, which computes logits from
+stored vectors, and the output "voice" with the label "sung". Written are OUT/NAME.json and
+OUT/NAME.safetensors; the vectors are unchanged, but the fingerprint is new. For a model of several
+networks, apply this to each before they are joined. Needs numpy and scikit-learn.
 """
 
 import hashlib

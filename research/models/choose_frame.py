@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Which teachers' frames should the search vector have? Asked of free music only: choose_frame.py
-CACHE
+"""Compares teachers' frames for the search vector, on free music only: choose_frame.py CACHE
 
-CACHE is what `voisin-train-encoder prepare` wrote. For each mixture of the teachers' z-scored
+CACHE is an output of `voisin-train-encoder prepare`. For each mixture of the teachers' z-scored
 penultimate layers and tag logits (`voisin-train-encoder export --frame NAME:WEIGHT --tags-share
 SHARE`), on the means of each track's crops:
 
@@ -11,8 +10,8 @@ SHARE`), on the means of each track's crops:
   styles);
 - grooves: share of a rendered groove's five nearest that have its style, of some hundred.
 
-Both are rough, and neither is a claim: they choose, so that nothing has to be chosen on labelled
-music of users. Needs numpy.
+Both are rough and only for this choice, so that nothing is chosen on labelled music of users. Needs
+numpy.
 """
 
 import argparse

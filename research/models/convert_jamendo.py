@@ -5,14 +5,14 @@ TAGS OUT [--float16] [--golden FILE]
 WEIGHTS is the PyTorch state dictionary of `musicnn` in sota-music-tagging-models (Won, Ferraro,
 Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models", SMC 2020; MIT), TAGS its
 50 tags, one a line. Written are OUT/musicnn-jamendo.safetensors and its manifest, for `voisin train
-encoder prepare --teacher`; they do not ship.
+encoder prepare --teacher`; they are not shipped.
 
 The network is MusiCNN but for three things. Its batch norms come before ReLU: they are folded into
 the layers before them. Its five front convolutions have 67, 38, then 129, 65 and 33 taps, and the
-last three hear the mean of the bands: voisin tells that by the shape of their kernels. Its
-spectrogram is in decibels: voisin's log10(1e9 x + 1) is that to 0.01 dB above -70 dB, and its
-factor and offset are folded into the batch norm of the input. Two things are not the same: a window
-has 187 frames and no reflection at its ends, instead of 188 centred ones.
+last three have the mean of the bands as input: voisin detects that by the shape of their kernels.
+Its spectrogram is in decibels: voisin's log10(1e9 x + 1) is that to 0.01 dB above -70 dB, and its
+factor and offset are folded into the batch norm of the input. Two things differ: a window has 187
+frames and no reflection at its ends, instead of 188 centred ones.
 
 With --float16 the kernels are rounded to float16, as for a model that ships. The tags are named in
 words: "instrument piano", "mood relaxing", "style trip hop".

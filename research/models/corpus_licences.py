@@ -8,11 +8,11 @@ With --complete the table is the one that research/models/fetch_more.py reads, M
 fetched, and the columns `licence`, `authors` and `rule` of the table are filled in (the path that
 counts is the one in the package, `source`).
 
-MUSIC is what research/models/fetch_corpus.py unpacked: one folder per Debian package with the
-package's `copyright` file in it. That file says per path (or per pattern) who made a file and under
-which licence, in Debian's machine-readable format 1.0 (DEP-5); packages whose file is free text are
+MUSIC is the output of research/models/fetch_corpus.py: one folder per Debian package with the
+package's `copyright` file in it. That file has the authors and the licence per path (or per
+pattern), in Debian's machine-readable format 1.0 (DEP-5); packages whose file is free text are
 marked `see copyright`, with the licences whose names occur in it. The last paragraph that matches a
-path counts, as the format says. Python 3.9, nothing else.
+path counts, by the format's definition. Needs only Python 3.9.
 """
 
 import argparse

@@ -7,7 +7,7 @@ TABLE is a tab-separated list with the columns `package` and `path` (the file's 
 unpacked package's games or share folder, as printed in the table). Each package is downloaded with
 `apt-get download`, only the listed files and the package's `copyright` file are kept, and the
 package is deleted again. Files inside .zip and .pk3 archives are reached through the archive.
-Packages that are there already are skipped, so a run that was cut off goes on where it stopped.
+Existing packages are skipped, so that an aborted run resumes.
 
 Needs a Debian or Ubuntu system with `apt-get` and `dpkg-deb`; nothing is installed.
 """

@@ -18,8 +18,8 @@ read directly (`made`):
 
 A file inside an archive is written `archive!member`; .zip, .pk3, .love and Doom's .wad files are
 read. A package is looked up in the suite's index and checked against the index's SHA-256. A suite
-moves on: if it has another version of a package than the table, that is said and the files are
-taken from there. Tracks that are there already are kept. Nothing is installed.
+moves on: if it has another version of a package than the table, this is reported and the files
+are taken from there. Existing tracks are kept. Nothing is installed.
 
 Needs Python 3.9, dpkg-deb, ffmpeg (with libopenmpt and libvorbis) and fluidsynth with the
 SoundFonts named in the table (Debian: fluid-soundfont-gm, timgm6mb-soundfont,

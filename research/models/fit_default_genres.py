@@ -10,18 +10,19 @@ TAGGRAMS are MusiCNN's tag activations on GTZAN (ten genres, fault-filtered spli
 fit, 290 to test), from jordipons/sklearn-audio-transfer-learning (ISC). Only the first file is
 fitted to; --test prints the final figure.
 
-Ten genres rest on labels: softmax regression on the mean logit of every tag over a track. Its
+Ten genres are fitted on labels: softmax regression on the mean logit of every tag over a track. Its
 penalty and temperature are chosen on folds of the training tracks: the strongest penalty within a
-standard error of the best. Other genres have no labels there and rest on tags: each competes by how
-far its strongest tag is above the strongest tag of any labelled genre. The bar is set where 1 % of
-the training tracks, none of which is of that genre, would be claimed.
+standard error of the best. Other genres have no labels there and are predicted by tags: each
+competes by how far its strongest tag is above the strongest tag of any labelled genre. The
+threshold is where 1 % of the training tracks, none of which is of that genre, would be predicted as
+it.
 
-Speech is told from everything else by logistic regression on the same logits, both counting the
-same: EXPORTs are folders that `voisin export` wrote of libraries with the model musicnn-msd, of
+Speech is separated from everything else by logistic regression on the same logits, both with the
+same weight: EXPORTs are outputs of `voisin export` of libraries with the model musicnn-msd, of
 research/music/make_speech.py's OUT/fit, and of music and unaccompanied singing; the training tracks
-above are no speech either. Its penalty is chosen as above, by folds that keep what lies in one
-folder together; its bar, too, is set where 1 % of the training tracks would be claimed. --judge
-prints how much of an EXPORT is taken for speech. Made with scikit-learn 1.9.1, NumPy 2.4.6.
+above are no speech either. Its penalty is chosen as above, by folds that keep folders together;
+its threshold, too, is where 1 % of the training tracks would be predicted as speech. --judge prints
+the share of an EXPORT that is predicted as speech. Made with scikit-learn 1.9.1, NumPy 2.4.6.
 """
 
 import argparse
@@ -163,9 +164,9 @@ def exported(folder):
 
 def fitted_speech(speech, music, genres):
     """Weights and bias of the logit that a track is speech, and what was held out."""
-    (said, speakers), (played, places) = speech, music
-    x = np.concatenate([said, played, genres])
-    y = np.repeat([1, 0, 0], [len(said), len(played), len(genres)])
+    (spoken, speakers), (played, places) = speech, music
+    x = np.concatenate([spoken, played, genres])
+    y = np.repeat([1, 0, 0], [len(spoken), len(played), len(genres)])
     groups = np.concatenate([speakers, places, [f"labelled {i}" for i in range(len(genres))]])
     folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=SEED).split(x, y, groups))
     mean, scale = x.mean(0), 1 / x.std(0)
@@ -190,13 +191,13 @@ def fitted_speech(speech, music, genres):
     c = min(c for c in losses if (share * losses[c]).sum() <= bound)
     bar = max(0.0, float(np.quantile(held[c][-len(genres) :], 1 - FALSE_CLAIMS)))
     figures = {
-        "speech": len(said),
-        "no_speech": len(x) - len(said),
+        "speech": len(spoken),
+        "no_speech": len(x) - len(spoken),
         "speech_penalty": c,
         "speech_bar": bar,
         "held_out_speech_told": float((held[c][y == 1] > bar).mean()),
         "held_out_singing_and_music_taken_for_speech": float(
-            (held[c][len(said) : -len(genres)] > bar).mean()
+            (held[c][len(spoken) : -len(genres)] > bar).mean()
         ),
     }
     model = fit(c, np.arange(len(x)))
@@ -314,8 +315,8 @@ def main():
         )
         print(f"test: {int((xt @ speech_weight + speech_bias > 0).sum())} taken for speech")
     for folder in options.judge:
-        judged, folders = exported(folder)
-        taken = judged @ speech_weight + speech_bias > 0
+        logits, folders = exported(folder)
+        taken = logits @ speech_weight + speech_bias > 0
         for place in sorted(set(folders)):
             print(
                 f"{folder}, {place}: {taken[folders == place].sum()} of {(folders == place).sum()} taken for speech"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The ranks that ready moods are read against: research/models/fit_moods.py TRAIN.npz OUT.json
+"""Computes the ranks for the built-in moods: research/models/fit_moods.py TRAIN.npz OUT.json
 
-TRAIN.npz has MusiCNN's tag activations of real music of ten genres: `X` [windows, 50] and `IDS`, the
-track of each window (GTZAN's fault-filtered training part of
+TRAIN.npz has MusiCNN's tag activations of real music of ten genres: `X` [windows, 50] and `IDS`,
+the track of each window (GTZAN's fault-filtered training part of
 jordipons/sklearn-audio-transfer-learning, ISC). A track's logit of a tag is the mean over its
-windows. Writes, for each tag that a mood is made of, the logits below which 0, 5, 10 … 100 % of the
-tracks lie: data/mood_ranks.json.
+windows. Writes, for each tag that is part of a mood, the logits below which 0, 5, 10 … 100 % of the
+tracks are: data/mood_ranks.json.
 """
 
 import argparse

@@ -7,11 +7,11 @@
 
 MANIFEST joins networks (research/models/join_models.py), the last one's layers being `projection`
 and `told`; each EXPORT holds that model's vectors. The last network's part of them, at unit length,
-is brought from its numbers to --numbers by the leading right singular vectors of all tracks, not
-centred: what they keep of the squares is printed. Written are FOLDER/NAME.json, whose last network
-hears one window of --every and counts --weight, and the two layers, brought to those numbers, in a
-file of their own; how much of each logit of `told` is left is printed. --keep-away names packages
-(kind, name) that judge models: tracks below folders of these names are left out.
+is projected to --numbers by the leading right singular vectors of all tracks, not centred: the
+share of the squares that they keep is printed. Writes FOLDER/NAME.json, whose last network uses one
+window of --every with the weight --weight, and the two projected layers in a separate file; the
+kept share of each logit of `told` is printed. --keep-away lists packages (kind, name) that evaluate
+models: tracks below folders of these names are left out.
 
 Needs numpy and safetensors.
 """

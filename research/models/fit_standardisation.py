@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Fits the standardisation behind a network and writes it into a model.
+"""Fits the standardisation after a network and writes it into a model.
 
     voisin --library CORPUS add MUSIC && voisin --library CORPUS export DIR
     research/models/fit_standardisation.py DIR models/NAME.json
 
-DIR holds the window vectors (windows.npy) of the corpus as the model gives them without
+DIR holds the window vectors (windows.npy) of the corpus, computed by the model without
 standardisation. Mean and deviation of each dimension over those windows go into the model's weights
 as `standardise.mean` and `standardise.scale`, and the new digest into its manifest. The corpus is
-the free music that research/models/fetch_corpus.py fetches; no evaluation set takes part. Needs
+the free music that research/models/fetch_corpus.py fetches; no evaluation set is used. Needs
 numpy.
 """
 

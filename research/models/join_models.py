@@ -2,13 +2,13 @@
 """Joins models into one of several networks: research/models/join_models.py OUT NAME FIRST.json
 OTHER.json[:WEIGHT] ...
 
-Written is OUT/NAME.json, a manifest of format 2; the networks' weights are copied beside it unless
-they are there. The vectors stand one behind the other, FIRST's at length 1, each OTHER's at length
-WEIGHT (1). The tags of an OTHER become an output, named after the model; a tag that FIRST has too
-keeps its name with the model's before it. An OTHER that has the very tags of FIRST does not tell
-them. Its own outputs follow. OTHERs of OpenL3's shape must have the layer `told` (as `voisin train
-encoder export` writes it): their tags are left out otherwise, since a last linear layer hides them
-from stored vectors.
+Writes OUT/NAME.json, a manifest of format 2; the networks' weights are copied into the same folder
+if missing. The vectors are concatenated, FIRST's at length 1, each OTHER's at length WEIGHT (1).
+The tags of an OTHER become an output, named after the model; a tag that FIRST has too keeps its
+name with the model's before it. The tags of an OTHER with exactly the tags of FIRST are left out.
+Its own outputs follow. OTHERs of OpenL3's shape must have the layer `told` (as `voisin train
+encoder export` writes it): their tags are left out otherwise, since a last linear layer prevents
+computing them from stored vectors.
 """
 
 import json

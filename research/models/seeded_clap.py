@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""CLAP with seeded random weights, as the hub lays it out, and what the reference answers.
+"""CLAP with seeded random weights, in the hub's layout, and the output of the reference.
 
     python research/models/seeded_clap.py tests/data/clap            # small; the tests' golden data
     python research/models/seeded_clap.py /tmp/clap --real           # htsat-unfused's sizes
 
-Needs PyPI's transformers 4.49, torch 2.6, tokenizers and safetensors. Its vectors mean nothing.
-Golden are ClapFeatureExtractor and ClapModel of transformers (Wu et al., "Large-scale contrastive
-language-audio pretraining", ICASSP 2023).
+Needs PyPI's transformers 4.49, torch 2.6, tokenizers and safetensors. Its vectors have no meaning.
+The golden data is from ClapFeatureExtractor and ClapModel of transformers (Wu et al., "Large-scale
+contrastive language-audio pretraining", ICASSP 2023).
 """
 
 import argparse

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Vectors of two networks that voisin does not run, to judge them as teachers:
+"""Vectors of two networks that voisin does not run, to evaluate them as teachers:
 
     research/models/teacher_vectors.py fcn|mn04 WEIGHTS MUSIC OUT [--golden FILE]
 
 `fcn` is the FCN of sota-music-tagging-models trained on MTG-Jamendo (Won and others, SMC 2020;
-crops of 29.1 s, 64 numbers: what its last layer hears), `mn04` EfficientAT's MobileNetV3 of width
+crops of 29.1 s, 64 numbers: the input of its last layer), `mn04` EfficientAT's MobileNetV3 of width
 0.4 trained on AudioSet (Schmid, Koutini, Widmer, ICASSP 2023; windows of 10 s, 527 tag logits).
-WEIGHTS is the state dictionary of PyTorch. Each track below MUSIC is heard in at most three crops
-(fcn) or six windows (mn04), spread over its length and each brought to -20 dB RMS; OUT/vectors.npy
-and OUT/tracks.csv hold the means, as research/quality/neighbour_quality.py reads them. With
---golden, an .npz of the original programs' answers (`audio_16k`, `jamendo_fcn.pen`, `audio_32k`,
-`mn04.tags`), the port must agree with it first.
+WEIGHTS is the state dictionary of PyTorch. At most three crops (fcn) or six windows (mn04) of each
+track below MUSIC are analysed, spread over its length and each scaled to -20 dB RMS;
+OUT/vectors.npy and OUT/tracks.csv hold the means, as research/quality/neighbour_quality.py reads
+them. With --golden, an .npz of the original programs' output (`audio_16k`, `jamendo_fcn.pen`,
+`audio_32k`, `mn04.tags`), the port must agree with it first.
 
 Needs numpy and ffmpeg.
 """
@@ -214,7 +214,7 @@ def level(samples):
     return samples * 0.1 / max(np.sqrt((samples**2).mean()), 1e-6)
 
 
-def heard(network, samples):
+def embed(network, samples):
     """Mean over crops that are spread over the track; a short track is repeated."""
     if len(samples) < network.samples:
         samples = np.resize(samples, network.samples)
@@ -253,7 +253,7 @@ def main():
             print(f"{path}: shorter than a second, or not to be decoded: left out")
             continue
         rows.append({"row": len(rows), "path": path})
-        vectors.append(heard(network, samples))
+        vectors.append(embed(network, samples))
     np.save(options.out / "vectors.npy", np.array(vectors, np.float32))
     with open(options.out / "tracks.csv", "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, ["row", "path"])

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Evaluation music that no teacher and no student can have heard: research/music/make_clean_eval.py
+"""Evaluation music that no teacher and no student was trained on: research/music/make_clean_eval.py
 PACKAGES GROOVES VOICES OUT
 
-PACKAGES, GROOVES and VOICES are folders of music that is kept away from training (first folder:
-package, style; VOICES as research/music/make_voices.py writes them, with a seed of its own).
-Written are labels for research/quality/neighbour_quality.py:
+PACKAGES, GROOVES and VOICES are folders of music that is held out from training (first folder:
+package, style; VOICES as research/music/make_voices.py writes them, with a separate seed). Writes
+labels for research/quality/neighbour_quality.py:
 
 - OUT/packages.tsv: a track's package, of packages with at least five tracks, at most 20 each;
 - OUT/grooves.tsv: a groove's style;
 - OUT/sung/{sung,plain}/PACKAGE/NAME.ogg and OUT/sung.tsv: 20 s out of the middle of each of those
-  tracks, as it is and with a sung voice over it at -6 to +3 dB, packages being the artists: what
-  says "sung" must not be what says which package.
+  tracks, as it is and with a sung voice over it at -6 to +3 dB, with packages as artists, so that
+  "sung" is not predicted by the package.
 
-Music that sings by itself spoils the last one a little, for all models alike. Needs ffmpeg, numpy
-and soundfile.
+Music that has singing already distorts the last one a little, for all models alike. Needs ffmpeg,
+numpy and soundfile.
 """
 
 import csv

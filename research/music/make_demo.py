@@ -5,8 +5,8 @@
 
 Reads research/music/demo_tracks.tsv, cuts one excerpt of each track, fades its ends, encodes it in
 the format of its row, writes its tags, and writes data/demo/ATTRIBUTION.md with licence, author and
-source of each. Excerpts that are there stay as they are, so that tests' references hold, unless
-`--again` is given. Column `part` names the folder: `library` and `songs` are added by the demo with
+source of each. Existing excerpts are kept, so that tests' references stay valid, unless `--again`
+is given. Column `part` names the folder: `library` and `songs` are added by the demo with
 a genre, `punk` without one, `held-out` is classified. Needs ffmpeg (5.1 was used) with libmp3lame,
 libvorbis and libopus.
 """

@@ -4,15 +4,15 @@
 
 Each clip is a random chord progression in a random key and tempo, arranged by MMA (Musical MIDI
 Accompaniment) in one of its library's grooves and played by FluidSynth with a random SoundFont.
-Written is OUT/STYLE/STYLE-NUMBER.ogg, so that a style is a group in `voisin train`. The clips serve
-training only: no accuracy is ever claimed on them.
+Writes OUT/STYLE/STYLE-NUMBER.ogg, so that a style is a group in `voisin train`. The clips are
+only for training: no accuracy is reported on them.
 
 Needs mma and fluidsynth (built with libsndfile) and one or more SoundFonts (Debian: mma,
 fluidsynth, timgm6mb-soundfont, fluid-soundfont-gm). Chords, keys, tempos and SoundFonts follow from
-the seed; the same seed and the same versions of both programs give the same clips. Clips that are
-there already are kept.
+the seed; the same seed and the same versions of both programs give the same clips. Existing clips
+are kept.
 
-Licences: what MMA writes is not covered by its own licence (GPL); the chord progressions are
+Licences: MMA's output is not covered by its licence (GPL); the chord progressions are
 random. TimGM6mb is GPL-2, FluidR3 is MIT: both may be used for rendering without a claim on the
 result.
 """

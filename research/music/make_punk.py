@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Renders the demo's punk: research/music/make_punk.py CORPUS
 
-No free punk was found in the packages of Debian, so three pieces are made: MMA's punk drums,
-distorted guitars on power chords in eighths, a picked bass. Nobody sings. Writes
+No free punk was found in the packages of Debian, so three pieces are rendered: MMA's punk drums,
+distorted guitars on power chords in eighths, a picked bass, without vocals. Writes
 CORPUS/mma/punk/NAME.ogg, from which make_demo.py cuts excerpts. Needs mma and fluidsynth with the
-SoundFont FluidR3 (Debian: mma, fluidsynth, fluid-soundfont-gm); the pieces are these lines' own and
+SoundFont FluidR3 (Debian: mma, fluidsynth, fluid-soundfont-gm); the pieces are generated here and
 CC0.
 """
 

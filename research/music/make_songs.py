@@ -2,17 +2,17 @@
 """Sings to rendered accompaniments: research/music/make_songs.py GROOVES OUT --prompts FOLDER
 [--songs N] [--seed S]
 
-GROOVES is what research/music/make_grooves.py wrote with the same --seed: each clip's chords, tempo
-and bars follow from it. A song is one of them with a voice in its key and tempo: phrases of chord
-notes and steps between them, a rhythm that comes back every fourth bar, sung by
-research/music/make_voices.py's vocoder with the syllables of a real speaker. The voice goes through
-what a studio does to one (high-pass, compressor, doubling, a room) and lies at -2 to +7 dB beside
-the band; the sum goes through a limiter, a heavy one in half of the songs, as on the radio. Written
-is OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so that `voisin-train-encoder prepare --grooves` takes OUT
-beside GROOVES. For training only; songs that are there are kept.
+GROOVES is the output of research/music/make_grooves.py with the same --seed: each clip's chords,
+tempo and bars follow from it. A song is one of them with a voice in its key and tempo: phrases of
+chord notes and steps between them, a rhythm that repeats every fourth bar, sung by
+research/music/make_voices.py's vocoder with the syllables of a real speaker. The voice is processed
+as in a studio (high-pass, compressor, doubling, a room) and mixed at -2 to +7 dB relative to the
+band; the sum is limited, heavily in half of the songs, as on the radio. Writes
+OUT/STYLE/STYLE-sung-NUMBER.ogg, mono, so that `voisin-train-encoder prepare --grooves` takes OUT
+beside GROOVES. For training only; existing songs are kept.
 
-Needs what make_voices.py needs, and MMA's library (for the beats of a bar). What the songs' voices
-are made of is under CC BY-SA 3.0 or CC BY 3.0 (make_voices.py names the speakers).
+Needs the requirements of make_voices.py, and MMA's library (for the beats of a bar). The recordings
+in the songs' voices are under CC BY-SA 3.0 or CC BY 3.0 (make_voices.py names the speakers).
 """
 
 import argparse

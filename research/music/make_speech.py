@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes clips of speech, to fit the first guess by and to judge it: research/music/make_speech.py
+"""Makes clips of speech, to fit and evaluate the first guess: research/music/make_speech.py
 DEBS OUT
 
 DEBS holds Debian's packages (apt-get download) that PEOPLE names: recorded prompts of telephone
 systems and the dialogue of a game, strung together with pauses to clips of some 28 s. Synthesisers
-read a text of our own in eight languages. OUT/fit/SOURCE/NN.wav is to fit by,
-OUT/judge/SOURCE/NN.wav, other speakers and languages, is to judge by. Nothing of it is shipped.
-What a clip holds follows from its source and number; clips that are there are kept. Needs dpkg-deb,
+read a text of our own in eight languages. OUT/fit/SOURCE/NN.wav is for fitting,
+OUT/judge/SOURCE/NN.wav, of other speakers and languages, for evaluation. Nothing of it is shipped.
+Clips depend only on source and number; existing clips are kept. Needs dpkg-deb,
 ffmpeg, espeak-ng, flite, and numpy.
 """
 

@@ -1,31 +1,31 @@
 #!/usr/bin/env python3
-"""Makes human voices to lay over training music: research/music/make_voices.py OUT [--clips N]
+"""Makes human voices to mix into training music: research/music/make_voices.py OUT [--clips N]
 [--seed S].
 
-Written are mono clips of about 20 s: OUT/spoken/KIND-NUMBER.ogg (telephone prompts of real
+Writes mono clips of about 20 s: OUT/spoken/KIND-NUMBER.ogg (telephone prompts of real
 speakers, strung together) and OUT/sung/KIND-NUMBER.ogg (random words on a random melody), and for
 each sung clip OUT/notes/KIND-NUMBER.tsv (start and length in seconds, frequency in hertz; 0 is a
-rest). The clips serve training only: no accuracy is ever claimed on them. Sung clips are of three
+rest). The clips are only for training: no accuracy is reported on them. Sung clips are of three
 kinds:
 
-- resung: the same prompts, taken apart into syllables, each held for the length of a note and
-  brought to its pitch with the WORLD vocoder (Morise et al., 2016), so that the timbre stays that
+- resung: the same prompts, split into syllables, each stretched to the length of a note and shifted
+  to its pitch with the WORLD vocoder (Morise et al., 2016), so that the timbre stays that
   of a person;
 - festival: Festival's singing mode (Mazzoni, 2001) with its diphone voices;
 - robot: espeak-ng or Festival's HTS voice, spoken, and then resung in the same way.
 
-Melodies walk in a random scale and come back in part; there are glides, vibrato, other registers
-and vocal tracts, second voices, rooms. Needs dpkg-deb, ffmpeg, festival, espeak-ng, and in Python
-numpy, scipy, soundfile and pyworld; --prompts names a folder with Debian's
+Melodies are random walks in a random scale with partial repeats; there are glides, vibrato, other
+registers and vocal tracts, second voices, rooms. Needs dpkg-deb, ffmpeg, festival, espeak-ng, and
+in Python numpy, scipy, soundfile and pyworld; --prompts names a folder with Debian's
 asterisk-core-sounds-{en,es,fr,it,ru}-g722 packages (.deb), Festival's voices are those of
-festvox-kallpc16k, festvox-us-slt-hts, festvox-italp16k and festvox-itapc16k. What a clip holds
-follows from the seed, its kind and its number. Clips that are there already are kept.
+festvox-kallpc16k, festvox-us-slt-hts, festvox-italp16k and festvox-itapc16k. Clips depend only on
+the seed, their kind and number. Existing clips are kept.
 
-Licences, as the packages' copyright files say: the prompts are CC BY-SA 3.0, those in Italian and
+Licences, by the packages' copyright files: the prompts are CC BY-SA 3.0, those in Italian and
 Russian CC BY 3.0; recorded by Allison Smith (en; named for es too), June Wallack (fr), Carlo Flora
-(it) and Maxim Topal (ru). A clip made of them that is handed on is under the same licence and must
-name them. kal and slt: free, with notice (Alan W Black and Kevin Lenzo; Carnegie Mellon
-University); the Italian voices and espeak-ng are GPL, which does not cover what they say.
+(it) and Maxim Topal (ru). A clip made of them may only be distributed under the same licence and
+must name them. kal and slt: free, with notice (Alan W Black and Kevin Lenzo; Carnegie Mellon
+University); the Italian voices and espeak-ng are GPL, which does not cover their output.
 """
 
 import argparse
@@ -345,7 +345,7 @@ def robot(rng, folder):
             "(voice_cmu_us_slt_arctic_hts)",
             folder / "text",
             "-o",
-            folder / "said.wav",
+            folder / "spoken.wav",
         )
     else:
         text = " ".join(rng.choice(ENGLISH + ITALIAN) for _ in range(60))
@@ -358,10 +358,10 @@ def robot(rng, folder):
             "-p",
             rng.randint(25, 75),
             "-w",
-            folder / "said.wav",
+            folder / "spoken.wav",
             text,
         )
-    return decode(folder / "said.wav")[0]
+    return decode(folder / "spoken.wav")[0]
 
 
 def room(samples, rng, draw, seconds=SECONDS):

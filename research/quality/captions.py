@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A thousand captions of music, of voisin's own words and genres: what a sentence's likeness is held
-against (`voisin find` in a library whose model reads sentences).
+"""A thousand captions of music, of voisin's own words and genres: the reference for
+similarities of sentences (`voisin find` in a library whose model embeds sentences).
 
     python research/quality/captions.py > crates/core/voisin-encoder/src/clap/captions.txt
 """

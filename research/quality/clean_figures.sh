@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The figures of models on music that none of them, and none of their teachers, can have heard:
+# The figures of models on music that neither they nor their teachers were trained on:
 #
 #   research/quality/clean_figures.sh EVAL MODEL OTHER...
 #
-# EVAL holds packages/, grooves/ and voices/ that were kept away from training, and what research/music/make_clean_eval.py made of
-# them (run here if it is not there). OTHERs are compared with MODEL, paired: neighbours by package, by style of grooves left
-# out, sung against plain, then by genre on 200 labelled tracks by other artists, which choose nothing. Last, degraded copies of
-# the packages' tracks (60 excerpts). SETS="packages emotify" takes some of the sets. PAIR="0.5 1" judges each OTHER in one vector with MODEL too. Vectors stay in
-# EVAL/vectors. Needs the Python of research/quality/neighbour_quality.py and make_clean_eval.py (PYTHON), ffmpeg and lame.
+# EVAL holds packages/, grooves/ and voices/ that were held out from training, and the output of research/music/make_clean_eval.py
+# (run here if missing). OTHERs are compared with MODEL, paired: neighbours by package, by style of grooves left
+# out, sung against plain, then by genre on 200 labelled tracks by other artists, which are used for no choice. Last, degraded copies of
+# the packages' tracks (60 excerpts). SETS="packages emotify" selects sets. PAIR="0.5 1" also evaluates each OTHER joined with MODEL in one vector. Vectors are
+# stored in EVAL/vectors. Needs the Python of research/quality/neighbour_quality.py and make_clean_eval.py (PYTHON), ffmpeg and lame.
 set -euo pipefail
 [ $# -gt 1 ] || { sed -n '2,11p' "$0"; exit 2; }
 scripts=$(cd "$(dirname "$0")" && pwd)

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""How widely the lists must be searched to meet a copy: copies_width.py DIR
+"""The number of lists to search to find a copy: copies_width.py DIR
 
     cargo build --release --example bench_index
 
-DIR holds base.npy (float32 unit vectors). 2 000 of them, turned away in a random direction until
-their cosine with what they were is 0.9 to 0.5, are searched for; printed is the share whose
-original is among the nine nearest, by the number of lists that are looked at, the fitted number
-first. Needs numpy.
+DIR holds base.npy (float32 unit vectors). Queries are 2 000 of them, rotated in a random direction
+until their cosine with the original is 0.9 to 0.5. Prints the share whose original is among the
+nine nearest, by the number of lists searched, the fitted number first. Needs numpy.
 """
 
 import argparse

@@ -2,25 +2,25 @@
 """Figures of tempo, key and loudness: research/quality/descriptor_figures.py FOLDER [--voisin
 PROGRAM] [--clips N] [--all] [--agreement]
 
-Renders grooves whose tempo and key are known (research/music/make_grooves.py) into FOLDER, lets
-`voisin add` measure them and prints how often it is right. Only every second style of MMA's
-library, by name, is rendered: the others served for choosing the method. --all renders those too.
-The loudness of all that is in FOLDER is compared with ffmpeg's ebur128.
+Renders grooves of known tempo and key (research/music/make_grooves.py) into FOLDER, measures them
+with `voisin add`, and prints how often the values are right. Only every second style of MMA's
+library, by name, is rendered: the others were used to choose the method. --all renders those too.
+The loudness of all files in FOLDER is compared with ffmpeg's ebur128.
 
-Tempo: within 4 % of the true one; "octave": or of half or twice of it. Key: the very same, and
+Tempo: within 4 % of the true one; "octave": or of half or twice of it. Key: exactly the same, and
 MIREX's score (a fifth away 0.5, the relative key 0.3, the same tonic 0.2). "Chords": the key that
-the same profiles give to the notes of the chords themselves. The progressions are random, so this
-says how well their key can be told at all.
+the same profiles give for the notes of the chords themselves. The progressions are random, so this
+is an upper bound for their keys.
 
---agreement compares with other estimators on what is in FOLDER instead, by the middle 30 s: with
+--agreement compares with other estimators on the files in FOLDER instead, by the middle 30 s: with
 the tempo on which two of Essentia's RhythmExtractor2013 and PercivalBpmEstimator and librosa's beat
 tracker agree within 4 %, and with the key on which three of Essentia's profiles edma, bgate,
-krumhansl and temperley agree. Nobody's figures are the truth: two of the three favour about 120
-beats a minute, so the figures against Percival's alone, whose octaves were fitted to people's, are
+krumhansl and temperley agree. This is no ground truth: two of the three favour about 120 beats a
+minute, so figures against Percival's alone, whose octaves were fitted to human annotations, are
 printed as well.
 
-Needs Python's standard library and what make_grooves.py needs; without ffmpeg the loudness is left
-out. --agreement needs essentia (2.1b6.dev1389), librosa (0.11.0) and numpy.
+Needs Python's standard library and the requirements of make_grooves.py; without ffmpeg the loudness
+is left out. --agreement needs essentia (2.1b6.dev1389), librosa (0.11.0) and numpy.
 """
 
 import argparse
@@ -171,7 +171,7 @@ def agreement_figures(program, folder):
             if other
         ]
     agreed, percival, keys = [], [], []
-    for (tempo, key, *_), (tempos, heard) in others:
+    for (tempo, key, *_), (tempos, estimated_keys) in others:
         pairs = [
             (max(a, b) / min(a, b), (a * b) ** 0.5)
             for a, b in itertools.combinations(tempos, 2)
@@ -182,8 +182,8 @@ def agreement_figures(program, folder):
             agreed.append(error_kind(tempo, bpm))
         if tempos[1] > 0:
             percival.append(error_kind(tempo, tempos[1]))
-        most = max(heard, key=heard.count)
-        if heard.count(most) >= 3:
+        most = max(estimated_keys, key=estimated_keys.count)
+        if estimated_keys.count(most) >= 3:
             keys.append(mirex(key, most))
     for name, kinds in (("agreed tempo", agreed), ("Percival's tempo", percival)):
         shares = {
@@ -247,13 +247,13 @@ def main():
     parser.add_argument("--clips", type=int, default=2, help="clips per style (2)")
     parser.add_argument("--seed", default="d1")
     parser.add_argument(
-        "--all", action="store_true", help="the styles that served for choosing as well"
+        "--all", action="store_true", help="also the styles that were used to choose the method"
     )
     parser.add_argument(
-        "--loudness-only", action="store_true", help="compare the loudness of what is in FOLDER"
+        "--loudness-only", action="store_true", help="compare the loudness of the files in FOLDER"
     )
     parser.add_argument(
-        "--agreement", action="store_true", help="compare what is in FOLDER with other estimators"
+        "--agreement", action="store_true", help="compare with other estimators on FOLDER"
     )
     parser.add_argument(
         "--library", type=pathlib.Path, default=pathlib.Path("/usr/share/mma/lib/stdlib")
@@ -282,14 +282,14 @@ def main():
         found = measured(options.voisin, folder, "fast")
         counts = dict.fromkeys(["tempo", "octave", "key", "MIREX", "chords"], 0.0)
         for path, (tempo, key, text) in true.items():
-            bpm, heard, *_ = found.get(path, (None, None))
+            bpm, found_key, *_ = found.get(path, (None, None))
             near = [
                 bpm is not None and abs(bpm / (tempo * times) - 1) <= 0.04 for times in (1, 2, 0.5)
             ]
             counts["tempo"] += near[0]
             counts["octave"] += any(near)
-            counts["key"] += heard == key
-            counts["MIREX"] += mirex(heard, key)
+            counts["key"] += found_key == key
+            counts["MIREX"] += mirex(found_key, key)
             counts["chords"] += key_of_chords(text) == key
         shares = ", ".join(
             f"{name} {100 * count / len(true):.1f} %" for name, count in counts.items()

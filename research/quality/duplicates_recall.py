@@ -4,8 +4,8 @@ duplicates_recall.py SOURCE WORK [options]
 
 Of each audio file below SOURCE it makes (with ffmpeg, in WORK/files): the original, 64 kbit/s MP3,
 Opus 48, FLAC, 6 dB softer, and 2 s cut off the start. Then it adds all to a new library
-(WORK/library), asks `voisin duplicates`, and prints recall by kind and every group that holds two
-different tracks. A second library of the originals alone says how many pairs are found among them.
+(WORK/library), runs `voisin duplicates`, and prints recall by kind and every group with two
+different tracks. A second library with only the originals gives the number of pairs among them.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def main():
     p.add_argument("--voisin", default="target/release/voisin")
     p.add_argument("--every", type=int, default=1, help="take every Nth file")
     p.add_argument(
-        "--excerpt", type=float, default=0, help="cut originals to so many seconds first"
+        "--excerpt", type=float, default=0, help="seconds to which originals are cut first"
     )
     p.add_argument("--start", type=float, default=20, help="where an excerpt begins")
     p.add_argument("--only-make", action="store_true")

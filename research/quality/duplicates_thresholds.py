@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What separates copies from merely similar music, on free music: duplicates_thresholds.py MUSIC
+"""Measures that separate copies from similar music, on free music: duplicates_thresholds.py MUSIC
 WORK [--voisin PROGRAM]
 
-The thresholds of `voisin duplicates` (crates/core/voisin-explore/src/duplicates.rs) were read off its
-output. Of every audio file below MUSIC (research/models/fetch_corpus.py) it cuts 30 s without
-encoding them anew; 300 of the excerpts, drawn by a seed, are also made as 64 kbit/s MP3 and AAC,
-Opus 48 and 2 s late. Then it adds all to a library, exports it, and prints for true pairs (excerpt
-and copy) and for the nearest pairs of different excerpts: similarity and distinctness of the
-windows laid over each other, and the correlation of the audio's band energies. Needs numpy, scipy
-and ffmpeg (used: 2.4.6, 1.17.1, 5.1.9).
+The thresholds of `voisin duplicates` (crates/core/voisin-explore/src/duplicates.rs) were chosen
+from its output. Of every audio file below MUSIC (research/models/fetch_corpus.py) it cuts 30 s
+without encoding them again; 300 of the excerpts, drawn by a seed, are also made as 64 kbit/s MP3
+and AAC, Opus 48 and 2 s late. Then it adds all to a library, exports it, and prints for true pairs
+(excerpt and copy) and for the nearest pairs of different excerpts: similarity and distinctness of
+the windows laid over each other, and the correlation of the audio's band energies. Needs numpy,
+scipy and ffmpeg (used: 2.4.6, 1.17.1, 5.1.9).
 """
 
 import argparse
@@ -192,7 +192,7 @@ def main():
     with ThreadPoolExecutor() as pool:
         moves = list(pool.map(motion, x.files))
 
-    def hear(i, j):
+    def correlate(i, j):
         return (
             correlation(moves[i], moves[j])
             if moves[i] is not None and moves[j] is not None
@@ -206,13 +206,13 @@ def main():
             if k == kind and ("original", s) in of
         ]
         fits = np.array([f for f in (x.fit(*pair) for pair in pairs) if f])
-        heard = [h for h in (hear(*pair) for pair in pairs) if h is not None]
+        correlations = [h for h in (correlate(*pair) for pair in pairs) if h is not None]
 
         def low(values):
             return " ".join(f"{v:.2f}" for v in np.percentile(values, [0, 1, 2, 5, 10, 50]))
 
         print(
-            f"{kind}, {len(pairs)} true pairs, least and 1, 2, 5, 10, 50 %: similarity {low(fits[:, 0])}; distinctness {low(fits[:, 1])}; correlation {low(heard)}"
+            f"{kind}, {len(pairs)} true pairs, least and 1, 2, 5, 10, 50 %: similarity {low(fits[:, 0])}; distinctness {low(fits[:, 1])}; correlation {low(correlations)}"
         )
         for s, d in [
             (0.5, 0.2),
@@ -245,19 +245,19 @@ def main():
         print(
             f"{sum(f[0] >= s and f[1] >= d for f in fitted)} of the nearest pairs of {len(originals)} excerpts reach {s}, {d}"
         )
-    heard = sorted(
+    correlations = sorted(
         (
             (h, *f)
             for f in fitted
             if f[0] >= 0.5 and f[1] >= 0.2
-            if (h := hear(f[2], f[3])) is not None
+            if (h := correlate(f[2], f[3])) is not None
         ),
         reverse=True,
     )
     print(
         "of those that reach 0.5, 0.2 the audio correlates most in (some are one recording in two packages):"
     )
-    for h, s, d, i, j in heard[:20]:
+    for h, s, d, i, j in correlations[:20]:
         print(f"   {h:.2f} (windows {s:.2f}, {d:.2f}): {x.files[i].stem} {x.files[j].stem}")
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How often `similar` says that nothing is near: research/quality/far_figures.py VOISIN MUSIC
+"""How often `similar` reports that nothing is near: research/quality/far_figures.py VOISIN MUSIC
 [--library DIR]
 
 VOISIN is the program, MUSIC a folder with one folder of files for each genre (emotify-dev).
-Printed: the share of MUSIC's own tracks that are called far from all others (each asked about the
-rest), of genres that the library lacks (each of PARTS is taken out of a copy of the library and its
-files are asked about), and what noise, tones and clicks are answered. --library keeps (or finds)
-the library that MUSIC was added to.
+Prints the share of queries that are reported as far from all tracks: of MUSIC's own tracks (each
+against the others), and of genres that the library lacks (each of PARTS is removed from a copy of
+the library, and its files are the queries); and the results for noise, tones and clicks. --library:
+where the library of MUSIC is stored, or was by an earlier run.
 """
 
 import concurrent.futures
@@ -86,8 +86,8 @@ def write(path, samples):
         file.writeframes(b"".join(value.to_bytes(2, "little", signed=True) for value in values))
 
 
-def far(program, library, asked):
-    """How many are far, of seeds; and the answers."""
+def far(program, library, seeds):
+    """Share of the seeds that are far, and the answers."""
 
     def one(seed):
         return json.loads(
@@ -95,7 +95,7 @@ def far(program, library, asked):
         )
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(one, asked))
+        answers = list(pool.map(one, seeds))
     return sum(answer["far"] for answer in answers) / len(answers), answers
 
 
@@ -106,7 +106,7 @@ def figures(program, music, library, folder):
         run(program, "--library", library, "list", "--limit", "all", "--format", "json")
     )["tracks"]
     share, _ = far(program, library, [f"id:{track['id']}" for track in tracks])
-    print(f"own tracks, each of {len(tracks)} asked about the others: {100 * share:.1f} % far")
+    print(f"own tracks, each of {len(tracks)} against the others: {100 * share:.1f} % far")
     for part in PARTS:
         copy = folder / "+".join(part)
         shutil.copytree(library, copy, ignore=shutil.ignore_patterns("*.lock"))

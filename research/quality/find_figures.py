@@ -2,15 +2,14 @@
 """How well `voisin find` finds music by word: research/quality/find_figures.py MUSIC… [--table TSV]
 [--tagger MODEL] [--join pop,rock]
 
-Adds MUSIC to a library of its own (a temporary folder) and asks for each genre by its word.
-Relevant are the tracks of that genre: of the column `genre` of --table (columns file and genre,
-files relative to the first MUSIC), or else of the files' own tags, each value split at commas,
-semicolons and slashes. With --tagger, another model with tags listens too, and a tag is carried by
-that --share of the tracks that it gives it most strongly; of "instrument piano" the word is
-"piano". Genres of fewer than --least tracks are not asked for, nor those whose word is not
-understood, which are named. --join A,B: tracks of A count for B and the other way round.
-Precision@20 is the share of relevant tracks among the first twenty answers; chance is their share
-of all tracks.
+Adds MUSIC to a temporary library and searches for each genre by its word. Relevant are the tracks
+of that genre: of the column `genre` of --table (columns file and genre, files relative to the first
+MUSIC), or else of the files' own tags, each value split at commas, semicolons and slashes. With
+--tagger, another model with tags analyses the music too, and each tag is assigned to the --share of
+tracks for which it is strongest; of "instrument piano" the word is "piano". Genres of fewer than
+--least tracks are left out, and those of unknown words are listed. --join A,B: tracks of A count
+for B and vice versa. Precision@20 is the share of relevant tracks among the first twenty answers;
+chance is their share of all tracks.
 """
 
 import argparse
@@ -29,7 +28,7 @@ FIRST = 20
 
 
 def tagged(voisin, music, model, share):
-    """The tags of each file, by path, as another model hears them."""
+    """The tags of each file, by path, from another model."""
     shown = json.loads(voisin("model", "show", model, "--format", "json").stdout)
     names = [re.sub("^(style|instrument|mood) ", "", tag).lower() for tag in shown["tags"]]
     with tempfile.TemporaryDirectory() as library:
@@ -60,7 +59,7 @@ def main():
     parser.add_argument("music", type=pathlib.Path, nargs="+")
     parser.add_argument("--table", type=pathlib.Path)
     parser.add_argument(
-        "--tagger", help="another model with tags, by its name (VOISIN_MODELS says in which folder)"
+        "--tagger", help="name of another model with tags (in the folder VOISIN_MODELS)"
     )
     parser.add_argument(
         "--share", default=0.2, type=float, help="share of the tracks that carry a tag (0.2)"
@@ -119,11 +118,11 @@ def main():
         for name, count in sorted(counts.items()):
             if count < options.least or not name:
                 continue
-            asked = voisin("find", name, "--limit", str(FIRST), "--format", "json")
-            if asked.returncode == 2:
+            done = voisin("find", name, "--limit", str(FIRST), "--format", "json")
+            if done.returncode == 2:
                 print(f"| {name} | {count} | not understood | |")
                 continue
-            answer = json.loads(asked.stdout)
+            answer = json.loads(done.stdout)
             if answer["unknown"]:
                 print(f"| {name} | {count} | not understood: {', '.join(answer['unknown'])} | |")
                 continue

@@ -3,12 +3,12 @@
 #
 #   research/quality/genre_figures.sh training     gtzan-taggrams, training part only: cross-validation, calibration, unknown genres,
 #                                         metal to rock, flipped labels
-#   research/quality/genre_figures.sh test-part    its test part, for a look at the very end (no choice may be made by it)
+#   research/quality/genre_figures.sh test-part    its test part, once at the end (no choice may be made by it)
 #   research/quality/genre_figures.sh emotify      the default encoder on 200 labelled tracks, by artist, 4 and 3 classes
 #   research/quality/genre_figures.sh default      the first guess, without any label, on the same tracks: classical, electronic, pop or rock
-#   research/quality/genre_figures.sh speed        fitting and asking with 10 000 made-up tracks
+#   research/quality/genre_figures.sh speed        fitting and classifying with 10 000 synthetic tracks
 #
-# The labelled music may not be redistributed; it is looked for in VOISIN_DEV_DATA, else in ../shared/data.
+# The labelled music may not be redistributed; it is read from VOISIN_DEV_DATA, else from ../shared/data.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 data=${VOISIN_DEV_DATA:-../shared/data}

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Compares vectors with people's judgement of which two of three clips sound alike.
+"""Compares vectors with human ratings of which two of three clips sound alike.
 
     voisin add MAGNATAGATUNE; voisin export DIR
     research/quality/human_triplets.py comparisons_final.csv DIR [DIR ...] [--centre LENGTHS]
 
 comparisons_final.csv is MagnaTagATune's (Law, West, Mandel, Bay, Downie, ISMIR 2009):
-tab-separated, of each three clips how many players of a game chose each as the one that does not
-belong. A model agrees where the two others are its nearest pair (cosine). Chance is 33.3 %. Printed
+tab-separated, for each triplet of clips the number of players of a game who chose each as the odd
+one out. A model agrees if the two others are its nearest pair (cosine). Chance is 33.3 %. Printed
 for two published rules, both without ties: the clip that was chosen most often has at least 3 votes
-(of the file's 533 threes 307 remain), or at least 2 (378). Each share stands with its 95 % interval
-by a bootstrap over threes, and behind the first DIR with the paired difference from it. Threes with
+(of the file's 533 threes 307 remain), or at least 2 (378). Each share has its 95 % interval by a
+bootstrap over threes, and for all but the first DIR the paired difference from that. Threes with
 a clip that is not in DIR/tracks.csv (by the end of its path) are left out, and counted. --centre
 LENGTHS as in research/quality/neighbour_quality.py.
 
@@ -59,8 +59,8 @@ def main():
         "--centre", type=lambda text: [int(length) for length in text.split(",")], metavar="LENGTHS"
     )
     options = parser.parse_args()
-    judged = threes(options.comparisons)
-    clips = {clip for paths, _ in judged for clip in paths}
+    rated = threes(options.comparisons)
+    clips = {clip for paths, _ in rated for clip in paths}
     models = {}
     for folder in options.export:
         table = neighbour_quality.read(folder, clips)
@@ -73,11 +73,11 @@ def main():
             models[f"{folder.name} centred"] = dict(zip(table, vectors, strict=False))
     known = set.intersection(*map(set, models.values()))
     for least in (3, 2):
-        chosen = [(paths, decided(votes, least)) for paths, votes in judged]
+        chosen = [(paths, decided(votes, least)) for paths, votes in rated]
         chosen = [(paths, odd) for paths, odd in chosen if odd is not None]
         present = [(paths, odd) for paths, odd in chosen if known.issuperset(paths)]
         print(
-            f"at least {least} votes: {len(chosen)} of {len(judged)} threes, {len(present)} of them with all clips"
+            f"at least {least} votes: {len(chosen)} of {len(rated)} threes, {len(present)} of them with all clips"
         )
         if not present:
             continue

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The figures of the documents that voisin's laboratory follows, for whoever has the music:
+# The figures of the documents that voisin's laboratory follows; needs their music:
 #
 #   research/quality/lab_figures.sh fma DIR OUT [OPTION…]     FMA-small: tracks.csv and fma_small in DIR, its own split
 #   research/quality/lab_figures.sh gtzan DIR OUT [OPTION…]   GTZAN: a folder for each genre in DIR (genres_original), of all tracks
-#                                                    20 % at random judge, and of the others 20 % choose the epoch
-#   research/quality/lab_figures.sh made DEMO OUT [OPTION…]   what FMA-small costs, without it: 800 clips of 30 s (CLIPS), MP3 as there,
-#                                                    joined of the music in DEMO (data/demo/library) by ffmpeg: decoded and
-#                                                    looked through, turned into the 518 numbers, judged by six algorithms in
-#                                                    five folds, all of them and half of them; processor seconds of each stage
+#                                                    20 % at random are the test part, and 20 % of the others select the epoch
+#   research/quality/lab_figures.sh made DEMO OUT [OPTION…]   the cost of FMA-small, without it: 800 clips of 30 s (CLIPS), MP3 as there,
+#                                                    joined from the music in DEMO (data/demo/library) by ffmpeg: decoded and
+#                                                    checked, converted to the 518 features, evaluated with six algorithms in
+#                                                    five folds, all of them and half of them; CPU seconds of each stage
 #
-# OPTIONs go to every `voisin train classifier`, as in "--device cuda" or "--set epochs=1" for a trial. Everything is kept
-# in OUT: the same command goes on where it was cut off. VOISIN names the program [target/release/voisin].
+# OPTIONs go to every `voisin train classifier`, as in "--device cuda" or "--set epochs=1" for a trial. Everything is stored
+# in OUT: the same command resumes an aborted run. VOISIN names the program [target/release/voisin].
 set -euo pipefail
 [ $# -ge 3 ] || { sed -n '2,14s/^# \?//p' "$0"; exit 2; }
 kind=$1 data=$2 out=$3
@@ -18,7 +18,7 @@ shift 3
 voisin=${VOISIN:-$(dirname "$0")/../../target/release/voisin}
 mkdir -p "$out"
 
-# 1 says that some files could not be used, as in every copy of both data sets
+# exit code 1: some files could not be used, as in every copy of both data sets
 some_may_fail() { "$@" || [ $? -eq 1 ]; }
 train() { some_may_fail "$voisin" train classifier "$@" > /dev/null; }
 
@@ -62,7 +62,7 @@ for number in range(clips):
     speed, level = draw.uniform(0.8, 1.25), draw.uniform(0.4, 1)
     path = out / "audio" / f"{number:06}.mp3"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # half of the labels are drawn, of eight as there, so that algorithms have as hard a time
+    # half of the labels are random, of eight as there, for the same difficulty
     label = draw.choice([*(genre.name for genre in genres), "pop", "rock"]) if draw.random() < 0.5 else genre.name
     rows.append([path, label, f"artist {number // (3 * len(genres))} of {genre.name}"])
     if not path.exists():
@@ -80,7 +80,7 @@ PY
     TIMEFORMAT="%U %S"
     [ -s "$out/dataset.txt" ] ||
         { time "$voisin" dataset "table:$out/whole.csv" > "$out/dataset.txt" 2> "$out/dataset.log"; } 2> "$out/dataset.time"
-    # makes the numbers, and listens to what may be copies
+    # computes the features, and compares the audio of possible copies
     train "table:$out/whole.csv" "$out/report" --features fma --cache "$out/cache" --split artist --folds 5 --algorithm knn
     for part in whole half; do
         "$voisin" features "table:$out/$part.csv" --set fma --cache "$out/cache" --output "$out/$part-fma.csv" --force
@@ -104,13 +104,13 @@ if sys.argv[1] == "made":
     rows, copies = [], seconds("report", "figures")
     looked = sum(map(float, (out / "dataset.time").read_text().split()[-2:]))
     heard = seconds("report", "listening")
-    # 500 pairs are listened to at most, as many as the made clips have
+    # at most 500 pairs are compared by audio, as many as the synthetic clips have
     rows.append(("decoding and looking through (dataset)", None, looked - copies, 10 * (looked - copies)))
     rows.append(("listening to pairs that may be copies", None, copies, copies))
     rows.append(("the 518 numbers (fma)", None, heard, 10 * heard))
     for algorithm in ("knn", "logistic", "lda", "svm", "forest", "boost"):
         half, whole = (seconds(f"{part}-{algorithm}") for part in ("half", "whole"))
-        # as it rose from the half to the whole
+        # extrapolated by the growth from the half to the whole
         power = max(1.0, math.log2(whole / half))
         rows.append((f"{algorithm}: five folds, its own fit, importance", half, whole, whole * 10**power))
     rows.append(("together", None, sum(row[2] for row in rows), sum(row[3] for row in rows)))

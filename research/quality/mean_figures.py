@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How much of its mean a small library takes off, and when a mean is too old: mean_figures.py
+"""How much of its mean a small library subtracts, and when a mean is outdated: mean_figures.py
 LABELS.tsv DIR LENGTHS
 
-Prints what SHRINKING and DRIFT of crates/core/voisin-engine/src/space.rs were chosen by. LABELS.tsv has
-the columns file (the end of a path in DIR/tracks.csv), genre and artist, DIR is an export of free
-music, LENGTHS are the numbers of each network of its model (200,56 for the default, 200,512 for
-voisin-3-musicnn); at least 60 tracks. Of n tracks n / (n + k) of the mean are taken off. Printed
-for each k:
+Prints the figures from which SHRINKING and DRIFT of crates/core/voisin-engine/src/space.rs were
+chosen. LABELS.tsv has the columns file (the end of a path in DIR/tracks.csv), genre and artist, DIR
+is an export of free music, LENGTHS are the numbers of each network of its model (200,56 for the
+default, 200,512 for voisin-3-musicnn); at least 60 tracks. Of n tracks n / (n + k) of the mean is
+subtracted. Printed for each k:
 
 - precision@3 (share of the three nearest that have a track's genre) in random parts of the library,
   and in one-sided ones: two thirds of one genre, the rest of others;
-- agreement: the share of these three that are those found relative to the whole library's mean.
+- agreement: the share of these three that are also found relative to the whole library's mean.
 
 Then, for means of a few tracks in place of the whole library's: how far they are off as a share of
 the tracks' root mean square distance from it, the share of five neighbours that stay, and by how
@@ -55,7 +55,7 @@ def main():
         if count >= 6
     ]
 
-    def judged(rows):
+    def evaluate(rows):
         """[2, k]: precision and agreement."""
         truth, found = nearest(whole[rows], 3), []
         for k in SHRINKING:
@@ -66,7 +66,7 @@ def main():
         return numpy.array(found).T
 
     def show(name, draw):
-        precision, agreement = numpy.mean([judged(draw()) for _ in range(300)], axis=0)
+        precision, agreement = numpy.mean([evaluate(draw()) for _ in range(300)], axis=0)
         print(f"{name}: precision@3 {precision.round(3)}, agreement {agreement.round(3)}")
 
     print(f"{len(files)} tracks, {len(common)} genres of six or more; k = {SHRINKING}")

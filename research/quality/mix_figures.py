@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What mixes of a library are like over some evenings: artists, the most of one, songs that come
-twice, and how much of an evening was there the evening before. Beside them the plain nearest
-neighbours, which are what players got before there were mixes.
+"""Figures of a library's mixes over several evenings: artists, most songs of one artist, repeated
+songs, and the share that was in the previous evening's mix; beside them those of the plain nearest
+neighbours.
 
     research/quality/mix_figures.py --library DIR [--voisin PROGRAM] [--seeds 20] [--evenings 5]
     [--limit 25] [--show ID] \
         [-- OPTIONS OF voisin mix]
 
---show ID takes that track alone, and prints the songs of each evening; new ones, which no evening
-before had, in bold.
+--show ID uses only that track, and prints the songs of each evening; those that no earlier evening
+had are bold.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import statistics
 import subprocess
 
 
-def asked(program, library, arguments):
+def run(program, library, arguments):
     command = [program, "--quiet", "--library", library, *arguments, "--format", "json"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode not in (0, 1):
@@ -37,7 +37,7 @@ def song(track):
 
 
 def figures(lists):
-    """Of the lists of several evenings from one seed."""
+    """Figures of the lists of several evenings from one seed."""
     artists = [[artist(track) for track in one if artist(track)] for one in lists]
     ids = [{track["id"] for track in one} for one in lists]
     pairs = [len(a & b) / max(1, len(b)) for a, b in zip(ids, ids[1:], strict=False)]
@@ -78,9 +78,9 @@ def main():
     parser.add_argument("--evenings", type=int, default=5)
     parser.add_argument("--limit", type=int, default=25)
     parser.add_argument("--show", type=int, help="the id of a track: its evenings, song by song")
-    parser.add_argument("options", nargs="*", help="more options of voisin mix, behind --")
+    parser.add_argument("options", nargs="*", help="more options of voisin mix, after --")
     given = parser.parse_args()
-    tracks = asked(given.voisin, given.library, ["list", "--limit", "all"])["tracks"]
+    tracks = run(given.voisin, given.library, ["list", "--limit", "all"])["tracks"]
     if given.show is None:
         tracks = tracks[:: max(1, len(tracks) // given.seeds)][: given.seeds]
     else:
@@ -90,12 +90,12 @@ def main():
         found = {}
         for track in tracks:
             evenings = range(1, given.evenings + 1)
-            question = [
+            commands = [
                 [verb, f"id:{track['id']}", "--limit", str(given.limit), *more(evening)]
                 for evening in evenings
             ]
             found[track["id"]] = [
-                asked(given.voisin, given.library, one)["neighbours"] for one in question
+                run(given.voisin, given.library, one)["neighbours"] for one in commands
             ]
         return found
 

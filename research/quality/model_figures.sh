@@ -3,7 +3,7 @@
 #
 # Ten nearest by other artists, probes by artist-grouped folds, four classes and then pop and rock as one; a window every
 # second. With --robustness also degraded copies of every track (a quarter of an hour; ffmpeg and lame on the path).
-# The labelled music may not be redistributed; it is looked for in VOISIN_DEV_DATA, else in ../shared/data. It served no
+# The labelled music may not be redistributed; it is read from VOISIN_DEV_DATA, else from ../shared/data. It was used for no
 # training and no choice.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

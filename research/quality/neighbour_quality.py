@@ -1,33 +1,32 @@
 #!/usr/bin/env python3
-"""Compares models by what their track vectors say of labels: neighbours, and a support vector
-machine.
+"""Compares models by how well their track vectors predict labels: by neighbours, and by a support
+vector machine.
 
     voisin --model A add MUSIC; voisin export DIR
     research/quality/neighbour_quality.py LABELS.tsv DIR [DIR ...] [-k 10] [--join pop=rock] [--svm] [--pair WEIGHT]
         [--centre LENGTHS] [--mood MOOD.tsv]
 
 LABELS.tsv has the columns file, genre and artist; `file` is the end of a path in DIR/tracks.csv.
-With `cluster`, a fourth one, it says what the bootstrap redraws (else artists). Each DIR holds one
-model's vectors of the same tracks; the first is the one that the others are compared with. Printed
-for each:
+A fourth column, `cluster`, has the groups that the bootstrap redraws (else artists). Each DIR holds
+one model's vectors of the same tracks; the others are compared with the first. Printed for each:
 
 - precision@k: the share of a track's k nearest (cosine), by other artists, that have its genre;
   mean over tracks, and the difference from the first model with its 95 % interval by a paired
   bootstrap over clusters (1 000 redraws);
 - with --svm: accuracy of an RBF support vector machine (C = 3) on z-scored vectors, artists kept
-  together in five folds, three dealings (mean and standard deviation), and the paired difference
+  together in five folds, three repeats (mean and standard deviation), and the paired difference
   over the same folds;
 - with --mood: the mood gain, how much nearer a track's k nearest by other artists are to it in mood
   than all tracks by other artists (1 - ratio of mean distances: 0 no nearer, 1 the same mood), and
   that of the five nearest of its genre. MOOD.tsv has the column file and a column for each mood, the
   share of listeners who felt it; columns without numbers are not read.
 
-Vectors are taken as they are stored; with --standardise, each dimension is first brought to mean 0
-and variance 1 over the tracks. With --centre, each DIR is judged a second time as voisin compares:
-DIR/mean.npy is taken off, and each part brought back to the length it had (LENGTHS: numbers of each
-network, 200,56 for the default model). With --pair, each later DIR is also judged in one vector
-with the first: both brought to unit length, the first multiplied by WEIGHT (may be repeated; the
-machine, which standardises, is the same for all). Needs numpy; --svm needs scikit-learn.
+Vectors are used as stored; with --standardise, each dimension is first scaled to mean 0 and
+variance 1 over the tracks. With --centre, each DIR is also evaluated as voisin compares:
+DIR/mean.npy is subtracted, and each part scaled to its former length (LENGTHS: dimension of each
+network, 200,56 for the default model). With --pair, each later DIR is also evaluated joined with
+the first: both at unit length, the first multiplied by WEIGHT (may be repeated; the machine, which
+standardises, is the same for all). Needs numpy; --svm needs scikit-learn.
 """
 
 import argparse
@@ -73,7 +72,7 @@ def standardised(vectors):
 
 
 def centred(vectors, mean, lengths):
-    """What parts of vectors have beyond the mean, each part as long as before, the whole of length
+    """Vectors minus the mean, each part scaled to its former length, the whole to length
     1.
     """
     ends = numpy.cumsum(lengths)
@@ -121,7 +120,7 @@ def mood_gain(vectors, felt, is_other, k):
 
 
 def svm(vectors, genres, artists, seeds=3, folds=5):
-    """Whether each track is named rightly, for each dealing: [seeds, tracks]"""
+    """Whether each track is predicted correctly, for each repeat: [seeds, tracks]"""
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -1,26 +1,27 @@
 #!/usr/bin/env python3
-"""How genres that a library lacks are answered: research/quality/open_set_figures.py VOISIN MUSIC
+"""Classification of genres that a library lacks: research/quality/open_set_figures.py VOISIN MUSIC
 [--library DIR] [--lot LOT]
 
 VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside
 them (emotify-dev). Each part of PARTS (with --lot, each kin of that lot in
-research/quality/kin_styles.tsv, whose folders MUSIC holds) is left out of the labels in its turn,
-with its kin, and all tracks are asked of neighbours and of a trained head. Printed per part: the
-share of what was left out that is called unknown, the share that is named at 85 % and more (of
-neighbours: of the votes), and the share of labelled tracks that is called unknown; then their means
-over what was left out with its kin. --library keeps (or finds) the library that MUSIC was added to.
+research/quality/kin_styles.tsv, whose folders MUSIC holds) is left out of the labels in turn,
+with its kin, and all tracks are classified by neighbours and by a trained head. Printed per part:
+the share of the left-out tracks that is predicted as unknown, the share with a genre at 85 % and
+more (neighbours: of the votes), and the share of labelled tracks that is predicted as unknown; then
+means over the parts left out with their kin. --library: where the library of MUSIC is stored, or
+was by an earlier run.
 
     research/quality/open_set_figures.py --known VOISIN MUSIC
 
-prints what the percentages of known genres are worth: each fifth of MUSIC's artists is asked of the
-other four, and accuracy, the mean of what is stated, and the Brier score are those of the answers.
+evaluates the probabilities of known genres: each fifth of MUSIC's artists is predicted from the
+other four; accuracy, mean probability and Brier score are printed.
 
     research/quality/open_set_figures.py --fit VOISIN LOT=MUSIC …
 
 refits two constants of crates/core/voisin-genre/src/familiarity.rs on lots: FOREIGN_BELOW, the
 greatest hundredth at which at most LOST of the known tracks are unknown; and DOUBT_BELOW, the least
-twentieth at which at most NAMED of the strangers are named at 85 % and more by a head, where a kin
-is left out and where two genres with twelve tracks each are all that is labelled. Means over the
+twentieth at which at most NAMED of the foreign tracks get a genre at 85 % and more from a head, if
+a kin is left out and if only two genres with twelve tracks each are labelled. Means over the
 lots. Run it whenever vectors, the first guess or data/genre-kin.tsv change, and put its results
 there. STEADY_BELOW is half of the least spread of the demo's music.
 """
@@ -35,16 +36,16 @@ import subprocess
 import sys
 import tempfile
 
-# What goes together; a genre left out alone is reported apart, since its kin stays.
+# Kin; a genre left out without its kin is reported separately.
 PARTS = [["classical"], ["electronic"], ["pop", "rock"], ["pop"], ["rock"]]
 SURE = 0.85
 # A tenth, less the hundredth that a head's own measure of novelty takes (`PredictOptions::novelty`)
 # and the two that first guesses take of real music, and of rendered lots do not.
 LOST = 0.07
-# As asked for, of whole lots and small libraries alike.
+# Targets, for whole lots and small libraries.
 NAMED = 0.05
 FOLDS = 5
-# Genres and tracks of a small library, and how many are drawn of a lot.
+# Genres and tracks of a small library, and their number per lot.
 SMALL, TRACKS, DRAWS = 2, 12, 6
 
 
@@ -97,10 +98,10 @@ def figures(program, music, library, lot):
         )
         run(program, "--library", library, "train", "genre", "--label-from", table)
         for who, more in [("neighbours", ["-k", "15"]), ("head", [])]:
-            said = json.loads(
+            answers = json.loads(
                 run(program, "--library", library, "classify", "--all", "--format", "json", *more)
             )["items"]
-            of = [(genres.get("/".join(pathlib.Path(a["path"]).parts[-2:])), a) for a in said]
+            of = [(genres.get("/".join(pathlib.Path(a["path"]).parts[-2:])), a) for a in answers]
             of = [(genre, a) for genre, a in of if genre]
             foreign = [a for genre, a in of if genre in left]
             own = [a for genre, a in of if genre not in left]
@@ -163,9 +164,9 @@ def known_figures(program, music):
         )
 
 
-def judged(program, library, folder, labels, doubt):
-    """(file, familiar share, probability before it was lowered, whether it sounds like what the
-    labels lack) of all tracks.
+def evaluated(program, library, folder, labels, doubt):
+    """(file, familiar share, probability before it was lowered, whether `sounds_like` names a
+    genre that the labels lack) of all tracks.
     """
     table = folder / "labels.csv"
     table.write_text(
@@ -189,7 +190,7 @@ def fit(program, lots):
     source = pathlib.Path(__file__).parents[2] / "crates/core/voisin-genre/src/familiarity.rs"
     now = float(re.search(r"DOUBT_BELOW: f32 = ([0-9.]+)", source.read_text(encoding="utf-8"))[1])
     draw = random.Random(1)
-    # For each set of labels: its lot and size, what is judged of known tracks and of strangers.
+    # For each set of labels: its lot and size, the evaluations of known and of foreign tracks.
     trials = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -204,7 +205,7 @@ def fit(program, lots):
                         (lot, "whole"),
                         known,
                         set(genres) - set(known),
-                        [*judged(program, library, folder, known, now)],
+                        [*evaluated(program, library, folder, known, now)],
                     )
                 )
             for _ in range(DRAWS):
@@ -220,7 +221,7 @@ def fit(program, lots):
                         (lot, "small"),
                         known,
                         strangers,
-                        [*judged(program, library, folder, known, now)],
+                        [*evaluated(program, library, folder, known, now)],
                     )
                 )
 

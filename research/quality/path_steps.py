@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How near the largest step of `voisin path` is to the smallest possible.
+"""Compares the largest step of `voisin path` with the smallest possible.
 
     research/quality/path_steps.py VOISIN LIBRARY [--pairs 50] [--seed 1] [--centre 200,56]
 

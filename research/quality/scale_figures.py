@@ -6,17 +6,17 @@ or scale_figures.py LIBRARY VOISIN --few MOODS.tsv --oracle ORACLE.json
 TRACKS.json is `voisin list --format json` of a library of the tracks in MOODS.tsv (columns file,
 genre, artist, and what listeners felt: power, calmness, tenderness, joyful_activation, sadness);
 ORACLE.json has for each file energy and danceability of another program (`--make-oracle` writes it
-with PyPI's vibenet, which is neither shipped nor learned from). Prints rank correlations of all
+with PyPI's vibenet, which is neither shipped nor trained on). Prints rank correlations of all
 tracks, of the half of the artists on which weights were chosen, of the other half, and within each
 genre.
 
 --pieces takes three pieces of 20 s out of each file of FOLDER, and prints by how much two of three
 values differ from the median of their track: the error of a measured scale.
 
---few teaches scales (`train scale`, in a copy of LIBRARY) by 40, 100 and 150 values of the tracks of
+--few trains scales (`train scale`, in a copy of LIBRARY) on 40, 100 and 150 values of the tracks of
 three quarters of the artists, and prints rank correlations with the values of the others, means of
-20 splits; then how much nearer in mood than chance ten neighbours by other artists are, and how many
-have the genre, with the scale taught by 100 added to their similarity.
+20 splits; then how much nearer in mood than chance ten neighbours by other artists are, and how
+many have the genre, if the scale trained on 100 is added to their similarity.
 
 Needs scipy; --pieces needs ffmpeg.
 """
@@ -206,7 +206,7 @@ def few(library, program, moods, oracle):
                     figures[size].append(spearmanr(mine[there], values[there]).statistic)
                     if size == 100:
                         mine = np.where(np.isfinite(mine), mine, np.nanmean(mine))
-                        # As the program counts, energy beside what was taught; and that alone.
+                        # As in the program, energy with the trained scale; and that scale alone.
                         ways = [[], 0], [[mine, energy], 0.5], [[mine, energy], 1], [[mine], 1]
                         rows = np.flatnonzero(held)
                         gains.append([feel(scales, weight, rows) for scales, weight in ways])

@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
-"""Does a genre that was never heard lie near its kin? research/quality/space_proof.py OUT [--voisin
+"""Is a genre that was not trained on near its kin? research/quality/space_proof.py OUT [--voisin
 PROGRAM] [--data DIR] [--seeds N]
 
 Two data sets of real music in DIR (default: VOISIN_DEV_DATA, else ../shared/data):
 
     emotify-dev      200 tracks in four genres. Rock is left out, then pop: in five folds by artist `voisin train classifier
-                     --recipe space` learns to tell the others apart. Its inner layer hears all
+                     --recipe space` is trained on the others. Its inner layer then embeds all
                      tracks.
     gtzan-taggrams   50 tag numbers of 733 tracks in ten genres. Metal is left out: a linear layer that begins as the identity
-                     learns to tell the others apart, with the loss, the anchor and the label
+                     is trained on the others, with the loss, the anchor and the label
                      smoothing of `space`.
 
 Reported: the share of the tracks left out whose nearest genre is the kin (pop for rock, rock for
-pop and for metal), and the share of held-out tracks of the genres that were heard whose own genre
-is nearest. Genres are the means of their training tracks' unit vectors relative to the mean of all
-training tracks; nearness is the cosine. Beside it the untouched vectors and the same training from
-random weights. Means over folds and seeds; beside them the answers about genres that were heard
-which training won and lost against the untouched vectors, and what that is in points of all of
-them, with 95 % of draws of whole artists (of the tags, whose artists are not known, of tracks).
-What was tried otherwise is named by --set (of `space`, may be repeated) or --loss, --steps, --rate,
---smoothing and --anchor (of the layer). Everything is kept in OUT: the same command goes on where
-it was cut off. Needs numpy.
+pop and for metal), and the share of held-out tracks of the trained genres whose own genre is
+nearest. Genres are the means of their training tracks' unit vectors relative to the mean of all
+training tracks; nearness is the cosine. Compared with the original vectors and the same training
+from random weights. Means over folds and seeds; with them the predictions for trained genres that
+training won and lost against the original vectors, and the difference in points, with its 95 %
+interval over draws of whole artists (for the tags, whose artists are unknown, of tracks). Other
+settings are set by --set (of `space`, may be repeated) or --loss, --steps, --rate, --smoothing and
+--anchor (of the layer). Everything is stored in OUT: the same command resumes an aborted run. Needs
+numpy.
 """
 
 import argparse
@@ -42,13 +42,13 @@ def unit(x):
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-def judged(x, genres, learnt, held, left_out, kin):
+def evaluated(x, genres, trained, held, left_out, kin):
     """Share of the genre left out that is nearest to its kin, and which of the held-out tracks are
     nearest to their own.
     """
-    x = unit(x - x[learnt].mean(0))
-    names = sorted(set(genres[learnt]))
-    means = unit(np.stack([x[learnt & (genres == name)].mean(0) for name in names]))
+    x = unit(x - x[trained].mean(0))
+    names = sorted(set(genres[trained]))
+    means = unit(np.stack([x[trained & (genres == name)].mean(0) for name in names]))
     nearest = np.array(names)[(x @ means.T).argmax(1)]
     return (nearest[genres == left_out] == kin).mean(), nearest[held] == genres[held]
 
@@ -138,7 +138,7 @@ class Emotify:
             for left_out, kin in KIN.items():
                 found, before, artists = [], [], []
                 for fold in range(self.args.folds):
-                    learnt = (self.genres != left_out) & (self.folds != fold)
+                    trained = (self.genres != left_out) & (self.folds != fold)
                     held = (self.genres != left_out) & (self.folds == fold)
                     most = self.args.random_seeds if what == "random weights" else self.args.seeds
                     seeds = [0] if settings is None else range(1, most + 1)
@@ -148,9 +148,9 @@ class Emotify:
                             if settings is None
                             else self.trained(left_out, fold, seed, settings)
                         )
-                        found.append(judged(x, self.genres, learnt, held, left_out, kin))
+                        found.append(evaluated(x, self.genres, trained, held, left_out, kin))
                         before.append(
-                            judged(untouched, self.genres, learnt, held, left_out, kin)[1]
+                            evaluated(untouched, self.genres, trained, held, left_out, kin)[1]
                         )
                         artists.append(self.artists[held])
                 if found:
@@ -164,7 +164,7 @@ class Emotify:
 
 
 def row(question, what, found, before, artists):
-    """Prints what a judgement each of fold and seed comes to; `before` and `artists`: of the same
+    """Prints the means of the evaluations of folds and seeds; `before` and `artists`: of the same
     held-out tracks.
     """
     shares = 100 * np.array([(kin, right.mean()) for kin, right in found])
@@ -193,7 +193,7 @@ def cross_entropy(logits, wanted):
 
 
 def directions(y):
-    """Rows of length 1, and what turns gradients of those into gradients of the rows."""
+    """Rows of length 1, and a function from gradients of those to gradients of the rows."""
     lengths = np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12)
     u = y / lengths
     return u, lambda d: (d - (d * u).sum(1, keepdims=True) * u) / lengths
@@ -267,11 +267,11 @@ def tags(args):
         parts.append((x, y))
     x, genres = (np.concatenate(both) for both in zip(*parts, strict=False))
     is_train = np.arange(len(x)) < len(parts[0][0])
-    learnt, held = is_train & (genres != "metal"), ~is_train & (genres != "metal")
+    trained, held = is_train & (genres != "metal"), ~is_train & (genres != "metal")
     # of one size, as networks' inputs are
-    x = (x - x[learnt].mean(0)) / x[learnt].std()
-    names = sorted(set(genres[learnt]))
-    truth = np.array([names.index(name) for name in genres[learnt]])
+    x = (x - x[trained].mean(0)) / x[trained].std()
+    names = sorted(set(genres[trained]))
+    truth = np.array([names.index(name) for name in genres[trained]])
     for what, begin in (
         ("untouched tags", None),
         ("layer from identity", True),
@@ -282,10 +282,10 @@ def tags(args):
             layer = (
                 np.eye(x.shape[1])
                 if begin is None
-                else learnt_layer(x[learnt], truth, len(names), seed, args, begin)
+                else learnt_layer(x[trained], truth, len(names), seed, args, begin)
             )
-            found.append(judged(x @ layer, genres, learnt, held, "metal", "rock"))
-        before = [judged(x, genres, learnt, held, "metal", "rock")[1]] * len(found)
+            found.append(evaluated(x @ layer, genres, trained, held, "metal", "rock"))
+        before = [evaluated(x, genres, trained, held, "metal", "rock")[1]] * len(found)
         row(
             "GTZAN tags, metal to rock",
             what,

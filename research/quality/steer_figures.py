@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""How far `similar --more WORD` and `--less WORD` move an answer, and what similarity that costs.
+"""How far `similar --more WORD` and `--less WORD` move the results, and at what cost in similarity.
 
     research/quality/steer_figures.py LIBRARY [--seeds 40] [--keep 0.8] [--voisin
     target/release/voisin]
 
-Every n-th track of the library is asked for with each word, in both directions. The percentile of
-the word among the library's tracks is taken from `list --tag` bounds of the program's own answer,
-once of the ten nearest and once of the moved ten; the similarity from the neighbours themselves.
-The table says, for each word, the mean rise (fall, for less) in points over the questions that have
-room for 20 of them, and the share of the unmoved mean similarity that was left; no row counts a
-question twice.
+Queries are every n-th track of the library with each word, in both directions. The percentiles of
+the word among the library's tracks, for the ten nearest and the moved ten, and the similarities are
+those of the program's output. The table has, for each word, the mean rise (fall, for less) in
+points over the queries with room for 20 of them, and the remaining share of the mean similarity; no
+row counts a query twice.
 """
 
 import argparse
@@ -46,29 +45,29 @@ def answer(voisin, library, *arguments):
     return json.loads(run.stdout)
 
 
-def asked(options, seed, word, direction):
-    question = ["similar", f"id:{seed}", "--limit", "10"]
-    nearest = answer(options.voisin, options.library, *question)["neighbours"]
+def steered(options, seed, word, direction):
+    query = ["similar", f"id:{seed}", "--limit", "10"]
+    nearest = answer(options.voisin, options.library, *query)["neighbours"]
     moved = answer(
         options.voisin,
         options.library,
-        *question,
+        *query,
         f"--{direction}",
         word,
         "--keep",
         str(options.keep),
     )
-    said = moved["steered"]["words"][0]
+    reached = moved["steered"]["words"][0]
     before, after = (
         statistics.mean(one["similarity"] for one in tracks)
         for tracks in (nearest, moved["neighbours"])
     )
     sign = 1 if direction == "more" else -1
-    room = 1 - said["unmoved_percentile"] if sign > 0 else said["unmoved_percentile"]
+    room = 1 - reached["unmoved_percentile"] if sign > 0 else reached["unmoved_percentile"]
     farthest = min(one["similarity"] for one in moved["neighbours"])
     return (
         room,
-        sign * 100 * (said["percentile"] - said["unmoved_percentile"]),
+        sign * 100 * (reached["percentile"] - reached["unmoved_percentile"]),
         after / before,
         farthest,
     )
@@ -90,7 +89,7 @@ def main():
     seeds = tracks[:: max(1, len(tracks) // options.seeds)][: options.seeds]
     print(f"{len(tracks)} tracks, {len(seeds)} seeds, keep {options.keep}")
     print(
-        "| word | more: rise, points | of questions | less: fall, points | of questions | similarity kept |"
+        "| word | more: rise, points | of queries | less: fall, points | of queries | similarity kept |"
     )
     print("|---|---|---|---|---|---|")
     all_rises, all_kept, farthest = [], [], []
@@ -98,7 +97,7 @@ def main():
         for word in WORDS:
             cells, kept = [], []
             for direction in ("more", "less"):
-                found = list(pool.map(lambda seed: asked(options, seed, word, direction), seeds))
+                found = list(pool.map(lambda seed: steered(options, seed, word, direction), seeds))
                 rises = [rise for room, rise, _, _ in found if room >= 0.2]
                 kept += [share for _, _, share, _ in found]
                 farthest += [one for *_, one in found]
@@ -107,7 +106,7 @@ def main():
             all_kept += kept
             print(f"| {word} | {' | '.join(cells)} | {statistics.mean(kept):.2f} |", flush=True)
     print(
-        f"all: {statistics.mean(all_rises):.1f} points over {len(all_rises)} questions, "
+        f"all: {statistics.mean(all_rises):.1f} points over {len(all_rises)} queries, "
         f"20 or more in {100 * sum(rise >= 20 for rise in all_rises) / len(all_rises):.0f} %; "
         f"similarity kept {statistics.mean(all_kept):.3f}, at least {min(all_kept):.3f}; "
         f"farthest track of an answer: median {statistics.median(farthest):.2f}, least {min(farthest):.2f}"

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Counts what `voisin` takes for versions of one song, by titles and made recordings:
+"""Counts which titles and altered recordings `voisin` treats as versions of one song:
 title_figures.py TITLES SOURCE WORK [options]
 
-TITLES has ways to write a version (the first line is the song itself), then, with a tab between,
-pairs of titles of different pieces; lines beginning with # are comments. SOURCE is a folder with
+TITLES has titles of versions (the first line is the song itself), then tab-separated pairs of
+titles of different pieces; lines beginning with # are comments. SOURCE is a folder with
 `tracks.tsv` (file, artist). Three libraries are made in WORK with ffmpeg:
 
-pairs     each pair by an artist of its own, on two recordings by one artist where SOURCE has them
-versions  each way to write a version on a copy of one recording that was altered
-others    each way to write a version on another recording
+pairs     each pair by a separate artist, on two recordings by one artist if SOURCE has them
+versions  each title of a version on an altered copy of one recording
+others    each title of a version on another recording
 
-All tracks of a song have one artist. A title counts as joined where `duplicates --versions` has it
-in the group of the song itself, and, for lists, where `playlist` leaves it out.
+All tracks of a song have one artist. A title counts as joined if `duplicates --versions` has it in
+the group of the song itself, and, for lists, if `playlist` leaves it out.
 """
 
 import argparse
@@ -91,10 +91,10 @@ def main():
     p.add_argument("source", type=Path)
     p.add_argument("work", type=Path)
     p.add_argument("--voisin", default="target/release/voisin")
-    p.add_argument("--songs", type=int, default=4, help="recordings that versions are made of")
+    p.add_argument("--songs", type=int, default=4, help="number of recordings with versions")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--libraries", nargs="+", default=["pairs", "versions", "others"])
-    p.add_argument("--names", action="store_true", help="print what is wrong, too")
+    p.add_argument("--names", action="store_true", help="also print the errors")
     a = p.parse_args()
     ways, pairs = titles(a.titles)
     rows = list(csv.DictReader(open(a.source / "tracks.tsv", encoding="utf-8"), delimiter="\t"))
@@ -106,7 +106,7 @@ def main():
     draw.shuffle(of_one)
     jobs, used = [], set()
     for n, names in enumerate(pairs):
-        # Each recording once as long as there are others.
+        # Each recording once, while there are others.
         free = (pair for pair in of_one if not used & {row["file"] for row in pair})
         two = next(free, of_one[n % len(of_one)])
         used |= {row["file"] for row in two}
@@ -136,11 +136,11 @@ def main():
         run(a.voisin, database, "add", folder)
         artists = range(len(pairs)) if library == "pairs" else range(a.songs)
         name = "Artist {:03}" if library == "pairs" else "Singer {}"
-        # Before anything is listened to: what is heard is kept, and decides for lists.
+        # Before audio is compared, since its results are stored and would apply to lists.
         lists = {n: in_list(a.voisin, database, name.format(n)) for n in artists}
         decisions = {
             "--rough": groups(a.voisin, database, "--rough"),
-            "by listening": groups(a.voisin, database),
+            "by audio": groups(a.voisin, database),
         }
 
         def together(found, x, y):

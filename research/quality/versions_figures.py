@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Precision and recall of `voisin duplicates --versions` on made versions: versions_figures.py
+"""Precision and recall of `voisin duplicates --versions` on generated versions: versions_figures.py
 SOURCE WORK [options]
 
 Of every Nth track below SOURCE (a folder with `tracks.tsv`: file, artist) it makes one version of
 each kind with ffmpeg, in WORK/files. In the first library a version has its track's artist, and its
 title with a word such as (Live) added; then the song of another track by the same artist gets that
 title as well, which is the negative: a group that holds both is wrong. In the second library all
-versions have titles of their own, so that sound alone must find them.
+versions have different titles, so that only sound can find them.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main():
             )
         )
     songs = sorted({job[1].stem.split()[0] for job in jobs})
-    # A song may be another's negative: what is one file's music is told by the file.
+    # A song may be another's negative, so the source file identifies a recording.
     music = {job[1].stem: job[0]["file"] for job in jobs}
     for library, options, what in (
         ("agreeing", [], "titles agree, as shipped"),

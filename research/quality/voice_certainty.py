@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How often what `voisin show` says of voices is right: research/quality/voice_certainty.py VOISIN
-LIBRARY MARKS
+"""How often the voices that `voisin show` predicts are right: research/quality/voice_certainty.py
+VOISIN LIBRARY MARKS
 
-LIBRARY holds the marked tracks, MARKS is a table (tabs between) with the columns file (the end of a
-path), artist, and voice (yes, no). Printed per band of certainty: tracks, the certainty that is
-stated on average, the share that is right; then by what the logits would have to be divided to fit
-the marks best: of all, and the least and most with one artist left out.
+LIBRARY holds the marked tracks, MARKS is a tab-separated table with the columns file (the end of a
+path), artist, and voice (yes, no). Printed per band of certainty: tracks, mean certainty, and the
+share that is right; then the divisor of the logits that fits the marks best: for all, and least and
+most with one artist left out.
 """
 
 import csv
@@ -31,7 +31,7 @@ def best(tracks):
     return min((step / 20 for step in range(5, 100)), key=loss)
 
 
-def asked(voisin, library, *command):
+def run(voisin, library, *command):
     done = subprocess.run(
         [voisin, "--library", library, *command, "--format", "json"], capture_output=True, text=True
     )
@@ -43,9 +43,9 @@ def main():
         sys.exit(__doc__)
     voisin, library, marks = sys.argv[1:]
     seeds = [
-        f"id:{track['id']}" for track in asked(voisin, library, "list", "--limit", "all")["tracks"]
+        f"id:{track['id']}" for track in run(voisin, library, "list", "--limit", "all")["tracks"]
     ]
-    shown = asked(voisin, library, "show", *seeds)["items"]
+    shown = run(voisin, library, "show", *seeds)["items"]
     tracks = []
     with open(marks, newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle, delimiter="\t"):
@@ -55,11 +55,13 @@ def main():
             tracks.append((row["artist"], math.log(sung / (1 - sung)), row["voice"] == "yes"))
     print(f"{len(tracks)} tracks, {sum(voice for *_, voice in tracks)} with a voice")
     for least, below in zip(BANDS, BANDS[1:], strict=False):
-        said = [(chance(abs(logit)), (logit > 0) == voice) for _, logit, voice in tracks]
-        said = [one for one in said if least <= one[0] < below]
-        mean = [sum(values) / max(1, len(said)) for values in zip(*said, strict=False)] or [0, 0]
+        predicted = [(chance(abs(logit)), (logit > 0) == voice) for _, logit, voice in tracks]
+        predicted = [one for one in predicted if least <= one[0] < below]
+        mean = [
+            sum(values) / max(1, len(predicted)) for values in zip(*predicted, strict=False)
+        ] or [0, 0]
         print(
-            f"from {least:.2f}: {len(said):3} tracks, stated {mean[0]:.3f}, right {mean[1]:.3f}, wrong {sum(not right for _, right in said)}"
+            f"from {least:.2f}: {len(predicted):3} tracks, stated {mean[0]:.3f}, right {mean[1]:.3f}, wrong {sum(not right for _, right in predicted)}"
         )
     without = [
         best([track for track in tracks if track[0] != artist])

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""How well a model tells sung music from music without a voice: research/quality/voice_figures.py
-MANIFEST FIT [JUDGE ...]
+"""How well a model separates sung music from music without a voice:
+research/quality/voice_figures.py MANIFEST FIT [JUDGE ...]
 
-FIT and JUDGEs are folders that `voisin export` wrote of one and the same model (with windows) of
-music whose path says which it is: .../sung/... or .../plain/..., the folder below that being its
-group (as research/music/make_clean_eval.py makes it). Printed is the area under the ROC curve, the
-chance that a sung excerpt scores above a plain one, and the share of excerpts told rightly, of:
+FIT and JUDGEs are outputs of `voisin export` of the same model (with windows) of music in folders
+.../sung/... and .../plain/..., whose subfolders are its groups (as made by
+research/music/make_clean_eval.py). Prints the area under the ROC curve (the probability that a sung
+excerpt scores above a plain one) and the share of excerpts classified correctly, of:
 
 - the model's tags for voices against "instrumental" (where it has that one), nothing fitted;
 - logistic regression on the tag logits, and on the window means themselves, fitted on FIT.
 
-An OpenL3-style network's tags cannot be read off its stored vectors: alone, it has the last row
-only.
+The tags of an OpenL3-style network cannot be computed from its stored vectors: alone, it has only
+the last row.
 
-FIT is judged too, each of its groups by what was fitted on the others. The penalty is chosen by
-groups of what is fitted on. MANIFEST is the model's, its weights beside it. Needs numpy and
+FIT is evaluated by cross-validation over its groups. The penalty is chosen by groups of the
+training data. MANIFEST is the model's, with its weights in the same folder. Needs numpy and
 scikit-learn.
 """
 

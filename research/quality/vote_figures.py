@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""How often the vote of neighbours is right, by the share it gives:
+"""How often the vote of neighbours is right, by its share:
 research/quality/vote_figures.py VOISIN MUSIC [--library DIR]
 
 VOISIN is the program, MUSIC a folder with one folder of files for each genre and tracks.tsv beside
-them (emotify-dev). Small libraries are drawn from it: of three genres at random so many tracks are
-labelled as SIZES says, and all tracks of those genres by other artists are asked about; each genre
-counts alike. The last line labels all, and lets only other artists vote. Printed per size, and
-apart for the first genre where it is rarer: how many answers lie between two shares, the mean share
-they give, and how many of them are right. --library keeps (or finds) the library that MUSIC was
-added to.
+them (emotify-dev). Small libraries are drawn from it: numbers of labelled tracks of three random
+genres by SIZES; all tracks of those genres by other artists are classified, and each genre has the
+same weight. The last line labels all, and only other artists vote. Printed per size, and separately
+for the first genre if it is rarer: the part of the answers between two shares, their mean share,
+and the part that is right. --library: where the library of MUSIC is stored, or was by an earlier
+run.
 """
 
 import argparse
@@ -26,13 +26,13 @@ EDGES = [0.0, 0.5, 0.7, 0.85, 1.01]
 TRIALS = 30
 
 
-def asked(program, library, labels, *more):
+def classify(program, library, labels, *more):
     table = library.parent / "labels.csv"
     table.write_text(
         "path,genre\n" + "".join(f"{name},{genre}\n" for name, genre in labels.items()),
         encoding="utf-8",
     )
-    said = run(
+    output = run(
         program,
         "--library",
         library,
@@ -46,7 +46,7 @@ def asked(program, library, labels, *more):
         "--format",
         "json",
     )
-    for answer in json.loads(said)["items"]:
+    for answer in json.loads(output)["items"]:
         if answer["votes"]:
             genre, share = max(answer["votes"].items(), key=lambda vote: vote[1])
             yield "/".join(pathlib.Path(answer["path"]).parts[-2:]), genre, share
@@ -62,9 +62,9 @@ def show(name, answers):
         if len(some) < 10:
             line.append(f"{'-':>17}")
             continue
-        says = sum(share * w for share, _, w in some) / weight
+        stated = sum(share * w for share, _, w in some) / weight
         right = sum(is_right * w for _, is_right, w in some) / weight
-        line.append(f"{weight / whole:5.2f} {says:5.2f} {right:5.2f}")
+        line.append(f"{weight / whole:5.2f} {stated:5.2f} {right:5.2f}")
     print("  ".join(line))
 
 
@@ -92,7 +92,7 @@ def main():
                 for low, high in zip(EDGES, EDGES[1:], strict=False)
             )
         )
-        print(f"{'labelled':24}  " + "  ".join(["part  says right"] * (len(EDGES) - 1)))
+        print(f"{'labelled':24}  " + "  ".join(["part share right"] * (len(EDGES) - 1)))
         for size in SIZES:
             rare, rest = [], []
             for _ in range(TRIALS):
@@ -106,17 +106,17 @@ def main():
                     name for name in genre if genre[name] in drawn and artist[name] not in known
                 ]
                 count = collections.Counter(genre[name] for name in others)
-                for name, said, share in asked(given.program, library, labels):
+                for name, voted, share in classify(given.program, library, labels):
                     if name in others:
-                        answer = (share, said == genre[name], 1 / count[genre[name]])
-                        (rare if said == drawn[0] and size[0] < size[1] else rest).append(answer)
+                        answer = (share, voted == genre[name], 1 / count[genre[name]])
+                        (rare if voted == drawn[0] and size[0] < size[1] else rest).append(answer)
             if rare:
                 show(f"{size}, the rarest", rare)
             show(f"{size}", rest)
-        everything = asked(given.program, library, genre, "--other-artists")
+        everything = classify(given.program, library, genre, "--other-artists")
         show(
             "all, other artists",
-            [(share, said == genre[name], 1) for name, said, share in everything],
+            [(share, voted == genre[name], 1) for name, voted, share in everything],
         )
 
 

@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
-"""What a library in PostgreSQL costs and gives, on one server and over three shards, beside the
-library on this disk.
+"""Measures a library in PostgreSQL, on one server and over three shards, against the library on
+this disk.
 
     cargo build --release --features parquet,postgres
     python research/speed/bench_backend.py DIR [--tracks 100000] [--queries 200] [--widths 40,100,200] [--filters]
     python research/speed/bench_backend.py --fit REPORT... [--to 10000000,100000000]
 
 Makes vectors of the default model's length that are hard to search (2 000 groups of unequal size in
-48 directions, and noise in all), writes them as Parquet files as docs/parquet.md says, takes them
-into a library in DIR, pushes it, and asks `voisin eval index`. Servers are PostgreSQL's with
+48 directions, and noise in all), writes them as Parquet files (docs/parquet.md), adds them to
+a library in DIR, pushes it, and runs `voisin eval index`. Servers are PostgreSQL's with
 pgvector (scripts/install_postgres), on loopback; as root it runs them as the user postgres. Prints
-JSON, which is in DIR/report.json after every step, so that a run which is cut short leaves what it
-has measured; --parts does some of it, beside what the report has. Processor seconds are those of
-the servers (Linux, /proc) and of voisin. Every question is also compared with all tracks, which
-over shards and for many tracks is most of the time: --shard-queries asks less often there. --signs
-makes an index of one bit a number besides and asks again. --keep leaves the servers running, with
-their addresses in the report, for more questions. --delay asks once more with so many milliseconds
-on the way back from the one server, and from each shard. --lists asks for lists, too.
+JSON, which is saved in DIR/report.json after every step, so that an aborted run keeps its
+measurements; --parts measures some parts and adds them to the report. CPU seconds are those of the
+servers (Linux, /proc) and of voisin. Every query is also compared with all tracks, which takes most
+of the time over shards and for many tracks: --shard-queries reduces the queries there. --signs also
+builds an index of one bit per number and measures it. --keep leaves the servers running, with their
+addresses in the report, for more queries. --delay repeats the queries with a delay in milliseconds
+on the way back from the one server, and from each shard. --lists also measures lists.
 
 --fit reads such reports of several sizes and prints the power of the number of tracks with which
-each figure of one server grows, and what that gives for larger ones. Needs numpy, and pyarrow where
+each figure of one server grows, and extrapolates it to larger ones. Needs numpy, and pyarrow where
 vectors are made.
 """
 
@@ -200,14 +200,16 @@ def write(n):
             "parquet",
             "--no-windows",
             "--output",
-            root / "heard",
+            root / "embedded",
         ],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     meta = {
         key.decode(): value.decode()
-        for key, value in pq.read_schema(next((root / "heard").glob("*.parquet"))).metadata.items()
+        for key, value in pq.read_schema(
+            next((root / "embedded").glob("*.parquet"))
+        ).metadata.items()
         if key.startswith(b"voisin.")
     }
     d = int(meta["voisin.dimension"])

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A training step by voisin beside PyTorch: research/speed/bench_classifier.py [--recipe R]
+"""A training step of voisin against PyTorch: research/speed/bench_classifier.py [--recipe R]
 [--batch 8] [--steps 30] [--rounds 5]
 
 Recipes: baseline-cnn, cnn-lstm-mfcc, cnn-lstm-time, or an LSTM alone: "frames, lstm 128 last,
 linear classes". Both take the same shape, dropout as the recipe has it, cross-entropy and Adam, on
-as many threads. Counted is processor time (user and system), which other work on the machine
-disturbs least: of voisin by runs of few and of more steps, whose difference leaves out the start.
-Rounds alternate; told are all, and the median of the ratios. Needs cargo and PyTorch.
+as many threads. Measured is CPU time (user and system), which other work on the machine affects
+least: of voisin by runs of few and of more steps, whose difference excludes the start. Rounds
+alternate; all are printed, with the median of the ratios. Needs cargo and PyTorch.
 """
 
 import argparse

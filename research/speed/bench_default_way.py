@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The way that the index chooses by itself, beside its lists and its graph: bench_default_way.py [NAME...]
+"""The search mode that the index chooses by default, against its lists and its graph:
+bench_default_way.py [NAME...]
 
     cargo build --release --example bench_index
 
 Makes sets of unit vectors of several kinds (`SETS`: directions, noise in all, width, near copies,
 unequal clusters), builds an index of each with the default options, and times single queries and
-one call for all 1 000, by each way in turn, on one thread: queries a second of processor time,
-medians of ROUNDS. A row says what the build cost, what each way reaches, and the default's rate
-divided by that of the faster way whose recall is within a thousandth of the target. `--churn`
+one call for all 1 000, by each mode in turn, on one thread: queries a second of CPU time, medians
+of ROUNDS. A row has the cost of the build, the figures of each mode, and the default's rate divided
+by that of the faster mode whose recall is within a thousandth of the target. `--churn`
 removes every tenth vector, adds as many others, and compares with a new build of the same vectors.
 Needs numpy.
 """

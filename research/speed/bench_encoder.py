@@ -7,7 +7,7 @@ interleaved run.
 
 Needs torch, onnx, onnxruntime, numpy and safetensors. Every round times each engine once at each
 batch; figures are medians over rounds, ratios are medians of the rounds' own ratios (so that a slow
-minute of the machine hits both sides).
+minute of the machine affects both sides).
 """
 
 import argparse

@@ -5,10 +5,10 @@
     research/speed/bench_gpu_rivals.py [--n 100000] [--dimension 512] [--voisin
     target/release/examples/device_speed]
 
-Needs a GPU, torch, and for its rivals cupy and cuvs of the card's CUDA (`cuvs-cu13`). The vectors
-are made as those of the example: clusters around a thousand centres, noise as long as the centres.
-Questions of a batch: 10 000, of which 1 000 differ. voisin's come from memory and its answers go
-there; those of the others do so in the first column of speeds, and are on the card in the second.
+Needs a GPU, torch, and for its rivals cupy and cuvs of the GPU's CUDA (`cuvs-cu13`). The vectors
+are generated as in the example: clusters around a thousand centres, noise as long as the centres.
+A batch has 10 000 queries, of which 1 000 differ. voisin reads queries from host memory and writes
+results there; the others do so in the first column of speeds, and use GPU memory in the second.
 """
 
 import argparse

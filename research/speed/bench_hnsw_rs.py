@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Our search against hnsw_rs's own on graphs built with the same M and ef_construction:
+"""voisin's search against that of hnsw_rs on graphs built with the same M and ef_construction:
 bench_hnsw_rs.py DIR
 
 DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Each side gets the
-smallest width that reaches recall@10 of 0.99; then both answer all queries seven times in turn, one
-thread. Prints queries a second of processor time (medians) and their ratio, and what both builds
-took. Needs numpy and `cargo build --release --example bench_index --config
+smallest width that reaches recall@10 of 0.99; then both run all queries seven times in turn, one
+thread. Prints queries a second of CPU time (medians) and their ratio, and the times of both
+builds. Needs numpy and `cargo build --release --example bench_index --config
 profile.release.package.hnsw_rs.opt-level=3` (the release profile does not optimise hnsw_rs).
-hnsw_rs's graph lives in memory only, and building it takes minutes: with --wait the script stops
-before the timing until a line comes on standard input, so that the timing can be given a quiet
-machine.
+hnsw_rs's graph is only in memory, and building it takes minutes: with --wait the script waits
+before the timing for a line on standard input, so that the timing can run on an idle machine.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What `--identity quick` saves on large files: bytes that `voisin add` reads, and seconds.
+"""Savings of `--identity quick` on large files: bytes that `voisin add` reads, and seconds.
 
     cargo build --release
     python research/speed/bench_identity.py DIR [--files 8] [--minutes 15] [--binary target/release/voisin]
 
-Makes stereo WAV files of noise at 44.1 kHz in DIR, and FLAC files of them where there is a program
-`flac` or `ffmpeg`, adds each kind with `--identity full` and `quick` to libraries of their own, and
-prints JSON. Bytes are those that the process asked the system for (rchar of /proc/PID/io, Linux),
-whether they came from the disk or from memory. Needs numpy.
+Makes stereo WAV files of noise at 44.1 kHz in DIR, and FLAC files of them if `flac` or `ffmpeg` is
+installed, adds each kind with `--identity full` and `quick` to separate libraries, and prints JSON.
+Bytes are those that the process read (rchar of /proc/PID/io, Linux), from the disk or from the page
+cache. Needs numpy.
 """
 
 import argparse

@@ -8,10 +8,10 @@ DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbou
 Rivals get all queries in one call and one thread; voisin gets them one by one in one thread. For
 each engine the smallest width with recall@10 >= 0.99 is found, then all engines are timed in turn,
 ROUNDS times; medians of queries per CPU second are compared (CPU time: other work on the machine
-weighs less). Rivals' indexes are kept in DIR; --build times building (with --parts build: voisin
-and hnswlib alone). The part "paths" forces each instruction set in turn (VOISIN_ISA) and compares
-answers and speed. Rivals are loaded only by the parts that need them. Needs numpy, hnswlib,
-faiss-cpu.
+affects it less). Rivals' indexes are stored in DIR; --build times building (with --parts build:
+only voisin and hnswlib). The part "paths" forces each instruction set in turn (VOISIN_ISA) and
+compares answers and speed. Rivals are loaded only by the parts that need them. Needs numpy,
+hnswlib, faiss-cpu.
 """
 
 import argparse

@@ -7,14 +7,14 @@
 DIR holds base.npy, queries.npy, truth.npy (float32 unit vectors; exact neighbours by dot product).
 The rivals are SymphonyQG and RaBitQ's lists (rabitqlib), Glass, VSAG, LoRANN, FAISS, ScaNN, NGT-QG,
 hnswlib, USearch and SVS. They are installed with pip into FOLDER (default: .venv-rivals); those
-that cannot be are left out and named. Glass is built from its sources, beforehand: pip install
+that cannot be are listed and left out. Glass is built from its sources, beforehand: pip install
 "pybind11<2.14", then pip install --no-build-isolation . in their python/; so is NGT, whose wheel
 opens quantised graphs and cannot make them: cmake, make install, pip install --no-build-isolation .
 in python/, and its programs ngt and qbg in the PATH. Each is built on two threads with several sets
 of parameters, of which those that say how many lists there are follow the square root of the number
-of vectors; for each set and each recall@k asked for, the narrowest search that reaches it is found,
+of vectors; for each set and each requested recall@k, the narrowest search that reaches it is found,
 then all are timed in turn, ROUNDS times, on one thread: one query at a time, and all queries in one
-call. Queries per second of processor time, and by the clock in brackets, medians; each set is
+call. Queries per second of CPU time, and of wall-clock time in brackets, medians; each set is
 printed with its parameters and version. voisin's lists are built for each recall and searched as
 narrowly as reaches it, comparing in full as many candidates as were measured at the build, a third,
 half, one and a half times and twice as many (for a k of more than 10: twice to six times what was
@@ -641,7 +641,7 @@ def svs_rivals():
 
         def calibrated(
             k, target
-        ):  # its own choice, a little wider than asked: recall is counted otherwise there
+        ):  # its own choice, a little wider than requested: recall is defined differently there
             built.index.experimental_calibrate(queries, nearest, k, min(target + 0.0003, 0.9999))
             found = built.index.search_parameters
             buffer = found.buffer_config

@@ -2,13 +2,13 @@
 """Recall at default settings from small libraries to large ones: bench_index_sizes.py DIR...
 
 Each DIR holds base.npy, queries.npy and truth.npy as music_vectors.py writes them. Prints for each
-the size, the way that is taken, the width, recall@10 of the default search, p50 and p99 of a query
-(one thread), self-recall, and bytes a vector. An index that is there (DIR/voisin.bin) is opened
-instead of built. Needs numpy.
+the size, the search mode, the width, recall@10 of the default search, p50 and p99 of a query
+(one thread), self-recall, and bytes a vector. An existing index (DIR/voisin.bin) is opened instead
+of built. Needs numpy.
 
-A million vectors take minutes to build; so the steps can be run apart:
+A million vectors take minutes to build, so the steps can be run separately:
 
-    bench_index_sizes.py DIR --step build      # writes DIR/voisin.bin and what building took (DIR/built.json)
+    bench_index_sizes.py DIR --step build      # writes DIR/voisin.bin and the cost of the build (DIR/built.json)
     bench_index_sizes.py DIR --step measure    # reads the queries and the index only
 """
 

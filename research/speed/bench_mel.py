@@ -1,5 +1,5 @@
-"""voisin's mel front end against librosa's, taking turns, one thread each on the same core, in CPU
-time (Linux), so that other programs on the machine disturb it little.
+"""voisin's mel front end against librosa's, in turns, one thread each on the same core, in CPU time
+(Linux), which other programs on the machine affect little.
 
     cargo bench --bench mel --no-run            # prints the executable's name
     taskset -c 0 python research/speed/bench_mel.py target/release/deps/mel-…

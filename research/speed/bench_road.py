@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""The whole road, folder to searchable library, with OpenL3 (seeded random weights: speed does not
-depend on them).
+"""End to end, from a folder to a searchable library, with OpenL3 (seeded random weights: speed does
+not depend on them).
 
     research/speed/bench_road.py FOLDER                       # tracks an hour, peak memory
     research/speed/bench_road.py FOLDER --model musicnn-msd   # the same with a model of voisin's
     research/speed/bench_road.py FOLDER --rival ./bliss-road  # in turns with bliss-audio on the same files and threads
-    research/speed/bench_road.py FOLDER --stages              # where a track's processor time goes, sampled by Debian's linux-perf
+    research/speed/bench_road.py FOLDER --stages              # a track's CPU time by stage, sampled by Debian's linux-perf
                                                        # (cargo rustc --release --bin voisin -- -C
                                                        strip=none)
     research/speed/bench_road.py FOLDER --scaling             # cost against tracks, windows and length (needs ffmpeg)
 
 The rival is any program that takes a folder and a number of threads and analyses all MP3 files
-below it. bliss-audio's is a crate of its own, outside this one, with bliss-audio 0.13 built without
+below it. bliss-audio's is a separate crate, outside this one, with bliss-audio 0.13 built without
 default features and with "symphonia-all". With a third argument it writes path and features of each
 file, tab-separated, for research/quality/rival_quality.py; the features are scaled so that their
 Euclidean distance is bliss-audio's own:
@@ -48,7 +48,7 @@ Euclidean distance is bliss-audio's own:
         }
     }
 
-Ratios are given by the clock and, for a machine that is shared, by processor time. Needs numpy and
+Ratios are given in wall-clock time and, for a shared machine, in CPU time. Needs numpy and
 safetensors.
 """
 

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Every verb on libraries of growing size, as a command, its start included.
+"""Measures every verb on libraries of growing size, as a command, including its start.
 
     cargo build --release --features parquet
     research/speed/bench_scale.py [--sizes 10000,100000,1000000] [--verbs list,similar] [--keep DIR] [--limit S]
 
-Libraries are made: the demo's tracks are listened to once, and each made track is a mixture of a
-few of them and noise, in groups, with an artist, an album, a year, a tempo and a key; half have a
-genre, which their group decides. One in 200 is another file of a track before it. None has windows,
-and no audio is there. They are taken in by `add --from-parquet` and kept in DIR if that is named (a
-million take 5 GB; the Parquet files are kept beside them).
+Libraries are synthetic: the demo's tracks are analysed once, and each synthetic track is a mixture
+of a few of them and noise, in groups, with an artist, an album, a year, a tempo and a key; half
+have a genre, that of their group. One in 200 is another file of an earlier track. None has windows
+or audio. They are added by `add --from-parquet` and stored in DIR if given (a million take 5 GB;
+the Parquet files are stored too).
 
-Prints for each verb the processor's seconds (user and system) and the most memory in MB at each
-size, the exponent from the last two sizes (1: twice the tracks take twice as long), and the bytes
-of memory that a track more takes. "-" where a verb ran past the limit of S seconds of the processor
-or of MB of memory. Needs numpy, pyarrow and Linux.
+Prints for each verb CPU seconds (user and system) and peak memory in MB at each size, the exponent
+from the last two sizes (1: twice the tracks take twice as long), and the bytes of memory per
+additional track. "-" if a verb exceeded the limit of S CPU seconds or of MB of memory. Needs numpy,
+pyarrow and Linux.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Where the ten nearest vectors stand in the order of short codes of several kinds: 64 bytes a
-vector, and other sizes.
+"""Ranks of the ten nearest vectors by short codes of several kinds: 64 bytes a vector, and other
+sizes.
 
     python research/speed/code_ranks.py DIR...
 
 DIR holds base.npy, queries.npy and truth.npy as for research/speed/bench_index_rivals.py. A code is
 the projection on the first principal directions, mixed by a random rotation where a component has
 less than 8 bits, at so many bits a component; the scale makes a vector's product with its own code
-right. Printed are the ranks, among all vectors, within which 95, 99 and 99.9 % of the true ten of
+exact. Prints the ranks, among all vectors, within which 95, 99 and 99.9 % of the true ten of
 300 queries are. Needs numpy and 4 GB of memory for 100 000 vectors of 512 numbers.
 """
 

@@ -7,10 +7,10 @@ plugin of 40 lines.
     FOLDER                  # with NEON and without research/speed/count_instructions.py PROGRAM
     FOLDER --functions      # the functions, most instructions first
 
-Counts are a track's: what the first file of FOLDER takes alone, the start of the program among it,
-is taken off what all take. A function is counted to the stage that its name stands for, with what
-the compiler put into it. Counts are of instructions, not of time: a division counts as much as a
-move, and memory costs nothing. Needs Debian's gcc, binutils, qemu-user (7.2 or newer) and
+Counts are per track: those of the first file of FOLDER alone, which include the program's start,
+are subtracted from those of all files. A function belongs to the stage of its name, with the
+functions inlined into it. These are instructions, not time: a division counts as much as a move,
+and memory access is not counted. Needs Debian's gcc, binutils, qemu-user (7.2 or newer) and
 libc6-arm64-cross.
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table at the head of BENCHMARKS.md, all of it from one run: research/speed/head_table.py
+"""Measures the table at the head of BENCHMARKS.md in one run: research/speed/head_table.py
 EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
 
     cargo build --release --examples --benches
@@ -9,10 +9,10 @@ EMOTIFY SONGS VECTORS RIVAL [--only ROW,...]
 EMOTIFY is the labelled set of BENCHMARKS.md with its tracks.tsv, SONGS a folder of MP3s of four
 minutes (20 or so), VECTORS the hard set of research/speed/bench_index_rivals.py, RIVAL the program
 around bliss-audio that research/speed/bench_road.py describes. Needs the packages of the scripts
-that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors); the rivals in search install
-themselves into --venv. Every row is voisin against a rival, both interleaved in its script, by
-processor time where speed is meant. With --only (names of ROWS below), rows are measured and
-printed, and nothing is written: the table is of one run or none.
+that it runs (numpy, librosa, torch, onnx, onnxruntime, safetensors); the rivals in search are
+installed into --venv. Every row compares voisin with a rival, interleaved in its script, for speed
+by CPU time. With --only (names of ROWS below), rows are measured and printed but not written, so
+that the table is always of one run.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def neighbours(options):
     (voisin,) = found(r"fused +([\d.]+)", genres)
     (centroid,) = found(r"nearest centroid +([\d.]+)", genres)
     yield (
-        "genre of 4, artist never heard",
+        "genre of 4, artist held out",
         f"{voisin} %",
         f"nearest centroid {centroid} %",
         f"{voisin - centroid:+.1f}",

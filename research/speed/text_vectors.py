@@ -5,7 +5,7 @@
 Paragraphs of at least twelve words, each once, of the Markdown files and the documentation comments
 of Rust sources below the folders (`~/.cargo/registry/src`, say) become vectors by latent semantic
 analysis (Deerwester et al., 1990): words and pairs of words weighted by TF-IDF, then a truncated
-SVD, then unit length. Queries are paragraphs of files that gave none of the base. Writes
+SVD, then unit length. Queries are paragraphs of files that are not in the base. Writes
 OUT/base.npy, OUT/queries.npy (float32) and OUT/truth.npy (int32, the 100 exact neighbours by dot
 product), as research/speed/bench_index_rivals.py reads them. Needs numpy and scikit-learn.
 """

@@ -2,11 +2,11 @@
 """Real window embeddings for the index benchmarks: window_vectors.py SOURCE OUT [--queries 1000]
 [--tracks 42] [--seed 1]
 
-SOURCE is what `voisin export` writes (windows.npy and windows.csv; mean.npy is taken off them, as
-voisin does before it compares), or a cache of `voisin-train-encoder prepare`, of which the first
-teacher's penultimate layer is taken. Windows are brought to unit norm. So many tracks, drawn at
-random, are left out of the base, and the queries are drawn among their windows, so that no query
-has another window of its own track in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and
+SOURCE is an output of `voisin export` (windows.npy and windows.csv; mean.npy is subtracted, as in
+voisin's searches), or a cache of `voisin-train-encoder prepare`, of which the first teacher's
+penultimate layer is used. Windows are scaled to unit norm. Random tracks are left out of the base,
+and the queries are drawn from their windows, so that no query has another window of its own track
+in the base. Writes OUT/base.npy, OUT/queries.npy (float32) and
 OUT/truth.npy (int32, the 100 exact neighbours by dot product), as research/speed/bench_index.py,
 bench_index_sizes.py and bench_hnsw_rs.py read them. Needs numpy.
 """

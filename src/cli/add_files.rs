@@ -1,6 +1,6 @@
-//! A run that adds files, as people see it: progress, and the report at the end.
+//! The output of a run that adds files: progress, and the report at the end.
 //!
-//! Not for: what a run does, which is the engine's `AddRun`.
+//! Not for: the run itself, which is the engine's `AddRun`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,13 +25,13 @@ use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
 use voisin_questions::answers::add::AddAnswer;
 
-/// How many reasons the end of a run repeats.
+/// Number of reasons that the report repeats.
 const FIRST_REASONS: usize = 5;
 
-/// Adds files, shows progress, and says what was done.
+/// Adds files, shows progress, and prints a report.
 ///
-/// - `run`: what is added; threads and whatever belongs to this program are set here
-/// - `of_system`: bins, snapshots and systems' own folders that were left out
+/// - `run`: the files and options; threads and other settings of this program are set here
+/// - `of_system`: bins, snapshots and system folders that were left out
 pub(crate) fn add_files(
     context: &Context,
     engine: &mut Engine,
@@ -57,9 +57,9 @@ pub(crate) fn add_files(
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, dry_run);
     let load = |library: &Library| {
-        // Said at each run: with this kind an edit of a few bytes may go unnoticed.
+        // Printed at each run: with this kind an edit of a few bytes may go unnoticed.
         if library.settings().content_kind()? == ContentKind::Quick {
-            console.note("recordings are known by size, ends and samples (--identity quick)");
+            console.note("recordings are recognised by size, ends and samples (--identity quick)");
         }
         context.announced_embedder(Some(library))
     };
@@ -76,7 +76,7 @@ pub(crate) fn add_files(
     if report.taken_over > 0 {
         let tracks = count(report.taken_over, "track");
         console.note(&format!(
-            "{tracks} of files that are gone: went on with a later file of the same recording"
+            "{tracks} of files that are gone: continued with a later file of the same recording"
         ));
     }
     if let Some(first) = report.successors.first() {
@@ -88,9 +88,9 @@ pub(crate) fn add_files(
         ));
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
-    // From here on it is about later runs, not about the files of this one.
+    // The rest concerns later runs, not the files of this one.
     report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
-    // `voisin status` shows what was left out, until a run over the same folders finds otherwise.
+    // `voisin status` shows the folders left out, until a run over the same folders replaces them.
     if !dry_run {
         engine
             .library_mut()
@@ -98,8 +98,7 @@ pub(crate) fn add_files(
             .set_left_out(run.folders, of_system)?;
         report_other_spaces(console, engine.library())?;
     }
-    // An interrupted run exits with 130 even if files failed: the exit code answers "is it
-    // complete?".
+    // An interrupted run exits with 130 even if files failed, since it is incomplete.
     Ok(if summary.interrupted {
         Ending::Interrupted
     } else if summary.failed > 0 {
@@ -109,7 +108,7 @@ pub(crate) fn add_files(
     })
 }
 
-/// Names the spaces that lack tracks, which this command does not bring them.
+/// Reports the spaces that lack tracks, which this command does not add to them.
 fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()> {
     let tracks = library.status()?.tracks;
     for space in library.spaces().all()? {
@@ -125,7 +124,7 @@ fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()
     Ok(())
 }
 
-/// This program again, to read a file that may crash it.
+/// A command that runs this program on a file that may crash it.
 fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
     let windows = match windows {
         WindowPlan::Spread(n) => n.to_string(),
@@ -133,27 +132,26 @@ fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
     };
     let mut command = Command::new(std::env::current_exe()?);
     command
-        // "--": a file's name may begin with a dash.
+        // "--", since a file's name may begin with a dash.
         .args(["examine", "--windows", &windows, "--"])
         .arg(file);
     Ok(command)
 }
 
-/// Says which bins, snapshots and systems' own folders were left out, and once of each of which the library has files from
-/// before that these stay.
+/// Reports the bins, snapshots and system folders that were left out, and once for each of which the library has older files
+/// that these stay.
 fn report_system_folders(
     console: Console,
     library: &mut Library,
     left_out: &[SystemFolder],
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    /// Folders of which it was said that their files stay, one a line.
+    /// Folders for which it was reported that their files stay, one a line.
     const STAY: &str = "system_folders_that_stay";
     let Some(first) = left_out.first() else {
         return Ok(());
     };
-    // Bins lie in many folders under the same name: the note has a line's room for kinds of them,
-    // not for each.
+    // Bins of the same name lie in many folders: listing each would be too long.
     let mut by_name: BTreeMap<String, (u64, bool)> = BTreeMap::new();
     for one in left_out {
         let name = one
@@ -171,7 +169,7 @@ fn report_system_folders(
         format!("{name} {more}{}", count(*files, "file"))
     });
     console.note(&format!(
-        "left out: {} (bins, snapshots and systems' own folders; to take one in, name it itself: voisin add '{}')",
+        "left out: {} (bins, snapshots and system folders; to add one, name it itself: voisin add '{}')",
         names.collect::<Vec<_>>().join(", "),
         first.folder.display()
     ));
@@ -179,8 +177,7 @@ fn report_system_folders(
     let mut is_new = false;
     for one in left_out {
         let folder = one.folder.to_string_lossy();
-        // A folder is named once in the life of a library, so that a nightly run does not repeat
-        // the note.
+        // A folder is reported once per library, so that a nightly run does not repeat the note.
         let files = library.files().files_below(&one.folder)?;
         if files == 0 || noted.lines().any(|line| line == folder) {
             continue;
@@ -191,11 +188,11 @@ fn report_system_folders(
             ("are", "them")
         };
         console.note(&format!(
-            "{} of {folder} {are} in the library from before and {}: voisin remove '{folder}' takes {them} out",
+            "{} of {folder} {are} in the library from before and {}: voisin remove '{folder}' removes {them}",
             count(files, "file"),
             if files == 1 { "stays" } else { "stay" }
         ));
-        // The setting has a folder a line: a line break in a name must not make two of one.
+        // The setting has one folder per line, so a line break in a name must not split it.
         noted.push_str(&folder.replace('\n', "\u{fffd}"));
         noted.push('\n');
         is_new = true;
@@ -206,14 +203,14 @@ fn report_system_folders(
     Ok(())
 }
 
-/// Says how many files of audio a scan passed over, because their names do not tell that they are.
+/// Reports how many audio files a scan skipped because their names have no known ending.
 pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
-    // Quick identity reads little of each file, and whether there is audio is all that is asked.
+    // Quick identity reads little of each file, which suffices to detect audio.
     let is_audio = |path: &&PathBuf| probe_as(path, ContentKind::Quick).is_ok();
     let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
     if let [first, ..] = passed_over[..] {
         console.note(&format!(
-            "{} without an ending such as .mp3 passed over: give each its ending, or name the file itself ({})",
+            "{} without an ending such as .mp3 skipped: give each its ending, or name the file itself ({})",
             count(passed_over.len() as u64, "audio file"),
             first.display()
         ));
@@ -226,14 +223,14 @@ fn report_summary(
     reasons: &[String],
     dry_run: bool,
 ) -> anyhow::Result<()> {
-    // "Added" are files that would be listened to: which of them are copies shows only then.
+    // "Added" are files that would be analysed: which of them are copies is known only after that.
     if dry_run {
         let retagged = match summary.updated {
             0 => String::new(),
             n => format!(", read the tags of {} again", grouped(n)),
         };
         return render::print_line(&format!(
-            "would look at {}{retagged}; {} unchanged, {} failed before",
+            "would analyse {}{retagged}; {} unchanged, {} failed before",
             count(summary.added, "file"),
             summary.unchanged,
             summary.skipped
@@ -243,8 +240,7 @@ fn report_summary(
         for reason in reasons {
             console.warn(reason);
         }
-        // Beyond the first reasons the numbers matter more: one bad disk fails thousands of files
-        // alike.
+        // The number of further reasons suffices: one bad disk fails thousands of files alike.
         if summary.failed as usize > reasons.len() {
             console.note(&format!(
                 "… and {} more",
@@ -256,13 +252,13 @@ fn report_summary(
         }
         if summary.interrupted {
             console
-                .note("interrupted: everything above is kept; the same command goes on from here");
+                .note("interrupted: everything above is kept; the same command resumes from here");
         }
     }
     if console.is_quiet() {
         return Ok(());
     }
-    // A nightly run without news prints one short line.
+    // A nightly run without changes prints one short line.
     let changes = [
         summary.added,
         summary.updated,
@@ -274,7 +270,7 @@ fn report_summary(
         let skipped = match summary.skipped {
             0 => String::new(),
             n => format!(
-                ", {} failed before (\"voisin failed\" says why)",
+                ", {} failed before (\"voisin failed\" lists the reasons)",
                 grouped(n)
             ),
         };
@@ -295,8 +291,8 @@ fn report_summary(
     }
     if summary.copies > 0 {
         let files = match summary.copies {
-            1 => "1 is one more file of a recording that is there".to_owned(),
-            n => format!("{} are more files of recordings that are there", grouped(n)),
+            1 => "1 is another file of a known recording".to_owned(),
+            n => format!("{} are other files of known recordings", grouped(n)),
         };
         text.push_str(&format!(" (of the updated, {files})"));
     }
@@ -307,15 +303,15 @@ fn report_summary(
     ))
 }
 
-/// Names the files that have gone, and the next step.
+/// Reports the files that are gone, and the next step.
 fn report_missing(console: Console, gone: &MissingFiles, remove: bool, dry_run: bool) {
     if !gone.files.is_empty() {
         let files = count(gone.files.len() as u64, "file");
         console.note(&match (remove, dry_run) {
-            (true, false) => format!("{files} gone since: taken out of the library"),
-            (true, true) => format!("{files} gone since: would be taken out of the library"),
+            (true, false) => format!("{files} gone since: removed from the library"),
+            (true, true) => format!("{files} gone since: would be removed from the library"),
             (false, _) => {
-                format!("{files} gone since: --remove-missing takes them out of the library")
+                format!("{files} gone since: --remove-missing removes them from the library")
             }
         });
     }
@@ -332,7 +328,7 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A bar for eyes, lines for pipes.
+/// Progress: a bar on a terminal, else lines.
 struct AddProgress {
     console: Console,
     dry_run: bool,
@@ -362,7 +358,7 @@ impl AddProgress {
                 skipped,
             } => {
                 self.total = *jobs;
-                let mut text = format!("{} to look at", count(*jobs as u64, "file"));
+                let mut text = format!("{} to process", count(*jobs as u64, "file"));
                 if *unchanged > 0 {
                     text.push_str(&format!(", {unchanged} unchanged"));
                 }
@@ -382,17 +378,17 @@ impl AddProgress {
                 }
             }
             AddEvent::Done { path, outcome } => self.done(path, outcome),
-            AddEvent::CutOff { in_hand } => self.console.note(&format!(
-                "the last run was cut off with {} in hand: looking at each by itself",
-                count(*in_hand as u64, "file")
+            AddEvent::CutOff { files } => self.console.note(&format!(
+                "the last run was aborted while processing {}: reading each in a separate process",
+                count(*files as u64, "file")
             )),
-            // Printed with the reasons at the end, but beyond their limit: a file that crashes the
-            // decoder is rare and matters.
+            // Printed with the reasons at the end, regardless of their limit: a file that crashes
+            // the decoder is rare and matters.
             AddEvent::SetAside { path, reason } => {
                 self.reasons.push(format!("{}: {reason}", path.display()));
             }
             AddEvent::WouldPart { whole, parts } => self.console.note(&format!(
-                "{} would make way for its {}",
+                "{} would be replaced by its {}",
                 whole.display(),
                 count(*parts, "part")
             )),
@@ -402,7 +398,7 @@ impl AddProgress {
                 label,
             } => {
                 let mut text = format!(
-                    "{} was added as one track before its CUE sheet: its {} took its place",
+                    "{} was added as one track before its CUE sheet: its {} replace it",
                     whole.display(),
                     count(*parts, "part")
                 );
@@ -412,7 +408,7 @@ impl AddProgress {
                 self.console.note(&text);
             }
             AddEvent::TakenOver(successor) => self.console.detail(&format!(
-                "track {}: {} goes on as {}",
+                "track {}: {} continues as {}",
                 successor.gone,
                 successor.was.display(),
                 successor.path.display()
@@ -424,17 +420,16 @@ impl AddProgress {
         self.done += 1;
         let what = match outcome {
             Outcome::Added(_) => "added".to_owned(),
-            Outcome::Replaced(_) => "listened to again".to_owned(),
+            Outcome::Replaced(_) => "analysed again".to_owned(),
             Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
             Outcome::AsBefore(_) => "tags read again".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
-            Outcome::WouldAdd => "would be looked at".to_owned(),
+            Outcome::WouldAdd => "would be analysed".to_owned(),
             Outcome::Failed(error) => {
                 let reason = with_causes(error);
-                // Only these are kept in memory; all of them are in the library, for `voisin
-                // failed`.
+                // Only these are kept in memory; all are stored in the library, for `voisin failed`.
                 if self.reasons.len() < FIRST_REASONS {
                     self.reasons.push(reason.clone());
                 }
@@ -449,7 +444,7 @@ impl AddProgress {
                     &path.file_name().unwrap_or_default().to_string_lossy(),
                 ));
             }
-            // A log that grows by a line per file helps nobody; a line per hundred tells that it lives.
+            // In a log, a line per hundred files suffices to show that the run is alive.
             None if self.dry_run || self.done.is_multiple_of(100) => {
                 self.console.note(&line());
             }

@@ -24,16 +24,16 @@ use voisin_engine::{
 use voisin_library::{Library, OpenMode, StoredModel};
 use voisin_questions::Filters;
 
-/// The program's surroundings, as the global options describe them.
+/// The global options, resolved, and state that is shared by all parts of a verb.
 pub(crate) struct Context {
     global: Global,
     pub(crate) settings: Configuration,
     pub(crate) console: Console,
     stop: Arc<AtomicBool>,
-    /// Whether Ctrl-C is listened for.
-    listens: Cell<bool>,
+    /// Whether the handler of Ctrl-C is installed.
+    has_handler: Cell<bool>,
     embedder: OnceCell<Arc<Embedder>>,
-    /// Whether the model and its device are told although they were not asked for.
+    /// Whether the model and its device are reported even without --verbose.
     announces: Cell<bool>,
     /// Writes the trace when it is dropped.
     _trace: TraceGuard,
@@ -43,12 +43,12 @@ impl Context {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let console = Console::new(global.quiet, global.verbose);
         let settings = Configuration::read(&global)?;
-        // Rayon's global pool can be built once: contexts made from this one pass no number on.
+        // Rayon's global pool can be built once: contexts derived from this one have no number.
         if let Some(threads) = global.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(usize::from(threads))
                 .build_global()
-                .context("cannot start the threads asked for")?;
+                .context("cannot start the requested number of threads")?;
         }
         if settings.index_builder.origin != SettingOrigin::Default {
             prefer_builder(settings.index_builder.value);
@@ -59,18 +59,18 @@ impl Context {
             settings,
             console,
             stop: Arc::default(),
-            listens: Cell::default(),
+            has_handler: Cell::default(),
             embedder: OnceCell::new(),
             announces: Cell::new(false),
         })
     }
 
-    /// Where the library is.
+    /// The library's folder.
     pub(crate) fn library_dir(&self) -> PathBuf {
         self.settings.library.value.clone()
     }
 
-    /// The same surroundings, with another library.
+    /// The same context with another library.
     pub(crate) fn with_library(&self, dir: &Path) -> anyhow::Result<Self> {
         Self::new(Global {
             library: Some(dir.to_owned()),
@@ -80,7 +80,7 @@ impl Context {
         })
     }
 
-    /// Whether --library was given: neither a variable nor a file says what is wanted this once.
+    /// Whether --library itself was given, not only a variable or the config file.
     pub(crate) fn has_library_option(&self) -> bool {
         self.settings.library.origin == SettingOrigin::Option
     }
@@ -89,12 +89,12 @@ impl Context {
         rayon::current_num_threads()
     }
 
-    /// Opens the library for reading, or for writing where that is possible, so that its index can be kept.
+    /// Opens the library for reading, or for writing if possible, so that its index can be stored.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
         self.open_engine_of(None)
     }
 
-    /// As [`open_engine`](Self::open_engine), to answer from the vector space of this name.
+    /// As [`open_engine`](Self::open_engine), in the vector space of this name.
     pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
         let library = Library::open_to_write_if_possible(&dir, space).map_err(EngineError::from)?;
@@ -103,28 +103,28 @@ impl Context {
         engine.make_graphs_on(self.device_option());
         let console = self.console;
         engine.on_index_news(move |news| match news {
-            // The usual case is worth no line.
+            // The usual case is shown with --verbose only.
             IndexNews::Ready(IndexRefresh::Loaded) => console.detail(&news.to_string()),
             _ => console.note(&news.to_string()),
         });
         Ok(engine)
     }
 
-    /// Refuses a model or device that was asked for and cannot be had, also where nothing is going to be listened to.
+    /// Refuses a requested model or device that is not available, also if no audio is going to be analysed.
     pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
         if self.settings.device.origin == SettingOrigin::Option
             && self.device_option() != DeviceChoice::Auto
         {
             self.device_option().resolve()?;
         }
-        // Only for --model itself: a variable or the config file is about other libraries, too.
+        // Only for --model itself: a variable or the config file applies to other libraries, too.
         if let (Some(name), SettingOrigin::Option, Some(held)) = (
             self.model_option(),
             self.settings.model.origin,
             library.model()?,
         ) {
             match parse_model(name).manifest() {
-                // Its stored vectors answer without it.
+                // Stored vectors can be searched without their model.
                 Err(EncoderError::FormerModel { name, .. }) if name == held.name => {}
                 manifest => same_model(&held, &manifest?)?,
             }
@@ -132,15 +132,15 @@ impl Context {
         Ok(())
     }
 
-    /// Ignores news of the index, as for a temporary library.
-    pub(crate) fn listen_quietly(&self, engine: &mut Engine) {
+    /// Reports news of the index with --verbose only, as for a temporary library.
+    pub(crate) fn quiet_index_news(&self, engine: &mut Engine) {
         let console = self.console;
         engine.on_index_news(move |news| console.detail(&news.to_string()));
     }
 
-    /// Stops when standard input ends, as it does however the program that holds it ends.
+    /// Stops when standard input ends, which it does even if the parent process crashes.
     pub(crate) fn stop_with_input(&self) {
-        // Not waited for at the end: reading standard input cannot be broken off.
+        // The thread is not joined: reading standard input cannot be aborted.
         let stop = Arc::clone(&self.stop);
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -148,24 +148,24 @@ impl Context {
         });
     }
 
-    /// Says that nothing was found, and what could be done about it.
+    /// Reports that nothing was found, with the next step.
     ///
-    /// - `hint`: what was meant instead, with what ends it; or nothing
+    /// - `hint`: another next step, with punctuation at its end; or empty
     pub(crate) fn nothing_found(
         &self,
         library: &Library,
         filters: &Filters,
         hint: &str,
     ) -> anyhow::Result<()> {
-        let text = match filters.unheard_of(library)? {
+        let text = match filters.without_values(library)? {
             Some(what) => {
                 format!(
-                    "no track of this library has a {what} (\"voisin show\" says what a track has)"
+                    "no track of this library has a {what} (\"voisin show\" prints the data of a track)"
                 )
             }
             // As JSON, because filters have dozens of fields and no equality of their own.
             None if serde_json::to_value(filters)? == serde_json::to_value(Filters::default())? => {
-                format!("{hint}add more music, or ask for less")
+                format!("{hint}add more music, or relax the options")
             }
             None => format!("{hint}loosen the filters or add more music"),
         };
@@ -173,7 +173,7 @@ impl Context {
         Ok(())
     }
 
-    /// Opens the library for a run that changes it: only what is out of the ordinary is said of the index.
+    /// Opens the library for a run that changes it: of the index's news only problems are reported.
     pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
         self.open_engine_in(mode, None)
     }
@@ -201,15 +201,15 @@ impl Context {
     /// The model, on its device: --model or its variable, else the library's own, else that of the config file, else the
     /// default. Loaded once.
     ///
-    /// Says where it runs, and if that is not the GPU, why.
+    /// Reports the device, and if that is not the GPU, the reason.
     pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
         if let Some(embedder) = self.embedder.get() {
             return Ok(Arc::clone(embedder));
         }
         // The order of precedence, as the documentation of `embedder` has it.
         let held = library.map(Library::model).transpose()?.flatten();
-        let requested = self.asked_model();
-        let is_asked = requested.is_some();
+        let requested = self.requested_model();
+        let is_requested = requested.is_some();
         let model = match (requested, &held) {
             (Some(model), _) => model,
             (None, Some(held)) => match library {
@@ -218,19 +218,19 @@ impl Context {
             },
             (None, None) => self.model_option().map(parse_model).unwrap_or_default(),
         };
-        // With any model that was named: none of ours can go on with another program's vectors.
+        // Whatever model was named: none of voisin's can continue another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
             bail!(
-                "the vectors of this library were made elsewhere, by {}: nothing can be listened to for it; bring more of them with \"voisin add --from-parquet FILE\", or use another --library",
+                "the vectors of this library were made elsewhere, by {}, so voisin cannot analyse files for it: add more of them with \"voisin add --from-parquet FILE\", or use another --library",
                 held.name
             );
         }
         let device = self.device_option().resolve()?;
         let encoder = self.encoder(&model, &device).map_err(|error| match &held {
             _ if matches!(error, EncoderError::FormerModel { .. }) => error.into(),
-            // Nobody named this model, so the message says where the name comes from and how to
-            // give a file.
-            Some(held) if !is_asked => anyhow!(
+            // The user did not name this model, so the message explains where the name comes from
+            // and how to give a file.
+            Some(held) if !is_requested => anyhow!(
                 "this library's model {} cannot be loaded: name its file with --model ({})",
                 held.name,
                 advised(&error)
@@ -248,7 +248,7 @@ impl Context {
                     .warn(&format!("the built-in model is used; {shadow}"));
             }
         }
-        // Who begins a library wants to know; who adds to it, or asks it, has read it before.
+        // Reported when a library is created; later runs use the same model.
         let is_new = held.is_none() && self.announces.get();
         self.announce(&encoder, library.is_none() || is_new);
         let embedder = Arc::new(Embedder::new(encoder)?);
@@ -279,10 +279,10 @@ impl Context {
         }
     }
 
-    /// Says which model runs where.
+    /// Reports the model and its device.
     fn announce(&self, encoder: &Encoder, loud: bool) {
         let device = encoder.device();
-        // A program that knows no GPU need not say so to those who did not ask for one.
+        // A build without GPU support explains that only if a device was requested.
         let wants_gpu =
             cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
         let note = device
@@ -308,7 +308,7 @@ impl Context {
         }
     }
 
-    /// A model by its name, whatever --model says.
+    /// A model by its name, whatever --model is.
     pub(crate) fn named_embedder(&self, name: &str) -> anyhow::Result<Arc<Embedder>> {
         let device = self.device_option().resolve()?;
         let encoder = self
@@ -317,7 +317,7 @@ impl Context {
         Ok(Arc::new(Embedder::new(encoder)?))
     }
 
-    /// As [`embedder`](Self::embedder), and says where the model runs.
+    /// As [`embedder`](Self::embedder), but also reports the device for a new library.
     pub(crate) fn announced_embedder(
         &self,
         library: Option<&Library>,
@@ -326,7 +326,7 @@ impl Context {
         self.embedder(library)
     }
 
-    /// For the engine, which takes the model only when it has to listen.
+    /// For the engine, which loads the model only when it has to analyse audio.
     pub(crate) fn lazy_embedder(
         &self,
         library: Option<&Library>,
@@ -344,11 +344,11 @@ impl Context {
             })
     }
 
-    /// Makes a library's model ready as [`embedder`](Self::embedder) does, on any thread.
+    /// Loads a library's model as [`embedder`](Self::embedder) does, on any thread.
     pub(crate) fn model_loader(
         &self,
     ) -> impl Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync + 'static {
-        // A trace has one file, and the pool is built already: neither may be begun a second time.
+        // A trace has one file, and the pool is built already: neither can be started a second time.
         let global = Global {
             threads: None,
             trace: TraceOptions::default(),
@@ -367,8 +367,8 @@ impl Context {
         let mut arguments: Vec<std::ffi::OsString> =
             vec!["--library".into(), self.library_dir().into()];
         let global = &self.global;
-        // Only what was given: the other process reads the same environment and config file by
-        // itself.
+        // Only options that were given: the other process reads the same environment and config
+        // file itself.
         let given = [
             ("--model", global.model.clone()),
             ("--device", global.device.map(|device| device.to_string())),
@@ -401,12 +401,14 @@ impl Context {
     }
 
     /// The model that --model or its variable names.
-    pub(crate) fn asked_model(&self) -> Option<ModelRef> {
-        let is_asked = matches!(
+    pub(crate) fn requested_model(&self) -> Option<ModelRef> {
+        let is_requested = matches!(
             self.settings.model.origin,
             SettingOrigin::Option | SettingOrigin::Environment
         );
-        self.model_option().filter(|_| is_asked).map(parse_model)
+        self.model_option()
+            .filter(|_| is_requested)
+            .map(parse_model)
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {
@@ -419,41 +421,41 @@ impl Context {
 
     /// A flag that Ctrl-C raises. A second Ctrl-C ends the program at once; nothing stored is lost either way.
     pub(crate) fn stop_on_ctrl_c(&self) -> anyhow::Result<Arc<AtomicBool>> {
-        self.stop_saying(
-            "stopping: the tracks in hand are finished first (Ctrl-C again to stop at once)",
+        self.stop_with_message(
+            "stopping: the tracks being processed are finished first (Ctrl-C again to stop at once)",
         )
     }
 
-    /// As [`stop_on_ctrl_c`](Self::stop_on_ctrl_c), with other words.
-    pub(crate) fn stop_saying(&self, text: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
-        // One handler for the whole program, however many runs it makes.
-        if self.listens.replace(true) {
+    /// As [`stop_on_ctrl_c`](Self::stop_on_ctrl_c), with another message.
+    pub(crate) fn stop_with_message(&self, text: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
+        // One handler for the whole program, even if it makes several runs.
+        if self.has_handler.replace(true) {
             return Ok(Arc::clone(&self.stop));
         }
         let stop = Arc::clone(&self.stop);
         let console = self.console;
-        // The second Ctrl-C finds the flag raised by the first.
+        // A second Ctrl-C finds the flag set by the first.
         let stop_or_end = move || {
             if stop.load(Ordering::Relaxed) {
                 interrupt::end();
             }
-            // Before the flag: who sees it has more to say, and that is to stand last.
+            // Before the flag, so that messages of threads that see it come after this one.
             console.note(text);
             stop.store(true, Ordering::Relaxed);
         };
         interrupt::on_ctrl_c(stop_or_end)
-            .map_err(|error| anyhow!("cannot listen for Ctrl-C: {error}"))?;
+            .map_err(|error| anyhow!("cannot handle Ctrl-C: {error}"))?;
         Ok(Arc::clone(&self.stop))
     }
 }
 
-/// Refuses another model than the one that the library's vectors are from.
+/// Refuses any model but that of the library's vectors.
 fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<()> {
     let fingerprint = requested.fingerprint();
     // By fingerprint, not by name: a file of the same name may hold other weights.
     if held.fingerprint != fingerprint {
         bail!(
-            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or change over with \"voisin model upgrade {}\"",
+            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or switch with \"voisin model upgrade {}\"",
             held.name,
             held.fingerprint,
             requested.name,
@@ -464,7 +466,7 @@ fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<(
     Ok(())
 }
 
-/// Models of the user that have the name of a built-in one and are not used therefore.
+/// The user's models that are not used because a built-in one has the same name.
 fn shadows(name: &str) -> Vec<EncoderError> {
     let all = models(models_dir().as_deref())
         .into_iter()
@@ -473,15 +475,13 @@ fn shadows(name: &str) -> Vec<EncoderError> {
     all.filter(same).collect()
 }
 
-/// A model as a user names it; a bare name is looked for among the built-in ones and in the models folder.
+/// A model as a user names it; a bare name is looked up among the built-in ones and in the models folder.
 pub(crate) fn parse_model(text: &str) -> ModelRef {
     let Ok(model) = text.parse();
     model
 }
 
-/// Refuses a folder that has a model of this name.
-///
-/// - `replaces`: such a model
+/// Refuses a folder that has a model of this name, unless it `replaces` that.
 pub(crate) fn check_model_place(
     folder: &Path,
     name: &str,
@@ -491,7 +491,7 @@ pub(crate) fn check_model_place(
     check_folder(folder, &files.each_ref().map(String::as_str), replaces)
 }
 
-/// Where the user's own models lie, for messages.
+/// The folder of the user's own models, for messages.
 pub(crate) fn models_dir_for_display() -> String {
     models_dir().map_or_else(
         || "(no home folder)".to_owned(),

@@ -1,4 +1,4 @@
-//! Ctrl-C: one handler for the whole program, whatever it is doing.
+//! Ctrl-C: one handler for the whole program.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -7,39 +7,39 @@ use voisin_base::abandoned;
 
 type Action = Box<dyn Fn() + Send>;
 
-/// Runs in place of ending at once.
+/// Called instead of ending at once.
 static ACTION: Mutex<Option<Action>> = Mutex::new(None);
 
-/// Does this whenever Ctrl-C is pressed.
+/// Sets the action for Ctrl-C.
 ///
 /// # Errors
 /// The system has no such signal.
 pub(crate) fn on_ctrl_c(action: impl Fn() + Send + 'static) -> Result<(), String> {
-    // A later action takes the place of an earlier one: the run at hand is the one to stop.
+    // A later action replaces an earlier one: the current run is the one to stop.
     *ACTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
-    listen()
+    install_handler()
 }
 
-/// Ends the program tidily when Ctrl-C is pressed, if nothing else is done then.
+/// Installs the handler, which ends the program cleanly on Ctrl-C if no action is set.
 ///
 /// # Errors
 /// The system has no such signal.
-pub(crate) fn listen() -> Result<(), String> {
-    static LISTENS: OnceLock<Result<(), String>> = OnceLock::new();
+pub(crate) fn install_handler() -> Result<(), String> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
     // The lock is held while the action runs; an action must not set another one.
     let handler = || match &*ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(action) => action(),
         None => end(),
     };
-    LISTENS
+    INSTALLED
         .get_or_init(|| ctrlc::set_handler(handler).map_err(|error| error.to_string()))
         .clone()
 }
 
-/// Ends the program at once, and leaves neither half a file nor half a line behind.
+/// Ends the program at once, without leaving partial files or lines.
 pub(crate) fn end() -> ! {
     busy::clear();
-    // Nothing is dropped where a process exits.
+    // `exit` runs no destructors.
     abandoned::remove_unfinished();
     // 128 + SIGINT, as shells report a program that Ctrl-C ended.
     std::process::exit(130);

@@ -1,4 +1,4 @@
-//! docs/json.md is compared with the types of answers: each example has the keys and types that its command prints.
+//! Compares docs/json.md with the types of answers: each example has the keys and types that its command prints.
 
 use std::path::Path;
 
@@ -77,14 +77,14 @@ fn differences(schemas: &Value, schema: &Value, example: &Value, place: &str) ->
         let name = name.rsplit('/').next().unwrap_or_default();
         return differences(schemas, &schemas[name], example, place);
     }
-    // Any field may be null in an example; which may be null in truth is not written out there.
+    // Any field may be null in an example; whether its type is optional is not documented there.
     if example.is_null() {
         return Vec::new();
     }
     if let Some(kinds) = schema["anyOf"].as_array() {
         let kinds = kinds.iter().filter(|kind| kind["type"] != "null");
         let found = kinds.map(|kind| differences(schemas, kind, example, place));
-        // The variant that the example is nearest to, so that a fault is told of that one.
+        // The nearest variant, so that faults are reported for that one.
         return found.min_by_key(Vec::len).unwrap_or_default();
     }
     let names = match example {
@@ -120,7 +120,7 @@ fn differences(schemas: &Value, schema: &Value, example: &Value, place: &str) ->
                 value,
                 &format!("{place}.{name}"),
             )),
-            // Stands around every answer and is no field of its type.
+            // Part of every answer, but no field of its type.
             None if name == "version" => {}
             None => found.push(format!("{place}.{name} is documented and not there")),
         }

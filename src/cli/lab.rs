@@ -1,4 +1,4 @@
-//! Parts that the laboratory's verbs share: data sets, features, progress, and a run's answers.
+//! Code that the laboratory's verbs share: data sets, features, progress, and a run's predictions.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,23 +20,23 @@ use voisin_base::output::{self, OutputError, OutputTarget};
 use voisin_encoder::ModelRef;
 use voisin_features::DescriptorSet;
 use voisin_lab::LabError;
-use voisin_lab::answer::{Answered, UNKNOWN, ask, least_probability, write_submission};
+use voisin_lab::answer::{RunPredictions, UNKNOWN, least_probability, predict, write_submission};
 use voisin_lab::config::Config;
 use voisin_lab::dataset::{Dataset, Fault, Item, Kind, Source};
 use voisin_lab::document::{Document, DocumentPart};
 use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
 use voisin_lab::model::Model;
-use voisin_lab::networks::Answering;
+use voisin_lab::networks::NetworkProbabilities;
 use voisin_library::scan::scan;
 
-/// Faults that are named one by one.
+/// Number of faults that are reported one by one.
 const FIRST_FAULTS: usize = 5;
 
-/// Reads a data set to learn from, with the artists that its files' tags name.
+/// Reads a data set for training, with artists from its files' tags.
 pub(crate) fn open(context: &Context, source: &Source) -> anyhow::Result<Dataset> {
     report_guess(context, source);
     let mut set = read(context, source)?;
-    // the library has read them
+    // A library has the tags already.
     if source.kind != Kind::Library {
         set.read_tags();
     }
@@ -51,7 +51,7 @@ fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
             // The engine's error is kept whole for its next step and its exit code.
             .map_err(|error| match error.downcast() {
                 Ok(error) => LabError::Engine(error),
-                Err(error) => LabError::Asked(format!("{error:#}")),
+                Err(error) => LabError::Options(format!("{error:#}")),
             })
     })
 }
@@ -68,7 +68,7 @@ fn report_notes(context: &Context, set: &Dataset) {
     }
 }
 
-/// Says what could not be used.
+/// Reports the items that could not be used.
 pub(crate) fn report_faults(context: &Context, faults: &[Fault]) {
     faults
         .iter()
@@ -81,9 +81,9 @@ pub(crate) fn report_faults(context: &Context, faults: &[Fault]) {
     }
 }
 
-/// Says what is wrong with a file, in one line.
+/// Reports the fault of a file, in one line.
 pub(crate) fn report_fault(context: &Context, fault: &Fault) {
-    // Reasons of other crates often begin with the path, which must not stand twice.
+    // Reasons of other crates often begin with the path, which must not be printed twice.
     let reason = fault
         .reason
         .strip_prefix(&fault.key)
@@ -119,7 +119,7 @@ pub(crate) fn feature_sets(
     Ok((has_own, sets))
 }
 
-/// Names of the sets where nobody says.
+/// The default sets.
 pub(crate) fn usual_sets(set: &Dataset) -> Vec<String> {
     if set.columns.is_some() {
         return vec!["own".to_owned()];
@@ -128,10 +128,10 @@ pub(crate) fn usual_sets(set: &Dataset) -> Vec<String> {
     ["fma", &model].map(str::to_owned).into()
 }
 
-/// Listens to a data set, with a bar and the time that is left.
+/// Computes the features of a data set, with a bar and the remaining time.
 ///
-/// - `cache`: the folder that features are kept in, where there is one
-pub(crate) fn listen(
+/// - `cache`: the folder that features are kept in, if any
+pub(crate) fn compute_features(
     context: &Context,
     set: &Dataset,
     names: &[String],
@@ -141,24 +141,24 @@ pub(crate) fn listen(
     let (has_own, sets) = feature_sets(context, names)?;
     if has_own && set.columns.is_none() {
         bail!(
-            "{}: brings no numbers of its own; take --features model:NAME",
+            "{}: expected a data set with numbers for the features \"own\", found none; use --features model:NAME",
             set.source
         );
     }
     let sets: Vec<&dyn FeatureSet> = sets.iter().map(AsRef::as_ref).collect();
-    // Numbers that the data set brings are in its table already.
+    // Numbers of the data set itself are in its table already.
     let cache = cache.filter(|_| !sets.is_empty()).map(Cache::new);
-    let found = with_meter(context, set.items.len(), "listened to", |progress| {
+    let found = with_meter(context, set.items.len(), "analysed", |progress| {
         matrix::compute(set, has_own, &sets, cache.as_ref(), progress, stop)
     })?;
-    // A cache that cannot be written slows later runs down, and spoils no result.
+    // No error: a cache that cannot be written slows down later runs, but results are complete.
     if let Some(why) = cache.as_ref().and_then(Cache::broken) {
         context.console.warn(why);
     }
     Ok(found)
 }
 
-/// Runs something that tells how many of `all` are done.
+/// Runs work that reports how many of `all` are done.
 pub(crate) fn with_meter<T>(
     context: &Context,
     all: usize,
@@ -169,12 +169,12 @@ pub(crate) fn with_meter<T>(
     let begun = Instant::now();
     let done = work(&|done| {
         let Ok(mut meter) = meter.lock() else { return };
-        // Threads report in any order: the bar must not go back.
+        // Threads report in any order, and the bar must not go back.
         if done <= meter.1 {
             return;
         }
         meter.1 = done;
-        // `done` is above 0 here, for it is above the last one.
+        // `done` is above 0 here, since it is above the last value.
         let left = begun.elapsed().as_secs_f64() / done as f64 * (all - done.min(all)) as f64;
         meter.0.show(done as f64 / all.max(1) as f64, || {
             format!(
@@ -194,7 +194,7 @@ pub(crate) fn with_meter<T>(
 pub(crate) fn interrupted(context: &Context) -> Ending {
     context
         .console
-        .note("interrupted: the same command goes on from here");
+        .note("interrupted: the same command resumes from here");
     Ending::Interrupted
 }
 
@@ -205,7 +205,7 @@ pub(crate) fn classify_with(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Ending> {
     let options = args.question.options();
-    // Options of the library's own answer, which a run knows nothing of: refused, not ignored.
+    // Options that only apply to predictions of the library: refused, not ignored.
     let given = [
         ("--neighbours", options.neighbours.is_some()),
         ("--other-artists", options.other_artists),
@@ -226,7 +226,7 @@ pub(crate) fn classify_with(
     }
     let config = Config::of_run(run)?;
     let submission = args.answer.submission.as_ref();
-    // Listening may take hours: the file to write is checked first.
+    // The analysis may take hours: the file to write is checked first.
     let submission = submission
         .map(|path| OutputTarget::data(path, args.output.replaces))
         .transpose()?;
@@ -234,11 +234,10 @@ pub(crate) fn classify_with(
         .precision
         .map(|precision| least_probability(run, precision))
         .transpose()?;
-    // Above 1 stands for "at no probability": every answer becomes "unknown", which would look like
-    // a fault.
+    // Above 1, every prediction becomes "unknown", which would look like a fault.
     if least.is_some_and(|least| least > 1.0) {
         context.console.warn(
-            "not even this run's surest answers were right so often: ask for less --precision",
+            "not even this run's most probable answers reach this precision: use a lower --precision",
         );
     }
     let Some((mut answered, keys)) = answer(context, run, &config, args)? else {
@@ -247,15 +246,18 @@ pub(crate) fn classify_with(
     answered.least = least.unwrap_or(0.0);
     report_faults(context, &answered.faults);
     if let Some(output) = &submission {
-        let unheard = write_submission(output, run, &answered, &keys, args.answer.like.as_deref())?;
-        for title in unheard.iter().take(FIRST_FAULTS) {
+        let failed = write_submission(output, run, &answered, &keys, args.answer.like.as_deref())?;
+        for title in failed.iter().take(FIRST_FAULTS) {
             context.console.warn(&format!(
-                "{title}: not listened to, answered with the commonest class"
+                "{title}: not analysed, the commonest class is predicted"
             ));
         }
-        let text = format!("{}: every wanted title has a row", output.path().display());
+        let text = format!(
+            "{}: every requested title has a row",
+            output.path().display()
+        );
         render::print_place(context.console, output, &text)?;
-        return Ok(if unheard.is_empty() {
+        return Ok(if failed.is_empty() {
             Ending::Fine
         } else {
             Ending::Partial
@@ -269,62 +271,62 @@ pub(crate) fn classify_with(
     })
 }
 
-/// A run's answers about tracks; nothing where it was interrupted.
+/// A run's predictions for tracks; `None` if interrupted.
 fn answer(
     context: &Context,
     run: &Path,
     config: &Config,
     args: &ClassifyArgs,
-) -> anyhow::Result<Option<(Answered, Vec<String>)>> {
-    // A folder that is no finished run is told before anything is listened to.
+) -> anyhow::Result<Option<(RunPredictions, Vec<String>)>> {
+    // A folder that is no finished run is refused before any audio is analysed.
     let network = config
         .network()
-        .map(|_| Answering::of_run(run, config, context.device_option()));
+        .map(|_| NetworkProbabilities::of_run(run, config, context.device_option()));
     let network = network.transpose()?;
     if network.is_none() {
-        // Read only to see that it is whole; it is loaded again when the features are there.
+        // Read only to check that it is complete; it is loaded again after the features are computed.
         drop(Model::read(&run.join("model.safetensors"))?);
     }
-    let set = asked(context, &seed_names(&args.question.tracks)?, false)?;
+    let set = requested_set(context, &seed_names(&args.question.tracks)?, false)?;
     if network.is_none()
         && set.columns.is_none()
         && config.features.sets.iter().any(|name| name == "own")
     {
         bail!(
-            "{}: this run learnt from a table of numbers and cannot listen; one trained with --features fma can",
+            "{}: this run was trained on a table of numbers and cannot analyse audio; one trained with --features fma can",
             run.display()
         );
     }
     let stop = context.stop_on_ctrl_c()?;
     let matrix = match network {
         Some(network) => {
-            let found = with_meter(context, set.items.len(), "listened to", |progress| {
+            let found = with_meter(context, set.items.len(), "analysed", |progress| {
                 matrix::compute(&set, false, &[&network], None, progress, &stop)
             });
             found
-                .map(|matrix| Answered::of(&matrix))
+                .map(|matrix| RunPredictions::of(&matrix))
                 .map_err(anyhow::Error::from)
         }
-        None => listen(
+        None => compute_features(
             context,
             &set,
             &config.features.sets,
             args.answer.cache.clone(),
             &stop,
         )
-        .and_then(|matrix| Ok(ask(run, &matrix)?)),
+        .and_then(|matrix| Ok(predict(run, &matrix)?)),
     };
     match matrix {
-        // Once Ctrl-C was pressed, an error of the laboratory is the interruption itself.
+        // After Ctrl-C, an error of the laboratory is the interruption itself.
         Err(error) if stop.load(Ordering::Relaxed) && error.is::<LabError>() => Ok(None),
         other => Ok(Some((other?, set.keys))),
     }
 }
 
-/// The tracks in question: one data set, or files and folders.
+/// The tracks named by arguments: one data set, or files and folders.
 ///
-/// - `folders`: whether a bare folder is a data set where it can be read as one
-pub(crate) fn asked(
+/// - `folders`: whether a bare folder is a data set if it can be read as one
+pub(crate) fn requested_set(
     context: &Context,
     named: &[OsString],
     folders: bool,
@@ -333,8 +335,8 @@ pub(crate) fn asked(
         && let Some(text) = only.to_str()
         && let Ok(source) = text.parse::<Source>()
     {
-        // A folder of songs and a folder with a folder for each genre look alike; which is meant
-        // depends on the command.
+        // A folder of songs cannot be told from one with a folder for each genre, so the command
+        // decides.
         let is_set = !(source.guessed && Path::new(text).is_dir());
         if is_set || folders {
             let set = read(context, &source);
@@ -381,7 +383,7 @@ pub(crate) fn asked(
     })
 }
 
-fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
+fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
     let rows = 0..answered.keys.len();
     match format {
         ListFormat::Table => {
@@ -450,7 +452,7 @@ fn print(answered: &Answered, format: &ListFormat) -> anyhow::Result<()> {
             }
             render::print(writer.into_inner()?)
         }
-        _ => bail!("--with answers as --format table, json, csv or a template"),
+        _ => bail!("--with takes --format table, json, csv or a template"),
     }
 }
 
@@ -459,7 +461,7 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::terminal_safe(text))
 }
 
-/// A report, for a terminal: what is said and the tables, without what explains them.
+/// Prints a report on the terminal: texts and brief tables, without explanations.
 fn print_page(page: &Document) -> anyhow::Result<()> {
     for part in &page.parts {
         match part {
@@ -470,7 +472,7 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
                 is_brief: true,
                 ..
             } => {
-                // Words stand left, numbers right.
+                // Words are aligned left, numbers right.
                 let is_word = |column: usize| {
                     column == 0
                         || rows
@@ -499,7 +501,7 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a report where it is wanted: HTML, or Markdown with its pictures beside it. There is no place beside a pipe.
+/// Writes a report: HTML, also to a pipe, or Markdown with its pictures in files beside it.
 fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
     let path = place.output.path();
     if output::is_stream(path) || output::ending(path, "") == "html" {
@@ -510,7 +512,7 @@ fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
         .map(|stem| stem.to_string_lossy().into_owned())
         .unwrap_or_default();
     let (text, pictures) = page.markdown(&stem);
-    // All of them are looked at before the first is written.
+    // All targets are checked before the first is written.
     let places = pictures
         .iter()
         .map(|(name, _)| OutputTarget::page(&path.with_file_name(name), place.replaces));
@@ -521,15 +523,15 @@ fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
     render::write(&place.output, text)
 }
 
-/// Where a report goes besides the terminal.
+/// The file that a report is written to.
 pub(crate) struct PagePlace {
     pub(crate) output: OutputTarget,
-    /// Whether what is there is replaced, by its pictures too.
+    /// Whether existing files are replaced, by the pictures too.
     replaces: bool,
 }
 
 impl PagePlace {
-    /// Looked at before anything is worked out.
+    /// Checks the file, before anything is computed.
     pub(crate) fn new(path: Option<&Path>, replaces: bool) -> Result<Option<Self>, OutputError> {
         path.map(|path| {
             Ok(Self {
@@ -541,9 +543,9 @@ impl PagePlace {
     }
 }
 
-/// A report as the options ask for it.
+/// Shows a report as the options require.
 ///
-/// - `place`: where it is written besides, if anywhere; in standard output it stands alone
+/// - `place`: a file to write it to as well; with standard output nothing else is printed
 pub(crate) fn show_page<T: serde::Serialize>(
     page: &Document,
     json: &T,

@@ -1,4 +1,4 @@
-//! The end of a run that took tracks of other libraries in.
+//! The end of a run that imported tracks of other libraries.
 
 use super::Ending;
 use super::args::ReportFormat;
@@ -8,7 +8,7 @@ use voisin_engine::Engine;
 use voisin_library::MergeOutcome;
 use voisin_questions::answers::add::TakenInJson;
 
-/// Brings the index up to date and says what was taken in.
+/// Brings the index up to date and reports what was imported.
 pub(crate) fn finish(
     context: &Context,
     engine: &mut Engine,
@@ -25,7 +25,7 @@ pub(crate) fn finish(
         scales,
         space_vectors,
     } = taken;
-    // Whatever `add` keeps beside vectors is made here for the new ones: index, tags, scales,
+    // Data that `add` derives from vectors is computed here for the new ones: index, tags, scales,
     // moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
@@ -35,18 +35,18 @@ pub(crate) fn finish(
     }
     for scale in &scales {
         context.console.warn(&format!(
-            "the scale {scale} is learned from other values there: this library's definition stays, and own values of both are kept; \"voisin eval scale {scale}\" tries it on them"
+            "the scale {scale} is learned from other values there: this library's definition stays, and own values of both are kept; \"voisin eval scale {scale}\" evaluates it on them"
         ));
     }
     if conflicts > 0 {
         context.console.warn(&format!(
-            "{} left out, because this library knows other audio under the same paths: \"voisin relocate\" gives its files other ones",
+            "{} left out, because this library has other audio under the same paths: \"voisin relocate\" changes the paths of its files",
             count(conflicts, "track")
         ));
     }
     if refused > 0 {
         context.console.warn(&format!(
-            "{} left out; \"voisin failed\" names their files. The first: {}",
+            "{} left out; \"voisin failed\" lists their files. The first: {}",
             count(refused, "track"),
             refusal.unwrap_or_default()
         ));
@@ -74,7 +74,7 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    // Scales that differ lose nothing, but somebody has to decide: not "fine" for a script.
+    // Nothing is lost if scales differ, but the user has to decide, so scripts get exit code 1.
     Ok(if conflicts + refused > 0 || !scales.is_empty() {
         Ending::Partial
     } else {

@@ -1,4 +1,4 @@
-//! How far a long piece of work is.
+//! Progress of a long computation.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::render::Console;
 /// Time between lines where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
-/// A bar for eyes, a line now and then for logs.
+/// A bar on a terminal, a line every 20 s in a log.
 pub(crate) struct Meter {
     bar: Option<ProgressBar>,
     console: Console,
@@ -22,7 +22,7 @@ impl Meter {
         let bar = context.console.shows_progress_bar().then(|| {
             let style = ProgressStyle::with_template("{bar:30} {percent} %  {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-            // In ten-thousandths: the share is known, but not of how many things.
+            // In ten-thousandths, since the share is known, but no total.
             ProgressBar::new(10_000).with_style(style)
         });
         Self {

@@ -1,17 +1,17 @@
-//! Why files of the library stay in it that are no longer on the disk.
+//! The reason why files that are no longer on the disk stay in the library.
 
 use std::path::Path;
 
 use crate::cli::render::count;
 use voisin_engine::MissingFiles;
 
-/// How many folders a message names.
+/// Number of folders that a message names.
 const NAMED: usize = 5;
 
-/// Why files stay in the library, if some do, and how to go on.
+/// The reason why some files stay in the library, and the next step; `None` if none do.
 pub(crate) fn why_some_stay(gone: &MissingFiles) -> Option<String> {
     let folders = gone.absent_folders();
-    // With a single folder the command to go on with can be given whole.
+    // For a single folder the message has the complete command.
     let one = folders.keys().next().filter(|_| folders.len() == 1);
     let name = |(folder, files): (&&Path, &u64)| {
         let alone = one.is_some();
@@ -36,7 +36,7 @@ pub(crate) fn why_some_stay(gone: &MissingFiles) -> Option<String> {
         None => ("are", "FOLDER".to_owned()),
     };
     Some(format!(
-        "{stay} in the library, since {} {are} absent or empty, as without a disk that is not mounted: mount it and ask again; only if the folder is gone for good: voisin remove --missing --force {folder}",
+        "{stay} in the library, since {} {are} absent or empty, as if a disk is not mounted: mount it and run this again; only if the folder is gone for good: voisin remove --missing --force {folder}",
         names.join(", "),
     ))
 }

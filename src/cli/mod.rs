@@ -1,10 +1,10 @@
 //! The command line: arguments in, results on standard output, messages on standard error, an exit code.
 //!
-//! Each verb has a file of its own in [`verbs`] and works in three steps: parse ([`args`], clap), do (the library),
-//! [`render`]. What several verbs need has a file of its own here; no verb lends to another.
+//! Each verb has a file of its own in [`verbs`] and works in three steps: parse ([`args`], clap), run (the library),
+//! [`render`]. Code that several verbs need has a file of its own here; no verb uses another.
 //!
-//! Not for: anything that another program could want. Whatever computes belongs to the engine or below it, and the JSON
-//! that the server answers with, too, to `answers`.
+//! Not for: anything that another program could use. Computation belongs to the engine or below it, JSON that the server
+//! also returns to `answers`.
 
 mod add_files;
 mod args;
@@ -50,23 +50,23 @@ use voisin_explore::ExploreError;
 use voisin_library::LibraryError;
 use voisin_questions::QuestionError;
 
-/// In place of musl's own, which asks the system anew for each block above 128 KiB, and has one lock for all threads.
+/// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How a verb ended, when nothing went wrong that is an error.
+/// How a verb ended, if without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// All is well.
+    /// Success.
     Fine,
     /// Some files failed, or nothing was found.
     Partial,
-    /// Someone pressed Ctrl-C.
+    /// Ctrl-C was pressed.
     Interrupted,
 }
 
-/// A named thing is not there: exit code 1, as where a search finds nothing.
+/// A named item does not exist: exit code 1, as for a search without results.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NothingFound(pub(crate) String);
@@ -83,7 +83,7 @@ impl From<Ending> for ExitCode {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // A panic of a codec on a damaged file is caught and becomes that file's failure: nothing to alarm anyone with.
+    // A codec's panic on a damaged file is caught and becomes that file's failure: its message would only alarm users.
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !voisin_audio::is_guarded() {
@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output and end well; mistakes to standard error, with exit code 2.
+            // Help and version go to standard output with exit code 0, mistakes to standard error with exit code 2.
             if error.use_stderr()
                 && !matches!(
                     error.kind(),
@@ -123,7 +123,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(ending) => ending.into(),
-        // As with `head`: whoever closed the pipe has read enough.
+        // As with `head`: the reader closed the pipe on purpose.
         Err(error) if error.is::<render::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             render::print_error(&error);
@@ -132,7 +132,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The arguments; those of another program are brought into our own where this one was started by its name.
+/// The arguments, translated from those of another program if this one was started by its name.
 fn arguments() -> Result<Vec<OsString>, String> {
     let all: Vec<OsString> = std::env::args_os().collect();
     if all
@@ -140,15 +140,15 @@ fn arguments() -> Result<Vec<OsString>, String> {
         .and_then(|name| std::path::Path::new(name).file_stem())
         .is_some_and(|name| name == "bliss-mixer")
     {
-        // Lyrion's plugin starts a program of this name with options of its own.
+        // Lyrion's plugin starts a program of this name with its own options.
         return verbs::serve::as_bliss_mixer(all);
     }
-    Ok(with_denied_words(all))
+    Ok(with_negated_words(all))
 }
 
-/// `find calm -voice` means `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one letter
-/// behind a single dash, but for the number of `-l`.
-fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
+/// Turns `find calm -voice` into `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one
+/// letter after a single dash, except for the number of `-l`.
+fn with_negated_words(mut all: Vec<OsString>) -> Vec<OsString> {
     // Before clap, which would take `-voice` for the options -v, -o, -i ….
     let Some(find) = place_of_find(&all) else {
         return all;
@@ -158,21 +158,21 @@ fn with_denied_words(mut all: Vec<OsString>) -> Vec<OsString> {
         .skip(find + 1)
         .take_while(|word| *word != "--")
     {
-        let denied = word.to_str().and_then(|text| text.strip_prefix('-'));
-        if let Some(text) = denied.filter(|text| is_phrase(text)) {
+        let negated = word.to_str().and_then(|text| text.strip_prefix('-'));
+        if let Some(text) = negated.filter(|text| is_phrase(text)) {
             *word = format!("not {text}").into();
         }
     }
     all
 }
 
-/// Where the verb `find` stands, by itself or in `lists save NAME find`.
+/// The position of the verb `find`, by itself or in `lists save NAME find`.
 fn place_of_find(all: &[OsString]) -> Option<usize> {
     let mut has_value = false;
     // The first word is the program's name.
     let is_verb = |word: &OsString| {
         let word = word.to_string_lossy();
-        // Of the options before a verb these two alone take no value.
+        // All other options before a verb take a value.
         let is_option = word.starts_with("--") && !word.contains('=');
         let takes_value = is_option && word != "--quiet" && word != "--verbose";
         !std::mem::replace(&mut has_value, takes_value) && !word.starts_with('-')
@@ -187,7 +187,7 @@ fn place_of_find(all: &[OsString]) -> Option<usize> {
         .map(|find| behind_name + find)
 }
 
-/// Whether what stands behind a dash are words of music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
+/// Whether the text after a dash is words for music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
 fn is_phrase(text: &str) -> bool {
     let limit = text.strip_prefix('l').unwrap_or_default();
     let is_limit = limit == "all" || limit.parse::<u64>().is_ok();
@@ -196,12 +196,12 @@ fn is_phrase(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_alphanumeric() || " -'&,".contains(c));
-    // Switches together (`-q0`, `-vqh`); two letters are no word of music either.
+    // Combined switches (`-q0`, `-vqh`); two letters are no word for music either.
     let is_switches = text.chars().count() < 3 || text.chars().all(|c| "0hqvV".contains(c));
     has_letter && is_of_words && !is_limit && !is_switches
 }
 
-/// Whether what was named is not there, or the library has nothing to answer from.
+/// Whether the error is that a named item does not exist, or that the library has no data for an answer.
 fn is_nothing_found(error: &anyhow::Error) -> bool {
     use voisin_engine::EngineError as E;
     let of_engine = |error: &E| {
@@ -209,6 +209,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
             error,
             E::Ambiguous { .. }
                 | E::NoSuchTrack { .. }
+                | E::NothingListed { .. }
                 | E::NoSeeds
                 | E::EmptyLibrary { .. }
                 | E::NoLabels
@@ -216,7 +217,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
                 | E::Explore(ExploreError::UnknownArtist { .. })
         )
     };
-    // The same error comes in several wrappings, depending on the way that it took.
+    // The same error is wrapped differently, depending on the crates that it passed through.
     if let Some(error) = database::engine_error(error) {
         return of_engine(error);
     }
@@ -238,7 +239,7 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
-    // Said here, once, and not wherever a kernel is first needed.
+    // Checked here, so that the error is reported once and not wherever a kernel is first used.
     voisin_kernels::isa()?;
     let context = Context::new(cli.global)?;
     render::screen::set_colour(context.settings.color.value);
@@ -250,13 +251,13 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
 }
 
 #[cfg(test)]
-mod denied_words {
-    use super::with_denied_words;
+mod negated_words {
+    use super::with_negated_words;
 
     #[test]
-    fn a_minus_denies_words_and_leaves_options_alone() {
+    fn a_minus_negates_words_and_leaves_options_alone() {
         let line = |words: &[&str]| -> Vec<String> {
-            let all = with_denied_words(words.iter().map(Into::into).collect());
+            let all = with_negated_words(words.iter().map(Into::into).collect());
             all.into_iter()
                 .map(|word| word.into_string().unwrap())
                 .collect()
@@ -343,8 +344,8 @@ mod tests {
         }
     }
 
-    /// tests/program/outputs.rs goes through the table. A new option stands in no row of it until somebody has said whether it
-    /// names what is read, or what is written, and then is tried there.
+    /// tests/program/outputs.rs runs every row of the table. A new option with a path needs a row, which states whether the
+    /// path is read or written.
     #[test]
     fn every_option_with_a_path_is_in_the_table_of_outputs() {
         let mut command = Cli::command();
@@ -368,10 +369,10 @@ mod tests {
         assert!(found.len() > 60, "{}", found.len());
     }
 
-    /// docs/cli.md is what --help says. `VOISIN_WRITE_DOCS=1 cargo test --release --bin voisin cli` writes it anew, and so does
-    /// `voisin man --markdown`.
+    /// docs/cli.md is generated from --help, by `VOISIN_WRITE_DOCS=1 cargo test --release --bin voisin cli` or `voisin man
+    /// --markdown`.
     #[test]
-    fn the_reference_is_what_help_says() {
+    fn the_reference_equals_the_help() {
         let page = reference();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
         if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
@@ -380,7 +381,7 @@ mod tests {
         let written = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             written == page,
-            "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+            "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 regenerates it"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Paths as they are named on the command line, `-` for a list on standard input; and places for what is made of files.
+//! Paths on the command line, `-` for a list on standard input; and paths of output files.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -18,13 +18,13 @@ pub(crate) fn local_path(path: PathBuf) -> PathBuf {
     let is_file = address::scheme(&path).is_some_and(|name| name.eq_ignore_ascii_case("file"));
     let text = path.to_str().filter(|_| is_file);
     match text.map(path_in_table) {
-        // Of another machine there is only the address, which is refused.
+        // On another machine: stays an address, which is refused.
         Some(local) if !local.as_os_str().as_encoded_bytes().starts_with(b"//") => local,
         _ => path,
     }
 }
 
-/// The paths named, those of a list on standard input in the place of `-`.
+/// The paths named, with `-` replaced by those of a list on standard input.
 pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<PathBuf>> {
     let mut named = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -41,14 +41,14 @@ pub(crate) fn named_paths(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Path
 ///
 /// - `null`: whether they end in NUL, even if there is but one
 pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
-    // Bytes, not text: paths in the list need not be UTF-8.
+    // Bytes, since paths in the list need not be UTF-8.
     let mut list = Vec::new();
     std::io::stdin()
         .lock()
         .read_to_end(&mut list)
         .context("cannot read the list on standard input")?;
     if null {
-        // A list of one name need not end in NUL, and the name may hold a line end.
+        // The last name need not end in NUL, and a name may contain a line break.
         list.push(0);
     }
     let paths = scan::split_list(&list).into_iter();
@@ -68,10 +68,10 @@ pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Link
     found
 }
 
-/// Where what is made of each file goes, relative to the output folder: no two to the same place.
+/// Distinct output paths for files, relative to the output folder.
 ///
-/// Below a folder that was named, its folders are mirrored; other files go by their name. Where two would meet, those
-/// are mirrored from the folder that they have in common, and files that differ in their ending only keep it.
+/// Below a folder that was named, its folders are mirrored; other files go by their name. Files with the same path are
+/// mirrored from the folder that they have in common, and files that differ only in their ending keep it.
 pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> Vec<PathBuf> {
     let with = |path: &Path| {
         let mut name: OsString = path.as_os_str().to_owned();
@@ -84,7 +84,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
         let root = roots
             .iter()
             .filter_map(|root| file.strip_prefix(root).ok())
-            // Of nested folders the inner one counts: it leaves the shortest rest.
+            // Of nested folders the inner one counts, which leaves the shortest path.
             .min_by_key(|p| p.as_os_str().len());
         root.map_or_else(
             || PathBuf::from(file.file_name().unwrap_or_default()),
@@ -92,7 +92,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
         )
     };
     let mut targets: Vec<PathBuf> = files.iter().map(|file| plain(&below_root(file))).collect();
-    // First mirrored from the common folder, then with the ending; then by number, against files named like folders.
+    // First mirrored from the common folder, then with the ending; then numbered, for files named like folders.
     for again in 0..2 {
         let mut meeting: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         // Sorted, so that the same files get the same places in each run.
@@ -104,7 +104,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
                 .parent()
                 .unwrap_or(Path::new(""))
                 .to_owned();
-            // Ends at the latest at the root, which all have in common, or at nothing.
+            // Ends at the latest at the root, or at the empty path.
             while !several.iter().all(|&i| files[i].starts_with(&common)) && common.pop() {}
             for i in several {
                 let inside = files[i].strip_prefix(&common).unwrap_or(&files[i]);
@@ -120,7 +120,7 @@ pub(crate) fn targets(files: &[PathBuf], roots: &[PathBuf], extension: &str) -> 
     for target in &mut targets {
         let first = target.clone();
         let mut n = 2;
-        // A numbered name may itself be taken, by a file that is called so.
+        // A file may already have the numbered name.
         while !taken.insert(target.clone()) {
             let stem = first.file_stem().unwrap_or_default().to_string_lossy();
             *target = first.with_file_name(format!("{stem}-{n}.{extension}"));

@@ -1,4 +1,4 @@
-//! Passwords: of a media server's user, and of this server.
+//! Passwords for media servers and for this server.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
@@ -11,23 +11,23 @@ use voisin_http::token::check_secret_file;
 /// Longest password that is read, in bytes.
 const LONGEST: u64 = 4096;
 
-/// The password: from the file that was named, from the environment, or from who sits at the terminal.
+/// The password, from the file that was named, the environment, or the terminal.
 pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
     if let Some(file) = file {
         let cannot = || format!("cannot read the password in {}", file.display());
         let opened = File::open(file).with_context(cannot)?;
-        // A pipe is its reader's own.
+        // A pipe has no permissions to check.
         if opened.metadata().with_context(cannot)?.is_file() {
             check_secret_file(file)?;
         }
         return first_line(opened).with_context(cannot);
     }
-    // A variable is seen by this user alone, unlike an argument; there is no option for the
+    // Unlike an argument, a variable is not visible to other users; so there is no option for the
     // password itself.
     if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
         return Ok(password);
     }
-    // On standard error: standard output may be a pipe that takes the answer.
+    // On standard error, since standard output may be a pipe.
     let terminal = console::Term::stderr();
     if !console::user_attended_stderr() {
         bail!(
@@ -38,7 +38,7 @@ pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
     Ok(terminal.read_secure_line()?)
 }
 
-/// A new password: typed twice where somebody sits at a terminal, else the first line of standard input.
+/// A new password: typed twice on a terminal, else the first line of standard input.
 pub(crate) fn new_password() -> anyhow::Result<String> {
     if !std::io::stdin().is_terminal() {
         return first_line(std::io::stdin().lock()).context("cannot read standard input");
@@ -59,7 +59,7 @@ fn first_line(source: impl Read) -> anyhow::Result<String> {
     if line.len() as u64 > LONGEST {
         bail!("expected a password of at most {LONGEST} bytes, found a longer one");
     }
-    // Only the line's end is taken off: a password may begin and end in blanks.
+    // Only the line break is removed: a password may begin and end in blanks.
     Ok(String::from_utf8(line)?
         .trim_end_matches(['\r', '\n'])
         .to_owned())

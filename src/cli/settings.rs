@@ -16,7 +16,7 @@ use voisin_library::default_dir;
 /// Name of the config file in voisin's config folder.
 const FILE: &str = "config.toml";
 
-/// Who said what a setting is.
+/// The source of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SettingOrigin {
     /// An option of the command line.
@@ -25,11 +25,11 @@ pub(crate) enum SettingOrigin {
     Environment,
     /// The config file.
     File,
-    /// Nobody.
+    /// None of them.
     Default,
 }
 
-/// A setting, and who said so.
+/// A setting with its source.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting<T> {
     pub(crate) value: T,
@@ -37,7 +37,7 @@ pub(crate) struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    /// The first that says something, else the default.
+    /// The first value that is given, else the default.
     fn first(
         option: Option<T>,
         environment: Option<T>,
@@ -81,17 +81,17 @@ pub(crate) struct Configuration {
     /// `None`: the library's own, else the model that comes with voisin.
     pub(crate) model: Setting<Option<String>>,
     pub(crate) device: Setting<DeviceChoice>,
-    /// Where it is `auto`, the terminal and its variables say.
+    /// `auto` is resolved by the terminal and its variables.
     pub(crate) color: Setting<Colour>,
     pub(crate) index_builder: Setting<GraphBuilder>,
-    /// Where the config file is, or would be; `None` without a home.
+    /// Path of the config file, which need not exist; `None` without a home.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Configuration {
     /// Reads environment and config file.
     pub(crate) fn read(global: &Global) -> anyhow::Result<Self> {
-        // Read even where options cover everything: a fault in it should show at once.
+        // Read even if options cover everything, so that a fault in it shows at once.
         let file = directories::config().map(|folder| folder.join(FILE));
         let settings = file
             .as_deref()
@@ -118,12 +118,12 @@ impl Configuration {
                     .clone()
                     .filter(|dir| !dir.as_os_str().is_empty()),
                 variable("VOISIN_LIBRARY"),
-                // Relative to the config file, not to wherever the command is run.
+                // Relative to the config file, not to the current folder.
                 settings.library.map(|dir| folder.join(at_home(dir))),
                 default_dir,
             ),
             model: Setting {
-                // An empty name stands for "the library's own", the same as no setting.
+                // An empty name means "the library's own", like no setting.
                 value: Some(model.value).filter(|name| !name.is_empty()),
                 origin: model.origin,
             },
@@ -140,8 +140,7 @@ impl Configuration {
             ),
             color: Setting::first(
                 global.color,
-                // NO_COLOR and its kin are no setting of this name; the terminal's own rules read
-                // them.
+                // NO_COLOR and the like are not settings of this name; `auto` reads them.
                 None,
                 settings
                     .color
@@ -181,7 +180,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     directories::from_variable(name)
 }
 
-/// Reads the config file; nothing where there is none.
+/// Reads the config file; a missing one counts as empty.
 fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -191,7 +190,7 @@ fn read_file(path: &Path) -> anyhow::Result<ConfigFile> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     toml::from_str(&text).map_err(|error| {
-        // The crate's own text draws the line with a marker, over several lines; ours are one.
+        // The crate's own message has several lines; ours have one.
         let before = error
             .span()
             .map_or("", |span| text.get(..span.start).unwrap_or_default());

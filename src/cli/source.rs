@@ -1,4 +1,4 @@
-//! Where answers come from: the library on this disk, or, with `--backend`, one in a database.
+//! The source of answers: the library on this disk, or, with `--backend`, one in a database.
 
 use std::ffi::OsString;
 
@@ -16,7 +16,7 @@ pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<Libr
     open_space(context, args, None)
 }
 
-/// As [`open`], to answer from the vector space of this name: a database has none.
+/// As [`open`], in the vector space of this name; a database has only its default one.
 pub(crate) fn open_space(
     context: &Context,
     args: &BackendArgs,
@@ -35,7 +35,7 @@ pub(crate) fn open_space(
     )))
 }
 
-/// As [`open`], for what needs no index: a library on this disk is only read.
+/// As [`open`], for queries that need no index: a library on this disk is only read.
 pub(crate) fn open_to_read(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
     if let Some(source) = open_remote(context, args)? {
         return Ok(source);
@@ -46,19 +46,19 @@ pub(crate) fn open_to_read(context: &Context, args: &BackendArgs) -> anyhow::Res
     ))))
 }
 
-/// The database, where one is named.
+/// The database, if one is named.
 fn open_remote(context: &Context, args: &BackendArgs) -> anyhow::Result<Option<LibrarySource>> {
     let Some(address) = database_address(args.backend.as_deref()) else {
         return Ok(None);
     };
-    // `all` is the largest number there is.
+    // `all` is the largest number.
     let sample = args.sample.map(|sample| sample.of(usize::MAX));
     let mut remote = database::open(&address, sample)?;
-    context.listen_quietly(remote.engine());
+    context.quiet_index_news(remote.engine());
     Ok(Some(LibrarySource::Remote(remote)))
 }
 
-/// Makes sure that the engine has the tracks that names may mean.
+/// Makes sure that the engine has the tracks that names may stand for.
 pub(crate) fn fetch_named(
     source: &mut LibrarySource,
     names: &[OsString],
@@ -68,11 +68,11 @@ pub(crate) fn fetch_named(
         .try_for_each(|name| source.fetch(Named::Written(name)))
 }
 
-/// Notes that an answer compares some tracks and not all, where that is so.
+/// Reports that an answer compares a sample of the tracks, if so.
 pub(crate) fn report_sample(context: &Context, answer: &str, sample: Option<&str>) {
     if let Some(sample) = sample {
         context.console.note(&format!(
-            "{answer} works on {sample}: --sample N takes more"
+            "{answer} works on {sample}: --sample N fetches more"
         ));
     }
 }

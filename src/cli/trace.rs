@@ -15,7 +15,7 @@ pub(crate) struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// Starts the trace that was asked for.
+    /// Starts the trace, if requested.
     #[cfg(feature = "trace")]
     pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
         use anyhow::Context as _;
@@ -26,7 +26,7 @@ impl TraceOptions {
         let Some(path) = &self.trace else {
             return Ok(None);
         };
-        // No verb has a --force for it.
+        // The advice to use --force does not apply, since no verb has it for the trace.
         let place = match OutputTarget::data(path, false) {
             Err(error) if error.remedy().is_some() => anyhow::bail!("{error}: name another"),
             place => place?,
@@ -42,8 +42,8 @@ impl TraceOptions {
             .writer(file)
             .include_args(true)
             .build();
-        // Spans only: other crates' log lines are no part of a timeline. (The method itself is not general enough in its
-        // lifetime for the layer's bounds.)
+        // Spans only: other crates' log lines are no part of a timeline. (The method itself does not satisfy the lifetime
+        // bounds of the layer.)
         #[allow(clippy::redundant_closure_for_method_calls)]
         let layer = layer.with_filter(tracing_subscriber::filter::filter_fn(|metadata| {
             metadata.is_span()
@@ -60,7 +60,7 @@ impl TraceOptions {
     #[allow(
         clippy::unused_self,
         clippy::unnecessary_wraps,
-        reason = "as where there is a trace"
+        reason = "the same signature as with the feature"
     )]
     pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
         Ok(None)

@@ -1,4 +1,4 @@
-//! `voisin add --vectors X.npy --tracks tracks.csv`: what another program computed, without Parquet.
+//! `voisin add --vectors X.npy --tracks tracks.csv`: vectors that another program computed, without Parquet.
 
 use std::path::Path;
 
@@ -12,19 +12,19 @@ use voisin_engine::{Engine, external_model, foreign_track, is_external, manifest
 use voisin_lab::files::{read_vector_tracks, read_vectors};
 use voisin_library::{Intake, OpenMode, StoredModel};
 
-/// Takes in a vector for each row of the table.
+/// Adds a track with its vector for each row of the table.
 pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::Result<Ending> {
     let Some(table) = &args.tracks else {
         bail!("--vectors needs --tracks: a table with the column path, a row for each vector");
     };
     let values = read_vectors(vectors)?;
-    // Both files are read to their end first: a fault in row 9 000 must not leave half of them in
+    // Both files are read completely first: a fault in row 9 000 must not leave half of the rows in
     // the library.
     let tracks = read_vector_tracks(table, values.nrows())?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
     let model = model_of_vectors(context, args, &engine, values.ncols())?;
-    // Refuses another model than that of the vectors that are there.
+    // Refuses any model but that of the existing vectors.
     engine.library_mut().set_model(&model)?;
     let kind = match args.identity {
         Some(kind) => kind,
@@ -46,7 +46,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     Ok(ending)
 }
 
-/// The model whose vectors these are: named as another program's, or one of voisin's, or the library's own.
+/// The model of the vectors: another program's by name, one of voisin's, or the library's own.
 fn model_of_vectors(
     context: &Context,
     args: &AddArgs,
@@ -54,19 +54,18 @@ fn model_of_vectors(
     dimension: usize,
 ) -> anyhow::Result<StoredModel> {
     let held = engine.library().model()?;
-    let model = match (&args.vectors_of, context.asked_model(), held) {
+    let model = match (&args.vectors_of, context.requested_model(), held) {
         (Some(name), ..) => external_model(name, dimension).map_err(anyhow::Error::msg)?,
         (None, Some(model), _) => manifest_as_stored(&model.manifest()?)?,
-        // A library of voisin's own model takes no vectors without being told whose they are: a
-        // wrong guess would mix two spaces.
+        // With a model of voisin's the name is required: a wrong guess would mix two spaces.
         (None, None, Some(held)) if is_external(&held) => held,
         _ => bail!(
-            "whose vectors are these? --vectors-of NAME for a model of another program, --model NAME for one of voisin's"
+            "expected the model of the vectors, found none: --vectors-of NAME for a model of another program, --model NAME for one of voisin's"
         ),
     };
     if model.dimension != dimension {
         bail!(
-            "expected vectors of {} numbers, as {} has them, found {dimension}",
+            "expected vectors of {} numbers, the dimension of {}, found {dimension}",
             model.dimension,
             model.name
         );

@@ -1,5 +1,5 @@
-//! The library's door stays small and deliberate: everything public is named in its `lib.rs`, one by one, and whoever
-//! uses what is there can name all that it takes and returns.
+//! The public interface of the facade stays small: everything public is named in its `lib.rs`, and so are the types
+//! that public items take and return.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -11,9 +11,8 @@ use syn::visit::{self, Visit};
 
 use crate::sources::{all_files, is_test, root};
 
-/// Items that the door may have; one more is a decision, not an accident. The last five: the folders that a scan left out,
-/// why an output was refused, the speeds that an index chose its way of searching by, and the values of a scale that a
-/// filter allows.
+/// The largest number of items in the facade. The last five: the folders that a scan left out, why an output was
+/// refused, the speeds by which an index chose its search, and the values of a scale that a filter allows.
 const MOST: usize = 181;
 
 fn door() -> String {
@@ -45,7 +44,7 @@ fn the_door_has_no_more_items_than_decided() {
         names.contains(&"Engine") && names.contains(&"VectorIndex"),
         "the scan finds nothing: {names:?}"
     );
-    assert!(!names.contains(&"*"), "a glob lets out whatever is there");
+    assert!(!names.contains(&"*"), "a glob re-exports everything");
     assert!(
         names.len() <= MOST,
         "{} public items: {names:?}",
@@ -54,8 +53,8 @@ fn the_door_has_no_more_items_than_decided() {
     assert!(!door.contains("\npub mod "), "modules are private");
 }
 
-/// The public types of the workspace, and what can be seen of each: the types in its public fields, variants, methods'
-/// parameters and results. What is hidden from the documentation is no promise, and is left out.
+/// The public types of the workspace, and for each the types in its public fields, variants, methods' parameters and
+/// results. Items hidden from the documentation are left out.
 #[derive(Default)]
 struct Public {
     types: BTreeSet<String>,
@@ -63,7 +62,7 @@ struct Public {
     seen: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The names in a type as it is written.
+/// The names in a type expression.
 #[derive(Default)]
 struct Idents(BTreeSet<String>);
 
@@ -168,8 +167,8 @@ impl<'ast> Visit<'ast> for Public {
             return;
         };
         let owner = owner.path.segments.last().unwrap().ident.to_string();
-        if let Some((_, of, _)) = &item.trait_ {
-            if of.is_ident("Default") {
+        if let Some((_, implemented, _)) = &item.trait_ {
+            if implemented.is_ident("Default") {
                 self.defaults.insert(owner);
             }
             return;
@@ -210,7 +209,7 @@ fn options_at_the_door_have_defaults() {
     );
     assert!(
         without.is_empty(),
-        "a new field of these would break whoever writes them out: {without:?}"
+        "a new field of these would break code that builds them: {without:?}"
     );
 }
 

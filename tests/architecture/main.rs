@@ -1,6 +1,6 @@
-//! The workspace as ARCHITECTURE.md describes it, compared with the sources: the list of crates, no circles of files inside a
-//! crate, types with names of their own, the public interface, transactions, bounds on size and style. Which crate may use
-//! which, and which dependency, is in their Cargo.toml.
+//! The workspace compared with ARCHITECTURE.md: the list of crates, no circles of files inside a crate, unique type
+//! names, the public interface, transactions, bounds on size and style. Dependencies between crates are in their
+//! Cargo.toml.
 
 mod bounds;
 mod door;
@@ -14,15 +14,31 @@ use syn::visit::Visit as _;
 
 #[test]
 fn every_crate_is_in_the_list() {
-    let listed: BTreeSet<String> = table(&["crate", "what it is for"])
-        .iter()
-        .flat_map(|row| quoted(&row[0]))
-        .collect();
-    let crates: BTreeSet<String> = packages().into_iter().map(|package| package.name).collect();
+    let rows = table(&["crate", "what it is for"]);
+    let rows: Vec<String> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+    let listed: BTreeSet<String> = rows.iter().cloned().collect();
+    let packages = packages();
+    let crates = BTreeSet::from_iter(packages.iter().map(|package| package.name.clone()));
     assert_eq!(
         listed, crates,
         "the crates that ARCHITECTURE.md lists and those that there are"
     );
+    for package in &packages {
+        let place = rows.iter().position(|row| *row == package.name);
+        let manifest = root().join(&package.folder).join("Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).expect("Cargo.toml");
+        let lines = manifest
+            .lines()
+            .take_while(|line| *line != "[dev-dependencies]");
+        for used in lines.filter_map(|line| line.split(['.', ' ']).next()) {
+            let below = rows.iter().position(|row| row == used);
+            assert!(
+                below.is_none() || below > place,
+                "{} uses {used}, which is above it",
+                package.name
+            );
+        }
+    }
 }
 
 #[test]
@@ -50,7 +66,7 @@ fn the_default_members_are_the_crates_of_the_default_build() {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let sources = sources();
-    // A module's own file (`mod.rs`) joins its parts and lends them its names: arrows to and from it are no circle.
+    // A module's own file (`mod.rs`) declares its parts and re-exports names: imports to and from it are no circle.
     let inside: Vec<&Source> = sources
         .iter()
         .filter(|source| !source.is_door(&sources))
@@ -124,7 +140,7 @@ fn every_type_has_a_name_of_its_own() {
     );
 }
 
-/// Public methods of a type, at most. Whoever needs more finds the part of the type that they belong to.
+/// Public methods of a type, at most. A type with more should be split into parts.
 const MOST_METHODS: usize = 60;
 
 #[test]
@@ -177,7 +193,10 @@ fn no_type_has_more_public_methods_than_a_page_shows() {
     );
 }
 
-/// A test's name is subject, verb and object: it says what fails.
+/// Letters of a test's name, at most.
+const LONGEST_NAME: usize = 60;
+
+/// A test's name is subject, verb and object.
 #[test]
 fn no_function_has_a_name_that_begins_with_what() {
     let mut files = all_files();
@@ -192,10 +211,26 @@ fn no_function_has_a_name_that_begins_with_what() {
             "{}: expected subject, verb, object, found {found:?}",
             file.display()
         );
+        // From the text, so that tests inside macros count.
+        let mut is_test = false;
+        for line in text.lines().map(str::trim_start) {
+            is_test |= line == "#[test]";
+            let Some((name, _)) = line
+                .strip_prefix("fn ")
+                .and_then(|rest| rest.split_once('('))
+            else {
+                continue;
+            };
+            assert!(
+                !std::mem::take(&mut is_test) || name.len() <= LONGEST_NAME,
+                "{}: expected at most {LONGEST_NAME} letters, found {name}",
+                file.display()
+            );
+        }
     }
 }
 
-/// Words of this project alone that a reader had to learn, and the field's words in their places.
+/// Former words of this project, and the standard terms that replace them.
 const FORMER_WORDS: [(&str, &str); 10] = [
     ("Desk", "RequestContext"),
     ("killers", "crash suspects"),
@@ -263,7 +298,7 @@ fn the_librarys_page_has_the_features_of_its_cargo_toml() {
     assert_eq!(
         features.remove("default"),
         Some("[]"),
-        "the page says that none is on by default"
+        "no feature is on by default"
     );
     let page = page.split_once("//! # Features").expect("a heading").1;
     let listed: BTreeSet<&str> = page

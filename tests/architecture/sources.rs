@@ -9,13 +9,13 @@ use syn::visit::{self, Visit};
 /// A path of Rust that begins with its crate: `["voisin_encoder", "conv", "Isa"]`.
 pub(crate) type Name = Vec<String>;
 
-/// A source file: the module it is, and what it names.
+/// A source file: its module and the paths that it uses.
 pub(crate) struct Source {
     pub(crate) file: PathBuf,
     pub(crate) module: Name,
     /// Its own child modules, in files or inside it.
     pub(crate) children: BTreeSet<String>,
-    /// What `use` brings into its scope: the last name of the path, or another one, and the path.
+    /// Names that `use` brings into its scope, with their paths.
     pub(crate) scope: BTreeMap<String, Name>,
     /// Every path that it names, from the crate's root.
     pub(crate) inner: BTreeSet<Name>,
@@ -90,7 +90,7 @@ impl Source {
         source
     }
 
-    /// Whether it is the file of a module that has others below it.
+    /// Whether it is the file of a module with submodules.
     pub(crate) fn is_door(&self, sources: &[Source]) -> bool {
         sources.iter().any(|other| {
             other.module.len() > self.module.len()
@@ -108,7 +108,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Notes a path as it is written.
+    /// Records a path.
     fn note(&mut self, written: &[String]) -> Option<Name> {
         let mut base = self.inside.clone();
         let mut rest = written;
@@ -172,7 +172,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Paths inside the arguments of a macro, which nobody has parsed.
+    /// Paths inside the arguments of a macro, which syn does not parse.
     fn note_tokens(&mut self, tokens: TokenStream) {
         let mut path = Name::new();
         let mut colons = 0;
@@ -246,7 +246,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_attribute(self, item);
     }
 
-    // `pub(super)` and `pub(in …)` name who may look in, not what is looked at.
+    // `pub(super)` and `pub(in …)` name who may use an item, and import nothing.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 
@@ -280,11 +280,18 @@ pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
 }
 
 pub(crate) fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    files_ending(folder, "rs", found);
+}
+
+pub(crate) fn files_ending(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("readable").path();
         if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files_ending(&path, ending, found);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == ending)
+        {
             found.push(path);
         }
     }
@@ -406,7 +413,7 @@ pub(crate) fn sources() -> Vec<Source> {
     sources
 }
 
-/// The path that a name stands for where `use` in the files on its way brings it from elsewhere.
+/// The path of a name after resolving re-exports by `use`.
 pub(crate) fn follow(sources: &[Source], name: &Name) -> Name {
     let mut name = name.clone();
     // A chain of re-exports is short; a circle of them would not compile.

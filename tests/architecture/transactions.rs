@@ -1,4 +1,4 @@
-//! What the library does between `begin` and `commit`.
+//! Calls of the library between `begin` and `commit`.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ struct Calls {
 }
 
 impl Calls {
-    /// Whether one of them asks the file system, itself or through `askers`.
-    fn ask_the_disk(&self, askers: &BTreeSet<String>) -> bool {
+    /// Whether one of them accesses the file system, itself or through `disk_functions`.
+    fn access_the_disk(&self, disk_functions: &BTreeSet<String>) -> bool {
         const METHODS: [&str; 6] = [
             "is_file",
             "is_dir",
@@ -32,7 +32,7 @@ impl Calls {
             || self.functions.iter().any(|name| {
                 name.starts_with("fs::")
                     || FUNCTIONS.contains(&name.as_str())
-                    || askers.contains(name)
+                    || disk_functions.contains(name)
             })
     }
 }
@@ -58,11 +58,11 @@ impl<'ast> Visit<'ast> for Calls {
     }
 }
 
-/// The functions of a module, and what runs inside of a write transaction: closures that are given to `write`, and
+/// The functions of a module, and the calls inside write transactions: closures that are given to `write`, and
 /// functions that are given a transaction.
 #[derive(Default)]
 struct Transactions {
-    /// The module or the type that functions are of.
+    /// The module or the type of the functions.
     owner: String,
     functions: Vec<(String, Calls)>,
     inside: Vec<(String, Calls)>,
@@ -134,9 +134,9 @@ impl<'ast> Visit<'ast> for Transactions {
     }
 }
 
-/// A disk that is slow to answer must not keep every other writer waiting.
+/// A slow disk must not make every other writer wait.
 #[test]
-fn write_transactions_of_the_library_do_not_ask_the_disk() {
+fn write_transactions_of_the_library_do_no_file_access() {
     let mut files = Vec::new();
     rust_files(&root().join("crates/core/voisin-library/src"), &mut files);
     files.retain(|file| !file.ends_with("tests.rs") && !file.ends_with("testing.rs"));
@@ -155,54 +155,54 @@ fn write_transactions_of_the_library_do_not_ask_the_disk() {
         };
         let text = std::fs::read_to_string(&file).expect("a source file");
         found.visit_file(&syn::parse_file(&text).expect("a source file"));
-        // What is called by its name alone is of this module, or else brought in from another one.
-        let own: BTreeSet<String> = found
+        // A function called without a path is defined in this module or imported from another one.
+        let defined: BTreeSet<String> = found
             .functions
             .iter()
             .chain(&found.inside)
             .map(|(name, _)| name.clone())
             .collect();
         let all = found.functions.iter_mut().chain(&mut found.inside);
-        all.for_each(|(_, calls)| calls.functions = in_full(&calls.functions, &own, &owner));
+        all.for_each(|(_, calls)| calls.functions = in_full(&calls.functions, &defined, &owner));
         functions.append(&mut found.functions);
         inside.append(&mut found.inside);
     }
-    let mut askers = BTreeSet::new();
+    let mut disk_functions = BTreeSet::new();
     loop {
         let more = functions
             .iter()
-            .filter(|(_, calls)| calls.ask_the_disk(&askers));
+            .filter(|(_, calls)| calls.access_the_disk(&disk_functions));
         let more: BTreeSet<String> = more
             .flat_map(|(name, _)| {
                 let alone = name.rsplit("::").next().expect("a name");
                 [name.clone(), alone.to_owned()]
             })
             .collect();
-        if more.len() == askers.len() {
+        if more.len() == disk_functions.len() {
             break;
         }
-        askers = more;
+        disk_functions = more;
     }
     assert!(
-        inside.len() > 30 && askers.contains("store::is_gone"),
+        inside.len() > 30 && disk_functions.contains("store::is_gone"),
         "this test looks in the wrong place"
     );
     let broken: Vec<&String> = inside
         .iter()
-        .filter(|(_, calls)| calls.ask_the_disk(&askers))
+        .filter(|(_, calls)| calls.access_the_disk(&disk_functions))
         .map(|(name, _)| name)
         .collect();
     assert!(
         broken.is_empty(),
-        "these ask the disk inside of a write transaction: {broken:?}"
+        "these access the disk inside a write transaction: {broken:?}"
     );
 }
 
-/// Names of functions with the module that they are of where it is this one.
-fn in_full(names: &BTreeSet<String>, own: &BTreeSet<String>, module: &str) -> BTreeSet<String> {
+/// Names of functions, with the module prepended where it is this one.
+fn in_full(names: &BTreeSet<String>, defined: &BTreeSet<String>, module: &str) -> BTreeSet<String> {
     let full = |name: &String| {
         let full = format!("{module}::{name}");
-        if own.contains(&full) {
+        if defined.contains(&full) {
             full
         } else {
             name.clone()

@@ -172,7 +172,7 @@ class Trial:
         took, place = time.time() - since, self.place()
         most = most or least + took + 1.5
         check(
-            f"{what}: it goes on by itself",
+            f"{what}: it continues by itself",
             took <= self.late and place <= most,
             f"after {took:.1f} s, {title} at {place:.1f} s, expected {least:.1f} to {most:.1f} s",
         )
@@ -187,7 +187,7 @@ class Trial:
         )
 
     def rests(self, what, place):
-        """It stays paused where it was, and goes on when Play is pressed."""
+        """It stays paused at its position, and continues when Play is pressed."""
         self.page.settle(3)
         check(
             f"{what}: it stays paused",
@@ -339,7 +339,7 @@ def paused(t, what):
     t.rests(what, place)
 
 
-def paused_and_asked(t, what):
+def play_while_gone(t, what):
     t.play(0, at=30)
     t.page.click("#play")
     t.kill()
@@ -482,7 +482,7 @@ def once_more(t, what):
 
 
 def radio(t, what):
-    """What follows is asked for while the server is gone."""
+    """The continuation is requested while the server is gone."""
     t.page.run("localStorage.setItem('voisin-go-on', 'false')")
     t.play(2)
     t.seek(t.tracks[2]["seconds"] - 6)
@@ -501,7 +501,7 @@ def radio(t, what):
 
 
 def refused(t, what):
-    """A browser that plays nothing unasked: the button says so, and is good for it."""
+    """A browser that refuses autoplay: the message names the button, which works."""
     page = Page(autoplay=False)
     try:
         other = Trial.__new__(Trial)
@@ -511,7 +511,7 @@ def refused(t, what):
             f"voisin.player.play([{{ track: {{ id: {t.tracks[0]['id']}, title: 'T0', seconds: 90 }} }}])"
         )
         check(
-            f"{what}: it is told",
+            f"{what}: it is reported",
             soon(lambda: "press of Play" in page.text("#toasts")),
             page.text("#toasts"),
         )
@@ -534,15 +534,15 @@ MOMENTS = {
     "next while gone": next_pressed,
     "another one chosen while gone": other_chosen,
     "paused": paused,
-    "Play while gone": paused_and_asked,
+    "Play while gone": play_while_gone,
     "paused while gone": paused_while_gone,
     "twice in a row": twice,
     "four times": many_times,
     "no network": offline,
     "no network, paused": offline_and_paused,
     "the lid closed": frozen,
-    "a proxy says 502, sought": behind_a_proxy("502", True),
-    "a proxy says 502, next": behind_a_proxy("502", False),
+    "a proxy answers 502, sought": behind_a_proxy("502", True),
+    "a proxy answers 502, next": behind_a_proxy("502", False),
     "a network swallows all, sought": behind_a_proxy("swallow", True),
     "a network swallows all, next": behind_a_proxy("swallow", False),
     "repeat one": once_more,

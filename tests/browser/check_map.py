@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Drives the HTML map in a headless Chromium: check_map.py SMALL.html BIG.html [SCREENSHOT_FOLDER]
 
-Needs Python's standard library and Debian's chromium only: it speaks the DevTools protocol through
+Needs Python's standard library and Debian's chromium only: it uses the DevTools protocol through
 a pipe. SMALL.html has 300 tracks or more, with hostile names; BIG.html has 100 000. Prints one line
 per check, and exits with 1 if one fails.
 """
@@ -226,7 +226,7 @@ def small_page(browser, page, shots):
     )
     check("search finds", len(names) == 1 and names[0].endswith("Title 177"), names)
     check(
-        "search is told to screen readers",
+        "search is announced to screen readers",
         "found" in browser.run("document.getElementById('status').textContent"),
     )
     browser.run("document.getElementById('search').value = ''; voisinMap.search('')")
@@ -359,14 +359,12 @@ def small_page(browser, page, shots):
     browser.key("+", "+")
     browser.settle(0.6)
     check(
-        "an empty view says how to leave it",
+        "an empty view has a hint",
         "0 or ⤢" in browser.run("document.getElementById('status').textContent"),
     )
     browser.key("0", "0")
     browser.settle(0.8)
-    check(
-        "and no other says so", browser.run("document.getElementById('status').textContent") == ""
-    )
+    check("and no other has it", browser.run("document.getElementById('status').textContent") == "")
     for mode in browser.run("[...document.getElementById('mode').options].map(o => o.value)"):
         browser.run(f"voisinMap.setMode('{mode}')")
     check("every way to colour works", not browser.complaints(), browser.complaints() or "")
@@ -386,9 +384,9 @@ def small_page(browser, page, shots):
         browser.run(names),
     )
     browser.run("voisinMap.setMode('agreement')")
-    check("agreement is told", browser.run(names) == ["agree", "differ"], browser.run(names))
+    check("agreement is shown", browser.run(names) == ["agree", "differ"], browser.run(names))
 
-    # A file that is not there is told, one that is there plays.
+    # A missing file is reported, an existing one plays.
     unlabelled = browser.run(
         "[...document.querySelectorAll('button, input, select, canvas[tabindex]')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length)).length"
     )
@@ -402,7 +400,9 @@ def small_page(browser, page, shots):
     )
     browser.run("document.getElementById('play').click()")
     browser.settle(1)
-    check("a missing file is told", browser.run("!document.getElementById('audio-note').hidden"))
+    check(
+        "a missing file is reported", browser.run("!document.getElementById('audio-note').hidden")
+    )
     browser.events.clear()
 
     # Dark, and a phone.

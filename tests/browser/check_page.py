@@ -135,7 +135,7 @@ class Server:
 
 
 class Page:
-    """A browser with the page in it, and the words that the checks are made of."""
+    """A browser with the page in it, and the helpers of the checks."""
 
     def __init__(self, extra=(), autoplay=True):
         policy = "no-user-gesture-required" if autoplay else "document-user-activation-required"
@@ -265,7 +265,7 @@ def quiet(page, what):
 
 
 def on_a_terminal(program, server):
-    """The address that opens the page, which nobody but the one at the terminal is told."""
+    """The address that opens the page, which is printed at a terminal only."""
     own, theirs = os.openpty()
     command = [program, "--library", str(server.library), "serve", "--listen", "127.0.0.1:0"]
     process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL)
@@ -285,46 +285,47 @@ def begin(page, server):
     """Without a token there is a clear instruction; with one, a cookie that scripts cannot read."""
     page.expected = ["401"]
     page.open(server.address)
-    page.until("document.getElementById('ask').open", "the token is asked for")
-    asked = page.run(
-        "(() => { const six = document.querySelector('#ask .six'); return [six.type, six.inputMode, six.autocomplete, document.activeElement === six, document.getElementById('main').innerText.trim()].join(); })()"
+    page.until("document.getElementById('sign-in').open", "the sign-in dialog")
+    focused = page.run(
+        "(() => { const six = document.querySelector('#sign-in .six'); return [six.type, six.inputMode, six.autocomplete, document.activeElement === six, document.getElementById('main').innerText.trim()].join(); })()"
     )
     check(
         "a code is typed as digits, and nothing is behind the dialog",
-        asked == "text,numeric,one-time-code,true,",
-        asked,
+        focused == "text,numeric,one-time-code,true,",
+        focused,
     )
     page.type("123 456")
     check(
         "a wrong code is called one",
-        soon(lambda: page.text("#ask [role=status]").startswith("This code is not good")),
-        page.text("#ask [role=status]"),
+        soon(lambda: page.text("#sign-in [role=status]").startswith("This code is not valid")),
+        page.text("#sign-in [role=status]"),
     )
-    page.click("#ask summary")
+    page.click("#sign-in summary")
     check(
-        "without a token the page says what to do", "voisin serve --show-token" in page.text("#ask")
+        "without a token the page has the next step",
+        "voisin serve --show-token" in page.text("#sign-in"),
     )
-    page.run("document.querySelector('#ask [type=password]').focus()")
+    page.run("document.querySelector('#sign-in [type=password]').focus()")
     page.type("wrong" * 8)
     page.key("Enter", "\r")
     page.until(
-        "document.querySelector('#ask [role=status]').textContent.includes('not the server')",
-        "a wrong token is told",
+        "document.querySelector('#sign-in [role=status]').textContent.includes('not the server')",
+        "a wrong token is reported",
     )
     check(
-        "a wrong token is told in a sentence",
-        page.text("#ask [role=status]").startswith("This is not"),
-        page.text("#ask [role=status]"),
+        "a wrong token is reported in a sentence",
+        page.text("#sign-in [role=status]").startswith("This is not"),
+        page.text("#sign-in [role=status]"),
     )
-    asked = urllib.request.Request(
+    request = urllib.request.Request(
         server.address + "api/v1/devices",
         b'{"rights": "listen"}',
         {"Authorization": "Bearer " + server.token, "Content-Type": "application/json"},
     )
     page.run(
-        "document.querySelector('#ask [type=password]').value = ''; document.querySelector('#ask .six').select()"
+        "document.querySelector('#sign-in [type=password]').value = ''; document.querySelector('#sign-in .six').select()"
     )
-    page.type(json.load(urllib.request.urlopen(asked))["code"])
+    page.type(json.load(urllib.request.urlopen(request))["code"])
     page.until("document.querySelectorAll('.index .track').length > 5", "a code lets a guest in")
     page.go("#/library")
     page.until("document.querySelector('.facts.tall')")
@@ -351,7 +352,7 @@ def begin(page, server):
     check(
         "devices: what they are, and which is this one",
         "(this device)" in page.text(".devices li")
-        and "a guest" in page.text(".devices li:nth-child(2)"),
+        and "guest: " in page.text(".devices li:nth-child(2)"),
         page.text(".devices"),
     )
     page.run("document.querySelector('.devices li:nth-child(2) button').click()")
@@ -369,7 +370,7 @@ def begin(page, server):
         for url in page.requests()
         if not url.startswith((server.address, "data:", "blob:", "about:"))
     ]
-    check("nothing is asked of elsewhere", not elsewhere, elsewhere)
+    check("nothing is requested from elsewhere", not elsewhere, elsewhere)
     headers = server.get("/")[1]
     policy = headers["Content-Security-Policy"]
     manifest = page.browser.call("Page.getAppManifest")
@@ -411,7 +412,7 @@ def searching(page, server, shots):
         page.until("document.querySelectorAll('.index .share').length > 5", "search by sound")
         check(
             "search by words of sound",
-            soon(lambda: page.text(".result") == "What sounds like “calm guitar”"),
+            soon(lambda: page.text(".result") == "Tracks that sound like “calm guitar”"),
             page.text(".result"),
         )
         page.run(
@@ -457,7 +458,7 @@ def searching(page, server, shots):
         soon(lambda: page.text(".result") == f"{len(wanted)} tracks" and 3 < len(wanted) < 43),
         page.text(".result"),
     )
-    check("how many filters there are is said", page.text(".filters summary") == "Filter · 2")
+    check("the number of filters is shown", page.text(".filters summary") == "Filter · 2")
     page.run(
         "(() => { const s = document.querySelector('.filters select'); s.value = 'bpm'; s.dispatchEvent(new Event('change')); })(); document.querySelector('.filters [type=checkbox]').click()"
     )
@@ -482,7 +483,7 @@ def searching(page, server, shots):
     fill("year", "soon")
     page.expected = ["400"]
     check(
-        "a filter that makes no sense is told",
+        "an invalid filter is reported",
         soon(
             lambda: (
                 "expected a year" in page.text(".index .empty-state")
@@ -526,7 +527,7 @@ def the_card(page, server, shots):
         page.text(".answer"),
     )
     page.click(".reason details summary")
-    check("the card: who voted can be played", soon(lambda: page.count(".reason .play-cover") >= 3))
+    check("the card: voters can be played", soon(lambda: page.count(".reason .play-cover") >= 3))
     check(
         "the card: tempo, key, loudness",
         soon(lambda: all(unit in page.text(".facts") for unit in ("bpm", "LUFS", "Key"))),
@@ -585,7 +586,7 @@ def the_card(page, server, shots):
     page.run("document.querySelector('.knobs [aria-pressed=true]').click()")
     artist = page.text(".card-head .words a")
     artists = "[...document.querySelectorAll('.card .knobs ~ div .track .faint')].map(e => e.textContent.split(' · ')[0])"
-    check("near are some of its artist", soon(lambda: artist in page.run(artists)), artist)
+    check("some near tracks are by its artist", soon(lambda: artist in page.run(artists)), artist)
     page.click(".card .others input")
     check(
         "and others alone where they are wanted",
@@ -669,7 +670,7 @@ def the_card(page, server, shots):
 
 
 def names_from_outside(page):
-    """Tags are texts of strangers: they turn nothing around, and a guess is not called a genre."""
+    """Tags are untrusted text: they change no direction of text, and a guess is not shown as a genre."""
     shown = page.run(
         """(async () => {
           const folder = document.querySelector('script[type=module]').src;
@@ -702,8 +703,8 @@ def front_door(page, server, shots):
     tracks = server.json("/api/v1/tracks?limit=100")["tracks"]
     loved, heard = tracks[0], tracks[1]
     page.run(
-        f"Promise.all([voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: true }} }}), "
-        f"voisin.ask('tracks/{heard['id']}/heard', {{ method: 'POST' }})]).then(() => 1)"
+        f"Promise.all([voisin.request('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: true }} }}), "
+        f"voisin.request('tracks/{heard['id']}/heard', {{ method: 'POST' }})]).then(() => 1)"
     )
     page.go("#/home")
     page.until("document.querySelectorAll('.shelf .tile').length > 10", "covers")
@@ -715,25 +716,25 @@ def front_door(page, server, shots):
 
     check("home: what is liked", soon(lambda: shelf("Liked") == loved["title"]), shelf("Liked"))
     check(
-        "home: what was heard",
-        soon(lambda: shelf("Played lately") == heard["title"]),
-        shelf("Played lately"),
+        "home: recently played",
+        soon(lambda: shelf("Recently played") == heard["title"]),
+        shelf("Recently played"),
     )
     check("home: what came last", soon(lambda: shelf("Recently added") is not None))
-    check("home: what was not heard for long", soon(lambda: shelf("Not heard") is not None))
+    check("home: not played for long", soon(lambda: shelf("Not played") is not None))
     page.picture(shots and shots / "home.png")
     page.go("#/liked")
     page.until("document.querySelectorAll('.home-list .track').length === 1", "the list of hearts")
     check("hearts lead to a list", page.text(".home-list .track .title") == loved["title"])
     page.run(
-        f"voisin.ask('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
+        f"voisin.request('tracks/{loved['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
     )
     page.go("#/home")
     page.until("document.querySelector('#radio-now')")
     page.click("#radio-now")
     page.plays()
     check("home: radio in one press", soon(lambda: page.run("voisin.player.upcoming().length") > 3))
-    # What plays, as large as the screen.
+    # The full-screen player.
     page.click("#now-open")
     page.until("document.getElementById('now').open", "now playing")
     check(
@@ -802,7 +803,7 @@ def radio(page, server):
         soon(lambda: server.json(f"/api/v1/tracks/{disliked['id']}/liked")["liked"] is False),
     )
     page.run(
-        f"voisin.ask('tracks/{disliked['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
+        f"voisin.request('tracks/{disliked['id']}/liked', {{ method: 'PUT', body: {{ liked: null }} }})"
     )
     page.run("voisin.player.play([])")
     page.run("voisin.player.playRadio([])")
@@ -880,7 +881,7 @@ def playing(page, server, program):
     page.key(" ", " ")
     page.plays(12)
 
-    # Half of a track is heard, and the server is told; what is liked is shown beside what plays.
+    # Half of a track is played and reported to the server; the player shows likes.
     def heard():
         return next(
             (
@@ -914,9 +915,9 @@ def playing(page, server, program):
     page.run(
         "document.getElementById('audio').currentTime = 0; document.getElementById('audio').playbackRate = 8"
     )
-    check("what was heard is told", soon(lambda: heard() == before + 1, 30), heard())
+    check("a played track is reported", soon(lambda: heard() == before + 1, 30), heard())
     page.run("document.getElementById('audio').playbackRate = 1")
-    # What was queued plays on, in this order.
+    # Queued tracks play next, in order.
     page.run(
         "document.querySelectorAll('.card .part .track .after')[3].click(); document.querySelectorAll('.card .part .track .after')[4].click()"
     )
@@ -957,7 +958,7 @@ def playing(page, server, program):
     page.key("q", "q")
     page.until("!document.getElementById('queue-panel').hidden")
     check(
-        "how far it wanders is asked where it goes on",
+        "the drift can be set where radio is turned on",
         page.run("document.querySelector('[name=drift]') === null"),
     )
     page.click("#radio")
@@ -993,7 +994,7 @@ def playing(page, server, program):
     after = page.run("[voisin.player.current().track.id, voisin.player.upcoming().length]")
     page.key("q", "q")
     check(
-        "and goes on as it was told to",
+        "and continues with that setting",
         soon(lambda: page.run("document.getElementById('radio')?.checked")),
     )
     page.key("Escape")
@@ -1077,8 +1078,8 @@ def passages(page, track):
     page.drag((box[0] + box[2] * 0.2, box[1] + 20), (box[0] + box[2] * 0.6, box[1] + 20))
     check(
         "a passage is drawn with the pointer",
-        soon(lambda: page.text(".told").startswith("0:0")),
-        page.text(".told"),
+        soon(lambda: page.text(".passage-bounds").startswith("0:0")),
+        page.text(".passage-bounds"),
     )
     page.run("[...document.querySelectorAll('.passage ~ .part-acts button')].at(-1).click()")
     page.until(
@@ -1107,7 +1108,7 @@ def passages(page, track):
     page.run("document.getElementById('audio').pause()")
     page.expected = ["503"]
     page.until(
-        "!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Listening')",
+        "!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Analysing')",
         "the exact places",
     )
     print("        " + page.text(".passage ~ div [role=status]"))
@@ -1128,7 +1129,7 @@ def the_map(page, server, shots):
     x, y = page.run(f"voisin.map.placeOf({track['id']})")
     page.browser.mouse("mouseMoved", x, y, button="none")
     check(
-        "what lies under the pointer is said",
+        "the track under the pointer is named",
         soon(lambda: page.run("!document.querySelector('.tip').hidden")),
         page.text(".tip").replace("\n", ", "),
     )
@@ -1196,15 +1197,15 @@ def the_map(page, server, shots):
     )
     page.until("!document.querySelector('.chosen')", "nothing is selected")
     page.settle(0.6)
-    # Where nothing is, the way back is said.
-    said = "(() => { const c = document.querySelector('.over'), w = c.width >> 2, d = c.getContext('2d').getImageData(w, (c.height >> 1) - 20, 2 * w, 40).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
+    # An empty part of the map has a hint.
+    hint = "(() => { const c = document.querySelector('.over'), w = c.width >> 2, d = c.getContext('2d').getImageData(w, (c.height >> 1) - 20, 2 * w, 40).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
     page.run(
         "(() => { const o = document.querySelector('.over'), b = o.getBoundingClientRect(); for (let k = 0; k < 30; k++) o.dispatchEvent(new WheelEvent('wheel', { deltaY: -300, clientX: b.left + 4, clientY: b.top + 4, bubbles: true, cancelable: true })); })()"
     )
     check(
-        "an empty part of the map says how to leave it",
-        soon(lambda: page.run(said) > 500 and page.run(drawn) == 0),
-        page.run(said),
+        "an empty part of the map has a hint",
+        soon(lambda: page.run(hint) > 500 and page.run(drawn) == 0),
+        page.run(hint),
     )
     page.run("document.querySelector('[aria-label=\"Show all\"]').click()")
     check("and it is left", soon(lambda: page.run(drawn) > 500), page.run(drawn))
@@ -1434,7 +1435,7 @@ def the_list(page, server, shots):
 
 
 def saved_lists(page, server, shots):
-    """A list that is ready is kept, asked anew, played, opened, forgotten and taken back; the list
+    """A list from a template is saved, renewed, played, opened, forgotten and taken back; the list
     of the page is kept as a mix.
     """
     page.go("#/")
@@ -1481,7 +1482,7 @@ def saved_lists(page, server, shots):
     page.until("!document.querySelector('[data-list=new]')", "it is forgotten")
     check("a list is forgotten", "new" not in kept())
     page.until(
-        "document.querySelector('.toast:last-child')?.textContent.includes('is forgotten')",
+        "document.querySelector('.toast:last-child')?.textContent.includes('is deleted')",
         "it can be taken back",
     )
     page.click(".toast:last-child button")
@@ -1748,7 +1749,7 @@ def the_review(page, server, program, shots):
         page.text(".suspect .versus").replace("\n", " "),
     )
     page.picture(shots and shots / "review.png")
-    page.click("#hear")
+    page.click("#play-suspect")
     page.plays()
     page.run("document.getElementById('audio').pause()")
     page.click("#accept")
@@ -1826,7 +1827,7 @@ def a_file(page, shots):
         "a dropped file plays", page.run("document.getElementById('audio').src.startsWith('blob:')")
     )
     page.run("document.getElementById('audio').pause()")
-    # Bytes that are no music are told so.
+    # A file without audio is reported.
     page.expected = ["422"]
     page.run("""(() => { const data = new DataTransfer(); data.items.add(new File(["this is not music"], "x.mp3", { type: "audio/mpeg" }));
         document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })); })()""")
@@ -1848,7 +1849,10 @@ def scanning(page, server, music):
         "document.querySelector('.facts.tall') && document.querySelector('.scan h2').innerText",
         "the library",
     )
-    check("the library says what it holds", soon(lambda: "43 tracks" in page.text(".facts.tall")))
+    check(
+        "the library has its number of tracks",
+        soon(lambda: "43 tracks" in page.text(".facts.tall")),
+    )
     for name in ("parapraxis-digital-pursuit.opus", "sectoid-war-of-freedom.mp3"):
         shutil.copy(DEMO / "held-out" / name, music / name)
     page.run(
@@ -1856,7 +1860,7 @@ def scanning(page, server, music):
     )
     page.click("#scan-start")
     page.until(
-        "document.querySelector('.scan h2').innerText === 'The scan is done'", "the scan", 120
+        "document.querySelector('.scan h2').innerText === 'The scan has finished'", "the scan", 120
     )
     seen = page.run("window.seen")
     check(
@@ -1874,7 +1878,7 @@ def scanning(page, server, music):
         "document.querySelector('.facts.tall')?.innerText.includes('45 tracks')",
         "the new tracks are there",
     )
-    # Another one, stopped while it runs: what was heard stays, the rest is left.
+    # Another one, stopped while it runs: analysed tracks stay, the rest is left.
     for i in range(60):
         with wave.open(str(music / f"noise-{i}.wav"), "wb") as file:
             file.setnchannels(1)
@@ -1895,11 +1899,11 @@ def scanning(page, server, music):
     page.settle(1)
     soon(lambda: server.json("/api/v1/status")["tracks"] > 45)
     tracks = server.json("/api/v1/status")["tracks"]
-    check("a scan is stopped", 45 < tracks < 105, f"{tracks - 45} of 60 were heard")
+    check("a scan is stopped", 45 < tracks < 105, f"{tracks - 45} of 60 were analysed")
     page.expected = ["409"]
     quiet(page, "scan")
     page.expected = []
-    # Who opens the page late is told the same as those who were there: 449 files more, at 125 in 20
+    # A page that is opened late shows the same as one opened before: 449 files more, at 125 in 20
     # s.
     runs = """window.EventSource = class {
       addEventListener(_, tell) { setTimeout(() => tell({ data: JSON.stringify({ state: "running", done: 126, total: 575, seconds: 20, summary: null, message: null }) }), 50); }
@@ -1969,8 +1973,8 @@ def keyboard(page):
     check(
         "keyboard: the map is walked",
         # Beside the track that the search still finds.
-        soon(lambda: page.count(".side .track") == 2 and page.text("#said") != ""),
-        page.text("#said"),
+        soon(lambda: page.count(".side .track") == 2 and page.text("#announcement") != ""),
+        page.text("#announcement"),
     )
     page.key("Enter", "\r")
     page.until("location.hash.startsWith('#/track/')")
@@ -2135,7 +2139,7 @@ def accessible(page, axe, places):
         for place in places:
             page.go(place)
             look(f"{place} {theme}")
-        # What opens on top of a place.
+        # Dialogs on top of a place.
         page.run(
             "document.querySelector('.card .track .after').click(); voisin.player.openQueue(true); document.querySelector('.menu').open = true"
         )
@@ -2163,7 +2167,7 @@ MOCK = """(() => {
     const path = new URL(address).pathname, answer = body => new Response(JSON.stringify(body), { headers: { "Content-Type": "application/json" } });
     let seed = 7;
     const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
-    const asked = new URL(address).searchParams, first = Number(asked.get("after") ?? -1) + 1, limit = Number(asked.get("limit")), next = first + limit < 20000 ? first + limit - 1 : null;
+    const parameters = new URL(address).searchParams, first = Number(parameters.get("after") ?? -1) + 1, limit = Number(parameters.get("limit")), next = first + limit < 20000 ? first + limit - 1 : null;
     if (path.endsWith("/map")) return answer({ generation: 1, total: 20000, next, clusters: [], tracks: Array.from({ length: Math.min(limit, 20000 - first) }, (_, i) => {
       const id = first + i, g = id % 12, a = random() * 6.283, r = Math.sqrt(random()) * 2;
       return { id, x: 5 * Math.cos(g) + r * Math.cos(a), y: 5 * Math.sin(g) + r * Math.sin(a), cluster: g, artist: "Artist " + id % 900, title: "Title " + id, genre: "Genre " + g, year: 1970 + id % 50, seconds: 200, tempo: 80 + id % 90, key: null, camelot: null, loudness: -9, word: null };
@@ -2233,11 +2237,11 @@ def troubles(page, program, server, work):
     page.open(server.address + "#/genres")
     page.until(
         "document.querySelector('.slow')?.innerText.includes('The index has to be built')",
-        "503 is told",
+        "503 is reported",
     )
     check(
-        "503: why it is late is told, and asked again",
-        soon(lambda: "Asked again in" in page.text(".slow")),
+        "503: the reason is shown, and the request repeated",
+        soon(lambda: "Trying again in" in page.text(".slow")),
         page.text(".slow"),
     )
     page.until("document.querySelectorAll('.tree li').length > 3", "the answer comes in the end")
@@ -2247,10 +2251,10 @@ def troubles(page, program, server, work):
     page.expected = ["Failed to load resource", "ERR_CONNECTION_REFUSED", "ERR_"]
     port, music = server.port, work / "music"
     server.stop()
-    page.run("voisin.ask('status').catch(() => 0)")
-    page.until("!document.getElementById('notice').hidden", "a server that is gone is told")
+    page.run("voisin.request('status').catch(() => 0)")
+    page.until("!document.getElementById('notice').hidden", "a lost server is reported")
     check(
-        "server gone: it is told",
+        "server gone: it is reported",
         soon(lambda: "does not answer" in page.text("#notice")),
         page.text("#notice").replace("\n", " "),
     )
@@ -2277,7 +2281,7 @@ def troubles(page, program, server, work):
     if empty.exists():
         nothing = Server(program, empty, "--no-watch", "--folder", DEMO / "held-out")
         page.open(nothing.address + "#token=" + nothing.token)
-        page.until("document.querySelector('.index .empty-state')", "an empty library is told")
+        page.until("document.querySelector('.index .empty-state')", "an empty library has a hint")
         check(
             "an empty library: what to do",
             soon(
@@ -2294,7 +2298,7 @@ def troubles(page, program, server, work):
             page.settle(0.2)
         page.expected += ["409", "422", "404"]
         found = page.complaints()
-        check("an empty library: every place has something to say", not found, found or "")
+        check("an empty library: every place has a text", not found, found or "")
         nothing.stop()
     else:
         check("an empty library can be made", False)

@@ -1,4 +1,4 @@
-//! Signals, a sandbox, and what a run said, for the tests that drive the program.
+//! Signals, a sandbox and the output of runs, for the tests that drive the program.
 
 #![allow(dead_code, reason = "each test program uses its share of this file")]
 
@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 
 use voisin_library::{Library, OpenMode};
 
-/// A folder of its own, with a library in it, gone at the end of the test.
+/// A temporary folder with a library in it.
 pub(crate) struct Sandbox {
     folder: tempfile::TempDir,
 }
@@ -60,7 +60,7 @@ impl Sandbox {
             .expect("the program starts")
     }
 
-    /// Stores a definition of the learned scale "mine", and does not learn it.
+    /// Stores a definition of the learned scale "mine" without training it.
     pub(crate) fn define_scale(&self, definition: &str) {
         let mut library =
             Library::open(&self.path("library"), OpenMode::Create).expect("a library");
@@ -115,7 +115,7 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// The program at a terminal, where an answer is typed half a second after it has shown some words.
+/// The program at a terminal; `answer` is typed half a second after it prints `words`.
 pub(crate) fn at_a_terminal(words: &str, answer: &str) -> Command {
     let mut command = Command::new("python3");
     command.args([
@@ -127,18 +127,18 @@ pub(crate) fn at_a_terminal(words: &str, answer: &str) -> Command {
     command
 }
 
-/// What was printed, as text.
+/// Output as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// How a run ended; -1 where a signal ended it.
+/// The exit code of a run; -1 where a signal ended it.
 pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
 }
 
-/// Standard output of a run, which must be JSON in the envelope of all answers, however the run ended: what is in it, a
-/// list where it holds `items`. A JSPF playlist, which has a form of its own, as it is.
+/// Standard output of a run, which must be JSON in the common envelope, whatever the exit code: its content, a list
+/// where it holds `items`. A JSPF playlist, which has another form, is returned unchanged.
 pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
     let output = output.borrow();
     let mut answer: serde_json::Value =
@@ -159,7 +159,7 @@ pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
     }
 }
 
-/// Standard output of a run that must end well.
+/// Standard output of a run that must succeed.
 pub(crate) fn fine(output: impl Borrow<Output>) -> String {
     let output = output.borrow();
     assert_eq!(
@@ -172,7 +172,7 @@ pub(crate) fn fine(output: impl Borrow<Output>) -> String {
     text(&output.stdout)
 }
 
-/// Standard output of a run that must end well, as JSON.
+/// Standard output of a run that must succeed, as JSON.
 pub(crate) fn fine_json(output: impl Borrow<Output>) -> serde_json::Value {
     fine(output.borrow());
     json(output)
@@ -212,7 +212,7 @@ pub(crate) fn tone_wav(sample_rate: u32, seconds: f64, frequency: f64, amplitude
 pub(crate) fn tagged(path: &Path, mut wav: Vec<u8>, frames: &[(&str, &str)]) {
     let mut tag = Vec::new();
     for (id, value) in frames {
-        // An address has no mark of its encoding.
+        // The text of an address has no encoding byte.
         let mark: &[u8] = if id.starts_with('W') { b"" } else { b"\x03" };
         let body = [mark, value.as_bytes()].concat();
         tag.extend([id.as_bytes(), &[0, 0, 0, body.len() as u8, 0, 0], &body].concat());

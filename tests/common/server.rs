@@ -1,4 +1,4 @@
-//! `voisin serve` as a process, and a client that sends what no good client would.
+//! `voisin serve` as a process, and a client that can send malformed requests.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -45,10 +45,10 @@ pub(crate) struct Server {
     pub(crate) process: Child,
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
-    /// Where else it listens.
+    /// Further lines of its standard output: other addresses.
     pub(crate) lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    /// What it says, kept by a thread of its own.
-    pub(crate) said: std::sync::Arc<std::sync::Mutex<String>>,
+    /// Its standard error, read by a thread.
+    pub(crate) log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Server {
@@ -56,7 +56,7 @@ impl Server {
         Self::start_with(sandbox, arguments, &[])
     }
 
-    /// With more variables.
+    /// With additional environment variables.
     pub(crate) fn start_with(
         sandbox: &Sandbox,
         arguments: &[&str],
@@ -65,13 +65,13 @@ impl Server {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
         all.extend(arguments);
         let mut command = sandbox.command(all);
-        // What comes next is the nearest here, unless a test is about mixes.
+        // Mixes here are the nearest tracks in order, except in tests about mixes.
         command.env("VOISIN_SERVE_MIX", "variety=0");
         command.envs(variables.iter().copied());
         Self::started(sandbox, command).expect("it starts")
     }
 
-    /// With so many file descriptors at most.
+    /// With a limit of file descriptors.
     #[cfg(unix)]
     pub(crate) fn start_limited(sandbox: &Sandbox, arguments: &[&str], descriptors: u32) -> Self {
         let plain = sandbox.command([&["serve", "--listen", "127.0.0.1:0"], arguments].concat());
@@ -96,7 +96,7 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next().expect("it says where it listens").unwrap();
+        let line = lines.next().expect("a line with its address").unwrap();
         assert!(
             !line.contains("token"),
             "a token that is not shown on a terminal would end in a log: {line}"
@@ -107,9 +107,9 @@ impl Server {
             .split('/')
             .next()
             .unwrap();
-        let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
         let mut stderr = process.stderr.take().unwrap();
-        let kept = said.clone();
+        let kept = log.clone();
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut piece) {
@@ -125,11 +125,11 @@ impl Server {
             address: address.parse().unwrap(),
             token,
             lines,
-            said,
+            log,
         })
     }
 
-    /// With a library that it cannot write, and no token; `None` where it cannot be started as somebody who cannot.
+    /// With a read-only library and no token; `None` where the test cannot drop the right to write.
     #[cfg(unix)]
     pub(crate) fn start_reading(sandbox: &Sandbox) -> Option<Self> {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -165,7 +165,7 @@ impl Server {
         stream
     }
 
-    /// Sends these bytes, and reads until the server closes or an answer is whole.
+    /// Sends these bytes, and reads until the server closes or an answer is complete.
     pub(crate) fn raw(&self, request: &[u8]) -> (u16, String, Vec<u8>) {
         let mut stream = self.connect();
         // A server that refuses early may close before all is sent.
@@ -200,7 +200,7 @@ impl Server {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    /// The answer to a question that must have one.
+    /// The answer to a request that must succeed.
     pub(crate) fn good(&self, path: &str, body: &Value) -> Value {
         let (status, answer) = self.post(path, body);
         assert_eq!(status, 200, "{path} {body}: {answer}");

@@ -1,6 +1,6 @@
-//! An object store of one's own: moto's S3, on loopback.
+//! A local object store: moto's S3, on loopback.
 
-// A test may fail by a panic, and says what it leaves out.
+// A test may fail by a panic, and prints what it skips.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::{Sandbox, text};
 
-/// Answers as S3 does, as long as its standard input is open. It has one bucket.
+/// An S3 server that runs as long as its standard input is open. It has one bucket.
 const STORE: &str = "
 import sys, boto3
 from moto.server import ThreadedMotoServer
@@ -23,7 +23,7 @@ print(url, flush=True)
 sys.stdin.read()
 ";
 
-/// A Python that has these packages; `None`, with a message, where there is none. An error where CI could have had it.
+/// A Python with these packages; `None`, with a message, where there is none. In CI a failed installation is an error.
 pub(crate) fn python(packages: &str) -> Option<PathBuf> {
     let python = std::env::var_os("VOISIN_TEST_PYTHON")
         .map_or_else(|| PathBuf::from("python3"), PathBuf::from);
@@ -73,7 +73,7 @@ impl ObjectStoreServer {
         }
     }
 
-    /// What a program is told of it, by the variables of AWS.
+    /// The AWS environment variables of a client.
     pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.url.clone()),
@@ -84,7 +84,7 @@ impl ObjectStoreServer {
         ]
     }
 
-    /// A run of the program, with a folder of its own for temporary files, which is empty afterwards.
+    /// A run of the program, with a separate folder for temporary files, which is empty afterwards.
     pub(crate) fn run(&self, sandbox: &Sandbox, words: &[&str]) -> Output {
         let temporary = sandbox.path("temporary");
         std::fs::create_dir_all(&temporary).unwrap();
@@ -96,15 +96,15 @@ impl ObjectStoreServer {
             .unwrap();
         let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
-        let said = text(&output.stderr) + &text(&output.stdout);
+        let printed = text(&output.stderr) + &text(&output.stdout);
         assert!(
-            !said.contains("hidden-from-all") && !said.contains("panicked"),
-            "{said}"
+            !printed.contains("hidden-from-all") && !printed.contains("panicked"),
+            "{printed}"
         );
         output
     }
 
-    /// What a program of Python's prints, which has the bucket as `bucket`.
+    /// Output of a Python script, in which `bucket` is the bucket.
     pub(crate) fn python(&self, script: &str) -> String {
         let script = format!(
             "import boto3\nbucket = boto3.resource('s3', endpoint_url='{}', region_name='us-east-1',
@@ -127,10 +127,10 @@ impl ObjectStoreServer {
     }
 
     pub(crate) fn keys(&self, prefix: &str) -> Vec<String> {
-        let said = self.python(&format!(
+        let listing = self.python(&format!(
             "for one in bucket.objects.filter(Prefix='{prefix}'): print(one.key)"
         ));
-        said.lines().map(str::to_owned).collect()
+        listing.lines().map(str::to_owned).collect()
     }
 }
 

@@ -1,8 +1,8 @@
-//! Other programs read what voisin writes, and voisin what they write; the recipes of docs/parquet.md.
+//! Other programs read voisin's files, voisin reads theirs, and the recipes of docs/parquet.md run.
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -109,7 +109,7 @@ print(json.dumps([answers, failures]))
         "{failed:?}"
     );
 
-    // What is there is not listened to again; what is gone from there is.
+    // Files with a row are not analysed again; those whose rows are gone are.
     let again = sandbox.run(arguments);
     assert_eq!(code(&again), 0, "{}", text(&again.stderr));
     assert!(
@@ -127,7 +127,7 @@ print(json.dumps([answers, failures]))
 
 /// Files that went through other programs: other codecs, types and orders of columns, and no metadata.
 #[test]
-fn files_of_other_programs_come_back() {
+fn files_of_other_programs_are_imported() {
     let Some(python) = python("pyarrow.parquet, duckdb, polars, pandas") else {
         return;
     };
@@ -218,11 +218,11 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
         let lost = path.contains("lost-");
         if lost {
             let refused = new.run(["add", "--from-parquet", path]);
-            let said = text(&refused.stderr);
-            assert_eq!(code(&refused), 2, "{path}: {said}");
+            let stderr = text(&refused.stderr);
+            assert_eq!(code(&refused), 2, "{path}: {stderr}");
             assert!(
-                said.contains("\"voisin.dimension\" in its metadata, found none: name the model"),
-                "{said}"
+                stderr.contains("\"voisin.dimension\" in its metadata, found none: name the model"),
+                "{stderr}"
             );
             let other = new.run(["add", "--from-parquet", path, "--model", "musicnn-msd"]);
             assert_eq!(code(&other), 2, "{path}: of another model");
@@ -232,7 +232,7 @@ pq.write_table(pa.table(columns), f'{out}/lost-wide.parquet', row_group_size=2, 
         }
         assert_eq!(half_vectors(&new), half_vectors(&sandbox), "{path}");
         assert_eq!(listed(&new), listed(&sandbox), "{path}");
-        // A library has its model: nobody need name it again.
+        // A library has its model: it need not be named again.
         assert_eq!(
             json(new.run(["add", "--format", "json", "--from-parquet", path]))["unchanged"],
             3
@@ -255,7 +255,7 @@ fn recipe(name: &str) -> String {
 
 /// Other engines follow a library from one export of changes to the next.
 #[test]
-fn engines_follow_what_changed() {
+fn engines_follow_exported_changes() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -311,10 +311,9 @@ fn engines_follow_what_changed() {
             assert_eq!(found, expected, "{engine}");
         }
     };
-    let said = |output: Output| fine(output);
-    assert!(said(export(&[])).starts_with("4 files changed and 0 gone in"));
+    assert!(fine(export(&[])).starts_with("4 files changed and 0 gone in"));
     follow(&[(1, None), (2, None), (3, None), (4, None)]);
-    let again = said(export(&[]));
+    let again = fine(export(&[]));
     assert!(
         again.starts_with("0 files changed and 0 gone in")
             && again.trim_end().ends_with("change 1"),
@@ -326,32 +325,32 @@ fn engines_follow_what_changed() {
         "nothing changed, nothing is written"
     );
 
-    // A label alone, a file that moved, one that is gone and one that is new.
+    // A label, a moved file, a missing one and a new one.
     fine(sandbox.run(["labels", "set", name(2).to_str().unwrap(), "Noise"]));
     fs::rename(name(3), name(5)).unwrap();
     fs::remove_file(name(4)).unwrap();
     fs::write(name(6), noise_wav(22_050, 8.0, 6)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap(), "--remove-missing"]));
-    let second = said(export(&["--compression", "zstd"]));
+    let second = fine(export(&["--compression", "zstd"]));
     assert!(
         second.starts_with("3 files changed and 2 gone in"),
         "{second}"
     );
     let now = [(1, None), (2, Some("Noise")), (5, None), (6, None)];
     follow(&now);
-    // Its own way back: what was gone is there again.
+    // The way back: a file that was gone is there again.
     fs::write(name(4), noise_wav(22_050, 8.0, 4)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
-    assert!(said(export(&["--no-windows"])).contains("change 3"));
-    // Whether windows are written is part of what a row says: all are other than before.
-    assert!(said(export(&["--no-windows"])).starts_with("0 files"));
+    assert!(fine(export(&["--no-windows"])).contains("change 3"));
+    // Windows are part of a row: without them all rows differ from before.
+    assert!(fine(export(&["--no-windows"])).starts_with("0 files"));
     follow(&[now[0], now[1], (4, None), now[2], now[3]]);
 
-    // Changes are no library, and belong into a folder of their own.
+    // Changes are not a library, and need a folder of their own.
     let taken = Sandbox::new().run(["add", "--from-parquet", folder.to_str().unwrap()]);
     assert_eq!(code(&taken), 1);
     assert!(
-        text(&taken.stderr).contains("found what changed in one"),
+        text(&taken.stderr).contains("found changes of one"),
         "{}",
         text(&taken.stderr)
     );
@@ -360,14 +359,16 @@ fn engines_follow_what_changed() {
     fs::remove_file(&first).unwrap();
     let gap = export(&[]);
     assert!(
-        code(&gap) == 2 && text(&gap.stderr).contains("expected the changes number 1"),
+        code(&gap) == 2 && text(&gap.stderr).contains("expected file of changes 1"),
         "{}",
         text(&gap.stderr)
     );
     fs::write(&first, bytes).unwrap();
     fine(sandbox.run(["export", folder.to_str().unwrap(), "--format", "parquet"]));
     let mixed = export(&[]);
-    assert!(code(&mixed) == 2 && text(&mixed.stderr).contains("a folder of nothing but changes"));
+    assert!(
+        code(&mixed) == 2 && text(&mixed.stderr).contains("a folder with files of changes only")
+    );
     let npy = sandbox.run(["export", folder.to_str().unwrap(), "--changes"]);
     assert!(
         code(&npy) == 2
@@ -375,9 +376,9 @@ fn engines_follow_what_changed() {
     );
 }
 
-/// The recipes of docs/parquet.md, as they stand there, for the programs that can be had.
+/// The recipes of docs/parquet.md, for the installed programs.
 #[test]
-fn the_recipes_run() {
+fn the_recipes_of_the_document_run() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let arguments = [

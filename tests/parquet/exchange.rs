@@ -1,4 +1,4 @@
-//! From one machine to another: shares of a run, kills, damage, merges, kinds of ids.
+//! From one machine to another: shards of a run, kills, damage, merges, kinds of ids.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::{DEMO, TRACKS, half_vectors, music, parquet_files};
 
 #[test]
-fn results_of_several_machines_become_one_library_twice_over() {
+fn results_of_several_machines_merge_into_one_library() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let vectors = sandbox.path("vectors");
@@ -59,7 +59,7 @@ fn results_of_several_machines_become_one_library_twice_over() {
         1
     );
 
-    // The same as if it had been added here, but for the last bits of 16.
+    // The same as if it had been added here, except for the last bits of 16.
     let here = Sandbox::new();
     assert_eq!(code(&here.run(["add", music.to_str().unwrap()])), 1);
     let taken = half_vectors(&sandbox);
@@ -72,10 +72,10 @@ fn results_of_several_machines_become_one_library_twice_over() {
         assert_eq!(&taken[content].1, windows);
     }
     for (content, (vector, _)) in here.vectors() {
-        let own = &sandbox.vectors()[&content].0;
+        let joined = &sandbox.vectors()[&content].0;
         let dot: f32 = vector
             .iter()
-            .zip(own)
+            .zip(joined)
             .map(|(a, b)| f32::from_bits(*a) * f32::from_bits(*b))
             .sum();
         assert!((dot - 1.0).abs() < 1e-6, "{dot}");
@@ -101,7 +101,7 @@ fn results_of_several_machines_become_one_library_twice_over() {
     };
     assert_eq!(measured(&sandbox), measured(&here));
 
-    // And what this library exports is what another one takes in.
+    // A library imports what another one exported.
     let exported = sandbox.path("exported");
     let ran = sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]);
     assert_eq!(code(&ran), 0, "{}", text(&ran.stderr));
@@ -115,7 +115,7 @@ fn results_of_several_machines_become_one_library_twice_over() {
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on() {
+fn a_killed_run_resumes() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     let vectors = sandbox.path("vectors");
@@ -161,7 +161,7 @@ fn a_run_that_is_killed_goes_on() {
 }
 
 #[test]
-fn hostile_files_are_told_and_the_others_taken() {
+fn hostile_files_are_reported_and_the_others_imported() {
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
     // A name that is not UTF-8, and one with a line end.
@@ -189,7 +189,7 @@ fn hostile_files_are_told_and_the_others_taken() {
         b"PAR1 but nothing that follows makes sense PAR1",
     )
     .unwrap();
-    // Bytes turned over one after the other: refused or read, never a panic.
+    // With any byte inverted the file is refused or read, without a panic.
     for (i, at) in (0..whole.len()).step_by(whole.len() / 40).enumerate() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
@@ -203,12 +203,12 @@ fn hostile_files_are_told_and_the_others_taken() {
         vectors.to_str().unwrap(),
     ]);
     assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
-    let said = text(&taken.stderr);
+    let stderr = text(&taken.stderr);
     assert!(
-        said.contains("cut.parquet: expected a Parquet file"),
-        "{said}"
+        stderr.contains("cut.parquet: expected a Parquet file"),
+        "{stderr}"
     );
-    assert!(!said.contains("panicked"), "{said}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
     let paths: BTreeSet<PathBuf> = library
         .tracks()
@@ -287,7 +287,7 @@ fn libraries_merge_by_their_audio() {
                 .all(|(content, vector)| after[content] == *vector)
     );
     for (content, vector) in other.vectors() {
-        assert_eq!(after[&content], vector, "a vector comes over bit by bit");
+        assert_eq!(after[&content], vector, "a vector is imported bit for bit");
     }
     let listed = json(sandbox.run(["list", "nebula", "--format", "json"]));
     assert_eq!(listed["tracks"][0]["genres"][0], "Doom");
@@ -321,7 +321,7 @@ fn parquet_files_carry_learned_scales() {
         (&1.into(), &serde_json::json!([]))
     );
     assert_eq!(other.scale_definition(), sandbox.scale_definition());
-    // A scale that is defined otherwise there is reported, and stays.
+    // A scale with another definition there is reported, and stays.
     other.define_scale("{}");
     let taken = other.run(add.iter().copied().chain([tracks.as_str()]));
     assert_eq!(code(&taken), 1);
@@ -334,9 +334,10 @@ fn parquet_files_carry_learned_scales() {
     assert_eq!(other.scale_definition().as_deref(), Some("{}"));
 }
 
-/// Ids of size, ends and samples: the same vectors, recordings known again, and never mixed with ids of all packets.
+/// Quick ids (size, ends and samples of a file): the same vectors, recordings recognised, and never mixed with ids of
+/// all packets.
 #[test]
-fn quick_identities_know_recordings_again_and_never_mix() {
+fn quick_identities_recognise_recordings_and_never_mix() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -350,7 +351,7 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         fs::copy(&from, music.join(from.file_name().unwrap())).unwrap();
     }
     let flac = music.join("omri-lahav-an-old-warhorse-goes-to-pasture.flac");
-    // A file that promises more than it has is read as a whole.
+    // A file that declares more than it has is read as a whole.
     let whole = fs::read(&flac).unwrap();
     fs::write(music.join("cut.flac"), &whole[..whole.len() / 2]).unwrap();
     let music = music.to_str().unwrap().to_owned();
@@ -368,7 +369,7 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         all.sort();
         all
     };
-    assert_eq!(vectors(&full), vectors(&quick), "the same is heard");
+    assert_eq!(vectors(&full), vectors(&quick), "the vectors are the same");
     let facts = |sandbox: &Sandbox| -> Vec<(String, u64, u64)> {
         let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
         let tracks = library.tracks().unwrap().into_iter();
@@ -396,7 +397,7 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         "no id of one kind is one of the other: {both:?}"
     );
 
-    // Moved and retagged: the same recording. The library's kind holds without being named.
+    // Moved and retagged: the same recording. The library's kind of id applies without being named.
     fs::rename(&flac, sandbox.path("music/moved.flac")).unwrap();
     let mut tagged = fs::read(sandbox.path("music/muldjord-chaos-god.mp3")).unwrap();
     tagged.splice(0..0, *b"ID3\x04\0\0\0\0\0\x0a0123456789");
@@ -406,7 +407,7 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         (&again["added"], &again["moved"], &again["updated"]),
         (&0.into(), &1.into(), &1.into())
     );
-    // What lies between the samples is not looked at; what is told by `verify`.
+    // Changes between the sampled bytes are not noticed; changes of sampled bytes are reported by `verify`.
     let wav = sandbox.path("music/long.wav");
     let change = |at: usize| {
         let time = fs::metadata(&wav).unwrap().modified().unwrap();
@@ -475,11 +476,11 @@ fn quick_identities_know_recordings_again_and_never_mix() {
         ),
     ] {
         let refused = sandbox.run(&words);
-        let said = text(&refused.stderr);
-        assert_eq!(code(&refused), 2, "{words:?}: {said}");
+        let stderr = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{words:?}: {stderr}");
         assert!(
-            said.contains("quick") && said.contains("full"),
-            "{words:?}: {said}"
+            stderr.contains("quick") && stderr.contains("full"),
+            "{words:?}: {stderr}"
         );
     }
     // An empty library takes over the kind.

@@ -1,4 +1,4 @@
-//! Parquet files: what `embed` and `export` write is read alike by pyarrow, `DuckDB` and voisin, and survives kills.
+//! Parquet files of `embed` and `export`: pyarrow, `DuckDB` and voisin read the same, also after kills.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]

@@ -15,7 +15,7 @@ use crate::common::{Sandbox, code, fine, json, noise_wav, text};
 use crate::made::synthetic;
 use crate::{half_vectors, music};
 
-/// Each track's files: which of two copies a track is named by depends on the order in which they were heard.
+/// Each track's files: which of two copies names a track depends on the order of analysis.
 fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
     let files = library
@@ -28,15 +28,15 @@ fn paths(sandbox: &Sandbox) -> BTreeSet<String> {
         .collect()
 }
 
-/// What is in a bucket is heard as from a folder, in shares too, and what comes of it lies in the bucket.
+/// A bucket is embedded like a folder, in shards too, and the results lie in the bucket.
 #[test]
-fn a_bucket_is_heard_as_a_folder_is() {
+fn a_bucket_is_embedded_like_a_folder() {
     let Some(store) = ObjectStoreServer::find() else {
         return;
     };
     let sandbox = Sandbox::new();
     let music = music(&sandbox);
-    // A recording twice: both files are told of.
+    // A recording twice: both files are listed.
     fs::copy(music.join("askyel-ambient-4.wav"), music.join("copy.wav")).unwrap();
     for entry in fs::read_dir(&music)
         .unwrap()
@@ -65,19 +65,19 @@ fn a_bucket_is_heard_as_a_folder_is() {
         "--output",
         "s3://music/vectors",
     ];
-    let heard = run(&embed);
-    let said = text(&heard.stderr) + &text(&heard.stdout);
-    assert_eq!(code(&heard), 1, "one file is no music: {said}");
+    let embedded = run(&embed);
+    let printed = text(&embedded.stderr) + &text(&embedded.stdout);
+    assert_eq!(code(&embedded), 1, "one file is no music: {printed}");
     assert!(
-        said.contains("s3://music/music/ä b/bad.mp3: not an audio file"),
-        "{said}"
+        printed.contains("s3://music/music/ä b/bad.mp3: not an audio file"),
+        "{printed}"
     );
     assert!(
-        said.contains("7 files and 1 failure in s3://music/vectors, 0 there already"),
-        "{said}"
+        printed.contains("7 files and 1 failure in s3://music/vectors, 0 there already"),
+        "{printed}"
     );
     assert_eq!(store.keys("vectors/").len(), 2, "{:?}", store.keys(""));
-    // Again, it is known there: by size and time, and the prefix without its stroke.
+    // The second run skips known files, by size and time, also where the prefix has no trailing slash.
     let again = run(&[
         "embed",
         "s3://music/music",
@@ -86,13 +86,13 @@ fn a_bucket_is_heard_as_a_folder_is() {
         "--output",
         "s3://music/vectors/",
     ]);
-    let said = fine(again);
+    let stdout = fine(again);
     assert!(
-        said.contains("0 files and 0 failures") && said.contains("8 there already"),
-        "{said}"
+        stdout.contains("0 files and 0 failures") && stdout.contains("8 there already"),
+        "{stdout}"
     );
 
-    // The same vectors as of the files, and the same facts but for the paths.
+    // The same vectors and facts as from local files, except for the paths.
     let here = sandbox.path("vectors");
     let local = [
         "embed",
@@ -114,10 +114,10 @@ fn a_bucket_is_heard_as_a_folder_is() {
         .collect();
     assert_eq!(paths(&theirs), expected);
 
-    // Shares, by a list of addresses: each file in one.
-    let mut heard = 0;
+    // Shards of a list of addresses: each file is in exactly one.
+    let mut embedded = 0;
     for shard in ["0/2", "1/2"] {
-        let said = text(
+        let stdout = text(
             &run(&[
                 "embed",
                 "s3://music/music/",
@@ -131,11 +131,11 @@ fn a_bucket_is_heard_as_a_folder_is() {
             ])
             .stdout,
         );
-        heard += said.split(' ').next().unwrap().parse::<u32>().unwrap();
+        embedded += stdout.split(' ').next().unwrap().parse::<u32>().unwrap();
     }
-    assert_eq!(heard, 7);
+    assert_eq!(embedded, 7);
 
-    // What a library holds goes there and comes back, and so do changes.
+    // A library can be exported there and imported again, and so can changes.
     assert_eq!(
         fine(store.run(
             &theirs,
@@ -159,7 +159,7 @@ fn a_bucket_is_heard_as_a_folder_is() {
         (half_vectors(&theirs), paths(&theirs))
     );
     for expected in ["7 files changed", "0 files changed"] {
-        let said = fine(store.run(
+        let stdout = fine(store.run(
             &theirs,
             &[
                 "export",
@@ -170,12 +170,12 @@ fn a_bucket_is_heard_as_a_folder_is() {
             ],
         ));
         assert!(
-            said.starts_with(expected) && said.contains("change 1"),
-            "{said}"
+            stdout.starts_with(expected) && stdout.contains("change 1"),
+            "{stdout}"
         );
     }
 
-    // A library adds from there, and what is gone from a bucket is not taken out unasked.
+    // A library adds from a bucket; objects missing there are removed only on request.
     let added = Sandbox::new();
     let once = json(store.run(&added, &["add", "s3://music/music/", "--format", "json"]));
     assert_eq!(
@@ -193,7 +193,7 @@ fn a_bucket_is_heard_as_a_folder_is() {
         (&0.into(), &7.into()),
         "{twice}"
     );
-    // One array for each file, as of files here.
+    // One array for each file, as for local files.
     let arrays = sandbox.path("arrays");
     let one = [
         "embed",
@@ -207,7 +207,7 @@ fn a_bucket_is_heard_as_a_folder_is() {
     assert!(arrays.join("askyel-ambient-4.npz").exists());
 }
 
-/// What is larger than a part is sent in parts, and is there whole.
+/// An object larger than a part is uploaded in parts, and complete.
 #[test]
 fn a_large_file_is_sent_in_parts() {
     let Some(store) = ObjectStoreServer::find() else {
@@ -242,9 +242,9 @@ fn a_large_file_is_sent_in_parts() {
     assert_eq!(taken["added"], tracks);
 }
 
-/// Each mistake in one line, which names the address and no secret, with the exit codes of files.
+/// Each mistake is one line, with the address and no secret, and with the same exit codes as for files.
 #[test]
-fn a_store_that_refuses_is_told() {
+fn a_store_that_refuses_is_reported() {
     let Some(store) = ObjectStoreServer::find() else {
         return;
     };
@@ -256,43 +256,46 @@ fn a_store_that_refuses_is_told() {
     let parquet = ["--format", "parquet", "--output"];
     let here = sandbox.path("out");
     let here = here.to_str().unwrap();
-    let told = |words: &[&str], expected: i32, reason: &str| {
+    let fails_with = |words: &[&str], expected: i32, reason: &str| {
         let words: Vec<&str> = [&["embed"], words].concat();
         let output = store.run(&sandbox, &words);
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), expected, "{words:?}: {said}");
-        let lines: Vec<&str> = said.lines().filter(|line| line.contains("s3://")).collect();
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), expected, "{words:?}: {stderr}");
+        let lines: Vec<&str> = stderr
+            .lines()
+            .filter(|line| line.contains("s3://"))
+            .collect();
         assert!(
             lines.len() == 1 && lines[0].contains(reason),
-            "{words:?}: {said}"
+            "{words:?}: {stderr}"
         );
     };
-    told(
+    fails_with(
         &[&["s3://music/none/"][..], &parquet, &[here]].concat(),
         1,
         "s3://music/none/: there is no such object, and none below it",
     );
-    told(
+    fails_with(
         &[&["s3://nowhere/music/"][..], &parquet, &[here]].concat(),
         1,
-        "s3://nowhere/music/: there is no such bucket: make it",
+        "s3://nowhere/music/: there is no such bucket: create it",
     );
-    told(
+    fails_with(
         &[&[song][..], &parquet, &["s3://nowhere/out"]].concat(),
         2,
-        "cannot write s3://nowhere/out: there is no such bucket: make it",
+        "cannot write s3://nowhere/out: there is no such bucket: create it",
     );
-    told(
+    fails_with(
         &[&["s3:///music/"][..], &parquet, &[here]].concat(),
         1,
         "expected the name of a bucket",
     );
-    told(
+    fails_with(
         &[&["s3://music/a//b"][..], &parquet, &[here]].concat(),
         1,
         "no store has an object of this name",
     );
-    told(
+    fails_with(
         &["s3://music/song.wav", "--output", "s3://music/arrays"],
         2,
         "only --format parquet goes there",
@@ -307,7 +310,7 @@ fn a_store_that_refuses_is_told() {
     assert_eq!(
         code(&damaged),
         1,
-        "no Parquet file lies there: {}",
+        "no Parquet file there: {}",
         text(&damaged.stderr)
     );
     store.python("bucket.put_object(Key='bad.parquet', Body=b'PAR1 no such file PAR1')");
@@ -319,7 +322,7 @@ fn a_store_that_refuses_is_told() {
         code(&damaged) == 2
             && text(&damaged.stderr).contains("s3://music/bad.parquet: expected a Parquet file")
     );
-    // Encryption is left out where somebody says so, and only there.
+    // Encryption is off only where the environment turns it off.
     let mut plain = sandbox.command([
         "embed",
         "s3://music/song.wav",
@@ -333,18 +336,17 @@ fn a_store_that_refuses_is_told() {
         .into_iter()
         .filter(|(name, _)| *name != "AWS_ALLOW_HTTP");
     let plain = plain.envs(variables).output().unwrap();
-    let said = text(&plain.stderr);
+    let stderr = text(&plain.stderr);
     assert!(
-        code(&plain) == 1 && said.contains("AWS_ALLOW_HTTP"),
-        "{said}"
+        code(&plain) == 1 && stderr.contains("AWS_ALLOW_HTTP"),
+        "{stderr}"
     );
 }
 
-/// A server of one's own, which says what it was asked and answers as `answer` has it: a status, what stands in the head,
-/// and a body; `None` where it says nothing.
+/// A server that records its requests and answers with `answer`: a status, headers and a body, or `None` for silence.
 struct WebServer {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 type Answer = Option<(u16, Vec<(&'static str, String)>, Vec<u8>)>;
@@ -353,30 +355,34 @@ impl WebServer {
     fn start(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let answer = Arc::new(answer);
-        let heard = Arc::clone(&asked);
+        let shared = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let answer = Arc::clone(&answer);
-                let heard = Arc::clone(&heard);
-                std::thread::spawn(move || serve(stream.unwrap(), &*answer, &heard));
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || serve(stream.unwrap(), &*answer, &shared));
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    fn asked(&self, what: &str) -> usize {
-        self.asked
+    fn count(&self, what: &str) -> usize {
+        self.requests
             .lock()
             .unwrap()
             .iter()
-            .filter(|asked| asked.contains(what))
+            .filter(|request| request.contains(what))
             .count()
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &Mutex<Vec<String>>) {
+fn serve(
+    mut stream: TcpStream,
+    answer: &dyn Fn(&str, &str) -> Answer,
+    requests: &Mutex<Vec<String>>,
+) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
         let mut first = String::new();
@@ -396,7 +402,7 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
         let mut words = first.split(' ');
         let method = words.next().unwrap();
         let path = words.next().unwrap();
-        asked
+        requests
             .lock()
             .unwrap()
             .push(format!("{method} {path} {length}"));
@@ -404,18 +410,18 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
             std::thread::sleep(Duration::from_mins(2));
             return;
         };
-        let mut said = format!("HTTP/1.1 {status} Said\r\n");
-        let is_told = head.iter().any(|(name, _)| *name == "content-length");
+        let mut response = format!("HTTP/1.1 {status} Said\r\n");
+        let has_length = head.iter().any(|(name, _)| *name == "content-length");
         for (name, value) in head {
-            said += &format!("{name}: {value}\r\n");
+            response += &format!("{name}: {value}\r\n");
         }
-        if !is_told {
-            said += &format!("content-length: {}\r\n", body.len());
+        if !has_length {
+            response += &format!("content-length: {}\r\n", body.len());
         }
         let body = if method == "HEAD" { &[][..] } else { &body };
-        let _ = stream.write_all(&[said.as_bytes(), b"\r\n", body].concat());
-        if is_told && method != "HEAD" {
-            // It promised more than there is.
+        let _ = stream.write_all(&[response.as_bytes(), b"\r\n", body].concat());
+        if has_length && method != "HEAD" {
+            // It declared more than it sent.
             return;
         }
     }
@@ -423,9 +429,10 @@ fn serve(mut stream: TcpStream, answer: &dyn Fn(&str, &str) -> Answer, asked: &M
 
 const TIME: (&str, &str) = ("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT");
 
-/// Files of a web server: whole, half, refused, and of one that falls silent, which ends within the time that is documented.
+/// Files of a web server: complete, truncated, refused, and of one that falls silent, which ends within the documented
+/// time.
 #[test]
-fn a_web_server_is_read_and_its_faults_are_told() {
+fn a_web_server_is_read_and_its_faults_are_reported() {
     let song = noise_wav(22_050, 8.0, 7);
     let all = song.clone();
     let server = WebServer::start(move |_, path| {
@@ -477,7 +484,7 @@ fn a_web_server_is_read_and_its_faults_are_told() {
         ),
         (
             "forbidden.wav",
-            "forbidden.wav: the store refuses it".to_owned(),
+            "forbidden.wav: the store denies access".to_owned(),
         ),
         (
             "broken.wav",
@@ -498,16 +505,16 @@ fn a_web_server_is_read_and_its_faults_are_told() {
         ),
     ] {
         let (output, took) = embed(path);
-        let said = text(&output.stderr);
-        let lines: Vec<&str> = said
+        let stderr = text(&output.stderr);
+        let lines: Vec<&str> = stderr
             .lines()
             .filter(|line| line.contains("http://"))
             .collect();
         assert!(
             code(&output) == 1 && lines.len() == 1 && lines[0].contains(&reason),
-            "{path}: {said}"
+            "{path}: {stderr}"
         );
-        assert!(!said.contains("secret"), "{said}");
+        assert!(!stderr.contains("secret"), "{stderr}");
         assert!(took < Duration::from_mins(1), "{path}: {took:?}");
     }
     let nobody = TcpListener::bind("127.0.0.1:0")
@@ -523,16 +530,16 @@ fn a_web_server_is_read_and_its_faults_are_told() {
         output.to_str().unwrap(),
     ];
     let refused = sandbox.run(words);
-    let said = text(&refused.stderr);
+    let stderr = text(&refused.stderr);
     assert!(
-        code(&refused) == 1 && said.contains("no connection to the server"),
-        "{said}"
+        code(&refused) == 1 && stderr.contains("no connection to the server"),
+        "{stderr}"
     );
 }
 
-/// Results go to a web server that takes them.
+/// Results are uploaded to a web server that accepts them.
 #[test]
-fn a_web_server_is_sent_whole_files() {
+fn a_web_server_receives_whole_files() {
     let server = WebServer::start(|method, path| {
         Some(if method == "PUT" && path.starts_with("/out/") {
             (201, vec![], vec![])
@@ -555,16 +562,16 @@ fn a_web_server_is_sent_whole_files() {
         ])
     };
     fine(embed("out"));
-    assert_eq!(server.asked("PUT /out/tracks-"), 1);
+    assert_eq!(server.count("PUT /out/tracks-"), 1);
     let refused = embed("other");
     assert!(
-        code(&refused) == 2 && text(&refused.stderr).contains("the store refuses it"),
+        code(&refused) == 2 && text(&refused.stderr).contains("the store denies access"),
         "{}",
         text(&refused.stderr)
     );
 }
 
-/// An upload that fails in the middle is given up at the store too: nothing is there, and no part takes room.
+/// An upload that fails in the middle is aborted at the store: no object and no part remain.
 #[test]
 fn an_upload_that_fails_is_aborted() {
     let server = WebServer::start(|method, path| {
@@ -605,21 +612,22 @@ fn an_upload_that_fails_is_aborted() {
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
     ]);
     let output = command.output().unwrap();
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert!(
         code(&output) == 2
-            && said.contains("cannot write s3://music/all/tracks.parquet: the store refuses it"),
-        "{said}"
+            && stderr
+                .contains("cannot write s3://music/all/tracks.parquet: the store denies access"),
+        "{stderr}"
     );
     assert_eq!(
-        (server.asked("partNumber=1&"), server.asked("partNumber=2&")),
+        (server.count("partNumber=1&"), server.count("partNumber=2&")),
         (1, 1)
     );
     assert_eq!(
-        server.asked("DELETE /music/all/tracks.parquet?uploadId=seven"),
+        server.count("DELETE /music/all/tracks.parquet?uploadId=seven"),
         1,
         "{:?}",
-        server.asked
+        server.requests
     );
-    assert_eq!(server.asked("POST "), 1, "it is not completed");
+    assert_eq!(server.count("POST "), 1, "it is not completed");
 }

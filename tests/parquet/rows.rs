@@ -1,4 +1,4 @@
-//! Rows that no voisin wrote: hostile ones, those that lack columns, and those of other programs' vectors.
+//! Rows that voisin did not write: hostile ones, incomplete ones, and vectors of other programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,7 +42,7 @@ fn one_row(sandbox: &Sandbox) -> RecordBatch {
     RecordBatch::try_new(schema, batch.columns().to_vec()).unwrap()
 }
 
-/// The same row with another value in a column; of another recording in a file of its own.
+/// The same row with another value in a column; of another recording in another file.
 fn with(row: &RecordBatch, seed: u8, name: &str, value: ArrayRef) -> RecordBatch {
     let content = FixedSizeBinaryArray::try_from_iter(std::iter::once([seed; 32])).unwrap();
     let path = StringArray::from(vec![format!("/music/{seed}.ogg")]);
@@ -67,7 +67,7 @@ fn without(row: &RecordBatch, names: &[&str]) -> RecordBatch {
     row.project(&kept).unwrap()
 }
 
-/// A file of these rows, in one group, in which each text stands once.
+/// A file of these rows, in one group, with a dictionary of texts.
 fn write_rows(path: &Path, schema: &Arc<Schema>, rows: impl IntoIterator<Item = RecordBatch>) {
     write_rows_as(Compression::SNAPPY, path, schema, rows);
 }
@@ -90,7 +90,7 @@ fn write_rows_as(
     writer.close().unwrap();
 }
 
-/// What a run printed, and the most memory that it took, in MB; 0 where the system does not tell.
+/// Output and peak memory of a run in MB; 0 where the system does not report it.
 fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
     let mut command = sandbox.command(arguments);
     let mut child = command
@@ -134,7 +134,7 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     });
     write_rows(&file, &row.schema(), rows);
     let bytes = fs::metadata(&file).unwrap().len();
-    assert!(bytes < 4_000_000, "each text stands once: {bytes} bytes");
+    assert!(bytes < 4_000_000, "each text is stored once: {bytes} bytes");
     let (taken, memory) = run_measured(
         &sandbox,
         &[
@@ -145,9 +145,9 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
             file.to_str().unwrap(),
         ],
     );
-    let said = text(&taken.stderr);
-    assert_eq!(code(&taken), 1, "{said}");
-    assert!(said.contains("voisin failed"), "{said}");
+    let stderr = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{stderr}");
+    assert!(stderr.contains("voisin failed"), "{stderr}");
     let answer = json(&taken);
     assert_eq!(
         (&answer["added"], &answer["refused"]),
@@ -178,12 +178,12 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
         ("/music/39.ogg", "title", "20 000 000"),
     ] {
         let expected = format!(
-            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: listen to the file again",
+            "column \"{column}\" of {} has {found} bytes for it, expected at most 1 048 576: analyse the file again",
             file.display()
         );
         assert_eq!(reasons[path], expected);
     }
-    // A library that holds such texts, from before they were bounded, gives them to no other.
+    // A library that holds such texts, from before they were bounded, does not pass them on.
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
     database
         .execute("UPDATE tags SET title = title || title", [])
@@ -211,15 +211,15 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     );
 }
 
-/// Files whose few bytes claim to hold much: of each kind the file is refused, and the next one read.
+/// Small files that declare huge contents: each kind is refused, and the next file read.
 #[test]
-fn a_file_that_claims_more_than_it_has_is_refused() {
+fn a_file_that_declares_more_than_it_has_is_refused() {
     let sandbox = Sandbox::new();
     let row = one_row(&sandbox);
     let folder = sandbox.path("files");
     fs::create_dir_all(&folder).unwrap();
     let title: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1_000_000)]));
-    // Texts within the bound, in more rows than the file's bytes stand for.
+    // Texts within the bound, in more rows than the file's size justifies.
     let rows = (0..200).map(|seed| with(&row, seed, "title", Arc::clone(&title)));
     write_rows(&folder.join("a-rows.parquet"), &row.schema(), rows);
     // Five million genres in a row, of no letter each.
@@ -260,7 +260,7 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
         &row.schema(),
         [with(&row, 3, "title", title)],
     );
-    // A page that unpacks to 140 MB, and has 1000 bytes by its header.
+    // A page that unpacks to 140 MB, and declares 1000 bytes.
     let bomb = folder.join("e-bomb.parquet");
     let large: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(140_000_000)]));
     let gzip = Compression::GZIP(GzipLevel::default());
@@ -290,8 +290,8 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
             folder.to_str().unwrap(),
         ],
     );
-    let said = text(&taken.stderr);
-    assert_eq!(code(&taken), 1, "{said}");
+    let stderr = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{stderr}");
     for expected in [
         "a-rows.parquet: expected at most",
         "MB of text in a file of",
@@ -301,7 +301,7 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
         "e-bomb.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 129 MB",
         "f-lz4.parquet: cannot be read: Parquet error: column \"model_fingerprint\": expected pages that are not compressed, or with snappy, lz4_raw, gzip or zstd, found LZ4",
     ] {
-        assert!(said.contains(expected), "{expected}: {said}");
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
     }
     assert!(memory < 400, "{memory} MB");
     assert!(
@@ -311,7 +311,7 @@ fn a_file_that_claims_more_than_it_has_is_refused() {
     );
 }
 
-/// A row that makes no sense ends neither its file nor the rows behind it.
+/// An invalid row ends neither its file nor the rows after it.
 #[test]
 fn one_bad_row_is_left_out_and_named() {
     let sandbox = Sandbox::new();
@@ -367,7 +367,7 @@ fn partitions_stand_for_their_columns() {
     assert!(find("/music/2.ogg")["artist"].is_null());
 }
 
-/// Files of before a column was written, and those of programs that know less of a track.
+/// Files of older versions without a column, and of other programs with fewer columns.
 #[test]
 fn columns_that_a_file_lacks_are_null() {
     let sandbox = Sandbox::new();
@@ -428,19 +428,19 @@ fn columns_that_a_file_lacks_are_null() {
     let nowhere = without(&row, &["path"]);
     write_rows(&few, &nowhere.schema(), [nowhere.clone()]);
     let refused = sandbox.run(["add", "--from-parquet", few.to_str().unwrap()]);
-    let said = text(&refused.stderr);
+    let stderr = text(&refused.stderr);
     assert!(
-        said.contains("column \"path\": expected the type"),
-        "{said}"
+        stderr.contains("column \"path\": expected the type"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
+fn a_file_with_an_impossible_model_or_path_is_refused() {
     let sandbox = Sandbox::new();
     let row = one_row(&sandbox);
     let schema = row.schema();
-    let of = |key: &str| schema.metadata()[key].clone();
+    let value_of = |key: &str| schema.metadata()[key].clone();
     let write = |name: &str, row: &RecordBatch| {
         let file = sandbox.path(&format!("{name}.parquet"));
         write_rows(&file, &row.schema(), [row.clone()]);
@@ -465,8 +465,8 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         columns[at] = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![1]));
         RecordBatch::try_new(schema, columns).unwrap()
     };
-    let fingerprint = of("voisin.fingerprint");
-    let dimension = of("voisin.dimension");
+    let fingerprint = value_of("voisin.fingerprint");
+    let dimension = value_of("voisin.dimension");
     let negative: ArrayRef = Arc::new(voisin_parquet::arrow_array::Int32Array::from(vec![-1]));
     let stranger: ArrayRef = Arc::new(StringArray::from(vec!["f".repeat(32)]));
     for (name, row, expected) in [
@@ -480,7 +480,7 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
             with_metadata("voisin.model", "../../../x"),
             format!(
                 "its name is \"../../../x\", expected \"{}\", as its manifest has it",
-                of("voisin.model")
+                value_of("voisin.model")
             ),
         ),
         (
@@ -508,21 +508,21 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         (
             "type",
             other_type,
-            "column \"title\": expected the type Utf8 or one that docs/parquet.md lets stand for it, found Int32"
+            "column \"title\": expected the type Utf8 or a compatible one (docs/parquet.md), found Int32"
                 .to_owned(),
         ),
     ] {
         let file = write(name, &row);
         let new = Sandbox::new();
         let refused = new.run(["add", "--from-parquet", file.to_str().unwrap()]);
-        let said = text(&refused.stderr);
-        assert_eq!(code(&refused), 2, "{name}: {said}");
-        assert!(said.contains(&expected), "{name}: {said}");
+        let stderr = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{name}: {stderr}");
+        assert!(stderr.contains(&expected), "{name}: {stderr}");
         let library = Library::open(&new.path("library"), OpenMode::ReadOnly).unwrap();
         assert_eq!(library.model().unwrap(), None, "{name}: nothing is stored");
     }
 
-    // Paths: each row for itself.
+    // Paths are checked per row.
     let paths = [
         "/music/good.ogg",
         "/music/a\nb.ogg",
@@ -544,7 +544,7 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
         "--from-parquet",
         file.to_str().unwrap(),
     ]);
-    let said = text(&taken.stderr);
+    let stderr = text(&taken.stderr);
     assert_eq!(
         (
             code(&taken),
@@ -552,11 +552,11 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
             &json(&taken)["refused"]
         ),
         (1, &2.into(), &4.into()),
-        "{said}"
+        "{stderr}"
     );
     assert!(
-        said.contains("path \"relative/../x.ogg\": expected an absolute one"),
-        "{said}"
+        stderr.contains("path \"relative/../x.ogg\": expected an absolute one"),
+        "{stderr}"
     );
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     let stored: BTreeSet<PathBuf> = library
@@ -569,11 +569,11 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
     assert_eq!(
         library.files().failures().unwrap(),
         [],
-        "what has no path is no file that failed"
+        "a row without a path is no failed file"
     );
     drop(library);
 
-    // A library that was changed by hand is merged into no other.
+    // A library that was edited by hand is not merged into another.
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
     database
         .execute("UPDATE models SET name = '../../../x'", [])
@@ -581,17 +581,17 @@ fn a_file_whose_model_or_paths_cannot_be_is_not_believed() {
     drop(database);
     let other = Sandbox::new();
     let merged = other.run(["merge", sandbox.path("library").to_str().unwrap()]);
-    let said = text(&merged.stderr);
-    assert_eq!(code(&merged), 2, "{said}");
+    let stderr = text(&merged.stderr);
+    assert_eq!(code(&merged), 2, "{stderr}");
     assert!(
-        said.contains("the model of its vectors is refused: its name is \"../../../x\""),
-        "{said}"
+        stderr.contains("the model of its vectors is refused: its name is \"../../../x\""),
+        "{stderr}"
     );
     let library = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap();
     assert_eq!(library.model().unwrap(), None);
 }
 
-/// Paths and vectors of another program's, in a file that says no more.
+/// Paths and vectors of another program, in a file without metadata.
 fn external_file(file: &Path, rows: &[(String, [f64; 4])]) {
     let mut vectors = ListBuilder::new(Float64Builder::new());
     for (_, vector) in rows {
@@ -652,8 +652,8 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         ),
         ("", "expected a name of at most 100 letters and no file"),
     ] {
-        let said = text(&add(name, path).stderr);
-        assert!(said.contains(expected), "{name}: {said}");
+        let stderr = text(&add(name, path).stderr);
+        assert!(stderr.contains(expected), "{name}: {stderr}");
     }
     let taken = add("clap-htsat", path);
     assert_eq!(code(&taken), 1, "{}", text(&taken.stderr));
@@ -672,7 +672,7 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         (&"clap-htsat".into(), &4.into())
     );
 
-    // Neighbours are those of the angles.
+    // Neighbours follow the angles between the vectors.
     let near = json(sandbox.run([
         "similar",
         "/elsewhere/20.ogg",
@@ -691,7 +691,7 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         near,
         BTreeSet::from(["/elsewhere/19.ogg", "/elsewhere/21.ogg"])
     );
-    // A file that is there says what it is.
+    // An existing file provides its tags.
     let found = json(sandbox.run(["list", "chaos god", "--format", "json"]));
     assert_eq!(found["tracks"][0]["artist"], "Muldjord", "{found}");
     assert!(
@@ -702,18 +702,18 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
     assert!(!shown.contains("(changed)"), "{shown}");
     fine(sandbox.run(["verify"]));
 
-    // What goes out comes in again; other vectors do not.
+    // An export can be imported again; other vectors are refused.
     let exported = sandbox.path("exported");
     fine(sandbox.run(["export", exported.to_str().unwrap(), "--format", "parquet"]));
     let third = Sandbox::new();
     fine(third.run(["add", "--from-parquet", exported.to_str().unwrap()]));
     assert_eq!(half_vectors(&third), half_vectors(&sandbox));
-    let heard = sandbox.run(["add", music.to_str().unwrap()]);
-    let said = text(&heard.stderr);
-    assert_eq!(code(&heard), 2, "{said}");
+    let mixed = sandbox.run(["add", music.to_str().unwrap()]);
+    let stderr = text(&mixed.stderr);
+    assert_eq!(code(&mixed), 2, "{stderr}");
     assert!(
-        said.contains("were made elsewhere, by clap-htsat"),
-        "{said}"
+        stderr.contains("were made elsewhere, by clap-htsat"),
+        "{stderr}"
     );
     assert_eq!(code(&add("openl3-original", path)), 2, "another name");
     let other = with(
@@ -722,9 +722,9 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
         "title",
         Arc::new(StringArray::from(vec!["x"])),
     );
-    let own = sandbox.path("own.parquet");
-    write_rows(&own, &other.schema(), [other.clone()]);
-    let refused = sandbox.run(["add", "--from-parquet", own.to_str().unwrap()]);
+    let builtin = sandbox.path("own.parquet");
+    write_rows(&builtin, &other.schema(), [other.clone()]);
+    let refused = sandbox.run(["add", "--from-parquet", builtin.to_str().unwrap()]);
     assert_eq!(
         code(&refused),
         2,
@@ -734,7 +734,7 @@ fn vectors_that_were_made_elsewhere_are_a_model_of_their_own() {
     let named = Sandbox::new().run([
         "add",
         "--from-parquet",
-        own.to_str().unwrap(),
+        builtin.to_str().unwrap(),
         "--vectors-of",
         "clap",
     ]);

@@ -1,6 +1,6 @@
 //! The networks against PyTorch and TensorFlow, models on disk, and results that depend on nothing but the window.
 
-// A test may fail by a panic, and says so when it skips.
+// A test may fail by a panic, and prints that it skips.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -174,7 +174,7 @@ fn converted_vgg_weights_agree_with_the_wheels_own_graph() {
 }
 
 #[test]
-fn the_shipped_model_is_described_truly() {
+fn the_built_in_model_matches_its_manifest() {
     let entry = built_in("musicnn-msd");
     assert_eq!((entry.dimension, entry.licence.as_str()), (200, "ISC"));
     assert_eq!(
@@ -201,7 +201,7 @@ fn the_shipped_model_is_described_truly() {
     assert!(relative_error(a.embeddings.row(0), b.embeddings.row(0)) > 0.1);
 }
 
-/// A pair that shipped once: MusiCNN of the Million Song Dataset, and of MTG-Jamendo as its own program answers.
+/// A former built-in pair: MusiCNN of the Million Song Dataset, and of MTG-Jamendo with the output of its own program.
 #[test]
 fn the_pair_is_its_two_networks_side_by_side() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -256,7 +256,7 @@ fn the_pair_is_its_two_networks_side_by_side() {
     assert!(matches!(one, EncoderError::SeveralNetworks { .. }), "{one}");
 }
 
-/// MusiCNN, and beside it voisin-3, which does not tell once more the tags that MusiCNN tells.
+/// MusiCNN joined with voisin-3, which leaves out the tags that MusiCNN has.
 #[test]
 fn two_networks_of_different_shapes_stand_side_by_side() {
     let model = ModelRef::Name("voisin-3-musicnn".into());
@@ -274,14 +274,14 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
     let ours = spectrograms(3, 128, 199, -80.0);
     let theirs = spectrograms(3, 96, 187, 7.0);
     let both = encoder.encode_each_with_tags(&[&theirs, &ours], 3).unwrap();
-    let of = |model: ModelRef, mels| {
+    let encode = |model: ModelRef, mels| {
         Encoder::load(&model, &cpu())
             .unwrap()
             .encode_with_tags(mels, 3)
             .unwrap()
     };
-    let msd = of(musicnn(), &theirs);
-    let voisin = of(ModelRef::Name("voisin-3".into()), &ours);
+    let msd = encode(musicnn(), &theirs);
+    let voisin = encode(ModelRef::Name("voisin-3".into()), &ours);
     assert_eq!(both.embeddings.slice(s![.., ..200]), msd.embeddings);
     assert_eq!(both.embeddings.slice(s![.., 200..]), voisin.embeddings);
     assert_eq!(both.logits.slice(s![.., ..50]), msd.logits);
@@ -289,13 +289,13 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
         both.logits.slice(s![.., 50..]),
         voisin.logits.slice(s![.., 50..])
     );
-    // Vectors as they are stored tell the same.
+    // Stored vectors give the same tags.
     let layer = TagLayer::of(&model).unwrap().unwrap();
     assert_eq!(layer.names().len(), encoder.tags());
     let mut names = layer.names().to_vec();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), encoder.tags(), "no tag is told twice");
+    assert_eq!(names.len(), encoder.tags(), "no tag is there twice");
     for (row, logits) in both.embeddings.rows().into_iter().zip(both.logits.rows()) {
         for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
             assert!(
@@ -306,9 +306,9 @@ fn two_networks_of_different_shapes_stand_side_by_side() {
     }
 }
 
-/// The default: the same two, of which voisin-3 hears every third window and gives 56 of its numbers.
+/// The default: the same two, of which voisin-3 reads every third window and gives 56 of its numbers.
 #[test]
-fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
+fn the_default_spreads_every_third_window_and_keeps_given_parts() {
     let encoder = Encoder::load(&ModelRef::default(), &cpu()).unwrap();
     let manifest = encoder.manifest();
     assert_eq!(
@@ -327,20 +327,20 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
     assert_eq!(encoder.every().collect::<Vec<_>>(), [1, 3]);
     let ours = spectrograms(3, 128, 199, -80.0);
     let theirs = spectrograms(7, 96, 187, 7.0);
-    let heard = encoder.encode_each_with_tags(&[&theirs, &ours], 7).unwrap();
+    let joined = encoder.encode_each_with_tags(&[&theirs, &ours], 7).unwrap();
     let msd = Encoder::load(&musicnn(), &cpu())
         .unwrap()
         .encode_with_tags(&theirs, 7)
         .unwrap();
     let long = Encoder::load(&ModelRef::Name("voisin-3".into()), &cpu()).unwrap();
     let long = long.encode_with_tags(&ours, 3).unwrap();
-    assert_eq!(heard.embeddings.slice(s![.., ..200]), msd.embeddings);
-    assert_eq!(heard.logits.slice(s![.., ..50]), msd.logits);
+    assert_eq!(joined.embeddings.slice(s![.., ..200]), msd.embeddings);
+    assert_eq!(joined.logits.slice(s![.., ..50]), msd.logits);
     for (window, group) in [0, 0, 0, 1, 1, 1, 2].into_iter().enumerate() {
-        let first = heard.embeddings.slice(s![3 * group, 200..]);
-        assert_eq!(heard.embeddings.slice(s![window, 200..]), first);
-        assert!(group == 0 || first != heard.embeddings.slice(s![0, 200..]));
-        // An orthonormal basis keeps no more than there is.
+        let first = joined.embeddings.slice(s![3 * group, 200..]);
+        assert_eq!(joined.embeddings.slice(s![window, 200..]), first);
+        assert!(group == 0 || first != joined.embeddings.slice(s![0, 200..]));
+        // An orthonormal basis adds no information.
         let norm = |vector: ArrayView1<f32>| vector.dot(&vector).sqrt();
         let share = norm(first) / norm(long.embeddings.row(group));
         assert!((0.5..1.0 + 1e-5).contains(&share), "{share}");
@@ -349,7 +349,7 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
     let fewer = encoder
         .encode_each(&[&theirs[..5 * 96 * 187], &ours[..2 * 128 * 199]], 5)
         .unwrap();
-    assert_eq!(fewer, heard.embeddings.slice(s![..5, ..]));
+    assert_eq!(fewer, joined.embeddings.slice(s![..5, ..]));
     let one_short = encoder
         .encode_each(&[&theirs, &ours[..2 * 128 * 199]], 7)
         .unwrap_err();
@@ -365,7 +365,12 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
             .unwrap()
             .names()
     );
-    for (row, logits) in heard.embeddings.rows().into_iter().zip(heard.logits.rows()) {
+    for (row, logits) in joined
+        .embeddings
+        .rows()
+        .into_iter()
+        .zip(joined.logits.rows())
+    {
         for (found, expected) in layer.logits(&row.to_vec()).iter().zip(logits) {
             assert!(
                 (found - expected).abs() < 1e-2 * (1.0 + expected.abs()),
@@ -377,7 +382,7 @@ fn the_default_spreads_every_third_window_and_keeps_what_is_told() {
 
 /// voisin's own weights: OpenL3's shape, with a last linear layer and tags.
 #[test]
-fn our_own_models_are_described_truly_and_the_same_on_both_paths() {
+fn built_in_models_match_their_manifests_on_both_paths() {
     for (folder, name, fingerprint) in [
         (
             "research/former-models",
@@ -482,16 +487,16 @@ fn wrong_input_is_refused() {
     ));
 }
 
-/// A model of one's own: found by name, by manifest and by weights; damage is noticed.
+/// A user's model: found by name, by manifest and by weights; damage is noticed.
 #[test]
-fn models_on_disk() {
+fn models_on_disk_are_found_and_damage_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let weights_path = dir.path().join("mine.safetensors");
     Weights::random(Architecture::Musicnn, 3)
         .to_safetensors(&weights_path)
         .unwrap();
 
-    // Without a manifest the tensors tell.
+    // Without a manifest the architecture follows from the tensors.
     let by_weights = ModelRef::from(weights_path.as_path());
     let mut manifest = by_weights.manifest().unwrap();
     assert_eq!(
@@ -509,7 +514,7 @@ fn models_on_disk() {
         .unwrap();
     assert_eq!(expected, random);
 
-    // With one, it is used from either side.
+    // A manifest is used from its own path and from that of the weights.
     manifest.name = "my-model".to_owned();
     let manifest_path = dir.path().join("mine.json");
     std::fs::write(&manifest_path, serde_json::to_string(&manifest).unwrap()).unwrap();

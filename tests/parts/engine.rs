@@ -180,14 +180,14 @@ fn parts_take_the_place_of_their_file() {
     );
 }
 
-/// As a run leaves it that was killed between the two.
+/// The state after a run that was killed between the two steps.
 #[test]
 fn a_file_beside_its_parts_is_pending() {
     let mut home = Household::new();
     let found = home.scan();
     home.add(&of_scan(&found));
     std::fs::write(home.music.join("album.cue"), SHEET).unwrap();
-    // What changed in the second of a run is looked at again by the next one.
+    // Files that changed in the second of a run are read again by the next one.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let found = home.scan();
     let halfway = AddRun {
@@ -322,13 +322,13 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
 
     let mut home = Household::new();
     let found = home.scan();
-    // As a killed run leaves its journal: a length, and the path of the file in hand.
+    // The journal of a killed run: a length, and the path of the file being read.
     let path = home.album.to_str().unwrap().as_bytes();
     let entry = [&(path.len() as u16).to_le_bytes()[..], path].concat();
     let journal = home.engine.library().dir().join("voisin.reading-x");
     std::fs::write(&journal, entry).unwrap();
 
-    // Nobody examines: the file waits for a run that can.
+    // Without an examiner the file waits for a run that has one.
     let none = AddRun {
         files: &[],
         ..of_scan(&found)
@@ -350,7 +350,7 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
     };
     let (report, events) = home.add(&run);
     assert_eq!((report.summary.added, report.summary.failed), (0, 1));
-    let expected = AddEvent::CutOff { in_hand: 1 };
+    let expected = AddEvent::CutOff { files: 1 };
     assert_eq!(events[0], format!("{expected:?}"));
     assert!(
         events[1].starts_with("SetAside") && events[1].contains("SIGSEGV"),
@@ -362,7 +362,7 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
     );
     assert!(!journal.exists());
 
-    // Examined again by a run of other files, of which it is no failure.
+    // Examined again by a run of other files, which does not report it as a failure.
     let elsewhere = AddRun {
         files: &[],
         options: AddOptions {

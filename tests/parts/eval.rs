@@ -45,7 +45,7 @@ fn number(value: &serde_json::Value) -> f64 {
 }
 
 #[test]
-fn neighbours_are_judged_as_scikit_learn_does() {
+fn neighbours_are_evaluated_as_in_scikit_learn() {
     let golden = golden();
     let k = golden.json["k"].as_u64().expect("a number") as usize;
     for (name, standardise) in [("plain", false), ("standardised", true)] {
@@ -78,13 +78,13 @@ fn neighbours_are_judged_as_scikit_learn_does() {
 }
 
 #[test]
-fn probes_answer_as_scikit_learn_does() {
+fn probes_predict_as_in_scikit_learn() {
     let golden = golden();
     let train = golden.json["train"].as_array().expect("a list");
-    let (known, asked): (Vec<usize>, Vec<usize>) =
+    let (known, queries): (Vec<usize>, Vec<usize>) =
         (0..train.len()).partition(|&row| train[row].as_bool().expect("a truth value"));
     let a = golden.vectors.select(Axis(0), &known);
-    let b = golden.vectors.select(Axis(0), &asked);
+    let b = golden.vectors.select(Axis(0), &queries);
     let labels: Vec<usize> = known.iter().map(|&row| golden.labels[row]).collect();
     let linear = Logistic::of_classes(a.view(), &labels, 4, (0.1, Penalty::L2));
     let logits = linear.logits(b.view());
@@ -94,7 +94,7 @@ fn probes_answer_as_scikit_learn_does() {
         .iter()
         .enumerate()
     {
-        // Softmax knows logits up to a constant.
+        // Softmax is invariant to a constant added to the logits.
         let shift: f32 = logits.row(row).sum() / 4.0;
         let centre = expected
             .as_array()
@@ -129,15 +129,16 @@ fn probes_answer_as_scikit_learn_does() {
         .count();
     // At an equal number of pairs won, scikit-learn may break the tie otherwise.
     assert!(
-        agree + 1 >= asked.len(),
+        agree + 1 >= queries.len(),
         "{agree} of {} answers",
-        asked.len()
+        queries.len()
     );
 }
 
 #[test]
 fn probes_keep_artists_apart() {
-    // Vectors tell the artist and nothing else; each artist has one label. On split artists a probe would be perfect.
+    // Vectors encode the artist only; each artist has one label. With artists on both sides of the split a probe would
+    // be perfect.
     let artists = 24;
     let per = 6;
     let vectors = Array2::from_shape_fn((artists * per, artists), |(row, column)| {

@@ -1,7 +1,7 @@
-//! Exploration on real vectors, and the map in a real browser. Tests that need data or a browser which is not
-//! there say so and pass.
+//! Exploration on real vectors, and the map in a real browser. Tests whose data or browser is missing print that and
+//! pass.
 
-// A test may fail by a panic, and says so when it skips.
+// A test may fail by a panic, and prints that it skips.
 #![allow(clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use voisin_explore::layout::{LayoutOptions, layout, place_new, quality};
 use voisin_explore::map::{ColourBy, MapData, html};
 use voisin_explore::{KnnGraph, TrackMeta};
 
-/// The folder of development data, if it is there.
+/// The folder of development data, if it exists.
 fn dev_data(part: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("VOISIN_DEV_DATA")
         .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
@@ -81,7 +81,7 @@ fn metas(n: usize) -> Vec<TrackMeta> {
 }
 
 #[test]
-fn clusters_of_gtzan_agree_with_genres_as_well_as_the_best_of_scikit_learn() {
+fn clusters_of_gtzan_match_genres_as_well_as_scikit_learn() {
     let Some((vectors, genres)) = gtzan() else {
         return;
     };
@@ -177,7 +177,7 @@ fn the_layout_of_gtzan_keeps_neighbours_as_well_as_umap_learn() {
     assert!((0..733).all(|i| known[i].is_none_or(|at| at == [placed[[i, 0]], placed[[i, 1]]])));
 }
 
-/// Numbers that look random enough: a fraction of a multiple of the golden ratio.
+/// Pseudo-random numbers: fractions of multiples of the golden ratio.
 fn scatter(i: usize, salt: usize) -> f32 {
     let x = (i + 1) as f64 * 0.618_033_988_749_894_9 + salt as f64 * 0.754_877_666;
     (x.fract() * 1000.0).fract() as f32
@@ -189,7 +189,7 @@ fn write_page(path: &Path, n: usize) {
     let positions = Array2::from_shape_fn((n, 2), |(i, d)| {
         let angle = (i % groups) as f32 / groups as f32 * std::f32::consts::TAU;
         let centre = if d == 0 { angle.cos() } else { angle.sin() };
-        // A sum of uniform numbers is round enough.
+        // A sum of uniform numbers is close enough to a normal one.
         centre * 8.0
             + (0..3)
                 .map(|salt| scatter(i, 3 * d + salt) - 0.5)

@@ -1,7 +1,7 @@
 //! The front end against librosa's filter banks and against spectrograms written out in NumPy.
 
 #![allow(missing_docs)]
-// A test may fail where it stands.
+// A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
 use std::f64::consts::TAU;
@@ -107,7 +107,7 @@ fn filter_banks_equal_librosas() {
             );
             *weight = 0.0;
         }
-        // What librosa left out is zero.
+        // Weights that librosa omits are zero.
         assert!(bank.iter().all(|&weight| weight < 1e-9 * scale), "{name}");
     }
 }
@@ -143,7 +143,7 @@ fn spectrograms_equal_those_written_out_in_double_precision() {
                 worst < 0.01 && mean < 1e-4,
                 "{config_name} {name}: worst {worst} dB, mean {mean} dB"
             );
-            // A golden answer of nothing but floor would prove nothing.
+            // A golden answer at the floor everywhere would prove nothing.
             assert!(expected.iter().any(|&x| (x - expected[(0, 0)]).abs() > 1.0));
         }
     }

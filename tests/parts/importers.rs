@@ -2,7 +2,7 @@
 //! answers. The files have a sixteenth of the network's width; `VOISIN_IMPORT_FILES` names a folder of full-size ones.
 
 #![allow(missing_docs)]
-// A test may fail where it stands.
+// A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -196,7 +196,7 @@ fn every_format_gives_the_embeddings_of_the_tool_that_wrote_it() {
             note.map(|note| note.split(' ').next().unwrap().parse().unwrap()),
             (folded > 0).then_some(folded)
         );
-        // The same weights to the last bit, unless the tool itself had computed something from them.
+        // The same weights bit for bit, unless the tool derived values from them.
         if folded == 0 && name != "checkpoint_half.pth" {
             let exact = |(name, tensor)| reference.tensors.get(name) == Some(tensor);
             assert!(imported.tensors.iter().all(exact), "{name}");
@@ -257,7 +257,7 @@ fn safetensors_written_from_an_import_are_read_back() {
         .unwrap();
     let again = parse(&std::fs::read(&path).unwrap()).unwrap();
     assert!(again.tensors == imported.tensors);
-    // A model of it wants the published widths.
+    // A model needs the published widths.
     let message = import_model(&path, "small", None, folder.path())
         .unwrap_err()
         .to_string();
@@ -337,7 +337,7 @@ fn truncated_files_are_errors() {
         for share in [0, 1, 5, 20, 50, 80, 95, 99] {
             let cut = &bytes[..bytes.len() * share / 100];
             match parse(cut) {
-                // What ended a file may be of no use to it, but nothing may be made up.
+                // The missing end of a file may be unused padding, but no value may be made up.
                 Ok(imported) => {
                     let whole = parse(&bytes).unwrap();
                     assert!(
@@ -357,7 +357,7 @@ fn truncated_files_are_errors() {
 }
 
 #[test]
-fn files_of_the_published_size() {
+fn files_of_the_published_size_are_imported() {
     let Some(folder) = std::env::var_os("VOISIN_IMPORT_FILES").map(PathBuf::from) else {
         eprintln!("VOISIN_IMPORT_FILES is not set: skipped (the generators write such files)");
         return;
@@ -390,7 +390,7 @@ fn files_of_the_published_size() {
     }
 }
 
-/// Changes a file as transfers, editors and adversaries do; it must be read or refused, not more.
+/// Changes a file as transfers, editors and adversaries do; it must be read or refused, without a panic.
 fn mutated(name: &str, changes: &[(u32, u8)], keep: u32) -> Vec<u8> {
     let mut bytes = read(name);
     for &(at, value) in changes {
@@ -441,7 +441,7 @@ proptest! {
 }
 
 #[test]
-fn a_missing_file_is_told_with_its_name() {
+fn a_missing_file_is_reported_by_name() {
     assert!(
         voisin_import::import(Path::new("missing.pb"))
             .unwrap_err()

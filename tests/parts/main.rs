@@ -1,7 +1,7 @@
 //! The crates below the program, as the program uses them: against reference implementations, by properties, on real
 //! files and hostile ones. Each module names its crate.
 
-// A helper that cannot go on ends its test, as unwrap in the test would.
+// A failing helper ends its test, as unwrap in the test would.
 #![allow(clippy::unwrap_used)]
 
 mod audio;

@@ -232,25 +232,26 @@ fn three_shards_answer_as_the_library_does() {
         let Err(error @ BackendError::Shard { .. }) = away else {
             panic!("{away:?}")
         };
-        let said = error.to_string();
+        let message = error.to_string();
         assert!(
-            said.contains("voisin_shard_1") && said.contains(&cluster.shards[1].port.to_string()),
-            "{said}"
+            message.contains("voisin_shard_1")
+                && message.contains(&cluster.shards[1].port.to_string()),
+            "{message}"
         );
     }
     let url = cluster.coordinator.url();
-    let asked = sandbox.run(["similar", "title 12", "--backend", &url]);
-    assert_eq!(code(&asked), 2);
+    let output = sandbox.run(["similar", "title 12", "--backend", &url]);
+    assert_eq!(code(&output), 2);
     assert!(
-        text(&asked.stderr).contains("voisin_shard_1"),
+        text(&output.stderr).contains("voisin_shard_1"),
         "{}",
-        text(&asked.stderr)
+        text(&output.stderr)
     );
     assert_eq!(
-        text(&asked.stderr).lines().count(),
+        text(&output.stderr).lines().count(),
         1,
         "{}",
-        text(&asked.stderr)
+        text(&output.stderr)
     );
     cluster.shards[1].up();
     assert_eq!(
@@ -287,7 +288,7 @@ fn three_shards_answer_as_the_library_does() {
             .len(),
         3
     );
-    // Who only reads is answered, and told whose business the width is.
+    // A role with read access gets answers, and an error with the owner's statement for the width.
     cluster.coordinator.psql(
         "create role reader login; grant select on all tables in schema public to reader;
          select format('create user mapping for reader server %I options (user ''voisin'', password_required ''false'')',
@@ -298,11 +299,11 @@ fn three_shards_answer_as_the_library_does() {
     let ask = |words: &[&str]| sandbox.run(words.iter().chain(&["--backend", &reader]));
     fine(ask(&["similar", "title 12"]));
     let refused = ask(&["eval", "index", "--widths", "40", "--queries", "3"]);
-    let said = text(&refused.stderr);
-    assert_eq!(code(&refused), 2, "{said}");
+    let stderr = text(&refused.stderr);
+    assert_eq!(code(&refused), 2, "{stderr}");
     assert!(
-        said.contains("owner") && said.contains("alter server voisin_shard_0 options"),
-        "{said}"
+        stderr.contains("owner") && stderr.contains("alter server voisin_shard_0 options"),
+        "{stderr}"
     );
     // Changes reach the shards, and a push that is made again sends nothing.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
@@ -420,8 +421,9 @@ fn verbs_answer_from_there_as_from_here() {
             assert!(same(&here, &there), "{question:?}:\n{here}\n{there}");
         } else {
             let lines = |output: &Output| -> Vec<String> {
-                let said = text(&output.stdout);
-                said.lines()
+                let stdout = text(&output.stdout);
+                stdout
+                    .lines()
                     .map(|line| {
                         line.split(',')
                             .skip(usize::from(question.contains(&"csv")))
@@ -459,7 +461,7 @@ fn verbs_answer_from_there_as_from_here() {
         "{}",
         text(&few.stderr)
     );
-    // What is exported is the same but for ids and the order, which is theirs.
+    // Exports are equal except for ids and their order.
     let export = |name: &str, more: &[&str]| {
         let folder = sandbox.path(name);
         let mut words = vec!["export", folder.to_str().unwrap()];
@@ -515,10 +517,10 @@ fn verbs_answer_from_there_as_from_here() {
     );
     let refused = sandbox.run(["similar", "title 12", "--backend", &secret]);
     assert_eq!(code(&refused), 2);
-    let said = text(&refused.stderr);
+    let stderr = text(&refused.stderr);
     assert!(
-        said.contains("PGPASSFILE") && !said.contains("s3cret"),
-        "{said}"
+        stderr.contains("PGPASSFILE") && !stderr.contains("s3cret"),
+        "{stderr}"
     );
 }
 
@@ -531,6 +533,9 @@ fn each_form_of_a_seed_means_the_same_in_a_database() {
     let examples = library_of_examples(&sandbox);
     push(&sandbox, &server, &["--windows"]);
     let url = server.url();
+    let metal = fs::read_dir(sandbox.path("music/metal")).unwrap();
+    let other = metal.map(|entry| entry.unwrap().path()).min().unwrap();
+    let other = other.to_str().unwrap();
     for example in &examples {
         for question in QUESTIONS {
             let line = question.replace("{}", &example.written);
@@ -559,8 +564,29 @@ fn each_form_of_a_seed_means_the_same_in_a_database() {
                 "{line}: {}{message}",
                 text(&here.stderr)
             );
-            let seeds = |output: &Output| json(output)["seeds"].as_array().map_or(0, Vec::len);
-            assert_eq!(seeds(&there), seeds(&here), "{line}");
+            let count = |output: &Output| {
+                let mut answer = json(output);
+                if question.starts_with("similar") || question.starts_with("mix") {
+                    answer = answer["seeds"].take();
+                }
+                answer.as_array().map(Vec::len)
+            };
+            assert!(count(&here).is_some(), "{line}: {}", json(&here));
+            assert_eq!(count(&there), count(&here), "{line}");
+        }
+        let is_local = ["composer:bach", "sounds:calm guitar"].contains(&example.form);
+        if !is_local && example.form != "id:17" {
+            let more = [other, "--format", "json"];
+            let here = run_with_seed(&sandbox, "path {}", example, &more);
+            let more = [&more[..], &["--backend", url.as_str()][..]].concat();
+            let there = run_with_seed(&sandbox, "path {}", example, &more);
+            let message = text(&there.stderr);
+            let form = example.form;
+            assert_eq!(code(&there), code(&here), "path {form}: {message}");
+            if example.tracks == 1 {
+                let first = |output: &Output| json(output)["tracks"][0]["path"].clone();
+                assert_eq!(first(&there), first(&here), "path {form}");
+            }
         }
     }
     // An id of the database, from standard input.

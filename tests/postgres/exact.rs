@@ -1,4 +1,4 @@
-//! Exact vectors lie in a table of their own, which searching, listing and filtering never read.
+//! Exact vectors have their own table, which searching, listing and filtering never read.
 
 use std::sync::atomic::AtomicBool;
 
@@ -21,7 +21,7 @@ fn with_tracks(cluster: &Cluster, one: &Server, sandbox: &Sandbox) -> Vec<(u16, 
 }
 
 #[test]
-fn questions_read_no_exact_vectors() {
+fn queries_read_no_exact_vectors() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
     let one = Server::start(&programs);
@@ -97,24 +97,24 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
         let url = server.url();
         let pulled = Sandbox::new();
         let place = PostgresAddress::parse(&url, true).unwrap();
-        // As after a copy of the tables in which some or all were left out.
+        // As after a copy of the tables without some or all of them.
         let some = server.psql("select count(*) from voisin_vector where id % 3 = 0", &[]);
         server.psql("delete from voisin_vector where id % 3 = 0", &[]);
         let folder = sandbox.path("exported");
-        let expected = format!("of 300 tracks {some} have no exact vectors in voisin_vector");
+        let expected = format!("{some} of 300 tracks have no exact vectors in voisin_vector");
         for words in [
             &["pull", "--from", &url][..],
             &["export", folder.to_str().unwrap(), "--backend", &url],
             &["push", "--to", &url, "--recentre"],
         ] {
-            let said = refused(if words[0] == "pull" {
+            let stderr = refused(if words[0] == "pull" {
                 pulled.run(words)
             } else {
                 sandbox.run(words)
             });
             assert!(
-                said.contains(&expected) && said.contains("then push again"),
-                "{words:?}: {said}"
+                stderr.contains(&expected) && stderr.contains("then push again"),
+                "{words:?}: {stderr}"
             );
         }
         let copy = sandbox.path(&format!("copy-{}", server.port));
@@ -125,7 +125,7 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
             "{followed:?}"
         );
         fine(sandbox.run(["similar", "title 12", "--backend", &url]));
-        // What the message says brings them back, to the last bit.
+        // The statement of the message restores them, bit for bit.
         server.psql(
             "update voisin_track set digest = '' where id not in (select id from voisin_vector)",
             &[],
@@ -146,7 +146,7 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
                 .follow(&AtomicBool::new(false), &mut |_, _| {})
                 .unwrap()
         );
-        // None stays behind without its track.
+        // No exact vector is left without its track.
         let id = format!(
             "id:{}",
             server.psql("select min(id) from voisin_track", &[])
@@ -158,7 +158,7 @@ fn verbs_that_need_exact_vectors_are_refused_without_them() {
     }
 }
 
-/// Tables of schema 4 on shards: each is brought forward by the statements that are printed, the first server last.
+/// Tables of schema 4 on shards: the printed statements upgrade each, the coordinator last.
 #[test]
 fn an_upgrade_begins_with_the_shards() {
     let Some(programs) = programs() else { return };
@@ -189,13 +189,13 @@ fn an_upgrade_begins_with_the_shards() {
     let place = PostgresAddress::parse(&coordinator.url(), true).unwrap();
     let url = coordinator.url();
     for (i, shard) in cluster.shards.iter().enumerate() {
-        let said = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
+        let stderr = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
         assert!(
-            said.contains("run these statements there") && said.contains("on voisin_shard_2"),
-            "{said}"
+            stderr.contains("run these statements there") && stderr.contains("on voisin_shard_2"),
+            "{stderr}"
         );
         let Upgraded::ShardsFirst(statements) = Postgres::upgrade(&place).unwrap() else {
-            panic!("shard {i} is as it was")
+            panic!("shard {i} is unchanged")
         };
         let unchanged = "select schema, to_regclass('voisin_vector') is null from voisin_state";
         assert_eq!(coordinator.psql(unchanged, &[]), "4|t");
@@ -208,11 +208,7 @@ fn an_upgrade_begins_with_the_shards() {
             "select count(*) filter (where indisvalid), min(indexrelid) > 'voisin_vector_{i}'::regclass from pg_index
              where indrelid = 'voisin_track_{i}'::regclass and pg_get_indexdef(indexrelid) like '%hnsw%'"
         );
-        assert_eq!(
-            shard.psql(&indexes, &[]),
-            "1|t",
-            "made anew, after all else"
-        );
+        assert_eq!(shard.psql(&indexes, &[]), "1|t", "rebuilt last");
     }
     let sent = json(sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]));
     assert_eq!(
@@ -226,7 +222,7 @@ fn an_upgrade_begins_with_the_shards() {
     );
     assert_eq!(pulled.vectors(), sandbox.vectors());
     assert_eq!(facts(&pulled), facts(&sandbox));
-    // What is sent afterwards arrives.
+    // Later pushes arrive.
     fine(sandbox.run(["labels", "set", "id:10", "Zouk"]));
     assert_eq!(push(&sandbox, coordinator, &[])["updated"], 1);
 }

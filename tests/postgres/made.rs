@@ -1,4 +1,4 @@
-//! Made libraries, and the filters that they are asked with.
+//! Synthetic libraries, and the filters that they are queried with.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(super) fn model() -> StoredModel {
     model_called("synthetic", DIMENSION)
 }
 
-/// A model that could be: its name, fingerprint and dimension are its manifest's.
+/// A valid model: its name, fingerprint and dimension are those of its manifest.
 pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
     let digest: String = name
         .bytes()
@@ -54,7 +54,7 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
     }
 }
 
-/// Tracks that lie in groups, with tags of which some are rare, and some that are hostile.
+/// Clustered tracks, with tags of which some are rare, and some hostile.
 pub(super) fn synthetic(dir: &Path, n: usize, seed: u64) -> Library {
     let mut random = StdRng::seed_from_u64(seed);
     let mut vector = |around: Option<&Vec<f32>>| -> Vec<f32> {
@@ -115,7 +115,7 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
             .then(|| "http://creativecommons.org/licenses/by/4.0/".into()),
         ..TrackTags::default()
     };
-    // The first are as older voisins sent them, which knew no scales.
+    // The first rows are as older versions sent them, without scales.
     let mut scales = Scales::new();
     if i >= 40 {
         let energy = ScaleValue {

@@ -1,5 +1,5 @@
-//! `PostgreSQL` with pgvector: libraries are sent there, asked there and brought back, through real servers on loopback.
-//! Where `PostgreSQL` or pgvector is not installed the tests skip with a message; `scripts/install_postgres` installs them.
+//! `PostgreSQL` with pgvector: libraries are pushed, queried and pulled, through real servers on loopback. Without
+//! `PostgreSQL` or pgvector the tests skip with a message; `scripts/install_postgres` installs them.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -45,7 +45,7 @@ fn push(sandbox: &Sandbox, server: &Server, extra: &[&str]) -> Value {
     json(output)
 }
 
-/// All that is known of a library's recordings but their vectors.
+/// All facts of a library's recordings except their vectors.
 fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
     let library = Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap();
     let facts = library
@@ -56,21 +56,21 @@ fn facts(sandbox: &Sandbox) -> BTreeMap<ContentId, TrackFacts> {
     facts.map(|facts| (facts.audio.content, facts)).collect()
 }
 
-/// What a run that must be refused says.
+/// Standard error of a run that must be refused.
 fn refused(output: Output) -> String {
-    let said = text(&output.stderr);
-    assert_eq!(code(&output), 2, "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{stderr}");
     assert!(
-        said.lines().all(|line| !line.contains("panicked")),
-        "{said}"
+        stderr.lines().all(|line| !line.contains("panicked")),
+        "{stderr}"
     );
-    said
+    stderr
 }
 
-/// Whether two answers are the same but for ids, the order of seeds, which is that of ids, last bits of similarities with the
-/// order of those that these tell apart, and what a similarity comes to: only a library on this machine knows that.
+/// Whether two answers are equal except for ids, the order of seeds, rounding of similarities and the order among such
+/// ties, and the fields that only a local library has.
 ///
-/// The vector of a seed has 16 bits a number in a database: of 64 numbers that makes differences of 0.00004 in the mean.
+/// A seed's vector has 16 bits per number in a database: with 64 numbers that gives differences of 0.00004 on average.
 fn same(a: &Value, b: &Value) -> bool {
     within(3e-4, a, b)
 }
@@ -88,7 +88,7 @@ fn within(most: f64, a: &Value, b: &Value) -> bool {
                 "id" | "generation" | "next" | "track" | "summary" => true,
                 "percentile" | "nearness" | "far" | "note" => a == b || a.is_null() || b.is_null(),
                 "seeds" => same(&by_path(a), &by_path(b)),
-                // Lowered by a share of the labelled tracks, which a fifth digit may move by some of them.
+                // Lowered by a share of the labelled tracks, which a fifth digit may change by some of them.
                 "probability" | "probabilities" | "votes" | "novelty" => within(2e-2, a, b),
                 _ => within(most, a, b),
             };

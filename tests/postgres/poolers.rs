@@ -1,5 +1,5 @@
-//! Behind `PgBouncer` in transaction mode, as Supabase's and Neon's poolers are: a session of the server is another client's
-//! after each transaction.
+//! Behind `PgBouncer` in transaction mode, as in the poolers of Supabase and Neon: after each transaction a server
+//! session serves another client.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ const LEFT: &str = "select count(*) from pg_locks where locktype = 'advisory'
     union all select count(*) from pg_class where relname like 'voisin_staging%'";
 
 #[test]
-fn a_library_goes_to_and_fro_through_a_pooler() {
+fn a_library_is_pushed_and_pulled_through_a_pooler() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let Some(pooler) = Pooler::start(&server, 3) else {
@@ -32,7 +32,7 @@ fn a_library_goes_to_and_fro_through_a_pooler() {
         json(output)
     };
     assert_eq!(send(&["--windows", "--index-memory", "64"])["added"], 700);
-    // The same sessions again, and one that goes past the pooler.
+    // The same sessions again, and a direct connection.
     assert_eq!(send(&["--windows"])["unchanged"], 700);
     assert_eq!(push(&sandbox, &server, &["--windows"])["unchanged"], 700);
     assert_eq!(
@@ -41,7 +41,7 @@ fn a_library_goes_to_and_fro_through_a_pooler() {
     );
     assert_eq!(server.psql(LEFT, &[]), "0\n0");
 
-    // Answers are those without it.
+    // Answers equal those without the pooler.
     for question in [
         &["similar", "id:7", "-k", "30"][..],
         &["similar", "id:7", "--genre", "rock"],
@@ -60,7 +60,7 @@ fn a_library_goes_to_and_fro_through_a_pooler() {
     let pulled = Sandbox::new();
     assert_eq!(fine_pull(&pulled, &url), 700);
     assert_eq!(pulled.vectors(), sandbox.vectors());
-    // What a session would be set to is refused there, with what to do.
+    // Options of a session are refused there, with the next step.
     let message = refused(sandbox.run([
         "push",
         "--to",
@@ -159,13 +159,13 @@ fn a_pusher_that_is_killed_leaves_no_lock_in_the_pool() {
         );
         std::thread::sleep(Duration::from_millis(5));
     }
-    // It is held still, so that it cannot end before the others have given up.
+    // It is stopped, so that it cannot end before the others have given up.
     let stopped = Command::new("kill")
         .args(["-STOP", &first.id().to_string()])
         .status()
         .unwrap();
     assert!(stopped.success());
-    // Meanwhile no other sends, by whichever way.
+    // Meanwhile no other push starts, through the pooler or directly.
     for place in [&url, &server.url()] {
         assert!(
             refused(sandbox.run(["push", "--to", place])).contains("another voisin is sending")

@@ -1,4 +1,4 @@
-//! What does not belong there, and who may not.
+//! Libraries, models and rows that are refused, and roles without the right.
 
 use std::fs;
 use std::net::TcpListener;
@@ -21,23 +21,23 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let url = server.url();
     let push_there = ["push", "--to", &url];
     let pull_there = ["pull", "--from", &url];
-    // An index that will not fit into the server's memory for it is told before it is made.
+    // A warning that an index will not fit into the server's memory comes before it is built.
     server.psql("alter system set maintenance_work_mem = '1MB'", &[]);
     server.psql("select pg_reload_conf()", &[]);
     let first = sandbox.run(push_there);
-    let said = text(&first.stderr);
+    let stderr = text(&first.stderr);
     assert!(
-        code(&first) == 0 && said.contains("maintenance_work_mem is 1 MB"),
-        "{said}"
+        code(&first) == 0 && stderr.contains("maintenance_work_mem is 1 MB"),
+        "{stderr}"
     );
-    assert!(said.contains("--index-memory 3"), "{said}");
+    assert!(stderr.contains("--index-memory 3"), "{stderr}");
     assert!(
-        said.contains("hnsw graph no longer fits into maintenance_work_mem after"),
-        "{said}"
+        stderr.contains("hnsw graph no longer fits into maintenance_work_mem after"),
+        "{stderr}"
     );
     let before = server.tables();
 
-    // A library of another model, of the same length and of another one; there it has a schema of its own.
+    // Libraries of other models, of the same length and of another; in their own schema they are accepted.
     let of_model = |dimension: usize| {
         let stranger = Sandbox::new();
         let mut library = Library::open(&stranger.path("library"), OpenMode::Create).unwrap();
@@ -57,10 +57,10 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     for dimension in [DIMENSION, 16] {
         let stranger = of_model(dimension);
         for words in [push_there, pull_there] {
-            let said = refused(stranger.run(words));
+            let stderr = refused(stranger.run(words));
             assert!(
-                said.contains("synthetic") && said.contains(&format!("other-{dimension}")),
-                "{said}"
+                stderr.contains("synthetic") && stderr.contains(&format!("other-{dimension}")),
+                "{stderr}"
             );
         }
         let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
@@ -70,7 +70,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         assert_eq!(status["tracks"], 1, "{status}");
     }
 
-    // Recordings that are known by another kind of id.
+    // Recordings with another kind of id.
     let quick = Sandbox::new();
     let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
     library.set_model(&model()).unwrap();
@@ -85,17 +85,17 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()),
         )])
         .unwrap();
-    // The kind is told by the tracks, too.
+    // The kind follows from the tracks, too.
     library
         .settings_mut()
         .set_setting("identity", None)
         .unwrap();
     drop(library);
     for words in [push_there, pull_there] {
-        let said = refused(quick.run(words));
+        let stderr = refused(quick.run(words));
         assert!(
-            said.contains("\"full\"") && said.contains("\"quick\""),
-            "{said}"
+            stderr.contains("\"full\"") && stderr.contains("\"quick\""),
+            "{stderr}"
         );
     }
     assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
@@ -108,7 +108,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     assert_eq!(library.settings().content_kind().unwrap().name(), "quick");
     drop(library);
 
-    // Whoever sends has the tables alone.
+    // A push locks the tables.
     let mut other = Command::new(programs.join("psql"))
         .args([
             "-h",
@@ -140,10 +140,10 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     assert_eq!(
         server.tables(),
         before,
-        "what is refused leaves nothing behind"
+        "a refused command leaves nothing behind"
     );
 
-    // A password in an address that everybody can read is refused by every verb, and shown by none.
+    // A password in an address on the command line is refused by every verb, and never shown.
     let secret = url.replace("voisin@", "voisin:s3cret@");
     let mut questions = vec![
         vec!["push", "--to"],
@@ -166,13 +166,13 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     }
     questions.push(vec!["serve", "--backend"]);
     for question in &questions {
-        let said = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
+        let stderr = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
         assert!(
-            said.contains("PGPASSFILE") && !said.contains("s3cret"),
-            "{question:?}: {said}"
+            stderr.contains("PGPASSFILE") && !stderr.contains("s3cret"),
+            "{question:?}: {stderr}"
         );
     }
-    // Where only this user can read it, it is taken, and not shown either.
+    // In the environment it is accepted, and not shown either.
     let status = sandbox
         .command(["status"])
         .env("VOISIN_BACKEND", &secret)
@@ -185,13 +185,13 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         .env("VOISIN_BACKEND", nobody)
         .output()
         .unwrap();
-    let said = refused(status);
+    let stderr = refused(status);
     assert!(
-        said.contains("cannot connect to postgres://voisin@") && !said.contains("s3cret"),
-        "{said}"
+        stderr.contains("cannot connect to postgres://voisin@") && !stderr.contains("s3cret"),
+        "{stderr}"
     );
 
-    // An old pgvector, by its own word, and tables of a newer voisin.
+    // An old version of pgvector, and tables of a newer voisin.
     let verbs = [
         push_there.to_vec(),
         pull_there.to_vec(),
@@ -202,17 +202,17 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         &[],
     );
     for words in &verbs {
-        let said = refused(sandbox.run(words));
+        let stderr = refused(sandbox.run(words));
         assert!(
-            said.contains("found 0.7.4") && said.contains("alter extension vector update"),
-            "{said}"
+            stderr.contains("found 0.7.4") && stderr.contains("alter extension vector update"),
+            "{stderr}"
         );
     }
     server.psql(
         "update pg_extension set extversion = '0.8.0' where extname = 'vector'",
         &[],
     );
-    // A newer voisin's tables may wait for their model, and have other columns: nothing of them is touched.
+    // Tables of a newer voisin may lack their model and have other columns: they are left unchanged.
     server.psql(
         "update voisin_state set schema = 99, fingerprint = null",
         &[],
@@ -222,10 +222,10 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         &[],
     );
     for words in &verbs {
-        let said = refused(sandbox.run(words));
+        let stderr = refused(sandbox.run(words));
         assert!(
-            said.contains("schema 99") && said.contains("use the newer voisin"),
-            "{said}"
+            stderr.contains("schema 99") && stderr.contains("use the newer voisin"),
+            "{stderr}"
         );
     }
     assert_eq!(
@@ -235,13 +235,13 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
 }
 
 #[test]
-fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
+fn pull_refuses_an_impossible_model_or_row() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(50);
     push(&sandbox, &server, &[]);
     let url = server.url();
-    let own = model();
+    let original = model();
     for (change, found) in [
         ("fingerprint = '../../x'", "its fingerprint is \"../../x\""),
         ("model = '../../../x'", "its name is \"../../../x\""),
@@ -251,14 +251,14 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
         server.psql(&format!("update voisin_state set {change}"), &[]);
         let new = Sandbox::new();
         for words in [&["pull", "--from", &url][..], &["list", "--backend", &url]] {
-            let said = refused(new.run(words));
+            let stderr = refused(new.run(words));
             assert!(
-                said.contains("the model of its vectors is refused"),
-                "{change}: {said}"
+                stderr.contains("the model of its vectors is refused"),
+                "{change}: {stderr}"
             );
             assert!(
-                said.contains(found) && said.contains("push again"),
-                "{change}: {said}"
+                stderr.contains(found) && stderr.contains("push again"),
+                "{change}: {stderr}"
             );
         }
         let library = Library::open(&new.path("library"), OpenMode::ReadOnly);
@@ -268,11 +268,11 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
         );
         let columns = format!(
             "update voisin_state set model = '{}', fingerprint = '{}', dimension = {}, manifest = '{}'",
-            own.name, own.fingerprint, own.dimension, own.manifest_json
+            original.name, original.fingerprint, original.dimension, original.manifest_json
         );
         server.psql(&columns, &[]);
     }
-    // Rows that another program has changed: one has three megabytes of facts, one a path that is none, one no facts.
+    // Rows changed by another program: one with three megabytes of facts, one with an invalid path, one without facts.
     for (path, change) in [
         (
             "/music/1/album 1/1.flac",
@@ -299,16 +299,16 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
         (&47.into(), &3.into()),
         "{pulled}"
     );
-    // Where nothing that was asked for is whole, that is said, and not that it is not there.
+    // Where all requested rows are damaged, the message says so and not that they are missing.
     server.psql(
         "update voisin_vector set vector = substr(vector, 1, 8)",
         &[],
     );
     let folder = sandbox.path("exported");
-    let said = refused(sandbox.run(["export", folder.to_str().unwrap(), "--backend", &url]));
+    let stderr = refused(sandbox.run(["export", folder.to_str().unwrap(), "--backend", &url]));
     assert!(
-        said.contains("are damaged") && said.contains("voisin_vector"),
-        "{said}"
+        stderr.contains("are damaged") && stderr.contains("voisin_vector"),
+        "{stderr}"
     );
     fine(sandbox.run(["similar", "title 12", "--backend", &url]));
     server.psql("update voisin_track set facts = '{}'", &[]);
@@ -317,17 +317,17 @@ fn pull_believes_neither_a_model_nor_a_row_that_cannot_be() {
         ["show", "title 12"],
         ["list", "title 12"],
     ] {
-        let said = refused(sandbox.run(words.iter().chain(&["--backend", &url])));
+        let stderr = refused(sandbox.run(words.iter().chain(&["--backend", &url])));
         assert!(
-            said.contains("are damaged") && said.contains("voisin_track"),
-            "{said}"
+            stderr.contains("are damaged") && stderr.contains("voisin_track"),
+            "{stderr}"
         );
     }
 }
 
-/// Who answers nothing, or what no server of PostgreSQL says, ends the question within the time that the address gives.
+/// A server that is silent, or does not speak PostgreSQL's protocol, ends the query within the timeout of the address.
 #[test]
-fn a_server_that_is_none_ends_in_an_error() {
+fn a_missing_server_is_an_error() {
     use std::io::Write as _;
     let sandbox = sandbox_with(1);
     for (answer, expected) in [
@@ -347,13 +347,13 @@ fn a_server_that_is_none_ends_in_an_error() {
             let url =
                 format!("postgres://me@127.0.0.1:{port}/music?connect_timeout=1&sslmode={mode}");
             let begun = Instant::now();
-            let said = refused(sandbox.run(["similar", "title 0", "--backend", &url]));
+            let stderr = refused(sandbox.run(["similar", "title 0", "--backend", &url]));
             assert!(
-                said.contains("cannot connect to postgres://me@"),
-                "{mode}: {said}"
+                stderr.contains("cannot connect to postgres://me@"),
+                "{mode}: {stderr}"
             );
-            assert!(said.contains(expected), "{mode}: {said}");
-            // The program's own start is in it.
+            assert!(stderr.contains(expected), "{mode}: {stderr}");
+            // This includes the start of the program.
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
                 "{mode}: {:?}",
@@ -364,7 +364,7 @@ fn a_server_that_is_none_ends_in_an_error() {
 }
 
 #[test]
-fn passwords_encryption_and_rights() {
+fn passwords_encryption_and_rights_are_enforced() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(50);
@@ -402,7 +402,7 @@ fn passwords_encryption_and_rights() {
     assert_eq!(code(&answered), 0, "{}", text(&answered.stderr));
     let refused = ask(&["similar", "title 12", "--backend", &url], 0o644);
     assert_eq!(code(&refused), 2, "a file that others can read is not used");
-    // Who may only read cannot send.
+    // A role with read access cannot push.
     let refused = ask(&["push", "--to", &url], 0o600);
     assert!(
         code(&refused) == 2 && text(&refused.stderr).contains("permission denied"),
@@ -435,7 +435,7 @@ fn passwords_encryption_and_rights() {
         );
     }
 
-    // Without pgvector the message says what to do.
+    // Without pgvector the message has the next step.
     server.psql("create database bare", &[]);
     let bare = format!(
         "postgres://reader@127.0.0.1:{}/bare?sslmode=disable",

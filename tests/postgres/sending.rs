@@ -1,4 +1,4 @@
-//! What is sent, what comes back, and what a killed run leaves.
+//! Pushes, pulls, workers, and killed runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,8 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
         let _ = child.kill();
         child.wait().unwrap();
         if is_over {
-            // Everything goes, so that there is something to interrupt again; what a killed one left behind first.
+            // All tables are dropped, so that there is something to interrupt again; before that, sessions of killed
+            // processes end.
             killed.psql(
                 "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'voisin'",
                 &[],
@@ -57,7 +58,7 @@ fn a_push_that_is_killed_ends_in_the_same_tables() {
         }
     }
     assert!(kills >= 5, "{kills} of 20 were interrupted");
-    // A killed process's lock lasts until the server notices.
+    // A killed process's lock lasts until the server notices its end.
     for _ in 0..50 {
         if code(&sandbox.run(["push", "--to", &url])) == 0 {
             break;
@@ -123,11 +124,11 @@ fn push_sends_changed_tracks_alone() {
     drop(library);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [1, 3, 496, 1]);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
-    // Without the log of what was sent the contents tell the same.
+    // Without the log of pushes the contents give the same.
     server.psql("delete from voisin_source", &[]);
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
 
-    // A second library adds its own and takes nothing of the first's.
+    // A second library adds its tracks and removes none of the first's.
     let other = Sandbox::new();
     drop(synthetic(&other.path("library"), 20, 9));
     let mut library = Library::open(&other.path("library"), OpenMode::ReadWrite).unwrap();
@@ -146,7 +147,7 @@ fn push_sends_changed_tracks_alone() {
     assert_eq!(counts(&push(&sandbox, &server, &[])), [0, 0, 500, 0]);
 }
 
-/// Similarity there is relative to the library that came first, until somebody asks for another mean.
+/// Similarity there is relative to the mean of the library that came first, until `--recentre`.
 #[test]
 fn only_recentre_renews_the_mean() {
     let Some(programs) = programs() else { return };
@@ -207,7 +208,7 @@ fn only_recentre_renews_the_mean() {
     let mut store = Postgres::open(&PostgresAddress::parse(&url, true).unwrap()).unwrap();
     let space = store.held_space();
     assert!(space.mean()[0] < -0.3, "{:?}", &space.mean()[..3]);
-    // What is searched is what the raw vectors are relative to it.
+    // Searches use the raw vectors relative to that mean.
     let ids: Vec<TrackId> = store.changes(0).unwrap().unwrap().added;
     assert_eq!(ids.len(), 600);
     let vectors = server.psql(
@@ -247,7 +248,7 @@ fn only_recentre_renews_the_mean() {
             }
         }
     }
-    // Whoever answers from there now does so relative to it.
+    // Answers from there now use the new mean.
     let answer = similar();
     let found = answer.as_array().unwrap();
     assert!(
@@ -255,12 +256,12 @@ fn only_recentre_renews_the_mean() {
         "{answer}"
     );
 
-    // Tables of before the mean are refused by their number.
+    // Tables without a mean are refused by their schema number.
     server.psql("update voisin_state set schema = 1", &[]);
-    let said = refused(sandbox.run(["push", "--to", &url]));
+    let stderr = refused(sandbox.run(["push", "--to", &url]));
     assert!(
-        said.contains("schema 1, this voisin knows 5") && said.contains("push again"),
-        "{said}"
+        stderr.contains("schema 1, expected 5") && stderr.contains("push again"),
+        "{stderr}"
     );
 }
 
@@ -283,7 +284,7 @@ fn databases_carry_learned_scales() {
     let other = Sandbox::new();
     fine(other.run(["pull", "--from", &url]));
     assert_eq!(other.scale_definition(), sandbox.scale_definition());
-    // Taught again, it is sent again, and the other one is told of it.
+    // A scale that was defined again is pushed again, and the other library gets a warning.
     sandbox.define_scale("{\"from\": \"second\"}");
     push(&sandbox, &server, &[]);
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
@@ -320,7 +321,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
         .settings_mut()
         .set_setting("person", Some("composer"))
         .unwrap();
-    // Numbers of all digits, in a file whose path is its own title.
+    // Numbers with all digits, and a file whose path is its title.
     let mut odd = track(300, [&[1.0][..], &[0.0; DIMENSION - 1]].concat());
     odd.facts.audio.seconds = 180.036_281_179_138_3;
     odd.facts.files[0].tags.bpm = Some(1e-300 / 3.0);
@@ -333,9 +334,9 @@ fn pull_returns_every_record_as_it_was_pushed() {
         .unwrap();
     push(&sandbox, &server, &["--windows"]);
     // As docs/scale.md asks.
-    let asked = "select f #>> '{record,path}' from voisin_track t, jsonb_array_elements(facts -> 'files') f
+    let query = "select f #>> '{record,path}' from voisin_track t, jsonb_array_elements(facts -> 'files') f
         where facts @> '{\"audio\": {\"codec\": \"flac\"}}' and t.year = 1960 and (f #> '{tags,title}') ? 'title 290'";
-    assert_eq!(server.psql(asked, &[]), "/music/0/album 40/290.flac");
+    assert_eq!(server.psql(query, &[]), "/music/0/album 40/290.flac");
     let other = Sandbox::new();
     let pull = |sandbox: &Sandbox| {
         let output = sandbox.run(["pull", "--from", &url, "--format", "json"]);
@@ -363,7 +364,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
         sandbox.vectors(),
         "vectors to the last bit"
     );
-    // What went there goes here.
+    // Tracks removed there are removed here.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(1), TrackId(2)]).unwrap();
     drop(library);
@@ -384,7 +385,7 @@ fn pull_returns_every_record_as_it_was_pushed() {
     assert!(!third.path("library").exists());
 }
 
-/// Music in a folder: the demo's, one file that is none, and one twice.
+/// Music in a folder: the demo's, one file that is not audio, and one twice.
 fn music(sandbox: &Sandbox) -> PathBuf {
     let music = six_tracks(sandbox);
     for i in 0..10 {
@@ -399,7 +400,7 @@ fn music(sandbox: &Sandbox) -> PathBuf {
     music
 }
 
-/// Three workers on one table, one of which is killed as soon as it has something in hand. Returns what the others said.
+/// Three workers on one table, one of which is killed as soon as it has a lease. Returns the reports of the others.
 fn three_workers(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Vec<Value> {
     let url = server.url();
     let mut words = vec![
@@ -438,9 +439,9 @@ fn three_workers(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Vec<Value
     assert!(killed.try_wait().unwrap().is_none(), "it was at work");
     killed.kill().unwrap();
     killed.wait().unwrap();
-    let in_hand =
+    let leased =
         "select count(*) from voisin_job where leased_until is not null and done_at is null";
-    assert_ne!(server.psql(in_hand, &[]), "0", "something was in hand");
+    assert_ne!(server.psql(leased, &[]), "0", "some files were leased");
     let others = [start(), start()];
     others
         .map(|child| json(child.wait_with_output().unwrap()))
@@ -481,19 +482,23 @@ fn three_workers_one_killed_all_done_once() {
         1,
         "one file is broken"
     );
-    let said = three_workers(&sandbox, &server, &["--with-windows"]);
+    let reports = three_workers(&sandbox, &server, &["--with-windows"]);
     let sum = |key: &str| {
-        said.iter()
+        reports
+            .iter()
             .map(|one| one[key].as_u64().unwrap())
             .sum::<u64>()
     };
-    let last = said.iter().max_by_key(|one| one["done"].as_u64()).unwrap();
+    let last = reports
+        .iter()
+        .max_by_key(|one| one["done"].as_u64())
+        .unwrap();
     assert_eq!(
         (&last["jobs"], &last["done"], &last["failed"]),
         (&19.into(), &17.into(), &2.into()),
-        "{said:?}"
+        "{reports:?}"
     );
-    assert!(sum("own_done") <= 17, "no file was done twice: {said:?}");
+    assert!(sum("own_done") <= 17, "no file was done twice: {reports:?}");
     let failures = server.psql(
         "select failure from voisin_job where failure is not null order by 1",
         &[],
@@ -507,7 +512,7 @@ fn three_workers_one_killed_all_done_once() {
     assert_eq!(
         server.psql(attempts, &[]),
         "3",
-        "what another machine may see is tried thrice"
+        "a file that another machine may have is tried three times"
     );
     let pulled = Sandbox::new();
     assert_eq!(
@@ -569,9 +574,9 @@ fn three_workers_one_killed_all_done_once() {
     }
 }
 
-/// Who asks is told how far workers are, by whom, and what failed; what changed since then is listened to again.
+/// `--status` reports progress, workers and failures; changed files are analysed again.
 #[test]
-fn workers_tell_how_far_they_are_and_hear_what_changed() {
+fn workers_report_progress_and_follow_changes() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = Sandbox::new();
@@ -584,14 +589,14 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     };
     let none = worker(&["--status"]);
     assert!(
-        code(&none) == 1 && text(&none.stderr).contains("has no table of files"),
+        code(&none) == 1 && text(&none.stderr).contains("has no queue of files"),
         "{}",
         text(&none.stderr)
     );
     assert_eq!(
         server.psql("select to_regclass('voisin_job') is null", &[]),
         "t",
-        "it only asked"
+        "--status creates no table"
     );
     fs::create_dir_all(&music).unwrap();
     let song = |i: u64| music.join(format!("{i}.wav"));
@@ -608,7 +613,7 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
         (&5.into(), &0.into(), &Value::Null)
     );
 
-    // One that another machine has in hand.
+    // A file that another machine has leased.
     server.psql(
         "update voisin_job set worker = 'other 7', attempts = 1, leased_until = now() + interval '2 seconds'
          where path like '%/0.wav'",
@@ -647,7 +652,7 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     );
     let table = fine(sandbox.run(["worker", "--jobs", &url, "--status"]));
     assert!(
-        table.starts_with("4 done and 1 failed of 5 files, 0 in hand\n"),
+        table.starts_with("4 done and 1 failed of 5 files, 0 leased\n"),
         "{table}"
     );
     assert!(
@@ -655,7 +660,7 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
         "{table}"
     );
 
-    // Other contents, also of what could not be read: heard again. The same contents at the same time: not.
+    // Files with other contents, failed ones too, are analysed again; those with the same contents and time are not.
     fs::write(song(1), noise_wav(16_000, 9.0, 11)).unwrap();
     fs::write(&broken, noise_wav(16_000, 8.0, 12)).unwrap();
     let again = json(worker(&["--add", folder]));
@@ -663,16 +668,16 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
         (&again["added"], &again["changed"], &again["unchanged"]),
         (&0.into(), &2.into(), &3.into())
     );
-    let heard = json(worker(&[]));
+    let analysed = json(worker(&[]));
     assert_eq!(
-        (&heard["own_done"], &heard["failed"]),
+        (&analysed["own_done"], &analysed["failed"]),
         (&2.into(), &0.into())
     );
     assert_eq!(json(worker(&["--add", folder]))["unchanged"], 5);
     let recordings = server.psql("select count(*) from voisin_track", &[]);
     assert_eq!(recordings, "5", "the former recording went");
 
-    // A table of before has no sizes and times: nothing is heard anew for that.
+    // A table of an older version has no sizes and times: nothing is analysed again for that.
     server.psql(
         "alter table voisin_job drop column size, drop column mtime_ns",
         &[],
@@ -681,9 +686,9 @@ fn workers_tell_how_far_they_are_and_hear_what_changed() {
     assert_eq!(json(worker(&["--status"]))["done"], 5);
 }
 
-/// A file that changed takes the recording away that it held, unless another file or a library holds it.
+/// A changed file removes its former recording, unless another file or a library has it.
 #[test]
-fn a_changed_file_takes_its_former_recording_away() {
+fn a_changed_file_removes_its_former_recording() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = Sandbox::new();
@@ -693,7 +698,7 @@ fn a_changed_file_takes_its_former_recording_away() {
     fs::create_dir_all(&music).unwrap();
     let song =
         |name: &str, seed: u64| fs::write(music.join(name), noise_wav(16_000, 8.0, seed)).unwrap();
-    let hear = || {
+    let analyse = || {
         fine(sandbox.run(["worker", "--jobs", &url, "--add", music.to_str().unwrap()]));
         fine(sandbox.run(["worker", "--jobs", &url, "--with-windows"]));
     };
@@ -712,7 +717,7 @@ fn a_changed_file_takes_its_former_recording_away() {
     for (name, seed) in [("a.wav", 1), ("b.wav", 1), ("c.wav", 2), ("d.wav", 3)] {
         song(name, seed);
     }
-    hear();
+    analyse();
     assert_eq!((rows(), gone()), ("3".to_owned(), "0|0".to_owned()));
     let before = of_b();
     assert!(before.starts_with("2|2|"), "{before}");
@@ -727,7 +732,7 @@ fn a_changed_file_takes_its_former_recording_away() {
     for (name, seed) in [("a.wav", 4), ("c.wav", 5), ("d.wav", 6)] {
         song(name, seed);
     }
-    hear();
+    analyse();
     assert_eq!(
         (rows(), gone()),
         ("5".to_owned(), "1|0".to_owned()),
@@ -736,7 +741,7 @@ fn a_changed_file_takes_its_former_recording_away() {
     assert_eq!(of_b(), before.replacen("2|2|", "1|1|", 1));
     let held = "select count(*) from voisin_held where library <> '' and id in (select id from voisin_track)";
     assert_eq!(server.psql(held, &[]), "1");
-    // Who follows has the new one of c.wav in place of the former one.
+    // A pulling library has the new recording of c.wav in place of the former.
     follower.run(["pull", "--from", &url]);
     let contents = |sandbox: &Sandbox| facts(sandbox).into_keys().collect::<Vec<_>>();
     let former = server.psql("select encode(content, 'hex') from voisin_gone", &[]);
@@ -745,15 +750,15 @@ fn a_changed_file_takes_its_former_recording_away() {
             .iter()
             .all(|content| content.to_string() != former)
     );
-    // What it was of goes with the last of its files.
+    // The recording goes with the last of its files.
     song("b.wav", 7);
-    hear();
+    analyse();
     assert_eq!((rows(), gone()), ("5".to_owned(), "2|0".to_owned()));
 }
 
-/// Music in a bucket, dealt by a database, into files of a bucket.
+/// Music in a bucket, leased through a database, into files of a bucket.
 #[test]
-fn workers_listen_to_a_bucket() {
+fn workers_embed_a_bucket() {
     let Some(programs) = programs() else { return };
     if !cfg!(feature = "parquet") {
         return;
@@ -818,8 +823,8 @@ fn workers_listen_to_a_bucket() {
     );
 }
 
-/// The tables for Citus, which no package registry has: on a plain server, with its extension left out and its one function a
-/// stand-in that only says what it was asked.
+/// The tables for Citus, which no package registry has: on a plain server, without its extension and with a stub of its
+/// one function that records its arguments.
 #[test]
 fn tables_for_citus_hold_a_library() {
     let Some(programs) = programs() else { return };
@@ -841,7 +846,7 @@ fn tables_for_citus_hold_a_library() {
         server.psql(&printed.replace(extension, ""), &[]).trim(),
         divided
     );
-    // What a search sets within its transaction reaches Citus' workers by this setting alone.
+    // Settings within a search's transaction reach Citus' workers by this setting alone.
     assert_eq!(
         server.psql("show citus.propagate_set_commands", &[]),
         "local"
@@ -854,7 +859,7 @@ fn tables_for_citus_hold_a_library() {
         json(sandbox.run(words.iter().chain(more)))
     };
     assert!(same(&ask(&[]), &ask(&["--backend", &url])));
-    // No key of the table may span its parts but by the column that divides them.
+    // Citus requires that every key includes the distribution column.
     let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
         where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";
     assert_eq!(server.psql(keys, &[]), "PRIMARY KEY (id)");
@@ -869,7 +874,7 @@ fn a_space_is_sent_as_a_library_of_its_model() {
     {
         let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
         library.spaces_mut().begin_space("trial", &other).unwrap();
-        // One of the fifty is not heard yet.
+        // One of the fifty has no vector yet.
         for id in library.track_ids().unwrap().into_iter().skip(1) {
             let angle = id.0 as f32;
             let vector = [angle.sin(), angle.cos(), 0.0];
@@ -886,7 +891,7 @@ fn a_space_is_sent_as_a_library_of_its_model() {
         (&again["added"], &again["unchanged"]),
         (&0.into(), &49.into())
     );
-    // The default is another library: both in one place would be two spaces in one.
+    // The default space is refused: one database holds one space.
     let message = refused(sandbox.run(["push", "--to", &server.url()]));
     assert!(message.contains("other"), "{message}");
     let pulled = Sandbox::new();

@@ -35,14 +35,14 @@ pub(super) fn programs() -> Option<PathBuf> {
     if found.is_none() {
         assert!(
             std::env::var_os("CI").is_none(),
-            "scripts/install_postgres installs what this test needs"
+            "scripts/install_postgres installs the programs of this test"
         );
         eprintln!("skipped: no PostgreSQL with pgvector (scripts/install_postgres installs them)");
     }
     found
 }
 
-/// A server of its own on loopback, gone at the end of the test.
+/// A separate server on loopback, which ends with the test.
 pub(super) struct Server {
     pub(super) programs: PathBuf,
     pub(super) folder: PathBuf,
@@ -164,7 +164,7 @@ impl Server {
         );
     }
 
-    /// Encrypts from now on, with a certificate for localhost, of its own or that of another server. Returns its file.
+    /// Turns encryption on, with a certificate for localhost, its own or that of another server. Returns its file.
     pub(super) fn encrypt(&self, as_other: Option<&Self>) -> PathBuf {
         let [key, certificate] = ["server.key", "server.crt"].map(|name| self.folder.join(name));
         let made = match as_other {
@@ -244,7 +244,7 @@ impl Server {
         text(&output.stdout).trim().to_owned()
     }
 
-    /// Everything that a push leaves behind, but for when and in how many steps.
+    /// Everything that a push writes, except for times and the number of transactions.
     pub(super) fn tables(&self) -> String {
         self.psql(
             "select id, md5(content || coalesce(windows, '') || digest), facts, source, path, genres, words,
@@ -273,11 +273,11 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Three shards, of one partition each.
     pub(super) fn start(programs: &Path, sandbox: &Sandbox) -> Self {
-        Self::of(programs, sandbox, 3, 3)
+        Self::with_partitions(programs, sandbox, 3, 3)
     }
 
-    /// - `partitions`: dealt to so many `servers`
-    pub(super) fn of(
+    /// - `partitions`: distributed over so many `servers`
+    pub(super) fn with_partitions(
         programs: &Path,
         sandbox: &Sandbox,
         partitions: usize,
@@ -324,8 +324,7 @@ impl Cluster {
     }
 }
 
-/// `PgBouncer` in transaction mode before a server, with no more sessions there than it is given, so that they change hands;
-/// gone at the end of the test.
+/// `PgBouncer` in transaction mode with a limit of server sessions, so that clients share them; ends with the test.
 pub(super) struct Pooler {
     process: Child,
     folder: PathBuf,
@@ -335,13 +334,13 @@ pub(super) struct Pooler {
 impl Pooler {
     /// `None`, with a message, where it is not installed.
     pub(super) fn start(server: &Server, sessions: u32) -> Option<Self> {
-        // Another one than the system's, such as a newer one from its source.
+        // The variable names another one than the system's, such as a newer build.
         let program =
             std::env::var_os("VOISIN_TEST_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into());
         if Command::new(&program).arg("--version").output().is_err() {
             assert!(
                 std::env::var_os("CI").is_none(),
-                "scripts/install_postgres installs what this test needs"
+                "scripts/install_postgres installs the programs of this test"
             );
             eprintln!("skipped: no pgbouncer (scripts/install_postgres installs it)");
             return None;

@@ -13,7 +13,7 @@ use super::common::{Sandbox, code, fine, text};
 use super::servers::{Cluster, Server, programs};
 use super::{push, same, sandbox_with};
 
-/// Answers of a server, which are asked for again while an index is built or a copy is made.
+/// The answer of a server, retried while an index is built or a copy is made.
 pub(super) fn ask(web: &Web, path: &str, question: &Value) -> Value {
     for _ in 0..200 {
         let (status, answer) = if question.is_null() {
@@ -34,7 +34,7 @@ pub(super) fn words(words: &str) -> Value {
     serde_json::json!({ "words": words })
 }
 
-/// What `voisin mcp` tells an assistant that uses one tool.
+/// The result of one tool call of `voisin mcp`.
 fn assistant(sandbox: &Sandbox, url: &str, tool: &str, arguments: &Value) -> Value {
     let mut command = sandbox.command(["mcp", "--backend", url]);
     let mut process = command
@@ -54,17 +54,17 @@ fn assistant(sandbox: &Sandbox, url: &str, tool: &str, arguments: &Value) -> Val
         writeln!(stdin, "{line}").unwrap();
     }
     drop(stdin);
-    let said = fine(process.wait_with_output().unwrap());
-    let mut lines = said
+    let stdout = fine(process.wait_with_output().unwrap());
+    let mut lines = stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect(line));
     lines
         .find(|line| line["id"] == 2)
-        .unwrap_or_else(|| panic!("{said}"))["result"]
+        .unwrap_or_else(|| panic!("{stdout}"))["result"]
         .clone()
 }
 
-/// A question for the way between two tracks.
+/// The request body of a path between two tracks.
 pub(super) fn ends(from: &str, to: &str) -> Value {
     serde_json::json!({ "from": words(from), "to": words(to) })
 }
@@ -78,9 +78,9 @@ fn id_of(web: &Web, words: &str) -> Option<i64> {
     found["tracks"][0]["id"].as_i64()
 }
 
-/// The server answers straight from the database, on one server and on shards: as from the library that was pushed.
+/// The server answers directly from the database, on one server and on shards: as from the library that was pushed.
 #[test]
-fn the_server_answers_from_there_as_from_here() {
+fn the_server_answers_from_a_database_as_from_a_library() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(3000);
     let server = Server::start(&programs);
@@ -88,7 +88,7 @@ fn the_server_answers_from_there_as_from_here() {
     push(&sandbox, &server, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     let here = Web::start(&sandbox, &[]);
-    // What a database cannot tell is which tracks are far from all others: a mix is that of a copy of it.
+    // A database does not know which tracks are far from all others: mixes are compared with those of a copy.
     let copy = sandbox.path("copy");
     let copied = Web::start(
         &sandbox,
@@ -184,7 +184,7 @@ fn the_server_answers_from_there_as_from_here() {
             let b = ask(&there, path, &question);
             assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
         }
-        // Pages follow each other as they do here, and a track is known by its id.
+        // Pages have the same order as here, and ids find tracks.
         let pages = |web: &Web| {
             let mut paths = Vec::new();
             let mut after = String::new();
@@ -213,7 +213,7 @@ fn the_server_answers_from_there_as_from_here() {
         assert_eq!(there.get(&format!("/api/v1/tracks/{}", id ^ 1)).0, 404);
         let status = ask(&there, "/api/v1/status", &Value::Null);
         assert_eq!(status["tracks"], 3000, "{status}");
-        // What is about all tracks is refused, with what answers it.
+        // Queries over all tracks are refused, with the next step.
         for (path, question) in [
             ("/api/v1/genres", Value::Null),
             ("/api/v1/map", Value::Null),
@@ -232,20 +232,20 @@ fn the_server_answers_from_there_as_from_here() {
             );
         }
         if alone {
-            // An assistant is answered the same.
+            // An assistant gets the same answer.
             let question = ends("title 12", "title 900");
-            let told = assistant(&sandbox, &url, "path", &question);
+            let answer = assistant(&sandbox, &url, "path", &question);
             assert_eq!(
-                told["structuredContent"],
+                answer["structuredContent"],
                 ask(&there, "/api/v1/path", &question),
-                "{told}"
+                "{answer}"
             );
-            let told = assistant(&sandbox, &url, "genres", &serde_json::json!({}));
+            let answer = assistant(&sandbox, &url, "genres", &serde_json::json!({}));
             assert!(
-                told["isError"] == true && told.to_string().contains("keep a copy"),
-                "{told}"
+                answer["isError"] == true && answer.to_string().contains("keep a copy"),
+                "{answer}"
             );
-            // What is pushed is seen by the next question.
+            // The next query sees a push.
             let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
             let kept = library.track(TrackId(20)).unwrap();
             let tags = TrackTags {
@@ -292,7 +292,7 @@ fn the_server_answers_from_there_as_from_here() {
 
 /// The server answers from a copy that follows the database: as from the library that was pushed.
 #[test]
-fn the_server_answers_from_a_copy_as_from_here() {
+fn the_server_answers_from_a_copy_as_from_a_library() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(600);
@@ -328,7 +328,7 @@ fn the_server_answers_from_a_copy_as_from_here() {
         let b = ask(&there, path, &question);
         assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
     }
-    // Music that is not here, and labels, whose place is the library that is pushed.
+    // Refused: audio that is not here, and labels, which belong to the library that is pushed.
     let id = id_of(&there, "title 12").unwrap();
     assert!(id < 1 << 53, "ids that a browser can hold: {id}");
     let (status, problem) = there.get(&format!("/api/v1/tracks/{id}/audio"));
@@ -342,11 +342,11 @@ fn the_server_answers_from_a_copy_as_from_here() {
             && problem["next"]
                 .as_str()
                 .unwrap()
-                .contains("sent to the database"),
+                .contains("pushed to the database"),
         "{status} {problem}"
     );
 
-    // What is pushed is seen: a removal, a title, a label.
+    // A push is visible: a removal, a title, a label.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(31)]).unwrap();
     let kept = library.track(TrackId(20)).unwrap();
@@ -366,12 +366,12 @@ fn the_server_answers_from_a_copy_as_from_here() {
         id_of(&there, "renamed here").is_some()
             && ask(&there, "/api/v1/status", &Value::Null)["tracks"] == 599
     });
-    assert!(seen, "{}", there.said.lock().unwrap());
+    assert!(seen, "{}", there.log.lock().unwrap());
     assert_eq!(id_of(&there, "title 12"), Some(id), "ids stay");
     let labels = ask(&there, "/api/v1/labels", &Value::Null);
     assert!(labels["by_hand"][0]["genre"] == "Zouk", "{labels}");
 
-    // A database that goes is told, with the next step, and noticed when it is back.
+    // A lost database is an error with the next step, and is noticed when it is back.
     server.stop("immediate");
     let mut away = (0, Value::Null);
     for _ in 0..100 {
@@ -400,7 +400,7 @@ fn the_server_answers_from_a_copy_as_from_here() {
     server.up();
     ask(&there, "/api/v1/tracks?query=title", &Value::Null);
     assert_eq!(id_of(&there, "title 12"), Some(id));
-    // The next start goes on with the copy, and its ids are the same.
+    // The next start continues the copy, and its ids are the same.
     drop(there);
     let again = Web::start(
         &sandbox,
@@ -411,21 +411,21 @@ fn the_server_answers_from_a_copy_as_from_here() {
         "Zouk"
     );
     assert_eq!(id_of(&again, "title 12"), Some(id));
-    let own = sandbox.path("library");
+    let library_folder = sandbox.path("library");
     let refused = sandbox.run([
         "serve",
         "--backend",
         &url,
         "--no-token",
         "--copy",
-        own.to_str().unwrap(),
+        library_folder.to_str().unwrap(),
     ]);
     assert!(
         code(&refused) == 2 && text(&refused.stderr).contains("name another folder"),
         "{}",
         text(&refused.stderr)
     );
-    // Without a library here there is no place for a token.
+    // Without a local library a token file must be named.
     let empty = Sandbox::new();
     let refused = empty.run(["serve", "--backend", &url]);
     assert!(

@@ -1,4 +1,4 @@
-//! Shards are asked at the same time.
+//! Shards are queried in parallel.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ use super::made::DIMENSION;
 use super::servers::{Cluster, Server, programs};
 use super::{push, refused, same, sandbox_with};
 
-/// A session that keeps everybody from a table until it ends.
+/// A session that locks a table until it ends.
 fn lock(server: &Server, table: &str) -> (Child, ChildStdin) {
     let mut session = Command::new(server.programs.join("psql"))
         .args([
@@ -55,7 +55,7 @@ fn until(holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn shards_are_asked_at_the_same_time() {
+fn shards_are_queried_in_parallel() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(600);
     let cluster = Cluster::start(&programs, &sandbox);
@@ -70,12 +70,12 @@ fn shards_are_asked_at_the_same_time() {
     let expected = nearest(&mut store, Effort::Exact);
     assert_eq!(expected.len(), 10);
     for effort in [Effort::Exact, Effort::Index] {
-        // No shard can answer; all are asked none the less.
+        // No shard can answer; all are queried nevertheless.
         let locks: Vec<_> = (0..3)
             .map(|i| lock(&cluster.shards[i], &format!("voisin_track_{i}")))
             .collect();
         let found = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| nearest(&mut store, effort));
+            let search = scope.spawn(|| nearest(&mut store, effort));
             let waiting = "select count(*) from pg_stat_activity
                 where application_name = 'voisin' and wait_event_type = 'Lock'";
             until(|| {
@@ -88,11 +88,11 @@ fn shards_are_asked_at_the_same_time() {
                 drop(keys);
                 session.wait().unwrap();
             }
-            asked.join().unwrap()
+            search.join().unwrap()
         });
         assert_eq!(found, expected, "{effort:?}");
     }
-    // Who has no way to the shards is answered through the first server: the same.
+    // A client without access to the shards gets the same answer through the coordinator.
     cluster.coordinator.psql(
         "create role reader login; grant select on all tables in schema public to reader;
          select format('create user mapping for reader server %I options (user ''voisin'', password_required ''false'')',
@@ -103,7 +103,7 @@ fn shards_are_asked_at_the_same_time() {
     for effort in [Effort::Exact, Effort::Index] {
         assert_eq!(nearest(&mut through, effort), expected, "{effort:?}");
     }
-    // There, too, order and limit reach the shards; from PostgreSQL 15 on these are asked at the same time.
+    // There, too, order and limit reach the shards; from PostgreSQL 15 on they are queried in parallel.
     let vector = format!("[{}]", vec!["0.125"; DIMENSION].join(","));
     let part = |i: usize| {
         format!(
@@ -130,7 +130,7 @@ fn shards_are_asked_at_the_same_time() {
         version < 150_000 || plan.matches("Async Foreign Scan").count() == 3,
         "{plan}"
     );
-    // Whoever only asks needs a role on each server, with its password, and no mapping of users.
+    // A reader needs a role on each server, with its password, and no user mapping.
     let passwords = sandbox.path("pgpass");
     let mut lines = String::new();
     for server in cluster.shards.iter().chain([&cluster.coordinator]) {
@@ -182,9 +182,9 @@ fn shards_are_asked_at_the_same_time() {
     );
 }
 
-/// Shards take nobody who is not encrypted and has no password, and each must prove its name.
+/// Shards require encryption and a password, and each must prove its name.
 #[test]
-fn shards_are_asked_encrypted_and_with_their_passwords() {
+fn shards_are_queried_encrypted_and_with_their_passwords() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(300);
     let cluster = Cluster::start(&programs, &sandbox);
@@ -253,19 +253,19 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
     named("localhost");
     lines("of a shard");
     assert_eq!(fine(ask()), expected);
-    // Who has no way to a shard asks the coordinator, which has no password for it either.
+    // A client without access to a shard uses the coordinator, which has no password for it either.
     lines("wrong");
-    let said = refused(ask());
+    let stderr = refused(ask());
     assert!(
-        said.contains("user mapping not found for \"asker\""),
-        "{said}"
+        stderr.contains("user mapping not found for \"asker\""),
+        "{stderr}"
     );
     lines("of a shard");
     named("127.0.0.1");
-    let said = refused(ask());
+    let stderr = refused(ask());
     assert!(
-        said.contains("user mapping not found for \"asker\""),
-        "{said}"
+        stderr.contains("user mapping not found for \"asker\""),
+        "{stderr}"
     );
 }
 
@@ -274,7 +274,7 @@ fn shards_are_asked_encrypted_and_with_their_passwords() {
 fn a_partition_moves_to_another_server() {
     let Some(programs) = programs() else { return };
     let sandbox = sandbox_with(2000);
-    let cluster = Cluster::of(&programs, &sandbox, 16, 2);
+    let cluster = Cluster::with_partitions(&programs, &sandbox, 16, 2);
     let third = Server::start(&programs);
     push(&sandbox, &cluster.coordinator, &[]);
     cluster.make_indexes();
@@ -339,11 +339,11 @@ fn a_partition_moves_to_another_server() {
     );
 }
 
-/// Fifty questions of ten kinds: the library on this disk, one server and three shards give the same answers.
+/// Fifty queries of ten kinds: the library on this disk, one server and three shards give the same answers.
 #[test]
-fn fifty_questions_have_the_same_answers_everywhere() {
+fn fifty_queries_have_the_same_answers_everywhere() {
     let Some(programs) = programs() else { return };
-    // So few that this disk compares with all of them.
+    // Few enough that the local library is searched exactly.
     let sandbox = sandbox_with(4500);
     let one = Server::start(&programs);
     let cluster = Cluster::start(&programs, &sandbox);
@@ -378,7 +378,7 @@ fn fifty_questions_have_the_same_answers_everywhere() {
         &["list", "--genre", "rock", "--sort", "path", "--limit", "30"],
         &["list", "title NUMBER", "--reverse"],
     ];
-    let mut asked = 0;
+    let mut total = 0;
     let mut same_one = 0;
     let mut same_shards = 0;
     for number in [12, 345, 1234, 2468, 4001] {
@@ -397,7 +397,7 @@ fn fifty_questions_have_the_same_answers_everywhere() {
                 fine_json(sandbox.run(words.iter().cloned().chain(backend)))
             };
             let here = ask(None);
-            asked += 1;
+            total += 1;
             for (count, url) in [
                 (&mut same_one, one.url()),
                 (&mut same_shards, cluster.coordinator.url()),
@@ -412,7 +412,7 @@ fn fifty_questions_have_the_same_answers_everywhere() {
         }
     }
     eprintln!(
-        "of {asked} questions as on this disk: one server {same_one}, three shards {same_shards}"
+        "of {total} questions as on this disk: one server {same_one}, three shards {same_shards}"
     );
-    assert_eq!((asked, same_one, same_shards), (50, 50, 50));
+    assert_eq!((total, same_one, same_shards), (50, 50, 50));
 }

@@ -1,4 +1,4 @@
-//! What an operator does with a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
+//! Operating a database: upgrades, takedowns, libraries that hold the same recordings, indexes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use voisin::{Engine, TrackId};
 use voisin_library::{Library, OpenMode};
-use voisin_postgres::{BackendError, Mirror, Postgres, PostgresAddress, put};
+use voisin_postgres::{BackendError, Mirror, Postgres, PostgresAddress, add_tracks};
 
 use super::common::{Sandbox, code, fine, fine_json, json, text};
 use super::servers::{Cluster, Server, programs};
 use super::{facts, push, refused, same, sandbox_with};
 
-/// What the catalogue says of the tables: columns, indexes, comments.
+/// The catalogue's view of the tables: columns, indexes, comments.
 fn catalogue(server: &Server) -> BTreeSet<String> {
-    let said = server.psql(
+    let rows = server.psql(
         "select table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
             || coalesce(col_description(table_name::regclass, ordinal_position), '')
          from information_schema.columns where table_name like 'voisin%';
@@ -25,7 +25,7 @@ fn catalogue(server: &Server) -> BTreeSet<String> {
          where relname like 'voisin%' and relkind = 'r'",
         &[],
     );
-    said.lines().map(str::to_owned).collect()
+    rows.lines().map(str::to_owned).collect()
 }
 
 /// tests/data/postgres/vN.sql: a database of schema N with twenty tracks of a library and two of a worker.
@@ -47,7 +47,7 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
     server.psql(sql, &[]);
     let url = server.url();
     let sandbox = sandbox_with(20);
-    // This library is the one that sent them.
+    // The rows are made those of this library.
     let identity = Library::open(&sandbox.path("library"), OpenMode::ReadOnly)
         .unwrap()
         .transfer()
@@ -77,22 +77,22 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
         &["list", "--backend", &url],
         &["pull", "--from", &url],
     ] {
-        let said = refused(sandbox.run(words));
-        let expected = format!("schema {schema}, this voisin knows 5");
+        let stderr = refused(sandbox.run(words));
+        let expected = format!("schema {schema}, expected 5");
         assert!(
-            said.contains(&expected) && said.contains("push --upgrade"),
-            "{said}"
+            stderr.contains(&expected) && stderr.contains("push --upgrade"),
+            "{stderr}"
         );
     }
     let upgraded = sandbox.run(["push", "--to", &url, "--upgrade", "--format", "json"]);
-    let said = text(&upgraded.stderr);
-    let expected = format!("tables of schema {schema} brought forward without their vector index");
-    // It is made by the push, which keeps nobody out, and not in the transaction that does.
+    let stderr = text(&upgraded.stderr);
+    let expected = format!("tables of schema {schema} migrated without their vector index");
+    // The push builds it without locking readers out, after the transaction of the upgrade.
     assert!(
         code(&upgraded) == 0
-            && said.contains(&expected)
-            && said.contains("making the vector index"),
-        "{said}"
+            && stderr.contains(&expected)
+            && stderr.contains("building the vector index"),
+        "{stderr}"
     );
     let sent = json(upgraded);
     assert_eq!(
@@ -116,24 +116,24 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
             .iter()
             .all(|(content, facts)| kept.get(content) == Some(facts))
     );
-    // One has a title with NUL, which stays as the bytes that it was.
+    // One has a title with NUL, which stays as its bytes.
     let queryable = "select count(*), count(*) filter (where facts #>> '{audio,content}' = encode(content, 'hex')
         and (facts #> '{audio,seconds}')::float8 = seconds and (facts #> '{descriptors,tempo}')::float8 = tempo),
         count(*) filter (where facts ? 'hex') from voisin_track";
     assert_eq!(server.psql(queryable, &[]), "22|21|1");
-    // The tables are those of a new database.
+    // The tables equal those of a new database.
     push(&sandbox, &new, &[]);
     assert_eq!(catalogue(&server), catalogue(&new));
-    // So are the rows that lists are sorted by; those of a worker are here besides.
+    // So do the rows that lists are sorted by, besides those of a worker.
     let sorted_by = "select * from voisin_order where id in (select id from voisin_track where source <> '') order by id";
     assert_eq!(
         server.psql(sorted_by, &[]),
         new.psql("select * from voisin_order order by id", &[])
     );
     assert_eq!(server.psql("select count(*) from voisin_order", &[]), "22");
-    let said = text(&sandbox.run(["push", "--to", &url, "--upgrade"]).stderr);
-    assert!(said.contains("no tables of an older voisin"), "{said}");
-    // The library holds what it sent, and a worker's tracks are nobody's.
+    let stderr = text(&sandbox.run(["push", "--to", &url, "--upgrade"]).stderr);
+    assert!(stderr.contains("no tables of an older voisin"), "{stderr}");
+    // The library holds the rows that it sent; a worker's tracks belong to no library.
     Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
         .unwrap()
         .remove_tracks(&[TrackId(1), TrackId(2)])
@@ -144,10 +144,10 @@ fn upgrade(programs: &Path, schema: u32, sql: &str) {
 
     for (schema, next) in [(1, "drop the tables"), (99, "use the newer voisin")] {
         server.psql(&format!("update voisin_state set schema = {schema}"), &[]);
-        let said = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
+        let stderr = refused(sandbox.run(["push", "--to", &url, "--upgrade"]));
         assert!(
-            said.contains(&format!("schema {schema}")) && said.contains(next),
-            "{said}"
+            stderr.contains(&format!("schema {schema}")) && stderr.contains(next),
+            "{stderr}"
         );
     }
     assert_eq!(server.psql(left, &[]), "20|2");
@@ -177,7 +177,7 @@ fn a_recording_stays_as_long_as_a_library_holds_it() {
     );
     let count = || server.psql("select count(*) from voisin_track", &[]);
     assert_eq!(count(), "49");
-    // What is left to the second library is as that one has it.
+    // Rows that only the second library holds follow that library.
     fine(second.run(["labels", "set", "id:1", "Zouk"]));
     let sent = push(&second, &server, &[]);
     assert_eq!(
@@ -202,12 +202,12 @@ fn a_recording_stays_as_long_as_a_library_holds_it() {
     );
     assert_eq!(count(), "48");
     assert_eq!(push(&first, &server, &[])["unchanged"], 46);
-    // A worker's recording outlives the libraries that hold it too.
+    // A worker's recording stays when the libraries that hold it go.
     let place = PostgresAddress::parse(&server.url(), true).unwrap();
     let engine =
         Engine::from_library(Library::open(&second.path("library"), OpenMode::ReadOnly).unwrap());
     assert_eq!(
-        put(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap(),
+        add_tracks(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap(),
         18
     );
     remove(&first, &(4..=49).collect::<Vec<_>>());
@@ -217,9 +217,9 @@ fn a_recording_stays_as_long_as_a_library_holds_it() {
     assert_eq!(count(), "18");
 }
 
-/// `cp -r` of a library makes another one, which takes nothing of the first one's away; a folder that was moved is the same.
+/// `cp -r` of a library makes another one, which removes nothing of the first; a moved folder is the same library.
 #[test]
-fn a_copied_library_is_sent_as_one_of_its_own() {
+fn a_copied_library_is_pushed_under_its_own_identity() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let first = sandbox_with(50);
@@ -242,10 +242,10 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
     let url = server.url();
     let words = ["push", "--to", &url, "--no-index", "--format", "json"];
     let sent = second.run(words);
-    let said = text(&sent.stderr);
+    let stderr = text(&sent.stderr);
     assert!(
-        said.contains("a copy of") && said.contains("identity of its own"),
-        "{said}"
+        stderr.contains("a copy of") && stderr.contains("identity of its own"),
+        "{stderr}"
     );
     let sent = fine_json(sent);
     assert_eq!(
@@ -260,7 +260,7 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
     );
     let libraries = "select count(distinct library), count(*) from voisin_held";
     assert_eq!(server.psql(libraries, &[]), "2|98");
-    // Neither of them takes out what the other one has.
+    // Neither removes a recording that the other one holds.
     let mut library = Library::open(&from, OpenMode::ReadWrite).unwrap();
     library.remove_tracks(&[TrackId(1), TrackId(3)]).unwrap();
     drop(library);
@@ -270,7 +270,7 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
         (&1.into(), &1.into()),
         "{sent}"
     );
-    // One that was moved goes on as it was, as does one that was put elsewhere and whose origin went.
+    // A moved library keeps its identity, as does one that was copied elsewhere and whose origin is gone.
     std::fs::rename(&from, &end).unwrap();
     let sent = push(&moved, &server, &["--no-index"]);
     assert_eq!(
@@ -292,7 +292,7 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
         server.psql("select count(distinct library) from voisin_held", &[]),
         "2"
     );
-    // Of a copy on another machine nobody here can know but its owner.
+    // A copy on another machine cannot be recognised: `--new-identity` declares it.
     let sent = first.run(words.iter().chain(&["--new-identity"]));
     assert!(
         text(&sent.stderr).contains("identity of its own"),
@@ -306,7 +306,7 @@ fn a_copied_library_is_sent_as_one_of_its_own() {
 }
 
 #[test]
-fn a_copy_that_was_broken_off_goes_on() {
+fn an_interrupted_copy_resumes() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(3500);
@@ -315,8 +315,8 @@ fn a_copy_that_was_broken_off_goes_on() {
     let place = PostgresAddress::parse(&server.url(), true).unwrap();
     let open = || Mirror::open(Postgres::open(&place).unwrap(), &dir).unwrap();
     let stop = AtomicBool::new(false);
-    let ended = open().follow(&stop, &mut |done, of| {
-        assert_eq!(of, 3500);
+    let ended = open().follow(&stop, &mut |done, total| {
+        assert_eq!(total, 3500);
         stop.store(done >= 2000, Ordering::Relaxed);
     });
     assert!(matches!(ended, Err(BackendError::Interrupted)), "{ended:?}");
@@ -328,7 +328,7 @@ fn a_copy_that_was_broken_off_goes_on() {
             .tracks
     };
     assert_eq!(tracks(), 2000);
-    // Meanwhile tracks go and change on either side of where it was.
+    // Meanwhile tracks are removed and changed before and after its position.
     let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
     library
         .remove_tracks(&(1..=100).map(TrackId).collect::<Vec<_>>())
@@ -348,10 +348,10 @@ fn a_copy_that_was_broken_off_goes_on() {
     push(&sandbox, &server, &["--no-index"]);
     stop.store(false, Ordering::Relaxed);
     let mut most = 0;
-    assert!(open().follow(&stop, &mut |_, of| most = of).unwrap());
+    assert!(open().follow(&stop, &mut |_, total| most = total).unwrap());
     assert!(
         (1400..1600).contains(&most),
-        "what was brought is not brought again: {most}"
+        "copied tracks are not copied again: {most}"
     );
     assert!(
         !open()
@@ -381,12 +381,12 @@ fn a_copy_that_was_broken_off_goes_on() {
             .join("\n"),
         there
     );
-    // A library that somebody made is no copy, and keeps its tracks.
-    let own = sandbox.path("library");
-    let refused = Mirror::open(Postgres::open(&place).unwrap(), &own);
+    // An ordinary library is not a copy, and keeps its tracks.
+    let folder = sandbox.path("library");
+    let refused = Mirror::open(Postgres::open(&place).unwrap(), &folder);
     assert!(matches!(refused, Err(BackendError::NoCopy { .. })));
     assert_eq!(
-        Library::open(&own, OpenMode::ReadOnly)
+        Library::open(&folder, OpenMode::ReadOnly)
             .unwrap()
             .status()
             .unwrap()
@@ -439,7 +439,7 @@ fn tracks_that_were_taken_down_stay_away() {
         "no such track"
     );
 
-    // Neither the library nor a worker brings it back, and those who follow take it out.
+    // Neither the library nor a worker adds it again, and pulling libraries remove it.
     let sent = push(&sandbox, &server, &[]);
     assert_eq!(
         (&sent["taken_down"], &sent["added"]),
@@ -449,21 +449,21 @@ fn tracks_that_were_taken_down_stay_away() {
     let place = PostgresAddress::parse(&url, true).unwrap();
     let engine =
         Engine::from_library(Library::open(&sandbox.path("library"), OpenMode::ReadOnly).unwrap());
-    put(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap();
+    add_tracks(&engine, &mut Postgres::open(&place).unwrap(), false).unwrap();
     assert_eq!(count(), "88");
     fine(follower.run(["pull", "--from", &url]));
     assert_eq!(
         fine_json(follower.run(["status", "--format", "json"]))["tracks"],
         88
     );
-    // As the document says it may come back.
+    // The document's statement allows it again.
     server.psql(
         "update voisin_gone set barred = false where id = (select min(id) from voisin_gone)",
         &[],
     );
     assert_eq!(push(&sandbox, &server, &[])["added"], 1);
 
-    // The variable names no database to take anything out of.
+    // `remove` ignores the environment variable: it needs `--backend`.
     let mut command = sandbox.command(["remove", "id:1", "--format", "json"]);
     assert_eq!(
         json(command.env("VOISIN_BACKEND", &url).output().unwrap())["tracks"],
@@ -472,7 +472,7 @@ fn tracks_that_were_taken_down_stay_away() {
     assert_eq!(count(), "89");
 }
 
-/// Questions go by indexes, as the server's own counters say.
+/// Queries use indexes, as the server's counters show.
 #[test]
 fn words_and_filters_go_by_indexes() {
     let Some(programs) = programs() else { return };
@@ -502,14 +502,14 @@ fn words_and_filters_go_by_indexes() {
         };
         let before = used();
         fine(sandbox.run(question.iter().chain(&["--backend", &url])));
-        // What a session did is counted when it has ended.
+        // The counters include a session once it has ended.
         let counted = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             used() > before
         });
         assert!(counted, "{question:?} does not go by {name}");
     }
-    // More tracks have these words in others than are fetched of a name; the one that is called so is meant.
+    // More tracks contain these words than are fetched for a name; the one with exactly this title is chosen.
     let words = ["show", "title 1", "--format", "json"];
     let here = fine_json(sandbox.run(words));
     let there = fine_json(sandbox.run(words.iter().chain(&["--backend", &url])));
@@ -517,7 +517,7 @@ fn words_and_filters_go_by_indexes() {
         here[0]["path"] == there[0]["path"] && here[0]["path"].is_string(),
         "{here} {there}"
     );
-    // Few that fit are put in order alone, many are met on the way along all.
+    // Few matches are sorted alone; many are found while walking an ordered index.
     for filter in [["--artist", "artist 17"], ["--exclude-artist", "artist 17"]] {
         let words = [
             "list",
@@ -539,7 +539,7 @@ fn words_and_filters_go_by_indexes() {
     }
 }
 
-/// An index of the signs of the vectors' numbers: readers find it in the catalogue, and put its candidates in order.
+/// An index of the signs of the vectors' numbers: readers find it in the catalogue, and re-rank its candidates.
 #[test]
 fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
     let Some(programs) = programs() else { return };
@@ -559,7 +559,7 @@ fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
     push(&sandbox, &server, &[]);
     assert!(index().contains("halfvec_ip_ops"), "{}", index());
     let large = bytes();
-    // One of the other kind takes the place of the one that is there; without the option the kind stays.
+    // An index of the other kind replaces the existing one; without the option the kind stays.
     assert!(
         push(&sandbox, &server, &["--index-bits", "1"])["index_seconds"]
             .as_f64()
@@ -591,7 +591,7 @@ fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
         shard.psql(statement.trim_start_matches("-- "), &[]);
         shard.psql("analyze", &[]);
     }
-    for (asked, servers) in [
+    for (database, servers) in [
         (&server, vec![&server]),
         (&cluster.coordinator, cluster.shards.iter().collect()),
     ] {
@@ -617,23 +617,23 @@ fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
             "--format",
             "json",
             "--backend",
-            &asked.url(),
+            &database.url(),
         ]));
         let recall = |i: usize| measured["widths"][i]["recall"].as_f64().unwrap();
-        // 64 signs say little of 64 numbers; of 256 they are enough (BENCHMARKS.md).
+        // 64 signs are too few for a good recall, 256 are enough (BENCHMARKS.md).
         assert!(
             recall(1) > 0.85 && recall(0) + 0.1 < recall(1),
             "{measured}"
         );
-        // What a session did is counted when it has ended.
+        // The counters include a session once it has ended.
         let counted = (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             used() >= before + 100
         });
         assert!(counted, "{} scans", used() - before);
-        // What is found is in the order of all 16 bits.
+        // Results are ordered by all 16 bits.
         let ask = |more: &[&str]| -> BTreeMap<String, String> {
-            let url = asked.url();
+            let url = database.url();
             let words = ["similar", "title 12", "--format", "json", "--backend", &url];
             let answer = fine_json(sandbox.run(words.iter().chain(more)));
             let found = answer["neighbours"].as_array().unwrap();
@@ -658,7 +658,7 @@ fn a_small_index_is_found_and_its_candidates_are_put_in_order() {
             .count();
         assert!(both >= 6, "{both} of {exact:?}: {found:?}");
     }
-    // A process that answers for long learns of another index by the generation.
+    // A long-running process notices another index by the generation.
     let generation = || server.psql("select generation from voisin_state", &[]);
     let before = generation();
     push(&sandbox, &server, &["--index-bits", "16"]);
@@ -681,7 +681,7 @@ fn an_index_is_made_anew_beside_the_former_one() {
             .as_f64()
             .is_some()
     );
-    // One whose making was broken off.
+    // An index whose build was interrupted.
     server.psql(
         "create index left_over on voisin_track using hnsw (embedding halfvec_ip_ops);
          update pg_index set indisvalid = false where indexrelid = 'left_over'::regclass",
@@ -721,10 +721,10 @@ fn an_index_is_made_anew_beside_the_former_one() {
     fine(sandbox.run(["similar", "title 12", "--backend", &server.url()]));
 }
 
-/// Counting all tracks reads the table, and so may an order by id under a filter: of a million that took half a second of each
-/// question.
+/// Counting all tracks reads the whole table, and so may an order by id under a filter: half a second for a million
+/// tracks.
 #[test]
-fn a_question_neither_counts_nor_orders_all_tracks() {
+fn a_query_neither_counts_nor_sorts_all_tracks() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);
     let sandbox = sandbox_with(300);
@@ -756,7 +756,8 @@ fn a_question_neither_counts_nor_orders_all_tracks() {
         "{log}"
     );
     assert!(!log.contains("count(*) as number"), "{log}");
-    // Where the planner expects far more than are compared with, they are not counted; where it is wrong, none is missed.
+    // Where the planner expects far more than are compared exactly, they are not counted; where it is wrong, none is
+    // missed.
     server.psql(
         "update pg_class set reltuples = 1e9 where relname = 'voisin_track'",
         &[],
@@ -775,6 +776,6 @@ fn a_question_neither_counts_nor_orders_all_tracks() {
             "{here} {there}"
         );
     }
-    // All that there are must be counted.
+    // Without a limit all must be counted.
     assert!(log_of(&["similar", "title 12", "--limit", "0"]).contains("count(*) as number"));
 }

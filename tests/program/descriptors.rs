@@ -1,4 +1,4 @@
-//! Tempo, key and loudness, as a process: measured by `add`, filled up later, and what asks for them.
+//! Tempo, key and loudness, as a process: measured by `add`, filled up later, and used by filters, curves and exports.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -76,9 +76,9 @@ fn shelf() -> Sandbox {
     sandbox
 }
 
-/// The piece in the middle, which is read without gaps, counts for its length like all the rest.
+/// The middle piece, which is decoded without gaps, is weighted by its length like the others.
 #[test]
-fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
+fn a_track_with_a_loud_middle_gets_the_right_loudness() {
     let sandbox = Sandbox::new();
     let path = sandbox.path("middle.wav");
     let rate = 16_000;
@@ -92,7 +92,7 @@ fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
         (gain * (TAU * 440.0 * t).sin()) as f32
     });
     fs::write(&path, samples_wav(rate, &samples.collect::<Vec<_>>())).unwrap();
-    let mut heard = Vec::new();
+    let mut loudnesses = Vec::new();
     for depth in ["full", "fast"] {
         fine(sandbox.run([
             "add",
@@ -103,13 +103,16 @@ fn the_estimated_loudness_of_a_track_with_a_loud_middle_is_right() {
         ]));
         let known = descriptors(&sandbox)[0].1.clone().unwrap();
         assert_eq!(known.loudness_is_exact, depth == "full");
-        heard.push(known.loudness.unwrap());
+        loudnesses.push(known.loudness.unwrap());
     }
-    assert!((heard[0] - heard[1]).abs() < 0.6, "{heard:?}");
+    assert!(
+        (loudnesses[0] - loudnesses[1]).abs() < 0.6,
+        "{loudnesses:?}"
+    );
 }
 
 #[test]
-fn add_measures_what_similar_and_playlist_ask_for() {
+fn add_measures_the_fields_of_similar_and_playlist() {
     let sandbox = shelf();
     let music = sandbox.path("music");
     let vectors = {
@@ -164,7 +167,7 @@ fn add_measures_what_similar_and_playlist_ask_for() {
     assert_eq!(
         found(&["--bpm", "50"]),
         [path("d")],
-        "who counts 50 may hear 100"
+        "50 may be half of 100"
     );
     assert!(found(&["--bpm", "50", "--bpm-exact"]).is_empty());
     assert!(found(&["--bpm", "-60"]).is_empty(), "slow is slow");
@@ -192,7 +195,7 @@ fn add_measures_what_similar_and_playlist_ask_for() {
         .concat();
         fine(sandbox.run(&all)).lines().map(str::to_owned).collect()
     };
-    // Am leads to Em and C, which do not lead to each other; F# fits nowhere.
+    // Am is compatible with Em and C, which are not with each other; F# with none.
     assert_eq!(list(&["--harmonic"]).len(), 2);
     assert_eq!(
         list(&["--max-bpm-step", "4"]),
@@ -213,7 +216,7 @@ fn add_measures_what_similar_and_playlist_ask_for() {
 }
 
 #[test]
-fn older_libraries_fill_up() {
+fn older_libraries_get_descriptors_later() {
     let sandbox = shelf();
     let music = sandbox.path("music");
     let add = |more: &[&str]| {
@@ -257,7 +260,7 @@ fn older_libraries_fill_up() {
     );
 }
 
-/// Integrated loudness as ffmpeg's filter gives it, which implements the same standard on its own.
+/// Integrated loudness by ffmpeg's filter, an independent implementation of the same standard.
 fn ffmpeg(file: &Path) -> Option<f64> {
     let output = Command::new("ffmpeg")
         .args(["-nostats", "-i"])
@@ -373,7 +376,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     let card = fine(sandbox.run(["show", "id:1"]));
     assert!(card.contains("energy "), "{card}");
 
-    // Nobody has a value of these.
+    // No track has a value of these.
     for wrong in [
         &["list", "--sort", "colour"][..],
         &["list", "--scale", "mine=3-"],
@@ -411,7 +414,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
         .iter()
         .map(|track| track["title"].as_str().unwrap().to_owned())
         .collect();
-    // The scale of a curve or a filter is a column.
+    // A list has a column for the scale of its curve or filter.
     for query in [
         &["path", "id:1", "id:4", "--curve", "energy=rise"][..],
         &["mix", "id:1", "--curve", "energy=rise"],
@@ -424,7 +427,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     }
     assert_eq!(curve("rise").first(), by_energy.first());
     assert_eq!(curve("fall").first(), by_energy.last());
-    // The ends of a path stay, what is between them follows the curve.
+    // The ends of a path stay, the tracks between them follow the curve.
     let from = format!("id:{}", tracks[3]["id"]);
     let to = format!("id:{}", tracks[0]["id"]);
     let path = |curve: &str, format: &str| {
@@ -446,7 +449,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     assert_eq!(common::code(&refused), 2);
     assert!(text(&refused.stderr).contains("energy"));
 
-    // Where all tracks are too long for a list, none is left that the curve could begin with.
+    // With all tracks too long for a playlist, the curve has no start.
     let raw = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
     raw.execute("UPDATE audio SET seconds = 1e5", []).unwrap();
     let folder = music.to_str().unwrap();
@@ -513,7 +516,7 @@ fn moods_follow_energy_and_come_back_where_they_lack() {
         .scales_mut()
         .remove_scale(mood("happy"), true)
         .unwrap();
-    // The owner has another scale of this name.
+    // The user has another scale of this name.
     library
         .scales_mut()
         .define_scale(mood("happy"), "{}")
@@ -534,7 +537,7 @@ fn a_scale_is_learned_from_a_table_or_refused() {
     fs::create_dir_all(&music).unwrap();
     let mut table = "path,value\n".to_owned();
     let mut noise = table.clone();
-    // Faster songs have greater values; the noise is nothing that can be heard.
+    // Values grow with the tempo; the noise values cannot be learnt from audio.
     for i in 0..24u32 {
         let path = music.join(format!("{i}.wav"));
         let bpm = 80.0 + 4.0 * f64::from(i);
@@ -602,7 +605,7 @@ fn a_scale_is_learned_from_a_table_or_refused() {
     fine(sandbox.run(["scales", "rename", "fast", "quick"]));
     assert_eq!(tracks("quick"), values);
 
-    // Own values outlive the scale, and their tracks' removal.
+    // The user's values stay when the scale or their tracks are removed.
     fine(sandbox.run(["scales", "remove", "quick"]));
     assert_eq!(tracks("quick").len(), 22);
     fine(sandbox.run([Path::new("remove"), &music]));

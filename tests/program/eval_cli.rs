@@ -94,13 +94,13 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
     ];
     let folders = json(sandbox.run(folders));
     let listed = |kind: &Value| kind["genre"].as_str().unwrap().to_lowercase();
-    let mut said: Vec<String> = folders["genres"]
+    let mut measured: Vec<String> = folders["genres"]
         .as_array()
         .unwrap()
         .iter()
         .map(listed)
         .collect();
-    said.sort();
+    measured.sort();
     let mut there: Vec<String> = fs::read_dir(format!("{DEMO}/library"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -114,9 +114,9 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
         })
         .collect();
     there.sort();
-    assert_eq!(said, there);
+    assert_eq!(measured, there);
 
-    // Joined genres make the question easier.
+    // Joined genres make the task easier.
     let names: Vec<&str> = found["genres"]
         .as_array()
         .unwrap()
@@ -167,8 +167,8 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     let sandbox = Sandbox::new();
     let file = format!("{DEMO}/library/metal/muldjord-chaos-god.mp3");
     let output = sandbox.run(["classify", &file, "--format", "json"]);
-    let said = text(&output.stderr);
-    assert!(said.contains("a first guess"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("a first guess"), "{stderr}");
     let answers = json(output);
     assert_eq!(
         (&answers[0]["genre"], &answers[0]["source"]),
@@ -196,7 +196,7 @@ fn the_first_guess_needs_no_labels_and_no_library() {
     let nothing = sandbox.run(["classify", &file, "--among", "polka"]);
     assert_eq!(nothing.status.code(), Some(2));
     assert!(
-        text(&nothing.stderr).contains("the genres that can are Blues"),
+        text(&nothing.stderr).contains("the possible genres are Blues"),
         "{}",
         text(&nothing.stderr)
     );
@@ -207,7 +207,7 @@ fn the_first_guess_needs_no_labels_and_no_library() {
         "{}",
         text(&words.stderr)
     );
-    // What nobody can promise is not written, and that is said.
+    // A guess without labels is not written, with a message.
     let write = sandbox.run(["classify", &file, "--write-tags", "--dry-run"]);
     assert_eq!(write.status.code(), Some(2));
     assert!(

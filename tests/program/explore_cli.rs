@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
 
-/// A usage error or fault, with its message.
+/// The message of a usage error or failure.
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
     text(&output.stderr)
@@ -106,11 +106,11 @@ fn a_passage_finds_itself_and_its_like() {
                 (at("medley.wav") - start).abs() < 1.0,
                 "{from} {more:?}: {found:?}"
             );
-            let own = &found
+            let place = &found
                 .iter()
                 .position(|p| p["path"].as_str().unwrap().ends_with("eastern-dreams.mp3"));
             assert!(
-                own.is_some_and(|rank| rank < 2),
+                place.is_some_and(|rank| rank < 2),
                 "{from} {more:?}: {found:?}"
             );
             assert!(
@@ -135,17 +135,18 @@ fn a_passage_finds_itself_and_its_like() {
             "{passage}"
         );
     }
-    // Unless asked for, the passage is not in its own answer, but other places of its track are; the five best are listened
-    // to, after which places of a track may be one.
-    let asked = [
+    // Without the option the passage is not in its own answer, but other places of its track are; the five best are
+    // analysed again, after which places of one track may merge.
+    let all_places = [
         "similar", medley, "--from", "43", "--to", "53", "--limit", "all", "--places", "3",
     ];
-    let found = json(sandbox.run([&asked[..], &["--format", "json"]].concat()))["passages"].clone();
+    let found =
+        json(sandbox.run([&all_places[..], &["--format", "json"]].concat()))["passages"].clone();
     let found = found.as_array().unwrap();
-    let own = found
+    let places = found
         .iter()
         .filter(|passage| passage["path"].as_str().unwrap().ends_with("medley.wav"));
-    let own: Vec<(f64, f64)> = own
+    let places: Vec<(f64, f64)> = places
         .map(|passage| {
             (
                 passage["from"].as_f64().unwrap(),
@@ -153,17 +154,17 @@ fn a_passage_finds_itself_and_its_like() {
             )
         })
         .collect();
-    assert!((2..=3).contains(&own.len()), "{found:?}");
+    assert!((2..=3).contains(&places.len()), "{found:?}");
     assert!(
-        own.iter().all(|&(from, to)| to <= 43.1 || from >= 52.9),
-        "{own:?}"
+        places.iter().all(|&(from, to)| to <= 43.1 || from >= 52.9),
+        "{places:?}"
     );
     let listened = found
         .iter()
         .filter(|passage| passage["listened"] == true)
         .count();
     assert!((3..=5).contains(&listened), "{found:?}");
-    // The table says where the passages lie.
+    // The table has the positions of the passages.
     let table = fine(sandbox.run([
         "similar", medley, "--from", "43", "--to", "53", "--limit", "3",
     ]));
@@ -172,7 +173,7 @@ fn a_passage_finds_itself_and_its_like() {
         "{table}"
     );
 
-    // One that reaches behind the end is cut, and that is said.
+    // A passage beyond the end is cut, with a message.
     let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100", "--rough"]);
     fine(&cut);
     assert!(
@@ -190,7 +191,7 @@ fn a_passage_finds_itself_and_its_like() {
 }
 
 #[test]
-fn towards_some_and_away_from_others() {
+fn a_search_moves_towards_some_and_away_from_others() {
     let (sandbox, _) = library(&["metal", "techno", "ambient"]);
     let search = |more: &[&str]| -> Vec<Value> {
         let all = ["similar", "chaos god", "void sensor", "--format", "json"]
@@ -316,17 +317,17 @@ fn clusters_keep_their_ids() {
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
     );
-    // Eight tracks of one style are no groups, and that is said.
+    // Eight tracks of one style form no groups, with a message.
     let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
-    let said = text(&none.stdout) + &text(&none.stderr);
+    let printed = text(&none.stdout) + &text(&none.stderr);
     assert!(
-        !said.contains("near nothing") && !said.contains("cohesion"),
-        "{said}"
+        !printed.contains("near nothing") && !printed.contains("cohesion"),
+        "{printed}"
     );
-    assert_eq!(none.status.code(), Some(1), "{said}");
+    assert_eq!(none.status.code(), Some(1), "{printed}");
     assert!(
-        said.contains("8 tracks in no group") && said.contains("no group stands out"),
-        "{said}"
+        printed.contains("8 tracks in no group") && printed.contains("no group stands out"),
+        "{printed}"
     );
     assert!(
         refused(&sandbox.run(["clusters", "--clusters", "900"]))
@@ -363,7 +364,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
         .count();
     assert!(
         (12..22).contains(&right),
-        "{right} of 22 predicted as tagged: never all, for none votes for itself"
+        "{right} of 22 predicted as tagged: never all, as no track votes for itself"
     );
     fs::copy(
         format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
@@ -379,7 +380,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     let page = text(&draw("map.html", &["--update", "--title", "<Mine>"]));
     assert!(page.contains("&lt;Mine&gt;") && !page.contains("<Mine>"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
-    // Everything that colours can stand for: as columns, in the page, in a picture.
+    // Every field of `--colour-by`: as columns, in the page, in a picture.
     for column in [
         "genres",
         "predicted_genre",
@@ -438,7 +439,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
             "{kind}: {legend}"
         );
     }
-    // A name beside points is a claim about them: a genre of two tracks stands in the legend alone.
+    // Only genres with enough tracks are named beside points; one of two tracks is in the legend alone.
     fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
     let picture = text(&draw("map.svg", &["--update"]));
     assert_eq!(picture.matches("Skiffle").count(), 1);
@@ -456,18 +457,18 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     );
     let by_energy = text(&draw("map.html", &["--update", "--colour-by", "energy"]));
     assert!(by_energy.contains(r#""mode":"scale energy""#));
-    for (wrong, told) in [
+    for (wrong, expected) in [
         ("taste", "agreement, beautiful, brightness, "),
         ("no name", "expected genre, predicted, "),
     ] {
         let run = sandbox.run(["map", "--output", "wrong.png", "--colour-by", wrong]);
-        let said = refused(&run);
-        assert!(said.contains(told), "{said}");
+        let stderr = refused(&run);
+        assert!(stderr.contains(expected), "{stderr}");
     }
 }
 
 #[test]
-fn a_walk_in_small_steps() {
+fn a_path_has_small_steps() {
     let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
     let walk = |more: &[&str]| -> Value {
         let all = ["path", "chaos god", "nebula", "--format", "json"]
@@ -533,7 +534,7 @@ fn a_walk_in_small_steps() {
             );
         }
     }
-    // As playlists and mixes understand it.
+    // The limit means the same as for playlists and mixes.
     let any_number = walk(&["--steps", "9", "--max-per-artist", "0"]);
     assert_eq!(any_number["tracks"], walk(&["--steps", "9"])["tracks"]);
     let capped = walk(&["--steps", "9", "--max-per-artist", "1"]);
@@ -556,7 +557,7 @@ fn a_walk_in_small_steps() {
 }
 
 #[test]
-fn playlists_from_all_kinds_of_seeds() {
+fn playlists_start_from_all_kinds_of_seeds() {
     let (sandbox, music) = library(&["metal", "techno", "ambient"]);
     let soft: Vec<f32> = decoded(&music.join("metal/muldjord-chaos-god.mp3"))
         .iter()
@@ -580,7 +581,7 @@ fn playlists_from_all_kinds_of_seeds() {
             .map(|line| line.rsplit('/').next().unwrap().to_owned())
             .collect()
     };
-    // Named seeds open the list, and each has its share of it.
+    // Named seeds come first, and each has its share of the list.
     let both = list(&[
         "--seed",
         "mutilated mime",
@@ -598,7 +599,7 @@ fn playlists_from_all_kinds_of_seeds() {
         .filter(|name| name.starts_with("muldjord") || name.starts_with("obsidian"))
         .count();
     assert!((2..=8).contains(&loud), "{both:?}");
-    // A playlist as seed: its tracks may be chosen; what is not in the library is told.
+    // A playlist as seed: its tracks may be chosen; entries outside the library are reported.
     let wish = music.join("wish.m3u8");
     fs::write(
         &wish,
@@ -631,7 +632,7 @@ fn playlists_from_all_kinds_of_seeds() {
             >= 4,
         "{stdout}"
     );
-    // With none of its entries nothing is found, as below an empty folder.
+    // With no entry in the library nothing is found, as below an empty folder.
     let gone = music.join("gone.m3u8");
     fs::write(&gone, "gone.mp3\n").unwrap();
     let none = sandbox.run(["similar", gone.to_str().unwrap()]);
@@ -743,7 +744,7 @@ fn playlists_from_all_kinds_of_seeds() {
 }
 
 #[test]
-fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
+fn duplicates_name_the_better_file_and_delete_nothing() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     let nothing = sandbox.run(["duplicates"]);
     assert!(
@@ -752,7 +753,7 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
         text(&nothing.stdout)
     );
     let samples = decoded(&music.join("metal/muldjord-chaos-god.mp3"));
-    // Softer, with silence in front, and the very same audio under another name.
+    // Softer, with leading silence, and the same audio under another name.
     let late: Vec<f32> = std::iter::repeat_n(0.0, 11_025)
         .chain(samples.iter().map(|x| x / 2.0))
         .collect();
@@ -812,7 +813,7 @@ fn duplicates_are_told_with_the_better_file_and_nothing_is_deleted() {
 #[test]
 fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let (sandbox, music) = library(&["metal", "ambient"]);
-    // A bad copy: narrow band, noise, coarse steps, a little later; its vectors are not those of the original.
+    // A degraded copy: narrow band, noise, coarse steps, a delay; its vectors differ from the original's.
     let samples = decoded(&music.join("metal/obsidian-shell-orphanage.mp3"));
     let mut state = 12_345_u32;
     let mut low = 0.0_f32;
@@ -837,7 +838,7 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
-    // A playlist listens to what may be a copy in it, and to nothing else.
+    // A playlist decodes only tracks that may be copies in it.
     let listed = |options: &[&str]| {
         let arguments = [
             "playlist",
@@ -863,12 +864,12 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
         all.lines().count(),
         "no other track is lost"
     );
-    // A verdict is remembered: nothing is decoded again, not even where the file cannot be read.
+    // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
     assert_eq!(again.as_array().unwrap().len(), 1, "{again}");
     assert_eq!(again[0]["pairs"][0]["correlation"], Value::Null);
-    // A verdict goes with its tracks; unheard, a file that is gone is judged by its vectors.
+    // Results are removed with their tracks; a missing file is compared by its vectors alone.
     fs::write(&copy, samples_wav(22_050, &bad)).unwrap();
     fine(sandbox.run([Path::new("remove"), &copy]));
     fine(sandbox.run([Path::new("add"), &music]));
@@ -933,7 +934,7 @@ fn rough_duplicates_are_copies_and_no_others() {
             )
         })
         .collect();
-    // Softer copies, of other bytes, under the same titles.
+    // Softer copies with other bytes and the same titles.
     let mut originals = Vec::new();
     for folder in ["metal", "ambient", "techno"] {
         for entry in fs::read_dir(music.join(folder)).unwrap() {
@@ -1010,18 +1011,20 @@ fn outliers_names_each_track_with_its_reason() {
     fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
     fine(sandbox.run([Path::new("add"), &music]));
     let found = json(sandbox.run(["outliers", "--format", "json"]));
-    let of = |name: &str| {
+    let named = |name: &str| {
         let mut all = found.as_array().unwrap().iter();
         all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
             .unwrap_or_else(|| panic!("{name}: {found}"))
     };
     assert!(
-        of("chaos-god.mp3")["reasons"]
+        named("chaos-god.mp3")["reasons"]
             .to_string()
             .contains("nearest tracks have similarity")
     );
     assert!(
-        of("tone.wav")["reasons"].to_string().contains("test tone"),
+        named("tone.wav")["reasons"]
+            .to_string()
+            .contains("test tone"),
         "{found}"
     );
     let scores: Vec<f64> = found
@@ -1044,7 +1047,7 @@ fn outliers_names_each_track_with_its_reason() {
         "json",
     ]));
     assert_eq!(one.as_array().unwrap().len(), 1);
-    // Speech and tones are named wherever they lie.
+    // Speech and tones are reported at any distance.
     let strange = fine(sandbox.run(["outliers", "--threshold", "1000", "--format", "paths"]));
     assert!(
         strange.ends_with("tone.wav\n") && strange.lines().count() == 1,
@@ -1056,7 +1059,7 @@ fn outliers_names_each_track_with_its_reason() {
 }
 
 #[test]
-fn artists_near_an_artist() {
+fn artists_are_ranked_by_distance() {
     let (sandbox, _) = library(&["metal", "folk", "ambient"]);
     let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
     let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
@@ -1075,7 +1078,7 @@ fn artists_near_an_artist() {
         rows(&fine(sandbox.run([
             "artists", "MULDJ", "--format", "csv", "--limit", "3",
         ])));
-    assert_eq!(part, near, "a part of the name that nobody else has");
+    assert_eq!(part, near, "a part of the name that is unique");
     for nobody in ["nobody", "o", ""] {
         let output = sandbox.run(["artists", nobody]);
         assert_eq!(output.status.code(), Some(1), "{nobody}");
@@ -1084,7 +1087,7 @@ fn artists_near_an_artist() {
 }
 
 #[test]
-fn a_track_that_nothing_is_like_is_called_far() {
+fn a_track_without_near_neighbours_is_reported_as_far() {
     use voisin_library::testing;
 
     let sandbox = Sandbox::new();
@@ -1092,7 +1095,7 @@ fn a_track_that_nothing_is_like_is_called_far() {
     let mut random = voisin_base::random::Random::new(1);
     for i in 0..91_u64 {
         let mut vector: Vec<f32> = (0..8).map(|_| 0.5 * (random.f32() - 0.5)).collect();
-        // Two styles, and one track that is of neither.
+        // Two styles, and one track of neither.
         vector[if i == 90 { 5 } else { (i % 2) as usize }] += 1.0;
         voisin_base::vector::make_unit(&mut vector);
         let mut track = testing::track(i, vector, 0);
@@ -1102,10 +1105,10 @@ fn a_track_that_nothing_is_like_is_called_far() {
     drop(library);
     let usual = sandbox.run(["similar", "id:1", "--format", "json"]);
     let answer = json(&usual);
-    let heard = text(&usual.stderr);
+    let stderr = text(&usual.stderr);
     assert!(
-        answer["far"] == false && answer["note"].is_null() && !heard.contains("nothing here"),
-        "{heard}"
+        answer["far"] == false && answer["note"].is_null() && !stderr.contains("nothing here"),
+        "{stderr}"
     );
     let shares: Vec<f64> = answer["neighbours"]
         .as_array()
@@ -1119,28 +1122,28 @@ fn a_track_that_nothing_is_like_is_called_far() {
     );
     let far = sandbox.run(["similar", "id:91", "--format", "json"]);
     let answer = json(&far);
-    let heard = text(&far.stderr);
+    let stderr = text(&far.stderr);
     assert!(
         answer["far"] == true && answer["neighbours"][0]["nearness"] == "far",
         "{answer}"
     );
-    let said = answer["note"].as_str().unwrap();
+    let note = answer["note"].as_str().unwrap();
     assert!(
-        said.starts_with("nothing here sounds much like this") && heard.contains(said),
-        "{heard}"
+        note.starts_with("nothing here sounds much like this") && stderr.contains(note),
+        "{stderr}"
     );
     let table = sandbox.run(["similar", "id:91"]);
-    assert!(text(&table.stderr).contains(said) && fine(&table).contains(" far "));
-    // No word of the list contradicts the sentence above it.
+    assert!(text(&table.stderr).contains(note) && fine(&table).contains(" far "));
+    // No field of the list contradicts the note.
     let mixed = json(sandbox.run(["mix", "id:91", "--format", "json"]));
     for list in [&answer, &mixed] {
         let near = list["neighbours"].as_array().unwrap();
         let is_far = near.iter().all(|near| near["nearness"] == "far");
         assert!(list["far"] == true && is_far, "{list}");
     }
-    // A list that starts from it fills up with what is near to nothing.
+    // A list that starts from it fills up with distant tracks.
     let list = sandbox.run(["playlist", "id:91", "--format", "json"]);
-    assert!(text(&list.stderr).contains(said), "{}", text(&list.stderr));
+    assert!(text(&list.stderr).contains(note), "{}", text(&list.stderr));
     assert!(serde_json::from_slice::<Value>(&list.stdout).unwrap()["far"] == true);
     let list = fine(sandbox.run(["playlist", "id:1", "--format", "json"]));
     assert!(serde_json::from_str::<Value>(&list).unwrap()["far"] == false);

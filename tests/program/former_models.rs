@@ -1,5 +1,5 @@
-//! Libraries of models that came with voisin once: what is stored goes on answering, and what needs the network says how
-//! to get it.
+//! Libraries of former built-in models: stored vectors stay usable, and commands that need the network name the next
+//! step.
 
 // A test may fail by a panic; helpers of tests unwrap as tests do.
 #![allow(clippy::unwrap_used)]
@@ -42,7 +42,7 @@ fn fetch(sandbox: &Sandbox, files: &[(&str, &str)]) -> PathBuf {
 }
 
 #[test]
-fn a_damaged_card_is_an_error_of_its_own() {
+fn a_damaged_card_has_its_own_error() {
     let sandbox = Sandbox::new();
     let models = sandbox.path("models");
     fs::create_dir_all(&models).unwrap();
@@ -132,7 +132,7 @@ fn stored_tags_answer_without_their_model() {
 }
 
 #[test]
-fn a_new_file_asks_for_the_models_files_or_an_upgrade() {
+fn a_new_file_needs_the_models_files_or_an_upgrade() {
     for (model, files) in FORMER {
         let sandbox = library_of(model, files);
         let new = sandbox.path("new.wav").to_str().unwrap().to_owned();
@@ -154,7 +154,7 @@ fn a_new_file_asks_for_the_models_files_or_an_upgrade() {
                 assert!(message.contains(words), "{arguments:?}: {message}");
             }
         }
-        // Either way on: with the files, then with the default model.
+        // Both ways forward: with the files, then with the default model.
         fetch(&sandbox, files);
         fine(sandbox.run(["add", &new]));
         fs::remove_dir_all(folder).unwrap();

@@ -1,4 +1,4 @@
-//! A model that joins several networks: one decode, their vectors side by side, and every verb works with it.
+//! A model of several networks: one decode, concatenated vectors, and every verb works with it.
 
 // A test may fail by a panic; helpers of tests unwrap as tests do.
 #![allow(clippy::unwrap_used)]
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{Sandbox, code, fine, fine_json, json, text};
 use serde_json::{Value, json};
 
-/// The folder of what ships.
+/// The folder of the built-in models.
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
@@ -21,7 +21,7 @@ fn manifest(name: &str) -> Value {
         .unwrap()
 }
 
-/// Makes a model of two that ship: `first`'s with `second` beside it.
+/// Makes a model of two built-in ones: `first` with `second` beside it.
 fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     let folder = sandbox.path("models");
     fs::create_dir_all(&folder).unwrap();
@@ -45,7 +45,7 @@ fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     fs::write(folder.join(format!("{name}.json")), card.to_string()).unwrap();
 }
 
-/// Fetches the files of `musicnn-pair`, which came with voisin once.
+/// Fetches the files of `musicnn-pair`, a former built-in model.
 fn fetch_former_pair(sandbox: &Sandbox) {
     let folder = sandbox.path("models");
     fs::create_dir_all(&folder).unwrap();
@@ -107,7 +107,8 @@ fn the_parts_are_the_networks_own_vectors_with_their_weights() {
         assert!((norm(second) / norm(first) - 0.5).abs() < 1e-5);
         assert!(cosine(first, alone) > 1.0 - 1e-6 && cosine(second, alone) > 1.0 - 1e-6);
     }
-    // Decoded at 48 kHz, the first part hears what it would at 16 kHz; the second one the middle second of each window.
+    // Decoded at 48 kHz, the first network gets the same input as at 16 kHz; the second one the middle second of each
+    // window.
     for ((pair, msd), voisin) in with("both").iter().zip(&msd).zip(&voisin) {
         let (first, second) = pair.split_at(200);
         assert_eq!(second.len(), 512);
@@ -174,7 +175,7 @@ fn every_verb_works_with_a_pair() {
     let export = sandbox.path("export");
     fine(run(&["export", &string(&export)]));
     assert!(export.join("windows.npy").exists() || export.join("vectors.npy").exists());
-    // To the pair that shipped once, whose second network knows other tags.
+    // To the former built-in pair, whose second network has other tags.
     fetch_former_pair(&sandbox);
     let upgraded = fine_json(run(&[
         "model",
@@ -226,9 +227,9 @@ fn every_verb_works_with_a_pair() {
     fine(run(&["verify"]));
 }
 
-/// A layer that reads logits off stored vectors: what it says of voices is on a track's card and in words.
+/// A layer that computes logits from stored vectors: its output for voices is on a track's card and in words.
 #[test]
-fn an_output_for_voices_is_told() {
+fn an_output_for_voices_is_on_the_card_and_in_words() {
     use sha2::Digest as _;
     use voisin_encoder::{WeightTensor, Weights};
     let sandbox = Sandbox::new();
@@ -286,7 +287,7 @@ fn an_output_for_voices_is_told() {
     let card_of = fine(sandbox.run(["show", "id:1"]));
     assert!(card_of.contains("yes, 73 % sure"), "{card_of}");
     let marks = shown[0]["words"].to_string();
-    assert!(!marks.contains("sung"), "it has a line of its own: {marks}");
+    assert!(!marks.contains("sung"), "it has a separate line: {marks}");
     let found = fine_json(sandbox.run(["find", "no voice", "--format", "json"]));
     assert_eq!(found["understood"][0]["tags"], json!(["sung"]), "{found}");
     let guess = sandbox.run(["classify", "id:1", "--format", "json"]);
@@ -295,14 +296,14 @@ fn an_output_for_voices_is_told() {
         "the first guess takes the first tags: {}",
         text(&guess.stderr)
     );
-    // Another number of names than of logits is no model.
+    // A manifest with different numbers of names and logits is refused.
     card["outputs"] = json!([{"name": "voice", "labels": ["sung", "spoken"]}]);
     fs::write(folder.join("voiced.json"), card.to_string()).unwrap();
     let wrong = sandbox.run(["model", "check", "voiced"]);
-    let said = text(&wrong.stderr);
+    let stderr = text(&wrong.stderr);
     assert!(
-        code(&wrong) == 2 && said.contains("52 names, its networks give 51 logits"),
-        "{said}"
+        code(&wrong) == 2 && stderr.contains("52 names, its networks give 51 logits"),
+        "{stderr}"
     );
 }
 
@@ -315,11 +316,11 @@ fn weights_of_a_further_network_are_checked_too() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
     let output = sandbox.run(["model", "check", "both"]);
-    let said = text(&output.stderr);
-    assert_eq!(code(&output), 2, "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{stderr}");
     assert!(
-        said.contains("voisin-3.safetensors") && said.contains("SHA-256"),
-        "{said}"
+        stderr.contains("voisin-3.safetensors") && stderr.contains("SHA-256"),
+        "{stderr}"
     );
     fs::remove_file(&weights).unwrap();
     assert!(text(&sandbox.run(["model", "check", "both"]).stderr).contains("voisin-3.safetensors"));

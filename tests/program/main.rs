@@ -1,6 +1,6 @@
-//! The program as a process, verb by verb: what users type, what they read, and what survives when they pull the plug.
+//! The program as a process, verb by verb: input, output, and the state after a kill.
 
-// A helper that cannot go on ends its test, as unwrap in the test would.
+// A failing helper ends its test, as unwrap in the test would.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

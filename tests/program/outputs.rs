@@ -1,5 +1,5 @@
-//! One rule for every file that is written: each option of `outputs.tsv` that names one is tried on a file that holds
-//! somebody's work, on what voisin wrote itself, on a pipe, a device and standard output.
+//! One rule for every output file: each option of `outputs.tsv` is tried on a file with a user's content, on voisin's
+//! own output, on a pipe, a device and standard output.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -12,16 +12,16 @@ use std::process::{Command, Output};
 use crate::cli_genre::shelf::Shelf;
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
-/// Command, option, and what it names. A test beside the command line's arguments holds it against them.
+/// Command, option, and the kind of output. A unit test compares it with the command line's arguments.
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/outputs.tsv");
 const PRECIOUS: &str = "PRECIOUS";
-/// Where the name to write to stands among the arguments.
+/// The placeholder of the output path.
 const TARGET: &str = "{}";
 
-/// How an option is tried.
+/// A command that tries an option.
 struct Recipe {
     arguments: Vec<String>,
-    /// Of the file; of a folder, a file that it gets.
+    /// The name of the file; for a folder, that of a file in it.
     name: &'static str,
 }
 
@@ -99,12 +99,12 @@ impl Recipe {
             .iter()
             .map(|word| if word == TARGET { target } else { word });
         let mut command = sandbox.command(arguments.chain(more.iter().copied()));
-        // A file called "-" would be seen.
+        // Here a file called "-" would be found.
         command.current_dir(sandbox.path("here")).output().unwrap()
     }
 }
 
-/// What all of them are tried with: a labelled library, a run of the laboratory, a file of audio.
+/// The input of all recipes: a labelled library, a run of the laboratory, an audio file.
 fn made() -> Sandbox {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
@@ -158,7 +158,7 @@ fn rows(kinds: &[&str]) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// A node of the device that takes everything, as `/dev/null`; `None` where that is not allowed.
+/// A device node like `/dev/null`; `None` where that is not allowed.
 fn device(path: &Path) -> Option<()> {
     let made = Command::new("mknod")
         .args(["-m", "666"])
@@ -166,7 +166,7 @@ fn device(path: &Path) -> Option<()> {
         .args(["c", "1", "3"])
         .output();
     let is_made = made.is_ok_and(|made| made.status.success());
-    // Where file systems are mounted without devices, a node is there and cannot be opened.
+    // On file systems mounted without devices, the node exists and cannot be opened.
     let is_usable = is_made && fs::write(path, "x").is_ok();
     if !is_usable {
         eprintln!("no device can be made here: pipes alone are tried");
@@ -176,10 +176,10 @@ fn device(path: &Path) -> Option<()> {
 
 #[cfg(unix)]
 #[test]
-fn somebodys_files_stay_and_voisins_own_are_renewed() {
+fn users_files_stay_and_voisins_own_are_replaced() {
     use std::os::unix::fs::FileTypeExt as _;
     let sandbox = made();
-    // Words are for a library of real music.
+    // Recipes with words need a library of real music.
     let real = Sandbox::new();
     fs::create_dir(real.path("here")).unwrap();
     fs::write(real.path("one.wav"), noise_wav(16_000, 6.0, 1)).unwrap();
@@ -192,11 +192,11 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
         let what = format!("{command} {option}");
         let refused = |output: &Output| {
             let message = text(&output.stderr);
-            let is_told = code(output) == 2
+            let is_refused = code(output) == 2
                 && message.contains("is there already")
                 && message.contains("--force");
             assert!(
-                is_told,
+                is_refused,
                 "{what}: {} {message}{}",
                 code(output),
                 text(&output.stdout)
@@ -258,7 +258,7 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
             let piped = reader.join().unwrap();
             let printed = recipe.run(sandbox, Path::new("-"), &[]);
             assert!(is_done(&printed), "{what}: {}", text(&printed.stderr));
-            // A mix is another one each time, and a report may tell how long it took.
+            // A mix differs each time, and a report may have its duration.
             if command == "mix" || what == "eval classifier --html" {
                 assert!(!piped.is_empty() && !printed.stdout.is_empty(), "{what}");
             } else {
@@ -270,7 +270,7 @@ fn somebodys_files_stay_and_voisins_own_are_renewed() {
         }
         assert!(
             fs::metadata(&pipe).unwrap().file_type().is_fifo(),
-            "{what}: the pipe is one still"
+            "{what}: the pipe is still a pipe"
         );
         if device.is_some() {
             assert!(
@@ -299,7 +299,7 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         let what = format!("{command} {option}");
         let folder = sandbox.path(&format!("folder-{tried}"));
         fs::create_dir(&folder).unwrap();
-        // Of a run's folder anything is somebody's.
+        // In a run's folder any other file counts as a user's.
         let file: PathBuf = folder.join(if kind == "run" {
             "notes.txt"
         } else {
@@ -310,13 +310,13 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         let message = text(&kept.stderr);
         assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS, "{what}");
         match command.as_str() {
-            // What is there is passed over.
+            // Existing files are skipped.
             "embed" => assert!(
                 code(&kept) == 0 && message.contains("--force"),
                 "{what}: {message}"
             ),
             _ => assert!(
-                code(&kept) == 2 && message.contains("name another") | message.contains("--force"),
+                code(&kept) == 2 && message.contains("another") | message.contains("--force"),
                 "{what}: {message}"
             ),
         }
@@ -340,7 +340,7 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{what}");
 
         let fresh = sandbox.path(&format!("fresh-{tried}"));
-        // Where a list was pushed is remembered.
+        // The target of a pushed list is stored.
         fs::create_dir_all(&fresh).unwrap();
         let first = recipe.run(&sandbox, &fresh, &[]);
         assert!(is_done(&first), "{what}: {}", text(&first.stderr));
@@ -364,9 +364,9 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
     assert!(tried > 4, "{tried}");
 }
 
-/// The two ways by which the documents lead into a table that somebody has worked on.
+/// The two commands of the documents that write to a table which a user has edited.
 #[test]
-fn a_table_that_was_worked_on_is_not_lost() {
+fn an_edited_table_is_not_overwritten() {
     let sandbox = made();
     let table = format!("features:{}", sandbox.path("features.csv").display());
     let songs = sandbox.path("songs.csv").to_str().unwrap().to_owned();

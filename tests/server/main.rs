@@ -1,6 +1,6 @@
-//! The server as a process: what clients ask it, and the players that people use.
+//! The server as a process: clients' requests, and players.
 
-// A helper that cannot go on ends its test, as unwrap in the test would.
+// A failing helper ends its test, as unwrap in the test would.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]

@@ -1,14 +1,14 @@
 //! voisin ("neighbour"): a vector-search engine for music.
 //!
-//! Audio files become vectors; vectors that lie near each other are tracks that sound alike.
+//! Audio files are converted to vectors; tracks with near vectors sound alike.
 //!
 //! ```text
 //! file → mono samples → windows → mel spectrograms → window vectors → track vector → library → index
 //!        probe, add               MelConfig          Encoder          Embedder       Library   VectorIndex
 //! ```
 //!
-//! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`] (a cache of it), and the roads to
-//! answers. An [`Embedder`] listens to files.
+//! An [`Engine`] joins the parts: a [`Library`] (SQLite, the truth), a [`VectorIndex`] (a cache of it), and
+//! queries. An [`Embedder`] converts files to vectors.
 //!
 //! ```
 //! use std::sync::atomic::AtomicBool;
@@ -34,7 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The index needs none of the rest; any unit vectors will do:
+//! The index works alone, with any unit vectors:
 //!
 //! ```
 //! use ndarray::array;
@@ -55,15 +55,15 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | window | a stretch of audio of the length that a network takes at once (1 s or 3 s) |
+//! | window | a piece of audio as long as a network's input (1 s or 3 s) |
 //! | embedding | a window's or a track's vector; a track's is the mean of its windows', scaled to unit norm |
 //! | similarity | the cosine of two embeddings relative to the library's mean, -1 to 1; higher is nearer |
-//! | seed | what a search starts from: tracks, files, or words that name them |
+//! | seed | the start of a search: tracks, files, or words that name them |
 //! | model | a network's weights with a manifest; its fingerprint is stored with every vector |
-//! | generation | a number that the library raises with each change, so that an index knows whether it lags |
+//! | generation | a counter of the library's changes, so that a stale index is detected |
 //! | head | a classifier trained on the vectors of labelled tracks |
 //! | vote | the genres of the labelled neighbours, weighted by distance |
-//! | kinship | how close two genres are to one another |
+//! | kinship | how close two genres are |
 //!
 //! # Features
 //!
@@ -80,11 +80,11 @@
 
 #![deny(unsafe_code)]
 
-// Shared by every part.
+// Shared by all crates.
 pub use voisin_base::remedy::Remedy;
 pub use voisin_base::track::{ContentId, ContentKind, TrackId};
 
-// Files of audio.
+// Audio files.
 pub use voisin_audio::{
     AudioError, AudioInfo, DecodePath, DecodeReport, Loudness, is_audio_candidate, probe,
 };
@@ -117,7 +117,7 @@ pub use voisin_index::{
     WaySpeeds,
 };
 
-// The parts joined: add, search.
+// The engine: add, search.
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
     FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, MixOptions, Outcome,

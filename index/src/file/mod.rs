@@ -1,5 +1,5 @@
-//! The index on disk: the base with its graph, and behind it, or in a small file beside it, [what
-//! came after](super::tail_file).
+//! The index on disk: the base with its graph, and after it, or in a small file beside it, [later
+//! changes](super::tail_file).
 //!
 //! ```text
 //! magic 8 · version u32 · header length u32 · body start u64 · BLAKE3 of the head 32
@@ -11,26 +11,23 @@
 //!       directions u8 [64, 128 or 256, width] · blocks of centres · blocks of lists
 //!       hi u8 [n, width] · lo u8 [n, width], or for Euclidean distances the vectors f32 [n, d]
 //!       links u32 [n, stride], in the order of the lists · places of slots in blocks and links u32 [n, 2]
-//! behind it: nothing, what came after, or "voisinTL" alone, once or several times: that is in the file beside it
-//! behind that: [changes one by one](super::change_log)
+//! after it: nothing, changes, or "voisinTL" alone, once or several times, if they are in the file beside it
+//! after that: [a log of changes](super::change_log)
 //! ```
 //!
-//! A base that was written with changes says so in its header, and one that was written without
-//! them is marked when the first file of changes is put beside it: where these are missing, that is
-//! an error.
+//! The header of a base has a flag if it was written with changes, and a base without it is marked when the
+//! first file of changes is put beside it: if these are missing, that is an error.
 //!
 //! The header ends with the speeds that were measured: two builds of the same vectors differ in
 //! these, in the digest of the head and in nothing else.
 //!
-//! Links, with places, and lists are there or not. An index that holds no vectors has residuals,
-//! `u8 [n, width · bits / 8]`, in the place of hi, with their scales, and neither scales and
-//! offsets of vectors nor lo. Version 9 is read: it has no speeds, and links behind the ids, which
-//! are left where they are until the index is built again. Others are not.
+//! Links, with places, and lists are there or not. An index that holds no vectors has residuals, `u8 [n, width
+//! · bits / 8]`, in place of hi, with their scales, and neither scales and offsets of vectors nor lo. Version 9
+//! is read, too: it has no speeds, and its links after the ids are ignored until the index is rebuilt.
 //!
-//! Little-endian. The head's digest covers every byte before the body but its own, so with the
-//! table every byte of the file is checked before it is trusted; then every number that is used as
-//! an index is checked again. Up to the blocks of lists that is done on opening; beyond, for all at
-//! once or for what a search reads.
+//! Little-endian. The head's digest covers every byte before the body but its own, so with the table every byte
+//! of the file is verified before it is trusted; then every number used as an index is range-checked. Up to the
+//! blocks of lists that is done on opening; beyond, for all at once or for what a search reads.
 
 mod read;
 mod write;
@@ -60,20 +57,20 @@ pub(crate) use read::{load, load_bytes};
 pub(crate) use write::{replace, write};
 
 pub(crate) const VERSION: u32 = 10;
-/// The oldest that is read.
+/// The oldest version that is read.
 pub(crate) const OLDEST: u32 = 9;
 pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
-/// Before the header.
+/// Bytes before the header.
 pub(crate) const PREFIX: usize = 56;
 pub(crate) const PAGE: usize = 4096;
-/// The name, in messages, of an index that is in no file.
+/// The name in messages of an index without a file.
 pub(crate) const BYTES: &str = "(bytes)";
 
 pub(crate) struct Header {
     version: u32,
     generation: u64,
     model_fingerprint: String,
-    /// Whether nothing was in the tail when this file was written.
+    /// Whether the tail was empty when this file was written.
     pub(crate) complete: bool,
     pub(crate) n: usize,
     pub(crate) options: IndexOptions,
@@ -115,7 +112,7 @@ impl Header {
     /// Bytes of the graph in the file.
     pub(crate) fn graph_bytes(&self) -> u64 {
         if self.has_graph() {
-            // A header may claim anything: a summary reads nothing else.
+            // A header may have any values, and a summary checks nothing else.
             let links = self.stride.saturating_mul(WORD);
             self.n.saturating_mul(links.saturating_add(PLACE)) as u64
         } else {
@@ -170,7 +167,7 @@ impl Header {
         }
         self.tuning.pass(fields)?;
         if self.version == OLDEST {
-            // Whether the graph answered.
+            // Formerly whether the graph was used.
             fields.flag(&mut false)?;
         }
         self.space.metric = options.metric;
@@ -210,7 +207,7 @@ impl ListShape {
 
     /// Number of directions.
     fn directions(&self) -> usize {
-        // A file may have any number there; it is checked with the lists.
+        // A file may have any number here; it is checked with the lists.
         if [2, 4].contains(&self.bits) {
             components(self.bits)
         } else {
@@ -314,15 +311,15 @@ pub(crate) struct BaseFile {
     pub(crate) graph: Option<Graph>,
     pub(crate) lists: Option<Lists>,
     pub(crate) residuals: Option<Residuals>,
-    /// Where the base ends, and what its head is.
+    /// End of the base, and digest of its head.
     pub(crate) place: BasePlace,
     pub(crate) behind: Behind,
 }
 
-/// By what a base is known on disk.
+/// Identifies a base on disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BasePlace {
-    /// Digest of the head: names the base's contents.
+    /// Digest of the head, which identifies the base's contents.
     pub(crate) root: [u8; DIGEST],
     /// Bytes of the file up to the end of the base.
     pub(crate) end: u64,
@@ -334,17 +331,17 @@ pub(crate) struct BasePlace {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Behind {
     Nothing,
-    /// A sign that changes are in a file beside it.
+    /// A mark that changes are in a file beside it.
     Mark,
-    /// Changes, and what [came one by one](change_log) after these.
+    /// Changes, followed by a [log](change_log).
     Changes(Vec<u8>),
-    /// That alone.
+    /// A log alone.
     Log(Vec<u8>),
 }
 
 impl Behind {
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        // Two processes that mark a base at once leave two marks, one that is killed a part of it.
+        // Two processes may write two marks at once, and a killed one leaves a part of a mark.
         let is_mark = |part| tail_file::MAGIC.starts_with(part);
         match bytes {
             [] => Self::Nothing,
@@ -356,16 +353,16 @@ impl Behind {
 }
 
 impl BasePlace {
-    /// Whether this base is at `path`, without changes behind it.
+    /// Whether this base is at `path`, without changes after it.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.behind(path)
             .is_ok_and(|behind| matches!(behind, Some(Behind::Nothing | Behind::Mark)))
     }
 
-    /// The end of the file at `path`, if this base is in it; `None` if another is, or if the end is
-    /// too long to be a mark.
+    /// The bytes after this base in the file at `path`; `None` if the file has another base, or the
+    /// bytes are too long for a mark.
     fn behind(&self, path: &Path) -> std::io::Result<Option<Behind>> {
-        /// More marks are not made at once.
+        /// Most bytes of marks.
         const MOST: u64 = 64;
         let mut file = File::open(path)?;
         let mut prefix = [0; PREFIX];
@@ -380,7 +377,7 @@ impl BasePlace {
         Ok((length >= self.end).then(|| Behind::of(&bytes)))
     }
 
-    /// Marks the base at `path` as one that has changes beside it, if its header does not say so.
+    /// Marks the base at `path` as one with changes beside it, unless its header does.
     pub(crate) fn mark(&self, path: &Path) -> std::io::Result<()> {
         if self.complete && self.behind(path)? == Some(Behind::Nothing) {
             let mut file = File::options().append(true).open(path)?;
@@ -391,7 +388,7 @@ impl BasePlace {
     }
 }
 
-/// The parts of an index that a base is written from.
+/// The parts of an index for writing a base.
 #[derive(Clone, Copy)]
 pub(crate) struct BaseParts<'a> {
     pub(crate) stamp: &'a IndexStamp,
@@ -472,13 +469,13 @@ pub(crate) fn parse_head(
     damage.check(header.tuning.is_sane(), "widths out of range")?;
     check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
     if version == OLDEST && header.options.graph_from == usize::MAX {
-        // There was none by default; when this index is built again, it gets one.
+        // There was none by default; the next build makes one.
         header.options.graph_from = IndexOptions::default().graph_from;
     }
     Ok((header, root))
 }
 
-/// The first `N` bytes of a slice that has them.
+/// The first `N` bytes of a slice, which must have them.
 pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[..N]);

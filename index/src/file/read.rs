@@ -1,5 +1,5 @@
-//! Reading: the file is mapped; what is read of it is held against its digests, then every number
-//! against its range.
+//! Reading: the file is mapped, its bytes are verified by digests, then every number is
+//! range-checked.
 
 use std::fs::File;
 use std::iter::once;
@@ -26,11 +26,11 @@ use super::{
     PIECE, PREFIX, Sections, array, floats, pairs, parse_head, words,
 };
 
-/// Maps the file at `path`, and checks what all searches need: every byte by its digest, then every
-/// number by its range.
+/// Maps the file at `path`, and verifies the parts that all searches need: every byte by its
+/// digest, then every number by its range.
 ///
-/// - `copied`: a file of fewer bytes is copied into memory, where nothing that happens to it can
-///   change it
+/// - `copied`: a file of fewer bytes is copied into memory, so that changes of the file have no
+///   effect
 pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     let io = |doing| {
         move |source| IndexError::Io {
@@ -41,8 +41,8 @@ pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     };
     let file = File::open(path).map_err(io("opening"))?;
     let length = file.metadata().map_err(io("reading"))?.len();
-    // Windows lets nobody replace a file that is mapped, and while searches go on a newer index
-    // takes this one's place.
+    // Windows does not allow replacing a mapped file, and a newer index may replace this one while
+    // it is searched.
     let is_copy = cfg!(windows) || length < copied;
     let map = if is_copy {
         shared_copy(&file).map_err(io("reading"))
@@ -52,7 +52,7 @@ pub(crate) fn load(path: &Path, copied: u64) -> Result<BaseFile, IndexError> {
     load_map(path, map?, is_copy)
 }
 
-/// The same of a file's bytes.
+/// The same for a file's bytes.
 pub(crate) fn load_bytes(bytes: &[u8]) -> Result<BaseFile, IndexError> {
     let path = Path::new(BYTES);
     let io = |source| IndexError::Io {
@@ -64,10 +64,10 @@ pub(crate) fn load_bytes(bytes: &[u8]) -> Result<BaseFile, IndexError> {
     load_map(path, Arc::new(bytes), true)
 }
 
-/// A state of a file: which it is, how long, and when it was written.
+/// A state of a file: its identity, length and times.
 type CopyState = (u64, u64, u64, i64, i64);
 
-/// Copies that are in use: all who open one state of a file share one.
+/// Copies in use, shared by all that open one state of a file.
 static COPIES: Mutex<Vec<(CopyState, Weak<Mmap>)>> = Mutex::new(Vec::new());
 
 fn shared_copy(file: &File) -> std::io::Result<Arc<Mmap>> {
@@ -131,7 +131,7 @@ fn load_map(path: &Path, map: Arc<Mmap>, is_copy: bool) -> Result<BaseFile, Inde
         table,
         sections.lo.start,
     ));
-    // These parts are copied; the rest is checked as it is read.
+    // These parts are copied; the rest is verified as it is read.
     let read_now = 0..sections.blocks.start;
     file.check_long(read_now.clone());
     file.intact()?;

@@ -34,7 +34,7 @@ fn sign(bytes: &mut [u8]) {
     bytes[24..PREFIX].copy_from_slice(&root);
 }
 
-/// Options under which every section of a file has something in it.
+/// Options with which no section of a file is empty.
 fn everything() -> IndexOptions {
     IndexOptions {
         m: 4,
@@ -183,7 +183,7 @@ fn a_search_checked_as_it_reads_is_right_or_reports_damage() {
     );
     std::fs::write(&path, &good).unwrap();
     let (index, _) = VectorIndex::load_any_generation(&path, &stamp).unwrap();
-    // Walks gather codes until they have become so many that blocks are made.
+    // Walks gather codes until there were enough to make blocks.
     for row in (0..6000).step_by(40) {
         let query = vectors.row(row).to_vec();
         assert_eq!(

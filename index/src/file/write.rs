@@ -1,4 +1,4 @@
-//! Writing: the body first, hashed on its way, then the head with the digests.
+//! Writing: the body first, which is hashed, then the head with the digests.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -63,7 +63,7 @@ impl<W: Write> HashingWriter<W> {
     }
 }
 
-/// Writes `write`'s output to `path`, whole or not at all.
+/// Atomically writes `write`'s output to `path`.
 pub(crate) fn replace<T>(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<T>,

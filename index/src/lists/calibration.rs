@@ -1,4 +1,4 @@
-//! How far a search of lists has to go, as trials at the build find it.
+//! How many lists a search has to compare, found by trials at the build.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ impl Lists {
         let along = self.along(isa, query);
         let place = places(isa, &self.centres, &along);
         let mut seen = Vec::new();
-        // Only the nearest lists are compared; what is farther counts as not found.
+        // Only the nearest lists are compared; vectors in others count as not found.
         for list in (0..self.len()).filter(|&list| place[list] < lists) {
             isa.near(
                 self.list(list as u32),
@@ -56,8 +56,8 @@ impl Lists {
         slots.iter().map(rank_of).collect()
     }
 
-    /// The least margin with which a search comes to each of the nearest `lists` lists, nearest
-    /// first, where so many codes are handed on; `hidden` are left out.
+    /// The least margin with which a search reaches each of the nearest `lists` lists, nearest
+    /// first, if this many codes are passed on; `hidden` are left out.
     pub(crate) fn margins(
         &self,
         isa: Isa,
@@ -76,7 +76,7 @@ impl Lists {
             } = buffers;
             self.score(isa, [(scores, &along)]);
             pool.clear(codes);
-            // As a search with the whole budget goes, but without a floor: it notes what floor
+            // A search with the whole budget and without a floor, which records the floor that
             // would have ended it.
             let everything = Reach::fixed(lists, codes);
             self.begin(
@@ -91,8 +91,8 @@ impl Lists {
             let mut worst = pool.worst(isa);
             while walk.round(isa, lists, |list, _| {
                 let least = margins.last().copied().unwrap_or(f32::NEG_INFINITY);
-                // Never below the one before: a search that stopped at the nearer list would not
-                // have come here.
+                // Never below the previous one: a search that stopped at the nearer list would not
+                // have reached this one.
                 margins.push(least.max(worst - list.score()));
                 self.compare(isa, list, self.short(&along), pool, hidden);
             }) {

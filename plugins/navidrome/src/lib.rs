@@ -1,12 +1,11 @@
-//! Navidrome asks this plugin which songs sound alike; the plugin asks a voisin server.
+//! Answers Navidrome's requests for similar songs by requests to a voisin server.
 //!
-//! For: the capabilities `SonicSimilarity` and, of `MetadataAgent`, what concerns songs and artists that are alike. Songs
-//! travel as references (title, artists, album, length, MBID, ISRC) in both directions, so that neither side needs to know
-//! the other's ids.
+//! For: the capability `SonicSimilarity`, and similar songs and artists of `MetadataAgent`. Songs are sent as references
+//! (title, artists, album, length, MBID, ISRC) in both directions, so that neither side needs the other's ids.
 //!
-//! An answer comes within two seconds or is an error; a path, for which the server may have to find the neighbours of all
-//! tracks first, within nine. "Nothing is known of this song" is an empty answer, as Navidrome wants it; an error makes it ask
-//! again later.
+//! A request that takes more than two seconds is an error; nine for a path, for which the server may first have to find the
+//! neighbours of all tracks. The response for an unknown song is empty, as Navidrome expects; after an error it retries
+//! later.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,11 +13,11 @@ use extism_pdk::{Error, FnResult, Json, config, host_fn, plugin_fn};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Time for an answer, in milliseconds, and for a path, within the ten seconds that Navidrome gives a request.
-const PATIENCE: u32 = 2000;
-const PATIENCE_FOR_PATHS: u32 = 9000;
-/// Longest list that the server gives.
-const MOST: u64 = 1000;
+/// Timeout of a request, and of one for a path, in milliseconds; Navidrome's own is ten seconds.
+const TIMEOUT: u32 = 2000;
+const PATH_TIMEOUT: u32 = 9000;
+/// Longest list that the server returns.
+const MAX_COUNT: u64 = 1000;
 
 #[derive(Serialize)]
 struct HttpRequest {
@@ -28,13 +27,13 @@ struct HttpRequest {
     body: String,
     #[serde(rename = "timeoutMs")]
     timeout_ms: u32,
-    /// The token goes to the server that was named, and to no other.
+    /// The token must not be sent to another server.
     #[serde(rename = "noFollowRedirects")]
     no_follow_redirects: bool,
 }
 
 #[derive(Serialize)]
-struct HttpQuestion {
+struct HttpSendCall {
     request: HttpRequest,
 }
 
@@ -47,18 +46,18 @@ struct HttpResponse {
 }
 
 #[derive(Deserialize)]
-struct HttpAnswer {
+struct HttpSendResult {
     result: Option<HttpResponse>,
     error: Option<String>,
 }
 
 #[host_fn("extism:host/user")]
 extern "ExtismHost" {
-    fn http_send(question: Json<HttpQuestion>) -> Json<HttpAnswer>;
+    fn http_send(call: Json<HttpSendCall>) -> Json<HttpSendResult>;
 }
 
-/// Asks the server; `None` where it does not know what is asked about.
-fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
+/// Sends a request to the server; `None` if it does not have the song or artist.
+fn post(path: &str, request_body: &Value) -> Result<Option<Value>, Error> {
     let setting = |name: &str| {
         let value = config::get(name).ok().flatten().map(|value| value.trim().to_owned());
         value.filter(|value| !value.is_empty()).ok_or_else(|| {
@@ -74,44 +73,44 @@ fn ask(path: &str, question: &Value) -> Result<Option<Value>, Error> {
         method: "POST",
         url: format!("{}/api/v1/refs/{path}", url.trim_end_matches('/')),
         headers,
-        body: STANDARD.encode(question.to_string()),
-        timeout_ms: if path == "path" { PATIENCE_FOR_PATHS } else { PATIENCE },
+        body: STANDARD.encode(request_body.to_string()),
+        timeout_ms: if path == "path" { PATH_TIMEOUT } else { TIMEOUT },
         no_follow_redirects: true,
     };
-    // The question holds the token and is not repeated in errors, which Navidrome writes to its log.
-    let Json(answer) = unsafe { http_send(Json(HttpQuestion { request })) }?;
-    let answer = match (answer.result, answer.error) {
+    // Errors do not contain the request, which has the token, since Navidrome writes them to its log.
+    let Json(sent) = unsafe { http_send(Json(HttpSendCall { request })) }?;
+    let response = match (sent.result, sent.error) {
         (Some(result), None) => result,
         (_, error) => {
-            let reason = error.unwrap_or_else(|| "no answer".to_owned());
+            let reason = error.unwrap_or_else(|| "no response".to_owned());
             return Err(Error::msg(format!(
                 "voisin: {url} does not answer: {reason}: is \"voisin serve\" running?"
             )));
         }
     };
-    let body = STANDARD.decode(&answer.body).unwrap_or_default();
+    let body = STANDARD.decode(&response.body).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match answer.status_code {
+    match response.status_code {
         200 => Ok(Some(body)),
-        // Not in the library: nothing to be said of it, now or later.
+        // Not in the library: no error, so that Navidrome does not retry.
         404 if body["detail"].is_string() => Ok(None),
         status => {
-            let detail = body["detail"].as_str().unwrap_or("not an answer of voisin");
-            let next = body["next"].as_str().unwrap_or("see the address in the plugin's settings");
-            Err(Error::msg(format!("voisin: {url} answers {status}: {detail}: {next}")))
+            let detail = body["detail"].as_str().unwrap_or("expected a response of voisin");
+            let next = body["next"].as_str().unwrap_or("check the address in the plugin's settings");
+            Err(Error::msg(format!("voisin: {url} returned {status}: {detail}: {next}")))
         }
     }
 }
 
-/// Settings of the form that say what a mix is like, called as the server calls them.
-const WISHES: [&str; 6] = ["max_per_artist", "max_per_album", "near_only", "variety", "taste", "not_heard"];
+/// Settings of mixes, with the server's names.
+const MIX_SETTINGS: [&str; 6] = ["max_per_artist", "max_per_album", "near_only", "variety", "taste", "not_heard"];
 
-/// A question for songs to go on with. What the form leaves open is as the server was started with.
+/// Requests songs that follow these; empty settings have the server's defaults.
 fn mix(seed_kind: &str, named: Value, count: Option<i64>) -> Result<Option<Value>, Error> {
     let mut mixing = Map::new();
-    for name in WISHES {
+    for name in MIX_SETTINGS {
         let value_text = config::get(name).ok().flatten().unwrap_or_default();
-        // Numbers and switches arrive as text.
+        // Numbers and switches are passed as text.
         if let Ok(value) = serde_json::from_str::<Value>(value_text.trim()) {
             mixing.insert(name.to_owned(), value);
         }
@@ -119,11 +118,11 @@ fn mix(seed_kind: &str, named: Value, count: Option<i64>) -> Result<Option<Value
     let excluded = config::get("exclude_genre").ok().flatten().unwrap_or_default();
     let excluded: Vec<&str> = Some(excluded.trim()).filter(|genres| !genres.is_empty()).into_iter().collect();
     let filters = json!({"exclude_genre": excluded});
-    ask("similar", &json!({seed_kind: [named], "count": self::count(count), "mixing": mixing, "filters": filters}))
+    post("similar", &json!({seed_kind: [named], "count": self::count(count), "mixing": mixing, "filters": filters}))
 }
 
-/// Navidrome's facts about a song, as the server takes them. Navidrome's own ids mean nothing there.
-fn asked(song: &Value) -> Value {
+/// Navidrome's song as the server's reference, without Navidrome's id, which the server does not know.
+fn reference(song: &Value) -> Value {
     let mut song = song.clone();
     if let Some(fields) = song.as_object_mut() {
         fields.remove("id");
@@ -132,8 +131,8 @@ fn asked(song: &Value) -> Value {
     song
 }
 
-/// A song of the server's answer, as Navidrome looks for it.
-fn answered(song: &Value) -> Value {
+/// The server's song in Navidrome's form.
+fn navidrome_song(song: &Value) -> Value {
     let mut answer = Map::new();
     for name in ["name", "mbid", "isrc", "artist", "artists", "album", "durationMs"] {
         if let Some(value) = song.get(name).filter(|value| !value.is_null()) {
@@ -147,18 +146,18 @@ fn answered(song: &Value) -> Value {
 }
 
 fn count(number: Option<i64>) -> u64 {
-    number.and_then(|number| u64::try_from(number).ok()).filter(|&number| number > 0).unwrap_or(10).min(MOST)
+    number.and_then(|number| u64::try_from(number).ok()).filter(|&number| number > 0).unwrap_or(10).min(MAX_COUNT)
 }
 
 #[derive(Deserialize)]
-struct SonicQuestion {
+struct SonicRequest {
     song: Value,
     count: Option<i64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PathQuestion {
+struct SonicPathRequest {
     start_song: Value,
     end_song: Value,
     count: Option<i64>,
@@ -166,7 +165,7 @@ struct PathQuestion {
 
 /// A song, an album or an artist, by name.
 #[derive(Deserialize)]
-struct NamedQuestion {
+struct NameRequest {
     name: String,
     artist: Option<String>,
     mbid: Option<String>,
@@ -179,31 +178,31 @@ fn matches(answer: Option<Value>) -> Json<Value> {
     let matches: Vec<Value> = all
         .into_iter()
         .flatten()
-        .map(|found| json!({"song": answered(&found["song"]), "similarity": found["similarity"]}))
+        .map(|found| json!({"song": navidrome_song(&found["song"]), "similarity": found["similarity"]}))
         .collect();
     Json(json!({ "matches": matches }))
 }
 
 fn songs(answer: Option<Value>) -> Json<Value> {
     let all = answer.as_ref().and_then(|answer| answer["matches"].as_array());
-    let songs: Vec<Value> = all.into_iter().flatten().map(|found| answered(&found["song"])).collect();
+    let songs: Vec<Value> = all.into_iter().flatten().map(|found| navidrome_song(&found["song"])).collect();
     Json(json!({ "songs": songs }))
 }
 
 #[plugin_fn]
-pub fn nd_get_sonic_similar_tracks(Json(question): Json<SonicQuestion>) -> FnResult<Json<Value>> {
-    Ok(matches(mix("songs", asked(&question.song), question.count)?))
+pub fn nd_get_sonic_similar_tracks(Json(request): Json<SonicRequest>) -> FnResult<Json<Value>> {
+    Ok(matches(mix("songs", reference(&request.song), request.count)?))
 }
 
 #[plugin_fn]
-pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<Value>> {
-    let start = asked(&question.start_song);
-    let end = asked(&question.end_song);
-    let answer = ask("path", &json!({"start": start, "end": end, "count": count(question.count).max(2)}))?;
+pub fn nd_find_sonic_path(Json(request): Json<SonicPathRequest>) -> FnResult<Json<Value>> {
+    let start = reference(&request.start_song);
+    let end = reference(&request.end_song);
+    let answer = post("path", &json!({"start": start, "end": end, "count": count(request.count).max(2)}))?;
     let mut answer = matches(answer);
-    // The ends are the songs that were asked for: Navidrome need not look for them by their names, and may not lose them.
+    // The ends are the requested songs: with their ids, Navidrome need not search for them, which may fail.
     if let Some([first, .., last]) = answer.0["matches"].as_array_mut().map(Vec::as_mut_slice) {
-        for (end, end_song) in [(first, &question.start_song), (last, &question.end_song)] {
+        for (end, end_song) in [(first, &request.start_song), (last, &request.end_song)] {
             if let Some(id) = end_song.get("id").filter(|id| id.is_string()) {
                 end["song"]["id"] = id.clone();
             }
@@ -213,26 +212,26 @@ pub fn nd_find_sonic_path(Json(question): Json<PathQuestion>) -> FnResult<Json<V
 }
 
 #[plugin_fn]
-pub fn nd_get_similar_songs_by_track(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
-    let song = asked(&json!({"name": question.name, "artist": question.artist, "mbid": question.mbid}));
-    Ok(songs(mix("songs", song, question.count)?))
+pub fn nd_get_similar_songs_by_track(Json(request): Json<NameRequest>) -> FnResult<Json<Value>> {
+    let song = reference(&json!({"name": request.name, "artist": request.artist, "mbid": request.mbid}));
+    Ok(songs(mix("songs", song, request.count)?))
 }
 
 #[plugin_fn]
-pub fn nd_get_similar_songs_by_album(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
-    let album = asked(&json!({"name": question.name, "artist": question.artist}));
-    Ok(songs(mix("albums", album, question.count)?))
+pub fn nd_get_similar_songs_by_album(Json(request): Json<NameRequest>) -> FnResult<Json<Value>> {
+    let album = reference(&json!({"name": request.name, "artist": request.artist}));
+    Ok(songs(mix("albums", album, request.count)?))
 }
 
 #[plugin_fn]
-pub fn nd_get_similar_songs_by_artist(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
-    Ok(songs(mix("artists", json!({"name": question.name}), question.count)?))
+pub fn nd_get_similar_songs_by_artist(Json(request): Json<NameRequest>) -> FnResult<Json<Value>> {
+    Ok(songs(mix("artists", json!({"name": request.name}), request.count)?))
 }
 
 #[plugin_fn]
-pub fn nd_get_similar_artists(Json(question): Json<NamedQuestion>) -> FnResult<Json<Value>> {
-    let limit = question.limit.or(question.count);
-    let answer = ask("artists", &json!({"artist": {"name": question.name}, "count": count(limit)}))?;
+pub fn nd_get_similar_artists(Json(request): Json<NameRequest>) -> FnResult<Json<Value>> {
+    let limit = request.limit.or(request.count);
+    let answer = post("artists", &json!({"artist": {"name": request.name}, "count": count(limit)}))?;
     let all = answer.as_ref().and_then(|answer| answer["artists"].as_array());
     let artists: Vec<Value> =
         all.into_iter().flatten().map(|artist| json!({"name": artist["name"]})).collect();

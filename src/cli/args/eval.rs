@@ -1,4 +1,4 @@
-//! `eval`: how good genres, neighbours and vectors are, judged by labels.
+//! `eval`: genres, neighbours and vectors, evaluated against labels.
 
 use clap::{Args, Subcommand, ValueHint};
 
@@ -41,10 +41,10 @@ pub(crate) struct EvalOutput {
     /// Write a report in Markdown, with plots (SVG) beside it
     #[arg(long, value_name = "FILE.md", value_hint = ValueHint::FilePath, value_parser = markdown)]
     pub(crate) report: Option<ReportFile>,
-    /// Replace files that are there and that voisin did not make
+    /// Replace existing files that voisin did not make
     #[arg(long, requires = "report")]
     pub(crate) force: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -57,16 +57,16 @@ fn markdown(text: &str) -> Result<ReportFile, String> {
 ///
 /// Labels are the first genre of each track. Tracks by the query's artist never count as its neighbours (the
 /// artist filter of Pampalk, Flexer and Widmer, 2005). Spreads are over redraws of the queries. With --robustness:
-/// degraded copies are made in a temporary folder and asked with; how many find their original first?
+/// degraded copies are made in a temporary folder and used as queries; how many find their original first?
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin eval retrieval --neighbours 10 --join pop,rock --report retrieval.md\n  voisin eval retrieval --robustness --sample 50 --format json\n  voisin eval retrieval --spaces voisin-equal,clap"
 )]
 pub(crate) struct RetrievalArgs {
-    /// How many neighbours are looked at
+    /// Number of neighbours
     #[arg(long, short = 'k', default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) neighbours: u32,
-    /// Bring every dimension to mean 0 and deviation 1 over the library first
+    /// First standardise every dimension to mean 0 and deviation 1 over the library
     #[arg(long)]
     pub(crate) standardise: bool,
     /// Also make degraded copies and see whether they find their original
@@ -75,7 +75,7 @@ pub(crate) struct RetrievalArgs {
     /// Tracks to make degraded copies of, evenly spread over the library; 0 takes all
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) sample: u32,
-    /// Compare these spaces of the library on the tracks that all of them have, the first with each other one; the difference
+    /// Compare the first of these spaces with each other one, on the tracks that all of them have; the difference
     /// in precision has a 95 % interval over redraws of the artists
     #[arg(
         long,

@@ -11,14 +11,14 @@ use voisin_genre::WELL_KNOWN;
 use voisin_questions::genre::{LabelArgs, precision};
 use voisin_questions::values::Fraction;
 
-/// Cross-validate the genre engine beside its rivals
+/// Cross-validate the genre engine and baseline classifiers
 ///
-/// Every track is predicted by an engine that was trained without its artist; whatever is chosen is chosen inside the
-/// training part. The trained head, the neighbours' vote and both joined stand beside an RBF support vector machine, the
-/// nearest centroid, and always saying the commonest genre.
+/// Every track is predicted by an engine that was trained without its artist; all model selection takes place inside the
+/// training part. The trained head, the neighbours' vote and both joined are compared with an RBF support vector machine, the
+/// nearest centroid, and the majority class.
 ///
-/// With --vectors and --labels it works on anybody's vectors, without a library; with --test-vectors and --predictions
-/// it trains on the first and predicts the second.
+/// With --vectors and --labels it works on any vectors, without a library; with --test-vectors and --predictions it trains
+/// on the first and predicts the second.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
@@ -26,8 +26,8 @@ use voisin_questions::values::Fraction;
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
     pub(crate) labels_from: LabelArgs,
-    /// Never on both sides of a split: artist, album, folder, track (each alone), or a CSV file with the
-    /// columns path and group
+    /// Groups that are never on both sides of a split: artist, album, folder, track (each alone), or a CSV file with
+    /// the columns path and group
     #[arg(long, default_value = "artist", value_name = "artist|album|folder|track|CSV", value_parser = parse_group)]
     pub(crate) group_by: GroupBy,
     /// Folds; all tracks of an artist are in one
@@ -41,7 +41,7 @@ pub(crate) struct EvalGenreArgs {
     /// Genres with fewer tracks are left to the neighbours
     #[arg(long, default_value_t = WELL_KNOWN as u32, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) min_tracks: u32,
-    /// Leave out the rivals
+    /// Leave out the baseline classifiers
     #[arg(long)]
     pub(crate) no_rivals: bool,
     /// Genres to count as one, separated by commas; may be repeated
@@ -50,10 +50,10 @@ pub(crate) struct EvalGenreArgs {
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
     pub(crate) report: Option<ReportFile>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
-    /// How the report is printed
+    /// Format of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
     /// Vectors to work on instead of the library's: a .npy file
@@ -72,7 +72,7 @@ pub(crate) struct EvalGenreArgs {
     /// Where the predictions go: row,genre,probability,unknown
     #[arg(long, value_name = "OUT.csv", requires = "test_vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
     pub(crate) predictions: Option<PathBuf>,
-    /// In predictions, answers less sure than this precision asks for are marked unknown (0.5 to 1)
+    /// Mark predictions as unknown that are less probable than this precision requires (0.5 to 1)
     #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = precision)]
     pub(crate) precision: Option<Fraction>,
 }
@@ -82,7 +82,7 @@ fn html(text: &str) -> Result<ReportFile, String> {
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {
-    // Parsing never fails: a word that is no group is taken for a path, which is checked here.
+    // Parsing never fails: any other word counts as a path, which is checked here.
     let Ok(group) = text.parse();
     match &group {
         GroupBy::File(path) if !path.is_file() => Err(format!(

@@ -18,7 +18,8 @@ use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
-/// Clusters keep their numbers from one run to the next; what split, merged or went is told. Tracks near nothing are noise.
+/// Clusters keep their numbers from one run to the next; those that split, merged or vanished are reported. Tracks near
+/// nothing are noise.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --format json"
@@ -30,7 +31,7 @@ pub(crate) struct ClustersArgs {
     pub(crate) filters: Filters,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// How the answer is printed; csv lists every track with its cluster
+    /// Output format; csv lists every track with its cluster
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
 }
@@ -44,19 +45,19 @@ pub(crate) struct ClustersArgs {
     after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png --colour-by cluster\n  voisin map --output energy.png --colour-by energy"
 )]
 pub(crate) struct MapArgs {
-    /// The file to write; its ending says what: .html, .png, .svg or .csv
+    /// The file to write, in the format of its ending: .html, .png, .svg or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Replace a file that is there and that voisin did not make
+    /// Replace an existing file that voisin did not make
     #[arg(long)]
     pub(crate) force: bool,
-    /// Leave the tracks of the last map where they were, and place only new ones
+    /// Keep the positions of the last map, and place only new tracks
     #[arg(long)]
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Meaning of colours: in a picture, and in the page when it opens; one of these, or a scale as `voisin scales` names it
-    #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "WHAT")]
+    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale of `voisin scales`
+    #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "FIELD")]
     pub(crate) colour_by: MapColour,
     /// Title on top
     #[arg(long, value_name = "TEXT")]
@@ -70,7 +71,7 @@ pub(crate) enum MapColour {
     Scale(ScaleName),
 }
 
-/// Takes the ways to colour, and any name that a scale may have.
+/// Accepts the ways to colour and any valid name of a scale.
 #[derive(Clone)]
 struct MapColourParser;
 
@@ -107,14 +108,14 @@ fn colours() -> [PossibleValue; 8] {
     ColourBy::ALL.map(|way| {
         let value = PossibleValue::new(way.name());
         match way {
-            ColourBy::Genre => value.help("First genre, as `voisin labels` has it"),
+            ColourBy::Genre => value.help("First genre, from the source of `voisin labels`"),
             ColourBy::Predicted => value.help("Genre that the neighbours vote for"),
             ColourBy::Cluster => value.help("Groups that sound alike"),
             ColourBy::Word => {
                 value.help("Tag of the model (mood, instrument) that stands out most, as in `find`")
             }
             ColourBy::Folder => {
-                value.help("As deep below the library's top folder as there are colours for")
+                value.help("Folder, down to the depth for which there are enough colours")
             }
             ColourBy::Agreement => value.help("Whether a track's own genre is the predicted one"),
             // These names explain themselves.
@@ -137,8 +138,8 @@ pub(crate) struct PathArgs {
 
 /// Make a playlist around tracks, a genre or a cluster
 ///
-/// Filters hold for all of the list but the tracks that are named as seeds. Without seeds, all tracks that pass the filters
-/// are seeds.
+/// Filters apply to all tracks of the list except seeds that are named. Without seeds, all tracks that pass the filters are
+/// seeds.
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
@@ -156,17 +157,17 @@ pub(crate) struct PlaylistArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// Show artists, and who is near to whom
+/// Show artists, and which are near to each other
 ///
-/// Nearness compares all tracks of both, not only their means. A track counts as by everybody whom its artist names, or,
-/// where you say so once with --count-by, by its composers.
+/// Nearness compares all tracks of both, not only their means. A track belongs to every artist that its artist tag names, or,
+/// after --count-by composer, to its composers.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin artists 'nina simone'\n  voisin artists --count-by composer"
 )]
 pub(crate) struct ArtistsArgs {
-    /// Whom tracks count as by from now on, in this library: their artists, or their composers where the files name them.
-    /// Person that `artists` compares and that --max-per-artist, mixes and evaluation count [default: as it was set; artist]
+    /// From now on, attribute this library's tracks to their artists, or to their composers where the tags name them: in
+    /// `artists`, --max-per-artist, mixes and evaluation [default: as it was set; artist]
     #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
     pub(crate) count_by: Option<Person>,
     #[command(flatten)]
@@ -175,8 +176,8 @@ pub(crate) struct ArtistsArgs {
 
 /// Show albums, and which sounds like which
 ///
-/// Nearness compares all tracks of both, not only their means. An album is told by its title and its artist, or, where the
-/// tags name no artist of the album, by its folder.
+/// Nearness compares all tracks of both, not only their means. An album is identified by its title and its artist, or, where
+/// the tags name no album artist, by its folder.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin albums 'kind of blue'")]
 pub(crate) struct AlbumsArgs {
@@ -189,24 +190,24 @@ pub(crate) struct AlbumsArgs {
 pub(crate) struct MakersArgs {
     #[command(flatten)]
     pub(crate) question: NearArtists,
-    /// How many [default: 10 near a named one, else all]
+    /// Number at most [default: 10 near a named one, else all]
     #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Option<Limit>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
 }
 
 /// Find the same recording in several files (nothing is deleted)
 ///
-/// Other codecs, bit rates, levels, and silence at the ends are seen through. Stored vectors find the pairs; where they
-/// leave a doubt, both files are listened to again, some 12 s at a few places.
+/// Copies may differ in codec, bit rate, level, and silence at the ends. Stored vectors find the pairs; where they are
+/// inconclusive, the audio of both files is compared, some 12 s at a few places.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin duplicates --format csv > copies.csv")]
 pub(crate) struct DuplicatesArgs {
     #[command(flatten)]
     pub(crate) question: Duplicates,
-    /// How many groups
+    /// Number of groups at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
     #[command(flatten)]
@@ -217,7 +218,7 @@ pub(crate) struct DuplicatesArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin outliers --limit 20")]
 pub(crate) struct OutliersArgs {
-    /// How many at most
+    /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(20), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
     #[command(flatten)]

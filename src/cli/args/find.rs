@@ -5,13 +5,13 @@ use clap::Args;
 use super::ListOutput;
 use voisin_questions::list::Find;
 
-/// Find music by what it sounds like, in words
+/// Find music by its sound, described in words
 ///
-/// The words are tags of the model and what voisin's own list and a `words.tsv` in the library's folder say of them:
-/// styles, moods, voices, decades, tempo, loudness. "no", "not", "without" and a minus deny what follows. "top 5 %" is
-/// a rank within the library: of a genre that it lacks there is a top, too, and a line says so. What is not understood
-/// is told, or asked in a space of a CLAP model, if there is one: it reads a part between commas as a whole sentence, in
-/// English, and tells the share of a thousand captions that a track sounds less like.
+/// The words are the model's tags and those that voisin's own list and a `words.tsv` in the library's folder define:
+/// styles, moods, voices, decades, tempo, loudness. "no", "not", "without" and a minus negate the words that follow. "top 5 %"
+/// is a rank within the library: a genre that it lacks has a top, too, and a note is printed. Words it does not understand
+/// are reported, or searched for in a space of a CLAP model, if there is one: that reads each part between commas as an
+/// English sentence, and scores a track by the share of a thousand captions that match it less.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("query", |query| query.required(false).required_unless_present("words")),

@@ -10,13 +10,13 @@ use voisin_library::ScaleName;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
-/// Name the genre of tracks, by a trained head and by labelled neighbours
+/// Predict the genre of tracks, with a trained head and labelled neighbours
 ///
-/// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: who
-/// voted, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
-/// after it head and neighbours answer together, or one alone if it was clearly better on artists left out, with a calibrated
-/// probability. What sounds unlike the labelled tracks is "unknown". Below 4 labelled tracks of 2 genres the answer is a
-/// first guess from the model's tags.
+/// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: the
+/// voting tracks, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
+/// after it head and neighbours are combined, or one is used alone if it was clearly better on held-out artists, with a
+/// calibrated probability. Tracks that sound unlike the labelled ones are "unknown". Below 4 labelled tracks of 2 genres the
+/// answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
@@ -45,10 +45,10 @@ pub(crate) struct ClassifyArgs {
     reason = "four switches, each of its own"
 )]
 pub(crate) struct WriteTagsArgs {
-    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown ones,
-    /// answers less sure than --precision (0.9 unless said), and files that have a genre, are left alone, and nothing is
-    /// written before two genres have 8 labelled tracks each. With `--write-tags=bpm,key,replay-gain,energy,mood` what
-    /// `add` measured is written instead, or besides (`genre,bpm`)
+    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown tracks,
+    /// answers below --precision (default 0.9), and files that have a genre, are left alone, and nothing is written before two
+    /// genres have 8 labelled tracks each. `--write-tags=bpm,key,replay-gain,energy,mood` writes what `add` measured instead,
+    /// or in addition (`genre,bpm`)
     #[arg(
         long,
         value_name = "TAGS",
@@ -59,14 +59,14 @@ pub(crate) struct WriteTagsArgs {
         value_parser = super::one_of::<TagField>(TagField::ALL.map(TagField::name))
     )]
     pub(crate) write_tags: Option<Vec<TagField>>,
-    /// With --write-tags: write the genres of this table and ask nobody. Its columns are path and genre, or path and
-    /// suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
+    /// With --write-tags: write the genres of this table instead of predictions. Its columns are path and genre, or path
+    /// and suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
     #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
     pub(crate) from_list: Option<PathBuf>,
     /// With --write-tags: show what would change, and change nothing
     #[arg(long, short = 'n', requires = "write_tags")]
     pub(crate) dry_run: bool,
-    /// With --write-tags: replace tags that are there
+    /// With --write-tags: replace existing tags
     #[arg(long, requires = "write_tags")]
     pub(crate) overwrite: bool,
     /// With --write-tags: keep the files' modification times
@@ -85,7 +85,7 @@ impl WriteTagsArgs {
 
 /// Show the library's genres, and how close they are to one another
 ///
-/// With a genre's name: what that genre is nearest to, and which of its tracks are typical or on the border.
+/// With a genre's name: its nearest genres, and which of its tracks are typical or on the border.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin genres\n  voisin genres rock\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
@@ -102,27 +102,27 @@ pub(crate) struct GenresArgs {
     /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) dendrogram: Option<PathBuf>,
-    /// Replace files that are there and that voisin did not make
+    /// Replace existing files that voisin did not make
     #[arg(long)]
     pub(crate) force: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
 }
 
 /// List tracks whose own genre looks wrong
 ///
-/// Every track is predicted by models that were trained without its artist; those whose label is confidently contradicted
-/// are listed, worst first, with the reason. Nothing is changed.
+/// Every track is predicted by models that were trained without its artist; those whose label is contradicted with high
+/// confidence are listed, worst first, with the reason. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
-    /// Your own values of this scale that look wrong, in place of genres
+    /// List your own values of this scale that look wrong, instead of genres
     #[arg(long, value_name = "NAME")]
     pub(crate) scale: Option<ScaleName>,
-    /// How many at most
+    /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
     #[command(flatten)]

@@ -1,82 +1,65 @@
-//! The verbs in groups, as `voisin --help` lists them.
+//! The groups of verbs in `voisin --help`. The table of [`verbs`](crate::cli::verbs) assigns each verb to its group.
 //!
-//! Not for: docs/cli.md, where a chapter a verb follows the order of the table of verbs.
+//! Not for: docs/cli.md, whose chapters, one a verb, follow the order of that table.
 
 use std::fmt::Write as _;
 
 use clap::Command;
 
-/// Titles, and verbs in the order in which somebody new needs them. What one does every day comes first: `-h` stops there.
-// A test below compares this list with clap's: a new verb must be put into a group.
-const GROUPS: [(&str, &[&str]); 8] = [
-    (
-        "Listen",
-        &["similar", "find", "mix", "playlist", "path", "list", "show"],
-    ),
-    (
-        "Genres",
-        &[
-            "classify", "genres", "labels", "suspects", "scales", "train", "eval", "undo",
-        ],
-    ),
-    (
-        "Shape of the collection",
-        &[
-            "map",
-            "clusters",
-            "artists",
-            "albums",
-            "duplicates",
-            "outliers",
-        ],
-    ),
-    (
-        "Library",
-        &[
-            "add", "watch", "status", "failed", "retry", "remove", "relocate", "backup", "verify",
-            "repair", "merge", "config",
-        ],
-    ),
-    (
-        "Players",
-        &["serve", "lists", "link", "heard", "mpd", "mcp"],
-    ),
-    (
-        "Research",
-        &[
-            "dataset", "features", "embed", "export", "model", "space", "bench",
-        ],
-    ),
-    ("Several machines", SEVERAL_MACHINES),
-    ("Help", &["demo", "terms", "man", "completions", "help"]),
+use crate::cli::verbs::LISTED;
+
+/// Titles. Groups that are used every day come first: `-h` lists these only.
+// A test below compares the verbs of these groups with clap's.
+const GROUPS: [&str; 8] = [
+    "Listen",
+    "Genres",
+    "Shape of the collection",
+    "Library",
+    "Players",
+    "Research",
+    SEVERAL_MACHINES,
+    "Help",
 ];
-const SEVERAL_MACHINES: &[&str] = if cfg!(feature = "postgres") {
-    &["push", "pull", "worker"]
-} else {
-    // They only say which build has them.
-    &[]
-};
-/// Columns of a line, those of help that is not printed on a terminal; and where the descriptions begin.
+const SEVERAL_MACHINES: &str = "Several machines";
+/// Columns of a line, as of clap's help outside a terminal, and of the indentation of descriptions.
 const WIDTH: usize = 100;
 const INDENT: usize = 14;
 /// Groups that `-h` lists.
-// `-h` is for a glance: all groups would scroll off the screen.
+// All groups would scroll off the screen.
 const EVERYDAY: usize = 2;
 
 /// The template of the help of `voisin` alone: groups in place of clap's flat list.
 const TEMPLATE: &str =
     "{about-with-newline}\n{usage-heading} {usage}\n\n{before-help}Options:\n{options}{after-help}";
 
-/// Lists the verbs of some groups with what they do.
-fn listed(command: &Command, groups: &[(&str, &[&str])]) -> String {
+/// The verbs of a group, in the order in which a new user needs them.
+fn verbs_of(title: &str) -> Vec<String> {
+    // Without PostgreSQL these verbs only report which build has them.
+    if title == SEVERAL_MACHINES && !cfg!(feature = "postgres") {
+        return Vec::new();
+    }
+    let mut verbs: Vec<_> = LISTED.iter().filter(|verb| verb.1 == title).collect();
+    verbs.sort_by_key(|verb| verb.2);
+    let names = verbs.iter().map(|verb| verb.0.to_lowercase());
+    // Clap's own verb, which is not in the table.
+    let help = (title == "Help").then(|| "help".to_owned());
+    names.chain(help).collect()
+}
+
+/// Lists the verbs of some groups with their descriptions.
+fn listed(command: &Command, groups: &[&str]) -> String {
     let mut text = String::new();
-    for (title, verbs) in groups.iter().filter(|(_, verbs)| !verbs.is_empty()) {
+    for title in groups {
+        let verbs = verbs_of(title);
+        if verbs.is_empty() {
+            continue;
+        }
         let _ = writeln!(text, "{title}:");
-        for verb in *verbs {
+        for verb in &verbs {
             let found = command.find_subcommand(verb);
             let about = found.and_then(Command::get_about).map(ToString::to_string);
             let _ = write!(text, "  {verb:<12}");
-            // Clap breaks long lines too, but begins what follows at the margin.
+            // Clap would start continuation lines at the margin.
             let mut column = INDENT;
             for word in about.unwrap_or_default().split(' ') {
                 if column + 1 + word.len() > WIDTH {
@@ -93,7 +76,7 @@ fn listed(command: &Command, groups: &[(&str, &[&str])]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Lets the help of `voisin` list its verbs in groups: all of them with `--help`, those of every day with `-h`.
+/// Groups the verbs in the help of `voisin`: all with `--help`, the everyday ones with `-h`.
 pub(super) fn with_groups(command: Command) -> Command {
     let everyday = listed(&command, &GROUPS[..EVERYDAY]);
     let all = listed(&command, &GROUPS);
@@ -124,11 +107,9 @@ mod tests {
             .map(Command::get_name)
             .filter(|verb| cfg!(feature = "postgres") || !["push", "pull", "worker"].contains(verb))
             .collect();
-        let grouped: Vec<&str> = GROUPS
-            .iter()
-            .flat_map(|(_, verbs)| verbs.iter().copied())
-            .collect();
-        assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), verbs);
+        let grouped: Vec<String> = GROUPS.iter().flat_map(|title| verbs_of(title)).collect();
+        let distinct: BTreeSet<&str> = grouped.iter().map(String::as_str).collect();
+        assert_eq!(distinct, verbs);
         assert_eq!(grouped.len(), verbs.len(), "none is listed twice");
     }
 }

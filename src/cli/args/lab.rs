@@ -10,13 +10,13 @@ use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
 use voisin_train::classifier::NetworkRecipe;
 
-/// Content of a data set, files that are broken, leaks between its parts
+/// Show the content of a data set, broken files, and leaks between its parts
 ///
-/// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is found out: fma:DIR[,subset=small|medium|
+/// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is detected: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
 /// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], vectors:X.npy,labels=L.csv[,groups=G.csv], or library.
-/// Every file is opened and decoded once; one that is broken is listed and stops nothing. Where DATA names no artist, those
-/// of the files' tags count.
+/// Every file is opened and decoded once; broken files are listed and skipped. Where DATA names no artist, those of the
+/// files' tags count.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin dataset fma:~/fma\n  voisin dataset table:train.csv,audio=train\n  voisin dataset ~/genres --output table.csv"
@@ -26,36 +26,36 @@ pub(crate) struct DatasetArgs {
     #[arg(value_name = "DATA")]
     pub(crate) data: Source,
     /// How a run would split it: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split)
-    #[arg(long, default_value = "auto", value_name = "HOW")]
+    #[arg(long, default_value = "auto", value_name = "METHOD")]
     pub(crate) split: String,
     /// Column of the labels
     #[arg(long, default_value = "genre", value_name = "COLUMN")]
     pub(crate) label: String,
-    /// Look for labels that look wrong: those that models contradict which were trained without the track's artist, on
-    /// vectors of the default model or a table's own numbers
+    /// List labels that look wrong: those contradicted by models that were trained without the track's artist, on vectors of
+    /// the default model or a table's own numbers
     #[arg(long)]
     pub(crate) suspects: bool,
     /// Write the data set as one table, which `table:` reads
     #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace a table that is there
+    /// Replace an existing table
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-/// Write what voisin computes from audio: descriptors, embeddings, spectrograms, or a picture of one file
+/// Write features of audio: descriptors, embeddings, spectrograms, or a picture of one file
 ///
-/// DATA is what `voisin dataset` takes; a bare folder that is no data set, and several paths, are audio files. --set takes
-/// what `train classifier --features` does and computes the same numbers, a row for each track, into a table (.csv, which
+/// DATA is as in `voisin dataset`; a bare folder that is no data set, and several paths, are audio files. --set takes the
+/// values of `train classifier --features` and computes the same numbers, a row for each track, into a table (.csv, which
 /// features:FILE.csv reads again), a matrix (.npy, float32 [tracks, columns]), or a folder: features.npy with tracks.csv
 /// and columns.csv. Two sets go into a folder, an array for each track, named like its file: frames (float32 [frames,
-/// columns]: seconds, then the rows that the statistics of fma are of, a frame every 512 samples) and spectrogram (what
-/// a network hears, float32 [128, 1288] with baseline-cnn). Arrays that are there already are left as they are.
+/// columns]: seconds, then the rows that the statistics of fma summarise, a frame every 512 samples) and spectrogram (the
+/// input of a network, float32 [128, 1288] with baseline-cnn). Existing arrays are left as they are.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin features ~/genres --set fma --output features.csv\n  voisin features fma:~/fma --set mfcc+model:musicnn-msd --output features/\n  voisin features ~/genres --set spectrogram --output spectrograms/\n  voisin features song.mp3 --set frames --output frames/\n  voisin features song.mp3 --picture song.png"
@@ -67,26 +67,26 @@ pub(crate) struct FeaturesArgs {
     /// Sets of features joined by +: own, mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME; or frames or spectrogram alone
     #[arg(long, value_name = "S+S…")]
     pub(crate) set: Option<String>,
-    /// Where they go: a .csv or .npy file, or a folder
+    /// Where to write them: a .csv or .npy file, or a folder
     #[arg(long, short, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Draw one file instead: wave, spectrum, spectrograms, cepstral coefficients and pitch classes, one under the other
     #[arg(long, value_name = "FILE.svg|FILE.png", conflicts_with_all = ["set", "output", "cache"], value_hint = ValueHint::FilePath)]
     pub(crate) picture: Option<PathBuf>,
-    /// With --set spectrogram: the network that hears it [default: baseline-cnn]
+    /// With --set spectrogram: the network whose input it is [default: baseline-cnn]
     #[arg(long, value_name = "NAME", conflicts_with = "picture")]
     pub(crate) recipe: Option<String>,
     /// Keep features in this folder for other commands, as `train classifier` does
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,
-    /// Replace what is there
+    /// Replace existing output
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 /// The values of `--recipe`.
-// A constant, as clap's attribute wants one. Another recipe of the lab does not compile here until
-// the array is longer.
+// A constant, since clap's attribute needs one. With another recipe in the lab this does not compile
+// until the array is longer.
 const RECIPES: [&str; 8] = {
     let mut names = ["features", "auto", "", "", "", "", "", ""];
     let mut at = 0;
@@ -97,12 +97,12 @@ const RECIPES: [&str; 8] = {
     names
 };
 
-/// Train classifiers on a data set, side by side, and judge the best one
+/// Train classifiers on a data set, compare them, and evaluate the best one
 ///
-/// RUN is a folder of its own: settings, data, out-of-fold and test predictions, the fitted model, report.json and
-/// report.html. Artists are kept on one side of every split where they are known. The test part is used once, by the
-/// algorithm that was best on the validation part or in the folds. Ctrl-C and crashes cost at most the fit in hand: the
-/// same command goes on from there and ends with the same bits.
+/// RUN is a new folder, for settings, data, out-of-fold and test predictions, the fitted model, report.json and
+/// report.html. Artists are kept on one side of every split where they are known. The test part is used once, to evaluate
+/// the algorithm that was best on the validation part or in the folds. Ctrl-C and crashes cost at most the current fit: the
+/// same command resumes there, and its result is bit-for-bit reproducible.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin train classifier table:train.csv,audio=train challenge --algorithm logistic,svm --folds 5\n  voisin train classifier features:features.csv run --algorithm boost --set boost.rounds=500\n  voisin train classifier table:train.csv,audio=train challenge --recipe auto\n  voisin train classifier ~/genres run --features model:musicnn-msd --dry-run\n  voisin train classifier fma:~/fma run --recipe cnn-gap --set epochs=20\n  voisin train classifier ~/genres run --recipe cnn-lstm-mfcc --try copies=0,3 --folds 5"
@@ -117,64 +117,64 @@ pub(crate) struct TrainClassifierArgs {
     /// A whole configuration; another run's config.toml repeats that run
     #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Which kind of run: features (what the other options say), auto (algorithms of every kind, judged in five folds and
-    /// joined; other options change it), or a network on spectrograms: space (its inner layer becomes a model, see `voisin
+    /// Kind of run: features (as the other options define it), auto (algorithms of every kind, evaluated in five folds and
+    /// combined; other options change it), or a network on spectrograms: space (its inner layer becomes a model, see `voisin
     /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time [default: features]
     #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
     /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, boost, head, vote, fused [default: logistic]
     #[arg(long, value_name = "A,A…", value_delimiter = ',')]
     pub(crate) algorithm: Vec<Algorithm>,
-    /// Sets of features joined by +: own (numbers that the data set brings), mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME
-    /// [default: own where there are any, else fma+model:NAME of the default model]
+    /// Sets of features joined by +: own (numbers in the data set), mel, bark, mfcc, mfcc-native, mfcc40-mean, fma, tempo, key, model:NAME
+    /// [default: own if there are any, else fma+model:NAME of the default model]
     #[arg(long, value_name = "S+S…")]
     pub(crate) features: Option<String>,
-    /// Column that is learnt [default: genre]
+    /// Column of the labels [default: genre]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: Option<String>,
     /// How the data is split: auto, given, artist, album, folder, track, lists:DIR or a CSV file (path,split) [default: auto]
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "METHOD")]
     pub(crate) split: Option<String>,
-    /// Cross-validate in so many folds instead of on one validation part
+    /// Cross-validate in this many folds instead of on one validation part
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(2..=100))]
     pub(crate) folds: Option<u32>,
     /// Repeats, each with other folds
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) repeats: Option<u32>,
-    /// Whether the best algorithm answers (none), or those that help each other, by weights found on tracks left out
-    /// (select) [default: none; select with --recipe auto]
-    #[arg(long, value_name = "HOW", value_parser = ["none", "select"])]
+    /// Use the best algorithm alone (none), or an ensemble of those that improve the result, with weights fitted on held-out
+    /// tracks (select) [default: none; select with --recipe auto]
+    #[arg(long, value_name = "METHOD", value_parser = ["none", "select"])]
     pub(crate) combine: Option<String>,
-    /// Any setting, as config.toml has it: svm.c=3, forest.trees=1000 …; may be repeated
+    /// Any setting of config.toml: svm.c=3, forest.trees=1000 …; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
-    /// Try every value of a setting, and with several --try every combination: each is judged on the validation part or in
-    /// folds in RUN/trials, and the best one becomes the run, which the test part judges; may be repeated
+    /// Try every value of a setting, and with several --try every combination: each is evaluated on the validation part or in
+    /// folds in RUN/trials, and the best one becomes the run, which is evaluated on the test part; may be repeated
     #[arg(long = "try", value_name = "KEY=V1,V2…", value_parser = pair)]
     pub(crate) tries: Vec<(String, String)>,
-    /// Try so many of the combinations of --try, drawn at random, instead of all
+    /// Try this many of the combinations of --try, drawn at random, instead of all
     #[arg(long, value_name = "N", requires = "tries", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) trials: Option<u32>,
     /// Try all with a ninth of the budget, the best third of them with a third, and the best third of those whole; the
     /// budget is epochs of a network, else training tracks
     #[arg(long, requires = "tries")]
     pub(crate) halving: bool,
-    /// Of networks: how what is said of a track's windows or crops becomes one answer [default: mean]
-    #[arg(long, value_name = "HOW", value_parser = ["mean", "vote", "product", "median", "max"])]
+    /// Networks: how the predictions for a track's windows or crops are combined [default: mean]
+    #[arg(long, value_name = "RULE", value_parser = ["mean", "vote", "product", "median", "max"])]
     pub(crate) decide: Option<String>,
-    /// Also judge logistic regression on folds at random, to show by how much they flatter
+    /// Also evaluate logistic regression on random folds, to show how much these overestimate it
     #[arg(long)]
     pub(crate) leak: bool,
     /// Keep features in this folder for other runs; it may be deleted at any time [default: in RUN until the run ends]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,
-    /// Where random numbers start: the same number gives the same answer [default: 1]
+    /// Seed of the random numbers: the same number gives the same result [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) random_seed: Option<u64>,
     /// Show what would be done, and write nothing
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -189,10 +189,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A run's figures again; several runs side by side; a submission against the truth
+/// Show a run's results, compare runs, or score a submission against the true labels
 ///
-/// Runs are compared on the tracks that both were judged on: the difference in accuracy with its interval by drawing whole
-/// groups, and McNemar's exact test. Runs on other data or another split are refused, unless --anyway is given.
+/// Runs are compared on the tracks that both were evaluated on: the difference in accuracy, with an interval from a bootstrap
+/// of whole groups, and McNemar's exact test. Runs on other data or another split are refused, unless --anyway is given.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin eval classifier run\n  voisin eval classifier run1 run2 --html compare.html\n  voisin eval classifier --submission submission.csv --truth truth.csv"
@@ -204,7 +204,7 @@ pub(crate) struct EvalClassifierArgs {
     /// Score a table of titles and labels
     #[arg(long, value_name = "FILE.csv", requires = "truth", value_hint = ValueHint::FilePath)]
     pub(crate) submission: Option<PathBuf>,
-    /// The right labels
+    /// The true labels
     #[arg(long, value_name = "FILE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
     pub(crate) truth: Option<PathBuf>,
     /// Compare runs on other data or another split, on the tracks that they share
@@ -213,23 +213,23 @@ pub(crate) struct EvalClassifierArgs {
     /// Write the report or the comparison as a page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
-    /// Replace a file that is there and that voisin did not make
+    /// Replace an existing file that voisin did not make
     #[arg(long, requires = "html")]
     pub(crate) force: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-/// Answers of a run of `train classifier`.
+/// Predictions of a run of `train classifier`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Runs")]
 pub(crate) struct AnswerArgs {
-    /// Answer with this run of `voisin train classifier` instead of the library: TRACK is files, folders, or one DATA such
+    /// Predict with this run of `voisin train classifier` instead of the library: TRACK is files, folders, or one DATA such
     /// as table:test.csv,audio=test
     #[arg(long, value_name = "RUN", conflicts_with_all = ["all", "from_list", "write_tags"], value_hint = ValueHint::DirPath)]
     pub(crate) with: Option<PathBuf>,
-    /// With --with: write a challenge's answers, one row for every wanted title
+    /// With --with: write a submission for a challenge, one row for every requested title
     #[arg(long, value_name = "OUT.csv", requires = "with", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) submission: Option<PathBuf>,
     /// With --submission: take header, rows and their order from this table

@@ -1,4 +1,4 @@
-//! `labels`: where genres come from, and those that were given by hand.
+//! `labels`: the source of genres, and labels by hand.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use super::ReportFormat;
 use voisin_engine::LabelSource;
 use voisin_questions::genre::label_source;
 
-/// Show or set where the library's genres come from, or label single tracks by hand
+/// Show or set the source of the library's genres, or label single tracks by hand
 ///
-/// The source is a property of the library, and every command that speaks of genres obeys it: the files' tags, the name of
-/// the folder that a file lies in, or a CSV file with the columns path (or mbid) and genre, which is read again each
-/// time. Labels given by hand stand above the source. They are kept in the library, by the audio itself; your files are not
+/// The source is a property of the library, and every command that uses genres reads it: the files' tags, the name of the
+/// folder that a file lies in, or a CSV file with the columns path (or mbid) and genre, which is read again each time. Labels
+/// given by hand take precedence over the source. They are kept in the library, by the audio itself; your files are not
 /// touched.
 #[derive(Debug, Args)]
 #[command(
@@ -23,10 +23,10 @@ use voisin_questions::genre::label_source;
 pub(crate) struct LabelsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<LabelsCommand>,
-    /// Where genres come from, from now on: tags, folder, or a CSV file with the columns path (or mbid) and genre [default: show it]
+    /// Source of genres from now on: tags, folder, or a CSV file with the columns path (or mbid) and genre [default: show it]
     #[arg(value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) source: Option<LabelSource>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -39,7 +39,7 @@ pub(crate) enum LabelsCommand {
     Export(ExportLabelsArgs),
 }
 
-/// Give tracks a genre of your own, above what the source says
+/// Give tracks a genre of your own, which takes precedence over the source
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin labels set id:17 Zeuhl\n  voisin labels set ~/Music/song.mp3 'Rock; Pop'"
@@ -53,7 +53,7 @@ pub(crate) struct SetLabelArgs {
     pub(crate) genre: String,
 }
 
-/// Take away what was set by hand, so that the source speaks again
+/// Remove labels set by hand, so that the source applies again
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin labels unset id:17")]
 pub(crate) struct UnsetLabelArgs {
@@ -62,11 +62,11 @@ pub(crate) struct UnsetLabelArgs {
     pub(crate) tracks: Vec<OsString>,
 }
 
-/// Take back the last changes made by set and unset, the last one first
+/// Undo the last changes made by set and unset, the last one first
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin labels undo\n  voisin labels undo 3")]
 pub(crate) struct UndoLabelArgs {
-    /// How many
+    /// Number of changes
     #[arg(default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) count: u32,
 }
@@ -77,7 +77,7 @@ pub(crate) struct UndoLabelArgs {
 pub(crate) struct ExportLabelsArgs {
     #[arg(help = "The file to write: path,genre,by_hand,content", value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -1,4 +1,4 @@
-//! The verbs that fill, look after and hand out the library.
+//! The verbs that fill, maintain and export the library.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,8 +15,8 @@ use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
 ///
-/// Needs no network and under a minute. The library goes into the folder voisin-demo beside your own unless --library names
-/// one, and stays; a library that holds other tracks is refused.
+/// Takes under a minute and needs no network. The library goes into the folder voisin-demo beside your own unless --library
+/// names another, and is kept; a library that holds other tracks is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin demo")]
 pub(crate) struct DemoArgs {
@@ -27,11 +27,11 @@ pub(crate) struct DemoArgs {
 
 /// Add music to the library, or bring it up to date
 ///
-/// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are taken too; `-` reads a list of
+/// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are accepted too; `-` reads a list of
 /// paths from standard input. Unchanged files are not opened, moved and retagged ones keep their vectors. Hidden
-/// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and folders that
-/// systems keep for themselves (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself.
-/// Stop it whenever you like: what is done is kept, and the next run goes on.
+/// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and system folders
+/// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself. A run can be stopped at any
+/// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
@@ -41,82 +41,80 @@ pub(crate) struct AddArgs {
     /// Folders, playlists, files, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard input
     #[arg(required_unless_present_any = ["from_parquet", "vectors"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathOrAddress>,
-    /// Take in what `embed --format parquet` or `export --format parquet` wrote: files, or folders of them
+    /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathOrAddress>,
-    /// Take in vectors that another program computed: a .npy file [tracks, numbers] (docs/formats.md)
+    /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = ["paths", "from_parquet", "dry_run", "force", "shard", "take_over"], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
-    /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and where the files are not
-    /// here `title`, `artist`, `album`, `genre` and `year`
+    /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and for files that are not
+    /// on this machine `title`, `artist`, `album`, `genre` and `year`
     #[arg(long, value_name = "FILE", requires = "vectors", value_hint = ValueHint::FilePath)]
     pub(crate) tracks: Option<PathBuf>,
-    /// With --from-parquet or --vectors: what the model is called whose vectors the files hold, where it is none of voisin's
-    /// (MERT, the original OpenL3). Each row of Parquet needs a `path` and a `vector`; the library then holds vectors of this
-    /// model
+    /// With --from-parquet or --vectors: name of the model of the vectors, if it is not one of voisin's (MERT, the original
+    /// OpenL3). Each row of Parquet needs a `path` and a `vector`; the library then holds vectors of this model
     #[arg(long, value_name = "NAME", conflicts_with = "paths")]
     pub(crate) vectors_of: Option<String>,
-    /// Only the files of this share: of four machines that see the same folders each adds one of 0/4 to 3/4
+    /// Only this share of the files: four machines that see the same folders add 0/4 to 3/4
     #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]
     pub(crate) shard: Option<Shard>,
-    /// Leave out files and folders that this pattern names, written as in a .gitignore: '*.wav', 'Podcasts/',
-    /// '/incoming' (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
+    /// Leave out files and folders that match this pattern, as in a .gitignore: '*.wav', 'Podcasts/', '/incoming'
+    /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Follow links that lead out of the folders named, now and in later runs: else whoever may write into such a folder says
-    /// what of the disk is taken in. Links that stay below their folder are followed always
+    /// Follow links that lead out of the folders named, now and in later runs. Without it, nobody who can write into such a
+    /// folder can make voisin read other files. Links that stay below their folder are always followed
     #[arg(long, conflicts_with = "from_parquet")]
     pub(crate) follow_links: bool,
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC
-    /// or WAV file is not read, and a change of a few bytes may not be noticed [default: as the library has it, else full]
+    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
+    /// FLAC or WAV file and may miss a change of a few bytes [default: as in the library, else full]
     #[arg(long, value_name = "full|quick")]
     pub(crate) identity: Option<ContentKind>,
-    /// Which year a track has where its file says both, now and in later runs: that of the recording, or that of the release it
-    /// is on. Tags of unchanged files are read again [default: as the library has it, else recording]
+    /// Year of a track whose tags have both, now and in later runs: that of the recording, or that of the release. Tags of
+    /// unchanged files are read again [default: as in the library, else recording]
     #[arg(
         long,
         value_name = "recording|release",
         conflicts_with = "from_parquet"
     )]
     pub(crate) year_of: Option<YearOf>,
-    /// Listen again to files that have not changed
+    /// Analyse unchanged files again
     #[arg(long)]
     pub(crate) force: bool,
-    /// Take files that are gone from the folders named out of the library; nothing below a folder that is absent or empty, as
-    /// that of a disk that is not mounted
+    /// Remove files from the library that are gone from the folders named; those of a folder that is absent or empty stay, as
+    /// its disk may not be mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
-    /// Where a file is gone and the same recording is in the library as a later file (encoded or ripped anew, or changed and
-    /// moved), let that go on under the former's id, with its label and its links. Also for files of folders that are absent,
-    /// as on a disk that is not mounted: mount it first
+    /// If a file is gone and the library has the same recording in a later file (encoded or ripped again, or changed and
+    /// moved), give that the former id, label and links. This includes files of absent folders: first mount all disks
     #[arg(long, conflicts_with_all = ["dry_run", "from_parquet", "shard"])]
     pub(crate) take_over: bool,
-    /// Measure tempo, key, loudness and scales: none of them, fast (loudness an estimate where a file is not decoded whole), or full (loudness exact, all is decoded)
+    /// Measure tempo, key, loudness and scales: none, fast (loudness is estimated if a file is not decoded whole), or full (files are decoded whole, loudness is exact)
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
     pub(crate) descriptors: Depth,
-    /// Measure also the tracks that are in the library without tempo, key, loudness and scales, or with those of an older voisin
+    /// Also measure tracks of the library that have no tempo, key, loudness and scales, or those of an older voisin
     #[arg(long)]
     pub(crate) update_descriptors: bool,
-    /// Only say what would be done
+    /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// How the summary is printed
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
     /// The list on standard input is separated by NUL, not by newlines
     #[arg(long = "null", short = '0')]
     pub(crate) null: bool,
-    /// Stop when standard input ends, as it does however the program that holds it ends
+    /// Stop when standard input ends, which it does even if the parent process crashes
     #[arg(long, hide = true)]
     pub(crate) while_input_lasts: bool,
 }
 
-/// Read a file as add does, in a process of its own
+/// Read a file as add does, in a separate process
 ///
-/// voisin calls this itself after a run that was cut off, to find out whether one of the files it had in hand is to blame.
+/// voisin calls this itself after an aborted run, to find out whether one of the files being processed caused it.
 #[derive(Debug, Args)]
 pub(crate) struct ExamineArgs {
     /// The file
@@ -141,7 +139,7 @@ impl std::str::FromStr for WindowCount {
         match text.trim().to_ascii_lowercase().as_str() {
             "all" => Ok(Self::All),
             number => match number.parse() {
-                // Above one window a second of a whole day, which `all` gives without counting.
+                // More than one window a second of a whole day.
                 Ok(n @ 1..=100_000) => Ok(Self::Spread(n)),
                 _ => Err(format!(
                     "expected a number from 1 to 100000, or \"all\", found \"{text}\""
@@ -154,11 +152,11 @@ impl std::str::FromStr for WindowCount {
 /// Write the window embeddings of files, without a library
 ///
 /// One file for each: with --format npz `embedding` [windows, dimension] and `timestamps` [windows] in seconds, as the
-/// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows stand every --hop, the first
-/// one centred on the start unless --no-center. Folders are mirrored, and nothing that is there is overwritten.
+/// openl3 tool does; with npy the embedding alone; with csv a row for each window. Windows are --hop apart, the first
+/// one centred on the start unless --no-center. Folders are mirrored, and existing files are not overwritten.
 ///
-/// With --format parquet (in programs that have it) what `add` would store goes into Parquet files, for other engines and
-/// for libraries elsewhere: see docs/parquet.md.
+/// --format parquet (in builds with that feature) writes the data that `add` would store into Parquet files, for other
+/// engines and other libraries: see docs/parquet.md.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
@@ -168,10 +166,10 @@ pub(crate) struct EmbedArgs {
     /// input
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathOrAddress>,
-    /// From one window to the next [default: 0.1]
+    /// Time from one window to the next [default: 0.1]
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) hop: Option<Seconds>,
-    /// Only the files of this share: of four machines that see the same folders each takes one of 0/4 to 3/4
+    /// Only this share of the files: four machines that see the same folders take 0/4 to 3/4
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
     /// Start the first window at the first sample instead of centring it there
@@ -183,7 +181,7 @@ pub(crate) struct EmbedArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
-    /// Write again what is there
+    /// Overwrite existing files
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -203,11 +201,11 @@ pub(crate) struct EmbedParquetArgs {
     /// Measure tempo, key, loudness and scales, as `add` does
     #[arg(long, value_name = "DEPTH", value_enum)]
     pub(crate) descriptors: Option<Depth>,
-    /// How recordings are known again: full, by all of their packets; quick, by size, ends and samples, for which most of a FLAC
-    /// or WAV file is not read, and a change of a few bytes may not be noticed [default: full]
+    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
+    /// FLAC or WAV file and may miss a change of a few bytes [default: full]
     #[arg(long, value_name = "full|quick")]
     pub(crate) identity: Option<ContentKind>,
-    /// Audio files in one Parquet file; what a killed run had in hand of one is listened to again [default: 500]
+    /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
     #[command(flatten)]
@@ -241,11 +239,11 @@ impl EmbedFormat {
     }
 }
 
-/// Show what the library holds: tracks, windows, failures, model, index
+/// Show the content of the library: tracks, windows, failures, model, index
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin status --format json")]
 pub(crate) struct StatusArgs {
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
     #[command(flatten)]
@@ -262,22 +260,22 @@ pub(crate) struct FailedArgs {
     pub(crate) output: ListOutput,
 }
 
-/// Try again the files that could not be added
+/// Retry the files that could not be added
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin retry")]
 pub(crate) struct RetryArgs {
     /// Only files at or below these paths [default: all]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// How the summary is printed
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-/// Take tracks out of the library (your files are not touched)
+/// Remove tracks from the library (your files are not touched)
 ///
-/// With --backend recordings are taken down in a database: whole, whoever sent them and whatever other files they have, and no
-/// push and no worker brings them back.
+/// With --backend recordings are taken down in a database: with all of their files, from every library that pushed them, and no
+/// push and no worker adds them again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run\n  voisin remove --backend postgres://me@db.example/music id:4611686018427387904"
@@ -286,29 +284,29 @@ pub(crate) struct RemoveArgs {
     /// Files, folders, or tracks by `id:NUMBER`
     #[arg(required_unless_present = "missing", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Files that are not there any more (below PATH, if given). Those of a folder that is absent or empty stay, with a
-    /// message and exit code 2: a disk may just not be mounted
+    /// Files that no longer exist (below PATH, if given). Those of a folder that is absent or empty stay, with a message and
+    /// exit code 2: a disk may just not be mounted
     #[arg(long)]
     pub(crate) missing: bool,
     /// With --missing: also the files of folders that are absent or empty
     #[arg(long, requires = "missing")]
     pub(crate) force: bool,
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// Take recordings down in this database instead; `VOISIN_BACKEND` is not looked at
+    /// Take recordings down in this database instead; `VOISIN_BACKEND` is ignored
     #[arg(long, value_name = "URL", conflicts_with = "missing")]
     pub(crate) backend: Option<String>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
 /// Write vectors and metadata for other programs
 ///
-/// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: what is taken off them before
+/// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
 /// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
-/// order. tags.csv: how strongly each track is what each of the model's tags says, as percentiles of the library.
+/// order. tags.csv: how strongly each of the model's tags fits each track, as percentiles of the library.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
@@ -317,7 +315,7 @@ pub(crate) struct ExportArgs {
     /// Folder to write into; with --format parquet also an address
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathOrAddress,
-    /// Replace the files of another export that are there
+    /// Replace the files of an earlier export
     #[arg(long, conflicts_with = "changes")]
     pub(crate) force: bool,
     /// Leave out the window vectors
@@ -328,11 +326,11 @@ pub(crate) struct ExportArgs {
     pub(crate) format: ExportFormat,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
-    /// With --format parquet: write only what changed since the last such export into the folder, and what is gone, as one
-    /// more file there: `changes-N.parquet`, for engines that follow the library
+    /// With --format parquet: write only changes and removals since the last such export into the folder, as one more file
+    /// there: `changes-N.parquet`, for engines that follow the library
     #[arg(long)]
     pub(crate) changes: bool,
-    /// Write the vectors of this space, see `voisin space list`
+    /// Write the vectors of this space (see `voisin space list`)
     #[arg(long, value_name = "SPACE", conflicts_with = "backend")]
     pub(crate) space: Option<String>,
     #[command(flatten)]
@@ -345,18 +343,18 @@ pub(crate) enum ExportFormat {
     Parquet,
 }
 
-/// Take in what other libraries hold
+/// Merge other libraries into this one
 ///
-/// Recordings are told by their audio: new ones come with files, tags, vectors, measurements and labels; of known ones,
-/// what was not known here. What this library knows stays. Doing it again changes nothing. The other libraries must have the
-/// same model and are only read.
+/// Recordings are identified by their audio: new ones are added with files, tags, vectors, measurements and labels; for known
+/// ones, only missing data is added. Existing data stays. Merging again changes nothing. The other libraries must have the same
+/// model and are only read.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin merge /mnt/node1/voisin /mnt/node2/voisin")]
 pub(crate) struct MergeArgs {
     /// Folders of other libraries
     #[arg(required = true, value_name = "LIBRARY", value_hint = ValueHint::DirPath)]
     pub(crate) libraries: Vec<PathBuf>,
-    /// How the summary is printed
+    /// Format of the summary
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -367,15 +365,15 @@ pub(crate) struct MergeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin verify --deep")]
 pub(crate) struct VerifyArgs {
-    /// Read every file again and compare its audio, and listen to a sample of twenty
+    /// Read every file again and compare its audio, and analyse a sample of twenty again
     #[arg(long)]
     pub(crate) deep: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-/// Mend what verify finds; what cannot be made again is never deleted
+/// Repair the faults that verify finds; data that cannot be computed again is never deleted
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin repair\n  voisin repair --index-bits 1")]
 pub(crate) struct RepairArgs {
@@ -387,7 +385,7 @@ pub(crate) struct RepairArgs {
     pub(crate) index_bits: Option<IndexBits>,
 }
 
-/// The bits of vectors in an index: `None`: all.
+/// Bits per vector component in an index; `None`: all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexBits(pub(crate) Option<usize>);
 

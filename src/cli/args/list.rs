@@ -14,7 +14,7 @@ use voisin_questions::values::Limit;
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) question: List,
-    /// How many tracks
+    /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
     #[command(flatten)]
@@ -23,10 +23,10 @@ pub(crate) struct ListArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// Show all that is known of a track
+/// Show all data of a track
 ///
-/// Its tags and files, whether they are still there, the predicted genre with its reason, its cluster as of the last
-/// `voisin clusters`, tempo, key and loudness as far as they were measured, and the tracks nearest to it.
+/// Its tags and files, whether they still exist, the predicted genre with its reason, its cluster as of the last
+/// `voisin clusters`, tempo, key and loudness if they were measured, and the tracks nearest to it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin show ~/Music/song.flac\n  voisin show id:17 --format json"
@@ -35,7 +35,7 @@ pub(crate) struct ShowArgs {
     /// Files of the library, `id:NUMBER`, words, or playlists
     #[arg(required = true, value_name = "TRACK")]
     pub(crate) tracks: Vec<std::ffi::OsString>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
     #[command(flatten)]

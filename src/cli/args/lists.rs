@@ -10,12 +10,12 @@ use voisin_players::upstream::ServerAddress;
 use voisin_questions::saved::SavedQuestion;
 use voisin_questions::spans::Seconds;
 
-/// Keep questions under names, and put their answers where players find them
+/// Save queries and send their results to players
 ///
-/// A list is a question: what sounds like something, a mix, a path, words, filters. It is asked anew whenever it is shown or
-/// pushed, so that a mix is another one each time and a list has what was added since. `push` makes it a playlist of a
-/// Subsonic server, of MPD, or a file, and remembers where, so that `voisin lists push` alone, or `voisin serve --renew-lists
-/// 24h`, renews them all.
+/// A list is a saved query: similar tracks, a mix, a path, words, filters. It is run again whenever it is shown or pushed, so
+/// that a mix differs each time and a list includes tracks added since. `push` makes it a playlist of a Subsonic server, of
+/// MPD, or a file, and remembers where, so that `voisin lists push` alone, or `voisin serve --renew-lists 24h`, renews them
+/// all.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -24,14 +24,14 @@ use voisin_questions::spans::Seconds;
 pub(crate) struct ListsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ListsCommand>,
-    /// How the lists are printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ListsCommand {
-    /// Keep a question under a name, in the place of one that has it
+    /// Save a query under a name, replacing one of that name
     #[command(
         after_help = "Examples:\n  voisin lists save today --template today\n  voisin lists save 'slow jazz' list --genre jazz --bpm -90 --limit 60\n  voisin lists save 'anything calm' mix --tag calm"
     )]
@@ -39,13 +39,13 @@ pub(crate) enum ListsCommand {
         /// Name of the list
         #[arg(value_name = "NAME")]
         name: String,
-        /// Keep one that is ready (see `voisin lists templates`)
+        /// Save this template (see `voisin lists templates`)
         #[arg(long, value_name = "TEMPLATE")]
         template: Option<String>,
         #[command(subcommand)]
         question: Option<Box<SavedQuestion>>,
     },
-    /// Ask a list's question now
+    /// Run a list's query now
     #[command(
         after_help = "Examples:\n  voisin lists show evening\n  voisin lists show evening --random-seed 7 --format m3u8 > evening.m3u8"
     )]
@@ -53,28 +53,28 @@ pub(crate) enum ListsCommand {
         /// The list
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where the random numbers of a mix start: the same list again [default: another one each time, which is told]
+        /// Seed of a mix's random numbers: the same number gives the same list [default: another each time, which is printed]
         #[arg(long, value_name = "N")]
         random_seed: Option<u64>,
         #[command(flatten)]
         output: ListOutput,
     },
-    /// Forget a list; what was pushed stays where it is
+    /// Delete a list; playlists that were pushed stay where they are
     #[command(after_help = "Example:\n  voisin lists remove evening")]
     Remove {
         /// The list
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Ask lists' questions now, and put the answers where players find them
+    /// Run lists' queries now and send the results to players
     #[command(
         after_help = "Examples:\n  voisin lists push\n  voisin lists push evening --folder ~/Music/playlists\n  voisin lists push jazz --folder ~/Music/playlists --smart\n  voisin lists push evening --server http://127.0.0.1:4533 --user me\n  voisin lists push evening --mpd"
     )]
     Push(PushListsArgs),
-    /// Show the lists that are ready to be kept
+    /// Show the templates of lists
     #[command(after_help = "Example:\n  voisin lists templates")]
     Templates {
-        /// How they are printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
@@ -89,8 +89,8 @@ pub(crate) struct PushListsArgs {
     /// The lists [default: all that were pushed before]
     #[arg(value_name = "NAME")]
     pub(crate) name: Vec<String>,
-    /// Make it a playlist of this server, whose songs are linked (see `voisin link`): of the Subsonic API, or as the next options say.
-    /// One list can be put on several servers, one command each
+    /// Make it a playlist of this server, whose songs are linked (see `voisin link`): with the Subsonic API, unless the next options
+    /// name another. One list can be put on several servers, one command each
     #[arg(long, value_name = "URL", requires_all = ["user", "name"])]
     pub(crate) server: Option<ServerAddress>,
     /// The server is Jellyfin (10.9 or newer)
@@ -99,10 +99,10 @@ pub(crate) struct PushListsArgs {
     /// The server is Plex, whose token (X-Plex-Token) is the password
     #[arg(long, requires = "server")]
     pub(crate) plex: bool,
-    /// Who you are there
+    /// Your user name on that server
     #[arg(long, short, value_name = "NAME", requires = "server")]
     pub(crate) user: Option<String>,
-    #[arg(help = "File that holds the password of the server's user in its first line [default: variable VOISIN_PASSWORD, else you are asked]", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help = "File that holds the password of the server's user in its first line [default: variable VOISIN_PASSWORD, else a prompt]", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,
     /// Make it a stored playlist of MPD; its queue stays as it is
     #[arg(long, requires = "name")]
@@ -120,14 +120,14 @@ pub(crate) struct PushListsArgs {
     /// Write it into this folder, as NAME.m3u8 with paths relative to it
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "name")]
     pub(crate) folder: Option<PathBuf>,
-    /// In that folder: the rules of Navidrome's smart playlists (NAME.nsp) instead, which it follows by itself; for `list`
-    /// with filters that it knows
+    /// In that folder: write the rules of a Navidrome smart playlist (NAME.nsp) instead, which Navidrome evaluates itself; for
+    /// `list` with filters that it supports
     #[arg(long, requires = "folder")]
     pub(crate) smart: bool,
-    /// Take the place of a playlist of that name that this list did not make
+    /// Replace a playlist of that name that this list did not make
     #[arg(long)]
     pub(crate) force: bool,
-    /// No longer put it anywhere: what is there stays
+    /// Stop renewing it anywhere; existing playlists stay
     #[arg(long, requires = "name", conflicts_with_all = ["server", "mpd", "folder"])]
     pub(crate) forget: bool,
     /// Only lists that were last pushed longer ago than this

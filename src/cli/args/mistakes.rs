@@ -1,5 +1,5 @@
-//! Mistakes on the command line, told as all other errors are: the option, what was expected, what was found, where to
-//! read on.
+//! Messages of mistakes on the command line, in the style of all other errors: the option, what was expected, what was
+//! found, and the help to read.
 
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -8,7 +8,7 @@ use super::Cli;
 use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
-/// Commands of other programs, and what they are called here.
+/// Commands of other programs, and the commands here that do the same.
 const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
@@ -73,7 +73,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     ),
 ];
 
-/// The same below a command that has commands of its own: the first that it has.
+/// The same for subcommands: of several, the first that the command has.
 const OTHER_COMMANDS_BELOW: [(&[&str], &str); 5] = [
     (
         &["delete", "rm", "del", "forget", "drop", "erase", "clear"],
@@ -91,7 +91,8 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 5] = [
     (&["ls", "list", "all"], "list"),
 ];
 
-/// Options of other programs, the option that does the same here, and how it is written; the first that a command has.
+/// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
+/// suggested.
 const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
@@ -108,7 +109,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (
         &["--order", "--order-by", "--sort-by", "--by"],
         "sort",
-        "--sort WHAT",
+        "--sort FIELD",
     ),
     (&["--title"], "regex", "--regex title:WORDS"),
     (
@@ -211,7 +212,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (
         &["--host", "--bind", "--address", "--ip", "--port"],
         "listen",
-        "--listen PLACE",
+        "--listen ADDRESS",
     ),
     (&["--browser"], "open", "--open"),
     (&["--html"], "colour-by", "-o map.html"),
@@ -221,7 +222,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (&["--jobs", "-j"], "threads", "--threads N"),
 ];
 
-/// The option here that another program's is.
+/// The option here that does the same as another program's.
 fn option_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
     let same = |(names, option, _): &&(&[&str], &str, &str)| {
         names.contains(&word) && is_option_of(called, option)
@@ -229,7 +230,7 @@ fn option_elsewhere<'a>(word: &str, called: &str) -> Option<&'a str> {
     OTHER_OPTIONS.iter().find(same).map(|(_, _, here)| *here)
 }
 
-/// The fault of the arguments, in one style with the errors of the verbs.
+/// The message of clap's error, in the style of the verbs' errors.
 pub(crate) fn message(error: &Error) -> String {
     // Clap keeps the parts of an error by kind; which kinds an error has depends on its own kind.
     let text = |kind| match error.get(kind) {
@@ -238,12 +239,12 @@ pub(crate) fn message(error: &Error) -> String {
         Some(ContextValue::StyledStr(text)) => text.to_string(),
         _ => String::new(),
     };
-    // "--limit <N>" is known by its first word, "<TRACK>..." by its name.
+    // "--limit <N>" becomes "--limit"; "<TRACK>..." stays.
     let option = |kind| text(kind).split(' ').next().unwrap_or_default().to_owned();
     let found = text(ContextKind::InvalidValue);
     let meant = |kind| {
         let alike = match error.get(kind) {
-            // The most alike first, which clap has last.
+            // Clap has the most similar one last.
             Some(ContextValue::Strings(several)) => {
                 let alike: Vec<&str> = several.iter().rev().map(String::as_str).collect();
                 alike.join(", ")
@@ -262,10 +263,10 @@ pub(crate) fn message(error: &Error) -> String {
     let called = command(words.map(|word| word.to_string_lossy().into_owned()));
     let lead = match error.kind() {
         ErrorKind::ValueValidation => {
-            // Our own parsers give whole sentences as their reason; the rest is the standard
-            // library's English.
+            // Our own parsers return complete messages; other reasons are those of the standard
+            // library.
             let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            // How the standard library and clap say that a number is none, or out of bounds.
+            // The wording of clap and the standard library for a number out of bounds or malformed.
             if let Some((_, range)) = reason.split_once(" is not in ") {
                 format!(
                     "{argument}: expected {}, found \"{found}\"",
@@ -286,7 +287,7 @@ pub(crate) fn message(error: &Error) -> String {
             text(ContextKind::ValidValue),
             meant(ContextKind::SuggestedValue)
         ),
-        // Before the general case: clap would only say that there is no such option.
+        // Before the general case, which would only report that there is no such option.
         ErrorKind::UnknownArgument if argument == "--backend" && is_option_of(&called, "backend") => {
             format!("expected --backend behind the command (\"{called} --backend URL\"), found it before")
         }
@@ -318,7 +319,7 @@ pub(crate) fn message(error: &Error) -> String {
         }
         ErrorKind::MissingSubcommand => "expected a command, found none".to_owned(),
         ErrorKind::MissingRequiredArgument if called == "voisin labels set" => {
-            "expected tracks and a genre behind them, found less; \"voisin labels unset TRACK\" forgets a genre"
+            "expected tracks and then a genre, found fewer arguments; \"voisin labels unset TRACK\" removes a genre"
                 .to_owned()
         }
         ErrorKind::MissingRequiredArgument if called == "voisin classify" => {
@@ -330,14 +331,14 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
             format!("{argument} was given twice")
         }
-        // A word too many after an argument is taken for a command without a name.
+        // Clap takes a word too many after an argument for a command without a name.
         ErrorKind::ArgumentConflict if argument.is_empty() => {
             format!("expected {} or a command, found more than that", option(ContextKind::PriorArg))
         }
         ErrorKind::ArgumentConflict => {
             format!("{argument} cannot be used together with {}", option(ContextKind::PriorArg))
         }
-        // Kinds that need no help of ours: clap's first line without its usage.
+        // All other kinds: clap's first line without its usage.
         _ => {
             let all = error.render().to_string();
             let first = all.lines().next().unwrap_or_default();
@@ -347,10 +348,10 @@ pub(crate) fn message(error: &Error) -> String {
     format!("{lead}; see \"{called} --help\"")
 }
 
-/// The command that is called so.
+/// The command of this full name, such as `voisin eval genre`.
 fn command_called(called: &str) -> Option<clap::Command> {
     let mut command = <Cli as clap::CommandFactory>::command();
-    // Built, it has the options of all commands beside its own.
+    // Building adds the global options to each command's own.
     command.build();
     // The first word is the program itself.
     for name in called.split(' ').skip(1) {
@@ -359,7 +360,7 @@ fn command_called(called: &str) -> Option<clap::Command> {
     Some(command)
 }
 
-/// Whether a command that is called so has this option.
+/// Whether the command of this full name has an option.
 fn is_option_of(called: &str, long: &str) -> bool {
     let has = |command: &clap::Command| {
         command
@@ -373,8 +374,8 @@ fn singular(name: &str) -> &str {
     name.strip_suffix('s').unwrap_or(name)
 }
 
-/// The commands below another that a word means: but for capitals and a plural, by another program's word for them, or
-/// misspelt; the likeliest first.
+/// The subcommands that a word may stand for, the likeliest first: equal but for capitals or a plural, another program's name
+/// for them, or misspelt.
 fn commands_meant(word: &str, called: &str) -> Vec<String> {
     let Some(command) = command_called(called) else {
         return Vec::new();
@@ -386,7 +387,7 @@ fn commands_meant(word: &str, called: &str) -> Vec<String> {
     let same = names
         .iter()
         .filter(|name| singular(name) == singular(word))
-        // Of a singular and a plural that both are commands the one that was written.
+        // If singular and plural are both commands, the one that was typed.
         .min_by_key(|name| **name != word);
     if let Some(same) = same {
         return vec![(*same).to_owned()];
@@ -401,14 +402,14 @@ fn commands_meant(word: &str, called: &str) -> Vec<String> {
             let mut several = here.split(", ");
             let here = match several.find(|name| names.contains(name)) {
                 Some(here) => here,
-                // Alone it lists what there is.
+                // Without a subcommand it lists all.
                 None if here == "list" && !command.is_subcommand_required_set() => called,
                 None => continue,
             };
             known.extend(words.iter().map(|&word| (word, here)));
         }
     }
-    // Of two letters, any other two would be near.
+    // With two letters any other two would match.
     let most = match word.chars().count() {
         0..=2 => 0,
         3..=6 => 1,
@@ -442,16 +443,16 @@ fn is_anagram(a: &str, b: &str) -> bool {
     letters(a) == letters(b)
 }
 
-/// The command that these words call: `voisin eval genre`.
+/// The full name of the command that these words call: `voisin eval genre`.
 fn command(words: impl Iterator<Item = String>) -> String {
     let mut command = <Cli as clap::CommandFactory>::command();
     let mut name = String::from("voisin");
-    // Below it, what all commands take stands beside what each takes.
+    // Building adds the global options to each command's own.
     command.build();
     let mut words = words;
-    // Clap's error does not name the command at which it stopped, so the words are followed again.
+    // Clap's error does not name the command at which it stopped, so the words are parsed again.
     while let Some(word) = words.next() {
-        // A value may be called as a command is: `--library demo`.
+        // A value may be equal to a command's name: `--library demo`.
         if let Some(long) = word.strip_prefix("--") {
             let takes =
                 |arg: &clap::Arg| arg.get_long() == Some(long) && arg.get_action().takes_values();
@@ -514,7 +515,7 @@ mod tests {
                 "--format paths (nothing is deleted here)",
             ),
             ("--xspf", "voisin similar", "--format xspf"),
-            ("--by", "voisin list", "--sort WHAT"),
+            ("--by", "voisin list", "--sort FIELD"),
             ("--min-length", "voisin list", "--min-duration TIME"),
             ("--num", "voisin list", "--limit N (-l N)"),
             (

@@ -1,6 +1,6 @@
 //! The command line as clap reads it: one structure per verb, each with an example.
 //!
-//! For: what can be typed, how it is read, and what is said of a mistake. Not for: doing anything about it; that is
+//! For: options, their parsing, and messages about invalid ones. Not for: running the verbs; that is
 //! [`verbs`](super::verbs).
 
 pub(crate) mod backend;
@@ -82,7 +82,7 @@ pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;
 
-/// An option that takes one of `names`, as the type's own [`FromStr`] reads them.
+/// A parser that accepts one of `names` and converts it by the type's [`FromStr`].
 fn one_of<T>(
     names: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> impl TypedValueParser<Value = T>
@@ -94,15 +94,15 @@ where
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///
-/// voisin listens to your music files, keeps one vector per track in a library of its own, and answers from there.
-/// Your files are read, and changed only by `classify --write-tags`.
+/// voisin analyses your music files and stores one vector per track in a library of its own, which it searches.
+/// Your files are changed only by `classify --write-tags`.
 #[derive(Debug, Parser)]
 #[command(
     name = "voisin",
     version,
     max_term_width = 110,
     propagate_version = true,
-    after_help = "Start here:\n  voisin add ~/Music       analyse a folder (again later: only what changed)\n  voisin find calm guitar  what sounds like these words?\n  voisin similar id:1      what sounds like this track? (words of its name do as well)\n  voisin classify new.mp3  which genre is this?\n\nExit codes: 0 fine, 1 some files failed or nothing was found, 2 a mistake on the command line or a fault, 130 interrupted."
+    after_help = "Start here:\n  voisin add ~/Music       analyse a folder (again later: only what changed)\n  voisin find calm guitar  what sounds like these words?\n  voisin similar id:1      what sounds like this track? (or words of its name)\n  voisin classify new.mp3  which genre is this?\n\nExit codes: 0 success, 1 some files failed or nothing was found, 2 an invalid command line or an error, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -131,16 +131,16 @@ pub(crate) struct Global {
         value_name = "DEVICE"
     )]
     pub(crate) device: Option<DeviceChoice>,
-    /// Who builds the graph of an index: voisin, or the crate `hnsw_rs`; in config.toml index-builder [default: voisin]
+    /// Implementation that builds an index's graph: voisin, or the crate `hnsw_rs`; in config.toml index-builder [default: voisin]
     #[arg(long, global = true, value_parser = one_of::<GraphBuilder>(["voisin", "hnsw_rs"]), value_name = "NAME")]
     pub(crate) index_builder: Option<GraphBuilder>,
-    /// At most this many threads, everywhere [default: all cores]
+    /// Maximum number of threads [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Say nothing but results and errors
+    /// Print only results and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more: each file, the device, the index
+    /// Print more: each file, the device, the index
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     #[arg(
@@ -151,24 +151,23 @@ pub(crate) struct Global {
         value_name = "WHEN"
     )]
     pub(crate) color: Option<Colour>,
-    /// Who computes on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
+    /// Implementation of the network on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
     #[arg(long, global = true, value_parser = one_of::<CpuPath>(["fast", "candle"]), default_value = "fast")]
     pub(crate) engine: CpuPath,
-    /// Number type of the network's products: f32, or bf16, which takes about half the time where the processor or GPU has
-    /// it and moves a track's vector by a cosine of less than 0.001
+    /// Number type of the network's products: f32, or bf16, which takes about half the time if the CPU or GPU
+    /// supports it, and moves a track's vector by a cosine distance below 0.001
     #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
     pub(crate) dtype: Precision,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
 }
 
-/// Words of variables that say no.
+/// Values of environment variables that leave a switch off.
 const NO: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
 
-/// The command line, with the options that all commands take in the help of `voisin --help` alone, but for the library's.
+/// The command line. Of the global options, the help of a verb shows only `--library`.
 pub(crate) fn command() -> clap::Command {
-    // Global options stand once, in the help of `voisin` itself; below it they would fill each
-    // screen.
+    // Global options are listed only in the help of `voisin` itself, since they would fill the screen.
     fn shorten(command: clap::Command) -> clap::Command {
         let hidden = command.mut_args(|option| {
             let hide =
@@ -179,8 +178,7 @@ pub(crate) fn command() -> clap::Command {
     }
     fn with_paths_on_disk(command: clap::Command) -> clap::Command {
         let checked = command.mut_args(|option| {
-            // By the type of the parser, so that a new option with a path is checked without being
-            // listed anywhere.
+            // By the type of the parser, so that every new option with a path is checked.
             let is_path = option.get_value_parser().type_id() == ValueParser::path_buf().type_id();
             if is_path {
                 option.value_parser(PathBufValueParser::new().try_map(units::on_disk))
@@ -190,9 +188,9 @@ pub(crate) fn command() -> clap::Command {
         });
         checked.mut_subcommands(with_paths_on_disk)
     }
-    // A variable that is empty, or says no, is one that is not given: clap would count it for what options exclude.
-    fn with_variables_as_meant(command: clap::Command) -> clap::Command {
-        let meant = command.mut_args(|option| {
+    // Empty variables and those that leave a switch off are ignored: clap would apply `conflicts_with` to them.
+    fn with_effective_variables(command: clap::Command) -> clap::Command {
+        let effective = command.mut_args(|option| {
             let Some(value) = option.get_env().and_then(std::env::var_os) else {
                 return option;
             };
@@ -206,11 +204,11 @@ pub(crate) fn command() -> clap::Command {
                 option
             }
         });
-        meant.mut_subcommands(with_variables_as_meant)
+        effective.mut_subcommands(with_effective_variables)
     }
-    // Filters are the same for many verbs, and fill a screen.
+    // The short help names filters without explaining them: many verbs have the same, and they fill a screen.
     fn with_short_filters(command: clap::Command, known: &HashSet<clap::Id>) -> clap::Command {
-        // Fewer than this take no more room than the line that would name them.
+        // Fewer filters take no more room than the line that would name them.
         const MANY: usize = 5;
         let is_filter = |option: &clap::Arg| {
             option.get_help_heading() == Some("Filters") && known.contains(option.get_id())
@@ -243,16 +241,15 @@ pub(crate) fn command() -> clap::Command {
         };
         command.mut_subcommands(|verb| with_short_filters(verb, known))
     }
-    // Variables first: `build` copies global options into every verb as they are then.
-    let mut command = with_variables_as_meant(<Cli as clap::CommandFactory>::command());
+    // Before `build`, which copies the global options into every verb.
+    let mut command = with_effective_variables(<Cli as clap::CommandFactory>::command());
     command.build();
     let command = command.mut_args(|option| {
         let is_short = !option.is_global_set() || option.get_id() == "library";
         option.hide_short_help(!is_short)
     });
     let command = command.mut_subcommands(shorten);
-    // Filters are told by the ids that their own structure defines, on a command made for that
-    // alone.
+    // A filter is recognised by its id: a separate command provides those of the structure.
     let known = Filters::augment_args(clap::Command::new("filters"));
     let known = known
         .get_arguments()
@@ -262,11 +259,11 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// `voisin help terms`.
-pub(crate) const TERMS: &str = "What the words in tables mean
+pub(crate) const TERMS: &str = "Meaning of the words in tables
 
-similarity         cosine of two tracks' vectors less the library's mean, -1 to
-                   1: higher is nearer, 0 no more alike than any two tracks of
-                   this library
+similarity         cosine of two tracks' vectors minus the library's mean, -1
+                   to 1: higher is nearer, 0 no more alike than any two tracks
+                   of this library
 distance           1 - similarity, 0 to 2: lower is nearer; of two genres 0 to
                    1, the mean of three measures: centroids (the genres' mean
                    directions), neighbourhoods (their nearest tracks), votes
@@ -275,46 +272,46 @@ cohesion           mean similarity of tracks to their common direction: 1 if
                    all sound the same
 lift (x2.0)        how many times as frequent here as in the whole library
 share              part of the votes or of the tracks, in per cent
-probability        calibrated: of answers at 80 %, four in five are right
+probability        calibrated: of predictions at 80 %, four in five are right
 head               a classifier trained on your genres by \"voisin train genre\"
 neighbours         the labelled tracks that sound most alike; their genres vote
-together, fused    head and neighbours as one answer
+together, fused    head and neighbours combined
 novelty            \"stranger than 48 %\": nearly half of the labelled tracks
-                   are more familiar: nearer to the rest, of surer genre
-artists left out   predicted by models trained without the artist: what to
-                   expect of new music
-calibration error  how far a probability is from how often it comes true, in
-                   the mean
-outlier's score    how many times the usual spread a track's distance to its
-                   neighbours is above the median (robust standard deviations)
-suspect's score    how much more probable the suggested genre is than the
+                   are more familiar: nearer to others, with a more probable
+                   genre
+artists left out   predicted by models trained without the artist: an estimate
+                   for new music
+calibration error  mean difference between a probability and the share of
+                   predictions that are right
+outlier's score    distance of a track to its neighbours above the median, in
+                   robust standard deviations
+suspect's score    probability of the suggested genre minus that of the
                    track's own, -1 to 1
 noise              tracks that belong to no cluster
 generation         counts the changes of the library, so that a stale index is
-                   noticed
+                   detected
 
-Of the laboratory (docs/lab.md)
+Laboratory (docs/lab.md)
 
-data set, label    tracks to learn from, and what is to be learnt of each; a
-                   class is all tracks of one label
-spectrogram        how loud each frequency is at each moment; mel bands are
-                   narrow below and wide above, as the ear hears
+data set, label    tracks to train on, and the class to predict for each
+spectrogram        level of each frequency over time; mel bands are narrow at
+                   low and wide at high frequencies, like human hearing
 MFCC               mel-frequency cepstral coefficients: the outline of a mel
                    spectrum in a few numbers
-embedding          the numbers that a network gives for a piece of music, near
-                   each other for what it hears as alike
-training,          what is learnt from, what chooses among settings and epochs,
-validation, test   and what judges once at the end
-folds              parts by turns: each judged by what learnt from the others
-leakage            what is on two sides of a split and makes figures too good
-epoch, batch       once through all of the training part; what one step is of
-overfitting        better and better on tracks that are learnt from, worse on
-                   others
-attractor          a class that is answered much more often than it occurs
+embedding          vector that a network computes for a piece of music; similar
+                   music has near vectors
+training,          parts of a data set: used to train, to select settings and
+validation, test   epochs, and once, for the final figure
+folds              parts of a data set, each evaluated by a model trained on
+                   the others
+leakage            data on two sides of a split, which makes figures too good
+epoch, batch       a pass over the training part; the examples of one step
+overfitting        improvement on training tracks, but not on others
+attractor          a class that is predicted much more often than it occurs
 window, crop       a piece of a track; \"local\" decisions are about it, \"global\"
                    ones about the track
-anchor             what keeps tracks as near to each other as a pretrained
-                   network has them";
+anchor             a loss that keeps tracks as near to each other as in a
+                   pretrained network";
 
 #[derive(Debug, Args)]
 pub(crate) struct TermsArgs {}

@@ -1,4 +1,4 @@
-//! `model`, `bench`, and what a shell wants.
+//! `model`, `bench`, `man` and completions.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use voisin_encoder::Architecture;
 use voisin_features::OpenL3Variant;
 use voisin_questions::spans::{Seconds, length};
 
-/// List, describe and check models; change a library over to another
+/// List, describe and check models; switch a library to another
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3\n  voisin model upgrade voisin-3"
@@ -21,41 +21,41 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// The models that can be named with --model
+    /// List the models that --model accepts
     #[command(after_help = "Example:\n  voisin model list --format json")]
     List {
-        /// How the answer is printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// One model's manifest: architecture, front end, licence, provenance, checksums
+    /// Show a model's manifest: architecture, front end, licence, provenance, checksums
     #[command(after_help = "Example:\n  voisin model show voisin-3")]
     Show {
         /// A model's name, manifest or weights file
         #[arg(value_name = "MODEL")]
         name: Option<String>,
-        /// How the answer is printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Take in a model: a CLAP folder of the hub, OpenL3 weights, an ONNX network, or the network of a run
+    /// Import a model: a CLAP folder of the hub, OpenL3 weights, an ONNX network, or the network of a run
     ///
     /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
-    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); a library of it answers sentences (`find`). OpenL3's weights may be
-    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. Of a run of `voisin train classifier` it is the network
-    /// up to its inner layer. Any other network in ONNX takes a voisin with the feature `onnx`, as packages have it, and
+    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. OpenL3's weights may be
+    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. From a run of `voisin train classifier` the network is
+    /// imported up to its inner layer. Any other network in ONNX needs a build with the feature `onnx`, as in packages, and
     /// --front-end; its data may lie in other files of the same folder.
     #[command(
         after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import discogs-effnet.onnx --front-end discogs --output embeddings --name discogs\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
     )]
     Import {
-        /// The weights file, whose contents say what it is, or the folder of a CLAP model or of a run
+        /// The weights file, whose format is detected, or the folder of a CLAP model or of a run
         #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Spectrogram to feed it [default: what the file's publisher uses]
+        /// Its spectrogram [default: that of the file's publisher]
         #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
         variant: Option<OpenL3Variant>,
         /// Spectrogram of an ONNX network: openl3, musicnn, discogs, vggish, efficientat, clap, clap-htk, ast, samples alone
@@ -65,7 +65,7 @@ pub(crate) enum ModelCommand {
         /// Output or node of an ONNX network that is the vector [default: its only output]
         #[arg(long, value_name = "NODE")]
         output: Option<String>,
-        /// An ONNX network that reads, into the same space
+        /// An ONNX network that embeds text into the same space
         #[arg(long, value_name = "FILE.onnx", requires = "tokenizer", value_hint = ValueHint::FilePath)]
         text: Option<PathBuf>,
         /// Its tokenizer.json
@@ -74,31 +74,31 @@ pub(crate) enum ModelCommand {
         /// Its output [default: its only output]
         #[arg(long, value_name = "NODE", requires = "text")]
         text_output: Option<String>,
-        /// Licence of a CLAP model's or an ONNX network's weights [default: what README.md in its folder states]
+        /// Licence of a CLAP model's or an ONNX network's weights [default: that in the README.md of its folder]
         #[arg(long, value_name = "TEXT")]
         licence: Option<String>,
         /// Replace a model of that name
         #[arg(long)]
         force: bool,
     },
-    /// Listen to a library's tracks again with another model, and change over to it at the end
+    /// Analyse a library's tracks again with another model, and switch to it at the end
     ///
-    /// The vectors that the library has go on answering until every track has one of the new model; then it changes over
-    /// at once. Stopped or killed, the same command goes on. Tracks may be added and searched meanwhile.
+    /// The existing vectors are used until every track has one of the new model; then the library switches at once. After a
+    /// stop or a kill the same command resumes. Tracks may be added and searched meanwhile.
     #[command(
         after_help = "Examples:\n  voisin model upgrade voisin-3\n  voisin model upgrade voisin-3 --leave-out\n  voisin model upgrade --give-up"
     )]
     Upgrade {
-        /// The model to change over to, by name, manifest or weights file [default: the one under way, else the default model]
+        /// The model to switch to, by name, manifest or weights file [default: that of an unfinished upgrade, else the default model]
         #[arg(value_name = "MODEL")]
         name: Option<String>,
-        /// Change over although some tracks cannot be listened to: they wait for the next `voisin add` of their files
+        /// Switch although some tracks cannot be analysed: they wait for the next `voisin add` of their files
         #[arg(long)]
         leave_out: bool,
-        /// End an upgrade that is under way, and keep the model that the library has
+        /// Abandon an unfinished upgrade, and keep the current model
         #[arg(long, conflicts_with_all = ["name", "leave_out"])]
         give_up: bool,
-        /// How the answer is printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
@@ -108,7 +108,7 @@ pub(crate) enum ModelCommand {
         /// A model's name, manifest or weights file
         #[arg(value_name = "MODEL")]
         name: Option<String>,
-        /// How the answer is printed
+        /// Output format
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
@@ -116,8 +116,8 @@ pub(crate) enum ModelCommand {
 
 /// Print a completion script for a shell
 ///
-/// In bash, zsh and fish it also completes genres, artists, the words that `find` understands, and after `artist:`,
-/// `album:` and `id:` what the library has.
+/// In bash, zsh and fish it also completes genres, artists, the words that `find` understands, and the library's names after
+/// `artist:`, `album:` and `id:`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin completions bash > ~/.local/share/bash-completion/completions/voisin"
@@ -132,12 +132,12 @@ pub(crate) struct CompletionsArgs {
 pub(crate) struct NamesArgs {
     #[arg(value_enum)]
     pub(crate) what: LibraryNames,
-    /// How they begin
+    /// Prefix of the names
     #[arg(default_value = "", allow_hyphen_values = true)]
     pub(crate) typed: String,
 }
 
-/// Which names.
+/// Kinds of names for completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LibraryNames {
     Genres,
@@ -161,13 +161,13 @@ pub(crate) enum LibraryNames {
     after_help = "Examples:\n  voisin man\n  voisin man similar\n  voisin man eval genre > eval-genre.1"
 )]
 pub(crate) struct ManArgs {
-    /// The command whose page is wanted, in one word or two
+    /// The command whose page to show, in one word or two
     #[arg(value_name = "COMMAND", conflicts_with_all = ["output", "markdown"])]
     pub(crate) command: Vec<String>,
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace files that are there and that voisin did not make
+    /// Replace existing files that voisin did not make
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
     /// Print every command's help as one page in Markdown instead
@@ -175,11 +175,11 @@ pub(crate) struct ManArgs {
     pub(crate) markdown: bool,
 }
 
-/// Measure what this machine does in a second
+/// Measure the throughput of this machine
 ///
 /// encoder: windows through the network (seeded random weights); mel: spectrograms; decode: one file to samples at 48 kHz; search: queries for ten
-/// neighbours among made-up tracks; index: the library's own index beside others of its vectors, with tracks that are held out
-/// as queries: recall against double precision, queries a second of CPU time, alone and in batches, time to build, bytes.
+/// neighbours among synthetic tracks; index: the library's own index and others of its vectors, with held-out tracks as queries:
+/// recall against double precision, queries a second of CPU time, alone and in batches, time to build, bytes.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin bench encoder --arch openl3 --seconds 10\n  voisin bench decode --file song.mp3 --format json\n  voisin bench index --against hnsw_rs,exact"
@@ -187,8 +187,8 @@ pub(crate) struct ManArgs {
 pub(crate) struct BenchArgs {
     /// Subject of the measurement
     #[arg(value_enum)]
-    pub(crate) what: BenchKind,
-    /// How long to measure
+    pub(crate) kind: BenchKind,
+    /// Duration of the measurement
     #[arg(long, default_value = "5", value_name = "TIME", value_parser = length)]
     pub(crate) seconds: Seconds,
     /// The network (encoder) or its front end (mel)
@@ -200,10 +200,10 @@ pub(crate) struct BenchArgs {
     /// The file to decode
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
-    /// Made-up tracks to search
+    /// Number of synthetic tracks to search
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub(crate) tracks: u32,
-    /// What the library's index is compared with: at equal recall, where that can be chosen
+    /// Indexes to compare the library's with: at equal recall, where that can be chosen
     #[arg(
         long,
         value_enum,
@@ -212,7 +212,7 @@ pub(crate) struct BenchArgs {
         value_name = "LIST"
     )]
     pub(crate) against: Vec<Against>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -226,7 +226,7 @@ pub(crate) enum BenchKind {
     Index,
 }
 
-/// What an index is compared with.
+/// Indexes that the library's is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Against {
     #[value(name = "hnsw_rs")]

@@ -1,4 +1,4 @@
-//! Scales: numbers of one's own, learned and listed.
+//! Scales: the user's own numbers, learned and listed.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use super::ReportFormat;
 use voisin_library::ScaleName;
 
-/// Learn a number of your own, such as the energy that you gave some tracks, and give it to all others
+/// Learn a scale from your own values for some tracks, such as their energy, and predict it for all others
 ///
-/// It is learned from stored vectors and measured scales; nothing is decoded. The error that is printed is that on artists
-/// who were held out. A scale that does not beat the mean of its values there is refused, with the figures. Your own values
-/// stand before learned ones, and stay when the scale is removed. Tracks unlike all that taught it get none.
+/// It is learned from stored vectors and measured scales; nothing is decoded. The error that is printed is that on held-out
+/// artists. A scale that does not beat the mean of its values there is refused, with the figures. Your own values take
+/// precedence over learned ones, and stay when the scale is removed. Tracks unlike all training tracks get none.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin train scale my-energy --from tag:ENERGY\n  voisin train scale happy --from tag:MOOD=happy\n  voisin train scale warm --from table.csv\n  voisin train scale stars --from rating\n  voisin train scale dj --from collection.nml"
@@ -22,23 +22,23 @@ pub(crate) struct TrainScaleArgs {
     /// Its name: letters, digits and hyphens
     #[arg(value_name = "NAME")]
     pub(crate) name: ScaleName,
-    /// Where the values are: a tag of your files (tag:NAME), whether a tag has a word (tag:NAME=WORD), a CSV file with the
+    /// Source of the values: a tag of your files (tag:NAME), whether a tag has a word (tag:NAME=WORD), a CSV file with the
     /// columns path or id, and value, the ratings of your players (rating), or the ratings of a Rekordbox collection (.xml)
     /// or of a Traktor collection (.nml)
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from: ScaleSource,
-    /// Whose ratings, where several people listen
+    /// Listener whose ratings to use, if there are several
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) listener: String,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
 
-/// Where values of a scale are.
+/// The source of a scale's values.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ScaleSource {
-    /// A tag, and the word that is looked for in it.
+    /// A tag, and the word to look for in it.
     Tag(String, Option<String>),
     Table(PathBuf),
     Rating,
@@ -58,11 +58,9 @@ impl FromStr for ScaleSource {
             return Ok(Self::Tag(name.to_owned(), word));
         }
         let path = PathBuf::from(text);
-        // By the ending alone: whether the file is there and what it holds is checked when it is
-        // read.
+        // By the ending alone: whether the file exists and is valid is checked when it is read.
         let ending = path.extension().map(OsStr::to_ascii_lowercase);
         match ending.as_deref().and_then(|ending| ending.to_str()) {
-            // A word of ours goes before a file of that name, which `./rating.csv` still reaches.
             _ if text == "rating" => Ok(Self::Rating),
             Some("csv") => Ok(Self::Table(path)),
             Some("xml") => Ok(Self::Rekordbox(path)),
@@ -83,7 +81,7 @@ impl FromStr for ScaleSource {
 pub(crate) struct ScalesArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ScalesCommand>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }
@@ -99,25 +97,25 @@ pub(crate) enum ScalesCommand {
         #[arg(value_name = "NEW")]
         to: ScaleName,
     },
-    /// Forget a learned scale; your own values stay
+    /// Delete a learned scale; your own values stay
     Remove {
         /// The scale
         #[arg(value_name = "NAME")]
         name: ScaleName,
-        /// Your own values, too
+        /// Delete your own values, too
         #[arg(long)]
         with_values: bool,
     },
 }
 
-/// Evaluate a learned scale on artists who are held out, from your own values of today
+/// Evaluate a learned scale on held-out artists, with your current values
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin eval scale my-energy")]
 pub(crate) struct EvalScaleArgs {
     /// The scale
     #[arg(value_name = "NAME")]
     pub(crate) name: ScaleName,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }

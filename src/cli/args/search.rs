@@ -15,9 +15,10 @@ use voisin_questions::{Mix, Similar};
 
 /// Find the tracks that sound most like the given ones
 ///
-/// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or what stands for its
-/// tracks: a playlist, a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves and their exact duplicates are left out of the answer.
-/// With --from and --to it is one passage that is looked for, and each answer says where in the track it sounds.
+/// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
+/// a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves
+/// and their exact duplicates are left out of the results. With --from and --to one passage is searched for, and each result
+/// has the position of the passage in its track.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"
@@ -33,8 +34,8 @@ pub(crate) struct SimilarArgs {
 
 /// Make a mix: songs that follow these well
 ///
-/// What sounds like the seeds, as an evening wants it: not all of one artist, each song once, no skits and no mixes of an hour,
-/// strangers last, and another choice each time. Players that ask `voisin serve` get the same.
+/// The songs sound like the seeds, but not all are by one artist, each comes once, there are no skits and no mixes of an hour,
+/// distant songs come last, and the choice differs each time. Players get the same mixes from `voisin serve`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'calm guitar'\n  voisin mix id:17 --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
@@ -48,7 +49,7 @@ pub(crate) struct MixArgs {
     pub(crate) backend: BackendArgs,
 }
 
-/// How a list of tracks is printed: as it was said, else by the ending of the file that it is written to.
+/// Output options of a list of tracks; without --format the ending of the output file decides.
 #[derive(Debug, Clone)]
 pub(crate) struct ListOutput(ListOutputArgs);
 
@@ -73,7 +74,7 @@ impl Args for ListOutput {
 impl FromArgMatches for ListOutput {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut output = ListOutputArgs::from_arg_matches(matches)?;
-        // `--format table` given by hand must be told from the default of the same value.
+        // An explicit `--format table` must be distinguished from the default of the same value.
         let is_default = matches.value_source("format") == Some(ValueSource::DefaultValue);
         let target = output.target.as_deref().filter(|_| is_default);
         if let Some(format) = target.and_then(ListFormat::of_ending) {
@@ -92,7 +93,7 @@ impl FromArgMatches for ListOutput {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ListOutputArgs {
-    /// How the list is printed; m3u8, xspf and jspf are playlists, paths are for pipes. With a dollar in it a template of
+    /// Output format; m3u8, xspf and jspf are playlists, paths are for pipes. Text with a dollar is a template of
     /// each line: '$artist - $title'
     #[arg(long, default_value = "table", value_parser = ListFormatParser)]
     pub(crate) format: ListFormat,
@@ -105,11 +106,11 @@ pub(crate) struct ListOutputArgs {
     /// In playlists: the list's name, for players
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
-    /// Write the answer to this file; without --format its ending says how: .m3u8, .xspf, .jspf, .xml (Rekordbox), .nml
+    /// Write the results to this file, without --format in that of its ending: .m3u8, .xspf, .jspf, .xml (Rekordbox), .nml
     /// (Traktor), .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) target: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long = "force", requires = "written")]
     pub(crate) replaces: bool,
 }
@@ -164,7 +165,7 @@ impl TypedValueParser for ListFormatParser {
 }
 
 impl ListFormat {
-    /// The format of playlists that files with such an ending have.
+    /// The format that a file's ending stands for.
     fn of_ending(file: &Path) -> Option<Self> {
         let ending = file.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
@@ -187,7 +188,7 @@ impl ListFormat {
         )
     }
 
-    /// Whether it is for eyes and programs, not for players.
+    /// Whether it is for people and programs, not for players.
     fn is_printed(&self) -> bool {
         matches!(
             self,
@@ -197,7 +198,7 @@ impl ListFormat {
 }
 
 impl ListOutput {
-    /// Printed in this format.
+    /// Output in this format, with all other options at their defaults.
     pub(crate) fn new(format: ListFormat) -> Self {
         Self(ListOutputArgs {
             format,
@@ -213,10 +214,10 @@ impl ListOutput {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let format = self.format.name();
         let is_shown = self.format.is_printed();
-        // A table is laid out for a terminal's width; a file of it could not be read again.
+        // A table is laid out for a terminal's width, and programs could not read a file of it.
         if self.format == ListFormat::Table && self.target.is_some() {
             anyhow::bail!(
-                "--output takes what programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format {format}"
+                "--output writes formats that programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format {format}"
             );
         }
         if is_shown && self.title.is_some() {
@@ -227,8 +228,8 @@ impl ListOutput {
         if let Some(file) = &self.target {
             // Checked before the query runs, which may take minutes.
             let file = OutputTarget::data(file, self.replaces)?;
-            // Playlists open the file themselves when they are written; what would be printed goes
-            // into it instead.
+            // Playlists open the file themselves when they are written; for all other formats the
+            // output is redirected into it.
             if is_shown {
                 render::answer_into(file);
             }
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_written_as_its_ending_says() {
+    fn a_list_is_written_in_the_format_of_its_ending() {
         let format = |words: &[&str]| {
             let command = ListOutput::augment_args(Command::new("list").no_binary_name(true));
             let matches = command.try_get_matches_from(words).unwrap();

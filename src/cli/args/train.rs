@@ -1,4 +1,4 @@
-//! `train`: what is fitted to music, and from it.
+//! `train`: genre heads, scales and classifiers.
 
 use clap::{Args, Subcommand};
 
@@ -7,7 +7,7 @@ use super::{TrainClassifierArgs, TrainScaleArgs};
 use voisin_engine::LabelSource;
 use voisin_genre::WELL_KNOWN;
 
-/// Train a genre head, scales or classifiers on labels and numbers of your own
+/// Train a genre head, scales or classifiers on your own labels and numbers
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
 pub(crate) struct TrainArgs {
@@ -24,16 +24,16 @@ pub(crate) enum TrainCommand {
 
 /// Train a genre head on the library's labelled tracks, from stored vectors
 ///
-/// Nothing is decoded. What is chosen is chosen on artists that were left out, and the quality printed is that on
-/// artists left out. The head is kept in the library's folder and used by `voisin classify` from then on, which trains
-/// it again, with the same options, once a tenth of the labels have changed; `voisin status` says how many have.
+/// Nothing is decoded. Model selection and the quality that is printed are both based on held-out artists. The head is kept in
+/// the library's folder and used by `voisin classify` from then on, which trains it again, with the same options, once a tenth
+/// of the labels have changed; `voisin status` shows how many have.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin train genre\n  voisin train genre --label-from folder\n  voisin train genre --label-from labels.csv --min-tracks 20"
 )]
 pub(crate) struct TrainGenreArgs {
-    /// Where genres come from, for this head and from now on, as `voisin labels` sets it: tags, folder (the name of the
-    /// folder a file lies in), or a CSV file with the columns path and genre [default: as `voisin labels` says]
+    /// Source of genres, for this head and from now on, as set by `voisin labels`: tags, folder (the name of the folder a
+    /// file lies in), or a CSV file with the columns path and genre [default: that of `voisin labels`]
     #[arg(long, value_name = "tags|folder|CSV", value_parser = voisin_questions::genre::label_source)]
     pub(crate) label_from: Option<LabelSource>,
     /// Genres with fewer tracks are left to the neighbours
@@ -44,7 +44,7 @@ pub(crate) struct TrainGenreArgs {
     pub(crate) folds: u32,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }

@@ -4,17 +4,17 @@ use clap::Args;
 
 use super::ReportFormat;
 
-/// Take back what a run of `classify --write-tags` wrote into files
+/// Undo the changes that a run of `classify --write-tags` made to files
 ///
-/// A file that is as voisin left it gets back the bytes that it had, to the last one. Where other bytes of it were changed
-/// since, the written tags alone get what they held before; where these were changed, the file is left alone. Which it was
-/// is told of each file. Runs that can be taken back are listed by --list.
+/// A file that did not change since is restored byte for byte. If other bytes of it changed since, only the written tags are
+/// restored; if these changed, the file is left alone. The outcome is reported for each file. --list shows the runs that can be
+/// undone.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin undo --dry-run\n  voisin undo\n  voisin undo --list\n  voisin undo 3"
 )]
 pub(crate) struct UndoArgs {
-    /// Which run [default: the last one]
+    /// Number of the run [default: the last one]
     #[arg(value_name = "RUN")]
     pub(crate) run: Option<i64>,
     /// Only list the runs
@@ -26,7 +26,7 @@ pub(crate) struct UndoArgs {
     /// Keep the files' modification times
     #[arg(long)]
     pub(crate) keep_times: bool,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
 }

@@ -1,4 +1,4 @@
-//! Values that options of the command line alone take.
+//! Values that only options of the command line take.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use voisin_base::{address, output};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shard {
     index: u32,
-    of: u32,
+    total: u32,
 }
 
 impl Shard {
-    /// Whether a file belongs to it: by a digest of its path, so that nobody has to agree with anybody.
+    /// Whether a file belongs to it: by a digest of its path, so that machines need no coordination.
     pub(crate) fn holds(self, path: &std::path::Path) -> bool {
-        // A digest, not the file's number in the scan: machines that find different files still
-        // agree on each.
+        // A digest, not the file's position in the scan: machines that find different files still
+        // assign each alike.
         let digest = blake3::hash(path.as_os_str().as_encoded_bytes());
         let number = u64::from_le_bytes(
             *digest
@@ -30,8 +30,8 @@ impl Shard {
                 .first_chunk()
                 .expect("a digest has 32 bytes"),
         );
-        // `of` is at least 1: `from_str` wants an index below it.
-        number % u64::from(self.of) == u64::from(self.index)
+        // `total` is at least 1: `from_str` requires an index below it.
+        number % u64::from(self.total) == u64::from(self.index)
     }
 }
 
@@ -42,23 +42,27 @@ impl FromStr for Shard {
         let shard = text.split_once('/').and_then(|(index, total)| {
             Some(Self {
                 index: index.trim().parse().ok()?,
-                of: total.trim().parse().ok()?,
+                total: total.trim().parse().ok()?,
             })
         });
         // Also refuses 0/0.
-        shard.filter(|shard| shard.index < shard.of).ok_or_else(|| {
-            format!("expected a share such as 0/4 (of four, counted from 0 to 3), found \"{text}\"")
-        })
+        shard
+            .filter(|shard| shard.index < shard.total)
+            .ok_or_else(|| {
+                format!(
+                    "expected a share such as 0/4 (of four, counted from 0 to 3), found \"{text}\""
+                )
+            })
     }
 }
 
-/// A path; the address of an object store or a web server would become a folder called `s3:`.
+/// A path, refusing addresses of object stores or web servers, which would become a folder called `s3:`.
 pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
     let path = local_path(path);
     match address::scheme(&path) {
         None => Ok(path),
         Some(_) => Err(format!(
-            "expected a path on this machine, found the address {}: mount it, or copy what is there",
+            "expected a path on this machine, found the address {}: mount it, or copy its files",
             path.display()
         )),
     }
@@ -106,7 +110,7 @@ fn known_scheme(path: PathBuf) -> Result<PathOrAddress, String> {
         }
     };
     Err(format!(
-        "{wrong}, found {}: mount it, or copy what is there",
+        "{wrong}, found {}: mount it, or copy its files",
         path.display()
     ))
 }
@@ -135,10 +139,10 @@ pub(super) fn with_ending(text: &str, ending: &str) -> Result<ReportFile, String
     }
 }
 
-/// Where random numbers start.
+/// The seed of the random numbers.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct RandomArgs {
-    /// Where random numbers start: the same number gives the same answer
+    /// Seed of the random numbers: the same number gives the same result
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) random_seed: u64,
     /// The old spelling, for its hint.
@@ -147,7 +151,7 @@ pub(crate) struct RandomArgs {
 }
 
 fn seed_is_a_track(_: &str) -> Result<u64, String> {
-    Err("a seed is a track; where random numbers start is said by --random-seed N".to_owned())
+    Err("expected --random-seed N for the start of random numbers: a seed is a track".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! In place of what reads and writes Parquet files and object stores, in a program that is built without it: the refusal.
+//! Refusals in place of Parquet files and object stores, for builds without that feature.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use voisin_engine::Engine;
 use voisin_library::FileRecord;
 use voisin_library::scan::{Scan, ScanProblem};
 
-/// Addresses are refused.
+/// No addresses can be fetched.
 pub(crate) const FETCH: Option<Fetch> = None;
 
 pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
-    // Not looked for on the disk, where it would count as gone.
+    // Not looked up on the disk, where it would count as gone.
     if address::scheme(path).is_some() {
         return Err(std::io::ErrorKind::Unsupported.into());
     }
@@ -26,7 +26,7 @@ pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
 
 #[allow(
     clippy::unnecessary_wraps,
-    reason = "as the function that it stands for"
+    reason = "the signature of the function that it replaces"
 )]
 pub(crate) fn local_copy(_: &Path) -> std::io::Result<Option<LocalCopy>> {
     Ok(None)
@@ -34,7 +34,7 @@ pub(crate) fn local_copy(_: &Path) -> std::io::Result<Option<LocalCopy>> {
 
 pub(crate) fn scan_objects(address: &Path, _: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
     let reason =
-        "this voisin reads no addresses: it was built without the feature parquet".to_owned();
+        "this voisin cannot read addresses: it was built without the feature parquet".to_owned();
     scan.problems.push(ScanProblem {
         path: address.to_owned(),
         reason,
@@ -43,7 +43,7 @@ pub(crate) fn scan_objects(address: &Path, _: &dyn Fn(&Path) -> bool, scan: &mut
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
-        "this voisin knows no Parquet files: it was built without the feature parquet, which released programs have: install it with \"cargo install --path . --features parquet\""
+        "this voisin has no support for Parquet files: it was built without the feature parquet, which released programs have: install it with \"cargo install --path . --features parquet\""
     )
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn make_folder(_: &Path) -> anyhow::Result<()> {
 }
 
 #[cfg(feature = "postgres")]
-pub(crate) fn listen(
+pub(crate) fn analyse(
     _: &voisin_engine::Embedder,
     _: &[FileRecord],
     _: &Path,

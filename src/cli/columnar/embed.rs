@@ -1,4 +1,4 @@
-//! `voisin embed --format parquet`: what `add` would store, in files for other engines and other machines.
+//! `voisin embed --format parquet`: the data that `add` would store, in files for other engines and other machines.
 
 use std::sync::atomic::Ordering;
 
@@ -14,17 +14,17 @@ use voisin_engine::{AddEvent, AddOptions, Outcome, WindowPlan};
 use voisin_library::scan::Scan;
 use voisin_parquet::{EmbedOptions, embed_to_parquet};
 
-/// Audio files in one Parquet file, where nobody says.
+/// Audio files in one Parquet file by default.
 const PER_FILE: usize = 500;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::Result<Ending> {
-    // Clap cannot exclude these: whether they mean something depends on the value of --format.
+    // Clap cannot exclude these, as that depends on the value of --format.
     if args.hop.is_some() || args.no_center {
         bail!(
-            "--hop and --no-center are for npz, npy and csv; --windows says how many windows a Parquet file has of each track"
+            "--hop and --no-center are for npz, npy and csv; --windows sets the number of windows of each track in a Parquet file"
         );
     }
-    // A shard may be empty by chance, and then there is nothing wrong.
+    // A shard may be empty by chance, which is no error.
     if found.files.is_empty() && found.problems.is_empty() && args.shard.is_none() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         summary.known,
     );
     render::print_line(&render::terminal_safe(&text))?;
-    // The flag is looked at, too: Ctrl-C after the last file has still been pressed.
+    // The flag counts, too: Ctrl-C may be pressed after the last file.
     Ok(if summary.interrupted || stop.load(Ordering::Relaxed) {
         Ending::Interrupted
     } else if failed > 0 {

@@ -1,9 +1,9 @@
 //! Parquet files, `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`, and music in
-//! object stores. A program that is built without the feature has `absent.rs` in its place.
+//! object stores. Builds without the feature have `absent.rs` instead.
 
-mod embed;
 #[cfg(feature = "postgres")]
-mod listen;
+mod analyse;
+mod embed;
 
 use std::path::Path;
 
@@ -22,12 +22,12 @@ use voisin_base::address;
 use voisin_engine::{Engine, is_external, manifest_as_stored};
 use voisin_library::{FileRecord, MergeOutcome, OpenMode, StoredModel};
 
-pub(crate) use embed::run as embed;
 #[cfg(feature = "postgres")]
-pub(crate) use listen::{listen, make_folder};
+pub(crate) use analyse::{analyse, make_folder};
+pub(crate) use embed::run as embed;
 pub(crate) use voisin_parquet::scan_objects;
 
-/// How music at addresses is brought here.
+/// Fetches music at addresses.
 pub(crate) const FETCH: Option<Fetch> = Some(fetch);
 
 /// Size and time of a file, or of an object.
@@ -46,7 +46,7 @@ pub(crate) fn local_copy(path: &Path) -> std::io::Result<Option<LocalCopy>> {
         .transpose()
 }
 
-/// Takes in what other machines have listened to. A file that cannot be read is told and the others go on.
+/// Imports the results of other machines. Files that cannot be read are reported and skipped.
 pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let mut files = Vec::new();
     for path in &args.from_parquet {
@@ -56,7 +56,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         return Err(NothingFound("expected Parquet files, found none".to_owned()).into());
     }
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    // Locked before the model is read: another process may be giving this library its first one.
+    // Locked before the model is read, as another process may be setting it for the first time.
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();
     let mut failed = false;
@@ -64,7 +64,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     for file in &files {
         match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
             Ok(of_file) => taken += of_file,
-            // With one file its error is the answer of the command, with an exit code of its own.
+            // With one file its error is that of the command, with its own exit code.
             Err(error) if files.len() == 1 => return Err(error.into()),
             Err(error) => {
                 render::print_error(&error.into());
@@ -73,12 +73,12 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         }
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
-    // Held until the index is up to date, or another writer would change vectors meanwhile.
+    // Held until the index is up to date, so that no other writer changes vectors meanwhile.
     drop(lock);
     Ok(if failed { Ending::Partial } else { ending })
 }
 
-/// Whose vectors the files hold that do not say so.
+/// The model of vectors in files that do not name it.
 fn vectors_of(
     context: &Context,
     args: &AddArgs,
@@ -87,7 +87,7 @@ fn vectors_of(
     if let Some(name) = &args.vectors_of {
         return Ok(VectorsOf::Elsewhere(name.clone()));
     }
-    Ok(match (context.asked_model(), held) {
+    Ok(match (context.requested_model(), held) {
         (Some(model), _) => VectorsOf::Model(manifest_as_stored(&model.manifest()?)?),
         (None, Some(held)) if is_external(&held) => VectorsOf::Elsewhere(held.name),
         (None, Some(held)) => VectorsOf::Model(held),

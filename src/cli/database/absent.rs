@@ -1,4 +1,4 @@
-//! In place of what needs PostgreSQL, in a program that is built without it: the refusal.
+//! Refusals in place of the verbs that need PostgreSQL, for builds without that feature.
 
 use std::error::Error;
 use std::path::Path;
@@ -17,11 +17,11 @@ use voisin_serve::Follow;
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
-        "this voisin knows no databases: it was built without the feature postgres, which released programs have: install it with \"cargo install --path . --features postgres\""
+        "this voisin has no support for databases: it was built without the feature postgres, which released programs have: install it with \"cargo install --path . --features postgres\""
     )
 }
 
-/// Says which place is meant, without the password that it may hold.
+/// Refuses an address, naming only its scheme, as it may contain a password.
 fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
     let named_by = if address.on_command_line {
         "--backend"

@@ -1,4 +1,4 @@
-//! `voisin eval index`: what the widths of a database's index give, beside the index on this disk.
+//! `voisin eval index`: recall and speed of a database's index at several widths, beside the index on this disk.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use voisin_index::Neighbor;
 use voisin_library::{Library, TrackFilter};
 use voisin_questions::answers::database::{EvalIndexJson, SearchQuality};
 
-/// Neighbours that are compared.
+/// Number of neighbours compared.
 const NEIGHBOURS: usize = 10;
 
 pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<Ending> {
@@ -29,14 +29,13 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     let (tracks, _) = store.size()?;
     let queries = store.sample(args.queries as usize)?;
     if queries.is_empty() {
-        bail!("{place} holds no tracks: \"voisin push\" sends some there");
+        bail!("{place} holds no tracks: \"voisin push\" sends some");
     }
     let filter = TrackFilter {
         genres: args.genre.clone(),
         ..TrackFilter::default()
     };
-    // The truth is asked of the same database: it compares all of its own vectors, as it stores
-    // them.
+    // The truth comes from the same database, which compares all of its vectors as it stores them.
     let (truth, exact) = measure(&mut store, &queries, &filter, Effort::Exact, &[])?;
     if truth.iter().all(Vec::is_empty) {
         bail!(
@@ -52,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
             ..quality
         });
     }
-    // A library here is a yardstick only with the same vectors; none at all is no error.
+    // A library here can be compared only if it has the same vectors; none at all is no error.
     let local = match Library::open_to_read(&context.library_dir()) {
         Ok(library)
             if library
@@ -60,14 +59,14 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
                 .is_some_and(|model| model.fingerprint == store.model().fingerprint) =>
         {
             let mut engine = Engine::from_library(library);
-            // Loaded before the clock runs: reading the file is no part of a query.
+            // Loaded before the measurement, as reading the file is no part of a query.
             engine.index()?;
             let (truth, _) = measure(&mut engine, &queries, &filter, Effort::Exact, &[])?;
             Some(measure(&mut engine, &queries, &filter, Effort::Index, &truth)?.1)
         }
         _ => None,
     };
-    // The narrowest, which is the fastest, in whichever order they were given.
+    // The narrowest, which is the fastest, in any order of --widths.
     let reached = widths
         .iter()
         .filter(|quality| quality.recall >= f64::from(args.recall.get()))
@@ -75,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
         .min();
     let mut kept = reached;
     if let Some(width) = kept.filter(|_| keeps(args)) {
-        // The figures hold also for who may only read.
+        // No error: the figures are valid without the right to write.
         if let Err(error) = store.set_width(width) {
             let reason = with_causes(&error);
             context
@@ -84,7 +83,7 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
             kept = None;
         }
     } else if !store.shards().is_empty() {
-        // Trying widths has changed the options of the shards' servers.
+        // The measurement changed the options of the shards' servers.
         store.set_width(store.width())?;
     }
     let json = EvalIndexJson {
@@ -106,12 +105,12 @@ pub(crate) fn run(context: &Context, args: &EvalIndexArgs) -> anyhow::Result<End
     })
 }
 
-/// A width is kept for all searches, of which those with a filter are the fewest.
+/// Whether to store the width, which is for all searches, so not one measured with a filter.
 fn keeps(args: &EvalIndexArgs) -> bool {
     !args.dry_run && args.genre.is_empty()
 }
 
-/// Asks for the nearest of each query, and compares with the truth; without one, recall is 1.
+/// Searches the nearest of each query, and compares them with the truth; without one, recall is 1.
 fn measure(
     store: &mut dyn TrackStore,
     queries: &[Vec<f32>],
@@ -122,14 +121,14 @@ fn measure(
     let mut times = Vec::new();
     let mut answers = Vec::new();
     let mut hits = 0;
-    let mut wanted = 0;
+    let mut relevant = 0;
     for (i, query) in queries.iter().enumerate() {
         let start = Instant::now();
         let found = store.nearest(query, NEIGHBOURS, filter, effort)?;
         times.push(1e3 * start.elapsed().as_secs_f64());
-        // Filters may leave fewer than ten: recall is over what there is, not over ten.
+        // Filters may leave fewer than ten, so recall is over the expected tracks, not over ten.
         let expected = truth.get(i).unwrap_or(&found);
-        wanted += expected.len();
+        relevant += expected.len();
         hits += expected
             .iter()
             .filter(|one| found.iter().any(|other| other.id == one.id))
@@ -142,7 +141,7 @@ fn measure(
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let quality = SearchQuality {
         width: None,
-        recall: hits as f64 / wanted.max(1) as f64,
+        recall: hits as f64 / relevant.max(1) as f64,
         p50_ms: at(0.5),
         p99_ms: at(0.99),
         queries_per_second: 1e3 / mean,
@@ -150,7 +149,7 @@ fn measure(
     Ok((answers, quality))
 }
 
-/// - `reached`: the width that reaches the recall asked for, kept or not
+/// - `reached`: the width that reaches the required recall, stored or not
 fn print(
     context: &Context,
     args: &EvalIndexArgs,
@@ -187,10 +186,10 @@ fn print(
     let tracks = count(json.tracks, "track");
     context.console.note(&match (json.kept, reached) {
         (Some(width), _) if keeps(args) => {
-            format!("{tracks}; width {width} is kept for all who search there")
+            format!("{tracks}; width {width} is stored for all searches there")
         }
-        (Some(width), _) => format!("{tracks}; width {width} would be kept"),
-        // Why it is not stored was told already.
+        (Some(width), _) => format!("{tracks}; width {width} would be stored"),
+        // The reason why it is not stored was reported already.
         (None, Some(width)) => format!("{tracks}; width {width} reaches that recall"),
         (None, None) => format!(
             "{tracks}; no width reaches a recall of {}: try larger ones, or build the index with more connections",

@@ -1,5 +1,5 @@
-//! The verbs that need PostgreSQL: `push`, `pull`, `worker`, `eval index`, and questions to libraries in databases. A program that is
-//! built without the feature has `absent.rs` in its place.
+//! The verbs that need PostgreSQL: `push`, `pull`, `worker`, `eval index`, and queries to libraries in databases. Builds without
+//! the feature have `absent.rs` instead.
 
 mod eval_index;
 mod pull;
@@ -24,7 +24,7 @@ pub(crate) use served::{copy, elsewhere};
 pub(crate) use take_down::run as take_down;
 pub(crate) use worker::run as worker;
 
-/// The place that an option or the variable names.
+/// The address that an option or the variable names.
 fn place(option: Option<&str>) -> anyhow::Result<Option<PostgresAddress>> {
     let address = super::remote::database_address(option);
     address.as_ref().map(parse).transpose()
@@ -39,7 +39,7 @@ fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
 
 /// A library in a database.
 ///
-/// - `sample`: tracks that stand for all where all are compared, and from how many on; `None`: as many as is usual
+/// - `sample`: size of the sample that is compared instead of a larger library; `None`: the default
 pub(crate) fn open(
     address: &DatabaseAddress,
     sample: Option<usize>,
@@ -48,10 +48,10 @@ pub(crate) fn open(
     Ok(Box::new(remote.with_sample(sample)))
 }
 
-/// The engine's error in a database's.
+/// The engine's error inside a database's.
 pub(crate) fn engine_error(error: &anyhow::Error) -> Option<&EngineError> {
     match error.downcast_ref() {
-        // The exit code depends on the engine's error, wherever the library is.
+        // The exit code depends on the engine's error, for local and remote libraries alike.
         Some(BackendError::Engine(error)) => Some(error),
         _ => None,
     }

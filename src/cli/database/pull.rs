@@ -19,26 +19,27 @@ pub(crate) fn run(context: &Context, args: &PullArgs) -> anyhow::Result<Ending> 
     };
     let mut store = Postgres::open(&place)?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
-    // One writer at a time: an `add` meanwhile would see half of what came.
+    // One writer at a time: an `add` meanwhile would see an incomplete library.
     let lock = engine.library().lock_for_writing()?;
-    let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
+    let stop =
+        context.stop_with_message("stopping after this batch (Ctrl-C again to stop at once)")?;
     let (taken, removed) = match pull(&mut store, &mut engine, &stop) {
         Err(BackendError::Interrupted) => {
             context
                 .console
-                .note("interrupted: what came is kept; the same command goes on from here");
+                .note("interrupted: fetched tracks are kept; the same command resumes from here");
             return Ok(Ending::Interrupted);
         }
         pulled => pulled?,
     };
     if removed > 0 {
         context.console.note(&format!(
-            "{} taken out, as it was there",
+            "{} removed, as in the database",
             count(removed, "track")
         ));
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
-    // Only now: the index is part of what came.
+    // Held until `finish` has updated the index.
     drop(lock);
     Ok(ending)
 }

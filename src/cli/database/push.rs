@@ -18,15 +18,15 @@ use voisin_engine::Engine;
 use voisin_library::{Library, OpenMode};
 use voisin_questions::answers::database::PushJson;
 
-/// Between two lines that say how far a push is.
+/// Time between two lines of progress.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> {
-    // Printing SQL sends nothing, and needs no identity.
+    // Printing SQL sends nothing and needs no identity.
     if args.print_ddl.is_none() {
         settle(context, args.new_identity)?;
     }
-    // Reading only: a push must not disturb, nor wait for, an `add` under way.
+    // Read-only, so that a push neither blocks nor waits for a running `add`.
     let mut library = Library::open_to_read(&context.library_dir())?;
     if let Some(space) = &args.space {
         library.spaces_mut().enter_space(space)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     let engine = Engine::from_library(library);
     let model = engine.model()?;
     let codes = args.index_bits.as_deref().map(|bits| match bits {
-        // Clap lets only "16" and "1" through.
+        // Clap accepts only "16" and "1".
         "1" => ddl::IndexCodes::Signs,
         _ => ddl::IndexCodes::Halves,
     });
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             "expected the address of a database: --to postgres://USER@HOST/DATABASE, or VOISIN_BACKEND"
         );
     };
-    // The statement is read before anything is sent: a mistyped file name must not cost hours.
+    // The statement is read before anything is sent, as a mistyped file name must not cost hours.
     let index_sql = args.index_sql.as_deref().map(|file| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     });
@@ -72,33 +72,34 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         index_memory: args.index_memory,
         recentre: args.recentre,
     };
-    let stop = context.stop_saying("stopping after this batch (Ctrl-C again to stop at once)")?;
+    let stop =
+        context.stop_with_message("stopping after this batch (Ctrl-C again to stop at once)")?;
     let console = context.console;
     // Before the tables are opened, which refuses those of an older voisin.
     if args.upgrade {
         upgrade(context, &place)?;
     }
     let mut store = Postgres::open_or_create(&place, &model)?;
-    let mut last_said: Option<Instant> = None;
+    let mut last_shown: Option<Instant> = None;
     let mut progress = |event: PushEvent| match event {
-        // A push of millions into a log is thousands of batches.
+        // A push of millions of tracks has thousands of batches, too many for a log.
         PushEvent::Sent { done, total }
-            if done < total && last_said.is_some_and(|time| time.elapsed() < PAUSE) => {}
+            if done < total && last_shown.is_some_and(|time| time.elapsed() < PAUSE) => {}
         PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
         PushEvent::Sent { done, total } => {
-            last_said = Some(Instant::now());
+            last_shown = Some(Instant::now());
             console.note(&format!("{} of {}", grouped(done), count(total, "track")));
         }
         PushEvent::Indexing { needed, given } => {
             let [needed_mb, given_mb] =
                 [needed, given].map(|bytes| grouped(bytes.div_ceil(1 << 20)));
             console.note(&format!(
-                "making the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
+                "building the vector index: it needs some {needed_mb} MB, maintenance_work_mem is {given_mb} MB"
             ));
-            // No error: the index becomes the same one, only late.
+            // No error: the resulting index is the same, it only takes longer.
             if needed > given {
                 console.warn(&format!(
-                    "the index does not fit into maintenance_work_mem, which makes it many times slower: stop here (Ctrl-C twice) and push again with --index-memory {}",
+                    "the index does not fit into maintenance_work_mem, so building it takes many times longer: stop here (Ctrl-C twice) and push again with --index-memory {}",
                     needed.div_ceil(1 << 20)
                 ));
             }
@@ -106,7 +107,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     };
     let summary = match push(&engine, &mut store, &options, &mut progress, &stop) {
         Err(BackendError::Interrupted) => {
-            console.note("interrupted: what was sent is kept; the same command goes on from here");
+            console.note("interrupted: sent tracks are kept; the same command resumes from here");
             return Ok(Ending::Interrupted);
         }
         summary => summary?,
@@ -125,7 +126,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     } = summary;
     if stayed > 0 {
         console.note(&format!(
-            "{} no longer here and not taken out there, since other libraries hold them too",
+            "{} no longer here and not removed there, since other libraries have them too",
             count(stayed, "track")
         ));
     }
@@ -137,7 +138,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     }
     // The server in front cannot build indexes on foreign tables.
     if !store.shards().is_empty() && added + updated > 0 && !args.no_index {
-        console.note("each shard makes its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
+        console.note("each shard builds its own index: run its statement there if this was the first push (voisin push --print-ddl partitioned)");
     }
     match args.format {
         ReportFormat::Json => render::print_json(&PushJson {
@@ -154,7 +155,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         })?,
         ReportFormat::Table => {
             let others = if of_others > 0 {
-                format!(", sent by others {of_others}")
+                format!(", from other libraries {of_others}")
             } else {
                 String::new()
             };
@@ -166,7 +167,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
             if let Some(tracks) = recentred {
                 let tracks = count(tracks, "track");
                 render::print_line(&format!(
-                    "similarity is relative to the {tracks} there from now on"
+                    "from now on similarity is relative to the {tracks} in the database"
                 ))?;
             }
         }
@@ -174,16 +175,16 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
     Ok(Ending::Fine)
 }
 
-/// Sees to it that no two libraries are sent as one: a copy gets an identity of its own.
+/// Gives a copied library an identity of its own, so that no two libraries are pushed as one.
 fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
     let dir = context.library_dir();
-    // A copied folder has the origin's identity: its push would take out all that the origin has
+    // A copied folder has the original's identity: its push would remove all that the original has
     // sent since.
     let origin = Library::open_to_read(&dir)?.transfer().copied_from()?;
     let renew = is_copy || origin.is_some();
     let settled = Library::open(&dir, OpenMode::ReadWrite)
         .and_then(|mut library| library.transfer_mut().settle(renew));
-    // A library that cannot be written can be sent as it is, unless it would be sent as another one.
+    // A library that cannot be written can be pushed as it is, unless it needs a new identity.
     if renew {
         settled.context(
             "this library needs an identity of its own, and its folder cannot be written",
@@ -192,28 +193,28 @@ fn settle(context: &Context, is_copy: bool) -> anyhow::Result<()> {
             format!(", a copy of {},", origin.display())
         });
         context.console.note(&format!(
-            "this library{copy_of} has an identity of its own from now on: neither takes out what the other has sent"
+            "this library{copy_of} has an identity of its own from now on: neither removes what the other has sent"
         ));
     }
     Ok(())
 }
 
-/// Brings older tables forward, those of shards excepted: what is to be run there is said.
+/// Migrates older tables, except those of shards, for which the statements are printed.
 fn upgrade(context: &Context, place: &PostgresAddress) -> anyhow::Result<()> {
     let console = context.console;
     match Postgres::upgrade(place)? {
         Upgraded::Nothing => console.note(&format!("{place}: no tables of an older voisin")),
         Upgraded::From(schema) => {
             console
-                .note(&format!("{place}: tables of schema {schema} brought forward without their vector index; nothing is sent anew"));
+                .note(&format!("{place}: tables of schema {schema} migrated without their vector index; nothing is sent again"));
         }
         Upgraded::ShardsFirst(shards) => {
-            // Shards are servers of their own, which this connection cannot alter.
+            // Shards are other servers, which this connection cannot alter.
             for (server, statements) in shards {
                 console.note(&format!("run on {server}:\n{statements}"));
             }
             bail!(
-                "{place}: expected shards that were brought forward, and changed nothing: run these statements there, then this command again"
+                "{place}: expected migrated shards, found older ones, and changed nothing: run these statements there, then this command again"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! A library in a database, as the server asks it.
+//! A library in a database, for the server.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -19,10 +19,10 @@ use voisin_serve::Follow;
 /// The function that opens a library in a database for the server's requests.
 pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {
     let place = parse(address)?;
-    // A fault of the address shows at the start.
+    // Opened once now, so that an error of the address shows at the start.
     drop(Postgres::open(&place)?);
     Ok(Box::new(move || {
-        // Ids that a browser can hold.
+        // Short ids, since JavaScript's numbers have 53 bits.
         let remote = Remote::open(Postgres::open(&place)?)?.with_short_ids();
         Ok(LibrarySource::Remote(Box::new(remote)))
     }))
@@ -41,7 +41,7 @@ pub(crate) fn copy(
     let mut is_new = true;
     Ok(Box::new(move |progress| {
         let mut run = || -> anyhow::Result<()> {
-            // The server ends this task with its process: what came is stored batch by batch.
+            // The server ends this task with its process: tracks are stored batch by batch.
             mirror.follow(&AtomicBool::new(false), progress)?;
             if std::mem::take(&mut is_new) {
                 let mut engine = Engine::open(&dir, OpenMode::ReadWrite).context("the copy")?;

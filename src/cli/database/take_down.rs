@@ -23,15 +23,14 @@ pub(crate) fn run(
     let mut ids = Vec::new();
     let mut paths = Vec::new();
     for named in &args.paths {
-        // A path that is not UTF-8 is no id.
+        // An id is always UTF-8.
         match named.to_str().and_then(track_number) {
             Some(id) => ids.push(id),
             None => paths.push(named.clone()),
         }
     }
     let tracks = remote.fetch_at(&ids, &paths)?;
-    // An id that is not there stops all of it, before anything is taken down; a path without tracks
-    // does not.
+    // An unknown id is an error before anything is taken down; a path without tracks is not.
     if let Some(&id) = ids
         .iter()
         .find(|id| tracks.iter().all(|track| track.id != **id))
@@ -45,12 +44,12 @@ pub(crate) fn run(
         .collect();
     let mut taken = tracks.len() as u64;
     if !args.dry_run {
-        // By recording, not by file: the same audio under other paths, and sent by others, goes
-        // too.
+        // By recording, not by file: this includes the same audio under other paths and from other
+        // libraries.
         let contents: Vec<_> = tracks.iter().map(|track| track.audio.content).collect();
         taken = remote.store().take_down(&contents)?;
     }
-    let did = if args.dry_run {
+    let action = if args.dry_run {
         "would take down"
     } else {
         "took down"
@@ -74,7 +73,7 @@ pub(crate) fn run(
             }
             let files = count(files.len() as u64, "file");
             context.console.note(&format!(
-                "{did} {} ({files}) in {place}",
+                "{action} {} ({files}) in {place}",
                 count(taken, "track")
             ));
         }

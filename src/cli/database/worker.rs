@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use voisin_postgres::{
     Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, Postgres,
-    PostgresAddress, job_status, put,
+    PostgresAddress, add_tracks, job_status,
 };
 
 use super::place;
@@ -33,7 +33,7 @@ use voisin_questions::answers::database::{
     FilledJson, JobFailureJson, LeaseJson, WorkerJson, WorkersJson,
 };
 
-/// How often it is looked whether another worker has let go of a file, and whether somebody wants to stop.
+/// Interval at which waits check for Ctrl-C.
 const PAUSE: Duration = Duration::from_millis(100);
 
 fn workers_json(status: JobStatus) -> WorkersJson {
@@ -60,7 +60,7 @@ fn workers_json(status: JobStatus) -> WorkersJson {
         failed,
         leased,
         per_hour: status.per_hour,
-        // Without a rate there is nothing to extrapolate from; with nothing left none is needed.
+        // Without a rate the time is unknown, unless nothing is left.
         seconds_left: (left == 0.0 || status.per_hour > 0.0).then(|| {
             if left == 0.0 {
                 0.0
@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     if !args.add.is_empty() {
         return fill(context, &mut jobs, args);
     }
-    // Before the model is loaded, so that a watchdog sees a sign of life at once.
+    // Before the model is loaded, so that a watchdog sees a heartbeat at once.
     if let Some(path) = &args.alive {
         check_heartbeat(path)?;
     }
@@ -94,8 +94,8 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     let embedder = context.embedder(None)?;
     let mut results = Results::open(&embedder, &place, args)?;
     let stop = context.stop_on_ctrl_c()?;
-    // On a connection of its own: the worker's is busy while it stores results.
-    let renewal = Renewal::start(jobs.again()?, args.lease.0);
+    // On a separate connection, since the worker's is busy while it stores results.
+    let renewal = Renewal::start(jobs.second_connection()?, args.lease.0);
     let mut own_counts = [0, 0];
     let worked = work(
         context,
@@ -107,8 +107,8 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
         &mut own_counts,
     );
     drop(renewal);
-    // Unfinished files need not wait for their lease to end, even where `work` failed. The renewal
-    // thread has ended by now, and takes nothing back in hand.
+    // Unfinished files need not wait for their lease to expire, even if `work` failed. The renewal
+    // thread has ended by now, and renews no leases.
     let given_back = jobs.give_back();
     let counts = worked?;
     given_back?;
@@ -143,7 +143,7 @@ pub(crate) fn run(context: &Context, args: &WorkerArgs) -> anyhow::Result<Ending
     })
 }
 
-/// Puts the files that were named into the table.
+/// Adds the files that were named to the queue.
 fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result<Ending> {
     let links = if args.follow_links {
         Links::All
@@ -153,12 +153,12 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default(), links);
     if let [first, ..] = &found.leading_out[..] {
         context.console.warn(&format!(
-            "{} that lead out of the folders named not followed, such as {}: --follow-links does",
+            "{} that lead out of the folders named not followed, such as {}: --follow-links follows them",
             count(found.leading_out.len() as u64, "link"),
             first.display()
         ));
     }
-    // No library says which files are known, so each is looked into for a CUE sheet.
+    // There is no library of known files, so each is searched for a CUE sheet.
     found.split_files(&|_| false);
     for problem in &found.problems {
         context
@@ -177,7 +177,7 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
             unchanged,
         })?,
         ReportFormat::Table => render::print_line(&format!(
-            "{} added, {changed} changed and listened to again, {unchanged} there already",
+            "{} added, {changed} changed and queued again, {unchanged} queued before",
             count(added, "file")
         ))?,
     }
@@ -188,11 +188,11 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     })
 }
 
-/// Says how far all workers are.
+/// Prints the progress of all workers.
 fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Ending> {
     let Some(status) = job_status(place)? else {
         return Err(NothingFound(format!(
-            "{place} has no table of files: \"voisin worker --add PATH\" makes one"
+            "{place} has no queue of files: \"voisin worker --add PATH\" creates one"
         ))
         .into());
     };
@@ -202,7 +202,7 @@ fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Endin
         return Ok(Ending::Fine);
     }
     render::print_line(&format!(
-        "{} done and {} failed of {}, {} in hand",
+        "{} done and {} failed of {}, {} leased",
         status.done,
         status.failed,
         count(status.jobs, "file"),
@@ -210,15 +210,15 @@ fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Endin
     ))?;
     render::print_line(&match status.seconds_left {
         Some(left) => format!(
-            "{:.0} an hour, {} to go",
+            "{:.0} an hour, {} left",
             status.per_hour,
             render::clock(left)
         ),
-        None => "no two done in the last ten minutes".to_owned(),
+        None => "fewer than two done in the last ten minutes".to_owned(),
     })?;
     let mut workers = Table::new(&[
         ("worker", Align::Left),
-        ("files in hand", Align::Right),
+        ("files leased", Align::Right),
         ("until", Align::Left),
     ]);
     for lease in &status.workers {
@@ -241,9 +241,9 @@ fn status(place: &PostgresAddress, format: ReportFormat) -> anyhow::Result<Endin
     Ok(Ending::Fine)
 }
 
-/// Takes files until none is left that anybody could finish.
+/// Processes files until all are done or have failed.
 ///
-/// - `own`: how many of them were done, and failed, here
+/// - `own_counts`: how many of them were done, and failed, by this worker
 fn work(
     context: &Context,
     embedder: &Embedder,
@@ -267,38 +267,36 @@ fn work(
     let alive = Heartbeat(args.alive.as_deref());
     while !stop.load(Ordering::Relaxed) {
         alive.beat()?;
-        // A few at a time: what this machine takes in hand, others must do without.
+        // A few at a time, as other machines cannot process files leased here.
         let some = jobs.lease(args.batch)?;
         if some.is_empty() {
             let counts = jobs.counts()?;
-            // Nothing to take is not the end: others have files in hand, which come back if they
-            // are lost.
+            // Files leased by other workers return to the queue if these are lost.
             if counts.done + counts.failed == counts.jobs {
                 return Ok(counts);
             }
-            // Files of other workers may come back.
             wait(Duration::from_secs(1), stop);
             continue;
         }
-        let judged = listen(context, embedder, &some, results, &options, &alive, stop)?;
-        // Only after the results are stored: a crash between the two costs a second listening,
-        // never a result.
-        jobs.finish(&judged)?;
-        let done = judged
+        let outcomes = analyse(context, embedder, &some, results, &options, &alive, stop)?;
+        // Only after the results are stored: a crash between the two costs a second analysis, never
+        // a result.
+        jobs.finish(&outcomes)?;
+        let done = outcomes
             .iter()
-            .filter(|(.., judged)| *judged == JobOutcome::Done)
+            .filter(|(.., outcome)| *outcome == JobOutcome::Done)
             .count() as u64;
         own_counts[0] += done;
-        own_counts[1] += judged.len() as u64 - done;
+        own_counts[1] += outcomes.len() as u64 - done;
         context
             .console
-            .detail(&format!("{} done", count(judged.len() as u64, "file")));
+            .detail(&format!("{} done", count(outcomes.len() as u64, "file")));
     }
     Ok(jobs.counts()?)
 }
 
-/// Listens to files and keeps what came of it. Those that were not reached before somebody wanted to stop are left out.
-fn listen(
+/// Analyses files and stores the results. Files that were not reached before Ctrl-C are left out.
+fn analyse(
     context: &Context,
     embedder: &Embedder,
     some: &[Job],
@@ -307,23 +305,23 @@ fn listen(
     alive: &Heartbeat<'_>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<(i64, Option<FileRecord>, JobOutcome)>> {
-    let mut judged: HashMap<PathBuf, JobOutcome> = HashMap::new();
+    let mut outcomes: HashMap<PathBuf, JobOutcome> = HashMap::new();
     let mut files = Vec::with_capacity(some.len());
     for job in some {
         match columnar::file_record(&job.path) {
             Ok(file) => files.push(file),
-            // Another machine may see it.
+            // Another machine may be able to read it.
             Err(error) => {
-                judged.insert(job.path.clone(), JobOutcome::Later(error.to_string()));
+                outcomes.insert(job.path.clone(), JobOutcome::Later(error.to_string()));
             }
         }
     }
     let console = context.console;
     let mut progress = |event: AddEvent<'_>| {
         if let AddEvent::Done { path, outcome } = event {
-            // Whether the next one comes to an end is what counts.
+            // An error here is reported by the next beat in `work`.
             let _ = alive.beat();
-            let what = match outcome {
+            let job_outcome = match outcome {
                 Outcome::Failed(error) => {
                     let reason = with_causes(error);
                     console.warn(&reason);
@@ -335,36 +333,35 @@ fn listen(
                 }
                 _ => JobOutcome::Done,
             };
-            judged.insert(path.to_owned(), what);
+            outcomes.insert(path.to_owned(), job_outcome);
         }
     };
-    // Nobody else has listened to what nobody else had in hand.
+    // At the first attempt no other worker can have stored results.
     let is_new = some.iter().all(|job| job.attempts == 1);
-    results.listen(embedder, &files, is_new, options, &mut progress, stop)?;
-    // Read once, after the run: a later Ctrl-C must not drop files that were all reached.
+    results.analyse(embedder, &files, is_new, options, &mut progress, stop)?;
+    // Read once, after the run: a later Ctrl-C must not drop files that were reached.
     let stopped = stop.load(Ordering::Relaxed);
     let mut files: HashMap<PathBuf, FileRecord> = files
         .into_iter()
         .map(|file| (file.path.clone(), file))
         .collect();
     let all = some.iter().filter_map(|job| {
-        let known = judged
+        let known = outcomes
             .remove(&job.path)
-            // No event and no stop: an earlier attempt has stored it, so nothing was done again.
+            // No event and no stop: an earlier attempt stored it, so it was skipped.
             .or_else(|| (!stopped).then_some(JobOutcome::Done))?;
         Some((job.id, files.remove(&job.path), known))
     });
     Ok(all.collect())
 }
 
-/// A file that is written anew whenever a file has been listened to, so that others can tell a worker that hangs.
+/// A file that is written after each analysed file, so that a watchdog can detect a worker that hangs.
 struct Heartbeat<'a>(Option<&'a Path>);
 
 impl Heartbeat<'_> {
     fn beat(&self) -> anyhow::Result<()> {
         let Some(path) = self.0 else { return Ok(()) };
-        // Seconds since 1970, of any clock: whoever watches compares the file's age, or two
-        // contents.
+        // Seconds since 1970: a watchdog compares the file's age, or two contents.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |now| now.as_secs());
@@ -373,13 +370,13 @@ impl Heartbeat<'_> {
     }
 }
 
-/// Refuses a file that no worker wrote: it holds nothing but a time.
+/// Refuses a file with any content but the time that a worker writes.
 fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
-    /// More digits than any time has.
+    /// More digits than any time has, in bytes.
     const LONGEST: u64 = 32;
     let found = regular_file::read_text(path, LONGEST);
-    // A slip such as `--alive song.flac` must not replace the song by a number. An empty file is
-    // left by a worker that is killed while it writes; nothing is lost with it.
+    // A mistake such as `--alive song.flac` must not overwrite the song. A worker that is killed
+    // while it writes leaves an empty file, which can be overwritten.
     let is_ours = found.is_ok_and(|text| text.is_empty() || text.trim().parse::<u64>().is_ok());
     match OutputTarget::data(path, is_ours) {
         Ok(place) if place.is_standard() => {
@@ -390,7 +387,7 @@ fn check_heartbeat(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Where vectors go.
+/// Where results are stored.
 enum Results {
     Files {
         dir: PathBuf,
@@ -411,7 +408,7 @@ impl Results {
         args: &WorkerArgs,
     ) -> anyhow::Result<Self> {
         let kind = args.identity.unwrap_or_default();
-        // A fault of the place shows now, not after the first batch.
+        // Opened now, so that an error shows before the first batch.
         if let Some(dir) = &args.output {
             columnar::make_folder(dir)?;
             return Ok(Self::Files {
@@ -428,8 +425,8 @@ impl Results {
         })
     }
 
-    /// - `is_new`: what others may have written need not be looked at
-    fn listen(
+    /// - `is_new`: skip the check for results of other workers
+    fn analyse(
         &mut self,
         embedder: &Embedder,
         files: &[FileRecord],
@@ -444,20 +441,20 @@ impl Results {
                     force: is_new,
                     ..*options
                 };
-                columnar::listen(embedder, files, dir, (add, *windows, *kind), progress, stop)?;
+                columnar::analyse(embedder, files, dir, (add, *windows, *kind), progress, stop)?;
             }
             Self::Tables {
                 store,
                 windows,
                 kind,
             } => {
-                // A library of this batch alone: results pass through the same code as those of
-                // `add` and `push`.
+                // A temporary library for this batch, so that results pass through the same code as
+                // those of `add` and `push`.
                 let scratch = tempfile::tempdir()?;
                 let mut library = Library::open(scratch.path(), OpenMode::Create)?;
                 library.settings_mut().set_content_kind(*kind)?;
                 add(&mut library, embedder, files, options, progress, stop)?;
-                put(&Engine::from_library(library), store, *windows)?;
+                add_tracks(&Engine::from_library(library), store, *windows)?;
             }
         }
         Ok(())
@@ -471,7 +468,7 @@ fn wait(how_long: Duration, stop: &AtomicBool) {
     }
 }
 
-/// Keeps this worker's leases from ending while it works, however long a file takes.
+/// Renews this worker's leases while it works, even if a file takes long.
 struct Renewal {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -483,9 +480,9 @@ impl Renewal {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                // A third of the lease: one renewal may fail and the next still comes in time.
+                // A third of the lease: one renewal may fail, and the next is still in time.
                 wait(Duration::from_secs_f64(lease / 3.0), &stopped);
-                // A connection that is lost is made anew the next time; a lease outlasts that.
+                // A lost connection is opened again the next time, before the lease expires.
                 let _ = jobs.renew();
             }
         });
@@ -510,7 +507,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sign_of_life_overwrites_no_other_file() {
+    fn a_heartbeat_overwrites_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("alive");
         for (there, is_fine) in [

@@ -1,4 +1,4 @@
-//! How answers to "which genre is this?" are shown, for `classify` and `demo`.
+//! Output of genre predictions, for `classify` and `demo`.
 
 use super::safe::table_path;
 use super::track::{lossy, print_files, print_rows};
@@ -13,7 +13,7 @@ use voisin_genre::{
 };
 use voisin_questions::answers::genre::AnswerJson;
 
-/// Shares below this are not worth a line.
+/// Shares below this are not shown.
 const SMALLEST_SHARE: f32 = 0.01;
 
 /// Prints answers.
@@ -71,7 +71,7 @@ pub(crate) fn print(
             }),
         ),
         _ => {
-            // The id 0 is no track's: a file that is not in the library has a path alone.
+            // No track has the id 0; a file that is not in the library has only a path.
             let meta_of = |answer: &GenreAnswer| {
                 TrackMeta::of_file(answer.track.unwrap_or(TrackId(0)), &answer.path)
             };
@@ -103,9 +103,9 @@ fn print_list(answers: &[GenreAnswer]) -> anyhow::Result<()> {
             }
             (None, Finding::Head { prediction, .. }) => prediction.confidence.to_string(),
             (None, Finding::FirstGuess(_)) => "a first guess".to_owned(),
-            (None, Finding::Vote { .. } | Finding::Nobody) => String::new(),
+            (None, Finding::Vote { .. } | Finding::NoMethod) => String::new(),
         };
-        // The best guess is shown even where it was not good enough, marked as what it is.
+        // For an unknown genre the best guess is shown as such.
         let genre = match (answer.genre(), answer.best()) {
             (Some(genre), _) => genre.to_string(),
             (None, Some(best)) => format!("unknown ({best}?)"),
@@ -135,7 +135,7 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
     let path = render::fitted_path(&lossy(&answer.path), summary.chars().count() + 2);
     line(&format!("{path}: {summary}"))?;
     match &answer.finding {
-        Finding::Nobody => Ok(()),
+        Finding::NoMethod => Ok(()),
         Finding::FirstGuess(guess) => print_guess(guess),
         Finding::Vote {
             votes, evidence, ..
@@ -161,7 +161,7 @@ fn print_guess(guess: &Guess) -> anyhow::Result<()> {
     for share in guess
         .shares
         .iter()
-        // A first guess spreads over many genres; half of the usual bound would list dozens.
+        // A first guess spreads over many genres: the usual bound would list dozens.
         .filter(|share| share.probability >= 2.0 * SMALLEST_SHARE)
     {
         let basis = match share.basis {
@@ -223,7 +223,7 @@ fn print_prediction(
         shares(&prediction.votes.shares)
     ))?;
     if prediction.held_out {
-        line("  it trained the head: this is what was learnt without its artist")?;
+        line("  it trained the head: this prediction is from folds without its artist")?;
     }
     if answer.before_doubt.is_some() {
         print_lowered(answer)?;
@@ -234,16 +234,14 @@ fn print_prediction(
         ))?;
     }
     let voters = count(prediction.votes.count as u64, "labelled track");
-    // Listed voters are a few of all, so their part of the weight is told, too.
+    // Only a few voters are listed, so their part of the weight is printed, too.
     let weight: f32 = evidence.iter().map(|voter| voter.weight).sum();
     line(&format!(
         "  {voters} voted; the {} with most weight ({} of it) are listed, nearest first",
         evidence.len(),
         percent(weight)
     ))?;
-    line(
-        "  a weight is by nearness in what tells the genres apart; similarity is in all that is heard",
-    )?;
+    line("  weights use the space that separates genres; similarity uses the whole sound")?;
     print_voters(evidence, prediction.votes.collection)
 }
 
@@ -258,7 +256,7 @@ fn shares(list: &[GenreShare]) -> String {
         .join(", ")
 }
 
-/// - `collection`: its part of all votes, as the last voter
+/// - `collection`: the share of the collection as a whole, the last voter
 fn print_voters(evidence: &[Evidence], collection: f32) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("voter", Align::Left),

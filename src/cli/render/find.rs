@@ -8,18 +8,18 @@ use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 
-/// Prints the tracks that fit, in the form that was asked for.
+/// Prints the tracks that fit, in the requested format.
 ///
-/// - `facts`: what of them was filtered by
+/// - `facts`: columns for fields that the query filters by
 pub(crate) fn print_found(
     engine: &Engine,
     answer: &PhraseAnswer,
-    heard: &PredictedTags,
+    predicted: &PredictedTags,
     facts: &FactColumns,
     output: &ListOutput,
 ) -> anyhow::Result<()> {
     let names: Vec<String> = answer.phrase.terms.iter().map(name_and_meaning).collect();
-    let json = || FoundJson::new(engine, answer, heard);
+    let json = || FoundJson::new(engine, answer, predicted);
     match output.format {
         ListFormat::Table => {
             let mut columns = vec![
@@ -36,8 +36,7 @@ pub(crate) fn print_found(
             columns.extend(facts.header());
             columns.push(("path", Align::Left));
             let mut table = Table::new(&columns);
-            // Two views of the same tracks in the same order: as documented JSON, and as the engine
-            // found them.
+            // The same tracks in the same order, as documented JSON and as results of the engine.
             for (fitting, found) in json()?.tracks.iter().zip(&answer.tracks) {
                 let track = &fitting.track;
                 let mut cells = vec![
@@ -97,10 +96,10 @@ pub(crate) fn print_found(
     }
 }
 
-/// Prints every word that is understood, with the tags that it means.
-pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Result<()> {
+/// Prints all known words with the tags that they stand for.
+pub(crate) fn print_words(predicted: &PredictedTags, is_json: bool) -> anyhow::Result<()> {
     if is_json {
-        let words = heard.words();
+        let words = predicted.words();
         return print_json(&WordsJson {
             words: words
                 .map(|(word, tags)| KnownWordJson { word, tags })
@@ -108,10 +107,10 @@ pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Resul
         });
     }
     let mut table = Table::new(&[("word", Align::Left), ("tags", Align::Left)]);
-    for (word, tags) in heard.words() {
+    for (word, tags) in predicted.words() {
         let tags = tags.join(", ");
-        // As the heads of answers' columns name it: "loud (aggressive)".
-        let meaning = match heard.first_word(word) {
+        // As in the headers of results: "loud (aggressive)".
+        let meaning = match predicted.first_word(word) {
             Some(first) => format!("{first}: {tags}"),
             None => tags,
         };
@@ -120,7 +119,7 @@ pub(crate) fn print_words(heard: &PredictedTags, is_json: bool) -> anyhow::Resul
     table.print()
 }
 
-/// A percentile as a rank: it says nothing of how much of a thing there is.
+/// A percentile as a rank, since it is relative to the library.
 pub(super) fn rank(share: f32) -> String {
     // Rounded up: the best of all is "top 1 %", never "top 0 %".
     format!("top {:.0} %", (100.0 * (1.0 - share)).ceil().max(1.0))

@@ -1,14 +1,14 @@
-//! How close the genres are to one another, as a table.
+//! The kinship of genres as a table.
 
 use super::{Align, Table};
 use voisin_genre::{Genre, GenreKinship, Kinship};
 
-/// Kin named per genre in the overview.
+/// Number of kin per genre in the overview.
 const KIN: usize = 3;
-/// Tracks from which on a genre is compared with others.
+/// Number of tracks from which a genre is compared with others.
 const LEAST: usize = 3;
 
-/// Says of a genre what it lies within.
+/// Adds the genres that a genre lies within to its text.
 pub(crate) fn within(genre: &GenreKinship, text: String) -> String {
     let wholes: Vec<&str> = genre.within.iter().map(Genre::name).collect();
     if wholes.is_empty() {
@@ -18,7 +18,7 @@ pub(crate) fn within(genre: &GenreKinship, text: String) -> String {
     }
 }
 
-/// Prints the overview of all genres; those of a track or two, which say little of a genre, stand in one line below.
+/// Prints the overview of all genres; those of one or two tracks, too few to compare, are listed in one line below.
 pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
     let mut table = Table::new(&[
         ("genre", Align::Left),
@@ -58,13 +58,13 @@ pub(crate) fn print_kinship(kinship: &Kinship) -> anyhow::Result<()> {
     )))
 }
 
-/// Genres of too few tracks to be compared; none where hardly any have more.
+/// Genres with too few tracks to be compared; none if hardly any genre has more.
 fn few(kinship: &Kinship) -> Vec<&GenreKinship> {
     let (few, enough): (Vec<_>, Vec<_>) = kinship
         .genres
         .iter()
         .partition(|genre| genre.tracks < LEAST);
-    // With fewer than two others there would be no table left to stand apart from.
+    // With fewer than two others the table would be empty.
     if enough.len() < 2 { Vec::new() } else { few }
 }
 

@@ -1,4 +1,4 @@
-//! The answers of `list` and `show`: tracks as a list, and one track's card.
+//! The output of `list` and `show`: tracks as a list, and the card of a track.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
 
-/// Prints a page of tracks, in the form that was asked for.
+/// Prints a page of tracks, in the requested format.
 ///
-/// - `by_album`: they are in the order of their albums
+/// - `by_album`: whether the tracks are sorted by album
 /// - `shown`: scales that a table shows
 pub(crate) fn print_page(
     page: &TrackPage,
@@ -32,7 +32,7 @@ pub(crate) fn print_page(
             Some(words_of(track)),
         )
     };
-    // Those that a track has a value of.
+    // The scales of which some track has a value.
     let scales: BTreeSet<ScaleName> = page
         .descriptors
         .values()
@@ -101,7 +101,7 @@ pub(crate) fn print_page(
     }
 }
 
-/// A column is there only where some track has something in it.
+/// Prints the table, without columns that are empty for all tracks.
 fn print_table(
     page: &TrackPage,
     words: &StrongTags,
@@ -131,7 +131,7 @@ fn print_table(
         (!words.is_empty(), ("words", Align::Left)),
         (true, ("path", Align::Left)),
     ];
-    // Scales come last but for the path, which is the first column to be cut.
+    // Scales come before the path, which is the first column to be cut.
     let path = columns.len() - 1;
     let names = scales
         .iter()
@@ -144,15 +144,14 @@ fn print_table(
         .collect();
     let mut table = Table::new(&shown);
     for track in &page.tracks {
-        let heard = measured(track);
+        let descriptors = measured(track);
         let values = scales.iter().map(|name| {
-            let value = heard.scales.get(name);
+            let value = descriptors.scales.get(name);
             value.map_or_else(String::new, |value| format!("{:.0}", value.value))
         });
         let mut cells = vec![
             track.id.to_string(),
-            // Every cell is made, shown or not: columns and cells are filtered by the same list
-            // below.
+            // Cells of hidden columns are made too: both are filtered by the same list below.
             track.album().unwrap_or_default().to_owned(),
             number_on_album(track),
             track.main_artist().unwrap_or_default().to_owned(),
@@ -163,13 +162,15 @@ fn print_table(
                 .year
                 .map_or_else(String::new, |year| year.to_string()),
             clock(track.audio.seconds),
-            heard
+            descriptors
                 .tempo
                 .map_or_else(String::new, |tempo| format!("{tempo:.0}")),
-            heard.key.map_or_else(String::new, |key| key.to_string()),
-            heard
+            descriptors
+                .key
+                .map_or_else(String::new, |key| key.to_string()),
+            descriptors
                 .loudness
-                .map_or_else(String::new, |_| loudness_text(&heard)),
+                .map_or_else(String::new, |_| loudness_text(&descriptors)),
             track
                 .tags
                 .licence
@@ -194,7 +195,7 @@ fn print_table(
     table.print()
 }
 
-/// `2-07`: disc and number; the disc alone says nothing.
+/// `2-07`: disc and number; empty without a number.
 fn number_on_album(track: &Track) -> String {
     match (track.tags.disc_number, track.tags.track_number) {
         (Some(disc), Some(number)) => format!("{disc}-{number:02}"),
@@ -252,7 +253,7 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
 }
 
 fn print_card(card: &Card) -> anyhow::Result<()> {
-    // Taken apart without `..`: a new field of a card must be shown here, or left out on purpose.
+    // Destructured without `..`, so that a new field of a card must be shown here or ignored explicitly.
     let Card {
         track,
         tagged_genres,
@@ -267,42 +268,42 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
-    let mut say = |name: &'static str, value: Option<String>| {
+    let mut add = |name: &'static str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             lines.push((name, value));
         }
     };
-    say("album", tags.album.clone());
-    say(
+    add("album", tags.album.clone());
+    add(
         "album artist",
         tags.album_artist
             .clone()
-            // Most albums are by one artist, whose name need not stand twice.
+            // Most albums are by one artist, whose name need not be shown twice.
             .filter(|name| tags.artist.as_ref() != Some(name)),
     );
-    say("composer", tags.composer.clone());
-    say("genre", Some(tags.genres.join(", ")));
-    say("year", tags.year.map(|year| year.to_string()));
-    say("time", Some(clock(track.audio.seconds)));
-    say("licence", tags.licence.as_deref().map(licence_id));
-    say("MusicBrainz", tags.mbid.clone());
-    say("ISRC", tags.isrc.clone());
-    let heard = measured.clone().unwrap_or_default();
-    say(
+    add("composer", tags.composer.clone());
+    add("genre", Some(tags.genres.join(", ")));
+    add("year", tags.year.map(|year| year.to_string()));
+    add("time", Some(clock(track.audio.seconds)));
+    add("licence", tags.licence.as_deref().map(licence_id));
+    add("MusicBrainz", tags.mbid.clone());
+    add("ISRC", tags.isrc.clone());
+    let descriptors = measured.clone().unwrap_or_default();
+    add(
         "tempo",
-        heard
+        descriptors
             .tempo
             .map(|tempo| format!("{tempo:.1} beats a minute")),
     );
-    say("key", heard.key.map(|key| key.to_string()));
-    say(
+    add("key", descriptors.key.map(|key| key.to_string()));
+    add(
         "loudness",
-        heard
+        descriptors
             .loudness
-            .map(|_| format!("{} LUFS", loudness_text(&heard))),
+            .map(|_| format!("{} LUFS", loudness_text(&descriptors))),
     );
-    say("scales", Some(scales_text(&heard)));
-    // Only what differs from, or stands beside, what voisin measured or was told.
+    add("scales", Some(scales_text(&descriptors)));
+    // Tags beside voisin's own measurements, and genres only if they differ from its labels.
     let tagged = [
         Some(tagged_genres.join(", "))
             .filter(|genres| *genres != tags.genres.join(", ") && !genres.is_empty()),
@@ -311,16 +312,16 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         tags.replay_gain
             .map(|gain| format!("ReplayGain {gain:+.2} dB")),
     ];
-    say(
-        "tags say",
+    add(
+        "tags",
         Some(tagged.into_iter().flatten().collect::<Vec<_>>().join(", ")),
     );
-    say("predicted", Some(predicted.summary()));
+    add("predicted", Some(predicted.summary()));
     let shares = words
         .iter()
         .flatten()
         .map(|(word, share)| format!("{word} ({})", rank(*share)));
-    say("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
+    add("sounds", Some(shares.collect::<Vec<_>>().join(", ")));
     let voice = |chance: f32| {
         let (what, chance) = if chance < 0.5 {
             ("none", 1.0 - chance)
@@ -329,21 +330,21 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
         };
         format!("{what}, {:.0} % sure", 100.0 * chance)
     };
-    say("voice", sung.map(voice));
-    say(
+    add("voice", sung.map(voice));
+    add(
         "cluster",
         cluster.map(|cluster| format!("{cluster}, as of the last \"voisin clusters\"")),
     );
     let audio = &track.audio;
     let sound = format!(
-        "{}, {} Hz, {}, {} heard",
+        "{}, {} Hz, {}, {} analysed",
         audio.codec,
         audio.sample_rate,
         count(audio.channels.into(), "channel"),
         count(*windows as u64, "window")
     );
-    say("audio", Some(sound));
-    // Looked at on the disk now: a card says whether each file is still there.
+    add("audio", Some(sound));
+    // The state is checked on the disk now, to show whether each file still exists.
     for (file, unread) in track.files.iter().zip(unread_tags) {
         let at = lossy(&file.record.path);
         let unread = match unread {
@@ -351,8 +352,8 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
             n => format!(", {} that could not be read", count(u64::from(*n), "tag")),
         };
         let state = state(&file.record);
-        say("file", Some(format!("{at} ({state}{unread})")));
-        say(
+        add("file", Some(format!("{at} ({state}{unread})")));
+        add(
             "part of",
             PartJson::of(&file.record.path).map(|part| {
                 let to = part.to.map_or_else(|| "the end".to_owned(), clock);

@@ -3,8 +3,8 @@
 //! Results go to standard output, everything else to standard error. Text that comes from files (names, tags) is
 //! never trusted: control characters cannot reach a terminal, formulas cannot reach a spreadsheet.
 //!
-//! Not for: finding anything out. What is shown was handed over as it is; the structures behind JSON are in `answers`
-//! where the server gives them too, and beside their verb where it does not.
+//! Not for: computation. The structures behind JSON are in `answers` if the server returns them too, else beside their
+//! verb.
 
 pub(crate) mod answers;
 pub(crate) mod busy;
@@ -39,7 +39,7 @@ pub(crate) use voisin_base::text::{count, count_with, grouped};
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
-/// Where messages go, and how many of them.
+/// Prints messages on standard error, as far as --quiet and --verbose allow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
     quiet: bool,
@@ -55,28 +55,27 @@ impl Console {
         self.quiet
     }
 
-    /// Progress bars only make sense for eyes.
+    /// Whether to draw progress bars, which only make sense on a terminal.
     pub(crate) fn shows_progress_bar(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Shows that something takes its time, until what it returns is dropped; only to eyes, and not for what is done in
-    /// two seconds.
+    /// Shows a spinner until the returned value is dropped; only on a terminal, and only after two seconds.
     pub(crate) fn busy(self, text: &str) -> Busy {
         let mut shown_now = busy::BAR.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever works inside of something that shows already says what it is.
+        // Inner work only changes the message of the outer spinner.
         if let Some(outer) = shown_now.as_ref() {
             outer.set_message(text.to_owned());
             return Busy { shown: None };
         }
-        // Nothing is drawn until two seconds have gone.
+        // Nothing is drawn for two seconds.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let is_shown = self.shows_progress_bar();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed}") {
             bar.set_style(style);
         }
         bar.set_message(text.to_owned());
-        // Nothing is sent: that the sender is gone ends the thread, at once and also after a panic.
+        // Nothing is sent: dropping the sender ends the thread, at once and also after a panic.
         let (stop, stopped) = mpsc::channel::<()>();
         let shown = bar.clone();
         let is_still_busy = move |milliseconds| {
@@ -85,76 +84,76 @@ impl Console {
         };
         std::thread::spawn(move || {
             if is_shown && is_still_busy(2000) {
-                // Where that cannot be, Ctrl-C leaves the line as it is.
-                let _ = interrupt::listen();
+                // If that fails, Ctrl-C does not clear the line.
+                let _ = interrupt::install_handler();
                 shown.set_draw_target(ProgressDrawTarget::stderr());
                 while is_still_busy(200) {
                     shown.tick();
                 }
             }
         });
-        // From here on whatever is printed makes room for it, also before it is drawn.
+        // From here on all output suspends the bar, also before it is drawn.
         *shown_now = Some(bar.clone());
         Busy {
             shown: Some((bar, stop)),
         }
     }
 
-    /// Says something besides the results, on one line.
+    /// Prints a message besides the results, on one line.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            say(&one_line(text));
+            print_message(&one_line(text));
         }
     }
 
-    /// Says something that only --verbose asks for.
+    /// Prints a message with --verbose only.
     pub(crate) fn detail(self, text: &str) {
         if self.verbose {
-            say(&one_line(text));
+            print_message(&one_line(text));
         }
     }
 
-    /// Says something that must be heard.
+    /// Prints a message even with --quiet.
     pub(crate) fn warn(self, text: &str) {
-        say_marked(&one_line(text), Severity::Warning);
+        print_marked(&one_line(text), Severity::Warning);
     }
 }
 
-/// Something that takes its time.
+/// The spinner of a long computation.
 pub(crate) struct Busy {
-    /// With what ends the spinner's thread when it is dropped.
+    /// With the sender that ends the spinner's thread when it is dropped.
     shown: Option<(ProgressBar, mpsc::Sender<()>)>,
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some((bar, _)) = &self.shown {
-            // Cleared before it is forgotten, or a line printed between the two would run into it.
+            // Cleared before the static is, or a line printed between the two would run into it.
             bar.finish_and_clear();
             *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 }
 
-fn say(text: &str) {
-    say_behind("", text);
+fn print_message(text: &str) {
+    write_message("", text);
 }
 
-/// How bad a message is, which its colour shows.
+/// The severity of a message, shown by its colour.
 #[derive(Clone, Copy)]
 enum Severity {
     Warning,
     Error,
 }
 
-/// A message that the program's name stands before.
-fn say_marked(text: &str, severity: Severity) {
+/// Prints a message with the program's name before it.
+fn print_marked(text: &str, severity: Severity) {
     let name = console::style("voisin:").bold();
     let name = match severity {
         Severity::Warning => name.yellow(),
         Severity::Error => name.red(),
     };
-    say_behind(
+    write_message(
         &if screen::is_error_coloured() {
             format!("{} ", name.force_styling(true))
         } else {
@@ -164,10 +163,10 @@ fn say_marked(text: &str, severity: Severity) {
     );
 }
 
-/// Writes a message behind a head that is safe already; on a terminal lines are broken at blanks.
-fn say_behind(head: &str, text: &str) {
+/// Writes a message after a head that is safe already; on a terminal lines are broken at blanks.
+fn write_message(head: &str, text: &str) {
     let text = terminal_safe(&without_error_numbers(text)).into_owned();
-    // Broken for a terminal only: a log keeps its lines whole.
+    // Broken on a terminal only, not in a log.
     let text = screen::error_width().map_or(text.clone(), |width| {
         let head = measure_text_width(head);
         let mut column = head;
@@ -190,7 +189,7 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         _ => error.downcast_ref::<Refused>(),
     };
     let text = match refused {
-        // A question's field is an option here, but for positional arguments.
+        // A query's field is an option here, except for positional arguments.
         Some(Refused {
             field,
             expected,
@@ -206,29 +205,29 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         }) => format!("expected {expected}, found {found}"),
         _ => advised(error.as_ref()),
     };
-    say_marked(&text, Severity::Error);
+    print_marked(&text, Severity::Error);
 }
 
-/// Prints what is wrong with the arguments.
+/// Prints a mistake on the command line.
 pub(crate) fn report_mistake(text: &str) {
-    say_marked(text, Severity::Error);
+    print_marked(text, Severity::Error);
 }
 
-/// Whoever read the results went away (`| head`): [`main`](super::main) ends quietly, as other tools do.
+/// The reader of the results closed the pipe (`| head`): [`main`](super::main) ends quietly, like other tools.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads standard output any more")]
+#[error("standard output was closed")]
 pub(crate) struct ReaderGone;
 
-/// The file that takes the answer in place of standard output.
+/// The file that results are written to instead of standard output.
 static ANSWER_FILE: OnceLock<OutputTarget> = OnceLock::new();
 
-/// Sends the answer, which is printed in one piece, to a file that the user named.
+/// Redirects the results, which are printed in one piece, to a file.
 pub(crate) fn answer_into(file: OutputTarget) {
-    // A command answers once.
+    // A command sets it once.
     let _ = ANSWER_FILE.set(file);
 }
 
-/// Writes results to standard output, or to the file of [`answer_into`]; [`ReaderGone`] where it is closed.
+/// Writes results to standard output, or to the file of [`answer_into`]; [`ReaderGone`] if standard output was closed.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     if let Some(file) = ANSWER_FILE.get() {
         return write(file, bytes);
@@ -239,7 +238,7 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     });
     match written {
         Ok(()) => Ok(()),
-        // Rust ignores SIGPIPE, so that a closed pipe comes as an error.
+        // Rust ignores SIGPIPE, so that a closed pipe is an error.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderGone.into()),
         Err(error) => Err(error.into()),
     }
@@ -256,16 +255,16 @@ pub(crate) fn print_fitted(text: &str) -> anyhow::Result<()> {
     print_line(&screen::width().map_or_else(|| text.clone(), |width| cut_right(&text, width)))
 }
 
-/// Writes text from files behind a head; what is wider than the terminal goes on below, broken at blanks.
+/// Writes text from files after a head; text wider than the terminal continues on the next lines, broken at blanks.
 pub(crate) fn print_wrapped(head: &str, text: &str) -> anyhow::Result<()> {
     let width = screen::width().unwrap_or(usize::MAX);
     let indent = measure_text_width(head);
     let text = wrapped(&one_line(text), width, indent, indent);
-    // Trimmed: a head without text behind it would end in blanks.
+    // Trimmed, since a head without text ends in blanks.
     print_line(format!("{head}{text}").trim_end())
 }
 
-/// Text that begins at column `first`, on as many lines as `width` columns ask for, the later ones from `indent` on.
+/// Text that begins at column `first`, broken into lines of `width` columns, the later ones indented by `indent`.
 fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
     let mut lines = String::new();
     let mut column = first;
@@ -287,9 +286,9 @@ fn wrapped(text: &str, width: usize, first: usize, indent: usize) -> String {
     lines
 }
 
-/// A path that leaves so many columns of the terminal to what stands beside it, but is never cut to nothing.
+/// A path, cut so that `beside` columns of the terminal are left, but not below a minimum.
 pub(crate) fn fitted_path(path: &str, beside: usize) -> String {
-    // Enough for a file's name and something of its folder.
+    // Enough for a file's name and part of its folder.
     const LEAST: usize = 24;
     let path = one_line(path);
     screen::width().map_or_else(
@@ -303,7 +302,7 @@ pub(crate) fn print_fitted_path(indent: &str, path: &str) -> anyhow::Result<()> 
     print_line(&format!("{indent}{}", fitted_path(path, indent.len())))
 }
 
-/// Version of the shapes that docs/json.md describes; it grows when a key changes its meaning or goes.
+/// Version of the structures in docs/json.md, increased when a key changes its meaning or is removed.
 const JSON_VERSION: u32 = 1;
 
 /// An answer that is an object: its own keys, after the version.
@@ -324,7 +323,7 @@ struct VersionedList<'a, T> {
 /// Writes an answer as indented JSON: always an object that begins with its version; a list is in `items`.
 pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     let version = JSON_VERSION;
-    // Only to see its kind: `flatten` works with objects alone, and the value itself keeps its
+    // Only to detect lists, since `flatten` works with objects alone; the value itself keeps its
     // order of keys.
     let text = if serde_json::to_value(value)?.is_array() {
         serde_json::to_string_pretty(&VersionedList {
@@ -359,20 +358,19 @@ pub(crate) fn print_csv<R: AsRef<[String]>>(
     print(writer.into_inner()?)
 }
 
-/// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without what it would
-/// obey.
+/// Writes paths as they are, byte for byte, each followed by a newline or NUL; on a terminal without control characters.
 pub(crate) fn print_paths<'a>(
     paths: impl IntoIterator<Item = &'a [u8]>,
     null: bool,
 ) -> anyhow::Result<()> {
     let mut bytes = Vec::new();
-    // Bytes for programs, which open the files; what eyes see must not move the cursor.
+    // Exact bytes for programs, which open the files; on a terminal they must not move the cursor.
     let shown = io::stdout().is_terminal() && !null;
     for path in paths {
         if shown {
             bytes.extend_from_slice(
                 terminal_safe(&String::from_utf8_lossy(path))
-                    // One path a line, even if its name has a line end.
+                    // One path a line, even if its name has a line break.
                     .replace('\n', "\u{fffd}")
                     .as_bytes(),
             );
@@ -408,7 +406,7 @@ pub(crate) fn age(at: u64) -> String {
     }
 }
 
-/// Writes a result to a place that the user named.
+/// Writes a result to a file that the user named.
 pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::Result<()> {
     match busy::undisturbed(|| output.write(bytes)) {
         Err(OutputError::Io { source, .. })
@@ -420,7 +418,7 @@ pub(crate) fn write(output: &OutputTarget, bytes: impl AsRef<[u8]>) -> anyhow::R
     }
 }
 
-/// Writes one line on what is in a place that the user named, beside the results where these are in standard output.
+/// Prints one line about a file that the user named; on standard error if the results are on standard output.
 pub(crate) fn print_place(
     console: Console,
     output: &OutputTarget,

@@ -1,4 +1,4 @@
-//! The answer of `similar`, as the demo shows it too.
+//! The output of `similar`, also used by the demo.
 
 use super::safe::table_path;
 use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
@@ -9,9 +9,9 @@ use voisin_explore::TrackMeta;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::similar::SimilarJson;
 
-/// Prints the nearest tracks, in the form that was asked for.
+/// Prints the nearest tracks, in the requested format.
 ///
-/// - `facts`: what of them was filtered or sorted by
+/// - `facts`: columns for fields that the query filters or sorts by
 pub(crate) fn print_neighbours(
     seeds: &[Seed],
     answer: &SimilarAnswer,
@@ -39,7 +39,7 @@ pub(crate) fn print_neighbours(
             columns.extend(facts.header());
             columns.push(("path", Align::Left));
             if has_unlike {
-                // The order of the list, and its basis.
+                // Beside the similarity, as the order is by both.
                 columns.insert(3, ("to the unlike", Align::Right));
             }
             let mut table = Table::new(&columns);

@@ -1,4 +1,4 @@
-//! The next step after an error, in the words of the command line.
+//! The next step after an error, with commands and options.
 
 use crate::cli::database;
 use crate::cli::remote::PULL;
@@ -16,17 +16,17 @@ use voisin_players::lists::ListError;
 use voisin_players::mpd::MpdError;
 use voisin_questions::{LocalOnly, QuestionError};
 
-/// An error with its causes, each once, and what to do about it.
+/// An error with its causes, each once, and the next step.
 pub(crate) fn advised(error: &(dyn std::error::Error + 'static)) -> String {
     with_remedy(&with_causes(error), remedy(error).as_ref())
 }
 
-/// A text, and what to do about it.
+/// A text and the next step.
 pub(crate) fn with_remedy(text: &str, remedy: Option<&Remedy>) -> String {
     remedy.map_or(text.to_owned(), |remedy| with_next(text, &words(remedy)))
 }
 
-/// News of who answers, and what to do about it.
+/// News of the genre method, and the next step.
 pub(crate) fn advised_news(news: &GenreNews) -> String {
     news.remedy().map_or(news.to_string(), |remedy| {
         format!("{news}; {}", words(&remedy))
@@ -36,15 +36,15 @@ pub(crate) fn advised_news(news: &GenreNews) -> String {
 /// The remedy of an error or of what caused it.
 fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
     macro_rules! first_of {
-        // An error is asked by its type, for `dyn Error` has no remedies; a new kind of error must
-        // be added to the list below.
+        // Downcast by type, since `dyn Error` has no remedies; a new kind of error must be added to
+        // the list below.
         ($($error:ty)*) => {
             None$(.or_else(|| error.downcast_ref::<$error>().and_then(<$error>::remedy)))*
         };
     }
     database::remedy(error)
         .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
-        // The outermost that has one: nearer to what was asked for.
+        // The outermost error that has one is the most specific to the command.
         .or_else(|| remedy(error.source()?))
 }
 
@@ -55,18 +55,18 @@ fn words(remedy: &Remedy) -> String {
             "run \"voisin add FOLDER\" first, or name another one with --library"
         }
         Remedy::AddFile => "run \"voisin add\" on it first",
-        Remedy::ListenAgain => "listen to the file again with \"voisin add\"",
+        Remedy::Reanalyse => "analyse the file again with \"voisin add\"",
         Remedy::RemoveOrAdd => {
-            "take it out with \"voisin remove\" first, or run \"voisin add\" on the new folder instead"
+            "remove it with \"voisin remove\" first, or run \"voisin add\" on the new folder instead"
         }
         Remedy::RestoreOrAdd => {
-            "put a copy of it back, or run \"voisin add FOLDER\" to listen again"
+            "restore a copy of it, or run \"voisin add FOLDER\" to analyse again"
         }
         Remedy::OtherLibrary => "name another folder with --library",
         Remedy::OtherRights => "check the rights of the file and its folder, or use --library",
         Remedy::OtherModel => "use that model, or a new library with --library",
         Remedy::OtherIdentity(held) => {
-            return format!("use another --library, or listen again with --identity {held}");
+            return format!("use another --library, or analyse again with --identity {held}");
         }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Repair => "run \"voisin repair\"",
@@ -74,22 +74,22 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Verify => "run \"voisin verify\"",
         Remedy::EndUpgrade(next) => {
             return format!(
-                "\"voisin model upgrade {next}\" goes on with it, \"voisin model upgrade --give-up\" ends it"
+                "\"voisin model upgrade {next}\" resumes it, \"voisin model upgrade --give-up\" abandons it"
             );
         }
         Remedy::NameTrack => {
             "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a CLAP model: voisin model import, voisin space add)"
         }
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
-        Remedy::SeeTracks => "\"voisin list\" shows those there are",
-        Remedy::SeeFolders => "\"voisin list --sort path\" shows where its tracks lie",
-        Remedy::SeeArtists => "\"voisin artists\" lists those there are",
-        Remedy::SeeAlbums => "\"voisin albums\" lists those there are",
-        Remedy::SeeGenres => "\"voisin genres\" lists those there are",
-        Remedy::SeeClusters => "\"voisin clusters\" lists those there are",
+        Remedy::SeeTracks => "\"voisin list\" lists all tracks",
+        Remedy::SeeFolders => "\"voisin list --sort path\" shows its folders",
+        Remedy::SeeArtists => "\"voisin artists\" lists all artists",
+        Remedy::SeeAlbums => "\"voisin albums\" lists all albums",
+        Remedy::SeeGenres => "\"voisin genres\" lists all genres",
+        Remedy::SeeClusters => "\"voisin clusters\" lists all clusters",
         Remedy::SeeWords(known) => {
             return format!(
-                "\"voisin find --words\" lists the {} that are",
+                "\"voisin find --words\" lists all {}",
                 count(*known as u64, "word")
             );
         }
@@ -97,34 +97,34 @@ fn words(remedy: &Remedy) -> String {
             "give a manifest (.json) or weights file, or run \"voisin model list\""
         }
         Remedy::FetchModel => {
-            "fetch them from research/former-models of voisin's sources, or change over with \"voisin model upgrade\""
+            "fetch them from research/former-models of voisin's sources, or switch with \"voisin model upgrade\""
         }
         Remedy::GiveGenres => {
-            "give more tracks a genre (\"voisin labels\" says where genres come from)"
+            "give more tracks a genre (\"voisin labels\" shows the source of genres)"
         }
         Remedy::GiveGenresOrList => {
-            "give more tracks a genre (\"voisin labels\" says where genres come from), or write genres of your own with --from-list"
+            "give more tracks a genre (\"voisin labels\" shows the source of genres), or write genres of your own with --from-list"
         }
-        Remedy::SayLabels => {
-            "add tagged music, or say where genres come from with --label-from folder or a CSV file"
+        Remedy::SetLabelSource => {
+            "add tagged music, or set the source of genres with --label-from folder or a CSV file"
         }
         Remedy::TrainGenres => "\"voisin train genre\" trains one",
         Remedy::TrainGenresOn(labels) => {
             return format!("\"voisin train genre --label-from {labels}\" trains one");
         }
-        Remedy::LeaveOutNeighbours => "leave out -k, which asks the neighbours alone",
+        Remedy::LeaveOutNeighbours => "leave out -k, which uses the neighbours alone",
         Remedy::UseCpu => "use --device cpu",
-        Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one there"),
+        Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
         Remedy::RenewMean => "delete its row and run voisin push --recentre",
-        Remedy::SayMpd => {
-            "is it running? --host and --port, or MPD_HOST and MPD_PORT, say where it is"
+        Remedy::SetMpdAddress => {
+            "is it running? set its address with --host and --port, or MPD_HOST and MPD_PORT"
         }
-        Remedy::SayMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
+        Remedy::SetMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
         Remedy::OtherLogin => "see --user and the password",
         Remedy::Replace => "name another, or replace it with --force",
-        // These name neither command nor option, so their own text fits everywhere.
+        // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
     };
     text.to_owned()
@@ -141,7 +141,7 @@ mod tests {
             Remedy::AddMusic,
             Remedy::AddMusicOrOtherLibrary,
             Remedy::AddFile,
-            Remedy::ListenAgain,
+            Remedy::Reanalyse,
             Remedy::RemoveOrAdd,
             Remedy::RestoreOrAdd,
             Remedy::OtherLibrary,
@@ -164,7 +164,7 @@ mod tests {
             Remedy::FetchModel,
             Remedy::GiveGenres,
             Remedy::GiveGenresOrList,
-            Remedy::SayLabels,
+            Remedy::SetLabelSource,
             Remedy::TrainGenres,
             Remedy::TrainGenresOn(text("folder")),
             Remedy::LeaveOutNeighbours,
@@ -173,8 +173,8 @@ mod tests {
             Remedy::Pull,
             Remedy::OtherTables,
             Remedy::RenewMean,
-            Remedy::SayMpd,
-            Remedy::SayMpdPassword,
+            Remedy::SetMpdAddress,
+            Remedy::SetMpdPassword,
             Remedy::OtherLogin,
             Remedy::Replace,
         ];

@@ -1,10 +1,10 @@
-//! Text from files, made harmless for where it is shown.
+//! Text from files, sanitised for its output.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Replaces what a terminal would obey instead of show: control characters (escape sequences begin with one), and
-/// the marks that reverse the direction of text.
+/// Replaces characters that a terminal interprets instead of showing: control characters (escape sequences begin with
+/// one), and the marks that reverse the direction of text.
 pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
@@ -16,21 +16,21 @@ pub(crate) fn terminal_safe(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// A path as a table has it: exact (see [`voisin_engine::table_path`]), and harmless to a terminal.
+/// A path for a table: exact (see [`voisin_engine::table_path`]), and safe for a terminal.
 pub(crate) fn table_path(path: &Path) -> String {
     voisin_engine::table_path(path, |text| terminal_safe(text) == *text)
 }
 
-/// As [`terminal_safe`], and on one line whatever the text: names of files may have line ends in them.
+/// As [`terminal_safe`], but on one line: names of files may contain line breaks.
 pub(crate) fn one_line(text: &str) -> String {
     terminal_safe(text).replace(['\n', '\u{2028}', '\u{2029}'], " ")
 }
 
-/// Writes what a terminal would obey as JSON's own escapes: the same text for whoever parses it.
+/// Writes characters that a terminal interprets as JSON's own escapes, which parsers read as the same text.
 pub(crate) fn json_safe(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
-        // Outside of strings there is none of these; inside, JSON itself escapes only those below the blank.
+        // They only occur inside strings, where JSON itself escapes only those below the blank.
         if is_hostile(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
@@ -45,8 +45,8 @@ pub(crate) fn json_safe(json: &str) -> String {
 
 fn is_hostile(c: char) -> bool {
     (c.is_control() && c != '\n')
-        // Marks of direction: left-to-right overrides and isolates, with which a name can pretend
-        // another ending.
+        // Marks of direction, such as left-to-right overrides, with which a name can fake another
+        // ending.
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -1,4 +1,4 @@
-//! The terminal: its width, and whether it wants colours.
+//! The terminal: its width, and whether to use colours.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -25,7 +25,7 @@ impl Colour {
 
 static COLOUR: OnceLock<Colour> = OnceLock::new();
 
-/// Sets what `--color` says, once.
+/// Sets the value of `--color`, once.
 pub(crate) fn set_colour(colour: Colour) {
     let _ = COLOUR.set(colour);
 }
@@ -46,7 +46,7 @@ pub(super) fn is_error_coloured() -> bool {
     })
 }
 
-/// Columns of the terminal that messages go to; `None` where they go elsewhere.
+/// Columns of the terminal that messages go to; `None` without a terminal.
 pub(super) fn error_width() -> Option<usize> {
     let screen = console::Term::stderr();
     io::stderr()
@@ -56,14 +56,14 @@ pub(super) fn error_width() -> Option<usize> {
         .filter(|&columns| columns > 0)
 }
 
-/// <https://no-color.org>, and what most tools read beside it.
+/// <https://no-color.org>, and the other variables that most tools read.
 fn wants_colour(
     colour: Colour,
     is_terminal: bool,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> bool {
-    // "0" counts as unset for CLICOLOR_FORCE, but not for NO_COLOR, of which the convention says:
-    // any value.
+    // "0" counts as unset for CLICOLOR_FORCE, but not for NO_COLOR, which by convention may have any
+    // value.
     let set = |name: &str| variable(name).is_some_and(|value| !value.is_empty() && value != "0");
     match colour {
         Colour::Always => true,
@@ -74,8 +74,8 @@ fn wants_colour(
     }
 }
 
-/// Columns of the terminal that results go to: what `COLUMNS` says, else what the terminal says; `None` where neither
-/// knows (a pipe, or a terminal of width 0).
+/// Columns of the terminal that results go to: those of `COLUMNS`, else of the terminal; `None` if both are missing (a
+/// pipe, or a terminal of width 0).
 pub(crate) fn width() -> Option<usize> {
     let from_environment = std::env::var("COLUMNS")
         .ok()
@@ -88,7 +88,7 @@ pub(crate) fn width() -> Option<usize> {
             .map(|(_, columns)| usize::from(columns))
     };
     from_environment
-        // A terminal that does not know its size says 0.
+        // A terminal of unknown size reports 0.
         .filter(|&columns| columns > 0)
         .or_else(from_terminal)
         .filter(|&columns| columns > 0)
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_as_people_ask_for_them() {
+    fn colours_follow_the_option_and_variables() {
         let wants = |colour, terminal, variables: &[(&str, &str)]| {
             wants_colour(colour, terminal, |name| {
                 variables

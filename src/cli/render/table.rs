@@ -1,4 +1,4 @@
-//! A table that fits the terminal: what is too wide is cut where it hurts least. Piped, it is cut nowhere.
+//! A table that fits the terminal: wide columns of text are cut first. Piped, cells are not cut.
 
 use std::collections::HashSet;
 
@@ -7,25 +7,24 @@ use console::{measure_text_width, style};
 use super::safe::one_line;
 use super::screen;
 
-/// How a column is aligned. Numbers stand right and are never cut; a column of paths, which is known by its name, is
-/// cut at the left.
+/// The alignment of a column. Numbers are aligned right and never cut; the column called `path` is cut at the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Characters of a cell at most, piped too. JSON and CSV have everything.
+/// Longest cell in characters, piped too. JSON and CSV are not cut.
 const LONGEST_CELL: usize = 300;
-/// Columns that the padding of a piped table fills at most: one long name must not make every row as long.
+/// Widest column that a piped table pads to, so that one long name does not make every row as long.
 const WIDEST_PADDING: usize = 60;
-/// A column that is cut keeps so many.
+/// Least width of a column that is cut.
 const NARROWEST: usize = 8;
-/// Columns that are left out, in this order, rather than that the others be narrower than is readable.
+/// Columns that are left out, in this order, if the others would be too narrow to read.
 const LEFT_OUT: [&str; 4] = ["path", "time", "genre", "cohesion"];
 const READABLE: usize = 12;
 const READABLE_PATH: usize = 16;
-/// Between two columns.
+/// Blanks between two columns.
 const GAP: usize = 2;
 
 /// Rows of text below a header.
@@ -57,13 +56,13 @@ impl Table {
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter().zip(&self.header).map(|(text, _)| {
             let text = one_line(text.as_ref());
-            // A description of pages in a tag must not fill screens, or a log, with one row.
+            // A tag with pages of text must not fill the screen or a log.
             cut_right(&text, LONGEST_CELL)
         });
         self.rows.push(cells.collect());
     }
 
-    /// Prints the table; a header alone says nothing.
+    /// Prints the table, unless it has no rows.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
@@ -77,13 +76,13 @@ impl Table {
     fn lines(&self, width: Option<usize>, coloured: bool) -> String {
         let mut rows = self.rows.clone();
         let path = self.header.iter().position(|(name, _)| name == "path");
-        // Only for eyes: a script that reads the table needs whole paths.
+        // Only on a terminal: a script that reads the table needs whole paths.
         if let Some(path) = path.filter(|_| width.is_some()) {
             shorten_by_root(&mut rows, path);
         }
         let natural: Vec<usize> = (0..self.header.len())
             .map(|column| {
-                // In columns of the terminal, not characters: 久 takes two, a combining accent none.
+                // In columns of the terminal, not characters: 久 has two, a combining accent none.
                 let cells = rows.iter().map(|row| measure_text_width(&row[column]));
                 cells
                     .chain([measure_text_width(&self.header[column].0)])
@@ -160,7 +159,7 @@ impl Table {
         self.narrowed(&kept, width)
     }
 
-    /// The widest column of text gives way first.
+    /// Narrows the widest columns of text first.
     fn narrowed(&self, natural: &[usize], width: usize) -> Vec<usize> {
         let mut widths = natural.to_vec();
         while total(&widths) > width {
@@ -169,14 +168,14 @@ impl Table {
             let Some(widest) = text.max_by_key(|&column| (widths[column], column)) else {
                 break;
             };
-            // One at a time: columns of equal width share the loss.
+            // By one column at a time, so that columns of equal width are narrowed equally.
             widths[widest] -= 1;
         }
         widths
     }
 }
 
-/// The width of a table with columns of these widths, 0 being none.
+/// The width of a table with columns of these widths; 0 is a column that is left out.
 fn total(widths: &[usize]) -> usize {
     let shown = widths.iter().filter(|&&width| width > 0).count();
     widths.iter().sum::<usize>() + GAP * shown.saturating_sub(1)
@@ -188,7 +187,7 @@ pub(crate) fn cut_right(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut kept = String::new();
-    // Width by width, as one character may take two columns: the result may be one column short.
+    // Measured at each character, as one may have two columns: the result may be one column short.
     for c in text.chars() {
         kept.push(c);
         if measure_text_width(&kept) >= width {
@@ -229,9 +228,9 @@ fn shorten_by_root(rows: &mut [Vec<String>], column: usize) {
             root = &root[..folder(root.trim_end_matches(std::path::is_separator))];
         }
     }
-    // With one path alone nothing is in common with another: its folder says where it is.
+    // A single path keeps its folder.
     let distinct: HashSet<&String> = rows.iter().map(|row| &row[column]).collect();
-    // "/" alone is no longer than the "…" in its place.
+    // Replacing "/" alone by "…" would save nothing.
     if root.len() > 1 && distinct.len() > 1 {
         let last = root.len() - 1;
         for row in rows {
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_table_is_cut_where_it_hurts_least() {
+    fn a_wide_table_is_cut_in_text_columns_first() {
         assert_eq!(
             table().lines(Some(80), false),
             "id  similarity  title                   path\n\
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn piped_nothing_is_cut_and_no_name_pads_the_others() {
+    fn a_piped_table_is_not_cut_and_padding_is_bounded() {
         let mut table = table();
         table.row(["4", "0.1", &"x".repeat(200), "/a.mp3"]);
         let text = table.lines(None, false);
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_bold_where_colours_are_wanted() {
+    fn headers_are_bold_with_colours() {
         assert!(table().lines(None, true).starts_with("\u{1b}[1mid"));
         assert!(!table().lines(None, false).contains('\u{1b}'));
         assert!(

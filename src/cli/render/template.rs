@@ -1,4 +1,4 @@
-//! Rows by a template, a line each: `$artist - $title`.
+//! Rows printed by a template, one line each: `$artist - $title`.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{clock, one_line};
 use voisin_questions::read::Refused;
 
-/// Under which of these keys an answer that is an object has its rows.
+/// Keys of which an answer that is an object has one for its rows.
 const LISTS: [&str; 4] = ["tracks", "neighbours", "passages", "items"];
 
 /// A line with fields in it.
@@ -34,7 +34,7 @@ impl FromStr for LineTemplate {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
-        // By hand and not with a crate: names, braces, and three escapes are all of the grammar.
+        // Without a crate, as the grammar is only names, braces, and three escapes.
         while let Some(at) = rest.find(['$', '\\']) {
             plain.push_str(&rest[..at]);
             let (sign, behind) = rest[at..].split_at(1);
@@ -43,7 +43,7 @@ impl FromStr for LineTemplate {
                     Some('t') => ('\t', 1),
                     Some('n') => ('\n', 1),
                     Some('\\') => ('\\', 1),
-                    // A path of Windows has others.
+                    // Any other backslash may belong to a Windows path.
                     _ => ('\\', 0),
                 };
                 plain.push(meant);
@@ -62,7 +62,7 @@ impl FromStr for LineTemplate {
                 Some(split) => split.unwrap_or_default(),
                 None => behind.split_at(behind.find(|c| !is_of_name(c)).unwrap_or(behind.len())),
             };
-            // A lone dollar is refused, not printed: it is nearly always a mistyped field.
+            // A lone dollar is refused, since it is nearly always a mistyped field.
             if name.is_empty() || !name.chars().all(is_of_name) {
                 let found: String = rest[at..].chars().take(20).collect();
                 return Err(format!(
@@ -82,13 +82,13 @@ impl FromStr for LineTemplate {
 }
 
 impl LineTemplate {
-    /// The lines of an answer: of the list that it is, or has. A field is a key of its rows in JSON, or `time`, which is
-    /// `seconds` as a clock has them.
+    /// The lines of an answer that is or contains a list. A field is a key of its rows in JSON, or `time`, which is `seconds`
+    /// in the format of a clock.
     ///
     /// # Errors
     /// No row has a field of this name.
     pub(crate) fn lines<T: Serialize>(&self, answer: &T) -> anyhow::Result<String> {
-        // By way of its text, in which numbers of 32 bits have the digits that they mean.
+        // Through JSON text, in which numbers of 32 bits have their shortest decimal digits.
         let mut answer: Value = serde_json::from_str(&serde_json::to_string(answer)?)?;
         if let Value::Object(object) = &mut answer {
             answer = LISTS
@@ -102,8 +102,7 @@ impl LineTemplate {
             .flatten()
             .filter_map(Value::as_object)
             .collect();
-        // Fields of all rows: optional ones are left out of rows without a value, which is no
-        // mistake.
+        // The fields of all rows, since rows without a value lack optional ones.
         let mut known: BTreeSet<&str> = rows
             .iter()
             .flat_map(|row| row.keys())
@@ -118,8 +117,8 @@ impl LineTemplate {
                 match part {
                     TemplatePart::Text(text) => lines.push_str(text),
                     TemplatePart::Field(name) if known.contains(name.as_str()) => {
-                        // Tags come from files: no escapes, and no line end that would make two
-                        // rows of one.
+                        // Tags come from files: no escapes, and no line break that would split the
+                        // row.
                         lines.push_str(&one_line(&field(row, name)));
                     }
                     TemplatePart::Field(name) => {
@@ -150,7 +149,7 @@ fn field(row: &Map<String, Value>, name: &str) -> String {
     }
 }
 
-/// A value as people read it: three decimals, lists with semicolons, of what has several values the texts.
+/// A value for people: three decimals, lists with semicolons, of an object its texts.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_cannot_be_filled_says_what_there_is() {
+    fn an_unknown_field_is_refused_with_the_known_ones() {
         for wrong in ["$", "a $ b", "${artist", "${}", "$-", "${a b}"] {
             let refused = wrong.parse::<LineTemplate>().unwrap_err();
             assert!(

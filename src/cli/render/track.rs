@@ -1,4 +1,4 @@
-//! Tracks as text: their titles, their paths, lists of them.
+//! Tracks as text: titles, paths, lists.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub(crate) use voisin_questions::answers::title;
 
 /// Prints tracks as a playlist or as bare paths: every format that is a list of files.
 ///
-/// - `title`: of the list, where nobody named it
+/// - `title`: default title of the list
 pub(crate) fn print_files(
     tracks: &[&TrackMeta],
     title: &str,
@@ -32,7 +32,7 @@ pub(crate) fn print_files(
     }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
-        // Split at NUL, which no path has in it, so that a line end in a name does not split it.
+        // Split at NUL, which no path contains, so that a line break in a name does not split it.
         let paths = bytes
             .split_inclusive(|&b| b == 0)
             .map(|p| &p[..p.len() - 1]);
@@ -82,11 +82,11 @@ pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyho
     }
 }
 
-/// A track for playlists, with what was measured of it.
+/// A track for playlists, with its measurements.
 pub(crate) fn measured_meta(track: &Track, json: &TrackJson) -> TrackMeta {
     TrackMeta {
         tempo: json.tempo,
-        // A key of the library's own always parses; one that does not is left out of the playlist.
+        // Keys of the library always parse; any other is left out of the playlist.
         key: json.key.and_then(|key| key.parse().ok()),
         energy: json.scales.get("energy").copied(),
         ..meta(track, &Taxonomy::default())
@@ -98,13 +98,13 @@ pub(crate) fn id(track: Option<TrackId>) -> String {
     track.map_or_else(String::new, |id| id.to_string())
 }
 
-/// Columns for facts of tracks that were filtered or sorted by, where a table has them not in any case.
+/// Columns for fields that a query filters or sorts by and that a table does not always have.
 pub(crate) struct FactColumns(Vec<String>);
 
 impl FactColumns {
     /// - `fields`: keys of a track's JSON, and names of scales, each once or more
     pub(crate) fn new(fields: impl IntoIterator<Item = String>) -> Self {
-        // In the order in which they were asked for, which a set would lose.
+        // In the order of the options, which a set would lose.
         let mut once: Vec<String> = Vec::new();
         for field in fields {
             if !once.contains(&field) {
@@ -114,7 +114,7 @@ impl FactColumns {
         Self(once)
     }
 
-    /// Without one that a table has.
+    /// Without a field that a table has.
     pub(crate) fn without(&self, field: &str) -> Self {
         Self(self.0.iter().filter(|one| *one != field).cloned().collect())
     }
@@ -136,11 +136,11 @@ impl FactColumns {
         self.0.iter().map(String::as_str)
     }
 
-    /// The track's values of these fields, as people read them.
+    /// The track's values of these fields, for people.
     pub(crate) fn cells(&self, track: &TrackJson) -> impl Iterator<Item = String> {
         self.0.iter().map(|field| match field.as_str() {
             "seconds" => clock(track.seconds),
-            // Whole beats are enough to read; programs get two decimals, in `values`.
+            // Whole beats for people; `values` has two decimals for programs.
             "tempo" => number(track.tempo, 0),
             "loudness" => number(track.loudness, 1),
             "year" => track.year.map_or_else(String::new, |year| year.to_string()),
@@ -172,7 +172,7 @@ fn number(value: Option<f64>, decimals: usize) -> String {
 /// Prints tracks as a table.
 ///
 /// - `facts`: columns before the path
-/// - `steps`: of a walk, the distance from each track to the next, shown in place of the time
+/// - `steps`: of a path, the distance from each track to the next, shown instead of the time
 pub(crate) fn print_table(
     tracks: &[TrackJson],
     facts: &FactColumns,
@@ -220,9 +220,9 @@ pub(crate) fn print_table(
     table.print()
 }
 
-/// Prints tracks, in the form that was asked for.
+/// Prints tracks, in the requested format.
 ///
-/// - `facts`: what of them was filtered by
+/// - `facts`: columns for fields that the query filters by
 pub(crate) fn print_list(
     engine: &Engine,
     seeds: &[Seed],

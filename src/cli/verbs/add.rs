@@ -15,7 +15,7 @@ use voisin_base::address;
 use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
 use voisin_library::{DATABASE, Library, OpenMode, scan};
 
-/// Says once of each folder that links lead out of it, and remembers where they are to be followed.
+/// Reports once per folder that links lead out of it, and stores the folders whose links are followed.
 fn note_links(
     context: &Context,
     library: &mut Library,
@@ -37,7 +37,7 @@ fn note_links(
         .filter(|root| follow || leads_out_of(root))
         .cloned()
         .collect();
-    // A dry run notes nothing, so that the real run warns again.
+    // A dry run stores nothing, so that the real run warns again.
     let new = if dry_run {
         roots
     } else {
@@ -47,7 +47,7 @@ fn note_links(
     let links: Vec<&PathBuf> = found.leading_out.iter().filter(is_news).collect();
     if let [first, ..] = links[..] {
         context.console.warn(&format!(
-            "{} out of these folders ({}) and {} not followed: --follow-links takes in what lies behind, now and in later runs; what the library has from there stays",
+            "{} out of these folders ({}) and {} not followed: --follow-links adds the files behind, now and in later runs; tracks from there stay in the library",
             match links.len() {
                 1 => "1 link leads".to_owned(),
                 n => format!("{n} links lead"),
@@ -59,7 +59,7 @@ fn note_links(
     Ok(())
 }
 
-/// After the first music of a library: what can be done with it.
+/// Suggests commands after the first run that added music.
 fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
     let mut first = None;
     engine.library().for_each_track(|track| {
@@ -87,7 +87,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let mut paths = Vec::new();
     let mut named = Vec::new();
     for path in &args.paths {
-        // Not by `named_paths`: folders on the list are no places to look for gone files.
+        // Not by `named_paths`: folders on the list are not searched for missing files.
         if path.as_os_str() == "-" {
             paths.extend(listed_paths(args.null)?);
         } else {
@@ -101,8 +101,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         OpenMode::Create
     };
     let is_there = |path: &PathBuf| path.exists() || address::scheme(path).is_some();
-    // A mistyped folder must not leave an empty library behind; one that is there may be brought up
-    // to date without it.
+    // A mistyped folder must not leave an empty library behind; an existing one may lack the folder.
     if !context.library_dir().join(DATABASE).exists() && !named.is_empty() {
         let missing = named.iter().find(|_| !paths.iter().any(is_there));
         if let Some(missing) = missing {
@@ -113,7 +112,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             return Err(NothingFound(text).into());
         }
     }
-    // Trying it out makes no library: where there is none, an empty one in a temporary folder stands for it.
+    // A dry run creates no library: without one it uses an empty one in a temporary folder.
     let scratch = if args.dry_run && !context.library_dir().join(DATABASE).exists() {
         Some(tempfile::tempdir().context("cannot make a temporary folder")?)
     } else {
@@ -159,7 +158,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         && found.of_system.is_empty()
     {
         context.console.warn(
-            "there are no files of audio (.mp3, .flac, .ogg, .m4a, .wav …) in what was named",
+            "expected audio files (.mp3, .flac, .ogg, .m4a, .wav …), found none in the paths named",
         );
     }
     note_links(
@@ -185,11 +184,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         let before = engine.windows_setting()?;
         if before != plan && engine.library().status()?.tracks > 0 && !args.force {
             context.console.note(
-                "tracks that are in the library keep the windows they were added with; --force listens again",
+                "tracks of the library keep the windows that they were added with; --force analyses them again",
             );
         }
     }
-    // Only now: splitting opens files that may hold a CUE sheet, which unchanged ones need not.
+    // After the library is open: splitting opens files that may hold a CUE sheet, but no unchanged ones.
     found.split_files(&|file| !args.force && is_unchanged(engine.library(), file));
     if let Some(shard) = args.shard {
         // After the split: parts of one file may go to several machines.
@@ -198,7 +197,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     let run = AddRun {
         files: &found.files,
         in_parts: &found.in_parts,
-        // Of one share it cannot be told what has gone from the folders.
+        // A single share does not show which files are gone from the folders.
         folders: if args.shard.is_some() { &[] } else { &named },
         remove_missing: args.remove_missing,
         take_over: args.take_over,
@@ -213,13 +212,13 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         },
         ..AddRun::default()
     };
-    // Asked before the run, which changes the answer.
+    // Read before the run, which changes it.
     let is_first = engine.library().status()?.tracks == 0;
     let ending = add_files(context, &mut engine, run, &found.of_system, args.format)?;
     if is_first && args.format == ReportFormat::Table && !args.dry_run {
         suggest_next(context, &engine)?;
     }
-    // A folder that could not be read is a failure, although every file that was found went well.
+    // A folder that could not be read is a failure, even if all files that were found succeeded.
     if ending == Ending::Fine && !found.problems.is_empty() {
         return Ok(Ending::Partial);
     }

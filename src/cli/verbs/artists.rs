@@ -12,11 +12,11 @@ use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
 use voisin_questions::answers::artists::{ArtistJson, FoundArtists};
 use voisin_questions::values::Limit;
 
-/// Those near a named one, where nobody says how many.
+/// Default number of neighbours of a named one.
 const NEAREST: usize = 10;
 
 pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
-    // Set first, so that the answer is already by it.
+    // Set first, so that it applies to this answer.
     if let Some(person) = args.count_by {
         context
             .open_engine()?
@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
         Limit::from(0)
     };
     let limit = args.limit.unwrap_or(usual).of(usize::MAX);
-    let found = args.question.ask(&mut engine, makers, limit)?;
+    let found = args.question.all(&mut engine, makers, limit)?;
     let one = makers.one();
     let nothing = match &found {
         FoundArtists::All(all) if all.is_empty() => Some(format!(
@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
     Ok(Ending::Fine)
 }
 
-/// The columns that name one: an album by its title and whose it is.
+/// The cells that name one: an album by title and artist.
 fn names(album: Option<&str>, artist: &str) -> Vec<String> {
     album
         .into_iter()
@@ -122,8 +122,8 @@ fn print_near(
     let rows = near.iter().map(|one| {
         let because = one.because.first().map_or_else(String::new, |pair| {
             let name = |id| tracks.get(&id).map_or_else(String::new, TrackMeta::display);
-            // The most alike pair says more about the two than their means.
-            format!("{} / {}", name(pair.other), name(pair.own))
+            // The most similar pair shows best why the two are near.
+            format!("{} / {}", name(pair.other), name(pair.query))
         });
         let mut cells = names(one.album.as_deref(), &one.artist);
         cells.extend([

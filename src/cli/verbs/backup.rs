@@ -14,9 +14,9 @@ use voisin_base::atomic_file::{self, StagingFolder, folder_of};
 use voisin_base::output::OutputTarget;
 use voisin_library::{DATABASE, Library, OpenMode};
 
-/// How the folders begin in which copies are made and checked.
+/// Prefix of the folders in which copies are made and checked.
 const STAGING: &str = ".voisin-backup-";
-/// The file in such a folder that whoever made it holds a lock on.
+/// The file in such a folder that its process holds a lock on.
 const HELD: &str = "in-use";
 
 /// Removes the folders that killed runs left beside a target.
@@ -27,7 +27,7 @@ fn remove_abandoned(parent: &Path) {
             .as_encoded_bytes()
             .starts_with(STAGING.as_bytes())
             && entry.file_type().is_ok_and(|kind| kind.is_dir());
-        // A folder whose file is still locked belongs to a backup under way.
+        // A folder whose file is still locked belongs to a running backup.
         if is_ours && !abandoned::files_in(&entry.path(), HELD).is_empty() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -40,18 +40,18 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let output = OutputTarget::whole(&args.file, args.force)?;
     let target = output.target()?;
     remove_abandoned(folder_of(&target));
-    // A library of its own beside the target: the copy is opened and checked as one before it takes its name.
+    // A folder beside the target: the copy is opened and checked as a library before it is renamed.
     let staging = StagingFolder::beside(&target, STAGING)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
-    // The lock goes with the process, however it ends: the next run may then remove the folder.
+    // The lock ends with the process, so that the next run can remove the folder after a crash.
     abandoned::hold(&held);
     let copy = staging.path().join(DATABASE);
-    // Counted before the copy is made: an `add` that runs meanwhile only makes the copy larger.
+    // Counted before the copy is made, as a concurrent `add` only makes the copy larger.
     let before = library.status()?;
     library.back_up(&copy)?;
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;
-    // In depth: a backup is looked at again only when it is needed.
+    // A deep check, as a backup is not opened again until it is needed.
     let health = copied.check(true)?;
     if let Some(finding) = health.findings.first() {
         bail!(
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
         );
     }
     let after = copied.status()?;
-    // SQLite has to let go of the file before it is moved.
+    // SQLite has to close the file before it is moved.
     drop(copied);
     if before.tracks > after.tracks {
         bail!(
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
             before.tracks
         );
     }
-    // Somebody else may have been quicker.
+    // Checked again, as another process may have created the file meanwhile.
     atomic_file::rename(&copy, &output.target()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     let text = format!(

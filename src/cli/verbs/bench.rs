@@ -1,4 +1,4 @@
-//! `voisin bench`: what this machine does in a second, so that people know what to expect.
+//! `voisin bench`: the throughput of this machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use voisin_index::{IndexOptions, SearchParams, VectorIndex};
 
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending> {
     let seconds = Duration::from_secs_f64(args.seconds.0.clamp(0.1, 600.0));
-    let result = match args.what {
+    let result = match args.kind {
         BenchKind::Encoder => encoder(context, args, seconds)?,
         BenchKind::Mel => mel(context, args, seconds)?,
         BenchKind::Decode => decode(context, args.file.as_deref(), seconds)?,
@@ -52,9 +52,9 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<Ending>
     Ok(Ending::Fine)
 }
 
-/// Runs `work` until the time is over, once before to warm up; work done per second.
+/// Runs `work` until the time is over, after one run to warm up; returns the work done per second.
 fn rate(seconds: Duration, mut work: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
-    // Once unmeasured: caches, page faults and the first allocation belong to no rate.
+    // Once unmeasured, for caches, page faults and first allocations.
     work()?;
     let start = Instant::now();
     let mut done = 0.0;
@@ -79,8 +79,8 @@ fn encoder(
     let encoder = Encoder::random_with(architecture, 1, &device, &context.encoder_options())?;
     let config = &encoder.manifest().front_end;
     let n = args.batch.map_or(32, |n| n as usize);
-    // Decibels from -80 to 0, the range of a spectrogram: denormal or saturated numbers would take
-    // another time.
+    // Decibels from -80 to 0, the range of a spectrogram: denormal or saturated numbers would have
+    // another speed.
     let mels: Vec<f32> = noise(n * config.cells())
         .iter()
         .map(|x| x * 40.0 - 40.0)
@@ -116,7 +116,7 @@ fn mel(
     let config = front_end.config();
     let samples = noise(config.window_samples());
     let per_second = rate(seconds, || {
-        // Several windows a thread, so that the last ones do not leave threads idle.
+        // Several windows a thread, so that few threads are idle at the end.
         (0..context.threads() * 8).into_par_iter().for_each_init(
             || (front_end.scratch(), vec![0.0; config.cells()]),
             |(scratch, out), _| front_end.compute_into(&samples, scratch, out),
@@ -137,7 +137,7 @@ fn decode(
     file: Option<&Path>,
     seconds: Duration,
 ) -> anyhow::Result<serde_json::Value> {
-    // Clap cannot ask for it: only this kind of measurement has a file.
+    // Clap cannot require it, as only this kind of measurement has a file.
     let file = file.context("bench decode needs a file: voisin bench decode --file song.mp3")?;
     let info = audio::probe(file)?;
     let times_real_time = rate(seconds, || {
@@ -162,9 +162,9 @@ fn search(
     const DIMENSION: usize = 512;
     const QUERIES: usize = 200;
     let n = args.tracks as usize;
-    // Points around a few hundred centres: music clusters, white noise does not.
+    // Points around a few hundred centres, since music clusters, unlike white noise.
     let centres = noise(300 * DIMENSION);
-    // One run of noise, cut anew every 64 numbers: fresh noise for a million rows would take longer
+    // Overlapping slices of one sequence of noise: new noise for a million rows would take longer
     // than the build.
     let jitter = noise((n + QUERIES) * DIMENSION / 8 + DIMENSION);
     let row = |i: usize| -> Vec<f32> {
@@ -183,7 +183,7 @@ fn search(
     let build = start.elapsed().as_secs_f64();
     let queries: Vec<Vec<f32>> = (n..n + QUERIES).map(row).collect();
     let mut at = 0;
-    // Sixteen at a time: to read the clock would be a part of a query's time.
+    // Sixteen at a time, since reading the clock would add to a query's time.
     let per_second = rate(seconds, || {
         for _ in 0..16 {
             index.search(&queries[at % QUERIES], 10, &SearchParams::default())?;
@@ -204,9 +204,9 @@ fn search(
     }))
 }
 
-/// The library's own index beside others.
+/// Compares the library's own index with others.
 fn index(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Result<Ending> {
-    /// Fewer leave too little to search.
+    /// Fewer tracks are too few to search.
     const FEWEST: u64 = 20;
     let engine = context.open_engine()?;
     let tracks = engine.library().status()?.tracks;
@@ -259,7 +259,7 @@ fn index(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Resu
     ]);
     for figures in &compared.indexes {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        // The worse of the two: both have to hold.
+        // The lower of the two.
         let recall = figures.recall.min(figures.recall_in_batches);
         table.row([
             figures.index.to_owned(),
@@ -281,7 +281,7 @@ fn index(context: &Context, args: &BenchArgs, seconds: Duration) -> anyhow::Resu
     }
     table.print()?;
     context.console.note(&format!(
-        "{} tracks of {} numbers, {} others searched for; recall of {} neighbours against double precision; seconds of CPU time",
+        "{} tracks of {} numbers, {} others as queries; recall of {} neighbours against double precision; seconds of CPU time",
         compared.tracks, compared.dimension, compared.queries, compared.k
     ));
     Ok(Ending::Fine)

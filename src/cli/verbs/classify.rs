@@ -22,7 +22,7 @@ use voisin_library::{Library, LibraryError, OpenMode, TrackFilter};
 use voisin_music::cue::Place;
 use voisin_questions::LibrarySource;
 
-/// How often answers must be right that are written into files, where nobody says.
+/// Default precision of answers that are written into files.
 const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         return crate::cli::lab::classify_with(context, run, args);
     }
     let is_writing = args.write.write_tags.is_some();
-    // Genres from a table: nobody is asked, no model is loaded.
+    // Genres from a table need no prediction and no model.
     if let Some(list) = &args.write.from_list {
         if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {
             anyhow::bail!(
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         let wishes = write_tags::wishes_of_list(&library, list)?;
         return write_tags::run(context, &mut library, &wishes, args);
     }
-    // Standard input is read before anything takes time.
+    // Standard input is read before anything that takes long.
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
     let mut engine = source.as_mut().map(LibrarySource::engine);
@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     }
     let question = args.question.options();
     let precision = question
-        // Writing changes files, so it wants to be right more often than an answer on the screen.
+        // Writing changes files, so it requires a higher precision than printing.
         .precision
         .or(is_writing.then_some(WRITTEN_PRECISION));
     let options = ClassifyOptions {
@@ -68,7 +68,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
-    let named = FilesAsked::new(context, engine.as_deref(), args, names, &mut failed)?;
+    let named = RequestedFiles::new(context, engine.as_deref(), args, names, &mut failed)?;
     let answers = match (&classifier, &mut engine) {
         (Classifier::FirstGuess(guess), engine) => first_guesses(
             context,
@@ -90,8 +90,8 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         (Classifier::Labelled(_), None) => Vec::new(),
     };
-    // No genre at all, not even an unsure one: the library has no labels to answer from.
-    let nobody = answers.iter().any(|answer| answer.best().is_none());
+    // Without any genre, even an unlikely one, the library has no labels to answer from.
+    let is_without_labels = answers.iter().any(|answer| answer.best().is_none());
     let mut ending = Ending::Fine;
     match &mut engine {
         Some(engine) if is_writing => {
@@ -101,14 +101,16 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
     }
-    Ok(if ending == Ending::Fine && (failed > 0 || nobody) {
-        Ending::Partial
-    } else {
-        ending
-    })
+    Ok(
+        if ending == Ending::Fine && (failed > 0 || is_without_labels) {
+            Ending::Partial
+        } else {
+            ending
+        },
+    )
 }
 
-/// Writes what was measured, and asks nobody for a genre.
+/// Writes measurements, without predicting genres.
 fn write_measured(
     context: &Context,
     engine: Option<&mut Engine>,
@@ -116,9 +118,7 @@ fn write_measured(
     names: Vec<OsString>,
 ) -> anyhow::Result<Ending> {
     let Some(engine) = engine else {
-        anyhow::bail!(
-            "there is no library yet, which knows what was measured: run \"voisin add\" first"
-        );
+        anyhow::bail!("expected a library with measurements, found none: run \"voisin add\" first");
     };
     let mut failed = 0;
     let mut tracks = Vec::new();
@@ -132,7 +132,7 @@ fn write_measured(
             Ok(())
         })?;
     } else {
-        let named = FilesAsked::new(context, Some(engine), args, names, &mut failed)?;
+        let named = RequestedFiles::new(context, Some(engine), args, names, &mut failed)?;
         let named = named.each(context.console, &mut failed, |text| {
             named_seeds(context, engine, std::slice::from_ref(text))
         })?;
@@ -153,7 +153,7 @@ fn write_measured(
     })
 }
 
-/// The library; `None` where there is none and files are asked about.
+/// The library; `None` if there is none and files were named.
 fn open(
     context: &Context,
     args: &ClassifyArgs,
@@ -165,7 +165,7 @@ fn open(
                 anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
             }
             fetch_named(&mut source, names)?;
-            // Files that are not there are listened to later: their neighbours are not fetched.
+            // Files that are not in it are analysed later, and their neighbours are not fetched.
             let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
             let sample = source.fetch_around(&seeds, &TrackFilter::default())?;
             report_sample(context, "a vote", sample.as_deref());
@@ -190,21 +190,21 @@ fn open(
 
 fn report_news(context: &Context, news: &GenreNews) {
     match news {
-        GenreNews::NeighboursAskedFor => context.console.detail(&news.to_string()),
+        GenreNews::NeighboursOnly => context.console.detail(&news.to_string()),
         _ if news.is_warning() => context.console.warn(&advised_news(news)),
         _ => context.console.note(&advised_news(news)),
     }
 }
 
-/// The files in question.
-struct FilesAsked {
-    /// Names as they were given; in the place of folders, playlists and sheets the files that these stand for.
+/// The files to classify.
+struct RequestedFiles {
+    /// Names as they were given, with folders, playlists and sheets replaced by their files.
     names: Vec<OsString>,
-    /// Whether there was such a list.
+    /// Whether there was a folder, playlist or sheet.
     of_lists: bool,
 }
 
-impl FilesAsked {
+impl RequestedFiles {
     fn new(
         context: &Context,
         engine: Option<&Engine>,
@@ -217,14 +217,14 @@ impl FilesAsked {
             of_lists: false,
         };
         for text in names {
-            // Lists are taken apart here and not as seeds: an answer is wanted for each file, not
-            // for their mean.
+            // Lists are expanded here and not as seeds, for an answer for each file instead of
+            // their mean.
             if !SeedName::parse(&text).is_list() {
                 this.names.push(text);
                 continue;
             }
             let path = Path::new(&text);
-            // Files behind links are not written to where nobody asked for that.
+            // Files behind links are only written to if their links are followed on request.
             let followed = match engine {
                 Some(engine) if args.write.write_tags.is_some() => {
                     engine.library().files().followed_folders()?
@@ -255,10 +255,7 @@ impl FilesAsked {
                 *failed += 1;
             }
             if found.files.is_empty() {
-                let text = format!(
-                    "{}: expected files of audio in it, found none",
-                    path.display()
-                );
+                let text = format!("{}: expected audio files in it, found none", path.display());
                 return Err(NothingFound(text).into());
             }
             this.names.extend(
@@ -272,7 +269,7 @@ impl FilesAsked {
         Ok(this)
     }
 
-    /// The meaning of each name, in order; an unknown one is reported and counted where there are others beside it.
+    /// The meaning of each name, in order; of several, unknown ones are reported and counted.
     fn each<T>(
         &self,
         console: Console,
@@ -284,7 +281,7 @@ impl FilesAsked {
             let _busy = console.busy(&progress(i, self.names.len()));
             match meaning(text) {
                 Ok(found) => all.extend(found),
-                // With one name its error is the answer, with its own exit code.
+                // With one name its error is that of the command, with its own exit code.
                 Err(error) if self.names.len() == 1 => return Err(error),
                 Err(error) => {
                     render::print_error(&error);
@@ -296,7 +293,7 @@ impl FilesAsked {
     }
 }
 
-/// How far it has come, of so many.
+/// The progress as text.
 fn progress(done: usize, all: usize) -> String {
     if all > 1 {
         format!("{} of {}", done + 1, count(all as u64, "file"))
@@ -305,12 +302,12 @@ fn progress(done: usize, all: usize) -> String {
     }
 }
 
-/// Listens to what is named, or to every track of the library.
+/// Analyses the files named, or every track of the library.
 fn first_guesses(
     context: &Context,
     guess: &FirstGuess,
     engine: Option<&Engine>,
-    named: &FilesAsked,
+    named: &RequestedFiles,
     all: bool,
     failed: &mut u64,
 ) -> anyhow::Result<Vec<GenreAnswer>> {
@@ -329,7 +326,7 @@ fn first_guesses(
     let mut answers = Vec::new();
     for (i, path) in paths.iter().enumerate() {
         let _busy = context.console.busy(&progress(i, paths.len()));
-        match guess.listen(path) {
+        match guess.classify(path) {
             Ok(answer) => answers.push(answer),
             Err(error) => {
                 render::print_error(&error.into());

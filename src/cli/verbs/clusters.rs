@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     let filter = args.filters.filter(&engine, &[])?;
     let some = engine.matching(&filter)?;
     let seed = Some(args.random.random_seed);
-    // The answer that is kept is of the whole library; groups of filtered tracks are computed anew.
+    // The cached clustering is that of the whole library; for filtered tracks it is computed here.
     let found = if let Some(tracks) = &some {
         let mut collection = engine.collection()?;
         let rows = collection.rows_of(tracks);
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
         args.question
             .run(&mut engine, &collection, &graph, Some(&rows), seed)?
     } else {
-        args.question.ask(&mut engine, seed)?
+        args.question.all(&mut engine, seed)?
     };
     match args.format {
         TableFormat::Json => {
@@ -53,8 +53,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
                 .meta
                 .iter()
                 .zip(&found.assignment)
-                // Of filtered clusters the tracks that did not pass are no noise: they are not
-                // listed.
+                // With filters, tracks that did not pass are not noise, and are not listed.
                 .filter(|(_, id)| **id != 0 || some.is_none());
             render::print_csv(
                 ["id", "path", "cluster", "name"],
@@ -80,12 +79,12 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-/// Up to three marks that a cluster has more of than the library; a mark that few of its tracks have is none.
+/// Up to three labels that are more frequent in a cluster than in the library, without labels that few of its tracks have.
 fn marks(shares: &[Share]) -> String {
     let marks = shares
         .iter()
-        // In a large library a rare label has a huge lift by chance; a twentieth of the cluster
-        // keeps it out.
+        // At least a twentieth of the cluster, as a rare label of a large library has a huge lift by
+        // chance.
         .filter(|share| share.share >= 0.05 && share.lift >= 1.0)
         .take(3);
     let marks = marks.map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));

@@ -1,5 +1,5 @@
-//! `voisin completions`: a script for a shell, made from the same arguments that the program reads; and the names in the
-//! library, which such a script asks for.
+//! `voisin completions`: a script for a shell, generated from clap's arguments; and the names in the library, which such a
+//! script requests.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use voisin_encoder::{models, models_dir};
 use voisin_engine::{Engine, PredictedTags};
 use voisin_library::{NameOf, OpenMode};
 
-/// More of them help nobody.
+/// Most names to complete; more would not be useful.
 const MOST: usize = 500;
 
-/// Asks for names where options and arguments take some, else does what the script above it does.
+/// Completes names for options and arguments that take some, else calls the generated script above it.
 const BASH: &str = r#"
 _voisin_or_names() {
     local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" what= name
@@ -126,11 +126,11 @@ complete -c voisin -l via -r -a '(__voisin_tracks)'
 "#;
 
 pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
-    // Without commands that only scripts call, which the generators would offer.
+    // Without hidden commands, which the generators would offer.
     let mut offered = Command::new("voisin")
         .args(command.get_arguments())
         .subcommands(command.get_subcommands().filter(|verb| !verb.is_hide_set()));
-    // Into memory first: clap's generators panic where standard output is closed.
+    // Into memory first, since clap's generators panic if standard output is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut offered, "voisin", &mut script);
     let script = String::from_utf8(script)?;
@@ -140,7 +140,7 @@ pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
         Shell::Zsh => {
             let (head, rest) = script.split_once('\n').unwrap_or((&script, ""));
             let rest: String = rest.lines().map(|line| with_names(line) + "\n").collect();
-            // The first line says whom the script is for.
+            // The first line, `#compdef`, must stay the first.
             format!("{head}\n{ZSH}\n{rest}")
         }
         _ => script,
@@ -149,10 +149,10 @@ pub(crate) fn run(command: &Command, shell: Shell) -> anyhow::Result<Ending> {
     Ok(Ending::Fine)
 }
 
-/// A line of zsh's script, which says what completes an option or an argument. After the first of several arguments there
-/// are options still.
+/// A line of zsh's script, with the function that completes an option or an argument, and with options after the first of
+/// several arguments.
 fn with_names(line: &str) -> String {
-    // A text with a colon is two things to zsh.
+    // Zsh splits texts at colons.
     let line = line
         // `*::` would hide options after the first argument.
         .replacen("'*::", "'*:", 1)
@@ -171,7 +171,7 @@ fn with_names(line: &str) -> String {
         ":MODEL:",
         ":model -- ",
         ":name -- A model'",
-        ":name -- The model to change over to",
+        ":name -- The model to switch to",
     ]) {
         ":_voisin_models"
     } else if takes(&[
@@ -186,7 +186,7 @@ fn with_names(line: &str) -> String {
         ":_voisin_scales"
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
-    } else if takes(&[":WORDS:", ":WORD:", ":query -- What to look for"]) {
+    } else if takes(&[":WORDS:", ":WORD:", ":query -- Words for the sound"]) {
         ":_voisin_words"
     } else if takes(&[
         ":TRACK:",
@@ -202,8 +202,8 @@ fn with_names(line: &str) -> String {
     line.replace(":_default", completer)
 }
 
-/// Names in the library that begin as was typed, without case and accents; where there are none, those that have it in
-/// them. One a line.
+/// Prints names in the library that begin with the typed text, without case and accents, else those that contain it, one a
+/// line.
 pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Ending> {
     let names = match args.what {
         LibraryNames::Models => models(models_dir().as_deref())
@@ -213,13 +213,13 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
         what => names_in_library(context, what)?,
     };
     let typed = fold(&args.typed);
-    // A name with a line end would be two completions, neither of which exists.
+    // A name with a line break would become two completions that do not exist.
     let names = || names.iter().filter(|name| !name.contains(char::is_control));
     let begin: Vec<&String> = names()
         .filter(|name| fold(name).starts_with(&typed))
         .take(MOST)
         .collect();
-    // Words inside a name are the fallback: "wonder" completes to Stevie Wonder.
+    // As a fallback words inside a name: "wonder" completes to Stevie Wonder.
     let found = if begin.is_empty() {
         names()
             .filter(|name| fold(name).contains(&typed))
@@ -235,7 +235,7 @@ pub(crate) fn names(context: &Context, args: &NamesArgs) -> anyhow::Result<Endin
 }
 
 fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTreeSet<String>> {
-    // Read-only and without an index: a completion must answer at once, and change nothing.
+    // Read-only and without an index, as a completion must be fast and change nothing.
     let engine = Engine::open(&context.library_dir(), OpenMode::ReadOnly)?;
     let library = engine.library();
     Ok(match what {
@@ -272,9 +272,8 @@ fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTr
             .cloned()
             .collect(),
         LibraryNames::Words => {
-            let heard = engine.words().predicted_tags_if_any()?;
-            heard
-                .iter()
+            let tags = engine.words().predicted_tags_if_any()?;
+            tags.iter()
                 .flat_map(PredictedTags::words)
                 .map(|(word, _)| word.to_owned())
                 .collect()

@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
         ("from", Align::Left),
     ]);
     for setting in json.settings {
-        // Only the model may have no value.
+        // Only the model has no default value.
         let value = setting
             .value
             .unwrap_or_else(|| "the library's own".to_owned());
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context, args: &ConfigArgs) -> anyhow::Result<Ending
     if let Some(file) = json.file {
         context.console.note(&format!(
             "{file}{}",
-            if json.exists { "" } else { " (there is none)" }
+            if json.exists { "" } else { " (missing)" }
         ));
     }
     Ok(Ending::Fine)

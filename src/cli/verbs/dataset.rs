@@ -5,17 +5,17 @@ use std::sync::atomic::Ordering;
 use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::lab::{interrupted, line, listen, open, usual_sets, with_meter};
+use crate::cli::lab::{compute_features, interrupted, line, open, usual_sets, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
 use voisin_base::output::OutputTarget;
 use voisin_lab::inspect::{Overview, canonical_table, inspect, overview, suspects};
 use voisin_lab::leak::Likeness;
 
-/// Lines of a kind that are printed; `--format json` and `--output` have all.
+/// Lines of each kind that are printed; `--format json` and `--output` have all.
 const FIRST: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Ending> {
-    // `genre` is what each kind of data set calls its labels unless it is told otherwise.
+    // `genre` is the default of every kind of data set.
     let source = if args.label == "genre" {
         args.data.clone()
     } else {
@@ -31,20 +31,20 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
     let found = with_meter(context, set.items.len(), "decoded", |progress| {
         inspect(&set, progress, &stop)
     });
-    // Looked at before the result, which is the interruption's error then.
+    // Checked before the result, which would be the interruption's error.
     if stop.load(Ordering::Relaxed) {
         return Ok(interrupted(context));
     }
     let found = found?;
     let mut summary = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
-    // It looks for duplicates, too, and leaves that off without a word.
+    // `overview` searches for duplicates, and stops that without an error.
     if stop.load(Ordering::Relaxed) {
         return Ok(interrupted(context));
     }
     if args.suspects {
-        // a table's own numbers, or the default model
+        // A table's own numbers, or vectors of the default model.
         let sets = usual_sets(&set).split_off(usize::from(set.columns.is_none()));
-        let matrix = listen(context, &set, &sets, None, &stop);
+        let matrix = compute_features(context, &set, &sets, None, &stop);
         if stop.load(Ordering::Relaxed) {
             return Ok(interrupted(context));
         }
@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         );
         context.console.note(&text);
     }
-    // what reading had to say has been said
+    // The notes of reading the set were printed before.
     for note in summary.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
     }
@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         render::write(table, canonical_table(&found))?;
     }
     match args.format {
-        // the table alone
+        // The table alone, as both would mix on standard output.
         _ if table.as_ref().is_some_and(OutputTarget::is_standard) => {}
         ReportFormat::Json => render::print_json(&summary)?,
         ReportFormat::Table => print(&summary)?,
@@ -135,7 +135,7 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         .leak
         .doubles
         .iter()
-        // The same audio on two sides is told above already.
+        // The same audio on two sides is reported above.
         .filter(|one| one.why != Likeness::Audio || !one.apart)
         .take(FIRST)
     {

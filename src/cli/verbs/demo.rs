@@ -1,4 +1,4 @@
-//! `voisin demo`: the main job on the music that comes with voisin, with a sentence before each step.
+//! `voisin demo`: the main commands on the music that comes with voisin, with an explanation of each step.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,21 +21,21 @@ use voisin_genre::{GenreError, Kinship, KinshipOptions};
 use voisin_library::{OpenMode, scan, stored_path};
 use voisin_questions::SimilarAnswer;
 
-/// The demo's library where none is named.
+/// Default folder of the demo's library.
 const FOLDER: &str = "voisin-demo";
-/// Labelled neighbours that vote, and how many of them are shown.
+/// Number of labelled neighbours that vote, and of those that are shown.
 const VOTERS: usize = 15;
 const SHOWN_VOTERS: usize = 5;
-/// Labelled music.
+/// Folders of labelled music.
 const LABELLED: [&str; 2] = ["library", "songs"];
-/// Music of a genre that no label names, in a folder of its name.
+/// Folder of a genre without labels, named like it.
 const UNNAMED: &str = "punk";
 /// The track whose neighbours are shown.
 const SEED: &str = "library/metal/muldjord-chaos-god.mp3";
 
 pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> {
     let data = find_data(args.data.as_deref())?;
-    // Beside the library, so that it can be looked at afterwards.
+    // Beside the user's library, so that it can be used afterwards.
     let beside;
     let context = if context.has_library_option() {
         context
@@ -56,27 +56,27 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
             LABELLED.join(", ")
         );
     }
-    say(&format!(
-        "voisin listens to {} of free music in eight styles, and to {} rendered pieces of punk without a label\n(authors and licences: {}).",
+    print_text(&format!(
+        "voisin analyses {} of free music in eight styles, and {} rendered pieces of punk without a label\n(authors and licences: {}).",
         count(library.len() as u64, "excerpt"),
         unnamed.len(),
         data.join("ATTRIBUTION.md").display()
     ))?;
     library.extend(unnamed.iter().cloned());
     let mut engine = Engine::open(&context.library_dir(), OpenMode::Create)?;
-    // Before anything is added: the demo's steps would otherwise tell of somebody's own library.
+    // Before anything is added, as the demo's results would otherwise be of other music.
     refuse_other_tracks(&engine, &data)?;
     let run = AddRun {
         files: &library,
         ..AddRun::default()
     };
     let ending = add_files(context, &mut engine, run, &[], ReportFormat::Table)?;
-    // Later steps count on all of the demo's tracks.
+    // Later steps need all of the demo's tracks.
     if ending != Ending::Fine {
         return Ok(ending);
     }
 
-    say(
+    print_text(
         "\n1. What sounds like \"Chaos God\" by Muldjord, a death metal track? The nearest of the library:",
     )?;
     let seed = OsString::from(data.join(SEED));
@@ -95,17 +95,19 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         &output,
     )?;
 
-    say("\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:")?;
+    print_text(
+        "\n2. Which genre is a track that is not in the library? Its labelled neighbours vote:",
+    )?;
     let options = ClassifyOptions {
         neighbours: Some(VOTERS),
         ..ClassifyOptions::default()
     };
-    // Opened once for all questions: the labels are those of the library as it is now.
+    // Opened once for all queries.
     let labelled = Labelled::open(&mut engine, &options, |_| ())?.map_err(GenreError::TooFew)?;
     let mut unanswered = false;
     for (i, file) in held_out.iter().enumerate() {
         if i > 0 {
-            say("")?;
+            print_text("")?;
         }
         let seeds = seeds(context, &engine, &[file.path.clone().into_os_string()])?;
         for mut answer in labelled.classify(&mut engine, seeds)? {
@@ -115,13 +117,13 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         }
     }
 
-    say("\n3. How close are the genres to one another? For each, the nearest others:")?;
+    print_text("\n3. How close are the genres to one another? For each, the nearest others:")?;
     let kinship = engine
         .genres()
         .kinship(&LabelSource::Tags, &KinshipOptions::default())?;
     print_kinship(&kinship)?;
 
-    say(
+    print_text(
         "\n4. Where does punk land, which no label names? The answer for each of its pieces, then how far it lies\nfrom the genres:",
     )?;
     let files: Vec<OsString> = unnamed
@@ -134,17 +136,17 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
 
     let folder = context.library_dir();
     let folder = folder.display().to_string();
-    say("\nThe demo's library stays. Look at it and listen to it:")?;
-    say(&format!("  voisin --library {folder:?} serve --open"))?;
-    say(&format!(
+    print_text("\nThe demo's library stays. Browse and play it:")?;
+    print_text(&format!("  voisin --library {folder:?} serve --open"))?;
+    print_text(&format!(
         "  voisin --library {folder:?} map -o demo-map.html"
     ))?;
 
-    say("\nNow on your own music:")?;
+    print_text("\nNow on your own music:")?;
     for (command, what) in [
         (
             "voisin add ~/Music",
-            "listen to a folder; run it again after changes",
+            "analyse a folder; run it again after changes",
         ),
         (
             "voisin similar ~/Music/some/track.flac",
@@ -157,7 +159,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
         ("voisin genres", "how are my genres related?"),
         ("voisin --help", "everything else"),
     ] {
-        say(&format!("  {command:<42} {what}"))?;
+        print_text(&format!("  {command:<42} {what}"))?;
     }
     Ok(if unanswered {
         Ending::Partial
@@ -166,9 +168,9 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     })
 }
 
-/// How far the genre without a label lies from the others. Its folder names it, as folders name all of the demo's genres.
+/// Prints the distances of the genre without labels to the others. All of the demo's genres are named by their folders.
 ///
-/// - `labelled`: the others, as their labels spell them
+/// - `labelled`: the others, in the spelling of their labels
 fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
     let kinship = engine
         .genres()
@@ -179,7 +181,7 @@ fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
         .genre(UNNAMED)
         .context("a genre's name")?;
     let mut table = Table::new(&[("Punk to", Align::Left), ("distance", Align::Right)]);
-    // The distances are between the folders' names; people read the spelling of the labels.
+    // Distances are between folders; they are printed with the spelling of the labels.
     for kin in &kinship.of(&genre)?.nearest {
         let name = &labelled.of(&kin.genre)?.genre;
         table.row([name.to_string(), format!("{:.2}", kin.distance)]);
@@ -187,9 +189,9 @@ fn print_distances(engine: &Engine, labelled: &Kinship) -> anyhow::Result<()> {
     table.indented(2).print()
 }
 
-/// Nobody's own library is filled with demo music.
+/// Refuses a library with other tracks than the demo's.
 fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
-    // Compared as the library stores paths, which are absolute.
+    // The library stores absolute paths.
     let music = stored_path(data);
     let mut others = 0;
     engine.library().for_each_track(|track| {
@@ -206,11 +208,11 @@ fn refuse_other_tracks(engine: &Engine, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say(text: &str) -> anyhow::Result<()> {
+fn print_text(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::terminal_safe(text))
 }
 
-/// The demo's music: where it was said to be, below the current folder, beside the program, or where it was built.
+/// The demo's music: the folder given, else below the current folder, beside the program, or where it was built.
 fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         return Ok(given.to_owned());
@@ -227,19 +229,19 @@ fn find_data(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     music_in(&places)
 }
 
-/// The first of these folders that has the demo's music. The last one, which is of the machine that built the program, is
-/// not named to those who cannot look there.
+/// The first of these folders that has the demo's music. The last one, on the machine that built the program, is left out of
+/// the error message.
 fn music_in(places: &[PathBuf]) -> anyhow::Result<PathBuf> {
     if let Some(place) = places.iter().find(|place| place.join("library").is_dir()) {
         return Ok(place.clone());
     }
-    let (_, named) = places.split_last().context("places to look in")?;
+    let (_, named) = places.split_last().context("folders to search")?;
     let named: Vec<String> = named
         .iter()
         .map(|place| place.display().to_string())
         .collect();
     bail!(
-        "the demo's music was not found (looked for {}): it is the folder data/demo of voisin's source, which --data names",
+        "the demo's music was not found (searched {}): name the folder data/demo of voisin's source with --data",
         named.join(", ")
     )
 }
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn music_that_is_missing_is_told_with_the_places_of_this_machine() {
+    fn missing_music_is_reported_with_the_folders_of_this_machine() {
         let folder = tempfile::tempdir().unwrap();
         let places = ["here", "beside", "built"].map(|name| folder.path().join(name));
         let message = music_in(&places).unwrap_err().to_string();

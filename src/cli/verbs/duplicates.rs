@@ -9,7 +9,7 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{print_files, print_rows};
 use crate::cli::render::{self, count};
 use voisin_base::text::{count_with, size};
-use voisin_engine::ListenEvent;
+use voisin_engine::CompareEvent;
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
 
@@ -17,41 +17,41 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     args.output.check()?;
     let mut engine = context.open_engine()?;
     let console = context.console;
-    // Hidden until the engine says how many pairs there are: with none in doubt there is no bar.
+    // Hidden until the engine reports the number of pairs: if all are certain there is no bar.
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
     let of_versions = args.question.versions;
-    let mut groups = args.question.ask(&mut engine, move |event| match event {
-        ListenEvent::Begin { pairs, unheard } => {
+    let mut groups = args.question.all(&mut engine, move |event| match event {
+        CompareEvent::Begin { pairs, skipped } => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);
                 shown.set_style(bar_style());
                 shown.set_draw_target(ProgressDrawTarget::stderr());
                 shown.set_message(if of_versions {
-                    "tracks listened to"
+                    "tracks analysed"
                 } else {
-                    "pairs in doubt, listened to"
+                    "uncertain pairs, audio compared"
                 });
             } else if pairs > 100 {
-                // A few take no time.
-                let what = if of_versions {
-                    count(pairs as u64, "track")
+                // Fewer take little time.
+                let pairs = pairs as u64;
+                console.note(&if of_versions {
+                    format!("analysing {}", count(pairs, "track"))
                 } else {
-                    format!("{} in doubt", count(pairs as u64, "pair"))
-                };
-                console.note(&format!("listening to {what}"));
+                    format!("comparing the audio of {}", count(pairs, "uncertain pair"))
+                });
             }
-            if unheard > 0 {
+            if skipped > 0 {
                 console.note(&format!(
-                    "{} less like each other: stored vectors decide alone",
-                    count(unheard as u64, "pair")
+                    "{} less similar: decided by stored vectors alone",
+                    count(skipped as u64, "pair")
                 ));
             }
         }
-        ListenEvent::Heard => shown.inc(1),
+        CompareEvent::Compared => shown.inc(1),
     })?;
     bar.finish_and_clear();
-    // Of copies some are to be deleted, so only files that are there count. Versions all stay.
+    // Copies may be deleted, so only existing files count. Versions all stay.
     if !of_versions {
         let gone = leave_out_gone(&mut groups);
         if gone > 0 {
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             console.note(&format!("{copies} left out: the file is gone"));
         }
     }
-    // After the sorting, so that those that free the most remain.
+    // Sorted before, so that the groups that free the most remain.
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
         ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,
@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             };
             render::print_line(&format!("{groups}{won}"))?;
         }
-        // Files that could go: the copies without the file to keep. Of versions nothing should: all of them.
+        // Files that could be deleted: the copies without the file to keep. Of versions all files.
         _ => {
             let listed = |group| {
                 let GroupJson { keep, others, .. }: &GroupJson = group;

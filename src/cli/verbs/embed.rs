@@ -20,13 +20,13 @@ use voisin_base::output::{self, OutputTarget};
 use voisin_engine::{Embedder, WindowPlan};
 use voisin_library::scan::{Exclusions, Links};
 
-/// Seconds from one window to the next, where nobody says.
+/// Default time from one window to the next, in seconds.
 const HOP: f64 = 0.1;
 
 pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending> {
     let hop = args.hop.map_or(HOP, |hop| hop.0);
-    // A thousand windows a second overlap almost wholly already; less would fill the disk by a
-    // typing error.
+    // A thousand windows a second overlap almost completely; a mistyped smaller hop would fill the
+    // disk.
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
@@ -58,14 +58,14 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     refuse_options_of_parquet(&args.parquet)?;
     let files: Vec<PathBuf> = found.files.into_iter().map(|file| file.path).collect();
-    // No file at all is a mistake even with a shard, which by chance may hold none of several.
+    // No file at all is a mistake even with a shard; a shard itself may be empty by chance.
     if files.is_empty() && found.problems.is_empty() {
         return Err(NothingFound("expected audio files, found none".to_owned()).into());
     }
     let embedder = context.embedder(None)?;
     let mut failed = found.problems.len();
     let mut kept = 0;
-    // Named among all files and not those of the shard alone: no two shards write to one place.
+    // Computed for the files of all shards, so that no two shards write the same file.
     let targets = targets(&files, &found.roots, args.format.extension());
     for (file, target) in files.iter().zip(targets).filter(|(file, _)| is_held(file)) {
         let target = args.output.join(target);
@@ -91,7 +91,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     if kept > 0 {
         let files = count(kept, "file");
         context.console.note(&format!(
-            "{files} there already and left as they are (--force makes them again)"
+            "{files} there already and left as they are (--force overwrites them)"
         ));
     }
     Ok(if failed > 0 {
@@ -101,7 +101,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     })
 }
 
-/// Writes the windows of `file` to `target`; their number and dimension.
+/// Writes the windows of `file` to `target`; returns their number and dimension.
 fn embed(
     embedder: &Arc<Embedder>,
     file: &Path,
@@ -109,17 +109,16 @@ fn embed(
     hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
-    // Held until the file has been read: dropping it deletes what was fetched.
+    // Held until the file has been read: dropping it deletes the fetched copy.
     let _copy =
         columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
-    // In whole samples, and the timestamps below from that: rounding would otherwise add up over an
-    // hour.
+    // In whole samples, also for the timestamps below: rounding errors would otherwise add up.
     let hop = (hop * rate).round().max(1.0) as usize;
     let center = !args.no_center;
     let embedding = embedder.embed(file, &info, WindowPlan::Reference { hop, center }, None)?;
-    // openl3 counts from the middle of the first window when that is centred, from its start when not.
+    // As openl3: from the middle of the first window if that is centred, else from its start.
     let timestamps: Array1<f64> = (0..embedding.windows.nrows())
         .map(|i| i as f64 * hop as f64 / rate)
         .collect();
@@ -131,7 +130,7 @@ fn embed(
     Ok(embedding.windows.dim())
 }
 
-/// Refuses what other formats have no use for.
+/// Refuses options that other formats do not have.
 fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
     let EmbedParquetArgs {
         windows,
@@ -161,8 +160,8 @@ fn write(
     windows: &Array2<f32>,
     timestamps: &Array1<f64>,
 ) -> anyhow::Result<()> {
-    // Under another name until it is complete, so that a killed run leaves no half file to be kept
-    // by the next one.
+    // Under a temporary name until it is complete, so that a killed run leaves no partial file that
+    // the next one would keep.
     let mut file = OutputTarget::whole(target, true)?.open()?;
     match format {
         EmbedFormat::Npz => {
@@ -175,7 +174,7 @@ fn write(
         EmbedFormat::Csv => {
             let mut writer = csv::Writer::from_writer(std::io::BufWriter::new(&mut file));
             let names = (0..windows.ncols()).map(|i| format!("v{i}"));
-            // Both buffers are emptied by hand: dropped, they would swallow a full disk.
+            // Both buffers are flushed explicitly: dropping them would ignore a full disk.
             writer.write_record(std::iter::once("seconds".to_owned()).chain(names))?;
             for (seconds, row) in timestamps.iter().zip(windows.rows()) {
                 writer.write_record(
@@ -187,7 +186,7 @@ fn write(
                 .map_err(csv::IntoInnerError::into_error)?
                 .flush()?;
         }
-        // Written by `columnar::embed`; `run` never comes here with it.
+        // Unreachable: written by `columnar::embed`.
         EmbedFormat::Parquet => bail!("a Parquet file holds several tracks"),
     }
     Ok(file.commit()?)

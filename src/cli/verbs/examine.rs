@@ -1,4 +1,4 @@
-//! `voisin examine`, which voisin calls itself: reads a file in a process of its own, to see whether that survives it.
+//! `voisin examine`, which voisin calls itself: reads a file in a separate process, to find out whether that crashes it.
 
 use crate::cli::Ending;
 use crate::cli::args::{ExamineArgs, WindowCount};
@@ -11,7 +11,7 @@ pub(crate) fn run(args: ExamineArgs) -> anyhow::Result<Ending> {
         WindowCount::Spread(n) => WindowPlan::Spread(n),
     };
     let _copy = columnar::local_copy(&args.file)?;
-    // On a stack like that of the threads that add files. A panic is caught there, and is no harm here.
+    // With the same stack size as the threads that add files. A panic is caught there, and ignored here.
     let reader = std::thread::Builder::new().spawn(move || read_through(&args.file, windows))?;
     let _ = reader.join();
     Ok(Ending::Fine)

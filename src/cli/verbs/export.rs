@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         );
     }
     let mut source = source::open_to_read(context, &args.backend)?;
-    // A database has the vectors of one space alone.
+    // A database has the vectors of one space only.
     if let Some(space) = &args.space {
         let engine = source.local(LocalOnly::Space)?;
         engine.library_mut().spaces_mut().enter_space(space)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if args.changes && source.is_remote() {
         bail!("--changes: expected a library on this disk, found a backend: {PULL}");
     }
-    // Exact vectors: an export at 16 bits would lose digits that the library has.
+    // Exact vectors, as 16 bits would lose digits.
     source.set_vectors(!args.no_windows, true);
     source.fetch_all(args.backend.sample.map(|sample| sample.of(usize::MAX)))?;
     let engine = source.engine();
@@ -44,8 +44,8 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
         bail!("{name}: expected with it --format parquet");
     }
-    // Where that cannot be, files without a name are left behind.
-    let _ = interrupt::listen();
+    // If that fails, Ctrl-C leaves temporary files behind.
+    let _ = interrupt::install_handler();
     let summary = export(engine, &args.output, !args.no_windows, args.force)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",

@@ -18,7 +18,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
     let failures = engine.library().files().failures()?;
     match args.output.format {
         ListFormat::Table => {
-            // One line a file, reason last: nothing is cut, because the reason is what is asked for.
+            // One line a file, reason last; not cut, since the reason matters most.
             for failure in &failures {
                 let line = format!("{}: {}", failure.path.display(), failure.reason);
                 render::print_line(&render::one_line(&line))?;
@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
         _ => {
             let tracks: Vec<TrackMeta> = failures
                 .iter()
-                // Not in the library, so without an id: a playlist needs the path alone.
+                // Not in the library, so without an id: a playlist needs only the path.
                 .map(|failure| TrackMeta::of_file(TrackId(0), &failure.path))
                 .collect();
             print_files(

@@ -8,7 +8,9 @@ use ndarray_npy::WriteNpyExt as _;
 
 use crate::cli::args::FeaturesArgs;
 use crate::cli::context::Context;
-use crate::cli::lab::{asked, interrupted, line, listen, report_fault, with_meter};
+use crate::cli::lab::{
+    compute_features, interrupted, line, report_fault, requested_set, with_meter,
+};
 use crate::cli::named::targets;
 use crate::cli::render::{self, count, count_with};
 use crate::cli::{Ending, NothingFound};
@@ -17,8 +19,8 @@ use voisin_base::output::{self, OutputTarget};
 use voisin_lab::LabError;
 use voisin_lab::dataset::Dataset;
 use voisin_lab::extract::{
-    ArrayWriter, HearArray, column_table, feature_table, frame_columns, frames, picture,
-    track_table, write_array,
+    ArrayFn, ArrayWriter, column_table, feature_table, frame_columns, frames, picture, track_table,
+    write_array,
 };
 use voisin_lab::matrix::{Matrix, compute};
 use voisin_lab::networks::{ClipReader, NetworkSettings};
@@ -35,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if let Some(path) = &args.picture {
         return draw(context, args, path);
     }
-    // Without this, `--output song.png` would be refused as an unknown kind of table.
+    // Otherwise `--output song.png` would be refused as an unknown kind of table.
     if let Some(output) = args.output.as_deref().filter(|output| is_picture(output)) {
         let shown = output.display();
         bail!(
@@ -48,17 +50,17 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
         );
     };
     let names: Vec<String> = sets.split('+').map(str::to_owned).collect();
-    // These two have a size of their own for each track, so no row can hold them.
+    // These two differ in size by track, so they cannot be rows of a table.
     let alone = names
         .iter()
         .find(|name| ["frames", "spectrogram"].contains(&name.as_str()));
     if let Some(alone) = alone.filter(|_| names.len() > 1) {
         bail!(
-            "--set {sets}: {alone} stands alone, it has an array for each track: give it a command of its own"
+            "--set {sets}: {alone} cannot be joined with others, as it has an array for each track: run it as a separate command"
         );
     }
     if args.recipe.is_some() && sets != "spectrogram" {
-        bail!("--recipe goes with --set spectrogram, found --set {sets}");
+        bail!("--recipe: expected --set spectrogram with it, found --set {sets}");
     }
     let place = FeaturesPlace::of(output, alone.is_some(), args.force)?;
     let job = FeaturesJob {
@@ -88,13 +90,13 @@ enum FeaturesPlace {
 }
 
 impl FeaturesPlace {
-    /// By its ending, before anything is listened to.
+    /// By its ending, before any audio is analysed.
     fn of(path: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
         let shown = path.display();
         let ending = output::ending(path, "csv");
         let place = match ending.as_str() {
-            // A folder may have a dot in its name: what is there, or a slash, goes before the
-            // ending.
+            // A folder may have a dot in its name: an existing one, or a slash, takes precedence over
+            // the ending.
             _ if path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/') => Self::Folder,
             "csv" => Self::Table,
             "npy" => Self::Matrix,
@@ -105,7 +107,7 @@ impl FeaturesPlace {
         };
         let is_file = !matches!(place, Self::Folder);
         if is_folder && is_file {
-            bail!("--output {shown}: expected a folder, found a file's name: name another place");
+            bail!("--output {shown}: expected a folder, found a file's name: name a folder");
         }
         match place {
             Self::Folder if is_folder => output::check_folder(path, &[], force)?,
@@ -127,20 +129,20 @@ impl FeaturesJob<'_> {
     fn rows(&self, names: &[String], place: &FeaturesPlace) -> anyhow::Result<Ending> {
         let context = self.context;
         let output = self.output;
-        let set = asked(context, &self.args.tracks, true)?;
+        let set = requested_set(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
-        let found = listen(context, &set, names, self.args.cache.clone(), &stop);
-        let Some(matrix) = self.heard(found, &stop)? else {
+        let found = compute_features(context, &set, names, self.args.cache.clone(), &stop);
+        let Some(matrix) = self.usable(found, &stop)? else {
             if !stop.load(Ordering::Relaxed) {
                 return Ok(Ending::Partial);
             }
-            // Only with a cache of its own does the next run go on where this one was.
+            // The next run can resume only with a cache.
             if self.args.cache.is_some() {
                 return Ok(interrupted(context));
             }
-            context
-                .console
-                .note("interrupted: nothing is written; with --cache DIR what was heard is kept");
+            context.console.note(
+                "interrupted: nothing is written; with --cache DIR computed features are kept",
+            );
             return Ok(Ending::Interrupted);
         };
         match place {
@@ -183,11 +185,11 @@ impl FeaturesJob<'_> {
     fn arrays(&self, name: &str) -> anyhow::Result<Ending> {
         let context = self.context;
         let output = self.output;
-        let (hear, about) = self.array(name)?;
-        // Before anything is listened to: arrays of two kinds in one folder could not be told
-        // apart.
+        let (array_of, about) = self.array(name)?;
+        // Before any audio is analysed: arrays of two kinds in one folder could not be
+        // distinguished.
         self.refuse_others(&about)?;
-        let set = asked(context, &self.args.tracks, true)?;
+        let set = requested_set(context, &self.args.tracks, true)?;
         let stop = context.stop_on_ctrl_c()?;
         let files: Vec<PathBuf> = set
             .items
@@ -196,22 +198,21 @@ impl FeaturesJob<'_> {
             .collect();
         let places = targets(&files, &[], "npy");
         self.make_folder()?;
-        // Written first, so that a folder of a killed run says what its arrays are, and is gone on
-        // with.
+        // Written first, so that the folder of a killed run describes its arrays and can be resumed.
         self.write(&output.join(about.0), &about.1)?;
         let inside = files.into_iter().zip(places);
         let targets = inside
             .map(|(file, place)| (file, output.join(place)))
             .collect();
         let writer = ArrayWriter {
-            hear,
+            array_of,
             targets,
             force: self.args.force,
         };
-        let found = with_meter(context, set.items.len(), "listened to", |progress| {
+        let found = with_meter(context, set.items.len(), "analysed", |progress| {
             compute(&set, false, &[&writer], None, progress, &stop)
         });
-        let Some(matrix) = self.heard(found.map_err(anyhow::Error::from), &stop)? else {
+        let Some(matrix) = self.usable(found.map_err(anyhow::Error::from), &stop)? else {
             let is_stopped = stop.load(Ordering::Relaxed);
             return Ok(if is_stopped {
                 interrupted(context)
@@ -223,7 +224,7 @@ impl FeaturesJob<'_> {
             &output.join(TRACKS),
             &self.track_table(&set, &matrix, &writer),
         )?;
-        // The one column counts arrays that were made now, as 1, and those that were there, as 0.
+        // The only column is 1 for arrays that were written now, 0 for those that existed.
         let new = matrix.values.column(0).sum() as u64;
         line(&format!(
             "{} of {} in {}",
@@ -235,7 +236,7 @@ impl FeaturesJob<'_> {
         if kept > 0 {
             let arrays = count(kept, "array");
             let note =
-                format!("{arrays} there already and left as they are (--force makes them again)");
+                format!("{arrays} there already and left as they are (--force overwrites them)");
             context.console.note(&note);
         }
         Ok(ending(&matrix))
@@ -259,10 +260,13 @@ impl FeaturesJob<'_> {
     }
 
     /// The function that computes an array of each file, and the name and contents of the file that describes arrays.
-    fn array(&self, name: &str) -> anyhow::Result<(HearArray, (&'static str, Vec<u8>))> {
+    fn array(&self, name: &str) -> anyhow::Result<(ArrayFn, (&'static str, Vec<u8>))> {
         if name == "frames" {
-            let hear = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
-            return Ok((Box::new(hear), (COLUMNS, column_table(&frame_columns()))));
+            let array_of = |path: &Path, info: &AudioInfo, _: &AtomicBool| frames(path, info);
+            return Ok((
+                Box::new(array_of),
+                (COLUMNS, column_table(&frame_columns())),
+            ));
         }
         let name = self.args.recipe.as_deref().unwrap_or("baseline-cnn");
         let Some(recipe) = NetworkRecipe::named(name) else {
@@ -278,24 +282,27 @@ impl FeaturesJob<'_> {
         let reader = ClipReader::new(
             recipe,
             &NetworkSettings {
-                // Changed copies are for training alone; an export is of the tracks as they are.
+                // Augmented copies are for training only.
                 copies: 0,
                 ..NetworkSettings::of(&recipe)
             },
         )?;
-        let hear =
+        let array_of =
             move |path: &Path, info: &AudioInfo, stop: &AtomicBool| reader.array(path, info, stop);
-        Ok((Box::new(hear), (RECIPE, format!("{name}\n").into_bytes())))
+        Ok((
+            Box::new(array_of),
+            (RECIPE, format!("{name}\n").into_bytes()),
+        ))
     }
 
-    /// A folder that holds other files of these names is left alone.
+    /// Refuses a folder that holds other files of these names.
     fn refuse_others(&self, (name, contents): &(&'static str, Vec<u8>)) -> anyhow::Result<()> {
         let is_ours = std::fs::read(self.output.join(name)).is_ok_and(|found| found == *contents);
         let other = [COLUMNS, RECIPE, TRACKS].map(|name| self.output.join(name));
         match other.iter().find(|path| path.exists()) {
             Some(path) if !is_ours => {
                 bail!(
-                    "{} is there already, of something else: name another folder",
+                    "{} is there already, with other contents: name another folder",
                     path.display()
                 )
             }
@@ -303,30 +310,29 @@ impl FeaturesJob<'_> {
         }
     }
 
-    /// Results, after their faults were reported; nothing where there are faults alone.
-    fn heard(
+    /// Reports the faults of results; returns `None` without any result.
+    fn usable(
         &self,
         found: anyhow::Result<Matrix>,
         stop: &AtomicBool,
     ) -> anyhow::Result<Option<Matrix>> {
-        let tell = |faults: &[_]| {
+        let report = |faults: &[_]| {
             faults
                 .iter()
                 .for_each(|fault| report_fault(self.context, fault));
         };
         match found {
             Ok(matrix) => {
-                tell(&matrix.faults);
+                report(&matrix.faults);
                 Ok(Some(matrix))
             }
             Err(error) => match error.downcast_ref() {
-                // Not an error of the command: each file's reason has been told, and nothing else
-                // went wrong.
-                Some(LabError::NoneHeard(faults)) => {
-                    tell(faults);
+                // Not an error of the command: each file's reason is reported.
+                Some(LabError::NoneDecoded(faults)) => {
+                    report(faults);
                     self.context
                         .console
-                        .note("no track could be listened to: nothing is written");
+                        .note("no track could be analysed: nothing is written");
                     Ok(None)
                 }
                 Some(LabError::Interrupted) if stop.load(Ordering::Relaxed) => Ok(None),
@@ -363,7 +369,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
     }
     let [file] = args.tracks.as_slice() else {
         bail!(
-            "--picture: expected one audio file, found {}: draw one after the other",
+            "--picture: expected one audio file, found {}: draw them one by one",
             args.tracks.len()
         );
     };

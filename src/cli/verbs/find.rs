@@ -11,7 +11,7 @@ use crate::cli::render::track::FactColumns;
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
     let mut engine = context.open_engine_of(args.question.space.as_deref())?;
-    // Tags of tracks that were added since are computed now, and stored for the next time.
+    // Computes and stores tags of tracks that were added since.
     engine.words_mut().keep_tags()?;
     if args.words {
         let is_json = match args.output.format {
@@ -24,33 +24,33 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     }
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
-    let mut heard = engine.words().words_if_any()?;
-    // A space that was named is open already; else one may be found that reads what tags do not
+    let mut predicted = engine.words().words_if_any()?;
+    // A space that was named is open already; else another may read words that the tags do not
     // cover.
     let space = match &args.question.space {
         Some(_) => None,
-        None => args.question.space(&engine, heard.as_ref())?,
+        None => args.question.space(&engine, predicted.as_ref())?,
     };
     let mut engine = &mut engine;
     if let Some(space) = space {
         engine = engine.within(&space)?;
         engine.words_mut().keep_tags()?;
-        heard = engine.words().words_if_any()?;
+        predicted = engine.words().words_if_any()?;
     }
-    let heard = match heard {
-        Some(heard) => heard,
+    let predicted = match predicted {
+        Some(predicted) => predicted,
         None => engine.words().predicted_tags()?,
     };
-    let answer = args.question.run(engine, &heard)?;
+    let answer = args.question.run(engine, &predicted)?;
     let unknown = &answer.phrase.unknown;
     if !unknown.is_empty() {
         let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();
         let year = unknown
             .iter()
             .find(is_year)
-            .map(|year| format!("; --year {year} keeps what is of that year"));
+            .map(|year| format!("; --year {year} filters by year"));
         context.console.warn(&format!(
-            "not understood and left out: {}; \"voisin find --words\" lists what is{}",
+            "not understood and left out: {}; \"voisin find --words\" lists all words{}",
             unknown.join(", "),
             year.unwrap_or_default()
         ));
@@ -59,16 +59,16 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.console.note(note);
     }
     if answer.tracks.is_empty() {
-        // Without windows no tag can be computed, and loosening filters would not help.
+        // Without windows there are no tags, and looser filters would not help.
         let hint = if engine.library().status()?.windows > 0 {
             ""
         } else {
-            "no track has windows, by which sounds are told (\"voisin push --windows\", then \"voisin pull\" brings those of a database); "
+            "no track has windows, from which words are predicted (\"voisin push --windows\", then \"voisin pull\" fetches those of a database); "
         };
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
     let facts = FactColumns::new(args.question.filters.fields());
-    print_found(engine, &answer, &heard, &facts, &args.output)?;
+    print_found(engine, &answer, &predicted, &facts, &args.output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

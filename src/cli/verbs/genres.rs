@@ -17,7 +17,7 @@ use voisin_genre::{Genre, GenreKinship};
 use voisin_lab::eval::plots::{kinship_dendrogram, kinship_heat_map};
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
-/// Pixels of a PNG to a unit of the drawing.
+/// Pixels of a PNG per unit of the drawing.
 const SCALE: u32 = 2;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     if heatmap
         .iter()
         .chain(&dendrogram)
-        // A table behind a picture in standard output would spoil both.
+        // A table after a picture on standard output would corrupt both.
         .any(OutputTarget::is_standard)
     {
         return Ok(Ending::Fine);
@@ -56,8 +56,8 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
                 .genres()
                 .taxonomy()?
                 .genre(name)
-                // A name that the taxonomy does not take is looked up as it is, for the error that
-                // suggests others.
+                // A name outside the taxonomy is looked up as it is, for the error that suggests
+                // others.
                 .unwrap_or_else(|| Genre::plain(name));
             let genre = kinship.of(&wanted)?;
             match args.format {
@@ -70,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
     Ok(Ending::Fine)
 }
 
-/// Where a picture goes; refuses endings of other kinds of files.
+/// The file of a picture; refuses other endings.
 fn picture_place(path: &Path, replaces: bool) -> anyhow::Result<OutputTarget> {
     if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
         bail!(

@@ -18,10 +18,10 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
             .history_mut()
             .forget_listener(listener)?;
         if forgotten == 0 {
-            bail!("nothing is known of {listener}: \"voisin heard\" shows the listeners");
+            bail!("no history of {listener}: \"voisin heard\" lists the listeners");
         }
         context.console.note(&format!(
-            "{} of {listener} forgotten",
+            "{} of {listener} deleted",
             count_with(forgotten, "play or opinion", "plays and opinions")
         ));
         return Ok(Ending::Fine);
@@ -29,8 +29,8 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
     if args.file.is_empty() {
         return list(context, args);
     }
-    // All are read before the first is taken in: a file that cannot be read leaves the history as
-    // it was.
+    // All files are read before the first is imported: one that cannot be read leaves the history
+    // unchanged.
     let mut files = Vec::new();
     for path in &args.file {
         for path in exported(path)? {
@@ -46,10 +46,9 @@ pub(crate) fn run(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending>
     }
     let more = report.malformed.saturating_sub(report.named.len());
     if more > 0 {
-        context.console.warn(&format!(
-            "{} more of which nothing can be made",
-            count(more as u64, "line")
-        ));
+        context
+            .console
+            .warn(&format!("{} more", count(more as u64, "malformed line")));
     }
     match args.format {
         ReportFormat::Json => render::print_json(&report)?,
@@ -95,8 +94,7 @@ fn exported(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             path.display()
         );
     }
-    // The system lists files in any order; reports of what cannot be read should not change with
-    // it.
+    // The system lists files in any order, but reports should not depend on it.
     found.sort();
     Ok(found)
 }
@@ -116,7 +114,7 @@ fn list(context: &Context, args: &HeardArgs) -> anyhow::Result<Ending> {
     }
     if known.is_empty() {
         context.console.note(
-            "nothing was heard yet: players tell it through \"voisin serve --subsonic\", or run \"voisin heard EXPORT\"",
+            "no listening history yet: players report plays through \"voisin serve --subsonic\", or run \"voisin heard EXPORT\"",
         );
         return Ok(Ending::Partial);
     }

@@ -12,7 +12,7 @@ use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, library_seeds};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe};
+use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe, track_number};
 use voisin_genre::Genre;
 use voisin_library::Track;
 use voisin_questions::answers::labels::{GenreCountJson, LabelSourceJson};
@@ -25,10 +25,10 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
             if engine.genres().taxonomy()?.parse(&[&args.genre]).is_empty() {
                 anyhow::bail!("expected the name of a genre, found \"{}\"", args.genre);
             }
-            // Who forgets the genre would have the last track stand for it.
+            // Without a genre the last track would be taken for one.
             if is_track(&args.genre) {
                 anyhow::bail!(
-                    "expected a genre behind the tracks, found \"{}\", which names a track",
+                    "expected a genre after the tracks, found \"{}\", which names a track",
                     args.genre
                 );
             }
@@ -44,25 +44,22 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
     }
 }
 
-/// Whether what stands in the place of a genre is a track's id or a file.
+/// Whether the argument for a genre is a track's id or a file.
 fn is_track(genre: &str) -> bool {
-    genre
-        .strip_prefix("id:")
-        .is_some_and(|id| id.parse::<u64>().is_ok())
-        || Path::new(genre).is_file()
+    track_number(genre).is_some() || Path::new(genre).is_file()
 }
 
-/// Sets the source, if one was named, and shows what there is.
+/// Sets the source, if one was named, and shows it.
 fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::Result<Ending> {
     let source = args
         .source
         .clone()
         .unwrap_or_else(|| engine.genres().label_source());
-    // Read from the new source before it is set: a table that cannot be read leaves the old one in
-    // place.
+    // Read from the new source before it is set, so that a table that cannot be read changes
+    // nothing.
     let (labels, unmatched) = match engine.genres().labelled_tracks(&source, &GroupBy::Track) {
         Ok(tracks) => (tracks.labels, tracks.unmatched),
-        // A library without labels still has a source, which is shown.
+        // The source is shown even without labels.
         Err(EngineError::NoLabels) => (Vec::new(), 0),
         Err(error) => return Err(error.into()),
     };
@@ -99,12 +96,12 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
             "{lines} of the label file named no track of this library"
         ));
     }
-    // A head that cannot be read is told by the commands that need it.
+    // A head that cannot be read is reported by the commands that need it.
     if let Ok(Some(head)) = engine.genres().genre_head()
         && head.source() != source
     {
         context.console.note(&format!(
-            "the trained head knows labels from {}: \"voisin train genre\" trains one on these",
+            "the trained head has labels from {}: \"voisin train genre\" trains one on these",
             head.source()
         ));
     }
@@ -133,7 +130,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
     Ok(Ending::Fine)
 }
 
-/// Labels tracks by hand, or takes such labels away.
+/// Labels tracks by hand, or removes such labels.
 fn by_hand(
     context: &Context,
     engine: &mut Engine,
@@ -145,7 +142,7 @@ fn by_hand(
         let track = seed.track.ok_or_else(|| EngineError::NotInLibrary {
             path: seed.path.clone(),
         })?;
-        // By recording: a label stays when its file is moved or tagged anew.
+        // By recording, so that a label stays if its file is moved or retagged.
         contents.push(engine.library().track(track)?.audio.content);
     }
     let changed = engine
@@ -154,9 +151,9 @@ fn by_hand(
         .set_labels(&contents, genre)?;
     let what = match (genre, changed) {
         (Some(genre), 0) => format!("nothing to do: labelled {genre} by hand already"),
-        (None, 0) => "nothing to do: no label by hand is there".to_owned(),
+        (None, 0) => "nothing to do: no label by hand".to_owned(),
         (Some(genre), n) => format!("{} labelled {genre}", count(n, "track")),
-        (None, n) => format!("{} taken away", count(n, "label")),
+        (None, n) => format!("{} removed", count(n, "label")),
     };
     render::print_wrapped("", &what)?;
     if changed > 0 {
@@ -167,7 +164,7 @@ fn by_hand(
         };
         context
             .console
-            .note(&format!("\"voisin labels undo{again}\" takes it back"));
+            .note(&format!("\"voisin labels undo{again}\" undoes it"));
     }
     Ok(if changed == 0 && genre.is_none() {
         Ending::Partial
@@ -178,8 +175,8 @@ fn by_hand(
 
 fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<Ending> {
     let mut undone = 0;
-    // Each change is taken back and told by itself, so that an error in the middle loses none of
-    // the messages.
+    // Each change is undone and reported separately, so that an error in the middle loses no
+    // message.
     while undone < most {
         let Some(change) = engine.library_mut().labels_mut().undo_label()? else {
             break;
@@ -190,7 +187,7 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
             Some(track) => engine.library().track(track)?.display_name(),
             None => "a track that is no longer in the library".to_owned(),
         };
-        let was = |label: Option<String>| label.unwrap_or_else(|| "as the source says".to_owned());
+        let was = |label: Option<String>| label.unwrap_or_else(|| "as in the source".to_owned());
         let text = format!(
             "{name}: {} again, not {}",
             was(change.before),
@@ -199,7 +196,7 @@ fn undo(context: &Context, engine: &mut Engine, most: u32) -> anyhow::Result<End
         render::print_line(&render::terminal_safe(&text))?;
     }
     if undone < most {
-        context.console.note("no other change to take back");
+        context.console.note("no other change to undo");
     }
     Ok(if undone == 0 {
         Ending::Partial
@@ -237,7 +234,7 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
         } else {
             "no"
         };
-        // A line a file, not a track: other programs know files alone.
+        // A line per file, not per track, as other programs only know files.
         for path in paths(track) {
             let content = track.audio.content.to_string();
             writer.write_record([&path, &*spreadsheet_safe(&genre), hand, &content])?;
@@ -246,7 +243,7 @@ fn export(context: &Context, engine: &Engine, output: &OutputTarget) -> anyhow::
     }
     render::write(output, writer.into_inner()?)?;
     context.console.note(&format!(
-        "{} on {}",
+        "{} in {}",
         count(files, "labelled file"),
         output.path().display()
     ));

@@ -22,26 +22,26 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
         let known = library.links().linked_servers()?;
         let Some((_, songs)) = known.iter().find(|(name, _)| name == server.as_str()) else {
             bail!(
-                "no ids of {server} are known: \"voisin link\" shows the servers that are linked"
+                "no ids of {server} are stored: \"voisin link\" shows the servers that are linked"
             );
         };
         library
             .links_mut()
-            // A server without links is not listed any more, and so is forgotten.
+            // A server without links is no longer listed.
             .set_links(server.as_str(), &[], &BTreeMap::new())?;
         context
             .console
-            .note(&format!("{} of {server} forgotten", count(*songs, "id")));
+            .note(&format!("{} of {server} deleted", count(*songs, "id")));
         return Ok(Ending::Fine);
     }
     let (Some(server), Some(user)) = (&args.server, &args.user) else {
         return list(context, args);
     };
-    // Nobody types a password for a server that is not there.
+    // Checked before the prompt for a password.
     let is_typed = args.password_file.is_none() && std::env::var_os("VOISIN_PASSWORD").is_none();
     if is_typed && !server.is_there() {
         bail!(
-            "nothing answers at {}: is the server running, and is that its address?",
+            "no answer from {}: is the server running, and is that its address?",
             server.as_str()
         );
     }
@@ -53,11 +53,10 @@ pub(crate) fn run(context: &Context, args: &LinkArgs) -> anyhow::Result<Ending> 
     } else {
         ServerKind::Subsonic
     };
-    // Not locked while the server is asked, which may take minutes; only the result is written.
+    // Not locked during the requests to the server, which may take minutes.
     let mut library = Library::open(&dir, OpenMode::ReadWrite)?;
     let console = context.console;
-    let progress =
-        |songs: usize| console.detail(&format!("{} so far", count(songs as u64, "song")));
+    let progress = |songs: usize| console.detail(&format!("{} read", count(songs as u64, "song")));
     let linked = link(
         &mut library,
         server.clone(),
@@ -138,7 +137,7 @@ fn print(context: &Context, linked: &LinkReport) -> anyhow::Result<()> {
         .iter()
         .map(|(how, count)| format!("{count} by {how}"))
         .collect();
-    // The map has no order of its own.
+    // A hash map has no order.
     how.sort();
     let how = if how.is_empty() {
         String::new()

@@ -9,7 +9,7 @@ use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 use voisin_library::SortBy;
 
-/// Words a track.
+/// Number of words per track.
 const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let page = source.list(&query)?;
     let engine = source.engine();
     if page.tracks.is_empty() {
-        // Words that found nothing are most often misspelt.
+        // Words without a match are most often misspelt.
         let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;
         let alike = engine.library().tracks_by_id(&alike)?;
         let alike: Vec<String> = alike
@@ -32,22 +32,22 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         let hint = did_you_mean(&alike);
         context.nothing_found(engine.library(), &question.filters, &hint)?;
     }
-    // Where there is room for them, or where they were asked for.
+    // In formats with room for them, or if filtered by.
     let wants_words = matches!(
         args.output.format,
         ListFormat::Json | ListFormat::Csv | ListFormat::Template(_)
     ) || args.output.format == ListFormat::Table
         && !query.filter.words.is_empty();
-    let heard = if wants_words && !page.tracks.is_empty() {
+    let tags = if wants_words && !page.tracks.is_empty() {
         engine.words().predicted_tags_if_any()?
     } else {
         None
     };
     let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-    let words = heard
-        .map(|heard| heard.strongest(&ids, WORDS))
+    let words = tags
+        .map(|tags| tags.strongest(&ids, WORDS))
         .unwrap_or_default();
-    // Scales that were filtered or sorted by get a column; all of them would not fit.
+    // Only scales that the query filters or sorts by get a column; all would not fit.
     let sorted = match query.sort {
         SortBy::Scale(name) => Some(name),
         _ => None,

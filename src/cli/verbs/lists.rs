@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             let mut engine = context.open_engine()?;
             let list = SavedList::named(engine.library(), name)?;
             check_seeds(&list, &engine, name)?;
-            // Drawn here and not in the engine, so that it can be told and typed again.
+            // Drawn here and not in the engine, so that it can be printed and used again.
             let random = random_seed.unwrap_or_else(random);
             let tracks = list.question.run(
                 &mut engine,
@@ -66,7 +66,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             let gone = list.question.gone(&engine);
             if gone > 0 {
                 context.console.note(&format!(
-                    "gone from the library: {} that it starts from; it goes on without",
+                    "gone from the library: {} that it starts from; the others are used",
                     count(gone as u64, "track")
                 ));
             }
@@ -74,7 +74,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
             {
                 context
                     .console
-                    .note(&format!("the same again: --random-seed {random}"));
+                    .note(&format!("the same list again: --random-seed {random}"));
             }
             print_list(
                 &engine,
@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
                 name,
             )?;
             context.console.note(&format!(
-                "\"{name}\" is forgotten; what was pushed stays where it is"
+                "\"{name}\" is deleted; playlists that were pushed stay where they are"
             ));
             Ok(Ending::Fine)
         }
@@ -106,9 +106,9 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
     }
 }
 
-/// A number that somebody can type.
+/// A random number that is short enough to type.
 fn random() -> u64 {
-    // The standard library's only source of randomness; nobody's safety depends on it.
+    // The standard library's only source of randomness; it need not be secure.
     RandomState::new().hash_one(0) % 1_000_000
 }
 
@@ -136,13 +136,13 @@ fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     }
     if all.is_empty() {
         context.console.note(
-            "no list is kept yet: \"voisin lists templates\" shows some that are ready, \"voisin lists save --help\" how others are made",
+            "no list is saved yet: see \"voisin lists templates\" and \"voisin lists save --help\"",
         );
         return Ok(Ending::Partial);
     }
     let columns = [
         ("name", Align::Left),
-        ("question", Align::Left),
+        ("query", Align::Left),
         ("pushed to", Align::Left),
         ("ago", Align::Right),
     ];
@@ -161,7 +161,7 @@ fn all(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
     Ok(Ending::Fine)
 }
 
-/// How long ago, in one unit.
+/// A time span in one unit.
 fn ago(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..120 => format!("{seconds} s"),
@@ -176,7 +176,7 @@ fn templates(format: ReportFormat) -> anyhow::Result<Ending> {
         render::print_json(&TEMPLATES.iter().map(TemplateJson::new).collect::<Vec<_>>())?;
         return Ok(Ending::Fine);
     }
-    let mut table = Table::new(&[("template", Align::Left), ("what it is", Align::Left)]);
+    let mut table = Table::new(&[("template", Align::Left), ("description", Align::Left)]);
     TEMPLATES
         .iter()
         .for_each(|template| table.row([template.name, template.about]));
@@ -194,31 +194,33 @@ fn save(
     let mut engine = context.open_engine()?;
     let mut question = match (template, question) {
         (Some(template), None) => Template::named(template).map(Template::question).with_context(|| {
-            format!("there is no template \"{template}\": \"voisin lists templates\" shows those there are")
+            format!("there is no template \"{template}\": \"voisin lists templates\" lists all templates")
         })?,
         (None, Some(question)) => question.clone(),
-        (Some(_), Some(_)) => bail!("expected a template or a question, found both"),
+        (Some(_), Some(_)) => bail!("expected a template or a query, found both"),
         (None, None) => bail!(
-            "expected what to keep, found only a name: add --template NAME, or one of similar, mix, list, find, path, artists and albums with its options"
+            "expected a query to save, found only a name: add --template NAME, or one of similar, mix, list, find, path, artists and albums with its options"
         ),
     };
-    // The meaning of words may change; today's meaning is kept.
+    // Words are resolved now, as later they might match other tracks.
     let is_path = matches!(question, SavedQuestion::Path(_));
     question.pin(|named| pinned(context, &engine, named, is_path))?;
     if matches!(
         question,
         SavedQuestion::Artists(_) | SavedQuestion::Albums(_)
     ) {
-        // A name that nobody has is told now.
+        // Run once, so that an unknown name is reported now.
         question.run(&mut engine, &Mixing::default(), 0, KnownParts::default())?;
     }
     let list = SavedList::keep(engine.library_mut(), name, question)?;
     let next = if list.to.is_empty() {
-        format!("\"voisin lists show '{name}'\" asks it")
+        format!("\"voisin lists show '{name}'\" runs it")
     } else {
-        "it is renewed where it was pushed to with the next \"voisin lists push\"".to_owned()
+        "the next \"voisin lists push\" renews its playlists".to_owned()
     };
-    context.console.note(&format!("kept as \"{name}\": {next}"));
+    context
+        .console
+        .note(&format!("saved as \"{name}\": {next}"));
     Ok(Ending::Fine)
 }
 
@@ -242,7 +244,7 @@ fn pinned(
         } else {
             library_seeds(context, engine, std::slice::from_ref(name))?
         };
-        // It is asked again each time, and so finds what is new.
+        // A phrase is resolved at each run, and so includes new tracks.
         if let SeedName::Sounds(phrase) = SeedName::parse(name) {
             pinned.push(NamedSeed::Sounds(phrase.to_owned()));
             continue;
@@ -250,7 +252,7 @@ fn pinned(
         for seed in seeds {
             let Some(track) = seed.track else {
                 bail!(
-                    "{} is not in the library, in which a list must find it again: run \"voisin add\" on it first",
+                    "{} is not in the library, which a saved list needs: run \"voisin add\" on it first",
                     seed.path.display()
                 );
             };
@@ -260,7 +262,7 @@ fn pinned(
     Ok(pinned)
 }
 
-/// Where a list is to be put, as the command line says it.
+/// The place to push a list to, by the options.
 fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
     if let Some(server) = &args.server {
         let user = args.user.clone().unwrap_or_default();
@@ -279,7 +281,7 @@ fn place(args: &PushListsArgs, name: &str) -> Option<ListPlace> {
         });
     }
     if args.mpd {
-        // Noted with the list: the server that renews it may run in another environment.
+        // Stored with the list, as the server that renews it may run in another environment.
         let host = args
             .host
             .clone()
@@ -306,7 +308,7 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
             ending = Ending::Partial;
         }
     })?;
-    // An unknown name stops all: it is a slip, and the others can be pushed with the right one.
+    // An unknown name is a mistake: nothing is pushed.
     for name in &args.name {
         SavedList::named(engine.library(), name)?;
     }
@@ -323,7 +325,8 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
     };
     let wanted: Vec<(String, SavedList)> = all.into_iter().filter(wanted).collect();
     if wanted.is_empty() {
-        let text = "no list was pushed before: name one, and where it is put: \"voisin lists push --help\"";
+        let text =
+            "no list was pushed before: name one and its place, see \"voisin lists push --help\"";
         return Err(NothingFound(text.to_owned()).into());
     }
     for (name, mut list) in wanted.into_iter().filter(|(_, list)| is_old(list)) {
@@ -331,16 +334,16 @@ fn push(context: &Context, args: &PushListsArgs) -> anyhow::Result<Ending> {
             list.to.clear();
             list.store(engine.library_mut(), &name)?;
             context.console.note(&format!(
-                "\"{name}\" is put nowhere any more; what is there stays"
+                "\"{name}\" is no longer pushed; existing playlists stay"
             ));
             continue;
         }
         let places: Vec<ListPlace> =
             place(args, &name).map_or_else(|| list.to.clone(), |place| vec![place]);
         if places.is_empty() {
-            bail!("\"{name}\" was put nowhere before: add --folder, --mpd or --server");
+            bail!("\"{name}\" was not pushed before: add --folder, --mpd or --server");
         }
-        // One list that cannot be had does not keep the others from being renewed.
+        // An error of one list does not prevent the others from being renewed.
         match put(context, &mut engine, args, &name, &mut list, &places) {
             Ok(true) => {}
             Ok(false) => ending = Ending::Partial,
@@ -364,7 +367,7 @@ fn check_seeds(list: &SavedList, engine: &Engine, name: &str) -> anyhow::Result<
         })
 }
 
-/// Whether all of a list is where it should be.
+/// Pushes a list to places; returns whether all of its songs are there.
 fn put(
     context: &Context,
     engine: &mut Engine,
@@ -381,19 +384,26 @@ fn put(
         list.question
             .run(engine, &Mixing::default(), random(), KnownParts::default())?
     };
-    // An empty playlist in the place of yesterday's helps nobody.
+    // An earlier playlist is not replaced by an empty one.
     if tracks.is_empty() && !places.iter().all(is_smart) {
-        bail!("no track passes its filters: what was pushed before stays");
+        bail!("no track passes its filters: existing playlists stay");
     }
-    // Asked for only where a place wants one, which files and MPD do not.
-    let ask = || password(args.password_file.as_deref()).map_err(|error| format!("{error:#}"));
+    // Read only if a place needs one, which files and MPD do not.
+    let password = || password(args.password_file.as_deref()).map_err(|error| format!("{error:#}"));
     let mut left_out = 0;
     let mut first_error = None;
     for place in places {
-        let pushed = list.push(engine.library(), name, place, &tracks, &ask, args.force);
+        let pushed = list.push(
+            engine.library(),
+            name,
+            place,
+            &tracks,
+            &password,
+            args.force,
+        );
         let missing = match pushed {
             Ok(missing) => missing,
-            // One place that is away does not keep the others from being renewed.
+            // An error of one place does not prevent the others from being renewed.
             Err(error) => {
                 first_error.get_or_insert(error);
                 continue;
@@ -402,7 +412,7 @@ fn put(
         let missed = if missing == 0 {
             String::new()
         } else {
-            format!("; {missing} it does not have")
+            format!("; {missing} missing there")
         };
         let what = if is_smart(place) {
             "rules".to_owned()
@@ -414,11 +424,11 @@ fn put(
             .note(&format!("\"{name}\": {what} in {place}{missed}"));
         left_out += missing;
     }
-    // Still old where a place failed, so that the next run tries that one again.
+    // Unchanged if a place failed, so that the next run tries that one again.
     if first_error.is_none() {
         list.pushed = Some(now());
     }
-    // Also then: without the ids of playlists that were made, the next run would make them twice.
+    // Stored even then: without the ids of new playlists, the next run would create them twice.
     let stored = list.store(engine.library_mut(), name);
     if let Some(error) = first_error {
         return Err(error.into());

@@ -1,4 +1,4 @@
-//! `voisin man`: manual pages and docs/cli.md, made from the same arguments that the program reads.
+//! `voisin man`: manual pages and docs/cli.md, generated from clap's arguments.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -18,8 +18,7 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
             let cannot_write = || format!("cannot write manual pages into {}", folder.display());
             check_folder(folder, &[], args.force)?;
             std::fs::create_dir_all(folder).with_context(cannot_write)?;
-            // Into a folder of its own first: the generator writes without looking at what is
-            // there.
+            // Into a temporary folder first, since the generator overwrites files without checks.
             let made = tempfile::tempdir().context("there is no temporary folder")?;
             clap_mangen::generate_to(command, made.path()).with_context(cannot_write)?;
             let mut pages = Vec::new();
@@ -28,7 +27,7 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
                 let place = OutputTarget::page(&folder.join(page.file_name()), args.force)?;
                 pages.push((page.path(), place));
             }
-            // All of them are looked at before the first is written.
+            // All targets are checked before the first is written.
             for (page, place) in pages {
                 place.write(std::fs::read(page).with_context(cannot_write)?)?;
             }
@@ -37,7 +36,7 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
     Ok(Ending::Fine)
 }
 
-/// The command that words name below `voisin`.
+/// The command of these words after `voisin`.
 fn page_of(mut command: Command, words: &[String]) -> anyhow::Result<Command> {
     command.build();
     for word in words {
@@ -52,7 +51,7 @@ fn page_of(mut command: Command, words: &[String]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Shows a manual page: by `man` on a terminal, as plain help where `man` is not installed; elsewhere as the source of one.
+/// Shows a manual page: by `man` on a terminal, or as plain help if `man` is not installed; else prints its source.
 fn show(mut command: Command) -> anyhow::Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
@@ -63,7 +62,7 @@ fn show(mut command: Command) -> anyhow::Result<()> {
         tempfile::NamedTempFile::with_suffix(".1").context("there is no temporary folder")?;
     std::fs::write(file.path(), page).context("cannot write a temporary file")?;
     let shown = std::process::Command::new("man")
-        // Of man-db; other systems' `man` takes no file this way, and then the help is printed.
+        // An option of man-db; with other implementations the help is printed.
         .arg("-l")
         .arg(file.path())
         .status();
@@ -73,19 +72,19 @@ fn show(mut command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Every command's help, as docs/cli.md has it.
+/// The help of all commands: the contents of docs/cli.md.
 pub(crate) fn reference() -> String {
     let mut command = Cli::command();
     command.build();
     let mut page = String::from(
-        "# Commands\n\nMade from the commands' own help; a test keeps it true. The options at the end of the first \
-         list belong to\nevery command.\n",
+        "# Commands\n\nGenerated from the commands' help. The options at the end of the first list belong to every \
+         command.\n",
     );
     describe(&command, "voisin", &mut page);
     page
 }
 
-/// A command's help, then that of its subcommands; the options that all take stand at the top alone.
+/// A command's help, then that of its subcommands, without global options except at the top.
 fn describe(command: &Command, name: &str, page: &mut String) {
     let mut shown = command
         .clone()
@@ -100,12 +99,12 @@ fn describe(command: &Command, name: &str, page: &mut String) {
             }
         });
     }
-    // Values of variables on the machine that makes the page are nobody's business.
+    // Without values of this machine's environment variables.
     let help = shown
         .mut_args(|option| option.hide_env_values(true))
         .render_long_help()
         .to_string();
-    // Clap pads empty lines; the page has no blanks at line ends.
+    // Clap pads empty lines with blanks.
     let help: String = help
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))

@@ -18,7 +18,7 @@ use voisin_genre::GenreError;
 use voisin_library::{Library, ScaleName, stored_path};
 use voisin_questions::answers::graph::{clustered, collection_and_graph};
 
-/// Words a track.
+/// Number of words per track.
 const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
     }
     let is_table = extension == "csv";
-    // A page or picture that voisin made is replaced without --force; a table looks like anybody's.
+    // A page or picture that voisin made is recognised and replaced without --force, unlike a table.
     let place = if is_table {
         OutputTarget::data
     } else {
@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
     let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();
-    // Fewer points have no layout: two are on a line.
+    // Fewer points have no layout.
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
@@ -54,17 +54,17 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         seed: args.random.random_seed,
         ..LayoutOptions::default()
     };
-    // Positions are kept beside the library, so that --update can leave old tracks where they were.
+    // Positions are stored in the library's folder, so that --update can keep those of old tracks.
     let kept_in = engine.library().dir().join("map.json");
     let known: HashMap<i64, [f32; 2]> = match std::fs::read(&kept_in) {
-        // A file that cannot be parsed is no map: all is placed anew.
+        // If it cannot be parsed, the whole map is computed again.
         Ok(bytes) if args.update => serde_json::from_slice(&bytes).unwrap_or_default(),
         _ => HashMap::new(),
     };
     if args.update && known.is_empty() {
         context
             .console
-            .note("there is no last map to update: all tracks are placed anew");
+            .note("no previous map to update: the whole map is computed");
     }
     let positions = if known.is_empty() {
         layout(collection.vectors.view(), &graph, &options)?
@@ -82,11 +82,11 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         .zip(positions.rows())
         .map(|(id, at)| (id.0, [at[0], at[1]]))
         .collect();
-    // The map itself does not depend on it: a library on a read-only disk still gets one.
+    // No error: a library on a read-only disk can still have a map.
     if let Err(error) = atomic_file::write(&kept_in, &serde_json::to_vec(&now)?) {
         context
             .console
-            .detail(&format!("positions are not kept: {error}"));
+            .detail(&format!("positions are not stored: {error}"));
     }
     let clustering = clustered(
         &mut engine,
@@ -95,17 +95,15 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         None,
         &ClusterOptions::default(),
     )?;
-    // A track's sound is not its cluster's name.
-    if let Some(heard) = engine.words().predicted_tags_if_any()? {
-        let words = heard.strongest(&collection.ids, WORDS);
+    // After the clustering, whose names must not change with these tags.
+    if let Some(predicted) = engine.words().predicted_tags_if_any()? {
+        let words = predicted.strongest(&collection.ids, WORDS);
         for track in &mut collection.meta {
             let strong = words.get(&track.id).into_iter().flatten();
             track.tags = strong.map(|(word, _)| word.clone()).collect();
         }
     } else if colour_by == ColourBy::Word {
-        bail!(
-            "--colour-by word: the library's model hears no words (\"voisin model list\" says which do)"
-        );
+        bail!("--colour-by word: the library's model predicts no tags (see \"voisin model list\")");
     }
     let data = MapData {
         positions: positions.view(),
@@ -134,7 +132,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         _ => map::csv(&data)?.into_bytes(),
     };
     render::write(&place, &bytes)?;
-    let text = format!("{} on {}", count(n as u64, "track"), args.output.display());
+    let text = format!("{} in {}", count(n as u64, "track"), args.output.display());
     render::print_place(context.console, &place, &text)?;
     Ok(Ending::Fine)
 }
@@ -155,7 +153,7 @@ fn scales(library: &Library, ids: &[TrackId]) -> anyhow::Result<Vec<MapScale>> {
         .collect())
 }
 
-/// Where a scale is among those of the map.
+/// The index of a scale among those of the map.
 fn place_of(scales: &[MapScale], wanted: ScaleName) -> anyhow::Result<usize> {
     let is_wanted = |scale: &MapScale| scale.name == wanted.as_str();
     scales.iter().position(is_wanted).with_context(|| {

@@ -11,10 +11,10 @@ use voisin_serve::assist;
 
 pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;
-    // Somebody who tries it by hand would wait for a prompt that never comes.
+    // At a terminal the user would wait for a prompt that never comes.
     if std::io::stdin().is_terminal() {
         console.note(
-            "an assistant starts this and asks over standard input (docs/serve.md); Ctrl-D ends it",
+            "an assistant starts this and sends requests over standard input (docs/serve.md); Ctrl-D ends it",
         );
     }
     let address = database_address(args.backend.as_deref());

@@ -14,12 +14,12 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
         // Merged into itself, a library would be read while it is written.
         if same_folder(dir, &own_folder) {
             bail!(
-                "{} is this library: expected others, this one is named by --library",
+                "{} is this library: expected others (--library names this one)",
                 dir.display()
             );
         }
     }
-    // All are there before anything is changed.
+    // All are opened before anything is changed.
     let others = args
         .libraries
         .iter()
@@ -38,8 +38,7 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
 
 fn same_folder(a: &std::path::Path, b: &std::path::Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
-        // Resolved, for links and `..` name the same folder differently; one that is absent is
-        // nobody's.
+        // Resolved, since links and `..` give a folder several names.
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }

@@ -1,20 +1,11 @@
-//! One file a verb: each takes its arguments, asks the library, and hands the answer to `render`.
+//! One file per verb: each takes its arguments, queries the library, and passes the result to `render`.
 //!
-//! Not for: what two verbs need. That has a file in [`cli`](super), [`render`](super::render) or the engine.
+//! Not for: code that two verbs share. That is in [`cli`](super), [`render`](super::render) or the engine.
 
 use clap::{CommandFactory as _, Subcommand};
 
 use super::Ending;
-use super::args::{
-    AddArgs, AlbumsArgs, ArtistsArgs, BackupArgs, BenchArgs, ClassifyArgs, Cli, ClustersArgs,
-    CompletionsArgs, ConfigArgs, DatasetArgs, DemoArgs, DuplicatesArgs, EmbedArgs, EvalArgs,
-    ExamineArgs, ExportArgs, FailedArgs, FeaturesArgs, FindArgs, GenresArgs, HeardArgs, LabelsArgs,
-    LinkArgs, ListArgs, ListsArgs, ManArgs, MapArgs, McpArgs, MergeArgs, MixArgs, ModelArgs,
-    MpdArgs, NamesArgs, OutliersArgs, PathArgs, PlaylistArgs, PullArgs, PushArgs, RelocateArgs,
-    RemoveArgs, RepairArgs, RetryArgs, ScalesArgs, ServeArgs, ShowArgs, SimilarArgs, SpaceArgs,
-    StatusArgs, SuspectsArgs, TERMS, TermsArgs, TrainArgs, UndoArgs, VerifyArgs, WatchArgs,
-    WorkerArgs,
-};
+use super::args::{self, Cli, TERMS};
 use super::context::Context;
 use super::database;
 use voisin_explore::artists::Makers;
@@ -71,16 +62,22 @@ pub(super) mod verify;
 pub(super) mod watch;
 mod write_tags;
 
-/// The verbs: for each its arguments, the function that runs it, and `busy` where a spinner shows that it is at work, since
-/// it may take long and shows no progress by itself.
+/// The verbs: for each its arguments, its group and place in `voisin --help`, the function that runs it, and `busy` if a
+/// spinner is shown while it runs, since it may take long and has no progress display.
 macro_rules! verbs {
     ($context:ident, $args:ident; $(
-        $(#[$attribute:meta])* $verb:ident($arguments:ty) => $run:expr $(, $busy:ident)?;
+        $(#[$attribute:meta])*
+        $verb:ident($arguments:ident) $(in $group:literal, $place:literal)? => $run:expr
+        $(, $busy:ident)?;
     )*) => {
         #[derive(Debug, Subcommand)]
         pub(crate) enum Command {
-            $($(#[$attribute])* $verb($arguments),)*
+            $($(#[$attribute])* $verb(args::$arguments),)*
         }
+
+        /// The verbs that the help lists, with their groups and places in them.
+        pub(super) const LISTED: &[(&str, &str, u8)] =
+            &[$($((stringify!($verb), $group, $place),)?)*];
 
         impl Command {
             pub(super) fn run(self, $context: &Context) -> anyhow::Result<Ending> {
@@ -89,7 +86,7 @@ macro_rules! verbs {
                 }
             }
 
-            /// Whether a spinner shows that the verb is at work.
+            /// Whether a spinner is shown while the verb runs.
             pub(super) fn is_busy(&self) -> bool {
                 match self {
                     $(Self::$verb(_) => verbs!(@is_busy $($busy)?),)*
@@ -103,63 +100,64 @@ macro_rules! verbs {
 
 verbs! {
     context, args;
-    Demo(DemoArgs) => demo::run(context, &args);
+    Demo(DemoArgs) in "Help", 1 => demo::run(context, &args);
     #[command(visible_alias = "scan")]
-    Add(AddArgs) => add::run(context, args);
-    Watch(WatchArgs) => watch::run(context, &args);
-    Similar(SimilarArgs) => similar::run(context, &args), busy;
-    Mix(MixArgs) => mix::run(context, &args), busy;
+    Add(AddArgs) in "Library", 1 => add::run(context, args);
+    Watch(WatchArgs) in "Library", 2 => watch::run(context, &args);
+    Similar(SimilarArgs) in "Listen", 1 => similar::run(context, &args), busy;
+    Mix(MixArgs) in "Listen", 3 => mix::run(context, &args), busy;
     #[command(visible_alias = "ls")]
-    List(ListArgs) => list::run(context, &args), busy;
-    Show(ShowArgs) => show::run(context, &args), busy;
-    Find(FindArgs) => find::run(context, &args), busy;
-    Classify(ClassifyArgs) => classify::run(context, &args), busy;
-    Genres(GenresArgs) => genres::run(context, &args), busy;
-    Labels(LabelsArgs) => labels::run(context, &args), busy;
-    Undo(UndoArgs) => undo::run(context, &args), busy;
-    Suspects(SuspectsArgs) => suspects::run(context, &args), busy;
-    Scales(ScalesArgs) => scales::run(context, &args), busy;
-    Train(TrainArgs) => train::run(context, &args.command);
-    Eval(EvalArgs) => eval::run(context, &args.command), busy;
-    Clusters(ClustersArgs) => clusters::run(context, &args), busy;
-    Map(MapArgs) => map::run(context, &args), busy;
-    Path(PathArgs) => path::run(context, &args), busy;
-    Playlist(PlaylistArgs) => playlist::run(context, &args), busy;
-    Lists(ListsArgs) => lists::run(context, &args), busy;
-    Artists(ArtistsArgs) => artists::artists(context, &args), busy;
-    Albums(AlbumsArgs) => artists::run(context, Makers::Albums, &args.makers), busy;
-    Duplicates(DuplicatesArgs) => duplicates::run(context, &args);
-    Outliers(OutliersArgs) => outliers::run(context, &args), busy;
-    Serve(ServeArgs) => serve::run(context, args);
-    Link(LinkArgs) => link::run(context, &args);
-    Heard(HeardArgs) => heard::run(context, &args);
-    Mpd(MpdArgs) => mpd::run(context, &args);
-    Mcp(McpArgs) => mcp::run(context, &args);
-    Dataset(DatasetArgs) => dataset::run(context, &args);
-    Features(FeaturesArgs) => features::run(context, &args);
-    Embed(EmbedArgs) => embed::run(context, &args);
-    Status(StatusArgs) => status::run(context, &args), busy;
-    Failed(FailedArgs) => failed::run(context, &args);
-    Retry(RetryArgs) => retry::run(context, &args);
-    Remove(RemoveArgs) => remove::run(context, &args), busy;
-    Relocate(RelocateArgs) => relocate::run(context, &args), busy;
-    Backup(BackupArgs) => backup::run(context, &args), busy;
-    Verify(VerifyArgs) => verify::run(context, &args), busy;
-    Repair(RepairArgs) => repair::run(context, &args), busy;
-    Export(ExportArgs) => export::run(context, &args), busy;
-    Merge(MergeArgs) => merge::run(context, &args), busy;
-    Push(PushArgs) => database::push(context, &args);
-    Pull(PullArgs) => database::pull(context, &args);
-    Worker(WorkerArgs) => database::worker(context, &args);
-    Bench(BenchArgs) => bench::run(context, &args);
-    Model(ModelArgs) => model::run(context, &args.command);
-    Space(SpaceArgs) => space::run(context, &args.command);
-    Config(ConfigArgs) => config::run(context, &args);
-    Completions(CompletionsArgs) => completions::run(&Cli::command(), args.shell);
-    Man(ManArgs) => man::run(Cli::command(), &args);
+    List(ListArgs) in "Listen", 6 => list::run(context, &args), busy;
+    Show(ShowArgs) in "Listen", 7 => show::run(context, &args), busy;
+    Find(FindArgs) in "Listen", 2 => find::run(context, &args), busy;
+    Classify(ClassifyArgs) in "Genres", 1 => classify::run(context, &args), busy;
+    Genres(GenresArgs) in "Genres", 2 => genres::run(context, &args), busy;
+    Labels(LabelsArgs) in "Genres", 3 => labels::run(context, &args), busy;
+    Undo(UndoArgs) in "Genres", 8 => undo::run(context, &args), busy;
+    Suspects(SuspectsArgs) in "Genres", 4 => suspects::run(context, &args), busy;
+    Scales(ScalesArgs) in "Genres", 5 => scales::run(context, &args), busy;
+    Train(TrainArgs) in "Genres", 6 => train::run(context, &args.command);
+    Eval(EvalArgs) in "Genres", 7 => eval::run(context, &args.command), busy;
+    Clusters(ClustersArgs) in "Shape of the collection", 2 => clusters::run(context, &args), busy;
+    Map(MapArgs) in "Shape of the collection", 1 => map::run(context, &args), busy;
+    Path(PathArgs) in "Listen", 5 => path::run(context, &args), busy;
+    Playlist(PlaylistArgs) in "Listen", 4 => playlist::run(context, &args), busy;
+    Lists(ListsArgs) in "Players", 2 => lists::run(context, &args), busy;
+    Artists(ArtistsArgs) in "Shape of the collection", 3 => artists::artists(context, &args), busy;
+    Albums(AlbumsArgs) in "Shape of the collection", 4
+        => artists::run(context, Makers::Albums, &args.makers), busy;
+    Duplicates(DuplicatesArgs) in "Shape of the collection", 5 => duplicates::run(context, &args);
+    Outliers(OutliersArgs) in "Shape of the collection", 6 => outliers::run(context, &args), busy;
+    Serve(ServeArgs) in "Players", 1 => serve::run(context, args);
+    Link(LinkArgs) in "Players", 3 => link::run(context, &args);
+    Heard(HeardArgs) in "Players", 4 => heard::run(context, &args);
+    Mpd(MpdArgs) in "Players", 5 => mpd::run(context, &args);
+    Mcp(McpArgs) in "Players", 6 => mcp::run(context, &args);
+    Dataset(DatasetArgs) in "Research", 1 => dataset::run(context, &args);
+    Features(FeaturesArgs) in "Research", 2 => features::run(context, &args);
+    Embed(EmbedArgs) in "Research", 3 => embed::run(context, &args);
+    Status(StatusArgs) in "Library", 3 => status::run(context, &args), busy;
+    Failed(FailedArgs) in "Library", 4 => failed::run(context, &args);
+    Retry(RetryArgs) in "Library", 5 => retry::run(context, &args);
+    Remove(RemoveArgs) in "Library", 6 => remove::run(context, &args), busy;
+    Relocate(RelocateArgs) in "Library", 7 => relocate::run(context, &args), busy;
+    Backup(BackupArgs) in "Library", 8 => backup::run(context, &args), busy;
+    Verify(VerifyArgs) in "Library", 9 => verify::run(context, &args), busy;
+    Repair(RepairArgs) in "Library", 10 => repair::run(context, &args), busy;
+    Export(ExportArgs) in "Research", 4 => export::run(context, &args), busy;
+    Merge(MergeArgs) in "Library", 11 => merge::run(context, &args), busy;
+    Push(PushArgs) in "Several machines", 1 => database::push(context, &args);
+    Pull(PullArgs) in "Several machines", 2 => database::pull(context, &args);
+    Worker(WorkerArgs) in "Several machines", 3 => database::worker(context, &args);
+    Bench(BenchArgs) in "Research", 7 => bench::run(context, &args);
+    Model(ModelArgs) in "Research", 5 => model::run(context, &args.command);
+    Space(SpaceArgs) in "Research", 6 => space::run(context, &args.command);
+    Config(ConfigArgs) in "Library", 12 => config::run(context, &args);
+    Completions(CompletionsArgs) in "Help", 4 => completions::run(&Cli::command(), args.shell);
+    Man(ManArgs) in "Help", 3 => man::run(Cli::command(), &args);
     /// Meaning of the words in tables
     #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
-    Terms(TermsArgs) => terms::run(&args);
+    Terms(TermsArgs) in "Help", 2 => terms::run(&args);
     #[command(hide = true)]
     Examine(ExamineArgs) => examine::run(args);
     #[command(hide = true)]

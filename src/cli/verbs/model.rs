@@ -63,17 +63,17 @@ fn import(
     use anyhow::Context as _;
 
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
-    // First of all: a name that is taken must not show only after an hour of captions.
+    // Checked first, as embedding the captions may take an hour.
     check_model_place(&folder, name, replaces)?;
     let is_clap = file.is_dir() && voisin_import::is_clap_folder(file);
     let is_onnx = !file.is_dir() && variant.is_none() && voisin_import::is_other_onnx(file, onnx);
-    // The licence alone is no sign: it is also for the folder of a CLAP model.
-    let asks_for_onnx = *onnx
+    // --licence does not count, as it is also for the folder of a CLAP model.
+    let has_onnx_options = *onnx
         != OnnxOptions {
             licence: onnx.licence.clone(),
             ..OnnxOptions::default()
         };
-    if asks_for_onnx && !is_onnx {
+    if has_onnx_options && !is_onnx {
         anyhow::bail!("--front-end, --output and --text are for an ONNX network");
     }
     if onnx.licence.is_some() && !is_clap && !is_onnx {
@@ -119,7 +119,7 @@ fn import(
     Ok(Ending::Fine)
 }
 
-/// Runs an import that may read captions, and shows how far it is.
+/// Runs an import that may embed captions, and shows its progress.
 fn with_captions(
     context: &Context,
     import: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<ModelManifest, EncoderError>,
@@ -127,7 +127,7 @@ fn with_captions(
     let mut meter = Meter::new(context);
     let mut progress = |at: usize, all: usize| {
         meter.show(at as f64 / all as f64, || {
-            format!("reads captions: {at} of {all}")
+            format!("embedding captions: {at} of {all}")
         });
     };
     let manifest = import(&mut progress)?;
@@ -159,7 +159,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
                 fingerprint: entry.manifest.fingerprint(),
                 description: entry.manifest.description.clone(),
             }),
-            // One broken manifest must not hide the models that are fine.
+            // One broken manifest must not hide the other models.
             Err(error) => {
                 render::print_error(&error.into());
                 broken = true;
@@ -215,7 +215,7 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     let weights = |file: &str, digest: &str| ("weights", format!("{file} (SHA-256 {digest})"));
     let mut lines = vec![
         ("name", manifest.name.clone()),
-        ("what", manifest.description.clone()),
+        ("description", manifest.description.clone()),
         (
             "network",
             format!(
@@ -223,7 +223,7 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
                 manifest.architecture, manifest.dimension
             ),
         ),
-        ("hears", hears(&manifest.front_end)),
+        ("input", input(&manifest.front_end)),
     ];
     for other in &manifest.networks {
         let network = other.architecture;
@@ -237,13 +237,13 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
             every => format!(", one window of {every}"),
         };
         lines.extend([
-            ("beside", text),
-            ("hears", hears(&other.front_end) + &windows),
+            ("network", text),
+            ("input", input(&other.front_end) + &windows),
         ]);
     }
     lines.extend([
         ("licence", manifest.licence.clone()),
-        ("made by", manifest.provenance.clone()),
+        ("provenance", manifest.provenance.clone()),
     ]);
     lines.push(weights(&manifest.weights, &manifest.weights_sha256));
     for other in &manifest.networks {
@@ -251,14 +251,14 @@ fn show(model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
         let projection = other.projection.as_ref();
         lines.extend(projection.map(|layer| weights(&layer.weights, &layer.weights_sha256)));
     }
-    lines.push(("known by", manifest.fingerprint()));
+    lines.push(("fingerprint", manifest.fingerprint()));
     for (name, value) in lines {
-        render::print_line(&render::terminal_safe(&format!("{name:<9} {value}")))?;
+        render::print_line(&render::terminal_safe(&format!("{name:<11} {value}")))?;
     }
     Ok(Ending::Fine)
 }
 
-fn hears(front_end: &MelConfig) -> String {
+fn input(front_end: &MelConfig) -> String {
     format!(
         "{:.2} s at {} Hz, {} mel bands",
         front_end.window_samples() as f64 / f64::from(front_end.sample_rate()),
@@ -267,12 +267,12 @@ fn hears(front_end: &MelConfig) -> String {
     )
 }
 
-/// Loads the weights (which verifies their digest and shapes) and runs the network once on a made-up spectrogram.
+/// Loads the weights (which verifies their digest and shapes) and runs the network once on a synthetic spectrogram.
 fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::Result<Ending> {
     let device = context.device_option().resolve()?;
     let encoder = Encoder::load_with(model, &device, &context.encoder_options())?;
     let manifest = encoder.manifest();
-    // Any fixed pattern will do, but not silence, in which wrong weights could go unnoticed.
+    // Any fixed pattern but silence, in which wrong weights could go unnoticed.
     let ramp = |cells: usize| (0..cells).map(|i| (i * 37 % 101) as f32 / 101.0).collect();
     let ramps: Vec<Vec<f32>> = encoder
         .front_ends()
@@ -282,7 +282,7 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
     let out = encoder.encode_each(&ramps, 1)?;
     if out.iter().any(|value| !value.is_finite()) {
         anyhow::bail!(
-            "model {} gives values that are not finite: its weights are of no use",
+            "model {} returns values that are not finite: its weights are unusable",
             manifest.name
         );
     }
@@ -301,7 +301,7 @@ fn check(context: &Context, model: &ModelRef, format: ReportFormat) -> anyhow::R
     render::print_line(&render::terminal_safe(&format!(
         "{}: weights verified ({}), {} on {}, {} dimensions, fingerprint {}",
         manifest.name,
-        // Hex digits, so that no character is cut; a manifest may have a shorter text.
+        // Hex digits are ASCII; a manifest may have a shorter text.
         &manifest.weights_sha256[..12.min(manifest.weights_sha256.len())],
         manifest.architecture,
         device.description(),

@@ -14,11 +14,11 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MixOptions};
 use voisin_players::mpd::{Mpd, MpdAddress, MpdError, MpdSongs, PORT, Playing};
 
-/// Songs of what was played last that tell where it goes.
+/// Number of songs played last that steer the mix.
 const LAST: usize = 50;
-/// How often Ctrl-C is looked for while MPD has nothing to say.
+/// Interval of checks for Ctrl-C while MPD is idle.
 const GLANCE: Duration = Duration::from_millis(200);
-/// The shortest and the longest pause between two tries to reach MPD again.
+/// The shortest and the longest pause between two attempts to reconnect.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -39,14 +39,14 @@ pub(crate) fn run(context: &Context, args: &MpdArgs) -> anyhow::Result<Ending> {
     }
 }
 
-/// Where MPD is, as its own programs find it.
+/// MPD's address, found as by its own clients.
 fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
     let host = common
         .host
         .clone()
         .or_else(|| std::env::var("MPD_HOST").ok())
         .unwrap_or_default();
-    // An option comes before the variable, which then need not even be a number.
+    // With an option the variable is not read, and need not be a number.
     let port = match (common.port, std::env::var("MPD_PORT")) {
         (None, Ok(text)) if !text.is_empty() => match text.parse() {
             Ok(port) => Some(port),
@@ -55,15 +55,15 @@ fn address(common: &MpdCommon) -> anyhow::Result<MpdAddress> {
         (port, _) => port,
     };
     Ok(match (host.as_str(), port) {
-        // Nobody said anything: the socket of MPD's own users is tried, too.
+        // Without any setting the default socket is tried, too.
         ("", None) => MpdAddress::usual(),
         (host, port) => MpdAddress::read(host, port.unwrap_or(PORT)),
     })
 }
 
-const RANDOM: &str = "MPD plays in random order, in which a list has no order: turn it off (\"mpc random off\"), then run this again";
+const RANDOM: &str = "MPD plays in random order, which would ignore that of a list: turn it off (\"mpc random off\"), then run this again";
 
-/// The song that plays, and the track that it is.
+/// The song that plays, and its track.
 fn current(mpd: &Mpd, songs: &MpdSongs) -> anyhow::Result<(Playing, u32, TrackId)> {
     let playing = mpd.playing()?;
     if playing.is_random {
@@ -71,13 +71,13 @@ fn current(mpd: &Mpd, songs: &MpdSongs) -> anyhow::Result<(Playing, u32, TrackId
     }
     let Some((place, _, file)) = &playing.current else {
         return Err(NothingFound(
-            "MPD plays nothing: begin with a song, then run this again".to_owned(),
+            "MPD plays nothing: start a song, then run this again".to_owned(),
         )
         .into());
     };
     let Some(track) = songs.track(file) else {
         let text = format!(
-            "the song that plays is not in the library: {file}: run \"voisin add\" on it first (both must have the same files)"
+            "the current song is not in the library: {file}: run \"voisin add\" on it first (both must have the same files)"
         );
         return Err(NothingFound(text).into());
     };
@@ -92,7 +92,7 @@ fn songs(context: &Context, mpd: &mut Mpd, engine: &Engine) -> anyhow::Result<Mp
         songs.count(),
         count(songs.files as u64, "file")
     ));
-    // Most likely another music folder; without this each song would be reported as unknown.
+    // Most likely another music folder; otherwise each song would be reported as unknown.
     if songs.count() == 0 {
         let text = format!(
             "none of MPD's {} is in the library: run \"voisin add\" on MPD's music folder, and \"mpc update\"",
@@ -103,10 +103,10 @@ fn songs(context: &Context, mpd: &mut Mpd, engine: &Engine) -> anyhow::Result<Mp
     Ok(songs)
 }
 
-/// Songs to go on with after one, of those that MPD has.
+/// Songs that follow one, of those that MPD has.
 ///
-/// - `played`: what was played after it, oldest first
-/// - `without`: songs that do not come
+/// - `played`: songs played after it, oldest first
+/// - `without`: songs to leave out
 fn mix(
     engine: &mut Engine,
     common: &MpdCommon,
@@ -118,7 +118,7 @@ fn mix(
 ) -> anyhow::Result<Vec<TrackId>> {
     let seeds = [engine.seed_of(seed)?];
     common.filters.check_folders(engine)?;
-    // One that was removed from the library meanwhile says nothing.
+    // Without those removed from the library meanwhile.
     let played = played
         .iter()
         .filter_map(|&track| engine.seed_of(track).ok())
@@ -128,7 +128,7 @@ fn mix(
         filter: common.filters.filter(engine, &seeds)?,
         among: Some(songs.tracks_without(without)),
         played,
-        told: mpd.listened(songs),
+        external_history: mpd.listened(songs),
         ..common.mixing.options()
     };
     Ok(engine
@@ -168,14 +168,14 @@ fn similar(
         return Ok(nothing(context));
     }
     let mut added = 0;
-    // In the order of the list, each behind the one before: their places count up.
+    // In the order of the list, at increasing places.
     for file in found.iter().filter_map(|&track| songs.file(track)) {
         if is_added(context, &mpd, file, Some(place + 1 + added))? {
             added += 1;
         }
     }
     context.console.note(&format!(
-        "{} behind the one that plays",
+        "{} added after the current song",
         count(added.into(), "song")
     ));
     Ok(if added as usize == found.len() {
@@ -185,7 +185,7 @@ fn similar(
     })
 }
 
-/// Puts a file into the queue. One that MPD has lost meanwhile is told, and left out.
+/// Adds a file to the queue; one that MPD has lost meanwhile is reported and left out.
 fn is_added(
     context: &Context,
     mpd: &Mpd,
@@ -229,8 +229,8 @@ fn playlist(
     if list.is_empty() {
         return Ok(nothing(context));
     }
-    // The list first: a queue is never left empty, whatever happens in between.
-    // Only what was there before it is deleted.
+    // The list is added first, so that an error does not leave the queue empty. Only songs from
+    // before are deleted.
     let before = mpd.queue()?;
     let playing = mpd.playing()?.current.map(|(_, id, _)| id);
     let mut added = 0;
@@ -246,7 +246,7 @@ fn playlist(
         mpd.delete(id)?;
     }
     context.console.note(&format!(
-        "{} after the one that plays",
+        "{} added after the current song",
         count(added as u64, "song")
     ));
     Ok(if added == list.len() {
@@ -259,21 +259,21 @@ fn playlist(
 /// The state of `follow` over lost connections.
 #[derive(Default)]
 struct Followed {
-    /// Everything that was in the queue since it began, as it came.
+    /// All songs of the queue since the start, in the order of their appearance.
     seen: Vec<TrackId>,
-    /// Songs of it that this program added.
+    /// Those that this program added.
     added: HashSet<TrackId>,
-    /// The song it goes on from: the one that somebody chose last.
+    /// The seed: the song that the user chose last.
     chosen: Option<TrackId>,
-    /// The last message, so that it is printed once.
-    said: Option<String>,
+    /// The last message, so that it is not repeated.
+    last_message: Option<String>,
 }
 
 impl Followed {
-    fn say(&mut self, context: &Context, text: String) {
-        if self.said.as_ref() != Some(&text) {
+    fn note(&mut self, context: &Context, text: String) {
+        if self.last_message.as_ref() != Some(&text) {
             context.console.note(&text);
-            self.said = Some(text);
+            self.last_message = Some(text);
         }
     }
 }
@@ -285,7 +285,7 @@ fn follow(
     ahead: usize,
 ) -> anyhow::Result<Ending> {
     let address = address(common)?;
-    let stop = context.stop_saying("stopping: MPD plays on")?;
+    let stop = context.stop_with_message("stopping: MPD continues to play")?;
     let mut mpd = Mpd::connect(&address)?;
     if mpd.playing()?.is_random {
         bail!(RANDOM);
@@ -312,17 +312,20 @@ fn follow(
                     .downcast_ref::<MpdError>()
                     .is_some_and(MpdError::is_passing) =>
             {
-                followed.say(context, format!("MPD is gone: trying again ({error:#})"));
+                followed.note(
+                    context,
+                    format!("connection to MPD lost: trying again ({error:#})"),
+                );
             }
             Err(error) => return Err(error),
         }
-        // A server that breaks off whatever it is asked is not asked twice a second for ever.
+        // Exponential backoff, as a server may drop every connection.
         pause = if begun.elapsed() > LONGEST_PAUSE {
             SHORTEST_PAUSE
         } else {
             (2 * pause).min(LONGEST_PAUSE)
         };
-        // Until MPD is back: the connection is made anew, while Ctrl-C is still looked for.
+        // Reconnects, and checks for Ctrl-C meanwhile.
         loop {
             let until = Instant::now() + pause;
             while Instant::now() < until {
@@ -334,10 +337,10 @@ fn follow(
             match Mpd::connect(&address) {
                 Ok(again) => {
                     mpd = again;
-                    followed.say(context, "MPD is there again".to_owned());
+                    followed.note(context, "connected to MPD again".to_owned());
                     break;
                 }
-                // A wrong password or host does not pass, and would be tried for ever.
+                // A wrong password or host is permanent.
                 Err(error) if error.is_passing() => pause = (2 * pause).min(LONGEST_PAUSE),
                 Err(error) => return Err(error.into()),
             }
@@ -355,7 +358,7 @@ fn attend(
     followed: &mut Followed,
     stop: &std::sync::atomic::AtomicBool,
 ) -> anyhow::Result<()> {
-    /// MPD's music and the library change now and then.
+    /// Interval at which the songs of MPD and the library are matched again.
     const FRESH: Duration = Duration::from_mins(10);
     let mut songs = songs(context, mpd, engine)?;
     let mut read = Instant::now();
@@ -367,9 +370,9 @@ fn attend(
                 read = Instant::now();
             }
             match fill(context, engine, common, ahead, mpd, &songs, followed) {
-                // The queue is full, or its server is troubled for a while: it is tried again when something changes there.
+                // The queue is full, or the server has a temporary error: tried again at the next change.
                 Err(error) if matches!(error.downcast_ref(), Some(MpdError::Refused { .. })) => {
-                    followed.say(context, format!("nothing is added now: {error:#}"));
+                    followed.note(context, format!("nothing is added now: {error:#}"));
                 }
                 filled => filled?,
             }
@@ -378,7 +381,7 @@ fn attend(
         if !mpd.wait(GLANCE) {
             return Err(mpd.lost().into());
         }
-        // The wait ended early, so MPD had something to tell.
+        // The wait ended early, so MPD reported a change.
         changed = before.elapsed() < GLANCE;
     }
     Ok(())
@@ -398,7 +401,7 @@ fn fill(
         return Ok(());
     };
     if playing.is_random {
-        followed.say(
+        followed.note(
             context,
             "MPD plays in random order: nothing is added until it is off".to_owned(),
         );
@@ -416,21 +419,21 @@ fn fill(
     if wanted == 0 {
         return Ok(());
     }
-    // Songs added here go on from the one that somebody chose; where that is not known, from a song of the queue.
+    // Songs added here follow the one that the user chose, or if that is unknown a song of the queue.
     let current = songs
         .track(file)
         .or_else(|| queue.iter().rev().find_map(|(_, file)| songs.track(file)));
     let Some(current) = current else {
-        followed.say(
+        followed.note(
             context,
             format!("not in the library: {file}: run \"voisin add\" on it"),
         );
         return Ok(());
     };
     if songs.track(file).is_none() {
-        followed.say(
+        followed.note(
             context,
-            format!("not in the library: {file}: going on from another song of the queue"),
+            format!("not in the library: {file}: continuing from another song of the queue"),
         );
     }
     // Otherwise each song that was added would be the seed of the next, and the mix would drift.
@@ -439,14 +442,14 @@ fn fill(
         _ => *followed.chosen.insert(current),
     };
     let mut missing = wanted;
-    // Again, for files that MPD has lost meanwhile; songs only ever leave the choice, so it ends.
+    // Repeated for files that MPD has lost meanwhile; it ends, as candidates only become fewer.
     while missing > 0 {
         let last = &followed.seen[followed.seen.len().saturating_sub(LAST)..];
         let without = followed.seen.iter().copied().collect();
         let found = mix(engine, common, (mpd, songs), seed, last, &without, missing)?;
         if found.is_empty() {
             let text = "everything that fits has been in the queue: nothing comes twice";
-            followed.say(context, text.to_owned());
+            followed.note(context, text.to_owned());
             break;
         }
         for track in found {

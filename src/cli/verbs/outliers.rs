@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
             )?;
         }
         ListFormat::Table => {
-            // Three lines each: the reason is what is asked for, and does not fit beside the track.
+            // Three lines each, as the reason does not fit beside the track.
             for outlier in &found {
                 let track = &collection.meta[outlier.row];
                 let score = outlier.score;

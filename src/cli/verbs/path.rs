@@ -14,7 +14,7 @@ use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    // From, via and to, each a single track: a list in one place has no order to walk in.
+    // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
     let named = stops
         .iter()
@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         .map(|text| one_seed(context, source.engine(), text))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let found = source.path(&args.question, &stops)?;
-    report_sample(context, "a way between tracks", found.sample.as_deref());
+    report_sample(context, "a path", found.sample.as_deref());
     let (collection, walk) = found.answer;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = WalkJson::new(source.engine(), &collection, &walk)?;
@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
             print_table(&tracks, &facts, Some(&walk.steps))?;
-            // Of a database, or of a large library, only tracks near the way are compared.
+            // In a database or a large library, only tracks near the path are compared.
             let examined = collection.ids.len();
             let among = if examined < collection.total() {
                 format!(

@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let (collection, list) = found.answer;
     if list.is_short {
         context.console.note(&format!(
-            "the list ends after {}: nothing else near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks that never were)",
+            "the list ends after {}: no other track near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks without them)",
             count(list.rows.len() as u64, "track")
         ));
     }
@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
         &FactColumns::new(question.fields()),
         &args.output,
     )?;
-    // Written to a file nothing else would show that it worked.
+    // A list written to a file prints nothing else.
     if let Some(file) = &args.output.target {
         context.console.note(&format!(
             "{} in {}",

@@ -23,7 +23,7 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
             .files_mut()
             .relocate(&args.old, &args.new)?
     };
-    // Given twice, as after a run whose end nobody saw, it is no mistake.
+    // Running it twice is no error.
     if plan.moved_before > 0 {
         render::print_line(&render::terminal_safe(&format!(
             "nothing is left to move: no file of the library is below {}, {} below {} already",
@@ -47,16 +47,16 @@ pub(crate) fn run(context: &Context, args: &RelocateArgs) -> anyhow::Result<Endi
             render::print_line(&format!("… and {} more", plan.files.len() - SHOWN))?;
         }
         render::print_line(&format!(
-            "would move {files}, of which {} are there",
+            "would move {files}, of which {} exist",
             plan.found
         ))?;
     } else {
         render::print_line(&format!(
-            "moved {files} in the library, of which {} are there",
+            "moved {files} in the library, of which {} exist",
             plan.found
         ))?;
     }
-    // Allowed: files that were gone before the move stay gone, and are cleared by another command.
+    // No error: files that were gone before the move are cleared by another command.
     let missing = plan.files.len() - plan.found;
     if missing > 0 {
         context.console.warn(&format!(

@@ -17,7 +17,7 @@ use voisin_engine::{Engine, MissingFiles};
 use voisin_library::{OpenMode, Track, stored_path};
 use voisin_questions::answers::remove::RemovedJson;
 
-/// Says why nothing goes, where that is not said as the reason why files stay.
+/// Reports why nothing is removed, unless that is reported as the reason why files stay.
 ///
 /// - `staying`: tracks that stay, because the same recording was added again
 fn report_nothing_removed(
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         );
     }
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
-    // Locked before names are looked up: what they mean must not change until they are removed.
+    // Locked before names are looked up, as their meaning must not change until they are removed.
     let _lock = if args.dry_run {
         None
     } else {
@@ -61,11 +61,11 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
         (true, true) => MissingFiles::anywhere(engine.library())?,
         (true, false) => MissingFiles::below(engine.library(), &paths)?,
     };
-    // Only now, when somebody has said that the disk is gone for good.
+    // --force states that the disk is gone for good.
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
     }
-    // Their ids, labels and links would be lost, although the same recording is there again.
+    // Their ids, labels and links would be lost, although the same recording was added again.
     let replaced = if args.missing && !args.force {
         let tracks: Vec<TrackId> = gone.files.iter().map(|file| file.file.track).collect();
         engine.successors(&[], &tracks)?
@@ -80,7 +80,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     });
     if let Some(first) = replaced.first() {
         context.console.note(&format!(
-            "{} {}: the same recording was added again (\"{}\" sounds like \"{}\"); \"voisin add --take-over\" on its folder lets it keep the former's id, label and links, --force takes the former out",
+            "{} {}: the same recording was added again (\"{}\" sounds like \"{}\"); \"voisin add --take-over\" on its folder lets it keep the former's id, label and links, --force removes the former",
             count(replaced.len() as u64, "track"),
             if replaced.len() == 1 { "stays" } else { "stay" },
             first.path.display(),
@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             (&paths, &tracks),
         )?
     };
-    // After the rest was removed: an error, so that a script notices the disk that is not mounted.
+    // After the rest was removed: an error, so that a script notices a disk that is not mounted.
     match why_some_stay(&gone) {
         Some(reason) => bail!(reason),
         None => Ok(ending),
@@ -137,7 +137,7 @@ fn remove(
         removed.tracks += more.tracks;
         removed.failures += more.failures;
     }
-    // An empty library has no index to bring up to date.
+    // Without vectors there is no index.
     if removed.tracks > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
     }
@@ -162,7 +162,7 @@ fn remove(
         render::print_line(&text)?;
         if !args.missing {
             context.console.note(
-                "files that stay in a folder of yours come back with its next \"voisin add\": move them away, or leave them out with its --exclude",
+                "files that stay in a music folder come back with its next \"voisin add\": move them away, or leave them out with --exclude",
             );
         }
     }
@@ -173,13 +173,13 @@ fn remove(
     })
 }
 
-/// Lists the files that would go, and counts the tracks that would go with their last file.
+/// Lists the files that would be removed, and counts the tracks that would lose their last file.
 fn would_remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &Engine,
     (gone, staying): (&MissingFiles, usize),
-    goes: impl Fn(TrackId, &Path) -> bool,
+    is_removed: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
     let all = tracks.iter().flat_map(|track| {
@@ -189,16 +189,16 @@ fn would_remove(
             .map(|file| (track.id, file.record.path.as_path()))
     });
     let files: Vec<&Path> = all
-        .filter(|(id, path)| goes(*id, path))
+        .filter(|(id, path)| is_removed(*id, path))
         .map(|(_, path)| path)
         .collect();
-    // A track goes with the last of its files, not with the first.
+    // A track is removed with the last of its files.
     let whole = |track: &&Track| {
         !track.files.is_empty()
             && track
                 .files
                 .iter()
-                .all(|file| goes(track.id, &file.record.path))
+                .all(|file| is_removed(track.id, &file.record.path))
     };
     let whole = tracks.iter().filter(whole).count() as u64;
     if args.format == ReportFormat::Json {
@@ -231,14 +231,13 @@ fn would_remove(
     })
 }
 
-/// The arguments: paths as the library has them, and tracks by `id:NUMBER`.
+/// The arguments: paths as the library stores them, and tracks by `id:NUMBER`.
 fn named(engine: &Engine, args: &RemoveArgs) -> anyhow::Result<(Vec<PathBuf>, Vec<TrackId>)> {
     let mut paths = Vec::new();
     let mut tracks = Vec::new();
     for path in &args.paths {
         match path.to_str().and_then(voisin_engine::track_number) {
-            // With --missing only paths make sense: a track's number says nothing of where its file
-            // should be.
+            // With --missing only paths make sense.
             Some(id) if !args.missing => {
                 engine.library().track(id)?;
                 tracks.push(id);

@@ -15,16 +15,16 @@ use voisin_library::{
 };
 
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
-    mend(context, args).map_err(|error| match damage(&error) {
+    repair(context, args).map_err(|error| match damage(&error) {
         Some((path, detail)) => anyhow::anyhow!(
-            "{} cannot be mended ({detail}): put a backup of it back, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
+            "{} cannot be repaired ({detail}): restore a backup, or move it away and run \"voisin add\" on your music again; your music itself is untouched",
             path.display()
         ),
         None => error,
     })
 }
 
-/// Where a database is that is damaged or none, and what is wrong with it.
+/// The path of a file that is damaged or no database, and the fault.
 fn damage(error: &anyhow::Error) -> Option<(&Path, &str)> {
     let of_engine = error
         .downcast_ref::<EngineError>()
@@ -42,18 +42,18 @@ fn damage(error: &anyhow::Error) -> Option<(&Path, &str)> {
     }
 }
 
-/// Mends a database in its place. SQLite meets damage where it reads, so any step may find it.
-fn mend_in_place(context: &Context) -> anyhow::Result<(Engine, WriterLock, RepairReport)> {
+/// Repairs a database in place. SQLite detects damage when it reads it, so any step may fail.
+fn repair_in_place(context: &Context) -> anyhow::Result<(Engine, WriterLock, RepairReport)> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     let lock = engine.library().lock_for_writing()?;
     let report = engine.library_mut().repair()?;
     Ok((engine, lock, report))
 }
 
-/// Makes the database anew of what can be read of it; returns whether all of it could.
-fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
+/// Rebuilds the database from all that can be read of it; returns whether that is all.
+fn rebuild_database(context: &Context, detail: &str) -> anyhow::Result<bool> {
     context.console.note(&format!(
-        "the database is damaged ({detail}); reading what can be read"
+        "the database is damaged ({detail}); reading all that can be read"
     ));
     let report = salvage(&context.library_dir())?;
     for (table, rows) in &report.rows {
@@ -72,26 +72,26 @@ fn read_what_is_left(context: &Context, detail: &str) -> anyhow::Result<bool> {
         .tracks
         .map_or_else(String::new, |tracks| format!(" of {tracks}"));
     render::print_line(&format!(
-        "database made anew with {saved}{of_all} tracks; the damaged one is kept as {kept}"
+        "database rebuilt with {saved}{of_all} tracks; the damaged one is kept as {kept}"
     ))?;
     if saved == 0 {
         context.console.warn(
-            "no track could be read: the library is empty now. Put a backup of it back, or run \"voisin add\" on your music again; your music itself is untouched",
+            "no track could be read: the library is empty now. Restore a backup, or run \"voisin add\" on your music again; your music itself is untouched",
         );
     }
     Ok(report.incomplete.is_empty() && saved > 0)
 }
 
-fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
+fn repair(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     let opened = Library::open(&context.library_dir(), OpenMode::ReadWrite);
-    // Opened once as any program does, then again to mend: damage may show at either.
+    // Opened once as by any command, then again to repair: damage may show at either.
     let first = opened.map_err(anyhow::Error::from).and_then(|library| {
         drop(library);
-        mend_in_place(context)
+        repair_in_place(context)
     });
     let detail = match &first {
-        // A file that is no database holds no rows to salvage; it is left alone, for it may be
-        // somebody's.
+        // A file that is no database has no rows to salvage; it is left alone, as it may be the
+        // user's.
         Err(error) if !matches!(error.downcast_ref(), Some(LibraryError::NotALibrary { .. })) => {
             damage(error).map(|(_, detail)| detail.to_owned())
         }
@@ -102,36 +102,36 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         Some(detail) => {
             drop(first);
             (
-                read_what_is_left(context, &detail)?,
-                mend_in_place(context)?,
+                rebuild_database(context, &detail)?,
+                repair_in_place(context)?,
             )
         }
     };
     for (n, what, became) in [
         (report.renormalised, "vector", "scaled to unit norm"),
-        (report.repooled, "vector", "made again from its windows"),
+        (report.repooled, "vector", "computed again from its windows"),
         (
             report.to_embed,
             "vector",
-            "taken out, whose file is there: run add",
+            "removed, whose file exists: run add",
         ),
         (
             report.to_embed_in_spaces,
             "vector",
-            "of other spaces taken out, whose file is there: run space add",
+            "of other spaces removed, whose file exists: run space add",
         ),
         (report.to_read, "file", "to be read again: run add"),
         (
             report.to_measure,
             "measurement",
-            "taken out: run add --update-descriptors",
+            "removed: run add --update-descriptors",
         ),
         (
             report.dangling_rows,
             "row",
-            "removed that belonged to nothing",
+            "removed that referred to nothing",
         ),
-        (report.counters, "counter", "set right"),
+        (report.counters, "counter", "corrected"),
         (report.definitions, "damaged definition", "written again"),
     ] {
         if n > 0 {
@@ -139,7 +139,7 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         }
     }
     let index = engine.index_path();
-    // Not followed: a link to a folder is replaced as any file is.
+    // Not followed: a link to a folder is replaced like any file.
     if std::fs::symlink_metadata(&index).is_ok_and(|metadata| metadata.is_dir()) {
         let aside = free_name(&index, ".folder");
         std::fs::rename(&index, &aside).with_context(|| {
@@ -150,7 +150,7 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         })?;
         let aside = aside.display().to_string();
         render::print_line(&format!(
-            "a folder stood in the index's place: now {}",
+            "a folder had the index's name: renamed to {}",
             render::terminal_safe(&aside)
         ))?;
     }
@@ -159,13 +159,13 @@ fn mend(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
     }
     let mut kept = true;
     if engine.library().status()?.vectors > 0 {
-        engine.rebuild_index("asked for")?;
+        engine.rebuild_index("requested")?;
         let lost = engine.index()?.self_check(1)?.lost.len();
         let mode = engine.index()?.stats().mode;
         render::print_line(&format!(
-            "index built anew ({mode}), {lost} tracks not found by themselves"
+            "index rebuilt ({mode}), {lost} tracks do not find themselves"
         ))?;
-        // Built in memory, but perhaps not kept, as on a full disk.
+        // Built in memory, but perhaps not stored, as on a full disk.
         kept = VectorIndex::summary(&index).is_ok();
     }
     for finding in &report.remaining {

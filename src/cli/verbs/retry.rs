@@ -26,9 +26,9 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         .filter(|failure| wanted(&failure.path))
         .collect();
     if failures.is_empty() && !args.paths.is_empty() {
-        context
-            .console
-            .note("nothing to retry: no failed file is there (\"voisin failed\" lists them)");
+        context.console.note(
+            "nothing to retry: no failed file below these paths (\"voisin failed\" lists them)",
+        );
         return Ok(Ending::Partial);
     }
     let mut files = Vec::new();
@@ -41,11 +41,11 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             ..
         } = failure;
         if cue::is_sheet(&path) && path.is_file() {
-            // If it was mended, its parts are what is to be added.
+            // A sheet that was corrected is replaced by its parts.
             files.extend(scan::scan(&[path], &|_| false).files);
             continue;
         }
-        // Objects of a store are not on this disk, and not gone therefore.
+        // Also handles objects of a store, which are not on this disk.
         match columnar::file_record(&path) {
             Ok(file) => files.push(file),
             Err(error)
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             {
                 gone.push(path);
             }
-            // It cannot be looked at today, which is not to say that it is mended.
+            // It cannot be read now, so it fails again.
             Err(_) => files.push(FileRecord {
                 path,
                 size: size.unwrap_or_default(),
@@ -63,13 +63,13 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
         }
     }
     if !gone.is_empty() {
-        // Forgotten, so that `voisin failed` does not list them for ever.
+        // Cleared, so that `voisin failed` no longer lists them.
         engine
             .library_mut()
             .files_mut()
             .clear_failures(Some(&gone))?;
         context.console.note(&format!(
-            "{} gone since: forgotten",
+            "{} gone since: removed from the list",
             count(gone.len() as u64, "failed file")
         ));
     }

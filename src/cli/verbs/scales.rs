@@ -18,7 +18,9 @@ use crate::cli::render::{self, Align, Table, count};
 use voisin_audio::tags::read_named;
 use voisin_base::table::{TableFault, TableText};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale, meta};
+use voisin_engine::{
+    Engine, LearnedScale, MEASURED_SCALES, ScaleTraining, measured_scale, meta, track_number,
+};
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
 use voisin_library::scan::playlist::path_in_table;
@@ -86,7 +88,7 @@ fn list(engine: &Engine, format: ReportFormat) -> anyhow::Result<Ending> {
         let measured = measured_scale(name.as_str());
         let (origin, definition, error) = match (learned.get(name), measured) {
             (Some(scale), _) => {
-                // Stale: learned from vectors of a model that the library has no longer.
+                // Stale: learned from vectors of a former model of the library.
                 let origin = if engine.scales().is_current(scale)? {
                     "learned"
                 } else {
@@ -139,11 +141,11 @@ pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<
     let busy = context.console.busy("learning the scale");
     let learned = engine.scales().learn_scale(&given, &from)?;
     drop(busy);
-    // The figures are printed all the same: they say how far it is from being of use.
+    // The figures are printed even if the scale is refused.
     if !learned.beats_mean() {
         report(args.name, &learned, None, args.format)?;
         context.console.warn(&format!(
-            "{} is refused: on artists who were held out it does not beat the mean of its values; nothing was stored",
+            "{} is refused: on held-out artists it does not beat the mean of its values; nothing was stored",
             args.name
         ));
         return Ok(Ending::Partial);
@@ -167,7 +169,7 @@ pub(crate) fn eval(context: &Context, args: &EvalScaleArgs) -> anyhow::Result<En
     })
 }
 
-/// Own values that other artists' contradict by more than nine of ten errors, the greatest contradiction first.
+/// Own values that differ from the prediction by more than nine of ten errors, the greatest difference first.
 pub(crate) fn suspects(
     context: &Context,
     name: ScaleName,
@@ -231,7 +233,7 @@ pub(crate) fn suspects(
         }
     }
     context.console.note(&format!(
-        "{} of {name} off by more than {most:.0}, by what tracks by other artists say",
+        "{} of {name} more than {most:.0} from the prediction by tracks of other artists",
         count(contradicted as u64, "value")
     ));
     Ok(Ending::Fine)
@@ -251,7 +253,7 @@ fn known(engine: &Engine, name: ScaleName) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses names that mean something else.
+/// Refuses names with another meaning.
 fn check_name(name: ScaleName) -> anyhow::Result<()> {
     let text = name.as_str();
     let is_measured = MEASURED_SCALES.iter().any(|one| one.name == text);
@@ -284,7 +286,7 @@ fn report(
             count(figures.groups as u64, "artist")
         ),
         format!(
-            "error:    {:.1}, that of the mean {:.1}: {gain:.0} % less (p = {:.4}), on artists who were held out",
+            "error:    {:.1}, that of the mean {:.1}: {gain:.0} % less (p = {:.4}), on held-out artists",
             figures.error, figures.error_of_mean, figures.p
         ),
         format!(
@@ -314,7 +316,7 @@ fn source_text(source: &ScaleSource) -> String {
     }
 }
 
-/// Values on 0 to 100, and the rule that made them so.
+/// Values scaled to 0 to 100, and the rule that was used.
 fn on_scale(
     raw: BTreeMap<TrackId, f64>,
     are_stars: bool,
@@ -325,7 +327,7 @@ fn on_scale(
     // shares up to 1.
     let (from, to, rule) = match most {
         _ if least < 0.0 || most > 100.0 => (least, most, "from the least to the greatest"),
-        // Before the guess: somebody whose highest rating is one star has not rated from 0 to 1.
+        // Before the guess, as a highest rating of one star is not a scale of 0 to 1.
         _ if are_stars => (0.0, 5.0, "0 to 5 are 0 to 100"),
         most if most <= 1.0 => (0.0, 1.0, "0 to 1 are 0 to 100"),
         most if most <= 5.0 => (0.0, 5.0, "0 to 5 are 0 to 100"),
@@ -340,7 +342,7 @@ fn on_scale(
     (given.collect(), rule)
 }
 
-/// The values of tracks of the library, as the source has them.
+/// The values of the library's tracks in the source.
 fn values(
     engine: &Engine,
     source: &ScaleSource,
@@ -360,7 +362,7 @@ fn values(
         ScaleSource::Tag(name, word) => {
             let mut values = BTreeMap::new();
             for track in library.tracks()? {
-                // A file that is away says nothing.
+                // Files that cannot be read are skipped.
                 let texts = read_named(&track.path, name).unwrap_or_default();
                 values.extend(tag_value(&texts, word.as_deref()).map(|value| (track.id, value)));
             }
@@ -373,7 +375,7 @@ fn values(
     }
 }
 
-/// The first number of a tag, or whether one of its words is the one that is looked for; `None` for a file without the tag.
+/// The first number of a tag, or whether it has a word; `None` for a file without the tag.
 fn tag_value(texts: &[String], word: Option<&str>) -> Option<f64> {
     let Some(word) = word else {
         return texts.iter().find_map(|text| number(text));
@@ -387,26 +389,25 @@ fn tag_value(texts: &[String], word: Option<&str>) -> Option<f64> {
 
 /// `7`, `0.8`, `8A - Energy 7`.
 fn number(text: &str) -> Option<f64> {
-    // Keys have digits, too: of "8A - Energy 7" it is the number behind the word that counts. Only
-    // ASCII changes its case here, so that places stay the same.
+    // Keys have digits, too: in "8A - Energy 7" the number after the word counts. Only ASCII changes
+    // its case here, so that positions stay the same.
     let lower = text.to_ascii_lowercase();
     let text = lower.split_once("energy").map_or(text, |(_, rest)| rest);
     let digits = |c: char| c.is_ascii_digit() || c == '.';
     let mut start = text.find(|c: char| c.is_ascii_digit())?;
-    // ".8" is a number as "0.8" is; in "No.8" the full stop belongs to the word.
+    // ".8" is a number like "0.8"; in "No.8" the full stop belongs to the word.
     let before = text[..start].strip_suffix('.');
     if before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '.')) {
         start -= 1;
     }
     let rest = &text[start..];
     let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
-    // A full stop behind a number ends a sentence.
+    // A full stop after a number ends a sentence.
     rest[..end].trim_end_matches('.').parse().ok()
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    // Lossy: the parts that are read are ASCII and paths, and one bad byte should not cost all
-    // ratings.
+    // Lossy, so that one invalid byte does not cost all ratings.
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -435,17 +436,18 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
     let mut values = BTreeMap::new();
     for (line, cells) in rows {
         let text = &cells[value];
-        // 3,5 where no comma separates cells.
+        // Decimal commas, if the separator is another character.
         let number: Option<f64> = text.replace(',', ".").parse().ok();
         let number = number.filter(|number| number.is_finite());
         let Some(number) = number else {
             let problem = format!("expected a number as value, found \"{text}\"");
             return Err(fault((line, problem)));
         };
-        // Rows of tracks that are not here are left out: tables come from other libraries, too.
+        // Rows of unknown tracks are left out, as a table may come from another library.
         let track = if by_id {
-            let id = cells[at].trim_start_matches("id:").parse().ok();
-            id.map(TrackId).filter(|id| known.contains(id))
+            let bare = || cells[at].parse().ok().map(TrackId);
+            let id = track_number(&cells[at]).or_else(bare);
+            id.filter(|id| known.contains(id))
         } else {
             lookup.track(&path_in_table(&cells[at]))?
         };
@@ -454,16 +456,16 @@ fn table(engine: &Engine, path: &Path) -> anyhow::Result<BTreeMap<TrackId, f64>>
     Ok(values)
 }
 
-/// The tags of this name in a text of XML, each from behind its name to its end.
+/// The elements of this name in XML, each from after its name to the next.
 fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    // By hand: two programs' files, of which two attributes are wanted. The blank keeps `TRACK`
-    // apart from `TRACKS`.
+    // Without an XML parser, as only a few attributes are read. The blank distinguishes `TRACK` from
+    // `TRACKS`.
     let start = format!("<{name} ");
     let parts: Vec<&str> = text.split(start.as_str()).skip(1).collect();
     parts.into_iter()
 }
 
-/// An attribute's text in what begins an element.
+/// The text of an attribute of an element.
 fn attribute(element: &str, name: &str) -> Option<String> {
     let head = element.split('>').next()?;
     let (_, rest) = head.split_once(&format!("{name}=\""))?;

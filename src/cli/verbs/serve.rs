@@ -22,8 +22,8 @@ use voisin_library::{Library, LibraryError, OpenMode, stored_path};
 use voisin_players::lms::Lms;
 use voisin_serve::{Options, qr_for_terminal, serve};
 
-/// Arguments of this program for those of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's
-/// questions are answered. What belongs to another way of comparing (`--db`, `--weights`) is passed over.
+/// Translates the arguments of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's requests are
+/// answered. Options for another method of comparison (`--db`, `--weights`) are ignored.
 pub(crate) fn as_bliss_mixer(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<OsString>, String> {
@@ -49,7 +49,7 @@ pub(crate) fn as_bliss_mixer(
         match name.as_str() {
             "-p" | "--port" => port = value()?,
             "-L" | "--lms" => server = Some(value()?).filter(|server| !server.is_empty()),
-            // Only this machine: on any other address whoever reaches it could ask.
+            // Only this machine: Lyrion's requests have no token.
             "-a" | "--address" => {
                 let address = value()?;
                 if !address
@@ -57,7 +57,7 @@ pub(crate) fn as_bliss_mixer(
                     .is_ok_and(|address| address.is_loopback())
                 {
                     return Err(format!(
-                        "--address: expected 127.0.0.1, found \"{address}\": Lyrion's questions carry no token"
+                        "--address: expected 127.0.0.1, found \"{address}\": Lyrion's requests have no token"
                     ));
                 }
             }
@@ -76,7 +76,7 @@ pub(crate) fn as_bliss_mixer(
     }
     let mut command_line = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
     if let Some(server) = server {
-        // Lyrion chooses nothing: it is told the port.
+        // Any free port, which is reported to Lyrion.
         let named = server
             .rsplit_once(':')
             .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
@@ -98,7 +98,7 @@ pub(crate) fn as_bliss_mixer(
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
 
-/// The folders of a variable, written as `PATH` is, where no option names one.
+/// The folders of the option, else of a variable in the format of `PATH`.
 fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
     match std::env::var_os(variable) {
         Some(all) if named.is_empty() => std::env::split_paths(&all)
@@ -108,7 +108,7 @@ fn folders_of(named: Vec<PathBuf>, variable: &str) -> Vec<PathBuf> {
     }
 }
 
-/// This machine's name; empty where it has none.
+/// This machine's host name; empty if unknown.
 fn machine_name() -> String {
     let from_program = || {
         Some(String::from_utf8_lossy(&Command::new("hostname").output().ok()?.stdout).into_owned())
@@ -121,11 +121,10 @@ fn machine_name() -> String {
         .to_owned()
 }
 
-/// The address by which others of this network most likely reach this machine: that of the way out. Nothing is sent.
+/// The address by which others of this network most likely reach this machine: that of the default route. Nothing is sent.
 fn address_at_home() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // An address of TEST-NET-1 (RFC 5737), which belongs to nobody: connecting a UDP socket only
-    // chooses a route.
+    // An unassigned address of TEST-NET-1 (RFC 5737): connecting a UDP socket only chooses a route.
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     socket
         .local_addr()
@@ -145,15 +144,14 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let here = context.library_dir();
     let address = database_address(args.backend.as_deref());
-    let is_there = address.is_some();
-    if is_there && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some())
+    let is_remote = address.is_some();
+    if is_remote && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some())
     {
         bail!(
-            "--folder, --subsonic and --audiomuse belong to a library on this disk: leave them or the backend out"
+            "--folder, --subsonic and --audiomuse need a library on this disk: leave them or the backend out"
         );
     }
-    // Compared with the browser's header letter by letter, so a path or a slash at the end would
-    // never fit.
+    // Compared exactly with the browser's header, which a path or a slash at the end never matches.
     for origin in &args.allow_origin {
         let host = origin
             .strip_prefix("https://")
@@ -171,43 +169,41 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         .collect();
     let watches = !args.no_watch && !folders.is_empty();
     for folder in folders.iter().filter(|folder| !folder.is_dir()) {
-        // A disk that is mounted late, as after a boot, is no reason to leave a household without its server.
-        if folder.exists() || is_there || Library::open_to_read(&here).is_err() {
+        // A disk may be mounted late, as after a boot, and the server works without it.
+        if folder.exists() || is_remote || Library::open_to_read(&here).is_err() {
             bail!("--folder: there is no folder {}", folder.display());
         }
         context.console.warn(&format!(
-            "{} is not there yet: it is waited for, and the library answers meanwhile",
+            "{} does not exist yet: it is watched once it does, and the library is available meanwhile",
             folder.display()
         ));
     }
     let distant: Option<&Listen> = args.listen.iter().find(|place| !place.is_local());
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
-        bail!(
-            "--no-token is for this machine alone, and {place} can be reached by others: leave it out"
-        );
+        bail!("--no-token is only for this machine, but others can reach {place}: leave it out");
     }
-    if args.show_token && args.token_file.is_none() && !is_there {
-        // Not that of a library which would be made now: no server has it.
+    if args.show_token && args.token_file.is_none() && !is_remote {
+        // A library that would be created now has no token that any server uses.
         drop(Library::open_to_read(&here)?);
     }
-    if !is_there {
-        // Lyrion is told that there is nothing to ask yet.
+    if !is_remote {
+        // For Lyrion a missing library is an error.
         if args.lms_only {
             drop(Library::open_to_read(&here)?);
-        } else if make_where_none_is(&here)? {
+        } else if create_if_missing(&here)? {
             let next = match (watches, folders.is_empty()) {
-                (true, _) => "it takes in what lies in the folders that are named",
-                (false, false) => "\"Listen to my music\" on its page fills it",
+                (true, _) => "the music of the folders named is added to it",
+                (false, false) => "\"Analyse my music\" on its page fills it",
                 (false, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
             };
             context.console.note(&format!(
-                "made an empty library in {}: {next}",
+                "created an empty library in {}: {next}",
                 here.display()
             ));
         }
     } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
         bail!(
-            "there is no library on this disk whose folder could keep the token: name a file for it with --token-file"
+            "expected a library on this disk for the token, found none: name a file for it with --token-file"
         );
     }
     let distant = distant.is_some();
@@ -218,12 +214,12 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         Some(Token::of_file(&token_file)?)
     };
     if let (Some(own_token), Some(file)) = (&token, &args.sign_in_file) {
-        // Read at the start, so that a file that cannot be read stops the server and not the first
+        // Read now, so that a file that cannot be read is an error of the start, not of the first
         // sign-in.
         let known = own_token.clone().with_passwords(file)?;
         if known.has_plain_password() {
             context.console.warn(&format!(
-                "{} has a password that whoever sees the file can read: put what \"voisin serve --hash-password\" prints in its place",
+                "{} has a password in plain text: replace it by the output of \"voisin serve --hash-password\"",
                 file.display()
             ));
         }
@@ -249,7 +245,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         }
         (None, None) => (here, None, None),
     };
-    // The same server twice is warned of once.
+    // One warning if both are the same server.
     let both = args.subsonic == args.audiomuse;
     for server in [&args.subsonic, &args.audiomuse]
         .into_iter()
@@ -260,7 +256,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         let is_coming = args.link_as.is_some() && Some(server) == args.subsonic.as_ref();
         if !is_coming && known.iter().all(|(name, _)| name != server.as_str()) {
             context.console.warn(&format!(
-                "no songs of {server} are known yet, so nothing is answered for it: run \"voisin link {server} --user NAME\""
+                "no songs of {server} are linked yet, so its requests get no answers: run \"voisin link {server} --user NAME\""
             ));
         }
     }
@@ -274,8 +270,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let folders_known = folders.clone();
     let program =
-        // Scans and links are processes of their own: a decoder that crashes does not take the
-        // server along.
+        // Scans and links are separate processes, so that a decoder that crashes does not stop the
+        // server.
         std::env::current_exe().context("cannot find this program to start scans with")?;
     let _watcher = if watches {
         let mut command = Command::new(&program);
@@ -286,10 +282,10 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             .args(&folders);
         Some(Watcher(
             command
-                // Held open as long as this process lives; its end is the watcher's sign to stop.
+                // Open as long as this process lives; its end stops the watcher.
                 .stdin(Stdio::piped())
                 .spawn()
-                .context("cannot start to watch")?,
+                .context("cannot start the watcher")?,
         ))
     } else {
         None
@@ -298,8 +294,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let link = args
         .link_as
         .zip(args.subsonic.clone())
-        // The password goes by a file or the environment, which the process inherits, never as an
-        // argument.
+        // The password is passed by a file or the inherited environment, never as an argument.
         .map(|(user, server)| {
             let program = program.clone();
             let globals = globals.clone();
@@ -335,7 +330,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         command
             .args(&globals)
             .args([
-                // The server reads the progress from the lines that --verbose prints.
+                // The server parses the progress from the lines of --verbose.
                 "--verbose",
                 "add",
                 "--format",
@@ -347,7 +342,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         command
     };
     let console = context.console;
-    let stop = context.stop_saying("stopping: answers under way are finished first")?;
+    let stop = context.stop_with_message("stopping: running requests are finished first")?;
     let shown = if std::io::stdout().is_terminal() {
         token.clone()
     } else {
@@ -388,17 +383,16 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     };
     if args.lan {
         console.warn(
-            "every machine of this network can reach this server: they need its token or a code, and nothing is encrypted",
+            "every machine of this network can reach this server: it requires a token or a code, but connections are not encrypted",
         );
     }
-    // Behind a proxy with a name this machine's own address is of no use to anybody.
+    // Behind a named proxy this machine's own address is not used.
     let is_named = !args.lan && !options.hosts.is_empty();
     let lan = (distant && !is_named).then(address_at_home).flatten();
     let opens = args.open;
     let is_reached = args.lan || distant || !options.hosts.is_empty();
     let mut printed = Ok(());
-    // Printing may fail while the server runs well: the first error is kept and returned at the
-    // end.
+    // An error of printing does not stop the server: the first is returned at the end.
     serve(
         options,
         &stop,
@@ -409,8 +403,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                     Some(lan) => address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1),
                     None => address.clone(),
                 };
-                // Whoever keeps what is printed elsewhere than on a terminal should not keep the token.
-                // Lyrion needs none.
+                // The token is printed on a terminal only, not into logs, and not for Lyrion, which needs
+                // none.
                 let token = shown
                     .as_ref()
                     .filter(|_| address.starts_with("http") && address.ends_with('/'));
@@ -421,7 +415,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
             }
             let page = addresses.iter().find(|address| address.starts_with("http"));
             if let Some(page) = page.filter(|_| opens) {
-                // Other users see what a program was started with: a code is good once, a token for ever.
+                // Other users can see the browser's arguments: a code is valid once, a token for ever.
                 let fragment = code.map_or_else(String::new, |code| {
                     let digits: String = code.chars().filter(char::is_ascii_digit).collect();
                     format!("#code={digits}")
@@ -438,7 +432,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                     None => "the address that your proxy gives it",
                 };
                 let line = render::print_line(&format!(
-                    "on another device, open {address} and type {code} (good once, for 10 minutes)"
+                    "on another device, open {address} and type {code} (valid once, for 10 minutes)"
                 ));
                 printed = std::mem::replace(&mut printed, Ok(())).and(line);
                 if let (Some(lan), Some(page)) = (lan, page)
@@ -459,7 +453,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     Ok(Ending::Fine)
 }
 
-/// Opens an address in the browser of whoever sits at this machine.
+/// The command that opens an address in this machine's browser.
 fn browser(address: &str) -> Command {
     let mut command = if cfg!(windows) {
         let mut command = Command::new("rundll32");
@@ -478,16 +472,16 @@ fn browser(address: &str) -> Command {
     command
 }
 
-/// Makes an empty library where there is none, as `add` does; whether there was none.
-fn make_where_none_is(dir: &Path) -> Result<bool, LibraryError> {
+/// Creates an empty library if there is none, as `add` does; returns whether it did.
+fn create_if_missing(dir: &Path) -> Result<bool, LibraryError> {
     match Library::open_to_read(dir) {
         Err(LibraryError::NotFound { .. }) => Library::open(dir, OpenMode::Create).map(|_| true),
         opened => opened.map(|_| false),
     }
 }
 
-/// The process that watches folders. It goes with the server, also where that is killed: its standard input ends then.
-/// Whatever it does at that moment, nothing that is stored is lost.
+/// The process that watches folders. It ends with the server, also if that is killed, as its standard input ends then.
+/// Stored data is safe at any moment.
 struct Watcher(Child);
 
 impl Drop for Watcher {

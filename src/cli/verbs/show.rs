@@ -12,8 +12,8 @@ use voisin_questions::answers::card::CardWords;
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
     let named = expand_names(&args.tracks)?;
     let mut source = source::open(context, &args.backend)?;
-    // Windows tell of voice and words, so a database has to send them for these tracks, and for no
-    // others.
+    // Voice and words are predicted from windows, so a database has to send them for these tracks,
+    // and for no others.
     source.set_vectors(true, false);
     fetch_named(&mut source, &named)?;
     source.set_vectors(false, false);

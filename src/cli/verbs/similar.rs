@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let question = &args.question;
     question.validate(question.seeds.len())?;
     let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
-    // Before names are fetched: a database cannot answer everything.
+    // Before names are fetched, as a database does not support all options.
     source.check(question.local_only())?;
     if question.passage().is_some() {
         return passages::run(context, source.engine(), args);
@@ -59,11 +59,11 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     Ok(ending)
 }
 
-/// Which track was asked about: words may have meant any.
+/// Names the seed, as words may have matched any track.
 fn nearest_to(engine: &Engine, seeds: &[Seed]) -> anyhow::Result<String> {
     let [seed] = seeds else {
         return Ok(format!(
-            "nearest to the middle of {}",
+            "nearest to the mean of {}",
             count(seeds.len() as u64, "seed")
         ));
     };

@@ -2,20 +2,20 @@
 
 use std::sync::atomic::Ordering;
 
-use super::model::upgrade::{HearingRun, renew, warn_of};
+use super::model::upgrade::{EmbeddingRun, renew, warn_of};
 use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, SpaceCommand};
 use crate::cli::context::{Context, parse_model};
 use crate::cli::render::{self, Align, Table, count};
 use voisin_encoder::{models, models_dir};
 use voisin_engine::{
-    Engine, INDEX_FILE, UpgradeProgress, hear_again, held_model, reads, remember_model,
+    Engine, INDEX_FILE, UpgradeProgress, embed_missing, held_model, reads, remember_model,
     space_index_file, stored_model,
 };
 use voisin_library::{Library, OpenMode, VectorSpace};
 use voisin_questions::answers::space::{SpaceFilledJson, SpaceJson};
 
-/// Bytes of a vector's and of a window's row besides its numbers, measured.
+/// Bytes of a row of a vector or of windows besides the numbers, measured.
 const ROW_BYTES: u64 = 60;
 
 pub(crate) fn run(context: &Context, command: &SpaceCommand) -> anyhow::Result<Ending> {
@@ -41,7 +41,7 @@ fn add(
     engine.library_mut().upgrades_mut().forget_other_models()?;
     engine.model()?;
     let spaces = engine.library().spaces().all()?;
-    // A space of this name goes before a model of this name, so that the same command goes on.
+    // A space of this name takes precedence over a model, so that the same command resumes.
     let held = spaces
         .iter()
         .find(|space| name.is_none() && !space.is_default && space.name == model);
@@ -70,12 +70,12 @@ fn add(
     announce(context, engine.library(), &name, missing)?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
-    let mut run = HearingRun::new(context.console);
-    // Tracks that are added meanwhile are taken along, until none is left but those that cannot be heard.
+    let mut run = EmbeddingRun::new(context.console);
+    // Includes tracks that are added meanwhile, until only those are left that fail.
     while missing > run.failed() && !stop.load(Ordering::Relaxed) {
         run.begin();
-        let mut show = |progress: UpgradeProgress<'_>| run.tell(&progress);
-        hear_again(
+        let mut show = |progress: UpgradeProgress<'_>| run.show(&progress);
+        embed_missing(
             engine.library_mut(),
             &embedder,
             windows,
@@ -92,7 +92,7 @@ fn add(
     }
     let is_stopped = stop.load(Ordering::Relaxed);
     let space = engine.library().spaces().space_named(&name)?;
-    // Its index is that of the default space; the new one's is made by an engine inside it.
+    // This engine has the index of the default space; that of the new one needs an engine inside it.
     drop(engine);
     if !is_stopped && space.vectors > 0 {
         let mut inside = context.open_engine_in(OpenMode::ReadWrite, Some(&name))?;
@@ -102,24 +102,24 @@ fn add(
     warn_of(context.console, run.reasons());
     if missing > 0 {
         context.console.note(&format!(
-            "{} to go: \"voisin space add {name}\" goes on",
+            "{} left: \"voisin space add {name}\" resumes",
             count(missing, "track")
         ));
     }
-    let heard = run.heard();
+    let embedded = run.embedded();
     if format == ReportFormat::Json {
         render::print_json(&SpaceFilledJson {
             name,
             model: space.model.name,
             model_fingerprint: fingerprint,
-            heard,
+            heard: embedded,
             tracks: space.vectors,
             missing,
         })?;
     } else {
         render::print_line(&render::terminal_safe(&format!(
-            "space {name}: {} listened to, {} in it now; ask with --space {name}",
-            count(heard, "track"),
+            "space {name}: {} analysed, {} in it now; search with --space {name}",
+            count(embedded, "track"),
             space.vectors
         )))?;
     }
@@ -130,8 +130,8 @@ fn add(
     })
 }
 
-/// Notes how much there is to do, and about how much it takes: on the disk as much a track as the default space, by the
-/// lengths of the vectors; in memory the model's weights, where it is built in or kept.
+/// Reports how many tracks are to be analysed, with estimates of the disk space, by the dimension and the windows per track of
+/// the default space, and of the memory for the model's weights, if the model is built in or stored.
 fn announce(context: &Context, library: &Library, name: &str, missing: u64) -> anyhow::Result<()> {
     if missing == 0 {
         return Ok(());
@@ -150,24 +150,24 @@ fn announce(context: &Context, library: &Library, name: &str, missing: u64) -> a
         .next()
         .unwrap_or_default();
     let status = library.status()?;
-    // As many windows a track as the default space has on average.
+    // Windows per track: the average of the default space.
     let windows = status.windows as f64 / status.vectors.max(1) as f64;
     // 32 bits a number for tracks, 16 for windows, and 4 bytes for each window's start.
     let track = (4 * dimension + ROW_BYTES) as f64 + windows * (2 * dimension + 4) as f64;
     context.console.note(&format!(
-        "space {name}: {} to listen to, some {:.0} MB on the disk{weights}",
+        "space {name}: {} to analyse, some {:.0} MB on the disk{weights}",
         count(missing, "track"),
         megabytes(track * missing as f64)
     ));
     Ok(())
 }
 
-/// At least one.
+/// Megabytes, at least one.
 fn megabytes(bytes: f64) -> f64 {
     (bytes / 1e6).max(1.0)
 }
 
-/// About how many bytes a space takes in the database.
+/// Estimated bytes of a space in the database.
 fn bytes(space: &VectorSpace) -> u64 {
     let dimension = space.model.dimension as u64;
     space.vectors * (4 * dimension + 2 * ROW_BYTES) + space.windows * (2 * dimension + 4)
@@ -213,7 +213,7 @@ fn list(context: &Context, format: ReportFormat) -> anyhow::Result<Ending> {
             notes.push("default");
         }
         if !space.model_is_there {
-            notes.push("its model's file is gone: stored vectors answer, nothing can be added");
+            notes.push("its model's file is gone: it can be searched, but nothing can be added");
         }
         table.row([
             &space.name,
@@ -238,19 +238,19 @@ fn remove(context: &Context, name: &str) -> anyhow::Result<Ending> {
     forget_index(&engine, &space_index_file(name));
     let freed = before.saturating_sub(engine.library().status()?.bytes);
     render::print_line(&render::terminal_safe(&format!(
-        "space {name}: {} of it forgotten, {:.1} MB of the disk are free again",
+        "space {name}: {} of it deleted, {:.1} MB of the disk are free again",
         count(vectors, "track"),
         freed as f64 / 1e6
     )))?;
     if !shrunk {
         context.console.note(
-            "the database could not be made smaller now (in use, or too little room): its free pages are used for what comes next",
+            "the database could not be made smaller now (in use, or too little disk space): later data will use its free pages",
         );
     }
     Ok(Ending::Fine)
 }
 
-/// An index is a cache: one that stays is only a file too many.
+/// Removes an index, ignoring errors, since a cache that stays does no harm.
 fn forget_index(engine: &Engine, file: &str) {
     // Older versions kept changes in a second file.
     for name in [file.to_owned(), format!("{file}.tail")] {
@@ -269,9 +269,9 @@ fn make_default(context: &Context, name: &str, leave_out: bool) -> anyhow::Resul
         return Ok(Ending::Fine);
     }
     let former = engine.model()?;
-    // Read before the change: afterwards it is a head of other vectors, and refused.
+    // Read before the switch: afterwards it is a head of other vectors, and refused.
     let head = engine.genres().genre_head().ok().flatten();
-    // A space without a vector answers nothing.
+    // A space without vectors has no results.
     let leave_out = leave_out && space.vectors > 0;
     let missing = engine
         .library_mut()
@@ -279,12 +279,12 @@ fn make_default(context: &Context, name: &str, leave_out: bool) -> anyhow::Resul
         .set_default_space(name, leave_out)?;
     if missing > 0 && !leave_out {
         render::print_line(&render::terminal_safe(&format!(
-            "space {name} is not the default: it lacks {}; \"voisin space add {name}\" listens to what is missing, --leave-out makes it the default without",
+            "space {name} is not the default: it lacks {}; \"voisin space add {name}\" analyses them, --leave-out makes it the default without them",
             count(missing, "track")
         )))?;
         return Ok(Ending::Partial);
     }
-    // Their generations are those of other counters.
+    // These indexes have generations of other counters.
     for space in engine.library().spaces().all()? {
         if space.is_default || space.model.fingerprint == former.fingerprint {
             forget_index(&engine, &space_index_file(&space.name));
@@ -296,7 +296,7 @@ fn make_default(context: &Context, name: &str, leave_out: bool) -> anyhow::Resul
     engine.scales_mut().fill_moods()?;
     renew(context.console, &engine, head.as_ref());
     render::print_line(&render::terminal_safe(&format!(
-        "space {name} is the default: this library's vectors are from model {} now, those of {} are kept",
+        "space {name} is the default: this library's vectors are from model {} now, those of {} stay",
         space.model.name, former.name
     )))?;
     Ok(Ending::Fine)

@@ -39,7 +39,7 @@ fn print(
         lines.push((
             "tags",
             format!(
-                "not all could be read in {} (\"voisin show\" says of each how many)",
+                "not all could be read in {} (\"voisin show\" counts them for each)",
                 count(json.unread_tags, "file")
             ),
         ));
@@ -67,7 +67,7 @@ fn print(
     if let Some(newer) = json.newer_default.filter(|_| json.upgrade.is_none()) {
         lines.push((
             "default",
-            format!("{newer} by now; \"voisin model upgrade\" changes this library over to it"),
+            format!("{newer} by now; \"voisin model upgrade\" switches this library to it"),
         ));
     }
     if let Some(upgrade) = &json.upgrade {
@@ -114,7 +114,7 @@ fn print(
     if let Some(head) = &json.genre_head {
         retrain = head.retrain;
         let mut text = match &head.problem {
-            // Nothing of it could be read, so there are no figures to show beside the problem.
+            // The head could not be read, so there are no figures to show.
             Some(problem) if head.tracks == 0 => render::with_remedy(problem, head.remedy.as_ref()),
             _ => format!(
                 "trained {} on {} of {}, labels from {} ({:.1} % right on tracks left out)",
@@ -143,7 +143,7 @@ fn print(
     }
     if let Some(upgrade) = &json.upgrade {
         context.console.note(&format!(
-            "\"voisin model upgrade {}\" goes on with the upgrade, \"voisin model upgrade --give-up\" ends it",
+            "\"voisin model upgrade {}\" resumes the upgrade, \"voisin model upgrade --give-up\" abandons it",
             render::terminal_safe(&upgrade.model)
         ));
     }
@@ -153,7 +153,7 @@ fn print(
     Ok(Ending::Fine)
 }
 
-/// Of the file, and of what searches keep in memory.
+/// Bytes per track of the index's file, and of its part in memory during searches.
 fn per_track(tracks: u64, file: u64, resident: u64) -> String {
     if resident == 0 || tracks == 0 {
         return String::new();

@@ -31,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Endi
     } = args.question.run(&mut engine)?;
     drop(busy);
     let contradicted = found.len();
-    // They come worst first.
+    // Sorted, worst first.
     found.truncate(args.limit.of(contradicted));
     print(&Suspects::shown(&engine, &found)?, &found, &args.output)?;
     if args.question.all {
@@ -69,12 +69,12 @@ fn print(
     };
     match output.format {
         ListFormat::Table => {
-            // Two lines and a path each: names and reasons are what is asked for, and neither fits beside the other.
+            // Two lines and a path each, as names and reasons do not fit beside each other.
             for (line, suspect) in lines.zip(found) {
                 let display = shown
                     .get(&suspect.track)
                     .map_or("", |track| track.display.as_str());
-                // the reason repeats the labels
+                // The reason repeats the labels.
                 let why = suspect
                     .reason
                     .split_once(": ")

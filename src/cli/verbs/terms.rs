@@ -1,4 +1,4 @@
-//! `voisin terms`, which is `voisin help terms`: what the words in tables mean.
+//! `voisin terms`, or `voisin help terms`: the meaning of the words in tables.
 
 use clap::CommandFactory as _;
 

@@ -20,7 +20,8 @@ use voisin_library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
 use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
-    const NOTHING: &str = "nothing to take back: nothing was written into files (\"voisin labels undo\" is for labels)";
+    const NOTHING: &str =
+        "nothing to undo: nothing was written into files (\"voisin labels undo\" is for labels)";
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
     let runs = library.tags().tag_runs()?;
     if args.list {
@@ -43,12 +44,12 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let Some(run) = wanted.filter(|wanted| runs.iter().any(|one| one.run == *wanted)) else {
         let text = match args.run {
             Some(run) => {
-                format!("no run {run} to take back: \"voisin undo --list\" lists those there are")
+                format!("no run {run} to undo: \"voisin undo --list\" lists all runs")
             }
             None => NOTHING.to_owned(),
         };
         context.console.note(&text);
-        // An empty list, of a type that needs no values.
+        // An empty list.
         if args.format == ReportFormat::Json {
             render::print_json(&[(); 0])?;
         }
@@ -60,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         Some(library.lock_for_writing()?)
     };
     let stop = context.stop_on_ctrl_c()?;
-    // Copies that a killed run leaves beside files are found by it, and removed by the next run.
+    // By the journal the next run finds and removes copies that a killed run leaves beside files.
     let journal = if args.dry_run {
         None
     } else {
@@ -82,16 +83,16 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
         if stop.load(Ordering::Relaxed) {
             context
                 .console
-                .warn("interrupted: the files named so far are done, the others are as they were");
+                .warn("interrupted: the files listed so far are done, the others are unchanged");
             is_interrupted = true;
             break;
         }
-        let one = take_back(&library, &written, options, &mut note);
+        let one = undo_write(&library, &written, options, &mut note);
         let is_done = matches!(
             one.outcome,
             UndoOutcome::Restored | UndoOutcome::TagsRestored | UndoOutcome::AsItWas
         );
-        // File by file: a run that is stopped is gone on with by the same command.
+        // File by file, so that the same command resumes after a stop.
         if is_done && !args.dry_run {
             library.tags_mut().forget_written(run, &written.path)?;
         }
@@ -119,7 +120,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     let mut parts = vec![format!("{}{would} as before", count(whole, "file"))];
     if tags > 0 {
         parts.push(format!(
-            "{tags}{would} with tags as before, other bytes of them may differ"
+            "{tags}{would} with tags as before, other bytes may differ"
         ));
     }
     if left > 0 {
@@ -131,7 +132,7 @@ pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> 
     if number(&[UndoOutcome::Restored, UndoOutcome::TagsRestored]) > 0 {
         context
             .console
-            .note("run \"voisin add\" on their folders, and the library knows the tags of before");
+            .note("run \"voisin add\" on their folders to update the library's tags");
     }
     Ok(if is_interrupted {
         Ending::Interrupted
@@ -163,9 +164,8 @@ fn list(runs: &[TagRunJson], format: ReportFormat) -> anyhow::Result<Ending> {
     })
 }
 
-/// Gives a file the bytes that it had, if it has those that it was left with; else the tags that it had, if it has those
-/// that were written.
-fn take_back(
+/// Restores the bytes of a file that did not change since the write; else its tags, if the written ones did not change.
+fn undo_write(
     library: &Library,
     written: &WrittenTags,
     options: WriteOptions,
@@ -185,17 +185,17 @@ fn take_back(
         tags: TagChange::between(&written.before, &written.after),
         reason,
     };
-    // Held open until the file is done, so that it is the same one that was checked.
+    // Held open until the file is done, so that it stays the one that was checked.
     let _held = match open_named(library, &written.path) {
         Ok(held) => held,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     let patch = written.patch.as_deref().and_then(ReversePatch::from_bytes);
     let why = match &patch {
-        // First all bytes as they were; only where others were changed since, the tags alone.
+        // First all bytes; if others were changed since, only the tags.
         Some(patch) => {
             let whole = restore(&written.path, patch, options, note).and_then(|is_restored| {
-                // Somebody may have put the old file back by hand.
+                // The user may have restored the old file.
                 let is_there = !is_restored && is_as_before(&written.path, patch)?;
                 Ok::<_, AudioError>((is_restored, is_there))
             });
@@ -211,10 +211,10 @@ fn take_back(
                 Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
             }
         }
-        None => "the bytes that it had were not kept",
+        None => "its former bytes were not stored",
     };
     let tags_alone = Some(format!(
-        "{}: {why}: its tags say what they said before",
+        "{}: {why}: only its tags are restored",
         written.path.display()
     ));
     let now = match read_tags(&written.path) {
@@ -222,7 +222,7 @@ fn take_back(
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
     let mut edits = Vec::new();
-    // All are compared before any is written: a file is taken back whole or not at all.
+    // All are compared before any is written: a file's tags are restored completely or not at all.
     for (name, before) in &written.before {
         let Ok(field) = name.parse::<TagField>() else {
             let reason = format!(
@@ -261,7 +261,7 @@ fn take_back(
     }
 }
 
-/// A change as a diff, a refusal as a message.
+/// Prints a change as a diff, a refusal as a message.
 fn show(context: &Context, one: &UndoneJson) -> anyhow::Result<()> {
     match (one.outcome, &one.reason) {
         (UndoOutcome::Failed | UndoOutcome::ChangedSince, Some(reason)) => {

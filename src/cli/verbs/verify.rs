@@ -16,24 +16,24 @@ use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Tra
 use voisin_music::cue::Place;
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
-/// The row of files that are not there: nothing that a repair can mend.
+/// The row of missing files, which a repair cannot restore.
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
 
-/// A row of the table: what was checked, whether it is sound, what was found.
+/// A row of the table: the check, whether it passed, the finding.
 type CheckRow = (&'static str, bool, String);
 
 pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending> {
     let dir = context.library_dir();
-    // For reading: a check changes nothing, not even the cache.
+    // Read-only: a check changes nothing, not even the cache.
     let (rows, without_vector) = match Library::open_to_read(&dir) {
-        Ok(library) => look(context, Engine::from_library(library), args.deep)?,
+        Ok(library) => check(context, Engine::from_library(library), args.deep)?,
         Err(LibraryError::Damaged { detail, .. }) => (vec![("database", false, detail)], 0),
-        // As the first run leaves it that is ended before it wrote anything; one of which more is left was emptied.
+        // Left by a first run that ended before it wrote anything; with more files left it was emptied.
         Err(LibraryError::NotFound { dir }) if dir.join(DATABASE).is_file() => {
             let found =
-                "empty: its first run was ended before it wrote anything; the same command goes on";
+                "empty: its first run ended before it wrote anything; the same command resumes";
             (vec![("database", true, found.to_owned())], 0)
         }
         Err(error) => return Err(error.into()),
@@ -67,7 +67,7 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
         let tracks = count(without_vector, "track");
         context
             .console
-            .note(&format!("{tracks} to be listened to again by the next add"));
+            .note(&format!("{tracks} to be analysed again by the next add"));
     }
     if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
         context.console.note("run \"voisin repair\"");
@@ -75,7 +75,11 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
     Ok(ending)
 }
 
-fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Vec<CheckRow>, u64)> {
+fn check(
+    context: &Context,
+    mut engine: Engine,
+    deep: bool,
+) -> anyhow::Result<(Vec<CheckRow>, u64)> {
     let health = engine.library().check(true)?;
     let mut rows: Vec<CheckRow> = Vec::new();
     let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
@@ -94,8 +98,8 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
         },
     ));
     if health.vectors > 0 {
-        // An index is a cache of vectors; without any there is none to look at.
-        match look_at_index(&mut engine) {
+        // Without vectors there is no index to check.
+        match check_index(&mut engine) {
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
             Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
@@ -110,7 +114,7 @@ fn look(context: &Context, mut engine: Engine, deep: bool) -> anyhow::Result<(Ve
     }
     rows.extend(left_behind(&engine.library().files().leftovers()));
     if deep {
-        rows.extend(listen_again(context, &engine)?);
+        rows.extend(check_files(context, &engine)?);
     }
     Ok((rows, health.without_vector))
 }
@@ -136,24 +140,24 @@ fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
         );
         rows.push(("temporary", true, text));
     }
-    if !leftovers.in_hand.is_empty() {
-        let files = count(leftovers.in_hand.len() as u64, "file");
+    if !leftovers.interrupted.is_empty() {
+        let files = count(leftovers.interrupted.len() as u64, "file");
         let text = format!(
             "{files} being read by a killed run: {}",
-            named(&leftovers.in_hand)
+            named(&leftovers.interrupted)
         );
-        rows.push(("in hand", true, text));
+        rows.push(("interrupted", true, text));
     }
     rows
 }
 
-fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
+fn check_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let refresh = engine.refresh_index()?;
     let vectors = engine.library().vectors()?;
     let space = engine.space()?.clone();
     let index = engine.index()?;
     let unusable = matches!(refresh, IndexRefresh::Built { unusable: true, .. });
-    // Both ascend, so equal lists mean that each track is there once.
+    // Both are ascending, so equal lists mean that each track occurs once.
     let same = index.ids() == vectors.ids;
     let text = if same {
         "every track once, nothing else"
@@ -163,7 +167,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     let mut rows = vec![("index", same && !unusable, format!("{text} ({refresh})"))];
     let differs = |(id, vector): &(&TrackId, ArrayView1<'_, f32>)| {
         !index
-            // Centred anew from the database: the index has the vectors as they are compared.
+            // Centred, as the index has centred vectors.
             .is_of(**id, &space.centre(&vector.to_vec()))
             .unwrap_or(false)
     };
@@ -190,7 +194,7 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
     ));
     rows.push((
         "recall@10",
-        // A little below the 0.995 that indexes are tuned to, as this sample is another.
+        // Slightly below the 0.995 that indexes are tuned to, as this is another sample.
         checked.recall_at_10 >= 0.99,
         format!(
             "{:.4} against the exact search, {}",
@@ -202,26 +206,26 @@ fn look_at_index(engine: &mut Engine) -> Result<Vec<CheckRow>, EngineError> {
 }
 
 /// The result of reading a track's file again.
-enum Again {
+enum RereadOutcome {
     /// The same audio.
     Same(PathBuf),
-    /// No file of it is there.
+    /// It has no file any more.
     Missing,
-    /// Its file is in an object store, from where a check fetches nothing.
+    /// Its file is in an object store, from which a check fetches nothing.
     Remote,
-    /// Size or time differ from what was stored: for add to find.
+    /// Size or time differ from the stored ones, which add handles.
     Changed,
-    /// Size and time are as stored, but the audio is another or cannot be read.
+    /// Size and time are as stored, but the audio differs or cannot be read.
     Damaged(PathBuf, String),
 }
 
-/// Reads every file again, and listens to a sample of them.
-fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
-    const LISTENED: usize = 20;
+/// Reads every file again, and analyses a sample of them.
+fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
+    const ANALYSED: usize = 20;
     let tracks = engine.library().tracks()?;
     let kind = engine.library().settings().content_kind()?;
     let read = |track: &Track| {
-        // The first that is there: copies of a recording have the same audio.
+        // Any existing file, as copies of a recording have the same audio.
         let Some(file) = track
             .files
             .iter()
@@ -229,28 +233,27 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         else {
             let mut paths = track.files.iter().map(|file| &file.record.path);
             return if paths.any(|path| address::scheme(path).is_some()) {
-                Again::Remote
+                RereadOutcome::Remote
             } else {
-                Again::Missing
+                RereadOutcome::Missing
             };
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path)
             .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
         match voisin_audio::probe_as(path, kind) {
-            // The content decides, whatever size and time say: a file that was copied back is as it
-            // was.
-            Ok(info) if info.content == track.audio.content => Again::Same(path.clone()),
-            _ if !unchanged => Again::Changed,
-            Ok(_) => Again::Damaged(
+            // The content decides, not size and time, which change if a file is restored from a copy.
+            Ok(info) if info.content == track.audio.content => RereadOutcome::Same(path.clone()),
+            _ if !unchanged => RereadOutcome::Changed,
+            Ok(_) => RereadOutcome::Damaged(
                 path.clone(),
-                "its audio is not what was listened to".to_owned(),
+                "its audio differs from the one that was analysed".to_owned(),
             ),
-            Err(error) => Again::Damaged(path.clone(), with_causes(&error)),
+            Err(error) => RereadOutcome::Damaged(path.clone(), with_causes(&error)),
         }
     };
-    // In parallel, for reading files is most of the work.
-    let found: Vec<Again> = tracks.par_iter().map(read).collect();
+    // In parallel, as reading files is most of the work.
+    let found: Vec<RereadOutcome> = tracks.par_iter().map(read).collect();
     let mut same = 0_u64;
     let mut missing = 0_u64;
     let mut remote = 0_u64;
@@ -258,14 +261,14 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let mut damaged = Vec::new();
     for one in &found {
         match one {
-            Again::Same(_) => same += 1,
-            Again::Missing => missing += 1,
-            Again::Remote => remote += 1,
-            Again::Changed => changed += 1,
-            Again::Damaged(path, reason) => damaged.push((path, reason)),
+            RereadOutcome::Same(_) => same += 1,
+            RereadOutcome::Missing => missing += 1,
+            RereadOutcome::Remote => remote += 1,
+            RereadOutcome::Changed => changed += 1,
+            RereadOutcome::Damaged(path, reason) => damaged.push((path, reason)),
         }
     }
-    let mut text = format!("{} read again and as they were", count(same, "file"));
+    let mut text = format!("{} read again and unchanged", count(same, "file"));
     if kind == ContentKind::Quick {
         text += " in size, ends and samples (--identity quick)";
     }
@@ -295,7 +298,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         .iter()
         .zip(&found)
         .filter_map(|(track, found)| match found {
-            Again::Same(path) => Some((track, path)),
+            RereadOutcome::Same(path) => Some((track, path)),
             _ => None,
         })
         .collect();
@@ -306,9 +309,9 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     let mut compared = 0_u64;
     let mut worst = 1.0_f32;
     let mut failed = Vec::new();
-    // Evenly over the library, which is in the order in which it was added.
-    for (track, path) in same.iter().step_by(same.len().div_ceil(LISTENED)) {
-        // Vectors that are missing or damaged are told of elsewhere; windows may have been chosen otherwise for an older track.
+    // Evenly over the library, which is in the order of adding.
+    for (track, path) in same.iter().step_by(same.len().div_ceil(ANALYSED)) {
+        // Missing or damaged vectors are reported by other checks.
         let (Ok(Some(stored)), Ok(Some(windows))) = (
             engine.library().vector(track.id),
             engine.library().windows(track.id),
@@ -322,7 +325,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
             });
         match again {
             Ok(again) if again.starts.len() == windows.starts.len() => {
-                // Both are of length 1, so the product is the cosine.
+                // Both have length 1, so the product is the cosine.
                 let cosine: f32 = stored
                     .iter()
                     .zip(again.vector.as_slice())
@@ -336,7 +339,7 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
         }
     }
     let mut text = format!(
-        "{} listened to again, lowest cosine {worst:.5}",
+        "{} analysed again, lowest cosine {worst:.5}",
         count(compared, "track")
     );
     if let Some(first) = failed.first() {
@@ -347,10 +350,10 @@ fn listen_again(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckR
     Ok(rows)
 }
 
-/// The windows that a track with `n` of them was listened to with.
+/// The plan by which a track got its `n` windows.
 fn plan(engine: &Engine, n: usize) -> Result<WindowPlan, EngineError> {
     Ok(match engine.windows_setting()? {
-        // More windows than the setting gives: it was added with all of them.
+        // With more windows than the setting the track was added with all of them.
         WindowPlan::Spread(wanted) if n > wanted => WindowPlan::All,
         other => other,
     })

@@ -17,27 +17,27 @@ use voisin_engine::{AddRun, EngineError, is_unchanged, pending_files};
 use voisin_library::{LibraryError, OpenMode, scan};
 use voisin_music::cue;
 
-/// So long nothing must have changed before a look: copying an album is one change, not a thousand.
+/// Time without changes before a scan, so that copying an album causes only one.
 const QUIET: Duration = Duration::from_secs(2);
-/// After so long a look is taken although changes go on.
+/// Time after which a scan starts although changes continue.
 const LONGEST: Duration = Duration::from_mins(1);
-/// How often Ctrl-C, and folders that come and go, are looked after.
+/// Interval of checks for Ctrl-C, and for folders that appear or vanish.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The folders watched, as notices come in.
+/// The folders watched, with the system's events.
 struct Watched {
     watcher: RecommendedWatcher,
-    notices: Receiver<notify::Result<Event>>,
-    /// Each folder, and whether the system watches it: one that is gone (a disk that is not mounted) is waited for.
+    events: Receiver<notify::Result<Event>>,
+    /// Each folder, and whether the system watches it, which begins when a missing folder (of an unmounted disk) appears.
     folders: Vec<(PathBuf, bool)>,
-    /// First and last change since the last look.
+    /// First and last change since the last scan.
     changes: Option<(Instant, Instant)>,
 }
 
 pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending> {
     let exclusions = scan::Exclusions::new(&args.exclude);
     for folder in &args.folders {
-        // A server waits for its folders.
+        // A server may start before its folders exist.
         if !folder.is_dir() && !args.while_input_lasts {
             bail!(
                 "{} is not a folder: expected folders to watch",
@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     if args.while_input_lasts {
         context.stop_with_input();
     }
-    let (sender, notices) = channel();
+    let (sender, events) = channel();
     let watcher = notify::recommended_watcher(sender)?;
     let folders = args
         .folders
@@ -58,11 +58,11 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
         .collect();
     let mut watched = Watched {
         watcher,
-        notices,
+        events,
         folders,
         changes: None,
     };
-    watched.look_after_folders(context);
+    watched.update_folders(context);
     let count = args.folders.len();
     context.console.note(&format!(
         "watching {}; Ctrl-C ends it",
@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
             format!("{count} folders")
         }
     ));
-    // Changes while nobody watched come first; where a server begins, its own scan does that, and this looks after it.
+    // Starts with a scan for earlier changes; under a server, which scans by itself, one follows later.
     let mut due = !args.while_input_lasts;
     let mut is_first = true;
     if !due {
@@ -86,8 +86,8 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
                 .filter(|(_, is_watched)| *is_watched)
                 .map(|(folder, _)| folder.clone())
                 .collect();
-            match look(context, &there, &exclusions, std::mem::take(&mut is_first)) {
-                // Another run writes: the same look is taken again soon.
+            match add_changes(context, &there, &exclusions, std::mem::take(&mut is_first)) {
+                // Another run writes: the scan is repeated soon.
                 Err(error) if is_busy(&error) => watched.note_change(),
                 Err(error) => return Err(error),
                 Ok(()) => {}
@@ -99,8 +99,8 @@ pub(crate) fn run(context: &Context, args: &WatchArgs) -> anyhow::Result<Ending>
     Ok(Ending::Fine)
 }
 
-/// Adds what is new below the folders. What is gone stays in the library.
-fn look(
+/// Adds new and changed files below the folders. Missing files stay in the library.
+fn add_changes(
     context: &Context,
     folders: &[PathBuf],
     exclusions: &scan::Exclusions,
@@ -130,7 +130,7 @@ fn look(
         ));
     }
     found.split_files(&|file| is_unchanged(engine.library(), file));
-    // Notices are many, changes few: without this each would print "nothing new".
+    // Most events are no changes, for which nothing is to be printed.
     let pending = pending_files(engine.library(), &found)?;
     if pending.is_empty() {
         return Ok(());
@@ -141,7 +141,6 @@ fn look(
         in_parts: &found.in_parts,
         ..AddRun::default()
     };
-    // The run holds the writer's lock, and no longer than it lasts.
     add_files(context, &mut engine, run, of_system, ReportFormat::Table).map(drop)
 }
 
@@ -164,16 +163,16 @@ impl Watched {
         self.changes = Some((self.changes.map_or(now, |(first, _)| first), now));
     }
 
-    /// Watches folders that are there and are not watched yet; forgets those that are gone.
-    fn look_after_folders(&mut self, context: &Context) {
-        let mut came = false;
+    /// Watches folders that exist and are not watched yet; unwatches those that are gone.
+    fn update_folders(&mut self, context: &Context) {
+        let mut is_new = false;
         for (folder, is_watched) in &mut self.folders {
             let there = folder.is_dir();
             if there && !*is_watched {
                 match self.watcher.watch(folder, RecursiveMode::Recursive) {
                     Ok(()) => {
                         *is_watched = true;
-                        came = true;
+                        is_new = true;
                     }
                     Err(error) => context
                         .console
@@ -184,37 +183,36 @@ impl Watched {
                     "{} is gone; its music stays in the library",
                     folder.display()
                 ));
-                // The system has forgotten it already, which is an error to some and none to
-                // others.
+                // The system no longer watches it, which is an error on some systems.
                 let _ = self.watcher.unwatch(folder);
                 *is_watched = false;
             }
         }
-        if came {
+        if is_new {
             self.note_change();
         }
     }
 
-    /// Takes in notices for a moment; whether it is time for a look.
+    /// Receives events for a moment; returns whether to scan now.
     fn wait(&mut self, context: &Context) -> bool {
         let end = Instant::now() + TICK;
         loop {
             match self
-                .notices
+                .events
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(Ok(event)) if concerns_music(&event) => self.note_change(),
                 Ok(Ok(_)) => {}
-                // Too many at once, or a folder that vanished: a look finds what they would have told.
+                // Events were lost, or a folder vanished: a scan finds the changes.
                 Ok(Err(_)) => self.note_change(),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
-            // Notices may come without a pause, and Ctrl-C must still be seen.
+            // Events may come without a pause, but Ctrl-C must be checked.
             if Instant::now() >= end {
                 break;
             }
         }
-        self.look_after_folders(context);
+        self.update_folders(context);
         let Some((first, last)) = self.changes else {
             return false;
         };
@@ -226,19 +224,18 @@ impl Watched {
     }
 }
 
-/// Whether something may have changed that a look would find: not what was only read.
+/// Whether an event may be a change that a scan would find; reading a file is none.
 fn concerns_music(event: &Event) -> bool {
     let is_of_interest = |path: &Path| {
         is_audio_candidate(path)
             || cue::is_sheet(path)
-            // A folder that is gone can no longer be asked for its kind; names without an ending
-            // may be folders.
+            // The kind of a deleted folder is unknown; names without an ending may be folders.
             || path.extension().is_none()
             || path.is_dir()
             || path.ends_with(scan::IGNORE_FILE)
     };
     match event.kind {
-        // On Linux the end of writing comes as an access; reading does too, and our own look reads.
+        // On Linux the end of writing is an access event, like reading, which our own scan causes.
         EventKind::Access(notify::event::AccessKind::Close(notify::event::AccessMode::Write)) => {
             event.paths.iter().any(|path| is_of_interest(path))
         }

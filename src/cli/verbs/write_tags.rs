@@ -1,4 +1,4 @@
-//! `voisin classify --write-tags`: answers, and what was measured, into the files themselves.
+//! `voisin classify --write-tags`: writes predictions and measurements into the files themselves.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -39,8 +39,8 @@ const ENERGY: &str = "energy";
 /// The loudness that `ReplayGain` 2.0 brings all music to, LUFS.
 const REFERENCE: f64 = -18.0;
 
-/// Tags to write by the answers and other wishes: each for the file that was named, and no other; where a track was named
-/// by number or words (or `--all`), for all its files.
+/// Tags to write, from predictions and measurements: for the files that were named, or all files of tracks that were named by
+/// number or words (or `--all`).
 pub(crate) fn wishes(
     engine: &Engine,
     answers: &[GenreAnswer],
@@ -77,7 +77,7 @@ pub(crate) struct TagTarget {
     pub(crate) path: PathBuf,
 }
 
-/// Tags to write by measurements, where no genre is asked for.
+/// Tags to write from measurements, without genres.
 pub(crate) fn wishes_of_tracks(
     engine: &Engine,
     tracks: &[TagTarget],
@@ -123,7 +123,7 @@ fn paths(
     })
 }
 
-/// The tags besides the genre that can be written, and why the others cannot.
+/// The tags besides the genre that can be written, and the reasons why others cannot.
 fn measured(
     engine: &Engine,
     track: Option<TrackId>,
@@ -139,8 +139,7 @@ fn measured(
     let Some(track) = track else {
         if !others.is_empty() {
             lacking.push(
-                "not in the library, which knows what was measured: run \"voisin add\" first"
-                    .into(),
+                "not in the library, so nothing is measured: run \"voisin add\" first".into(),
             );
         }
         return Ok((edits, lacking));
@@ -159,7 +158,7 @@ fn measured(
     Ok((edits, lacking))
 }
 
-/// A tag's new texts, or why there are none.
+/// A tag's new texts, or the reason why there are none.
 fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>, &'static str> {
     let known =
         known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
@@ -177,7 +176,7 @@ fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>,
             .map(|key| key.name().to_owned())
             .ok_or("no key was found"),
         TagField::ReplayGain => match known.loudness {
-            // An estimate shown on a screen is one thing; a player would turn the volume by it.
+            // Not an estimate, as players set the volume by it.
             Some(loudness) if known.loudness_is_exact => {
                 Ok(format!("{:.2} dB", REFERENCE - loudness))
             }
@@ -209,7 +208,7 @@ fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
         })
         .collect();
     if found.is_empty() {
-        return Err("no moods are known: run \"voisin add --update-descriptors\" on its folder");
+        return Err("no moods are measured: run \"voisin add --update-descriptors\" on its folder");
     }
     found.retain(|(_, value)| *value >= STRONG_MOOD);
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -219,7 +218,7 @@ fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
     Ok(found.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
-/// Tags to write by a table: the columns path and genre, or suggested where there is no genre.
+/// Tags to write from a table with the columns path and genre, or suggested without a genre.
 pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let table = TableText::read(list).with_context(|| format!("cannot read {}", list.display()))?;
     let fault =
@@ -241,7 +240,7 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
     let mut wishes = Vec::new();
     let mut lookup = PathLookup::new(library);
     for (line, cells) in rows {
-        // The quote of a cell below may close one that was never closed.
+        // A quote that was never closed may extend to a later cell.
         if cells[genre].contains('\n') {
             let problem = "expected genres on one line: is a quote closed?".to_owned();
             return Err(fault((line, problem)));
@@ -261,13 +260,13 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
             path: meant.unwrap_or(named),
             genres: genres.map(str::to_owned).collect(),
             others: Vec::new(),
-            reason: format!("as {} says", list.display()),
+            reason: format!("from {}", list.display()),
         });
     }
     Ok(wishes)
 }
 
-/// Writes into files what they are to be labelled with, and remembers what was there.
+/// Writes tags into files, and stores the former ones.
 pub(crate) fn run(
     context: &Context,
     library: &mut Library,
@@ -282,7 +281,7 @@ pub(crate) fn run(
     };
     if !options.dry_run && library.mode() == OpenMode::ReadOnly {
         anyhow::bail!(
-            "the library in {} cannot be written, and it is there that the tags of before are kept for \"voisin undo\"",
+            "the library in {} cannot be written, so the former tags cannot be stored for \"voisin undo\"",
             library.dir().display()
         );
     }
@@ -307,7 +306,7 @@ pub(crate) fn run(
             is_interrupted = stop.load(Ordering::Relaxed) && done.len() < wishes.len();
             if is_interrupted {
                 context.console.warn(
-                    "interrupted: the files named so far are done, the others are as they were",
+                    "interrupted: the files listed so far are done, the others are unchanged",
                 );
             }
             Ok(!is_interrupted)
@@ -366,17 +365,14 @@ pub(crate) fn run(
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
     for (outcome, text) in [
-        (
-            Outcome::Kept,
-            "kept what they have (--overwrite replaces it)",
-        ),
+        (Outcome::Kept, "keep their tags (--overwrite replaces them)"),
         (Outcome::Unchanged, "had this already"),
         (
             Outcome::Unknown,
             if args.write.writes(TagField::Genre) {
-                "left alone, their genre being unknown (a lower --precision writes more)"
+                "left alone, as their genre is unknown (a lower --precision writes more)"
             } else {
-                "left alone, nothing being known to write (--format json says why)"
+                "left alone, without anything to write (--format json has the reasons)"
             },
         ),
         (Outcome::Failed, "failed"),
@@ -389,10 +385,10 @@ pub(crate) fn run(
     if count_of(Outcome::Written) > 0 {
         context
             .console
-            .note(&format!("\"voisin undo {run}\" takes this back"));
+            .note(&format!("\"voisin undo {run}\" undoes this"));
         context
             .console
-            .note("run \"voisin add\" on their folders, and the library knows the new tags");
+            .note("run \"voisin add\" on their folders to update the library's tags");
     }
     Ok(if is_interrupted {
         Ending::Interrupted
@@ -403,7 +399,7 @@ pub(crate) fn run(
     })
 }
 
-/// A change as a diff; nothing for a file that stays as it is.
+/// Prints a change as a diff; nothing for a file that is unchanged.
 fn show(file: &TagResult) -> anyhow::Result<()> {
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
@@ -426,7 +422,7 @@ fn line(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::one_line(text))
 }
 
-/// A file's tags before and after, where they differ.
+/// Prints the tags of a file before and after that differ.
 pub(super) fn diff<'a>(
     path: &str,
     genres: (&[String], &[String]),

@@ -86,7 +86,7 @@ def main():
         mel = make(samples)
         frames = [0, 1, len(mel) // 2, len(mel) - 2, len(mel) - 1]
         cells = [[round(float(x), 6) for x in mel[frame]] for frame in frames]
-        found[make.__name__] = {"of": len(mel), "frames": frames, "cells": cells}
+        found[make.__name__] = {"n_frames": len(mel), "frames": frames, "cells": cells}
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(found) + "\n")
 

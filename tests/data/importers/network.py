@@ -1,4 +1,4 @@
-"""What the two generators share: seeded weights with batch norm statistics that are not trivial,
+"""Shared by the two generators: seeded weights with batch norm statistics that are not trivial,
 and an input.
 """
 

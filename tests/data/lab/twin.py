@@ -51,7 +51,7 @@ BATCH = 4
 
 
 def wave(count, number):
-    """Numbers within ±1 that are no two alike; `number` tells one tensor from another."""
+    """Numbers within ±1 that all differ; `number` distinguishes tensors."""
     i = torch.arange(count)
     return torch.sin(0.7 * i + 0.9 * number + 3.0 * torch.sin(0.011 * i + number))
 

@@ -1,4 +1,4 @@
-//! Ogg files one behind the other in one file (RFC 3533, section 4): as stream rips are, and what `cat a.ogg b.ogg` makes.
+//! Chained Ogg streams in one file (RFC 3533, section 4): as stream rips are, and as `cat a.ogg b.ogg` writes them.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ fn granule(page: &[u8]) -> u64 {
     u64::from_le_bytes(page[6..14].try_into().expect("eight bytes"))
 }
 
-/// The page with the checksum that its bytes ask for (RFC 3533, section 6).
+/// The page with its checksum (RFC 3533, section 6).
 fn sealed(mut page: Vec<u8>) -> Vec<u8> {
     page[22..26].fill(0);
     let crc = page.iter().fold(0_u32, |crc, &byte| {
@@ -93,7 +93,7 @@ fn info_of(links: &[&[u8]]) -> AudioInfo {
 }
 
 #[test]
-fn a_chain_is_its_links_one_after_the_other() {
+fn a_chain_decodes_as_its_links_in_order() {
     let vorbis = golden("vorbis.ogg");
     let flac = golden("flac.oga");
     let music = golden("music.opus");
@@ -211,9 +211,9 @@ fn pages_of_other_streams_among_a_link_are_passed_over() {
     assert!(native(&path).1 == apart(&[&vorbis, &vorbis, &vorbis], 44_100));
 }
 
-/// As FFmpeg writes them now and then.
+/// As FFmpeg sometimes writes them.
 #[test]
-fn a_page_that_ends_too_late_is_no_hole() {
+fn a_page_with_a_late_granule_is_no_gap() {
     for name in [
         "ambient/maxstack-nebula.ogg",
         "folk/omri-lahav-harvest-festival.opus",
@@ -242,7 +242,7 @@ fn a_page_that_ends_too_late_is_no_hole() {
             "{name}"
         );
         assert!(found == samples, "{name}");
-        // One that stays is a hole.
+        // A granule that stays ahead is a gap.
         let (info, found, _) = changed(&|i| if i >= 5 { 488 } else { 0 });
         assert_eq!(info.n_frames, expected.n_frames + 488, "{name}");
         assert!(found[..100_000] == samples[..100_000], "{name}");
@@ -253,7 +253,7 @@ fn a_page_that_ends_too_late_is_no_hole() {
     }
 }
 
-/// As a stream rip has them whose encoder began anew without saying so.
+/// As in a stream rip whose encoder restarted without a new header.
 #[test]
 fn granules_that_jump_back_within_a_link_lose_no_audio() {
     for (name, least) in [
@@ -364,12 +364,12 @@ fn thousands_of_links_are_read_in_seconds() {
         "{}",
         info.n_frames
     );
-    let mut heard = 0;
+    let mut audible = 0;
     voisin_audio::read_windows(&path, &info, 16_000, &[0, 80_000], 1_000, &mut |_, _| {
-        heard += 1;
+        audible += 1;
     })
     .expect("readable");
-    assert_eq!(heard, 2);
+    assert_eq!(audible, 2);
     let seconds = start.elapsed().as_secs_f64();
     assert!(seconds < 20.0, "{seconds:.1} s");
 }

@@ -1,4 +1,5 @@
-//! Damaged, cut, lying and random files: silence where nothing is left, an error that says why, never a panic.
+//! Damaged, truncated, malformed and random files: silence in place of lost audio, an error with its reason, never a
+//! panic.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ fn written(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn probing_says_why_a_file_is_not_audio() {
+fn probing_reports_why_a_file_is_not_audio() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let error = |name: &str, bytes: &[u8]| {
         voisin_audio::probe(&written(&folder, name, bytes)).expect_err(name)
@@ -93,7 +94,7 @@ fn a_name_that_is_no_unicode_is_read_all_the_same() {
 }
 
 #[test]
-fn contents_decide_not_the_name() {
+fn the_content_decides_the_format_not_the_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, lie) in [
         ("cbr.mp3", "a.flac"),
@@ -110,7 +111,7 @@ fn contents_decide_not_the_name() {
 }
 
 #[test]
-fn a_wav_header_that_lies_is_not_believed() {
+fn a_wav_header_with_a_wrong_length_is_corrected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let samples: Vec<i16> = (0..5_000).map(|i| (i * 7 % 20_000) as i16).collect();
     let honest = wav(22_050, &samples);
@@ -146,7 +147,7 @@ fn a_wav_header_that_lies_is_not_believed() {
     let cut =
         voisin_audio::probe(&written(&folder, "cut.wav", &honest[..44 + 6_001])).expect("readable");
     assert_eq!(cut.n_frames, 3_000);
-    // RF64 keeps its sizes in a chunk of its own.
+    // RF64 has its sizes in a separate chunk.
     let mut rf64 = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0".to_vec();
     rf64.extend_from_slice(&[0; 8]);
     rf64.extend_from_slice(&10_000u64.to_le_bytes());
@@ -182,7 +183,7 @@ fn a_file_of_which_less_than_half_decodes_is_refused() {
     let (_folder, path) = copy_of("cbr.mp3");
     let mut bytes = std::fs::read(&path).expect("readable");
     let frames = frames_of_cbr(&bytes);
-    // The insides of all frames but the first six, headers kept.
+    // The contents of all frames after the first six, headers kept.
     let length = bytes.len();
     for &frame in frames.iter().skip(6).filter(|&&frame| frame + 400 < length) {
         bytes[frame + 4..frame + 400].fill(0xff);
@@ -222,11 +223,11 @@ fn damage_becomes_silence_and_what_follows_stays_in_place() {
     let tail = sound.len() - 15_000;
     assert!(
         wave.samples[tail..] == sound[tail..],
-        "what follows the damage is as it was"
+        "the audio after the damage is intact"
     );
     assert!(
         wave.samples[..15_000] == sound[..15_000],
-        "what precedes it too"
+        "the audio before it too"
     );
 }
 
@@ -250,7 +251,7 @@ fn a_truncated_file_gives_what_is_there() {
             Ok(cut) => cut,
             // FFmpeg puts an MP4's tables at its end, and the audio of these short Ogg files is one page.
             Err(AudioError::NotAudio { .. }) if !name.contains("mp3") => continue,
-            // All of this short file's audio is one frame, and the cut goes through it.
+            // This short file has one frame of audio, and the cut goes through it.
             Err(AudioError::NoFrames { .. }) if name == "high.flac" => continue,
             Err(error) => panic!("{error}"),
         };
@@ -333,7 +334,7 @@ fn metadata_that_is_odd_costs_no_sound() {
         let file = read(name);
         [&file[..at], odd, &file[at..]].concat()
     };
-    // An edition of chapters without a number, as FFmpeg writes them, in the place of a void.
+    // A chapter edition without a number, as FFmpeg writes it, in place of a void.
     let mut chapters = read("opus.webm");
     let at = place(&chapters, b"\xec\x01\0\0\0\0\0\0\x59");
     chapters[at..at + 14].copy_from_slice(b"\x10\x43\xa7\x70\x08\0\0\0\x59\x45\xb9\x80\xec\xd4");
@@ -394,7 +395,7 @@ fn a_movie_that_is_cut_behind_its_tracks_is_whole() {
 }
 
 #[test]
-fn an_mp3_that_changes_its_rate_is_heard_whole() {
+fn an_mp3_that_changes_its_rate_is_decoded_whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (first, samples) = native(&data().join("cbr.mp3"));
     let (second, _) = native(&data().join("mpeg2.mp3"));
@@ -442,7 +443,7 @@ fn mono_adts(movie: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn raw_streams_that_change_their_kind_are_heard_whole() {
+fn raw_streams_that_change_their_kind_are_decoded_whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let golden = |name: &str| std::fs::read(data().join(name)).expect("readable");
     let aac = golden("adts.aac");
@@ -479,7 +480,7 @@ fn raw_streams_that_change_their_kind_are_heard_whole() {
 }
 
 #[test]
-fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
+fn a_file_changed_between_probe_and_reading_is_an_error() {
     let (_folder, path) = copy_of("cbr.mp3");
     let info = voisin_audio::probe(&path).expect("readable");
     std::fs::copy(data().join("mpeg2.mp3"), &path).expect("copied");
@@ -492,7 +493,7 @@ fn a_file_that_changes_between_probe_and_reading_does_not_mislead() {
     assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
 }
 
-/// Everything one may do with a file; whatever is in it, this ends soon and does not panic.
+/// Every operation on a file; whatever its content, they end soon and do not panic.
 fn use_everything(path: &Path) {
     let start = std::time::Instant::now();
     let _ = read_tags(path);
@@ -532,7 +533,7 @@ proptest::proptest! {
         for name in references().keys() {
             let mut bytes = std::fs::read(data().join(name)).expect("readable");
             for &(place, value) in &mutations {
-                // Headers are where parsers are.
+                // Parsers mostly read headers.
                 let span = if head_only { bytes.len().min(600) } else { bytes.len() };
                 let at = (place * span as f64) as usize;
                 bytes[at.min(span - 1)] = value;
@@ -574,7 +575,7 @@ pub(super) fn id3(frames: &[u8]) -> Vec<u8> {
     [b"ID3\x04\0\0", &in_seven_bits(frames.len())[..], frames].concat()
 }
 
-/// A golden file with this tag where its kind of file has one.
+/// A golden file with this tag at the place of its format.
 pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     let bytes = std::fs::read(data().join(name)).expect("readable");
     let size = (tag.len() + tag.len() % 2) as u32;
@@ -613,7 +614,7 @@ pub(super) fn tagged(name: &str, tag: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A stack that overflows ends the process, and this test with it.
+/// A stack overflow would end the process, and this test with it.
 #[test]
 fn chapters_within_chapters_are_read_on_a_small_stack() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -668,7 +669,7 @@ fn compressed_frames_inflate_within_a_bound() {
     .concat();
     let title = frame(b"TIT2", 0, b"\x03Small");
     let one = frame(b"TXXX", 0x09, &bomb);
-    // Two of them would pass the bound of 64 MB.
+    // Two of them would exceed the bound of 64 MB.
     let tag = id3(&[one.clone(), one, title].concat());
     for name in ["cbr.mp3", "s16.wav"] {
         let path = written(&folder, &format!("bomb-{name}"), &tagged(name, &tag));
@@ -680,7 +681,7 @@ fn compressed_frames_inflate_within_a_bound() {
     }
 }
 
-/// An Ogg comment that is as large as the file: a parser would take it into memory whole, several times over.
+/// An Ogg comment as large as the file: a parser would load it several times over.
 #[test]
 fn a_comment_larger_than_the_bound_counts_as_none() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -699,7 +700,7 @@ fn a_comment_larger_than_the_bound_counts_as_none() {
         ]
         .concat();
         let head = std::fs::read(data().join("vorbis.ogg")).expect("readable");
-        // The first page is the identification header's; this packet goes over as many pages as it needs.
+        // The first page is the identification header's; this packet spans as many pages as it needs.
         let mut file = head[..58].to_vec();
         for (number, piece) in body.chunks(255 * 255).enumerate() {
             let last = piece.len() < 255 * 255;

@@ -1,5 +1,5 @@
-//! Writing a tag loses nothing else: what other programs wrote, valid or not, is there afterwards byte for byte, and the
-//! file can be given back the bytes that it had.
+//! Writing a tag loses nothing else: other programs' tags, valid or not, stay byte for byte, and undo restores the
+//! file's bytes.
 
 use std::path::Path;
 
@@ -38,8 +38,8 @@ fn write(path: &Path, edit: TagEdit) -> Result<ReversePatch, AudioError> {
     Ok(patch)
 }
 
-/// Writes a genre into a file of these bytes; its bytes then. What is `kept` must be among them in this order, the sound
-/// must be what it was, and the bytes of before must come back.
+/// Writes a genre into a file of these bytes and returns the new ones. `kept` must be among them in this order, the
+/// audio must be unchanged, and undo must restore the old bytes.
 fn written(name: &str, bytes: &[u8], kept: &[&[u8]]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -98,7 +98,7 @@ fn mp3() -> Vec<u8> {
     std::fs::read(data().join("noxing.mp3")).unwrap()
 }
 
-/// Writes into an MP3 with these frames and a genre among them, of which all but the genre must stay.
+/// Writes into an MP3 with these frames and a genre among them; all except the genre must stay.
 fn keeps_frames(version: u8, frames: &[(&str, &[u8])]) {
     let mut all: Vec<Vec<u8>> = frames
         .iter()
@@ -147,7 +147,7 @@ fn dates_that_are_none_stay_in_id3v2() {
 }
 
 #[test]
-fn frames_of_one_kind_all_stay() {
+fn several_frames_of_one_kind_are_kept() {
     for version in [3, 4] {
         keeps_frames(version, &[("TPE1", b"\0A One"), ("TPE1", b"\0B Two")]);
         keeps_frames(
@@ -232,7 +232,7 @@ fn texts_of_wav_files_stay_whatever_their_encoding() {
     );
 }
 
-/// A list of comments that hold what they should not.
+/// A list of invalid comments.
 fn odd_comments() -> (Vec<u8>, Vec<Vec<u8>>) {
     let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
     let odd: [&[u8]; 6] = [
@@ -288,7 +288,7 @@ fn comments_that_should_not_be_there_stay() {
     }
 }
 
-/// A page holds 65 025 bytes, so that longer comments give all pages behind them other numbers.
+/// A page holds 65 025 bytes, so longer comments renumber all later pages.
 #[test]
 fn comments_of_several_pages_move_the_pages_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -359,7 +359,7 @@ fn texts_of_m4a_files_stay_whatever_their_encoding() {
     written("a.m4a", &bytes, &[&sound]);
 }
 
-/// Who shows the richer kind of tags alone would show a file without a title.
+/// A player that reads only the richer kind of tags would show a file without a title.
 #[test]
 fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     let mut v1 = b"TAG".to_vec();
@@ -402,7 +402,7 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     assert!(after.windows(number_17.len()).any(|part| part == number_17));
 }
 
-/// 131 bytes before the end the mark of an APE tag begins, whose letters are those of `ID3v1` three bytes on.
+/// An APE tag's magic begins 131 bytes before the end; its letters at +3 look like `ID3v1`.
 #[test]
 fn an_ape_tag_is_not_taken_for_id3v1() {
     let item = |key: &[u8], value: &[u8]| {
@@ -434,7 +434,7 @@ fn an_ape_tag_is_not_taken_for_id3v1() {
     assert_eq!(size, 32 + 67 - 19 + 6);
 }
 
-/// What cannot be told from frames might be anything.
+/// Data that cannot be parsed as frames might be anything.
 #[test]
 fn a_tag_that_cannot_be_followed_is_refused_and_untouched() {
     let picture = [
@@ -508,8 +508,8 @@ fn only_what_was_left_as_it_is_gets_its_bytes_back() {
     );
 }
 
-/// Files with random tags, odd ones among them: `VOISIN_TAGGED_FILES` of them, 300 where nothing is asked for, the first
-/// of which `VOISIN_FUZZ_SEED` chooses.
+/// Files with random tags, invalid ones among them: `VOISIN_TAGGED_FILES` of them, 300 by default, seeded by
+/// `VOISIN_FUZZ_SEED`.
 #[test]
 fn nothing_is_lost_in_files_with_random_tags() {
     let number = |name: &str, otherwise: u64| {

@@ -1,6 +1,6 @@
-//! Real encodings through the whole audio module, against what FFmpeg decodes them to.
+//! Real encodings through the whole audio module, compared with FFmpeg.
 
-// A test may fail by a panic, and says so when it skips.
+// A test may fail by a panic, and prints that it skips.
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
@@ -80,13 +80,13 @@ fn every_golden_file_decodes_as_ffmpeg_has_it() {
             "{name}: {} {} frames {} ({shift:+}), {snr:.1} dB",
             info.container, info.codec, info.n_frames
         );
-        // Noise substitution is free to differ.
+        // Noise substitution may differ.
         let least = if name == "adts.aac" {
             30.0
         } else if name.contains("opus") {
             68.0
         } else if name == "layer2.mp2" {
-            // Both decode in 32 bits, in different orders.
+            // Both decode in 32 bits, with another order of operations.
             85.0
         } else {
             90.0
@@ -128,7 +128,7 @@ fn law_files_with_a_short_format_chunk_are_the_same_audio() {
         let path = folder.path().join(format!("{law}.wav"));
         std::fs::write(&path, short).expect("writable");
         let (info, found) = native(&path);
-        // The codec is part of what makes a recording.
+        // The codec is part of a recording's identity.
         assert_eq!(
             (info.content == expected.content, found == samples),
             (same, same),
@@ -138,14 +138,14 @@ fn law_files_with_a_short_format_chunk_are_the_same_audio() {
     }
 }
 
-/// Whether reading in windows gives what reading the whole file gives.
+/// Whether reading in windows equals reading the whole file.
 fn same_by_windows(path: &Path, info: &AudioInfo) -> bool {
     let starts: Vec<i64> = (0..info.n_frames as i64).step_by(1000).collect();
-    let of = |how| windows(path, info, info.sample_rate, &starts, 1000, how);
-    same(&of(DecodePath::Full), &of(DecodePath::Windows))
+    let read = |how| windows(path, info, info.sample_rate, &starts, 1000, how);
+    same(&read(DecodePath::Full), &read(DecodePath::Windows))
 }
 
-/// Windows as each path gives them.
+/// The windows of each path.
 fn windows(
     path: &Path,
     info: &AudioInfo,
@@ -171,7 +171,7 @@ fn same(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
         .eq(b.iter().flatten().map(|sample| sample.to_bits()))
 }
 
-/// Ascending starts from a small generator of its own, some before the track and some past its end.
+/// Ascending starts from a small generator, some before the track and some past its end.
 fn some_starts(seed: u64, n: usize, length: i64, window: i64) -> Vec<i64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut starts: Vec<i64> = (0..n)
@@ -228,7 +228,7 @@ fn windows_are_bit_for_bit_those_of_a_full_decode() {
     }
 }
 
-/// Real MP3s, where the development data is at hand.
+/// Real MP3s, where the development data exists.
 fn development_music() -> Vec<PathBuf> {
     let root = std::env::var_os("VOISIN_DEV_DATA")
         .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
@@ -261,9 +261,9 @@ fn copy_of(name: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A part that a CUE sheet describes has the very samples of its place in the file, whatever is left out before it.
+/// A part of a CUE sheet has exactly the samples of its place in the file, with everything before it skipped.
 #[test]
-fn a_part_of_a_file_is_what_the_whole_has_there() {
+fn a_part_of_a_file_decodes_to_its_samples() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
     for name in [
         "metal/muldjord-chaos-god.mp3",
@@ -298,10 +298,10 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
                 samples == whole[places[i]..places[i + 1]],
                 "{name} {part}: other samples"
             );
-            // Windows in the middle of it, as an index hears them.
+            // Windows in the middle of it, as an index reads them.
             let start = samples.len() / 3;
             let length = 4000;
-            let mut heard = Vec::new();
+            let mut wave = Vec::new();
             voisin_audio::read_windows(
                 &sheet.join(part),
                 &part_info,
@@ -309,12 +309,12 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
                 &[start as i64],
                 length,
                 &mut |_, w| {
-                    heard.extend_from_slice(w);
+                    wave.extend_from_slice(w);
                 },
             )
             .unwrap_or_else(|error| panic!("{error}"));
             assert!(
-                heard == samples[start..start + length],
+                wave == samples[start..start + length],
                 "{name} {part}: another window"
             );
             contents.push(part_info.content);
@@ -324,15 +324,15 @@ fn a_part_of_a_file_is_what_the_whole_has_there() {
         assert_eq!(
             contents.len(),
             4,
-            "{name}: each part is a recording of its own"
+            "{name}: each part is a separate recording"
         );
         assert!(voisin_audio::probe(&sheet.join("04")).is_err());
-        let told = voisin_audio::probe(&sheet)
+        let message = voisin_audio::probe(&sheet)
             .expect_err("a sheet is no audio")
             .to_string();
         assert!(
-            told.contains("name one of its parts, such as") && told.ends_with("01"),
-            "{told}"
+            message.contains("name one of its parts, such as") && message.ends_with("01"),
+            "{message}"
         );
     }
 }

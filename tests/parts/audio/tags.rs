@@ -1,4 +1,4 @@
-//! Tags of real files: read, written, and what must not change with them.
+//! Tags of real files: read, written, and the data that must not change.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
             .expect("known");
         assert_eq!(modified, mtime, "{name}");
 
-        // Existing genres are left alone unless asked otherwise.
+        // Existing genres are kept unless `overwrite` is set.
         let others = strings(&["Jazz"]);
         let kept = write_genres(&path, &others, WriteOptions::default()).expect("readable");
         assert_eq!(kept, WriteOutcome::KeptExisting(genres.clone()), "{name}");
@@ -98,7 +98,7 @@ fn genres_are_written_and_the_audio_keeps_its_identity() {
         assert_eq!(
             std::fs::read_dir(folder.path()).expect("a folder").count(),
             1,
-            "{name}: nothing is left behind"
+            "{name}: no temporary file is left"
         );
     }
 }
@@ -127,7 +127,7 @@ fn a_format_without_genres_is_refused_and_untouched() {
 }
 
 #[test]
-fn other_tags_and_cover_art_survive_and_retagging_keeps_the_content_id() {
+fn retagging_keeps_other_tags_cover_art_and_the_content_id() {
     use lofty::config::WriteOptions as Saving;
     use lofty::file::{AudioFile, TaggedFileExt};
     use lofty::picture::{MimeType, Picture, PictureType};
@@ -262,7 +262,7 @@ fn old_and_stray_tags_around_an_mp3_change_nothing() {
 }
 
 #[test]
-fn files_without_tags_have_none_and_missing_files_say_so() {
+fn files_without_tags_have_none_and_missing_files_fail() {
     for name in references().keys() {
         let tags = read_tags(&data().join(name)).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((tags.title, tags.genres), (None, Vec::new()), "{name}");
@@ -271,7 +271,7 @@ fn files_without_tags_have_none_and_missing_files_say_so() {
     assert!(matches!(error, AudioError::NotFound { .. }), "{error}");
 }
 
-/// What other programs and servers know a recording by, and what may be done with it.
+/// Identifiers of a recording in other programs and servers, and its licence.
 #[test]
 fn identifiers_and_licences_are_read() {
     use super::hostile::{frame, id3, tagged};
@@ -333,7 +333,7 @@ fn identifiers_and_licences_are_read() {
     }
 }
 
-/// A WAV file may have two kinds of tags, and what only one of them says is read beside the other.
+/// A WAV file may have two kinds of tags; fields of one that the other lacks are read too.
 #[test]
 fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
     let song = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -360,7 +360,7 @@ fn tags_of_a_wav_file_survive_beside_an_id3_tag() {
 
 /// Its size is odd as well, so that a byte of padding follows it.
 #[test]
-fn tags_of_a_wav_file_with_an_odd_chunk_are_written_again_and_taken_back() {
+fn tags_of_a_wav_file_with_an_odd_chunk_are_written_and_undone() {
     let song = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("data/demo/library/ambient/askyel-ambient-4.wav");
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -396,7 +396,7 @@ fn tags_of_a_wav_file_with_an_odd_chunk_are_written_again_and_taken_back() {
     }
 }
 
-/// New checksums would make a damaged page pass for a sound one.
+/// A recomputed checksum would hide the damage of a page.
 #[test]
 fn an_ogg_file_with_a_damaged_page_is_refused_and_untouched() {
     for name in ["vorbis.ogg", "music.opus"] {

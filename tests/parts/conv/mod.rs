@@ -1,6 +1,6 @@
-//! OpenL3 in training and in use; faults of Candle that are steered around.
+//! OpenL3 in training and inference, and the faults of Candle that are worked around.
 
-// A test may fail by a panic, and says so when it skips.
+// A test may fail by a panic, and prints that it skips.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod traps;
@@ -60,9 +60,9 @@ fn flat(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_vec1()
 }
 
-/// Why blocks pool by hand. Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima where
-/// it should divide by the number of maxima: one maximum among four gets 1/4, not 1. When this fails, `max_pool2d` has
-/// been put right and may be used.
+/// The reason for the blocks' own pooling. Candle 0.11.1 multiplies the gradient by the mean of the mask of maxima
+/// where it should divide by the number of maxima: one maximum among four gets 1/4, not 1. When this fails,
+/// `max_pool2d` has been fixed and may be used.
 #[test]
 fn candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool() -> Result<()> {
     let x = Var::from_slice(&[1.0f32, 2.0, 4.0, 3.0], (1, 1, 2, 2), &Device::Cpu)?;
@@ -234,7 +234,7 @@ fn weights_are_checked_by_name_and_length() {
 }
 
 #[test]
-fn bf16_backward_only_rounds() {
+fn the_bf16_backward_pass_only_rounds() {
     let Some(isa) = with_bf16() else { return };
     // Odd numbers of tiles, so that pairs of tiles meet a window's end.
     let h = 36;

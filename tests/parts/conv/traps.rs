@@ -1,5 +1,5 @@
-//! What the laboratory's networks take from Candle in another way than by its own operation, and why. Each test shows a
-//! fault of Candle 0.11.1 and fails when it is mended: the operation may be used then.
+//! Operations that the laboratory's networks replace because of faults of Candle 0.11.1. Each test shows one fault and
+//! fails once it is fixed: Candle's operation may be used then.
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
@@ -9,7 +9,7 @@ fn error_of(shape: &[usize], function: impl Fn(&Tensor) -> Result<Tensor>) -> Re
     let start: Vec<f64> = (0..n)
         .map(|i| (i as f64 * 0.7 + (i as f64 * 0.13).sin()).sin())
         .collect();
-    // Weights that are no two alike, so that no place can stand for another.
+    // Distinct weights, so that no two places are interchangeable.
     let sum = |x: &Tensor| -> Result<Tensor> {
         let y = function(x)?.flatten_all()?;
         let weights: Vec<f64> = (0..y.elem_count())
@@ -69,7 +69,7 @@ fn conv1d_has_a_wrong_gradient_and_an_image_of_one_row_has_not() -> Result<()> {
 }
 
 #[test]
-fn pools_of_odd_sides_have_wrong_gradients_and_a_gathered_maximum_has_not() -> Result<()> {
+fn pools_of_odd_sides_have_wrong_gradients() -> Result<()> {
     for (name, wrong) in [
         ("max_pool2d", error_of(&[1, 2, 5, 7], |x| x.max_pool2d(2))?),
         ("avg_pool2d", error_of(&[1, 2, 5, 7], |x| x.avg_pool2d(2))?),
@@ -108,7 +108,7 @@ fn relu_has_a_slope_at_zero() -> Result<()> {
 }
 
 #[test]
-fn fused_softmax_and_norms_have_no_gradient_and_say_nothing() -> Result<()> {
+fn fused_softmax_and_norms_silently_lack_a_gradient() -> Result<()> {
     let x = Var::from_slice(&[0.1f32, 0.5, -0.3, 2.0], (2, 2), &Device::Cpu)?;
     let one = Tensor::ones(2, DType::F32, &Device::Cpu)?;
     let weighted = |y: Tensor| y.broadcast_mul(&Tensor::new(&[1.0f32, 3.0], &Device::Cpu)?);

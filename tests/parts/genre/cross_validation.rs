@@ -9,7 +9,7 @@ use super::data::{Taggrams, argmax};
 #[derive(Debug)]
 #[allow(dead_code, reason = "some of it is only printed, by Debug")]
 pub(crate) struct CrossValidated {
-    /// Shares of tracks named rightly: together, by the head (a plain regression), by the vote.
+    /// Accuracies: fused, of the head (a plain regression), of the vote.
     pub(crate) fused: f64,
     pub(crate) head: f64,
     pub(crate) vote: f64,
@@ -20,7 +20,7 @@ pub(crate) struct CrossValidated {
     each: Vec<f64>,
 }
 
-/// Five folds by group, repeated; engines that may know the groups of their training part or not.
+/// Five folds by group, repeated, with or without the groups of the training part.
 pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, repeats: u64) -> CrossValidated {
     let n = data.classes.len();
     let classes: Vec<Vec<usize>> = data.classes.iter().map(|c| vec![*c]).collect();
@@ -38,9 +38,9 @@ pub(crate) fn cross_validated(data: &Taggrams, knows_groups: bool, repeats: u64)
             } else {
                 trained.ungrouped()
             };
-            let asked = data.subset(&test);
-            let p = trained.fit().probabilities(&asked.queries()).unwrap();
-            for (i, (&row, &class)) in test.iter().zip(&asked.classes).enumerate() {
+            let held_out = data.subset(&test);
+            let p = trained.fit().probabilities(&held_out.queries()).unwrap();
+            for (i, (&row, &class)) in test.iter().zip(&held_out.classes).enumerate() {
                 let is_right = [&p.fused, &p.head, &p.vote].map(|p| argmax(p.row(i)) == class);
                 for (sum, is_right) in right.iter_mut().zip(is_right) {
                     *sum += f64::from(u8::from(is_right)) / (n as u64 * repeats) as f64;

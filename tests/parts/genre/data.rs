@@ -1,4 +1,4 @@
-//! Labelled vectors: made up, or those of the development data.
+//! Labelled vectors: synthetic, or those of the development data.
 
 use std::{io::Read, path::PathBuf};
 
@@ -30,7 +30,7 @@ pub(crate) struct Taggrams {
 }
 
 impl Taggrams {
-    /// `None`, with a message, where the development data is not there.
+    /// `None`, with a message, where the development data is missing.
     pub(crate) fn load(part: &str) -> Option<Self> {
         let root = std::env::var_os("VOISIN_DEV_DATA").map_or_else(
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
@@ -129,7 +129,7 @@ impl Taggrams {
         QueryVectors::of(self.vectors.view())
     }
 
-    /// The same, with nothing known of who made what.
+    /// The same, without artists.
     pub(crate) fn ungrouped(self) -> Self {
         Self {
             groups: (0..self.classes.len()).collect(),

@@ -1,4 +1,4 @@
-//! The engine on made-up vectors.
+//! The engine on synthetic vectors.
 
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -115,16 +115,16 @@ fn a_track_never_votes_for_itself_nor_its_artist_when_left_out() {
     }
 }
 
-/// Labels that tell little: whoever was trained on them remembers more than it knows.
+/// Labels with little signal: a model remembers the rows that it was trained on better than it predicts.
 #[test]
-fn tracks_that_trained_a_model_are_answered_by_folds_that_never_heard_their_artist() {
+fn training_tracks_are_predicted_by_folds_without_their_artist() {
     let train = blobs(4, 20, 40, 5.0, 31);
     let (model, held_out) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
     let right = |answers: &[GenrePrediction]| {
         let right = answers
             .iter()
             .zip(&train.labels)
-            .filter(|(a, own)| own.contains(&a.best))
+            .filter(|(a, labels)| labels.contains(&a.best))
             .count();
         right as f64 / answers.len() as f64
     };
@@ -174,7 +174,7 @@ fn tracks_that_trained_a_model_are_answered_by_folds_that_never_heard_their_arti
             assert!(answer.votes.voters.iter().all(other));
         }
     }
-    // another recording, and one that is not known to be the same
+    // another recording, and one without an id
     let unknown = model
         .predict(
             &QueryVectors::of(train.vectors.view()),
@@ -187,7 +187,7 @@ fn tracks_that_trained_a_model_are_answered_by_folds_that_never_heard_their_arti
         "{}",
         right(&unknown)
     );
-    // what is removed since no longer votes
+    // tracks removed since then do not vote
     let rest: Vec<usize> = (0..80).filter(|i| i % 2 == 0).collect();
     let fewer = loaded
         .with_voters(&train.set().select(&rest).set())
@@ -205,7 +205,7 @@ fn tracks_that_trained_a_model_are_answered_by_folds_that_never_heard_their_arti
 
 #[test]
 fn strangers_are_unknown_and_precision_is_kept() {
-    // tracks enough that chance moves a precision by a point or two, no more
+    // enough tracks that chance changes a precision by only a point or two
     let train = blobs(5, 120, 10, 1.6, 4);
     let test = blobs(5, 300, 10, 1.6, 5);
     let (model, _) = GenreModel::fit(&train.set(), &FitOptions::default()).unwrap();
@@ -235,7 +235,7 @@ fn strangers_are_unknown_and_precision_is_kept() {
         .filter_map(|(a, l)| a.genre.as_ref().map(|g| l.contains(g)))
         .collect();
     let precision = given.iter().filter(|r| **r).count() as f64 / given.len() as f64;
-    // surer than the surest part only where both parts name the answer
+    // more confident than both parts only where both name the answer
     for answer in &answers {
         let part = |list: &[GenreShare]| {
             list.iter()
@@ -266,7 +266,7 @@ fn strangers_are_unknown_and_precision_is_kept() {
 }
 
 #[test]
-fn small_genres_stay_with_the_neighbours_and_several_genres_are_learnt() {
+fn small_genres_are_left_to_the_neighbours() {
     let mut train = blobs(4, 30, 8, 0.4, 6);
     // genre 3 keeps four tracks; a third of genre 0 is genre 1 too
     for (i, labels) in train.labels.iter_mut().enumerate() {
@@ -397,7 +397,7 @@ fn a_saved_model_answers_the_same_and_damage_is_noticed() {
         let at = rng.random_range(0..flipped.len());
         flipped[at] ^= 1 << rng.random_range(0..8);
         std::fs::write(&path, &flipped).unwrap();
-        // header and all: the seal is over everything that counts
+        // the checksum covers the header too
         let read = GenreModel::load(&path, "abc");
         assert!(
             matches!(read, Err(GenreError::Model { .. })),
@@ -420,7 +420,7 @@ fn a_saved_model_answers_the_same_and_damage_is_noticed() {
 /// Made by voisin 0.1.0 of 21 November 2026 before its head became a plain regression: `voisin train genre` on the
 /// excerpts in data/demo.
 #[test]
-fn a_model_of_the_first_layout_is_fitted_anew_from_what_it_keeps() {
+fn a_model_of_the_first_layout_is_refitted_from_its_rows() {
     let path = std::path::Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/data/genre/v1.safetensors"
@@ -441,7 +441,7 @@ fn a_model_of_the_first_layout_is_fitted_anew_from_what_it_keeps() {
     assert!(!again.is_refitted());
     assert_eq!((again.genres(), &same), (model.genres(), &origin));
     assert_eq!(again.training_digest(), model.training_digest());
-    // a layout that nobody knows yet
+    // a layout of a later version
     let bytes = std::fs::read(&renewed).unwrap();
     let at = bytes
         .windows(12)
@@ -491,7 +491,7 @@ fn suspects_name_flipped_labels() {
 
 #[test]
 fn a_genre_of_one_artist_is_not_contradicted() {
-    // genre 2 is all by one artist: whoever leaves that artist out knows nothing of the genre
+    // genre 2 is all by one artist: a fold without that artist has no row of the genre
     let mut train = blobs(3, 30, 10, 0.5, 15);
     for (i, group) in train.groups.iter_mut().enumerate() {
         if train.classes[i] == 2 {

@@ -1,4 +1,4 @@
-//! Metrics and the SVM rival against scikit-learn.
+//! Metrics and the SVM baseline against scikit-learn.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn matrix(value: &Value) -> Array2<f32> {
 }
 
 #[test]
-fn metrics_are_scikit_learns() {
+fn metrics_equal_scikit_learn() {
     let golden = golden("metrics.json");
     let truth = numbers(&golden["truth"]);
     let p = rows(&golden["probabilities"]);
@@ -101,7 +101,7 @@ fn metrics_are_scikit_learns() {
 }
 
 #[test]
-fn the_svm_rival_is_scikit_learns() {
+fn the_svm_baseline_equals_scikit_learn() {
     let golden = golden("svm.json");
     let svm = Svm::fit(matrix(&golden["x"]).view(), &numbers(&golden["y"]), 3, 1.5);
     let queries = matrix(&golden["queries"]);

@@ -1,6 +1,6 @@
-//! The genre engine on made-up and on real labelled vectors, and its metrics against scikit-learn.
+//! The genre engine on synthetic and on real labelled vectors, and its metrics against scikit-learn.
 
-// A test may fail by a panic, and says when it skips.
+// A test may fail by a panic, and prints when it skips.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod cross_validation;

@@ -1,4 +1,4 @@
-//! The engine on real genres; these skip, saying so, where the development data is absent.
+//! The engine on real genres; skipped, with a message, where the development data is missing.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use voisin_genre::{
@@ -61,9 +61,9 @@ fn real_genres_left_out_fall_to_their_kin_and_are_strange() {
     }
 }
 
-/// Aims: as good as plain logistic regression, which the head is, and calibrated, whether groups are known or not.
+/// Targets: as accurate as plain logistic regression, which the head is, and calibrated, with and without groups.
 #[test]
-fn head_and_vote_together_are_calibrated_and_not_below_plain_regression() {
+fn the_fused_head_is_calibrated_and_beats_plain_regression() {
     for is_grouped in [true, false] {
         let Some(data) = Taggrams::load("train") else {
             return;
@@ -79,7 +79,7 @@ fn head_and_vote_together_are_calibrated_and_not_below_plain_regression() {
     }
 }
 
-/// Floors of the figures in BENCHMARKS.md ("GTZAN"), on the part that nothing was chosen by. Not for choosing anything.
+/// Floors of the figures in BENCHMARKS.md ("GTZAN"), on the held-out part, which must not be used to choose anything.
 #[test]
 fn the_test_part_keeps_its_figures() {
     for (is_grouped, floor) in [(true, 0.78), (false, 0.77)] {

@@ -10,8 +10,8 @@ use voisin_lab::genre::{EvalOptions, evaluate_genre};
 use crate::genre::data::blobs;
 
 #[test]
-fn kin_are_found_by_what_the_vectors_say() {
-    // genre 3 is put beside genre 1
+fn kin_are_found_by_their_vectors() {
+    // genre 3 is placed next to genre 1
     let mut train = blobs(4, 24, 10, 0.5, 11);
     let centre = |v: &Array2<f32>, c: usize| {
         let rows: Vec<usize> = (0..96).filter(|i| i % 4 == c).collect();
@@ -53,7 +53,7 @@ fn kin_are_found_by_what_the_vectors_say() {
     ] {
         assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
     }
-    // The genre itself is no distance, and the scales have names.
+    // The diagonal has no distance, and the scales have names.
     let heat = plots::kinship_heat_map(&kin).svg();
     let tree = plots::kinship_dendrogram(&kin).svg();
     for text in ["0, near", "far, 1", "itself"] {
@@ -118,7 +118,7 @@ fn an_evaluation_is_complete_and_readable() {
         !html.contains("<script") && html.contains("default-src 'none'") && !html.contains("src=")
     );
     assert!(report.json()["details"]["genres"][0]["precision"].is_number());
-    // everybody is one artist
+    // one artist for all tracks
     let mut set = data.set();
     let one = vec![1; 96];
     set.groups = &one;
@@ -161,7 +161,7 @@ fn a_genre_of_two_tracks_counts_in_no_mean() {
 }
 
 #[test]
-fn other_peoples_vectors_are_trained_on_and_predicted() {
+fn imported_vectors_are_trained_on_and_predicted() {
     let train = blobs(3, 20, 5, 0.6, 13);
     let test = blobs(3, 6, 5, 0.6, 14);
     let folder = tempfile::tempdir().unwrap();

@@ -122,28 +122,28 @@ fn a_trained_model_answers_with_every_genre_of_a_track() {
     };
     let mut right = [0; 4];
     for (answer, &class) in answers.iter().zip(&test.classes) {
-        let said: Vec<&str> = answer.genres.iter().map(Genre::name).collect();
+        let genres: Vec<&str> = answer.genres.iter().map(Genre::name).collect();
         let p = |name: &str| share(&answer.probabilities, name);
         right[class] += usize::from(match class {
             0 => {
-                said == ["Jazz", "Bebop"]
+                genres == ["Jazz", "Bebop"]
                     && answer.summary().starts_with("Jazz, and Bebop within it, ")
                     && answer.probability > 0.85
                     && p("Bebop") > 0.7
                     && share(&answer.votes.shares, "Jazz") > 0.85
             }
-            1 => said == ["Jazz"] && p("Jazz") > 0.7 && p("Bebop") < 0.5,
-            2 => said[0] == "Rock" && p("Alternative") < p("Rock"),
-            _ => said == ["Pop"],
+            1 => genres == ["Jazz"] && p("Jazz") > 0.7 && p("Bebop") < 0.5,
+            2 => genres[0] == "Rock" && p("Alternative") < p("Rock"),
+            _ => genres == ["Pop"],
         });
-        // what lies within a genre is never likelier than it
+        // a genre within another is never likelier than it
         assert!(
             p("Bebop") <= p("Jazz") + 1e-4 && p("Alternative") <= p("Rock") + 1e-4,
             "{answer:?}"
         );
     }
     assert!(right.iter().all(|&n| n >= 11), "{right:?}");
-    // a track is judged by all its labels: jazz that is bebop is no suspect
+    // suspects consider all labels of a track: jazz that is bebop is none
     let found = suspects(&train.set(), &FitOptions::default()).unwrap();
     assert!(
         found
@@ -170,7 +170,7 @@ fn an_evaluation_counts_a_track_in_each_of_its_genres() {
         report.methods[0]
     );
     let figures = &report.figures;
-    let of = |name: &str| {
+    let measures_of = |name: &str| {
         figures
             .per_class
             .iter()
@@ -179,13 +179,13 @@ fn an_evaluation_counts_a_track_in_each_of_its_genres() {
             .measures
     };
     let tracks: Vec<usize> = ["Jazz", "Bebop", "Rock", "Alternative", "Pop"]
-        .map(|name| of(name).support)
+        .map(|name| measures_of(name).support)
         .into();
     assert_eq!(tracks, [48, 24, 24, 12, 24]);
     assert_eq!(figures.tracks, 96);
     // a hit in one of a track's genres is a hit in each
     assert!(
-        of("Bebop").recall > 0.9 && of("Alternative").recall > 0.9,
+        measures_of("Bebop").recall > 0.9 && measures_of("Alternative").recall > 0.9,
         "{:?}",
         figures.per_class
     );

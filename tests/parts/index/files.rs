@@ -1,4 +1,4 @@
-//! What is saved opens again and answers as before; what is outdated or damaged is told.
+//! Saved indexes open again with the same answers; outdated and damaged ones are errors.
 
 use super::*;
 use std::io::Write as _;
@@ -34,7 +34,7 @@ fn a_saved_index_answers_as_before() {
         &queries,
     );
 
-    // What comes later goes to the small file beside it.
+    // Later changes go to the tail file beside it.
     let before = std::fs::read(&path).unwrap();
     for row in 1900..n {
         index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
@@ -54,7 +54,7 @@ fn a_saved_index_answers_as_before() {
     assert_eq!(loaded.stats().tail, 99);
     same_answers(&index, &loaded, &queries);
 
-    // And is built in when it is built again; the old tail is gone.
+    // A rebuild merges the tail and removes its file.
     let rebuilt = rebuilt(&loaded, &options);
     rebuilt.save_changes(&path, &later).unwrap();
     let again = VectorIndex::load(&path, &later).unwrap();
@@ -210,7 +210,7 @@ fn write_fixture() {
         .unwrap();
 }
 
-/// Where the fuzz target of index files starts from: the length of the base, the base, the tail.
+/// The seeds of the fuzz target of index files: the length of the base, the base, the tail.
 fn fuzz_seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index")
 }
@@ -327,7 +327,7 @@ fn an_index_of_each_released_format_opens_and_answers() {
 fn an_index_of_a_released_format_opens(version: u32) {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/index/v{version}.bin"));
-    // The graph of a version 9 is left out until it is built again.
+    // The graph of version 9 is not loaded until a rebuild.
     let has_graph = version > 9;
     let ids = ids(130);
     let vectors = fixed(130, 16);
@@ -377,7 +377,7 @@ fn an_index_of_a_released_format_opens(version: u32) {
 }
 
 #[test]
-fn a_summary_says_what_loading_would_find() {
+fn a_summary_equals_the_loaded_index() {
     let ids = ids(300);
     let vectors = clustered(17, 300, 24, 5);
     let folder = tempfile::tempdir().unwrap();
@@ -419,7 +419,7 @@ fn a_summary_says_what_loading_would_find() {
         ),
         (290, 1, 1, 9)
     );
-    // Whatever is cut from the head is noticed; what is behind it is left to loading.
+    // A truncated head is an error; damage behind the head is found by loading.
     let good = std::fs::read(&path).unwrap();
     for length in (0..4096).step_by(37) {
         std::fs::write(&path, &good[..length]).unwrap();
@@ -452,7 +452,7 @@ fn a_base_never_takes_the_tail_of_another() {
         VectorIndex::open(&path),
         Err(IndexError::Damaged { .. })
     ));
-    // A whole base beside the tail of another: the tail means nothing.
+    // A complete base with the tail of another: the tail is ignored.
     let whole = VectorIndex::build(&ids, vectors.view(), &options).unwrap();
     whole.save_changes(&path, &stamp(16)).unwrap();
     assert!(!tail.exists());
@@ -493,7 +493,7 @@ fn a_changed_index_is_saved_in_one_file() {
         VectorIndex::build(&ids(300), vectors.slice(s![..300, ..]), &graph_options()).unwrap();
     opened.save(&path, &stamp(24)).unwrap();
     let unchanged = std::fs::read(&path).unwrap();
-    // Another program's file, whatever it is called, is left alone.
+    // Another program's file beside it, even with the name of a tail, is kept.
     let beside = folder.path().join("v.index.tail");
     std::fs::write(&beside, b"mine").unwrap();
     index.save(&path, &stamp(24)).unwrap();
@@ -516,7 +516,7 @@ fn a_changed_index_is_saved_in_one_file() {
         index.save(&path, &stamp(24)).unwrap();
         assert_eq!(names(folder.path()), ["v.index"]);
     }
-    // Without its end it is no index of what was there before.
+    // Without its end it is an error, not an older index.
     let good = std::fs::read(&path).unwrap();
     assert!(good.len() > unchanged.len());
     let mut rng = StdRng::seed_from_u64(15);
@@ -590,7 +590,7 @@ fn a_mapped_file_that_is_written_into_is_an_error() {
     let (copied, _) = VectorIndex::open(&path).unwrap();
     let mut rng = StdRng::seed_from_u64(34);
     let other: Vec<u8> = (0..length).map(|_| rng.random()).collect();
-    // As "cp" does: no file takes this one's place.
+    // As "cp" does: the file is overwritten in place.
     std::fs::OpenOptions::new()
         .write(true)
         .open(&path)
@@ -629,7 +629,7 @@ fn changes_that_are_missing_are_named() {
     assert_eq!(names(folder.path()), ["index.bin"]);
     index.remove(TrackId(index.ids()[20].0));
     for generation in 8..11 {
-        // The base is not written again; that it has changes beside it is noted once.
+        // The base is not rewritten; a mark that it has a tail is appended once.
         let later = IndexStamp {
             generation,
             ..stamp(24)
@@ -645,21 +645,21 @@ fn changes_that_are_missing_are_named() {
     assert!(
         is_named(VectorIndex::open(&path).err()) && is_named(VectorIndex::summary(&path).err())
     );
-    // As it was before bases were marked.
+    // As before bases were marked.
     std::fs::write(&path, &base).unwrap();
     assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 300);
     std::fs::write(&tail, changes).unwrap();
     assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
-    // Two processes that marked it at once, and one that was killed meanwhile.
+    // Marked by two processes at once, and by one that was killed while writing.
     for mark in [&b"voisinTLvoisinTL"[..], b"voi"] {
         std::fs::write(&path, [&base[..], mark].concat()).unwrap();
         assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
     }
-    // One file takes the place of both.
+    // A full save replaces both files by one.
     index.save(&path, &stamp(24)).unwrap();
     assert_eq!(names(folder.path()), ["index.bin"]);
     assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
-    // And two that of one.
+    // Saving changes makes two files again.
     index.save_changes(&path, &stamp(24)).unwrap();
     assert_eq!(names(folder.path()), ["index.bin", "index.bin.tail"]);
     assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 299);
@@ -718,7 +718,7 @@ fn damaged_files_are_errors() {
     }
 }
 
-/// The process that the next test kills.
+/// The child process that the next test kills.
 #[test]
 #[ignore = "saves until it is killed"]
 fn saves_without_end() {
@@ -836,7 +836,7 @@ fn opening_keeps_less_than_700_bytes_a_vector_in_memory() {
         "{} bytes a vector of the file",
         mapped / n
     );
-    // A process that walks often makes blocks of the graph, which the summary counts.
+    // Frequent graph searches create blocks, which the summary counts.
     let blocks = if summary.mode == SearchMode::Hnsw {
         2432 * n
     } else {

@@ -1,6 +1,6 @@
 //! `VectorIndex` as its users see it: against brute force, by properties, and (`files`) saved, outdated and damaged.
 
-// A recall of 1 is a ratio of equal numbers; helpers of tests unwrap as tests do; rows are numbers and indices.
+// A recall of 1 is a ratio of equal numbers; helpers of tests unwrap; rows are numbers and indices.
 #![allow(
     clippy::float_cmp,
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ const MODES: [SearchMode; 4] = [
     SearchMode::Hnsw,
 ];
 
-/// Unit vectors around `clusters` centres, off the origin as embeddings are.
+/// Unit vectors around `clusters` centres, off the origin like embeddings.
 fn clustered(seed: u64, n: usize, dimension: usize, clusters: usize) -> Array2<f32> {
     let mut rng = StdRng::seed_from_u64(99);
     let centres = Array2::from_shape_simple_fn((clusters, dimension), || 0.6 + normal(&mut rng));
@@ -48,7 +48,7 @@ fn ids(n: usize) -> Vec<TrackId> {
     (0..n as i64).map(|i| TrackId(3 * i + 5)).collect()
 }
 
-/// Lists and a graph however few the tracks are.
+/// Lists and a graph for any number of tracks.
 fn graph_options() -> IndexOptions {
     IndexOptions {
         graph_from: 0,
@@ -85,7 +85,7 @@ fn brute(
     all
 }
 
-/// Share of the `k` best that was found; what is as near as the last of them counts.
+/// Recall of the `k` best; results as near as the last of them count.
 fn recall(found: &[Neighbor], truth: &[(f64, TrackId)], k: usize) -> f64 {
     let k = k.min(truth.len());
     if k == 0 {
@@ -193,7 +193,7 @@ fn every_track_finds_itself_and_the_measured_recall_holds() {
 }
 
 #[test]
-fn filters_hold_at_every_share() {
+fn filters_apply_at_every_selectivity() {
     let n = 8000;
     let dimension = 64;
     let ids = ids(n);
@@ -239,7 +239,7 @@ fn filters_hold_at_every_share() {
                 assert_eq!(found, index.search(&query.to_vec(), 10, &params).unwrap());
                 let row = query.insert_axis(ndarray::Axis(0));
                 let batch = index.search_batch(row, 10, &params).unwrap();
-                // A batch may take another way.
+                // A batch may use another method.
                 assert!(mode_ == SearchMode::Auto || batch == vec![found.clone()]);
                 sum += recall(&found, &brute(&few, &kept, query), 10);
             }
@@ -318,7 +318,7 @@ fn similarities(found: &[Neighbor]) -> Vec<f32> {
 }
 
 #[test]
-fn a_least_similarity_bounds_every_way() {
+fn a_minimum_similarity_applies_to_every_method() {
     let ids = ids(3000);
     let vectors = clustered(61, 3000, 48, 20);
     for metric in [
@@ -383,7 +383,7 @@ fn an_upsert_gives_a_track_another_vector() {
     assert_eq!(nearest(&index, 350), ids[7]);
     assert_eq!(nearest(&index, 352), ids[390]);
     assert_ne!(nearest(&index, 7), ids[7]);
-    // A vector that is refused leaves the former one.
+    // A refused vector leaves the former one in place.
     let before = index.vector(ids[7]);
     assert!(index.upsert(ids[7], &[f32::NAN; 24]).is_err());
     assert!(index.upsert(ids[7], &[1.; 23]).is_err());
@@ -430,7 +430,7 @@ fn groups_are_answered_by_their_best() {
     }
 }
 
-/// The bytes of a file but for the six speeds that end its header, and the digest of its head.
+/// The bytes of a file except for the six speeds that end its header, and the digest of its head.
 fn without_speeds(path: &std::path::Path) -> Vec<u8> {
     let mut bytes = std::fs::read(path).unwrap();
     let header = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
@@ -464,7 +464,7 @@ fn one_thread_and_one_seed_give_one_index_by_hnsw_rs() {
 }
 
 #[test]
-fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
+fn lists_and_graph_are_the_same_bytes_on_any_thread_count() {
     let ids = ids(2500);
     let vectors = clustered(9, 2500, 72, 10);
     let folder = tempfile::tempdir().unwrap();
@@ -486,9 +486,9 @@ fn lists_and_their_graph_are_the_same_bytes_on_any_number_of_threads() {
     assert!(one == build(2) && one == build(5));
 }
 
-/// At one width, the graph from lists finds as much as the one that `hnsw_rs` leads to, in ever wider walks.
+/// At each width, the graph from lists has the recall of the one by `hnsw_rs`.
 #[test]
-fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
+fn a_graph_from_lists_matches_the_recall_of_hnsw_rs() {
     let n = 6000;
     let dimension = 96;
     let ids = ids(n);
@@ -515,21 +515,22 @@ fn a_graph_from_lists_finds_what_one_by_hnsw_rs_does() {
             recalls.sum::<f64>() / 100.
         })
     };
-    let own = found(GraphBuilder::Lists);
+    let from_lists = found(GraphBuilder::Lists);
     let reference = found(GraphBuilder::HnswRs);
     assert!(
-        own.iter()
+        from_lists
+            .iter()
             .zip(&reference)
-            .all(|(own, reference)| *own > reference - 0.01),
-        "{own:?} {reference:?}"
+            .all(|(from_lists, reference)| *from_lists > reference - 0.01),
+        "{from_lists:?} {reference:?}"
     );
     assert!(
-        own.is_sorted() && own[0] < own[2] && own[2] > 0.995,
-        "{own:?}"
+        from_lists.is_sorted() && from_lists[0] < from_lists[2] && from_lists[2] > 0.995,
+        "{from_lists:?}"
     );
 }
 
-/// However few are compared in full, alone and in batches, with and without a filter.
+/// With very few full comparisons, alone and in batches, with and without a filter.
 #[test]
 fn more_candidates_of_the_same_lists_find_more() {
     let n = 6000;
@@ -797,7 +798,7 @@ fn the_index_refuses_vectors_that_have_no_direction() {
         build(&[id, id], &options),
         Some(IndexError::Duplicate(_))
     ));
-    // hnsw_rs ends the process above 256 links; nothing of that reaches a caller.
+    // hnsw_rs aborts the process above 256 links, so the option is checked before.
     let links = |m| IndexOptions { m, ..options };
     let width = |ef_construction| IndexOptions {
         ef_construction,
@@ -827,7 +828,7 @@ fn the_index_refuses_vectors_that_have_no_direction() {
         };
         assert!(build(&[id, TrackId(3)], &options).is_none(), "{options:?}");
     }
-    // Nobody has so many tracks; asking costs nothing.
+    // A limit beyond the number of tracks allocates nothing for it.
     let whole = VectorIndex::build(&[id, TrackId(3)], two.view(), &graph_options()).unwrap();
     for mode in MODES {
         let params = SearchParams {
@@ -898,7 +899,7 @@ fn search_until_for_many_answers_as_for_one() {
     let vectors = clustered(23, n, dimension, 20);
     let index = VectorIndex::build(&ids, vectors.view(), &graph_options()).unwrap();
     let queries = clustered(24, 60, dimension, 20);
-    // Each row takes others, some so few that it has to be offered everything.
+    // Each row accepts other tracks, some so few that it must be offered all.
     let takes = |row: usize, found: &Neighbor| found.id.0 % (1 + 7 * row as i64) == 0;
     for mode_ in MODES {
         let many = index

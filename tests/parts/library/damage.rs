@@ -1,4 +1,4 @@
-//! Cut files, flipped bits, bad rows.
+//! Truncated files, flipped bits, bad rows.
 
 use super::*;
 use voisin::Remedy;
@@ -14,7 +14,7 @@ fn filled(dir: &Path, n: u64) -> Library {
 }
 
 #[test]
-fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
+fn a_truncated_database_is_reported_and_salvaged() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path(), 400));
     let database = dir.path().join("voisin.db");
@@ -44,7 +44,7 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
             "the damaged file is kept"
         );
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
-        // The rest of a page that was cut reads as zeros: a row of it may be whole, and not what was written.
+        // The rest of a truncated page reads as zeros: a row may be complete with wrong values.
         let left = library.repair().unwrap().remaining;
         let damaged: Vec<TrackId> = left
             .iter()
@@ -62,7 +62,7 @@ fn a_cut_database_says_so_and_what_is_left_is_salvaged() {
             "an index of the damaged library must not fit"
         );
         assert!(library.changes().changes_since(400).unwrap().is_none());
-        // Of an index nothing is lost: where the cut is in one, every row is there.
+        // A cut inside an index loses no row.
         lost_some |= !report.incomplete.is_empty();
         let rows = (
             library.tracks().unwrap().len(),
@@ -168,7 +168,7 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
             .collect::<Vec<_>>()
     };
     let put = |id: i64, vector: &[f32]| {
-        // As if it had been written like this.
+        // With a matching checksum, as if it had been written so.
         let bytes = bytes(vector);
         let digest = blake3::hash(&[&id.to_le_bytes()[..], &bytes].concat());
         let sql = "UPDATE vectors SET vector = ?2, checksum = ?3 WHERE track = ?1";
@@ -282,9 +282,9 @@ fn repair_mends_and_deletes_nothing_that_cannot_be_made_again() {
     sound(&library);
 }
 
-/// Every single bit of what a search goes by.
+/// Every single bit of the rows that a search reads.
 #[test]
-fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
+fn a_flipped_bit_of_a_vector_is_found_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let on_disk = dir.path().join("here.mp3");
     std::fs::write(&on_disk, "audio").unwrap();
@@ -347,7 +347,7 @@ fn a_flipped_bit_of_a_vector_or_window_is_found_and_never_served() {
     }
     assert!(flipped > 100);
 
-    // The file that is there is listened to again; what is gone is made of its windows.
+    // Rows of an existing file are computed from it again; those of a missing file from its windows.
     let mut damaged = whole.clone();
     for (_, table, bytes) in &cells {
         if *table == "vectors" {
@@ -401,9 +401,9 @@ fn salvage_brings_a_damaged_schema_1_up_to_date() {
     sound(&library);
 }
 
-/// Tags, measurements, ids: what a search, a filter or a label goes by besides vectors.
+/// Tags, measurements, ids: rows other than vectors that a search, a filter or a label uses.
 #[test]
-fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
+fn a_changed_row_is_restored_from_its_file() {
     let dir = tempfile::tempdir().unwrap();
     let on_disk = dir.path().join("here.mp3");
     std::fs::write(&on_disk, "audio").unwrap();
@@ -521,7 +521,7 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
                 );
                 sound(&library);
             }
-            // Nobody but its owner knows it.
+            // A label cannot be restored from anything else.
             "labels" => {
                 assert_eq!(report.remaining, [fault]);
                 library
@@ -547,7 +547,7 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
             }
         }
     }
-    // Of a file that is gone nothing is taken out, but for what is made of its windows.
+    // Rows of a missing file stay, except those derived from its windows.
     for (table, row) in [
         ("audio", "id = 2"),
         ("files", "id = 2"),
@@ -573,7 +573,7 @@ fn a_changed_row_is_found_and_mended_where_its_file_is_there() {
     }
 }
 
-/// A library of before has no checksums: it gets them when it is opened, and what changes afterwards is found.
+/// A library of an older schema gets its checksums when it is opened; later changes are found.
 #[test]
 fn an_older_library_gets_checksums_when_it_is_opened() {
     let dir = tempfile::tempdir().unwrap();

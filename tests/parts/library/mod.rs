@@ -1,5 +1,5 @@
-//! The catalogue as its callers see it: what goes in comes out, and nothing committed is lost, with real
-//! processes, real kills and real damage.
+//! The catalogue as its callers use it: rows round-trip, and nothing committed is lost, with real processes, kills and
+//! damage.
 
 #![allow(clippy::unwrap_used)] // A helper that cannot go on ends its test, as unwrap in the test would.
 
@@ -48,7 +48,7 @@ fn content(seed: u64) -> ContentId {
     ContentId(bytes)
 }
 
-/// A unit vector that differs from seed to seed.
+/// A unit vector that depends on the seed.
 fn vector(seed: u64) -> Vec<f32> {
     let raw: Vec<f32> = (0..DIMENSION)
         .map(|i| ((seed as f32 + 1.0) * (i as f32 + 0.7)).sin())
@@ -121,10 +121,10 @@ fn sound(library: &Library) {
     assert_eq!(health.findings, vec![], "{health:?}");
 }
 
-// ---------------------------------------------------------------- what goes in comes out
+// ---------------------------------------------------------------- round trips
 
 #[test]
-fn a_track_comes_back_as_it_went_in() {
+fn a_track_is_read_as_it_was_stored() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
     #[cfg(unix)]
@@ -308,7 +308,7 @@ fn changes_of_a_file_are_seen_whichever_way_the_clock_goes() {
         FileState::Changed(id)
     );
 
-    // A failure is remembered until the file changes, and one that says nothing of the contents not at all.
+    // A failure is stored until the file changes, a transient one not at all.
     let bad = file("/music/bad.mp3");
     let failure = |transient| Failure {
         path: bad.path.clone(),
@@ -453,7 +453,7 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
         Err(LibraryError::UnknownTrack(TrackId(99)))
     ));
 
-    // The last file but one goes, then the last, and the vector with it.
+    // The last file but one is removed, then the last, and the vector with it.
     assert_eq!(library.files_mut().remove_paths(&[c]).unwrap().tracks, 0);
     std::fs::remove_file(&a).unwrap();
     let missing = library.files().missing_files(None).unwrap();
@@ -493,7 +493,7 @@ fn a_track_is_shown_by_a_file_that_is_there() {
     let missing = library.files().missing_files(None).unwrap();
     library.files_mut().put_missing_last(&missing).unwrap();
     assert_eq!(shown(&library), [b.clone(), a.clone()]);
-    // Where none is there, none is better than another.
+    // Where both are missing, the order stays.
     std::fs::remove_file(&b).unwrap();
     let missing = library.files().missing_files(None).unwrap();
     library.files_mut().put_missing_last(&missing).unwrap();
@@ -524,11 +524,11 @@ fn a_track_is_shown_by_a_file_outside_of_bins() {
         assert_eq!(track.tags, tags);
         track.path
     };
-    // Of equals the one known longest, whether it was looked for once or twice.
+    // Among equals the oldest row, also after a second call.
     assert_eq!(shown(&mut library), paths[2]);
     assert_eq!(shown(&mut library), paths[2]);
     assert_eq!(library.track(id).unwrap().files.len(), 4);
-    // A copy that is there rather than a tidier one that is not.
+    // An existing copy goes before a tidier one that is missing.
     let binned = music.join("#recycle/c.mp3");
     std::fs::write(&binned, "1").unwrap();
     let only = library.insert_track(&new_track(2, &binned)).unwrap();
@@ -623,7 +623,7 @@ fn ids_never_come_back_and_removal_reaches_folders() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// An index that only ever applies changes has what the library has, from whichever generation.
+    /// An index that applies changes from any generation equals the library.
     #[test]
     fn changes_lead_from_any_generation_to_now(ops in prop::collection::vec((0..4_u8, 0..12_u64), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
@@ -674,7 +674,7 @@ proptest! {
 }
 
 #[test]
-fn a_log_that_was_cut_short_says_so() {
+fn a_truncated_change_log_gives_no_changes() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
     for seed in 0..10 {
@@ -885,7 +885,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         };
         library.insert_track(&new).unwrap()
     };
-    let of = |tempo, name: &str, loudness| Descriptors {
+    let measured = |tempo, name: &str, loudness| Descriptors {
         version: 1,
         tempo: Some(tempo),
         key: Some(key(name)),
@@ -893,8 +893,8 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         loudness_is_exact: true,
         scales: Scales::new(),
     };
-    let a = add(&mut library, 1, Some(of(124.0, "Am", -9.5)));
-    let b = add(&mut library, 2, Some(of(62.0, "C", -14.0)));
+    let a = add(&mut library, 1, Some(measured(124.0, "Am", -9.5)));
+    let b = add(&mut library, 2, Some(measured(62.0, "C", -14.0)));
     let c = add(&mut library, 3, None);
     let d = add(
         &mut library,
@@ -910,7 +910,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
         .descriptors(&[a, c, d, TrackId(-1)])
         .unwrap();
     assert_eq!(found.len(), 2);
-    assert_eq!(found[&a], of(124.0, "Am", -9.5));
+    assert_eq!(found[&a], measured(124.0, "Am", -9.5));
     assert_eq!(
         found[&d],
         Descriptors {
@@ -976,7 +976,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
     let exact = Descriptors {
         loudness: Some(-12.5),
         loudness_is_exact: false,
-        ..of(90.0, "F#", 0.0)
+        ..measured(90.0, "F#", 0.0)
     };
     library.derived_mut().set_descriptors(c, &exact).unwrap();
     assert_eq!(library.derived().descriptors(&[c]).unwrap()[&c], exact);
@@ -986,7 +986,7 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
     library.derived_mut().set_descriptors(c, &exact).unwrap();
     assert!(
         library.derived().descriptors(&[c]).unwrap().is_empty(),
-        "a track that is gone gets none"
+        "a removed track gets none"
     );
 }
 
@@ -1053,7 +1053,7 @@ fn own_values_of_scales_stand_and_outlive_their_track() {
     let b = library.insert_track(&new_track(2, "/m/2.mp3")).unwrap();
     assert_eq!(value_of(&library, a).unwrap().value, 80.0);
     assert!(!library.scales().values(&[b]).unwrap().contains_key(&b));
-    // A copy of all that is known takes them along.
+    // A transferred record includes them.
     let record = library.transfer().record(a, false).unwrap().unwrap();
     let other = tempfile::tempdir().unwrap();
     let mut other = open(other.path());
@@ -1144,7 +1144,7 @@ fn words_ids_and_paths_lead_to_tracks() {
         let with: HashSet<TrackId> = texts.with(query).to_vec().into_iter().collect();
         assert_eq!(with, found, "{query:?}");
     }
-    // As many words as anyone likes.
+    // A query may have thousands of words.
     let many = (0..5000)
         .map(|n| format!("w{n} "))
         .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! Opening what is not as it should be.
+//! Opening empty, older, damaged and foreign libraries.
 
 #[cfg(unix)]
 use super::processes::child;
@@ -16,7 +16,7 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
         assert!(matches!(error, LibraryError::NotFound { .. }), "{error:?}");
         assert!(error.remedy() == Some(Remedy::AddMusicOrOtherLibrary));
     }
-    assert!(!database.exists(), "looking creates nothing");
+    assert!(!database.exists(), "opening for reading creates nothing");
 
     std::fs::write(
         &database,
@@ -53,7 +53,7 @@ fn opening_refuses_foreign_folders_and_leaves_them_alone() {
     ));
     std::fs::remove_dir(&database).unwrap();
 
-    // An empty file is what a kill at the first moment leaves.
+    // A kill at the first moment leaves an empty file.
     std::fs::write(&database, "").unwrap();
     assert!(matches!(
         Library::open(dir.path(), OpenMode::ReadOnly),
@@ -107,7 +107,7 @@ fn opens(version: u32) {
             if version == 1 {
                 (tags.mbid, tags.isrc, tags.licence) = (None, None, None);
             }
-            // Nobody read composers then: the next add does.
+            // Composers were not read then: the next add does.
             let state = library.files().file_state(&track.files[0].record).unwrap();
             if version < 7 {
                 tags.composer = None;
@@ -116,7 +116,7 @@ fn opens(version: u32) {
                 assert_eq!(state, FileState::Unchanged(track.id));
             }
             assert_eq!((&track.audio, &track.tags), (&expected.audio, &tags));
-            // The paths are those of the system that it was written on.
+            // The paths are those of the system that wrote the file.
             let path = PathBuf::from(format!("/music/{seed}.ogg"));
             assert_eq!(
                 track.files[0].record,
@@ -125,7 +125,7 @@ fn opens(version: u32) {
                     ..expected.file
                 }
             );
-            // Sines differ in their last bits from system to system.
+            // Sines differ in their last bits between systems.
             let vector = library.vector(track.id).unwrap().unwrap();
             assert!(
                 vector
@@ -173,7 +173,7 @@ fn in_second_space(id: i64) -> (Vec<f32>, TrackWindows) {
     (vector.to_vec(), windows)
 }
 
-/// The space that libraries have since schema 12.
+/// A second space, which libraries can have since schema 12.
 fn has_its_space(dir: &Path, mode: OpenMode) {
     let inside = Library::open_in_space(dir, mode, Some("words")).unwrap();
     assert_eq!(inside.model().unwrap(), Some(second_model()));
@@ -262,7 +262,7 @@ fn a_folder_that_cannot_be_written_can_be_read() {
         .output();
     set(0o755);
     match output {
-        // A name that is no test runs none, and succeeds.
+        // An unknown test name runs no test, and succeeds.
         Ok(output)
             if output.status.success()
                 && String::from_utf8_lossy(&output.stdout).contains("1 passed") => {}

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The command that runs one ignored test of this file as a process of its own.
+/// The command that runs one ignored test of this file in a separate process.
 pub(crate) fn child(test: &str, dir: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -38,7 +38,7 @@ fn child_number(name: &str) -> u64 {
         .expect("run by another test")
 }
 
-/// Inserts tracks and says so after each, until killed or done.
+/// Inserts tracks and prints each acknowledged one, until killed or done.
 #[test]
 #[ignore = "run by other tests"]
 fn inserting_child() {
@@ -89,7 +89,7 @@ fn kill_inserters(kills: u64) {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         let mut child = inserter(dir.path(), round * 100_000, 100_000);
-        // Windows, or what stands in for it, is slower to start a process.
+        // Windows, or an emulator of it, is slower to start a process.
         let slower = if cfg!(windows) { 20 } else { 1 };
         let patience = slower * Duration::from_micros(20_000 + (random >> 33) % 60_000);
         let reader = std::thread::spawn({
@@ -105,7 +105,7 @@ fn kill_inserters(kills: u64) {
         let held = seeds(&library);
         let lost: Vec<_> = promised.difference(&held).collect();
         assert!(lost.is_empty(), "round {round}: lost {lost:?}");
-        // At most the insertion in hand is there without having been acknowledged, one a round.
+        // At most the insertion in progress is stored without having been acknowledged, one a round.
         assert!(held.len() as u64 <= promised.len() as u64 + round + 1);
         let status = library.status().unwrap();
         assert_eq!(
@@ -220,7 +220,7 @@ fn one_long_run_at_a_time_and_its_lock_dies_with_it() {
         Err(LibraryError::WriterBusy { pid, .. }) => assert_eq!(pid, Some(holder.id())),
         other => panic!("{other:?}"),
     }
-    // Small changes need not wait for a long run.
+    // Small changes do not wait for a long run.
     library.settings_mut().set_setting("x", Some("1")).unwrap();
     holder.kill().unwrap();
     holder.wait().unwrap();

@@ -1,11 +1,11 @@
-//! Tags written into a file, and what the library keeps to take them back.
+//! Tags written into a file, and the records that undo uses.
 
 use voisin_audio::tags::{ReversePatch, WriteOptions, restore};
 use voisin_engine::{TagOutcome, TagWish, write_tags};
 
 use super::*;
 
-/// As the web page does, where somebody chooses a genre and then another.
+/// As the web page does when a user chooses a genre and then another.
 #[test]
 fn a_file_written_twice_in_a_run_gets_its_first_bytes_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Albums: what sounds like one, and lists in their order.
+//! Albums: similar ones, and lists in their order.
 
 use crate::catalogue::sound;
 use crate::common::{Sandbox, code, fine, fine_json, text};
@@ -66,12 +66,12 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
     );
     let several = sandbox.run(["albums", "hits"]);
     assert_eq!(code(&several), 1);
-    let said = text(&several.stderr);
+    let stderr = text(&several.stderr);
     assert!(
-        said.contains("no album \"hits\"") && said.contains("\"voisin albums\" lists"),
-        "{said}"
+        stderr.contains("no album \"hits\"") && stderr.contains("\"voisin albums\" lists"),
+        "{stderr}"
     );
-    // A name that is longer than what it is looked for by.
+    // A name longer than the query.
     assert!(
         fine(sandbox.run(["albums", "--format", "csv"]))
             .starts_with("album,artist,tracks,cohesion,")

@@ -1,4 +1,5 @@
-//! Bins, snapshots and systems' own folders: left out, counted, taken where they are named, and never what is kept.
+//! Bins, snapshots and system folders: left out, counted, included where they are named, and never the copy that is
+//! kept.
 
 use std::fs;
 
@@ -78,7 +79,7 @@ fn bins_are_left_out_counted_and_taken_when_named() {
     );
     let left_out = status()["left_out"].clone();
     assert_eq!(left_out, serde_json::json!([summary["left_out"][1]]));
-    // From then on its files stay, which is said once.
+    // Its files stay in the library, which is reported once.
     let stays =
         format!("2 files of {bin} are in the library from before and stay: voisin remove '{bin}'");
     let message = |output: std::process::Output| text(&output.stderr);
@@ -121,7 +122,7 @@ fn an_excluded_folder_may_begin_with_a_hash() {
 fn a_copy_in_a_bin_or_of_its_name_is_never_kept() {
     let sandbox = nas();
     let music = sandbox.path("music");
-    // The bin first, so that its file is the one known longest.
+    // The bin first, so that its file is the oldest row.
     for folder in ["music/#recycle", "music"] {
         fine(sandbox.run(["add", sandbox.path(folder).to_str().unwrap()]));
     }
@@ -146,7 +147,7 @@ fn a_copy_in_a_bin_or_of_its_name_is_never_kept() {
             .unwrap()
     );
 
-    // Of exact copies that lie elsewhere, the one in its album's folder.
+    // Among exact copies in other places, the one in its album's folder.
     let sandbox = nas();
     let music = sandbox.path("music");
     for (folder, name) in [
@@ -187,7 +188,7 @@ fn a_copy_in_a_bin_or_of_its_name_is_never_kept() {
 }
 
 #[test]
-fn whoever_watches_leaves_bins_out_as_well() {
+fn watching_leaves_out_bins_too() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(music.join("$RECYCLE.BIN/S-1-5-21")).unwrap();

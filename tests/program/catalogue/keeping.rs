@@ -1,4 +1,4 @@
-//! Looking after a library: backup, relocate, exclude, watch.
+//! Maintenance of a library: backup, relocate, exclude, watch.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ fn a_backup_is_whole_and_overwrites_nothing() {
 }
 
 #[test]
-fn an_add_meanwhile_spoils_no_backup() {
+fn a_concurrent_add_damages_no_backup() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
@@ -57,7 +57,7 @@ fn an_add_meanwhile_spoils_no_backup() {
     let file = sandbox.path("copy.db");
     let backup = || sandbox.run(["backup", "--force", file.to_str().unwrap()]);
     while add.try_wait().unwrap().is_none() {
-        // Before the first track there is no library, which is another message.
+        // Before the first track there is no library, which has another message.
         let message = text(&backup().stderr);
         assert!(!message.contains("was not kept"), "{message}");
     }
@@ -90,7 +90,7 @@ fn a_moved_folder_keeps_its_tracks() {
     let vectors = sandbox.vectors();
     let planned = fine(sandbox.run(["relocate", from, to, "--dry-run"]));
     assert!(
-        planned.contains("would move 4 files, of which 3 are there"),
+        planned.contains("would move 4 files, of which 3 exist"),
         "{planned}"
     );
     let paths = || fine(sandbox.run(["list", "--sort", "path", "--format", "paths"]));
@@ -121,7 +121,7 @@ fn a_moved_folder_keeps_its_tracks() {
 
 #[cfg(unix)]
 #[test]
-fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
+fn links_out_of_a_folder_are_followed_on_request() {
     use std::os::unix::fs::symlink;
     let sandbox = shelf();
     let music = sandbox.path("music");
@@ -145,14 +145,15 @@ fn links_out_of_a_folder_are_followed_where_that_was_asked_for() {
         message.contains("2 links") && message.contains("--follow-links"),
         "{message}"
     );
-    // That is message once.
+    // The hint is printed once.
     let (_, message) = add(&[]);
     assert!(!message.contains("--follow-links"), "{message}");
     let (would, _) = add(&["--follow-links", "--dry-run"]);
     assert_eq!(would["added"], 2);
-    assert_eq!(add(&[]).0["added"], 0, "trying it out remembers nothing");
+    assert_eq!(add(&[]).0["added"], 0, "a dry run stores nothing");
     assert_eq!(add(&["--follow-links"]).0["added"], 2);
-    // Remembered, also for what comes behind a link later; and nothing of it is missing where it is not looked at.
+    // The option is stored and applies to later files behind a link; such files are never reported as missing without
+    // being looked for.
     sound(&sandbox.path("private/more.wav"), 73, &[]);
     let (later, message) = add(&[]);
     assert_eq!(
@@ -221,7 +222,7 @@ fn patterns_keep_files_out() {
     assert_eq!(
         fine_json(add(&["--exclude", "podcasts/"]))["added"],
         3,
-        "patterns know case, as git's do"
+        "patterns are case-sensitive, as in git"
     );
     assert_eq!(fine_json(add(&["--exclude", "Podcasts/"]))["added"], 2);
     assert_eq!(
@@ -232,7 +233,7 @@ fn patterns_keep_files_out() {
 
 #[cfg(unix)]
 #[test]
-fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
+fn watching_survives_bursts_renames_and_missing_folders() {
     use std::process::{Command, Stdio};
     use std::time::{Duration, Instant};
 
@@ -247,7 +248,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
         .stderr(log)
         .spawn()
         .unwrap();
-    let said = || fs::read_to_string(sandbox.path("log")).unwrap();
+    let printed = || fs::read_to_string(sandbox.path("log")).unwrap();
     let paths = || {
         let run = sandbox.run(["list", "--sort", "path", "--format", "paths", "--quiet"]);
         text(&run.stdout)
@@ -262,7 +263,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
                 start.elapsed() < Duration::from_mins(2),
                 "{:?}, expected {expected:?}: {}",
                 paths(),
-                said()
+                printed()
             );
             std::thread::sleep(Duration::from_millis(300));
         }
@@ -275,7 +276,7 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     sound(&music.join("b/two.wav"), 2, &[("TIT2", "Two")]);
     sound(&music.join("skipped/three.wav"), 3, &[]);
     wait_for(&["one.wav", "two.wav"]);
-    // Another run may write in between: the lock is held only while there is work.
+    // Another process may write in between: the lock is held only while there is work.
     let start = Instant::now();
     loop {
         let run = sandbox.run(["add", music.join("b").to_str().unwrap(), "--format", "json"]);
@@ -291,14 +292,14 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
     }
     fs::rename(music.join("b/two.wav"), music.join("b/zwei.wav")).unwrap();
     wait_for(&["one.wav", "zwei.wav"]);
-    // The whole folder goes, as when a disk is unmounted, and comes back with more.
+    // The whole folder disappears, as when a disk is unmounted, and comes back with more.
     fs::rename(&music, sandbox.path("unmounted")).unwrap();
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(paths(), ["one.wav", "zwei.wav"]);
     sound(&sandbox.path("unmounted/b/drei.wav"), 4, &[]);
     fs::rename(sandbox.path("unmounted"), &music).unwrap();
     wait_for(&["one.wav", "drei.wav", "zwei.wav"]);
-    assert!(watch.try_wait().unwrap().is_none(), "{}", said());
+    assert!(watch.try_wait().unwrap().is_none(), "{}", printed());
     assert!(
         Command::new("kill")
             .args(["-INT", &watch.id().to_string()])
@@ -311,17 +312,22 @@ fn watching_survives_bursts_renames_and_folders_that_go_and_come() {
         if let Some(status) = watch.try_wait().unwrap() {
             break status;
         }
-        assert!(start.elapsed() < Duration::from_mins(1), "{}", said());
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", printed());
         std::thread::sleep(Duration::from_millis(100));
     };
-    assert_eq!(ended.code(), Some(0), "{}", said());
-    assert!(said().contains("no longer watching"), "{}", said());
-    let passed_over = said().matches("1 audio file without an ending").count();
-    assert_eq!(passed_over, 1, "only the first look tells: {}", said());
+    assert_eq!(ended.code(), Some(0), "{}", printed());
+    assert!(printed().contains("no longer watching"), "{}", printed());
+    let passed_over = printed().matches("1 audio file without an ending").count();
+    assert_eq!(
+        passed_over,
+        1,
+        "only the first scan reports it: {}",
+        printed()
+    );
 }
 
 #[test]
-fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
+fn a_reencoded_recording_keeps_its_id_and_label() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
@@ -347,7 +353,7 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     fine(sandbox.run(["add", folder]));
     let old = music.join("muldjord-chaos-god.mp3");
     fine(sandbox.run(["labels", "set", old.to_str().unwrap(), "My genre"]));
-    let of = || {
+    let labelled = || {
         let listed =
             fine_json(sandbox.run(["list", "--genre", "My genre", "--format", "json"]))["tracks"]
                 .clone();
@@ -357,7 +363,7 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
             listed.as_array().unwrap().len(),
         )
     };
-    let before = of();
+    let before = labelled();
 
     // Half the rate, another name and no tags; and one file that is gone for good.
     let samples = voisin_audio::read_all(&old, 22_050).unwrap().0.samples;
@@ -365,10 +371,10 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
     fs::remove_file(&old).unwrap();
     fs::remove_file(music.join("celtica.mp3")).unwrap();
     let first = sandbox.run(["add", folder, "--remove-missing", "--format", "json"]);
-    let said = text(&first.stderr);
+    let stderr = text(&first.stderr);
     assert!(
-        said.contains("again.wav\" sounds like") && said.contains("--take-over"),
-        "{said}"
+        stderr.contains("again.wav\" sounds like") && stderr.contains("--take-over"),
+        "{stderr}"
     );
     let first = fine_json(first);
     let counts = |summary: &serde_json::Value| {
@@ -381,11 +387,11 @@ fn a_recording_that_is_encoded_anew_keeps_its_number_and_its_label() {
         text(&kept.stderr).contains("1 track stays: the same recording was added again"),
         "{kept:?}"
     );
-    assert_eq!(of(), before);
+    assert_eq!(labelled(), before);
 
     let second = fine_json(sandbox.run(["add", folder, "--take-over", "--format", "json"]));
     assert_eq!(counts(&second), [0, 0, 0, 1]);
-    let after = of();
+    let after = labelled();
     assert_eq!((&after.0, after.2), (&before.0, 1));
     assert!(after.1.ends_with("again.wav"), "{after:?}");
     assert_eq!(

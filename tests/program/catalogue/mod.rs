@@ -1,4 +1,4 @@
-//! What is in the library, as a process shows it and keeps it: list, show, find, watch, backup, relocate.
+//! Catalogue commands as a process: list, show, find, watch, backup, relocate.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -101,7 +101,7 @@ fn a_list_is_filtered_sorted_and_cut() {
         titles(&["--sort", "title", "--reverse"]),
         ["Zebra", "Sea", "Aria", "apple"]
     );
-    // What has no year comes last, whichever way is up.
+    // Tracks without a year come last in both directions.
     assert_eq!(titles(&["--sort", "year"])[..2], ["apple", "Zebra"]);
     assert_eq!(
         titles(&["--sort", "year", "--reverse"])[..2],
@@ -239,7 +239,7 @@ fn cards_and_exports_follow_the_labels() {
     };
     assert!(line("genre").ends_with("Jazz"), "{table}");
     assert!(
-        line("tags say").contains("Classical, 61 beats a minute"),
+        line("tags ").contains("Classical, 61 beats a minute"),
         "{table}"
     );
     let out = sandbox.path("out");
@@ -295,7 +295,7 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
     assert_eq!(
         first["cluster"],
         Value::Null,
-        "nobody has asked for clusters yet"
+        "no clusters have been computed yet"
     );
     assert_eq!(first["places"][0]["state"], "there");
     let page = fine(sandbox.run(["show", &format!("id:{}", first["id"])]));
@@ -303,7 +303,7 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
         "Ärzte – Zebra (id:",
         "predicted",
         "music/b/one.wav (there)",
-        "tags say",
+        "  tags  ",
         "nearest",
     ] {
         assert!(page.contains(part), "{part}: {page}");
@@ -329,7 +329,7 @@ fn a_card_shows_the_track_its_neighbours_and_its_file() {
 }
 
 #[test]
-fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten() {
+fn a_playlist_has_a_name_an_artist_limit_and_keeps_its_file() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     for seed in 1..=8 {
@@ -416,7 +416,7 @@ fn a_playlist_has_a_name_two_tracks_an_artist_and_a_file_that_is_not_overwritten
         ])),
         2
     );
-    // Every list can be written so, under a name.
+    // Every list can be written as a named playlist.
     for verb in [
         &["list"][..],
         &["similar", "id:1"],
@@ -559,7 +559,7 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let seed = music.join("24.wav");
     let titles = |more: &[&str]| {
-        let asked = [
+        let arguments = [
             "playlist",
             seed.to_str().unwrap(),
             "--max-per-artist",
@@ -567,7 +567,7 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
             "--format",
             "json",
         ];
-        let list = fine_json(sandbox.run([&asked[..], more].concat()));
+        let list = fine_json(sandbox.run([&arguments[..], more].concat()));
         let mut titles: Vec<String> = list
             .as_array()
             .unwrap()
@@ -612,7 +612,7 @@ fn versions_of_a_song_are_grouped_and_stand_once_in_a_list() {
     );
 }
 
-/// Other songs have the title of one, and versions of it have others.
+/// Other songs share a title, and versions of the same song have different ones.
 #[test]
 fn sound_and_codes_tell_versions_from_other_songs() {
     let sandbox = Sandbox::new();
@@ -658,7 +658,7 @@ fn sound_and_codes_tell_versions_from_other_songs() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let titles = || {
         let seed = music.join("Hurt.wav");
-        let asked = [
+        let arguments = [
             "playlist",
             seed.to_str().unwrap(),
             "--max-per-artist",
@@ -666,7 +666,7 @@ fn sound_and_codes_tell_versions_from_other_songs() {
             "--format",
             "json",
         ];
-        let list = fine_json(sandbox.run(asked));
+        let list = fine_json(sandbox.run(arguments));
         let mut titles: Vec<String> = list
             .as_array()
             .unwrap()
@@ -706,7 +706,7 @@ fn sound_and_codes_tell_versions_from_other_songs() {
             .map(names)
             .collect::<Vec<Vec<String>>>()
     };
-    // Before they are compared, lists have what titles and codes say; then what was heard.
+    // Lists use titles and codes until `versions` has compared the audio, and then its results.
     groups(&["--rough"]);
     assert_eq!(titles(), ["Hurt", "Hurt (Demo)", "Wounded"]);
     assert_eq!(

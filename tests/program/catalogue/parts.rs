@@ -109,7 +109,7 @@ fn a_long_file_with_a_sheet_is_its_parts() {
         );
     }
 
-    // A part sounds like the same music by itself, and is named by path, number, words and its sheet.
+    // A part is near to the same music in its own file, and is named by path, number, words and its sheet.
     let similarity = |seed: &str, to: &str| {
         let line = [
             "similar",
@@ -200,7 +200,7 @@ fn a_long_file_with_a_sheet_is_its_parts() {
     let shown = fine(sandbox.run(["show", &part("02")]));
     assert!(shown.contains("album.wav, 0:06 to 0:12"), "{shown}");
 
-    // Its genre can be a label of its own, and a folder's name, but never a tag of the long file.
+    // A part can have its own label and a folder's name as genre, but its genre is never written into the long file.
     fine(sandbox.run(["labels", "set", &part("02"), "Ambient"]));
     let list = sandbox.path("accepted.csv");
     fs::write(&list, format!("path,genre\n{},Ambient\n", part("02"))).unwrap();
@@ -242,7 +242,7 @@ fn a_long_file_with_a_sheet_is_its_parts() {
     ]));
     assert_eq!(fs::read_dir(sandbox.path("vectors")).unwrap().count(), 3);
 
-    // A sheet that changed: another title, and a part less.
+    // A changed sheet: another title, and one part less.
     let shorter = text(SHEET)
         .replace("Second", "Zweiter")
         .replace("TITLE \"Third\"", "");
@@ -268,7 +268,7 @@ fn a_long_file_with_a_sheet_is_its_parts() {
     );
 }
 
-/// A FLAC file that a sheet was not in before is its parts as if the sheet had always been there.
+/// A FLAC file that gets a sheet later has the same parts as one that always had it.
 #[test]
 fn parts_take_the_place_of_the_whole_that_came_first() {
     let sandbox = Sandbox::new();
@@ -290,20 +290,20 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
     fs::write(&flac, flac_with_sheet(Some(false))).unwrap();
 
     let tried = add(&["--dry-run"]);
-    let said = text(&tried.stderr);
+    let stderr = text(&tried.stderr);
     assert!(
-        said.contains("album.wav would make way for its 3 parts")
-            && said.contains("image.flac would"),
-        "{said}"
+        stderr.contains("album.wav would be replaced by its 3 parts")
+            && stderr.contains("image.flac would"),
+        "{stderr}"
     );
     let replaced = add(&[]);
-    let said = text(&replaced.stderr);
+    let stderr = text(&replaced.stderr);
     assert_eq!(
         (&fine_json(&replaced)["added"], &json(&replaced)["removed"]),
         (&6.into(), &2.into()),
-        "{said}"
+        "{stderr}"
     );
-    assert!(said.contains("image.flac was added as one track before its CUE sheet: its 3 parts took its place and keep its label, Dub"), "{said}");
+    assert!(stderr.contains("image.flac was added as one track before its CUE sheet: its 3 parts replace it and keep its label, Dub"), "{stderr}");
     let page = fine_json(sandbox.run(["list", "--sort", "path", "--format", "json"]));
     let tracks = page["tracks"].as_array().unwrap();
     assert_eq!(tracks.len(), 6);
@@ -320,7 +320,7 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
     );
     assert_eq!(
         tracks[4]["artist"], "Omri Lahav",
-        "what a block does not tell comes from the file"
+        "fields that the block lacks come from the file"
     );
     let card = &fine_json(sandbox.run(["show", part.to_str().unwrap(), "--format", "json"]))[0];
     assert_eq!(
@@ -338,7 +338,7 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
     fine(sandbox.run(["verify", "--deep"]));
     assert_eq!(fine_json(add(&[]))["unchanged"], 6);
 
-    // A comment has titles, and what is heard is the same.
+    // A comment has titles; the audio stays the same.
     fs::write(&flac, flac_with_sheet(Some(true))).unwrap();
     let named = fine_json(add(&[]));
     assert_eq!((&named["added"], &named["updated"]), (&0.into(), &3.into()));
@@ -349,7 +349,7 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
         ),
         ["First", "Second", "Third"]
     );
-    // The whole is the file, where it is named; and without the sheet it is one track again.
+    // The whole file, if named, is one track; without the sheet it is one track again.
     fine(sandbox.run(["similar", flac.to_str().unwrap()]));
     let out = sandbox.path("vectors");
     fine(sandbox.run([
@@ -368,7 +368,7 @@ fn parts_take_the_place_of_the_whole_that_came_first() {
 }
 
 #[test]
-fn sheets_that_make_no_sense_are_told_in_one_line_each() {
+fn broken_cue_sheets_are_reported_in_one_line_each() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -417,7 +417,7 @@ fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     );
     let add = || sandbox.run(["add", music.to_str().unwrap(), "--format", "json"]);
     let first = add();
-    // The long file is one track: no sheet that makes sense says otherwise.
+    // The long file is one track: none of its sheets is valid.
     assert_eq!(
         (
             code(&first),
@@ -428,25 +428,25 @@ fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     );
     let failed = fine_json(sandbox.run(["failed", "--format", "json"]));
     for (name, _, expected) in &sheets {
-        let of: Vec<_> = failed
+        let failures: Vec<_> = failed
             .as_array()
             .unwrap()
             .iter()
             .filter(|one| one["path"].as_str().unwrap().ends_with(name))
             .collect();
-        let reason = of[0]["reason"].as_str().unwrap();
+        let reason = failures[0]["reason"].as_str().unwrap();
         assert!(
-            of.len() == 1 && reason.contains(expected) && !reason.contains('\n'),
+            failures.len() == 1 && reason.contains(expected) && !reason.contains('\n'),
             "{name}: {reason}"
         );
     }
     assert_eq!(
         fine_json(add())["skipped"],
         6,
-        "what has not changed is not tried again"
+        "an unchanged failure is not retried"
     );
 
-    // A part behind the end of its file fails by itself; a sheet that is mended is no failure any more.
+    // A part beyond the end of its file fails alone; a corrected sheet is no failure any more.
     fs::write(music.join("a-time.cue"), format!("{two}00:59:00")).unwrap();
     let behind = add();
     assert_eq!(
@@ -460,7 +460,7 @@ fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     assert_eq!(
         json(&behind)["removed"],
         1,
-        "the part that is there stands for the long file"
+        "the existing part replaces the long file"
     );
     fs::write(music.join("a-time.cue"), format!("{two}00:06:00")).unwrap();
     let mended = add();
@@ -470,7 +470,7 @@ fn sheets_that_make_no_sense_are_told_in_one_line_each() {
     );
     let failed = fine_json(sandbox.run(["failed", "--format", "json"]));
     assert!(!failed.to_string().contains("a-time.cue"), "{failed}");
-    // One that is named is told, too.
+    // A sheet given by name is reported too.
     let named = sandbox.run(["similar", music.join("b-gone.cue").to_str().unwrap()]);
     assert_eq!(code(&named), 1, "{}", text(&named.stderr));
 }

@@ -75,7 +75,7 @@ fn files_that_changed_places_keep_their_sound() {
 }
 
 #[test]
-fn the_year_of_a_release_is_read_where_it_is_asked_for() {
+fn the_year_of_a_release_is_read_on_request() {
     let sandbox = Sandbox::new();
     let frames = [("TIT2", "Old"), ("TDRC", "2008"), ("TDOR", "1969-01-05")];
     sound(&sandbox.path("music/1.wav"), 1, &frames);
@@ -96,7 +96,7 @@ fn the_year_of_a_release_is_read_where_it_is_asked_for() {
 }
 
 #[test]
-fn tags_that_cannot_be_read_are_told() {
+fn unreadable_tags_are_reported() {
     let sandbox = Sandbox::new();
     let odd = sandbox.path("music/1.wav");
     sound(&odd, 1, &[("TIT2", "Odd"), ("UFID", "without a NUL")]);
@@ -184,7 +184,7 @@ fn speech_without_a_genre_is_in_no_mix_and_an_outlier() {
 }
 
 #[test]
-fn a_path_that_is_not_there_makes_no_library() {
+fn a_missing_path_creates_no_library() {
     let sandbox = Sandbox::new();
     let refused = sandbox.run(["add", "no such folder"]);
     let message = text(&refused.stderr);

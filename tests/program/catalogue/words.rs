@@ -1,4 +1,4 @@
-//! Search by the words that a model hears: find, words as filters, models that have none.
+//! Search by a model's tags: find, words as filters, models without tags.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn ids(answer: &Value) -> Vec<u64> {
 }
 
 #[test]
-fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
+fn words_find_tracks_by_percentiles_and_unknown_ones_are_named() {
     let sandbox = shelf();
     let found = sandbox.run(["find", "calm theremin,", "no voice", "--format", "json"]);
     assert_eq!(code(&found), 0, "{}", text(&found.stderr));
@@ -27,7 +27,7 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
         text(&found.stderr)
     );
     let year = text(&sandbox.run(["find", "calm from 1975"]).stderr);
-    assert!(year.contains("; --year 1975 keeps"), "{year}");
+    assert!(year.contains("; --year 1975 filters by year"), "{year}");
     let answer = json(&found);
     assert_eq!(
         (ids(&answer).len(), &answer["unknown"][0]),
@@ -64,7 +64,7 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
         .collect();
     shares.sort_by(f64::total_cmp);
     assert_eq!(shares, [0.125, 0.375, 0.625, 0.875]);
-    // The other way round is the other end.
+    // The reverse order starts at the other end.
     let top = |phrase: &str| {
         ids(&fine_json(
             sandbox.run(["find", phrase, "--format", "json"]),
@@ -91,7 +91,7 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     let nothing = sandbox.run(["find", "theremin"]);
     assert_eq!(code(&nothing), 2);
     assert!(
-        text(&nothing.stderr).contains("\"voisin find --words\" lists the "),
+        text(&nothing.stderr).contains("\"voisin find --words\" lists all "),
         "{}",
         text(&nothing.stderr)
     );
@@ -120,24 +120,24 @@ fn words_find_tracks_by_percentiles_and_what_is_not_understood_is_said() {
     );
 }
 
-/// Noise is no jazz, whichever of it is the most like it; what stands for a word is in the head.
+/// Noise is not reported as jazz, even the most similar; the tag used for a word is in the table's head.
 #[test]
-fn a_library_that_lacks_a_genre_says_so() {
+fn a_library_that_lacks_a_genre_reports_it() {
     let sandbox = shelf();
     let run = sandbox.run(["find", "bebop", "saxophone"]);
     let table = text(&run.stdout);
-    let said = text(&run.stderr);
+    let stderr = text(&run.stderr);
     assert!(
         table.lines().next().unwrap().contains("bebop (jazz)") && table.contains("top 1"),
         "{table}"
     );
     assert!(
-        said.contains("nothing here is likely to be jazz ("),
-        "{said}"
+        stderr.contains("nothing here is likely to be jazz ("),
+        "{stderr}"
     );
     assert!(
-        said.contains("\"saxophone\" cannot be told; the nearest word that can is \"jazz\""),
-        "{said}"
+        stderr.contains("unknown word \"saxophone\"; the nearest known word is \"jazz\""),
+        "{stderr}"
     );
     let alone = sandbox.run(["find", "saxophone"]);
     assert!(
@@ -161,9 +161,9 @@ fn a_library_that_lacks_a_genre_says_so() {
     assert_eq!(
         answer["notes"].as_array().unwrap().len(),
         1,
-        "what is denied may be missing: {answer}"
+        "an excluded word may be unknown: {answer}"
     );
-    // Four tracks, two of an artist: one of each is what is asked for.
+    // Four tracks, two of an artist: one of each is requested.
     let one = fine_json(sandbox.run(["find", "calm", "--max-per-artist", "1", "--format", "json"]));
     let artists: Vec<&str> = one["tracks"]
         .as_array()
@@ -266,7 +266,7 @@ fn words_are_shown_and_exported() {
     assert!(tags.lines().all(|line| line.split(',').count() == 102));
 }
 
-/// `--keep 0` goes as far as there is anything, `--keep 1` nowhere, and what lies between keeps what it says.
+/// `--keep 0` replaces all neighbours, `--keep 1` none, and values between keep their share.
 #[test]
 fn an_answer_is_moved_towards_words_and_away_from_them() {
     let sandbox = shelf();
@@ -323,13 +323,13 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
             "{moved}"
         );
     }
-    let told = sandbox.run(["similar", "id:1", "--more", "rock", "--limit", "1"]);
+    let output = sandbox.run(["similar", "id:1", "--more", "rock", "--limit", "1"]);
     assert!(
-        text(&told.stderr).contains("more rock: "),
+        text(&output.stderr).contains("more rock: "),
         "{}",
-        text(&told.stderr)
+        text(&output.stderr)
     );
-    for (wrong, said) in [
+    for (wrong, expected) in [
         (&["--more", "theremin"][..], "theremin"),
         (&["--more", "rock", "--unlike", "id:2"], "--unlike"),
         (&["--faster", "--slower"], "--slower"),
@@ -337,7 +337,7 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
     ] {
         let run = sandbox.run([&["similar", "id:1"], wrong].concat());
         assert!(
-            code(&run) == 2 && text(&run.stderr).contains(said),
+            code(&run) == 2 && text(&run.stderr).contains(expected),
             "{wrong:?}: {}",
             text(&run.stderr)
         );
@@ -345,7 +345,7 @@ fn an_answer_is_moved_towards_words_and_away_from_them() {
 }
 
 #[test]
-fn words_of_loudness_ask_what_was_measured() {
+fn words_of_loudness_sort_by_measured_values() {
     let sandbox = shelf();
     let list = fine_json(sandbox.run(["list", "--sort", "loudness", "--format", "json"]));
     let softest = ids(&list);
@@ -362,7 +362,7 @@ fn words_of_loudness_ask_what_was_measured() {
 }
 
 #[test]
-fn a_model_without_tags_says_which_has_them() {
+fn a_model_without_tags_names_one_with_tags() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     sound(&music.join("a.wav"), 1, &[("TIT2", "A")]);
@@ -383,7 +383,7 @@ fn a_model_without_tags_says_which_has_them() {
     assert_eq!(card["words"].as_array().unwrap().len(), 0);
 }
 
-/// A model that was given by its file is found again; where the file is gone, what needs no model goes on.
+/// A model given by its file is found again; without the file, commands that need no model still work.
 #[test]
 fn a_model_given_by_its_file_is_used_by_every_verb() {
     let sandbox = Sandbox::new();
@@ -441,10 +441,12 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
     }
     let file = file.with_file_name("new.wav");
     fs::write(&file, noise_wav(16_000, 4.0, 9)).unwrap();
-    let told = sandbox.run(["similar", file.to_str().unwrap()]);
-    let said = text(&told.stderr);
+    let output = sandbox.run(["similar", file.to_str().unwrap()]);
+    let stderr = text(&output.stderr);
     assert!(
-        code(&told) == 2 && said.contains("my-own") && said.contains("name its file with --model"),
-        "{said}"
+        code(&output) == 2
+            && stderr.contains("my-own")
+            && stderr.contains("name its file with --model"),
+        "{stderr}"
     );
 }

@@ -51,7 +51,7 @@ fn one_bad_file_never_stops_a_run() {
         let locked = music.join("locked.mp3");
         fs::write(&locked, &whole[..whole.len() - 1000]).unwrap();
         fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
-        // Root may read everything; then the file is simply added.
+        // Root can read the file; then it is simply added.
         let list = if fs::read(&locked).is_err() {
             &mut failing
         } else {
@@ -88,13 +88,13 @@ fn one_bad_file_never_stops_a_run() {
     let again = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
     assert_eq!((code(&again), &json(&again)["failed"]), (0, &0.into()));
     assert_eq!(json(&again)["skipped"], failing.len());
-    // A retry looks at them again, and fails again.
+    // A retry reads them again, and fails again.
     let retried = sandbox.run(["retry", "--format", "json"]);
     assert_eq!(
         (code(&retried), &json(&retried)["failed"]),
         (1, &failing.len().into())
     );
-    // A file that was mended is added.
+    // A repaired file is added.
     fs::write(music.join("empty.mp3"), &whole[..whole.len() / 2]).unwrap();
     assert_eq!(
         json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"],
@@ -106,7 +106,7 @@ fn one_bad_file_never_stops_a_run() {
 fn retry_keeps_an_address_that_it_cannot_read() {
     let sandbox = Sandbox::new();
     let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
-    // Without a bucket, so that no store is waited for.
+    // An address without a bucket, so that no connection is attempted.
     let failure = Failure::refused("s3:///a.mp3".into(), "away".to_owned());
     library.files_mut().record_failure(&failure).unwrap();
     drop(library);
@@ -201,7 +201,7 @@ fn moved_retagged_copied_and_removed_files() {
 }
 
 #[test]
-fn composers_are_read_asked_for_and_counted_by() {
+fn composers_are_read_filtered_and_counted() {
     use lofty::file::{AudioFile, TaggedFileExt};
 
     let sandbox = Sandbox::new();
@@ -250,7 +250,7 @@ fn composers_are_read_asked_for_and_counted_by() {
         text(&refused.stderr)
     );
 
-    // By artists, the metal tracks are of two or three; by composers, of one.
+    // The metal tracks have two or three artists, and one composer.
     let names = |count_by: &[&str]| {
         let all = json(
             sandbox.run(
@@ -288,7 +288,7 @@ fn composers_are_read_asked_for_and_counted_by() {
     names(&["--count-by", "artist"]);
     assert_eq!(one(json(sandbox.run(limited))), before);
 
-    // A library from before composers were read: the next add reads tags again, and listens to nothing.
+    // A library of a version that did not read composers: the next add reads tags again, and decodes nothing.
     let database = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
     database.execute("DELETE FROM credits", []).unwrap();
     drop(database);
@@ -315,7 +315,7 @@ fn add_names_each_file_it_cannot_add() {
     fs::create_dir_all(&empty).unwrap();
     let output = sandbox.run(["add", empty.to_str().unwrap()]);
     assert!(
-        text(&output.stderr).contains("there are no files of audio"),
+        text(&output.stderr).contains("expected audio files (.mp3"),
         "{}",
         text(&output.stderr)
     );
@@ -329,7 +329,7 @@ fn add_names_each_file_it_cannot_add() {
 }
 
 #[test]
-fn add_tells_of_audio_that_its_name_hides() {
+fn add_reports_audio_files_without_an_ending() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -344,18 +344,20 @@ fn add_tells_of_audio_that_its_name_hides() {
     }
     fs::write(music.join("README"), "no music").unwrap();
     let added = sandbox.run(["add", music.to_str().unwrap()]);
-    let told = text(&added.stderr);
+    let stderr = text(&added.stderr);
     assert!(
         fine(&added).contains("added 1,")
-            && told.contains("2 audio files without an ending such as .mp3 passed over"),
-        "{told}"
+            && stderr.contains("2 audio files without an ending such as .mp3 skipped"),
+        "{stderr}"
     );
     assert!(
-        told.contains("name the file itself") && told.contains("music/02. Song"),
-        "{told}"
+        stderr.contains("name the file itself") && stderr.contains("music/02. Song"),
+        "{stderr}"
     );
     let named = sandbox.run(["add", music.join("track01").to_str().unwrap()]);
-    assert!(fine(&named).contains("added 1,") && !text(&named.stderr).contains("passed over"));
+    assert!(
+        fine(&named).contains("added 1,") && !text(&named.stderr).contains("an ending such as")
+    );
 }
 
 #[test]
@@ -363,19 +365,19 @@ fn add_names_the_model_where_it_begins_a_library() {
     let sandbox = Sandbox::new();
     let wav = sandbox.path("noise.wav");
     fs::write(&wav, noise_wav(22_050, 5.0, 1)).unwrap();
-    let said = |options: &[&str]| {
+    let messages = |options: &[&str]| {
         let added = sandbox.run([options, &["add", "--force", wav.to_str().unwrap()]].concat());
         text(&added.stderr)
     };
-    let first = said(&[]);
-    let again = said(&[]);
-    let verbose = said(&["-v", "--device", "auto"]);
+    let first = messages(&[]);
+    let again = messages(&[]);
+    let verbose = messages(&["-v", "--device", "auto"]);
     assert!(
         first.contains("model voisin-equal on ") && !again.contains("model voisin-equal"),
         "{first}{again}"
     );
     assert!(verbose.contains("model voisin-equal on "), "{verbose}");
-    // Who asked for a device hears why it is not the GPU.
+    // With `--device` the message has the reason why it is not the GPU.
     #[cfg(not(feature = "cuda"))]
     assert!(
         !first.contains("cuda") && verbose.contains("no GPU: this voisin was built without"),
@@ -384,7 +386,7 @@ fn add_names_the_model_where_it_begins_a_library() {
 }
 
 #[test]
-fn a_list_on_standard_input() {
+fn a_list_is_read_from_standard_input() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let mut child = sandbox
@@ -403,7 +405,7 @@ fn a_list_on_standard_input() {
     assert_eq!(json(child.wait_with_output().unwrap())["added"], 4);
 }
 
-/// Twenty kills at twenty moments, then one more run: exactly the vectors of a run that nobody disturbed.
+/// Twenty kills at twenty moments, then one more run: exactly the vectors of an uninterrupted run.
 #[test]
 #[cfg(unix)]
 fn killed_at_any_moment_nothing_is_lost() {
@@ -432,7 +434,7 @@ fn killed_at_any_moment_nothing_is_lost() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // From "before it did anything" to "nearly done", in an order that is not sorted.
+        // From "before any work" to "nearly done", in an unsorted order.
         std::thread::sleep(
             whole.mul_f64(f64::from(i * 7 % 20) / 20.0 * 0.9) + std::time::Duration::from_millis(1),
         );
@@ -531,15 +533,15 @@ fn threads_and_order_change_no_vector() {
 }
 
 #[test]
-fn files_that_have_gone_are_told_and_taken_out_when_asked() {
+fn missing_files_are_reported_and_removed_on_request() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let add = |more: &[&str]| {
         let output =
             sandbox.run([&["add", "--format", "json", music.to_str().unwrap()], more].concat());
         let counts = json(&output);
-        let of = |key: &str| counts[key].as_u64().unwrap();
-        (of("gone"), of("out_of_reach"), of("removed"))
+        let count = |key: &str| counts[key].as_u64().unwrap();
+        (count("gone"), count("out_of_reach"), count("removed"))
     };
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
     assert_eq!(add(&[]), (0, 0, 0));
@@ -553,10 +555,10 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
 
     fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
     assert_eq!(add(&[]), (1, 0, 0));
-    let said = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
+    let stderr = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
     assert!(
-        said.contains("1 file gone since: --remove-missing takes them out"),
-        "{said}"
+        stderr.contains("1 file gone since: --remove-missing removes them"),
+        "{stderr}"
     );
     let dry = sandbox.run(["remove", "--missing", "--dry-run"]);
     assert!(
@@ -577,29 +579,29 @@ fn files_that_have_gone_are_told_and_taken_out_when_asked() {
     fs::remove_dir(music.join("ambient")).unwrap();
     let ambient = music.join("ambient");
     let absent = sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]);
-    assert!(code(&absent) > 0 && text(&absent.stderr).contains("a disk that is not mounted"));
+    assert!(code(&absent) > 0 && text(&absent.stderr).contains("a disk is not mounted"));
     fs::create_dir(&ambient).unwrap();
     fs::write(ambient.join("cover.jpg"), "").unwrap();
     fine(sandbox.run(["add", ambient.to_str().unwrap(), "--remove-missing"]));
     assert_eq!(tracks(), 5);
-    // a folder that went as a whole, beside others that are there, may be a disk of its own
+    // a missing folder beside existing ones may be a separate disk
     fs::remove_dir_all(&ambient).unwrap();
     assert_eq!(add(&["--remove-missing"]), (0, 3, 0));
-    let said = text(
+    let stderr = text(
         &sandbox
             .run(["add", music.to_str().unwrap(), "--remove-missing"])
             .stderr,
     );
     assert!(
-        said.contains(&format!("since {} is absent or empty", ambient.display())),
-        "{said}"
+        stderr.contains(&format!("since {} is absent or empty", ambient.display())),
+        "{stderr}"
     );
     assert_eq!(tracks(), 5);
 
     let retried = sandbox.run(["retry", "nosuchpath"]);
     assert_eq!(code(&retried), 1);
     assert!(
-        text(&retried.stderr).contains("no failed file is there"),
+        text(&retried.stderr).contains("no failed file below these paths"),
         "{}",
         text(&retried.stderr)
     );
@@ -624,7 +626,7 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
         )
     };
 
-    // the disk is away: its mount point is not there, is empty, or holds the empty folder of another one
+    // the disk is unmounted: its mount point is missing, empty, or holds an empty folder of the same name
     fs::rename(&ambient, &away).unwrap();
     for shown in [ambient.clone(), ambient.clone(), ambient.join(".hidden")] {
         for options in [&[][..], &["--dry-run"], &[ambient.to_str().unwrap()]] {
@@ -652,7 +654,7 @@ fn remove_leaves_files_of_absent_folders_unless_forced() {
     }
     assert_eq!(tracks(), 6);
 
-    // what is gone from a folder that is there goes, and the rest stays
+    // files missing from an existing folder are removed, and the rest stays
     fs::remove_file(music.join("metal/muldjord-chaos-god.mp3")).unwrap();
     let both = remove(&[]);
     assert_eq!(

@@ -1,11 +1,11 @@
-//! The command line as a process: what users type, what they read, and what survives when they pull the plug.
+//! The command line as a process: input, output, and the state after a kill.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
 mod adding;
 use crate::common;
-mod told;
+mod messages;
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use voisin_index::VectorIndex;
 
 #[test]
-fn the_main_job() {
+fn adding_searching_and_classifying_work_together() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let added = sandbox.run(["add", "--format", "json", music.to_str().unwrap()]);
@@ -29,7 +29,7 @@ fn the_main_job() {
     assert_eq!(summary["model"], "voisin-equal");
     assert!(
         text(&added.stderr).contains("voisin-equal on CPU"),
-        "the device in use is always said"
+        "the device in use is always printed"
     );
 
     // Nothing is done twice.
@@ -149,8 +149,8 @@ fn filters_act_inside_the_search() {
     );
     let unread = sandbox.run(["list", "--regex", "title:(a"]);
     assert_eq!(code(&unread), 2);
-    let said = "voisin: --regex: expected a regular expression (unclosed group), found \"title:(a\"; see \"voisin list --help\"\n";
-    assert_eq!(text(&unread.stderr), said);
+    let expected = "voisin: --regex: expected a regular expression (unclosed group), found \"title:(a\"; see \"voisin list --help\"\n";
+    assert_eq!(text(&unread.stderr), expected);
     assert_eq!(search(&["--limit", "2"]).len(), 2);
     let all = search(&[]);
     let third = all[2]["similarity"].as_f64().unwrap();
@@ -167,7 +167,7 @@ fn filters_act_inside_the_search() {
 }
 
 #[test]
-fn formats_for_programs() {
+fn formats_for_programs_are_complete() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
@@ -216,7 +216,7 @@ fn formats_for_programs() {
         csv.lines().next(),
         Some("rank,id,path,similarity,artist,title,genres,percentile")
     );
-    // A line each, by a template: of every list, with the keys of its JSON.
+    // A line per result from a template, for every list, with the keys of its JSON.
     let by = |verb: &[&str], template| {
         text(&sandbox.run([verb, &["--format", template]].concat()).stdout)
     };
@@ -237,12 +237,12 @@ fn formats_for_programs() {
     );
     let unknown = sandbox.run(["list", "--format", "$artst"]);
     assert_eq!(code(&unknown), 2);
-    let said = text(&unknown.stderr);
+    let stderr = text(&unknown.stderr);
     assert!(
-        said.starts_with("voisin: --format: expected a field of added, album, "),
-        "{said}"
+        stderr.starts_with("voisin: --format: expected a field of added, album, "),
+        "{stderr}"
     );
-    assert!(said.ends_with("found $artst\n"), "{said}");
+    assert!(stderr.ends_with("found $artst\n"), "{stderr}");
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);
 
@@ -254,16 +254,16 @@ fn formats_for_programs() {
     for row in vectors.rows() {
         assert!((row.dot(&row) - 1.0).abs() < 1e-5);
     }
-    // Similarity is the cosine of what each network's part has beyond the library's mean.
+    // Similarity is the cosine after the library's mean is subtracted from each network's part.
     let mean: ndarray::Array1<f32> = ndarray_npy::read_npy(out.join("mean.npy")).unwrap();
     let centred = |row: usize| {
         let raw = vectors.row(row);
         let mut beyond = &vectors.row(row) - &mean;
         for part in [ndarray::s![..200], ndarray::s![200..]] {
             let before = raw.slice(part);
-            let mut own = beyond.slice_mut(part);
-            let longer = (before.dot(&before) / own.dot(&own)).sqrt();
-            own *= longer;
+            let mut slice = beyond.slice_mut(part);
+            let longer = (before.dot(&before) / slice.dot(&slice)).sqrt();
+            slice *= longer;
         }
         beyond
     };
@@ -301,7 +301,7 @@ fn formats_for_programs() {
         7
     );
 
-    // One file's windows, as researchers know them: hop 0.1 s, centred.
+    // One file's windows, as in research: hop 0.1 s, centred.
     let embedded = sandbox.path("npz");
     let file = music.join("metal/muldjord-chaos-god.mp3");
     let done = sandbox.run([
@@ -332,7 +332,7 @@ fn shards_of_embed_write_every_file_once() {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     let song = common::tone_wav(22_050, 4.0, 440.0, 0.5);
-    // Pairs that differ in their ending alone: some are in two shards, whatever the folder is called.
+    // Pairs that differ only in their ending: some fall into two shards, for any folder name.
     for number in 0..8 {
         for ending in ["wav", "wave"] {
             fs::write(music.join(format!("{number}.{ending}")), &song).unwrap();
@@ -368,7 +368,7 @@ fn verify_takes_no_address_for_a_missing_file() {
 }
 
 #[test]
-fn bench_says_what_ran() {
+fn bench_reports_its_settings() {
     use voisin_kernels::{Precision, isa};
     let sandbox = Sandbox::new();
     let measured = |precision| {
@@ -401,7 +401,7 @@ fn bench_says_what_ran() {
     );
     assert!(result["windows_per_second"].as_f64().unwrap() > 0.0);
     assert_eq!(result["isa"], isa().unwrap().to_string());
-    // Asked for where the processor lacks it, bf16 is not claimed.
+    // Requested on a processor without it, bf16 is not reported.
     let best = if Precision::Bf16.is_available(isa().unwrap()) {
         "bf16"
     } else {
@@ -411,7 +411,7 @@ fn bench_says_what_ran() {
 }
 
 #[test]
-fn bench_index_compares_with_hnsw_rs_which_builds_if_asked() {
+fn bench_index_compares_with_hnsw_rs_on_request() {
     const TRACKS: usize = 6000;
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("home/.config/voisin")).unwrap();
@@ -467,7 +467,7 @@ fn bench_index_compares_with_hnsw_rs_which_builds_if_asked() {
             "{result}"
         );
     }
-    // All neighbours that there are, of vectors held at 16 bits.
+    // All neighbours, with vectors of 16 bits.
     assert!(number(2, "recall") > 0.999, "{result}");
     assert!(number(1, "bytes") > number(0, "bytes") && number(1, "build_seconds") > 0.0);
     let table = fine(sandbox.run(["bench", "index", "--seconds", "0.1"]));
@@ -476,7 +476,7 @@ fn bench_index_compares_with_hnsw_rs_which_builds_if_asked() {
         "{table}"
     );
 
-    // The library's own graph.
+    // The graph of the library's index.
     let index = sandbox.path("library/index.bin");
     let builder = || {
         VectorIndex::open(&index)
@@ -492,7 +492,7 @@ fn bench_index_compares_with_hnsw_rs_which_builds_if_asked() {
         "index-builder = \"hnsw_rs\"\n",
     )
     .unwrap();
-    // A run that changes nothing more than that.
+    // Adding one more track keeps the builder.
     add(TRACKS + 1);
     assert_eq!(builder(), "hnsw_rs");
     let similar = ["similar", "id:7", "--format", "json", "--search"];
@@ -525,7 +525,7 @@ fn the_demo_leaves_libraries_alone() {
     );
     fine(first);
     let tracks = || json(sandbox.run(["status", "--format", "json"]))["tracks"].clone();
-    // a variable is no request; the demo runs in a folder of its own, which stays
+    // a variable does not select the library of the demo, which has its own folder
     let shown = sandbox.run(["demo"]);
     let kept = sandbox.path("voisin-demo");
     let kept = kept.to_str().unwrap();

@@ -1,5 +1,5 @@
-//! Certainty needs evidence: how much is labelled stands in every answer, and where it is too little to tell genres by, no
-//! answer is given by it and nothing written.
+//! Certainty needs evidence: every answer has the number of labelled tracks, and with too few of them no answer uses
+//! them and nothing is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::common::{
     DEMO, Sandbox, code, fine, fine_json, json as answers, samples_wav, six_tracks, text, tone_wav,
 };
 
-/// Demo music of which only what a table says is labelled.
+/// Demo music, labelled only by a table.
 struct RealMusic {
     sandbox: Sandbox,
     /// Three of metal, then three of ambient.
@@ -71,7 +71,7 @@ impl RealMusic {
         answers(output)[0].clone()
     }
 
-    /// As a fresh user would be told, without any library.
+    /// The answer without any library.
     fn guess(&self, file: &Path) -> Value {
         let mut command = self
             .sandbox
@@ -86,7 +86,7 @@ impl RealMusic {
         .clone()
     }
 
-    /// Nothing may be written: expected, found and the next step are said, dry or not, and no file changes.
+    /// Writing is refused with expected, found and the next step, with and without `--dry-run`, and no file changes.
     fn refuses_to_write(&self, found: &str) {
         let before: Vec<Vec<u8>> = self
             .files
@@ -101,15 +101,15 @@ impl RealMusic {
             let output = self
                 .sandbox
                 .run(["classify", "--all", "--write-tags"].iter().chain(more));
-            let said = text(&output.stderr);
-            assert_eq!(code(&output), 2, "{more:?}: {said}");
+            let stderr = text(&output.stderr);
+            assert_eq!(code(&output), 2, "{more:?}: {stderr}");
             assert!(
-                said.contains("expected at least 2 genres with 8 labelled tracks each"),
-                "{said}"
+                stderr.contains("expected at least 2 genres with 8 labelled tracks each"),
+                "{stderr}"
             );
             assert!(
-                said.contains(found) && said.contains("voisin labels"),
-                "{said}"
+                stderr.contains(found) && stderr.contains("voisin labels"),
+                "{stderr}"
             );
             assert!(text(&output.stdout).is_empty(), "{}", text(&output.stdout));
         }
@@ -126,11 +126,11 @@ impl RealMusic {
 fn too_few_labels_leave_the_first_guess_of_real_music() {
     let music = RealMusic::new();
     let files = [&music.files[2], &music.files[5], &music.noise];
-    // No label changes it.
+    // The guess does not depend on labels.
     let guesses = files.map(|file| music.guess(file));
     for (metal, ambient, found) in [
         ((1, "Zeuhl"), (0, ""), "found 1 labelled track of 1 genre"),
-        // however many, one genre is no choice
+        // one genre is not enough, with any number of tracks
         (
             (3, "Zeuhl"),
             (3, "Zeuhl"),
@@ -167,7 +167,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
                 (&json!([]), &json!({}))
             );
         }
-        // for people: in the answer, and what to do beside it
+        // in text: in the answer, with the next step on standard error
         let one = music
             .sandbox
             .command(["classify"])
@@ -180,7 +180,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             text(&one.stdout)
         );
         assert!(
-            text(&one.stderr).contains("\"voisin labels\" says"),
+            text(&one.stderr).contains("\"voisin labels\" shows"),
             "{}",
             text(&one.stderr)
         );
@@ -192,7 +192,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             "{predicted}"
         );
         assert_eq!(predicted["labelled_tracks"], metal.0 + ambient.0);
-        // what asks for the library's own labels is refused by what trains on them, too
+        // commands that need the library's labels are refused too
         for refused in [
             &["classify", "id:1", "-k", "3"][..],
             &["train", "genre"],
@@ -207,7 +207,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
             );
         }
         music.refuses_to_write(found);
-        // nor is a genre predicted on maps
+        // nor do maps predict a genre
         let map = music.sandbox.path("map.csv");
         fine(music.sandbox.run([
             Path::new("map"),
@@ -246,7 +246,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
 }
 
 #[test]
-fn the_least_labels_answer_and_say_how_few_they_are() {
+fn the_fewest_labels_answer_and_report_their_number() {
     let music = RealMusic::new();
     music.label((2, "Loud"), (2, "Quiet"));
     for (file, genre) in [(&music.files[2], "Loud"), (&music.files[5], "Quiet")] {
@@ -296,9 +296,9 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
         shown.contains("likely, from 4 labelled tracks of 2 genres"),
         "{shown}"
     );
-    // enough to answer by, and far from enough to write by
+    // enough for answers, not for writing
     music.refuses_to_write("found 4 labelled tracks of 2 genres (0 genres with as many)");
-    // of a genre that was asked for alone, what is behind it is said
+    // a genre that was requested alone comes with its number of labels
     let mut only = music
         .sandbox
         .command(["classify", "--among", "loud", "--format", "json"]);
@@ -308,7 +308,7 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
         (&json!(2), &json!(1)),
         "{only}"
     );
-    // a trained model of so few labels says it as well
+    // so does a trained model of so few labels
     fine(music.sandbox.run(["train", "genre"]));
     let trained = music.ask(&music.files[2]);
     assert_eq!(trained["source"], "head");
@@ -320,13 +320,13 @@ fn the_least_labels_answer_and_say_how_few_they_are() {
         "{trained}"
     );
     music.refuses_to_write("found 4 labelled tracks of 2 genres");
-    // and is not asked once too few labels are left
+    // and it is not used once too few labels are left
     music.label((2, "Loud"), (1, "Quiet"));
     assert_eq!(music.ask(&music.files[2])["source"], "first_guess");
 }
 
 #[test]
-fn noise_and_tones_are_unknown_whoever_answers() {
+fn noise_and_tones_are_unknown_to_every_method() {
     let music = RealMusic::new();
     let [tone, clicks] = ["tone.wav", "clicks.wav"].map(|name| music.sandbox.path(name));
     fs::write(&tone, tone_wav(16_000, 10.0, 440.0, 0.3)).unwrap();
@@ -383,7 +383,7 @@ fn strangers_are_unknown_to_neighbours_and_head() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(2, 30, 0.7);
-    // like one of the genres, then like nothing that is labelled
+    // near one of the genres, then near to none
     shelf.put(Path::new("/music/known.mp3"), 0, "", 0.5);
     for i in 0..5 {
         shelf.put(Path::new(&format!("/music/stranger/{i}.mp3")), 6, "", 0.5);
@@ -394,14 +394,14 @@ fn strangers_are_unknown_to_neighbours_and_head() {
         }
         let all = fine_json(sandbox.run(["classify", "--all", "--format", "json"]));
         let answers = all.as_array().unwrap();
-        let (labelled, asked) = answers.split_at(60);
+        let (labelled, unlabelled) = answers.split_at(60);
         assert_eq!(
-            (&asked[0]["source"], &asked[0]["genre"]),
+            (&unlabelled[0]["source"], &unlabelled[0]["genre"]),
             (&json!(source), &json!("Genre 0")),
             "{}",
-            asked[0]
+            unlabelled[0]
         );
-        for answer in &asked[1..] {
+        for answer in &unlabelled[1..] {
             assert_eq!(
                 (&answer["genre"], &answer["unknown"]),
                 (&Value::Null, &json!("novel")),
@@ -427,9 +427,9 @@ fn strangers_are_unknown_to_neighbours_and_head() {
     }
 }
 
-/// Labels of metal and orchestral music; techno is what they lack.
+/// Labels of metal and orchestral music, and none of techno.
 #[test]
-fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
+fn a_genre_that_the_labels_lack_is_reported_as_unknown() {
     let sandbox = Sandbox::new();
     let library = format!("{DEMO}/library");
     let folders = ["metal", "orchestral", "techno"].map(|genre| format!("{library}/{genre}"));
@@ -452,16 +452,16 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
         fine(sandbox.run(["labels", table.to_str().unwrap()]));
     };
     let stranger = format!("{library}/techno/elysis-brainsukker.opus");
-    let said = |more: &[&str]| {
-        let asked = ["classify", stranger.as_str(), "--format", "json"];
-        fine_json(sandbox.run([&asked, more].concat()))[0].clone()
+    let classify = |more: &[&str]| {
+        let arguments = ["classify", stranger.as_str(), "--format", "json"];
+        fine_json(sandbox.run([&arguments, more].concat()))[0].clone()
     };
     label("");
     for source in ["neighbours", "head"] {
         if source == "head" {
             fine(sandbox.run(["train", "genre"]));
         }
-        let answer = said(&[]);
+        let answer = classify(&[]);
         assert_eq!(
             (&answer["source"], &answer["genre"]),
             (&json!(source), &Value::Null),
@@ -491,31 +491,31 @@ fn a_genre_that_the_labels_lack_is_named_and_not_called_one_of_theirs() {
             fine(sandbox.run(["classify", "--all"]))
                 .contains("sounds like Electronic, which your labels lack")
         );
-        // Who says which genres it can be does not ask whether it is another.
-        assert_eq!(said(&["--among", "metal,orchestral"])["genre"], "Metal");
+        // With `--among` the answer is always one of the given genres.
+        assert_eq!(classify(&["--among", "metal,orchestral"])["genre"], "Metal");
     }
-    // A label of kin style, or a table of the user's own, and nothing is lacking.
+    // With a label of a related style, or with the user's table, nothing is lacking.
     label("House");
-    assert_eq!(said(&["-k", "15"])["sounds_like"], Value::Null);
+    assert_eq!(classify(&["-k", "15"])["sounds_like"], Value::Null);
     label("");
     fs::write(sandbox.path("library/genre-kin.tsv"), "Electronic\tMetal\n").unwrap();
-    assert_eq!(said(&["-k", "15"])["sounds_like"], Value::Null);
+    assert_eq!(classify(&["-k", "15"])["sounds_like"], Value::Null);
     fs::write(
         sandbox.path("library/genre-kin.tsv"),
         "Electronic\tMetal\nDub\n",
     )
     .unwrap();
     let broken = sandbox.run(["classify", stranger.as_str()]);
-    let told = text(&broken.stderr);
+    let stderr = text(&broken.stderr);
     assert!(
-        code(&broken) == 2 && told.contains("genre-kin.tsv, line 2: expected two styles or more"),
-        "{told}"
+        code(&broken) == 2 && stderr.contains("genre-kin.tsv, line 2: expected two styles or more"),
+        "{stderr}"
     );
 }
 
 /// Fourteen seconds of espeak-ng 1.51, voice "de", 150 words a minute, as Opus of 12 kbit/s.
 #[test]
-fn speech_is_told_from_music() {
+fn speech_is_distinguished_from_music() {
     let music = RealMusic::new();
     let speech = music.sandbox.path("speech.opus");
     fs::copy("tests/data/genre/speech.opus", &speech).unwrap();
@@ -529,8 +529,8 @@ fn speech_is_told_from_music() {
     assert!(guess["probability"].as_f64() >= Some(0.85), "{guess}");
     music.label((3, "Metal"), (3, "Ambient"));
     fine(music.sandbox.run([Path::new("add"), &speech]));
-    for asked in [&speech, Path::new("id:8")] {
-        let answer = music.ask(asked);
+    for track in [&speech, Path::new("id:8")] {
+        let answer = music.ask(track);
         assert_eq!(
             (&answer["genre"], &answer["unknown"]),
             (&Value::Null, &json!("lacking")),
@@ -558,7 +558,7 @@ fn speech_is_told_from_music() {
 }
 
 #[test]
-fn a_model_without_tags_says_unknown() {
+fn a_model_without_tags_is_reported_as_unknown() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     for i in 0..30 {
@@ -573,7 +573,7 @@ fn a_model_without_tags_says_unknown() {
     assert_eq!(
         code(&output),
         1,
-        "nobody can answer: {}",
+        "no method can answer: {}",
         text(&output.stderr)
     );
     let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
@@ -625,20 +625,20 @@ fn writing_takes_two_genres_of_eight_tracks() {
             let dry = sandbox.run(["classify", &id, "--write-tags", "--dry-run"]);
             let done = sandbox.run(["classify", &id, "--write-tags"]);
             for output in [&dry, &done] {
-                let said = text(&output.stderr);
+                let stderr = text(&output.stderr);
                 assert_eq!(
                     code(output),
                     if is_enough { 0 } else { 2 },
-                    "{first} {second} {trained}: {said}"
+                    "{first} {second} {trained}: {stderr}"
                 );
                 if !is_enough {
                     let found = format!(
                         "found {} labelled tracks of 2 genres (1 genre with as many)",
                         first + second
                     );
-                    assert!(said.contains(&found), "{said}");
-                    // a table of one's own is one's own word
-                    assert!(said.contains("--from-list"), "{said}");
+                    assert!(stderr.contains(&found), "{stderr}");
+                    // genres of the user's table are written without that bound
+                    assert!(stderr.contains("--from-list"), "{stderr}");
                 }
             }
             let expected: &[&str] = if is_enough { &["Genre 0"] } else { &[] };

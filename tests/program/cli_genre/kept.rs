@@ -1,4 +1,4 @@
-//! Answers about the whole library are kept, and are what they would be if they were not.
+//! Cached answers about the whole library equal computed ones.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ const QUESTIONS: [&[&str]; 9] = [
     &["clusters", "--format", "json"],
 ];
 
-/// The answers, each asked twice: the second time it is there already.
-fn asked(sandbox: &Sandbox) -> Vec<String> {
+/// The answers of second runs, which come from the cache.
+fn cached_answers(sandbox: &Sandbox) -> Vec<String> {
     let ask = |question: &[&str]| {
         fine(sandbox.run(question));
         fine(sandbox.run(question))
@@ -29,8 +29,8 @@ fn asked(sandbox: &Sandbox) -> Vec<String> {
     QUESTIONS.iter().map(|question| ask(question)).collect()
 }
 
-/// The same of a copy of the library in which nothing is kept.
-fn worked_out(sandbox: &Sandbox) -> Vec<String> {
+/// The answers of a copy of the library without a cache.
+fn computed_answers(sandbox: &Sandbox) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("voisin.db");
     let library = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
@@ -53,7 +53,7 @@ fn worked_out(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn kept_answers_are_those_that_would_be_found() {
+fn cached_answers_equal_computed_ones() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(3, 20, 0.9);
@@ -114,19 +114,19 @@ fn kept_answers_are_those_that_would_be_found() {
             .collect()
     };
     let none: Vec<&[&str]> = Vec::new();
-    let mut before = asked(&sandbox);
-    assert_eq!(differing(&before, &worked_out(&sandbox)), none);
+    let mut before = cached_answers(&sandbox);
+    assert_eq!(differing(&before, &computed_answers(&sandbox)), none);
     for (at, change) in changes.iter().enumerate() {
         change(&mut shelf);
-        let after = asked(&sandbox);
-        // What was composed by somebody is another thing once composers count.
+        let after = cached_answers(&sandbox);
+        // With composers in place of artists the answers differ.
         assert_eq!(
             differing(&after, &before).is_empty(),
             at == 4,
             "change {at}"
         );
         assert_eq!(
-            differing(&after, &worked_out(&sandbox)),
+            differing(&after, &computed_answers(&sandbox)),
             none,
             "change {at}"
         );

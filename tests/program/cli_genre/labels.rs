@@ -1,4 +1,4 @@
-//! Where labels come from is a property of the library, and a genre filter means the same in every verb.
+//! The label source is a property of the library, and a genre filter means the same in every verb.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::shelf::Shelf;
 use crate::common::{Sandbox, code, fine, fine_json, json, text};
 
-/// Tracks in the folders "style 0" to "style 2"; their tags say "Genre 0" to "Genre 2", or nothing.
+/// Tracks in the folders "style 0" to "style 2"; their tags are "Genre 0" to "Genre 2", or empty.
 fn folders(sandbox: &Sandbox, tagged: bool) -> Shelf {
     let mut shelf = Shelf::new(sandbox);
     for i in 0..54 {
@@ -87,19 +87,19 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
             .starts_with("style"),
         "{suspects}"
     );
-    let judged = fine_json(sandbox.run(["eval", "retrieval", "-k", "3", "--format", "json"]));
+    let evaluated = fine_json(sandbox.run(["eval", "retrieval", "-k", "3", "--format", "json"]));
     assert!(
-        judged["genres"][0]["genre"]
+        evaluated["genres"][0]["genre"]
             .as_str()
             .unwrap()
             .starts_with("style"),
-        "{judged}"
+        "{evaluated}"
     );
-    // for one call, another one
+    // an option changes it for one call
     let once = fine_json(sandbox.run(["genres", "--label-from", "tags", "--format", "json"]));
     assert_eq!(once["genres"][0]["genre"], "Genre 0");
 
-    // a head that is trained elsewhere takes the library along, and says so
+    // training on another source changes that of the library, with a message
     let trained = sandbox.run(["train", "genre"]);
     assert!(fine(&trained).contains("labels from folder"));
     assert!(
@@ -108,7 +108,7 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
         text(&trained.stderr)
     );
     let trained = sandbox.run(["train", "genre", "--label-from", "tags"]);
-    assert!(text(&trained.stderr).contains("labels come from tags from now on, not from folder"));
+    assert!(text(&trained.stderr).contains("labels come from tags, not from folder"));
     assert_eq!(
         fine_json(sandbox.run(["labels", "--format", "json"]))["source"],
         "tags"
@@ -119,13 +119,13 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     );
     let moved = sandbox.run(["labels", "folder"]);
     assert!(
-        text(&moved.stderr).contains("the trained head knows labels from tags"),
+        text(&moved.stderr).contains("the trained head has labels from tags"),
         "{}",
         text(&moved.stderr)
     );
     assert!(fine(sandbox.run(["status"])).contains("trains one on the library's labels"));
 
-    // a table is remembered by its whole path; without it, what needs no genre goes on
+    // a table is stored by its full path; without the file, commands that need no genre still work
     let table = sandbox.path("mine.csv");
     fs::write(
         &table,
@@ -188,7 +188,7 @@ fn labels_by_hand_stand_above_the_source_and_are_taken_back() {
     fine(sandbox.run(["labels", "set", "id:1", "Kosmische"]));
     assert_eq!(genre_of("id:1"), serde_json::json!(["Kosmische"]));
 
-    // above the tags, and by the audio: a track that was removed and comes again still has its label
+    // labels precede tags and belong to the audio: a removed track that is added again still has its label
     fine(sandbox.run(["labels", "tags"]));
     assert_eq!(genre_of("id:1"), serde_json::json!(["Kosmische"]));
     let table = sandbox.path("out.csv");
@@ -296,8 +296,9 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
 
     // a playlist's genre is a filter, with seeds and without
     let list = |arguments: &[&str]| -> Vec<usize> {
-        let said = fine(sandbox.run([&["playlist", "--format", "paths"], arguments].concat()));
-        said.lines()
+        let stdout = fine(sandbox.run([&["playlist", "--format", "paths"], arguments].concat()));
+        stdout
+            .lines()
             .map(|path| path[7..10].parse::<usize>().unwrap() % 3)
             .collect()
     };
@@ -328,18 +329,18 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
         1
     );
 
-    // an unknown genre is a mistake, and is answered alike
+    // an unknown genre has the same error in every verb
     let polka = |arguments: &[&str]| {
         let output = sandbox.run(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {}", text(&output.stderr));
-        let said = text(&output.stderr);
+        let stderr = text(&output.stderr);
         assert!(
-            said.contains("no track of genre \"Ambeint\": did you mean Ambient?"),
-            "{arguments:?}: {said}"
+            stderr.contains("no track of genre \"Ambeint\": did you mean Ambient?"),
+            "{arguments:?}: {stderr}"
         );
         assert!(
-            said.contains("there are Ambient, Electronic, Hip Hop, IDM, Pop, Rock"),
-            "{arguments:?}: {said}"
+            stderr.contains("there are Ambient, Electronic, Hip Hop, IDM, Pop, Rock"),
+            "{arguments:?}: {stderr}"
         );
     };
     polka(&["similar", "id:1", "--genre", "Ambeint"]);

@@ -1,4 +1,4 @@
-//! The genre verbs as a process, on small made-up libraries: no audio is decoded but where tags are written.
+//! The genre verbs as a process, on small synthetic libraries: audio is decoded only where tags are written.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -24,9 +24,9 @@ use shelf::{D, Shelf, tags};
 const AUDIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/audio");
 
 #[test]
-fn a_head_is_worth_the_same_in_whatever_order_tracks_came() {
+fn a_head_is_as_accurate_in_any_order_of_tracks() {
     let mut rng = StdRng::seed_from_u64(11);
-    // Two styles that overlap, four tracks an artist: the folds decide which are right.
+    // Two styles that overlap, four tracks an artist: the folds estimate the accuracy.
     let tracks: Vec<(usize, Vec<f32>)> = (0..64)
         .map(|i| {
             let at = |j| f32::from(u8::from(j == i % 2)) + 2.5 * (rng.random::<f32>() - 0.5);
@@ -73,13 +73,13 @@ fn a_head_is_trained_used_and_found_to_age() {
     for i in 0..4 {
         shelf.put(Path::new(&format!("/music/polka/{i}.mp3")), 5, "Polka", 0.4);
     }
-    // like nothing else, and without a label
+    // far from all others, and without a label
     let stranger: Vec<f32> = (0..D)
         .map(|j| if j % 2 == 0 { 1.0 } else { -1.0 })
         .collect();
     shelf.put_vector(Path::new("/music/stranger.mp3"), &stranger, "", "Nobody");
 
-    // before training: the neighbours alone, and that is said
+    // before training: the neighbours alone, with a message
     let before = sandbox.run(["classify", "id:1", "--format", "json"]);
     assert!(
         text(&before.stderr).contains("no trained head"),
@@ -98,7 +98,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         "{}",
         text(&refused.stderr)
     );
-    // A head of the library's own labels would not answer for others.
+    // A head of the library's labels does not answer for another source.
     let others = [
         "classify",
         "id:1",
@@ -107,9 +107,9 @@ fn a_head_is_trained_used_and_found_to_age() {
         "--precision",
         "0.9",
     ];
-    let told = text(&sandbox.run(others).stderr);
+    let stderr = text(&sandbox.run(others).stderr);
     let next = "\"voisin train genre --label-from folder\" trains one";
-    assert_eq!(told.matches(next).count(), 2, "{told}");
+    assert_eq!(stderr.matches(next).count(), 2, "{stderr}");
     assert_eq!(
         json(sandbox.run(["status", "--format", "json"]))["genre_head"],
         Value::Null
@@ -130,19 +130,22 @@ fn a_head_is_trained_used_and_found_to_age() {
     );
     assert_eq!(trained["training_digest"].as_str().unwrap().len(), 64);
     assert!(sandbox.path("library/genre.safetensors").is_file());
-    let said = text(&sandbox.run(["train", "genre"]).stdout);
+    let stdout = text(&sandbox.run(["train", "genre"]).stdout);
     assert!(
-        said.contains("neighbours alone speak for Polka (4)"),
-        "{said}"
+        stdout.contains("neighbours alone decide for Polka (4)"),
+        "{stdout}"
     );
-    assert!(said.contains("head alone"), "{said}");
+    assert!(stdout.contains("head alone"), "{stdout}");
     let settings = [
         "penalty",
         "temperature",
         "prior correction",
         "calibration error",
     ];
-    assert!(settings.iter().all(|word| !said.contains(word)), "{said}");
+    assert!(
+        settings.iter().all(|word| !stdout.contains(word)),
+        "{stdout}"
+    );
     let verbose = text(&sandbox.run(["-v", "train", "genre"]).stderr);
     assert!(
         settings.iter().all(|word| verbose.contains(word)),
@@ -157,19 +160,20 @@ fn a_head_is_trained_used_and_found_to_age() {
         headless.contains("head:     none") && !headless.contains("head alone"),
         "{headless}"
     );
-    let judged = text(
+    let evaluated = text(
         &sandbox
             .run(["eval", "genre", "--repeats", "1", "--min-tracks", "1000"])
             .stdout,
     );
     assert!(
-        judged.contains("the vote of neighbours alone") && !judged.contains("the trained head"),
-        "{judged}"
+        evaluated.contains("the vote of neighbours alone")
+            && !evaluated.contains("the trained head"),
+        "{evaluated}"
     );
     assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
     assert!(
-        said.contains("labels from tags") && said.contains("right on artists left out"),
-        "{said}"
+        stdout.contains("labels from tags") && stdout.contains("right on artists left out"),
+        "{stdout}"
     );
 
     let all = sandbox.run(["classify", "--all", "--format", "json"]);
@@ -187,7 +191,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         assert!(!evidence.is_empty());
         assert!(
             evidence.iter().all(|voter| voter["path"] != answer["path"]),
-            "nobody votes for itself"
+            "no track votes for itself"
         );
         assert!(
             evidence[0]["artist"]
@@ -248,7 +252,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         text(&sandbox.run(["status"]).stdout).contains("trained today on 100 tracks of 5 genres")
     );
 
-    // the labels move on: ten tracks are retagged, three removed
+    // the labels change: ten tracks are retagged, three removed
     for id in 1..=10 {
         let track = shelf
             .library
@@ -276,7 +280,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     );
     assert_eq!(head["retrain"], true);
     assert!(text(&sandbox.run(["status"]).stderr).contains("voisin train genre"));
-    // those that are gone do not vote, and the new label does
+    // removed tracks do not vote, and the new label does
     let all = sandbox.run(["classify", "--all", "--format", "json"]);
     assert!(
         text(&all.stderr).contains("13 % of the labels changed since"),
@@ -294,7 +298,7 @@ fn a_head_is_trained_used_and_found_to_age() {
         !["/music/genre 2/010.mp3", "/music/genre 3/011.mp3"].contains(&v["path"].as_str().unwrap())
     }));
     assert!(voters.iter().any(|v| v["genre"] == "New Wave"));
-    // and the head was trained again, once, as it was asked for
+    // and the head was trained again, once, as requested
     let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
     assert_eq!(
         (&head["changed_share"], &head["retrain"]),
@@ -324,7 +328,7 @@ fn a_head_is_trained_used_and_found_to_age() {
     let head = json(sandbox.run(["status", "--format", "json"]))["genre_head"].clone();
     assert_eq!(
         head["retrain"], false,
-        "which labels to train on is for its owner to say"
+        "the owner chooses the labels of training"
     );
     assert!(
         head["problem"].as_str().unwrap().contains("checksum"),
@@ -333,7 +337,7 @@ fn a_head_is_trained_used_and_found_to_age() {
 }
 
 #[test]
-fn answers_are_among_the_genres_asked_for() {
+fn answers_are_among_the_requested_genres() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(4, 12, 0.7);
@@ -346,15 +350,15 @@ fn answers_are_among_the_genres_asked_for() {
             assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
         }
         let unknown = ask(&["--among", "genre 2, Gener 3", "--among", "genre 1"]);
-        let said = text(&unknown.stderr);
-        assert_eq!(code(&unknown), 2, "{said}");
+        let stderr = text(&unknown.stderr);
+        assert_eq!(code(&unknown), 2, "{stderr}");
         assert!(
-            said.contains("no answer can be Gener 3: did you mean Genre 3"),
-            "{said}"
+            stderr.contains("genre Gener 3 cannot be predicted: did you mean Genre 3"),
+            "{stderr}"
         );
         assert!(
-            said.contains("the genres that can are Genre 0, Genre 1, Genre 2, Genre 3"),
-            "{said}"
+            stderr.contains("the possible genres are Genre 0, Genre 1, Genre 2, Genre 3"),
+            "{stderr}"
         );
         let answer = json(ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
         assert!(
@@ -391,7 +395,7 @@ fn answers_are_among_the_genres_asked_for() {
         );
         let nobody = ask(&["--among", "zydeco"]);
         assert_eq!(code(&nobody), 2);
-        assert!(text(&nobody.stderr).contains("no answer can be zydeco: the genres"));
+        assert!(text(&nobody.stderr).contains("genre zydeco cannot be predicted"));
     }
 }
 
@@ -399,7 +403,7 @@ fn answers_are_among_the_genres_asked_for() {
 fn precision_is_bought_with_unknowns() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
-    // genres that run into each other
+    // genres that overlap
     shelf.fill(4, 24, 2.2);
     sandbox.run(["train", "genre"]);
     let unsure = |precision: &str| {
@@ -534,7 +538,7 @@ fn labels_come_from_folders_and_files_too() {
         text(&bad.stderr)
     );
 
-    // synonyms of one's own join genres
+    // a user's synonyms join genres
     fs::write(
         sandbox.path("library/genre-synonyms.tsv"),
         "Genre 1\tGenre 0\n",
@@ -545,7 +549,7 @@ fn labels_come_from_folders_and_files_too() {
         by_tags,
         [("Genre 0".to_owned(), 36), ("Genre 2".to_owned(), 18)]
     );
-    // where nobody says, labels come from where the head has them
+    // without an option, labels come from the head's source
     assert_eq!(genres(&[]), found);
 }
 
@@ -561,7 +565,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
             0.7,
         );
     }
-    // nothing is labelled: neither neighbours nor a precision can be had
+    // nothing is labelled: neither neighbours nor a precision are available
     let neighbours = sandbox.run(["classify", "id:5", "-k", "5"]);
     assert_eq!(code(&neighbours), 1);
     assert!(text(&neighbours.stderr).contains("no track of this library has a genre"));
@@ -577,14 +581,14 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         code(&sandbox.run(["train", "genre", "--label-from", "folder"])),
         0
     );
-    let said = sandbox.run(["classify", "id:5", "--format", "json"]);
-    assert_eq!(code(&said), 0, "{}", text(&said.stderr));
+    let classified = sandbox.run(["classify", "id:5", "--format", "json"]);
+    assert_eq!(code(&classified), 0, "{}", text(&classified.stderr));
     assert!(
-        !text(&said.stderr).contains("first guess"),
+        !text(&classified.stderr).contains("first guess"),
         "{}",
-        text(&said.stderr)
+        text(&classified.stderr)
     );
-    let answer = &json(&said)[0];
+    let answer = &json(&classified)[0];
     assert_eq!(
         (&answer["source"], &answer["genre"]),
         (&"head".into(), &"style 1".into())
@@ -597,10 +601,10 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     assert_eq!(answer["voters"], 5);
     let both = sandbox.run(["classify", "id:5", "-k", "5", "--precision", "0.9"]);
     assert_eq!(code(&both), 2);
-    let said = text(&both.stderr);
+    let stderr = text(&both.stderr);
     assert!(
-        said.contains("leave out -k") && !said.contains("voisin train genre"),
-        "{said}"
+        stderr.contains("leave out -k") && !stderr.contains("voisin train genre"),
+        "{stderr}"
     );
     for verb in [
         &["genres"][..],
@@ -694,7 +698,7 @@ fn wrong_labels_are_suspected_with_reasons() {
         first["confident"].as_bool().unwrap()
             && first["reason"].as_str().unwrap().contains("looks like")
     );
-    // Parts that are less than sure alone, or surer than the whole, would only puzzle.
+    // The reason has the fused probabilities only.
     let reason = format!(
         ": {:.0} %, its own label {:.0} %",
         100.0 * first["suggested_probability"].as_f64().unwrap(),
@@ -720,7 +724,7 @@ fn wrong_labels_are_suspected_with_reasons() {
 }
 
 #[test]
-fn an_evaluation_of_a_library() {
+fn an_evaluation_of_a_library_has_its_report() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(3, 18, 1.0);
@@ -763,11 +767,9 @@ fn an_evaluation_of_a_library() {
     assert!(report["methods"][0]["accuracy"]["mean"].as_f64().unwrap() > 0.7);
     let html = fs::read_to_string(&page).unwrap();
     assert!(
-        html.contains("<svg")
-            && html.contains("How well genres are recognised")
-            && !html.contains("<script")
+        html.contains("<svg") && html.contains("Genre recognition") && !html.contains("<script")
     );
-    // three folders, so three groups: five folds cannot be dealt
+    // three folders are three groups, too few for five folds
     let few = sandbox.run(["eval", "genre", "--group-by", "folder"]);
     assert_eq!(code(&few), 2);
     assert!(
@@ -826,7 +828,7 @@ fn an_evaluation_of_a_library() {
     );
     assert!(!words.contains("artist"), "{words}");
     assert!(!words.contains("leave out"), "{words}");
-    // Two tracks of a genre say nothing of how well it is found, and are in no mean.
+    // Two tracks of a genre are too few for a measure, and are in no mean.
     for i in 0..2 {
         shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
     }
@@ -863,7 +865,7 @@ fn an_evaluation_of_a_library() {
         balanced.as_f64().unwrap() > with_it + 0.05,
         "{balanced} {with_it}"
     );
-    // Where no artist is known nothing keeps copies of a recording on one side.
+    // Without artists, copies of a recording may lie on both sides.
     let nameless = Sandbox::new();
     let mut shelf = Shelf::new(&nameless);
     for i in 0..24 {
@@ -894,7 +896,7 @@ fn an_evaluation_of_a_library() {
 }
 
 #[test]
-fn vectors_from_anywhere_are_judged_and_predicted() {
+fn vectors_from_anywhere_are_evaluated_and_predicted() {
     let sandbox = Sandbox::new();
     let mut rng = StdRng::seed_from_u64(3);
     let mut cloud = |n: usize| {
@@ -907,7 +909,7 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
     let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
     ndarray_npy::write_npy(at("x.npy"), &x).unwrap();
     ndarray_npy::write_npy(at("t.npy"), &t.mapv(f64::from)).unwrap();
-    // names that a tag reader would take for other things: an ID3 number, "no genre", a sign
+    // names that a tag reader would misread: an ID3 number, "no genre", a sign
     let names = ["17", "Other", "-1"];
     let labels: String = (0..60).map(|i| format!("{i},{}\n", names[i % 3])).collect();
     let groups: String = (0..60).map(|i| format!("{i},g{}\n", i / 6)).collect();
@@ -970,7 +972,7 @@ fn vectors_from_anywhere_are_judged_and_predicted() {
         assert!(["true", "false"].contains(&&record[3]));
     }
     assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 13);
-    // nothing of it needs, or makes, a library
+    // none of this needs, or makes, a library
     assert!(!sandbox.path("library").exists());
 
     for (arguments, words) in [

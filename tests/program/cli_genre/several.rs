@@ -1,4 +1,4 @@
-//! Several genres on one track, as a user of tags meets them.
+//! Several genres on one track.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::shelf::Shelf;
 use crate::common::{Sandbox, code, fine, fine_json, text};
 
-fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
+fn entry_with<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
     list.as_array()
         .unwrap()
         .iter()
@@ -17,7 +17,7 @@ fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
 }
 
 #[test]
-fn a_hierarchy_of_ones_own_holds_everywhere() {
+fn a_users_hierarchy_applies_everywhere() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     for i in 0..12 {
@@ -48,15 +48,16 @@ fn a_hierarchy_of_ones_own_holds_everywhere() {
     );
     fs::write(sandbox.path("library/genre-hierarchy.tsv"), "Bebop\n").unwrap();
     let broken = sandbox.run(["genres"]);
-    let told = text(&broken.stderr);
+    let stderr = text(&broken.stderr);
     assert!(
-        code(&broken) == 2 && told.contains("genre-hierarchy.tsv, line 1: expected a genre, a tab"),
-        "{told}"
+        code(&broken) == 2
+            && stderr.contains("genre-hierarchy.tsv, line 1: expected a genre, a tab"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn genres_that_tracks_have_together_are_answered_and_counted_together() {
+fn genres_of_one_track_are_predicted_and_counted_together() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     for i in 0..36 {
@@ -93,11 +94,12 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
                 .starts_with("Jazz, and Bebop within it"),
             "{answer}"
         );
-        let said = fine(sandbox.run(["classify", "id:40"]));
-        assert!(said.contains("Jazz, and Bebop within it"), "{said}");
+        let stdout = fine(sandbox.run(["classify", "id:40"]));
+        assert!(stdout.contains("Jazz, and Bebop within it"), "{stdout}");
     }
     let kin = fine_json(sandbox.run(["genres", "--format", "json"]));
-    let [jazz, bebop, ska] = ["Jazz", "Bebop", "Ska"].map(|name| of(&kin["genres"], "genre", name));
+    let [jazz, bebop, ska] =
+        ["Jazz", "Bebop", "Ska"].map(|name| entry_with(&kin["genres"], "genre", name));
     assert_eq!(
         (&bebop["within"], &jazz["within"], &ska["within"]),
         (&json!(["Jazz"]), &json!([]), &json!([]))
@@ -128,7 +130,7 @@ fn genres_that_tracks_have_together_are_answered_and_counted_together() {
         ("Two Tone", 3),
     ] {
         assert_eq!(
-            of(&report["details"]["genres"], "genre", genre)["support"],
+            entry_with(&report["details"]["genres"], "genre", genre)["support"],
             tracks,
             "{report}"
         );

@@ -1,4 +1,4 @@
-//! Libraries whose vectors, labels and artists are made up.
+//! Libraries with synthetic vectors, labels and artists.
 
 use std::path::Path;
 
@@ -78,7 +78,7 @@ impl Shelf {
         self.tracks += 1;
         let mut track = testing::track(u64::from(self.tracks), unit, 0);
         path.clone_into(&mut track.file.path);
-        // Of a file that exists: only one that is as it was analysed is written to.
+        // Files that exist get their real record: only unchanged files are written to.
         if let Ok(metadata) = std::fs::metadata(path) {
             track.file.size = metadata.len();
             track.file.mtime_ns = voisin_base::regular_file::mtime_ns(&metadata);

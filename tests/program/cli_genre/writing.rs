@@ -1,4 +1,4 @@
-//! Answers written into files as tags, and taken back.
+//! Answers written into files as tags, and undone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use crate::cli_genre::shelf::Shelf;
 use crate::common::{Sandbox, code, json, noise_wav, text};
 use voisin_audio::tags::{read_named, read_tags};
 
-/// Real files of every format that genres are written to, in a made-up library that knows their genre.
+/// Real files of every format with writable genres, in a synthetic library with their genre.
 #[test]
-fn answers_are_written_into_files_only_as_asked() {
+fn answers_are_written_into_files_only_as_requested() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
     shelf.fill(3, 15, 0.6);
@@ -41,7 +41,7 @@ fn answers_are_written_into_files_only_as_asked() {
             to
         })
         .collect();
-    // a file of the library that is not there
+    // a file of the library that is missing
     shelf.put(&folder.join("gone.mp3"), 1, "", 0.3);
     assert_eq!(code(&sandbox.run(["train", "genre"])), 0);
     let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
@@ -89,7 +89,7 @@ fn answers_are_written_into_files_only_as_asked() {
         "no temporary copy stays behind"
     );
 
-    // what is there is kept, unless it is to be replaced
+    // existing genres are kept, unless `--overwrite` is given
     let mp3 = &files[0];
     voisin_audio::tags::write_genres(
         mp3,
@@ -112,7 +112,7 @@ fn answers_are_written_into_files_only_as_asked() {
     let over = json(run(&["--write-tags", "--overwrite", "--format", "json"]));
     assert_eq!(over[0]["outcome"], "written");
     assert_eq!(read_tags(mp3).unwrap().genres, ["Genre 1"]);
-    assert!(modified(mp3) > old, "times are kept only when asked");
+    assert!(modified(mp3) > old, "times are kept only on request");
 
     // one file that fails does not stop the others, and is counted
     fs::copy(format!("{AUDIO}/vbr.mp3"), mp3).unwrap();
@@ -130,15 +130,15 @@ fn answers_are_written_into_files_only_as_asked() {
         (&some[0]["outcome"], &some[1]["outcome"]),
         (&"failed".into(), &"written".into())
     );
-    // --dry-run alone means nothing
+    // `--dry-run` alone is a usage error
     assert_eq!(code(&sandbox.run(["classify", "id:1", "--dry-run"])), 2);
 }
 
 #[test]
-fn an_unsure_answer_is_not_written_unless_asked_for() {
+fn an_unsure_answer_is_written_only_on_request() {
     let sandbox = Sandbox::new();
     let mut shelf = Shelf::new(&sandbox);
-    // neighbours that sound alike and are labelled one way or the other
+    // neighbours with similar vectors and two different labels
     for i in 0..16 {
         shelf.put(
             Path::new(&format!("/music/{i}.mp3")),
@@ -161,11 +161,11 @@ fn an_unsure_answer_is_not_written_unless_asked_for() {
     let share =
         json(sandbox.run(["classify", "id:17", "--format", "json"]))[0]["probability"].clone();
     assert!((0.5..0.9).contains(&share.as_f64().unwrap()), "{share}");
-    let (outcome, said) = write(&[]);
+    let (outcome, stderr) = write(&[]);
     assert_eq!(outcome, "unknown");
     assert!(
-        said.contains("less than 90 % of the votes") && said.contains("1 left alone"),
-        "{said}"
+        stderr.contains("less than 90 % of the votes") && stderr.contains("1 left alone"),
+        "{stderr}"
     );
     assert_eq!(write(&["--precision", "0.5"]).0, "written");
     assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
@@ -199,14 +199,14 @@ fn undo_restores_genres_of_files() {
     let table = sandbox.path("accepted.csv");
     fs::write(&table, list).unwrap();
     let genres = |path: &Path| read_tags(path).unwrap().genres;
-    let own = |path: &Path, genre: &str| {
+    let set_genre = |path: &Path, genre: &str| {
         let options = WriteOptions {
             overwrite: true,
             ..Default::default()
         };
         write_genres(path, &[genre.to_owned()], options).unwrap();
     };
-    own(&files[1], "Chanson");
+    set_genre(&files[1], "Chanson");
     let before: Vec<Vec<String>> = files.iter().map(|file| genres(file)).collect();
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert_eq!(code(&sandbox.run(["undo"])), 1, "nothing was written yet");
@@ -239,10 +239,10 @@ fn undo_restores_genres_of_files() {
     );
     let written = sandbox.run(write);
     assert_eq!(code(&written), 1);
-    let said = text(&written.stderr);
+    let stderr = text(&written.stderr);
     assert!(
-        said.contains("6 files written") && said.contains("\"voisin undo 1\" takes this back"),
-        "{said}"
+        stderr.contains("6 files written") && stderr.contains("\"voisin undo 1\" undoes this"),
+        "{stderr}"
     );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
 
@@ -254,18 +254,18 @@ fn undo_restores_genres_of_files() {
         text(&dry.stdout)
     );
     assert!(files.iter().all(|file| genres(file) == ["Zeuhl"]));
-    // A file that was put back by hand: a dry run restores nothing there either.
+    // A file that was restored by hand: a dry run restores nothing there either.
     let written = fs::read(&files[1]).unwrap();
     fs::write(&files[1], &bytes[1]).unwrap();
     let dry = json(sandbox.run(["undo", "--dry-run", "--format", "json"]));
     assert!(!dry.to_string().contains("\"restored\""), "{dry}");
     fs::write(&files[1], written).unwrap();
-    // what someone changed since stays as they want it
-    own(&files[0], "My Own");
+    // later changes by hand stay
+    set_genre(&files[0], "My Own");
     let undone = sandbox.run(["undo", "--format", "json"]);
     assert_eq!(code(&undone), 1);
     let undone = json(&undone);
-    let of = |outcome: &str| {
+    let count_of = |outcome: &str| {
         undone
             .as_array()
             .unwrap()
@@ -273,14 +273,18 @@ fn undo_restores_genres_of_files() {
             .filter(|one| one["outcome"] == outcome)
             .count()
     };
-    assert_eq!((of("restored"), of("changed_since")), (5, 1), "{undone}");
+    assert_eq!(
+        (count_of("restored"), count_of("changed_since")),
+        (5, 1),
+        "{undone}"
+    );
     assert_eq!(genres(&files[0]), ["My Own"]);
     for (file, bytes) in files.iter().zip(&bytes).skip(1) {
         assert!(&fs::read(file).unwrap() == bytes, "{}", file.display());
     }
     assert!(text(&sandbox.run(["undo", "--list"]).stdout).contains("1: 1 file written today"));
-    own(&files[0], "Zeuhl");
-    // Another program adds a tag of its own: the bytes of before would take it away.
+    set_genre(&files[0], "Zeuhl");
+    // Another program adds a tag: restoring the old bytes would remove it.
     let mut old_tag = b"TAGTheir title".to_vec();
     old_tag.resize(127, 0);
     old_tag.push(255);
@@ -309,7 +313,7 @@ fn undo_restores_genres_of_files() {
     );
 }
 
-/// Tempo, key and gain as `add` measured them, in every format, beside what is there, and taken back.
+/// Tempo, key and gain as `add` measured them, in every format, beside existing tags, and undone.
 #[test]
 fn undo_restores_measured_tags_of_files() {
     let sandbox = Sandbox::new();
@@ -332,7 +336,7 @@ fn undo_restores_measured_tags_of_files() {
             to
         })
         .collect();
-    // Of a long file parts are left out, so that its loudness is an estimate.
+    // Only parts of a long file are decoded, so its loudness is an estimate.
     fs::write(folder.join("long.wav"), noise_wav(16_000, 240.0, 5)).unwrap();
     let at = folder.to_str().unwrap();
     assert_eq!(code(&sandbox.run(["add", at])), 0);
@@ -347,7 +351,7 @@ fn undo_restores_measured_tags_of_files() {
     };
     let read = |file: &PathBuf| read_tags(file).unwrap();
     let before: Vec<_> = files.iter().map(read).collect();
-    // A gain needs a loudness that is exact.
+    // A gain needs an exact loudness.
     let (ending, gains) = all("replay-gain", &["--dry-run"]);
     let is_exact = |i: usize| gains[i]["outcome"] == "would_write";
     assert_eq!(ending, 0);
@@ -416,9 +420,9 @@ fn undo_restores_measured_tags_of_files() {
             (&tags.title, &tags.genres, &tags.artist)
         );
     }
-    // What is there is kept, the genre too; the library knows the new tags after an add.
+    // Existing tags are kept, the genre too; the library has the new tags after an add.
     let again = all("bpm", &[]).1;
-    let of = |outcome: &str| {
+    let count_of = |outcome: &str| {
         again
             .as_array()
             .unwrap()
@@ -427,7 +431,7 @@ fn undo_restores_measured_tags_of_files() {
             .count()
     };
     assert!(
-        of("unchanged") >= 5 && of("unchanged") + of("unknown") == 7,
+        count_of("unchanged") >= 5 && count_of("unchanged") + count_of("unknown") == 7,
         "{again}"
     );
     assert_eq!(code(&sandbox.run(["add", at])), 0);
@@ -479,9 +483,9 @@ fn undo_restores_measured_tags_of_files() {
     );
 }
 
-/// A copy that the library does not know, of audio that it knows twice.
+/// A copy outside the library of audio that is in it twice.
 #[test]
-fn a_file_that_is_named_is_written_and_no_other() {
+fn only_the_named_file_is_written() {
     let sandbox = Sandbox::new();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library/metal");
     let music = sandbox.path("music");
@@ -497,7 +501,7 @@ fn a_file_that_is_named_is_written_and_no_other() {
         fs::copy(demo.join(name), music.join(name)).unwrap();
         labels.push_str(&format!("{},Noise\n", music.join(name).display()));
     }
-    // Enough labels to write by, and none of them near.
+    // Enough labels for writing, and none of them near.
     for i in 0..13 {
         let to = music.join(format!("{i}.wav"));
         fs::write(&to, noise_wav(16_000, 5.0, i)).unwrap();
@@ -517,7 +521,7 @@ fn a_file_that_is_named_is_written_and_no_other() {
     assert_eq!(code(&sandbox.run([Path::new("add"), &music])), 0);
     let write = |what: &Path, more: &[&str]| {
         let mut command = sandbox.command(["classify", "--write-tags", "--overwrite", "-k", "2"]);
-        // Two voters, and music that is like little of what is labelled: more than half of the votes is what there is.
+        // Two voters, and music far from the labels: more than half of the votes is the most possible.
         command
             .args(["--precision", "0.5", "--among", "Noise,Hiss"])
             .arg("--label-from")
@@ -551,7 +555,7 @@ fn a_file_that_is_named_is_written_and_no_other() {
     assert_eq!(genres(&known), ["Noise"]);
 }
 
-/// A file of music whose genre is to be written, the table that says so, and a library that remembers what was there.
+/// A file to write a genre to, the table with that genre, and a library that stores the previous tags.
 #[cfg(unix)]
 fn listed(sandbox: &Sandbox, genre: &str) -> (PathBuf, PathBuf) {
     Shelf::new(sandbox).put(Path::new("/music/other.mp3"), 0, "Rock", 0.3);
@@ -615,7 +619,7 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
     xattr::set(&file, "user.empty", b"").unwrap();
     xattr::set(&file, "user.comment", &long).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-    // Some file systems have the one and not the other.
+    // Some file systems have attributes and no access control lists.
     #[cfg(target_os = "linux")]
     let has_lists = xattr::set(&file, "system.posix_acl_access", &readable_by(12_345)).is_ok();
     let state = || {
@@ -655,7 +659,7 @@ fn writing_tags_keeps_extended_attributes_and_rights() {
     assert!(read_tags(&file).unwrap().genres != ["Dub"]);
     assert_eq!(state(), before);
 
-    // What a folder gives to new files is not for those that were there.
+    // A folder's default list does not apply to files that were there.
     #[cfg(target_os = "linux")]
     if has_lists {
         xattr::remove(&file, "system.posix_acl_access").unwrap();

@@ -1,11 +1,11 @@
-//! What shells complete.
+//! Completions of shells.
 
 use std::path::Path;
 
 use super::{demo, run};
 use crate::common::fine;
 
-/// What bash completes after a line, its last word still being typed.
+/// Completions of bash for a line whose last word is being typed.
 #[cfg(unix)]
 fn completed(words: &[&str]) -> Vec<String> {
     let list: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
@@ -67,7 +67,7 @@ fn shells_complete_what_the_library_has() {
     assert_eq!(spaces.len(), 1, "{spaces:?}");
     let named = completed(&["voisin", "add", "--model", "musicnn"]);
     assert_eq!(named, ["musicnn-msd"]);
-    // Everything else is as it was.
+    // Other completions are unchanged.
     assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
     assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
     for (shell, expected) in [
@@ -93,7 +93,7 @@ fn shells_complete_what_the_library_has() {
     for (takes, names) in [
         ("*--more=", "words"),
         ("*--tag=", "words"),
-        ("'*:query -- What to look for", "words"),
+        ("'*:query -- Words for the sound", "words"),
         ("*--composer=", "composers"),
         ("an artist, or an album", "makers"),
         ("Only those near to this one", "makers"),

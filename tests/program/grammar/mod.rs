@@ -1,4 +1,4 @@
-//! One language in all verbs (docs/grammar.md): seeds, limits, times, formats, exit codes, errors, tables.
+//! Rules for all verbs (docs/grammar.md): seeds, limits, times, formats, exit codes, errors, tables.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -17,7 +17,7 @@ use common::{Sandbox, code, fine, fine_json, json, text};
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
 
-/// The demo's library; nobody changes it.
+/// The demo's library, which no test changes.
 fn demo() -> &'static Sandbox {
     static DEMO_LIBRARY: OnceLock<Sandbox> = OnceLock::new();
     DEMO_LIBRARY.get_or_init(|| {
@@ -33,7 +33,7 @@ fn run(line: &str) -> Output {
 }
 
 /// Standard error of a run that ends with this code.
-fn said(line: &str, expected: i32) -> String {
+fn stderr_of(line: &str, expected: i32) -> String {
     let output = run(line);
     let message = text(&output.stderr);
     assert_eq!(
@@ -45,10 +45,10 @@ fn said(line: &str, expected: i32) -> String {
     message
 }
 
-/// Verbs and options of features are known without them, and tell how to have them.
+/// Verbs and options of missing features are parsed, and the message names the build command.
 #[test]
 #[cfg(not(any(feature = "postgres", feature = "parquet")))]
-fn verbs_without_their_feature_say_how_to_have_it() {
+fn verbs_without_their_feature_name_the_build_command() {
     let sandbox = Sandbox::new();
     for (line, feature) in [
         ("push --to postgres://me@host/music", "postgres"),
@@ -63,21 +63,23 @@ fn verbs_without_their_feature_say_how_to_have_it() {
         ("embed x.mp3 --format parquet -o out", "parquet"),
     ] {
         let output = sandbox.run(line.split(' '));
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{line}: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{line}: {stderr}");
         assert!(
-            said.contains(&format!("\"cargo install --path . --features {feature}\"")),
-            "{line}: {said}"
+            stderr.contains(&format!("\"cargo install --path . --features {feature}\"")),
+            "{line}: {stderr}"
         );
     }
-    let said = sandbox
+    let output = sandbox
         .command(["status"])
         .env("VOISIN_BACKEND", "postgres://me:s3cret@host/music")
         .output();
-    let said = text(&said.unwrap().stderr);
+    let stderr = text(&output.unwrap().stderr);
     assert!(
-        said.contains("VOISIN_BACKEND") && said.contains("postgres") && !said.contains("s3cret"),
-        "{said}"
+        stderr.contains("VOISIN_BACKEND")
+            && stderr.contains("postgres")
+            && !stderr.contains("s3cret"),
+        "{stderr}"
     );
 }
 
@@ -190,9 +192,9 @@ fn mistakes_have_one_style() {
         ),
         (
             "genres --backend postgres://db/music",
-            "\"voisin genres\" works on a library on this disk and takes no --backend: bring its library here with \
+            "\"voisin genres\" works on a library on this disk and takes no --backend: fetch its library with \
              \"voisin pull --from URL --library DIR\" (words for sounds and passages need windows: \"voisin push --windows\" \
-             before that), then ask with --library DIR and without a backend; \
+             before that), then use --library DIR without a backend; \
              see \"voisin genres --help\"",
         ),
         (
@@ -210,7 +212,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "--library demo list -o l.txt",
-            "--output takes what programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format table",
+            "--output writes formats that programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format table",
         ),
         (
             "list --name Evening",
@@ -218,19 +220,19 @@ fn mistakes_have_one_style() {
         ),
         (
             "export s3://bucket/x",
-            "<DIR>: expected a path on this machine, as this voisin was built without the feature parquet, found s3://bucket/x: mount it, or copy what is there; see \"voisin export --help\"",
+            "<DIR>: expected a path on this machine, as this voisin was built without the feature parquet, found s3://bucket/x: mount it, or copy its files; see \"voisin export --help\"",
         ),
         (
             "add ftp://host/music",
-            "[PATH]...: expected a path, or an address of s3, gs, az, http, https, found ftp://host/music: mount it, or copy what is there; see \"voisin add --help\"",
+            "[PATH]...: expected a path, or an address of s3, gs, az, http, https, found ftp://host/music: mount it, or copy its files; see \"voisin add --help\"",
         ),
         (
             "eval genre --report http://host/x.html",
-            "--report: expected a path on this machine, found the address http://host/x.html: mount it, or copy what is there; see \"voisin eval genre --help\"",
+            "--report: expected a path on this machine, found the address http://host/x.html: mount it, or copy its files; see \"voisin eval genre --help\"",
         ),
         (
             "--library s3://bucket/x status",
-            "--library: expected a path on this machine, found the address s3://bucket/x: mount it, or copy what is there; see \"voisin status --help\"",
+            "--library: expected a path on this machine, found the address s3://bucket/x: mount it, or copy its files; see \"voisin status --help\"",
         ),
         (
             "path",
@@ -245,11 +247,15 @@ fn mistakes_have_one_style() {
             "--min-duration: expected a time such as 90 (seconds), 1:30, 1:02:03, 90m or 1h30m, found \"1x\"; see \"voisin similar --help\"",
         ),
     ] {
-        assert_eq!(said(line, 2), format!("voisin: {expected}\n"), "{line}");
+        assert_eq!(
+            stderr_of(line, 2),
+            format!("voisin: {expected}\n"),
+            "{line}"
+        );
     }
     for verb in ["map -o x.html", "clusters", "train genre", "eval genre"] {
         assert!(
-            said(&format!("{verb} --seed 3"), 2).contains("--random-seed N"),
+            stderr_of(&format!("{verb} --seed 3"), 2).contains("--random-seed N"),
             "{verb}"
         );
     }
@@ -392,11 +398,11 @@ fn lists_of_tracks_have_all_formats() {
             "{relative}"
         );
         assert!(
-            said(&format!("{verb} --format json -0"), 2).contains("--format paths"),
+            stderr_of(&format!("{verb} --format json -0"), 2).contains("--format paths"),
             "{verb}"
         );
         assert!(
-            said(&format!("{verb} --format csv --relative-to /"), 2).contains("--relative-to"),
+            stderr_of(&format!("{verb} --format csv --relative-to /"), 2).contains("--relative-to"),
             "{verb}"
         );
     }
@@ -407,7 +413,7 @@ fn lists_of_tracks_have_all_formats() {
         ),
         "{one}"
     );
-    // Two equal files: the copy that could go, without the one to keep.
+    // Two equal files: only the redundant copy is listed.
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
@@ -420,7 +426,7 @@ fn lists_of_tracks_have_all_formats() {
     }
     let added = fine(sandbox.run([Path::new("add"), &music]));
     assert!(
-        added.contains("1 is one more file of a recording that is there"),
+        added.contains("1 is another file of a known recording"),
         "{added}"
     );
     assert_eq!(
@@ -448,7 +454,7 @@ fn lists_of_tracks_have_all_formats() {
 
 #[test]
 fn exit_codes_are_those_of_the_table() {
-    // What is named and not there: 1.
+    // A name that is not found: 1.
     for line in [
         "show zzz",
         "show id:999",
@@ -456,7 +462,7 @@ fn exit_codes_are_those_of_the_table() {
         "labels set id:999 Ska",
         "list --tag metal zzz",
     ] {
-        said(line, 1);
+        stderr_of(line, 1);
     }
     for line in [
         "list --genre polka",
@@ -465,7 +471,7 @@ fn exit_codes_are_those_of_the_table() {
         "labels nosuch.csv",
         "list --sort taste",
     ] {
-        said(line, 2);
+        stderr_of(line, 2);
     }
     for line in [
         "similar zzz",
@@ -474,16 +480,16 @@ fn exit_codes_are_those_of_the_table() {
         "remove id:999",
         "path id:1 zzz",
     ] {
-        said(line, 1);
+        stderr_of(line, 1);
     }
-    // An examination that finds nothing is fine.
+    // A check without findings succeeds.
     for line in [
         "failed",
         "outliers --threshold 1000",
         "duplicates --rough",
         "verify",
     ] {
-        said(line, 0);
+        stderr_of(line, 0);
     }
     for line in [
         "similar",
@@ -491,19 +497,19 @@ fn exit_codes_are_those_of_the_table() {
         "frobnicate",
         "genres polka",
     ] {
-        said(line, 2);
+        stderr_of(line, 2);
     }
 }
 
 #[test]
-fn folders_without_a_track_are_told() {
+fn folders_without_a_track_are_reported() {
     let folder = std::env::temp_dir().join("no music here");
-    let said = demo().run(["similar", "id:1", "--folder", folder.to_str().unwrap()]);
-    assert_eq!(code(&said), 1);
+    let output = demo().run(["similar", "id:1", "--folder", folder.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
     assert!(
-        text(&said.stderr).contains("no folder of this library"),
+        text(&output.stderr).contains("no folder of this library"),
         "{}",
-        text(&said.stderr)
+        text(&output.stderr)
     );
     assert_eq!(
         fine(run(&format!("list --folder {DEMO}/metal --format paths")))
@@ -517,7 +523,7 @@ fn folders_without_a_track_are_told() {
 fn names_are_compared_without_case_accents_and_punctuation() {
     let near = |name: &str| fine(demo().run(["artists", name, "-l", "3"]));
     assert_eq!(near("OMRI LÁHAV"), near("omri-lahav"));
-    assert!(said("artists muldjrd", 1).contains("did you mean Muldjord?"));
+    assert!(stderr_of("artists muldjrd", 1).contains("did you mean Muldjord?"));
 }
 
 #[test]
@@ -534,7 +540,7 @@ fn seeds_are_named_in_the_same_way_everywhere() {
         (list.lines().count(), list.lines().next()),
         (4, Some(outside))
     );
-    // It lasts 14 seconds, as the tracks here do, which are long enough for a mix after it.
+    // It is 14 seconds long, like the tracks here, which is enough for a mix.
     assert_eq!(paths(&format!("mix {outside} -l 3")).lines().count(), 3);
     let walk = fine_json(run(&format!("path {outside} id:1 --format json")));
     assert_eq!(
@@ -561,15 +567,16 @@ fn seeds_are_named_in_the_same_way_everywhere() {
             );
         }
         assert!(
-            said(&format!("{verb} artist:muldjrd"), 1).contains("did you mean Muldjord?"),
+            stderr_of(&format!("{verb} artist:muldjrd"), 1).contains("did you mean Muldjord?"),
             "{verb}"
         );
         assert!(
-            said(&format!("{verb} album:nothing"), 1).contains("no album"),
+            stderr_of(&format!("{verb} album:nothing"), 1).contains("no album"),
             "{verb}"
         );
         assert!(
-            said(&format!("{verb} {}/src", env!("CARGO_MANIFEST_DIR")), 1).contains("voisin add"),
+            stderr_of(&format!("{verb} {}/src", env!("CARGO_MANIFEST_DIR")), 1)
+                .contains("voisin add"),
             "{verb}"
         );
     }
@@ -581,7 +588,7 @@ fn seeds_are_named_in_the_same_way_everywhere() {
         paths("similar artist:muldjord -l all").lines().count(),
         43 - 4
     );
-    // A folder of which the library has nothing is listened to, except by what needs tracks of the library.
+    // The files of a folder outside the library are analysed, except by verbs that need tracks of the library.
     let strangers = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/held-out");
     let count = fs::read_dir(strangers).unwrap().count();
     let found = fine_json(run(&format!("similar {strangers} -l 3 --format json")));
@@ -601,28 +608,28 @@ fn seeds_are_named_in_the_same_way_everywhere() {
         format!("labels set {strangers} Metal"),
     ] {
         assert!(
-            said(&line, 1).contains("no track of the library lies below it"),
+            stderr_of(&line, 1).contains("no track of the library lies below it"),
             "{line}"
         );
     }
     assert!(
-        said(&format!("show {outside}"), 2).contains("not in the library"),
-        "it is not listened to first"
+        stderr_of(&format!("show {outside}"), 2).contains("not in the library"),
+        "it is not analysed first"
     );
     // Names in filters are those of seeds.
     assert_eq!(
         paths("similar id:1 --artist MULDJ -l all").lines().count(),
         4
     );
-    assert!(said("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
-    // What was meant is said, and what may have been.
-    assert!(said("similar celtica -l 1", 0).contains("nearest to Omri Lahav – Celtica (id:"));
+    assert!(stderr_of("similar id:1 --artist muldjrd", 1).contains("did you mean Muldjord?"));
+    // The chosen match is printed, and suggestions for a typo.
+    assert!(stderr_of("similar celtica -l 1", 0).contains("nearest to Omri Lahav – Celtica (id:"));
     for (line, code, word) in [
         ("list celtca", 1, "Celtica"),
         ("show celtca", 1, "Celtica"),
         ("find guittar", 2, "guitar"),
     ] {
-        let typo = said(line, code);
+        let typo = stderr_of(line, code);
         assert!(
             typo.contains("did you mean ") && typo.contains(word),
             "{line}: {typo}"
@@ -631,13 +638,13 @@ fn seeds_are_named_in_the_same_way_everywhere() {
     // Where nothing is found, nothing is printed.
     assert_eq!(text(&run("list zzz").stdout), "");
     assert_eq!(text(&run("similar id:1 --year 1800").stdout), "");
-    let typo = said("similar celtca", 1);
+    let typo = stderr_of("similar celtca", 1);
     assert!(
         typo.contains("did you mean") && typo.contains("Celtica") && typo.contains("id:"),
         "{typo}"
     );
-    assert!(said("similar xyzzy", 1).contains("give a path, id:NUMBER"));
-    // Nothing on standard input is nothing asked for.
+    assert!(stderr_of("similar xyzzy", 1).contains("give a path, id:NUMBER"));
+    // An empty standard input is an empty result.
     let empty = demo()
         .command(["similar", "-"])
         .stdin(std::process::Stdio::null())
@@ -664,7 +671,7 @@ fn each_form_of_a_seed_is_understood_by_each_verb() {
         forms,
         "each form of the table has an example here"
     );
-    // No example of one track stands for this one; ids are given in the order in which files are heard.
+    // A track that no example of one track names; ids follow the order of analysis.
     let other = fs::read_dir(sandbox.path("music/metal"))
         .unwrap()
         .next()
@@ -706,7 +713,8 @@ fn each_form_of_a_seed_is_understood_by_each_verb() {
     }
 }
 
-/// Files in the library or not, with a library and without one; what is no audio is told, and the rest answered.
+/// Files inside and outside the library, with a library and without one; files without audio are reported, and the rest
+/// answered.
 #[test]
 fn a_folder_is_classified_file_by_file() {
     let sandbox = Sandbox::new();
@@ -727,11 +735,11 @@ fn a_folder_is_classified_file_by_file() {
     let list = sandbox.path("list.m3u8");
     fs::write(&list, "inbox/new/a.mp3\ninbox/b.mp3\n").unwrap();
     let at = inbox.to_str().unwrap();
-    for asked in [
+    for output in [
         demo().run(["classify", at, "--format", "json"]),
         sandbox.run(["classify", at, "--format", "json"]),
     ] {
-        let answers = json(&asked);
+        let answers = json(&output);
         let names: Vec<&str> = answers
             .as_array()
             .unwrap()
@@ -739,22 +747,22 @@ fn a_folder_is_classified_file_by_file() {
             .map(|a| a["path"].as_str().unwrap())
             .collect();
         assert_eq!(
-            (code(&asked), names.len()),
+            (code(&output), names.len()),
             (1, 2),
             "{}",
-            text(&asked.stderr)
+            text(&output.stderr)
         );
         assert!(
             names[0].ends_with("b.mp3") && names[1].ends_with("a.mp3"),
             "{names:?}"
         );
         assert!(
-            text(&asked.stderr).contains("c.mp3"),
+            text(&output.stderr).contains("c.mp3"),
             "{}",
-            text(&asked.stderr)
+            text(&output.stderr)
         );
     }
-    // One line each, where a list was asked about, and once what the answers rest on.
+    // One line per file of a list, and the number of labels once.
     let of_list = fine(demo().run(["classify", list.to_str().unwrap()]));
     assert!(
         of_list.lines().count() == 4 && of_list.contains("how sure"),
@@ -767,7 +775,7 @@ fn a_folder_is_classified_file_by_file() {
     fs::create_dir_all(sandbox.path("empty")).unwrap();
     let empty = sandbox.run(["classify", sandbox.path("empty").to_str().unwrap()]);
     assert!(
-        code(&empty) == 1 && text(&empty.stderr).contains("expected files of audio"),
+        code(&empty) == 1 && text(&empty.stderr).contains("expected audio files"),
         "{}",
         text(&empty.stderr)
     );
@@ -800,15 +808,15 @@ fn words_that_are_an_artists_name_mean_its_tracks() {
         answer.lines().map(str::to_owned).collect::<Vec<String>>()
     };
     assert_eq!(ids("MULDJORD"), ids("artist:muldjord"));
-    let asked = demo().run(["similar", "muldjord", "--limit", "1"]);
+    let output = demo().run(["similar", "muldjord", "--limit", "1"]);
     assert!(
-        text(&asked.stderr).contains("taken for artist:muldjord, "),
+        text(&output.stderr).contains("taken for artist:muldjord, "),
         "{}",
-        text(&asked.stderr)
+        text(&output.stderr)
     );
-    // So does the beginning of a name that fits nothing else.
+    // A prefix that matches nothing else works too.
     assert_eq!(ids("obsidian"), ids("artist:obsidian shell"));
-    // A path goes from one track to another, and those that fit are named.
+    // A path needs one track at each end: matches are listed.
     let path = demo().run(["path", "muldjord", "id:1"]);
     let shown = text(&path.stderr);
     assert!(
@@ -823,7 +831,7 @@ fn trying_an_add_out_needs_no_library() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(["add", "--dry-run", &format!("{DEMO}/metal")]);
     assert!(
-        fine(&output).contains("would look at 8 files"),
+        fine(&output).contains("would analyse 8 files"),
         "{}",
         text(&output.stdout)
     );
@@ -831,7 +839,7 @@ fn trying_an_add_out_needs_no_library() {
 }
 
 #[test]
-fn a_database_beyond_repair_is_told_with_what_to_do() {
+fn a_database_beyond_repair_is_reported_with_the_next_step() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("library")).unwrap();
     fs::write(sandbox.path("library").join("voisin.db"), vec![7; 20_000]).unwrap();
@@ -839,7 +847,7 @@ fn a_database_beyond_repair_is_told_with_what_to_do() {
     let message = text(&output.stderr);
     assert_eq!(code(&output), 2);
     assert!(
-        message.contains("put a backup of it back") && !message.contains("voisin repair"),
+        message.contains("restore a backup") && !message.contains("voisin repair"),
         "{message}"
     );
 }
@@ -876,7 +884,7 @@ fn embedding_overwrites_nothing() {
         fs::read(second).unwrap(),
         "two files, two answers"
     );
-    // What is there stays, unless it is asked for.
+    // Existing files stay without `--force`.
     fs::write(&first, "mine").unwrap();
     let again = embed(&[&a, &b], "files", &[]);
     fine(&again);
@@ -902,13 +910,13 @@ fn embedding_overwrites_nothing() {
 #[test]
 fn reports_have_one_option_and_the_ending_that_they_are() {
     for verb in ["genre", "retrieval", "embedding"] {
-        let message = said(&format!("eval {verb} --report x.txt"), 2);
+        let message = stderr_of(&format!("eval {verb} --report x.txt"), 2);
         assert!(
             message.contains("--report: expected a name that ends in ."),
             "{message}"
         );
         assert!(
-            said(&format!("eval {verb} --join metal,polka"), 2)
+            stderr_of(&format!("eval {verb} --join metal,polka"), 2)
                 .contains("no track of genre \"polka\"")
         );
     }
@@ -953,36 +961,36 @@ fn a_shuffle_needs_no_number() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
+fn an_unwritable_path_is_named_as_given() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("afile");
     let song = format!("{DEMO}/metal/muldjord-chaos-god.mp3");
     fs::write(&file, "").unwrap();
     let embed = sandbox.run(["embed", &song, "--output", file.to_str().unwrap()]);
-    let told = text(&embed.stderr);
-    assert_eq!(code(&embed), 2, "{told}");
+    let stderr = text(&embed.stderr);
+    assert_eq!(code(&embed), 2, "{stderr}");
     assert!(
-        told.contains("afile: expected a folder, found a file") && !told.contains("os error"),
-        "{told}"
+        stderr.contains("afile: expected a folder, found a file") && !stderr.contains("os error"),
+        "{stderr}"
     );
     let labels = demo().run([
         "labels",
         "export",
         sandbox.path("nowhere/x.csv").to_str().unwrap(),
     ]);
-    let told = text(&labels.stderr);
+    let stderr = text(&labels.stderr);
     assert!(
-        code(&labels) == 2 && told.contains("there is no folder") && !told.contains("os error"),
-        "{told}"
+        code(&labels) == 2 && stderr.contains("there is no folder") && !stderr.contains("os error"),
+        "{stderr}"
     );
     let map = demo().run([
         "map",
         "--output",
         sandbox.path("nowhere/map.html").to_str().unwrap(),
     ]);
-    let told = text(&map.stderr);
+    let stderr = text(&map.stderr);
     assert!(
-        code(&map) == 2 && told.contains("there is no folder") && !told.contains("tmp-"),
-        "{told}"
+        code(&map) == 2 && stderr.contains("there is no folder") && !stderr.contains("tmp-"),
+        "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! Tables, progress and the words in them, as a terminal shows them.
+//! Tables and progress as a terminal shows them.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn tables_fit_the_terminal() {
         }
     }
     assert!(widths(&at("60", "status")).into_iter().max() <= Some(60));
-    // A card is read: nothing of it is cut, and only a path may be wider.
+    // A card is not truncated, and only a path may be wider.
     let card = at("60", "show id:24");
     assert!(
         card.lines()
@@ -84,7 +84,7 @@ fn tables_fit_the_terminal() {
         at("0", "similar id:24 -l 3"),
         fine(run("similar id:24 -l 3"))
     );
-    // Colours as asked for.
+    // Colours as requested.
     let bold = |more: &str| at("80", &format!("similar id:24 -l 1 {more}")).contains("\u{1b}[1m");
     assert!(bold("--color always") && !bold("--color never") && !bold("--color auto"));
 }
@@ -94,7 +94,7 @@ fn words_of_tables_are_explained() {
     for line in ["help terms", "terms"] {
         let page = fine(run(line));
         assert!(page.contains("cohesion") && page.contains("lift"), "{page}");
-        // Laid out for 80 columns: nothing is broken anew. Behind it the page of help has the options of all verbs.
+        // Laid out for 80 columns, without another line break. The page of help behind it has the options of all verbs.
         let words = page.split("\n\nUsage").next().expect("what is before it");
         assert!(
             words.lines().all(|line| line.chars().count() <= 79),
@@ -136,20 +136,20 @@ fn voters_stand_nearest_first_and_their_weights_are_explained() {
 }
 
 #[test]
-fn a_log_of_an_add_tells_each_failure_once() {
+fn a_log_of_an_add_has_each_failure_once() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir(&music).unwrap();
     fs::write(music.join("a.wav"), noise_wav(16_000, 4.0, 1)).unwrap();
     fs::write(music.join("b.mp3"), "no music").unwrap();
     let added = sandbox.run([Path::new("add"), &music]);
-    let said = text(&added.stderr);
-    assert_eq!(said.matches("b.mp3").count(), 1, "{said}");
+    let stderr = text(&added.stderr);
+    assert_eq!(stderr.matches("b.mp3").count(), 1, "{stderr}");
     assert!(
-        !said.contains("a.wav") && !said.contains("voisin failed"),
-        "{said}"
+        !stderr.contains("a.wav") && !stderr.contains("voisin failed"),
+        "{stderr}"
     );
-    // Of what has gone something is said, wherever it is asked about.
+    // Missing files are reported by every verb that concerns them.
     let nothing = sandbox.run(["remove", "--missing", "--dry-run"]);
     assert!(
         text(&nothing.stderr).contains("nothing to remove"),
@@ -177,11 +177,13 @@ fn a_log_of_an_add_tells_each_failure_once() {
     let removed = fine(removed);
     assert!(removed.contains("a.wav"), "{removed}");
     let retried = sandbox.run(["retry", "nosuchpath"]);
-    assert!(code(&retried) == 1 && text(&retried.stderr).contains("no failed file is there"));
+    assert!(
+        code(&retried) == 1 && text(&retried.stderr).contains("no failed file below these paths")
+    );
 }
 
 #[test]
-fn scales_are_said_where_they_are_shown() {
+fn scales_are_named_where_they_are_shown() {
     let genre = fine(run("genres metal"));
     let header = genre.lines().nth(1).unwrap();
     assert!(
@@ -230,7 +232,7 @@ fn long_commands_show_that_they_are_at_work() {
         return;
     };
     assert_eq!(ending, 0, "{slow}");
-    // Not for what is done in two seconds; and what was shown is wiped before anything else, and at the end.
+    // Not for work of less than two seconds; progress is erased before other output and at the end.
     assert!(
         slow.contains("working, ") && !slow.contains("working, 0s"),
         "{slow:?}"

@@ -92,7 +92,7 @@ impl Data {
 }
 
 #[test]
-fn neighbours_and_their_votes_are_scikit_learns() {
+fn neighbours_and_their_votes_equal_scikit_learn() {
     let data = Data::read();
     for (name, k, metric, weights) in [
         ("knn", 10, Metric::Euclid, Weighting::Uniform),
@@ -109,7 +109,8 @@ fn neighbours_and_their_votes_are_scikit_learns() {
             },
         );
         data.is_near(name, &knn, 1e-6);
-        // by half a neighbour of every class, as it is used, the same class is likeliest and none impossible
+        // with the default prior of half a neighbour per class, the likeliest class stays the same and none is
+        // impossible
         let usual = Knn::fit(
             &data.training(),
             KnnSettings {
@@ -142,7 +143,7 @@ fn neighbours_and_their_votes_are_scikit_learns() {
 }
 
 #[test]
-fn closed_forms_are_scikit_learns() {
+fn closed_forms_equal_scikit_learn() {
     let data = Data::read();
     // probabilities are kept in single precision
     data.is_near(
@@ -154,7 +155,7 @@ fn closed_forms_are_scikit_learns() {
 }
 
 #[test]
-fn logistic_regression_is_scikit_learns() {
+fn logistic_regression_equals_scikit_learn() {
     let data = Data::read();
     data.is_near(
         "logistic",
@@ -163,7 +164,7 @@ fn logistic_regression_is_scikit_learns() {
     );
     let sparse = Logistic::of_classes(data.x.view(), &data.class_of, 3, (0.1, Penalty::L1));
     data.is_near("logistic_l1", &sparse, 1e-3);
-    // the same weights are nothing, so the same columns are left out
+    // the same weights are zero, so the same columns are left out
     let theirs = rows(&data.golden["logistic_l1_weights"]);
     let used = (0..7)
         .filter(|&column| theirs.iter().any(|weights| weights[column] != 0.0))
@@ -175,7 +176,7 @@ fn logistic_regression_is_scikit_learns() {
 }
 
 #[test]
-fn one_tree_splits_as_scikit_learns() {
+fn one_tree_splits_as_in_scikit_learn() {
     let data = Data::read();
     let settings = ForestSettings {
         trees: 1,
@@ -186,16 +187,16 @@ fn one_tree_splits_as_scikit_learns() {
     };
     let tree = Forest::fit(&data.training(), settings);
     data.is_near("tree", &tree, 1e-6);
-    let own = tree.importances().unwrap();
+    let ours = tree.importances().unwrap();
     let theirs = floats(&data.golden["tree_importances"]);
     assert!(
-        own.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6),
-        "{own:?} {theirs:?}"
+        ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-6),
+        "{ours:?} {theirs:?}"
     );
 }
 
 #[test]
-fn boosting_is_xgboosts() {
+fn boosting_equals_xgboost() {
     let data = Data::read();
     let settings = BoostSettings {
         rounds: 10,
@@ -211,7 +212,7 @@ fn boosting_is_xgboosts() {
 }
 
 #[test]
-fn coupling_solves_its_problem() {
+fn coupling_equals_the_reference() {
     let golden = golden("algorithms.json");
     let pairs = rows(&golden["pairs"]);
     let mut p = Array2::from_shape_fn((5, 5), |(i, j)| {
@@ -226,11 +227,11 @@ fn coupling_solves_its_problem() {
     for (mine, theirs) in found.iter().zip(floats(&golden["coupled"])) {
         assert!((mine - theirs).abs() < 1e-6, "{found:?}");
     }
-    assert_eq!(found[4], 0.0, "a class that no pair speaks for");
+    assert_eq!(found[4], 0.0, "a class without a vote");
 }
 
 #[test]
-fn measures_are_scikit_learns() {
+fn measures_equal_scikit_learn() {
     let golden = golden("measures.json");
     let truth: Vec<usize> = floats(&golden["truth"])
         .into_iter()

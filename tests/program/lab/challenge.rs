@@ -9,7 +9,7 @@ use crate::lab::datasets::made;
 const FEATURES: &str = "model:musicnn-msd";
 
 #[test]
-fn a_challenge_as_printed() {
+fn a_challenge_runs_from_table_to_submission() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let from = made.join("challenge");
@@ -79,7 +79,7 @@ fn a_challenge_as_printed() {
     let output = sandbox.run(ask);
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
     assert!(
-        text(&output.stderr).contains("answered with the commonest class"),
+        text(&output.stderr).contains("the commonest class is predicted"),
         "{}",
         text(&output.stderr)
     );
@@ -139,7 +139,7 @@ fn a_challenge_as_printed() {
             .unwrap()
             .starts_with("titre,id_genre\n")
     );
-    // a jury's score: four made-up styles are easy
+    // a submission is scored: four synthetic styles are easy
     let score = fine_json(sandbox.run([
         "eval",
         "classifier",
@@ -161,7 +161,7 @@ fn a_challenge_as_printed() {
         score["accuracy"]["value"].as_f64().unwrap() >= 0.5,
         "{score}"
     );
-    // a sample that wants what is not there is refused before anything is written
+    // a sample with an unknown title is refused before anything is written
     let odd = sandbox.path("odd.csv");
     fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
     let never = sandbox.path("never.csv");
@@ -185,16 +185,16 @@ fn a_challenge_as_printed() {
     assert!(!never.exists());
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
-    let said = fine_json(sandbox.run([
+    let classified = fine_json(sandbox.run([
         "classify", "--with", run, one, "--cache", cache, "--format", "json",
     ]));
-    let p: f64 = said[0]["probabilities"]
+    let p: f64 = classified[0]["probabilities"]
         .as_object()
         .unwrap()
         .values()
         .map(|p| p.as_f64().unwrap())
         .sum();
-    assert!((p - 1.0).abs() < 1e-3, "{said}");
+    assert!((p - 1.0).abs() < 1e-3, "{classified}");
     let folder = audio.to_str().unwrap();
     let some = sandbox.run([
         "classify", "--with", run, folder, "--cache", cache, "--format", "json",
@@ -203,7 +203,7 @@ fn a_challenge_as_printed() {
         (code(&some), json(&some).as_array().map(Vec::len)),
         (1, Some(7))
     );
-    // nothing that is no run answers
+    // a folder that is not a run is refused
     let not = sandbox.run(["classify", "--with", folder, one]);
     assert!(
         code(&not) == 2 && text(&not.stderr).contains("config.toml"),

@@ -1,4 +1,4 @@
-//! `voisin dataset` on the layouts that `scripts/make_lab_data.py` makes, and on tables as people write them.
+//! `voisin dataset` on the layouts of `scripts/make_lab_data.py`, and on tables in the forms that people write.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -54,16 +54,16 @@ fn the_free_music_archives_layout_is_counted_exactly() {
         "json",
     ]);
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
-    let said = json(&output);
+    let report = json(&output);
     // 64 rows; 2 medium, 2 large, 1 without a genre; 1 without audio, 1 empty, 1 truncated, 1 silent
     assert_eq!(
         (
-            said["tracks"].as_u64(),
-            said["classes"].as_array().map(Vec::len)
+            report["tracks"].as_u64(),
+            report["classes"].as_array().map(Vec::len)
         ),
         (Some(55), Some(8))
     );
-    let failures: Vec<&str> = said["failures"]
+    let failures: Vec<&str> = report["failures"]
         .as_array()
         .unwrap()
         .iter()
@@ -80,32 +80,32 @@ fn the_free_music_archives_layout_is_counted_exactly() {
         failures.contains(&"silent from beginning to end"),
         "{failures:?}"
     );
-    assert_eq!(said["short"].as_array().unwrap().len(), 1);
+    assert_eq!(report["short"].as_array().unwrap().len(), 1);
     assert!(
-        said["split"].as_str().unwrap().starts_with(
+        report["split"].as_str().unwrap().starts_with(
             "split by the data set: 28 / 14 / 13; 0 artists on two sides; the largest artist has "
         ),
         "{}",
-        said["split"]
+        report["split"]
     );
     assert_eq!(
-        said["leak"]["shared"][1]["artists"]
+        report["leak"]["shared"][1]["artists"]
             .as_array()
             .unwrap()
             .len(),
         0
     );
     assert_eq!(
-        said["notes"][0],
-        "1 row of the subset has no top genre: left out"
+        report["notes"][0],
+        "1 row of the subset has no top genre: not used"
     );
-    assert_eq!(said["licences"].as_object().unwrap().len(), 3);
+    assert_eq!(report["licences"].as_object().unwrap().len(), 3);
     let medium = data("fma", &made.join("fma")) + ",subset=medium";
     assert_eq!(
         json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"],
         57
     );
-    // a bare path is known by what lies in it, and a table goes out and comes in again
+    // the layout of a bare path is detected, and an exported table can be read again
     let table = sandbox.path("table.csv");
     let bare = made.join("fma");
     let output = sandbox.run([
@@ -125,37 +125,37 @@ fn the_free_music_archives_layout_is_counted_exactly() {
     let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
     assert_eq!(
         (again["tracks"].as_u64(), again["artists"].as_u64()),
-        (Some(55), said["artists"].as_u64())
+        (Some(55), report["artists"].as_u64())
     );
 }
 
 #[test]
-fn a_folder_for_each_genre_with_its_lists() {
+fn a_folder_per_genre_is_split_by_its_lists() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let lists = format!("lists:{}", made.join("genre_lists").display());
     let genres = data("folder", &made.join("genres_original"));
-    let said = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
+    let report = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
     assert_eq!(
         (
-            said["tracks"].as_u64(),
-            said["failures"].as_array().map(Vec::len)
+            report["tracks"].as_u64(),
+            report["failures"].as_array().map(Vec::len)
         ),
         (Some(47), Some(1))
     );
-    let split = said["split"].as_str().unwrap();
+    let split = report["split"].as_str().unwrap();
     assert!(
         split.starts_with("split by lists: 32 / 8 / 7; tracks at random, artists unknown"),
         "{split}"
     );
-    // Nobody's artist is known, so what is known of music by artists is not said of it.
+    // Without artists, the note on artist leakage is left out.
     assert!(
         split.contains("share a maker") && !split.contains("11 points"),
         "{split}"
     );
 }
 
-/// A folder of tones and noises, each of its own, and a table beside it.
+/// A folder of distinct tones and noises, and a table beside it.
 struct Shelf {
     sandbox: Sandbox,
     table: PathBuf,
@@ -177,7 +177,7 @@ impl Shelf {
         }
     }
 
-    fn said(&self) -> serde_json::Value {
+    fn report(&self) -> serde_json::Value {
         let data = format!(
             "table:{},audio={}",
             self.table.display(),
@@ -204,16 +204,16 @@ fn tables_are_read_as_people_write_them() {
         (western, Some("read as windows-1252")),
         (bare.as_bytes(), Some("no header")),
     ] {
-        let said = Shelf::new(&files, table).said();
-        assert_eq!(said["failures"].as_array().unwrap().len(), 0, "{said}");
-        let classes = said["classes"].as_array().unwrap();
+        let report = Shelf::new(&files, table).report();
+        assert_eq!(report["failures"].as_array().unwrap().len(), 0, "{report}");
+        let classes = report["classes"].as_array().unwrap();
         // in the order of numbers, and text all the same
         assert_eq!(
             (&classes[0]["name"], &classes[1]["name"]),
             (&"3".into(), &"10".into()),
-            "{said}"
+            "{report}"
         );
-        let notes = said["notes"].to_string();
+        let notes = report["notes"].to_string();
         assert!(note.is_none_or(|note| notes.contains(note)), "{notes}");
     }
 }
@@ -221,16 +221,16 @@ fn tables_are_read_as_people_write_them() {
 #[test]
 fn missing_and_double_titles_are_reported_and_stop_nothing() {
     let files = ["a.wav", "b.wav", "x/b.wav", "left over.wav"];
-    let said = Shelf::new(
+    let report = Shelf::new(
         &files,
         b"titre,genre\na,rock\na,rock\na,pop\nb,pop\nnowhere,pop\n,rock\n",
     )
-    .said();
-    assert_eq!(said["tracks"], 1);
-    let failures = said["failures"].to_string();
+    .report();
+    assert_eq!(report["tracks"], 1);
+    let failures = report["failures"].to_string();
     for expected in [
         "line 3: the same as on line 2; the first counts",
-        "line 4: named with another label than on line 2; the first counts",
+        "line 4: listed with another label than on line 2; the first counts",
         "line 5: two files have this name, ",
         "line 6: no audio file has this path, name or stem",
         "line 7\",\"no titre",
@@ -238,13 +238,13 @@ fn missing_and_double_titles_are_reported_and_stop_nothing() {
         assert!(failures.contains(expected), "{expected}: {failures}");
     }
     assert!(
-        said["notes"][0]
+        report["notes"][0]
             .as_str()
             .unwrap()
             .starts_with("3 files below audio= that no row"),
-        "{said}"
+        "{report}"
     );
-    // half a folder in a table is the usual case, and no failure
+    // a table of half a folder is the usual case, and no failure
     let shelf = Shelf::new(
         &["a.wav", "b.wav", "c.wav"],
         b"titre,genre\na,rock\nb,pop\n",
@@ -380,8 +380,8 @@ fn copies_are_found_by_audio_and_equal_rows_by_numbers() {
         })
         .collect();
     found.sort_unstable();
-    let of = |copy| ("1.wav", copy);
-    let first = ["copy 1.wav", "copy 1b.wav", "copy 1c.wav", "copy 1d.wav"].map(of);
+    let pair = |copy| ("1.wav", copy);
+    let first = ["copy 1.wav", "copy 1b.wav", "copy 1c.wav", "copy 1d.wav"].map(pair);
     let others = [("2.wav", "copy 2.wav"), ("song.wav", "faster song.wav")];
     assert_eq!(found, [&first[..], &others].concat(), "{leak}");
     for one in doubles {
@@ -396,7 +396,7 @@ fn copies_are_found_by_audio_and_equal_rows_by_numbers() {
         leak["looked_for"]
             .as_str()
             .unwrap()
-            .contains("by its chords what plays faster"),
+            .contains("by chords faster ones"),
         "{leak}"
     );
 
@@ -415,31 +415,31 @@ fn copies_are_found_by_audio_and_equal_rows_by_numbers() {
     table += "t5,b,77,7.25,1,1\nt31,a,5,6,abc,1\n";
     fs::write(sandbox.path("f.csv"), &table).unwrap();
     let path = data("features", &sandbox.path("f.csv"));
-    let said = json(sandbox.run(["dataset", &path, "--format", "json"]));
+    let report = json(sandbox.run(["dataset", &path, "--format", "json"]));
     assert_eq!(
         (
-            &said["tracks"],
-            said["leak"]["doubles"].as_array().unwrap().len()
+            &report["tracks"],
+            report["leak"]["doubles"].as_array().unwrap().len()
         ),
         (&33.into(), 1),
-        "{said}"
+        "{report}"
     );
-    let double = &said["leak"]["doubles"][0];
+    let double = &report["leak"]["doubles"][0];
     let expected =
         serde_json::json!({"first": "t4", "second": "same as 4", "why": "numbers", "apart": false});
     assert_eq!(*double, expected);
     assert_eq!(
-        said["leak"]["contradictions"],
+        report["leak"]["contradictions"],
         serde_json::json!([["t4", "same as 4"]])
     );
     assert!(
-        said["failures"][0][1]
+        report["failures"][0][1]
             .as_str()
             .unwrap()
             .starts_with("line 32: the same as on line 5"),
-        "{said}"
+        "{report}"
     );
-    let notes = said["notes"].to_string();
+    let notes = report["notes"].to_string();
     assert!(
         notes.contains("1 cell is no number: taken as missing: line 35, x_3"),
         "{notes}"
@@ -460,7 +460,7 @@ fn mistakes_are_one_line_with_the_next_step() {
     for (data, expected) in [
         (
             format!("table:{}", at("odd.csv")),
-            "say which it is with ,path=COLUMN",
+            "name it with ,path=COLUMN",
         ),
         (
             format!("table:{},label=w,path=x", at("odd.csv")),
@@ -477,11 +477,11 @@ fn mistakes_are_one_line_with_the_next_step() {
         ("nowhere".to_owned(), "expected KIND:PATH"),
     ] {
         let output = sandbox.run(["dataset", &data]);
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{data}: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{data}: {stderr}");
         assert!(
-            said.contains(expected) && said.trim_end().lines().count() == 1,
-            "{data}: {said}"
+            stderr.contains(expected) && stderr.trim_end().lines().count() == 1,
+            "{data}: {stderr}"
         );
     }
 }

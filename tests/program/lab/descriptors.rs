@@ -64,7 +64,7 @@ pub(crate) fn floats(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// How far a number may lie from librosa's, where the two can be compared.
+/// The tolerance against librosa, where the two can be compared.
 ///
 /// The filters that halve the rate before the constant-Q transform are not librosa's, so pitch classes by it are compared
 /// on signals that have pitches below its highest bin all the time; their shares in steps, where no share lies on a step.
@@ -78,7 +78,7 @@ pub(crate) fn bound(signal: &str, row: &str, theirs: f64) -> Option<f64> {
     }
 }
 
-/// What a number is called before its statistic.
+/// The name of a column before its statistic.
 pub(crate) fn kind(column: &str) -> &str {
     let words = [
         "_mean_",
@@ -96,7 +96,7 @@ pub(crate) fn kind(column: &str) -> &str {
 }
 
 #[test]
-fn descriptors_are_librosas() {
+fn descriptors_equal_librosa() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/data/lab/descriptors.json"
@@ -142,7 +142,7 @@ fn descriptors_are_librosas() {
             let theirs = floats(&theirs["numbers"]);
             assert_eq!(mine.len(), theirs.len());
             for ((mine, theirs), column) in mine.iter().zip(&theirs).zip(set.columns()) {
-                // Skewness and kurtosis of pitch classes, by cubes and fourth powers, magnify what those may be off by.
+                // Skewness and kurtosis of pitch classes magnify differences by cubes and fourth powers.
                 let is_shape = column.contains("_skew_") || column.contains("_kurtosis_");
                 let constant_q = matches!(kind(&column), "chroma_cqt" | "chroma_cens" | "tonnetz");
                 let Some(least) =

@@ -88,11 +88,11 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
     let data = shelf(&sandbox);
     let table = sandbox.path("features.csv");
     let matrix = sandbox.path("features.npy");
-    let (ended, said, told) = features(&sandbox, &data, "mfcc+mel", &table);
-    assert_eq!((ended, told.lines().count()), (1, 1), "{said}{told}");
+    let (ended, stdout, stderr) = features(&sandbox, &data, "mfcc+mel", &table);
+    assert_eq!((ended, stderr.lines().count()), (1, 1), "{stdout}{stderr}");
     assert!(
-        told.contains("broken.wav") && said.starts_with("24 tracks, 396 columns in "),
-        "{said}{told}"
+        stderr.contains("broken.wav") && stdout.starts_with("24 tracks, 396 columns in "),
+        "{stdout}{stderr}"
     );
     let train = |data: &str, run: &str, more: &[&str]| -> Value {
         let run = sandbox.path(run);
@@ -106,16 +106,16 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
         ];
         json(sandbox.run([&base, more, &["--algorithm", "knn,logistic"]].concat()))
     };
-    let heard = train(&data, "heard", &["--features", "mfcc+mel"]);
+    let from_audio = train(&data, "heard", &["--features", "mfcc+mel"]);
     let read = train(&format!("features:{}", table.display()), "read", &[]);
-    for of in ["figures", "methods", "split"] {
-        let mut both = [heard[of].clone(), read[of].clone()];
+    for part in ["figures", "methods", "split"] {
+        let mut both = [from_audio[part].clone(), read[part].clone()];
         if let [Value::Array(a), Value::Array(b)] = &mut both {
             a.iter_mut()
                 .chain(b)
                 .for_each(|method| method["seconds"] = Value::Null);
         }
-        assert_eq!(both[0], both[1], "{of}");
+        assert_eq!(both[0], both[1], "{part}");
     }
     let predictions =
         |run: &str| fs::read_to_string(sandbox.path(run).join("predictions.csv")).unwrap();
@@ -141,7 +141,7 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
         assert_eq!(
             values.column(at).to_vec(),
             numbers,
-            "{name}: a number comes back to the bit"
+            "{name}: a number is read bit for bit"
         );
     }
     let tracks = columns(&folder.join("tracks.csv"));
@@ -154,13 +154,13 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
         (&cells["titre"], &cells["id_genre"])
     );
 
-    // what is there stays, unless it is to be replaced
+    // existing files stay without `--force`
     let before = fs::read(&table).unwrap();
     for place in [&table, &matrix, &folder] {
-        let (ended, _, told) = features(&sandbox, &data, "mfcc", place);
+        let (ended, _, stderr) = features(&sandbox, &data, "mfcc", place);
         assert!(
-            ended == 2 && told.contains("is there already") && told.contains("--force"),
-            "{told}"
+            ended == 2 && stderr.contains("is there already") && stderr.contains("--force"),
+            "{stderr}"
         );
     }
     assert_eq!(before, fs::read(&table).unwrap());
@@ -172,7 +172,7 @@ fn a_table_of_features_gives_the_report_of_the_audio() {
 }
 
 #[test]
-fn columns_are_librosas() {
+fn columns_equal_librosa() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/data/lab/descriptors.json"
@@ -193,7 +193,7 @@ fn columns_are_librosas() {
         ]));
         let mut reader = csv::Reader::from_path(&table).unwrap();
         let header = reader.headers().unwrap().clone();
-        assert_eq!(&header[0], "path", "what is not known has no column");
+        assert_eq!(&header[0], "path", "unknown tags have no column");
         let mut compared = 0;
         for ((name, file), record) in names.iter().zip(&files).zip(reader.records()) {
             let record = record.unwrap();
@@ -236,9 +236,12 @@ fn frames_are_what_the_statistics_are_of() {
     let data = music.to_str().unwrap();
     let frames = sandbox.path("frames");
     let table = sandbox.path("fma.csv");
-    let (ended, said, told) = features(&sandbox, data, "frames", &frames);
-    assert!(ended == 1 && told.contains("b/song.wav: "), "{said}{told}");
-    assert!(said.starts_with("2 new arrays of frames in "), "{said}");
+    let (ended, stdout, stderr) = features(&sandbox, data, "frames", &frames);
+    assert!(
+        ended == 1 && stderr.contains("b/song.wav: "),
+        "{stdout}{stderr}"
+    );
+    assert!(stdout.starts_with("2 new arrays of frames in "), "{stdout}");
     assert_eq!(features(&sandbox, data, "fma", &table).0, 1);
     let names = &columns(&frames.join("columns.csv"))["name"];
     let statistics = columns(&table);
@@ -278,42 +281,45 @@ fn frames_are_what_the_statistics_are_of() {
     let one = array(&frames.join("noise.npy"));
     assert_eq!(one.nrows(), 1 + 88_200 / 512);
 
-    // again: nothing is made anew but what is missing; other arrays have no business there
+    // again: only missing arrays are made; other features are refused in that folder
     fs::remove_file(frames.join("noise.npy")).unwrap();
-    let (_, said, told) = features(&sandbox, data, "frames", &frames);
+    let (_, stdout, stderr) = features(&sandbox, data, "frames", &frames);
     assert!(
-        said.starts_with("1 new array of frames") && told.contains("1 array there already"),
-        "{said}{told}"
+        stdout.starts_with("1 new array of frames") && stderr.contains("1 array there already"),
+        "{stdout}{stderr}"
     );
     assert_eq!(array(&frames.join("noise.npy")), one);
-    let (ended, _, told) = features(&sandbox, data, "mfcc", &frames);
+    let (ended, _, stderr) = features(&sandbox, data, "mfcc", &frames);
     assert!(
-        ended == 2 && told.contains("tracks.csv is there already"),
-        "{told}"
+        ended == 2 && stderr.contains("tracks.csv is there already"),
+        "{stderr}"
     );
-    // a table of the same name that is somebody else's stays
-    let own = sandbox.path("own");
-    fs::create_dir(&own).unwrap();
-    fs::write(own.join("tracks.csv"), "mine").unwrap();
-    let (ended, _, told) = features(&sandbox, data, "frames", &own);
-    assert!(ended == 2 && told.contains("tracks.csv"), "{told}");
-    assert_eq!(fs::read_to_string(own.join("tracks.csv")).unwrap(), "mine");
+    // another program's table of the same name stays
+    let existing = sandbox.path("own");
+    fs::create_dir(&existing).unwrap();
+    fs::write(existing.join("tracks.csv"), "mine").unwrap();
+    let (ended, _, stderr) = features(&sandbox, data, "frames", &existing);
+    assert!(ended == 2 && stderr.contains("tracks.csv"), "{stderr}");
+    assert_eq!(
+        fs::read_to_string(existing.join("tracks.csv")).unwrap(),
+        "mine"
+    );
 }
 
 #[test]
-fn a_spectrogram_is_what_the_network_hears() {
+fn a_spectrogram_equals_the_networks_input() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("tone.wav");
     fs::write(&file, tone_wav(22_050, 5.0, 1000.0, 0.4)).unwrap();
     let file = file.to_str().unwrap().to_owned();
     let folder = sandbox.path("spectrograms");
     assert_eq!(features(&sandbox, &file, "spectrogram", &folder).0, 0);
-    let heard = array(&folder.join("tone.npy"));
-    assert_eq!(heard.dim(), (128, 1288));
+    let input = array(&folder.join("tone.npy"));
+    assert_eq!(input.dim(), (128, 1288));
     // mean 0 and deviation 1; the tone's band is the loudest while it sounds, and the zeros behind it are silent
     let (mean, square) = (
-        heard.mapv(f64::from).mean().unwrap(),
-        heard.mapv(|x| f64::from(x).powi(2)).mean().unwrap(),
+        input.mapv(f64::from).mean().unwrap(),
+        input.mapv(|x| f64::from(x).powi(2)).mean().unwrap(),
     );
     assert!(
         mean.abs() < 1e-4 && (square - 1.0).abs() < 1e-4,
@@ -321,11 +327,11 @@ fn a_spectrogram_is_what_the_network_hears() {
     );
     let loudest = |frame: usize| {
         (0..128)
-            .max_by(|a, b| heard[[*a, frame]].total_cmp(&heard[[*b, frame]]))
+            .max_by(|a, b| input[[*a, frame]].total_cmp(&input[[*b, frame]]))
             .unwrap()
     };
     assert_eq!((loudest(20), loudest(200)), (loudest(100), loudest(100)));
-    assert!(heard[[loudest(100), 100]] > heard[[loudest(100), 1200]] + 1.0);
+    assert!(input[[loudest(100), 100]] > input[[loudest(100), 1200]] + 1.0);
     assert_eq!(
         fs::read_to_string(folder.join("recipe.txt")).unwrap(),
         "baseline-cnn\n"
@@ -374,9 +380,9 @@ fn a_picture_is_drawn_in_both_formats() {
             fs::read(place).unwrap_or_default(),
         )
     };
-    let (ended, told, svg) = draw(&file, "tone.svg");
+    let (ended, stderr, svg) = draw(&file, "tone.svg");
     let svg = text(&svg);
-    assert_eq!(ended, 0, "{told}");
+    assert_eq!(ended, 0, "{stderr}");
     for title in [
         "tone &lt;1&gt;.wav: 3.0 s",
         "Waveform",
@@ -388,7 +394,7 @@ fn a_picture_is_drawn_in_both_formats() {
     ] {
         assert!(svg.contains(title), "{title}");
     }
-    // the wave, and four matrices, each with what its colours mean
+    // the wave, and four matrices, each with its colour scale
     assert_eq!(
         (
             svg.matches("<image").count(),
@@ -398,25 +404,28 @@ fn a_picture_is_drawn_in_both_formats() {
     );
     let (ended, _, png) = draw(&file, "tone.png");
     assert!(ended == 0 && png.starts_with(b"\x89PNG") && png.len() > 20_000);
-    // its own picture is renewed, and one that somebody changed stays
-    let (ended, told, again) = draw(&file, "tone.png");
-    assert!(ended == 0 && again == png, "{told}");
+    // an unchanged picture is replaced, an edited one stays
+    let (ended, stderr, again) = draw(&file, "tone.png");
+    assert!(ended == 0 && again == png, "{stderr}");
     let changed = [&png[..], b"changed"].concat();
     fs::write(sandbox.path("tone.png"), &changed).unwrap();
-    let (ended, told, again) = draw(&file, "tone.png");
+    let (ended, stderr, again) = draw(&file, "tone.png");
     assert!(
-        ended == 2 && told.contains("is there already") && again == changed,
-        "{told}"
+        ended == 2 && stderr.contains("is there already") && again == changed,
+        "{stderr}"
     );
-    let (ended, told, none) = draw(&broken, "broken.png");
+    let (ended, stderr, none) = draw(&broken, "broken.png");
     assert!(
-        ended == 1 && none.is_empty() && told.lines().count() == 1 && told.contains("broken.mp3"),
-        "{told}"
+        ended == 1
+            && none.is_empty()
+            && stderr.lines().count() == 1
+            && stderr.contains("broken.mp3"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn mistakes_say_what_was_expected() {
+fn mistakes_name_the_expected_value() {
     let sandbox = Sandbox::new();
     let song = sandbox.path("song.wav");
     fs::write(&song, noise_wav(22_050, 1.0, 1)).unwrap();
@@ -456,7 +465,7 @@ fn mistakes_say_what_was_expected() {
         (
             vec![&song, "--set", "frames+mfcc", "--output", "x"],
             2,
-            "frames stands alone",
+            "frames cannot be joined with others",
         ),
         (
             vec![&song, "--set", "mfcc", "--output", "nowhere/x.csv"],
@@ -486,13 +495,13 @@ fn mistakes_say_what_was_expected() {
     ] {
         let mut command = sandbox.command(std::iter::once("features").chain(words.iter().copied()));
         let output = command.current_dir(sandbox.path("")).output().unwrap();
-        let told = text(&output.stderr);
-        assert_eq!(code(&output), ended, "{words:?}: {told}");
-        assert!(told.contains(expected), "{words:?}: {told}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), ended, "{words:?}: {stderr}");
+        assert!(stderr.contains(expected), "{words:?}: {stderr}");
     }
     let all: Vec<_> = fs::read_dir(sandbox.path(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(all, ["song.wav"], "nothing that nobody named");
+    assert_eq!(all, ["song.wav"], "nothing but the named file");
 }

@@ -14,7 +14,7 @@ fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
+fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let data = format!("fma:{}", made.join("fma").display());
@@ -33,7 +33,7 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     let begun = Instant::now();
     let output = sandbox.run(train(&data, &whole, &more));
     let took = begun.elapsed();
-    // four files of the miniature cannot be listened to
+    // four files of the miniature cannot be decoded
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
     let report = json(output);
     assert!(
@@ -56,7 +56,7 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         column(lines[2], 4) < column(lines[0], 4),
         "the loss falls: {metrics}"
     );
-    // a map before training and after each epoch, of the tracks that it has not learnt from
+    // a map before training and after each epoch, of the tracks outside training
     let forming = &report["learning"]["forming"];
     let maps = forming["epochs"].as_array().unwrap();
     assert_eq!(
@@ -67,7 +67,7 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     assert!(maps[0] != maps[3] && !whole.join("places-0.safetensors").exists());
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("How the space forms") && page.contains("after epoch 3"));
-    assert!(page.contains("How it learnt") && page.contains("Loss after each epoch"));
+    assert!(page.contains("<h2>Training") && page.contains("Loss after each epoch"));
     assert!(!whole.join("work").exists());
 
     let cut = sandbox.path("cut");
@@ -100,21 +100,21 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
     }
     fine(sandbox.run(["eval", "classifier", whole.to_str().unwrap()]));
 
-    // an ordinary model: listed, checked, listened with, searched and drawn by
-    let said = fine(sandbox.run(["model", "import", whole.to_str().unwrap(), "--name", "mine"]));
-    assert!(said.contains("--model mine"), "{said}");
+    // an ordinary model: listed, checked, and used for add, search and maps
+    let stdout = fine(sandbox.run(["model", "import", whole.to_str().unwrap(), "--name", "mine"]));
+    assert!(stdout.contains("--model mine"), "{stdout}");
     fine(sandbox.run(["model", "check", "mine"]));
     let card = fine_json(sandbox.run(["model", "show", "mine", "--format", "json"]));
     assert!(
         card["provenance"]
             .as_str()
             .unwrap()
-            .contains("; begun with voisin-3, CC0-1.0; run "),
+            .contains("; started from voisin-3, CC0-1.0; run "),
         "{card}"
     );
     let licence = card["licence"].as_str().unwrap();
     assert!(
-        licence.starts_with("weights it began with: CC0-1.0; music that it learnt from: "),
+        licence.starts_with("initial weights: CC0-1.0; training music: "),
         "{card}"
     );
     let music = made.join("challenge/train");
@@ -134,7 +134,7 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         "{status}"
     );
 
-    // the run answers as it did of its test part
+    // the run predicts as in its test part
     let predictions = fs::read_to_string(whole.join("predictions.csv")).unwrap();
     let row = predictions
         .lines()
@@ -156,7 +156,7 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.to_string_lossy().contains(&track))
         .unwrap();
-    let asked = [
+    let arguments = [
         "classify",
         "--with",
         whole.to_str().unwrap(),
@@ -164,8 +164,8 @@ fn a_space_is_trained_killed_gone_on_with_and_used_as_a_model() {
         "--format",
         "json",
     ];
-    let said = fine_json(sandbox.run(asked));
-    assert_eq!(said[0]["genre"], cells[4], "{said} {row}");
+    let answers = fine_json(sandbox.run(arguments));
+    assert_eq!(answers[0]["genre"], cells[4], "{answers} {row}");
 }
 
 /// A folder with ten low tones and ten high ones, a genre each.
@@ -209,7 +209,7 @@ fn is_a_model(sandbox: &Sandbox, model: &str) {
         "add",
         sandbox.path("music").to_str().unwrap(),
     ])));
-    let asked = [
+    let arguments = [
         "similar",
         short.to_str().unwrap(),
         "--limit",
@@ -217,7 +217,7 @@ fn is_a_model(sandbox: &Sandbox, model: &str) {
         "--format",
         "json",
     ];
-    let near = fine_json(sandbox.run(at.into_iter().chain(asked)));
+    let near = fine_json(sandbox.run(at.into_iter().chain(arguments)));
     assert_eq!(
         near["neighbours"].as_array().map(Vec::len),
         Some(20),
@@ -227,7 +227,7 @@ fn is_a_model(sandbox: &Sandbox, model: &str) {
 }
 
 #[test]
-fn a_models_vectors_are_what_the_runs_last_layer_takes() {
+fn a_models_vectors_are_the_input_of_the_runs_last_layer() {
     let sandbox = Sandbox::new();
     let music = low_and_high(&sandbox, 1.0);
     let data = format!("folder:{}", music.display());
@@ -288,7 +288,7 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
             })
             .collect();
         let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
-        let asked = [
+        let arguments = [
             "classify",
             "--with",
             run.to_str().unwrap(),
@@ -296,12 +296,12 @@ fn a_models_vectors_are_what_the_runs_last_layer_takes() {
             "--format",
             "json",
         ];
-        let said = fine_json(sandbox.run(asked));
+        let answers = fine_json(sandbox.run(arguments));
         for (class, logit) in ["high", "low"].into_iter().zip(&logits) {
-            let p = said[0]["probabilities"][class].as_f64().unwrap();
+            let p = answers[0]["probabilities"][class].as_f64().unwrap();
             assert!(
                 (p - logit.exp() / sum).abs() < 5e-3,
-                "{class}: {p}, {logits:?}, {said}"
+                "{class}: {p}, {logits:?}, {answers}"
             );
         }
     }
@@ -327,7 +327,7 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
         let right = report["figures"]["accuracy"]["value"].as_f64().unwrap();
         assert!(
             right > 0.99 || recipe == "cnn-lstm-mfcc",
-            "{recipe} tells low tones from high ones: {right}"
+            "{recipe} separates low tones from high ones: {right}"
         );
         let parts = report["importance"].as_array().unwrap();
         let lost = |part: &serde_json::Value| part["drop"].as_f64().unwrap();
@@ -359,10 +359,10 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
         }
         let imported = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", recipe]);
         if recipe == "cnn-lstm-mfcc" {
-            let said = text(&imported.stderr);
+            let stderr = text(&imported.stderr);
             assert!(
-                code(&imported) == 2 && said.contains("not the mean of a whole track"),
-                "{said}"
+                code(&imported) == 2 && stderr.contains("not the mean of a whole track"),
+                "{stderr}"
             );
         } else {
             is_a_model(&sandbox, recipe);
@@ -435,7 +435,7 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         "{config}"
     );
     let file = music.join("low/3.wav");
-    let asked = [
+    let arguments = [
         "classify",
         "--with",
         run.to_str().unwrap(),
@@ -443,7 +443,7 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         "--format",
         "json",
     ];
-    assert_eq!(fine_json(sandbox.run(asked))[0]["genre"], "low");
+    assert_eq!(fine_json(sandbox.run(arguments))[0]["genre"], "low");
 
     let run = sandbox.path("search");
     let search = [
@@ -500,7 +500,7 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         "{trial}"
     );
 
-    // what a search has finished is not done again, and a held-out part is judged by the chosen run alone
+    // finished trials are not repeated, and the held-out part is evaluated by the chosen run alone
     let run = sandbox.path("held-out");
     let search = [
         &["--split", "track", "--format", "json"],
@@ -544,7 +544,7 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         fine_json(sandbox.run(train(&data, &run, &search)))["digests"],
         again["digests"]
     );
-    // what it was not asked for is another search
+    // other values are another search
     for (values, expected) in [
         (
             "knn.k=1,5",
@@ -552,14 +552,14 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         ),
         (
             "knn.k=1,3,5",
-            "this search is finished, and knew no trial of knn.k=5: name another folder",
+            "this search is finished without a trial of knn.k=5: name another folder",
         ),
     ] {
         let other = [&search[..search.len() - 1], &[values]].concat();
         let output = sandbox.run(train(&data, &run, &other));
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{said}");
-        assert!(said.contains(expected), "{said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
     }
 
     // nine settings with a ninth of the epochs, three with a third, one whole
@@ -687,7 +687,7 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         ),
         (
             &["--recipe", "space", "--set", "width=2"],
-            "network.width: expected 4, found 2: a model to begin",
+            "network.width: expected 4, found 2: the initial model",
         ),
         (
             &["--recipe", "cnn-gap", "--set", "anchor=1"],
@@ -719,15 +719,15 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         ),
         (
             &["--recipe", "baseline-cnn", "--set", "start=voisin-3"],
-            "only the recipe space begins with a model",
+            "only the recipe space has an initial model",
         ),
     ] {
         let output = sandbox.run(train(&data, &run, more));
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{more:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{more:?}: {stderr}");
         assert!(
-            said.contains(expected) && said.trim_end().lines().count() == 1,
-            "{more:?}: {said}"
+            stderr.contains(expected) && stderr.trim_end().lines().count() == 1,
+            "{more:?}: {stderr}"
         );
         let _ = fs::remove_dir_all(&run);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
 
-/// A table of features: `classes` of `tracks` tracks by artists of three tracks each, told apart by some columns.
+/// A table of features: `classes` of `tracks` tracks by artists of three tracks each, separable by some columns.
 fn features(classes: usize, tracks: usize, name: impl Fn(usize) -> String) -> String {
     let mut table =
         "track,genre,artist,mfcc_mean_01,mfcc_mean_02,chroma_mean_01,noise_1\n".to_owned();
@@ -95,18 +95,18 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
         report["split"]
     );
     let important = report["importance"].as_array().unwrap();
-    let of = |single: bool| -> Vec<&str> {
-        let own = important.iter().filter(|one| one["single"] == single);
-        own.map(|one| one["columns"].as_str().unwrap()).collect()
+    let columns_of = |single: bool| -> Vec<&str> {
+        let rows = important.iter().filter(|one| one["single"] == single);
+        rows.map(|one| one["columns"].as_str().unwrap()).collect()
     };
     assert_eq!(
-        of(false).len(),
+        columns_of(false).len(),
         3,
         "mfcc, chroma and noise are shuffled as groups: {important:?}"
     );
-    assert_eq!(of(false)[0], "mfcc");
+    assert_eq!(columns_of(false)[0], "mfcc");
     assert_eq!(
-        (of(true).len(), of(true)[3]),
+        (columns_of(true).len(), columns_of(true)[3]),
         (4, "noise_1"),
         "{important:?}"
     );
@@ -124,7 +124,7 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
     }
     let page = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page.contains("Leakage") && page.contains("ROC") && !page.contains("<script"));
-    // asked again it answers from the folder, and a run's configuration repeats it
+    // a second call loads the finished run, and a run's configuration repeats it
     let before = fs::read(run.join("model.safetensors")).unwrap();
     let again = sandbox.run(train(&data, &run, &more));
     assert!(
@@ -132,7 +132,7 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
         "{}",
         text(&again.stderr)
     );
-    // and refuses figures of other data than it was trained on
+    // and refuses other data than it was trained on
     let table = features(4, 30, |class| format!("genre {class}"));
     write(&sandbox, "f.csv", &table.replacen("genre 0", "genre 1", 1));
     let changed = sandbox.run(train(&data, &run, &more));
@@ -157,18 +157,18 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
         );
     }
     assert_eq!(before, fs::read(run.join("model.safetensors")).unwrap());
-    // other settings have no business there
+    // other settings are refused there
     let other = sandbox.run(train(
         &data,
         &run,
         &["--algorithm", "knn", "--set", "knn.k=3"],
     ));
-    let said = text(&other.stderr);
+    let stderr = text(&other.stderr);
     assert!(
         code(&other) == 2
-            && said.contains("algorithms.names")
-            && said.contains("name another folder"),
-        "{said}"
+            && stderr.contains("algorithms.names")
+            && stderr.contains("use another folder"),
+        "{stderr}"
     );
 }
 
@@ -232,8 +232,11 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
         &["--algorithm", "lda", "--split", "track"],
     )));
     let output = sandbox.run(["eval", "classifier", &a, c.to_str().unwrap()]);
-    let said = text(&output.stderr);
-    assert!(code(&output) == 2 && said.contains("--anyway"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(
+        code(&output) == 2 && stderr.contains("--anyway"),
+        "{stderr}"
+    );
     let output = sandbox.run(["eval", "classifier", &a, c.to_str().unwrap(), "--anyway"]);
     assert!(
         code(&output) == 0 && text(&output.stderr).contains("other data"),
@@ -280,7 +283,7 @@ fn folds_leave_a_given_test_part_alone_and_runs_are_compared() {
 }
 
 #[test]
-fn a_run_that_is_killed_goes_on_to_the_same_bits() {
+fn a_killed_run_resumes_bit_for_bit() {
     let sandbox = Sandbox::new();
     let data = write(
         &sandbox,
@@ -381,7 +384,7 @@ fn auto_evaluates_many_and_joins_those_that_help() {
         accuracy("select") > best,
         "{methods:?}"
     );
-    // joined whatever comes of it, by two that know different columns; its file answers as it did
+    // two algorithms joined unconditionally; the stored model predicts the same
     let joined = sandbox.path("joined");
     let two = [
         "--algorithm",
@@ -397,7 +400,7 @@ fn auto_evaluates_many_and_joins_those_that_help() {
     assert_eq!(report["methods"][2]["name"], "select");
     let note = report["methods"][2]["note"].as_str().unwrap();
     assert!(note.contains("knn 0.") || note.contains("lda"), "{note}");
-    let said = json(sandbox.run([
+    let answers = json(sandbox.run([
         "classify",
         "--with",
         joined.to_str().unwrap(),
@@ -405,7 +408,7 @@ fn auto_evaluates_many_and_joins_those_that_help() {
         "--format",
         "json",
     ]));
-    assert_eq!(said.as_array().unwrap().len(), 120);
+    assert_eq!(answers.as_array().unwrap().len(), 120);
 }
 
 #[test]
@@ -443,7 +446,7 @@ fn a_run_writes_into_its_folder_alone() {
         "--split",
         "track",
     ];
-    // settings that cannot be worked with leave nothing that stands in the way of better ones
+    // refused settings leave no folder behind
     let wrong = [&more[..5], &["50"], &more[6..]].concat();
     let data = music.to_str().unwrap();
     assert_eq!(code(&sandbox.run(train(data, &run, &wrong))), 2);
@@ -452,7 +455,7 @@ fn a_run_writes_into_its_folder_alone() {
     expected.push(run.clone());
     expected.sort();
     assert_eq!(below(sandbox.path("").as_path()), expected);
-    assert!(!run.join("work").exists(), "what was kept to go on from");
+    assert!(!run.join("work").exists(), "the checkpoint is removed");
 }
 
 #[test]
@@ -472,7 +475,7 @@ fn unsure_answers_are_unknown() {
     )));
     assert_eq!(
         report["methods"][0]["note"], "3 of 4 columns have weights",
-        "what is noise gets none"
+        "noise gets none"
     );
     let ask = |more: &[&str]| {
         sandbox.run(
@@ -491,9 +494,9 @@ fn unsure_answers_are_unknown() {
             .concat(),
         )
     };
-    // answers to tracks that it had not learnt from: from this probability on nine of ten are right
+    // predictions of tracks outside training: above this probability nine of ten are right
     let cells = fs::read_to_string(run.join("predictions.csv")).unwrap();
-    let mut judged: Vec<(f64, bool)> = cells
+    let mut predicted: Vec<(f64, bool)> = cells
         .lines()
         .skip(1)
         .map(|line| {
@@ -505,19 +508,23 @@ fn unsure_answers_are_unknown() {
             (p, cells[1] == cells[4])
         })
         .collect();
-    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let right = |n: usize| judged[..n].iter().filter(|(_, right)| *right).count() as f64 / n as f64;
-    let most = (1..=judged.len()).rev().find(|&n| right(n) >= 0.9).unwrap();
-    assert!(most < judged.len(), "some are wrong");
-    let said = fine_json(ask(&["--precision", "0.9"]));
+    predicted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let right =
+        |n: usize| predicted[..n].iter().filter(|(_, right)| *right).count() as f64 / n as f64;
+    let most = (1..=predicted.len())
+        .rev()
+        .find(|&n| right(n) >= 0.9)
+        .unwrap();
+    assert!(most < predicted.len(), "some are wrong");
+    let answers = fine_json(ask(&["--precision", "0.9"]));
     let mut unknown = 0;
-    for one in said.as_array().unwrap() {
-        let is_sure = one["probability"].as_f64().unwrap() >= judged[most - 1].0 - 1e-5;
+    for one in answers.as_array().unwrap() {
+        let is_sure = one["probability"].as_f64().unwrap() >= predicted[most - 1].0 - 1e-5;
         assert_eq!(
             one["genre"].is_string(),
             is_sure,
             "{one} {}",
-            judged[most - 1].0
+            predicted[most - 1].0
         );
         unknown += usize::from(!is_sure);
     }
@@ -563,7 +570,7 @@ fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
     );
     let notes = report["data"]["notes"].to_string();
     assert!(notes.contains("30 tracks of low are left out"), "{notes}");
-    let taken = notes.split("low is taken for ").nth(1).unwrap();
+    let taken = notes.split("low is predicted as ").nth(1).unwrap();
     let middle: usize = taken
         .split("middle ")
         .nth(1)
@@ -590,7 +597,7 @@ fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
 fn labels_that_look_wrong_are_named_before_training() {
     let sandbox = Sandbox::new();
     let clear = features(3, 30, |class| class.to_string()).replace("mfcc_mean_01", "mfcc_mean_1");
-    // the classes lie five deviations apart, and three tracks of the first class are called the third
+    // the classes are five deviations apart, and three tracks of the first class are labelled as the third
     let mut table = String::new();
     for (at, line) in clear.lines().enumerate() {
         let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
@@ -606,8 +613,8 @@ fn labels_that_look_wrong_are_named_before_training() {
         table += &(cells.join(",") + "\n");
     }
     let data = write(&sandbox, "f.csv", &table);
-    let said = fine_json(sandbox.run(["dataset", &data, "--suspects", "--format", "json"]));
-    let mut found: Vec<[&str; 3]> = said["suspects"]
+    let listed = fine_json(sandbox.run(["dataset", &data, "--suspects", "--format", "json"]));
+    let mut found: Vec<[&str; 3]> = listed["suspects"]
         .as_array()
         .unwrap()
         .iter()
@@ -636,7 +643,7 @@ fn odd_data_give_one_clear_line() {
         (
             &one,
             vec![],
-            "expected tracks of two classes or more, found only \"rock\": say which column has the labels (,label=COLUMN), or put each class into a folder of its own",
+            "expected tracks of two classes or more, found only \"rock\": name the column of labels (,label=COLUMN), or put each class into its own folder",
         ),
         (&none, vec![], "expected columns of numbers, found none"),
         (
@@ -647,7 +654,7 @@ fn odd_data_give_one_clear_line() {
         (
             &few,
             vec!["--split", "track", "--folds", "9"],
-            "9 folds need as many groups (artists), found 6",
+            "expected at least 9 groups (artists), one for each fold, found 6",
         ),
         (&few, vec!["--set", "svm.d=3"], "there is no key \"svm.d\""),
         (
@@ -657,15 +664,15 @@ fn odd_data_give_one_clear_line() {
         ),
     ] {
         let output = sandbox.run(train(data, &sandbox.path("odd"), &more));
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{data} {more:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{data} {more:?}: {stderr}");
         assert!(
-            said.contains(expected) && said.trim_end().lines().count() == 1,
-            "{data} {more:?}: {said}"
+            stderr.contains(expected) && stderr.trim_end().lines().count() == 1,
+            "{data} {more:?}: {stderr}"
         );
         let _ = fs::remove_dir_all(sandbox.path("odd"));
     }
-    // a class of one track and numbers that are none
+    // a class of one track and invalid numbers
     let mut table = features(3, 24, |class| class.to_string());
     table += "odd,alone,nobody,NaN,,inf,0.5\n";
     let data = write(&sandbox, "odd.csv", &table);
@@ -734,14 +741,14 @@ fn a_plan_writes_nothing() {
         &features(2, 9, |class| class.to_string()),
     );
     let run = sandbox.path("run");
-    let said = fine(sandbox.run(train(&data, &run, &["--dry-run", "--algorithm", "svm,knn"])));
+    let stdout = fine(sandbox.run(train(&data, &run, &["--dry-run", "--algorithm", "svm,knn"])));
     assert!(
-        said.contains("18 tracks")
-            && said.contains("4 columns")
-            && said.contains("3 fits (svm, knn)"),
-        "{said}"
+        stdout.contains("18 tracks")
+            && stdout.contains("4 columns")
+            && stdout.contains("3 fits (svm, knn)"),
+        "{stdout}"
     );
-    assert!(said.contains("[settings.svm]") && !said.contains("forest") && !run.exists());
+    assert!(stdout.contains("[settings.svm]") && !stdout.contains("forest") && !run.exists());
     for (setting, expected) in [
         (
             "epochs=3",
@@ -754,13 +761,13 @@ fn a_plan_writes_nothing() {
         ),
     ] {
         let output = sandbox.run(train(&data, &run, &["--set", setting]));
-        let said = text(&output.stderr);
+        let stderr = text(&output.stderr);
         assert!(
-            code(&output) == 2 && said.contains(expected),
-            "{setting}: {said}"
+            code(&output) == 2 && stderr.contains(expected),
+            "{setting}: {stderr}"
         );
     }
-    // a run on numbers cannot listen, and says what can
+    // a run on a table of numbers cannot read audio, and names the features that can
     fs::write(sandbox.path("x.wav"), tone_wav(8000, 1.0, 300.0, 0.5)).unwrap();
     fine(sandbox.run(train(&data, &run, &["--algorithm", "majority"])));
     let file = sandbox.path("x.wav");
@@ -770,16 +777,16 @@ fn a_plan_writes_nothing() {
         run.to_str().unwrap(),
         file.to_str().unwrap(),
     ]);
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert!(
-        code(&output) == 2 && said.contains("one trained with --features fma can"),
-        "{said}"
+        code(&output) == 2 && stderr.contains("one trained with --features fma can"),
+        "{stderr}"
     );
     let output = sandbox.run(["classify", "--with", "nope", "x.wav"]);
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert!(
-        said.contains("nope: no such folder; voisin train classifier makes one"),
-        "{said}"
+        stderr.contains("nope: no such folder; voisin train classifier makes one"),
+        "{stderr}"
     );
     let output = sandbox.run([
         "train",

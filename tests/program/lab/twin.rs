@@ -9,7 +9,7 @@ use voisin_train::{AdamW, AdamWOptions};
 
 const BATCH: usize = 4;
 
-/// Numbers within ±1; `number` tells one tensor from another.
+/// Numbers within ±1; `number` distinguishes tensors.
 fn wave(count: usize, number: usize) -> Vec<f64> {
     let number = number as f64;
     (0..count)
@@ -26,7 +26,7 @@ fn numbers(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// How far numbers are from others, over the largest of those.
+/// The largest difference over the largest magnitude.
 fn error(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1e-12f64, |most, x| most.max(x.abs()));
@@ -39,7 +39,7 @@ fn error(found: &[f32], expected: &[f64]) -> f64 {
 
 /// A network with the script's weights, and the numbers of one example.
 ///
-/// - `in_candle`: all of it, also what voisin's kernels compute otherwise
+/// - `in_candle`: all of it, including the layers that voisin's kernels compute otherwise
 fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
     let axes: Vec<usize> = numbers(&twin["input"])
         .iter()
@@ -56,12 +56,12 @@ fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
         .map(|x| x.as_str().unwrap())
         .collect();
     let recipe = NetworkRecipe::named(twin["name"].as_str().unwrap()).unwrap();
-    let own = recipe
+    let recipe_layers = recipe
         .layers()
         .into_iter()
         .filter(|layer| !layer.starts_with("dropout"));
     assert!(
-        own.eq(layers.iter().copied()),
+        recipe_layers.eq(layers.iter().copied()),
         "{}: the recipe has other layers",
         recipe.name
     );
@@ -79,7 +79,7 @@ fn network(twin: &Value, in_candle: bool) -> (StackTrain, usize) {
         .map(|one| (one.name.clone(), one.shape.clone()))
         .collect();
     net.restore(|name| {
-        let number = plan.iter().position(|(own, _)| own == name)?;
+        let number = plan.iter().position(|(tensor, _)| tensor == name)?;
         let shape = &plan[number].1;
         let inputs: usize = shape[1..].iter().product();
         let values = wave(shape.iter().product(), number).into_iter().map(|x| {
@@ -140,12 +140,12 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
         );
         let classes = twin["classes"].as_u64().unwrap() as usize;
         let (mut net, cells) = network(twin, in_candle);
-        let judged = net
+        let predicted = net
             .finished()
             .unwrap()
-            .judge(&examples(cells, 0), BATCH)
+            .evaluate(&examples(cells, 0), BATCH)
             .unwrap();
-        let off = error(&judged, &numbers(&twin["judged"]));
+        let off = error(&predicted, &numbers(&twin["judged"]));
         assert!(off < 1e-4, "{name}: outputs in the end {off:e}");
         let outputs = net.forward(&examples(cells, 0), BATCH, 0).unwrap();
         let off = error(&outputs, &numbers(&twin["outputs"]));
@@ -171,10 +171,10 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
                     place
                 }
             });
-            // A bias before a batch norm has none but rounding errors of the others.
-            let own = expected["largest"].as_f64().unwrap().max(1e-3 * largest);
+            // A bias before a batch norm has only rounding errors of the others as its gradient.
+            let scale = expected["largest"].as_f64().unwrap().max(1e-3 * largest);
             for (place, expected) in places.zip(expected_values) {
-                let off = (f64::from(found[place]) - expected).abs() / own;
+                let off = (f64::from(found[place]) - expected).abs() / scale;
                 assert!(off < 1e-3, "{name}: gradient {at} at {place}: {off:e}");
             }
         }
@@ -183,8 +183,8 @@ fn outputs_gradients_and_losses_are_those_of_pytorch() {
             .blocks()
             .map(|(p, ..)| AdamW::new(p.len(), AdamWOptions::default()))
             .collect();
-        // Adam makes whole steps of what is nothing but rounding errors, such as gradients of biases before batch norms:
-        // with those, PyTorch in single precision strays from the script's figures by up to 2e-3 itself.
+        // Adam turns rounding errors, such as gradients of biases before batch norms, into whole steps: with those,
+        // PyTorch in single precision deviates from the script's figures by up to 2e-3 itself.
         let has_norms = twin["layers"]
             .as_array()
             .unwrap()
@@ -214,12 +214,12 @@ fn at_its_full_size_the_first_network_gives_what_pytorch_gives() {
     for in_candle in [false, true] {
         let (net, cells) = network(twin, in_candle);
         assert_eq!(cells, 128 * 1288);
-        let judged = net
+        let predicted = net
             .finished()
             .unwrap()
-            .judge(&examples(cells, 0), BATCH)
+            .evaluate(&examples(cells, 0), BATCH)
             .unwrap();
-        let off = error(&judged, &numbers(&twin["judged"]));
+        let off = error(&predicted, &numbers(&twin["judged"]));
         assert!(off < 1e-4, "in Candle {in_candle}: {off:e}");
     }
 }

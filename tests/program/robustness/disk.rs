@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 
-/// Needs the right to mount: skipped, with a message, where that is not given.
+/// Needs the right to mount; skipped, with a message, without it.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told_and_loses_nothing() {
+fn a_full_disk_is_reported_and_loses_nothing() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 40);
     let library = sandbox.path("library");
@@ -27,13 +27,13 @@ fn a_full_disk_is_told_and_loses_nothing() {
     }
     let outcome = std::panic::catch_unwind(|| {
         let full = sandbox.run(["add", "--threads", "2", &string(&music)]);
-        let said = text(&full.stderr);
-        assert_eq!(code(&full), 2, "{said}");
+        let stderr = text(&full.stderr);
+        assert_eq!(code(&full), 2, "{stderr}");
         assert!(
-            said.contains("no space left to write") && said.contains("free some space"),
-            "{said}"
+            stderr.contains("no space left to write") && stderr.contains("free some space"),
+            "{stderr}"
         );
-        // What was committed is there, can be searched, and is sound, although the disk is still full.
+        // Committed tracks can be searched and are intact, although the disk is still full.
         let kept = status(&sandbox)["tracks"].as_u64().unwrap();
         assert!((2..40).contains(&kept), "{kept}");
         let found = fine(&sandbox, &["similar", "id:1", "--format", "json"]);
@@ -43,7 +43,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
         );
         assert_eq!(sandbox.vectors().len() as u64, kept);
         fine(&sandbox, &["verify"]);
-        // With room again, the same command goes on from there.
+        // With free space again, the same command continues.
         assert!(mount("remount,size=32m"));
         let rest = json(fine(
             &sandbox,
@@ -71,10 +71,10 @@ fn a_full_disk_is_told_and_loses_nothing() {
     }
 }
 
-/// As another user, because root may write anywhere: skipped where there is no way to become one.
+/// Runs as another user, because root may write anywhere; skipped where that is impossible.
 #[test]
 #[cfg(unix)]
-fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
+fn a_read_only_folder_is_searched_without_storing_an_index() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::os::unix::process::CommandExt as _;
     let sandbox = Sandbox::new();
@@ -106,7 +106,7 @@ fn a_folder_that_cannot_be_written_is_searched_all_the_same() {
     };
     let added = run(&["add", &string(&music)]).unwrap();
     let checked = run(&["verify"]).unwrap();
-    // Its index is of no use, and another cannot be kept.
+    // There is no index, and none can be stored.
     set(&library, 0o755);
     fs::remove_file(library.join("index.bin")).unwrap();
     set(&library, 0o555);
@@ -164,7 +164,7 @@ fn files_that_vanish_while_add_runs_fail_alone() {
         "{failed}"
     );
     fine(&sandbox, &["verify"]);
-    // They are not there any more: nothing to retry, and nothing is lost.
+    // Missing files are not retried, and nothing is lost.
     assert!(text(&sandbox.run(["retry"]).stderr).contains("10 failed files gone since"));
     assert_eq!(text(&sandbox.run(["failed"]).stdout), "");
     assert_eq!(status(&sandbox)["tracks"], 43);
@@ -201,7 +201,7 @@ fn clocks_that_are_set_back_confuse_nothing() {
     assert_eq!(counts(&add()), [4, 0, 0]);
     assert_eq!(counts(&add()), [0, 0, 4]);
     let before = sandbox.vectors();
-    // Times that go back: the same audio is recognised by its content.
+    // Earlier times: the same audio is recognised by its content.
     touch("00.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(5));
     touch("02.wav", SystemTime::now() - century);
     assert_eq!(counts(&add()), [0, 2, 2]);
@@ -211,7 +211,7 @@ fn clocks_that_are_set_back_confuse_nothing() {
     touch("03.wav", SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     assert_eq!(counts(&add()), [1, 0, 3]);
     assert_ne!(sandbox.vectors(), before);
-    // The library's own files carry times of a clock that is wrong; a temporary file without an owner is swept up.
+    // The library's files have times of a wrong clock; an abandoned temporary file is removed.
     let library = sandbox.path("library");
     for name in ["voisin.db", "index.bin"] {
         let file = fs::File::options()

@@ -1,4 +1,4 @@
-//! What files are called and tagged with reaches no terminal, spreadsheet, page, playlist or statement.
+//! File names and tags never reach a terminal, spreadsheet, page, playlist or statement unescaped.
 
 use lofty::config::WriteOptions;
 use lofty::tag::{Accessor as _, Tag, TagExt as _, TagType};
@@ -43,7 +43,7 @@ fn hostile_library(sandbox: &Sandbox) -> PathBuf {
     music
 }
 
-/// Nothing in what was printed commands a terminal.
+/// The output has no control characters.
 fn tame(output: &Output, what: &str) {
     for stream in [&output.stdout, &output.stderr] {
         let commands = |c: char| c.is_control() && c != '\n' && c != '\t';
@@ -103,8 +103,8 @@ fn no_verb_lets_a_tag_command_a_terminal() {
     ] {
         tame(&sandbox.run(&arguments), arguments[0]);
     }
-    // JSON says what the tag is; only the way it is written is tame. U+009B is what a program made of the
-    // byte that Windows-1252 has for "›".
+    // JSON has the tag unchanged, in escaped form. U+009B is how a program wrote the byte that Windows-1252 has for
+    // "›".
     let found = json(fine(&sandbox, &["similar", "id:1", "--format", "json"]));
     let artist = ARTIST.replace('\u{9b}', "›");
     assert_eq!(found["neighbours"][0]["artist"], artist);
@@ -114,7 +114,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
 fn no_cell_is_a_formula() {
     let sandbox = Sandbox::new();
     let music = hostile_library(&sandbox);
-    // A name that an apostrophe would make that of no file.
+    // A name that a leading apostrophe would break.
     let split = music.join("a;-b.wav");
     tagged(&split, 60, "Split");
     fine(&sandbox, &["add", &string(&split)]);
@@ -139,7 +139,7 @@ fn no_cell_is_a_formula() {
     }
     let mut seen = 0;
     for table in tables {
-        // As a program reads it that splits at commas, and as one that splits at semicolons.
+        // Read by programs that split at commas, and at semicolons.
         for delimiter in *b",;" {
             let mut reader = csv::ReaderBuilder::new()
                 .delimiter(delimiter)
@@ -164,7 +164,7 @@ fn no_cell_is_a_formula() {
 }
 
 #[test]
-fn pages_playlists_and_statements_hold() {
+fn pages_playlists_and_statements_escape_hostile_names() {
     let sandbox = Sandbox::new();
     let music = hostile_library(&sandbox);
     let page = sandbox.path("map.html");
@@ -176,7 +176,7 @@ fn pages_playlists_and_statements_hold() {
     );
     assert!(html.contains("alert(1)"), "and is there as text");
 
-    // Every entry of a playlist is a file of the library: nothing was slipped in.
+    // Every entry of a playlist is a file of the library: no line is injected.
     for format in ["m3u8", "xspf"] {
         let list = sandbox.path(&format!("list.{format}"));
         let written = fine(
@@ -211,7 +211,7 @@ fn pages_playlists_and_statements_hold() {
     );
     assert_eq!(list.lines().count(), 2 + 2 * 4, "{list}");
 
-    // Words are words.
+    // Search words are not interpreted.
     for words in [
         "'; DROP TABLE audio; --",
         "\" OR 1=1 --",
@@ -298,7 +298,7 @@ fn paths_are_any_bytes_from_end_to_end() {
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
         child.wait_with_output().unwrap()
     };
-    // Out of one voisin, into the next.
+    // The output of one voisin is the input of the next.
     let again = json(feed(&["add", "-", "-0", "--format", "json"], &piped));
     assert_eq!(
         (&again["unchanged"], &again["added"]),
@@ -338,7 +338,7 @@ fn paths_are_any_bytes_from_end_to_end() {
         "{}",
         text(&found)
     );
-    // And they can be taken out one by one.
+    // And they can be removed one by one.
     let mut remove = sandbox.command(["remove"]);
     let removed = remove
         .arg(music.join(std::ffi::OsStr::from_bytes(names[0])))

@@ -1,4 +1,4 @@
-//! What a killed process leaves behind, and who kills processes.
+//! Files left behind by killed processes, and files that crash the reader.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ fn failures(sandbox: &Sandbox) -> Vec<Value> {
         .clone()
 }
 
-/// Ends a process as a file that crashes its reader does: at once, with nothing tidied up.
+/// Ends a process as a crash in a decoder does: at once, with no clean-up.
 #[cfg(target_os = "linux")]
 fn kill(process: u32) {
     let _ = Command::new("kill")
@@ -64,8 +64,8 @@ fn readers(process: u32, file: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Runs voisin while whoever reads `deadly` dies of it: the process itself where it has the file in hand, and those
-/// that it starts to examine the file from a distance.
+/// Runs voisin and kills every process that reads `deadly`: the main one, and the child processes that examine the
+/// file.
 #[cfg(target_os = "linux")]
 fn with_a_deadly_file(sandbox: &Sandbox, deadly: &Path, arguments: &[&str]) -> Output {
     let named = deadly.as_os_str().as_encoded_bytes();
@@ -98,7 +98,7 @@ fn with_a_deadly_file(sandbox: &Sandbox, deadly: &Path, arguments: &[&str]) -> O
     })
 }
 
-/// Ten minutes of noise, read whole: time enough to be caught at it.
+/// Ten minutes of noise, read whole: long enough to be killed meanwhile.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_ends_the_process_is_set_aside_at_the_next_start() {
@@ -132,7 +132,7 @@ fn a_file_that_ends_the_process_is_set_aside_at_the_next_start() {
     );
     assert!(!text(&fine(&sandbox, &["verify"]).stdout).contains("killed run"));
 
-    // From now on it is skipped, and asked for by name it is looked at from a distance first.
+    // Later runs skip it, and a retry examines it in a child process first.
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
     assert_eq!(
         code(&with_a_deadly_file(
@@ -153,7 +153,7 @@ fn a_file_that_ends_the_process_is_set_aside_at_the_next_start() {
     ];
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &by_name)), 1);
     assert_eq!(failures(&sandbox)[0]["attempts"], 3);
-    // Nothing is wrong with it by now.
+    // The file is intact again.
     fine(&sandbox, &["retry"]);
     assert_eq!(
         (
@@ -207,7 +207,7 @@ fn a_retry_that_is_killed_forgets_no_failure() {
             .all(|(before, after)| after == &(before + 1)),
         "attempts are counted"
     );
-    // What can be read by now is no failure any more; what is gone is nobody's.
+    // A file that can be read is no failure any more; a missing one is dropped.
     fs::write(music.join("000.mp3"), noise_wav(16_000, 4.0, 7)).unwrap();
     fs::remove_file(music.join("001.mp3")).unwrap();
     assert_eq!(code(&sandbox.run(["retry"])), 1);
@@ -235,7 +235,7 @@ fn temporary(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Killed 200 times at random, `backup` had left the folder of each unfinished copy beside its target for ever.
+/// After 200 random kills, `backup` had left the folder of each unfinished copy beside its target.
 #[test]
 fn a_killed_backup_is_tidied_up_by_the_next_one() {
     let sandbox = Sandbox::new();
@@ -266,7 +266,7 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // another's, who is still at work
+    // the folder of another backup that is still running
     let other = shelf.join(".voisin-backup-other");
     fs::create_dir(&other).unwrap();
     let held = fs::File::create(other.join("in-use")).unwrap();
@@ -279,11 +279,11 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
 }
 
 #[test]
-fn the_copy_of_a_killed_write_is_named_and_removed() {
+fn the_copy_of_a_killed_write_is_reported_and_removed() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 3);
     let target = music.join("00.wav");
-    // So large that the copy takes a while.
+    // Large enough that the copy takes a while.
     let mut bytes = fs::read(&target).unwrap();
     let junk = 60 << 20;
     bytes.extend([b"JUNK", &(junk as u32).to_le_bytes()[..]].concat());
@@ -311,7 +311,7 @@ fn the_copy_of_a_killed_write_is_named_and_removed() {
         if let Some(copy) = temporary(&music).pop() {
             break copy;
         }
-        // It was faster: the genre is taken out again.
+        // The process finished before the kill: the genre is removed again.
         fs::write(&target, &bytes).unwrap();
     };
     let checked = text(&fine(&sandbox, &["verify"]).stdout);

@@ -1,4 +1,4 @@
-//! A library that can be trusted, from the command line: damage, kills and crowds, and hostile names.
+//! Robustness of a library, from the command line: damage, kills, concurrent processes, and hostile names.
 
 // A test may fail by a panic; helpers of tests unwrap as tests do.
 #![allow(clippy::unwrap_used)]
@@ -20,7 +20,7 @@ use std::process::Output;
 use common::{Sandbox, code, json, noise_wav, text};
 use serde_json::Value;
 
-/// Runs a verb that must end well.
+/// Runs a verb that must succeed.
 fn fine(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     let output = sandbox.run(arguments);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Several voisins at once.
+//! Several processes at once.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn similar_sees_what_is_committed_while_add_runs() {
 }
 
 #[test]
-fn a_second_writer_is_told_and_nothing_is_lost() {
+fn a_second_writer_is_refused_and_nothing_is_lost() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 1);
     for i in 10..40 {
@@ -108,14 +108,14 @@ fn a_second_writer_is_told_and_nothing_is_lost() {
     ] {
         let start = Instant::now();
         let output = sandbox.run(&arguments);
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), 2, "{arguments:?} {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{arguments:?} {stderr}");
         assert!(
-            said.contains(&format!(
+            stderr.contains(&format!(
                 "another voisin (process {}) is changing",
                 first.id()
             )),
-            "{arguments:?}: {said}"
+            "{arguments:?}: {stderr}"
         );
         assert!(
             start.elapsed() < Duration::from_secs(20),
@@ -128,7 +128,7 @@ fn a_second_writer_is_told_and_nothing_is_lost() {
         (&31.into(), &0.into()),
         "{summary}"
     );
-    // Who was turned away finds everything done.
+    // The refused process finds everything done.
     let again = json(fine(
         &sandbox,
         &["add", "--format", "json", &string(&music)],
@@ -140,7 +140,7 @@ fn a_second_writer_is_told_and_nothing_is_lost() {
     fine(&sandbox, &["verify"]);
 }
 
-/// Two that start at the same moment on nothing: one does the work, or they share it.
+/// Two that start at the same time without a library: one does the work, or they share it.
 #[test]
 fn two_adds_at_once_make_one_library() {
     let together = Sandbox::new();
@@ -182,7 +182,7 @@ fn kill(kills: u32) {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        // A start from nothing every now and then.
+        // An empty library from time to time.
         if round % 10 == 9 {
             fine(&killed, &["remove", &string(&music)]);
         }
@@ -196,10 +196,10 @@ fn kill(kills: u32) {
         child.kill().unwrap();
         child.wait().unwrap();
         let held = killed.run(["verify"]);
-        let said = text(&held.stderr);
+        let stderr = text(&held.stderr);
         assert!(
-            code(&held) == 0 || said.contains("no library"),
-            "round {round}: {}{said}",
+            code(&held) == 0 || stderr.contains("no library"),
+            "round {round}: {}{stderr}",
             text(&held.stdout)
         );
     }

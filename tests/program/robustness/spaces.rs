@@ -1,4 +1,4 @@
-//! A library of several vector spaces: killed, interrupted, taken along, made the default, removed, without its model.
+//! A library of several vector spaces: killed, interrupted, extended, made the default, removed, without its model.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ fn spaces(sandbox: &Sandbox) -> Vec<Value> {
     listed.as_array().unwrap().clone()
 }
 
-/// Tracks that the second space has.
+/// The number of tracks in the second space.
 fn done(sandbox: &Sandbox) -> u64 {
     spaces(sandbox)
         .get(1)
@@ -48,7 +48,7 @@ fn long_noises(sandbox: &Sandbox, n: u64) -> PathBuf {
 }
 
 #[test]
-fn a_space_is_killed_and_interrupted_and_goes_on() {
+fn a_killed_or_interrupted_space_resumes() {
     let sandbox = Sandbox::new();
     let music = long_noises(&sandbox, 32);
     fine(&sandbox, &["add", &string(&music)]);
@@ -70,7 +70,7 @@ fn a_space_is_killed_and_interrupted_and_goes_on() {
     let first = done(&sandbox);
     assert!((3..32).contains(&first), "{first}");
     fine(&sandbox, &["verify"]);
-    // The vectors that are there answer.
+    // Existing vectors are searched.
     let some = neighbours(&sandbox, &["--space", "voisin-3"]);
     assert_eq!(
         some.as_array().unwrap().len() as u64,
@@ -88,12 +88,12 @@ fn a_space_is_killed_and_interrupted_and_goes_on() {
         let message = text(&output.stderr);
         assert_eq!(code(&output), 130, "{message}");
         assert!(
-            message.contains(&format!("{} tracks to listen to", 32 - first))
-                && message.contains("goes on"),
+            message.contains(&format!("{} tracks to analyse", 32 - first))
+                && message.contains("resumes"),
             "{message}"
         );
     }
-    // Music that comes meanwhile is taken along.
+    // Tracks that are added meanwhile are included.
     fs::write(music.join("odd/new.wav"), noise_wav(16_000, 20.0, 900)).unwrap();
     fine(&sandbox, &["add", &string(&music)]);
     let held = done(&sandbox);
@@ -111,7 +111,7 @@ fn a_space_is_killed_and_interrupted_and_goes_on() {
     assert_eq!(now, vectors, "those of the default stay as they are");
     fine(&sandbox, &["verify"]);
 
-    // Beside the default it answers as a library of its model alone.
+    // As a second space it answers like a library of its model alone.
     let fresh = Sandbox::new();
     let other = fresh.path("music");
     fs::rename(&music, &other).unwrap();
@@ -138,7 +138,7 @@ fn a_space_is_killed_and_interrupted_and_goes_on() {
         ids(&json(fine(&sandbox, &seed))["neighbours"]),
         ids(&expected)
     );
-    // A file that the library does not have is heard by the space's model.
+    // A file outside the library is analysed by the space's model.
     let stranger = sandbox.path("stranger.wav");
     fs::copy(music.join("even/02.wav"), &stranger).unwrap();
     let near = json(fine(
@@ -156,7 +156,7 @@ fn a_space_is_killed_and_interrupted_and_goes_on() {
     assert!(near["neighbours"][0]["similarity"].as_f64().unwrap() > 0.999);
 }
 
-/// The first of two spaces has the figures that it has alone; the other one its difference to them.
+/// The first of two spaces has the same figures as alone; the other one its difference to them.
 fn compares_with_the_default(sandbox: &Sandbox, other: &str) {
     let measure = |more: &[&str]| {
         let eval = ["eval", "retrieval", "-k", "3", "--label-from", "folder"];
@@ -219,7 +219,7 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
     );
     assert_eq!(neighbours(&sandbox, &[]), inside);
     assert_eq!(neighbours(&sandbox, &["--space", DEFAULT]), before);
-    // A track that comes now is of the default; the other space takes it along with the command that is named.
+    // A new track is added to the default space; the message names the command that adds it to the other.
     fs::write(music.join("odd/new.wav"), noise_wav(16_000, 20.0, 900)).unwrap();
     let added = text(&fine(&sandbox, &["add", &string(&music)]).stderr);
     let hint = format!("the space {DEFAULT} lacks 1 track: \"voisin space add {DEFAULT}\"");
@@ -257,15 +257,15 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
         let found = found.as_array().unwrap().iter();
         found.map(|track| track["path"].clone()).collect()
     };
-    // An export can be that of a space.
+    // A space can be exported.
     for space in spaces(&sandbox) {
         let name = space["name"].as_str().unwrap();
         let folder = string(&sandbox.path(name));
-        let told = text(&fine(&sandbox, &["export", &folder, "--space", name]).stdout);
+        let stdout = text(&fine(&sandbox, &["export", &folder, "--space", name]).stdout);
         let shape = format!("of {} dimensions", space["dimension"]);
         assert!(
-            told.starts_with("7 tracks") && told.contains(&shape),
-            "{told}"
+            stdout.starts_with("7 tracks") && stdout.contains(&shape),
+            "{stdout}"
         );
     }
     let merged = Sandbox::new();
@@ -275,7 +275,7 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
         (&taken["added"], &taken["space_vectors"]),
         (&7.into(), &7.into())
     );
-    // Their means are of six tracks and of seven.
+    // The means are over six tracks and over seven.
     assert_eq!(
         files(neighbours(&merged, &["--space", "trial"])),
         files(neighbours(&sandbox, &["--space", "trial"]))
@@ -296,7 +296,7 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
 }
 
 #[test]
-fn a_space_without_its_model_answers_and_says_so() {
+fn a_space_without_its_model_answers_with_a_note() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 4);
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
@@ -355,10 +355,10 @@ fn a_space_of_a_model_that_reads_answers_sentences() {
         &[&query[..], &["--space", "small"]].concat(),
     ));
     assert_eq!(found["tracks"].as_array().unwrap().len(), 4, "{found}");
-    // The space is asked about what the default's words do not cover.
+    // The space answers words that the default's tags do not cover.
     let by_itself = json(fine(&sandbox, &query));
     assert_eq!(by_itself["tracks"], found["tracks"]);
-    assert_eq!(by_itself["notes"][0], "asked in the space small");
+    assert_eq!(by_itself["notes"][0], "searched in the space small");
     let words = text(&fine(&sandbox, &["find", "calm"]).stderr);
     assert!(!words.contains("space"), "{words}");
     // Scales and keys are measured from what each model has decoded.

@@ -1,16 +1,16 @@
-//! Things that stand where a file of voisin's should be: pipes, devices, folders, nothing, other people's models.
+//! Other things in place of voisin's files: pipes, devices, folders, nothing, other people's models.
 
 use super::*;
 
-/// The program ends at once, with this message.
+/// The program fails at once, with this message on one line.
 fn refused(sandbox: &Sandbox, arguments: &[&str], words: &str) {
     let start = std::time::Instant::now();
     let output = sandbox.run(arguments);
-    let said = text(&output.stderr);
-    assert_eq!(code(&output), 2, "{arguments:?}: {said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{arguments:?}: {stderr}");
     assert!(
-        said.contains(words) && said.lines().count() == 1,
-        "{arguments:?}: {said}"
+        stderr.contains(words) && stderr.lines().count() == 1,
+        "{arguments:?}: {stderr}"
     );
     assert!(
         start.elapsed().as_secs() < 10,
@@ -91,7 +91,7 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
 }
 
 #[test]
-fn the_header_of_an_array_is_not_believed() {
+fn the_header_of_an_array_is_checked() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
     let vectors = sandbox.path("big.npy");
@@ -121,7 +121,7 @@ fn the_header_of_an_array_is_not_believed() {
 }
 
 #[test]
-fn arrays_without_rows_or_directions_are_told_in_one_line() {
+fn arrays_without_rows_or_directions_are_one_line_errors() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
     let vectors = sandbox.path("x.npy");
@@ -171,10 +171,10 @@ fn arrays_without_rows_or_directions_are_told_in_one_line() {
     array(&[[1.0, 0.0]]);
     fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     let data = format!("vectors:{},labels={}", vectors.display(), labels.display());
-    let said = text(&sandbox.run(["dataset", &data]).stderr);
+    let stderr = text(&sandbox.run(["dataset", &data]).stderr);
     assert!(
-        said.contains("--split track: found 1 track, three parts need at least 3; add tracks"),
-        "{said}"
+        stderr.contains("--split track: found 1 track, three parts need at least 3; add tracks"),
+        "{stderr}"
     );
 }
 
@@ -195,7 +195,7 @@ fn synonyms_of_a_user_may_be_in_utf_16() {
     );
 }
 
-/// The files in `tests/data/importers` are narrower than any network here: that is found out only by who can read them.
+/// The files in `tests/data/importers` are narrower than any network here: that message needs a successful parse.
 #[test]
 fn weights_of_other_programs_are_read_without_a_manifest() {
     let sandbox = Sandbox::new();
@@ -215,7 +215,7 @@ fn weights_of_other_programs_are_read_without_a_manifest() {
 /// With the feature: tests/features.rs.
 #[cfg(not(feature = "onnx"))]
 #[test]
-fn an_onnx_network_says_how_it_is_taken_in() {
+fn onnx_import_without_the_feature_names_the_build_command() {
     let sandbox = Sandbox::new();
     let file = string(&repository("tests/data/onnx/convolutions.onnx"));
     let import = ["model", "import", &file, "--name", "mine"];
@@ -241,7 +241,7 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
         "is the name of a model that came with voisin once",
     );
     assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
-    // One that an older voisin let in.
+    // A model that an older version accepted.
     let manifest = fs::read_to_string(repository("models/voisin-3.json")).unwrap();
     fs::write(
         models.join("mine.json"),
@@ -277,7 +277,7 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
 }
 
 #[test]
-fn a_damaged_genre_head_is_told_alike_by_all() {
+fn a_damaged_genre_head_is_reported_alike_by_all_verbs() {
     let sandbox = Sandbox::new();
     fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
     let head = sandbox.path("library").join("genre.safetensors");
@@ -291,8 +291,10 @@ fn a_damaged_genre_head_is_told_alike_by_all() {
         .find(|line| line.trim_start().starts_with("genre head"))
         .unwrap();
     assert!(row.contains("WRONG") && row.contains(next), "{row}");
-    let said = fine(&sandbox, &["status"]);
-    assert!(text(&said.stdout).contains(next) && !text(&said.stderr).contains("trains it again"));
+    let output = fine(&sandbox, &["status"]);
+    assert!(
+        text(&output.stdout).contains(next) && !text(&output.stderr).contains("trains it again")
+    );
     assert_eq!(status(&sandbox)["genre_head"]["retrain"], false);
     let table = sandbox.path("labels.csv");
     let row = |name: &str| format!("{},Noise\n", string(&sandbox.path("music").join(name)));
@@ -301,11 +303,11 @@ fn a_damaged_genre_head_is_told_alike_by_all() {
         format!("path,genre\n{}{}", row("00.wav"), row("01.wav")),
     )
     .unwrap();
-    let asked = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
+    let classified = sandbox.run(["classify", "id:1", "--label-from", &string(&table)]);
     assert!(
-        text(&asked.stderr).contains(next),
+        text(&classified.stderr).contains(next),
         "{}",
-        text(&asked.stderr)
+        text(&classified.stderr)
     );
     fs::remove_file(head).unwrap();
     fine(&sandbox, &["verify"]);
@@ -322,7 +324,7 @@ fn a_folder_in_the_place_of_the_index_is_put_aside() {
     assert_eq!(code(&sandbox.run(["verify"])), 1);
     let repaired = text(&fine(&sandbox, &["repair"]).stdout);
     assert!(
-        repaired.contains("a folder stood in the index's place"),
+        repaired.contains("a folder had the index's name"),
         "{repaired}"
     );
     fine(&sandbox, &["verify"]);
@@ -333,7 +335,7 @@ fn a_folder_in_the_place_of_the_index_is_put_aside() {
 }
 
 #[test]
-fn an_emptied_database_is_not_a_library_that_never_was() {
+fn an_emptied_database_is_not_a_new_library() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 2);
     fine(&sandbox, &["add", &string(&music)]);
@@ -351,7 +353,7 @@ fn an_emptied_database_is_not_a_library_that_never_was() {
         refused(
             &sandbox,
             &arguments,
-            "is empty, but the files beside it say that there was a library",
+            "is empty, but the files beside it show that there was a library",
         );
     }
     fine(&sandbox, &["add", &string(&music)]);

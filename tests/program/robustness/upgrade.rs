@@ -1,4 +1,4 @@
-//! A library changes over to another model: killed in the middle, with files that are gone, given up.
+//! A library's upgrade to another model: killed in the middle, with missing files, given up.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::*;
 /// The model of a new library.
 const DEFAULT: &str = "voisin-equal";
 
-/// How many tracks of an upgrade are done, once there are `least`.
+/// Waits until at least `least` tracks of an upgrade are done; returns their number.
 fn wait_for_done(sandbox: &Sandbox, least: u64) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(2);
     while Instant::now() < deadline {
@@ -32,7 +32,7 @@ fn neighbours(sandbox: &Sandbox) -> Value {
 }
 
 #[test]
-fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
+fn a_killed_upgrade_resumes_while_the_old_vectors_answer() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     for i in 0..24 {
@@ -67,10 +67,10 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
         (&state["model"], &state["upgrade"]["model"]),
         (&DEFAULT.into(), &"voisin-3".into())
     );
-    let said = text(&fine(&sandbox, &["status"]).stdout);
+    let stdout = text(&fine(&sandbox, &["status"]).stdout);
     assert!(
-        said.contains(&format!("to voisin-3: {done} of 24 tracks")),
-        "{said}"
+        stdout.contains(&format!("to voisin-3: {done} of 24 tracks")),
+        "{stdout}"
     );
     assert_eq!(
         (neighbours(&sandbox), sandbox.vectors()),
@@ -79,7 +79,7 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     );
     fine(&sandbox, &["verify"]);
 
-    // Music that comes meanwhile is of the old model first, and taken along at the end.
+    // Tracks that are added meanwhile get the old model first, and are upgraded at the end.
     fs::write(music.join("odd/new.wav"), noise_wav(16_000, 20.0, 900)).unwrap();
     fine(&sandbox, &["add", &string(&music)]);
     let done = status(&sandbox)["upgrade"]["done"].as_u64().unwrap();
@@ -126,9 +126,9 @@ fn an_upgrade_is_killed_goes_on_and_the_old_vectors_answer_until_its_end() {
     );
 }
 
-/// A library of the model that was the default before: nothing changes until its owner says so.
+/// A library of the former default model: nothing changes until its owner upgrades it.
 #[test]
-fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
+fn a_library_of_an_older_default_upgrades_on_request() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 6);
     let file = |i: usize| string(&music.join(format!("{i:02}.wav")));
@@ -151,7 +151,7 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
         (&6.into(), &"musicnn-msd".into()),
         "{state}"
     );
-    // It never was the default: whoever has it chose it.
+    // It never was the default, so the user chose it.
     assert_eq!(state["newer_default"], Value::Null);
     assert!(text(&fine(&sandbox, &["status"]).stdout).contains("musicnn-msd"));
     let now = sandbox.vectors();
@@ -179,7 +179,7 @@ fn a_library_of_an_older_default_goes_on_and_changes_over_when_asked() {
     fine(&sandbox, &["verify"]);
 }
 
-/// What a person notes down belongs to the music and not to the model that hears it.
+/// Labels, lists and hearts belong to the recordings, not to the model.
 #[test]
 fn a_killed_change_of_the_default_keeps_labels_lists_and_hearts() {
     let sandbox = Sandbox::new();
@@ -281,7 +281,7 @@ fn a_killed_change_of_the_default_keeps_labels_lists_and_hearts() {
 }
 
 #[test]
-fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
+fn unreadable_tracks_keep_the_old_model_unless_left_out() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 4);
     fine(&sandbox, &["add", &string(&music)]);
@@ -290,24 +290,24 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
     let other = music.join("02.wav");
     let kept = fs::read(&gone).unwrap();
     fs::remove_file(&gone).unwrap();
-    // Another sound under the same name: what the library knows is not this.
+    // Other audio under the same name: it is not the recording of the library.
     fs::write(&other, noise_wav(16_000, 4.0, 777)).unwrap();
 
     let output = sandbox.run(["model", "upgrade", "voisin-3", "--format", "json"]);
     let summary = json(&output);
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert_eq!(code(&output), 1, "{summary}");
     assert_eq!(
         (&summary["model"], &summary["switched"], &summary["missing"]),
         (&DEFAULT.into(), &false.into(), &2.into())
     );
     assert!(
-        said.contains("not the one that was analysed") && said.contains("--leave-out"),
-        "{said}"
+        stderr.contains("not the one that was analysed") && stderr.contains("--leave-out"),
+        "{stderr}"
     );
     assert_eq!(sandbox.vectors(), vectors);
 
-    // Given up, nothing of it is left; then again, to the end.
+    // After `--give-up` nothing of it is left; then again, to the end.
     fine(&sandbox, &["model", "upgrade", "--give-up"]);
     assert_eq!(status(&sandbox)["upgrade"], Value::Null);
     assert_eq!(
@@ -348,7 +348,7 @@ fn tracks_that_cannot_be_heard_keep_the_old_model_unless_they_are_left_out() {
 }
 
 #[test]
-fn add_under_way_is_waited_for_by_hand() {
+fn an_upgrade_during_an_add_is_refused() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 2);
     fine(&sandbox, &["add", &string(&music)]);
@@ -367,14 +367,14 @@ fn add_under_way_is_waited_for_by_hand() {
         .unwrap();
     super::processes::wait_for_tracks(&sandbox, 3);
     let output = sandbox.run(["model", "upgrade", "voisin-3"]);
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     let ended = code(&output);
     let added = child.wait_with_output().unwrap();
     assert_eq!(code(&added), 0);
-    // Either it met the other one at the end, or that one was quicker.
+    // Either it was refused because of the other one, or that one had ended.
     assert!(
-        (ended == 2 && said.contains("another voisin")) || ended == 0,
-        "{ended} {said}"
+        (ended == 2 && stderr.contains("another voisin")) || ended == 0,
+        "{ended} {stderr}"
     );
     if ended == 2 {
         assert_eq!(status(&sandbox)["model"], DEFAULT);

@@ -1,4 +1,4 @@
-"""What an assistant gets from `voisin mcp`, by the protocol's own client (PyPI's mcp): JSON on
+"""The answers of `voisin mcp`, by the protocol's own client (PyPI's mcp): JSON on
 standard output.
 
     python3 assistant.py VOISIN < CALLS

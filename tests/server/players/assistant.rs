@@ -1,4 +1,4 @@
-//! The Model Context Protocol, as an assistant speaks it.
+//! The Model Context Protocol, as an assistant uses it.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::common::server::{small_library, some_albums};
 use crate::common::{Sandbox, code, fine, text};
 
 #[test]
-fn an_assistant_gets_what_the_command_line_says() {
+fn an_assistant_gets_the_command_lines_answers() {
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python)
         .args(["-c", "from mcp import MCPError"])
@@ -97,22 +97,22 @@ fn an_assistant_gets_what_the_command_line_says() {
         "{}",
         String::from_utf8_lossy(&kept.stderr)
     );
-    // An index that is of no use is built while the first question waits.
+    // An unusable index is rebuilt while the first request waits.
     fs::write(sandbox.path("library/index.bin"), b"this is no index").unwrap();
     let calls = questions
         .iter()
         .map(|(tool, arguments, _)| json!([tool, arguments]))
         .collect();
-    let heard = ask("library", &Value::Array(calls));
-    assert_eq!(heard["name"], "voisin");
+    let server = ask("library", &Value::Array(calls));
+    assert_eq!(server["name"], "voisin");
     assert!(
-        heard["instructions"]
+        server["instructions"]
             .as_str()
             .unwrap()
             .contains("`list` finds ids"),
-        "{heard}"
+        "{server}"
     );
-    let tools = heard["tools"].as_array().unwrap();
+    let tools = server["tools"].as_array().unwrap();
     assert_eq!(tools.len(), 19);
     for tool in tools {
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
@@ -141,14 +141,14 @@ fn an_assistant_gets_what_the_command_line_says() {
         );
     }
     for ((tool, arguments, line), answer) in
-        questions.iter().zip(heard["answers"].as_array().unwrap())
+        questions.iter().zip(server["answers"].as_array().unwrap())
     {
         assert_eq!(answer["is_error"], false, "{tool} {arguments}: {answer}");
-        // The client has held it against the tool's schema.
+        // The client has validated it against the tool's schema.
         let structured = &answer["structured"];
         let mut answer: Value = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
         assert_eq!(*structured, answer, "{tool}");
-        // What is kept is of no state of the tracks.
+        // Saved lists have no generation.
         if *tool == "lists" {
             assert_eq!(answer["lists"][0]["name"], "loud", "{answer}");
             continue;
@@ -224,7 +224,7 @@ fn an_assistant_gets_what_the_command_line_says() {
 }
 
 #[test]
-fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
+fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let talk = |arguments: &[&str], lines: &[Value]| {
@@ -246,7 +246,7 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
         let output = process.wait_with_output().unwrap();
         assert!(
             start.elapsed() < Duration::from_secs(20),
-            "it ends when nobody can ask any more"
+            "it ends when its input is closed"
         );
         output
     };
@@ -265,20 +265,23 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
             call(3, "similar", json!({"seeds": [{"id": 1}]})),
         ],
     );
-    let said = fine(&output);
-    let lines: Vec<Value> = said
+    let stdout = fine(&output);
+    let lines: Vec<Value> = stdout
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
-    assert!(lines.iter().all(|line| line["jsonrpc"] == "2.0"), "{said}");
+    assert!(
+        lines.iter().all(|line| line["jsonrpc"] == "2.0"),
+        "{stdout}"
+    );
     for id in 1..=3 {
         let answer = lines
             .iter()
             .find(|line| line["id"] == id)
-            .unwrap_or_else(|| panic!("{id}: {said}"));
+            .unwrap_or_else(|| panic!("{id}: {stdout}"));
         assert!(
             answer["result"].is_object(),
-            "what was asked before it closed is answered: {answer}"
+            "requests before the end are answered: {answer}"
         );
     }
     for lines in [&[][..], &[garbage]] {
@@ -294,6 +297,6 @@ fn an_assistant_hears_nothing_but_the_protocol_and_ends_it_by_closing() {
     let refused: Value = serde_json::from_str(&fine(&output)).expect("one line");
     assert!(
         refused["id"] == 1 && refused["error"]["code"].is_number(),
-        "who does not greet: {refused}"
+        "without initialize: {refused}"
     );
 }

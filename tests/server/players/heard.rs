@@ -1,4 +1,4 @@
-//! What was heard and liked: told by players, and by exports of `ListenBrainz`.
+//! Plays and likes, from players and from exports of `ListenBrainz`.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,11 +50,11 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
     };
     let before = near(5);
     assert_eq!(before.len(), 5);
-    let told = |plays: u64, opinions: u64| {
+    let wait_for = |plays: u64, opinions: u64| {
         let expected = json!([{"listener": "alice", "plays": plays, "opinions": opinions}]);
-        until("it is noted", || listeners(&sandbox) == expected);
+        until("the play is stored", || listeners(&sandbox) == expected);
     };
-    // What plays now is not heard yet.
+    // The track that is playing does not count yet.
     let scrobble = |more: &str| {
         let answer = subsonic(
             &server,
@@ -70,14 +70,14 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
         .as_millis()
         - 2 * 86_400_000;
     scrobble(&format!("&time={old}"));
-    told(1, 0);
+    wait_for(1, 0);
     assert_eq!(near(4), before[..4], "two days ago is long enough ago");
     scrobble("&submission=true");
-    told(2, 0);
+    wait_for(2, 0);
     let after = near(4);
-    assert_eq!(after, before[1..], "what was heard today waits");
-    assert_eq!(near(5).len(), 5, "but it is better than silence");
-    // One star: never again. Stars are taken back, and others have opinions of their own.
+    assert_eq!(after, before[1..], "tracks played today come later");
+    assert_eq!(near(5).len(), 5, "but they are better than silence");
+    // One star excludes a song. Stars can be removed, and listeners have separate ones.
     let rate = |title: &str, stars: u8| {
         let answer = subsonic(
             &server,
@@ -87,30 +87,30 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
         assert_eq!(answer["status"], "ok", "{answer}");
     };
     rate(&before[1], 1);
-    told(2, 1);
+    wait_for(2, 1);
     assert!(!near(5).contains(&before[1]));
     rate(&before[1], 0);
-    told(2, 1);
+    wait_for(2, 1);
     until("the star is gone", || near(5).contains(&before[1]));
     let last = before.last().unwrap();
     subsonic(&server, "star", &format!("id={}", id_of(last)));
-    told(2, 2);
+    wait_for(2, 2);
     let sorted = near(3);
     assert!(sorted.contains(last), "liked: {sorted:?}");
     subsonic(&server, "unstar", &format!("id={}", id_of(last)));
     until("not liked any more", || !near(3).contains(last));
-    // A stranger tells nothing.
+    // A request with a wrong password is not recorded.
     let wrong = format!(
         "/rest/scrobble?u=alice&p=wrong&v=1.8&c=t&f=json&id={}",
         id_of(last)
     );
     assert!(text(&server.send("GET", &wrong, "", b"").2).contains("\"code\":40"));
-    until("it is said", || {
+    until("the log has it", || {
         server
-            .said
+            .log
             .lock()
             .unwrap()
-            .contains("scrobble is not noted")
+            .contains("scrobble is not stored")
     });
     assert_eq!(listeners(&sandbox)[0]["plays"], 2);
     let forgotten = sandbox.run(["heard", "--forget", "alice"]);
@@ -121,7 +121,7 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
 }
 
 #[test]
-fn songs_heard_and_liked_on_the_page_count() {
+fn songs_played_and_liked_on_the_page_count() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--mix", "variety=0 taste=1"]);
@@ -137,14 +137,14 @@ fn songs_heard_and_liked_on_the_page_count() {
             .map(|song| song["id"].as_i64().unwrap())
             .collect()
     };
-    let tell = |id: i64, method: &str, what: &str, body: &Value| {
+    let send = |id: i64, method: &str, what: &str, body: &Value| {
         let kind = "Content-Type: application/json\r\n";
         let path = format!("/api/v1/tracks/{id}/{what}");
         server
             .send(method, &path, kind, body.to_string().as_bytes())
             .0
     };
-    let like = |id: i64, liked: Value| tell(id, "PUT", "liked", &json!({"liked": liked}));
+    let like = |id: i64, liked: Value| send(id, "PUT", "liked", &json!({"liked": liked}));
     let liked = |id: i64| server.good_get(&format!("/api/v1/tracks/{id}/liked"))["liked"].clone();
     let before = near(5);
     assert_eq!((before.len(), liked(before[0])), (5, Value::Null));
@@ -158,27 +158,27 @@ fn songs_heard_and_liked_on_the_page_count() {
     assert_eq!(like(before[4], json!(true)), 204);
     assert!(near(3).contains(&before[4]), "liked");
     assert_eq!(like(before[4], Value::Null), 204);
-    assert_eq!(tell(before[0], "POST", "heard", &json!({})), 204);
-    assert_eq!(near(4), before[1..], "what was heard today waits");
+    assert_eq!(send(before[0], "POST", "heard", &json!({})), 204);
+    assert_eq!(near(4), before[1..], "tracks played today come later");
     assert_eq!(
         listeners(&sandbox),
         json!([{"listener": "page", "plays": 1, "opinions": 2}])
     );
     assert_eq!(
-        (like(99, json!(true)), tell(99, "POST", "heard", &json!({}))),
+        (like(99, json!(true)), send(99, "POST", "heard", &json!({}))),
         (404, 404)
     );
     assert_eq!(
         (
             like(1, json!(3)),
-            tell(1, "POST", "heard", &json!({"at": 1}))
+            send(1, "POST", "heard", &json!({"at": 1}))
         ),
         (400, 400)
     );
 }
 
 #[test]
-fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
+fn a_listenbrainz_export_counts_except_its_broken_lines() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let list: Value = serde_json::from_str(&fine(
@@ -217,13 +217,14 @@ fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
-    let heard = json!({"listened_at": now - 60, "track_metadata": about(&before[0])}).to_string();
+    let listened =
+        json!({"listened_at": now - 60, "track_metadata": about(&before[0])}).to_string();
     let nobody = json!({"listened_at": now, "track_metadata": {"artist_name": "Nobody", "track_name": "Nothing"}});
     let hated = json!({"created": now, "score": -1, "track_metadata": about(&before[1])});
     let export = sandbox.path("export");
     fs::create_dir_all(export.join("listens/2026")).unwrap();
     let lines =
-        format!("{heard}\n{{broken\n{heard}\n\n{nobody}\n{{\"listened_at\": 5}}\n\u{fffd}\n");
+        format!("{listened}\n{{broken\n{listened}\n\n{nobody}\n{{\"listened_at\": 5}}\n\u{fffd}\n");
     fs::write(export.join("listens/2026/11.jsonl"), lines).unwrap();
     fs::write(
         export.join("feedback.jsonl"),
@@ -263,7 +264,7 @@ fn an_export_of_listenbrainz_counts_and_a_broken_line_costs_itself() {
     assert_eq!(
         listeners(&sandbox),
         json!([{"listener": "ann", "plays": 1, "opinions": 1}]),
-        "told twice is once"
+        "a repeated play counts once"
     );
     let after = mix(&[]);
     assert!(

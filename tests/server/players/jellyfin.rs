@@ -1,4 +1,4 @@
-//! Jellyfin, by the answers that it documents.
+//! Jellyfin, by its documented answers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, text};
 
-/// A server that gives these answers, one a connection, and keeps what it was asked.
+/// A server that gives these answers, one per connection, and returns the requests.
 pub(super) fn answering(
     answers: Vec<(&'static str, Value)>,
 ) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let thread = std::thread::spawn(move || {
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for (status, answer) in answers {
             let (mut stream, _) = listener.accept().unwrap();
             stream
@@ -44,9 +44,9 @@ pub(super) fn answering(
                 "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             );
             stream.write_all(answer.as_bytes()).unwrap();
-            asked.push(request);
+            requests.push(request);
         }
-        asked
+        requests
     });
     (url, thread)
 }
@@ -62,7 +62,7 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
             "Path": path, "ProviderIds": {}, "Type": "Audio"
         })
     };
-    let (url, asked) = answering(vec![
+    let (url, requests) = answering(vec![
         (
             "200 OK",
             json!({"AccessToken": "abc", "User": {"Id": "u1"}}),
@@ -95,30 +95,30 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         (&linked["songs"], &linked["linked"]),
         (&json!(3), &json!(2))
     );
-    // Its folders are not ours, as in a container: whole paths do not end alike.
+    // Its folders differ from ours, as in a container: no whole path is a suffix of another.
     assert_eq!(linked["found_by"], json!({"tags": 2}));
     assert_eq!(linked["unmatched"][0]["title"], "Unknown");
-    let asked = asked.join().unwrap();
+    let requests = requests.join().unwrap();
     assert!(
-        asked[0].starts_with("POST /Users/AuthenticateByName ")
-            && asked[0].contains("\"Pw\":\"s3cret\\\"\""),
+        requests[0].starts_with("POST /Users/AuthenticateByName ")
+            && requests[0].contains("\"Pw\":\"s3cret\\\"\""),
         "{}",
-        asked[0]
+        requests[0]
     );
     assert!(
-        asked[1].contains("includeItemTypes=Audio") && asked[1].contains("Token=\"abc\""),
+        requests[1].contains("includeItemTypes=Audio") && requests[1].contains("Token=\"abc\""),
         "{}",
-        asked[1]
+        requests[1]
     );
     assert!(
-        asked[3].starts_with("POST /Sessions/Logout "),
+        requests[3].starts_with("POST /Sessions/Logout "),
         "{}",
-        asked[3]
+        requests[3]
     );
     let server = Server::start(&sandbox, &["--audiomuse", &url]);
     let near = server.good_get("/api/similar_tracks?item_id=0d1e2f&n=3");
     assert_eq!(near[0]["item_id"], "aa", "only what Jellyfin has: {near}");
-    // Where no tag says it, as AudioMuse-AI says it.
+    // Missing tags have the value that AudioMuse-AI uses.
     let library = server.good_get("/api/v1/tracks?query=nebula")["tracks"][0].clone();
     assert_eq!(library["album_artist"], Value::Null);
     assert_eq!(near[0]["album_artist"], "unknown");
@@ -126,7 +126,7 @@ fn jellyfins_songs_are_linked_by_its_documented_answers() {
         near[0]["album"],
         library["album"].as_str().unwrap_or("unknown")
     );
-    // Its plugin asks for artists by its own ids.
+    // Its plugin requests artists by Jellyfin's ids.
     let artists = server.good_get("/api/similar_artists?artist_id=a0d1e2f&n=10");
     let found: Vec<&Value> = artists
         .as_array()

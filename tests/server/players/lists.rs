@@ -1,4 +1,4 @@
-//! Questions that are kept under a name, renewed, and put where players find them.
+//! Saved lists: queries with a name, renewed and pushed to players.
 
 use std::collections::HashSet;
 use std::fs;
@@ -29,15 +29,15 @@ fn kept(sandbox: &Sandbox) -> Value {
 
 fn refused(sandbox: &Sandbox, arguments: &[&str], why: &str) {
     let output = sandbox.run(arguments);
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert!(
-        !output.status.success() && said.contains(why),
-        "{arguments:?}: {said}"
+        !output.status.success() && stderr.contains(why),
+        "{arguments:?}: {stderr}"
     );
 }
 
 #[test]
-fn a_question_is_kept_and_asked_anew() {
+fn a_query_is_stored_and_run_again() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     refused(&sandbox, &["lists", "show", "x"], "there is no list \"x\"");
@@ -54,7 +54,7 @@ fn a_question_is_kept_and_asked_anew() {
     ] {
         fine(sandbox.run([&["lists", "save", name], question].concat()));
     }
-    // As the questions themselves are answered.
+    // The lists equal the answers of their queries.
     let ids = |arguments: &[&str], list: &str| -> Vec<i64> {
         let answer = fine(sandbox.run([arguments, &["--format", "json"]].concat()));
         let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -93,7 +93,7 @@ fn a_question_is_kept_and_asked_anew() {
         "neighbours",
     );
     assert_eq!(shown(&sandbox, &["mixed", "--random-seed", "5"]), mix);
-    // Another one each time, and the same again by its number.
+    // A different list each time, and the same one for the same random seed.
     let any: HashSet<Vec<i64>> = (0..8).map(|_| shown(&sandbox, &["any"])).collect();
     assert!(
         any.len() > 2 && any.iter().all(|list| list.len() == 3),
@@ -107,7 +107,7 @@ fn a_question_is_kept_and_asked_anew() {
         shown(&sandbox, &["any", "--random-seed", "7"]),
         shown(&sandbox, &["any", "--random-seed", "7"])
     );
-    // What is liked is what a mix without a beginning begins with.
+    // A mix without seeds begins with liked tracks.
     let feedback = sandbox.path("feedback.jsonl");
     let track: Value = serde_json::from_str(&fine(sandbox.run([
         "show",
@@ -126,7 +126,7 @@ fn a_question_is_kept_and_asked_anew() {
     for n in ["1", "2", "3", "4"] {
         assert_eq!(shown(&sandbox, &["any", "--random-seed", n])[0], id);
     }
-    // Words are kept as what they mean today.
+    // Words are stored as the tracks that they match now.
     let all = kept(&sandbox);
     assert_eq!(all.as_array().unwrap().len(), 6);
     let near = all
@@ -136,7 +136,7 @@ fn a_question_is_kept_and_asked_anew() {
         .find(|list| list["name"] == "near")
         .unwrap();
     assert_eq!(near["question"]["similar"]["seeds"], json!([{"id": id}]));
-    // Templates; a list of a name takes the place of the one before.
+    // Templates; saving under an existing name replaces that list.
     fine(sandbox.run(["lists", "save", "any", "--template", "new"]));
     assert_eq!(shown(&sandbox, &["any"]).len(), 6);
     let templates = fine(sandbox.run(["lists", "templates"]));
@@ -165,12 +165,12 @@ fn a_question_is_kept_and_asked_anew() {
             "nothing so called",
         ),
         (&["lists", "push"], "no list was pushed before"),
-        (&["lists", "push", "near"], "was put nowhere before"),
+        (&["lists", "push", "near"], "was not pushed before"),
         (&["lists", "push", "near", "--smart"], "--folder"),
     ] {
         refused(&sandbox, arguments, why);
     }
-    // A library that was put together anew from a damaged one has them still.
+    // They survive a repair.
     fine(sandbox.run(["repair"]));
     assert_eq!(kept(&sandbox).as_array().unwrap().len(), 5);
 }
@@ -195,7 +195,7 @@ fn a_list_follows_a_recording_that_comes_back() {
     fine(sandbox.run(["remove", &path]));
     assert!(
         !shown(&sandbox, &["near"]).is_empty(),
-        "it goes on with the other"
+        "it continues with the other"
     );
     fine(sandbox.run(["add", &path]));
     let (now, _) = named(&path);
@@ -203,10 +203,10 @@ fn a_list_follows_a_recording_that_comes_back() {
     assert_eq!(shown(&sandbox, &["near"]), before);
     let seeds = kept(&sandbox)[0]["question"]["similar"]["seeds"].clone();
     assert_eq!(seeds, json!([{"id": now}, {"id": 2}]));
-    // Of one that has lost all it starts from, the message has the list and the song.
+    // For a list without any seed left, the message names the list and the song.
     fine(sandbox.run(["lists", "save", "one", "similar", "id:2"]));
     fine(sandbox.run(["remove", "id:2"]));
-    let why = "the list \"one\" starts from what is gone from the library, \"";
+    let why = "the list \"one\" has seeds that were removed from the library, \"";
     refused(&sandbox, &["lists", "show", "one"], why);
 }
 
@@ -216,9 +216,9 @@ fn near_artists_and_albums_become_a_list() {
     let music = small_library(&sandbox);
     some_albums(&music);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let asked = |arguments: &[&str], of: &str| -> Vec<Value> {
+    let rows = |arguments: &[&str], key: &str| -> Vec<Value> {
         let answer = fine(sandbox.run([arguments, &["--format", "json"]].concat()));
-        serde_json::from_str::<Value>(&answer).unwrap()[of]
+        serde_json::from_str::<Value>(&answer).unwrap()[key]
             .as_array()
             .unwrap()
             .clone()
@@ -227,7 +227,7 @@ fn near_artists_and_albums_become_a_list() {
     fine(sandbox.run([
         "lists", "save", "next", "albums", "Summer", "--limit", "all",
     ]));
-    let tracks = asked(&["list", "--sort", "path", "--limit", "all"], "tracks");
+    let tracks = rows(&["list", "--sort", "path", "--limit", "all"], "tracks");
     let of_album = |near: &Value| -> Vec<i64> {
         let is_of = |track: &&Value| track["album"] == near["album"];
         tracks
@@ -236,7 +236,7 @@ fn near_artists_and_albums_become_a_list() {
             .map(|track| track["id"].as_i64().unwrap())
             .collect()
     };
-    let albums = asked(&["albums", "Summer"], "items");
+    let albums = rows(&["albums", "Summer"], "items");
     let expected: Vec<i64> = albums.iter().flat_map(of_album).collect();
     assert!(
         albums.len() > 1 && expected.len() > albums.len(),
@@ -244,11 +244,11 @@ fn near_artists_and_albums_become_a_list() {
     );
     let all = shown(&sandbox, &["next"]);
     assert_eq!(all, expected);
-    // Of each artist the songs that are nearest.
+    // The nearest songs of each artist.
     fine(sandbox.run([
         "lists", "save", "kin", "artists", "Ann", "--limit", "2", "--each", "1",
     ]));
-    let artists = asked(&["artists", "Ann", "--limit", "2"], "items");
+    let artists = rows(&["artists", "Ann", "--limit", "2"], "items");
     let nearest: Vec<i64> = artists
         .iter()
         .map(|near| near["because"][0]["other"]["id"].as_i64().unwrap())
@@ -278,7 +278,7 @@ fn near_artists_and_albums_become_a_list() {
         &["lists", "save", "x", "albums", "Spring"],
         "Spring",
     );
-    // They are pushed and asked by others as all lists are.
+    // They can be pushed and used as seeds like all lists.
     let folder = sandbox.path("lists");
     fs::create_dir(&folder).unwrap();
     fine(sandbox.run([
@@ -352,12 +352,12 @@ fn lists_become_files() {
             .all(|path| path.starts_with("../") && folder.join(path).is_file()),
         "{paths:?}"
     );
-    // Nobody's own file is written over, unless it is said.
+    // A user's file is overwritten only with `--force`.
     fs::write(folder.join("metal.m3u8"), "mine").unwrap();
     refused(
         &sandbox,
         &["lists", "push", "metal", "--folder", to],
-        "not this list's",
+        "already has another playlist",
     );
     assert_eq!(
         fs::read_to_string(folder.join("metal.m3u8")).unwrap(),
@@ -372,12 +372,12 @@ fn lists_become_files() {
             .count(),
         3
     );
-    // What Navidrome can follow by itself, and what it cannot.
+    // A list that Navidrome can compute itself, and one that it cannot.
     fine(sandbox.run(["lists", "push", "metal", "--folder", to, "--smart"]));
     let rules: Value =
         serde_json::from_slice(&fs::read(folder.join("metal.nsp")).unwrap()).unwrap();
     assert_eq!(rules["all"], json!([{"is": {"genre": "Metal"}}]));
-    // A place that fails does not keep the list's other place from being renewed.
+    // A target that fails does not stop the renewal of the list's other target.
     fs::remove_file(folder.join("metal.nsp")).unwrap();
     fs::remove_file(folder.join("metal.m3u8")).unwrap();
     fs::create_dir(folder.join("metal.m3u8")).unwrap();
@@ -388,9 +388,9 @@ fn lists_become_files() {
     refused(
         &sandbox,
         &["lists", "push", "calm", "--folder", to, "--smart"],
-        "Navidrome does not know",
+        "Navidrome has no similarity",
     );
-    // All together, where they were.
+    // All lists at once, at their stored targets.
     fs::remove_file(&file).unwrap();
     fine(sandbox.run(["lists", "push"]));
     assert!(file.is_file());
@@ -399,17 +399,17 @@ fn lists_become_files() {
     assert!(!file.exists(), "it is new enough");
     fine(sandbox.run(["lists", "push", "new", "--forget"]));
     assert_eq!(kept(&sandbox)[2]["to"], json!([]));
-    // The server renews what is old, as long as it runs.
+    // The running server renews old lists.
     fs::remove_file(folder.join("metal.m3u8")).unwrap();
     let server = Server::start(&sandbox, &["--renew-lists", "1s"]);
     until("it is renewed", || folder.join("metal.m3u8").exists());
-    until("it is said", || {
-        server.said.lock().unwrap().contains("\"metal\": 3 songs")
+    until("the log has it", || {
+        server.log.lock().unwrap().contains("\"metal\": 3 songs")
     });
 }
 
 #[test]
-fn lists_are_asked_kept_and_pushed_over_http() {
+fn lists_are_computed_kept_and_pushed_over_http() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
@@ -485,7 +485,7 @@ fn lists_are_asked_kept_and_pushed_over_http() {
         2
     );
     assert_eq!(server.get("/api/v1/lists/none").0, 404);
-    // Where it is put is for the command line to say.
+    // Only the command line sets a target.
     let push = |name: &str| server.post(&format!("/api/v1/lists/{name}/push"), &json!({}));
     assert_eq!(push("calm").0, 409);
     fine(sandbox.run(["lists", "push", "calm", "--folder", music.to_str().unwrap()]));
@@ -568,7 +568,7 @@ fn lists_become_playlists_of_a_subsonic_server() {
         (made.len(), made[0].0.as_str(), songs(&made[0].1).len()),
         (1, "new", 6)
     );
-    // Renewed in its place, in the order of the list.
+    // Renewed in place, in the order of the list.
     fine(sandbox.run([
         "lists", "save", "new", "list", "--genre", "metal", "--sort", "title",
     ]));
@@ -578,18 +578,18 @@ fn lists_become_playlists_of_a_subsonic_server() {
     let mut sorted = renewed.clone();
     sorted.sort();
     assert_eq!((renewed.len(), &renewed), (3, &sorted));
-    // One that somebody made by hand is not written over.
+    // A playlist made by a user is not overwritten.
     subsonic(&server, "createPlaylist", "name=mine");
     fine(sandbox.run(["lists", "save", "mine", "--template", "new"]));
     let mine = ["mine", "--server", &url, "--user", "alice"];
     let taken = push(&mine, "s3cret&");
     assert!(
-        code(&taken) == 2 && text(&taken.stderr).contains("not this list's"),
+        code(&taken) == 2 && text(&taken.stderr).contains("already has another playlist"),
         "{}",
         text(&taken.stderr)
     );
     assert_eq!(playlists().len(), 2);
-    // One that was removed there is made again; and no password is kept.
+    // A playlist that was removed there is created again; no password is stored.
     subsonic(&server, "deletePlaylist", &format!("id={}", made[0].1));
     fine(push(&["new"], "s3cret&"));
     assert!(playlists().iter().any(|(name, _)| name == "new"));

@@ -1,4 +1,4 @@
-//! What Lyrion's plugin asks of bliss-mixer.
+//! Requests of Lyrion's plugin to bliss-mixer.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use super::Running;
 use crate::common::server::{Server, read_answer, small_library};
 use crate::common::{Sandbox, fine, noise_wav, text};
 
-/// A WAV file that names title, artist, album and genre.
+/// A WAV file with title, artist, album and genre.
 pub(super) fn tagged_wav(
     seed: u64,
     title: &str,
@@ -44,7 +44,7 @@ pub(super) fn tagged_wav(
     file
 }
 
-/// A question to Lyrion's port: status, head and the paths of the answer.
+/// A request to Lyrion's port: status, head and the paths of the answer.
 pub(super) fn lyrion(
     address: &str,
     method: &str,
@@ -70,7 +70,7 @@ pub(super) fn lyrion(
 }
 
 #[test]
-fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
+fn lyrions_plugin_gets_the_answers_of_bliss_mixer() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     for (seed, title, artist, album, genre) in [
@@ -116,7 +116,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         lines
     };
     assert_eq!(lyrion(&address, "GET", "/api/ready", "", "").2, ["1"]);
-    // Nearest first, below the music folder, neither the seed nor what was played.
+    // Nearest first, below the music folder, without the seed and the played tracks.
     let near: Vec<String> = fine(sandbox.run([
         "similar",
         "chaos god",
@@ -145,7 +145,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     let red = once("1.wav 2.wav");
     let expected: Vec<&String> = near
         .iter()
-        // an album comes once, a title too
+        // an album appears once, a title too
         .filter(|path| !["1.wav", "2.wav"].contains(&path.as_str()) || **path == red)
         .collect();
     assert_eq!(
@@ -159,20 +159,20 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
             .filter(|path| ["1.wav", "2.wav"].contains(&path.as_str()))
             .count()
             <= 1,
-        "an album comes once: {all:?}"
+        "an album appears once: {all:?}"
     );
     assert!(
         all.iter()
             .filter(|path| ["1.wav", "4.wav"].contains(&path.as_str()))
             .count()
             <= 1,
-        "a title comes once: {all:?}"
+        "a title appears once: {all:?}"
     );
     assert_eq!(mix(json!({})), all[..5]);
     assert_eq!(mix(json!({"count": 0})).len(), 1, "one at least");
     let played = mix(json!({"count": 50, "previous": [all[0]]}));
     assert!(!played.contains(&all[0]));
-    // An artist that just played does not come again.
+    // An artist that just played does not appear again.
     let army = "metal/muldjord-armygeddon.m4a".to_owned();
     let previous = json!([
         "metal/muldjord-chaos-god.mp3",
@@ -199,7 +199,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     };
     assert!(from_red(json!({})).contains(&"2.wav".to_owned()));
     assert!(!from_red(json!({"norepalb": 3})).contains(&"2.wav".to_owned()));
-    // Genres: the seed's group; of a seed in no group what is in none; patterns; all genres of a song or one.
+    // Genres: the group of the seed; for a seed in no group, tracks in no group; patterns; all genres of a song or one.
     let metal =
         mix(json!({"count": 50, "filtergenre": 1, "genregroups": [["Metal", "Rock"], ["Pop"]]}));
     assert!(
@@ -228,7 +228,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
             .iter()
             .any(|path| ["1.wav", "2.wav"].contains(&path.as_str()))
     );
-    // All genres of a seed have to be in a group; of what comes, one is enough.
+    // All genres of a seed must be in a group; of a candidate, one is enough.
     assert_eq!(pop(1), pop(0));
     let of_both = |all: u8| {
         mix(
@@ -275,9 +275,9 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         });
         found.unwrap()["tempo"].as_f64()
     };
-    let own = tempo("metal/muldjord-chaos-god.mp3").unwrap();
+    let seed_tempo = tempo("metal/muldjord-chaos-god.mp3").unwrap();
     for path in mix(json!({"count": 50, "maxbpmdiff": 20})) {
-        assert!((tempo(&path).unwrap() - own).abs() <= 20.0, "{path}");
+        assert!((tempo(&path).unwrap() - seed_tempo).abs() <= 20.0, "{path}");
     }
     // Shuffled: others in another order, out of the nearest.
     let mut shuffled = mix(json!({"count": 50, "shuffle": 1}));
@@ -289,12 +289,12 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         .map(|_| mix(json!({"count": 4, "shuffle": 1})))
         .collect();
     assert!(orders.len() > 1, "chance has a part");
-    // What belongs to another way of comparing changes nothing.
+    // Parameters of other comparison methods change nothing.
     assert_eq!(
         mix(json!({"forest": 1, "adaptiveweights": 1, "debug": 1})),
         all[..5]
     );
-    // Several seeds; CUE sheets; what is not known.
+    // Several seeds; CUE sheets; unknown tracks.
     assert!(
         !mix(json!({"tracks": ["1.wav", "ambient/maxstack-nebula.ogg"], "count": 3})).is_empty()
     );
@@ -318,7 +318,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
         assert_eq!(status, 200);
         lines
     };
-    // A title comes once here too, and Christmas in December.
+    // A title appears once here too, and Christmas in December.
     let second = near
         .iter()
         .rposition(|path| ["1.wav", "4.wav"].contains(&path.as_str()))
@@ -342,7 +342,7 @@ fn lyrions_plugin_gets_what_bliss_mixer_would_give() {
     );
     assert!(list(json!({"min": 600})).is_empty());
 
-    // Strangers: pages, names, types, methods; the token's questions are not here.
+    // Foreign pages, hosts, content types and methods; requests that need the token do not exist here.
     let body = json!({"tracks": ["metal/muldjord-chaos-god.mp3"]}).to_string();
     for (method, path, headers, body, expected) in [
         (
@@ -408,16 +408,16 @@ fn parts_of_a_file_are_named_as_lyrion_names_them() {
     };
     let one = "discs/Album.wav.CUE_TRACK.1";
     let two = "discs/Album.wav.CUE_TRACK.2";
-    let of = |lines: &[String]| {
+    let parts = |lines: &[String]| {
         lines
             .iter()
             .filter(|path| path.contains("Album"))
             .cloned()
             .collect::<Vec<_>>()
     };
-    assert_eq!(of(&mix(one)), [two], "the one part brings the other");
-    assert_eq!(of(&mix(two)), [one]);
-    let mut both = of(&mix("metal/muldjord-chaos-god.mp3"));
+    assert_eq!(parts(&mix(one)), [two], "the one part brings the other");
+    assert_eq!(parts(&mix(two)), [one]);
+    let mut both = parts(&mix("metal/muldjord-chaos-god.mp3"));
     both.sort();
     assert_eq!(both, [one, two]);
     assert!(
@@ -427,7 +427,7 @@ fn parts_of_a_file_are_named_as_lyrion_names_them() {
 }
 
 #[test]
-fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
+fn lyrion_starts_voisin_as_bliss_mixer_and_gets_the_port() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let mixer = sandbox.path("bliss-mixer");
@@ -497,6 +497,6 @@ fn lyrion_starts_voisin_under_the_name_of_bliss_mixer_and_is_told_the_port() {
     assert_eq!(found.len(), 5, "{found:?}");
     assert!(
         !sandbox.path("library/serve.token").exists(),
-        "nobody is asked for a token"
+        "no token is needed"
     );
 }

@@ -1,4 +1,4 @@
-//! What every player gets when it asks what to go on with.
+//! The mixes that players get as continuations.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use super::subsonic::{Supysonic, link, subsonic};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, text};
 
-/// Whose the songs of a list are, and how often.
+/// The largest number of songs by one artist in a list.
 fn most_of_one<'a>(artists: impl Iterator<Item = &'a str>) -> usize {
     let artists: Vec<&str> = artists.collect();
     assert!(artists.len() >= 4, "{artists:?}");
@@ -20,7 +20,7 @@ fn most_of_one<'a>(artists: impl Iterator<Item = &'a str>) -> usize {
         .unwrap()
 }
 
-/// Two in three files of a folder say in their name that they are by one artist, who has a song twice.
+/// Two in three files of a folder have one artist in their names, who has a song twice.
 pub(super) fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
     let music = small_library(sandbox);
     fs::create_dir_all(music.join("noise")).unwrap();
@@ -31,7 +31,7 @@ pub(super) fn library_of_one_artist(sandbox: &Sandbox) -> std::path::PathBuf {
         (4, "Song 4", "Ann"),
         (5, "Song 5", "Ann"),
         (6, "Song 6", "Ann feat. Eve"),
-        // Its noise is coloured and pulsed as that of 6: another take of the song.
+        // Its noise has the colour and pulse of song 6: another take.
         (76, "song 6!", "ANN"),
         (8, "Song 8", "Ben"),
         (9, "Song 9", "Cid"),
@@ -66,7 +66,7 @@ fn paths(answer: &Value, list: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_player_gets_one_artist_all_evening() {
+fn mixes_limit_the_tracks_of_one_artist() {
     let sandbox = Sandbox::new();
     let music = library_of_one_artist(&sandbox);
     let seed = music.join("noise/ann-1.wav");
@@ -102,27 +102,36 @@ fn no_player_gets_one_artist_all_evening() {
             .to_owned();
         (server, lms)
     };
-    // Three of an artist are as many as there are, unless the server is told otherwise.
+    // Three of an artist are the most, unless the server has another setting.
     for (wishes, most) in [
         ("", 3),
         ("max-per-artist=1,variety=0", 1),
         ("max-per-artist=0 keep-versions variety=0", 6),
     ] {
         let (server, lms) = start(wishes);
-        let of = |paths: &[String]| most_of_one(paths.iter().map(|path| artist_of_path(path)));
+        let per_artist =
+            |paths: &[String]| most_of_one(paths.iter().map(|path| artist_of_path(path)));
         let mix = server.good(
             "/api/v1/mix",
             &json!({"seeds": [{"path": seed}], "limit": 12}),
         );
-        assert_eq!(of(&paths(&mix, "neighbours")), most, "{wishes}: {mix}");
+        assert_eq!(
+            per_artist(&paths(&mix, "neighbours")),
+            most,
+            "{wishes}: {mix}"
+        );
         let refs = json!({"songs": [{"name": "Song 1", "artist": "Ann"}], "count": 12});
         let refs = server.good("/api/v1/refs/similar", &refs);
-        assert_eq!(of(&paths(&refs, "matches")), most, "{wishes}: {refs}");
-        let asked = json!({"tracks": ["noise/ann-1.wav"], "count": 12});
+        assert_eq!(
+            per_artist(&paths(&refs, "matches")),
+            most,
+            "{wishes}: {refs}"
+        );
+        let request = json!({"tracks": ["noise/ann-1.wav"], "count": 12});
         let kind = "Content-Type: application/json\r\n";
-        let (_, _, lines) = lyrion(&lms, "POST", "/api/mix", kind, &asked.to_string());
+        let (_, _, lines) = lyrion(&lms, "POST", "/api/mix", kind, &request.to_string());
         // Lyrion takes each title once in any case.
-        assert_eq!(of(&lines), most.min(5), "{wishes}: {lines:?}");
+        assert_eq!(per_artist(&lines), most.min(5), "{wishes}: {lines:?}");
         if upstream.is_none() {
             continue;
         }
@@ -141,7 +150,7 @@ fn no_player_gets_one_artist_all_evening() {
         ] {
             let answer = subsonic(&server, endpoint, &format!("id={id}&count=12"));
             assert_eq!(
-                of(&paths(&answer[list], "song")),
+                per_artist(&paths(&answer[list], "song")),
                 most,
                 "{wishes}: {answer}"
             );
@@ -191,8 +200,8 @@ fn a_mix_is_fresh_and_can_be_had_again() {
     let seed = music.join("noise/ann-1.wav");
     let server = Server::start(&sandbox, &["--mix", "variety=1"]);
     let mix = |more: Value| {
-        let asked = json!({"seeds": [{"path": seed}], "limit": 5, "mixing": more});
-        paths(&server.good("/api/v1/mix", &asked), "neighbours")
+        let request = json!({"seeds": [{"path": seed}], "limit": 5, "mixing": more});
+        paths(&server.good("/api/v1/mix", &request), "neighbours")
     };
     assert_eq!(
         mix(json!({"random_seed": 7})),
@@ -200,12 +209,12 @@ fn a_mix_is_fresh_and_can_be_had_again() {
     );
     let evenings: std::collections::HashSet<Vec<String>> = (0..8).map(|_| mix(json!({}))).collect();
     assert!(evenings.len() > 1, "{evenings:?}");
-    // What was played does not come again, nor does another version of it.
+    // Played tracks and other versions of them do not appear again.
     let all = json!({"max_per_artist": 0, "variety": 0});
     let six = music.join("noise/ann-6.wav");
-    let asked =
+    let request =
         json!({"seeds": [{"path": seed}], "limit": 50, "mixing": all, "played": [{"path": six}]});
-    let rest = paths(&server.good("/api/v1/mix", &asked), "neighbours");
+    let rest = paths(&server.good("/api/v1/mix", &request), "neighbours");
     assert!(
         rest.len() > 8
             && !rest
@@ -213,7 +222,7 @@ fn a_mix_is_fresh_and_can_be_had_again() {
                 .any(|path| path.contains("-6.") || path.contains("-76.")),
         "{rest:?}"
     );
-    // The command line has the same, in the same words.
+    // The command line has the same options.
     let cli = |more: &[&str]| {
         let seed = seed.to_str().unwrap();
         fine(
@@ -235,11 +244,11 @@ fn a_mix_is_fresh_and_can_be_had_again() {
             ),
         )
     };
-    let said: Vec<String> = cli(&["--variety", "1"])
+    let printed: Vec<String> = cli(&["--variety", "1"])
         .lines()
         .map(str::to_owned)
         .collect();
-    assert_eq!(said, mix(json!({"random_seed": 7})));
+    assert_eq!(printed, mix(json!({"random_seed": 7})));
     assert_eq!(
         cli(&["--max-per-artist", "1"])
             .lines()

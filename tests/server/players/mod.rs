@@ -1,7 +1,7 @@
-//! The players that people use, as processes: supysonic with two clients, MPD, and what Lyrion, Jellyfin and Navidrome ask.
+//! Players as processes: supysonic with two clients, MPD, and the requests of Lyrion, Jellyfin and Navidrome.
 //!
-//! What is not installed is skipped with a message, and a failure where the variable CI is set. Which Python has the
-//! clients says `VOISIN_PLAYERS_PYTHON`, where npm's subsonic-api lies says `VOISIN_SUBSONIC_API`.
+//! Programs that are not installed are skipped with a message, or fail where the variable CI is set.
+//! `VOISIN_PLAYERS_PYTHON` names the Python with the clients, `VOISIN_SUBSONIC_API` the folder of npm's subsonic-api.
 
 // A test may fail by a panic.
 // The files that it makes are called in lower case.
@@ -29,11 +29,11 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Says that something cannot be tried here.
+/// Prints that a test is skipped.
 pub(crate) fn skipped(what: &str) {
     assert!(
         std::env::var_os("CI").is_none(),
-        "{what} is not installed, and CI must have it"
+        "{what} is not installed, and CI needs it"
     );
     eprintln!("SKIPPED: {what} is not installed");
 }
@@ -43,7 +43,7 @@ pub(crate) fn is_installed(program: &str) -> bool {
     std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
 }
 
-/// What a program that reads calls as JSON answers, as JSON.
+/// The JSON output of a program that reads calls as JSON.
 fn answered<T: serde::de::DeserializeOwned>(program: &mut Command, calls: &serde_json::Value) -> T {
     let mut process = program
         .stdin(Stdio::piped())

@@ -9,11 +9,11 @@ use super::{Running, is_installed, skipped, until};
 use crate::common::server::small_library;
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
-/// MPD with its music in `music`, without a sound.
+/// MPD with its music in `music`, without audio output.
 struct Mpd {
     socket: PathBuf,
     conf: PathBuf,
-    /// In front of the socket, for `mpc`.
+    /// The password before the socket, for `mpc`.
     password: String,
     process: Option<Running>,
 }
@@ -67,7 +67,7 @@ impl Mpd {
         until("MPD answers", || self.try_mpc(&["status"]).status.success());
     }
 
-    /// Lets it write down its queue, and end.
+    /// Ends it after it has saved its queue.
     fn stop(&mut self) {
         let mut process = self.process.take().unwrap();
         Command::new("kill")
@@ -148,7 +148,7 @@ fn mpd_plays_on_with_what_sounds_alike() {
         "right behind the one that plays"
     );
 
-    // The list takes the others' place; what plays goes on from where it was.
+    // The list replaces the queue; the playing song continues at its position.
     mpd.mpc(&["seek", "5"]);
     fine(run(&mpd, &["playlist", "--limit", "3", "--genre", "metal"]));
     let queue = mpd.queue();
@@ -175,7 +175,7 @@ fn mpd_plays_on_with_what_sounds_alike() {
     assert_eq!(
         (longer.len(), &longer[..3]),
         (5, &queue[..]),
-        "behind the queue, nothing twice"
+        "at the end of the queue, without repeats"
     );
 
     mpd.mpc(&["random", "on"]);
@@ -190,7 +190,7 @@ fn mpd_plays_on_with_what_sounds_alike() {
     }
     mpd.mpc(&["random", "off"]);
 
-    // A song that the library does not have is named.
+    // A song outside the library is named.
     fs::write(music.join("unknown.wav"), noise_wav(22_050, 30.0, 3)).unwrap();
     mpd.mpc(&["update", "--wait"]);
     mpd.mpc(&["clear"]);
@@ -203,7 +203,7 @@ fn mpd_plays_on_with_what_sounds_alike() {
             && text(&unknown.stderr).contains("voisin add")
     );
 
-    // Following: the queue never runs out, nothing comes twice, and a restart of MPD is got over.
+    // Following: the queue never runs out, nothing is repeated, and a restart of MPD is survived.
     mpd.mpc(&["clear"]);
     mpd.mpc(&["repeat", "off"]);
     mpd.mpc(&["add", first]);
@@ -214,27 +214,27 @@ fn mpd_plays_on_with_what_sounds_alike() {
     until("two songs come", || mpd.queue().len() == 3);
     assert_eq!(mpd.queue()[0], first);
     mpd.mpc(&["next"]);
-    until("one more comes", || mpd.queue().len() == 4);
+    until("one more song is added", || mpd.queue().len() == 4);
     mpd.stop();
     until("the loss is noticed", || {
         fs::read_to_string(sandbox.path("follow.log"))
             .unwrap()
-            .contains("MPD is gone")
+            .contains("connection to MPD lost")
     });
     mpd.start();
     until("it is back", || {
         fs::read_to_string(sandbox.path("follow.log"))
             .unwrap()
-            .contains("there again")
+            .contains("connected to MPD again")
     });
     mpd.mpc(&["play", "4"]);
     until("all songs of the library come", || mpd.queue().len() == 6);
     let mut all = mpd.queue();
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 6, "nothing twice");
+    assert_eq!(all.len(), 6, "no repeats");
     mpd.mpc(&["play", "6"]);
-    until("the end is said", || {
+    until("the log has the end", || {
         fs::read_to_string(sandbox.path("follow.log"))
             .unwrap()
             .contains("nothing comes twice")
@@ -293,7 +293,7 @@ fn mpds_own_stickers_count() {
     assert_eq!(
         similar().len(),
         3,
-        "what is hated, or has one star of five, stays away"
+        "disliked songs and those with one star of five are left out"
     );
     let few = fine(
         mpd.voisin(&sandbox, &["similar", "--limit", "2"])
@@ -307,12 +307,12 @@ fn mpds_own_stickers_count() {
             .filter(|file| **file == before[3])
             .count(),
         0,
-        "it was just heard"
+        "it was just played"
     );
 }
 
 #[test]
-fn stickers_are_asked_for_once_and_again_when_they_change() {
+fn stickers_are_read_once_and_again_when_they_change() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let settings = format!(
@@ -327,7 +327,7 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
         let log = fs::read_to_string(sandbox.path("mpd/log")).unwrap();
         log.matches(&format!("process command \"{command}")).count()
     };
-    let asked = || count("sticker find");
+    let searches = || count("sticker find");
     mpd.mpc(&["add", "metal/muldjord-chaos-god.mp3"]);
     mpd.mpc(&["play"]);
     let _follow = Running(
@@ -336,9 +336,9 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
             .unwrap(),
     );
     for length in 2..=4 {
-        until("a song comes", || mpd.queue().len() == length);
-        // Plays, the last one, stars and likes, whose places MPD looks for one by one.
-        assert_eq!(asked(), 4, "after {} mixes", length - 1);
+        until("a song is added", || mpd.queue().len() == length);
+        // Plays, the last one, stars and likes, each one sticker search.
+        assert_eq!(searches(), 4, "after {} mixes", length - 1);
         if length < 4 {
             mpd.mpc(&["next"]);
         }
@@ -352,9 +352,9 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
     let [hated, other] = rest[..] else {
         panic!("{rest:?}")
     };
-    // Changes that come together are told as one.
+    // Simultaneous changes cause one event.
     let mut waits = 0;
-    until("nothing changes any more", || {
+    until("the events have ended", || {
         let before = std::mem::replace(&mut waits, count("idle"));
         std::thread::sleep(Duration::from_millis(400));
         before == waits
@@ -362,8 +362,8 @@ fn stickers_are_asked_for_once_and_again_when_they_change() {
     mpd.mpc(&["sticker", hated, "set", "like", "0"]);
     until("it waits for the next change", || count("idle") > waits);
     mpd.mpc(&["next"]);
-    until("a song comes", || mpd.queue().len() == 5);
-    assert_eq!((mpd.queue()[4].as_str(), asked()), (other, 8));
+    until("a song is added", || mpd.queue().len() == 5);
+    assert_eq!((mpd.queue()[4].as_str(), searches()), (other, 8));
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn following_goes_on_where_mpd_has_lost_a_song() {
     mpd.mpc(&["add", first]);
     mpd.mpc(&["play"]);
     let log = sandbox.path("follow.log");
-    let said = || fs::read_to_string(&log).unwrap();
+    let printed = || fs::read_to_string(&log).unwrap();
     let mut follow = mpd.voisin(&sandbox, &["follow", "--ahead", "1"]);
     let _follow = Running(
         follow
@@ -386,9 +386,9 @@ fn following_goes_on_where_mpd_has_lost_a_song() {
             .spawn()
             .unwrap(),
     );
-    until("a song comes", || mpd.queue().len() == 2);
+    until("a song is added", || mpd.queue().len() == 2);
 
-    // What is nearest to the second song goes away behind the back of the one who follows.
+    // The nearest songs of the second one are removed without `follow` knowing.
     let second = mpd.queue()[1].clone();
     let seed = music.join(&second);
     let near = fine(sandbox.run(["similar", seed.to_str().unwrap(), "--format", "paths"]));
@@ -399,14 +399,21 @@ fn following_goes_on_where_mpd_has_lost_a_song() {
         fs::remove_file(path).unwrap();
     }
     mpd.mpc(&["update", "--wait"]);
-    // MPD has not heard yet that they are back; what is gone from the disk itself would not be asked for.
+    // The files are back before MPD has rescanned; missing files would not be requested.
     for path in gone {
         fs::write(path, "").unwrap();
     }
     mpd.mpc(&["next"]);
-    until("what MPD still has comes", || mpd.queue().len() == 3);
+    until("a song that MPD still has is added", || {
+        mpd.queue().len() == 3
+    });
     assert!(last.ends_with(&mpd.queue()[2]));
-    assert_eq!(said().matches("MPD no longer has").count(), 3, "{}", said());
+    assert_eq!(
+        printed().matches("MPD no longer has").count(),
+        3,
+        "{}",
+        printed()
+    );
 }
 
 #[test]
@@ -442,17 +449,18 @@ fn a_very_large_music_folder_is_no_obstacle() {
         .output()
         .unwrap();
     fine(&found);
-    let said = text(&found.stderr);
+    let stderr = text(&found.stderr);
     assert!(
-        said.replace([',', '\u{2009}', '\u{202f}', ' '], "")
+        stderr
+            .replace([',', '\u{2009}', '\u{202f}', ' '], "")
             .contains("120006files"),
-        "{said}"
+        "{stderr}"
     );
     assert_eq!(mpd.queue().len(), 4);
 }
 
 #[test]
-fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
+fn mpd_is_found_at_its_usual_places_and_needs_its_password() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let locked = "default_permissions \"\"\npassword \"secret@read,add,player,control,admin\"";
@@ -470,15 +478,15 @@ fn mpd_is_found_where_its_own_programs_look_and_asks_for_its_password() {
         }
         command.output().unwrap()
     };
-    // No word of where MPD is: it is found, and says what it wants.
+    // Without an address MPD is found, and the missing password is named.
     let shut_out = run(None);
     assert_eq!(code(&shut_out), 2);
-    let said = text(&shut_out.stderr);
+    let stderr = text(&shut_out.stderr);
     assert!(
-        said.contains("wants a password") && said.contains("PASSWORD@HOST"),
-        "{said}"
+        stderr.contains("needs a password") && stderr.contains("PASSWORD@HOST"),
+        "{stderr}"
     );
-    assert!(said.contains(mpd.socket.to_str().unwrap()), "{said}");
+    assert!(stderr.contains(mpd.socket.to_str().unwrap()), "{stderr}");
     let wrong = run(Some("wrong"));
     assert!(
         text(&wrong.stderr).contains("refuses the password"),
@@ -547,7 +555,7 @@ fn a_list_becomes_a_stored_playlist() {
     fine(sandbox.run(["lists", "save", "own", "--template", "new"]));
     let taken = push(&["own", "--mpd"]);
     assert!(
-        code(&taken) == 2 && text(&taken.stderr).contains("not this list's"),
+        code(&taken) == 2 && text(&taken.stderr).contains("already has another playlist"),
         "{}",
         text(&taken.stderr)
     );

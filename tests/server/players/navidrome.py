@@ -4,7 +4,7 @@ and output.
     echo '[["nd_get_similar_artists", {"id": "1", "name": "Björk", "limit": 3}]]' |
         python3 navidrome.py voisin.ndp http://127.0.0.1:8766 TOKEN [SETTING=VALUE ...]
 
-Only the host function http_send is our own; it does what Navidrome's documentation says of it."""
+Only the host function http_send is ours; it follows Navidrome's documentation."""
 
 import base64
 import json
@@ -26,14 +26,17 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
 
 @extism.host_fn(name="http_send", namespace="extism:host/user")
 def http_send(question: str) -> str:
-    asked = json.loads(question)["request"]
-    assert asked["noFollowRedirects"] is True
+    wanted = json.loads(question)["request"]
+    assert wanted["noFollowRedirects"] is True
     request = urllib.request.Request(
-        asked["url"], base64.b64decode(asked["body"]), asked["headers"], method=asked["method"]
+        wanted["url"],
+        base64.b64decode(wanted["body"]),
+        wanted["headers"],
+        method=wanted["method"],
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirects)
     try:
-        with opener.open(request, timeout=asked["timeoutMs"] / 1000) as answer:
+        with opener.open(request, timeout=wanted["timeoutMs"] / 1000) as answer:
             status, body = answer.status, answer.read()
     except urllib.error.HTTPError as error:
         status, body = error.code, error.read()

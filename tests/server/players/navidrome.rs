@@ -1,4 +1,4 @@
-//! Navidrome's plugin, and what any caller refers to songs by.
+//! Navidrome's plugin, and references to songs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use super::{answered, skipped};
 use crate::common::server::{Server, small_library};
 use crate::common::{DEMO, Sandbox, code, fine, text};
 
-/// The plugin, and a Python that runs it; `None`, and that is said, where one of them is missing.
+/// The plugin, and a Python that runs it; `None`, with a message, where one of them is missing.
 fn plugin_and_python() -> Option<(PathBuf, String)> {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/navidrome/target/voisin.ndp");
     let python = std::env::var("VOISIN_PLAYERS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -26,7 +26,7 @@ fn plugin_and_python() -> Option<(PathBuf, String)> {
 }
 
 #[test]
-fn navidromes_plugin_asks_a_running_server() {
+fn navidromes_plugin_queries_a_running_server() {
     let Some((plugin, python)) = plugin_and_python() else {
         return;
     };
@@ -143,7 +143,7 @@ fn navidromes_plugin_asks_a_running_server() {
     assert_eq!(
         answers[7]["answer"],
         json!({"matches": []}),
-        "nothing is known of it: no error"
+        "an unknown song is no error"
     );
     assert_eq!(answers[8]["answer"], json!({"artists": []}));
     assert_eq!(answers[9]["answer"], json!({"songs": []}));
@@ -174,7 +174,7 @@ fn navidromes_plugin_asks_a_running_server() {
         "{}",
         down[0]
     );
-    // One that takes the question and never answers: an error within two seconds.
+    // A server that accepts the request and never answers: an error within two seconds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let slow = call(
         &format!("http://{}", silent.local_addr().unwrap()),
@@ -195,7 +195,7 @@ fn navidromes_plugin_asks_a_running_server() {
 }
 
 #[test]
-fn the_form_of_navidromes_plugin_says_what_mixes_are_like() {
+fn the_form_of_navidromes_plugin_describes_its_mixes() {
     let Some((plugin, python)) = plugin_and_python() else {
         return;
     };
@@ -251,7 +251,7 @@ fn the_form_of_navidromes_plugin_says_what_mixes_are_like() {
 }
 
 #[test]
-fn a_base_path_is_before_every_question() {
+fn a_base_path_precedes_every_route() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--base-path", "/voisin"]);
@@ -279,7 +279,7 @@ fn a_base_path_is_before_every_question() {
     assert_eq!(
         server.raw(without.as_bytes()).0,
         401,
-        "the token is asked for there too"
+        "the token is required there too"
     );
     let body = json!({"token": server.token}).to_string();
     let (status, head, _) = server.send(
@@ -304,7 +304,7 @@ fn a_base_path_is_before_every_question() {
 fn songs_are_found_by_their_codes_first() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
-    // Vorbis comments of a FLAC would do; an ID3 tag before the MP3's own packets does as well.
+    // A FLAC's Vorbis comments would work too; an ID3 tag before the MP3's packets does.
     let mp3 = music.join("metal/muldjord-chaos-god.mp3");
     let frame = |id: &str, content: &[u8]| {
         let mut frame = id.as_bytes().to_vec();
@@ -358,7 +358,7 @@ fn songs_are_found_by_their_codes_first() {
         (&by_isrc["found_by"], &by_isrc["matches"]),
         (&json!(["isrc"]), &by_mbid["matches"])
     );
-    // A code that nothing has is no obstacle.
+    // An unknown code is ignored.
     let by_tags = ask(json!({"name": "Chaos God", "mbid": "00000000-0000-0000-0000-000000000000"}));
     assert_eq!(
         (&by_tags["found_by"], &by_tags["matches"]),
@@ -450,8 +450,8 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let server = Server::start(&sandbox, &[]);
     for artist in ["alpha", "Beta", "Gamma", "delta", "Gamma; Delta"] {
-        let asked = json!({"artists": [{"name": artist}], "count": 20});
-        let found = server.good("/api/v1/refs/similar", &asked);
+        let request = json!({"artists": [{"name": artist}], "count": 20});
+        let found = server.good("/api/v1/refs/similar", &request);
         assert!(
             found["matches"].as_array().unwrap().len() > 3,
             "{artist}: {found}"
@@ -461,7 +461,7 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
         "/api/v1/refs/similar",
         &json!({"songs": [{"name": "Three"}], "count": 20}),
     );
-    let of = |title: &str| {
+    let song_named = |title: &str| {
         let all = near["matches"].as_array().unwrap().iter();
         let song = &all
             .clone()
@@ -470,17 +470,20 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
         (song["artist"].clone(), song["artists"].clone())
     };
     assert_eq!(
-        of("One"),
+        song_named("One"),
         (
             json!("Alpha feat. Beta"),
             json!([{"name": "Alpha"}, {"name": "Beta"}])
         )
     );
-    assert_eq!(of("Two").1, json!([{"name": "Gamma"}, {"name": "Delta"}]));
-    // What has no album artist is Navidrome's compilation.
+    assert_eq!(
+        song_named("Two").1,
+        json!([{"name": "Gamma"}, {"name": "Delta"}])
+    );
+    // Navidrome treats an album without an album artist as a compilation.
     let of_album = |artist: &str| {
-        let asked = json!({"albums": [{"name": "Sampler", "artist": artist}], "count": 20});
-        let (status, found) = server.post("/api/v1/refs/similar", &asked);
+        let request = json!({"albums": [{"name": "Sampler", "artist": artist}], "count": 20});
+        let (status, found) = server.post("/api/v1/refs/similar", &request);
         (status, found["matches"].as_array().map_or(0, Vec::len))
     };
     for artist in ["Various Artists", "[Unknown Artist]", "Eta"] {
@@ -488,14 +491,14 @@ fn a_song_of_several_artists_is_known_by_each_of_them() {
         assert!(status == 200 && found > 3, "{artist}: {status} {found}");
     }
     assert_eq!(of_album("Epsilon").0, 404);
-    // Songs without an album have one of this name there.
+    // Songs without an album are in an album of this name there.
     for (artist, seeds) in [
         ("Gamma; Delta", vec!["Two"]),
         ("[Unknown Artist]", vec!["One", "Two", "Three"]),
     ] {
-        let asked =
+        let request =
             json!({"albums": [{"name": "[Unknown Album]", "artist": artist}], "count": 100});
-        let found = server.good("/api/v1/refs/similar", &asked);
+        let found = server.good("/api/v1/refs/similar", &request);
         let found: Vec<&str> = found["matches"]
             .as_array()
             .unwrap()

@@ -1,4 +1,4 @@
-"""What py-opensonic, the library of Music Assistant, gets from a Subsonic server: JSON on standard
+"""The answers of a Subsonic server to py-opensonic, the library of Music Assistant: JSON on standard
 output.
 
 python3 opensonic.py http://127.0.0.1 PORT USER PASSWORD"""

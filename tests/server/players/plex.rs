@@ -1,4 +1,4 @@
-//! Plex, by the answers that it documents.
+//! Plex, by its documented answers.
 
 use serde_json::{Value, json};
 
@@ -104,7 +104,7 @@ fn a_list_becomes_a_playlist_of_plex_and_is_renewed() {
     let made = push("two");
     assert_eq!(code(&made), 1, "{}", text(&made.stderr));
     assert!(
-        text(&made.stderr).contains("4 it does not have"),
+        text(&made.stderr).contains("4 missing there"),
         "{}",
         text(&made.stderr)
     );
@@ -147,9 +147,5 @@ fn a_list_becomes_a_playlist_of_plex_and_is_renewed() {
         "{}",
         requests[9]
     );
-    assert_eq!(
-        requests.len(),
-        12,
-        "nothing of another one's playlist is changed"
-    );
+    assert_eq!(requests.len(), 12, "another user's playlist is unchanged");
 }

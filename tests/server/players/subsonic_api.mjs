@@ -1,9 +1,9 @@
-// What npm's subsonic-api gets from a Subsonic server: JSON on standard output.
+// The answers of a Subsonic server to npm's subsonic-api: JSON on standard output.
 //
 //     node subsonic_api.mjs FOLDER_OF_THE_PACKAGE URL USER PASSWORD
 const [folder, url, username, password] = process.argv.slice(2);
 const { SubsonicAPI } = await import(`${folder}/lib/index.js`);
-// supysonic knows no tokens: the password itself goes with each question.
+// supysonic knows no tokens: the password is sent with each request.
 const p = password;
 const ask = async (post) => {
   const api = new SubsonicAPI({ url, auth: { username, password }, post });

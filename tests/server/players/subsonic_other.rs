@@ -1,4 +1,4 @@
-//! Subsonic servers that are older, slower or narrower than others: supysonic, with a narrow door before it.
+//! Subsonic servers that are older, slower or more limited than others: supysonic behind a proxy.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
@@ -13,21 +13,21 @@ use super::{secret_file, until};
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
-/// What the door does.
+/// The behaviour of the proxy.
 #[derive(Default)]
 struct Door {
     takes_forms: bool,
     /// Newer clients are refused, as the API has it.
     newest: u32,
     slow: bool,
-    /// A folder of music, and how paths begin in it: what search3 shows of it.
+    /// A music folder and the prefix of its paths, for search3.
     folder: Option<(&'static str, &'static str)>,
-    /// How often each endpoint was asked for.
-    asked: HashMap<String, usize>,
+    /// How often each endpoint was requested.
+    requests: HashMap<String, usize>,
 }
 
 impl Door {
-    /// Opens a port before another one.
+    /// Opens a proxy port before another port.
     fn open(before: u16, door: Self) -> (u16, Arc<Mutex<Self>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -42,8 +42,8 @@ impl Door {
         (port, door)
     }
 
-    fn asked(door: &Mutex<Self>) -> HashMap<String, usize> {
-        std::mem::take(&mut door.lock().unwrap().asked)
+    fn take_requests(door: &Mutex<Self>) -> HashMap<String, usize> {
+        std::mem::take(&mut door.lock().unwrap().requests)
     }
 }
 
@@ -67,8 +67,8 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
     };
     let target = head.split(' ').nth(1)?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let said = format!("{query}&{body}");
-    let minor = said.split('&').find_map(|pair| {
+    let parameters = format!("{query}&{body}");
+    let minor = parameters.split('&').find_map(|pair| {
         pair.strip_prefix("v=1.")?
             .split('.')
             .next()?
@@ -82,7 +82,7 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
             .next()?
             .trim_end_matches(".view")
             .to_owned();
-        *door.asked.entry(name).or_default() += 1;
+        *door.requests.entry(name).or_default() += 1;
         let refusal = if head.starts_with("POST") && !door.takes_forms {
             Some(("405 Method Not Allowed", "no".to_owned()))
         } else if minor.is_none_or(|minor| minor > door.newest) {
@@ -97,7 +97,7 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
             None
         };
         let is_in = |(id, _): &(&str, &str)| {
-            path.contains("search3") && said.contains(&format!("musicFolderId={id}"))
+            path.contains("search3") && parameters.contains(&format!("musicFolderId={id}"))
         };
         (refusal, door.slow, door.folder.filter(is_in))
     };
@@ -112,7 +112,7 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
         return client.write_all(answer.as_bytes()).ok();
     }
     let mut server = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    // The folder is the door's own: some versions of supysonic know such folders, and not this one.
+    // The folder exists only in the proxy: supysonic does not know it.
     let named = folder.map_or_else(String::new, |(id, _)| format!("&musicFolderId={id}"));
     let head = head.replacen(&named, "", 1);
     let body = body.replacen(&named, "", 1);
@@ -142,7 +142,7 @@ fn pass(mut client: TcpStream, port: u16, door: &Mutex<Door>) -> Option<()> {
 }
 
 #[test]
-fn songs_come_from_the_folder_of_music_that_is_asked_for() {
+fn songs_come_from_the_requested_music_folder() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let Some(upstream) = Supysonic::start(&sandbox, &music) else {
@@ -183,7 +183,7 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
     assert!(all.len() == 5 && all.contains(&false));
     let some = is_ambient("&musicFolderId=7");
     assert!(some.len() == 3 && !some.contains(&false), "{some:?}");
-    Door::asked(&door);
+    Door::take_requests(&door);
     let sonic = subsonic(
         &server,
         "getSonicSimilarTracks",
@@ -191,10 +191,10 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
     );
     assert_eq!(sonic["sonicMatch"].as_array().unwrap().len(), 3);
     assert!(
-        !Door::asked(&door).contains_key("search3"),
+        !Door::take_requests(&door).contains_key("search3"),
         "the folder is remembered"
     );
-    // Both ends lie elsewhere, and are what was asked for; what comes between them lies in the folder.
+    // Both ends are the requested ones, outside the folder; the songs between them lie in it.
     let ends: Vec<&Value> = songs
         .as_array()
         .unwrap()
@@ -231,7 +231,7 @@ fn songs_come_from_the_folder_of_music_that_is_asked_for() {
 }
 
 #[test]
-fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
+fn an_older_server_without_forms_gets_requests_it_accepts() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let Some(upstream) = Supysonic::start(&sandbox, &music) else {
@@ -263,16 +263,16 @@ fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
     let none = old("getSimilarSongs2", &format!("id={}&count=0", id(0)));
     assert_eq!(none["similarSongs2"]["song"], json!([]));
 
-    // The next mix costs no question for each of its songs: the server is asked for the one that is meant, and who asks.
+    // The next mix needs no request per song: one for the requested song, which also checks the login.
     super::until("all songs are known", || {
-        !Door::asked(&door).contains_key("search3")
+        !Door::take_requests(&door).contains_key("search3")
     });
     let answer = old("getSimilarSongs2", &format!("id={}&count=5", id(3)));
     assert_eq!(titles(&answer["similarSongs2"]["song"]).len(), 5);
-    let asked = Door::asked(&door);
-    assert!(asked.values().sum::<usize>() <= 1, "{asked:?}");
+    let requests = Door::take_requests(&door);
+    assert!(requests.values().sum::<usize>() <= 1, "{requests:?}");
 
-    // Both ends of a path are those that were asked for, also where the server's song is not linked.
+    // Both ends of a path are the requested ones, also where the server's song is not linked.
     let ends = format!("startSongId={}&endSongId={}&count=4", id(0), id(5));
     let mut database = sandbox.command(["link", "--forget", &url]);
     assert!(database.output().unwrap().status.success());
@@ -305,7 +305,7 @@ fn an_older_server_that_takes_no_forms_is_asked_as_it_understands() {
 }
 
 #[test]
-fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_what_failed() {
+fn a_slow_server_delays_only_requests_that_need_it() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let Some(upstream) = Supysonic::start(&sandbox, &music) else {
@@ -363,12 +363,12 @@ fn a_slow_server_slows_nothing_that_it_is_not_needed_for_and_clients_can_read_wh
     );
 }
 
-/// A server that answers everything with this head and `hello`, and keeps what it was asked.
+/// A server that answers every request with this head and `hello`, and records the requests.
 fn shown_server(head: &'static str) -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(String::new()));
-    let noted = Arc::clone(&asked);
+    let requests = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&requests);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut request = [0; 8192];
@@ -378,12 +378,12 @@ fn shown_server(head: &'static str) -> (String, Arc<Mutex<String>>) {
             stream.write_all(answer.as_bytes()).ok();
         }
     });
-    (url, asked)
+    (url, requests)
 }
 
 #[test]
-fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisins() {
-    let (url, asked) = shown_server(
+fn forwarded_requests_and_answers_lose_private_headers() {
+    let (url, requests) = shown_server(
         "HTTP/1.1 200 OK\r\nSet-Cookie: voisin=mine; Path=/\r\nContent-Type: text/html\r\nETag: \"a\"\r\n\
          Content-Security-Policy: script-src *\r\nClear-Site-Data: \"*\"\r\nRefresh: 0;url=http://evil.example/\r\n\
          Strict-Transport-Security: max-age=999999\r\nLink: <http://evil.example/x>; rel=preload\r\n\
@@ -393,7 +393,7 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--subsonic", &url]);
-    // Who a client says it is, in all the words of proxies, and what it needs an answer to.
+    // A client's claims of identity, in all headers of proxies, and headers that an answer needs.
     let headers = "Remote-User: admin\r\nX-Forwarded-User: admin\r\nX-Authentik-Username: admin\r\n\
         X-Real-IP: 6.6.6.6\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil\r\nForwarded: for=6.6.6.6\r\n\
         True-Client-IP: 6.6.6.6\r\nX-ND-Authorization: Bearer x\r\nCookie: voisin=1\r\nX-My-Own-Proxys-User: admin\r\n\
@@ -424,7 +424,7 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
     ] {
         assert!(head.contains(kept), "{kept}: {head}");
     }
-    let before = std::mem::take(&mut *asked.lock().unwrap());
+    let before = std::mem::take(&mut *requests.lock().unwrap());
     assert!(
         before.contains("/rest/ping.view?u=a&p=b") && !before.contains(&server.token),
         "{before}"
@@ -453,14 +453,14 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
     );
     assert_eq!(server.raw(basic.as_bytes()).0, 200);
     assert!(
-        asked
+        requests
             .lock()
             .unwrap()
             .to_ascii_lowercase()
             .contains("authorization: basic abc"),
         "servers' own"
     );
-    asked.lock().unwrap().clear();
+    requests.lock().unwrap().clear();
     for path in [
         "/rest/../admin/x",
         "/rest/..%2fadmin",
@@ -490,12 +490,12 @@ fn nothing_of_voisins_goes_to_the_server_behind_and_nothing_of_its_becomes_voisi
     for method in ["PUT", "DELETE", "PATCH", "PROPFIND"] {
         assert_eq!(server.send(method, path, "", b"").0, 405, "{method}");
     }
-    assert_eq!(*asked.lock().unwrap(), "", "none of them was handed on");
+    assert_eq!(*requests.lock().unwrap(), "", "none of them was forwarded");
 }
 
 #[test]
-fn a_trusted_proxy_says_whose_request_is_handed_on() {
-    let (url, asked) = shown_server("HTTP/1.1 302 Found\r\nLocation: /rest/getAvatar?id=2\r\n");
+fn a_trusted_proxy_names_the_client_of_a_request() {
+    let (url, requests) = shown_server("HTTP/1.1 302 Found\r\nLocation: /rest/getAvatar?id=2\r\n");
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let options = [
@@ -509,10 +509,10 @@ fn a_trusted_proxy_says_whose_request_is_handed_on() {
     let server = Server::start(&sandbox, &options);
     let forwarded = "X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\n";
     for method in ["getAvatar", "getSimilarSongs"] {
-        // The second is answered here, for which the server behind has to prove who asks.
+        // The second is answered here, after a login check at the server behind.
         let path = format!("/v/rest/{method}?u=a&p=b&v=1.16.1&c=t&id=1");
         let (_, head, _) = server.send("GET", &path, forwarded, b"");
-        let before = std::mem::take(&mut *asked.lock().unwrap()).to_ascii_lowercase();
+        let before = std::mem::take(&mut *requests.lock().unwrap()).to_ascii_lowercase();
         let lines = before
             .lines()
             .filter(|line| line.starts_with("x-forwarded-for"));
@@ -531,9 +531,9 @@ fn a_trusted_proxy_says_whose_request_is_handed_on() {
     }
 }
 
-/// An older server, which tells what it offers only to whom it knows.
+/// An older server, which lists its extensions only after a login.
 #[test]
-fn a_strangers_login_empties_no_list_of_extensions() {
+fn a_failed_login_keeps_the_list_of_extensions() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -601,17 +601,17 @@ fn new_songs_are_linked_by_themselves() {
     };
     // Nothing was linked before.
     until("all songs are linked", || linked() == 6);
-    // The library hears of a song before the server does.
+    // The library adds a song before the server does.
     std::fs::write(music.join("metal/new.wav"), noise_wav(22_050, 8.0, 9)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     std::thread::sleep(Duration::from_secs(8));
     assert_eq!(linked(), 6, "the server does not have it yet");
     Supysonic::scan(&sandbox);
     until("the new song is linked", || linked() == 7);
-    let said = server.said.lock().unwrap().clone();
+    let log = server.log.lock().unwrap().clone();
     assert!(
-        said.contains("linked again with") && !said.contains("s3cret"),
-        "{said}"
+        log.contains("linked again with") && !log.contains("s3cret"),
+        "{log}"
     );
 }
 
@@ -636,7 +636,7 @@ fn ids_that_the_server_changed_are_linked_again() {
     let password = ["--password-file", file.to_str().unwrap()];
     let arguments = ["--subsonic", &url, "--link-as", "alice"];
     let server = Server::start(&sandbox, &[&arguments[..], &password[..]].concat());
-    // Whoever asks by a new id is answered meanwhile, by what the server says of the song.
+    // Requests with a new id are answered meanwhile, by the server's description of the song.
     let answer = subsonic(&server, "getSimilarSongs", &format!("id={now}&count=3"));
     assert_eq!(answer["status"], "ok", "{answer}");
     until("all songs are linked by their new ids", || {

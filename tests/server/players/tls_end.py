@@ -1,4 +1,4 @@
-"""The TLS end of a server on this machine that speaks plainly. Prints its own port.
+"""A TLS proxy before an unencrypted server on this machine. Prints its port.
 
 python3 tls_end.py CERTIFICATE KEY PORT"""
 

@@ -1,4 +1,4 @@
-//! What is answered: as the command line does, in pages, under the names that players use.
+//! Answers: equal to those of the command line, in pages, under the names that players use.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::common::server::{Server, small_library, some_albums};
 use crate::common::{DEMO, Sandbox, code, fine, fine_json, noise_wav, text};
 
-/// An answer without what the command line does not say.
+/// An answer without the generation, which the command line does not have.
 fn plain(mut answer: Value) -> Value {
     let generation = answer.as_object_mut().unwrap().remove("generation");
     assert!(generation.is_some_and(|generation| generation.as_u64().unwrap() > 0));
@@ -15,13 +15,13 @@ fn plain(mut answer: Value) -> Value {
 }
 
 /// An answer of the command line without its version.
-fn said(sandbox: &Sandbox, arguments: &[&str]) -> Value {
+fn printed(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     let mut answer = fine_json(sandbox.run([arguments, &["--format", "json"]].concat()));
     answer.as_object_mut().unwrap().remove("version");
     answer
 }
 
-/// A list without what the command line does not say: all of it is on this page.
+/// A list without the fields of pages, which must be complete on this page.
 fn whole(answer: Value) -> Value {
     let mut answer = plain(answer);
     let fields = answer.as_object_mut().unwrap();
@@ -39,7 +39,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         let mut all = arguments.to_vec();
         all.extend(["--format", "json"]);
         let mut answer = fine_json(sandbox.run(all));
-        // a list is taken out of its envelope by the test's own reader
+        // the test's reader unwraps a list from its envelope
         match answer.as_object_mut() {
             Some(fields) => {
                 fields.remove("version");
@@ -93,7 +93,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             "{question}"
         );
     }
-    // Every filter is read as on the command line, whichever question it belongs to.
+    // Every filter means the same as on the command line, in every request.
     let metal = music.join("metal");
     let metal = metal.to_str().unwrap();
     for (filters, arguments) in [
@@ -140,7 +140,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         let found = plain(server.good("/api/v1/similar", &question));
         assert_eq!(found["neighbours"], expected["neighbours"], "{filters}");
     }
-    for (filters, status, said) in [
+    for (filters, status, reason) in [
         (
             json!({"bpm": "fast"}),
             400,
@@ -181,7 +181,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         );
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(
-            found == status && detail.contains(said),
+            found == status && detail.contains(reason),
             "{filters}: {found} {problem}"
         );
     }
@@ -221,7 +221,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     assert_eq!(answer["items"], cli(&["classify", "id:1"])["items"]);
     assert!(
         !answer["notes"].as_array().unwrap().is_empty(),
-        "who answers is said"
+        "the source is named"
     );
     let walk = server.good(
         "/api/v1/path",
@@ -309,7 +309,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     let status = server.good_get("/api/v1/status");
     assert_eq!(plain(status), cli(&["status"]));
 
-    // A file that is not in the library is asked about by its bytes.
+    // A query for a file outside the library sends its bytes.
     let file = format!("{DEMO}/held-out/sectoid-war-of-freedom.mp3");
     let bytes = fs::read(&file).unwrap();
     let kind = "Content-Type: audio/mpeg\r\n";
@@ -373,8 +373,8 @@ fn too_few_labels_leave_the_first_guess() {
     fine(sandbox.run(["labels", table.to_str().unwrap()]));
     let server = Server::start(&sandbox, &[]);
     let lacking = "found 1 labelled track of 1 genre, expected at least 4 of 2 genres";
-    let asked = json!({"tracks": [{"id": 1}, {"id": 4}, {"id": 5}]});
-    let answer = server.good("/api/v1/classify", &asked);
+    let request = json!({"tracks": [{"id": 1}, {"id": 4}, {"id": 5}]});
+    let answer = server.good("/api/v1/classify", &request);
     assert!(
         answer["notes"][0].as_str().unwrap().contains(lacking),
         "{answer}"
@@ -577,10 +577,10 @@ fn long_lists_come_in_pages_that_fit_together() {
             .ends_with("broken.mp3"),
         "{failed}"
     );
-    let said = sandbox.run(["failed", "--format", "json"]);
-    let mut said: Value = serde_json::from_slice(&said.stdout).unwrap();
-    said.as_object_mut().unwrap().remove("version");
-    assert_eq!(failed, said);
+    let output = sandbox.run(["failed", "--format", "json"]);
+    let mut listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    listed.as_object_mut().unwrap().remove("version");
+    assert_eq!(failed, listed);
     server.good(
         "/api/v1/labels",
         &json!({"tracks": [1, 2, 4], "genre": "Jazz"}),
@@ -647,7 +647,7 @@ fn long_lists_come_in_pages_that_fit_together() {
             assert_eq!(wrong.0, 400, "{name}: {}", wrong.1);
         }
     }
-    // Every page says which clusters there are.
+    // Every page lists all clusters.
     let first = server.good_get("/api/v1/clusters?limit=1");
     let all = server.good_get("/api/v1/clusters");
     let described = |answer: &Value| -> Vec<Value> {
@@ -658,7 +658,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     };
     assert_eq!(described(&first), described(&all));
 
-    // A list goes on as it was; one that begins is of the library now.
+    // Further pages are of the old state; a new list is of the current one.
     let first = server.good_get("/api/v1/map?limit=4");
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
@@ -678,7 +678,7 @@ fn long_lists_come_in_pages_that_fit_together() {
 }
 
 #[test]
-fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
+fn the_page_is_served_without_a_token_and_its_queries_answered() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &["--base-path", "/music"]);
@@ -712,7 +712,7 @@ fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
     {
         let (status, head, body) = plain_get(&format!("/music/page/{address}"));
         assert!(status == 200 && !body.is_empty(), "{address}: {head}");
-        // An address with the version in it never has to be asked about again.
+        // An address with the version in it is never revalidated.
         let is_kept = head.contains("cache-control: public, max-age=31536000, immutable");
         assert_eq!(is_kept, address.contains('/'), "{address}: {head}");
     }
@@ -755,7 +755,7 @@ fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
         .collect();
     assert_eq!(written, paths);
 
-    // Labels are those of `voisin labels`, and go back one by one.
+    // Labels are those of `voisin labels`, and can be removed one by one.
     let labels = |genre: Value| {
         server.post(
             "/music/api/v1/labels",
@@ -790,7 +790,7 @@ fn the_page_is_there_without_a_token_and_its_questions_are_answered() {
         404
     );
 
-    // Into files only where that is asked for, and back again.
+    // Written into files only on request, and undone.
     let write = |more: Value| {
         let mut question = json!({"tracks": [1, 2, 3]});
         question
@@ -907,11 +907,11 @@ fn a_space_answers_as_on_the_command_line() {
     );
     assert_eq!(
         plain(near.clone()),
-        said(&sandbox, &["similar", "id:1", "--space", "words"])
+        printed(&sandbox, &["similar", "id:1", "--space", "words"])
     );
     let default = server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}));
     assert_ne!(default["neighbours"], near["neighbours"]);
-    // By the name of the default it is the default that answers.
+    // The name of the default space selects the default.
     let named = json!({"seeds": [{"id": 1}], "space": "voisin-equal"});
     assert_eq!(server.good("/api/v1/similar", &named), default);
     let passage = json!({"seeds": [{"id": 1}], "from": 2, "to": 8, "space": "words"});
@@ -919,13 +919,13 @@ fn a_space_answers_as_on_the_command_line() {
     let arguments = [
         "similar", "id:1", "--from", "2", "--to", "8", "--space", "words",
     ];
-    assert_eq!(passage, said(&sandbox, &arguments));
+    assert_eq!(passage, printed(&sandbox, &arguments));
     let found = server.good_get("/api/v1/find?query=rainy%20evening%20synths&space=words");
     let arguments = ["find", "rainy evening synths", "--space", "words"];
-    assert_eq!(plain(found.clone()), said(&sandbox, &arguments));
+    assert_eq!(plain(found.clone()), printed(&sandbox, &arguments));
     let by_itself = server.good_get("/api/v1/find?query=rainy%20evening%20synths");
     assert_eq!(by_itself["tracks"], found["tracks"]);
-    assert_eq!(by_itself["notes"][0], "asked in the space words");
+    assert_eq!(by_itself["notes"][0], "searched in the space words");
     for (list, expected) in [("near", &near["neighbours"]), ("rainy", &found["tracks"])] {
         let now = server.good_get(&format!("/api/v1/lists/{list}"));
         let [now, expected] = [&now["items"], expected].map(|tracks| -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! What is sent once is not sent again, and what is long is sent small.
+//! Conditional requests, caching and compression.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::common::server::{Server, small_library};
 use crate::common::{Sandbox, code, fine, noise_wav, text};
 
-/// What the head of an answer says under a name.
-fn said<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a header of an answer.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (known, value) = line.split_once(": ")?;
         known.eq_ignore_ascii_case(name).then_some(value)
@@ -25,10 +25,10 @@ fn a_player_never_gets_halves_of_two_files() {
     let track = server.good_get("/api/v1/tracks?query=chaos")["tracks"][0].clone();
     let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
     let (status, head, whole) = server.send("GET", &audio, "", b"");
-    let tag = said(&head, "etag").unwrap().to_owned();
-    let date = said(&head, "last-modified").unwrap().to_owned();
+    let tag = header(&head, "etag").unwrap().to_owned();
+    let date = header(&head, "last-modified").unwrap().to_owned();
     assert_eq!(
-        (status, said(&head, "cache-control")),
+        (status, header(&head, "cache-control")),
         (200, Some("private, no-cache"))
     );
 
@@ -47,10 +47,10 @@ fn a_player_never_gets_halves_of_two_files() {
     assert_eq!(
         part("\"x\""),
         (200, whole.len()),
-        "a part of what it does not have"
+        "a part that it does not have"
     );
 
-    // The same song with another tag in its place: who has the first half gets all of it.
+    // The same song with another tag in its place: a client with the first half gets all of it.
     let place = music.join("metal/muldjord-chaos-god.mp3");
     let retagged = [&whole[..], b"TAG", &[b'x'; 125]].concat();
     fs::write(&place, &retagged).unwrap();
@@ -62,23 +62,23 @@ fn a_player_never_gets_halves_of_two_files() {
 }
 
 #[test]
-fn pictures_and_the_page_are_asked_about_before_they_are_sent_again() {
+fn pictures_and_the_page_are_revalidated_before_reuse() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
     for path in ["/", "/page/app.js", "/api/v1/tracks/1/cover"] {
         let (status, head, _) = server.send("GET", path, "", b"");
-        let tag = said(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}"));
+        let tag = header(&head, "etag").unwrap_or_else(|| panic!("{path}: {head}"));
         assert!(matches!(status, 200 | 204), "{path}: {status}");
         let (status, again, body) =
             server.send("GET", path, &format!("If-None-Match: {tag}\r\n"), b"");
         assert_eq!((status, body.len()), (304, 0), "{path}");
-        // A browser takes the headers of the last answer for the page that it keeps.
+        // A browser applies the headers of the last answer to its cached page.
         for name in ["content-security-policy", "cache-control", "etag"] {
-            assert_eq!(said(&again, name), said(&head, name), "{path} {name}");
+            assert_eq!(header(&again, name), header(&head, name), "{path} {name}");
         }
         assert!(
-            !said(&head, "cache-control").unwrap().contains("no-store"),
+            !header(&head, "cache-control").unwrap().contains("no-store"),
             "{path}"
         );
     }
@@ -91,21 +91,21 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
     let server = Server::start(&sandbox, &[]);
     for path in ["/api/v1/map", "/api/v1/tracks", "/api/v1/genres"] {
         let (_, head, body) = server.send("GET", path, "", b"");
-        let tag = said(&head, "etag")
+        let tag = header(&head, "etag")
             .unwrap_or_else(|| panic!("{path}: {head}"))
             .to_owned();
         assert!(body.len() > 1200, "{path}");
         let known = format!("If-None-Match: {tag}\r\nAccept-Encoding: gzip\r\n");
         let (status, head, body) = server.send("GET", path, &known, b"");
         assert_eq!(
-            (status, body.len(), said(&head, "etag")),
+            (status, body.len(), header(&head, "etag")),
             (304, 0, Some(&*tag)),
             "{path}"
         );
     }
     let map = |more: &str| {
         let (status, head, _) = server.send("GET", "/api/v1/map", more, b"");
-        (status, said(&head, "etag").map(str::to_owned))
+        (status, header(&head, "etag").map(str::to_owned))
     };
     let (_, tag) = map("");
     let known = format!("If-None-Match: {}\r\n", tag.as_deref().unwrap());
@@ -116,11 +116,11 @@ fn a_long_answer_that_is_the_same_is_not_sent_again() {
         status == 200 && other != tag,
         "another library, another answer: {status} {other:?}"
     );
-    // What is no answer, and what is short, is never kept.
+    // Errors and short answers are never cached.
     for path in ["/api/v1/tracks/99", "/api/v1/health"] {
         let (_, head, _) = server.send("GET", path, "", b"");
         assert_eq!(
-            (said(&head, "etag"), said(&head, "cache-control")),
+            (header(&head, "etag"), header(&head, "cache-control")),
             (None, Some("no-store")),
             "{path}"
         );
@@ -140,8 +140,8 @@ fn a_picture_beside_the_file_is_its_cover() {
         let (status, head, body) = server.send("GET", &path, more, b"");
         (
             status,
-            said(&head, "content-type").map(str::to_owned),
-            said(&head, "etag").unwrap().to_owned(),
+            header(&head, "content-type").map(str::to_owned),
+            header(&head, "etag").unwrap().to_owned(),
             body,
         )
     };
@@ -155,7 +155,7 @@ fn a_picture_beside_the_file_is_its_cover() {
         (200, Some("image/png"), png)
     );
     assert_eq!(known(&tag).0, 304);
-    // The likelier name goes before; what is no picture is none, whatever it is called.
+    // The likelier name is preferred; a file that is not an image is ignored.
     fs::write(music.join("metal/cover.jpg"), jpeg).unwrap();
     let (status, kind, other, body) = known(&tag);
     assert_eq!(
@@ -170,22 +170,22 @@ fn a_picture_beside_the_file_is_its_cover() {
 }
 
 #[test]
-fn long_text_is_packed_for_who_can_unpack_it() {
+fn long_text_is_compressed_for_clients_that_accept_it() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
     for path in ["/page/map.js", "/api/v1/tracks", "/api/v1/openapi.json"] {
         let (_, head, plain) = server.send("GET", path, "", b"");
-        assert_eq!(said(&head, "content-encoding"), None, "{path}");
+        assert_eq!(header(&head, "content-encoding"), None, "{path}");
         let (status, head, packed) = server.send("GET", path, "Accept-Encoding: gzip, br\r\n", b"");
         assert_eq!(
-            (status, said(&head, "content-encoding")),
+            (status, header(&head, "content-encoding")),
             (200, Some("gzip")),
             "{path}"
         );
-        assert_eq!(said(&head, "vary"), Some("Accept-Encoding"), "{path}");
+        assert_eq!(header(&head, "vary"), Some("Accept-Encoding"), "{path}");
         assert_eq!(
-            said(&head, "content-length"),
+            header(&head, "content-length"),
             Some(packed.len().to_string().as_str()),
             "{path}"
         );
@@ -199,10 +199,10 @@ fn long_text_is_packed_for_who_can_unpack_it() {
         GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
         assert_eq!(text(&unpacked), text(&plain), "{path}");
     }
-    // Sound is packed already, and what is short stays as it is.
+    // Audio is compressed already, and short answers stay uncompressed.
     for path in ["/api/v1/tracks/1/audio", "/api/v1/health"] {
         let (_, head, _) = server.send("GET", path, "Accept-Encoding: gzip\r\n", b"");
-        assert_eq!(said(&head, "content-encoding"), None, "{path}");
+        assert_eq!(header(&head, "content-encoding"), None, "{path}");
     }
 }
 
@@ -234,10 +234,10 @@ fn an_address_that_is_wrong_is_named_once() {
     small_library(&sandbox);
     let mut command = sandbox.command(["link", "http://127.0.0.1:1", "--user", "alice"]);
     let refused = command.env("VOISIN_PASSWORD", "x").output().unwrap();
-    let said = text(&refused.stderr);
+    let stderr = text(&refused.stderr);
     assert_eq!(
-        (code(&refused), said.matches("http://127.0.0.1:1").count()),
+        (code(&refused), stderr.matches("http://127.0.0.1:1").count()),
         (2, 1),
-        "{said}"
+        "{stderr}"
     );
 }

@@ -1,4 +1,4 @@
-//! What changes while it runs: files, models, folders, and many who ask at once.
+//! Changes while the server runs: files, models, folders, and many concurrent requests.
 
 use std::fs;
 use std::io::Write as _;
@@ -26,16 +26,16 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
     fs::write(music.join("noise.wav"), noise_wav(22_050, 10.0, 3)).unwrap();
     fine(sandbox.run(["add", music.to_str().unwrap()]));
     let after = server.good("/api/v1/similar", &question);
-    assert_eq!(count(&after), 7, "what another process adds is found");
+    assert_eq!(count(&after), 7, "tracks of another process are found");
     assert!(after["generation"].as_u64() > before["generation"].as_u64());
     fine(sandbox.run(["remove", music.join("noise.wav").to_str().unwrap()]));
     assert_eq!(
         count(&server.good("/api/v1/similar", &question)),
         6,
-        "what it removes is gone"
+        "tracks that it removes are gone"
     );
 
-    // An index that is of no use is built anew; until then nobody is told an old answer.
+    // An unusable index is rebuilt; until then no stale answer is given.
     let index = sandbox.path("library/index.bin");
     drop(server);
     fs::write(&index, b"this is no index").unwrap();
@@ -52,7 +52,7 @@ fn the_server_sees_changes_of_others_and_names_removed_tracks() {
         std::thread::sleep(Duration::from_millis(100));
     }
 
-    // The library goes away, and comes back.
+    // The library disappears, and comes back.
     let here = sandbox.path("library");
     let away = sandbox.path("away");
     fs::rename(&here, &away).unwrap();
@@ -86,7 +86,7 @@ fn missing_music_is_listed_and_taken_out_by_folder() {
     assert_eq!(found["items"][0]["absent_folder"], Value::Null);
     let folder = albums.to_str().unwrap();
     assert_eq!(found["absent_folders"], json!({folder: 1}));
-    // What cannot be played comes in no mix.
+    // Mixes leave out tracks that cannot be played.
     let seed = tracks["tracks"][1]["id"].clone();
     let mixing = json!({"shortest": 0, "max_per_artist": 0, "max_per_album": 0});
     let mix = json!({"seeds": [{"id": seed}], "limit": 50, "mixing": mixing});
@@ -101,7 +101,7 @@ fn missing_music_is_listed_and_taken_out_by_folder() {
         paths.iter().all(|path| !path.starts_with(folder)),
         "{paths:?}"
     );
-    // A folder that is not there is taken out only by its name.
+    // Tracks of a missing folder are removed only by its name.
     let remove = |query: &str| {
         let path = format!("/api/v1/missing{query}");
         let (status, _, body) = server.send("DELETE", &path, "", b"");
@@ -117,7 +117,7 @@ fn missing_music_is_listed_and_taken_out_by_folder() {
 }
 
 #[test]
-fn a_damaged_vector_is_told_and_no_build_begins_again() {
+fn a_damaged_vector_is_reported_and_starts_no_second_build() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
@@ -133,7 +133,7 @@ fn a_damaged_vector_is_told_and_no_build_begins_again() {
     while server.post("/api/v1/similar", &question).0 == 503 {
         assert!(
             start.elapsed() < Duration::from_secs(20),
-            "the reason is told once it is known"
+            "the reason is returned once it is known"
         );
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -162,13 +162,13 @@ fn a_damaged_vector_is_told_and_no_build_begins_again() {
         "{problem}"
     );
     let builds = server
-        .said
+        .log
         .lock()
         .unwrap()
-        .matches("the index is built anew")
+        .matches("the index is rebuilt")
         .count();
     assert_eq!(builds, 1);
-    // Once it is mended, the next request has the index built.
+    // After the repair, the next request starts a build of the index.
     fine(sandbox.run(["repair"]));
     let start = Instant::now();
     while server.post("/api/v1/similar", &question).0 != 200 {
@@ -178,7 +178,7 @@ fn a_damaged_vector_is_told_and_no_build_begins_again() {
 }
 
 #[test]
-fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
+fn vectors_of_another_model_are_never_mixed_with_older_ones() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
@@ -188,7 +188,7 @@ fn vectors_of_another_model_are_never_mixed_with_those_of_before() {
     let passage = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0, "limit": 2});
     server.good("/api/v1/similar", &passage);
     fine(sandbox.run(["model", "upgrade", "voisin-3"]));
-    // The index may have to be built: then that is said, and nothing is answered from the old one.
+    // The index may have to be rebuilt: then the status is 503, and nothing is answered from the old one.
     let start = Instant::now();
     let after = loop {
         let (status, answer) = server.post("/api/v1/similar", &question);
@@ -246,11 +246,11 @@ fn an_index_that_another_program_cuts_ends_no_server() {
 }
 
 #[test]
-fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
+fn requests_beyond_the_threads_wait_a_little() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(&sandbox, &["--threads", "1"]);
-    // Each is listened to for a while.
+    // Each takes a while to analyse.
     let file = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
     let mut request = format!(
         "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -261,12 +261,12 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     .into_bytes();
     request.extend(file);
     let start = Instant::now();
-    let mut asked: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
-    for stream in &mut asked {
+    let mut connections: Vec<TcpStream> = (0..320).map(|_| server.connect()).collect();
+    for stream in &mut connections {
         stream.write_all(&request).unwrap();
     }
     std::thread::sleep(Duration::from_millis(300));
-    // Music plays on meanwhile.
+    // Audio is served meanwhile.
     let whole = server.send("GET", "/api/v1/tracks/1/audio", "", b"");
     assert!(
         whole.0 == 200 && start.elapsed() < Duration::from_secs(4),
@@ -274,7 +274,7 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
         start.elapsed()
     );
     let mut counts = std::collections::BTreeMap::new();
-    for stream in &mut asked {
+    for stream in &mut connections {
         let (status, head, body) = read_answer(stream);
         *counts.entry(status).or_insert(0) += 1;
         if status == 503 {
@@ -293,7 +293,7 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     assert!(counts[&200] >= 1, "{counts:?}");
     assert!(
         start.elapsed() < Duration::from_secs(30),
-        "none waits longer than it may: {:?}",
+        "none waits too long: {:?}",
         start.elapsed()
     );
     assert_eq!(
@@ -302,7 +302,7 @@ fn as_many_compute_as_there_are_threads_and_the_rest_wait_a_little() {
     );
 }
 
-/// A library of made tracks in 40 genres, and clusters as uneven as music's.
+/// A library of synthetic tracks in 40 genres, with clusters of uneven sizes.
 fn made_library(sandbox: &Sandbox, tracks: usize) {
     use rand::rngs::StdRng;
     use rand::{Rng as _, SeedableRng as _};
@@ -367,7 +367,7 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
     }
 }
 
-/// The answers' own account of how long they waited, in milliseconds.
+/// The waiting time in the header of an answer, in milliseconds.
 fn waited(head: &str) -> f64 {
     let timing = head
         .lines()
@@ -377,13 +377,13 @@ fn waited(head: &str) -> f64 {
 }
 
 #[test]
-fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
+fn quick_queries_do_not_wait_for_whole_library_ones() {
     let sandbox = Sandbox::new();
     made_library(&sandbox, 2000);
     let server = Server::start(&sandbox, &["--threads", "2"]);
     let question = json!({"seeds": [{"id": 1}]});
     wait_for_index(&server);
-    // Two of these took all permits that there are.
+    // Two of these once took all permits.
     let slow = [
         "genres",
         "clusters",
@@ -393,11 +393,11 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
     ];
     let start = Instant::now();
     let waits = std::thread::scope(|scope| {
-        let asked = slow.map(|name| {
+        let threads = slow.map(|name| {
             let server = &server;
             scope.spawn(move || {
                 let path = format!("/api/v1/{name}");
-                // What takes longer than a request may is kept for the next one.
+                // An answer that takes longer than a request may is cached for the next one.
                 while server.get(&path).0 == 503 && start.elapsed() < Duration::from_mins(4) {
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -406,7 +406,7 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
             })
         });
         let mut waits = Vec::new();
-        while asked.iter().any(|asked| !asked.is_finished()) {
+        while threads.iter().any(|thread| !thread.is_finished()) {
             let quick = if waits.len() % 2 == 0 {
                 server.send(
                     "POST",
@@ -430,7 +430,7 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
     );
     let longest = waits.iter().copied().fold(0.0, f64::max);
     assert!(longest < 2000.0, "{longest} ms");
-    // Work that nobody hurries for has threads of its own, which give way to the others.
+    // Background work has its own threads, with a low priority.
     #[cfg(target_os = "linux")]
     {
         let mut nice = Vec::new();
@@ -450,8 +450,7 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
                 );
             }
         }
-        // One of two threads for answers, one for those that decode files, one for those that train, one for what they
-        // start from.
+        // Of two threads one for each kind: answers, answers that decode, training, shared inputs.
         assert!(
             nice.len() == 4 && nice.iter().all(|&nice| nice >= 5),
             "{nice:?}"
@@ -459,10 +458,10 @@ fn quick_questions_do_not_wait_behind_those_about_the_whole_library() {
     }
 }
 
-/// Who opens a pipe waits for somebody at its other end.
+/// Opening a pipe blocks until its other end is open.
 #[cfg(unix)]
 #[test]
-fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
+fn a_pipe_in_place_of_a_file_blocks_no_request() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(&sandbox, &[]);
@@ -484,14 +483,14 @@ fn a_pipe_in_a_files_place_keeps_nobody_waiting() {
     );
     // More than the server has threads.
     for _ in 0..3 {
-        let mut asked: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
-        for stream in &mut asked {
+        let mut connections: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
+        for stream in &mut connections {
             stream.write_all(request.as_bytes()).unwrap();
         }
-        for stream in &mut asked {
+        for stream in &mut connections {
             let (status, head, body) = read_answer(stream);
             assert!(
-                status == 404 && text(&body).contains("no file"),
+                status == 404 && text(&body).contains("not a file"),
                 "{head} {}",
                 text(&body)
             );
@@ -570,7 +569,7 @@ fn a_scan_adds_the_folders_named_at_the_start() {
         409,
         "there is none"
     );
-    // One that has much to do can be stopped.
+    // A long scan can be stopped.
     for seed in 10..40 {
         fs::write(
             music.join(format!("{seed}.wav")),
@@ -608,19 +607,19 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
         assert!(
             start.elapsed() < Duration::from_mins(1),
             "{}",
-            server.said.lock().unwrap()
+            server.log.lock().unwrap()
         );
         std::thread::sleep(Duration::from_millis(200));
     }
-    // A disk that is mounted late is waited for, where there is a library already.
+    // The server waits for a disk that is mounted late, where there is a library already.
     let late = sandbox.path("late");
     let server = Server::start(&sandbox, &["--folder", late.to_str().unwrap()]);
     fs::create_dir(&late).unwrap();
     fs::write(late.join("other.wav"), noise_wav(22_050, 10.0, 4)).unwrap();
     let start = Instant::now();
     while server.good_get("/api/v1/tracks")["total"] != 8 {
-        let said = server.said.lock().unwrap().clone();
-        assert!(start.elapsed() < Duration::from_mins(1), "{said}");
+        let log = server.log.lock().unwrap().clone();
+        assert!(start.elapsed() < Duration::from_mins(1), "{log}");
         std::thread::sleep(Duration::from_millis(200));
     }
     let folder = "/no/such/folder";
@@ -632,7 +631,7 @@ fn a_folder_that_is_watched_is_added_to_the_answers() {
     );
 }
 
-/// Whoever holds what the server started must not find it at work after the server has been killed.
+/// Child processes must end when the server has been killed.
 #[cfg(target_os = "linux")]
 #[test]
 fn watching_ends_with_a_server_that_is_killed() {
@@ -652,7 +651,10 @@ fn watching_ends_with_a_server_that_is_killed() {
     // A process that has just begun has no command line for a moment.
     let start = Instant::now();
     while !lives(children.iter().max().unwrap()) {
-        assert!(start.elapsed() < Duration::from_secs(20), "nobody watches");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "no watching process"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     server.process.kill().unwrap();

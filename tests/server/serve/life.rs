@@ -1,4 +1,4 @@
-//! How it begins and ends.
+//! Start and end of the server.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,7 +16,7 @@ use crate::players::until;
 
 #[cfg(unix)]
 #[test]
-fn a_new_library_and_a_password_are_their_owners_alone() {
+fn a_new_library_and_password_are_readable_by_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
     small_library(&sandbox);
@@ -69,11 +69,11 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
     unix.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
-    // Idle connections, one that sends slowly and one that reads slowly do not keep it.
+    // Idle connections, a slow sender and a slow reader do not delay it.
     let _idle = server.connect();
     let mut slow = server.connect();
     slow.write_all(b"GET /api/v1/he").unwrap();
-    let mut asked = server.connect();
+    let mut stream = server.connect();
     let body = fs::read(music.join("ambient/maxstack-nebula.ogg")).unwrap();
     let request = format!(
         "POST /api/v1/files/similar HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: audio/ogg\r\nContent-Length: {}\r\n\r\n",
@@ -81,25 +81,25 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
         server.token,
         body.len()
     );
-    asked.write_all(request.as_bytes()).unwrap();
-    asked.write_all(&body).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let start = Instant::now();
     let kill = std::process::Command::new("kill")
         .args(["-TERM", &server.process.id().to_string()])
         .status();
     assert!(kill.unwrap().success());
-    let (status, head, _) = read_answer(&mut asked);
+    let (status, head, _) = read_answer(&mut stream);
     assert_eq!(status, 200, "an answer under way is finished: {head}");
     let ended = server.process.wait().unwrap();
     assert!(
         start.elapsed() < Duration::from_secs(5) && ended.success(),
         "{ended}"
     );
-    assert!(!socket.exists(), "its socket goes with it");
-    let said = server.said.lock().unwrap().clone();
-    assert!(said.contains("POST /api/v1/files/similar 200"), "{said}");
-    assert!(!said.contains(&server.token), "no token in what it says");
+    assert!(!socket.exists(), "its socket is removed with it");
+    let log = server.log.lock().unwrap().clone();
+    assert!(log.contains("POST /api/v1/files/similar 200"), "{log}");
+    assert!(!log.contains(&server.token), "no token in the log");
 
     fs::set_permissions(
         sandbox.path("library/serve.token"),
@@ -132,7 +132,7 @@ fn a_server_ends_within_five_seconds_and_finishes_what_it_began() {
 
 #[cfg(unix)]
 #[test]
-fn a_library_that_cannot_be_written_is_searched_without_an_index() {
+fn a_read_only_library_is_searched_without_an_index() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let question = json!({"seeds": [{"id": 1}], "limit": 3});
@@ -140,7 +140,7 @@ fn a_library_that_cannot_be_written_is_searched_without_an_index() {
     let index = sandbox.path("library").join(voisin_engine::INDEX_FILE);
     fs::remove_file(&index).unwrap();
     let Some(server) = Server::start_reading(&sandbox) else {
-        return eprintln!("SKIPPED: the server cannot be started as somebody who cannot write");
+        return eprintln!("SKIPPED: the server cannot be started as a user who cannot write");
     };
     assert_eq!(server.good("/api/v1/similar", &question), expected);
     for path in [
@@ -156,7 +156,7 @@ fn a_library_that_cannot_be_written_is_searched_without_an_index() {
     }
     server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}]}));
     assert!(!index.exists());
-    // What would change it says why it cannot.
+    // Requests that change the library fail with the reason.
     let (status, refused) =
         server.post("/api/v1/labels", &json!({"tracks": [1], "genre": "Metal"}));
     assert!(status == 403 || status == 409, "{status} {refused}");
@@ -183,7 +183,7 @@ fn without_a_token_the_rest_holds_and_ctrl_c_ends_it() {
     assert!(help.contains("[default: 127.0.0.1:8766]"), "{help}");
 }
 
-/// Starts in a home that holds nothing, where nobody says where the library is.
+/// Starts with an empty home and no setting for the library.
 #[cfg(target_os = "linux")]
 fn at_home(sandbox: &Sandbox, arguments: &[&str]) -> Server {
     let mut server = Server::start_with(sandbox, arguments, &[("VOISIN_LIBRARY", "".as_ref())]);
@@ -221,10 +221,10 @@ fn the_first_start_makes_a_library_where_add_would() {
     );
 
     let server = at_home(&sandbox, &["--no-watch", "--folder", music]);
-    // What it says of it comes by another way than the address that it answers at.
+    // The log is read from another stream than the address, so it may arrive later.
     until("a library is made", || {
-        let said = server.said.lock().unwrap();
-        said.contains("made an empty library in") && said.contains("Listen to my music")
+        let log = server.log.lock().unwrap();
+        log.contains("created an empty library in") && log.contains("Analyse my music")
     });
     let library = sandbox.path("home/.local/share/voisin");
     let status = server.good_get("/api/v1/status");
@@ -237,7 +237,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     let (found, page, _) =
         server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(found == 200 && page.contains("text/html"), "{page}");
-    // What has to have tracks says so.
+    // Requests that need tracks fail with the next step.
     for (path, next) in [("/api/v1/genres", "add music"), ("/api/v1/map", "")] {
         let (status, problem) = server.get(path);
         assert!((400..500).contains(&status), "{path}: {status} {problem}");
@@ -251,7 +251,7 @@ fn the_first_start_makes_a_library_where_add_would() {
     filled(&server);
     drop(server);
 
-    // Watched folders fill it by themselves; without a folder, `add` does.
+    // Watched folders are added automatically; without a folder, `add` adds music.
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     let server = at_home(&sandbox, &["--folder", music.to_str().unwrap()]);
@@ -289,7 +289,7 @@ fn filled(server: &Server) {
         assert!(
             start.elapsed() < Duration::from_mins(2),
             "{}",
-            server.said.lock().unwrap()
+            server.log.lock().unwrap()
         );
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -1,4 +1,4 @@
-//! The server as a process: what clients ask it, what strangers try, and what the library does meanwhile.
+//! The server as a process: clients, attackers, and changes of the library meanwhile.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! The files of `packaging/`: what they start is started here, with their settings.
+//! The files of `packaging/`: their commands are run here, with their settings.
 
 use std::ffi::OsString;
 use std::fs;
@@ -53,18 +53,18 @@ fn the_image_serves_at_once_and_listens_by_itself() {
             .unwrap()
     };
     fine(check(port));
-    assert!(!check(1).status.success(), "nobody is there");
-    // How far it is can be seen at once.
+    assert!(!check(1).status.success(), "no server at that port");
+    // Progress is visible at once.
     assert_ne!(server.good_get("/api/v1/scan")["state"], "idle");
     while server.good_get("/api/v1/status")["tracks"] != 6 {
         assert!(
             begun.elapsed() < Duration::from_mins(2),
             "{}",
-            server.said.lock().unwrap()
+            server.log.lock().unwrap()
         );
         std::thread::sleep(Duration::from_millis(200));
     }
-    // From another machine of the house, by its address.
+    // From another machine of the network, by its address.
     let request =
         "GET /api/v1/health HTTP/1.1\r\nHost: 192.168.1.10:8766\r\nConnection: close\r\n\r\n";
     assert_eq!(server.raw(request.as_bytes()).0, 200);
@@ -99,15 +99,15 @@ fn the_compose_file_names_what_there_is() {
 #[test]
 fn the_unit_is_one_and_its_mistakes_do_not_loop() {
     let unit = packaged("voisin.service");
-    let said = |name: &str| {
+    let value = |name: &str| {
         unit.lines()
             .find_map(|line| line.strip_prefix(&format!("{name}=")))
     };
-    assert!(said("ExecStart").unwrap().ends_with("/voisin serve"));
+    assert!(value("ExecStart").unwrap().ends_with("/voisin serve"));
     let sandbox = Sandbox::new();
-    let folder = said("Environment").unwrap().split_once('=').unwrap();
+    let folder = value("Environment").unwrap().split_once('=').unwrap();
     assert_eq!(folder, ("VOISIN_SERVE_FOLDER", "%h/Music"));
-    // A folder that is not there ends with the code after which the unit is not started again.
+    // A missing folder ends it with the code after which the unit is not restarted.
     let missing = sandbox
         .command(["serve"])
         .env(folder.0, sandbox.path("home/Music"))
@@ -115,26 +115,26 @@ fn the_unit_is_one_and_its_mistakes_do_not_loop() {
         .unwrap();
     assert_eq!(
         missing.status.code().unwrap().to_string(),
-        said("RestartPreventExitStatus").unwrap()
+        value("RestartPreventExitStatus").unwrap()
     );
     assert!(
         text(&missing.stderr).contains("there is no folder"),
         "{}",
         text(&missing.stderr)
     );
-    let Ok(asked) = Command::new("systemd-analyze").arg("--version").output() else {
+    let Ok(version) = Command::new("systemd-analyze").arg("--version").output() else {
         return;
     };
-    if asked.status.success() {
-        let own = sandbox.path("voisin.service");
+    if version.status.success() {
+        let service = sandbox.path("voisin.service");
         fs::write(
-            &own,
+            &service,
             unit.replace("%h/.cargo/bin/voisin", env!("CARGO_BIN_EXE_voisin")),
         )
         .unwrap();
         let verified = Command::new("systemd-analyze")
             .args(["--user", "verify"])
-            .arg(&own)
+            .arg(&service)
             .output()
             .unwrap();
         let complaints = text(&verified.stderr);

@@ -1,4 +1,4 @@
-//! Stored paths at which another file lies by now: nothing but what was analysed is sent or written to.
+//! Paths whose file was replaced: only the analysed recording is sent or written to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn audio(server: &Server, id: &Value) -> (u16, Vec<u8>) {
     (status, body)
 }
 
-/// That neither the file nor its cover is sent, and that the reason and the next step are told.
+/// Asserts that neither the file nor its cover is sent, and that the error has the reason and the next step.
 fn is_refused(server: &Server, id: &Value) {
     let (status, problem) = server.get(&format!("/api/v1/tracks/{id}/audio"));
     let detail = problem["detail"].as_str().unwrap();
@@ -47,7 +47,7 @@ fn retag(path: &Path) {
 
 #[cfg(unix)]
 #[test]
-fn a_link_in_a_files_place_sends_nothing_else() {
+fn a_link_in_place_of_a_file_sends_no_other_file() {
     use std::os::unix::fs::symlink;
     let sandbox = Sandbox::new();
     small_library(&sandbox);
@@ -68,7 +68,7 @@ fn a_link_in_a_files_place_sends_nothing_else() {
     // A link to the recording itself plays.
     symlink(&kept, &path).unwrap();
     assert!(audio(&server, &id) == (200, whole));
-    // A picture beside it that leads out of the folder is not sent; one that stays is.
+    // A link to a picture outside the folder is not sent; one inside is.
     let picture = b"\x89PNG\r\n\x1a\nof the owner";
     let cover = || server.send("GET", &format!("/api/v1/tracks/{id}/cover"), "", b"");
     fs::write(sandbox.path("private.png"), picture).unwrap();
@@ -116,7 +116,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
         fs::read(&path).unwrap() == before,
         "another recording got the genre"
     );
-    // Nor does a link lead to it.
+    // Nor is a link followed to it.
     #[cfg(unix)]
     {
         fs::remove_file(&path).unwrap();
@@ -127,7 +127,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
             "the file behind the link got the genre"
         );
     }
-    // The same audio with other tags plays, and is written.
+    // The same audio with other tags plays, and can be written to.
     fs::remove_file(&path).unwrap();
     fs::write(&path, &kept).unwrap();
     retag(&path);
@@ -135,7 +135,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     let (item, run) = write();
     assert_eq!(item["outcome"], "written", "{item}");
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
-    // Nor is anything taken back from a file that is another one since.
+    // Nor is a file restored that has been replaced since.
     let written = fs::read(&path).unwrap();
     fs::write(&path, &before).unwrap();
     let undone = sandbox.run(["undo", &run.to_string()]);
@@ -147,7 +147,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     assert!(fs::read(&path).unwrap() == before);
     fs::write(&path, written).unwrap();
     fine(sandbox.run(["undo", &run.to_string()]));
-    // After another add it is the other recording that is known here.
+    // After another add the library has the other recording.
     fs::write(&path, &before).unwrap();
     fine_json(sandbox.run(["add", path.to_str().unwrap(), "--format", "json"]));
     let (id, _) = song(&server, "ambient%202");
@@ -193,7 +193,7 @@ fn a_row_of_a_library_sends_nothing_that_is_no_audio() {
         row("known-by-its-path", b"of the owner", 0),
         row("chance.bin", &chance, 2),
     ];
-    // A stranger's vector of a song that is there plays: its path is all that is known of it.
+    // A song with an imported vector plays: only its path is known.
     let made_elsewhere = row("song.mp3", &song, 0);
     let server = Server::start(&sandbox, &[]);
     for id in strangers {

@@ -1,5 +1,5 @@
-//! Music found by a sentence, through every door, in a library of the small seeded CLAP (tests/data/clap): the order is that
-//! of transformers' vectors.
+//! Search by a sentence, through every interface, in a library of the small seeded CLAP (tests/data/clap): the order
+//! follows the vectors of transformers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -38,7 +38,7 @@ fn import(sandbox: &Sandbox) {
     ]));
 }
 
-/// Takes the reference's 200 tracks in.
+/// Adds the reference's 200 tracks.
 fn add_tracks(sandbox: &Sandbox, tracks: &Array2<f32>) {
     let vectors = sandbox.path("tracks.npy");
     tracks.write_npy(File::create(&vectors).unwrap()).unwrap();
@@ -74,7 +74,7 @@ fn rows(tracks: &Value) -> Vec<usize> {
         .collect()
 }
 
-/// Nearer than this, two tracks may change places.
+/// Tracks with a smaller difference may change places.
 const TIE: f32 = 2e-6;
 
 fn check_order(found: &[usize], cosines: &[f32], place: &str) {
@@ -129,7 +129,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
     let first =
         rows(&server.good_get("/api/v1/find?query=rainy%20evening%20synths&limit=5")["tracks"]);
 
-    // On the command line, with a filter, and what must not be.
+    // On the command line, with filters and exclusions.
     let find = |arguments: &[&str]| {
         let arguments = [&["find"], arguments, &["--format", "json"]].concat();
         fine_json(sandbox.run(arguments))
@@ -178,7 +178,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
         "json",
     ]);
     assert_eq!(code(&near), 0, "{}", text(&near.stderr));
-    // As what a mix, a list and a way start from: its best tracks, which may be among the answers.
+    // As the seed of a mix, a list and a path: its best tracks, which may be in the result.
     let ids = |seeds: &Value| -> Vec<Value> {
         let seeds = seeds.as_array().unwrap().iter();
         seeds.map(|seed| seed["path"].clone()).collect()
@@ -197,9 +197,9 @@ fn sentences_find_in_the_references_order_through_each_door() {
         assert!(best.iter().any(|one| songs.contains(one)), "{mix}");
         assert!(mix["note"].as_str().unwrap().contains("in English"));
     }
-    let told = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
-    assert!(text(&told.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
-    assert_eq!(ids(&answer_of(&told)["seeds"]), best);
+    let mixed = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
+    assert!(text(&mixed.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
+    assert_eq!(ids(&answer_of(&mixed)["seeds"]), best);
     let listed = server.good(
         "/api/v1/playlist",
         &json!({"seeds": [{"sounds": "rainy evening synths"}], "limit": 5, "max_per_artist": 0}),
@@ -253,7 +253,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
 }
 
 #[test]
-fn an_imported_clap_hears_short_and_long_files() {
+fn an_imported_clap_embeds_short_and_long_files() {
     let sandbox = Sandbox::new();
     import(&sandbox);
     let listed = answer_of(sandbox.run(["model", "list", "--format", "json"]));
@@ -302,7 +302,7 @@ fn an_imported_clap_hears_short_and_long_files() {
 }
 
 #[test]
-fn without_a_text_tower_a_sentence_is_told_how_to_get_one() {
+fn a_sentence_without_a_text_tower_names_the_import() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
@@ -315,10 +315,10 @@ fn without_a_text_tower_a_sentence_is_told_how_to_get_one() {
         ["mix", "sounds:xyzzy"],
     ] {
         let nothing = text(&sandbox.run(refused).stderr);
-        let is_told = nothing.contains("voisin model import, voisin space add");
-        assert!(is_told && nothing.lines().count() == 1, "{nothing}");
+        let has_step = nothing.contains("voisin model import, voisin space add");
+        assert!(has_step && nothing.lines().count() == 1, "{nothing}");
     }
-    // The words of the default model are enough where they cover the phrase.
+    // The default model's tags are used where they cover the phrase.
     let calm = sandbox.run(["mix", "calm guitar", "--format", "json"]);
     assert_eq!(answer_of(&calm)["seeds"].as_array().unwrap().len(), 1);
     assert!(
@@ -326,7 +326,7 @@ fn without_a_text_tower_a_sentence_is_told_how_to_get_one() {
         "{}",
         text(&calm.stderr)
     );
-    // Nothing else is taken for a phrase: a file that is gone, a title that is misspelt, tracks to be labelled.
+    // Other arguments are not taken for a phrase: a missing file, a misspelt title, tracks to label.
     for refused in [
         ["mix", "calm guitar.mp3"],
         ["mix", "chaos gdo"],
@@ -347,7 +347,7 @@ fn a_sentence_starts_a_mix_in_the_default_space() {
     let best = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
     let best = &best["tracks"][0]["id"];
     let mix = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
-    assert!(text(&mix.stderr).contains("asked in the space small"));
+    assert!(text(&mix.stderr).contains("searched in the space small"));
     let mix = answer_of(mix);
     assert_eq!(
         mix["seeds"].as_array().unwrap().len(),
@@ -371,7 +371,7 @@ fn a_sentence_starts_a_mix_in_the_default_space() {
         there["note"]
             .as_str()
             .unwrap()
-            .starts_with("asked in the space small")
+            .starts_with("searched in the space small")
     );
 }
 
@@ -449,12 +449,12 @@ fn vectors_without_parquet_come_in_and_faults_are_named() {
     assert_eq!(
         answer_of(add(&table, &[]))["unchanged"],
         3,
-        "the library knows whose they are"
+        "the recordings are in the library"
     );
     let near = answer_of(sandbox.run(["similar", "/a.ogg", "--limit", "1", "--format", "json"]));
     assert_eq!(near["neighbours"][0]["path"], here.to_str().unwrap());
     assert!(
         near["neighbours"][0]["seconds"].as_f64().unwrap() > 1.0,
-        "the file says what it is"
+        "the file provides its length"
     );
 }

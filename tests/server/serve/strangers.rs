@@ -1,4 +1,4 @@
-//! What strangers try.
+//! Attacks and mistakes of clients.
 
 use std::fs;
 use std::io::Write as _;
@@ -37,11 +37,11 @@ fn a_password_signs_browsers_in_and_nothing_else() {
     if cfg!(unix) {
         wrong.push(("violin and drums\n", 0o644, "mode 600"));
     }
-    for (contents, mode, said) in wrong {
+    for (contents, mode, expected) in wrong {
         let [option, name] = start(contents, mode);
         let refused = sandbox.run(["serve", "--listen", "127.0.0.1:0", &option, &name]);
         assert!(
-            code(&refused) == 2 && text(&refused.stderr).contains(said),
+            code(&refused) == 2 && text(&refused.stderr).contains(expected),
             "{}",
             text(&refused.stderr)
         );
@@ -56,7 +56,7 @@ fn a_password_signs_browsers_in_and_nothing_else() {
     assert_eq!(rights("only to listen"), Ok(json!("listen")));
     assert_eq!(rights(&server.token), Ok(json!("change")));
     assert_eq!(rights("violin and drum"), Err(401));
-    // Programs show the token alone: a password would be sent with each question.
+    // Programs authenticate with the token only: a password would be sent with each request.
     let bearer = "GET /api/v1/tracks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer violin and drums\r\n\r\n";
     assert_eq!(server.raw(bearer.as_bytes()).0, 401);
     for _ in 0..5 {
@@ -70,19 +70,19 @@ fn a_password_signs_browsers_in_and_nothing_else() {
     assert_eq!(
         rights("violin and drums"),
         Err(429),
-        "the limit stands before the comparison"
+        "the limit applies before the comparison"
     );
     assert_eq!(
         rights(&server.token),
         Ok(json!("change")),
-        "nobody guesses the token"
+        "the token still works"
     );
     until("it warns", || {
-        server.said.lock().unwrap().contains("--hash-password")
+        server.log.lock().unwrap().contains("--hash-password")
     });
 }
 
-/// A try to sign in, which a proxy passes on for this address, if one is named.
+/// A sign-in attempt, forwarded by a proxy for this address unless it is empty.
 fn sign_in_from(server: &Server, address: &str, headers: &str, session: &Value) -> (u16, String) {
     let body = session.to_string();
     let forwarded = if address.is_empty() {
@@ -100,7 +100,7 @@ fn sign_in_from(server: &Server, address: &str, headers: &str, session: &Value) 
     (status, head)
 }
 
-/// What `voisin serve --hash-password` prints for a password that is piped to it.
+/// Output of `voisin serve --hash-password` for a password on standard input.
 fn hashed(sandbox: &Sandbox, password: &str) -> std::process::Output {
     let mut command = sandbox.command(["serve", "--hash-password"]);
     let mut process = command
@@ -184,7 +184,7 @@ fn guesses_are_refused_before_they_are_compared() {
         "others are let in meanwhile"
     );
 
-    // Wrong codes of an address that is refused, and of another, end no code of the owner's.
+    // Wrong codes from a refused address, and from another, do not use up the owner's code.
     let code = server.good("/api/v1/devices", &json!({"rights": "change"}))["code"].clone();
     let wrong = if code == "000 000" {
         "000 001"
@@ -207,42 +207,43 @@ fn guesses_are_refused_before_they_are_compared() {
     let owner = format!("Authorization: Bearer {}\r\n", server.token);
     let (status, _) = sign_in_from(&server, "192.0.2.66", &owner, &json!({"code": wrong}));
     assert_eq!(status, 401, "a device that is signed in waits for nothing");
-    // After ten wrong ones of strangers theirs wait, too; where the owner was heard the next is compared.
+    // After ten wrong ones from unknown addresses those are delayed too; from the owner's address the next one is
+    // checked.
     let strangers =
         (0..30).map(|last| try_from(&format!("203.0.113.{last}"), password("guess after guess")));
     let compared = strangers.filter(|status| *status == 401).count();
     assert!(compared < 10, "{compared}");
     assert_eq!(try_from("192.0.2.1", json!({"code": code})), 204);
 
-    // What fail2ban is told to look for is what is logged.
+    // The documented fail2ban filter matches the log.
     let documented = include_str!("../../../docs/serve.md");
     let filter = documented
         .lines()
         .find_map(|line| line.trim().strip_prefix("failregex = "))
         .unwrap();
     let filter = regex::Regex::new(&filter.replace("<HOST>", r"(?P<host>[0-9a-f:.]+)")).unwrap();
-    let said = server.said.lock().unwrap().clone();
+    let log = server.log.lock().unwrap().clone();
     for prefix in ["", " nas voisin[42]: ", "nas voisin[42]: "] {
         let found =
             |line: &str| Some(filter.captures(&format!("{prefix}{line}"))?["host"].to_owned());
-        let banned: Vec<String> = said.lines().filter_map(found).collect();
+        let banned: Vec<String> = log.lines().filter_map(found).collect();
         assert!(
             banned.iter().filter(|host| *host == "192.0.2.66").count() >= 5,
-            "{said}"
+            "{log}"
         );
-        assert!(banned.contains(&"2001:db8::66".to_owned()), "{said}");
+        assert!(banned.contains(&"2001:db8::66".to_owned()), "{log}");
         assert!(
             !banned.contains(&"6.6.6.6".to_owned()) && !banned.contains(&"192.0.2.7".to_owned()),
-            "{said}"
+            "{log}"
         );
     }
     assert!(
-        !said.contains("guess0000001") && !said.contains("summerhouse7"),
-        "{said}"
+        !log.contains("guess0000001") && !log.contains("summerhouse7"),
+        "{log}"
     );
     drop(server);
 
-    // Who is no trusted proxy says nothing about others.
+    // Headers of an untrusted proxy are ignored.
     let server = Server::start(
         &sandbox,
         &[&option[..], &["--trusted-proxy", "192.0.2.5"]].concat(),
@@ -257,7 +258,7 @@ fn guesses_are_refused_before_they_are_compared() {
 
 #[cfg(unix)]
 #[test]
-fn a_password_is_hashed_at_a_terminal_where_nobody_sees_it() {
+fn a_password_is_hashed_at_a_terminal_without_echo() {
     if !is_installed("python3") {
         return skipped("python3");
     }
@@ -271,7 +272,7 @@ fn a_password_is_hashed_at_a_terminal_where_nobody_sees_it() {
 }
 
 #[test]
-fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_own_origin() {
+fn the_pages_cookie_works_only_from_its_own_origin() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let server = Server::start(
@@ -318,8 +319,11 @@ fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_ow
         403,
         "no origin"
     );
-    let own = format!("{cookie}Origin: http://{host}\r\n");
-    assert_eq!(ask("POST", "/api/v1/similar", &own, &question).0, 200);
+    let same_origin = format!("{cookie}Origin: http://{host}\r\n");
+    assert_eq!(
+        ask("POST", "/api/v1/similar", &same_origin, &question).0,
+        200
+    );
     let other = format!("{cookie}Origin: https://music.example\r\n");
     let (status, head, _) = ask("POST", "/api/v1/similar", &other, &question);
     assert!(
@@ -330,7 +334,7 @@ fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_ow
         !head.contains("access-control-allow-credentials"),
         "cookies are for the server's own page: {head}"
     );
-    // An allowed host is answered for; all answers have the headers that browsers need to be careful.
+    // An allowed host is accepted; all answers have the security headers.
     let request = "GET /api/v1/health HTTP/1.1\r\nHost: music.lan:80\r\nConnection: close\r\n\r\n";
     let (status, head, _) = server.raw(request.as_bytes());
     assert_eq!(status, 200);
@@ -345,23 +349,23 @@ fn the_page_gets_a_cookie_for_its_token_which_reads_and_changes_only_from_its_ow
     }
 }
 
-/// What strangers try: the request, and the status that it must end in (0: the connection is closed).
+/// Hostile requests, with the allowed statuses (0: the connection is closed).
 fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16])> {
     let auth = format!("Authorization: Bearer {token}\r\n");
     let get = |path: &str, headers: &str| {
         format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").into_bytes()
     };
-    let of = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
-    let own = format!("Host: {host}\r\n");
+    let by_host = |name: &str| get("/api/v1/tracks", &format!("Host: {name}\r\n{auth}"));
+    let host_line = format!("Host: {host}\r\n");
     let from = |origin: &str| {
         get(
             "/api/v1/tracks",
-            &format!("{own}{auth}Origin: {origin}\r\n"),
+            &format!("{host_line}{auth}Origin: {origin}\r\n"),
         )
     };
     let post = |path: &str, headers: &str, body: &str| {
         let length = body.len();
-        format!("POST {path} HTTP/1.1\r\n{own}{auth}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+        format!("POST {path} HTTP/1.1\r\n{host_line}{auth}Connection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
             .into_bytes()
     };
     let json = "Content-Type: application/json\r\n";
@@ -370,35 +374,35 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
     let many = format!(r#"{{"seeds":[{}]}}"#, vec![r#"{"id":1}"#; 501].join(","));
     let large = format!(r#"{{"seeds":[{{"words":"{}"}}]}}"#, "a".repeat(10_000_000));
     let headers: String = (0..100).map(|i| format!("X-{i}: 1\r\n")).collect();
-    let track = |path: &str| get(path, &format!("{own}{auth}"));
+    let track = |path: &str| get(path, &format!("{host_line}{auth}"));
     vec![
-        ("a name that begins like the loopback's", of("127.evil.com"), &[403]),
-        ("a name that ends like localhost", of("evil.localhost"), &[403]),
-        ("a name that begins like localhost", of("localhost.evil.com"), &[403]),
-        ("an address in a name", of("127.0.0.1.nip.io"), &[403]),
-        ("a short form of the address", of("127.1"), &[403]),
-        ("the address as a number", of("2130706433"), &[403]),
-        ("every address", of("0.0.0.0"), &[403]),
-        ("a user before the host", of("127.0.0.1@evil.com"), &[400, 403]),
+        ("a name that begins like the loopback's", by_host("127.evil.com"), &[403]),
+        ("a name that ends like localhost", by_host("evil.localhost"), &[403]),
+        ("a name that begins like localhost", by_host("localhost.evil.com"), &[403]),
+        ("an address in a name", by_host("127.0.0.1.nip.io"), &[403]),
+        ("a short form of the address", by_host("127.1"), &[403]),
+        ("the address as a number", by_host("2130706433"), &[403]),
+        ("every address", by_host("0.0.0.0"), &[403]),
+        ("a user before the host", by_host("127.0.0.1@evil.com"), &[400, 403]),
         ("no host", get("/api/v1/tracks", &auth), &[400]),
         ("no host, of an old client", format!("GET /api/v1/tracks HTTP/1.0\r\n{auth}\r\n").into_bytes(), &[400]),
-        ("two hosts", get("/api/v1/tracks", &format!("{own}Host: evil.com\r\n{auth}")), &[400]),
-        ("another host in the address", get("http://evil.com/api/v1/tracks", &format!("{own}{auth}")), &[400, 403]),
+        ("two hosts", get("/api/v1/tracks", &format!("{host_line}Host: evil.com\r\n{auth}")), &[400]),
+        ("another host in the address", get("http://evil.com/api/v1/tracks", &format!("{host_line}{auth}")), &[400, 403]),
         ("a page of a stranger", from("http://evil.com"), &[403]),
         ("a page without an origin of its own", from("null"), &[403]),
         ("another port of this machine", from("http://127.0.0.1:1"), &[403]),
         ("a name that begins like the origin", from(&format!("http://{host}.evil.com")), &[403]),
-        ("two origins", get("/api/v1/tracks", &format!("{own}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
-        ("no token", get("/api/v1/tracks", &own), &[401]),
-        ("an empty token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer \r\n")), &[401, 429]),
-        ("the wrong kind of token", get("/api/v1/tracks", &format!("{own}Authorization: Basic {token}\r\n")), &[401, 429]),
-        ("half of the token", get("/api/v1/tracks", &format!("{own}Authorization: Bearer {}\r\n", &token[..32])), &[401, 429]),
-        ("the token in the address", get(&format!("/api/v1/tracks?token={token}"), &own), &[401]),
-        ("the token as a cookie", get("/api/v1/tracks", &format!("{own}Cookie: voisin={token}\r\n")), &[401, 429]),
-        ("another method", format!("PUT /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
-        ("a method of its own", format!("BREW /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
-        ("TRACE", format!("TRACE /api/v1/tracks HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
-        ("CONNECT", format!("CONNECT evil.com:80 HTTP/1.1\r\n{own}{auth}Connection: close\r\n\r\n").into_bytes(), &[400, 403, 404, 405]),
+        ("two origins", get("/api/v1/tracks", &format!("{host_line}{auth}Origin: http://{host}\r\nOrigin: http://evil.com\r\n")), &[403]),
+        ("no token", get("/api/v1/tracks", &host_line), &[401]),
+        ("an empty token", get("/api/v1/tracks", &format!("{host_line}Authorization: Bearer \r\n")), &[401, 429]),
+        ("the wrong kind of token", get("/api/v1/tracks", &format!("{host_line}Authorization: Basic {token}\r\n")), &[401, 429]),
+        ("half of the token", get("/api/v1/tracks", &format!("{host_line}Authorization: Bearer {}\r\n", &token[..32])), &[401, 429]),
+        ("the token in the address", get(&format!("/api/v1/tracks?token={token}"), &host_line), &[401]),
+        ("the token as a cookie", get("/api/v1/tracks", &format!("{host_line}Cookie: voisin={token}\r\n")), &[401, 429]),
+        ("another method", format!("PUT /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("a method of its own", format!("BREW /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("TRACE", format!("TRACE /api/v1/tracks HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[405]),
+        ("CONNECT", format!("CONNECT evil.com:80 HTTP/1.1\r\n{host_line}{auth}Connection: close\r\n\r\n").into_bytes(), &[400, 403, 404, 405]),
         ("a form", post("/api/v1/similar", "Content-Type: text/plain\r\n", one), &[415]),
         ("another form", post("/api/v1/similar", "Content-Type: application/x-www-form-urlencoded\r\n", one), &[415]),
         ("a form with a file", post("/api/v1/files/similar", "Content-Type: multipart/form-data; boundary=x\r\n", one), &[415]),
@@ -421,11 +425,11 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("a body of 10 MB", post("/api/v1/similar", json, &large), &[413, 0]),
         ("a body just above 1 MiB", post("/api/v1/similar", json, &format!("{}{one}", " ".repeat(1 << 20))), &[413, 0]),
         ("a body that is compressed", post("/api/v1/similar", &format!("{json}Content-Encoding: gzip\r\n"), "\u{1f}\u{8b}\u{8}"), &[400]),
-        ("a file of 300 MB that is said and not sent", format!("POST /api/v1/files/similar HTTP/1.1\r\n{own}{auth}Content-Type: audio/mpeg\r\nContent-Length: 300000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
-        ("10 MB that are said and not sent", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 10000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
-        ("a chunk of another length", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{one}\r\n").into_bytes(), &[400]),
-        ("two lengths", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 20\r\nContent-Length: 5\r\n\r\n{one}").into_bytes(), &[400]),
-        ("a length and chunks", format!("POST /api/v1/similar HTTP/1.1\r\n{own}{auth}{json}Content-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n").into_bytes(), &[400]),
+        ("a declared file of 300 MB that is not sent", format!("POST /api/v1/files/similar HTTP/1.1\r\n{host_line}{auth}Content-Type: audio/mpeg\r\nContent-Length: 300000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
+        ("declared 10 MB that are not sent", format!("POST /api/v1/similar HTTP/1.1\r\n{host_line}{auth}{json}Content-Length: 10000000\r\nConnection: close\r\n\r\n").into_bytes(), &[413]),
+        ("a chunk of another length", format!("POST /api/v1/similar HTTP/1.1\r\n{host_line}{auth}{json}Transfer-Encoding: chunked\r\n\r\nzz\r\n{one}\r\n").into_bytes(), &[400]),
+        ("two lengths", format!("POST /api/v1/similar HTTP/1.1\r\n{host_line}{auth}{json}Content-Length: 20\r\nContent-Length: 5\r\n\r\n{one}").into_bytes(), &[400]),
+        ("a length and chunks", format!("POST /api/v1/similar HTTP/1.1\r\n{host_line}{auth}{json}Content-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n").into_bytes(), &[400]),
         ("a path upwards", track("/api/v1/tracks/../../../etc/passwd"), &[404]),
         ("a path upwards, encoded", track("/api/v1/tracks/%2e%2e%2f%2e%2e%2fetc%2fpasswd/audio"), &[400, 404]),
         ("an id with NUL", track("/api/v1/tracks/1%00/audio"), &[400]),
@@ -434,17 +438,17 @@ fn hostile(host: &str, token: &str) -> Vec<(&'static str, Vec<u8>, &'static [u16
         ("an id that is not there", track("/api/v1/tracks/999999/audio"), &[404]),
         ("a negative id", track("/api/v1/tracks/-1/audio"), &[404]),
         ("an address of 20 kB", track(&format!("/api/v1/tracks?query={}", "a".repeat(20_000))), &[414]),
-        ("65 headers", get("/api/v1/health", &format!("{own}{}", &headers[..headers.find("X-63").unwrap_or(0)])), &[431]),
-        ("100 headers", get("/api/v1/health", &format!("{own}{headers}")), &[431]),
+        ("65 headers", get("/api/v1/health", &format!("{host_line}{}", &headers[..headers.find("X-63").unwrap_or(0)])), &[431]),
+        ("100 headers", get("/api/v1/health", &format!("{host_line}{headers}")), &[431]),
         ("just too long an address", track(&format!("/api/v1/tracks?query={}", "a".repeat(8 * 1024 - 20))), &[414]),
-        ("a header of 1 MB", get("/api/v1/health", &format!("{own}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
+        ("a header of 1 MB", get("/api/v1/health", &format!("{host_line}X-A: {}\r\n", "a".repeat(1_000_000))), &[431, 0]),
         ("a header in the address", track("/api/v1/tracks?query=%0d%0aSet-Cookie:%20voisin=1"), &[200]),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[0, 400]),
         ("the beginning of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[0, 400, 403, 404, 405, 505]),
     ]
 }
 
-/// Lets this process, and the server that it starts, have a thousand connections.
+/// Raises the limit of this process and its server to a thousand connections.
 #[cfg(unix)]
 fn more_connections() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -462,7 +466,7 @@ fn more_connections() {
 #[cfg(not(unix))]
 fn more_connections() {}
 
-/// Whoever has no token cannot keep those out who have it.
+/// Clients without a token cannot lock out those with one.
 #[test]
 fn slow_bodies_without_a_token_shut_nobody_out() {
     more_connections();
@@ -493,7 +497,7 @@ fn slow_bodies_without_a_token_shut_nobody_out() {
     let mut long = begin(5000).unwrap();
     assert_eq!(read_answer(&mut long).0, 413);
 
-    // More than there may be connections, each sending a byte a second, and begun again when it is closed.
+    // More than the allowed connections, each sending a byte a second, and reopened when it is closed.
     let mut slow: Vec<TcpStream> = Vec::new();
     for second in 0..10 {
         slow.retain_mut(|stream| stream.write_all(b" ").is_ok());
@@ -508,10 +512,10 @@ fn slow_bodies_without_a_token_shut_nobody_out() {
     assert!(slow.len() >= 500, "the attack lasted to the end");
 }
 
-/// A guest takes a part of everything, however much they ask for, and the owner the rest.
+/// A guest gets at most a share of every resource, and the owner the rest.
 #[cfg(unix)]
 #[test]
-fn a_guests_slow_uploads_shut_nobody_out() {
+fn a_guests_slow_uploads_block_no_owner() {
     more_connections();
     let sandbox = Sandbox::new();
     small_library(&sandbox);
@@ -535,7 +539,7 @@ fn a_guests_slow_uploads_shut_nobody_out() {
             .unwrap();
         Some(stream)
     };
-    let mut own: Vec<TcpStream> = (0..2).filter_map(|_| begin("192.0.2.1")).collect();
+    let mut uploads: Vec<TcpStream> = (0..2).filter_map(|_| begin("192.0.2.1")).collect();
     std::thread::sleep(Duration::from_secs(1));
     let (status, head, _) = read_answer(&mut begin("192.0.2.1").unwrap());
     assert!(
@@ -558,7 +562,7 @@ fn a_guests_slow_uploads_shut_nobody_out() {
         let open = open.count();
         assert!(open < 200, "{open} descriptors");
     }
-    // An owner's file is listened to meanwhile.
+    // An owner's file is analysed meanwhile.
     let music = fs::read(sandbox.path("music/metal/muldjord-chaos-god.mp3")).unwrap();
     let (status, _, answer) = server.send(
         "POST",
@@ -567,15 +571,15 @@ fn a_guests_slow_uploads_shut_nobody_out() {
         &music,
     );
     assert_eq!(status, 200, "{}", text(&answer));
-    // Who sends too slowly is not waited for.
-    let (status, head, answer) = read_answer(&mut own[0]);
+    // An upload that is too slow is refused.
+    let (status, head, answer) = read_answer(&mut uploads[0]);
     assert!(
-        status == 400 && text(&answer).contains("too slowly"),
+        status == 400 && text(&answer).contains("too slow"),
         "{head} {}",
         text(&answer)
     );
     assert!(begun.elapsed().as_secs() >= 8, "{:?}", begun.elapsed());
-    // Then there is a place again.
+    // Then a connection is free again.
     assert!(begin("192.0.2.1").is_some_and(|mut stream| {
         stream
             .set_read_timeout(Some(Duration::from_secs(1)))
@@ -636,7 +640,7 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     );
     assert_eq!(good(), expected);
 
-    // Many connections that say nothing, and some that stop in the middle of a body.
+    // Many idle connections, and some that stop in the middle of a body.
     let idle: Vec<TcpStream> = (0..1000)
         .filter_map(|_| TcpStream::connect(server.address).ok())
         .collect();
@@ -656,7 +660,7 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
         })
         .collect();
     assert_eq!(good(), expected, "beside unfinished bodies");
-    // A head that arrives a byte at a time is not waited for longer than ten seconds.
+    // A head that arrives byte by byte has ten seconds.
     let mut slow = server.connect();
     let start = Instant::now();
     let mut ended = false;
@@ -672,7 +676,7 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
     }
     assert!(ended, "a slow head keeps its connection");
     assert_eq!(good(), expected, "after a slow head");
-    // Nor a body longer than thirty.
+    // A body has thirty.
     let (status, head, _) = read_answer(&mut unfinished[0]);
     assert!(
         status == 503 && head.contains("retry-after: "),
@@ -684,8 +688,8 @@ fn strangers_get_nothing_and_the_next_good_request_is_answered() {
         begun.elapsed()
     );
     drop(unfinished);
-    let said = server.said.lock().unwrap().clone();
-    assert!(!said.contains(&server.token), "no token in what it says");
+    let log = server.log.lock().unwrap().clone();
+    assert!(!log.contains(&server.token), "no token in the log");
 }
 
 /// A browser on another device: it sends its cookie and the origin of its page.
@@ -727,26 +731,26 @@ impl<'a> Browser<'a> {
 }
 
 #[test]
-fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
+fn a_code_admits_one_device_and_a_guest_changes_nothing() {
     let sandbox = Sandbox::new();
     let music = small_library(&sandbox);
     let server = Server::start(
         &sandbox,
         &["--no-watch", "--folder", music.to_str().unwrap()],
     );
-    let own = Browser::sign_in(&server, &json!({"token": server.token, "stay": true})).unwrap();
+    let owner = Browser::sign_in(&server, &json!({"token": server.token, "stay": true})).unwrap();
     assert!(
-        own.cookie.contains("; Max-Age="),
+        owner.cookie.contains("; Max-Age="),
         "stays signed in: {}",
-        own.cookie
+        owner.cookie
     );
-    let this = own.ask("GET", "devices", &Value::Null).1;
+    let this = owner.ask("GET", "devices", &Value::Null).1;
     assert_eq!(this["rights"], "change");
     assert_eq!(this["devices"].as_array().unwrap().len(), 1, "{this}");
 
     let code = |rights: &str| {
         let body = json!({"rights": rights, "page": "http://nas.lan:8766/"});
-        let (status, given) = own.ask("POST", "devices", &body);
+        let (status, given) = owner.ask("POST", "devices", &body);
         assert_eq!((status, &given["rights"]), (200, &json!(rights)), "{given}");
         // "http://nas.lan:8766/#code=482193" has 32 bytes, the most of a code of 25 modules.
         assert_eq!(given["qr_side"], 25 + 8, "{given}");
@@ -762,7 +766,7 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     assert_eq!(
         Browser::sign_in(&server, &json!({"code": first})).err(),
         Some(401),
-        "good once"
+        "valid once"
     );
 
     let guest = Browser::sign_in(&server, &json!({"code": code("listen")})).unwrap();
@@ -780,7 +784,7 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     assert_eq!(guest.ask("GET", "lists", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "tracks/1/audio", &Value::Null).0, 200);
     assert_eq!(guest.ask("GET", "scan", &Value::Null).0, 200);
-    // Where the server keeps things is none of a guest's business.
+    // A guest sees no path of the server.
     for path in ["tracks", "tracks/1", "status", "missing", "failed"] {
         let (_, answer) = guest.ask("GET", path, &Value::Null);
         assert!(!answer.to_string().contains(":\"/"), "{path}: {answer}");
@@ -806,24 +810,28 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         let (status, problem) = guest.ask(method, path, &body);
         assert_eq!(status, 403, "{method} {path}: {problem}");
         assert!(
-            problem["detail"].as_str().unwrap().contains("to listen"),
+            problem["detail"]
+                .as_str()
+                .unwrap()
+                .contains("search and play"),
             "{problem}"
         );
     }
     assert_eq!(
-        own.ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"}))
+        owner
+            .ask("POST", "labels", &json!({"tracks": [1], "genre": "Metal"}))
             .0,
         200
     );
 
-    // Each device has a cookie of its own, is listed, and is signed out alone.
+    // Each device has its own cookie, is listed, and is signed out alone.
     let other = Browser::sign_in(&server, &json!({"code": code("listen")})).unwrap();
     assert_ne!(other.cookie, guest.cookie);
     assert_eq!(
         guest.ask("GET", "devices", &Value::Null).1["devices"],
         json!([])
     );
-    let devices = own.ask("GET", "devices", &Value::Null).1["devices"].clone();
+    let devices = owner.ask("GET", "devices", &Value::Null).1["devices"].clone();
     let devices = devices.as_array().unwrap();
     assert_eq!(devices.len(), 4, "{devices:?}");
     assert!(devices[0]["is_this"] == true && devices[0]["rights"] == "change");
@@ -839,11 +847,15 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         403
     );
     assert_eq!(
-        own.ask("DELETE", &format!("devices/{id}"), &Value::Null).0,
+        owner
+            .ask("DELETE", &format!("devices/{id}"), &Value::Null)
+            .0,
         204
     );
     assert_eq!(
-        own.ask("DELETE", &format!("devices/{id}"), &Value::Null).0,
+        owner
+            .ask("DELETE", &format!("devices/{id}"), &Value::Null)
+            .0,
         404
     );
     let left: Vec<u16> = [&guest, &other]
@@ -857,14 +869,14 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
         401,
         "signed out for good"
     );
-    // A page that came by TLS keeps its cookie to that.
+    // A page over TLS gets a secure cookie.
     let by_tls = format!("Origin: https://{}\r\n", server.address);
     let (status, head) = sign_in_from(&server, "", &by_tls, &json!({"code": code("listen")}));
     assert_eq!(status, 204, "{head}");
     assert!(head.contains("; Secure"), "{head}");
     assert!(!guest.cookie.contains("Secure"), "{}", guest.cookie);
 
-    // Guessing ends before it can succeed.
+    // Guessing is stopped before it can succeed.
     let good = code("change");
     let wrong = if good == "000 000" {
         "000 001"
@@ -890,7 +902,7 @@ fn a_code_lets_another_device_in_once_and_a_guest_changes_nothing() {
     }
 }
 
-/// An address by which others reach this machine, if it has one. Nothing is sent.
+/// The address of this machine in its network, if it has one. Nothing is sent.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -898,7 +910,7 @@ fn own_address() -> Option<std::net::IpAddr> {
 }
 
 #[test]
-fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in() {
+fn on_a_lan_it_answers_for_its_addresses_and_prints_a_code() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let variables = [
@@ -915,7 +927,7 @@ fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in()
         .next()
         .unwrap()
         .to_owned();
-    assert!(line.contains("good once"), "{line}");
+    assert!(line.contains("valid once"), "{line}");
     let ask = |server: &Server, host: &str| {
         let request =
             format!("GET /api/v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -927,24 +939,24 @@ fn in_the_network_at_home_it_answers_for_its_addresses_and_says_how_to_come_in()
     for host in ["nas.evil.com", "192.0.2.1:8766", "[2001:db8::1]", "0.0.0.0"] {
         assert_eq!(ask(&server, host), 403, "{host}");
     }
-    // By another address of this machine: for that one, and for no other.
+    // Through another address of this machine: only that one is accepted.
     let port = server.address.port();
-    if let Some(own) = own_address() {
-        server.address = (own, port).into();
-        assert_eq!(ask(&server, &format!("{own}:{port}")), 200);
+    if let Some(address) = own_address() {
+        server.address = (address, port).into();
+        assert_eq!(ask(&server, &format!("{address}:{port}")), 200);
         assert_eq!(ask(&server, "192.0.2.1"), 403);
     }
     assert!(Browser::sign_in(&server, &json!({"code": code})).is_ok());
-    let said = |words: &str| server.said.lock().unwrap().contains(words);
+    let logs = |words: &str| server.log.lock().unwrap().contains(words);
     until("it warns", || {
-        said("every machine of this network") && said("nothing is encrypted")
+        logs("every machine of this network") && logs("connections are not encrypted")
     });
     let refused = sandbox.run(["serve", "--lan", "--no-token"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
 }
 
 #[test]
-fn a_variable_that_says_no_or_nothing_is_not_given() {
+fn a_variable_of_no_or_nothing_counts_as_unset() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let started = |variables: &[(&str, &str)]| {

@@ -1,8 +1,9 @@
-//! A stored path opened: what is read from it, sent or written to is the recording that was analysed.
+//! Reopens a stored path and checks that it still holds the recording that was analysed there, before it is read,
+//! served or written to.
 //!
-//! A path says nothing of what lies there: a file may have been replaced, or a link put in its place, and a row of a library
-//! may come from somebody else. Size and modification time are compared at the open descriptor; where they differ, tags may
-//! have been edited, and the digest of the audio decides. Whatever they say, nothing that no decoder reads is handed out.
+//! The file may have been replaced, also by a link, and a library may come from somebody else. Size and modification
+//! time are compared on the open descriptor; if they differ, tags may have been edited, and the digest of the audio
+//! decides. A file that no decoder reads is refused in any case.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -19,18 +20,18 @@ use super::probe::{LEAST_SHARE, is_raw};
 use super::source::{self, MediaBytes, WHOLE};
 use super::{AudioError, probe_as};
 
-/// Files whose finding is kept, so that an unchanged one costs an `fstat` at its next opening. Some 200 bytes each.
+/// Files whose check is cached, so that reopening an unchanged one costs an `fstat`. Some 200 bytes each.
 const KEPT: usize = 1 << 14;
-/// Bytes of a raw stream, which has no magic number, that are looked at: ten MP3 frames of the largest kind, and room for
+/// Bytes of a raw stream, which has no magic number, that are examined: ten of the largest MP3 frames, and room for
 /// what encoders put before the first.
-const LOOKED_AT: u64 = 1 << 16;
+const EXAMINED: u64 = 1 << 16;
 
 /// A file, or a part of one that a CUE sheet describes, as it was when it was analysed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalysedFile {
     /// Its path.
     pub path: PathBuf,
-    /// Size in bytes; of a part nothing is compared.
+    /// Size in bytes; not compared for a part.
     pub size: u64,
     /// Modification time in nanoseconds since 1970 UTC; of a part the sum of its file's and its sheet's.
     pub mtime_ns: i64,
@@ -40,7 +41,7 @@ pub struct AnalysedFile {
     pub kind: ContentKind,
 }
 
-/// A file that is open. While this lives, whoever opens its path on this thread gets this file or an error.
+/// An open file. While this lives, opening its path on this thread returns the same file or an error.
 #[derive(Debug)]
 pub struct HeldFile {
     file: File,
@@ -49,7 +50,7 @@ pub struct HeldFile {
 }
 
 impl HeldFile {
-    /// Opens a regular file, or the one that a path below a CUE sheet means a part of, whatever it holds.
+    /// Opens a regular file with any content; for a path below a CUE sheet, the file of that part.
     pub fn open(path: &Path) -> Result<Self, AudioError> {
         let place = Place::of(path).map_err(|error| AudioError::from_io(path, error))?;
         Self::of_place(path, &place)
@@ -68,12 +69,12 @@ impl HeldFile {
         })
     }
 
-    /// Holds the file by another of its names, too.
+    /// Holds the file under another of its names, too.
     pub(super) fn also_known_as(&mut self, path: &Path) {
         self.hold.also(path, &self.metadata);
     }
 
-    /// The name that it was opened by: of a part that of the file whose bytes hold its audio.
+    /// The path that was opened: for a part, the file with its audio.
     pub fn path(&self) -> &Path {
         self.hold.path()
     }
@@ -89,31 +90,31 @@ impl HeldFile {
     }
 }
 
-/// A state of a file, which is another after anything changed: path, device, number, size, modification time, time of the
-/// last change of any kind, modification time of the sheet.
+/// State of a file, which differs after any change: path, device, inode, size, modification time, time of the last
+/// change of any kind, modification time of the sheet.
 type StateKey = (PathBuf, [u64; 3], [i64; 3]);
 
-/// Whether a file's contents were already heard.
+/// The result of checking a file's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeardContents {
+enum CheckedContents {
     /// A decoder reads it.
     Audio,
     /// It holds this recording.
     Recording(ContentKind, ContentId),
     /// No decoder reads it.
-    Stranger,
+    NotAudio,
 }
 
-static FOUND: Mutex<Option<HashMap<StateKey, HeardContents>>> = Mutex::new(None);
+static FOUND: Mutex<Option<HashMap<StateKey, CheckedContents>>> = Mutex::new(None);
 
 impl AnalysedFile {
     /// Opens the file and checks that it still holds the recording; links are followed.
     ///
-    /// A file of the same size and modification time is looked into once, at its beginning; afterwards it costs an `fstat`.
-    /// One that differs is read as a whole, once for each of its states.
+    /// A file of the same size and modification time is checked once, at its beginning; afterwards opening costs an
+    /// `fstat`. One that differs is read as a whole, once for each of its states.
     ///
     /// # Errors
-    /// [`AudioError::OtherRecording`] of a file that holds another recording or none; those of the file system.
+    /// [`AudioError::OtherRecording`] if the file holds another recording or none; those of the file system.
     pub fn open(&self) -> Result<HeldFile, AudioError> {
         let io = |error| AudioError::from_io(&self.path, error);
         let place = Place::of(&self.path).map_err(io)?;
@@ -129,16 +130,16 @@ impl AnalysedFile {
             None => (metadata.len(), mtime) == (self.size, self.mtime_ns),
         };
         // With the time of the last change, which no program can set: a file rewritten with its old
-        // size and modification time is looked at again.
+        // size and modification time is checked again.
         let (ids, changed) = identity(metadata);
         let version = (
             self.path.clone(),
             [ids[0], ids[1], metadata.len()],
             [mtime, changed, sheet.unwrap_or(0)],
         );
-        // Of what is known by its path alone no sound was ever heard here.
+        // For a recording known by its path alone there is no digest to compare with.
         let is_any = is_unchanged || self.content == content_of_path(&self.path);
-        if self.is_it(is_any, version, place.audio())? {
+        if self.matches(is_any, version, place.audio())? {
             Ok(held)
         } else {
             Err(AudioError::OtherRecording {
@@ -147,11 +148,11 @@ impl AnalysedFile {
         }
     }
 
-    /// - `is_any`: whether any audio is the right one
+    /// - `is_any`: whether any audio is accepted
     /// - `audio`: the file whose bytes hold the audio
-    fn is_it(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
+    fn matches(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
         // The lock is not held while a file is read, which may take seconds; two threads may both
-        // look.
+        // read.
         let known = {
             let findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
             findings
@@ -159,11 +160,11 @@ impl AnalysedFile {
                 .and_then(|findings| findings.get(&version).copied())
         };
         let finding = match known {
-            Some(HeardContents::Stranger) => HeardContents::Stranger,
+            Some(CheckedContents::NotAudio) => CheckedContents::NotAudio,
             Some(finding) if is_any => finding,
             // A digest of the other kind cannot be compared with this one.
-            Some(HeardContents::Recording(kind, content)) if kind == self.kind => {
-                HeardContents::Recording(kind, content)
+            Some(CheckedContents::Recording(kind, content)) if kind == self.kind => {
+                CheckedContents::Recording(kind, content)
             }
             _ => {
                 let found = if is_any {
@@ -173,8 +174,7 @@ impl AnalysedFile {
                 };
                 let mut findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
                 let findings = findings.get_or_insert_default();
-                // All at once, without order of use: each finding comes back at the price of one
-                // look.
+                // Cleared as a whole, as a result only costs one more check.
                 if findings.len() >= KEPT {
                     findings.clear();
                 }
@@ -183,14 +183,14 @@ impl AnalysedFile {
             }
         };
         Ok(match finding {
-            HeardContents::Stranger => false,
-            HeardContents::Audio => is_any,
-            HeardContents::Recording(_, content) => is_any || content == self.content,
+            CheckedContents::NotAudio => false,
+            CheckedContents::Audio => is_any,
+            CheckedContents::Recording(_, content) => is_any || content == self.content,
         })
     }
 }
 
-/// The content id of a recording of which nothing but its path is known: its vector was made elsewhere.
+/// The content id of a recording of which only the path is known, as its vector was imported.
 pub fn content_of_path(path: &Path) -> ContentId {
     ContentId(blake3::derive_key(
         "voisin: a recording known by its path",
@@ -198,7 +198,7 @@ pub fn content_of_path(path: &Path) -> ContentId {
     ))
 }
 
-/// Device and number of a file, and when anything of it changed last.
+/// Device and inode of a file, and the time of its last change of any kind.
 fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
     #[cfg(unix)]
     {
@@ -216,30 +216,30 @@ fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
     }
 }
 
-/// Which recording a file is.
-fn whole(path: &Path, kind: ContentKind) -> Result<HeardContents, AudioError> {
+/// Checks a file as a whole, by its content id.
+fn whole(path: &Path, kind: ContentKind) -> Result<CheckedContents, AudioError> {
     match probe_as(path, kind) {
-        Ok(info) => Ok(HeardContents::Recording(kind, info.content)),
-        Err(error) if error.is_of_contents() => Ok(HeardContents::Stranger),
+        Ok(info) => Ok(CheckedContents::Recording(kind, info.content)),
+        Err(error) if error.is_of_contents() => Ok(CheckedContents::NotAudio),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a file begins as one that a decoder reads.
-fn beginning(path: &Path) -> Result<HeardContents, AudioError> {
+/// Checks only whether a decoder reads the file's beginning.
+fn beginning(path: &Path) -> Result<CheckedContents, AudioError> {
     match is_audio(path) {
-        Ok(true) => Ok(HeardContents::Audio),
+        Ok(true) => Ok(CheckedContents::Audio),
         Ok(false) => whole(path, ContentKind::Full).map(|found| match found {
-            HeardContents::Recording(..) => HeardContents::Audio,
+            CheckedContents::Recording(..) => CheckedContents::Audio,
             other => other,
         }),
-        Err(error) if error.is_of_contents() => Ok(HeardContents::Stranger),
+        Err(error) if error.is_of_contents() => Ok(CheckedContents::NotAudio),
         Err(error) => Err(error),
     }
 }
 
-/// Whether the first packet decodes and, of a raw stream, most of the first bytes are packets: random bytes hold some by
-/// chance. Where they are not, the file as a whole decides.
+/// Whether the first packet decodes and, of a raw stream, most of the first bytes are packets, as random bytes hold
+/// some by chance; else the file as a whole decides.
 fn is_audio(path: &Path) -> Result<bool, AudioError> {
     let demuxer = Demuxer::open(path, &WHOLE)?;
     if !is_raw(demuxer.container()) {
@@ -247,11 +247,11 @@ fn is_audio(path: &Path) -> Result<bool, AudioError> {
     }
     let mut first = MediaBytes::open(path)?;
     // Only the share of packets at the beginning, as the whole stream may be hours long.
-    first.cut(LOOKED_AT);
+    first.cut(EXAMINED);
     let Ok(mut demuxer) = Demuxer::of_bytes(path, first) else {
         return Ok(false);
     };
-    // The last packet is cut, which is no fault of the file.
+    // The last packet is cut off here, which is no fault of the file.
     while let Ok(Some(_)) = demuxer.next() {}
     Ok(demuxer.totals().bytes as f64 >= LEAST_SHARE * demuxer.bytes_in_source() as f64)
 }
@@ -292,7 +292,7 @@ mod tests {
         let file = analysed(&path);
         assert_eq!(file.open().unwrap().metadata().len(), file.size);
         let is_other = || matches!(file.open(), Err(AudioError::OtherRecording { .. }));
-        // Another time, and bytes behind the sound.
+        // Another time, and bytes after the sound.
         std::fs::write(
             &path,
             [wav(&sound), b"LIST\x04\0\0\0INFO".to_vec()].concat(),
@@ -303,7 +303,7 @@ mod tests {
         assert!(is_other());
         std::fs::write(&path, "no sound").unwrap();
         assert!(is_other());
-        // Nor is that sent which is just as a row says, and no sound.
+        // A file that matches the row but is no audio is refused, too.
         let metadata = std::fs::metadata(&path).unwrap();
         let forged = AnalysedFile {
             size: metadata.len(),

@@ -1,7 +1,7 @@
-//! Channels that others cancel, as where one has its poles swapped: the mean leaves them out, as
-//! what would be left of the music is little more than what the encoder did to it.
+//! Channels that cancel others, such as one of inverted polarity: the downmix leaves them out, as
+//! little more than coding noise would remain.
 //!
-//! For: finding them. Not for: the mean (`loudness`).
+//! For: finding them. Not for: the downmix (`loudness`).
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::decoder::PacketFormat;
 use super::loudness::MOST_CHANNELS;
 use super::stream::Stream;
 
-/// The channels that are left out of the mean, one bit each.
+/// The channels that are left out of the downmix, one bit each.
 pub(super) fn find(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> u8 {
-    /// Seconds of sound from which on channels that have more in common than not are known to, those after which it is
-    /// decided in any case, and those of the file that are looked through for sound.
+    /// Seconds of sound after which channels that are all positively correlated are accepted, after which the decision
+    /// is made in any case, and of the file that are searched for sound.
     const LEAST: u64 = 1;
     const ENOUGH: u64 = 10;
     const MOST: u64 = 60;
@@ -27,7 +27,7 @@ pub(super) fn find(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> u8 
     };
     stream.keep_channels();
     let rate = u64::from(actual.rate);
-    let mut heard = 0;
+    let mut sounding = 0;
     let mut products = Products::default();
     while let Ok(Some(chunk)) = stream.next(0) {
         let at = chunk.start;
@@ -45,11 +45,11 @@ pub(super) fn find(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> u8 
                         products[i][j] += sample(one) * sample(other);
                     }
                 }
-                heard += 1;
+                sounding += 1;
             }
         }
-        let is_common = heard >= LEAST * rate && products.iter().flatten().all(|&p| p >= 0.0);
-        if is_common || heard >= ENOUGH * rate || at >= MOST * rate {
+        let is_common = sounding >= LEAST * rate && products.iter().flatten().all(|&p| p >= 0.0);
+        if is_common || sounding >= ENOUGH * rate || at >= MOST * rate {
             break;
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn find(path: &Path, bytes: &Range<u64>, actual: PacketFormat) -> u8 
     left_out
 }
 
-/// The products of each two channels, summed over the frames: on the diagonal a channel's power.
+/// Products of each two channels, summed over the frames; the diagonal is each channel's power.
 type Products = [[f64; MOST_CHANNELS]; MOST_CHANNELS];
 
 /// The channels of a set, ascending.
@@ -79,30 +79,32 @@ fn product(products: &Products, one: u8, other: u8) -> f64 {
 /// The channel to leave out next: one that the sum of two weaker ones cancels (a centre against left and right), or else
 /// the later of two that cancel each other.
 ///
-/// - `heard`: the channels with sound that are not left out yet
-fn next_cancelled(products: &Products, heard: u8) -> Option<u8> {
-    /// Of 232 recordings the least share was 0.48. Of music with swapped poles, in Vorbis, Opus, MP3 and AAC at the rates
-    /// of radio, the greatest was 0.07; noise in Vorbis has more, as its coder then no longer knows one channel's sign.
+/// - `kept`: the channels with sound that are not left out yet
+fn next_cancelled(products: &Products, kept: u8) -> Option<u8> {
+    /// The least share of 232 recordings was 0.48. The greatest of music with inverted polarity, in Vorbis, Opus, MP3
+    /// and AAC at the rates of radio, was 0.07; noise in Vorbis has more, as its coder then no longer knows one
+    /// channel's sign.
     const FAR_BELOW: f64 = 0.2;
     let product = |one: u8, other: u8| product(products, one, other);
-    let channels = || members(heard).map(|i| 1_u8 << i);
+    let channels = || members(kept).map(|i| 1_u8 << i);
     let cancels = |set: u8, channel: u8| {
         let apart = product(set, set) + product(channel, channel);
         let common = 2.0 * product(set, channel);
         apart + common < FAR_BELOW * (apart - common)
     };
-    // Of three channels of which one cancels the others each is the others' negative: the one that stands alone is strongest.
+    // If one of three channels cancels the other two, each is the negative of the others' sum: the one that cancels
+    // both is strongest.
     let may_go = |set: u8, channel: u8| {
         let power = product(channel, channel);
         members(set).count() == 1 || members(set).all(|i| products[i][i] <= power)
     };
-    // Sides are often made of left less right and right less left. They hide nothing of the front, and one of them without
-    // the other would: no channel that is heard in the mean may lose a quarter, the one to leave out among them.
+    // Side channels are often left minus right and right minus left. Both together cancel nothing of the front, but one
+    // alone would: no channel that is audible in the downmix may lose a quarter, including the one to leave out.
     let loses_nothing = |channel: u8| {
         channels().all(|any| {
-            let share = product(any, heard);
-            let is_heard = 2.0 * share >= product(any, any);
-            !is_heard || 4.0 * product(any, channel) <= share
+            let share = product(any, kept);
+            let is_audible = 2.0 * share >= product(any, any);
+            !is_audible || 4.0 * product(any, channel) <= share
         })
     };
     let later = |one: u8| channels().filter(move |&other| other > one);
@@ -121,8 +123,8 @@ fn next_cancelled(products: &Products, heard: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Writes a WAV of these samples at 8 kHz and reads it, which gives the same in one go and in windows.
-    fn heard_of(path: &Path, channels: u8, frames: impl Iterator<Item = i16>) -> Vec<f32> {
+    /// Writes a WAV of these samples at 8 kHz and reads it, as a whole and in windows.
+    fn downmix(path: &Path, channels: u8, frames: impl Iterator<Item = i16>) -> Vec<f32> {
         let data: Vec<u8> = frames.flat_map(i16::to_le_bytes).collect();
         let size = (data.len() as u32).to_le_bytes();
         let mut wav =
@@ -149,8 +151,8 @@ mod tests {
     #[test]
     fn surround_channels_that_cancel_keep_their_music() {
         let folder = tempfile::tempdir().unwrap();
-        // The level of three tones in what is heard of WAVE's six channels: L R C LFE Ls Rs.
-        let heard = |name: &str, channels: [[f64; 3]; 6]| {
+        // The level of three tones in the downmix of WAVE's six channels: L R C LFE Ls Rs.
+        let level = |name: &str, channels: [[f64; 3]; 6]| {
             let tone = |k: usize, frame: u32| {
                 let hertz = [500.0, 700.0, 1100.0][k];
                 (std::f64::consts::TAU * hertz * f64::from(frame) / 8000.0).sin()
@@ -162,7 +164,7 @@ mod tests {
                     (4000.0 * sum).round() as i16
                 })
             });
-            let samples = heard_of(&folder.path().join(name), 6, frames);
+            let samples = downmix(&folder.path().join(name), 6, frames);
             [0, 1, 2].map(|k| {
                 let products = (0..).zip(&samples).map(|(i, &s)| tone(k, i) * f64::from(s));
                 2.0 * products.sum::<f64>() / 16_000.0 / (4000.0 / 32_768.0)
@@ -178,31 +180,31 @@ mod tests {
         let c = [0.0, 0.0, 1.0];
         let minus = |tones: [f64; 3]| tones.map(|level| -level);
         near(
-            heard("two pairs", [a, minus(a), b, b, c, minus(c)]),
+            level("two pairs", [a, minus(a), b, b, c, minus(c)]),
             1.0 / 3.0,
         );
         let both = [1.0, 1.0, 0.0];
-        near(heard("centre", [a, b, minus(both), none, c, none]), 0.25);
+        near(level("centre", [a, b, minus(both), none, c, none]), 0.25);
         let apart = [1.0, -1.0, 0.0];
-        near(heard("sides", [a, b, c, none, apart, minus(apart)]), 0.2);
+        near(level("sides", [a, b, c, none, apart, minus(apart)]), 0.2);
     }
 
     #[test]
-    fn of_channels_that_cancel_one_is_heard() {
+    fn one_of_two_cancelling_channels_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let heard = |name: &str, right: fn(i16) -> i16| {
+        let level = |name: &str, right: fn(i16) -> i16| {
             let left = |i: u32| ((f64::from(i) * 0.05).sin() * 9000.0) as i16;
             let frames = (0..16_000).flat_map(|i| [left(i), right(left(i))]);
-            heard_of(&folder.path().join(name), 2, frames)
+            downmix(&folder.path().join(name), 2, frames)
                 .iter()
                 .fold(0.0_f32, |peak, s| peak.max(s.abs()))
         };
         let full = 9000.0 / 32_768.0;
         let near = |peak: f32, expected: f32| assert!((peak - expected).abs() < 0.01, "{peak}");
-        near(heard("same", |left| left), full);
-        near(heard("swapped", |left| -left), full);
-        near(heard("residue", |left| -left + left / 2), full);
-        near(heard("one", |_| 0), full / 2.0);
-        near(heard("wide", |left| -left / 4), full * 0.375);
+        near(level("same", |left| left), full);
+        near(level("swapped", |left| -left), full);
+        near(level("residue", |left| -left + left / 2), full);
+        near(level("one", |_| 0), full / 2.0);
+        near(level("wide", |left| -left / 4), full * 0.375);
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn pcm_bytes(id: AudioCodecId) -> Option<u64> {
     }
 }
 
-/// Names of codecs that voisin decodes or can at least name in an error.
+/// Names of codecs, for reports and errors.
 pub(super) fn codec_name(id: AudioCodecId) -> Option<&'static str> {
     let known = match id {
         codec::CODEC_ID_OPUS => "opus",

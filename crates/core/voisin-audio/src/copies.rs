@@ -1,5 +1,4 @@
-//! Which file stands for a path: of music that is elsewhere, in an object store, a copy on this disk while it is listened
-//! to; of a file that is held, that very file.
+//! The local file for a path: for an object in a store, a temporary copy on this disk; for a held file, that very file.
 
 use std::cell::RefCell;
 use std::fs::{File, Metadata};
@@ -12,20 +11,20 @@ use std::sync::{Mutex, PoisonError};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;
 
-/// Addresses and the files that stand for them now: a handful, and of one address the newest counts.
+/// Addresses and their local copies: a handful, and the newest of an address counts.
 static COPIES: Mutex<Vec<(PathBuf, PathBuf)>> = Mutex::new(Vec::new());
 
-/// Brings what is at an address here, as a file that is never given a name.
+/// Downloads an object into a temporary file, which is never renamed.
 pub type Fetch = fn(&Path) -> io::Result<AtomicFile>;
 
-/// A copy of what is at an address, for whoever opens that address until this is dropped.
+/// A local copy of an object, which is used when its address is opened until this is dropped.
 #[derive(Debug)]
 pub struct LocalCopy {
     file: AtomicFile,
 }
 
 impl LocalCopy {
-    /// Lets `file` stand for `address`.
+    /// Registers `file` as the copy of `address`.
     pub fn new(address: &Path, file: AtomicFile) -> Self {
         let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
         copies.push((address.to_owned(), file.path().to_owned()));
@@ -38,27 +37,27 @@ impl Drop for LocalCopy {
         COPIES
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            // By its own name: another copy of the same address may be there.
+            // By the file's path, as the address may have another copy.
             .retain(|(_, file)| file != self.file.path());
     }
 }
 
 thread_local! {
-    /// The files that this thread holds, by the names that it opens them by.
+    /// The files that this thread holds, by the paths it opens them by.
     static HELD: RefCell<Vec<(PathBuf, Metadata)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// While this lives, a path is opened on this thread only if it still names the file that was opened first. A decoder and a
-/// reader of tags each have a place of their own in a file, which two copies of one descriptor do not.
+/// While this lives, a path is opened on this thread only if it still refers to the file that was opened first.
+/// Decoders and tag readers each need their own position in the file, which duplicated descriptors share.
 #[derive(Debug)]
 pub(super) struct Hold {
     paths: Vec<PathBuf>,
-    /// It is let go where it was made.
+    /// Not `Send`: it is dropped on the thread that made it.
     _thread: PhantomData<Rc<()>>,
 }
 
 impl Hold {
-    /// - `metadata`: of the file at `path`, which stays open: its number is then given to no other
+    /// - `metadata`: of the file at `path`, which stays open, so that its inode is not reused
     pub(super) fn new(path: &Path, metadata: &Metadata) -> Self {
         let mut hold = Self {
             paths: Vec::new(),
@@ -82,8 +81,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         HELD.with_borrow_mut(|held| {
             for path in &self.paths {
-                // The newest of this name: holds of one path may be nested, and each lets go of
-                // one.
+                // The newest of this path: holds may be nested, and each removes one.
                 if let Some(last) = held.iter().rposition(|(name, _)| name == path) {
                     held.remove(last);
                 }
@@ -92,12 +90,12 @@ impl Drop for Hold {
     }
 }
 
-/// Opens a regular file, the copy that stands for an address, or once more the file that is held.
+/// Opens a regular file, the copy of an address, or the held file once more.
 ///
 /// # Errors
-/// `StaleNetworkFileHandle`: another file took the place of the one that is held.
+/// `StaleNetworkFileHandle`: another file replaced the held one.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    // The lock is let go before the file is opened, which may wait for a network.
+    // The lock is released before the file is opened, which may wait for a network.
     let copy = COPIES
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

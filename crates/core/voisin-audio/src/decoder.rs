@@ -17,8 +17,8 @@ use super::opus::Opus;
 /// Float files may overshoot full scale; beyond this (48 dB) a sample is garbage and is limited.
 const LOUDEST: f32 = 256.0;
 
-/// Samples of a packet in all channels: readers believe a header, and decoders allocate that many before the first
-/// packet. FLAC's longest packets have 65 535 frames.
+/// Most samples of a packet in all channels: readers trust the header, and decoders allocate that many before the
+/// first packet. FLAC's longest packets have 65 535 frames.
 const MOST_SAMPLES: u64 = 1 << 24;
 
 /// Turns the packets of one track into mono samples.
@@ -28,7 +28,7 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// A decoder for the track, or what is not supported.
+    /// A decoder for the track; the error names what is not supported.
     pub(super) fn new(params: &AudioCodecParameters) -> Result<Self, String> {
         if params.codec == CODEC_ID_OPUS {
             return Opus::new(params.extra_data.as_deref().unwrap_or_default())
@@ -42,7 +42,7 @@ impl Decoder {
         // Trimming is done by position, in one place for all formats.
         let options = AudioDecoderOptions::default().gapless(false);
         let registry = symphonia::default::get_codecs();
-        // The stream as it is first: only what Symphonia refuses is tried as the core of HE-AAC.
+        // The stream as it is first: if Symphonia refuses it, it is tried as the core of HE-AAC.
         let first = match registry.make_audio_decoder(params, &options) {
             Ok(decoder) => return Ok(Self::Symphonia(decoder)),
             Err(error) => plain(&error),
@@ -55,7 +55,7 @@ impl Decoder {
         Err(unsupported_aac(params).unwrap_or(first))
     }
 
-    /// Forgets everything, as if the next packet were the first.
+    /// Resets all state, as if the next packet were the first.
     pub(super) fn reset(&mut self) {
         match self {
             Self::Symphonia(decoder) => decoder.reset(),
@@ -63,14 +63,14 @@ impl Decoder {
         }
     }
 
-    /// Decodes a packet into `mono` (replacing what was there), and its channels into `planes`, if they are wanted.
+    /// Decodes a packet into `mono` (replacing its content), and its channels into `planes`, if requested.
     pub(super) fn decode(
         &mut self,
         packet: &Packet,
         mono: &mut Vec<f32>,
         mut planes: Option<&mut Planes>,
     ) -> Result<PacketFormat, String> {
-        // Before decoding, so that an error leaves nothing of the packet before.
+        // Before decoding, so that an error leaves nothing of the previous packet.
         mono.clear();
         if let Some(planes) = &mut planes {
             planes.clear();
@@ -92,7 +92,7 @@ impl Decoder {
             Self::Opus(opus) => {
                 opus.decode(&packet.data, mono, planes)?;
                 Ok(PacketFormat {
-                    // Opus decodes to this rate, whatever rate its header names as the original.
+                    // Opus decodes to this rate, whatever original rate its header gives.
                     rate: 48_000,
                     channels: opus.channels(),
                 })
@@ -123,14 +123,14 @@ struct AacConfig {
     /// The audio object type: 2 is LC.
     kind: u32,
     rate_index: u32,
-    /// The channel configuration: 7 has eight channels, and 0 says nothing of them.
+    /// The channel configuration: 7 has eight channels, and 0 leaves them open.
     channels: u32,
 }
 
 impl AacConfig {
     fn parse(params: &AudioCodecParameters) -> Option<Self> {
         let config = params.extra_data.as_deref()?;
-        // Escape codes (type 31, rate index 15) need no handling: no caller accepts these values.
+        // Escape codes (type 31, rate index 15) are not decoded: no caller accepts these values.
         let bits = |at: usize, n: usize| -> Option<u32> {
             (at..at + n).try_fold(0, |value, bit| {
                 Some(value << 1 | u32::from(config.get(bit / 8)? >> (7 - bit % 8) & 1))
@@ -144,7 +144,7 @@ impl AacConfig {
     }
 }
 
-/// Why an AAC stream is not decoded, in words for people.
+/// Why an AAC stream is not decoded, for messages.
 fn unsupported_aac(params: &AudioCodecParameters) -> Option<String> {
     if params.codec != CODEC_ID_AAC {
         return None;
@@ -200,7 +200,7 @@ fn aac_core(params: &AudioCodecParameters) -> Option<AudioCodecParameters> {
     Some(core)
 }
 
-/// Averages the channels, low-frequency effects left out; anything that is not a number becomes silence.
+/// Averages the channels without low-frequency effects; NaN becomes silence.
 fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
     match decoded {
         GenericAudioBufferRef::U8(buffer) => mix(buffer, mono),
@@ -211,7 +211,7 @@ fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
         GenericAudioBufferRef::S16(buffer) => mix(buffer, mono),
         GenericAudioBufferRef::S24(buffer) => mix(buffer, mono),
         GenericAudioBufferRef::S32(buffer) => mix(buffer, mono),
-        // Integers are finite and within full scale by their nature; only floats can be anything.
+        // Integers are always finite and within full scale; floats need not be.
         GenericAudioBufferRef::F32(buffer) => {
             mix(buffer, mono);
             sanitise(mono);
@@ -223,14 +223,14 @@ fn downmix(decoded: &GenericAudioBufferRef<'_>, mono: &mut Vec<f32>) {
     }
 }
 
-/// The channels as they are; anything that is not a number becomes silence.
+/// Copies the channels; NaN becomes silence.
 fn keep(decoded: &GenericAudioBufferRef<'_>, planes: &mut Planes) {
     planes.kinds = kinds(decoded.spec().channels());
     decoded.copy_to_vecs_planar(&mut planes.samples);
     planes.samples.iter_mut().for_each(|plane| sanitise(plane));
 }
 
-/// Each channel's weight in loudness: those at the sides and behind weigh more, the bass channel nothing.
+/// Each channel's weight in loudness: side and rear channels weigh more, the bass channel nothing.
 fn kinds(channels: &Channels) -> Vec<Channel> {
     let lfe = lfe_planes(channels);
     let around =
@@ -242,7 +242,7 @@ fn kinds(channels: &Channels) -> Vec<Channel> {
     (0..channels.count())
         .map(|i| match positions.get(i) {
             _ if is_lfe(lfe, i) => Channel::Unused,
-            // Left and right weigh the same in the standard, so one name stands for both.
+            // Left and right have the same weight in the standard, so one value is used for both.
             Some(position) if around.contains(*position) => Channel::LeftSurround,
             _ => Channel::Left,
         })
@@ -260,7 +260,7 @@ fn mix<S: Sample + IntoSample<f32>>(buffer: &AudioBuffer<S>, mono: &mut Vec<f32>
             .map(|(_, plane)| plane)
     };
     let mut rest = planes();
-    // One and two channels, which nearly all music has, in one pass without sums in memory.
+    // Mono and stereo, as nearly all music is, in one pass without sums in memory.
     match (rest.next(), rest.next(), rest.next()) {
         (None, ..) => mono.resize(frames, 0.0),
         (Some(only), None, _) => {
@@ -307,8 +307,8 @@ fn lfe_planes(channels: &Channels) -> u64 {
             .fold(0, |mask, (i, _)| mask | 1u64 << i),
         _ => 0,
     };
-    // A file of nothing but effects is still a file. Of two channels in all none is for effects: their mask named one alone,
-    // and the other was taken for the next.
+    // A file of effects alone is mixed as well. Of two channels none is for effects: their mask named only one, and the
+    // other was assigned the next bit.
     if channels.count() < 3 || mask.count_ones() as usize >= channels.count() {
         0
     } else {
@@ -316,7 +316,7 @@ fn lfe_planes(channels: &Channels) -> u64 {
     }
 }
 
-/// Whether plane `i` is one of those; none behind the 64th is.
+/// Whether plane `i` is in the set; planes after the 64th never are.
 fn is_lfe(planes: u64, i: usize) -> bool {
     planes
         .checked_shr(i as u32)

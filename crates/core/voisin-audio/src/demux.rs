@@ -1,4 +1,4 @@
-//! A file's audio track as packets with their exact places, counted in decoded frames from the first.
+//! A file's audio track as packets with their exact positions in decoded frames.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -21,23 +21,24 @@ use super::codecs::{codec_name, pcm_bytes};
 use super::decoder::{Decoder, PacketFormat, plain};
 use super::guard::guard;
 use super::opus;
-use super::source::{MediaBytes, known_stranger};
+use super::source::{MediaBytes, foreign_format};
 
-/// Packets tried until one decodes and tells the true rate and channels, or that are looked through for a timestamp: more than
-/// a page of Ogg holds.
+/// Packets tried until one decodes and shows the true rate and channels, or searched for a timestamp: more than an Ogg
+/// page holds.
 const TRIES: usize = 256;
-/// Faults of the container in a row before the rest is given up.
+/// Consecutive faults of the container after which the rest is abandoned.
 const PATIENCE: u32 = 100;
-/// Holes in the timestamps that are believed: shorter ones are sloppy muxers, longer ones nonsense.
+/// Range of gaps in the timestamps that are accepted: shorter ones are inexact muxing, longer ones
+/// damage.
 const SHORTEST_HOLE: i64 = 64;
 const LONGEST_HOLE_SECONDS: i64 = 60;
 /// Sample rates outside this range are damage, not music (Hz).
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
 
-/// How many frames a packet decodes to, and how that is known.
+/// How the number of frames of a packet is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counting {
-    /// The container's durations are in frames and right.
+    /// By the container's durations, which are exact, in frames.
     Duration,
     /// Always the same number.
     Constant(u64),
@@ -45,18 +46,18 @@ enum Counting {
     Opus,
     /// Bytes of a frame.
     Pcm(u64),
-    /// Only a decoder can tell.
+    /// Only by decoding.
     Decoding,
 }
 
-/// A packet and its place.
+/// A packet and its position.
 pub(super) struct Piece {
     pub packet: Packet,
     /// Number of the packet in its track, from 0 (as long as there was no seek).
     pub index: u64,
     /// Frame number of its first decoded frame, counted from the track's first packet.
     pub start: u64,
-    /// Frames it decodes to, where that can be told without decoding.
+    /// Frames it decodes to, if known without decoding.
     pub frames: Option<u64>,
     /// Frames missing from the stream just before it.
     pub hole: u64,
@@ -69,13 +70,13 @@ pub(super) struct Totals {
     pub frames: u64,
     /// The container's own sum of durations, in its time base.
     pub ticks: u64,
-    /// Frames that the last packets are to be cut by.
+    /// Frames to cut from the last packets.
     pub trailing_trim: u64,
     /// Bytes in packets.
     pub bytes: u64,
     /// Packets.
     pub packets: u64,
-    /// The timestamps never contradicted the count.
+    /// Whether the timestamps always agreed with the count.
     pub regular: bool,
 }
 
@@ -86,13 +87,13 @@ pub(super) struct Demuxer {
     track: u32,
     params: AudioCodecParameters,
     counting: Counting,
-    /// Timestamps are worth comparing with the count.
+    /// Whether timestamps are exact enough to compare with the count.
     timed: bool,
     actual: PacketFormat,
     ahead: VecDeque<Packet>,
-    /// Timestamp of the first packet, once it was seen. What comes later never changes it.
+    /// Timestamp of the first packet, once it was read; never changed later.
     first: Option<i64>,
-    /// Timestamp minus frame number, as the last packets have it: timestamps may begin anew.
+    /// Timestamp minus frame number of the last packets: timestamps may restart.
     offset: i64,
     totals: Totals,
     trim_start: u64,
@@ -111,9 +112,9 @@ impl Demuxer {
         let head = source
             .head()
             .map_err(|error| AudioError::from_io(path, error))?;
-        // Before the probe, which scans for a frame's sync word: bytes of a picture or an archive
-        // hold some by chance.
-        if let Some(what) = known_stranger(&head) {
+        // Before the probe, which scans for a frame's sync word: a picture or an archive has some
+        // by chance.
+        if let Some(what) = foreign_format(&head) {
             return Err(AudioError::NotAudio {
                 path: path.to_owned(),
                 reason: what,
@@ -135,7 +136,7 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
-        // The header's claims, until `look_ahead` has decoded a packet.
+        // As in the header, until `look_ahead` has decoded a packet.
         let actual = PacketFormat {
             rate: params.sample_rate.unwrap_or(0),
             channels: 0,
@@ -169,7 +170,7 @@ impl Demuxer {
         Ok(demuxer)
     }
 
-    /// Decodes the first packet that can be, to learn the rate and channels that the codec really has.
+    /// Decodes the first decodable packet, for the codec's real rate and channels.
     fn look_ahead(&mut self) -> Result<(), AudioError> {
         let mut decoder = self.decoder()?;
         let mut mono = Vec::new();
@@ -178,7 +179,7 @@ impl Demuxer {
                 break;
             };
             let decoded = guard(&self.path, || decoder.decode(&packet, &mut mono, None))?;
-            // Kept, damaged or not: these are the first packets that `next` hands out.
+            // Kept, damaged or not: `next` returns these packets first.
             self.ahead.push_back(packet);
             if let Ok(format) = decoded {
                 if !RATES.contains(&format.rate) {
@@ -255,7 +256,7 @@ impl Demuxer {
         self.track
     }
 
-    /// Rate and channels as the decoder gives them.
+    /// Rate and channels of decoded packets.
     pub(super) fn actual(&self) -> PacketFormat {
         self.actual
     }
@@ -279,7 +280,7 @@ impl Demuxer {
         self.trim_start
     }
 
-    /// The container's claims about the track: delay, padding and frames between them.
+    /// Delay, padding and the frames between them, as given by the container.
     pub(super) fn declared(&self) -> (Option<u32>, Option<u32>, Option<u64>) {
         let track = self
             .format
@@ -302,7 +303,7 @@ impl Demuxer {
         Some((base.numer.get(), base.denom.get()))
     }
 
-    /// Whether packets know their frames before they are decoded, so that some may be left out.
+    /// Whether the frames of packets are known before decoding, so that packets may be skipped.
     pub(super) fn countable(&self) -> bool {
         self.counting != Counting::Decoding
     }
@@ -327,7 +328,7 @@ impl Demuxer {
             },
         };
         let frames = self.frames(&packet);
-        // Less than a frame is left, as where a file is cut off.
+        // Less than a frame is left, as in a truncated file.
         if matches!(self.counting, Counting::Pcm(_)) && frames == Some(0) {
             self.ended = true;
             return Ok(None);
@@ -342,8 +343,7 @@ impl Demuxer {
         let index = totals.packets;
         totals.packets += 1;
         let trim = packet.trim_end.get();
-        // A packet that is not trimmed follows: what was to be cut before it is not the end of the
-        // track.
+        // An untrimmed packet follows, so the trimmed one was not the end of the track.
         totals.trailing_trim = if trim > 0 {
             totals.trailing_trim.saturating_add(trim)
         } else {
@@ -358,14 +358,15 @@ impl Demuxer {
         }))
     }
 
-    /// Tells how many frames the last packet held, where only decoding could.
+    /// Sets how many frames the last packet held, if only decoding shows it.
     pub(super) fn count_decoded(&mut self, frames: u64) {
         if self.counting == Counting::Decoding {
             self.totals.frames = self.totals.frames.saturating_add(frames);
         }
     }
 
-    /// Goes to a packet at or before a frame. Only for containers whose `regular` timestamps are in frames.
+    /// Seeks to a packet at or before a frame. Only for containers whose `regular` timestamps are in
+    /// frames.
     pub(super) fn seek(&mut self, frame: u64) -> Result<(), AudioError> {
         let offset = self.offset;
         let to = SeekTo::Timestamp {
@@ -377,13 +378,13 @@ impl Demuxer {
             .map_err(|error| unreadable(&self.path, error))?;
         self.ahead.clear();
         self.ended = false;
-        // The reader lands on the packet that holds the frame, and the count goes on from its
+        // The reader seeks to the packet that holds the frame, and the count continues from its
         // start.
         self.totals.frames = seeked.actual_ts.get().saturating_sub(offset).max(0) as u64;
         Ok(())
     }
 
-    /// Frames that a packet decodes to, where that can be told without decoding.
+    /// Frames that a packet decodes to, if known without decoding.
     fn frames(&self, packet: &Packet) -> Option<u64> {
         match self.counting {
             Counting::Duration => Some(self.block(packet)),
@@ -422,8 +423,7 @@ impl Demuxer {
         if hole == 0 {
             return Ok(0);
         }
-        // One contradiction is enough: a seek by timestamp could land elsewhere than the count
-        // says.
+        // One contradiction is enough: a seek by timestamp could miss the counted position.
         self.totals.regular = false;
         if (SHORTEST_HOLE..=LONGEST_HOLE_SECONDS * i64::from(self.actual.rate)).contains(&hole) {
             return Ok(if self.is_taken_back(packet, hole)? {
@@ -432,14 +432,14 @@ impl Demuxer {
                 hole as u64
             });
         }
-        // The timestamps begin anew here, while the sound goes on: from now on they are read from
+        // The timestamps restart here while the sound continues: from now on they are relative to
         // the new start.
         self.offset = self.offset.saturating_add(hole);
         Ok(0)
     }
 
-    /// Whether the next timestamp that does not follow from the packets takes a hole back: one page of FFmpeg's may end a
-    /// few hundred frames too late, and the next one where it should.
+    /// Whether the next irregular timestamp cancels a gap: FFmpeg may end one page a few hundred frames too late, and
+    /// the next one correctly.
     fn is_taken_back(&mut self, packet: &Packet, hole: i64) -> Result<bool, AudioError> {
         let ends = |demuxer: &Self, packet: &Packet| {
             let frames = demuxer.frames(packet).unwrap_or(0);
@@ -469,7 +469,7 @@ impl Demuxer {
             let format = &mut self.format;
             match guard(&self.path, || format.next_packet())? {
                 Ok(Some(packet)) if packet.track_id != self.track => {}
-                // Bounded, as an empty packet need not bring the reader any further.
+                // Bounded, as an empty packet need not advance the reader.
                 Ok(Some(packet)) if packet.data.is_empty() => {
                     empty += 1;
                     self.ended = empty > PATIENCE;
@@ -478,7 +478,7 @@ impl Demuxer {
                     self.faults = 0;
                     return Ok(Some(packet));
                 }
-                // Links of a chain are read one at a time: another stream that begins here is none of this one's.
+                // Links of a chain are read one at a time: another stream that begins here is a link of its own.
                 Ok(None) | Err(Error::ResetRequired) => self.ended = true,
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                     self.ended = true;
@@ -486,8 +486,8 @@ impl Demuxer {
                 Err(error @ Error::IoError(_)) => return Err(unreadable(&self.path, error)),
                 Err(_) => {
                     self.faults += 1;
-                    // The reader has moved on, and the next packet may be sound, but its place is
-                    // uncertain.
+                    // The reader has advanced, and the next packet may be sound, but its position
+                    // is uncertain.
                     self.totals.regular = false;
                     self.ended = self.faults > PATIENCE;
                 }
@@ -512,7 +512,7 @@ fn choose(
             Err(why) => {
                 refused.get_or_insert_with(|| match codec_name(params.codec) {
                     Some(name) if why.starts_with(name) => why,
-                    // Symphonia has no decoder for it, and its message says nothing else.
+                    // Symphonia has no decoder for it, and its message has no more detail.
                     Some(name) if why.starts_with("core") => name.to_owned(),
                     Some(name) => format!("{name}: {why}"),
                     None => why,
@@ -536,7 +536,7 @@ fn unreadable(path: &Path, error: Error) -> AudioError {
             path: path.to_owned(),
             reason: "it ends within its header".to_owned(),
         },
-        // Of the bytes, not of the disk: trying again does not help.
+        // A fault of the content, not the disk: trying again does not help.
         Error::IoError(error) if error.kind() == ErrorKind::InvalidData => AudioError::NotAudio {
             path: path.to_owned(),
             reason: error.to_string(),

@@ -1,14 +1,14 @@
-//! Errors between a path and its samples.
+//! Errors of decoding files and of writing tags.
 
 use std::path::{Path, PathBuf};
 
-/// Why a file gave no audio, or its tags could not be written.
+/// Why a file could not be decoded, or its tags not be written.
 ///
 /// Each variant is something a caller may treat differently; every message is one line that names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
-    /// There is no file at the path (any more).
+    /// There is no file at the path.
     #[error("{}: no such file", path.display())]
     NotFound {
         /// The file.
@@ -32,12 +32,12 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
-    /// Nothing in the file's contents is audio that voisin knows, whatever its name says.
+    /// The content is no audio that voisin can read, whatever the file's name.
     #[error("{}: not an audio file voisin can read ({reason})", path.display())]
     NotAudio {
         /// The file.
         path: PathBuf,
-        /// The finding, in lower case.
+        /// Why, in lower case.
         reason: String,
     },
     /// The container is understood, its audio codec is not.
@@ -54,7 +54,7 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
-    /// Less than half of what was to be decoded could be.
+    /// Less than half of the requested audio could be decoded.
     #[error("{}: damaged: only {:.0} % of the audio decodes", path.display(), 100.0 * share)]
     MostlyDamaged {
         /// The file.
@@ -62,7 +62,7 @@ pub enum AudioError {
         /// Share of the audio that decoded, 0 to 1.
         share: f64,
     },
-    /// The file is not the one that was probed: it has changed since.
+    /// The file changed after it was probed.
     #[error("{}: changed while it was being read; add it again", path.display())]
     Changed {
         /// The file.
@@ -74,7 +74,7 @@ pub enum AudioError {
         /// The file.
         path: PathBuf,
     },
-    /// A decoder panicked; the panic was caught and the file given up.
+    /// A decoder panicked; the panic was caught.
     #[error("{}: the decoder failed ({message})", path.display())]
     Panicked {
         /// The file.
@@ -82,12 +82,12 @@ pub enum AudioError {
         /// The panic's own message.
         message: String,
     },
-    /// A CUE sheet, or a part that it describes, makes no sense.
+    /// A CUE sheet, or a part that it describes, is invalid.
     #[error("{}: {reason}", path.display())]
     Sheet {
         /// The sheet, or the part.
         path: PathBuf,
-        /// The expectation and the finding.
+        /// Expected and found.
         reason: String,
     },
     /// A sample rate that cannot be converted.
@@ -95,10 +95,10 @@ pub enum AudioError {
     Rate {
         /// Native rate, Hz.
         from: u32,
-        /// Rate asked for, Hz.
+        /// Requested rate, Hz.
         to: u32,
     },
-    /// The format takes no tags, or not of the kind asked for.
+    /// The format has no tags, or not this field.
     #[error("{}: cannot write tags: {reason}", path.display())]
     TagsUnwritable {
         /// The file.
@@ -117,7 +117,7 @@ pub enum AudioError {
 }
 
 impl AudioError {
-    /// The file it is about.
+    /// The file that the error is about.
     pub fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::NotFound { path }
@@ -138,7 +138,7 @@ impl AudioError {
         }
     }
 
-    /// Whether what lies in the file is at fault, and not the file system: a second try would find the same.
+    /// Whether the file's content is at fault and not the file system, so that trying again does not help.
     pub(crate) fn is_of_contents(&self) -> bool {
         matches!(
             self,
@@ -152,7 +152,7 @@ impl AudioError {
         )
     }
 
-    /// The variant that fits an operating system's error.
+    /// The variant for an operating system's error.
     pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

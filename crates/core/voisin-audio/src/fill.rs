@@ -1,8 +1,8 @@
-//! Reading as much as there is, and numbers whose first byte is the highest.
+//! Reading until a buffer is full, and big-endian numbers.
 
 use std::io::{self, Read};
 
-/// A number whose first byte is the highest; of more than eight bytes the last eight count.
+/// A big-endian number; of more than eight bytes the last eight count.
 pub(super) fn big(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -7,7 +7,7 @@ pub use voisin_base::guard::is_guarded;
 
 /// Runs third-party code on a file; a panic in it becomes [`AudioError::Panicked`].
 ///
-/// Values that `work` changed must not be used after a panic: callers give the whole file up.
+/// Values that `work` changed must not be used after a panic: callers abandon the file.
 pub fn guard<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, AudioError> {
     voisin_base::guard::guard(work).map_err(|message| AudioError::Panicked {
         path: path.to_owned(),

@@ -1,7 +1,7 @@
-//! Metadata that Symphonia is not to see: it refuses a whole file over a damaged tag or a chapter without a number, and
-//! voisin reads tags elsewhere.
+//! Hides metadata from Symphonia, which refuses a whole file for a damaged tag or a chapter without a number; voisin
+//! reads tags itself.
 //!
-//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes that promise more than is there (`repair`).
+//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes larger than the file (`repair`).
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -10,13 +10,13 @@ use super::mkv::{self, CLUSTER, ElementHead, INFO, SEEK_HEAD, SEGMENT, TAGS, TRA
 use super::ogg::{self, CHECKSUM, HEADER, PageState};
 use super::repair::{BoxHead, bytes, is_movie};
 
-/// Parts that are followed: each read of the file looks at all that are hidden, and a file has a handful.
+/// Most parts that are hidden: each read of the file checks all of them, and a file has a handful.
 const MOST: usize = 1 << 10;
 const CHAPTERS: u32 = 0x1043_a770;
 const ATTACHMENTS: u32 = 0x1941_a469;
 const CUES: u32 = 0x1c53_bb6b;
 
-/// The bytes to replace, and by what, in a file of `length` bytes.
+/// Replacements of bytes in a file of `length` bytes.
 pub(super) fn patches(
     file: &mut (impl Read + Seek),
     length: u64,
@@ -34,7 +34,7 @@ pub(super) fn patches(
     }
 }
 
-/// RFC 9639, section 8: all blocks but the description of the stream and its seek table become padding.
+/// RFC 9639, section 8: all blocks but STREAMINFO and the seek table become padding.
 fn flac(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
     const STREAM_INFO: u8 = 0;
     const PADDING: u8 = 1;
@@ -67,12 +67,12 @@ fn flac(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
     Ok(patches)
 }
 
-/// RFC 7845, section 5.2: the comments become an empty list of nobody's.
+/// RFC 7845, section 5.2: the comments become an empty list without a vendor.
 fn opus(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
     const MARK: &[u8] = b"OpusTags";
     // The lengths of the vendor's name and of the list.
     const COUNTS: usize = 8;
-    // The comments come behind the pages that begin the streams, of which a file has one or two.
+    // The comments follow the first pages of the streams, of which a file has one or two.
     const PAGES: usize = 8;
     let mut at = file.seek(SeekFrom::Start(0))?;
     let mut page = Vec::new();
@@ -83,7 +83,7 @@ fn opus(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let body = HEADER + usize::from(page[HEADER - 1]);
         let list = body + MARK.len()..body + MARK.len() + COUNTS;
         let is_list = page[body..].starts_with(MARK) && page.len() >= list.end;
-        // The first segment tells whether the packet is as long as that.
+        // The first segment shows whether the packet is that long.
         if is_list && usize::from(page[HEADER]) >= MARK.len() + COUNTS {
             page[list.clone()].fill(0);
             let sum = ogg::checksum(&page).to_vec();
@@ -97,7 +97,7 @@ fn opus(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
     Ok(Vec::new())
 }
 
-/// The chunks of AIFF and WAV files that hold texts and markers get a name that no reader knows.
+/// Renames the chunks of AIFF and WAV files with texts and markers, so that readers skip them.
 fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut patches = Vec::new();
     let mut at = 12;
@@ -114,7 +114,7 @@ fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, V
             b"LIST" | b"MARK" | b"COMT" | b"APPL" | b"NAME" | b"AUTH" | b"(c) " | b"ANNO" => true,
             // The number of frames.
             b"fact" => size != 4,
-            // A WAV file is seen up to the end of its sound.
+            // A WAV file is read up to the end of its sound.
             b"data" => break,
             _ => false,
         };
@@ -126,7 +126,7 @@ fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, V
     Ok(patches)
 }
 
-/// RFC 9559, section 5.1: of what is before the sound, only its length and its tracks are left.
+/// RFC 9559, section 5.1: of the elements before the sound, only length and tracks stay.
 fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut patches = Vec::new();
     let mut places = Vec::new();
@@ -154,15 +154,15 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, 
         }
         at = body + size;
     }
-    // Where both are before the sound, nothing behind it is needed, and readers are not led there.
+    // If both are before the sound, nothing after it is needed.
     if found.contains(&INFO) && found.contains(&TRACKS) {
         patches.extend(places);
     }
     Ok(patches)
 }
 
-/// ISO/IEC 14496-12: `udta` and `meta`, in the movie and beside it, become free space, and so does what makes no sense
-/// behind the boxes of the movie.
+/// ISO/IEC 14496-12: `udta` and `meta`, inside and outside the movie, become free space, and so do invalid bytes after
+/// the movie's boxes.
 fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut patches = Vec::new();
     let mut at = 0;
@@ -177,7 +177,7 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec
             Some(BoxHead { kind, size, width }) => {
                 let next = match size {
                     Some(size) => Some(size).filter(|size| (width..=left).contains(size)),
-                    // To the end, which only a box that lies in no other can mean.
+                    // To the end of the file, which is only valid for an outermost box.
                     None => inner.is_none().then_some(left),
                 };
                 match &kind {
@@ -187,9 +187,9 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec
                         at += width;
                         continue;
                     }
-                    // Its sound comes behind the movie, and no other metadata is looked for.
+                    // The sound follows the movie; no more metadata is searched.
                     b"mdat" | b"moof" if has_movie && inner.is_none() => break,
-                    // A size too small for a box ends the movie, and one too large is passed over by readers.
+                    // A size too small for a box ends the movie; readers skip one that is too large.
                     _ if inner.is_some() && size.is_none_or(|size| size < width) => {
                         let size = u32::try_from(left).unwrap_or(u32::MAX);
                         patches.push((at, [&size.to_be_bytes()[..], b"free"].concat()));
@@ -203,7 +203,7 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec
         };
         at = match next {
             Some(size) => at + size,
-            // The rest of the movie is passed over.
+            // The rest of the movie is skipped.
             None if inner.is_some() => end,
             None => break,
         };
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn texts_and_chapters_are_hidden_and_sound_is_not() {
-        // Comments, pictures and what is there twice become padding.
+        // Comments, pictures and repeated blocks become padding.
         let hidden = seen(&flac([0, 3, 4, 6, 1, 0]));
         assert_eq!(
             hidden[4..hidden.len() - 7],
@@ -270,7 +270,7 @@ mod tests {
 
         let whole = movie(b"udta", b"\0\0\0\x08free");
         assert_eq!(seen(&whole), movie(b"free", b"\0\0\0\x08free"));
-        // Zeros are no box that goes on to the end of the file.
+        // Zeros are no box up to the end of the file.
         assert_eq!(
             seen(&movie(b"meta", &[0; 8])),
             movie(b"free", b"\0\0\0\x0cfree")
@@ -278,7 +278,7 @@ mod tests {
 
         let size = b"\x01\0\0\0\0\0\0\x02";
         let chapters = [b"\x10\x43\xa7\x70", &size[..]].concat();
-        // A void's header is shorter by three bytes at least, which its body has more.
+        // A void's header is at least three bytes shorter, which its body gains.
         let void = b"\xec\x01\0\0\0\0\0\0\x05\0\0\x02";
         assert_eq!(
             seen(&matroska(&chapters, b"\x11\x4d\x9b\x74\x82")),
@@ -309,7 +309,7 @@ mod tests {
         };
         let file = page(b"\x01\0\0\0\xff\xff\xff\xff");
         assert_eq!(seen(&file), page(&[0; 8]));
-        // No page that is damaged becomes one that looks sound.
+        // No damaged page gets a valid checksum.
         let mut damaged = file;
         damaged[8] ^= 1;
         assert_eq!(seen(&damaged), damaged);

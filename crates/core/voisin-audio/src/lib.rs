@@ -1,18 +1,17 @@
 //! From a file to mono samples: decoding, resampling, tags.
 //!
-//! For: [`probe`] says what a file is and how long, [`read_windows`] and [`read_all`] give samples
-//! at the rate a model wants, [`tags`] reads and writes what people wrote about the music. Symphonia,
-//! opus-pure, rubato and lofty live here and nowhere else. Not for: anything that knows
-//! what the samples mean.
+//! For: [`probe`] reads a file's format and length, [`read_windows`] and [`read_all`] decode samples at a
+//! model's rate, [`tags`] reads and writes tags. Symphonia, opus-pure, rubato and lofty are used here and
+//! nowhere else. Not for: the meaning of samples.
 //!
 //! # Conventions
 //! - Samples are mono `f32`; full scale is ±1. Lossy decoders may overshoot a little; nothing is clipped.
 //! - Downmix: the mean of the channels (as openl3 does); low-frequency-effects channels are left out.
-//! - Position 0 is the first sample that is meant to be heard: encoder delay and padding are cut where the
-//!   container states them (LAME header, Vorbis and Opus granules, MP4 edit list or `iTunSMPB`, Matroska).
-//! - A damaged packet becomes silence of its own duration: what follows stays where it was.
-//! - Every sample is a function of the file alone. Which windows are asked for, in what batches, and whether
-//!   the rest of the file is decoded or skipped never changes a bit of them.
+//! - Position 0 is the first audible sample: encoder delay and padding are cut where the container states
+//!   them (LAME header, Vorbis and Opus granules, MP4 edit list or `iTunSMPB`, Matroska).
+//! - A damaged packet becomes silence of its own duration: the positions after it are unchanged.
+//! - Every sample is a function of the file alone: it does not depend on which windows are read together,
+//!   nor on whether the rest of the file is decoded or skipped.
 
 #![forbid(unsafe_code)]
 
@@ -96,7 +95,7 @@ pub struct AudioInfo {
 }
 
 impl AudioInfo {
-    /// The description of a file of these mono samples; its content id means nothing.
+    /// The description of a file of these mono samples, with a dummy content id.
     pub fn of_samples(samples: usize, sample_rate: u32) -> Self {
         Self {
             content: ContentId([0; 32]),
@@ -116,7 +115,7 @@ impl AudioInfo {
     }
 }
 
-/// How positions in a file follow from its packets. Made by [`probe`]; opaque to everyone else.
+/// How positions in a file follow from its packets. Made by [`probe`]; opaque.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
@@ -128,9 +127,9 @@ pub struct Timeline {
 /// A stretch of a file that is decoded on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Where it lies among the bytes that [`source`] shows.
+    /// Its range of the bytes that [`source`] returns.
     pub(crate) bytes: Range<u64>,
-    /// Its own rate, Hz; the file's is that of the first link, or a higher one of a raw stream.
+    /// Its own rate, Hz; the file's is that of the first link, or a higher one in a raw stream.
     pub(crate) sample_rate: u32,
     /// Audible frames at its own rate.
     pub(crate) n_frames: u64,
@@ -138,31 +137,31 @@ pub(crate) struct Link {
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
-    /// Channels that others cancel, one bit each: the mean that is heard leaves them out.
+    /// Channels that cancel others, one bit each: the downmix leaves them out.
     pub(crate) left_out: u8,
 }
 
 impl Link {
-    /// Its length in frames of a file of this rate.
+    /// Its length in frames at the file's rate.
     pub(crate) fn frames_at(&self, rate: u32) -> u64 {
         resample::resampled(self.n_frames, self.sample_rate, rate)
     }
 }
 
-/// Irregularities that decoding met.
+/// Irregularities found in decoding.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DecodeReport {
-    /// Packets given to the decoder.
+    /// Packets passed to the decoder.
     pub packets: u64,
     /// Packets among them that did not decode and were replaced by silence.
     pub damaged_packets: u64,
-    /// Share of the frames asked of the decoder that it gave, 0 to 1.
+    /// Share of the requested frames that could be decoded, 0 to 1.
     pub decoded_share: f64,
-    /// Largest absolute sample handed out.
+    /// Largest absolute sample returned.
     pub peak: f32,
-    /// How much of the file was decoded.
+    /// The method used.
     pub path: DecodePath,
-    /// The loudness of [`read_windows_measured`]; `None` where it was not asked for, and for silence.
+    /// The loudness of [`read_windows_measured`]; `None` if not requested, and for silence.
     pub loudness: Option<Loudness>,
 }
 
@@ -171,11 +170,11 @@ pub struct DecodeReport {
 pub struct Loudness {
     /// LUFS.
     pub lufs: f64,
-    /// Whether the whole file was heard; else it is an estimate from the parts that were decoded.
+    /// Whether the whole file was measured; else it is an estimate from the decoded parts.
     pub exact: bool,
 }
 
-/// How much of a file [`read_windows_with`] decodes. The samples are the same whichever is taken.
+/// How much of a file [`read_windows_with`] decodes. The samples do not depend on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DecodePath {
     /// Whichever is cheaper for these windows and exact for this format.
@@ -183,13 +182,14 @@ pub enum DecodePath {
     Auto,
     /// Every packet up to the end of the last window.
     Full,
-    /// Only the packets the windows need, where that is exact for the format; otherwise `Full`.
+    /// Only the packets the windows need, if that is exact for the format; otherwise `Full`.
     Windows,
 }
 
-/// Reads a file once, without decoding more than its beginning: what it is, how long, and its content's digest.
+/// Reads a file once, without decoding more than its beginning: its format, its length, and its content's
+/// digest.
 ///
-/// The contents decide what the file is, never its name. Memory is bounded whatever the file's length.
+/// The content decides the format, never the name. Memory is bounded for any length of the file.
 pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     probe::probe(path)
 }
@@ -204,12 +204,12 @@ pub fn probe_as(path: &Path, kind: ContentKind) -> Result<AudioInfo, AudioError>
 
 /// Calls `sink(i, window)` for each start, in order.
 ///
-/// - `info`: what [`probe`] gave for this file
+/// - `info`: the result of [`probe`] for this file
 /// - `rate`: Hz of the windows
 /// - `starts`: sample positions at `rate`, ascending; may be negative, run past the end (zeros there) or overlap
 /// - `length`: samples per window
 ///
-/// On an error, windows already handed out must be discarded.
+/// On an error, windows already passed on must be discarded.
 pub fn read_windows(
     path: &Path,
     info: &AudioInfo,
@@ -221,7 +221,7 @@ pub fn read_windows(
     read_windows_with(path, info, rate, starts, length, DecodePath::Auto, sink)
 }
 
-/// [`read_windows`] with a say in how much is decoded.
+/// [`read_windows`] with a choice of how much is decoded.
 pub fn read_windows_with(
     path: &Path,
     info: &AudioInfo,
@@ -274,7 +274,7 @@ pub fn read_windows_measured(
     )
 }
 
-/// [`read_windows`] of mono samples in memory instead of a file, just as if it held them.
+/// [`read_windows`] for mono samples in memory instead of a file.
 ///
 /// - `starts`: ascending
 pub fn windows_of_samples(
@@ -305,7 +305,7 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
     let info = probe(path)?;
     let length = resampled_len(&info, rate);
     let mut samples = Vec::new();
-    // Pieces of 2^16 samples: the length a header claims is not allocated before it has been decoded.
+    // Pieces of 2^16 samples, so that the header's length is not allocated before it was decoded.
     let piece = 1 << 16;
     let starts: Vec<i64> = (0..length)
         .step_by(piece)
@@ -333,13 +333,14 @@ pub fn read_all(path: &Path, rate: u32) -> Result<(Waveform, DecodeReport), Audi
     ))
 }
 
-/// Whether a folder scan should look at this file: by extension, in any case. Contents decide later.
+/// Whether a folder scan should take this file: by extension, in any case. The content decides
+/// later.
 pub fn is_audio_candidate(path: &Path) -> bool {
     const EXTENSIONS: &[&str] = &[
         "mp3", "mp2", "mp1", "mpga", "aac", "adts", "m4a", "m4b", "m4p", "m4r", "m4v", "mp4",
         "3gp", "3g2", "mov", "alac", "flac", "fla", "ogg", "oga", "ogx", "spx", "opus", "wav",
         "wave", "rf64", "bwf", "w64", "aif", "aiff", "aifc", "caf", "mka", "mkv", "webm", "weba",
-        // Music that cannot be decoded here: it is counted and told, so that no collection seems to be whole without it.
+        // Music that voisin cannot decode: it is reported, so that nobody takes the library for complete.
         "wma", "asf", "wv", "ape", "tta", "tak", "ofr", "mpc", "mp+", "mpp", "shn", "dsf", "dff",
         "ac3", "eac3", "dts", "dtshd", "thd", "mlp", "au", "snd", "voc", "ra", "rm", "amr", "gsm",
         "aa", "aax", "aa3", "oma",

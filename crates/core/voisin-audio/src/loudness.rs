@@ -1,23 +1,23 @@
-//! Integrated loudness (EBU R 128, ITU-R BS.1770) of what a file's decoding brings to light.
+//! Integrated loudness (EBU R 128, ITU-R BS.1770) of the decoded parts of a file.
 
 use ebur128::{Channel, EbuR128, Mode};
 
 use super::Loudness;
 
-/// Of a file that is not decoded whole, pieces of this length are measured, tenths of a second: the standard's block and no
-/// more, so that as many places as possible are heard at the price.
+/// Length in tenths of a second of the pieces measured of a file that is not decoded as a whole: the standard's block,
+/// so that as many places as possible are measured at the same cost.
 const PIECE_TENTHS: u32 = 4;
-/// The track is thought to consist of so many stretches, with a piece of each: a window has one, and a long unbroken stretch as
+/// Stretches that a track is divided into, with one measured piece each: a window has one, a long unbroken stretch as
 /// many as its share of the track.
 const STRETCHES: u64 = 24;
 
-/// More pieces are not measured: each takes some 300 kB, and a chain of streams that all differ has one of each.
+/// Most pieces that are measured: each takes some 300 kB, and each stream of a chain may need its own.
 const MOST_PIECES: usize = 128;
 
-/// Channels among which those are found that cancel others: 7.1.
+/// Most channels that are checked for cancelling others: 7.1.
 pub(super) const MOST_CHANNELS: usize = 8;
 
-/// Channels as they were decoded, before they are mixed.
+/// Decoded channels, before the downmix.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
     /// Each channel's weight.
@@ -32,10 +32,10 @@ impl Planes {
         self.samples.iter_mut().for_each(Vec::clear);
     }
 
-    /// Silence of so many frames.
+    /// Sets this number of frames to silence.
     pub(super) fn fill(&mut self, kinds: &[Channel], frames: usize) {
         self.kinds = kinds.to_vec();
-        // Planes of a packet with more channels stay, with their memory: `kinds` says how many
+        // Planes of a packet with more channels are kept for their memory; `kinds` gives how many
         // count.
         self.samples
             .resize_with(kinds.len().max(self.samples.len()), Vec::new);
@@ -45,7 +45,7 @@ impl Planes {
         }
     }
 
-    /// Each channel of music, bass effects left out, by its number among the first [`MOST_CHANNELS`].
+    /// Each channel but bass effects, with its number among the first [`MOST_CHANNELS`].
     pub(super) fn audible(&self) -> impl Iterator<Item = (usize, &[f32])> {
         let all = self.kinds.iter().zip(&self.samples).enumerate();
         all.take(MOST_CHANNELS)
@@ -53,7 +53,7 @@ impl Planes {
             .map(|(i, (_, plane))| (i, plane.as_slice()))
     }
 
-    /// Replaces a mean of all channels, which is kept where no other channel has its length.
+    /// Replaces the mean of all channels, unless no other channel has its length.
     ///
     /// - `left_out`: one bit for each channel that does not count
     pub(super) fn mean(&self, left_out: u8, mono: &mut [f32]) {
@@ -80,23 +80,23 @@ impl Planes {
     }
 }
 
-/// Listens to stretches of a track, in ascending order.
+/// Measures stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
-    /// Of what is heard now, Hz.
+    /// Present sample rate, Hz.
     rate: u32,
     /// Whether all of the track counts, and whether all of it could be measured.
     whole: bool,
     complete: bool,
-    /// Frames of a piece, and from the beginning of one to that of the next.
+    /// Frames of a piece, and between the starts of two pieces.
     piece: u64,
     apart: u64,
-    /// One for each piece: a filter must not run over a gap.
+    /// One meter for each piece: a filter must not run over a gap.
     pieces: Vec<EbuR128>,
-    /// Frame at which the present stretch would go on.
+    /// Frame at which the present stretch would continue.
     next: u64,
     /// Frame at which the next piece begins, and how much of the present one was measured.
     due: u64,
-    heard: u64,
+    measured: u64,
 }
 
 impl LoudnessMeter {
@@ -116,10 +116,10 @@ impl LoudnessMeter {
             piece,
             apart,
             pieces: Vec::new(),
-            // No stretch goes on at this frame, so that the first push begins a piece.
+            // No stretch continues at this frame, so that the first push begins a piece.
             next: u64::MAX,
             due: 0,
-            heard: 0,
+            measured: 0,
         }
     }
 
@@ -136,7 +136,7 @@ impl LoudnessMeter {
         }
     }
 
-    /// Takes frames `from..to` of `planes`, of which the first is frame `start` of the track.
+    /// Adds frames `from..to` of `planes`; the first is frame `start` of the track.
     pub(super) fn push(&mut self, start: u64, planes: &Planes, from: usize, to: usize) {
         let to = to.min(planes.frames());
         if from >= to || planes.kinds.is_empty() {
@@ -149,7 +149,7 @@ impl LoudnessMeter {
                 self.complete = false;
                 return;
             }
-            // Rates and numbers of channels beyond the standard's go unmeasured.
+            // Rates and numbers of channels beyond the standard are not measured.
             let Ok(mut meter) = EbuR128::new(planes.kinds.len() as u32, self.rate, Mode::I) else {
                 return;
             };
@@ -157,13 +157,13 @@ impl LoudnessMeter {
                 return;
             }
             self.pieces.push(meter);
-            self.heard = 0;
+            self.measured = 0;
             self.due = start.saturating_add(self.apart);
         }
         self.next = start + (to - from) as u64;
-        // Behind the end of a piece frames are passed over until the next one is due.
-        let taken = (self.piece - self.heard).min((to - from) as u64) as usize;
-        self.heard += taken as u64;
+        // After the end of a piece frames are skipped until the next one is due.
+        let taken = (self.piece - self.measured).min((to - from) as u64) as usize;
+        self.measured += taken as u64;
         if let Some(meter) = self.pieces.last_mut()
             && taken > 0
         {
@@ -171,12 +171,12 @@ impl LoudnessMeter {
                 .iter()
                 .map(|plane| &plane[from..from + taken])
                 .collect();
-            // It refuses only what does not have its channels.
+            // It only fails for another number of channels.
             let _ = meter.add_frames_planar_f32(&frames);
         }
     }
 
-    /// `None` for what is silent or shorter than the 0.4 s of a block.
+    /// `None` for silence and for less than the 0.4 s of a block.
     pub(super) fn loudness(&self) -> Option<Loudness> {
         let lufs = EbuR128::loudness_global_multiple(self.pieces.iter()).ok()?;
         lufs.is_finite().then_some(Loudness {
@@ -191,17 +191,17 @@ pub const SHORT_TERM_SECONDS: u32 = 3;
 
 /// Measures the short-term loudness of pieces of mono samples.
 pub struct ShortTermMeter {
-    /// `None` for a rate that the standard does not know.
+    /// `None` for a rate outside the standard.
     meter: Option<EbuR128>,
-    /// Samples of a block as it is measured.
+    /// Samples of a measured block.
     block: usize,
-    /// Every second sample is measured.
+    /// Whether every second sample is measured.
     is_halved: bool,
     halved: Vec<f32>,
 }
 
 impl ShortTermMeter {
-    /// - `rate`: Hz; of 32 kHz and more half is enough, since there is little above 11 kHz that loudness ranges turn on
+    /// - `rate`: Hz; 32 kHz and more are halved, since little above 11 kHz affects loudness ranges
     pub fn new(rate: u32) -> Self {
         let is_halved = rate >= 32_000;
         let rate = if is_halved { rate / 2 } else { rate };
@@ -213,7 +213,7 @@ impl ShortTermMeter {
         }
     }
 
-    /// Loudness of the first 3 s of a piece, LUFS; `None` for silence and less.
+    /// Loudness of the first 3 s of a piece, LUFS; `None` for silence and shorter pieces.
     pub fn loudness(&mut self, samples: &[f32]) -> Option<f64> {
         let meter = self.meter.as_mut()?;
         let mut piece = samples;

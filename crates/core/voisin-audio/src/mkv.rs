@@ -1,5 +1,5 @@
-//! The parts of a Matroska or `WebM` file that Symphonia leaves out: `CodecDelay`, `DiscardPadding`, and tags as the programs
-//! that write such files mean them.
+//! Elements of a Matroska or `WebM` file that Symphonia ignores: `CodecDelay`, `DiscardPadding`, and tags as common
+//! programs write them.
 //!
 //! RFC 9559 for the elements; matroska.org's "Matroska Tag Specifications" for the tags.
 
@@ -24,9 +24,9 @@ const TRACK_ENTRY: u32 = 0xae;
 const TRACK_NUMBER: u32 = 0xd7;
 const CODEC_DELAY: u32 = 0x56aa;
 pub(super) const CLUSTER: u32 = 0x1f43_b675;
-/// Places of other elements of a segment.
+/// The element with the positions of a segment's other elements.
 pub(super) const SEEK_HEAD: u32 = 0x114d_9b74;
-/// An element that says nothing.
+/// An element without content.
 const VOID: u8 = 0xec;
 const BLOCK_GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
@@ -38,17 +38,17 @@ const TAG: u32 = 0x7373;
 const TARGETS: u32 = 0x63c0;
 const TARGET_TYPE_VALUE: u32 = 0x68ca;
 const TARGET_TYPE: u32 = 0x63ca;
-/// Editions, chapters and attachments, whose tags are not about the music as a whole.
+/// Editions, chapters and attachments, whose tags are not about the whole track.
 const OTHER_TARGETS: [u32; 3] = [0x63c9, 0x63c4, 0x63c6];
 const SIMPLE_TAG: u32 = 0x67c8;
 const TAG_NAME: u32 = 0x45a3;
 const TAG_STRING: u32 = 0x4487;
-/// A value of `TargetTypeValue`: this one and those above are about more than a track.
+/// A value of `TargetTypeValue`: it and greater ones are about more than a track.
 const ALBUM: u64 = 50;
 const PART: u64 = 40;
 const TRACK: u64 = 30;
 
-/// Elements looked at; a three-hour file has some thousand clusters.
+/// Most elements that are read; a three-hour file has some thousand clusters.
 const MAX_ELEMENTS: u32 = 100_000;
 
 struct Element {
@@ -62,15 +62,15 @@ pub(super) struct ElementHead {
     pub(super) id: u32,
     pub(super) id_width: usize,
     pub(super) size_width: usize,
-    /// `None` where it is not known: up to the end of the parent.
+    /// `None` if unknown: up to the end of the parent.
     pub(super) size: Option<u64>,
 }
 
 impl ElementHead {
     /// - `bytes`: twelve, or as many as there are
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        // Leading zeros of the first byte tell the width (RFC 8794, section 4). An id keeps the bit
-        // behind them, a size does not.
+        // Leading zeros of the first byte give the width (RFC 8794, section 4). An id keeps the bit
+        // after them, a size does not.
         let id_width = bytes.first()?.leading_zeros() as usize + 1;
         if id_width > 4 {
             return None;
@@ -92,13 +92,13 @@ impl ElementHead {
     }
 }
 
-/// A size as an element has it, in so many bytes.
+/// Encodes a size in this number of bytes.
 pub(super) fn sized(size: u64, width: usize) -> Vec<u8> {
     let marked = size | 1 << (7 * width);
     marked.to_be_bytes()[8 - width..].to_vec()
 }
 
-/// The header that makes an element with a body of `size` bytes one that says nothing.
+/// The header that turns an element with a body of `size` bytes into a void.
 pub(super) fn void(head: &ElementHead, size: u64) -> Vec<u8> {
     // A void's id has one byte, and its size takes up what is left of the header, of eight bytes at most.
     let left = head.id_width + head.size_width - 1;
@@ -112,27 +112,27 @@ struct Walker<'a, R> {
     budget: u32,
 }
 
-/// Reads what the file says about the track of this number; the default where it says nothing sensible.
+/// Reads delay and padding of the track with this number; zeros if missing or invalid.
 pub(super) fn gapless(reader: &mut (impl Read + Seek), track: u64) -> MkvGapless {
     let mut found = MkvGapless::default();
     let mut walker = Walker {
         reader,
         budget: MAX_ELEMENTS,
     };
-    // An unreadable element ends the walk; the finds before it are still true.
+    // An unreadable element ends the walk; values found before it are still valid.
     let _ = walker.file(track, &mut found);
     found
 }
 
-/// A name with its value, and what it is about.
+/// A name with its value and target.
 struct MkvTag {
-    /// `TargetTypeValue`, else that of `TargetType`, where either is given: many programs give none, and mean the track.
+    /// `TargetTypeValue`, else that of `TargetType`; many programs write neither, for the track.
     level: Option<u64>,
     name: String,
     text: Vec<u8>,
 }
 
-/// The tags of a file by the names that Vorbis comments have for them.
+/// The tags of a file under their names in Vorbis comments.
 pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     let mut walker = Walker {
         reader,
@@ -140,7 +140,7 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     };
     let mut tags = Vec::new();
     let mut segment_title = Vec::new();
-    // An unreadable element ends the walk; the tags before it are still true.
+    // An unreadable element ends the walk; the tags before it are still valid.
     let _ = walker.tags(&mut tags, &mut segment_title);
     let is_about_album = |tag: &MkvTag| tag.level.is_some_and(|level| level >= ALBUM);
     let is_about_part = |tag: &MkvTag| tag.level == Some(PART);
@@ -158,7 +158,7 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
             "ARTIST" if is_about_album(tag) => "ALBUMARTIST",
             "ALBUM_ARTIST" | "ALBUM ARTIST" => "ALBUMARTIST",
             "PART_NUMBER" | "REPLAYGAIN_GAIN" if is_about_album(tag) => continue,
-            // A disc may have a name besides those of its tracks.
+            // A disc may have a title besides those of its tracks.
             "TITLE" if is_about_part(tag) && has_title => continue,
             "PART_NUMBER" if is_about_part(tag) => "DISCNUMBER",
             "PART_NUMBER" | "TRACK" => "TRACKNUMBER",
@@ -179,7 +179,7 @@ pub(super) fn texts(reader: &mut (impl Read + Seek)) -> Vec<(String, Vec<u8>)> {
     if !has(&texts, "TITLE") && !segment_title.is_empty() {
         texts.push(("TITLE".to_owned(), segment_title));
     }
-    // Who made the album made its tracks, where nothing else is written.
+    // The album's artist is the track's, unless there is another.
     if !has(&texts, "ARTIST") {
         let of_album = texts.iter().filter(|(name, _)| name == "ALBUMARTIST");
         let artists: Vec<_> = of_album
@@ -291,7 +291,7 @@ impl<R: Read + Seek> Walker<'_, R> {
                 match element.id {
                     TRACKS => walker.tracks(element, track, found)?,
                     // Padding is discarded from the end of a track, so only the last cluster is
-                    // looked through.
+                    // searched.
                     CLUSTER => last_cluster = Some((element.body, element.end)),
                     _ => {}
                 }
@@ -327,7 +327,7 @@ impl<R: Read + Seek> Walker<'_, R> {
                 }
                 Ok(())
             })?;
-            // The last group of the track decides: earlier ones have sound behind them.
+            // The last group of the track decides: earlier ones are followed by sound.
             if ours {
                 found.discard_padding = padding;
             }
@@ -387,7 +387,7 @@ impl<R: Read + Seek> Walker<'_, R> {
         let stop = head
             .size
             .map_or(end, |size| body.saturating_add(size).min(end));
-        // A header that reaches beyond its parent has no body: its length would be below zero.
+        // A header that reaches beyond its parent has no body: its length would be negative.
         Ok((stop >= body).then_some(Element {
             id: head.id,
             body,
@@ -578,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_header_that_leaves_its_parent_ends_the_walk() {
-        // The id of a delay, whose size lies behind the track's entry.
+        // The id of a delay whose size is after the track's entry.
         let entry = element(&[0xae], &[0x56, 0xaa]);
         let tracks = element(
             &[0x16, 0x54, 0xae, 0x6b],

@@ -1,17 +1,17 @@
-//! The gapless facts of an MP4 file that Symphonia leaves aside: edit lists and `iTunSMPB`.
+//! Gapless data of an MP4 file that Symphonia ignores: edit lists and `iTunSMPB`.
 //!
 //! ISO/IEC 14496-12 for the boxes; Apple's "Audio priming" note for `iTunSMPB`.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Where the audible part of one track lies.
+/// The audible part of one track.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Mp4Gapless {
     /// Units of the track's own time scale before the audible part.
     pub skip: u64,
-    /// Audible units of the track's time scale, where the file states them.
+    /// Audible units of the track's time scale, if the file has them.
     pub length: Option<u64>,
-    /// How exact `length` is: one tick of the clock that states it, in units of the track's time scale.
+    /// Precision of `length`: one tick of its clock, in units of the track's time scale.
     pub tick: u64,
 }
 
@@ -33,23 +33,23 @@ struct TrackBoxes {
 const MAX_DEPTH: usize = 8;
 const MAX_BOXES: usize = 4096;
 
-/// Reads the edit list of track `id`, or the file's `iTunSMPB` where there is no useful edit list.
+/// Reads the edit list of track `id`, or the file's `iTunSMPB` if there is no useful edit list.
 ///
-/// Returns the default (nothing cut) for files that say nothing, or nothing sensible.
+/// Returns the default (nothing cut) if they are missing or invalid.
 pub(super) fn gapless(file: &mut (impl Read + Seek), id: u32) -> Mp4Gapless {
     let mut found = BoxFacts::default();
     let mut budget = MAX_BOXES;
     let Ok(end) = file.seek(SeekFrom::End(0)) else {
         return Mp4Gapless::default();
     };
-    // An unreadable box ends the walk; the finds before it are still true.
+    // An unreadable box ends the walk; values found before it are still valid.
     let _ = walk(file, 0, end, 0, &mut budget, &mut found);
 
     let track = found.tracks.iter().find(|track| track.id == id);
     if let Some(track) = track {
         // Leading empty edits (media time -1) shift a track against others; alone they mean nothing here.
         let edits: Vec<_> = track.edits.iter().filter(|&&(_, time)| time >= 0).collect();
-        // An edit from 0 on cuts nothing at the start, where `iTunSMPB` may know of a delay.
+        // An edit from 0 on cuts nothing at the start, for which `iTunSMPB` may have a delay.
         if let [&(duration, time)] = edits[..]
             && (time > 0 || found.smpb.is_none())
             && track.scale > 0
@@ -103,8 +103,8 @@ fn walk(
         } else if size == 0 {
             size = end - position;
         }
-        // A box shorter than its own header would never be passed; one that leaves its parent is
-        // damage, unless it was cut off with it.
+        // A box shorter than its own header would never be passed; one that exceeds its parent is
+        // damage, unless both were truncated.
         let may_be_cut = matches!(&kind, b"udta" | b"meta" | b"ilst");
         let Some(next) = position
             .checked_add(size)

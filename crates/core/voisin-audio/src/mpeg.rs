@@ -1,6 +1,6 @@
-//! Frames of raw streams by their headers: MPEG layers I to III (ISO/IEC 11172-3, 2.4.1.3; 13818-3 for the lower rates) and AAC
-//! in ADTS (14496-3, 1.A.3). Where such a stream goes on as another, as files that were joined do: in another format, at another
-//! sample rate or with other channels.
+//! Frames of raw streams by their headers: MPEG layers I to III (ISO/IEC 11172-3, 2.4.1.3; 13818-3 for the lower rates)
+//! and AAC in ADTS (14496-3, 1.A.3). Finds where such a stream continues as another, as in joined files: in another
+//! format, at another sample rate or with other channels.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -8,26 +8,26 @@ use std::ops::Range;
 use super::fill::{big, read_up_to};
 use super::source::WHOLE;
 
-/// Frames of a kind in a row from which on they are another stretch: fewer are damage.
+/// Least consecutive frames of a kind that are another stretch; fewer are damage.
 const LEAST: u32 = 3;
-/// Stretches that a file may have; one with more is damaged.
+/// Most stretches of a file; one with more is damaged.
 const MOST: usize = 1000;
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 16;
-/// Bytes that tell the kind and the length of a frame.
+/// Bytes that determine the kind and the length of a frame.
 const HEADER: usize = 6;
 /// Layers as headers number them; 0 is AAC.
 const LAYER_1: u8 = 3;
 const LAYER_2: u8 = 2;
 const LAYER_3: u8 = 1;
-/// As headers have it; MPEG-2 is 2, and 0 is the unofficial 2.5.
+/// Version number in headers; MPEG-2 is 2, and 0 is the unofficial 2.5.
 const MPEG_1: u8 = 3;
 
-/// The properties that must not change under a decoder.
+/// Properties that must not change within a decoder's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameKind {
     layer: u8,
-    /// That of MPEG, or the profile of AAC.
+    /// The MPEG version, or the profile of AAC.
     version: u8,
     rate: u8,
     /// One or two, or the channel configuration of AAC.
@@ -37,7 +37,7 @@ pub(super) struct FrameKind {
 /// kbit/s of a frame of MPEG by the second and third byte of its header; 0 is free format.
 fn kbits(second: u8, third: u8) -> Option<u64> {
     let rates: [u64; 15] = match (second >> 3 & 3, second >> 1 & 3) {
-        // One version and one layer have no meaning.
+        // One version and one layer are reserved.
         (1, _) | (_, 0) => return None,
         (MPEG_1, LAYER_1) => [
             0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448,
@@ -53,11 +53,11 @@ fn kbits(second: u8, third: u8) -> Option<u64> {
         ],
         _ => [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
     };
-    // 15 is forbidden.
+    // 15 is invalid.
     rates.get(usize::from(third >> 4)).copied()
 }
 
-/// The kind of a frame, and its length in bytes, by the bytes that it begins with: four of MPEG, six of AAC.
+/// The kind and length in bytes of a frame by its first bytes: four for MPEG, six for AAC.
 pub(super) fn frame(header: &[u8]) -> Option<(FrameKind, u64)> {
     const RATES: [u64; 3] = [44_100, 48_000, 32_000];
     let &[0xff, second, third, fourth] = header.get(..4)? else {
@@ -72,7 +72,7 @@ pub(super) fn frame(header: &[u8]) -> Option<(FrameKind, u64)> {
     let version = second >> 3 & 3;
     let layer = second >> 1 & 3;
     let is_low = version != MPEG_1;
-    // The length of a frame of free format stands in no header.
+    // A free-format frame has no length in its header.
     let kbits = kbits(second, third).filter(|&kbits| kbits > 0)?;
     let rate = third >> 2 & 3;
     let divisor = match version {
@@ -98,7 +98,7 @@ pub(super) fn frame(header: &[u8]) -> Option<(FrameKind, u64)> {
 }
 
 fn adts_frame(header: &[u8]) -> Option<(FrameKind, u64)> {
-    /// Bytes of the shortest header, and sample rates that have a number.
+    /// Bytes of the shortest header, and number of sample rates.
     const SHORTEST: u64 = 7;
     const RATES: u8 = 13;
     let &[_, _, third, fourth, fifth, sixth] = header.get(..HEADER)? else {
@@ -114,7 +114,7 @@ fn adts_frame(header: &[u8]) -> Option<(FrameKind, u64)> {
     (kind.rate < RATES && length >= SHORTEST).then_some((kind, length))
 }
 
-/// Whether another frame of the kind begins so many bytes on; the file stays where it is.
+/// Whether another frame of the kind begins after this many bytes; the file position is kept.
 fn is_followed(
     file: &mut BufReader<impl Read + Seek>,
     kind: FrameKind,
@@ -127,9 +127,9 @@ fn is_followed(
     Ok(frame(&header[..n]).is_some_and(|(next, _)| next == kind))
 }
 
-/// The reason for which the frames that a stream begins with are not decoded, although they are frames.
+/// Why the first frames of a stream cannot be decoded although they are valid.
 pub(super) fn undecodable(bytes: &[u8]) -> Option<&'static str> {
-    // The shortest frame, in whose length the two that follow may differ by a byte of padding.
+    // The shortest frame; the next two may differ in length by a byte of padding.
     const SHORTEST: usize = 24;
     let header = |at: usize| match bytes.get(at..at + 3)? {
         &[0xff, second, third] if second >> 5 == 7 => Some((second, third & 0xfc)),
@@ -161,14 +161,14 @@ pub(super) fn undecodable(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The bytes of each stretch of one kind; all of the file where it has one.
+/// The bytes of each stretch of one kind; the whole file if it has one.
 pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
     let mut file = BufReader::with_capacity(BUFFER, file);
     let mut at = file.seek(SeekFrom::Start(0))?;
     let mut links: Vec<(FrameKind, Range<u64>)> = Vec::new();
     // Frames of another kind than the stretch before them.
     let mut others: Option<(FrameKind, Range<u64>, u32)> = None;
-    // Whether a frame ended here.
+    // Whether the previous frame ended here.
     let mut in_step = true;
     loop {
         let mut header = [0; HEADER];
@@ -177,8 +177,8 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
             break;
         }
         let mut found = frame(&header);
-        // Bytes of a picture may look like a header. Those of layer III are believed, which keeps the links of files that are
-        // in libraries.
+        // Bytes of a picture may look like a header. Headers of layer III are accepted, which keeps the links of files
+        // in existing libraries.
         if let Some((kind, length)) = found
             && !in_step
             && kind.layer != LAYER_3
@@ -188,15 +188,14 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         }
         in_step = found.is_some();
         let Some((kind, length)) = found else {
-            // No frame: the search goes on at the next byte.
+            // No frame: the search continues at the next byte.
             file.seek_relative(1 - n as i64)?;
             at += 1;
             continue;
         };
         let end = at + length;
         match (&mut others, links.last_mut()) {
-            // Back to the kind of before: what lay between was damage, and stays within the
-            // stretch.
+            // Back to the former kind: the bytes between were damage and stay in the stretch.
             (_, Some((last, range))) if *last == kind => {
                 range.end = end;
                 others = None;
@@ -229,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// Frames without what they hold.
+    /// Frames without content.
     fn frames(second: u8, third: u8, fourth: u8, count: usize) -> Vec<u8> {
         let header = [0xff, second, third, fourth];
         let (_, length) = frame(&header).unwrap();
@@ -310,7 +309,7 @@ mod tests {
         };
         let free = repeated([0xff, 0xfb, 0x04, 0x00]);
         assert!(undecodable(&free).unwrap().contains("free format"));
-        // Once is no stream.
+        // A single frame is no stream.
         assert_eq!(undecodable(&free[..300]), None);
         // One channel at 384 kbit/s, and two at 160.
         let mono = repeated([0xff, 0xfd, 0xe4, 0xc0]);

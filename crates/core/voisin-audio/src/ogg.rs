@@ -1,4 +1,4 @@
-//! Where one stream of an Ogg file ends and another, chained to it, begins (RFC 3533).
+//! Links of chained Ogg files (RFC 3533).
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::fill::read_up_to;
 
 /// Bytes of a page before its table of segments.
 pub(super) const HEADER: usize = 27;
-/// Where in a page its flags and its checksum lie.
+/// Positions of flags and checksum in a page.
 pub(super) const FLAGS: usize = 5;
 pub(super) const CHECKSUM: Range<usize> = 22..26;
 /// The flag of a page that begins a stream.
@@ -18,24 +18,24 @@ pub(super) const FIRST: u8 = 2;
 const CAPTURE: [u8; 4] = *b"OggS";
 /// The range of all bytes of a file.
 const WHOLE: Range<u64> = 0..u64::MAX;
-/// Bytes read at a time: two of the longest pages, so that stepping back within one reads nothing again.
+/// Bytes read at a time: two of the longest pages, so that seeking back within one needs no read.
 const BUFFER: usize = 1 << 17;
 
-/// The state of the page at a place of a file.
+/// The state of the page at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageState {
-    /// The start of no page, or the end of the file.
+    /// No page begins here, or the file ends.
     Nothing,
-    /// A page that is cut off, or whose checksum is not its own.
+    /// A page that is truncated or has a wrong checksum.
     Damaged,
     Sound,
 }
 
-/// The bytes of each of the links that a file is a chain of (RFC 3533, section 4); all of it where there is one, and of a file
-/// that does not begin with a page.
+/// The bytes of each link of a chained file (RFC 3533, section 4); the whole file if there is one link, or it does not
+/// begin with a page.
 ///
-/// A link begins with the pages, one after the other, that begin its streams. Damage between pages is passed over: it belongs to
-/// the link before.
+/// A link begins with the consecutive first pages of its streams. Damage between pages is skipped and belongs to the
+/// link before.
 pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
     let mut file = BufReader::with_capacity(BUFFER, file);
     let mut at = file.seek(SeekFrom::Start(0))?;
@@ -52,19 +52,19 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
             at += page.len() as u64;
             continue;
         }
-        // The file does not begin with a sound page, so it is left to the reader as a whole.
+        // The file does not begin with a valid page: it is one link.
         if starts.is_empty() {
             return Ok(vec![WHOLE]);
         }
         after_first = false;
-        // On from the second byte of what was read: a page may begin within it.
+        // Continue at the second byte read: a page may begin within it.
         file.seek_relative(1 - page.len() as i64)?;
         let Some(passed) = next_capture(&mut file)? else {
             break;
         };
         at += 1 + passed;
     }
-    // The last link takes whatever comes behind its pages.
+    // The last link includes everything after its pages.
     let ends = starts.iter().skip(1).copied().chain([WHOLE.end]);
     Ok(starts
         .iter()
@@ -74,7 +74,7 @@ pub(super) fn links(file: impl Read + Seek) -> io::Result<Vec<Range<u64>>> {
         .collect())
 }
 
-/// Reads a page into `page`; what was read of it, where there is none.
+/// Reads a page into `page`; if there is none, `page` has the bytes read.
 pub(super) fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<PageState> {
     page.resize(HEADER, 0);
     let read = read_up_to(file, page)?;
@@ -94,7 +94,7 @@ pub(super) fn read_page(file: &mut impl Read, page: &mut Vec<u8>) -> io::Result<
     })
 }
 
-/// The checksum of a page, which is made with zeros in its own place (RFC 3533, section 6).
+/// The checksum of a page, computed with zeros in its place (RFC 3533, section 6).
 pub(super) fn checksum(page: &[u8]) -> [u8; 4] {
     let mut found = Crc32::new(0);
     found.process_buf_bytes(&page[..CHECKSUM.start]);
@@ -103,7 +103,7 @@ pub(super) fn checksum(page: &[u8]) -> [u8; 4] {
     found.crc().to_le_bytes()
 }
 
-/// Appends so many bytes; tells whether all were there.
+/// Appends this many bytes; returns whether all could be read.
 pub(super) fn read_more(
     file: &mut impl Read,
     page: &mut Vec<u8>,
@@ -112,7 +112,7 @@ pub(super) fn read_more(
     Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
 }
 
-/// Whether the streams that a file begins with are video, and none is audio.
+/// Whether a file's first streams include video but no audio.
 pub(super) fn is_video_alone(mut file: impl Read) -> io::Result<bool> {
     let mut page = Vec::new();
     let mut has_video = false;
@@ -130,7 +130,7 @@ pub(super) fn is_video_alone(mut file: impl Read) -> io::Result<bool> {
     Ok(has_video)
 }
 
-/// Goes to the next bytes that may begin a page; how many were passed.
+/// Seeks to the next bytes that may begin a page; returns how many were skipped.
 fn next_capture<R: Read + Seek>(file: &mut BufReader<R>) -> io::Result<Option<u64>> {
     let mut last = 0_u32;
     let mut passed = 0;
@@ -139,7 +139,7 @@ fn next_capture<R: Read + Seek>(file: &mut BufReader<R>) -> io::Result<Option<u6
         if bytes.is_empty() {
             return Ok(None);
         }
-        // `last` goes on from buffer to buffer, since the mark may lie across an end.
+        // `last` is kept from buffer to buffer, since the mark may span two.
         let ends = bytes.iter().position(|&byte| {
             last = last << 8 | u32::from(byte);
             last.to_be_bytes() == CAPTURE

@@ -1,20 +1,20 @@
-//! Opus packets (RFC 6716) as laid out by RFC 7845 and its kin, through opus-pure.
+//! Opus packets (RFC 6716) in Ogg (RFC 7845), Matroska and MP4, decoded with opus-pure.
 
 use ebur128::Channel;
 use opus_pure::OpusDecoder;
 
 use super::loudness::Planes;
 
-/// Samples a packet can hold per channel: 120 ms at 48 kHz.
+/// Most samples of a packet per channel: 120 ms at 48 kHz.
 const LONGEST: usize = 5_760;
 
-/// The identification header, wherever it was found.
+/// The identification header, from any container.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct OpusHead {
     pub channels: u8,
     /// Samples at 48 kHz before the first audible one.
     pub pre_skip: u16,
-    /// Factor for every sample.
+    /// The gain as a factor.
     gain: f32,
     layout: Option<ChannelLayout>,
 }
@@ -24,7 +24,7 @@ struct ChannelLayout {
     streams: u8,
     coupled: u8,
     mapping: Vec<u8>,
-    /// The last channel carries low-frequency effects.
+    /// Whether the last channel has low-frequency effects.
     bass: bool,
 }
 
@@ -74,7 +74,8 @@ impl OpusHead {
     }
 }
 
-/// Samples at 48 kHz in a packet, by its table of contents (RFC 6716, section 3.1); 0 for a broken one.
+/// Samples at 48 kHz in a packet, by its table of contents (RFC 6716, section 3.1); 0 for a damaged
+/// one.
 pub(super) fn packet_samples(packet: &[u8]) -> u64 {
     let Some(&toc) = packet.first() else { return 0 };
     let config = toc >> 3;
@@ -95,7 +96,7 @@ pub(super) fn packet_samples(packet: &[u8]) -> u64 {
 
 /// The frames of a packet and the bytes it takes (RFC 6716, section 3.2; appendix B where self-delimited).
 ///
-/// `None` for a broken packet. At most 48 frames.
+/// `None` for a damaged packet. At most 48 frames.
 fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
     let (&toc, mut rest) = packet.split_first()?;
     let mut padding = 0;
@@ -108,7 +109,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             if count & 0x40 != 0 {
                 loop {
                     let more = usize::from(byte(&mut rest)?);
-                    // 255 stands for 254 bytes and another count behind it.
+                    // 255 means 254 bytes, and another count follows.
                     padding += if more == 255 { 254 } else { more };
                     if more != 255 {
                         break;
@@ -122,7 +123,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             if count & 0x80 == 0 {
                 vec![None; n]
             } else {
-                // All frames but the last state their sizes.
+                // All frames but the last have a size.
                 let mut sizes = (1..n)
                     .map(|_| size(&mut rest).map(Some))
                     .collect::<Option<Vec<_>>>()?;
@@ -131,7 +132,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
             }
         }
     };
-    // The frames without a size of their own share one: stated if self-delimited, else what is left.
+    // Frames without their own size share one: given if self-delimited, else the rest.
     let stated: usize = sizes.iter().flatten().sum();
     let unstated = sizes.iter().filter(|size| size.is_none()).count();
     let shared = if self_delimited {
@@ -149,7 +150,7 @@ fn frames(packet: &[u8], self_delimited: bool) -> Option<(Vec<&[u8]>, usize)> {
         frames.push(frame);
         rest = after;
     }
-    // The padding lies behind the last frame, and belongs to the packet.
+    // The padding after the last frame belongs to the packet.
     let used = packet.len() - rest.len().checked_sub(padding)?;
     Some((frames, used))
 }
@@ -176,15 +177,15 @@ struct Elementary {
     channels: usize,
     /// Each channel's share of the mono mix.
     weights: [f32; 2],
-    /// For each of the track's channels that come from here: its number, and which of the two it is.
+    /// For each of the track's channels from this stream: its number, and which of the two it is.
     outputs: Vec<(usize, usize)>,
     pcm: Vec<f32>,
 }
 
 /// A decoder of one Opus track to mono at 48 kHz.
 ///
-/// opus-pure is given one elementary stream at a time; the packets of several streams are taken apart here and
-/// their frames given one by one, which is the same to the codec.
+/// opus-pure decodes one elementary stream at a time, so packets of several streams are split here and their
+/// frames decoded one by one, with the same result.
 pub(super) struct Opus {
     streams: Vec<Elementary>,
     channels: u8,
@@ -210,10 +211,10 @@ impl Opus {
         if streams == 0 || coupled > streams {
             return Err(format!("opus: {coupled} coupled of {streams} streams"));
         }
-        // The bass channel is left out of the mono mix, as with all other codecs.
+        // The bass channel is left out of the downmix, as with all other codecs.
         let audible = &mapping[..channels - usize::from(bass)];
         let weight = head.gain / audible.len() as f32;
-        // 255 stands for a silent channel.
+        // 255 means a silent channel.
         let slots = streams + coupled;
         if audible
             .iter()
@@ -274,12 +275,12 @@ impl Opus {
 
     pub(super) fn reset(&mut self) {
         for stream in &mut self.streams {
-            // It fails for rates and channels that `new` would have refused.
+            // It only fails for rates and channels that `new` refuses.
             let _ = stream.decoder.reset_state();
         }
     }
 
-    /// Decodes a packet into `mono`, which is empty, and its channels into `planes`, if they are wanted.
+    /// Decodes a packet into `mono`, which is empty, and its channels into `planes`, if requested.
     pub(super) fn decode(
         &mut self,
         mut packet: &[u8],
@@ -288,7 +289,7 @@ impl Opus {
     ) -> Result<(), String> {
         let broken = || "opus: broken packet".to_owned();
         let samples = packet_samples(packet) as usize;
-        // An empty packet would ask for concealment of a lost one.
+        // An empty packet would request concealment of a lost one.
         if samples == 0 {
             return Err(broken());
         }
@@ -299,7 +300,7 @@ impl Opus {
         let gain = self.gain;
         let last = self.streams.len() - 1;
         for (i, stream) in self.streams.iter_mut().enumerate() {
-            // All streams of a packet must be of one length, or they could not be mixed.
+            // All streams of a packet must have one length to be mixed.
             if packet_samples(packet) as usize != samples {
                 return Err(broken());
             }
@@ -311,7 +312,7 @@ impl Opus {
             }
             // Code 0, one frame to a packet; not empty, as `packet_samples` was above 0.
             let toc = packet[0] & !3;
-            // All streams but the last say where they end (RFC 7845, section 3).
+            // All streams but the last are self-delimited (RFC 7845, section 3).
             let (frames, used) = frames(packet, i < last).ok_or_else(broken)?;
             let mut at = 0;
             for frame in frames {
@@ -329,7 +330,7 @@ impl Opus {
 }
 
 impl Elementary {
-    /// Decodes a packet and adds it to the mix from position `at` on; gives its length.
+    /// Decodes a packet and adds it to the mix from position `at` on; returns its length.
     fn add(&mut self, packet: &[u8], mono: &mut [f32], at: usize) -> Result<usize, String> {
         let decoded = self.decoder.decode(packet, LONGEST, &mut self.pcm);
         let n = decoded.map_err(|error| format!("opus: {error}"))?;
@@ -346,7 +347,7 @@ impl Elementary {
         Ok(n)
     }
 
-    /// Puts the `n` frames decoded last where its channels belong, from frame `at` on.
+    /// Copies the last `n` decoded frames to their channels, from frame `at` on.
     fn keep(&self, planes: Option<&mut Planes>, gain: f32, at: usize, n: usize) {
         let Some(planes) = planes else { return };
         for &(output, side) in &self.outputs {
@@ -358,7 +359,7 @@ impl Elementary {
     }
 }
 
-/// A channel's weight in loudness. Vorbis' order: the front's two or three, then those at the sides and behind.
+/// A channel's weight in loudness, in Vorbis' order: two or three front channels, then side and rear.
 fn kind(i: usize, channels: usize, bass: bool) -> Channel {
     match channels {
         _ if bass && i + 1 == channels => Channel::Unused,
@@ -430,7 +431,7 @@ mod tests {
             apart(&[0xfa, 1, 2, 9, 3, 4, 99], true),
             Some((vec![vec![9], b.clone()], 6))
         );
-        // Three equal frames with two bytes of padding; then sizes of their own.
+        // Three equal frames with two bytes of padding; then frames with their own sizes.
         assert_eq!(
             apart(&[0xfb, 0x43, 2, 7, 8, 9, 0, 0], false),
             Some((vec![vec![7], vec![8], vec![9]], 8))

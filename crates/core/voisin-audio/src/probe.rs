@@ -16,12 +16,12 @@ use super::{
 use voisin_base::track::ContentId;
 use voisin_music::cue::{self, CuePart, Place};
 
-/// Bytes of packets that go into a file's digest at a time: enough that BLAKE3 works on many of its blocks at once.
+/// Bytes of packets that are hashed at a time: enough for BLAKE3 to process many blocks at once.
 const DIGESTED: usize = 1 << 16;
-/// Of a raw MP3 or AAC stream, this share of the bytes must be packets: random bytes hold some by chance.
+/// Least share of the bytes of a raw MP3 or AAC stream in packets, as random bytes hold some by chance.
 pub(super) const LEAST_SHARE: f64 = 0.5;
 
-/// Whether a container is none: packets follow each other, and no magic number tells them from other bytes.
+/// Whether a format is a raw stream of packets without a magic number.
 pub(super) fn is_raw(container: &str) -> bool {
     matches!(container, "mp3" | "aac")
 }
@@ -32,7 +32,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 
 /// Probes a file, or a part of one that a CUE sheet describes.
 ///
-/// - `kind`, `whole`: the name of a way to tell what a whole file is, and the way
+/// - `kind`, `whole`: the kind of content id of a whole file, and the function that probes it
 pub(super) fn probe_by(
     path: &Path,
     kind: &'static str,
@@ -63,14 +63,14 @@ pub(super) fn probe_by(
     }
 }
 
-/// Part of a file: what is heard begins later and ends sooner, and what it holds is another recording.
+/// Probes a part of a file, which is a shorter range of its frames with a content id of its own.
 fn probe_part(
     path: &Path,
     part: &CuePart,
     kind: &'static str,
     whole: impl Fn(&Path) -> Result<AudioInfo, AudioError>,
 ) -> Result<AudioInfo, AudioError> {
-    /// The files that were probed last: parts of one come one after the other, and it is long.
+    /// A recently probed file: the parts of a long file are usually probed in a row.
     type Probed = (FileVersion, Arc<Mutex<Option<AudioInfo>>>);
     type FileVersion = (
         &'static str,
@@ -90,27 +90,27 @@ fn probe_part(
         metadata.len(),
         metadata.modified().ok(),
     );
-    // The list is locked for a look only; each file has a lock of its own while it is probed.
+    // The list is only locked for the look-up; each file has its own lock while it is probed.
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let known = last
         .iter()
         .find(|(known, _)| *known == state)
         .map(|(_, info)| Arc::clone(info));
     let known = known.unwrap_or_else(|| {
-        // The file that was known longest makes room.
+        // The oldest entry is dropped.
         last.truncate(KEPT - 1);
         last.insert(0, (state, Arc::default()));
         Arc::clone(&last[0].1)
     });
     drop(last);
-    // Who wants the same file waits, and nobody else.
+    // Only threads that probe the same file wait.
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     let whole = match &*known {
         Some(info) => info.clone(),
         None => known.insert(whole(&part.audio)?).clone(),
     };
     drop(known);
-    // A sheet counts in 75ths of a second.
+    // A sheet's positions are in 75ths of a second.
     let frame = |position: u64| position * u64::from(whole.sample_rate) / cue::FRAMES;
     let start = frame(part.start);
     let end = part.end.map_or(whole.n_frames, frame).min(whole.n_frames);
@@ -127,7 +127,7 @@ fn probe_part(
         });
     }
     let mut hasher = blake3::Hasher::new();
-    // From the id of its file, so that retagging or moving that changes no part's id either.
+    // From the id of its file, so that retagging or moving the file changes no part's id.
     hasher.update(&whole.content.0);
     hasher.update(format!("part {start} to {end}").as_bytes());
     let content = ContentId(*hasher.finalize().as_bytes());
@@ -146,8 +146,7 @@ fn probe_part(
 fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     let failed = |error| AudioError::from_io(path, error);
     let mut source = MediaBytes::open(path)?;
-    // Ogg says where its links begin; that a raw stream has several only shows while it is read, and the second pass is for
-    // those few.
+    // Ogg pages show where links begin; in a raw stream it only shows while reading, so that those few are read twice.
     let is_ogg = source.head().map_err(failed)?.starts_with(b"OggS");
     let chain = if is_ogg {
         ogg::links(source).map_err(failed)?
@@ -165,8 +164,8 @@ fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
     Ok(at_highest_rate(found))
 }
 
-/// The info of a raw stream at a rate at which no link loses what is heard. Where that is the rate of the first link it stays,
-/// since libraries have such files with it.
+/// The info of a raw stream at a rate at which no link loses audible frequencies: that of the first link if possible,
+/// as existing libraries have it.
 fn at_highest_rate(info: AudioInfo) -> AudioInfo {
     const FULL_BAND: u32 = 44_100;
     if info.sample_rate >= FULL_BAND {
@@ -184,9 +183,9 @@ fn at_highest_rate(info: AudioInfo) -> AudioInfo {
     }
 }
 
-/// Probes a file whose links are known.
+/// Probes a file with these links.
 ///
-/// - `may_change`: give up where a raw stream changes its kind
+/// - `may_change`: stop if a raw stream changes its kind
 fn probe_chain(
     path: &Path,
     chain: Vec<Range<u64>>,
@@ -196,7 +195,7 @@ fn probe_chain(
     let mut links = Vec::new();
     let mut file: Option<AudioInfo> = None;
     let mut refused = None;
-    // Bytes of links that were refused and of the others.
+    // Bytes of refused links and of the others.
     let mut lost = 0;
     let mut kept = 0;
     for bytes in chain {
@@ -204,7 +203,7 @@ fn probe_chain(
         let (info, link) = match probe_link(path, bytes, may_change, &mut hasher) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
-            // The other links are music all the same.
+            // The other links are still used.
             Err(error) if error.is_of_contents() => {
                 refused.get_or_insert(error);
                 lost += length;
@@ -224,7 +223,7 @@ fn probe_chain(
         kept += length;
         links.push(link);
     }
-    // The links of Ogg are left out however long they are.
+    // Damaged links of Ogg are left out, however long.
     match file.filter(|info| lost <= kept || info.container == "ogg") {
         Some(info) => Ok(Some(AudioInfo {
             content: ContentId(*hasher.finalize().as_bytes()),
@@ -240,9 +239,9 @@ fn probe_chain(
     }
 }
 
-/// Probes one link and finds its place; the content id is left to the caller, whose hasher takes the packets.
+/// Probes one link and adds its packets to the caller's hasher, from which the content id is made.
 ///
-/// - `may_change`: return `None` where a raw stream changes its kind
+/// - `may_change`: return `None` if a raw stream changes its kind
 fn probe_link(
     path: &Path,
     bytes: Range<u64>,
@@ -250,19 +249,19 @@ fn probe_link(
     hasher: &mut blake3::Hasher,
 ) -> Result<Option<(AudioInfo, Link)>, AudioError> {
     let mut demuxer = Demuxer::open(path, &bytes)?;
-    // The packets of ADTS come without their headers.
+    // Packets of ADTS have no headers.
     if may_change && demuxer.container() == "aac" {
         let links = mpeg::links(MediaBytes::open(path)?);
         if links.is_ok_and(|links| links.len() > 1) {
             return Ok(None);
         }
     }
-    // As the decoder has them, not as the header says.
+    // Of the decoder, not of the header.
     let actual = demuxer.actual();
     let codec = codec_name(demuxer.codec()).unwrap_or("unknown").to_owned();
-    // The same bytes mean different audio under another codec or layout.
+    // The same bytes are different audio with another codec or layout.
     hasher.update(format!("{codec}/{}/{};", actual.rate, actual.channels).as_bytes());
-    let mut heard = Vec::new();
+    let mut pending = Vec::new();
     let watches = may_change && matches!(demuxer.container(), "mp1" | "mp2" | "mp3");
     let mut frame_kind = None;
     let mut is_changed = false;
@@ -270,17 +269,17 @@ fn probe_link(
         if watches && let Some((kind, _)) = mpeg::frame(&piece.packet.data) {
             is_changed |= frame_kind.replace(kind).is_some_and(|last| last != kind);
         }
-        heard.extend_from_slice(&piece.packet.data);
-        if heard.len() >= DIGESTED {
-            hasher.update(&heard);
-            heard.clear();
+        pending.extend_from_slice(&piece.packet.data);
+        if pending.len() >= DIGESTED {
+            hasher.update(&pending);
+            pending.clear();
         }
     }
     if is_changed {
         return Ok(None);
     }
-    // The rest, shorter than a piece of the digest.
-    hasher.update(&heard);
+    // The rest, shorter than `DIGESTED`.
+    hasher.update(&pending);
     let totals = demuxer.totals();
     let container = demuxer.container();
     let share = totals.bytes as f64 / demuxer.bytes_in_source().max(1) as f64;
@@ -295,7 +294,7 @@ fn probe_link(
             reason,
         });
     }
-    // No packet says its length: the track is decoded once to know it.
+    // Packets have no length: the track is decoded once to count frames.
     let (decoded, first) = if demuxer.countable() {
         (totals.frames, 0)
     } else {
@@ -317,7 +316,7 @@ fn probe_link(
         left_out,
     };
     let info = AudioInfo {
-        // Filled in by the caller, whose hasher takes all links.
+        // Set by the caller, whose hasher has all links.
         content: ContentId([0; 32]),
         container: if container == "matroska" {
             "mkv"
@@ -353,7 +352,7 @@ fn audible(
     first: u64,
 ) -> Result<(u64, u64), AudioError> {
     let totals = demuxer.totals();
-    // Encoders' delay as a first timestamp below zero.
+    // An encoder delay given as a negative first timestamp.
     let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
     let (delay, padding, declared) = demuxer.declared();
     let all = |skip: u64| (skip, decoded.saturating_sub(skip));
@@ -366,7 +365,7 @@ fn audible(
                 return Ok(all(0));
             };
             let (skip, length) = all(delay);
-            // A joined or cut file no longer ends where its first header says.
+            // A joined or cut file no longer has the length in its first header.
             let stated = declared
                 .unwrap_or(0)
                 .saturating_add(delay)
@@ -381,7 +380,7 @@ fn audible(
         "ogg" => {
             let skip = match demuxer.codec() {
                 codec::CODEC_ID_OPUS => pre_skip() + before_zero,
-                // Whichever of the two ways the reader states the cut in.
+                // The reader may report the cut in either way.
                 _ => before_zero.max(demuxer.trim_start()),
             };
             let (skip, length) = all(skip);
@@ -402,7 +401,7 @@ fn audible(
             let frames = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
             let skip = match demuxer.codec() {
                 codec::CODEC_ID_OPUS => pre_skip(),
-                // The first block only primes the overlap.
+                // The first block only fills the overlap.
                 codec::CODEC_ID_VORBIS => first.max(frames(stated.codec_delay)),
                 _ => frames(stated.codec_delay),
             };
@@ -432,7 +431,7 @@ fn in_movie(
         0 => pre_skip,
         skip => skip,
     };
-    // The last sample's duration is often cut short in the table, which is exact to the frame.
+    // The table is exact to the frame; the last sample's duration is often shorter in it.
     let listed = frames(demuxer.totals().ticks);
     let end = if listed < decoded && decoded - listed < 4096 {
         listed
@@ -441,7 +440,7 @@ fn in_movie(
     };
     let length = end.saturating_sub(skip);
     Ok(match gapless.length.map(frames) {
-        // An edit list counts in ticks of the movie's clock, often a millisecond: not worth more than that.
+        // An edit list is only as exact as a tick of the movie's clock, often a millisecond.
         Some(stated) if length > stated.saturating_add(frames(gapless.tick)) => (skip, stated),
         _ => (skip, length),
     })
@@ -484,7 +483,7 @@ mod tests {
                 })
             });
             is_begun.recv_timeout(soon).unwrap();
-            // A part of the file that is being probed asks for nothing itself.
+            // A part of the file that is being probed waits for it.
             let same = scope
                 .spawn(|| probe_by(&long_too, "test", |_| panic!("its file is probed already")));
             assert_eq!(probe_by(&short, "test", |_| info()).unwrap().n_frames, 8000);

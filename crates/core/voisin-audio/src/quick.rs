@@ -16,8 +16,8 @@ const END: u64 = 64 * 1024;
 const SAMPLES: u64 = 16;
 const SAMPLE: u64 = 16 * 1024;
 
-/// As the full probe, but with a content id of samples. Formats whose length stands in a header that the file's end confirms
-/// are not read as a whole; the others are, for their length, as finding a place in them takes that anyway.
+/// As the full probe, but with a content id of samples. Formats with a length in the header that the end of the file
+/// confirms are not read as a whole; the others are, to find their length.
 pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     let mut info = match by_header(path)? {
         Some(info) => info,
@@ -27,12 +27,12 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     Ok(info)
 }
 
-/// All but the content id, where both header and last packet tell the same length.
+/// All but the content id, if header and last packet agree in the length.
 fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     let mut demuxer = Demuxer::open(path, &WHOLE)?;
     let actual = demuxer.actual();
     let container = demuxer.container();
-    // Only these have their length in a header and a last frame that a seek finds exactly.
+    // Only these have a length in the header and seek exactly to the last frame.
     if !matches!(container, "flac" | "wave") || !demuxer.countable() {
         return Ok(None);
     }
@@ -45,7 +45,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     let Some(per_packet) = first.frames.filter(|&frames| frames > 0 && n_frames > 0) else {
         return Ok(None);
     };
-    // A header that promises more than there is, and a stream with holes, are for the full probe.
+    // Headers with a wrong length and streams with gaps need the full probe.
     if n_frames > per_packet {
         if demuxer.seek(n_frames - 1).is_err() {
             return Ok(None);
@@ -81,8 +81,8 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
     }))
 }
 
-/// BLAKE3 of what the audio is, how many bytes it has, and some of them. Tags before and behind the audio do not count where
-/// they are told from it: in MP3, AAC, FLAC and WAV files.
+/// BLAKE3 of the format, the number of bytes and samples of them. Tags before and after the audio are left out in MP3,
+/// AAC, FLAC and WAV files.
 fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
     let failed = |error| AudioError::from_io(path, error);
     let mut source = MediaBytes::open(path)?;
@@ -96,7 +96,7 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
         )
         .as_bytes(),
     );
-    // Large enough for every piece: an end is longer than a sample.
+    // Large enough for all pieces: an end is longer than a sample.
     let mut bytes = vec![0; END as usize];
     let mut take = |from: u64, n: u64| -> std::io::Result<()> {
         source.seek(SeekFrom::Start(begin + from))?;
@@ -105,7 +105,7 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
         Ok(())
     };
     let between = length.saturating_sub(2 * END);
-    // The samples would cover all of the middle, so the file is read as a whole.
+    // The samples would cover the whole middle, so all of it is read.
     if between <= SAMPLES * SAMPLE {
         for from in (0..length).step_by(END as usize) {
             take(from, END.min(length - from)).map_err(failed)?;
@@ -120,9 +120,9 @@ fn content(path: &Path, info: &AudioInfo) -> Result<ContentId, AudioError> {
     Ok(ContentId(*hasher.finalize().as_bytes()))
 }
 
-/// Where the audio begins behind a FLAC file's metadata or a WAV file's other chunks.
+/// Where the audio begins after a FLAC file's metadata or a WAV file's other chunks.
 fn audio_begins(source: &mut MediaBytes, container: &str) -> std::io::Result<u64> {
-    // A real file has a handful of these; the bound keeps a hostile one short.
+    // A real file has a handful of these; the bound is for hostile ones.
     const MOST: usize = 1024;
     let mut at = match container {
         "flac" => 4,

@@ -1,6 +1,6 @@
-//! Why a file is refused, where the reader of its format only found that it could not read it.
+//! Finds why a file is refused, if its format's reader only failed.
 //!
-//! For: reasons that the first bytes give. Not for: formats that no reader here knows, which never reach one (`source`).
+//! For: reasons found in the first bytes. Not for: formats without a reader, which never reach one (`source`).
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -9,13 +9,13 @@ use super::fill::{big, read_up_to};
 use super::source::MediaBytes;
 use super::{AudioError, mpeg, ogg};
 
-/// Bytes of a raw stream that are looked at: three frames of free format, of which none has more than 2304.
-const LOOKED_AT: usize = 1 << 13;
-/// Boxes that are passed before an MP4's index, and bytes of the index that are looked at.
+/// Bytes of a raw stream that are examined: three free-format frames, of at most 2304 bytes each.
+const EXAMINED: usize = 1 << 13;
+/// Most boxes that are skipped before an MP4's index, and bytes of the index that are examined.
 const MOST_BOXES: usize = 1 << 12;
 const MOST_INDEX: u64 = 1 << 24;
 
-/// The error with its true reason, where the file has one that its reader did not know.
+/// The error with a more exact reason, if there is one.
 pub(super) fn explain(path: &Path, error: AudioError) -> AudioError {
     if !matches!(
         error,
@@ -36,7 +36,7 @@ pub(super) fn explain(path: &Path, error: AudioError) -> AudioError {
 }
 
 fn reason(file: &mut MediaBytes) -> io::Result<Option<&'static str>> {
-    let mut bytes = vec![0; LOOKED_AT];
+    let mut bytes = vec![0; EXAMINED];
     file.seek(SeekFrom::Start(0))?;
     let n = read_up_to(file, &mut bytes)?;
     bytes.truncate(n);
@@ -70,7 +70,7 @@ fn is_protected(file: &mut MediaBytes) -> io::Result<bool> {
                 .windows(20)
                 .any(|table| table.starts_with(b"stsd") && ENTRIES.contains(&&table[16..])));
         }
-        // 1: the size has 64 bits and follows the kind. 0: the box goes on to the end, and none follows.
+        // 1: the size has 64 bits and follows the kind. 0: the box extends to the end, and none follows.
         let size = match big(&head[..4]) {
             1 => big(&head[8..]),
             size => size,
@@ -119,7 +119,7 @@ mod tests {
         let video = page(b"\x80theora\x03\x02\x01");
         let message = refused(&video);
         assert!(message.contains("video and no audio"), "{message}");
-        // A stream of sound whose header is cut.
+        // An audio stream with a truncated header.
         let both = [video, page(b"\x01vorbis")].concat();
         let message = refused(&both);
         assert!(!message.contains("video and"), "{message}");

@@ -1,27 +1,26 @@
-//! Sizes in headers that promise more than is there, as in downloads that broke off and files whose writer was wrong by
-//! a little, made to agree with the bytes that are: readers that are exact refuse such a file as a whole.
+//! Corrects sizes in headers that exceed the file, as in truncated downloads or by slightly wrong writers: strict
+//! readers refuse such a file as a whole.
 //!
-//! For: AIFF, CAF, MP4 and Matroska. Not for: WAV, whose sizes have a history of their own (`source`), nor streams without
-//! sizes.
+//! For: AIFF, CAF, MP4 and Matroska. Not for: WAV, whose sizes need other rules (`source`), nor streams without sizes.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::fill::{big, read_up_to};
 use super::mkv::{self, CLUSTER, SEEK_HEAD, SEGMENT};
 
-/// Chunks, boxes and clusters that are followed.
+/// Most chunks, boxes and clusters that are read.
 const MOST: usize = 1 << 16;
 
-/// How a file should be seen.
+/// Changes to a file's bytes as they are read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Repairs {
-    /// Where bytes are replaced, and by what.
+    /// Positions and replacements.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
-    /// Where the file ends before something that is cut off and holds no audio.
+    /// The end to assume, before a truncated part that holds no audio.
     pub(super) end: Option<u64>,
 }
 
-/// The changes that a file of `length` bytes needs to be read.
+/// The changes that make a file of `length` bytes readable.
 pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     let head = bytes(file, 0, 12)?;
     match &head[..] {
@@ -55,7 +54,7 @@ pub(super) fn is_movie(head: &[u8]) -> bool {
         .is_some_and(|kind| firsts.iter().any(|first| kind == *first))
 }
 
-/// So many bytes of a file from a place on, or as many as there are.
+/// Up to `size` bytes of a file from a position on.
 pub(super) fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; size];
     file.seek(SeekFrom::Start(at))?;
@@ -64,7 +63,8 @@ pub(super) fn bytes(file: &mut (impl Read + Seek), at: u64, size: usize) -> io::
     Ok(bytes)
 }
 
-/// The outer size is always taken from the file, and that of the sound where it leads out of it.
+/// The outer size is always that of the file, and the sound's size is corrected if it exceeds the
+/// file.
 fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     const HEADER: u64 = 8;
     let mut found = Repairs::default();
@@ -79,13 +79,13 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let there = length.saturating_sub(at + HEADER);
         let is_name = head[..4].iter().all(|byte| matches!(byte, b' '..=b'~'));
         let is_sound = head.starts_with(b"SSND");
-        // 0 is left behind by writers that never came back to fill it in.
+        // Interrupted writers leave a size of 0.
         if is_sound && (size > there || size == 0) {
             let size = u32::try_from(there).unwrap_or(u32::MAX);
             found.patches.push((at + 4, size.to_be_bytes().to_vec()));
             break;
         }
-        // Rubbish behind the sound, or a chunk that is cut off: the file is shown up to here.
+        // Garbage after the sound, or a truncated chunk: the file ends here.
         if size > there || has_sound && !is_name {
             found.end = Some(at);
             break;
@@ -102,12 +102,12 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
 fn caf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     const HEADER: u64 = 12;
     let mut found = Repairs::default();
-    // How many numbers a packet has in the table: its size and its length, unless all have the same.
+    // Numbers per packet in the table: size and length, unless all packets have the same.
     let mut numbers = 0;
     let mut at = 8;
     for _ in 0..MOST {
         let head = bytes(file, at, HEADER as usize)?;
-        // A size of -1 goes to the end of the file.
+        // A size of -1 means up to the end of the file.
         if head.len() < HEADER as usize || head[4] & 0x80 != 0 {
             break;
         }
@@ -133,13 +133,14 @@ fn caf(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     Ok(found)
 }
 
-/// Bytes of a packet table before its numbers: packets, frames, frames before and behind what is heard.
+/// Bytes of a packet table before its numbers: packets, frames, inaudible frames at the start and the
+/// end.
 const TABLE_HEADER: u64 = 24;
 
-/// Ends a packet table behind the last packet that it has all numbers of.
+/// Ends a packet table after the last packet with all its numbers.
 ///
-/// - `at`: where its header begins, behind that of the chunk
-/// - `length`: bytes that are there
+/// - `at`: where its header begins, after that of the chunk
+/// - `length`: available bytes
 fn cut_table(
     file: &mut (impl Read + Seek),
     at: u64,
@@ -164,7 +165,7 @@ fn cut_table(
     let patches = vec![
         (at - 8, size.to_be_bytes().to_vec()),
         (at, packets.to_be_bytes().to_vec()),
-        // Frames of the last packet that are not heard.
+        // Inaudible frames of the last packet.
         (at + TABLE_HEADER - 4, vec![0; 4]),
     ];
     Ok(Repairs {
@@ -178,7 +179,7 @@ pub(super) struct BoxHead {
     pub(super) kind: [u8; 4],
     /// Bytes of the header.
     pub(super) width: u64,
-    /// Bytes of the box with its header; `None` where it goes on to the end.
+    /// Bytes of the box with its header; `None` up to the end.
     pub(super) size: Option<u64>,
 }
 
@@ -218,8 +219,8 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
                 };
                 found.patches.push(patch);
             } else if !is_movie && at > 0 {
-                // Not a movie that is cut off: without it nothing could be played, and the reader
-                // says so.
+                // Not for a truncated movie: nothing can be played without it, and the reader
+                // reports that.
                 found.end = Some(at);
             }
             break;
@@ -229,7 +230,7 @@ fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     Ok(found)
 }
 
-/// Whether a movie that is cut off has a track all the same: tags and free space come behind them.
+/// Whether a truncated movie still has a track: tags and free space follow the tracks.
 fn has_track(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<bool> {
     let mut at = start;
     for _ in 0..MOST {
@@ -253,7 +254,7 @@ fn has_track(file: &mut (impl Read + Seek), start: u64, length: u64) -> io::Resu
 fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     let mut found = Repairs::default();
     let mut at = 0;
-    // The segment, and how many bytes of its size there are.
+    // The segment, and the available bytes of it.
     let mut segment = None;
     for _ in 0..MOST {
         let Some(head) = mkv::ElementHead::parse(&bytes(file, at, 12)?) else {
@@ -263,7 +264,7 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         let there = length.saturating_sub(body);
         if head.id == SEGMENT && segment.is_none() {
             let is_cut = head.size.is_some_and(|size| size > there);
-            // Whole, or of a size that was never known: nothing to mend.
+            // Complete, or of unknown size: nothing to correct.
             if !is_cut {
                 break;
             }
@@ -283,7 +284,7 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
         }
         // A file has two of them at most (RFC 9559, section 5.1.1), and each patch costs every read time.
         if head.id == SEEK_HEAD && found.patches.len() < 2 {
-            // It leads to the index behind what is there, and readers go to it: as many bytes of nothing instead.
+            // It refers to the index after the end, to which readers would seek: replaced by a void.
             found.patches.push((at, mkv::void(&head, size)));
         }
         at = body + size;
@@ -325,7 +326,7 @@ mod tests {
         let long =
             |size: u64| [&start[..], b"\0\0\0\x01mdat", &size.to_be_bytes(), b"sound"].concat();
         assert_eq!(seen(&long(1 << 40)), long(21));
-        // A fragment that is cut off is none.
+        // A truncated fragment is left out.
         let cut = [&whole[..], &boxed(b"moof", 50, b"part")].concat();
         assert_eq!(seen(&cut), whole);
     }

@@ -1,4 +1,4 @@
-//! Native rate to the rate a model wants, in blocks at fixed places.
+//! Resampling from the native rate to a model's, in blocks at fixed positions.
 //!
 //! rubato's synchronous FFT resampler works on blocks: a block of input gives a block of output that overlaps
 //! into the next. Blocks always begin at multiples of the block size, counted from the start of the track, so
@@ -23,7 +23,7 @@ pub(super) struct Resampler {
 }
 
 impl Resampler {
-    /// Any pair of rates that are not zero. Equal rates pass samples through untouched.
+    /// Accepts any rates but zero. Equal rates leave samples unchanged.
     pub(super) fn new(from: u32, to: u32) -> Result<Self, AudioError> {
         let error = || AudioError::Rate { from, to };
         if from == 0 || to == 0 {
@@ -89,19 +89,19 @@ impl Resampler {
         }
     }
 
-    /// Input blocks before the first wanted one that must be fed for its output to be right.
+    /// Input blocks that must be fed before the first requested one.
     pub(super) fn warm_up(&self) -> u64 {
         u64::from(self.inner.is_some())
     }
 
-    /// Forgets the overlap of the last block.
+    /// Clears the overlap of the last block.
     pub(super) fn reset(&mut self) {
         if let Some(inner) = &mut self.inner {
             inner.reset();
         }
     }
 
-    /// Feeds one block of `block_in` frames, gives one of `block_out` samples.
+    /// Converts one block of `block_in` frames to one of `block_out` samples.
     pub(super) fn block(&mut self, input: &[f32]) -> &[f32] {
         let _span = tracing::trace_span!("resample").entered();
         match &mut self.inner {
@@ -120,7 +120,7 @@ impl Resampler {
     }
 }
 
-/// Windows at another rate than that which they were read at: for networks that hear the same sound at several rates.
+/// Converts windows to another rate, for networks that take the same sound at several rates.
 pub struct WindowResampler {
     resampler: Resampler,
     block: Vec<f32>,
@@ -134,15 +134,15 @@ impl WindowResampler {
         Ok(Self { resampler, block })
     }
 
-    /// Samples needed before and behind a window.
+    /// Samples needed before and after a window.
     pub fn reach(&self) -> usize {
         self.resampler.block_in()
     }
 
-    /// Fills `out` with the window that begins [`reach`](Self::reach) into `samples`, as a full run would have it.
+    /// Fills `out` with the window that begins [`reach`](Self::reach) into `samples`, as in a full run.
     pub fn run(&mut self, samples: &[f32], out: &mut [f32]) {
         self.resampler.reset();
-        // The window's first sample comes out so much later than the first block goes in.
+        // Samples between the first block's input and the window's first output.
         let late = self.resampler.block_out() + self.resampler.delay();
         let mut at = 0;
         for start in (0..usize::MAX).step_by(self.block.len()) {
@@ -169,7 +169,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Samples that `frames` at one rate become at another: the time of the last frame is covered.
+/// Samples of `frames` at another rate, rounded up.
 pub(super) fn resampled(frames: u64, from: u32, to: u32) -> u64 {
     (u128::from(frames) * u128::from(to)).div_ceil(u128::from(from.max(1))) as u64
 }
@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// The whole of `input` at the new rate, delay cut, as the windows reader does it.
+    /// All of `input` at the new rate without the delay, as when reading windows.
     fn whole(input: &[f32], from: u32, to: u32) -> Vec<f32> {
         let mut resampler = Resampler::new(from, to).expect("a valid pair");
         let length = resampled(input.len() as u64, from, to) as usize;
@@ -231,7 +231,7 @@ mod tests {
         ] {
             let full = whole(&noise, from, to);
             let mut alone = WindowResampler::new(from, to).expect("a valid pair");
-            // Where a sample of one rate and one of the other lie at the same time.
+            // Where samples of both rates coincide.
             let unit_in = (from / gcd(from as usize, to as usize) as u32) as usize;
             let unit_out = (to / gcd(from as usize, to as usize) as u32) as usize;
             let reach = alone.reach();

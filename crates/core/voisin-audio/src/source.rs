@@ -1,4 +1,4 @@
-//! A file as Symphonia should see it: without tags around raw streams, and with WAV headers that tell the truth.
+//! The bytes of a file for Symphonia: without tags around raw streams, and with corrected WAV headers.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -24,27 +24,27 @@ pub(super) fn open(path: &Path) -> Result<File, AudioError> {
     })
 }
 
-/// A part of a file, some of its header bytes replaced.
+/// A range of a file, with some header bytes replaced.
 ///
-/// Tags before and after a raw MP3 or AAC stream are left out: cover art is then neither loaded nor mistaken
-/// for audio, and retagging cannot change the packets.
+/// Tags before and after a raw MP3 or AAC stream are left out, so that cover art is neither loaded nor
+/// mistaken for audio, and retagging cannot change the packets.
 #[derive(Debug)]
 pub(super) struct MediaBytes {
     file: File,
-    /// Bytes that stand in for a header; usually none.
+    /// Bytes that replace a header; usually none.
     head: Vec<u8>,
-    /// First byte of the file that is seen, behind the head.
+    /// First byte of the file after the head.
     start: u64,
-    /// Bytes seen, the head included.
+    /// Visible bytes, head included.
     length: u64,
-    /// Position within the part.
+    /// Position within the range.
     position: u64,
-    /// `(position within the part, its bytes)`.
+    /// `(position within the range, bytes)`.
     patches: Vec<(u64, Vec<u8>)>,
 }
 
 impl MediaBytes {
-    /// Opens a regular, non-empty file, or the one that a path below a CUE sheet means a part of.
+    /// Opens a regular, non-empty file; for a path below a CUE sheet, the file of that part.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
         let place = Place::of(path).map_err(error)?;
@@ -66,19 +66,19 @@ impl MediaBytes {
             position: 0,
             patches: Vec::new(),
         };
-        // WAV first: `repair` leaves it alone, and its end must be known before anything reads on.
+        // WAV first: `repair` ignores it, and its end must be known before reading further.
         source.repair_riff().map_err(error)?;
         let length = source.length;
         let repairs = repair::repairs(&mut source, length).map_err(error)?;
         source.patches.extend(repairs.patches);
         source.length = repairs.end.unwrap_or(length);
-        // Last, since it reads up to the end that the repairs found.
+        // Last, as it reads up to the end that the repairs set.
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
     }
 
-    /// These of the bytes alone, as if they were the file; of an Ogg file, which has no header to be mended, or all of them.
+    /// Only these bytes, as if they were the file; for Ogg files, which need no header changes, or all bytes.
     pub(super) fn within(mut self, bytes: &Range<u64>) -> Self {
         let end = bytes.end.min(self.length);
         let start = bytes.start.min(end);
@@ -92,12 +92,12 @@ impl MediaBytes {
         self.length
     }
 
-    /// Lets nothing be seen behind so many bytes.
+    /// Cuts off everything after this many bytes.
     pub(super) fn cut(&mut self, length: u64) {
         self.length = self.length.min(length);
     }
 
-    /// Hides metadata from Symphonia, of these bytes as they are seen.
+    /// Hides metadata in these bytes from Symphonia.
     pub(super) fn hide_metadata(&mut self) -> io::Result<()> {
         let length = self.length;
         let patches = hidden::patches(self, length)?;
@@ -106,7 +106,7 @@ impl MediaBytes {
         Ok(())
     }
 
-    /// The first bytes, as many as there are up to 64.
+    /// The first bytes, up to 64.
     pub(super) fn head(&mut self) -> io::Result<Vec<u8>> {
         let mut head = vec![0; 64];
         self.seek(SeekFrom::Start(0))?;
@@ -116,11 +116,11 @@ impl MediaBytes {
         Ok(head)
     }
 
-    /// Makes a WAVE header agree with the bytes that are there.
+    /// Makes a WAVE header agree with the file's bytes.
     ///
-    /// Streaming writers leave sizes at 0 or 2^32 - 1, hostile ones claim anything, RF64 keeps its sizes
-    /// elsewhere. The outer size is always taken as unknown; the data chunk ends where it says or where the
-    /// file does, whichever comes first, and so does what is seen of the file.
+    /// Streaming writers leave sizes at 0 or 2^32 - 1, hostile files have any, RF64 has its sizes
+    /// elsewhere. The outer size always counts as unknown; the data chunk, and with it the visible file,
+    /// ends at its own size or at the file's, whichever is less.
     fn repair_riff(&mut self) -> io::Result<()> {
         let mut head = [0; 12];
         self.seek(SeekFrom::Start(0))?;
@@ -131,12 +131,12 @@ impl MediaBytes {
         if !long && &head[0..4] != b"RIFF" {
             return Ok(());
         }
-        // RF64 becomes RIFF of unknown size, which Symphonia reads to the end that it is shown.
+        // RF64 becomes RIFF of unknown size, which Symphonia reads to the visible end.
         let mut patches = vec![(0, b"RIFF".to_vec()), (4, vec![0xff; 4])];
         let mut data64 = None;
         let mut odd_format = None;
         let mut position = 12;
-        // A real file has a handful of chunks before its data; the bound keeps a hostile one short.
+        // A real file has a handful of chunks before its data; the bound is for hostile ones.
         for _ in 0..1024 {
             let mut chunk = [0; 8];
             self.seek(SeekFrom::Start(position))?;
@@ -180,19 +180,19 @@ impl MediaBytes {
                 self.patches = patches;
                 return Ok(());
             }
-            // Chunks begin at even places.
+            // Chunks begin at even positions.
             position += 8 + size + (size & 1);
         }
         Ok(())
     }
 
-    /// Gives the `ID3v2` chunks of an AIFF file a name that no reader knows.
+    /// Renames the `ID3v2` chunks of an AIFF file, so that readers skip them.
     ///
-    /// Chapters in such a tag may hold chapters, deeper than a reader's stack; voisin reads tags elsewhere. Chunks are
-    /// found by their first bytes wherever they are, since readers differ in where a chunk ends.
+    /// Chapters in such a tag may be nested deeper than a reader's stack; voisin reads tags itself. Chunks are found
+    /// by their first bytes at any position, since readers differ in where a chunk ends.
     fn hide_aiff_tags(&mut self) -> io::Result<()> {
         const CHUNK: usize = 12;
-        // Each read looks at all of them, and a file has one.
+        // Each read checks all of them, and a file has one.
         const MOST: usize = 1 << 10;
         let mut bytes = vec![0; 1 << 16];
         self.seek(SeekFrom::Start(0))?;
@@ -226,19 +226,19 @@ impl MediaBytes {
     }
 }
 
-/// Whether Symphonia reads a format chunk of this tag and size, or of one that has more to say than the 16 first bytes.
+/// Whether Symphonia reads a format chunk of this tag and size, or the tag needs more than the first 16 bytes.
 fn is_format_read(tag: u8, high: u8, size: u64) -> bool {
     match (tag, high) {
         // Integers and floats.
         (1 | 3, 0) => matches!(size, 16 | 18 | 40),
-        // A-law and mu-law, to which early writers gave 16 bytes.
+        // A-law and mu-law, for which early writers used 16 bytes.
         (6 | 7, 0) => size == 18,
         _ => true,
     }
 }
 
-/// The header of a WAV file whose format chunk has the 16 bytes that all have, with the two more that Symphonia expects
-/// of A-law and mu-law: the length of an extension, which is zero.
+/// The header of a WAV file with the 16 bytes of every format chunk and the two more that Symphonia expects for A-law
+/// and mu-law: the length of an extension, which is zero.
 fn plain_header(format: [u8; 16], data: u32) -> Vec<u8> {
     [
         b"RIFF\xff\xff\xff\xffWAVEfmt \x12\0\0\0",
@@ -251,7 +251,7 @@ fn plain_header(format: [u8; 16], data: u32) -> Vec<u8> {
 }
 
 impl MediaBytes {
-    /// The file sends its reader to where no file has bytes.
+    /// The error for a file that refers to an impossible position.
     fn nowhere(&self, found: &str) -> io::Error {
         let length = self.length;
         io::Error::new(
@@ -263,7 +263,7 @@ impl MediaBytes {
 
 impl Read for MediaBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The bytes that stand in for a header come first; the file's own follow from `start` on.
+        // The replaced header comes first; the file follows from `start` on.
         let head = usize::try_from(self.position)
             .ok()
             .and_then(|position| self.head.get(position..));
@@ -277,7 +277,7 @@ impl Read for MediaBytes {
         let left = self.length.saturating_sub(self.position);
         let wanted = left.min(buffer.len() as u64) as usize;
         let n = self.file.read(&mut buffer[..wanted])?;
-        // A patch may begin before this read or end behind it, so it goes in byte by byte.
+        // A patch may begin before this read or end after it, so it is applied byte by byte.
         for (at, bytes) in &self.patches {
             for (i, &byte) in bytes.iter().enumerate() {
                 if let Some(offset) = (at + i as u64).checked_sub(self.position)
@@ -301,11 +301,11 @@ impl Seek for MediaBytes {
         };
         let target =
             target.ok_or_else(|| self.nowhere("one before its first or behind any file's last"))?;
-        // Within the head the file itself waits at `start`.
+        // Within the head the file's position is `start`.
         let behind = target.saturating_sub(self.head.len() as u64);
         let found = || self.nowhere(&format!("byte {target}"));
         let absolute = self.start.checked_add(behind).ok_or_else(found)?;
-        // How far a file may reach is the file system's to say: 16 TB on ext4.
+        // The file system limits positions: 16 TB on ext4.
         (&self.file)
             .seek(SeekFrom::Start(absolute))
             .map_err(|error| match error.kind() {
@@ -345,7 +345,7 @@ fn leading_tags(file: &mut File, length: u64) -> io::Result<u64> {
             .fold(0, |size, &byte| size << 7 | u64::from(byte));
         let footer = if header[5] & 0x10 != 0 { 10 } else { 0 };
         let end = start + 10 + size + footer;
-        // A tag that claims the whole file or more is taken for audio: there would be nothing else.
+        // A tag as long as the file or longer counts as audio: nothing else would be left.
         if end >= length {
             return Ok(start);
         }
@@ -379,7 +379,7 @@ fn trailing_tags(file: &mut File, start: u64, length: u64) -> io::Result<u64> {
         }
         if let Some(candidate) = end.checked_sub(15).filter(|&at| at > start) {
             let trailer = read_at(file, candidate, 15)?;
-            // The six digits before the mark count everything before themselves.
+            // The six digits before the mark give the size of everything before them.
             if trailer.ends_with(b"LYRICS200") {
                 let digits = std::str::from_utf8(&trailer[0..6])
                     .ok()
@@ -407,8 +407,8 @@ fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// The name of a format that is certainly no audio, by its first bytes.
-pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
+/// The name of a format that cannot be decoded or is no audio, by its first bytes.
+pub(super) fn foreign_format(head: &[u8]) -> Option<String> {
     const STRANGERS: &[(&[u8], &str)] = &[
         (b"\x89PNG\r\n\x1a\n", "it is a PNG picture"),
         (b"\xff\xd8\xff", "it is a JPEG picture"),
@@ -456,7 +456,7 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
     let of_ogg = head.get(28..).filter(|_| head.starts_with(b"OggS"));
     let format = match (of_ogg.unwrap_or_default(), head) {
         (packet, _) if packet.starts_with(b"Speex   ") => Some("Speex"),
-        // Channels without places: RFC 7845, 5.1.1.4.
+        // Channels without positions: RFC 7845, 5.1.1.4.
         ([b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', head @ ..], _)
             if head.get(10).is_some_and(|family| *family > 3) =>
         {
@@ -493,20 +493,20 @@ mod tests {
     #[test]
     fn music_in_other_formats_has_a_way_into_the_library() {
         let speex = [b"OggS\0\x02", &[0; 20][..], &[1, 80], b"Speex   1.2"].concat();
-        let speex = known_stranger(&speex).unwrap();
+        let speex = foreign_format(&speex).unwrap();
         assert!(
             speex.contains("the format Speex: convert a copy"),
             "{speex}"
         );
-        let ac3 = known_stranger(b"\x0b\x77\x12\x34").unwrap();
+        let ac3 = foreign_format(b"\x0b\x77\x12\x34").unwrap();
         assert!(ac3.contains("AC-3") && ac3.contains("ffmpeg"), "{ac3}");
-        let truehd = known_stranger(b"\xf1\x2c\0\x9a\xf8\x72\x6f\xba\0").unwrap();
+        let truehd = foreign_format(b"\xf1\x2c\0\x9a\xf8\x72\x6f\xba\0").unwrap();
         assert!(truehd.contains("TrueHD"), "{truehd}");
-        let main = known_stranger(b"\xff\xf1\x10\x80").unwrap();
+        let main = foreign_format(b"\xff\xf1\x10\x80").unwrap();
         assert!(main.contains("another profile than LC"), "{main}");
-        assert_eq!(known_stranger(b"\xff\xf1\x50\x80"), None);
-        assert_eq!(known_stranger(b"\xff\xfb\x10\x80"), None);
-        assert_eq!(known_stranger(b"fLaC\0\0\0\x22"), None);
+        assert_eq!(foreign_format(b"\xff\xf1\x50\x80"), None);
+        assert_eq!(foreign_format(b"\xff\xfb\x10\x80"), None);
+        assert_eq!(foreign_format(b"fLaC\0\0\0\x22"), None);
     }
 
     #[test]
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn places_where_no_file_has_bytes_are_told_as_damage() {
+    fn impossible_positions_are_reported_as_damage() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.mka");
         std::fs::write(&path, [0x1a; 100]).unwrap();

@@ -1,4 +1,5 @@
-//! The decoded track as a line of frames, of which parts can be left out without changing the rest.
+//! The decoded track as consecutive frames, of which parts can be skipped without changing the
+//! rest.
 
 use std::collections::VecDeque;
 use std::ops::{Add, Range};
@@ -13,36 +14,37 @@ use super::demux::{Demuxer, Piece};
 use super::guard::guard;
 use super::loudness::Planes;
 
-/// Frames worth a jump: below this, reading on is cheaper than a seek.
+/// Least distance for a seek: below it, reading on is cheaper.
 const SEEK_AT_LEAST_SECONDS: u64 = 2;
 /// Bytes an MP3 frame may borrow from earlier ones (ISO/IEC 11172-3: `main_data_begin` has nine bits).
 const RESERVOIR: usize = 511;
 /// The most an MP3 frame's header, checksum and side information take.
 const MP3_OVERHEAD: usize = 4 + 2 + 32;
-/// Packets and full reservoirs kept before an MP3 frame; one and one would do in a sound stream.
+/// Packets and full reservoirs kept before an MP3 frame; one of each suffices in an undamaged
+/// stream.
 const MP3_PACKETS: usize = 6;
 const MP3_RESERVOIRS: usize = 3;
-/// Packets of AAC decoded by one decoder: 0.7 s. One packet in 33 is decoded twice for it.
+/// Packets of AAC per decoder: 0.7 s. One packet in 33 is decoded twice.
 const AAC_SEGMENT: u64 = 32;
-// Frames of a packet that are held: FLAC's longest has 65 535, while the table of a hostile MP4 may
-// give 2^32 - 1, which would take 16 GiB.
+// Most frames of a packet that are kept: FLAC's longest has 65 535, while the table of a hostile
+// MP4 may have 2^32 - 1, which would take 16 GiB.
 const LONGEST_PACKET: u64 = 1 << 24;
 
-/// The history that a decoder needs before a packet so that the packet decodes as in a full run.
+/// The history that a decoder needs to decode a packet as in a full run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Memory {
-    /// Packets stand alone.
+    /// Packets are independent.
     None,
     /// This many packets.
     Packets(usize),
     /// A full bit reservoir and more: an underflow upsets some frames after it.
     Mp3,
-    /// The packet before its segment of this many, and its segment up to it.
+    /// Its segment of this many packets up to it, and the packet before the segment.
     ///
-    /// Decoders whose state never fades (AAC's noise generator) are started anew at every segment, in a full
-    /// run too: a packet then depends on nothing before its segment but the overlap of one packet.
+    /// Decoders whose state never fades (AAC's noise generator) are restarted at every segment, in a full
+    /// run too: a packet then depends on its segment and the overlap of one packet before it.
     Segment(u64),
-    /// Everything: nothing may be left out.
+    /// All packets: none may be skipped.
     All,
 }
 
@@ -51,11 +53,11 @@ pub(super) struct Chunk<'a> {
     /// Frame number of the first, counted from the track's first decoded frame.
     pub start: u64,
     pub samples: &'a [f32],
-    /// The channels it was mixed from, where they are kept and the packet was sound.
+    /// The channels it was mixed from, if they are kept and the packet was undamaged.
     pub planes: Option<&'a Planes>,
 }
 
-/// Decodes a track front to back, leaving out what is not asked for.
+/// Decodes a track front to back, skipping what is not requested.
 pub(super) struct Stream {
     path: PathBuf,
     demuxer: Demuxer,
@@ -63,7 +65,7 @@ pub(super) struct Stream {
     memory: Memory,
     sparse: bool,
     seekable: bool,
-    /// Packets passed over since the last one decoded; the latest only, if `forgotten`.
+    /// Packets skipped since the last decoded one; the latest only, if `forgotten`.
     passed: VecDeque<Piece>,
     forgotten: bool,
     held: Option<Piece>,
@@ -71,7 +73,7 @@ pub(super) struct Stream {
     before: Option<Packet>,
     mono: Vec<f32>,
     planes: Option<Planes>,
-    /// Channels that the mean leaves out, one bit each.
+    /// Channels that the downmix leaves out, one bit each.
     left_out: u8,
     last_frames: u64,
     counts: DecodeCounts,
@@ -101,8 +103,8 @@ impl Add for DecodeCounts {
 
 impl Stream {
     /// - `bytes`: the link of a chained file, or all of the file
-    /// - `sparse`: packets that are not asked for may be left out, where that changes nothing
-    /// - `regular`: what the probe found: the timestamps can be trusted for seeking
+    /// - `sparse`: packets that are not requested may be skipped if that changes nothing
+    /// - `regular`: whether the timestamps are exact enough for seeking, by the probe
     pub(super) fn open(
         path: &Path,
         bytes: &Range<u64>,
@@ -113,9 +115,9 @@ impl Stream {
         let decoder = demuxer.decoder()?;
         let memory = memory_of(&demuxer);
         let sparse = sparse && demuxer.countable() && memory != Memory::All;
-        // Their readers find a frame by its number, so that a seek is exact.
+        // Their readers seek by frame number, so that a seek is exact.
         let in_frames = matches!(demuxer.container(), "wave" | "aiff" | "flac");
-        // A decoder that remembers needs the packets before, which a seek to the frame would skip.
+        // A decoder with history needs earlier packets, which a seek would skip.
         let seekable = sparse && regular && in_frames && memory == Memory::None;
         Ok(Self {
             path: path.to_owned(),
@@ -140,12 +142,12 @@ impl Stream {
         &self.demuxer
     }
 
-    /// From now on chunks come with the channels they were mixed from.
+    /// From now on chunks include the channels they were mixed from.
     pub(super) fn keep_channels(&mut self) {
         self.planes = Some(Planes::default());
     }
 
-    /// From now on the mean of the other channels is heard.
+    /// From now on chunks are the mean of the other channels.
     ///
     /// - `channels`: one bit for each that is left out
     pub(super) fn leave_out(&mut self, channels: u8) {
@@ -153,7 +155,7 @@ impl Stream {
         self.keep_channels();
     }
 
-    /// Whether packets that are not asked for are left out.
+    /// Whether packets that are not requested are skipped.
     pub(super) fn is_sparse(&self) -> bool {
         self.sparse
     }
@@ -164,7 +166,7 @@ impl Stream {
 
     /// The next stretch that ends after frame `from`; `None` at the end of the track.
     ///
-    /// `from` never goes down from call to call.
+    /// `from` must not decrease from call to call.
     pub(super) fn next(&mut self, from: u64) -> Result<Option<Chunk<'_>>, AudioError> {
         loop {
             let piece = if let Some(piece) = self.held.take() {
@@ -177,7 +179,7 @@ impl Stream {
                 piece
             };
             if piece.hole > 0 {
-                // The hole is a chunk of its own, and its packet waits for the next call.
+                // The hole is a chunk of its own; its packet is for the next call.
                 return Ok(Some(self.silence_before(piece)));
             }
             if self.may_pass(&piece, from) {
@@ -229,7 +231,7 @@ impl Stream {
                 .is_some_and(|frames| piece.start.saturating_add(frames) <= from)
     }
 
-    /// Keeps a packet that is not decoded for as long as a later one may need it.
+    /// Keeps a skipped packet as long as a later one may need it.
     fn pass(&mut self, piece: Piece) {
         self.passed.push_back(piece);
         while self.passed.len() > self.needed() {
@@ -238,7 +240,7 @@ impl Stream {
         }
     }
 
-    /// How many of the packets passed over must be kept.
+    /// How many of the skipped packets must be kept.
     fn needed(&self) -> usize {
         match self.memory {
             Memory::None => 0,
@@ -247,11 +249,10 @@ impl Stream {
             Memory::Segment(size) => self
                 .passed
                 .back()
-                // The packets of the segment so far, and the one before it, which its first
-                // overlaps with.
+                // The packets of the segment so far, and the one before it, for the overlap.
                 .map_or(0, |last| ((last.index + 1) % size) as usize + 1),
             Memory::Mp3 => {
-                // The newest packet must decode right itself, for its overlap: the reservoir is that of the others.
+                // The newest packet must decode correctly for its overlap, so the reservoir is that of the others.
                 let mut bytes = 0;
                 for (kept, piece) in self.passed.iter().rev().enumerate() {
                     if kept >= MP3_PACKETS && bytes >= MP3_RESERVOIRS * RESERVOIR {
@@ -266,26 +267,26 @@ impl Stream {
         }
     }
 
-    /// Brings the decoder to the state it would have had.
+    /// Decodes the kept packets to restore the decoder's state.
     fn catch_up(&mut self) -> Result<(), AudioError> {
         if self.forgotten {
             self.decoder.reset();
             self.forgotten = false;
         }
         while let Some(piece) = self.passed.pop_front() {
-            // Whether it is damaged matters to nobody: it was not asked for.
+            // Damage does not matter, as this packet was not requested.
             let _ = self.feed(piece)?;
         }
         Ok(())
     }
 
-    /// Gives a packet to the decoder: the rate of what came out, or nothing if it was damaged.
+    /// Decodes a packet; returns its rate, or `None` if it was damaged.
     fn feed(&mut self, piece: Piece) -> Result<Option<u32>, AudioError> {
         let Memory::Segment(size) = self.memory else {
             return self.run(&piece.packet);
         };
         if piece.index.is_multiple_of(size) {
-            // A new decoder rather than a reset one: only that starts the noise generator anew.
+            // A new decoder, as a reset does not restart the noise generator.
             self.decoder = self.demuxer.decoder()?;
             if let Some(before) = self.before.take() {
                 let _ = self.run(&before)?;
@@ -308,14 +309,14 @@ impl Stream {
         Ok(decoded.ok().map(|format| format.rate))
     }
 
-    /// Decodes a packet, or leaves silence of its length; whether it was sound.
+    /// Decodes a packet, or leaves silence of its length; returns whether it was undamaged.
     fn decode(&mut self, piece: Piece) -> Result<bool, AudioError> {
         let counted = piece.frames;
         // A packet at another rate counts as damaged: its frames are of another length.
         let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
         self.counts.packets += 1;
-        // Where only decoding counts frames, a damaged packet is taken to be as long as the last
-        // sound one.
+        // If only decoding counts frames, a damaged packet counts as long as the last undamaged
+        // one.
         let frames = counted.unwrap_or(if good {
             self.mono.len() as u64
         } else {
@@ -329,7 +330,7 @@ impl Stream {
             self.counts.damaged += 1;
             self.counts.lost_frames += frames;
         }
-        // Everything behind it stays silent all the same: whoever reads starts from zeros.
+        // The rest stays silent, as callers begin with zeros.
         self.mono.resize(frames.min(LONGEST_PACKET) as usize, 0.0);
         self.demuxer.count_decoded(frames);
         Ok(good)
@@ -348,7 +349,7 @@ fn memory_of(demuxer: &Demuxer) -> Memory {
         | codec::CODEC_ID_ADPCM_IMA_WAV => Memory::None,
         codec::CODEC_ID_AAC => Memory::Segment(AAC_SEGMENT),
         _ if demuxer.is_pcm() => Memory::None,
-        // Opus, whose predictions fade but never end, and whatever else may come.
+        // Opus, whose predictions fade but never end, and any other codec.
         _ => Memory::All,
     }
 }
@@ -363,7 +364,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let mut bytes = std::fs::read(root.join("tests/data/audio/alac.m4a")).unwrap();
         let table = bytes.windows(4).position(|name| name == b"stts").unwrap();
-        // The length of the first packets, behind a version and two numbers of entries.
+        // The length of the first packets, after a version and two numbers of entries.
         bytes[table + 16..table + 20].fill(0xff);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hostile.m4a");

@@ -1,5 +1,5 @@
-//! The frames of a track at its own rate, in one line: from link to link where its file is a chain,
-//! and measured for loudness on the way.
+//! The frames of a track at its own rate, across the links of a chained file, with their loudness
+//! measured.
 //!
 //! Not for: the rate and the windows of a model (`windows`), or packets (`stream`).
 
@@ -11,23 +11,23 @@ use super::resample::{Resampler, resampled};
 use super::stream::{DecodeCounts, Stream};
 use super::{AudioError, AudioInfo, Link, Loudness};
 
-/// A track that begins so far into its file is a part of it: no encoder delays so long.
+/// A track that begins later in its file is a part of it: no encoder has such a delay.
 const LATE_SECONDS: u64 = 2;
 
-/// The audible frames of a track at its own rate, front to back, whatever its file is a chain of.
+/// The audible frames of a track at its own rate, front to back, across links.
 pub(super) struct Frames<'a> {
     path: &'a Path,
     info: &'a AudioInfo,
     sparse: bool,
-    /// Whether the loudness is wanted.
+    /// Whether loudness is measured.
     measured: bool,
-    /// Number of the link that is read, and the frame of the file at which it begins.
+    /// Number of the present link, and the frame of the file at which it begins.
     link: usize,
     begins: u64,
     reader: Option<LinkFrames<'a>>,
-    /// Of the links that are behind.
+    /// Counts of the links read before.
     counts: DecodeCounts,
-    /// Whether nothing of the track is left out.
+    /// Whether the whole track is decoded.
     whole: bool,
     meter: Option<LoudnessMeter>,
 }
@@ -51,7 +51,7 @@ impl<'a> Frames<'a> {
             whole: !sparse,
             meter: None,
         };
-        // Only a single link can tell beforehand that its stream leaves nothing out.
+        // Only for a single link is it known before that nothing is skipped.
         if info.timeline.links.len() == 1 {
             frames.reach(info.timeline.start)?;
             frames.whole |= frames
@@ -69,7 +69,7 @@ impl<'a> Frames<'a> {
         Ok(frames)
     }
 
-    /// Goes to the link that holds a frame of the file, which is never one before the last; the frame at which the link ends.
+    /// Advances to the link that holds a frame of the file; returns the frame at which the link ends.
     fn reach(&mut self, frame: u64) -> Result<Option<u64>, AudioError> {
         let info = self.info;
         while let Some(link) = info.timeline.links.get(self.link) {
@@ -77,7 +77,7 @@ impl<'a> Frames<'a> {
             if frame < end {
                 if self.reader.is_none() {
                     let from = frame - self.begins;
-                    // Samples before a part of a long file are skipped wherever they can be.
+                    // Samples before a part of a long file are skipped if possible.
                     let starts_late = from > LATE_SECONDS * u64::from(info.sample_rate);
                     let sparse = self.sparse || starts_late;
                     let mut stream = Stream::open(self.path, &link.bytes, sparse, link.regular)?;
@@ -97,7 +97,7 @@ impl<'a> Frames<'a> {
                 }
                 return Ok(Some(end));
             }
-            // In this order: the sum includes the reader that goes now.
+            // Before the reader is replaced, as the sum includes it.
             self.counts = self.counts();
             self.reader = None;
             self.link += 1;
@@ -112,7 +112,7 @@ impl<'a> Frames<'a> {
             .map_or(self.counts, |reader| self.counts + reader.stream.counts())
     }
 
-    /// The meter's loudness. A track of which nothing was left out is heard to its end.
+    /// The meter's loudness. If nothing was skipped, the track is measured to its end.
     pub(super) fn loudness(&mut self) -> Result<Option<Loudness>, AudioError> {
         let start = self.info.timeline.start;
         let mut next = self.begins.max(start);
@@ -129,7 +129,8 @@ impl<'a> Frames<'a> {
         Ok(self.meter.as_ref().and_then(LoudnessMeter::loudness))
     }
 
-    /// Fills `output` with the frames from `from` on; silence past the end. `from` never goes down.
+    /// Fills `output` with the frames from `from` on; silence past the end. `from` must not
+    /// decrease.
     pub(super) fn read(&mut self, from: u64, output: &mut [f32]) -> Result<(), AudioError> {
         output.fill(0.0);
         let wanted = (output.len() as u64).min(self.info.n_frames.saturating_sub(from)) as usize;
@@ -152,18 +153,18 @@ impl<'a> Frames<'a> {
 struct LinkFrames<'a> {
     stream: Stream,
     link: &'a Link,
-    /// Those of its frames that are of the track, and the frame of the file at which it begins: for the meter.
+    /// The link's frames that are of the track, and the frame of the file at which it begins: for the meter.
     measured: Range<u64>,
     begins: u64,
-    /// Decoded frames not yet handed out: from `at` of this chunk, which starts at audible frame `start`.
+    /// Decoded frames not read yet: from `at` of this chunk, which starts at audible frame `start`.
     chunk: Vec<f32>,
     start: i64,
     ended: bool,
-    /// To the rate of the file, where that is another.
+    /// To the rate of the file, if that differs.
     conversion: Option<Conversion>,
 }
 
-/// The block of a resampler that was made last.
+/// A resampler and its last block.
 struct Conversion {
     resampler: Resampler,
     input: Vec<f32>,
@@ -213,7 +214,7 @@ impl<'a> LinkFrames<'a> {
         })
     }
 
-    /// The next chunk, heard by the meter; `false` at the end of the link.
+    /// Reads the next chunk and measures it; `false` at the end of the link.
     fn advance(
         &mut self,
         from: u64,
@@ -232,8 +233,8 @@ impl<'a> LinkFrames<'a> {
             let end = (self.start + self.chunk.len() as i64).min(self.measured.end as i64);
             if first < end {
                 meter.set_rate(self.link.sample_rate);
-                // At the link's own rate, even if that is not the file's: to the meter it matters
-                // that a stretch goes on where the last one ended.
+                // At the link's own rate, even if that is not the file's: the meter only needs to
+                // see that a stretch continues the last one.
                 let at = self.begins + first as u64;
                 meter.push(
                     at,
@@ -246,7 +247,7 @@ impl<'a> LinkFrames<'a> {
         Ok(true)
     }
 
-    /// Shows the meter what is left.
+    /// Measures the rest of the link.
     fn finish(&mut self, meter: &mut LoudnessMeter) -> Result<(), AudioError> {
         while !self.ended && self.start < self.measured.end as i64 {
             let next = self.start + self.chunk.len() as i64;
@@ -255,7 +256,8 @@ impl<'a> LinkFrames<'a> {
         Ok(())
     }
 
-    /// Fills `output`, which is silent, with the frames from `from` on at the file's rate. `from` never goes down.
+    /// Fills `output`, which is silent, with the frames from `from` on at the file's rate. `from` must not
+    /// decrease.
     fn read(
         &mut self,
         from: u64,
@@ -280,7 +282,8 @@ impl<'a> LinkFrames<'a> {
         Ok(())
     }
 
-    /// Makes a block at the file's rate. Blocks lie at fixed places, so that each is the same whichever was made before.
+    /// Computes a block at the file's rate. Blocks have fixed positions, so that each is the same whichever was
+    /// computed before.
     fn convert(
         &mut self,
         conversion: &mut Conversion,
@@ -290,7 +293,7 @@ impl<'a> LinkFrames<'a> {
         if conversion.made == Some(block) {
             return Ok(());
         }
-        // Right behind the last block, the resampler still has the overlap that it needs.
+        // Right after the last block, the resampler still has the overlap that it needs.
         let first = if conversion.made.is_some_and(|made| made + 1 == block) {
             block
         } else {
@@ -322,7 +325,7 @@ impl<'a> LinkFrames<'a> {
         while next < end {
             let chunk_end = self.start + self.chunk.len() as i64;
             if (next as i64) < chunk_end {
-                // A chunk that begins later leaves silence before it.
+                // A chunk that begins later has silence before it.
                 let begin = (next as i64).max(self.start) as u64;
                 let stop = end.min(chunk_end as u64);
                 if begin < stop {

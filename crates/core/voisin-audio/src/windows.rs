@@ -1,7 +1,7 @@
-//! Windows of a track at a model's rate: which blocks of the resampler they need, and how they are
-//! cut out of what comes from there.
+//! Windows of a track at a model's rate: which blocks of the resampler they need, and cutting them
+//! out of its output.
 //!
-//! Not for: the frames that go in, at the track's own rate (`track_frames`).
+//! Not for: the frames at the track's own rate (`track_frames`).
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::stream::DecodeCounts;
 use super::track_frames::Frames;
 use super::{AudioError, AudioInfo, DecodePath, DecodeReport, Loudness};
 
-/// Above this share of the track, reading everything is as quick as leaving parts out.
+/// Above this share of the track, reading everything is as fast as skipping parts.
 const SPARSE_BELOW: f64 = 0.9;
 
 /// Windows to be cut from a track.
@@ -20,14 +20,14 @@ pub(super) struct WindowRequest<'a> {
     pub starts: &'a [i64],
     pub length: usize,
     pub how: DecodePath,
-    /// Whether the loudness is wanted.
+    /// Whether loudness is measured.
     pub measured: bool,
 }
 
 pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, &[f32]);
 type Read<'a> = &'a mut dyn FnMut(u64, &mut [f32]) -> Result<(), AudioError>;
 
-/// Windows of samples that are in memory, as of a file that holds them.
+/// Windows of samples in memory, as if of a file.
 pub(super) fn of_samples(
     samples: &[f32],
     info: &AudioInfo,
@@ -59,7 +59,7 @@ pub(super) fn read(
     let mut lost = 0;
     let mut good = 0;
     let mut first = 0;
-    // Ascending runs, each in one pass; callers give one.
+    // Ascending runs, each in one pass; usually there is one.
     for run in request.starts.chunk_by(|a, b| a <= b) {
         let request = WindowRequest {
             starts: run,
@@ -76,7 +76,7 @@ pub(super) fn read(
         good += part.counts.good_frames;
         lost += part.counts.lost_frames;
     }
-    // All windows lie outside the track: nothing was asked of the decoder, so nothing failed.
+    // All windows lie outside the track: nothing was decoded, so nothing failed.
     report.decoded_share = if good + lost == 0 {
         1.0
     } else {
@@ -91,10 +91,10 @@ pub(super) fn read(
     Ok(report)
 }
 
-/// Files of which less than this share could be decoded are refused.
+/// Least share that must decode, else the file is refused.
 const LEAST_DECODED: f64 = 0.5;
 
-/// Blocks `first..end` of the resampler, in one go.
+/// Consecutive blocks `first..end` of the resampler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockSpan {
     first: u64,
@@ -106,7 +106,7 @@ struct FilePass<'a> {
     info: &'a AudioInfo,
     request: WindowRequest<'a>,
     resampler: Resampler,
-    /// Samples of the track at the rate asked for.
+    /// Samples of the track at the requested rate.
     total: u64,
     spans: Vec<BlockSpan>,
     how: DecodePath,
@@ -125,7 +125,7 @@ impl<'a> FilePass<'a> {
         let resampler = Resampler::new(info.sample_rate, request.rate)?;
         let total = resampled(info.n_frames, info.sample_rate, request.rate);
         let mut spans = spans(&resampler, request, total);
-        // Each span costs the blocks that warm up the resampler, too.
+        // Each span also costs the warm-up blocks of the resampler.
         let blocks = |spans: &[BlockSpan]| {
             spans
                 .iter()
@@ -140,8 +140,7 @@ impl<'a> FilePass<'a> {
             DecodePath::Auto => DecodePath::Windows,
             how => how,
         };
-        // From the first block on in one go: what lies between the windows is resampled and thrown
-        // away.
+        // All blocks from the first on: those between the windows are resampled and discarded.
         if how == DecodePath::Full
             && let Some(last) = spans.last()
         {
@@ -183,7 +182,7 @@ impl<'a> FilePass<'a> {
         })
     }
 
-    /// - `read`: fills a block with the frames from this one on
+    /// - `read`: fills a block with the frames from a position on
     fn span(&mut self, span: BlockSpan, read: Read<'_>, sink: Sink<'_>) -> Result<(), AudioError> {
         let size_in = self.resampler.block_in() as u64;
         let size_out = self.resampler.block_out() as u64;
@@ -197,8 +196,7 @@ impl<'a> FilePass<'a> {
             if block < span.first {
                 continue;
             }
-            // The output lags by half a block; positions are those of the sound, so the first ones
-            // are negative.
+            // The output lags by half a block, so the first positions are negative.
             let start = (block * size_out) as i64 - delay;
             let from = start.max(0);
             let to = (start + size_out as i64).min(self.total as i64);
@@ -224,7 +222,7 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
         let to = start
             .saturating_add(request.length as i64)
             .clamp(0, total as i64) as u64;
-        // Wholly before the track or behind it: zeros, for which nothing is decoded.
+        // Entirely before or after the track: zeros, without decoding.
         if from >= to {
             continue;
         }
@@ -243,13 +241,13 @@ fn spans(resampler: &Resampler, request: WindowRequest<'_>, total: u64) -> Vec<B
     spans
 }
 
-/// Cuts windows out of samples that come in order.
+/// Cuts windows out of consecutive samples.
 struct Cutter<'a> {
     request: WindowRequest<'a>,
     total: u64,
-    /// The window to be handed out next.
+    /// The next window.
     next: usize,
-    /// Samples from `start` on that some window still needs.
+    /// Samples from `start` on that a later window needs.
     buffer: Vec<f32>,
     start: i64,
     window: Vec<f32>,
@@ -270,9 +268,9 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Takes the samples from position `from` on.
+    /// Adds the samples from position `from` on.
     fn push(&mut self, from: i64, samples: &[f32], sink: Sink<'_>) {
-        // Another span begins. No window lies in two, so nothing of the last one is needed.
+        // Another span begins. No window lies in two spans, so the buffer is not needed.
         if self.start + self.buffer.len() as i64 != from {
             self.buffer.clear();
             self.start = from;
@@ -280,8 +278,7 @@ impl<'a> Cutter<'a> {
         self.buffer.extend_from_slice(samples);
         let end = self.start + self.buffer.len() as i64;
         while let Some(&start) = self.request.starts.get(self.next) {
-            // A window that runs past the end is complete with the last sample; zeros fill the
-            // rest.
+            // A window past the end is complete with the last sample and padded with zeros.
             let needed = start
                 .saturating_add(self.request.length as i64)
                 .min(self.total as i64);
@@ -299,7 +296,7 @@ impl<'a> Cutter<'a> {
         self.start = keep;
     }
 
-    /// Hands out the windows that are left: they lie where there are no samples.
+    /// Passes on the remaining windows, for which there are no samples.
     fn finish(&mut self, sink: Sink<'_>) {
         while let Some(&start) = self.request.starts.get(self.next) {
             self.cut(start, sink);
@@ -313,7 +310,7 @@ impl<'a> Cutter<'a> {
         let present = (from < to)
             .then(|| &self.buffer[(from - self.start) as usize..(to - self.start) as usize]);
         let window = match present {
-            // The usual case is handed out without a copy.
+            // The usual case needs no copy.
             Some(whole) if from == start && to == end => whole,
             part => {
                 self.window.fill(0.0);

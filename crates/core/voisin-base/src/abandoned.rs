@@ -1,9 +1,8 @@
-//! Temporary files that a killed process left behind.
+//! Temporary files of killed processes.
 //!
-//! Every temporary file of voisin has a name that begins with [`PREFIX`], and whoever writes it holds a lock on it. The
-//! system releases the lock when the process ends, in whatever way: a temporary file that can be locked has no owner.
-//! On Windows a lock keeps its owner's other handles from reading, so there, as where a file system knows no locks, the
-//! age of a temporary file decides.
+//! The name of every temporary file of voisin begins with [`PREFIX`], and its writer holds a lock on it. The system
+//! releases the lock when the process ends: a temporary file that can be locked has no owner. On Windows a lock keeps
+//! its owner's other handles from reading, so there, and on file systems without locks, the age of the file decides.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -14,15 +13,15 @@ use std::time::{Duration, SystemTime};
 /// The prefix of every temporary file's name.
 pub const PREFIX: &str = ".voisin-";
 
-/// Where locks do not tell, a file that nobody has written to for so long has no owner.
-// Longer than any single file is written for without a pause, short enough for a daily run to tidy.
+/// Without locks, a file that was not written for this time has no owner.
+// Longer than any pause in writing a file, short enough for a daily run to clean up.
 const FORGOTTEN: Duration = Duration::from_hours(1);
 
-/// Temporary files and folders that go where the process is ended at once.
+/// Temporary files and folders to remove if the process exits at once.
 #[derive(Debug, Default)]
 struct Temporaries(Mutex<BTreeSet<PathBuf>>);
 
-/// Those of this process.
+/// The files and folders of this process.
 static OURS: Temporaries = Temporaries(Mutex::new(BTreeSet::new()));
 
 impl Temporaries {
@@ -31,7 +30,7 @@ impl Temporaries {
     }
 
     fn remove(&self) {
-        // Nothing is taken off the list until it is gone through: who waits for it is about to end.
+        // The list stays locked meanwhile: threads that wait for it are about to end.
         for path in self.all().iter() {
             let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
         }
@@ -43,7 +42,7 @@ impl Temporaries {
 pub struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// From now on.
+    /// Registers the path.
     pub fn new(path: &Path) -> Self {
         OURS.all().insert(path.to_owned());
         Self(path.to_owned())
@@ -56,18 +55,18 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes what this process has not finished, for whoever ends it at once.
+/// Removes the unfinished files of this process, before it exits at once.
 pub fn remove_unfinished() {
     OURS.remove();
 }
 
 /// Marks a temporary file as in use until it is closed.
 pub fn hold(file: &File) {
-    // Without locks on this file system, its age decides.
+    // If the file system has no locks, the age decides.
     let _ = file.try_lock();
 }
 
-/// The files in `folder` whose names begin with `prefix` and whose owners have ended. Folders are left out: they cannot be
+/// The files in `folder` whose names begin with `prefix` and whose owners have ended. Without folders, which cannot be
 /// locked.
 pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -80,24 +79,24 @@ pub fn files_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
         })
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
         .map(|entry| entry.path())
-        // Journals are locked on every system, other temporary files on Unix only: see the top.
+        // Journals are locked on every system, other temporary files only on Unix: see above.
         .filter(|path| is_abandoned(path, prefix != PREFIX || cfg!(unix)))
         .collect()
 }
 
-/// Whether the process that made this file has ended; `is_held` says that it locked the file.
+/// Whether the process that made this file has ended; `is_held`: whether it locked the file.
 fn is_abandoned(path: &Path, is_held: bool) -> bool {
-    // Not ours to write, so not ours to remove.
+    // Without write permission it is not removed.
     let Ok(file) = File::options().read(true).write(true).open(path) else {
         return false;
     };
     match file.try_lock() {
-        // The lock that was taken for the test ends with `file`, at the end of this function.
+        // The lock taken by this test ends with `file`, at the end of this function.
         Ok(()) if is_held => true,
         Err(TryLockError::WouldBlock) => false,
         Ok(()) | Err(TryLockError::Error(_)) => {
             let written = file.metadata().and_then(|metadata| metadata.modified());
-            // Clocks are set back: an hour in the future is as good a sign as an hour ago.
+            // Clocks may be set back, so an hour in the future counts like an hour ago.
             let age = written.map(|written| match SystemTime::now().duration_since(written) {
                 Ok(age) => age,
                 Err(ahead) => ahead.duration(),
@@ -120,7 +119,7 @@ mod tests {
         std::fs::write(folder.path().join("voisin-abc"), "").unwrap();
         std::fs::create_dir(folder.path().join(".voisin-folder")).unwrap();
         assert_eq!(files_in(folder.path(), PREFIX), Vec::<PathBuf>::new());
-        // Where locks do not tell, its age does.
+        // Without locks the age decides.
         file.set_modified(SystemTime::now() - 2 * FORGOTTEN)
             .unwrap();
         drop(file);

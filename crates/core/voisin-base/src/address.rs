@@ -1,11 +1,11 @@
-//! Addresses of what is no file of this machine: `s3://bucket/music/a.flac`.
+//! Addresses of remote objects: `s3://bucket/music/a.flac`.
 
 use std::path::Path;
 
-/// The schemes of object stores and web servers that are asked, where a program has what asks them.
+/// Schemes of supported object stores and web servers, in programs built with support for them.
 pub const SCHEMES: [&str; 5] = ["s3", "gs", "az", "http", "https"];
 
-/// The scheme of an address, as `s3`; `None` of a path. A letter before `:` is a drive.
+/// The scheme of an address, such as `s3`; `None` for a path. One letter before `:` is a drive.
 pub fn scheme(path: &Path) -> Option<&str> {
     let (scheme, _) = path.to_str()?.split_once("://")?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);

@@ -1,8 +1,8 @@
-//! Files that are there whole or not at all.
+//! Files that are complete or absent.
 //!
-//! The one promise of every file that voisin writes: what is read under its name is the old contents or the new ones,
-//! whatever crashes or loses power, and once [`AtomicFile::commit`] has returned the new ones survive. It is written
-//! under a temporary name in the same folder, flushed, renamed, and the folder's entry is flushed too.
+//! Every file that voisin writes has either its old or its new contents, even after a crash or power loss, and once
+//! [`AtomicFile::commit`] has returned, the new ones. The file is written under a temporary name in the same folder,
+//! flushed and renamed, and the folder is flushed, too.
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::abandoned::{self, PREFIX, Unfinished};
 
-/// A file on its way to its name; dropped before [`commit`](Self::commit) it leaves nothing behind.
+/// A file that is being written; if it is dropped before [`commit`](Self::commit), it is removed.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: File,
@@ -27,22 +27,21 @@ impl AtomicFile {
         Self::create_noted(target, &mut |_| {})
     }
 
-    /// As [`create`](Self::create); `note` is told the temporary name before there is a file of that name.
+    /// As [`create`](Self::create); `note` is called with the temporary name before the file exists.
     pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         refuse_streams(target)?;
-        // Writers that are given the temporary name may choose the format by its ending.
+        // Writers that get the temporary name may choose the format by its extension.
         let extension = target
             .extension()
             .map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
         let path = folder_of(target).join(random_name(PREFIX) + &suffix);
-        // Before the file exists: a process that is killed
-        // between the two must not leave an unknown file.
+        // Before the file exists, so that a process killed in between leaves no unknown file.
         note(&path);
         let file = File::options()
             .read(true)
             .write(true)
-            // Never opens what somebody else put there, such as a link to a file of the user's.
+            // Never opens an existing file, such as a link to a file of the user.
             .create_new(true)
             .open(&path)?;
         if cfg!(unix) {
@@ -66,13 +65,13 @@ impl AtomicFile {
         &self.path
     }
 
-    /// Flushes the contents, gives the file its name, and flushes the folder. What was there before is replaced.
+    /// Flushes the contents, renames the file to its name, replacing a former file, and flushes the folder.
     pub fn commit(mut self) -> io::Result<()> {
-        // Flushed before the rename: some file systems else write the new name before the contents,
+        // Flushed before the rename: some file systems may else write the name before the contents,
         // and a power cut leaves an empty file.
         self.file.sync_all()?;
         std::fs::rename(&self.path, &self.target)?;
-        // Nothing is left to remove.
+        // `drop` has nothing to remove.
         self.path.clear();
         sync_folder(folder_of(&self.target))
     }
@@ -89,29 +88,29 @@ impl Drop for AtomicFile {
 /// `prefix` and 64 random bits.
 fn random_name(prefix: &str) -> String {
     format!(
-        // The keys of a new hasher are random: the standard library has no other source.
+        // A new hasher's keys are random: the standard library has no other source.
         "{prefix}{:016x}",
         RandomState::new().build_hasher().finish()
     )
 }
 
-/// Writes a whole file.
+/// Writes a file atomically.
 pub fn write(target: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = AtomicFile::create(target)?;
     file.file().write_all(contents.as_ref())?;
     file.commit()
 }
 
-/// Gives a finished file the name `target`, for what had to be written in a folder of its own.
+/// Flushes a finished file from a staging folder and renames it to `target`.
 pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     refuse_streams(target)?;
-    // Whoever wrote the file may have closed it without flushing.
+    // Its writer may have closed it without flushing.
     File::options().write(true).open(finished)?.sync_all()?;
     std::fs::rename(finished, target)?;
     sync_folder(folder_of(target))
 }
 
-/// A folder for temporary files; it goes when dropped.
+/// A folder for temporary files, removed when dropped.
 #[derive(Debug)]
 pub struct StagingFolder {
     path: PathBuf,
@@ -119,13 +118,13 @@ pub struct StagingFolder {
 }
 
 impl StagingFolder {
-    /// Beside `target`, under a name that begins with `prefix`.
+    /// Creates the folder beside `target`, with a name that begins with `prefix`.
     pub fn beside(target: &Path, prefix: &str) -> io::Result<Self> {
         let path = folder_of(target).join(random_name(prefix));
         #[cfg_attr(not(unix), expect(unused_mut))]
         let mut builder = std::fs::DirBuilder::new();
         #[cfg(unix)]
-        // A copy of a database lies here, whose contents are the owner's alone.
+        // It may hold a copy of a database, which is private.
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path)?;
         Ok(Self {
@@ -146,15 +145,15 @@ impl Drop for StagingFolder {
     }
 }
 
-/// Removes what killed processes left half-written beside `target`.
+/// Removes temporary files of killed processes beside `target`.
 pub fn remove_abandoned(target: &Path) {
     for file in abandoned::files_in(folder_of(target), PREFIX) {
         let _ = std::fs::remove_file(file);
     }
 }
 
-/// Refuses a name that leads to something other than a regular file: whoever may write to `/dev` would otherwise make a
-/// regular file of `/dev/null`.
+/// Refuses a target that is not a regular file: with permission to write to `/dev`, renaming would replace `/dev/null`
+/// by a regular file.
 pub fn refuse_streams(target: &Path) -> io::Result<()> {
     // Links are followed: one to `/dev/null` counts as that device.
     match std::fs::metadata(target) {
@@ -166,15 +165,14 @@ pub fn refuse_streams(target: &Path) -> io::Result<()> {
     }
 }
 
-/// The folder that a file of this path lies in.
+/// The folder of a file.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
-/// Flushes a folder's entries. Where folders cannot be opened or flushed (Windows, some network file systems), the file
-/// system alone answers for them.
+/// Flushes a folder's entries, except where folders cannot be opened or flushed (Windows, some network file systems).
 fn sync_folder(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
@@ -250,7 +248,7 @@ mod tests {
         assert_eq!(left, ["index.bin", "mine.bin"]);
     }
 
-    /// Also for root, whom no permission keeps from it.
+    /// Also for root, whom permissions do not restrict.
     #[cfg(unix)]
     #[test]
     fn devices_and_pipes_are_never_replaced() {

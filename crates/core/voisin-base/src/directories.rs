@@ -1,8 +1,8 @@
-//! Where things of the user's own lie.
+//! The user's folders.
 
 use std::path::PathBuf;
 
-/// A folder that an environment variable names; an empty one counts as not set.
+/// A folder from an environment variable; an empty one counts as not set.
 pub fn from_variable(name: &str) -> Option<PathBuf> {
     set(name, |name| std::env::var_os(name).map(PathBuf::from))
 }
@@ -13,7 +13,7 @@ pub fn data() -> Option<PathBuf> {
     data_from(|name| std::env::var_os(name).map(PathBuf::from)).map(|data| data.join("voisin"))
 }
 
-/// voisin's folder for what a user sets, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
+/// voisin's folder for configuration, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
 pub fn config() -> Option<PathBuf> {
     let named = from_variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
     named
@@ -23,7 +23,7 @@ pub fn config() -> Option<PathBuf> {
 
 /// The user's home.
 pub fn home() -> Option<PathBuf> {
-    // `home_dir` knows Windows' profile, and Unix's database of users where HOME is not set.
+    // `home_dir` uses Windows' profile, and Unix's user database if HOME is not set.
     from_variable("HOME").or_else(std::env::home_dir)
 }
 
@@ -32,7 +32,7 @@ fn set(name: &str, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf
 }
 
 fn data_from(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    // The specification says that relative values are to be ignored.
+    // By the specification relative values are ignored.
     let named = set("XDG_DATA_HOME", &variable).filter(|folder| folder.is_absolute());
     named.or_else(|| {
         let home = set("HOME", &variable).or_else(std::env::home_dir)?;

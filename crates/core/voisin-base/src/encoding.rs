@@ -1,6 +1,6 @@
-//! Texts whose encoding nobody wrote down: tags, CUE sheets and playlists of before UTF-8.
+//! Decodes texts of unknown encoding: tags, CUE sheets and playlists from before UTF-8.
 //!
-//! For: bytes to text as their writer most likely meant them. Not for: bytes of a known encoding.
+//! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
 mod letters;
 
@@ -17,12 +17,12 @@ use letters::{
     are_central, are_turkish, is_capitalised, is_cyrillic, is_cyrillic_genre, is_western, words,
 };
 
-/// Bytes that are not ASCII from which on a detector's answer is taken whatever it is; of fewer, it takes one Latin
-/// encoding for its neighbour ("Ágætis" for "Ágćtis").
+/// Least number of bytes that are not ASCII for which a detector's result is always used; with fewer, it confuses
+/// similar Latin encodings ("Ágætis" as "Ágćtis").
 const ENOUGH: usize = 20;
-/// Letters in a row that are not ASCII: in the languages of Windows-1252 no word has so many.
+/// Consecutive letters that are not ASCII: no word in the languages of Windows-1252 has this many.
 const FOREIGN_RUN: usize = 3;
-/// Single texts that are looked at where all together are too few.
+/// Most single texts that are examined if all together are too short.
 const SINGLE: usize = 8;
 
 /// The encoding of texts that are not in UTF-8.
@@ -30,7 +30,7 @@ const SINGLE: usize = 8;
 pub struct OldEncoding(&'static Encoding);
 
 impl OldEncoding {
-    /// Those that files in the wild are written in, the commonest first.
+    /// Encodings in use, the most common first.
     pub const COMMON: [Self; 13] = [
         Self(WINDOWS_1252),
         Self(WINDOWS_1251),
@@ -57,7 +57,7 @@ impl OldEncoding {
         self.0.name()
     }
 
-    /// The encoding that these texts together are most likely in; Windows-1252 where they do not say.
+    /// The most likely encoding of these texts together; Windows-1252 if they give no evidence.
     pub fn detect<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let all = texts.into_iter();
         let (known, mut old): (Vec<&[u8]>, Vec<&[u8]>) = all.partition(|text| utf8(text).is_some());
@@ -70,7 +70,7 @@ impl OldEncoding {
         if !old.is_empty() && Self::is_windows_1251(&old, &known, is_sure.then_some(guess)) {
             return Self(WINDOWS_1251);
         }
-        // Of few bytes, Shift_JIS is taken for Russian of DOS.
+        // With few bytes, Shift_JIS is detected as the Russian encoding of DOS.
         if is_sure && guess.0 != IBM866 {
             return guess;
         }
@@ -80,7 +80,8 @@ impl OldEncoding {
         if is_sure {
             return guess;
         }
-        // Texts of one file may be in several encodings: those that say most are asked one by one.
+        // Texts of one file may be in several encodings: those with the most evidence are tried one
+        // by one.
         old.sort_by_key(|text| std::cmp::Reverse(high_bytes(text)));
         let sure = old
             .iter()
@@ -90,7 +91,7 @@ impl OldEncoding {
         if let Some((encoding, _)) = sure.next() {
             return encoding;
         }
-        // Bytes that Windows-1252 leaves undefined are no letters of its languages.
+        // Bytes undefined in Windows-1252 are no letters of its languages.
         let (latin, _) = WINDOWS_1252.decode_without_bom_handling(&whole);
         if latin.chars().any(|c| ('\u{80}'..'\u{a0}').contains(&c)) {
             return guess;
@@ -103,10 +104,10 @@ impl OldEncoding {
         texts.iter().map(read).collect()
     }
 
-    /// Whether few bytes make words in Windows-1251, and are more likely these than those of another encoding.
+    /// Whether few bytes are words in Windows-1251 rather than in another encoding.
     ///
     /// - `known`: texts in UTF-8 beside them
-    /// - `rival`: what a detector is sure of
+    /// - `rival`: the detector's result, if it is certain
     fn is_windows_1251(old: &[&[u8]], known: &[&[u8]], rival: Option<Self>) -> bool {
         let read = Self(WINDOWS_1251).read_all(old);
         if !read.iter().all(|text| is_cyrillic(text)) {
@@ -127,7 +128,7 @@ impl OldEncoding {
         };
         if [WINDOWS_1253, ISO_8859_7].contains(&rival) {
             let greek = Self(rival).read_all(old);
-            // Most words of Greek have an accent, and the vowels of Russian are its rarest letters.
+            // Most Greek words have an accent, and these vowels' bytes are rare letters of Greek.
             let accents = ['ά', 'έ', 'ή', 'ί', 'ό', 'ύ', 'ώ', 'Ά', 'Έ', 'Ή', 'Ό'];
             let is_accented = |text: &String| text.contains(accents);
             let is_russian = |text: &String| text.contains(['а', 'о', 'ы', 'я']);
@@ -138,7 +139,7 @@ impl OldEncoding {
             && read.iter().all(|text| is_capitalised(text))
     }
 
-    /// The encoding in which few bytes make words, where some of them make none in Windows-1252.
+    /// The encoding in which few bytes are words, if some of them are none in Windows-1252.
     fn of_words(old: &[&[u8]]) -> Option<Self> {
         let latin = Self(WINDOWS_1252).read_all(old);
         if latin.iter().all(|text| is_western(text)) {
@@ -153,7 +154,7 @@ impl OldEncoding {
         let is_common = |text: &&[u8]| {
             let mut rest = text.iter();
             while let Some(byte) = rest.next() {
-                // Letters of Windows-1252 begin rare characters alone.
+                // Letters of Windows-1252 are only lead bytes of rare characters.
                 if !byte.is_ascii() && (*byte >= 0xa0 || rest.next().is_none()) {
                     return false;
                 }
@@ -168,14 +169,14 @@ impl OldEncoding {
     }
 
     fn guess(bytes: &[u8]) -> Self {
-        // ISO-2022-JP consists of ASCII bytes, and what is ASCII is never asked about.
+        // ISO-2022-JP consists of ASCII bytes, which are never passed on.
         let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
         detector.feed(bytes, true);
         Self(detector.guess(None, Utf8Detection::Deny))
     }
 
-    /// Whether few bytes are enough: words of another script without a Latin letter among theirs, which would be words
-    /// of nothing but accents.
+    /// Whether few bytes suffice: words of another script without Latin letters, which in a Latin encoding would
+    /// consist of accented letters alone.
     fn is_sure_of(self, bytes: &[u8]) -> bool {
         let mut runs = bytes.split(u8::is_ascii);
         if !runs.any(|run| run.len() >= FOREIGN_RUN) {
@@ -188,7 +189,7 @@ impl OldEncoding {
         !is_damaged && words.all(|word| word.is_ascii() || !word.chars().any(is_latin))
     }
 
-    /// Text that is UTF-8 if it can be, else in this encoding.
+    /// Decodes text that is UTF-8 if valid, else in this encoding.
     pub fn decode(self, bytes: &[u8]) -> String {
         utf8(bytes).map_or_else(
             || self.0.decode_without_bom_handling(bytes).0.into_owned(),
@@ -197,13 +198,12 @@ impl OldEncoding {
     }
 }
 
-/// A whole file's text: UTF-8 or UTF-16 if it says so or can be, else in the encoding that its lines together are most
-/// likely in.
+/// A file's text: UTF-8 or UTF-16 if marked or valid, else in the most likely encoding of its lines together.
 pub fn decode_file(bytes: &[u8]) -> String {
     with_mark(bytes).unwrap_or_else(|| OldEncoding::detect(lines(bytes)).decode(bytes))
 }
 
-/// The text of a file that begins with a mark of its encoding, or is UTF-16 without one.
+/// The text of a file with a byte order mark, or in UTF-16 without one.
 pub fn with_mark(bytes: &[u8]) -> Option<String> {
     let Some((encoding, mark)) = Encoding::for_bom(bytes) else {
         return is_utf16(bytes).then(|| utf16(bytes, Utf16::Little));
@@ -212,15 +212,15 @@ pub fn with_mark(bytes: &[u8]) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// Whether a text is UTF-16 by its zeros, which are in no other: one byte of each ASCII character, of which sheets and lists
-/// are full, and always the same one of the two.
+/// Whether a text is UTF-16, by zeros in always the same byte of ASCII characters, which sheets and lists are full of;
+/// other encodings have none.
 fn is_utf16(bytes: &[u8]) -> bool {
     let zeros = [0, 1].map(|offset| {
         let half = bytes.iter().skip(offset).step_by(2);
         half.filter(|byte| **byte == 0).count()
     });
     let most = zeros[0].max(zeros[1]);
-    // A quarter of the characters at least. Zeros of both kinds are no text, but U+3000 has one in the other place.
+    // At least a quarter of the characters. Zeros in both bytes are no text, but U+3000 has one in the other.
     most > 0 && most * 8 >= bytes.len() && zeros[0].min(zeros[1]) * 8 <= most
 }
 
@@ -229,17 +229,17 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|&byte| byte == b'\n' || byte == b'\r')
 }
 
-/// Which byte of UTF-16 comes first.
+/// Byte order of UTF-16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Utf16 {
-    /// The one that counts less.
+    /// Little-endian.
     Little,
-    /// The one that counts more.
+    /// Big-endian.
     Big,
 }
 
-/// UTF-16 with a mark or without one: then its zeros tell which byte comes first, else `order` does. Half a unit is left
-/// out, and half a pair becomes U+FFFD.
+/// Decodes UTF-16, in the order of its mark, else of its zeros, else `order`. Half a unit is left out, and half a pair
+/// becomes U+FFFD.
 pub fn utf16(bytes: &[u8], order: Utf16) -> String {
     let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|b| **b == 0);
     let (encoding, mark) = match Encoding::for_bom(bytes) {
@@ -255,8 +255,8 @@ pub fn utf16(bytes: &[u8], order: Utf16) -> String {
     encoding.decode_without_bom_handling(whole).0.into_owned()
 }
 
-/// A text with the characters of Windows-1252 instead of controls, which programs that took it for Latin-1 made of them.
-/// Not for names of files, which may have been made of the same text.
+/// A text with the characters of Windows-1252 instead of controls, which programs produce by decoding it as Latin-1.
+/// Not for file names, which may contain the same controls.
 pub fn without_controls(text: &str) -> String {
     let is_control = |c: char| ('\u{80}'..'\u{a0}').contains(&c);
     let mut meant = String::with_capacity(text.len());
@@ -271,13 +271,13 @@ pub fn without_controls(text: &str) -> String {
     meant
 }
 
-/// UTF-8; the last character may be cut off, as in fields of a fixed length.
+/// Valid UTF-8; the last character may be cut off, as in fields of fixed length.
 fn utf8(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).map_or_else(
         |error| {
             let whole = std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?;
-            // `error_len` is `None` only where the text ends too early. If all before is ASCII, the
-            // one odd byte may as well be a letter of another encoding.
+            // `error_len` is `None` only if the text ends too early. If all before is ASCII, the
+            // last byte may be a letter of another encoding.
             (error.error_len().is_none() && !whole.is_ascii()).then_some(whole)
         },
         Some,
@@ -355,13 +355,13 @@ mod tests {
                 assert_eq!(read_back(encoding, &[title]), [*title]);
             }
         }
-        // One that is ambiguous is read as the others are.
+        // An ambiguous text is decoded like the others.
         let russian = OldEncoding::detect([&b"\xcd\xc0-\xcd\xc0"[..], "Группа".as_bytes()]);
         assert_eq!(russian.decode(b"\xcd\xc0-\xcd\xc0"), "НА-НА");
     }
 
     #[test]
-    fn controls_become_the_characters_that_were_meant() {
+    fn controls_become_the_intended_characters() {
         assert_eq!(without_controls("Don\u{92}t \u{96} é"), "Don’t – é");
         assert_eq!(without_controls("\u{81}\n"), "\u{81}\n");
     }

@@ -1,4 +1,4 @@
-//! Numbers in serialised records, as text: each comes back as it was, to the last bit, and no number is too odd for it.
+//! Serialises numbers as text, exact to the last bit, including NaN and infinities.
 
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
@@ -15,7 +15,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> 
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
-/// The same of numbers that may be missing.
+/// The same for optional numbers.
 pub mod option {
     use super::{Deserializer, Serializer};
     use serde::de::Error as _;

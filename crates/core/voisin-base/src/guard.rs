@@ -1,4 +1,4 @@
-//! Panics in other people's code, turned into messages.
+//! Panics in third-party code, turned into messages.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ thread_local! {
 ///
 /// Values that `work` changed must not be used after a panic.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    // Put back and not cleared below, as guarded calls may be nested.
+    // Restored and not cleared below, as guarded calls may be nested.
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
@@ -25,9 +25,9 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Whether this thread is inside other people's code whose panics are caught and reported as errors.
+/// Whether this thread is inside third-party code whose panics are caught and reported as errors.
 ///
-/// A program's panic hook may ask this to keep such panics off the terminal.
+/// A program's panic hook may check this to keep such panics off the terminal.
 pub fn is_guarded() -> bool {
     GUARDED.get()
 }

@@ -1,9 +1,9 @@
-//! Small things that every part of voisin shares: whole files, random numbers, vectors, the
-//! identities of a track; with the feature `texts`, which a vector index does without, also texts,
-//! tables, paths and which files may be written.
+//! Small modules that all parts of voisin share: atomic files, random numbers, vectors, the
+//! identities of a track; with the feature `texts`, which a vector index does not need, also texts,
+//! tables, paths and rules for output files.
 //!
-//! Not here: anything about music (`voisin-music`), or where it is stored. This crate uses no other
-//! of voisin's.
+//! Not here: anything about music (`voisin-music`) or storage. This crate uses no other crate of
+//! voisin.
 
 #![forbid(unsafe_code)]
 

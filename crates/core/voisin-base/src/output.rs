@@ -1,13 +1,12 @@
-//! Files that a user names to be written, and the one rule for all of them.
+//! Output files that a user names, and the rules for replacing existing files.
 //!
-//! - Pages, pictures and reports carry a mark. What voisin made, and nobody has changed since, is renewed without asking.
-//! - Whatever else is there (tables, lists, arrays, backups, and all that is not voisin's) is replaced only where the user
-//!   says so.
-//! - `-` and `/dev/stdout` are standard output. What is no regular file (a device, a pipe) is opened and written, never
-//!   replaced; what has to be whole, as a database, is refused there.
-//! - Links are followed: the rule is about what they lead to.
+//! - Pages, pictures and reports carry a mark. Those that voisin made and that were not changed since are replaced.
+//! - Other files (tables, lists, arrays, backups, and all that voisin did not make) are replaced only on request.
+//! - `-` and `/dev/stdout` are standard output. Devices and pipes are opened and written, never replaced; output that
+//!   must be a complete file, such as a database, is refused there.
+//! - Links are followed: the rules apply to their target.
 //!
-//! A regular file is there whole or not at all, as [`AtomicFile`] has it.
+//! Regular files are written by [`AtomicFile`]: they are complete or absent.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -17,45 +16,45 @@ use crate::atomic_file::{AtomicFile, folder_of};
 use crate::regular_file;
 use crate::remedy::Remedy;
 
-/// Largest file that is looked at for a mark: a larger one counts as somebody else's.
+/// Largest file that is checked for a mark: a larger one counts as changed.
 const LARGEST: u64 = 1 << 30;
-/// A mark is within so many bytes of the beginning of a text.
+/// Bytes at the beginning of a text in which a mark is searched.
 const BEGINNING: usize = 4096;
 /// Hexadecimal digits of a mark's digest.
-// 64 bits: against accidents, as nobody gains by forging a mark.
+// 64 bits: against accidents, as there is no reason to forge a mark.
 const DIGITS: usize = 16;
-/// Links that are followed one after the other, as many as Linux follows.
+/// Most links that are followed in a row, as in Linux.
 const LINKS: usize = 40;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-/// Where a PNG file's header ends: signature, length, type, 13 bytes, checksum.
+/// End of a PNG file's header: signature, length, type, 13 bytes, checksum.
 const PNG_HEADER: usize = 33;
 const PNG_MARK: (&[u8], &[u8]) = (b"tEXtSoftware\0voisin ", b"");
 const HTML_MARK: (&[u8], &[u8]) = (b"<meta name=\"generator\" content=\"voisin ", b"\">");
-/// Of manual pages.
+/// Before and after the digest in manual pages.
 const ROFF_MARK: (&[u8], &[u8]) = (b".\\\" made by voisin ", b"\n");
-/// Of SVG and Markdown.
+/// Before and after the digest in SVG and Markdown.
 const COMMENT: (&[u8], &[u8]) = (b"<!-- made by voisin ", b" -->\n");
 
-/// Why nothing is written to a place.
+/// Why an output file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// A file is there that nobody gave up.
+    /// A file exists that may not be replaced.
     #[error("{} is there already", .0.display())]
     Taken(PathBuf),
-    /// A page is wanted where something else is, or a page of voisin's with somebody's changes.
-    #[error("{} is there already, and is not as voisin made it", .0.display())]
+    /// The file exists and is no page of voisin, or one that was changed.
+    #[error("{} is there already, and was not made by voisin or was changed since", .0.display())]
     Foreign(PathBuf),
-    /// A file is wanted where a folder is.
+    /// The file's path is a folder.
     #[error("{} is a folder, expected the name of a file to write", .0.display())]
     Folder(PathBuf),
-    /// A folder is wanted where something else is.
+    /// The folder's path is no folder.
     #[error("{}: expected a folder, found a file or a device: name another", .0.display())]
     NotAFolder(PathBuf),
-    /// Two outputs would be one file, the second in the place of the first.
+    /// Two outputs have the same file.
     #[error("{} is the name of two outputs, expected one for each", .0.display())]
     Shared(PathBuf),
-    /// The folder of the file is not there.
+    /// The folder of the file does not exist.
     #[error(
         "{}: there is no folder {}: make it first, or name another",
         path.display(),
@@ -65,18 +64,18 @@ pub enum OutputError {
         /// The file.
         path: PathBuf,
     },
-    /// Output that has to be whole cannot go through a pipe.
+    /// Output that must be a file on disk cannot go through a pipe.
     #[error("{} is {found}, expected the name of a file on disk, which can be written as a whole", path.display())]
     Stream {
-        /// The path named.
+        /// The path.
         path: PathBuf,
-        /// The kind of file that stands there.
+        /// The kind of file found there.
         found: &'static str,
     },
-    /// The system says no.
+    /// The system refused.
     #[error("cannot write {}", path.display())]
     Io {
-        /// The path named.
+        /// The path.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
@@ -92,12 +91,12 @@ impl OutputError {
         }
     }
 
-    /// The step that helps.
+    /// The next step.
     pub fn remedy(&self) -> Option<Remedy> {
         matches!(self, Self::Taken(_) | Self::Foreign(_)).then_some(Remedy::Replace)
     }
 
-    /// The system's kind of error, or the nearest one for a refusal.
+    /// The system's kind of error, or the most similar one.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Taken(_) | Self::Foreign(_) => io::ErrorKind::AlreadyExists,
@@ -110,7 +109,7 @@ impl OutputError {
     }
 }
 
-/// The kind of contents, as far as the rule for existing files goes.
+/// The kind of contents, by the rules for existing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contents {
     /// A page, a picture or a report, which carries a mark.
@@ -120,7 +119,7 @@ enum Contents {
     Whole,
 }
 
-/// The state of the file at a name, links followed.
+/// The state of the file at a path, links followed.
 enum TargetState {
     StandardOutput,
     Stream,
@@ -129,7 +128,7 @@ enum TargetState {
     Free(PathBuf),
 }
 
-/// A place that a user named, which the rule allows to be written.
+/// An output file or stream that may be written by the rules.
 #[derive(Debug, Clone)]
 pub struct OutputTarget {
     path: PathBuf,
@@ -140,7 +139,7 @@ pub struct OutputTarget {
 impl OutputTarget {
     /// For a page, a picture or a report.
     ///
-    /// - `replaces`: whatever is there
+    /// - `replaces`: replace any existing file
     pub fn page(path: &Path, replaces: bool) -> Result<Self, OutputError> {
         Self::new(path, Contents::Page, replaces)
     }
@@ -152,7 +151,8 @@ impl OutputTarget {
         Self::new(path, Contents::Data, replaces)
     }
 
-    /// For what is no stream of bytes, as a database: `-`, a device and a pipe are refused.
+    /// For output that must be a file on disk, such as a database: `-`, devices and pipes are
+    /// refused.
     ///
     /// - `replaces`: a file that is there
     pub fn whole(path: &Path, replaces: bool) -> Result<Self, OutputError> {
@@ -165,23 +165,22 @@ impl OutputTarget {
             contents,
             replaces,
         };
-        // Refused before the work begins, which may take
-        // hours, and looked at again when it is written.
+        // Checked before the work, which may take hours, and again when it is written.
         output.state()?;
         Ok(output)
     }
 
-    /// The path named.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it goes to standard output, so that nothing else should.
+    /// Whether it is standard output, so that nothing else should be written there.
     pub fn is_standard(&self) -> bool {
         is_standard(&self.path)
     }
 
-    /// Looks at the place as it is now: between two looks, somebody else may have written there.
+    /// Checks the present state, as another program may have written the file since.
     fn state(&self) -> Result<TargetState, OutputError> {
         let path = &self.path;
         if self.is_standard() {
@@ -196,7 +195,7 @@ impl OutputTarget {
         let metadata = match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let target = behind_links(path).map_err(OutputError::io(path))?;
-                // `out/` means a folder, which a file of that name would not be.
+                // `out/` means a folder, so it must not become a file.
                 if target.as_os_str().as_encoded_bytes().ends_with(b"/") {
                     return Err(OutputError::Folder(path.clone()));
                 }
@@ -219,7 +218,7 @@ impl OutputTarget {
                 _ => Ok(TargetState::Stream),
             };
         }
-        // Data carry no mark: whether anybody changed them cannot be told.
+        // Data have no mark: whether they were changed is unknown.
         if !self.replaces && self.contents != Contents::Page {
             return Err(OutputError::Taken(path.clone()));
         }
@@ -233,7 +232,7 @@ impl OutputTarget {
         ))
     }
 
-    /// The regular file that it leads to, there or not; for writers that open files themselves, of what is whole.
+    /// The regular file it refers to, existing or not, for writers that open files themselves.
     pub fn target(&self) -> Result<PathBuf, OutputError> {
         match self.state()? {
             TargetState::File(target, _) | TargetState::Free(target) => Ok(target),
@@ -241,7 +240,7 @@ impl OutputTarget {
         }
     }
 
-    /// Refuses another output of the same run to the same place, whichever names lead to it.
+    /// Refuses another output of the same run to the same file, by any path.
     pub fn check_apart(&self, other: &Self) -> Result<(), OutputError> {
         let place = |output: &Self| -> Result<_, OutputError> {
             Ok(match output.state()? {
@@ -264,7 +263,7 @@ impl OutputTarget {
         Ok(())
     }
 
-    /// Opens it for writing; a regular file gets its name with [`OutputFile::commit`].
+    /// Opens it for writing; a regular file is renamed to its name by [`OutputFile::commit`].
     pub fn open(&self) -> Result<OutputFile, OutputError> {
         let failed = OutputError::io(&self.path);
         let (target, before) = match self.state()? {
@@ -280,10 +279,10 @@ impl OutputTarget {
             TargetState::File(target, metadata) => (target, Some(metadata)),
             TargetState::Free(target) => (target, None),
         };
-        // The link's target, or the rename would put a file in the place of the link.
+        // The link's target, or the rename would replace the link.
         let mut file = AtomicFile::create(&target).map_err(&failed)?;
         if let Some(before) = before {
-            // Who could read it may go on reading it, and nobody else. Some file systems know no permissions.
+            // Keeps the former permissions; some file systems have none.
             let _ = file.file().set_permissions(before.permissions());
         }
         Ok(OutputFile::Whole(file))
@@ -299,19 +298,19 @@ impl OutputTarget {
     }
 }
 
-/// An [`OutputTarget`] on its way.
+/// An [`OutputTarget`] that is being written.
 #[derive(Debug)]
 pub enum OutputFile {
     /// Standard output.
     StandardOutput,
-    /// A device or a pipe, which is written as it comes.
+    /// A device or a pipe, which is written directly.
     Stream(File),
-    /// A file that is there when it is whole.
+    /// A file that appears when it is complete.
     Whole(AtomicFile),
 }
 
 impl OutputFile {
-    /// Brings what was written to its place.
+    /// Flushes the output and renames a file to its name.
     pub fn commit(mut self) -> io::Result<()> {
         self.flush()?;
         match self {
@@ -348,9 +347,10 @@ impl Seek for OutputFile {
     }
 }
 
-/// Refuses what is no folder, and one that has files of these names; one that is not there has none.
+/// Refuses a path that is no folder, and a folder that has files of these names; a missing folder is
+/// accepted.
 ///
-/// - `replaces`: such files, but for what is no regular file
+/// - `replaces`: accept such files if they are regular files
 pub fn check_folder(folder: &Path, names: &[&str], replaces: bool) -> Result<(), OutputError> {
     if is_standard(folder) || folder.exists() && !folder.is_dir() {
         return Err(OutputError::NotAFolder(folder.to_owned()));
@@ -373,9 +373,9 @@ pub fn is_stream(path: &Path) -> bool {
         || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// A name's ending in lower case, empty where there is none: it says what is wanted in a file.
+/// A path's extension in lower case, or empty: it determines the format of a file.
 ///
-/// - `otherwise`: of standard output, a device or a pipe without an ending
+/// - `otherwise`: result for standard output, and a device or pipe without an extension
 pub fn ending(path: &Path, otherwise: &str) -> String {
     match path.extension() {
         Some(ending) => ending.to_string_lossy().to_ascii_lowercase(),
@@ -384,14 +384,14 @@ pub fn ending(path: &Path, otherwise: &str) -> String {
     }
 }
 
-/// The target of a name, which need not be there.
+/// The target of a path, which need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
         match std::fs::read_link(&target) {
             // A relative link starts at its own folder; `join` takes an absolute one as it is.
             Ok(next) => target = folder_of(&target).join(next),
-            // Not a link, or not there: the end of the chain.
+            // Not a link, or missing: the end of the chain.
             Err(_) => return Ok(target),
         }
     }
@@ -400,13 +400,13 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     ))
 }
 
-/// A page, picture or report with voisin's mark: a PNG file has it as a text, HTML as a meta element, others as a
-/// comment. It holds a digest of all else, so that a change by somebody else is noticed.
+/// Adds voisin's mark to a page, picture or report: a PNG text chunk, an HTML meta element, or a comment. It
+/// contains a digest of the rest, so that changes are detected.
 pub fn marked(bytes: &[u8]) -> Vec<u8> {
     let digest = digest(&[bytes]);
     if bytes.starts_with(PNG) && bytes.len() >= PNG_HEADER {
         let chunk = [PNG_MARK.0, digest.as_bytes()].concat();
-        // The length of a chunk does not count its four letters of a name, the checksum does.
+        // The length of a chunk excludes its four-letter name, the checksum includes it.
         let length = chunk.len() as u32 - 4;
         let checksum = crc32fast::hash(&chunk);
         let chunk = [&length.to_be_bytes()[..], &chunk, &checksum.to_be_bytes()].concat();
@@ -423,7 +423,7 @@ pub fn marked(bytes: &[u8]) -> Vec<u8> {
     [&bytes[..at], before, digest.as_bytes(), after, &bytes[at..]].concat()
 }
 
-/// Whether it carries voisin's mark and is as it was when it got it.
+/// Whether it has voisin's mark and was not changed since.
 fn is_marked(bytes: &[u8]) -> bool {
     let place = if bytes.starts_with(PNG) {
         // length, type, name, digest, checksum
@@ -460,11 +460,11 @@ fn digest(parts: &[&[u8]]) -> String {
     hasher.finalize().to_hex()[..DIGITS].to_owned()
 }
 
-/// Where `wanted` begins, within the beginning of a text.
+/// Position of `wanted` in the beginning of a text.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes
         .windows(wanted.len())
-        // Bounded: the mark of a large picture or table is not looked for in all of it.
+        // Bounded, as the file may be large.
         .take(BEGINNING)
         .position(|window| window == wanted)
 }
@@ -511,7 +511,7 @@ mod tests {
             .write("c\n")
             .unwrap();
         assert_eq!(read(&path), "c\n");
-        // Somebody else may have been quicker since the first look.
+        // Another program may have written the file since the first check.
         let late = folder.path().join("late.csv");
         let output = OutputTarget::data(&late, false).unwrap();
         std::fs::write(&late, "PRECIOUS").unwrap();
@@ -546,7 +546,7 @@ mod tests {
             let whole = std::fs::read(&path).unwrap();
             assert_eq!(whole, marked(&second), "{name}");
             assert_ne!(whole, second, "{name} carries a mark");
-            // Notes in a report, a retouched picture.
+            // Notes added to a report, a retouched picture.
             for changed in [
                 [&whole[..], b"note"].concat(),
                 second.clone(),

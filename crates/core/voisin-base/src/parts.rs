@@ -1,7 +1,7 @@
-//! Parts of a type with many methods: the methods of one subject stand together.
+//! Splits a type with many methods into parts by subject.
 
-/// Defines parts of a type, each with its accessors: `NAME`, whose part holds a reference to the whole, and,
-/// where methods of the part write, a second one, whose part holds a mutable reference. A part derefs to the whole.
+/// Defines parts of a type, each with an accessor that borrows the whole, and, if methods of the part write, a
+/// second one that borrows it mutably. A part derefs to the whole.
 #[macro_export]
 macro_rules! parts {
     ($whole:ident: $($(#[$doc:meta])* $part:ident $read:ident $($write:ident)?;)*) => {

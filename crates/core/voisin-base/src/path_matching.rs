@@ -1,8 +1,8 @@
-//! The file that a list means, although its name was written on another system: on the disk ([`MeantFiles`]) or among
-//! files that are known ([`KnownFiles`]).
+//! Finds the files of lists written on other systems: on the disk ([`PathFinder`]) or among known files
+//! ([`KnownFiles`]).
 //!
-//! For: names in other code pages, in other letters, with accents put together otherwise, with a drive, a host or a folder
-//! that is not here. Not for: names that are right as they stand, which are looked up before.
+//! For: names in other code pages, in other case, in other Unicode normal forms, with a drive, host or folder that does
+//! not exist here. Not for: exact names, which are looked up first.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -12,15 +12,15 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::encoding::OldEncoding;
 
-/// Folders above that of the list in which the end of a name is looked for: lists lie beside the music or in a folder of
-/// their own below it.
+/// Parent folders of the list that are searched for the end of a name: lists are beside the music or in a folder below
+/// it.
 const ABOVE: usize = 3;
 
-/// Last steps of a name that are looked for: no collection is so deep.
+/// Most last components of a name that are used: no collection is deeper.
 const DEEPEST: usize = 32;
 
-/// Looks names of one list up. Folders are read once each.
-pub struct MeantFiles {
+/// Looks up names of one list on the disk. Each folder is read once.
+pub struct PathFinder {
     base: PathBuf,
     encoding: OldEncoding,
     listings: HashMap<PathBuf, Vec<ListedName>>,
@@ -32,19 +32,19 @@ struct ListedName {
     folded: String,
 }
 
-/// A name with its accents put together.
+/// A name in composed form (NFC).
 fn composed(name: &str) -> String {
     name.nfc().collect()
 }
 
-/// A name without case, its accents put together: names that file systems take for one.
+/// A name in lower case and composed form: equal for names that file systems may consider equal.
 pub fn folded(name: &str) -> String {
-    // Composed again: lower case of some letters (İ) is a letter and an accent apart.
+    // Composed again: the lower case of some letters (İ) is decomposed.
     composed(&composed(name).to_lowercase())
 }
 
-impl MeantFiles {
-    /// - `base`: the folder that the list lies in
+impl PathFinder {
+    /// - `base`: the folder of the list
     /// - `encoding`: that of names that are not UTF-8
     pub fn new(base: &Path, encoding: OldEncoding) -> Self {
         Self {
@@ -54,14 +54,14 @@ impl MeantFiles {
         }
     }
 
-    /// The file that is there and fits best: the whole name in any of its forms, else the longest end of it.
+    /// The best matching file: by the whole name in any form, else by its longest end.
     pub fn find(&mut self, name: &[u8]) -> Option<PathBuf> {
         let forms = NameForm::all(name, Some(self.encoding));
         let whole = forms.iter().find_map(|form| {
             let start = match form.root {
                 NameRoot::List => self.base.clone(),
                 NameRoot::System => PathBuf::from("/"),
-                // A drive or machine that is not here: only the end of the name may be.
+                // A drive or machine of another system: only the end of the name can match.
                 NameRoot::Elsewhere => return None,
             };
             self.file(start, &form.steps)
@@ -69,12 +69,12 @@ impl MeantFiles {
         whole.or_else(|| forms.iter().find_map(|form| self.tail(&form.steps)))
     }
 
-    /// The file at the end of these steps.
+    /// The file at these components below `start`.
     fn file(&mut self, start: PathBuf, steps: &[String]) -> Option<PathBuf> {
         let mut path = start;
         for step in steps {
             let next = path.join(step);
-            // As it is written, if that is there: then nothing is listed.
+            // If the exact name exists, no folder is listed.
             path = if step == ".." || next.symlink_metadata().is_ok() {
                 next
             } else {
@@ -84,21 +84,21 @@ impl MeantFiles {
         (!steps.is_empty() && path.is_file()).then_some(path)
     }
 
-    /// The name that a folder has for another one: with the same letters, else with the same but for case.
+    /// The folder's entry for a name: with the same letters, else ignoring case.
     fn listed(&mut self, folder: &Path, name: &str) -> Option<OsString> {
         let names = self
             .listings
             .entry(folder.to_owned())
             .or_insert_with(|| listing(folder));
         let wanted = composed(name);
-        // Where two names differ in case alone, the one that is written so is meant.
+        // If two names differ only in case, the exact one is used.
         let letters = names.iter().find(|listed| listed.composed == wanted);
         let wanted = folded(name);
         let found = letters.or_else(|| names.iter().find(|listed| listed.folded == wanted));
         found.map(|listed| listed.name.clone())
     }
 
-    /// The file that the most of the last steps lead to, from the list's folder or one above it.
+    /// The file that matches most of the last components, below the list's folder or one above it.
     fn tail(&mut self, steps: &[String]) -> Option<PathBuf> {
         let steps = last_steps(steps);
         let folders: Vec<PathBuf> = self
@@ -107,11 +107,11 @@ impl MeantFiles {
             .take(1 + ABOVE)
             .map(Path::to_owned)
             .collect();
-        // Longest end first: `Album/01.flac` says more than `01.flac`.
+        // Longest end first: `Album/01.flac` is more specific than `01.flac`.
         for first in 0..steps.len() {
             for (above, folder) in folders.iter().enumerate() {
                 let end = &steps[first..];
-                // A bare name says too little to be looked for elsewhere.
+                // A file name alone is too unspecific to be searched elsewhere.
                 if above > 0 && end.len() < 2 {
                     break;
                 }
@@ -125,14 +125,14 @@ impl MeantFiles {
     }
 }
 
-/// Files that are known, by the ends of their paths.
+/// Known files, searchable by the ends of their paths.
 pub struct KnownFiles<T> {
-    /// By their names, folded; with the folded steps of the path, the last first.
+    /// By folded name; with the folded components of the path, the last first.
     by_name: HashMap<String, Vec<(Vec<String>, T)>>,
 }
 
 impl<T: Copy> KnownFiles<T> {
-    /// Files with what is known of each.
+    /// Files with a value for each.
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a Path, T)>) -> Self {
         let mut by_name: HashMap<String, Vec<(Vec<String>, T)>> = HashMap::new();
         for (path, known) in files {
@@ -148,10 +148,10 @@ impl<T: Copy> KnownFiles<T> {
         Self { by_name }
     }
 
-    /// The files whose path ends in most of the last steps of a name, whatever stands before; several where they end in as
-    /// many. Names of folders and files are compared without case.
+    /// The files whose path has the most last components in common with a name; several if they have equally many.
+    /// Names are compared without case.
     ///
-    /// A file's name alone counts only where nothing stands before it.
+    /// A file name alone only matches if the name has no folders.
     pub fn find(&self, name: &[u8]) -> Vec<T> {
         let forms = NameForm::all(name, None);
         let best = forms.iter().map(|form| {
@@ -167,8 +167,7 @@ impl<T: Copy> KnownFiles<T> {
     fn best(&self, steps: &[String]) -> Vec<T> {
         let known = steps.first().and_then(|name| self.by_name.get(name));
         let mut best = Vec::new();
-        // A name with folders has to agree in the last of
-        // them, too: "01.mp3" alone is in every album.
+        // A name with folders must match in the last of them, too: "01.mp3" is in every album.
         let mut most = steps.len().min(2);
         for (path, known) in known.into_iter().flatten() {
             let pairs = path.iter().zip(steps);
@@ -185,9 +184,9 @@ impl<T: Copy> KnownFiles<T> {
     }
 }
 
-/// The steps behind the last that leads upwards, as many as are looked for.
+/// The components after the last `..`, at most [`DEEPEST`].
 fn last_steps(steps: &[String]) -> &[String] {
-    // Steps before it lead somewhere else than they say.
+    // Components before it are cancelled by it.
     let behind = steps.iter().rposition(|step| step == "..");
     let first = behind.map_or(0, |at| at + 1);
     &steps[first.max(steps.len().saturating_sub(DEEPEST))..]
@@ -211,12 +210,12 @@ fn listing(folder: &Path) -> Vec<ListedName> {
             }
         })
         .collect();
-    // Folders have no order of their own: the first of several that fit must always be the same.
+    // Sorted, since entries have no fixed order and the first match must always be the same.
     names.sort_by(|a, b| a.name.cmp(&b.name));
     names
 }
 
-/// Where the steps of a name begin.
+/// Where the components of a name begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NameRoot {
     /// The list's folder.
@@ -233,16 +232,16 @@ struct NameForm {
 }
 
 impl NameForm {
-    /// Readings of the bytes of a name, the likeliest first.
+    /// Possible decodings of a name, the likeliest first.
     ///
-    /// - `encoding`: that of names that are not UTF-8, where it is known
+    /// - `encoding`: that of names that are not UTF-8, if known
     fn all(name: &[u8], encoding: Option<OldEncoding>) -> Vec<Self> {
         let mut texts: Vec<String> = Vec::new();
-        // As it stands before decoded: a file may be called `100%25.mp3`.
+        // Unchanged before percent-decoded: a file may be called `100%25.mp3`.
         for bytes in [name.to_vec(), percent_decoded(name)] {
             for encoding in encoding.into_iter().chain(OldEncoding::COMMON) {
                 let text = encoding.decode(&bytes);
-                // A NUL ends a path for the system: such a reading cannot be right.
+                // No path contains a NUL, so such a decoding is wrong.
                 if !texts.contains(&text) && !text.contains('\0') {
                     texts.push(text);
                 }
@@ -251,7 +250,7 @@ impl NameForm {
         texts.iter().map(|text| Self::parse(text)).collect()
     }
 
-    /// The last steps as file systems compare them that take letters of both cases for one.
+    /// The last components, folded as on file systems that ignore case.
     fn folded(&self) -> Vec<String> {
         last_steps(&self.steps)
             .iter()
@@ -265,7 +264,7 @@ impl NameForm {
         let mut rest = text.as_str();
         if let Some(shared) = rest.strip_prefix("//") {
             root = NameRoot::Elsewhere;
-            // The machine; its share may well be a folder's name here.
+            // Drops the machine; its share may be a folder's name here.
             rest = shared.split_once('/').map_or("", |(_, rest)| rest);
         } else if matches!(rest.as_bytes(), [drive, b':', ..] if drive.is_ascii_alphabetic()) {
             root = NameRoot::Elsewhere;
@@ -279,7 +278,7 @@ impl NameForm {
     }
 }
 
-/// `%41` → `A`; what is no escape stays as it is.
+/// `%41` → `A`; invalid escapes stay unchanged.
 pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
     let hex = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
     let mut decoded = Vec::with_capacity(text.len());
@@ -350,7 +349,7 @@ mod tests {
         let russian = OldEncoding::named("windows-1251").unwrap();
         let western = OldEncoding::detect([]);
         let find = |name: &[u8], encoding| {
-            let found = MeantFiles::new(&music.join("Lists"), encoding).find(name)?;
+            let found = PathFinder::new(&music.join("Lists"), encoding).find(name)?;
             let below = found.strip_prefix(&music).ok()?;
             Some(below.to_str()?.replace("Lists/../", ""))
         };
@@ -379,7 +378,7 @@ mod tests {
             "Artist/Caf\u{e9}.mp3",
         );
         is(b"/gone/Music/Mac/No\xebl.mp3", "Mac/No\u{65}\u{308}l.mp3");
-        // The longest end that is there counts, and the list's own folder before others.
+        // The longest existing end counts, and the list's own folder before others.
         is(b"D:\\Music\\Artist\\Plain.mp3", "Artist/Plain.mp3");
         is(b"D:\\x\\Artist\\Plain.mp3", "Lists/Artist/Plain.mp3");
         assert_eq!(

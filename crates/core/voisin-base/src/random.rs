@@ -1,8 +1,8 @@
-//! Random numbers that are the same on every machine and in every version.
+//! Pseudorandom numbers that are the same on every machine and in every version.
 //!
-//! Whatever is stored or shown and depends on chance draws from here: the generators of crates may give other numbers
-//! after an update. `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) passes
-//! `BigCrush`, has one word of state, and every seed is a good one. Not for secrets.
+//! Used for all stored or visible results that depend on chance: generators of other crates may change with an update.
+//! `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) passes `BigCrush`, has
+//! one word of state, and accepts every seed. Not for secrets.
 
 /// The odd number nearest to 2^64 over the golden ratio: the step between two states.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -19,8 +19,8 @@ impl Random {
 
     /// One of 2^64 streams for each seed.
     pub fn stream(seed: u64, stream: u64) -> Self {
-        // Mixed before use: streams of neighbouring numbers
-        // would else begin near each other on one orbit.
+        // Mixed before use: streams of consecutive numbers would else begin near each other in the
+        // sequence.
         let start = Self(seed ^ stream.wrapping_mul(STEP)).u64();
         Self(start ^ stream)
     }
@@ -55,12 +55,12 @@ impl Random {
 
     /// Of mean 0 and variance 1 (Box and Muller, 1958).
     pub fn normal(&mut self) -> f64 {
-        // 1 less the draw is never 0, whose logarithm is infinite.
+        // 1 minus the draw is never 0, whose logarithm is infinite.
         let radius = (-2.0 * (1.0 - self.f64()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.f64()).cos()
     }
 
-    /// Puts items into random order (Fisher and Yates, 1938).
+    /// Shuffles items (Fisher and Yates, 1938).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
@@ -73,7 +73,7 @@ pub fn hash(n: u64) -> u64 {
     mix(n.wrapping_mul(STEP))
 }
 
-/// The finisher of `SplitMix64`: every bit of `z` moves every bit of the result.
+/// The finaliser of `SplitMix64`: every bit of `z` affects every bit of the result.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -87,7 +87,7 @@ mod tests {
     /// Stored layouts, folds, indexes and weights depend on these numbers: they must never change.
     #[test]
     fn the_streams_are_what_they_always_were() {
-        // Of the authors' reference implementation with seed 1234567.
+        // From the authors' reference implementation with seed 1234567.
         let mut random = Random::new(1_234_567);
         let drawn: Vec<u64> = (0..5).map(|_| random.u64()).collect();
         let expected = [

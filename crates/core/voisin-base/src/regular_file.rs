@@ -1,4 +1,4 @@
-//! Reading a file that somebody named and that may be anything.
+//! Safely opening a file of unknown kind by a given path.
 
 #[cfg(unix)]
 use std::fs::OpenOptions;
@@ -8,14 +8,14 @@ use std::path::Path;
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
-/// How long another program may take to give up its lease of a file, as Samba's clients have them.
+/// How long another program, such as a Samba client, may take to release its lease of a file.
 #[cfg(unix)]
 const LEASE_ENDS: Duration = Duration::from_secs(2);
 
 /// Opens a regular file; links are followed.
 ///
-/// A pipe keeps whoever opens it waiting and a device may never end, so what is not a regular file is refused before it
-/// is opened. What takes its place between the look and the opening is opened without waiting, and refused as well.
+/// Opening a pipe blocks and a device may never end, so anything but a regular file is refused before it is opened. If
+/// one replaces the file after the check, it is opened without blocking and refused as well.
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(path, true)
 }
@@ -36,7 +36,7 @@ fn open_with(path: &Path, follows: bool) -> io::Result<File> {
         std::fs::symlink_metadata(path)
     }?)?;
     let file = open_at_once(path, follows)?;
-    // Looked at again: somebody may have put a pipe there between the look and the opening.
+    // Checked again, as a pipe may have replaced the file in between.
     check(file.metadata()?)?;
     Ok(file)
 }
@@ -48,7 +48,7 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
     let start = Instant::now();
     let mut options = OpenOptions::new();
     let flags = if follows {
-        // Opening a pipe that nobody writes to would wait for ever.
+        // Opening a pipe without a writer would block forever.
         OFlags::NONBLOCK
     } else {
         OFlags::NONBLOCK | OFlags::NOFOLLOW
@@ -56,7 +56,7 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
     options.read(true).custom_flags(flags.bits() as i32);
     loop {
         match options.open(path) {
-            // Opening without waiting refuses a leased file, and asks for the lease to be given up.
+            // Opening a leased file without blocking fails, and requests the lease's release.
             Err(error) if error.kind() == ErrorKind::WouldBlock && start.elapsed() < LEASE_ENDS => {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -69,8 +69,7 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
 fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
     File::open(path)
 }
-/// When a file was changed last, whatever time it was given since (`ctime`), in seconds since 1970 UTC; 0 where the system
-/// does not tell.
+/// Time of a file's last change of any kind (`ctime`), in seconds since 1970 UTC; 0 if the system has none.
 pub fn changed_at(metadata: &std::fs::Metadata) -> i64 {
     #[cfg(unix)]
     let changed = std::os::unix::fs::MetadataExt::ctime(metadata);
@@ -82,7 +81,7 @@ pub fn changed_at(metadata: &std::fs::Metadata) -> i64 {
     changed
 }
 
-/// Modification time in nanoseconds since 1970 UTC, 0 where the file system has none.
+/// Modification time in nanoseconds since 1970 UTC, 0 if the file system has none.
 pub fn mtime_ns(metadata: &Metadata) -> i64 {
     let Ok(time) = metadata.modified() else {
         return 0;
@@ -93,15 +92,15 @@ pub fn mtime_ns(metadata: &Metadata) -> i64 {
     }
 }
 
-/// Whether both are of one file, whatever was written into it meanwhile. At least one of them must be of a file that is
-/// open: a number that no file holds any more is given to another.
+/// Whether both are of one file, even if its contents changed. At least one must be of an open file, as the inode of a
+/// deleted file is reused.
 pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
         (a.dev(), a.ino()) == (b.dev(), b.ino())
     }
-    // There the standard library knows no number of a file.
+    // There the standard library has no inode number.
     #[cfg(not(unix))]
     {
         let state =
@@ -110,7 +109,7 @@ pub fn is_same(a: &Metadata, b: &Metadata) -> bool {
     }
 }
 
-/// Reads a regular file, as [`open`] does, of at most `limit` bytes.
+/// Reads a regular file of at most `limit` bytes; see [`open`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_from(open(path)?, limit)
 }
@@ -203,9 +202,9 @@ mod tests {
                 read_itself(&link, 100).unwrap_err().kind(),
                 ErrorKind::InvalidInput
             );
-            // A link that takes the file's place behind the look is not followed.
+            // A link that replaces the file after the check is not followed.
             assert!(open_at_once(&link, false).is_err());
-            // A pipe that takes the file's place after the check is opened without waiting for a writer, too.
+            // A pipe that replaces the file after the check does not block either.
             assert!(
                 !open_at_once(&pipe, true)
                     .unwrap()

@@ -1,11 +1,11 @@
-//! Where files lie that nobody means: bins, snapshots, folders that systems keep for themselves, downloads, copies.
+//! Folders of files that are not part of a collection: bins, snapshots, system folders; also downloads and copies.
 
 use std::path::{Component, Path, PathBuf};
 
-/// Folders of Windows and macOS, which do not tell case apart: bins, metadata, and what both leave on servers and in archives.
-/// And those of Synology's DSM (`@eaDir`, `#recycle`, `#snapshot`, `@tmp`, `@sharebin`), QNAP's QTS (`@Recycle`,
+/// Folders of Windows and macOS, which ignore case: bins, metadata, and what both leave on servers and in archives. And
+/// those of Synology's DSM (`@eaDir`, `#recycle`, `#snapshot`, `@tmp`, `@sharebin`), QNAP's QTS (`@Recycle`,
 /// `@Recently-Snapshot`, `.@__thumb`), `TrueNAS` (`.zfs`, `.recycle`), `NetApp` (`~snapshot`, `.snapshot`), Unraid
-/// (`.Recycle.Bin`), Nextcloud and Syncthing: no person calls a folder so, and copies of them have names in any case.
+/// (`.Recycle.Bin`), Nextcloud and Syncthing: nobody names a folder like this, and copies may have other case.
 const WITHOUT_CASE: [&str; 29] = [
     "#recycle",
     "#snapshot",
@@ -38,22 +38,22 @@ const WITHOUT_CASE: [&str; 29] = [
     "temporary items",
 ];
 
-/// Folders of Linux, of Buffalo and of shares' bins, as their systems write them: an album may be called Lost+Found.
+/// Folders of Linux, of Buffalo and of shares' bins, in exact case: an album may be called Lost+Found.
 const WITH_CASE: [&str; 3] = ["Recycle Bin", "lost+found", "trashbox"];
 
-/// How a folder of what a check of a disk found begins, before three digits: `FOUND.000` of Windows.
+/// Prefix of a folder of recovered files, before three digits: `FOUND.000` of Windows.
 const FOUND: &str = "found.";
 
-/// How a folder begins that freedesktop.org's Trash specification (`.Trash`, `.Trash-1000`) or macOS (`.Trashes`) names.
+/// Prefix of bins by freedesktop.org's Trash specification (`.Trash`, `.Trash-1000`) and of macOS (`.Trashes`).
 const TRASH: &str = ".trash";
 
-/// Bins of Windows before Vista. An album may be called so: only what lies in them as a user's own, or as the file `Dc1.mp3`,
-/// is told by its name.
+/// Bins of Windows before Vista. An album may have these names: only a user's folder in them, or a file like `Dc1.mp3`,
+/// shows a bin.
 const OLD_BINS: [&str; 2] = ["recycler", "recycled"];
-/// How a user's folder in such a bin begins, as Windows numbers users.
+/// Prefix of a user's folder in such a bin, by Windows' user ids.
 const USER: &str = "s-1-";
 
-/// Browsers' names of the folder that they save to.
+/// Names of browsers' download folders.
 const DOWNLOADS: [&str; 14] = [
     "download",
     "downloads",
@@ -71,7 +71,7 @@ const DOWNLOADS: [&str; 14] = [
     "下载",
 ];
 
-/// How file managers begin and end the name of a copy, before its number.
+/// Prefixes and suffixes of the names of file managers' copies, before a number.
 const COPY_BEGINS: [&str; 6] = [
     "copy of ",
     "kopie von ",
@@ -92,21 +92,22 @@ const COPY_ENDS: [&str; 9] = [
     "副本",
 ];
 
-/// How far a file is from where somebody would keep it; the less, the better.
+/// How untidy a file's place is; less is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tidiness {
-    /// In a place, and under a name, as any other.
+    /// An ordinary place and name.
     Kept,
-    /// Named as file managers and browsers name a second copy: `Song (1)`, `Song - Copy`, `Kopie von Song`.
+    /// A name that file managers and browsers give to a second copy: `Song (1)`, `Song - Copy`, `Kopie von
+    /// Song`.
     Copy,
     /// In a folder of downloads.
     Download,
-    /// In a bin, a snapshot, or a folder that a system keeps for itself.
+    /// In a bin, a snapshot, or a system folder.
     Bin,
 }
 
 impl Tidiness {
-    /// Of a file, by its path.
+    /// Classifies a file by its path.
     pub fn of(path: &Path) -> Self {
         if system_folder(path).is_some() {
             return Self::Bin;
@@ -119,7 +120,7 @@ impl Tidiness {
                 .to_lowercase();
             DOWNLOADS.contains(&name.as_str())
         };
-        // The file itself may be called so.
+        // The file itself may have such a name.
         if path.ancestors().skip(1).any(is_download) {
             return Self::Download;
         }
@@ -135,7 +136,7 @@ impl Tidiness {
         }
     }
 
-    /// In words, of the second best of two files.
+    /// A description for reports.
     pub fn words(self) -> &'static str {
         match self {
             Self::Kept => "in a folder of music",
@@ -146,7 +147,7 @@ impl Tidiness {
     }
 }
 
-/// Whether a file's name in lower case, without its ending, is that of a copy.
+/// Whether a file's name in lower case, without extension, is that of a copy.
 fn is_copy(name: &str) -> bool {
     // At most two digits: "Song (1999)" is a year.
     let number = |text: &str| {
@@ -183,9 +184,9 @@ fn is_copy(name: &str) -> bool {
         .is_some_and(|(song, last)| !song.is_empty() && COPY_ENDS.contains(&last))
 }
 
-/// Whether a folder is a bin, a snapshot, or one that a system keeps for itself.
+/// Whether a folder is a bin, a snapshot, or a system folder.
 ///
-/// - `above`: the name of the folder that it lies in, where that was not named by the user
+/// - `above`: the name of its parent folder, unless the user named that
 pub fn is_of_system(name: &str, above: Option<&str>) -> bool {
     let lower = name.to_ascii_lowercase();
     WITH_CASE.contains(&name)
@@ -197,12 +198,12 @@ pub fn is_of_system(name: &str, above: Option<&str>) -> bool {
         })
 }
 
-/// Whether a folder may be a bin by its name, or an album's: of a bin, Windows keeps a list in it (`INFO2`).
+/// Whether a folder may be an old bin by its name; a real one has Windows' list `INFO2` in it.
 pub fn is_old_bin(name: &str) -> bool {
     OLD_BINS.iter().any(|bin| name.eq_ignore_ascii_case(bin))
 }
 
-/// Whether a file without its ending is called as in an old bin: `Dc12`, by the drive that it was on and its number.
+/// Whether a file's name without extension is one of an old bin: `Dc12`, with its drive and number.
 fn is_binned(stem: &str) -> bool {
     let number = match stem.as_bytes() {
         [b'D' | b'd', drive, number @ ..] if drive.is_ascii_alphabetic() => number,
@@ -217,7 +218,7 @@ pub fn system_folder(path: &Path) -> Option<PathBuf> {
     let mut above: Option<String> = None;
     for component in path.parent()?.components() {
         folder.push(component);
-        // Roots and drives are no folders with a name.
+        // Roots and drives have no name.
         let Component::Normal(name) = component else {
             continue;
         };
@@ -270,7 +271,7 @@ mod tests {
             Some(PathBuf::from("/m/#recycle"))
         );
         for path in [
-            // ZZ Top's album of 1990, and names that only resemble.
+            // ZZ Top's album of 1990, and similar names.
             "/m/ZZ Top/Recycler/01.mp3",
             "/m/Nektar/Recycled/01.mp3",
             "/m/Nektar/Recycled/Dance 1.mp3",

@@ -1,6 +1,6 @@
-//! Tables that users hand over, as spreadsheets and other programs write them.
+//! Parses users' tables, as spreadsheets and other programs write them.
 //!
-//! For: the text of a table in any encoding, the mark that separates its cells, and the cells. Not for: their meaning.
+//! For: encoding, separator and cells of a table. Not for: their meaning.
 
 use std::io;
 use std::path::Path;
@@ -8,13 +8,13 @@ use std::path::Path;
 use crate::encoding::{OldEncoding, lines, with_mark};
 use crate::regular_file;
 
-/// Bytes of a table: FMA's largest has 260 MB.
+/// Most bytes of a table: FMA's largest has 260 MB.
 const LARGEST: u64 = 1 << 30;
 
-/// A row: the line that it begins on, from 1, and its cells without white space around them.
+/// A row: its first line, counted from 1, and its cells, trimmed.
 pub type Row = (u64, Vec<String>);
 
-/// A line, from 1, and its fault.
+/// A line, counted from 1, and its fault.
 pub type TableFault = (u64, String);
 
 /// A table as text.
@@ -24,7 +24,7 @@ pub struct TableText {
     pub text: String,
     /// Between cells.
     pub separator: u8,
-    /// The encoding of lines that are neither UTF-8 nor UTF-16, where there are such.
+    /// The encoding of lines that are neither UTF-8 nor UTF-16, if there are any.
     pub old_encoding: Option<OldEncoding>,
 }
 
@@ -45,14 +45,14 @@ impl TableText {
         let old_encoding = plain.is_none().then(|| OldEncoding::detect(lines(bytes)));
         let mut text = plain.unwrap_or_default();
         if let Some(encoding) = old_encoding {
-            // Who puts a table together from several has lines in several encodings.
+            // A table joined from several may have lines in several encodings.
             text.extend(
                 bytes
                     .split_inclusive(|&byte| byte == b'\n')
                     .map(|line| encoding.decode(line)),
             );
         }
-        // The crate csv counts no line that ends in both.
+        // The crate csv does not count lines that end with `\r\n`.
         if text.contains('\r') {
             text = text.replace("\r\n", "\n");
         }
@@ -72,11 +72,11 @@ impl TableText {
         }
     }
 
-    /// The rows that have anything in a cell; the first is the header, where there is one. By hand, as a CSV reader takes
-    /// whatever stands behind a quote for one cell, down to the end of the file.
+    /// The rows with a cell that is not empty; the first is the header, if there is one. Not by a CSV reader, which
+    /// takes everything after an unclosed quote, up to the end of the file, as one cell.
     ///
     /// # Errors
-    /// The line of a quote that is not closed, or closed on a line below and within a cell, as by the quote of the next one.
+    /// The line of a quote that is not closed, or closed on a later line within a cell, as by the next quote.
     pub fn rows(&self) -> Result<Vec<Row>, TableFault> {
         let ends = [char::from(self.separator), '\n', '\r'];
         let mut rows = Vec::new();
@@ -93,7 +93,7 @@ impl TableText {
                     let (inside, behind) = rest.split_once('"').ok_or_else(unclosed)?;
                     cell.push_str(inside);
                     rest = behind;
-                    // Two quotes are one that is part of the cell.
+                    // Two quotes are one quote in the cell.
                     let Some(more) = rest.strip_prefix('"') else {
                         break;
                     };
@@ -110,7 +110,7 @@ impl TableText {
             cell.push_str(&rest[..end]);
             cells.push(cell.trim().to_owned());
             let mark = rest[end..].chars().next();
-            // All marks are ASCII.
+            // All separators are ASCII.
             rest = rest.get(end + 1..).unwrap_or_default();
             if mark == Some(ends[0]) {
                 // One more cell, though the text may end here.
@@ -130,7 +130,8 @@ impl TableText {
     /// The header and the rows below it, all of as many cells.
     ///
     /// # Errors
-    /// As of [`rows`](Self::rows), and a row of another length: a mark within a cell would shift the ones behind it.
+    /// As for [`rows`](Self::rows), and a row of another length, as a separator within a cell would shift the next
+    /// ones.
     pub fn even_rows(&self) -> Result<(Vec<String>, Vec<Row>), TableFault> {
         let mut rows = self.rows()?.into_iter();
         let (_, header) = rows.next().unwrap_or_default();
@@ -147,7 +148,7 @@ impl TableText {
     }
 }
 
-/// The kind of file that this is, where it is none of text.
+/// The kind of file, if it is no text.
 fn no_text(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [b'P', b'K', 3, 4, ..] => Some("an Excel workbook or another archive"),

@@ -1,16 +1,16 @@
-//! Text as it is compared, without case, accents and punctuation, as errors are said, and as XML has it.
+//! Folding text for comparison, without case, accents and punctuation; formatting errors and numbers; escaping XML.
 //!
-//! Both forms of folded text are stored, the words in the catalogue and the keys in genre models: they must not change.
+//! Both folded forms are stored, words in libraries and keys in genre models: they must not change.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-/// One text of a tag, wherever it is read from; nobody writes so much (bytes).
+/// Most bytes of one text of a tag, from any source.
 pub const LONGEST_TEXT: usize = 1 << 20;
 
 /// The words of `text`, one space apart: `Björk & Cie` → `bjork cie`.
 ///
-/// Text without any letter or digit is only lowered and trimmed, so that a band called `!!!` is found.
+/// Text without letters and digits is only trimmed and lowered, so that the band `!!!` is found.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let mut add = |c: char| {
@@ -27,10 +27,10 @@ pub fn fold(text: &str) -> String {
         }
     };
     if text.is_ascii() {
-        // Most names: nothing to take apart.
+        // Most names need no decomposition.
         text.chars().for_each(|c| add(c.to_ascii_lowercase()));
     } else {
-        // Takes letters and accents apart, and full-width letters to usual ones; the accents go.
+        // Decomposes letters and accents, and full-width letters; accents are dropped.
         text.nfkd()
             .filter(|&c| !is_combining_mark(c))
             .flat_map(char::to_lowercase)
@@ -46,8 +46,8 @@ pub fn fold(text: &str) -> String {
 
 /// The letters and digits of `text` without spaces, `&` and `+` read as "and": `Drum & Bass` → `drumandbass`.
 ///
-/// Accents go from Latin letters only; marks of other scripts make other words and stay. Text without any letter or
-/// digit is only lowered and cleaned.
+/// Only Latin letters lose their accents; marks of other scripts distinguish words and stay. Text without any
+/// letter or digit is only cleaned and put in lower case.
 pub fn key(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
     for c in text.nfkd() {
@@ -61,7 +61,7 @@ pub fn key(text: &str) -> String {
             },
         }
     }
-    // Composed again, so that marks outside Latin (kana, Devanagari …) stay as they are written.
+    // Composed again, so that marks outside Latin (kana, Devanagari …) stay unchanged.
     let key: String = key.nfc().collect();
     if key.is_empty() {
         clean(text).to_lowercase()
@@ -70,9 +70,9 @@ pub fn key(text: &str) -> String {
     }
 }
 
-/// Which of `names` are meant: those that are `asked` without case, accents and punctuation; where there is none, those
-/// that have it in them.
-pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+/// The `names` that are equal to `wanted` without case, accents and punctuation; if there is none, those that contain
+/// it.
+pub fn matching_names<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = fold(wanted);
     let mut whole = Vec::new();
     let mut part = Vec::new();
@@ -87,10 +87,10 @@ pub fn meant<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<
     if whole.is_empty() { part } else { whole }
 }
 
-/// Those of `names` that are spelt much like `asked`, which may be misspelt: the most alike first, three at most.
+/// The `names` spelt most like `wanted`, which may be misspelt: at most three, the most similar first.
 pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     const ALIKE: f64 = 0.8;
-    /// Bytes: longer texts are not compared, which takes time as the product of two lengths.
+    /// Longer texts (bytes) are not compared, as the time is the product of both lengths.
     const LONGEST: usize = 1000;
     if wanted.len() > LONGEST {
         return Vec::new();
@@ -99,7 +99,7 @@ pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
     let likeness = |name: &str| {
         let name = fold(name);
         let whole = strsim::jaro_winkler(&wanted, &name);
-        // One word of a name is as good as all of it, but short ones are like too many.
+        // A word of a name may match as well as all of it, but short words match too often.
         let words = name.split(' ').filter(|word| word.chars().count() >= 4);
         words
             .map(|word| 0.95 * strsim::jaro_winkler(&wanted, word))
@@ -117,7 +117,7 @@ pub fn spelt_alike<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
     near.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-/// How many letters are wrong, missing, too many or transposed in one of two short words.
+/// Number of wrong, missing, additional or transposed letters between two short words.
 pub fn slips(a: &str, b: &str) -> usize {
     strsim::osa_distance(a, b)
 }
@@ -155,12 +155,12 @@ pub fn count(n: u64, noun: &str) -> String {
     count_with(n, noun, &format!("{noun}s"))
 }
 
-/// As [`count`], of a noun with a plural of its own: `1 copy`, `2 copies`.
+/// As [`count`], for a noun with an irregular plural: `1 copy`, `2 copies`.
 pub fn count_with(n: u64, one: &str, several: &str) -> String {
     format!("{} {}", grouped(n), if n == 1 { one } else { several })
 }
 
-/// A number with thin groups of three digits.
+/// A number with its digits in groups of three.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
@@ -183,13 +183,13 @@ pub fn size(bytes: u64) -> String {
     format!("{:.1} {name}", bytes as f64 / unit)
 }
 
-/// Without the numbers that stand behind the system's own words: `No such file or directory (os error 2)`.
+/// Without the numbers after the system's messages: `No such file or directory (os error 2)`.
 pub fn without_error_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(')') {
-            // Only a number in the system's own form: a file's name may have brackets, too.
+            // Only numbers in the system's form: a file's name may have brackets, too.
             Some((number, rest)) if number.parse::<i32>().is_ok() => plain.push_str(rest),
             _ => plain.extend([" (os error ", part]),
         }
@@ -218,7 +218,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Latin letters that Unicode does not take apart.
+/// Latin letters without a decomposition in Unicode.
 fn plain(c: char) -> Option<&'static str> {
     Some(match c {
         'ß' => "ss",
@@ -230,7 +230,7 @@ fn plain(c: char) -> Option<&'static str> {
     })
 }
 
-/// Those that occur in names of people and titles only, in lower case; keys keep them.
+/// Further ones, in lower case, that only occur in names and titles; keys keep them.
 fn plain_of_names(c: char) -> Option<&'static str> {
     Some(match c {
         'đ' | 'ð' => "d",
@@ -241,8 +241,8 @@ fn plain_of_names(c: char) -> Option<&'static str> {
     })
 }
 
-/// Text for XML 1.0 and HTML, between tags and in attributes: marks escaped, control characters as references, so that parsers keep
-/// them and terminals do not obey them. What XML has no way to say is left out.
+/// Escapes text for XML 1.0 and HTML, between tags and in attributes; control characters become references, so that
+/// parsers keep them and terminals ignore them. Characters that XML forbids are left out.
 pub fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -251,7 +251,7 @@ pub fn xml(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // In attributes parsers turn white space as such into blanks; as references it stays.
+            // In attributes parsers turn raw white space into blanks; references stay.
             '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}' => {
                 escaped.push_str(&format!("&#{};", u32::from(c)));
             }
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_meant_whole_before_they_are_meant_in_part() {
+    fn whole_names_match_before_parts_of_names() {
         let names = ["Sigur Rós", "Ros", "Rosie", "Frédéric Chopin", "!!!"];
-        assert_eq!(meant("sigur ros", names), ["Sigur Rós"]);
-        assert_eq!(meant("ROS", names), ["Ros"]);
-        assert_eq!(meant("rosi", names), ["Rosie"]);
-        assert_eq!(meant("os", names), ["Sigur Rós", "Ros", "Rosie"]);
-        assert_eq!(meant("!!!", names), ["!!!"]);
-        assert!(meant("", names).is_empty() && meant("nobody", names).is_empty());
+        assert_eq!(matching_names("sigur ros", names), ["Sigur Rós"]);
+        assert_eq!(matching_names("ROS", names), ["Ros"]);
+        assert_eq!(matching_names("rosi", names), ["Rosie"]);
+        assert_eq!(matching_names("os", names), ["Sigur Rós", "Ros", "Rosie"]);
+        assert_eq!(matching_names("!!!", names), ["!!!"]);
+        assert!(matching_names("", names).is_empty() && matching_names("nobody", names).is_empty());
         assert_eq!(spelt_alike("frederic chopn", names), ["Frédéric Chopin"]);
         assert!(spelt_alike("xyz", names).is_empty());
         let names = ["Ivan Ilić", "Sinead", "The Ivy League"];
@@ -346,17 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_said_once() {
+    fn causes_are_shown_once() {
         #[derive(Debug, thiserror::Error)]
-        #[error("{said}")]
+        #[error("{text}")]
         struct CausedError {
-            said: &'static str,
+            text: &'static str,
             source: std::fmt::Error,
         }
         let cause = std::fmt::Error.to_string();
         assert_eq!(
             with_causes(&CausedError {
-                said: "a.mp3",
+                text: "a.mp3",
                 source: std::fmt::Error
             }),
             format!("a.mp3: {cause}")
@@ -364,7 +364,7 @@ mod tests {
         let repeats: &'static str = cause.clone().leak();
         assert_eq!(
             with_causes(&CausedError {
-                said: repeats,
+                text: repeats,
                 source: std::fmt::Error
             }),
             cause

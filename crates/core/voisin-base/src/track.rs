@@ -1,6 +1,7 @@
-//! The identities of a track: its key inside one library, the digest of its audio, and the likeness of its vector.
+//! The identities of a track: its key in one library, the digest of its audio, and the similarity of vectors of
+//! one recording.
 
-/// Key of a vector in an index: any number of its owner's, each once.
+/// Key of a vector in an index: any unique number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "texts",
@@ -22,8 +23,8 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// Whether vectors of this cosine similarity are of one recording as far as ears go: only exact copies and re-encodings
-/// at high bit rates come so near.
+/// Whether vectors of this cosine similarity are of one recording: only exact copies and re-encodings at high bit rates
+/// are this similar.
 pub fn is_same_recording(similarity: f32) -> bool {
     similarity >= SAME_RECORDING
 }
@@ -33,8 +34,8 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 
 /// Identity of a recording: BLAKE3 of its compressed packets.
 ///
-/// Tags, cover art and the file's name do not enter it, so a file that is moved, renamed or retagged
-/// keeps its vectors.
+/// Tags, cover art and the file's name are not included, so a file that is moved, renamed or
+/// retagged keeps its vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "texts",
@@ -54,13 +55,13 @@ pub enum ContentKind {
     /// From all compressed packets.
     #[default]
     Full,
-    /// From the size, both ends and samples between them: most of a FLAC or WAV file need not be read then, and a change
-    /// of a few bytes in it may not be noticed.
+    /// From the size, both ends and samples between them: most of a FLAC or WAV file need not be read, and a change of
+    /// a few bytes may not be detected.
     Quick,
 }
 
 impl ContentKind {
-    /// As it is written on the command line and kept.
+    /// The name on the command line and in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",

@@ -1,4 +1,4 @@
-//! Arithmetic on vectors that are slices.
+//! Vector arithmetic on slices.
 
 use std::iter::Sum;
 use std::ops::{Add, Mul};
@@ -6,12 +6,12 @@ use std::ops::{Add, Mul};
 /// How far from 1 the norm of a stored vector may be.
 pub const NORM_TOLERANCE: f64 = 1e-3;
 
-/// Sum of products in eight lanes, which the compiler computes side by side: the same bits on every machine.
+/// Sum of products in eight lanes, which the compiler vectorises: the same bits on every machine.
 pub fn dot<T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum>(a: &[T], b: &[T]) -> T {
     dot_in_lanes::<T, 8>(a, b)
 }
 
-/// [`dot`] with another number of lanes, where that is faster or its bits are stored.
+/// [`dot`] with another number of lanes, if that is faster or its result is stored.
 pub fn dot_in_lanes<T, const LANES: usize>(a: &[T], b: &[T]) -> T
 where
     T: Copy + Default + Add<Output = T> + Mul<Output = T> + Sum,
@@ -25,7 +25,7 @@ where
         }
     }
     let rest: T = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
-    // The order of the sums is fixed by this code and not by the compiler: hence the same bits.
+    // The order of the sums is fixed here and not by the compiler, hence the same bits.
     lanes.into_iter().sum::<T>() + rest
 }
 
@@ -42,7 +42,7 @@ pub fn norm(vector: &[f32]) -> f64 {
     squared_norm(vector).sqrt()
 }
 
-/// Divides a vector by its norm; false, and nothing is changed, where that is zero or not finite.
+/// Divides a vector by its norm; returns false without a change if that is zero or not finite.
 pub fn make_unit(vector: &mut [f32]) -> bool {
     let norm = norm(vector);
     // Zero, NaN, infinity, and norms so small that dividing by them loses the digits.

@@ -2,13 +2,12 @@
 //!
 //!     cargo run --release -p voisin-encoder --features cuda --example device_speed -- [DEVICE] [VECTORS...]
 //!
-//! DEVICE: cpu, cuda or cuda:N (default: auto). VECTORS: only the brute force, of so many vectors.
-//! Its queries come from memory, and its answers are back in memory at the end; the queries of a
-//! graph are the vectors themselves.
+//! DEVICE: cpu, cuda or cuda:N (default: auto). VECTORS: only the brute force, with this many vectors. Times
+//! include copying queries and results; the queries of a graph are the vectors themselves.
 //!
 //!     … --example device_speed -- DEVICE MODEL.json BATCH
 //!
-//! encodes a batch of made windows for each byte of standard input, and answers with a byte:
+//! encodes a batch of synthetic windows for each byte of standard input, and writes a byte:
 //! `research/speed/clap_speed.py` times it beside another program.
 
 #![allow(clippy::print_stdout, reason = "a command-line program")]
@@ -26,7 +25,7 @@ use voisin_encoder::{
     VectorsOnDevice,
 };
 
-/// Median seconds of a few repetitions after one that does not count.
+/// Median seconds of a few repetitions after a warm-up.
 fn seconds(
     repeats: usize,
     mut run: impl FnMut() -> Result<(), EncoderError>,
@@ -72,7 +71,7 @@ fn networks(device: &Device) -> Result<(), EncoderError> {
                             batch as f64 / time
                         );
                     }
-                    // Out of memory at a large batch is a result, too; the rest goes on.
+                    // Out of memory at a large batch is a result, too.
                     Err(error) => println!("{name:24} {precision:>5?} {batch:6} {error}"),
                 }
             }
@@ -96,7 +95,7 @@ fn serve(model: PathBuf, batch: usize, device: &Device) -> Result<(), EncoderErr
     while input.read_exact(&mut byte).is_ok() {
         encoder.encode(&mels, batch)?;
         let mut output = std::io::stdout();
-        // The reader has gone: nothing is left to time.
+        // The reader closed its end.
         if output
             .write_all(b"x")
             .and_then(|()| output.flush())
@@ -154,7 +153,7 @@ fn vectors(n: usize, dimension: usize) -> Array2<f32> {
         .par_chunks_mut(dimension)
         .enumerate()
         .for_each(|(row, vector)| {
-            // A stream of its own for each row: the vectors do not depend on the number of threads.
+            // A random stream per row, so that the vectors do not depend on the number of threads.
             let mut random = Random::stream(3, row as u64);
             let centre = centres.row(row * 7919 % 1000);
             vector
@@ -180,8 +179,8 @@ fn brute_force(device: &Device, n: usize) -> Result<(), EncoderError> {
             for batch in [1, 1024, 10_000] {
                 let queries = all.slice(s![..batch.min(n), ..]);
                 let time = seconds(3, || on_device.nearest(queries, k).map(drop))?;
-                // Exact answers on the CPU cost one pass over all vectors each: fewer of a larger
-                // set.
+                // Each exact result on the CPU takes a pass over all vectors, so there are fewer
+                // for a larger set.
                 let checked = (5_000_000 / n).clamp(1, 50).min(queries.nrows());
                 let found = on_device.nearest(queries.slice(s![..checked, ..]), k)?;
                 let right: usize = found

@@ -22,13 +22,12 @@ pub enum Architecture {
     /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last
     /// pool, 50 tags.
     Vgg,
-    /// Layers that the manifest lists ([`ModelManifest::layers`](crate::ModelManifest::layers)),
-    /// from a network that was trained in the laboratory: what comes out of the last is the vector.
-    /// Only as a model of one network.
+    /// Layers listed in the manifest ([`ModelManifest::layers`](crate::ModelManifest::layers)),
+    /// from a network trained in the laboratory: the last one's output is the vector. Only as a
+    /// model of one network.
     Layers,
-    /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; a network that reads sentences beside it. Its
-    /// sizes are in [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one
-    /// network.
+    /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; with a text encoder. Its sizes are in
+    /// [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one network.
     Clap,
     /// A network of another program as an ONNX file ([`ModelManifest::onnx`](crate::ModelManifest::onnx)). Only as a
     /// model of one network.
@@ -39,8 +38,8 @@ impl Architecture {
     /// Every architecture whose layers are given.
     pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
-    /// Length of an embedding; of [`Layers`](Self::Layers), [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx) 0, since
-    /// their manifest says.
+    /// Length of an embedding; 0 for [`Layers`](Self::Layers), [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx),
+    /// whose manifest has it.
     pub fn dimension(self) -> usize {
         match self {
             Self::Layers | Self::Clap | Self::Onnx => 0,
@@ -50,8 +49,7 @@ impl Architecture {
         }
     }
 
-    /// The spectrogram that the published weights were trained on; [`Layers`](Self::Layers) have
-    /// none that are.
+    /// The spectrogram of the published weights; [`Layers`](Self::Layers) have none.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
@@ -60,8 +58,8 @@ impl Architecture {
         }
     }
 
-    /// The layers whose output can be a window's vector, as a manifest names them; the first is the
-    /// usual one.
+    /// The layers whose output can be a window's vector, by their names in a manifest; the first is
+    /// the default.
     pub fn layers(self) -> &'static [&'static str] {
         match self {
             Self::OpenL3 => &["audio_embedding_layer"],
@@ -71,8 +69,8 @@ impl Architecture {
         }
     }
 
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; of
-    /// [`Layers`](Self::Layers) and [`Onnx`](Self::Onnx) zeros, since they take what their front end makes.
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; zeros for
+    /// [`Layers`](Self::Layers) and [`Onnx`](Self::Onnx), whose input has the size of their front end.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
             Self::Layers | Self::Onnx => [0, 0],

@@ -1,18 +1,18 @@
-//! The interface of every network, on whatever device it runs.
+//! The interface of every network, on any device.
 
 use super::{EncoderError, Precision};
 
-/// The results of a pass, window after window.
+/// The results of a pass, by window.
 #[derive(Default)]
 pub(super) struct Pass {
     pub(super) embeddings: Vec<f32>,
-    /// Empty where the network has no tags.
+    /// Empty if the network has no tags.
     pub(super) logits: Vec<f32>,
 }
 
 /// A network on a device.
 pub(super) trait Backend: Send + Sync {
-    /// `mels` holds `n` whole windows.
+    /// `mels` holds `n` windows.
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
 
     /// Precision of its products.

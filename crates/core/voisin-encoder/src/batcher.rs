@@ -1,10 +1,10 @@
-//! One thread that owns a GPU's network and joins what several callers hand over into large
+//! One thread that owns a GPU's network and joins the windows of several callers into large
 //! batches.
 //!
-//! Tracks are decoded on many threads, a few dozen windows each; a GPU wants more at once. While
-//! one batch runs, the next one gathers in a bounded queue, so nothing waits on a clock. The
-//! network is built, used and dropped on this one thread: Candle gives each thread a CUDA stream of
-//! its own and orders nothing between them.
+//! Tracks are decoded on many threads, a few dozen windows each; a GPU needs more at once. While
+//! one batch runs, the next one is collected in a bounded queue, without a timeout. The network is
+//! built, used and dropped on this one thread, as Candle gives each thread its own CUDA stream and
+//! does not order them.
 
 use std::collections::VecDeque;
 use std::thread::JoinHandle;
@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::backend::{Backend, Pass};
 use super::{EncoderError, Precision};
 
-/// Calls that may wait; further callers block. (Each waits for its own result, so the queue never
-/// holds more than there are callers.)
+/// Most pending calls; further callers block. (Each waits for its own result, so there are never
+/// more than callers.)
 const QUEUE: usize = 64;
 
 struct Request {
@@ -29,14 +29,13 @@ pub(super) struct Batcher {
     sender: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
     precision: Precision,
-    /// Whose thread it is.
+    /// The process that has the thread.
     process: u32,
 }
 
 impl Batcher {
-    /// - `build`: makes the network, on the thread that will use it
-    /// - `batch`: windows that go through it at once at most; halved for good where the device has
-    ///   no memory for it
+    /// - `build`: makes the network, on the thread that uses it
+    /// - `batch`: most windows per pass; halved permanently if the device has too little memory
     pub(super) fn start<B: Backend>(
         build: impl FnOnce() -> Result<B, EncoderError> + Send + 'static,
         batch: usize,
@@ -48,7 +47,7 @@ impl Batcher {
             .name("gpu".to_owned())
             .spawn(move || match build() {
                 Ok(network) => {
-                    // The caller may be gone already; nobody then waits for an answer.
+                    // A caller that stopped waiting needs no result.
                     let _ = ready.send(Ok(network.precision()));
                     serve(&network, &requests, batch.max(1));
                 }
@@ -70,10 +69,10 @@ impl Batcher {
 impl Drop for Batcher {
     fn drop(&mut self) {
         if self.process != std::process::id() {
-            // The thread is the parent's: here nobody would ever end it.
+            // A forked child has no such thread to wait for.
             std::mem::forget((self.sender.take(), self.thread.take()));
         }
-        // Dropped first: the thread ends once no request can come any more, and is then waited for.
+        // Dropped first: the thread ends when no more request can come, and is then joined.
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -86,7 +85,7 @@ impl Backend for Batcher {
         if self.process != std::process::id() {
             return Err(EncoderError::Forked);
         }
-        // A channel for each call: results go back to whoever asked, in whatever order batches end.
+        // A channel per call, as batches may end in any order.
         let (reply, result) = bounded(1);
         let request = Request {
             mels: mels.to_vec(),
@@ -108,29 +107,29 @@ impl Backend for Batcher {
     }
 }
 
-/// Answers requests until every caller is gone.
+/// Serves requests until all callers are dropped.
 fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize) {
     let mut waiting: VecDeque<Request> = VecDeque::new();
-    // Kept, so that its pages are there.
+    // Reused, so that its pages stay mapped.
     let mut mels = Vec::new();
     while let Ok(first) = requests.recv() {
         let mut windows = first.windows;
         waiting.push_back(first);
-        // Only requests that wait already: nothing waits on a clock for a fuller batch.
+        // Only pending requests, without waiting for a fuller batch.
         while windows < batch
             && let Ok(next) = requests.try_recv()
         {
             windows += next.windows;
             waiting.push_back(next);
         }
-        // More than a batch stays together: the rest of one request runs with the next.
+        // May exceed a batch: the rest of one request runs with the next.
         mels.clear();
         for request in &waiting {
             mels.extend_from_slice(&request.mels);
         }
         let result = in_batches(network, &mels, windows, &mut batch);
         let Ok(pass) = result else {
-            // One caller's windows must not fail another's: each request runs by itself.
+            // One caller's windows must not fail another's, so each request runs by itself.
             let cells = mels.len() / windows.max(1);
             let mut start = 0;
             for request in waiting.drain(..) {
@@ -154,15 +153,15 @@ fn serve<B: Backend>(network: &B, requests: &Receiver<Request>, mut batch: usize
                 embeddings: pass.embeddings[start * width..end * width].to_vec(),
                 logits: pass.logits[start * tags..end * tags].to_vec(),
             };
-            // A caller that is gone needs no answer.
+            // A caller that stopped waiting needs no result.
             let _ = request.reply.send(Ok(part));
             start = end;
         }
     }
 }
 
-/// `windows` windows, at most `batch` at once. A batch that fails is tried again in halves, and
-/// `batch` stays as small as it had to become: most often memory was short.
+/// Runs `windows` windows, at most `batch` at once. A failed batch is repeated in halves, and
+/// `batch` stays reduced, as the usual reason is too little memory.
 fn in_batches<B: Backend>(
     network: &B,
     mels: &[f32],
@@ -170,8 +169,7 @@ fn in_batches<B: Backend>(
     batch: &mut usize,
 ) -> Result<Pass, EncoderError> {
     let cells = mels.len() / windows.max(1);
-    // A failure that halving does not cure is no lack of memory; the batch is then as large as
-    // before.
+    // A failure that halving does not cure is no lack of memory, so `batch` is restored.
     let before = *batch;
     let mut whole = Pass::default();
     let mut start = 0;
@@ -185,7 +183,7 @@ fn in_batches<B: Backend>(
             }
             Err(EncoderError::Candle(_)) if n > 1 => *batch = n / 2,
             Err(error) => {
-                // One window fails too: its number was not the reason.
+                // A single window fails, so the size was not the reason.
                 *batch = before;
                 return Err(error);
             }
@@ -311,7 +309,7 @@ mod tests {
     #[test]
     fn a_forked_process_does_not_wait_for_its_parents_thread() {
         let (mut batcher, _) = start(usize::MAX, 40);
-        // To a child the process that started the thread is another.
+        // In a forked child the thread's process is another one.
         batcher.process = batcher.process.wrapping_add(1);
         assert!(matches!(
             batcher.forward(&[0.; CELLS], 1),

@@ -1,4 +1,4 @@
-//! Where the network runs, and saying so.
+//! Choosing and describing the device of a network.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// The GPU with this ordinal; an error if it is not there.
+    /// The GPU with this ordinal; an error if it is not available.
     Cuda(usize),
 }
 
@@ -47,9 +47,9 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// Opens the device.
     ///
-    /// `Auto` falls back to the CPU and says why in [`Device::note`]; `Cuda` never falls back. Call
-    /// it inside the rayon pool that will encode: the CPU's description names that pool's number of
-    /// threads.
+    /// `Auto` falls back to the CPU, with the reason in [`Device::note`]; `Cuda` never falls back.
+    /// Call it inside the rayon pool that will encode: the CPU's description names that pool's
+    /// number of threads.
     pub fn resolve(self) -> Result<Device, EncoderError> {
         match self {
             Self::Cpu => Device::cpu(None),
@@ -57,7 +57,7 @@ impl DeviceChoice {
                 device: self.to_string(),
                 reason,
             }),
-            // Without a GPU this is the normal case and no error; the reason is kept as a note.
+            // Without a GPU this is the normal case; the reason is stored as a note.
             Self::Auto => Device::cuda(0).or_else(|reason| Device::cpu(Some(reason))),
         }
     }
@@ -113,12 +113,12 @@ impl Device {
         Err("this voisin was built without the feature \"cuda\"".to_owned())
     }
 
-    /// Description of the device for people: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
+    /// Description of the device for messages: `CPU, 2 threads, AVX-512`, `CUDA GPU 0`.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Why the GPU is not used, where that is worth saying.
+    /// Why the GPU is not used, if that needs a note.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
     }
@@ -134,7 +134,7 @@ impl Device {
         let candle_core::Device::Cuda(device) = &self.inner else {
             return None;
         };
-        // Less than this no card that CUDA 13 drives has.
+        // All cards that CUDA 13 supports have more.
         Some(
             device
                 .cuda_stream()
@@ -156,12 +156,12 @@ impl Device {
     }
 }
 
-/// Candle's error as one sentence: it may carry a backtrace, and without a driver CUDA cannot
-/// explain its own codes.
+/// Candle's error as one sentence, without a backtrace, and with a text for codes that CUDA cannot
+/// explain without a driver.
 #[cfg(any(test, feature = "cuda"))]
 fn plain(error: &str) -> String {
     let first = error.lines().next().unwrap_or_default().trim();
-    // The two codes that a user can do something about; others stay as CUDA has them.
+    // The two codes that a user can act on; others stay unchanged.
     if first.contains("CUDA_ERROR_NO_DEVICE") {
         "no NVIDIA GPU with a driver was found".to_owned()
     } else if first.contains("CUDA_ERROR_INVALID_DEVICE") {
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     #[cfg(not(feature = "cuda"))]
-    fn a_missing_gpu_is_said_and_never_silently_replaced() {
+    fn a_missing_gpu_is_reported_and_never_silently_replaced() {
         let auto = DeviceChoice::Auto.resolve().unwrap();
         assert!(
             auto.note()

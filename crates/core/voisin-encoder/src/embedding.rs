@@ -1,4 +1,4 @@
-//! The unit vector that stands for a track, and how window embeddings become one.
+//! The unit vector of a track, and pooling window embeddings.
 
 use ndarray::ArrayView2;
 
@@ -26,7 +26,7 @@ impl Embedding {
         Ok(Self(values))
     }
 
-    /// The values, in the model's order of dimensions.
+    /// The values.
     pub fn as_slice(&self) -> &[f32] {
         &self.0
     }
@@ -43,7 +43,7 @@ impl Embedding {
 
     /// Cosine similarity in [-1, 1]; higher is nearer. `None` if the dimensions differ.
     pub fn cosine(&self, other: &Self) -> Option<f32> {
-        // In f64: two unit vectors' product is compared to the last digits.
+        // In f64, as products of unit vectors are compared to the last digits.
         (self.0.len() == other.0.len()).then(|| {
             let dot: f64 = self
                 .0
@@ -56,19 +56,19 @@ impl Embedding {
     }
 }
 
-/// Share of its own length by which a vector must differ from a mean to have a direction from
-/// there: what is less is the rounding of 32 bits for the greater part.
+/// Least difference from a mean, relative to a vector's length, for a direction from there: smaller
+/// ones are mostly 32-bit rounding.
 const AT_THE_MEAN: f64 = 1e-5;
 
-/// The same of a vector that was rounded to 16 bits a number.
+/// The same for a vector rounded to 16 bits a number.
 const AT_THE_MEAN_ROUNDED: f64 = 1e-3;
 
-/// The parts of a model's vectors: those of its networks, one behind the other, with the weight of
+/// The parts of a model's vectors: the concatenated vectors of its networks, with the weight of
 /// each.
 ///
-/// Windows are kept as the networks gave them. What is compared, a track's mean or a single window,
-/// is balanced first: each part to the length of its weight, so that no network speaks louder
-/// because its numbers are larger.
+/// Windows are stored as raw outputs. A vector to be compared, a track's mean or a single window,
+/// is balanced first: each part is scaled to the length of its weight, so that no network dominates
+/// by larger numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parts(Vec<(usize, f64)>);
 
@@ -83,18 +83,18 @@ impl Parts {
         Self(std::iter::once(first).chain(others).collect())
     }
 
-    /// Of a manifest as a library keeps it. One that cannot be read has one part.
+    /// The parts of a stored manifest. One that cannot be parsed has one part.
     pub fn of_stored(manifest: &str) -> Self {
         serde_json::from_str(manifest).map_or(Self(Vec::new()), |manifest| Self::of(&manifest))
     }
 
-    /// Brings each part to the length of its weight; nothing changes where there is one part only.
+    /// Scales each part to the length of its weight; a single part is unchanged.
     pub fn balance(&self, vector: &mut [f32]) {
         if self.0.len() < 2 {
             return;
         }
         let mut rest = vector;
-        // Parts of another length than the vector's mean another model: it is left as it is.
+        // A vector of another length is of another model and stays unchanged.
         for &(length, weight) in &self.0 {
             let Some((part, behind)) = rest.split_at_mut_checked(length) else {
                 return;
@@ -110,11 +110,11 @@ impl Parts {
         }
     }
 
-    /// A vector relative to a mean: what each part has beyond the mean's, to the length of the
-    /// part's weight, and the whole to length 1.
+    /// Centres a vector: the difference of each part from the mean, scaled to the part's weight,
+    /// and the whole to length 1.
     ///
-    /// A part that is the mean's own within [`AT_THE_MEAN`] has no direction from there and stays
-    /// as it is, and so does a vector of another length than the mean.
+    /// A part equal to the mean's within [`AT_THE_MEAN`] has no direction and stays unchanged, and
+    /// so does a vector of another length than the mean.
     pub fn centre(&self, vector: &mut [f32], mean: &[f32]) {
         if vector.len() != mean.len() {
             return;
@@ -137,26 +137,26 @@ impl Parts {
                 .zip(mean_part)
                 .map(|(x, mean)| x - mean)
                 .collect();
-            // So near the mean, the difference is mostly rounding; its direction would be noise.
+            // This near the mean, the difference is mostly rounding and its direction noise.
             if norm(&beyond) > AT_THE_MEAN * norm(part) && norm(part) > 0.0 {
                 part.copy_from_slice(&beyond);
             }
             (rest, rest_of_mean) = (behind, behind_mean);
         }
-        // Only now, since taking the mean off has changed the lengths of the parts.
+        // Only now, since subtracting the mean changed the lengths of the parts.
         self.balance(vector);
         make_unit(vector);
     }
 
-    /// Puts back what [`centre`](Self::centre) took off: the raw vector, as exact as this one is.
+    /// Inverts [`centre`](Self::centre): the raw vector, as exact as this one.
     ///
-    /// Centring leaves each part as long as it was, which says how far from the mean it lay. A part
-    /// at the mean stays as it is, and so does a vector of another length than the mean.
+    /// The raw parts' lengths are known, which determines their distances from the mean. A part at
+    /// the mean stays unchanged, and so does a vector of another length than the mean.
     pub fn restore(&self, vector: &mut [f32], mean: &[f32]) {
         if vector.len() != mean.len() {
             return;
         }
-        // Stored vectors are rounded to 16 bits, so their length is 1 only about.
+        // Stored vectors are rounded to 16 bits, so their length is only about 1.
         make_unit(vector);
         let whole = [(vector.len(), 1.0)];
         let parts = if self.0.len() < 2 {
@@ -178,8 +178,8 @@ impl Parts {
                 .map(|(x, mean)| f64::from(*x) * f64::from(*mean))
                 .sum();
             let along = along / length;
-            // How far along the part's direction from the mean a vector of this length is.
-            // Rounding may leave a little less than 0, which has no root.
+            // The distance from the mean along the part's direction at which the vector has this
+            // length. Rounding may make it slightly negative, which has no root.
             let far = (along * along + length * length - squared_norm(mean_part))
                 .max(0.0)
                 .sqrt()
@@ -193,7 +193,7 @@ impl Parts {
         }
     }
 
-    /// As [`pool`], with the parts of the mean balanced.
+    /// As [`pool`], with balanced parts.
     pub fn pool(&self, windows: ArrayView2<f32>) -> Result<Embedding, EncoderError> {
         let mut mean = mean(windows)?;
         self.balance(&mut mean);
@@ -205,8 +205,8 @@ impl Parts {
 ///
 /// - `windows`: `[n_windows, dimension]`, raw network outputs (not normalised)
 ///
-/// Sums run in f64 in the order given, so the result depends on nothing but the rows. An error if
-/// there is no row, a value is not finite, or the mean is zero.
+/// Sums are in f64 in the given order, so the result depends only on the rows. An error if there is
+/// no row, a value is not finite, or the mean is zero.
 #[allow(
     clippy::needless_pass_by_value,
     reason = "a view is a pointer and two lengths; callers write `x.view()`"
@@ -219,7 +219,7 @@ fn mean(windows: ArrayView2<f32>) -> Result<Vec<f32>, EncoderError> {
     if windows.nrows() == 0 {
         return Err(EncoderError::BadVector("there is no window to pool"));
     }
-    // f64, so that a track of many windows loses no digits.
+    // f64, so that many windows lose no digits.
     let mut sum = vec![0.0_f64; windows.ncols()];
     for row in windows.rows() {
         for (total, &x) in sum.iter_mut().zip(row) {
@@ -309,7 +309,7 @@ mod tests {
         {
             assert!((found - expected).abs() < 1e-6, "{vector:?}");
         }
-        // The mean of one part says nothing of the other's direction.
+        // The mean of one part does not affect the other's direction.
         let mut other = raw;
         pair.centre(&mut other, &[0.0, 0.0, mean[2], mean[3]]);
         assert!(
@@ -328,7 +328,7 @@ mod tests {
             let mut raw: Vec<f32> = (0..48)
                 .map(|d| ((i * 11 + d * 5) as f32 * 1.3).sin() + 0.8 * (d as f32).cos())
                 .collect();
-            // One in five says nothing in its second part.
+            // One in five has a second part without direction.
             if i.is_multiple_of(5) {
                 raw[32..].fill(0.0);
             }
@@ -405,7 +405,7 @@ mod tests {
         let mut vector = [0.6_f32, 0.8];
         Parts(Vec::new()).centre(&mut vector, &[0.6, 0.8]);
         assert_eq!(vector, [0.6, 0.8]);
-        // A part that says nothing does not begin to by being unlike the mean.
+        // A part without direction gets none by being unlike the mean.
         let mut silent = [0.6_f32, 0.8, 0.0];
         Parts(vec![(2, 1.0), (1, 0.5)]).centre(&mut silent, &[0.0, 0.0, 0.3]);
         assert_eq!(silent, [0.6, 0.8, 0.0]);

@@ -1,14 +1,14 @@
-//! Errors between a weights file and an embedding.
+//! Errors of loading and running models.
 
 use std::path::PathBuf;
 
 use voisin_base::remedy::Remedy;
 
-/// An error of the encoder; variants are what a caller can do about it.
+/// An error of the encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// A weights file of another program could not be taken in.
+    /// A weights file of another program could not be imported.
     #[error(transparent)]
     Import(Box<dyn std::error::Error + Send + Sync>),
     /// A file could not be read or written.
@@ -22,22 +22,22 @@ pub enum EncoderError {
     /// No built-in model and no manifest on disk has this name.
     #[error("no model named \"{name}\": known are {known}")]
     UnknownModel {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// Comma-separated names that exist.
         known: String,
     },
-    /// A model that came with voisin once, and is not in the folder of models.
+    /// A model that older versions included, and is not in the folder of models.
     #[error("model {name} does not come with voisin any more: expected its files {files} in {}, found none of that model", folder.display())]
     FormerModel {
         /// Its name.
         name: String,
-        /// The names of its files, in words.
+        /// The names of its files, as text.
         files: String,
         /// The folder of models.
         folder: PathBuf,
     },
-    /// A model of a user has the name of a built-in one, which it would stand in for unnoticed.
+    /// A user's model has the name of a built-in one, which it would replace unnoticed.
     #[error(
         "{path}: \"{name}\" is the name of a built-in model, which it would stand in for: \
          give this one another name",
@@ -49,12 +49,12 @@ pub enum EncoderError {
         /// The weights to be imported, or the manifest in the models folder.
         path: PathBuf,
     },
-    /// A layer of a network that is written as a list does not fit the one before it, or is none.
+    /// A layer in a list does not fit the one before it, or is unknown.
     #[error("layer {number} \"{layer}\": {problem}")]
     BadLayer {
         /// Its number, from 1.
         number: usize,
-        /// As it is written.
+        /// Its text.
         layer: String,
         /// Expected and found.
         problem: String,
@@ -67,8 +67,8 @@ pub enum EncoderError {
         /// The fault.
         reason: String,
     },
-    /// A model of several networks, where one is taken, or spectrograms for another number of
-    /// networks than it has.
+    /// A model of several networks where one is expected, or spectrograms for another number of
+    /// networks.
     #[error(
         "model {name} joins several networks: expected a model of one, or a spectrogram for each"
     )]
@@ -76,7 +76,7 @@ pub enum EncoderError {
         /// Its name.
         name: String,
     },
-    /// The weights do not have the digest that the manifest states.
+    /// The digest of the weights differs from the manifest's.
     #[error(
         "{path}: weights are damaged or were replaced: expected SHA-256 {expected}, found {found}; \
          fetch the model again or correct its manifest",
@@ -90,7 +90,7 @@ pub enum EncoderError {
         /// Digest of the file.
         found: String,
     },
-    /// The weights file cannot be read as what its name or contents say.
+    /// The weights file cannot be read in the format of its name or contents.
     #[error("{origin}: not a weights file voisin reads: {reason}")]
     BadWeights {
         /// File or model name.
@@ -107,17 +107,17 @@ pub enum EncoderError {
         origin: String,
         /// Name of the tensor.
         tensor: String,
-        /// The architecture looked for.
+        /// The architecture.
         architecture: String,
     },
-    /// A tensor has another shape than the architecture wants.
+    /// A tensor has another shape than the architecture needs.
     #[error("{origin}: tensor \"{tensor}\" has shape {found:?}, expected {expected:?}")]
     WrongShape {
         /// File or model name.
         origin: String,
         /// Name of the tensor.
         tensor: String,
-        /// Shape the architecture wants.
+        /// Shape that the architecture needs.
         expected: Vec<usize>,
         /// Shape in the file.
         found: Vec<usize>,
@@ -128,10 +128,10 @@ pub enum EncoderError {
         /// File or model name.
         origin: String,
     },
-    /// The device asked for is not there.
+    /// The requested device is not available.
     #[error("device {device} is not available: {reason}")]
     Device {
-        /// As asked for.
+        /// The requested device.
         device: String,
         /// Why not.
         reason: String,
@@ -153,14 +153,14 @@ pub enum EncoderError {
     /// The number of spectrogram values is not a whole number of windows.
     #[error("expected {expected} mel values for {windows} windows, found {found}")]
     WrongInput {
-        /// Windows announced.
+        /// Stated number of windows.
         windows: usize,
         /// `windows * n_mels * n_frames`.
         expected: usize,
         /// Values given.
         found: usize,
     },
-    /// Tag logits were asked of a model that has no tags.
+    /// Tag logits were requested of a model without tags.
     #[error("model {0} has no tags")]
     NoTags(String),
     /// A vector that cannot be an embedding: empty, zero, or with a value that is not finite.
@@ -174,7 +174,7 @@ pub enum EncoderError {
         /// Index of the window in the batch.
         window: usize,
     },
-    /// The instruction set asked for cannot be had.
+    /// The requested instruction set is not available.
     #[error(transparent)]
     Isa(#[from] voisin_kernels::IsaError),
     /// Candle failed.
@@ -183,7 +183,7 @@ pub enum EncoderError {
 }
 
 impl EncoderError {
-    /// The next step, where the message does not have it.
+    /// The next step, if the message does not have it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::UnknownModel { .. } => Some(Remedy::SeeModels),

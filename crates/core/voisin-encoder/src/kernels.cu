@@ -1,6 +1,6 @@
-// Kernels that networks and searches need on a GPU beside products of matrices. Compiled when a GPU is first used; bfloat16 and half
-// are read and written by their bits, because the compiler has no headers then. Images have their channels next to each other:
-// [n][height][width][channels].
+// Kernels for networks and searches on a GPU, besides matrix products. Compiled when a GPU is first used; bfloat16 and
+// half are read and written by their bits, because the compiler has no headers then. Images have their channels next to
+// each other: [n][height][width][channels].
 
 typedef unsigned int uint;
 typedef unsigned short bf16;
@@ -16,12 +16,12 @@ __device__ inline float number(half x) {
 __device__ inline void store(float *to, float x) { *to = x; }
 __device__ inline void store(bf16 *to, float x) {
     uint bits = __float_as_uint(x);
-    // To the nearest, ties to even; NaN stays one.
+    // To the nearest, ties to even; NaN stays NaN.
     *to = x == x ? (bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16) : (bf16)0x7fff;
 }
 
-// Rows that the outputs of a convolution are products with: [n][out_height][out_width][kernel_height][kernel_width][channels], zero
-// beside the image. A block writes one row of outputs; T holds one channel or several.
+// The im2col rows of a convolution: [n][out_height][out_width][kernel_height][kernel_width][channels], zero beside the
+// image. A block writes one row of outputs; T holds one channel or several.
 template <typename T>
 __device__ void columns(const T *x, T *out, uint height, uint width, uint channels, uint out_height, uint out_width,
                         uint kernel_height, uint kernel_width, uint above, uint left) {
@@ -39,7 +39,7 @@ __device__ void columns(const T *x, T *out, uint height, uint width, uint channe
     }
 }
 
-// The largest of each pool of second · f(first · x + bias) + shift, where f is ReLU or nothing.
+// Max pooling of second · f(first · x + bias) + shift, where f is ReLU or nothing.
 template <typename T>
 __device__ void finish(const T *x, const float *parameters, T *out, uint total, uint height, uint width, uint channels,
                        uint pool_height, uint pool_width, uint relu) {
@@ -80,8 +80,8 @@ COLUMNS(columns_16, uint4)
 FINISH(finish_f32, float)
 FINISH(finish_bf16, bf16)
 
-// The nearest vectors of a question: those with the largest products in half precision, ranked by their products in float.
-// A block answers one question. Products of unit vectors are from -1 to 1, and are told apart in steps of 1/2048.
+// The nearest vectors of a query: those with the largest products in half precision, ranked by their products in float.
+// A block computes one query. Products of unit vectors are from -1 to 1, and are distinguished in steps of 1/2048.
 #define LEVELS 4096
 #define THREADS 1024
 #define KEPT 2048  // at most, of those that are ranked
@@ -116,7 +116,7 @@ __device__ uint running_sum(uint mine, uint *totals) {
     return mine;
 }
 
-// Hands on the columns of a row, n of them, each with the level of its product.
+// Passes on the n columns of a row, each with the level of its product.
 template <typename F>
 __device__ inline void each_column(const half *row, uint n, F each) {
     for (uint at = 8 * threadIdx.x; at < n; at += 8 * THREADS) {
@@ -128,7 +128,7 @@ __device__ inline void each_column(const half *row, uint n, F each) {
     }
 }
 
-// products: [questions][stride], the first n of a row count, stride is a multiple of 8. out: [questions][k][2], the columns
+// products: [queries][stride], the first n of a row count, stride is a multiple of 8. out: [queries][k][2], the columns
 // and the bits of the products in float. 1 <= k <= wanted <= KEPT / 2, wanted <= n.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     nearest(const half *products, const float *vectors, const float *questions, uint *out, uint stride, uint n, uint dimension,
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     uint thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     const half *row = products + (size_t)blockIdx.x * stride;
 
-    // How many products there are of each level, and so the lowest that is looked at.
+    // The number of products of each level, and so the lowest level that is ranked.
     for (uint i = thread; i < LEVELS; i += THREADS) counts[i] = 0;
     if (thread == 0) found = 0;
     __syncthreads();
@@ -165,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     __syncthreads();
     uint kept = min(found, KEPT);
     if (found > KEPT && warp == 0) {
-        // More than are kept: of the lowest level the first columns, whatever order the threads ran in.
+        // If there are too many: the first columns of the lowest level, in any order of the threads.
         uint room = KEPT - above, to = 0;
         for (uint start = 0; start < n; start += 32) {
             uint at = start + lane, here = at < n ? level(row[at]) : 0, before = (1u << lane) - 1;
@@ -179,7 +179,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     }
     __syncthreads();
 
-    // Their products in float; one that is no number is the least.
+    // Their products in float; NaN is the least.
     const float *question = questions + (size_t)blockIdx.x * dimension;
     for (uint i = warp; i < kept; i += THREADS / 32) {
         const float *vector = vectors + (size_t)ids[i] * dimension;
@@ -189,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     }
     __syncthreads();
 
-    // A place is how many are better.
+    // A rank is the number of better ones.
     for (uint i = thread; i < kept; i += THREADS) {
         float score = scores[i];
         uint id = ids[i], place = 0;

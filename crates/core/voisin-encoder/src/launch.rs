@@ -14,18 +14,17 @@ use half::{bf16, f16};
 
 const SOURCE: &str = include_str!("kernels.cu");
 const MODULE: &str = "voisin";
-/// Threads of a block, of kernels that do not name a number themselves.
+/// Threads of a block, for kernels without their own number.
 const THREADS: u32 = 256;
 /// Threads of a block of the kernel `nearest`: `THREADS` in `kernels.cu`.
 const NEAREST_THREADS: u32 = 1024;
 
-/// The kernels, compiled once in a process for any GPU that CUDA 13 drives.
+/// The kernels, compiled once per process for any GPU that CUDA 13 supports.
 fn kernels() -> Result<&'static str> {
     static COMPILED: OnceLock<std::result::Result<String, String>> = OnceLock::new();
     let compiled = COMPILED.get_or_init(|| {
         let options = nvrtc::CompileOptions {
-            // The oldest architecture that CUDA 13 knows; the driver compiles its PTX for any newer
-            // card.
+            // The oldest architecture of CUDA 13; the driver compiles its PTX for any newer card.
             arch: Some("compute_75"),
             ..Default::default()
         };
@@ -46,8 +45,8 @@ fn fits(name: &str, numbers: usize) -> Result<u32> {
     }
 }
 
-/// Rows that the outputs of a convolution over an image are products with: `[n · height · width,
-/// kernel height · kernel width · channels]`.
+/// The im2col rows of a convolution over an image: `[n · height · width, kernel height · kernel
+/// width · channels]`.
 ///
 /// - `layout`: `[n, height, width, channels]`
 /// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the
@@ -125,7 +124,7 @@ fn columns_of<T: CudaDType + DeviceRepr>(
     Ok((T::wrap_cuda_slice(out, device), shape))
 }
 
-/// The largest of each pool of an image, with its parameters: `[n, height, width, channels]`.
+/// Max pooling of an image, with its parameters: `[n, height, width, channels]`.
 ///
 /// - `x`: `[n, height, width, channels]`
 /// - `parameters`: `[4, channels]` of f32
@@ -156,7 +155,7 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     }
     let shape: Shape = (n, height / pool[0], width / pool[1], channels).into();
     let total = fits("finish", shape.elem_count())?;
-    // Offsets inside an image are counted in 32 bits, too.
+    // Offsets inside an image have 32 bits, too.
     fits("finish", height * width * channels)?;
     let (Some((from, to)), Some((first, last))) = (
         x_layout.contiguous_offsets(),
@@ -164,7 +163,7 @@ fn finish_of<T: CudaDType + DeviceRepr>(
     ) else {
         bail!("finish: expected a contiguous image and parameters")
     };
-    // The kernel reads four parameters a channel without asking for their number.
+    // The kernel reads four parameters a channel without a check.
     if last - first != 4 * channels {
         bail!(
             "finish: expected 4 parameters for each of {channels} channels, found {}",
@@ -197,10 +196,10 @@ fn finish_of<T: CudaDType + DeviceRepr>(
 /// The best `k` of each query, `[queries, k, 2]` of u32: rows of the vectors, and the bits of
 /// products in f32.
 ///
-/// - `numbers`: products of f16, vectors and queries of f32, with the parts that they lie in
+/// - `numbers`: products in f16, vectors and queries in f32, each with its range
 /// - `sizes`: numbers of queries, of columns of the products (a multiple of 8), of vectors (no
 ///   more), and the dimension
-/// - `wanted`: how many at least are ranked, from `k` to the number of vectors and 1024
+/// - `wanted`: least number that are ranked, from `k` to the number of vectors and 1024
 pub(super) fn nearest(
     [
         (products, products_at),
@@ -211,7 +210,7 @@ pub(super) fn nearest(
     wanted: usize,
     k: usize,
 ) -> Result<(CudaStorage, Shape)> {
-    /// As the kernel says.
+    /// The layout of the kernel's parameter.
     const WANTED: usize = 1024;
     let device = products.device().clone();
     // The kernel reads eight products at a time.

@@ -13,10 +13,10 @@
 //! # Ok::<(), voisin_encoder::EncoderError>(())
 //! ```
 //!
-//! Not here: spectrograms ([`voisin_features`]), weights files of other programs (`voisin-import`), and anything about
-//! tracks or files of audio.
+//! Not here: spectrograms ([`voisin_features`]), weights files of other programs (`voisin-import`), tracks and audio
+//! files.
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not `forbid`: ndarray's `s![]` expands to an unsafe block.
 #![deny(unsafe_code)]
 
 mod architecture;

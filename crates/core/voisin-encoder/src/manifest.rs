@@ -1,4 +1,4 @@
-//! The card of a model, kept beside the weights as JSON.
+//! The manifest of a model, a JSON file beside the weights.
 
 mod check;
 
@@ -14,67 +14,66 @@ use voisin_base::regular_file;
 use voisin_features::MelConfig;
 use voisin_kernels::buffer::map_file;
 
-/// The card of a model.
+/// The manifest of a model.
 ///
-/// As JSON, it lies beside the weights, in the same folder; `weights` is the file's name there.
+/// A JSON file in the folder of the weights; `weights` is their file name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout: 1, or 2 to 5 where one of the fields is used that came with it.
+    /// Version of this layout: 1, or 2 to 5 if one of their fields is used.
     pub format: u32,
-    /// Short name, as `--model` takes it.
+    /// Short name, for `--model`.
     pub name: String,
-    /// One sentence for people.
+    /// A description of one sentence.
     pub description: String,
     /// The network.
     pub architecture: Architecture,
-    /// The spectrogram that the network wants.
+    /// The network's spectrogram.
     pub front_end: MelConfig,
     /// Length of an embedding.
     pub dimension: usize,
     /// SPDX expression of the weights' licence.
     pub licence: String,
-    /// Where the weights come from, and how they were made or converted.
+    /// Origin of the weights, and how they were made or converted.
     pub provenance: String,
     /// File name of the weights, beside the manifest.
     pub weights: String,
     /// SHA-256 of the weights file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
-    /// Names of the tag logits, in order, for models that have them.
+    /// Names of the tag logits, in order, if the model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// The layer whose output is a window's vector, where the network has several; by default
+    /// The layer whose output is a window's vector, if the network has several; by default
     /// [`Architecture::layers`]' first. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The layers of a network of [`Architecture::Layers`], as `voisin train classifier` writes
-    /// them. Format 2.
+    /// The layers of a network of [`Architecture::Layers`], in the format of `voisin train
+    /// classifier`. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<String>,
-    /// How a track's vector is made of its windows'; the mean by default. Format 2.
+    /// Pooling of the windows' vectors; the mean by default. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
-    /// Further outputs besides the vector and `tags`, in order: logits with the name of each. Of a
-    /// model that joins several networks the further ones' come behind its own; where none are
-    /// named, those are left out. Format 2.
+    /// Further outputs besides the vector and `tags`, in order: logits with their names. In a model
+    /// of several networks those of the further ones follow its own; without names they are left
+    /// out. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
-    /// Networks beside the one above, whose vectors are joined to its own, one behind the other.
-    /// All hear the same sound: one whose window is shorter hears the middle of the longest.
-    /// Format 2.
+    /// Further networks, whose vectors are appended. All take the same sound: one with a shorter
+    /// window takes the middle of the longest. Format 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
     /// The sizes and further files of a model of [`Architecture::Clap`]. Format 4.
     #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clap: Option<ClapTowers>,
-    /// How a network of [`Architecture::Onnx`] is fed. Format 5.
+    /// Inputs of a network of [`Architecture::Onnx`]. Format 5.
     #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onnx: Option<OnnxSettings>,
 }
 
-/// How a track's vector is made of the vectors of its windows.
+/// Pooling of windows' vectors into a track's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
@@ -98,7 +97,7 @@ pub struct ModelOutput {
 pub struct ModelNetwork {
     /// The network.
     pub architecture: Architecture,
-    /// The spectrogram that it wants.
+    /// Its spectrogram.
     pub front_end: MelConfig,
     /// File name of its weights, beside the manifest.
     pub weights: String,
@@ -106,15 +105,14 @@ pub struct ModelNetwork {
     pub weights_sha256: String,
     /// Factor of its unit vector before it is joined; the first network's counts once.
     pub weight: f64,
-    /// How many of its logits, from the first, the model leaves out, since another network's are
-    /// better.
+    /// How many of its first logits the model leaves out, since another network's are better.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: usize,
-    /// It hears the first of so many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY);
-    /// its output for that window stands for all of them. Format 3.
+    /// It takes the first of this many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY),
+    /// and its output is used for all of them. Format 3.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: usize,
-    /// Takes the place of the linear layers behind it. Format 3.
+    /// Replaces the linear layers after it. Format 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection: Option<ModelProjection>,
 }
@@ -133,21 +131,21 @@ impl ModelNetwork {
     }
 }
 
-/// Linear layers behind a network, in a file of their own: fewer numbers from weights that are used
-/// elsewhere as they are.
+/// Linear layers after a network, in their own file, which reduce the output of weights shared with
+/// other models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelProjection {
     /// Name of a safetensors file beside the manifest: `projection.{weight, bias}`, and
-    /// `told.{weight, bias}` where the network has further outputs.
+    /// `told.{weight, bias}` if the network has further outputs.
     pub weights: String,
     /// SHA-256 of that file, 64 lower-case hexadecimal digits.
     pub weights_sha256: String,
-    /// Numbers that are left of the network's.
+    /// Length of the output.
     pub dimension: usize,
 }
 
-// Signatures as serde wants them.
+// Signatures required by serde.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
@@ -162,7 +160,7 @@ fn one() -> usize {
     1
 }
 
-/// The part of a manifest that every format has.
+/// The fields of every format.
 #[derive(Deserialize)]
 struct FormatVersion {
     format: u32,
@@ -174,13 +172,13 @@ impl ModelManifest {
     /// Newest layout that this version of voisin reads.
     pub const NEWEST_FORMAT: u32 = 5;
 
-    /// Identity of the vectors that this model makes: 32 hexadecimal digits.
+    /// Identity of this model's vectors: 32 hexadecimal digits.
     ///
-    /// It covers what changes a vector (weights, architecture, front end, pooling) and leaves out
-    /// what does not (name, description, licence, device).
+    /// It covers everything that changes a vector (weights, architecture, front end, pooling) and
+    /// nothing else (name, description, licence, device).
     pub fn fingerprint(&self) -> String {
         let mut hasher = Sha256::new();
-        // A separator behind each part: without it, two fields could run together into a third.
+        // A separator after each part, so that concatenated fields are unambiguous.
         for part in [
             "voisin-model-1",
             &self.architecture.to_string(),
@@ -196,7 +194,7 @@ impl ModelManifest {
             hasher.update(layer.as_bytes());
             hasher.update([0]);
         }
-        // The network that reads changes no vector of a track.
+        // The text encoder changes no vector of a track.
         if let Some(towers) = &self.clap {
             let sizes = &towers.audio;
             let stages = [sizes.depths, sizes.heads];
@@ -207,7 +205,7 @@ impl ModelManifest {
             hasher.update(settings.fingerprint());
             hasher.update([0]);
         }
-        // Fields that only name a default (the first layer, the mean) change no vector, and outputs
+        // Fields with a default value (the first layer, the mean) change no vector, and outputs
         // never do.
         for network in &self.networks {
             for part in [
@@ -219,7 +217,7 @@ impl ModelManifest {
                 hasher.update(part.as_bytes());
                 hasher.update([0]);
             }
-            // Only where it is not the default, for the same reason.
+            // Only if it is not the default, for the same reason.
             if network.every > 1 {
                 hasher.update(format!("every {}\0", network.every));
             }
@@ -233,13 +231,13 @@ impl ModelManifest {
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
-            // Its last layer decides, which only the manifest lists.
+            // The length of its last layer, which is only in the manifest.
             Architecture::Layers | Architecture::Clap | Architecture::Onnx => self.dimension,
             fixed => fixed.dimension(),
         }
     }
 
-    /// Whether there is a network that reads sentences.
+    /// Whether there is a text encoder.
     pub fn reads(&self) -> bool {
         let text = self
             .onnx
@@ -248,7 +246,7 @@ impl ModelManifest {
         self.clap.is_some() || text.is_some()
     }
 
-    /// Numbers of a window's vector, from the first, of networks that hear every window.
+    /// Length of the first part of a window's vector, of networks that take every window.
     pub fn numbers_of_each_window(&self) -> usize {
         let others = self.networks.iter();
         let each = others.take_while(|network| network.every == 1);
@@ -271,8 +269,7 @@ impl ModelManifest {
             path: path.to_owned(),
             reason,
         };
-        // The format comes first: a newer file is reported as such, and not as one with unknown
-        // fields.
+        // The format is checked first, to report a newer file as such and not for unknown fields.
         let version: FormatVersion =
             serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
         if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
@@ -288,7 +285,7 @@ impl ModelManifest {
         Ok(manifest)
     }
 
-    /// The card of seeded random weights.
+    /// The manifest of seeded random weights.
     #[must_use]
     pub fn random(architecture: Architecture, seed: u64) -> Self {
         Self {
@@ -301,8 +298,7 @@ impl ModelManifest {
             licence: "CC0-1.0".to_owned(),
             provenance: format!("uniform random numbers, seed {seed}"),
             weights: format!("{architecture}-random.safetensors"),
-            // There is no file to hash; architecture and seed determine the weights as well as one
-            // would.
+            // There is no file to hash; architecture and seed determine the weights.
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
@@ -316,7 +312,7 @@ impl ModelManifest {
     }
 }
 
-/// Maps a file: whoever reads tensors from it needs them once.
+/// Maps a file, as tensors are read from it once.
 pub(crate) fn map(path: &Path) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
     let file = regular_file::open(path).map_err(EncoderError::io(path))?;
     map_file(&file).map_err(EncoderError::io(path))
@@ -332,7 +328,7 @@ pub(crate) fn map_beside(
 ) -> Result<impl Deref<Target = [u8]> + use<>, EncoderError> {
     let path = beside.with_file_name(name);
     let map = map(&path)?;
-    // Hashed through the mapping that the tensors are then read from.
+    // Hashed through the mapping from which the tensors are then read.
     let found = sha256_hex(&map);
     if found != digest {
         return Err(EncoderError::WrongDigest {
@@ -557,7 +553,8 @@ mod tests {
         std::fs::read_to_string(root.join(folder).join(format!("{name}.json"))).unwrap()
     }
 
-    /// models/README.md: a row for each built-in model, the default's first, and digests of all weights.
+    /// models/README.md has a row for each built-in model, the default first, and digests of all
+    /// weights.
     #[test]
     fn the_readme_of_models_states_what_manifests_hold() {
         let readme = include_str!("../../../../models/README.md");
@@ -606,7 +603,7 @@ mod tests {
         }
     }
 
-    /// Digests that libraries of released versions hold beside their vectors.
+    /// Digests in libraries of released versions.
     #[test]
     fn fingerprints_of_models_that_exist_stay() {
         for (file, fingerprint) in [

@@ -14,17 +14,17 @@ use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
 use voisin_features::{MelConfig, OpenL3Variant};
 
-/// The model used when none is named.
+/// The default model.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
 
-/// The default model, where `name` is that of a model which was the default once.
+/// The default model if `name` is a former default.
 pub fn newer_default(name: &str) -> Option<&'static str> {
     voisin_models::FORMER_DEFAULTS
         .contains(&name)
         .then_some(DEFAULT_MODEL)
 }
 
-/// How a user names a model.
+/// A user's reference to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {
     /// A built-in model, or one in the models folder.
@@ -61,7 +61,7 @@ impl FromStr for ModelRef {
     /// A path if it has a folder or a known extension, else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = Path::new(text);
-        // Endings of the weights files that voisin or its import reads.
+        // Extensions of weights files that voisin or its import reads.
         let known = [
             "json",
             "safetensors",
@@ -78,7 +78,7 @@ impl FromStr for ModelRef {
             .extension()
             .and_then(|e| e.to_str())
             .is_some_and(|e| known.contains(&e.to_ascii_lowercase().as_str()));
-        // A bare word is a name even where a file of that name lies in the folder.
+        // A bare word is a name even if the folder has a file of that name.
         Ok(
             if is_file || path.components().count() > 1 || path.is_absolute() {
                 Self::from(path)
@@ -98,32 +98,32 @@ impl fmt::Display for ModelRef {
     }
 }
 
-/// Weights of another program, under the names and in the order of axes that OpenL3 has here.
+/// Weights of another program, with the names and the order of axes of OpenL3 here.
 #[derive(Debug, Clone)]
 pub struct ForeignWeights {
     /// Tensors by name.
     pub tensors: BTreeMap<String, WeightTensor>,
-    /// The spectrogram that their publisher feeds them, as far as the file tells.
+    /// Their publisher's spectrogram, if the file shows it.
     pub variant: Option<OpenL3Variant>,
-    /// The licence that their publisher states, as far as the format tells who that is.
+    /// Their publisher's licence, if the format shows the publisher.
     pub licence: Option<&'static str>,
 }
 
-/// Reads a weights file of another program; `None` where the bytes are none.
+/// Reads a weights file of another program; `None` for other bytes.
 pub type ForeignReader =
     fn(&[u8]) -> Option<Result<ForeignWeights, Box<dyn std::error::Error + Send + Sync>>>;
 
 static FOREIGN_READER: OnceLock<ForeignReader> = OnceLock::new();
 
-/// Has weights files that are named without a manifest ([`ModelRef::Weights`]) read by `reader` where it recognises
-/// them; the first reader of a process stays.
+/// Sets the reader of foreign weights files without a manifest ([`ModelRef::Weights`]); the first one of a process
+/// stays.
 ///
-/// This crate reads safetensors alone: whoever wants no other format pays for none.
+/// This crate only reads safetensors, so that other formats cost nothing if unused.
 pub fn read_foreign_weights_by(reader: ForeignReader) {
     let _ = FOREIGN_READER.set(reader);
 }
 
-/// Where a listed model lies.
+/// The place of a listed model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelLocation {
     /// In the binary.
@@ -133,7 +133,7 @@ pub enum ModelLocation {
 }
 
 impl ModelEntry {
-    /// Size of its weights, those of all its networks, in bytes; what is not there counts as nothing.
+    /// Size of the weights of all its networks, in bytes; missing files count as 0.
     pub fn bytes(&self) -> u64 {
         let others = self.manifest.networks.iter().flat_map(|network| {
             let projection = network.projection.as_ref();
@@ -156,10 +156,10 @@ impl ModelEntry {
     }
 }
 
-/// A model that can be named.
+/// An available model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelEntry {
-    /// Its card.
+    /// Its manifest.
     pub manifest: ModelManifest,
     /// Where it lies.
     pub location: ModelLocation,
@@ -167,7 +167,7 @@ pub struct ModelEntry {
 
 /// Folder of the user's own models: `VOISIN_MODELS`, else `voisin/models` in the XDG data folder.
 ///
-/// `None` where neither that variable nor a home folder is known.
+/// `None` without that variable and a home folder.
 pub fn models_dir() -> Option<PathBuf> {
     directories::from_variable("VOISIN_MODELS")
         .or_else(|| Some(directories::data()?.join("models")))
@@ -188,7 +188,7 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
     let Some(dir) = dir else { return list };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        // Without a folder there are no models of one's own; that is no error.
+        // A missing folder is no error.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return list,
         Err(error) => {
             list.push(Err(EncoderError::io(dir)(error)));
@@ -200,7 +200,7 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
-    // A folder comes in any order; a list should not.
+    // Folder entries have no fixed order.
     paths.sort();
     list.extend(paths.into_iter().map(|path| {
         let manifest = read_manifest(&path)?;
@@ -223,14 +223,14 @@ pub fn models(dir: Option<&Path>) -> Vec<Result<ModelEntry, EncoderError>> {
 pub(crate) struct Found {
     pub(crate) manifest: ModelManifest,
     pub(crate) weights: Weights,
-    /// Of the manifest's further networks.
+    /// Weights of the manifest's further networks.
     pub(crate) others: Vec<Weights>,
 }
 
 impl ModelRef {
-    /// Reads the card without reading the weights, where there is a card.
+    /// Reads the manifest, without the weights if there is one.
     ///
-    /// For a weights file without one, the file is read and a card is made up for it.
+    /// For a weights file without one, the file is read and a manifest is made.
     pub fn manifest(&self) -> Result<ModelManifest, EncoderError> {
         match self {
             Self::Name(name) => find_by_name(name).map(|entry| entry.manifest),
@@ -242,7 +242,7 @@ impl ModelRef {
         }
     }
 
-    /// The network of a model of OpenL3's shape, to train on from.
+    /// The network of a model of OpenL3's shape, to continue its training.
     #[doc(hidden)]
     pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
         let model = self.find()?;
@@ -256,8 +256,7 @@ impl ModelRef {
         OpenL3Weights::of(&model.weights)
     }
 
-    /// The card and a file of the folder that the model's files lie in; `None` for a model that is built in, or weights
-    /// without a card.
+    /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
     pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
         Ok(match self {
             Self::Name(name) => {
@@ -297,7 +296,7 @@ impl ModelRef {
     }
 }
 
-/// The cards of the built-in models, the default's first.
+/// The manifests of the built-in models, the default's first.
 fn built_in() -> impl Iterator<Item = Result<ModelManifest, EncoderError>> {
     voisin_models::NAMES.iter().map(|name| {
         let file = format!("{name}.json");
@@ -318,12 +317,12 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
         .into_iter()
         .filter_map(Result::ok)
         .collect();
-    // The user's own models are behind the built-in ones; the last of equal names counts.
+    // The user's own models follow the built-in ones; the last of equal names counts.
     let mut last_first = entries.iter().rev();
     if let Some(entry) = last_first.find(|entry| entry.manifest.name == name) {
         return Ok(entry.clone());
     }
-    // A card that cannot be read has no name but its file's, and says itself what is wrong with it.
+    // A manifest that cannot be parsed only has its file's name, and its error has the fault.
     let card = models_dir().map(|dir| dir.join(format!("{name}.json")));
     if let Some(card) = card.filter(|card| card.is_file()) {
         read_manifest(&card)?;
@@ -354,26 +353,26 @@ fn missing(name: &str, entries: &[ModelEntry]) -> EncoderError {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EncoderError> {
-    /// More than any network voisin runs; in bytes.
+    /// Most bytes of weights, more than any supported network has.
     const LARGEST_WEIGHTS: u64 = 2 << 30;
     regular_file::read(path, LARGEST_WEIGHTS).map_err(EncoderError::io(path))
 }
 
 fn read_manifest(path: &Path) -> Result<ModelManifest, EncoderError> {
-    /// In bytes; a manifest is a page of text.
+    /// Most bytes of a manifest, which is a page of text.
     const LARGEST_MANIFEST: u64 = 4 << 20;
     let text = regular_file::read_text(path, LARGEST_MANIFEST).map_err(EncoderError::io(path))?;
     ModelManifest::parse(&text, path)
 }
 
-/// The manifest of the same stem in the same folder, if it is this file's.
+/// The manifest with the same stem in the same folder, if it names this file.
 fn manifest_beside(weights: &Path) -> Result<Option<ModelManifest>, EncoderError> {
     let path = weights.with_extension("json");
     if !path.is_file() {
         return Ok(None);
     }
     let manifest = read_manifest(&path)?;
-    // A file that was copied beside another model's card must not be taken for its weights.
+    // A file copied beside another model's manifest is not its weights.
     Ok((weights.file_name() == Some(std::ffi::OsStr::new(&manifest.weights))).then_some(manifest))
 }
 
@@ -394,8 +393,7 @@ fn checked<'a>(
     let read = |file: &str, expected: &str| {
         let path = beside.with_file_name(file);
         let bytes = bytes(&path)?;
-        // Before parsing: a damaged file should be reported as damaged, and not as of a wrong
-        // shape.
+        // Before parsing, to report a damaged file as damaged and not as of a wrong shape.
         let digest = sha256_hex(&bytes);
         if digest != expected {
             return Err(EncoderError::WrongDigest {
@@ -407,7 +405,7 @@ fn checked<'a>(
         parse(&bytes, &path)
     };
     let weights = read(&manifest.weights, &manifest.weights_sha256)?;
-    // Shapes and finite numbers are checked here once, so that networks need not.
+    // Shapes and finite numbers are checked once here and not in the networks.
     weights.check(manifest.architecture)?;
     let mut others = Vec::new();
     for network in &manifest.networks {
@@ -427,7 +425,7 @@ fn checked<'a>(
     })
 }
 
-/// Makes up a card for weights that have none.
+/// Makes a manifest for weights without one.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
     let (weights, variant, licence) = parse_any(&bytes, path)?;
@@ -488,12 +486,12 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
 }
 
-/// Takes a network that was trained here into a folder of models.
+/// Stores a trained network in a folder of models.
 ///
 /// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
 /// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of
 ///   OpenL3's shape
-/// - `description`, `provenance`, `licence`: for its card
+/// - `description`, `provenance`, `licence`: for its manifest
 pub fn keep_trained(
     file: &Path,
     is_other: impl Fn(&str) -> bool,
@@ -531,7 +529,7 @@ pub fn keep_trained(
     keep_model(&weights, name, manifest, folder)
 }
 
-/// Whether a model in a folder may be called so.
+/// Checks the name of a model in a folder.
 ///
 /// # Errors
 /// `name` has other characters than a name, or is that of a built-in model; `file` is named then.
@@ -582,7 +580,7 @@ pub fn keep_model(
     let manifest = ModelManifest {
         name: name.to_owned(),
         weights: file,
-        // Read again from disk: the digest is that of the file as it lies there.
+        // Read again from disk, so that the digest is that of the file.
         weights_sha256: sha256_hex(&read(&path)?),
         ..manifest
     };
@@ -592,7 +590,7 @@ pub fn keep_model(
             path: card.clone(),
             reason: error.to_string(),
         })?;
-    // The card last: a model without its weights is never listed.
+    // The manifest last, so that no model without weights is listed.
     atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok(manifest)
 }

@@ -17,17 +17,16 @@ use voisin_networks::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
 ///
-/// On a CPU every window is computed on its own, with the same operations in the same order
-/// whatever else is in the batch and however many threads there are: its embedding is the same to
-/// the last bit. The current rayon pool is used; no thread is started here. On a GPU the last bits
-/// may depend on the batch.
+/// On a CPU every window is computed separately, with the same operations in the same order for any
+/// batch and number of threads, so embeddings are bit-for-bit reproducible. The current rayon pool
+/// is used; no thread is started. On a GPU the last bits may depend on the batch.
 ///
-/// A model may join several networks: its embedding is theirs, one behind the other, each as it
-/// comes out. Each has a spectrogram of its own, of the same sound ([`Encoder::front_ends`]).
+/// A model may join several networks: its embedding is their concatenated raw outputs. Each has its
+/// own spectrogram of the same sound ([`Encoder::front_ends`]).
 pub struct Encoder {
     manifest: ModelManifest,
     device: Device,
-    /// The manifest's own, then those of its `networks`.
+    /// The manifest's own network, then those of its `networks`.
     networks: Vec<Network>,
 }
 
@@ -35,24 +34,24 @@ struct Network {
     /// Mel bands and frames of a window, and length of its vector.
     shape: [usize; 2],
     dimension: usize,
-    /// It hears the first of so many windows.
+    /// It takes the first of this many windows.
     every: usize,
     backend: Box<dyn Backend>,
     projection: Projection,
-    /// Tag logits that it gives, from the first, and that the model leaves out.
+    /// Number of first tag logits that the model leaves out.
     untold: usize,
-    /// Tag logits behind these, which are.
+    /// Number of further tag logits, which are used.
     tags: usize,
     batch: usize,
 }
 
-/// Who computes.
+/// The implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuPath {
-    /// voisin's own kernels, on a GPU beside Candle's products of matrices.
+    /// voisin's own kernels; on a GPU with Candle's matrix products.
     #[default]
     Fast,
-    /// Candle, layer by layer: slow, and what the fast kernels are tested against.
+    /// Candle, layer by layer: slow, the reference for tests.
     Candle,
 }
 
@@ -70,26 +69,24 @@ impl std::str::FromStr for CpuPath {
     }
 }
 
-/// Settings that change speed, and results by no more than rounding.
+/// Settings of speed, which change results by rounding at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncoderOptions {
-    /// Who computes.
+    /// The implementation.
     pub engine: CpuPath,
-    /// Windows that go through the network at once; by default what suits the device.
+    /// Windows per pass; by default chosen for the device.
     pub batch: Option<usize>,
     /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for
-    /// every network on a GPU; elsewhere asking for it changes nothing, as [`Encoder::precision`]
-    /// tells.
+    /// every network on a GPU; elsewhere it has no effect, see [`Encoder::precision`].
     pub precision: Precision,
-    /// Leave out the linear layer behind the network, where the weights have one: the network's own
-    /// output.
+    /// Leave out the linear layer after the network, if there is one, for the network's own output.
     pub raw: bool,
 }
 
 /// Embeddings with the tag logits of the same pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tagged {
-    /// `[n, dimension]`, as [`Encoder::encode`] gives them.
+    /// `[n, dimension]`, as from [`Encoder::encode`].
     pub embeddings: Array2<f32>,
     /// `[n, tags]`, before the sigmoid, in the order of [`ModelManifest::tags`], then of its
     /// outputs' labels.
@@ -132,13 +129,13 @@ impl Encoder {
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
-            // Without the logits that another network of the model gives better.
+            // Without the logits for which another network is better.
             networks.push(Network {
                 every: network.every,
                 ..further.without(network.untold)
             });
         }
-        // Logits of further networks without names could not be told apart.
+        // Logits of further networks without names would be ambiguous.
         if manifest.outputs.is_empty() {
             networks[1..]
                 .iter_mut()
@@ -151,7 +148,7 @@ impl Encoder {
                 .map(|output| output.labels.len())
                 .sum();
             let named = named + manifest.tags.as_ref().map_or(0, Vec::len);
-            // Without the layers behind the networks there are fewer.
+            // Without the layers after the networks there are fewer.
             if named != logits_given && !options.raw {
                 let reason = format!(
                     "its tags and outputs have {named} names, its networks give {logits_given} logits"
@@ -169,7 +166,7 @@ impl Encoder {
         })
     }
 
-    /// A network with seeded random weights: for benchmarks and tests. Its vectors mean nothing.
+    /// A network with seeded random weights, for benchmarks and tests.
     pub fn random(
         architecture: Architecture,
         seed: u64,
@@ -216,12 +213,12 @@ impl Encoder {
         })
     }
 
-    /// The model's card.
+    /// The model's manifest.
     pub fn manifest(&self) -> &ModelManifest {
         &self.manifest
     }
 
-    /// Where it runs.
+    /// Its device.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -231,8 +228,8 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Whether it hears a track that is shorter than a window, with zeros behind, as a network of
-    /// layers has learnt to, or repeated, as CLAP has.
+    /// Whether it accepts a track shorter than a window: padded with zeros, as networks of layers
+    /// are trained, or repeated, as CLAP is.
     pub fn pads(&self) -> bool {
         matches!(
             self.manifest.architecture,
@@ -240,7 +237,7 @@ impl Encoder {
         )
     }
 
-    /// Precision of the networks' products; f32 unless all have another one.
+    /// Precision of the networks' products; f32 unless all have the same other one.
     pub fn precision(&self) -> Precision {
         let precision_of = |network: &Network| network.backend.precision();
         let first = precision_of(&self.networks[0]);
@@ -255,7 +252,7 @@ impl Encoder {
         }
     }
 
-    /// The spectrogram that each network hears, the manifest's own first.
+    /// The spectrogram of each network, the manifest's own first.
     pub fn front_ends(&self) -> impl Iterator<Item = &MelConfig> {
         let others = self
             .manifest
@@ -265,14 +262,13 @@ impl Encoder {
         std::iter::once(&self.manifest.front_end).chain(others)
     }
 
-    /// For each of the [`front_ends`](Self::front_ends): its network hears the first of so many
+    /// For each of the [`front_ends`](Self::front_ends): its network takes the first of this many
     /// consecutive windows.
     pub fn every(&self) -> impl Iterator<Item = usize> {
         self.networks.iter().map(|network| network.every)
     }
 
-    /// Number of windows that are worth handing over at once; more are cut into batches of this
-    /// size.
+    /// Most useful number of windows per call; more are split into batches of this size.
     pub fn preferred_batch(&self) -> usize {
         self.networks
             .iter()
@@ -283,8 +279,8 @@ impl Encoder {
 
     /// Embeds `n` windows.
     ///
-    /// - `mels`: `n` spectrograms one after the other, each `[n_mels][n_frames]` row-major, as
-    ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into) writes them
+    /// - `mels`: `n` concatenated spectrograms, each `[n_mels][n_frames]` row-major, as written by
+    ///   [`MelFrontEnd::compute_into`](voisin_features::MelFrontEnd::compute_into)
     /// - returns: `[n, dimension]`, raw: not normalised, may be negative
     ///
     /// A value that is not finite, in the input or the output, is an error, and so is a model of
@@ -293,24 +289,23 @@ impl Encoder {
         self.encode_each(&[mels], n)
     }
 
-    /// Embeds `n` windows and gives their tag logits; an error for a model without tags, and as for
-    /// [`encode`](Self::encode).
+    /// Embeds `n` windows and returns their tag logits, too; an error for a model without tags, and
+    /// as for [`encode`](Self::encode).
     #[doc(hidden)]
     pub fn encode_with_tags(&self, mels: &[f32], n: usize) -> Result<Tagged, EncoderError> {
         self.encode_each_with_tags(&[mels], n)
     }
 
-    /// Embeds `n` windows, of which each network hears its own spectrograms, in the order of
-    /// [`front_ends`](Self::front_ends); as [`encode`](Self::encode).
+    /// As [`encode`](Self::encode), with the spectrograms of each network, in the order of
+    /// [`front_ends`](Self::front_ends).
     ///
-    /// A network that hears one window of [`every`](Self::every) takes `n` / `every` spectrograms,
-    /// rounded up, and what it says of one stands in the rows of all the windows up to the next.
+    /// A network that takes one window of [`every`](Self::every) needs `n` / `every` spectrograms,
+    /// rounded up, and its output is repeated in the rows of the windows up to the next.
     pub fn encode_each(&self, mels: &[&[f32]], n: usize) -> Result<Array2<f32>, EncoderError> {
         Ok(self.passes(mels, n)?.0)
     }
 
-    /// As [`encode_each`](Self::encode_each), with the tag logits of the networks, one behind the
-    /// other.
+    /// As [`encode_each`](Self::encode_each), with the concatenated tag logits of the networks.
     #[doc(hidden)]
     pub fn encode_each_with_tags(&self, mels: &[&[f32]], n: usize) -> Result<Tagged, EncoderError> {
         if self.tags() == 0 {
@@ -325,7 +320,7 @@ impl Encoder {
         self.networks.iter().map(|network| network.tags).sum()
     }
 
-    /// Embeddings and logits of all networks, side by side.
+    /// Concatenated embeddings and logits of all networks.
     fn passes(
         &self,
         mels: &[&[f32]],
@@ -339,7 +334,7 @@ impl Encoder {
         let mut embeddings = Vec::new();
         let mut logits = Vec::new();
         for (network, mels) in self.networks.iter().zip(mels) {
-            // The last of several windows may stand alone; it still needs a spectrogram.
+            // The last group of windows may be incomplete; it still needs a spectrogram.
             let heard = n.div_ceil(network.every);
             let pass = network.pass(mels, heard)?;
             embeddings.push(network.spread(rows(pass.embeddings, heard, network.dimension)?, n));
@@ -348,7 +343,7 @@ impl Encoder {
                 logits.push(network.spread(all.slice_move(s![.., network.untold..]), n));
             }
         }
-        // The usual model has one network, whose array is passed on without a copy.
+        // With one network its array is passed on without a copy.
         let joined = |mut parts: Vec<Array2<f32>>| match parts.len() {
             0 => Array2::zeros((n, 0)),
             1 => parts.remove(0),
@@ -361,7 +356,7 @@ impl Encoder {
     }
 }
 
-/// The network on its device; on a GPU it is built on a thread of its own.
+/// The network on its device; on a GPU it has its own thread.
 fn start<B: Backend + 'static>(
     device: &Device,
     batch: usize,
@@ -375,7 +370,7 @@ fn start<B: Backend + 'static>(
 }
 
 impl Network {
-    /// A model's own.
+    /// The manifest's own network.
     fn of(
         manifest: &ModelManifest,
         weights: Weights,
@@ -399,7 +394,7 @@ impl Network {
         Ok(Self::bare(shape, dimension, backend, batch))
     }
 
-    /// CLAP's, which hears.
+    /// CLAP's audio encoder.
     fn clap(
         files: &ClapFiles,
         device: &Device,
@@ -422,7 +417,7 @@ impl Network {
         Ok(Self::bare(shape, dimension, backend, batch))
     }
 
-    /// Another program's, on a CPU.
+    /// An ONNX network, on a CPU.
     fn onnx(files: &OnnxFiles, options: &EncoderOptions) -> Result<Self, EncoderError> {
         let manifest = &files.manifest;
         let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
@@ -430,7 +425,7 @@ impl Network {
         Ok(Self::bare(shape, manifest.dimension, files.audio()?, batch))
     }
 
-    /// One that hears every window and has nothing behind it.
+    /// A network that takes every window and has no layers after it.
     fn bare(shape: [usize; 2], dimension: usize, backend: Box<dyn Backend>, batch: usize) -> Self {
         Self {
             shape,
@@ -444,7 +439,7 @@ impl Network {
         }
     }
 
-    /// - `dimension`: of its search vector
+    /// - `dimension`: length of its search vector
     fn new(
         architecture: Architecture,
         dimension: usize,
@@ -465,8 +460,7 @@ impl Network {
             .unwrap_or_else(|| default_batch(architecture, device, candle))
             .max(1);
         if device.is_gpu() {
-            // Candle counts a tensor's numbers in 32 bits, so the card's memory is not the only
-            // limit.
+            // Candle counts a tensor's numbers in 32 bits, so memory is not the only limit.
             batch = batch.min((LARGEST_ON_GPU - 1) / columns(architecture));
         }
         let on = device.candle().clone();
@@ -474,7 +468,7 @@ impl Network {
         let precision = options.precision;
         let build = move || InCandle::new(architecture, &weights, &on, way, precision);
         let backend = start(device, batch, build)?;
-        // Only now, as OpenL3's tags are in the layer behind the network.
+        // Only now, as OpenL3's tags are in the layer after the network.
         let tags = match architecture {
             Architecture::Musicnn => TAGS,
             Architecture::Vgg => VGG_TAGS,
@@ -498,7 +492,7 @@ impl Network {
         }
     }
 
-    /// Rows of `n` windows from those that the network heard.
+    /// Repeats rows for `n` windows from those of the network's windows.
     fn spread(&self, heard: Array2<f32>, n: usize) -> Array2<f32> {
         if self.every == 1 {
             return heard;
@@ -517,16 +511,16 @@ impl Network {
                 found: mels.len(),
             });
         }
-        // ReLU turns NaN into 0: it would pass unnoticed.
+        // ReLU would turn NaN into 0, unnoticed.
         if let Some(at) = not_finite(mels) {
             return Err(EncoderError::NotFinite { window: at / cells });
         }
         let mut whole = Pass::default();
-        // Batches are cut here, so that memory depends on the batch and not on the track.
+        // Split into batches here, so that memory does not depend on the track.
         for batch in mels.chunks(self.batch * cells) {
             let mut pass = self.backend.forward(batch, batch.len() / cells)?;
             self.projection.apply(&mut pass);
-            // Most tracks are one batch: it is returned without a copy.
+            // Most tracks are one batch, which is returned without a copy.
             if batch.len() == mels.len() {
                 return Ok(pass);
             }
@@ -537,46 +531,44 @@ impl Network {
     }
 }
 
-/// Windows that go through a network of layers at once.
+/// Windows per pass of a network of layers.
 const LAYERS_BATCH: usize = 8;
 
-/// Numbers that a tensor on a GPU may have: Candle counts them in 32 bits, and does not come to an
-/// end beyond.
+/// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 
-/// Numbers of the largest tensor that a network makes of a window: the rows that a convolution's
-/// outputs are products with.
+/// Numbers of a network's largest tensor per window: the im2col rows of a convolution.
 fn columns(architecture: Architecture) -> usize {
     match architecture {
         Architecture::OpenL3 => 128 * 199 * 64 * 9,
         Architecture::Vgg => 96 * 187 * 128 * 9,
         Architecture::Musicnn => 187 * 59 * 7 * 38,
-        // Scores of attention in the first stage, at the largest published size.
+        // Attention scores of the first stage, at the largest published size.
         Architecture::Clap => 64 * 4 * 64 * 64,
         Architecture::Layers | Architecture::Onnx => 1 << 26,
     }
 }
 
-/// Windows that go through the network at once.
+/// Windows per pass.
 fn default_batch(architecture: Architecture, device: &Device, candle: bool) -> usize {
-    // Beside the largest tensor there are others, half as large together, of 4 bytes a number.
+    // Other tensors together are half as large as the largest one, of 4 bytes a number.
     let per_window = columns(architecture) as u64 * 6;
     match device.memory() {
-        // A third of what is free: the CUDA allocator keeps what it once had.
+        // A third of the free memory, as the CUDA allocator keeps freed memory.
         Some(free) => (free / 3 / per_window).clamp(1, 64) as usize,
-        // Candle's products depend on the batch in their last bits; one window at a time does not.
+        // One window at a time, as the last bits of Candle's products depend on the batch.
         None if candle => 1,
         None => 32,
     }
 }
 
-/// The first number that is infinite or none.
+/// The first number that is infinite or NaN.
 fn not_finite(values: &[f32]) -> Option<usize> {
     const AT_ONCE: usize = 1024;
-    // Without an end within, a part takes a fraction of the time.
+    // Checking parts without an early exit is much faster.
     let largest = |part: &[f32]| {
-        // The largest of the absolute values by their bits is infinite or NaN if any is: one
-        // comparison for a whole part.
+        // The largest absolute value by bits is infinite or NaN if any is, so one comparison
+        // suffices for a part.
         part.iter()
             .fold(0, |most, x| (x.to_bits() & !(1 << 31)).max(most))
     };

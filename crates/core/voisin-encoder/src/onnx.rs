@@ -1,7 +1,7 @@
 //! Networks of other programs as ONNX files.
 //!
-//! The manifest says how a file is fed ([`OnnxSettings`]). They run on a CPU, a window at a time, whatever device is asked
-//! for, by the runtime that the program installed ([`install_onnx_runtime`]).
+//! The manifest has the inputs' layout ([`OnnxSettings`]). They run on a CPU, a window at a time, whatever device is
+//! requested, by the runtime that the program installed ([`install_onnx_runtime`]).
 //!
 //! Not here: reading foreign files (`voisin-import`), and running them (`voisin-onnx`).
 
@@ -22,7 +22,7 @@ pub use runtime::{
     onnx_runtime,
 };
 
-/// How an ONNX network is fed, and the one that reads beside it. Format 5.
+/// Inputs of an ONNX network, and its text encoder. Format 5.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxSettings {
@@ -30,7 +30,7 @@ pub struct OnnxSettings {
     pub input: String,
     /// The axes of that input, in order.
     pub axes: Vec<OnnxAxis>,
-    /// The network that reads, where there is one.
+    /// The text encoder, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<OnnxText>,
 }
@@ -49,7 +49,7 @@ pub enum OnnxAxis {
     Time,
 }
 
-/// Files of a network that reads, beside the manifest.
+/// Files of a text encoder, beside the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnnxText {
@@ -65,7 +65,7 @@ pub struct OnnxText {
     pub captions: String,
     /// SHA-256 of that file.
     pub captions_sha256: String,
-    /// Tokens that it is given at once; shorter texts are padded.
+    /// Number of tokens of its input; shorter texts are padded.
     pub tokens: usize,
 }
 
@@ -73,7 +73,7 @@ impl OnnxSettings {
     /// Most axes of an input.
     const MOST_AXES: usize = 6;
 
-    /// The usual order of so many axes.
+    /// The usual order of this many axes.
     pub fn default_axes(rank: usize) -> Vec<OnnxAxis> {
         use OnnxAxis::{Batch, Channel, Mel, Time};
         match rank {
@@ -94,7 +94,7 @@ impl OnnxSettings {
         self.axes.iter().map(length).collect()
     }
 
-    /// Whether a window's frames stand one behind the other, and not its bands.
+    /// Whether frames are the slower axis of a window, and not bands.
     fn is_transposed(&self) -> bool {
         let at = |axis| self.axes.iter().position(|found| *found == axis);
         at(OnnxAxis::Mel).is_some_and(|mel| at(OnnxAxis::Time).is_some_and(|time| time < mel))
@@ -123,10 +123,10 @@ impl OnnxSettings {
     }
 }
 
-/// Brings an output to one vector: its last axis where it has at most three, of which the second (frames) is averaged;
-/// the second where it has more, with the mean over those behind it.
+/// Reduces an output to one vector: its last axis if it has at most three, with the mean over the second (frames);
+/// else the second, with the mean over the later ones.
 ///
-/// - returns: `None` for a shape that holds several windows, or nothing
+/// - returns: `None` for a shape with several windows, or none
 pub fn onnx_vector_length(shape: &[usize]) -> Option<usize> {
     let length = match shape {
         [d] | [1, d] => *d,
@@ -141,12 +141,12 @@ pub fn onnx_vector_length(shape: &[usize]) -> Option<usize> {
 pub(super) struct OnnxFiles {
     pub(super) manifest: ModelManifest,
     pub(super) settings: OnnxSettings,
-    /// A file of the folder that they lie in.
+    /// A file of their folder.
     beside: PathBuf,
 }
 
 impl OnnxFiles {
-    /// `None` for a model of another kind.
+    /// `None` for other models.
     pub(super) fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         let Some((manifest, beside)) = model.located()? else {
             return Ok(None);
@@ -168,7 +168,7 @@ impl OnnxFiles {
         map_beside(&self.beside, name, digest)
     }
 
-    /// The network that hears.
+    /// The audio encoder.
     pub(super) fn audio(&self) -> Result<Box<dyn Backend>, EncoderError> {
         Ok(Box::new(running::OnnxEncoder::new(self)?))
     }

@@ -1,4 +1,4 @@
-//! A linear layer behind the network, for models that carry one.
+//! Optional linear layers after a network.
 
 use super::backend::Pass;
 use super::{Architecture, EncoderError, ModelManifest, ModelRef, Weights};
@@ -9,7 +9,7 @@ use super::{Architecture, EncoderError, ModelManifest, ModelRef, Weights};
 ///
 /// `standardise.{mean, scale}`, dimension each, then brings each number to mean 0 and variance 1
 /// over the music that it was fitted on: `(x - mean) * scale`. `told.{weight, bias}`, logits ×
-/// dimension, gives further logits from what comes out of all this: they follow from the stored
+/// dimension, gives further logits from the result, so that they can be computed from the stored
 /// vector, too. All are affine, so they commute with the mean over a track's windows.
 #[derive(Debug, Default)]
 pub(super) struct Projection {
@@ -21,7 +21,7 @@ pub(super) struct Projection {
 
 impl ModelRef {
     /// The linear layer that turns the output of such a model's network into search vectors: its
-    /// matrix, `[512][512]` row by row, and its bias. `None` where they are one and the same.
+    /// matrix, `[512][512]` row by row, and its bias. `None` if it is the identity.
     #[doc(hidden)]
     pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
         let model = self.find()?;
@@ -30,7 +30,7 @@ impl ModelRef {
     }
 }
 
-/// Name of the layer that reads logits off a stored vector.
+/// Name of the layer that computes logits from a stored vector.
 const VECTOR_TAGS: &str = "told";
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ struct Linear {
 impl Projection {
     /// Finds the layers among the tensors and checks their shapes.
     ///
-    /// - `network`: length of what the network gives
+    /// - `network`: length of the network's output
     /// - `dimension`: of the search vector
     pub(super) fn read(
         weights: &Weights,
@@ -115,20 +115,20 @@ impl Projection {
         })
     }
 
-    /// Number of tag logits that it gives from the network's own embedding; 0 without tags.
+    /// Number of tag logits from the network's own embedding; 0 without tags.
     pub(super) fn tags(&self) -> usize {
         self.tags.as_ref().map_or(0, |linear| linear.bias.len())
     }
 
-    /// Number of logits that it gives from the search vector, behind all others.
+    /// Number of logits from the search vector, which follow all others.
     pub(super) fn vector_tags(&self) -> usize {
         self.vector_tags
             .as_ref()
             .map_or(0, |linear| linear.bias.len())
     }
 
-    /// Projection and standardising in one: a matrix, row by row, and a bias. `None` where neither
-    /// is there.
+    /// Projection and standardisation combined: a matrix, row by row, and a bias. `None` if there
+    /// is neither.
     pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
         let linear = self
             .vector
@@ -154,9 +154,9 @@ impl Projection {
         Some([matrix, bias])
     }
 
-    /// Adds logits, and turns embeddings into search vectors.
+    /// Adds logits, and converts embeddings into search vectors.
     pub(super) fn apply(&self, pass: &mut Pass) {
-        // Tags first: they read the network's own embedding, which the next line replaces.
+        // Tags first: they need the network's own embedding, which the next line replaces.
         if let Some(tags) = &self.tags {
             pass.logits = tags.forward(&pass.embeddings);
         }
@@ -168,7 +168,7 @@ impl Projection {
         }
         if let Some(layer) = &self.vector_tags {
             let further = layer.forward(&pass.embeddings);
-            // Logits lie window by window, so the further ones are woven in behind each window's
+            // Logits are stored by window, so the further ones are inserted after each window's
             // tags.
             let windows = further.len() / layer.bias.len();
             let tags = pass.logits.len() / windows.max(1);
@@ -185,8 +185,8 @@ impl Projection {
     }
 }
 
-/// A model's tags from its embeddings, without the network: of a track's mean embedding, the mean
-/// of its windows' logits.
+/// Computes a model's tags from embeddings, without the network: from a track's mean embedding, the
+/// mean of its windows' logits.
 #[derive(Debug)]
 pub struct TagLayer {
     names: Vec<String>,
@@ -195,13 +195,13 @@ pub struct TagLayer {
     layers: Vec<TagsOfPart>,
 }
 
-/// The tags that follow from a part of the embedding.
+/// The tags computed from a part of the embedding.
 #[derive(Debug)]
 struct TagsOfPart {
     /// Where the part begins.
     at: usize,
     linear: Linear,
-    /// Standardising to be undone first; none where the layer reads the vector as it is stored.
+    /// Standardisation to be undone first; `None` if the layer takes the stored vector.
     standardise: Option<Standardise>,
 }
 
@@ -215,9 +215,9 @@ fn tag_names(manifest: &ModelManifest) -> Option<Vec<String>> {
 }
 
 impl TagLayer {
-    /// The tags of a model; `None` if it has none, or none that follow from its embeddings.
+    /// The tags of a model; `None` if it has none, or none that can be computed from embeddings.
     pub fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
-        // A card without names of tags saves reading the weights.
+        // Without names of tags in the manifest the weights need not be read.
         if let ModelRef::Name(_) | ModelRef::Manifest(_) = model
             && model.manifest()?.tags.is_none()
         {
@@ -244,8 +244,7 @@ impl TagLayer {
             .chain(others)
             .zip(std::iter::once(&model_files.weights).chain(&model_files.others))
         {
-            // Order of the logits that the encoder gives: tags of the network first, then those of
-            // its vector.
+            // In the encoder's order: tags of the network first, then those of its vector.
             let network_tags = TagsOfPart::network_tags(architecture, weights, at)?;
             let stored_tags = TagsOfPart::stored_tags(dimension, weights, at)?;
             layers.extend(
@@ -256,8 +255,7 @@ impl TagLayer {
             );
             at += dimension;
         }
-        // A network whose tags do not follow from its embedding leaves a gap: then none are
-        // offered.
+        // If a network's tags cannot be computed from its embedding, none are returned.
         if names.len()
             != layers
                 .iter()
@@ -273,8 +271,7 @@ impl TagLayer {
         }))
     }
 
-    /// The tags that a card names, of a model whose weights are not at hand: names for logits that are stored. `None` for a
-    /// card without tags.
+    /// The tags in a manifest without its weights: names for stored logits. `None` for a manifest without tags.
     pub fn names_only(manifest: &ModelManifest) -> Option<Self> {
         Some(Self {
             names: tag_names(manifest)?,
@@ -298,8 +295,7 @@ impl TagLayer {
         &self.fingerprint
     }
 
-    /// Logits, one a tag, of the mean of some window embeddings as the encoder gives them; nothing where there are
-    /// [only names](Self::names_only).
+    /// Logits, one per tag, for the mean of raw window embeddings; empty with [only names](Self::names_only).
     pub fn logits(&self, mean: &[f32]) -> Vec<f32> {
         self.layers
             .iter()
@@ -309,7 +305,8 @@ impl TagLayer {
 }
 
 impl TagsOfPart {
-    /// The network's own; `None` where it has none, or none that follow from its embedding.
+    /// The network's own tags; `None` if it has none, or none that can be computed from its
+    /// embedding.
     fn network_tags(
         architecture: Architecture,
         weights: &Weights,
@@ -326,7 +323,7 @@ impl TagsOfPart {
         let Some(linear) = linear else {
             return Ok(None);
         };
-        // Behind a projection the network's own embedding is gone, and its tags with it.
+        // A projection loses the network's own embedding, and with it the tags.
         if Linear::read(weights, "projection", dimension)?.is_some() {
             return Ok(None);
         }
@@ -337,7 +334,7 @@ impl TagsOfPart {
         }))
     }
 
-    /// Those that are read off the stored vector.
+    /// The tags computed from the stored vector.
     fn stored_tags(
         dimension: usize,
         weights: &Weights,
@@ -351,8 +348,7 @@ impl TagsOfPart {
         }))
     }
 
-    /// Without its first logits, of which `untold` are still to be left out; `None` where none are
-    /// left.
+    /// Without the first `untold` logits, as far as they are in this part; `None` if none are left.
     fn without(mut self, untold: &mut usize) -> Option<Self> {
         let count = (*untold).min(self.linear.bias.len());
         *untold -= count;
@@ -363,9 +359,9 @@ impl TagsOfPart {
 
     fn logits(&self, mean: &[f32]) -> Vec<f32> {
         let part = mean.get(self.at..self.at + self.linear.inputs);
-        // A vector of another model may be too short: zeros rather than a panic.
+        // A vector of another model may be too short: zeros instead of a panic.
         let mut raw = part.map_or_else(|| vec![0.0; self.linear.inputs], <[f32]>::to_vec);
-        // A scale of 0 left nothing of the number; its mean is the best guess.
+        // A scale of 0 loses the number; its mean is the best estimate.
         if let Some(Standardise { mean, scale }) = &self.standardise {
             for ((value, mean), scale) in raw.iter_mut().zip(mean).zip(scale) {
                 *value = if *scale == 0.0 {
@@ -423,12 +419,12 @@ impl Linear {
         }))
     }
 
-    /// Each row on its own, in one order: the same bits whatever the batch.
+    /// Each row separately, in a fixed order, for the same bits in any batch.
     fn forward(&self, rows: &[f32]) -> Vec<f32> {
         let mut out = Vec::with_capacity(rows.len() / self.inputs * self.bias.len());
         for row in rows.chunks_exact(self.inputs) {
             for (weight, bias) in self.weight.chunks_exact(self.inputs).zip(&self.bias) {
-                // Sixteen sums in a fixed order: quick, and the same on every machine.
+                // Sixteen sums in a fixed order: fast, and the same on every machine.
                 let mut lanes = [0.0f32; 16];
                 let (a, a_rest) = weight.as_chunks::<16>();
                 let (b, b_rest) = row.as_chunks::<16>();
@@ -504,7 +500,7 @@ mod tests {
         ]);
         let projection = Projection::read(&file, 2, 2).unwrap();
         assert_eq!((projection.tags(), projection.vector_tags()), (0, 2));
-        // Behind the network's own logits, window by window.
+        // After the network's own logits, by window.
         let mut pass = Pass {
             embeddings: vec![1.0, 2.0, 3.0, 5.0],
             logits: vec![7.0, 8.0],

@@ -1,10 +1,11 @@
-//! Tensors of safetensors files, whichever program wrote them.
+//! Tensors of safetensors files of any program.
 
 use std::collections::BTreeMap;
 
 use safetensors::{Dtype, SafeTensors};
 
-/// Bytes of a header: reading one takes fifteen times its size. Those of networks of a thousand tensors have 100 kB.
+/// Most bytes of a header: parsing takes fifteen times its size. Those of networks of a thousand tensors have 100
+/// kB.
 const LONGEST_HEADER: u64 = 4 << 20;
 
 /// One tensor, row-major, widened to f32.
@@ -19,7 +20,7 @@ pub struct WeightTensor {
 /// The tensors of a safetensors file (f16, bf16, f32 or f64; tensors of other types are left out), by name.
 ///
 /// # Errors
-/// The file is no valid safetensors file; the reason in words.
+/// A message if the file is no valid safetensors file.
 pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, String> {
     let header = bytes
         .first_chunk::<8>()
@@ -58,8 +59,7 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, 
                 .iter()
                 .map(|b| half::bf16::from_le_bytes(*b).to_f32())
                 .collect(),
-            // Whole numbers, such as the count of batches that PyTorch's batch norms keep, are no
-            // weights.
+            // Integers, such as the batch counts of PyTorch's batch norms, are no weights.
             _ => continue,
         };
         tensors.insert(

@@ -1,4 +1,4 @@
-//! Brute force on a device: all of a batch's products with all vectors at once, as a GPU does best.
+//! Brute-force search on a device: a batch's products with all vectors at once.
 
 use std::cmp::Reverse;
 
@@ -8,31 +8,30 @@ use ndarray::{Array2, ArrayView2};
 
 use super::{Device, EncoderError};
 
-/// Queries that are compared at once at most.
+/// Most queries per pass.
 const BATCH: usize = 1024;
-/// Rows that go to the device, or answers that come back, at once.
+/// Rows copied to the device, or results copied back, at a time.
 const TRANSFER: usize = 1 << 14;
-/// Bytes that the products of a batch may take where the device does not report its memory.
+/// Most bytes of a batch's products if the device does not report its memory.
 const PRODUCTS: u64 = 1 << 28;
-/// Vectors are made up to a multiple of so many, as the kernel reads products and matrices are
-/// multiplied fastest.
+/// Vectors are padded to a multiple of this, for the kernel and for fast matrix products.
 const TOGETHER: usize = 8;
-/// Steps that products in f16 distinguish from 0 to 1.
+/// Distinct values of f16 products from 0 to 1.
 const STEPS: f32 = 2048.0;
 
-/// Unit vectors on a device, in f16 to be compared and in f32 to be ranked.
+/// Unit vectors on a device, in f16 for comparison and in f32 for ranking.
 ///
-/// A product of two unit vectors is at most 1, where f16 has three bits more than bf16 at the same
+/// Products of unit vectors are at most 1, where f16 has three bits more than bf16 at the same
 /// speed.
 #[derive(Debug)]
 pub struct VectorsOnDevice {
     device: Device,
-    /// With zeros up to a multiple of [`TOGETHER`] rows.
+    /// Padded with zeros to a multiple of [`TOGETHER`] rows.
     short: Tensor,
     long: Tensor,
 }
 
-/// The nearest of each query, the best first; of equal ones the one with the lower row first.
+/// The nearest of each query, the best first; equal ones by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NearestOnDevice {
     /// `[queries, k]`, rows of the vectors.
@@ -42,7 +41,7 @@ pub struct NearestOnDevice {
 }
 
 impl VectorsOnDevice {
-    /// The most neighbours that are found of a query.
+    /// Most neighbours per query.
     pub const MOST: usize = 496;
 
     /// - `vectors`: `[n, dimension]`, unit rows, at least one
@@ -74,8 +73,8 @@ impl VectorsOnDevice {
 
     /// The `k` vectors with the largest products with each query.
     ///
-    /// Twice as many and 32 are chosen by products in f16 (off by at most 0.0005) and ranked by
-    /// products in f32.
+    /// `2 k + 32` are selected by products in f16 (off by at most 0.0005) and ranked by products in
+    /// f32.
     ///
     /// - `queries`: `[q, dimension]`, unit rows
     /// - `k`: from 1 to the number of vectors and to [`MOST`](Self::MOST)
@@ -88,8 +87,8 @@ impl VectorsOnDevice {
         self.nearest_of(parts.map(|rows| upload(rows, &self.device)), k)
     }
 
-    /// The `k` vectors with the largest products with each of the vectors, which is one of them
-    /// itself: [`nearest`](Self::nearest) without a way to the device.
+    /// The `k` vectors with the largest products with each of the vectors, itself included:
+    /// [`nearest`](Self::nearest) without copying queries.
     pub fn neighbours(&self, k: usize) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
         let starts = (0..n).step_by(TRANSFER);
@@ -105,12 +104,12 @@ impl VectorsOnDevice {
         k: usize,
     ) -> Result<NearestOnDevice, EncoderError> {
         let n = self.long.dim(0)?;
-        // More than asked for are chosen by f16, as its rounding may swap neighbours.
+        // More than requested are selected by f16, as its rounding may swap neighbours.
         let find = NearestOp {
             wanted: (2 * k + 32).min(n),
             k,
         };
-        // A quarter of the free memory: matrices and answers need room, too.
+        // A quarter of the free memory, as matrices and results need memory, too.
         let room = self.device.memory().map_or(PRODUCTS, |free| free / 4);
         // Two bytes for each product.
         let batch = ((room / (2 * n as u64)) as usize).clamp(1, BATCH);
@@ -188,7 +187,7 @@ impl NearestOp {
     }
 }
 
-/// A part of a tensor's numbers that lie one after another.
+/// A contiguous part of a tensor's numbers.
 fn contiguous(layout: &Layout) -> candle_core::Result<std::ops::Range<usize>> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(from..to),
@@ -299,7 +298,7 @@ mod tests {
                 assert!((exact[id] - f64::from(similarity)).abs() < 1e-6);
             }
         }
-        // More than there are beside them, and one vector alone.
+        // More than the number of other vectors, and a single vector.
         let few = VectorsOnDevice::new(vectors.slice(ndarray::s![..3, ..]), &device).unwrap();
         assert_eq!(few.nearest(queries.view(), 3).unwrap().rows.dim(), (5, 3));
         let single = VectorsOnDevice::new(vectors.slice(ndarray::s![..1, ..]), &device).unwrap();
@@ -314,7 +313,7 @@ mod tests {
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let mut vectors = unit_rows(1203, 17, 3);
         let first = vectors.row(0).to_owned();
-        // More of them than are wanted.
+        // More equal ones than requested.
         (0..200).for_each(|row| vectors.row_mut(3 * row).assign(&first));
         let on_device = VectorsOnDevice::new(vectors.view(), &device).unwrap();
         let found = on_device.neighbours(9).unwrap();
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_there_are_can_be_asked_for_up_to_a_bound() {
+    fn all_vectors_can_be_requested_up_to_a_bound() {
         let device = DeviceChoice::Cpu.resolve().unwrap();
         let nearest = |n, k| {
             let vectors = unit_rows(n, 8, 4);

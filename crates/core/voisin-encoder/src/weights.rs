@@ -1,4 +1,4 @@
-//! Named tensors, whatever file they came from.
+//! Named tensors, from any file.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use super::{Architecture, EncoderError, networks};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
 
-/// The tensors of a model under the names that the architecture uses.
+/// The tensors of a model under the names of the architecture.
 ///
 /// Produced by every reader (safetensors here, the other formats in voisin-import) and consumed by
 /// every network.
@@ -23,7 +23,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Wraps tensors; `origin` is the file or model that messages name.
+    /// Wraps tensors; `origin` is the file or model in messages.
     pub fn new(origin: impl Into<String>, tensors: BTreeMap<String, WeightTensor>) -> Self {
         Self {
             origin: origin.into(),
@@ -52,7 +52,7 @@ impl Weights {
             origin: path.display().to_string(),
             reason: error.to_string(),
         };
-        // Tensors are held in f32 whatever type their file had, so that is the type to write.
+        // Tensors are held in f32, so that is the type to write.
         let views = self
             .tensors
             .iter()
@@ -72,10 +72,10 @@ impl Weights {
         &self.origin
     }
 
-    /// These tensors with the linear layers of `projection` in place of their own.
+    /// These tensors with the linear layers of `projection` instead of their own.
     pub(crate) fn with_projection(mut self, projection: Self) -> Self {
-        // All of its own layers go, also those that the projection lacks: they fit vectors of
-        // another length.
+        // All of its own layers are removed, also those that the projection lacks, as they are for
+        // vectors of another length.
         self.tensors.retain(|name, _| !is_linear_layer(name));
         self.tensors.extend(
             projection
@@ -93,7 +93,7 @@ impl Weights {
             .map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The tensor of this name, if there is one.
+    /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Option<&WeightTensor> {
         self.tensors.get(name)
     }
@@ -124,7 +124,7 @@ impl Weights {
         Ok(&tensor.values)
     }
 
-    /// The architecture whose tensors these are, recognised by a tensor that only it has.
+    /// The architecture of these tensors, recognised by a unique tensor.
     pub fn architecture(&self) -> Result<Architecture, EncoderError> {
         // Each of these names belongs to one architecture alone.
         if self.tensors.contains_key("audio_embedding_layer.weight") {
@@ -142,9 +142,9 @@ impl Weights {
         }
     }
 
-    /// Checks that every tensor of `architecture` is there, in its shape, and finite.
+    /// Checks that all tensors of `architecture` exist, have its shapes and are finite.
     pub fn check(&self, architecture: Architecture) -> Result<(), EncoderError> {
-        // Of a network that only a manifest knows there are none; they are looked at when it is made.
+        // None for a network defined by a manifest, whose tensors are checked when it is built.
         for (name, shape) in networks::tensors(architecture, Some(self)) {
             if self
                 .values(&name, &shape, architecture)?
@@ -161,7 +161,7 @@ impl Weights {
     }
 
     /// Seeded random weights: kernels uniform with the variance of He et al. (2015), and batch-norm
-    /// statistics that are not trivial, so that a test sees a mistake in any of them.
+    /// statistics that are not trivial, so that tests detect a mistake in any of them.
     ///
     /// The numbers come from a formula that other languages can repeat exactly (`uniform`); the
     /// golden tests' generator does.
@@ -212,7 +212,7 @@ impl Weights {
     }
 }
 
-/// Whether the tensor is one of the layers behind a network that [`super::projection`] reads.
+/// Whether the tensor is one of the layers of [`super::projection`].
 fn is_linear_layer(name: &str) -> bool {
     ["projection.", "tags.", "standardise.", "told."]
         .iter()

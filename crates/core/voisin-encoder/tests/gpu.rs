@@ -34,7 +34,7 @@ fn gpu() -> Option<Device> {
     }
 }
 
-/// Sounds that differ: chords of a few partials that decay, and noise.
+/// Different sounds: decaying chords of a few partials, and noise.
 fn sound(rate: u32, samples: usize, seed: u64) -> Vec<f32> {
     let mut random = Random::stream(seed, 3);
     let partials: Vec<(f32, f32)> = (0..6)
@@ -210,7 +210,7 @@ fn many_threads_share_a_gpu() {
 #[test]
 fn any_batch_gives_the_same_vectors() {
     let Some(gpu) = gpu() else { return };
-    // More windows at once than a tensor of Candle's may have numbers for.
+    // More windows than a Candle tensor can hold.
     let n = 700;
     for engine in [CpuPath::Fast, CpuPath::Candle] {
         let load = |batch| {
@@ -382,7 +382,7 @@ fn networks_of_layers_train_as_on_the_cpu() {
                 found.push(net.forward(&x, n, step).unwrap());
                 net.backward(&d).unwrap();
             }
-            found.push(net.finished().unwrap().judge(&x, n).unwrap());
+            found.push(net.finished().unwrap().evaluate(&x, n).unwrap());
             found.extend(net.blocks().map(|(_, gradient, _)| gradient.to_vec()));
             found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
             found

@@ -1,7 +1,7 @@
-//! Files into the library: several at once, one transaction each, in whatever order they finish.
+//! Adds files to the library: several in parallel, each in a transaction of its own, in the order in which they finish.
 //!
-//! Worker threads probe, decode and encode; this thread alone writes. A track is in the library wholly or not at
-//! all, so a run may be stopped or killed at any moment and the next one goes on.
+//! Worker threads probe, decode and encode; only the calling thread writes. A track is stored completely or not at all, so
+//! that a run can be stopped or killed at any moment and the next one continues.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,31 +31,30 @@ use voisin_library::{
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct AddOptions {
-    /// Which windows of a track are listened to.
+    /// The windows of a track to analyse.
     pub windows: WindowPlan,
-    /// Which year tracks have from now on; `None`: as the library has it.
+    /// Which year of a track counts from now on; `None`: the library's setting.
     #[doc(hidden)]
     pub year_of: Option<YearOf>,
-    /// Listen again to files that have not changed.
+    /// Analyse files again that have not changed.
     pub force: bool,
-    /// Look again at files that failed before and have not changed. What is known of a failure stays until its file has
-    /// been judged again.
+    /// Try unchanged files again that failed before. The record of a failure stays until its file has been processed.
     pub retry: bool,
-    /// Only find out what would be done.
+    /// Only report the changes, without making them.
     pub dry_run: bool,
-    /// How much is measured besides: tempo, key, loudness.
+    /// How thoroughly tempo, key and loudness are measured.
     pub descriptors: DescriptorDepth,
-    /// Measure unchanged tracks that were never measured, or by an older method, or less deeply.
+    /// Measure unchanged tracks that were never measured, or by an older method, or less thoroughly.
     pub update_descriptors: bool,
     /// Threads that decode and encode.
     pub threads: usize,
-    /// How files are brought here whose paths are addresses; `None`: they fail.
+    /// How files at remote addresses are downloaded; `None`: they fail.
     #[doc(hidden)]
     pub fetch: Option<Fetch>,
 }
 
 impl Default for AddOptions {
-    /// New and changed files only, on as many threads as the machine runs at once.
+    /// New and changed files only, on as many threads as the machine runs in parallel.
     fn default() -> Self {
         Self {
             windows: WindowPlan::default(),
@@ -74,15 +73,15 @@ impl Default for AddOptions {
 /// The outcome of a file.
 #[derive(Debug)]
 pub enum Outcome {
-    /// New audio: it is a track now.
+    /// New audio, stored as a new track.
     Added(TrackId),
-    /// Known audio, listened to again.
+    /// Known audio, analysed again.
     Replaced(TrackId),
-    /// Known audio, of which only tempo, key and loudness were measured.
+    /// Known audio; only tempo, key and loudness were measured.
     Measured(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
-    /// Known audio in the same place, whose tags were read again and are as before.
+    /// Known audio in the same place; its tags were read again and are unchanged.
     AsBefore(TrackId),
     /// Known audio whose file was elsewhere before.
     Moved {
@@ -95,17 +94,16 @@ pub enum Outcome {
     Duplicate(TrackId),
     /// It could not be added.
     Failed(EngineError),
-    /// It would be looked at (in a dry run).
+    /// It would be processed (in a dry run).
     WouldAdd,
 }
 
-/// Progress of a run, as it happens. [`add`] alone plans and is done with files; the rest is of runs on a library that
-/// stays.
+/// Progress of a run. [`add`] emits `Planned` and `Done` only; [`AddRun`](crate::AddRun) emits the others, too.
 #[derive(Debug)]
 pub enum AddEvent<'a> {
-    /// How much there is to do.
+    /// The amount of work.
     Planned {
-        /// Files to look at.
+        /// Files to process.
         jobs: usize,
         /// Files that have not changed.
         unchanged: usize,
@@ -119,35 +117,35 @@ pub enum AddEvent<'a> {
         /// Its outcome.
         outcome: &'a Outcome,
     },
-    /// The last run was killed with files in hand, each of which is examined now.
+    /// The last run was killed while it processed files, which are now examined one by one.
     CutOff {
-        /// How many files.
-        in_hand: usize,
+        /// Number of files.
+        files: usize,
     },
     /// A file that crashes the decoder is left out.
     SetAside {
         /// The file.
         path: &'a Path,
-        /// How it was found out.
+        /// How the crash was observed.
         reason: &'a str,
     },
-    /// In a dry run: parts would take the place of a file that is in the library as a whole.
+    /// In a dry run: parts would replace a file that is in the library as a whole.
     WouldPart {
         /// The file.
         whole: &'a Path,
-        /// How many parts.
+        /// Number of parts.
         parts: u64,
     },
-    /// Parts took the place of a file that was in the library as a whole.
+    /// Parts replaced a file that was in the library as a whole.
     Parted {
         /// The file.
         whole: &'a Path,
-        /// How many parts.
+        /// Number of parts.
         parts: u64,
-        /// The label by hand that they keep.
+        /// The manual label that they take over.
         label: Option<&'a str>,
     },
-    /// A track whose files are gone goes on with a later file of the same recording.
+    /// A track whose files are gone was moved to a later file of the same recording.
     TakenOver(&'a Successor),
 }
 
@@ -158,24 +156,24 @@ pub struct AddSummary {
     pub added: u64,
     /// Known tracks with new tags or vectors, or in one more file.
     pub updated: u64,
-    /// Those of them that are one more file of a recording.
+    /// Of `updated`, the tracks with one more file.
     #[serde(skip)]
     pub copies: u64,
     /// Known tracks in a new place.
     pub moved: u64,
     /// Files that have not changed.
     pub unchanged: u64,
-    /// Tracks whose last file now holds other audio, and which went with it.
+    /// Tracks that were removed because their last file now has other audio.
     pub removed: u64,
     /// Files that failed in this run.
     pub failed: u64,
     /// Files that failed in an earlier run and have not changed since.
     pub skipped: u64,
-    /// Seconds it took.
+    /// Duration in seconds.
     pub seconds: f64,
-    /// Where the network ran.
+    /// The device that the network ran on.
     pub device: String,
-    /// Whose vectors these are.
+    /// The model that made the vectors.
     pub model: String,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
@@ -183,13 +181,13 @@ pub struct AddSummary {
 
 struct FileJob {
     file: FileRecord,
-    /// The track whose vectors are to be made anew.
+    /// Whether the vectors are computed again.
     again: bool,
-    /// The track that is to be measured, and not embedded.
+    /// The track to measure without embedding.
     measure: Option<TrackId>,
-    /// The track whose tags are to be read again, and that is not embedded.
+    /// The track to read the tags of again without embedding.
     retag: Option<TrackId>,
-    /// Whether that file may hold other audio, though its size and time are as they were.
+    /// Whether that file may have other audio despite the same size and time.
     is_touched: bool,
 }
 
@@ -206,22 +204,22 @@ impl FileJob {
 }
 
 enum FileFinding {
-    /// New audio, or known audio to be listened to again.
+    /// New audio, or known audio to be analysed again.
     Embedded {
         info: AudioInfo,
         tags: KnownTags,
         embedding: Box<FileEmbedding>,
     },
-    /// Audio that the library has, measured.
+    /// Audio in the library, measured.
     Measured {
         track: TrackId,
         descriptors: Option<Descriptors>,
-        /// Where they were to be read again.
+        /// If they were to be read again.
         tags: Option<KnownTags>,
     },
-    /// Audio that the library has.
+    /// Audio in the library.
     Known { track: TrackId, tags: KnownTags },
-    /// Audio that another worker has in hand.
+    /// Audio that another worker is processing.
     InHand { content: ContentId, tags: KnownTags },
     Failed {
         content: Option<ContentId>,
@@ -229,7 +227,7 @@ enum FileFinding {
     },
 }
 
-/// Tags as the library keeps them, and how many could not be read.
+/// Tags in the library's form, and how many could not be read.
 #[derive(Default)]
 struct KnownTags {
     tags: TrackTags,
@@ -238,7 +236,7 @@ struct KnownTags {
 
 impl KnownTags {
     fn new(file: FileTags, year_of: YearOf) -> Self {
-        /// Kinds of releases that are speech, and what a genre of each is called.
+        /// Kinds of releases that are speech, and the genre of each.
         const SPEECH: [(&str, &str); 5] = [
             ("audiobook", "Audiobook"),
             ("audio drama", "Audio Drama"),
@@ -250,7 +248,7 @@ impl KnownTags {
         if year_of == YearOf::Release {
             tags.year = file.release_year.or(tags.year);
         }
-        // Speech is known by its genre.
+        // Speech is recognised by its genre.
         for (kind, genre) in SPEECH {
             let is_named = tags
                 .genres
@@ -267,11 +265,11 @@ impl KnownTags {
     }
 }
 
-/// Adds files to a library, or brings what it knows of them up to date.
+/// Adds files to a library, or updates those in it.
 ///
 /// - `files`: each once, as [`voisin_library::scan`] finds them
-/// - `progress`: told of each file as it is done
-/// - `stop`: when it becomes true, the files in hand are finished and the rest is left for another run
+/// - `progress`: called for each file that is done
+/// - `stop`: when it becomes true, the files being processed are finished and the rest is left for another run
 pub fn add(
     library: &mut Library,
     embedder: &Embedder,
@@ -288,10 +286,10 @@ pub fn add(
         ..AddSummary::default()
     };
     if !options.dry_run {
-        // Before any file is read: a library of another model refuses here and not after an hour.
+        // Before any file is read, so that a library of another model fails at once.
         library.set_model(&stored_model(embedder)?)?;
         // Before `file_state` below, which returns `OldTags` for files whose tags were read by
-        // other rules.
+        // earlier rules.
         library.settings_mut().set_tag_rules(options.year_of)?;
     }
 
@@ -311,8 +309,7 @@ pub fn add(
                     summary.unchanged += 1;
                 }
             }
-            // Skipped until size or time changes. Failures that may pass by themselves are not
-            // among these.
+            // Skipped until size or time changes. Temporary failures are not among these.
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
                 summary.skipped += 1;
             }
@@ -325,8 +322,8 @@ pub fn add(
                     ..FileJob::new(file)
                 });
             }
-            // A repair took out the vector: the content is known, so without `again` the file would
-            // count as known and stay without one.
+            // A repair removed the vector. The content is known, so without `again` the file would
+            // stay without one.
             FileState::NoVector(_) => jobs.push(FileJob {
                 again: true,
                 ..FileJob::new(file)
@@ -364,10 +361,9 @@ pub fn add(
     run(&mut writer, embedder, &jobs, options, stop)?;
     writer.settle_waiting()?;
     let mut summary = writer.summary;
-    // Read after the workers have ended: a stop that came during the last file is still a stop.
+    // Read after the workers have ended, so that a stop during the last file counts.
     summary.interrupted = stop.load(Ordering::Relaxed);
-    // In a run that was stopped, a track without a file may still be found in one of the files that
-    // were not reached.
+    // After a stop, a track without a file may still be found in a file that was not reached.
     if !summary.interrupted {
         summary.removed = library.files_mut().remove_orphans()?;
     }
@@ -375,7 +371,7 @@ pub fn add(
     Ok(summary)
 }
 
-/// Whether a track that has not changed is to be measured.
+/// Whether an unchanged track is to be measured.
 fn wants_descriptors(
     library: &Library,
     track: TrackId,
@@ -386,14 +382,14 @@ fn wants_descriptors(
     }
     let known = library.derived().descriptors(&[track])?.remove(&track);
     Ok(known.is_none_or(|known| {
-        // Loudness of a part of the track, as the quick depth measures it.
+        // Loudness of a part of the track only, from the quick depth.
         let rough = known.loudness.is_some() && !known.loudness_is_exact;
         known.version != DESCRIPTORS_VERSION
             || (options.descriptors == DescriptorDepth::Full && rough)
     }))
 }
 
-/// The facts that a library keeps of a file that was probed, and decoded but for some packets.
+/// The facts to store about a probed file; some of its packets may be damaged.
 #[doc(hidden)]
 pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     AudioFacts {
@@ -408,12 +404,12 @@ pub fn audio_facts(info: AudioInfo, damaged_packets: u64) -> AudioFacts {
     }
 }
 
-/// The model of an embedder, as a library keeps it.
+/// The model of an embedder, in the library's form.
 pub fn stored_model(embedder: &Embedder) -> Result<StoredModel, EngineError> {
     manifest_as_stored(embedder.encoder().manifest())
 }
 
-/// A model by its manifest, as a library keeps it.
+/// The model of a manifest, in the library's form.
 #[doc(hidden)]
 pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, EngineError> {
     let manifest_json =
@@ -429,7 +425,7 @@ pub fn manifest_as_stored(manifest: &ModelManifest) -> Result<StoredModel, Engin
     })
 }
 
-/// Runs the workers, and writes what they find.
+/// Runs the workers, and writes their results.
 fn run(
     writer: &mut Writer<'_>,
     embedder: &Embedder,
@@ -437,25 +433,22 @@ fn run(
     options: &AddOptions,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
-    // At least one worker, and no more than there are files: each opens the library and holds
-    // buffers of its own.
+    // At least one worker and no more than files, since each opens the library and has its own
+    // buffers.
     let workers = options.threads.clamp(1, jobs.len().max(1));
-    // Several files at once each get one thread; few files share the threads among them.
+    // With many files each gets one thread; few files share the threads.
     let threads_each = (options.threads / workers).max(1);
-    // Workers take the next file from one counter, so that long files do not hold up a share of the
-    // others.
+    // Workers take the next file from one counter, so that no file waits behind a long one.
     let next = AtomicUsize::new(0);
-    // Contents that some worker analyses or has analysed. The readers may not see them in the
-    // library yet.
+    // Contents that some worker analyses or has analysed, which may not be in the library yet.
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
-    // Settings are read once: workers have the library read-only, and a setting must not change
-    // within a run.
+    // Settings are read once, because they must not change within a run.
     let kind = writer.library.settings().content_kind()?;
     let year_of = writer.library.settings().year_of()?;
     let journal = writer.library.files().journal(JournalKind::Reading);
-    // Bounded, so that vectors do not pile up in memory where the disk is slower than the network.
+    // Bounded, so that vectors do not accumulate in memory if the disk is slower than the network.
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
     std::thread::scope(|scope| {
         for slot in 0..workers {
@@ -465,7 +458,7 @@ fn run(
                 windows: options.windows,
                 depth: options.descriptors,
                 in_hand: &in_hand,
-                // A connection of its own: SQLite connections are not shared between threads.
+                // SQLite connections cannot be shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
                 kind,
                 year_of,
@@ -475,7 +468,7 @@ fn run(
             let next = &next;
             let broken = &broken;
             scope.spawn(move || {
-                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                // Keeps parallel work of this thread inside its own pool.
                 let _pool = rayon::ThreadPoolBuilder::new()
                     .num_threads(threads_each)
                     .use_current_thread()
@@ -487,8 +480,8 @@ fn run(
         drop(sender);
         let mut result = Ok(());
         for (i, finding) in receiver {
-            // After an error the rest is received and dropped: a worker that waits for room in the
-            // channel would never see `broken`.
+            // After an error, drains the channel: a worker that blocks on sending would never see
+            // `broken`.
             if result.is_ok() {
                 result = writer.write(&jobs[i as usize], finding);
                 broken.store(result.is_err(), Ordering::Relaxed);
@@ -499,14 +492,14 @@ fn run(
 }
 
 struct Worker<'a> {
-    /// Where this worker notes which file it has in hand: a crash that nothing catches ends the process.
+    /// Where this worker records the file that it processes, in case a crash ends the process.
     journal: Option<(&'a Journal, usize)>,
     embedder: &'a Embedder,
     windows: WindowPlan,
     depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
-    /// How the library's content ids are made.
+    /// The kind of the library's content ids.
     kind: ContentKind,
     year_of: YearOf,
     fetch: Option<Fetch>,
@@ -520,15 +513,15 @@ impl Worker<'_> {
         stops: &[&AtomicBool],
         sender: &Sender<(u32, FileFinding)>,
     ) {
-        // Looked at between files only: a file in hand is finished.
+        // Checked between files only, so that a file is always finished.
         while !stops.iter().any(|stop| stop.load(Ordering::Relaxed)) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
-            // Before the first byte is read. A crash that nothing catches leaves the note, and the
-            // next run examines the file in a process of its own.
+            // Before the first byte is read: after a crash of the process the record remains, and
+            // the next run examines the file in a separate process.
             self.note(Some(&job.file.path));
-            // A panic in a decoder is a failure of its file. No value outlives it: all that
-            // `look_at` made is dropped.
+            // A panic in a decoder is a failure of its file. It is unwind safe, because all values
+            // of `look_at` are dropped.
             let finding =
                 catch_unwind(AssertUnwindSafe(|| self.look_at(job))).unwrap_or_else(|panic| {
                     // `panic!` with arguments carries a `String`, one without a `&str`.
@@ -546,7 +539,7 @@ impl Worker<'_> {
                     }
                 });
             self.note(None);
-            // The writer is gone: nobody wants further results.
+            // The writer has ended.
             if sender.send((i as u32, finding)).is_err() {
                 return;
             }
@@ -571,8 +564,8 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
-        // Where a path is an address, everything below reads a local copy under the same path,
-        // until this is dropped.
+        // For a remote address, everything below reads a local copy under the same path, until this
+        // is dropped.
         let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
             Some(fetch) => {
                 let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
@@ -586,12 +579,12 @@ impl Worker<'_> {
         };
         let mut retagged = None;
         let mut may_be_other = false;
-        // Only tags are stale: they are read without probing the audio, unless it is to be measured
-        // as well.
+        // Only tags are stale: they are read without probing the audio, unless it is to be measured,
+        // too.
         if let Some(track) = job.retag {
             let tags = KnownTags::new(read_file_tags(path)?, self.year_of);
-            // Files of one size and time that changed places differ in their tags, if they have
-            // any. What carries the tags that it had is not read to its end.
+            // Swapped files of the same size and time differ in their tags, if they have any. A file
+            // with unchanged tags is not read to its end.
             may_be_other = job.is_touched
                 && (tags.tags == TrackTags::default()
                     || tags.tags != self.reader.tags().tags_of_file(path)?);
@@ -615,13 +608,13 @@ impl Worker<'_> {
                 tags: retagged,
             });
         }
-        // Tags are a courtesy: a file whose tags cannot be read is still music.
+        // A file whose tags cannot be read is added without them.
         let tags = tracing::info_span!("tags")
             .in_scope(|| read_file_tags(path))
             .unwrap_or_default();
         let tags = KnownTags::new(tags, self.year_of);
-        // Known content under another path or with another time: moved, copied or retagged. It
-        // keeps its vectors, which are the expensive part.
+        // Known content under another path or with another time was moved, copied or retagged, and
+        // keeps its vectors.
         if !job.again
             && let Some(track) = known
             && self.reader.has_vector(track)?
@@ -641,7 +634,7 @@ impl Worker<'_> {
                 tags,
             });
         }
-        // From here on a failure is one of the content: its copies fail with it and are not tried.
+        // From here on a failure concerns the content: its copies fail as well without being tried.
         *content = Some(info.content);
         let embedding =
             Box::new(
@@ -656,13 +649,12 @@ impl Worker<'_> {
     }
 }
 
-/// Reads a file as [`add`] does, all but for the network: whether that ends the process is the question, not what it
-/// gives.
+/// Reads and decodes a file as [`add`] does, without the network, to test whether that crashes the process.
 pub fn read_through(path: &Path, windows: WindowPlan) {
-    // Those of MusiCNN; another model's decoding differs in the resampler only.
+    // MusiCNN's values; for other models only the resampling differs.
     const RATE: u32 = 16_000;
     const LENGTH: usize = 3 * RATE as usize;
-    // An error is an answer as good as any: the process lived.
+    // An error is fine: the process did not crash.
     let Ok(info) = voisin_audio::probe(path) else {
         return;
     };
@@ -676,9 +668,9 @@ struct Writer<'a> {
     library: &'a mut Library,
     progress: &'a mut dyn FnMut(AddEvent<'_>),
     summary: AddSummary,
-    /// Files whose audio another worker had in hand.
+    /// Files whose audio another worker was processing.
     waiting: Vec<(FileRecord, ContentId, KnownTags)>,
-    /// Audio that failed, and the file it failed in.
+    /// Audio that failed, with its file.
     failed: HashMap<ContentId, PathBuf>,
 }
 
@@ -712,7 +704,7 @@ impl Writer<'_> {
                 Ok(())
             }
             FileFinding::Known { track, tags } => {
-                // Same tags by the new rules: nothing is written but the time of this look.
+                // Same tags by the new rules: only the time of this check is written.
                 if job.retag == Some(track) && self.confirm_tags(&job.file, &tags)? {
                     self.done(&job.file.path, Outcome::AsBefore(track));
                     return Ok(());
@@ -727,7 +719,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether a file's tags are those that are known.
+    /// Whether a file's tags equal the stored ones.
     fn confirm_tags(&mut self, file: &FileRecord, tags: &KnownTags) -> Result<bool, EngineError> {
         let same = self
             .library
@@ -754,7 +746,7 @@ impl Writer<'_> {
         };
         let vector = embedding.vector.into_vec();
         let descriptors = embedding.descriptors;
-        // Known after all: it was to be analysed again, or was stored since the worker looked.
+        // Known: it was to be analysed again, or was stored after the worker's check.
         if let Some(track) = self.library.files().find_by_content(&info.content)? {
             self.library.replace_vectors(track, &vector, &windows)?;
             self.library
@@ -791,12 +783,12 @@ impl Writer<'_> {
                     .set_unread_tags(&new.file.path, unread)?;
                 self.done(&new.file.path, Outcome::Added(track));
             }
-            // Another process was faster.
+            // Another process stored it first.
             Err(LibraryError::DuplicateContent { track }) => {
                 let tags = new.tags;
                 self.attach(track, &new.file, &KnownTags { tags, unread })?;
             }
-            // The fault of this file, unlike all other errors of the library: a vector that is not
+            // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
             Err(error @ LibraryError::BadVector { .. }) => {
                 self.fail(&new.file, error.into(), Some(new.audio.content))?;
@@ -828,7 +820,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Notes a failure; the run goes on.
+    /// Records a failure; the run continues.
     fn fail(
         &mut self,
         file: &FileRecord,
@@ -836,13 +828,13 @@ impl Writer<'_> {
         content: Option<ContentId>,
     ) -> Result<(), EngineError> {
         if let EngineError::Library(error) = error {
-            // The catalogue itself is in trouble: no file will fare better.
+            // An error of the catalogue itself affects all files.
             return Err(error.into());
         }
         if let Some(content) = content {
             self.failed.insert(content, file.path.clone());
         }
-        // Zeros stand for a size that is not known, as of a file that could not be looked at.
+        // Zeros mean an unknown size, as of a file without readable metadata.
         let known_size = file.size > 0 || file.mtime_ns != 0;
         self.library.files_mut().record_failure(&Failure {
             path: file.path.clone(),
@@ -857,13 +849,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Once every worker is done: files whose audio another one had in hand.
+    /// After all workers are done, attaches files whose audio another worker processed.
     fn settle_waiting(&mut self) -> Result<(), EngineError> {
         for (file, content, tags) in std::mem::take(&mut self.waiting) {
             match self.library.files().find_by_content(&content)? {
                 Some(track) => self.attach(track, &file, &tags)?,
                 None => {
-                    // Not failed either: its twin was left for another run, and so is this one.
+                    // If it did not fail, its twin was left for another run, and so is this one.
                     if let Some(other) = self.failed.get(&content).cloned() {
                         let error = EngineError::SameAsFailed {
                             path: file.path.clone(),
@@ -897,7 +889,7 @@ impl Writer<'_> {
     }
 }
 
-/// A reason without the path that stands beside it anyway, on one line.
+/// A reason on one line, without the path that is printed beside it.
 fn one_line(message: &str, path: &Path) -> String {
     let prefix = format!("{}: ", path.display());
     message

@@ -1,9 +1,8 @@
-//! A run that adds files to a library that stays, from the lock to the report.
+//! A run that adds files to a permanent library, from the lock to the report.
 //!
-//! For: what every door does around [`add`]: one writer at a time, files that crash the decoder, parts in place of the
-//! file that came before its CUE sheet, tracks that go on with a later file, files that are gone, and the index. Not for:
-//! finding the files (`voisin_library::scan`), the words in which doors show events and reports, and libraries that are
-//! thrown away, for which [`add`] is enough.
+//! For: the steps around [`add`]: one writer at a time, files that crash the decoder, parts that replace a file added
+//! before its CUE sheet, tracks that move to a later file, files that are gone, and the index. Not for: finding the files
+//! (`voisin_library::scan`), wording events and reports, and temporary libraries, for which [`add`] suffices.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,52 +21,52 @@ use voisin_library::scan::Scan;
 use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
 use voisin_music::cue::Place;
 
-/// The files of a run, and what else it looks after.
+/// The files and options of a run.
 #[derive(Clone, Default)]
 pub struct AddRun<'a> {
     /// The files, each once, as [`voisin_library::scan`] finds them.
     pub files: &'a [FileRecord],
-    /// Files that are added as their parts: where the library has one as a track, the parts take its place.
+    /// Files that are added as parts; a track of the whole file in the library is replaced by them.
     pub in_parts: &'a [PathBuf],
-    /// Folders that the run goes over as a whole, so that it can tell what has gone from them.
+    /// Folders that the run covers completely, so that files missing from them are detected.
     pub folders: &'a [PathBuf],
-    /// Take what has gone from the folders out of the library.
+    /// Remove files from the library that are missing from the folders.
     pub remove_missing: bool,
-    /// Let tracks whose files are gone go on with the audio of later files of the same recordings.
+    /// Move tracks whose files are gone to later files of the same recordings.
     pub take_over: bool,
-    /// Windows of a track from now on; `None`: as the library has it.
+    /// Windows of a track from now on; `None`: the library's setting.
     pub windows: Option<WindowPlan>,
-    /// How the model was named, to find it again; `None`: the library knows it.
+    /// The model's name or path, to be stored; `None`: the library has it.
     pub model: Option<ModelRef>,
     /// How files are added. The windows are those of the library.
     pub options: AddOptions,
-    /// How files that a killed run had in hand are examined; `None`: they wait for a run that can.
+    /// How files are examined that a killed run was processing; `None`: they are left for another run.
     pub examiner: Option<Examiner<'a>>,
 }
 
-/// Between [`AddRun::store`] and [`AddRun::settle`].
+/// The state between [`AddRun::store`] and [`AddRun::settle`].
 pub struct StoredFiles {
     summary: AddSummary,
     added: Vec<TrackId>,
     keeper: IndexKeeper,
-    /// Held until all is settled; none in a dry run.
+    /// Held until the run is settled; none in a dry run.
     lock: Option<WriterLock>,
 }
 
 /// The result of a run.
 #[derive(Debug, Default)]
 pub struct AddReport {
-    /// How many files were added, updated, moved, and failed.
+    /// Counts of files that were added, updated, moved, and failed.
     pub summary: AddSummary,
     /// Files that are no longer below the folders.
     pub gone: MissingFiles,
-    /// Tracks whose files are gone and that went on with a later file of the same recording.
+    /// Tracks whose files are gone and that were moved to a later file of the same recording.
     pub taken_over: u64,
-    /// Those that could.
+    /// Tracks that could be moved.
     pub successors: Vec<Successor>,
 }
 
-/// Whether the library has a file as it is.
+/// Whether a file is in the library, unchanged.
 pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
     library
         .files()
@@ -75,11 +74,11 @@ pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
         .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
 }
 
-/// The files of a scan that a run would change something with: those that are new or changed, and the parts of files that
-/// are still in the library as a whole.
+/// The files of a scan that a run would process: those that are new or changed, and the parts of files that are still in the
+/// library as a whole.
 pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
-    // Parts of a file that is in the library as a whole are pending although nothing changed about
-    // them: the run has yet to put them in its place.
+    // Unchanged parts of a file that is in the library as a whole are pending, too: the run has yet
+    // to replace the file by them.
     let mut wholes = HashSet::new();
     for path in &found.in_parts {
         if library.files().find_by_path(path)?.is_some() {
@@ -105,10 +104,10 @@ pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>,
 }
 
 impl AddRun<'_> {
-    /// Takes the writer's lock, sets files aside that crash the decoder, and stores the others.
+    /// Takes the writer's lock, sets aside files that crash the decoder, and stores the others.
     ///
-    /// - `load`: loads the model, once the lock is held
-    /// - `stop`: when it becomes true, the files in hand are finished and the rest is left for another run
+    /// - `load`: loads the model while the lock is held
+    /// - `stop`: when it becomes true, the files being processed are finished and the rest is left for another run
     pub fn store<E: From<EngineError>>(
         &self,
         engine: &mut Engine,
@@ -116,7 +115,7 @@ impl AddRun<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<StoredFiles, E> {
-        // The lock first: all that follows reads the library in order to change it. Suspects are
+        // The lock first, since everything below reads the library to change it. Suspects are
         // examined before a worker could read them.
         let lock = self.lock(engine)?;
         let set_aside = self.set_aside(engine, on_event, stop)?;
@@ -124,8 +123,8 @@ impl AddRun<'_> {
         Ok(self.store_with(engine, &embedder, &set_aside, lock, on_event, stop)?)
     }
 
-    /// Brings the rest of the library in line with what was stored, and the index up to date. Everything that computes on
-    /// the global thread pool happens here.
+    /// Updates the rest of the library and the index after the files are stored. All work on the global thread pool happens
+    /// here.
     pub fn settle(
         &self,
         engine: &mut Engine,
@@ -143,19 +142,18 @@ impl AddRun<'_> {
             summary,
             ..AddReport::default()
         };
-        // A run that was stopped has not reached all files: parts and successors would be decided
-        // on some of them.
+        // After a stop not all files were reached, which parts and successors depend on.
         if !report.summary.interrupted {
             report.summary.removed += self.put_parts_in_place(engine.library_mut(), on_event)?;
             if !dry_run {
                 self.find_successors(engine, &added, &mut report, on_event)?;
             }
-            // A file that was named says nothing of what lies beside it.
+            // A single named file implies nothing about its folder.
             let folders = self.folders.iter().filter(|folder| !folder.is_file());
             report.gone = MissingFiles::below(engine.library(), folders)?;
             if !dry_run {
-                // Behind the other files of their tracks, by whose first file a track is shown.
-                // Those out of reach are listed last, too, but never removed.
+                // Ordered behind the other files of their tracks, because a track is shown by its
+                // first file. Unreachable files are moved, too, but never removed.
                 let missing = [&report.gone.files[..], &report.gone.out_of_reach].concat();
                 engine
                     .library_mut()
@@ -170,7 +168,7 @@ impl AddRun<'_> {
         if !dry_run {
             index(engine, &report.summary, keeper)?;
             if self.options.update_descriptors && !report.summary.interrupted {
-                // Tracks of before the moods, measured as they are now.
+                // Also covers tracks from before voisin had moods.
                 engine.scales_mut().fill_moods()?;
             }
         }
@@ -182,7 +180,7 @@ impl AddRun<'_> {
             return Ok(None);
         }
         let lock = engine.library().lock_for_writing()?;
-        // Under the lock, because the setting decides how this run and all later ones analyse.
+        // Under the lock, because the setting applies to this run and all later ones.
         if let Some(windows) = self.windows {
             engine.set_windows_setting(windows)?;
         }
@@ -244,7 +242,7 @@ impl AddRun<'_> {
             on_event(event);
         };
         let mut summary = add(library, embedder, &files, &options, &mut keep, stop)?;
-        // Suspects of other folders were examined, too, and are no failures of this run.
+        // Suspects from other folders do not count as failures of this run.
         summary.failed += (self.files.len() - files.len()) as u64;
         Ok(StoredFiles {
             summary,
@@ -254,8 +252,8 @@ impl AddRun<'_> {
         })
     }
 
-    /// Takes files out of the library that came into it before a CUE sheet named their parts, once parts of them are there;
-    /// the parts keep the label that the whole was given by hand, where they have none. Returns how many tracks went.
+    /// Removes files that were added before a CUE sheet named their parts, once parts of them are stored; the parts take over
+    /// a manual label of the whole if they have none. Returns the number of removed tracks.
     fn put_parts_in_place(
         &self,
         library: &mut Library,
@@ -295,12 +293,11 @@ impl AddRun<'_> {
                     contents.push(library.track(track)?.audio.content);
                 }
             }
-            // No part was stored, because all failed: the whole stays, so that the music is not
-            // lost.
+            // If all parts failed, the whole stays, so that the music is not lost.
             if contents.is_empty() {
                 continue;
             }
-            // A label that a part was given itself stays.
+            // A part's own label stays.
             contents.retain(|content| !labels.contains_key(content));
             let label = labels
                 .get(&library.track(track)?.audio.content)
@@ -318,7 +315,7 @@ impl AddRun<'_> {
         Ok(removed)
     }
 
-    /// Finds the tracks that could go on with a later file, and lets them if the run takes over.
+    /// Finds the tracks that could move to a later file, and moves them with `take_over`.
     fn find_successors(
         &self,
         engine: &mut Engine,
@@ -330,8 +327,8 @@ impl AddRun<'_> {
             report.successors = engine.successors(added, &[])?;
             return Ok(());
         }
-        // Anywhere in the library, not only below the folders of this run: a file that was moved
-        // was somewhere else before.
+        // In the whole library, not only below the folders of this run, because a moved file was
+        // somewhere else before.
         let all = MissingFiles::anywhere(engine.library())?;
         let missing: Vec<TrackId> = all
             .files
@@ -349,9 +346,9 @@ impl AddRun<'_> {
 }
 
 impl AddReport {
-    /// Takes what is gone out of the library.
+    /// Removes missing files from the library.
     fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
-        // Labels and plays of a track that could go on would be lost with it: it stays until somebody decides.
+        // A track that could move to a later file stays, so that its labels and plays are not lost.
         self.gone.files.retain(|missing| {
             !self
                 .successors
@@ -367,7 +364,7 @@ impl AddReport {
     }
 }
 
-/// Brings the index up to date with what a run changed.
+/// Updates the index after a run.
 fn index(
     engine: &mut Engine,
     summary: &AddSummary,
@@ -376,14 +373,14 @@ fn index(
     let changed = summary.added + summary.updated + summary.moved + summary.removed > 0;
     if (changed || !engine.index_path().exists()) && engine.library().status()?.vectors > 0 {
         if summary.interrupted {
-            // Who interrupts a run does not want to wait for a build.
+            // After an interruption the user should not wait for a build.
             engine.refresh_index()?;
         } else {
             keeper.finish();
             engine.maintain_index()?;
         }
     }
-    // Values on scales, tags by sound and moods are derived from vectors: they follow the index.
+    // Scales, tags and moods are derived from vectors, and are updated after the index.
     if changed && !summary.interrupted {
         engine.scales_mut().fill_scales()?;
         engine.words_mut().keep_tags()?;

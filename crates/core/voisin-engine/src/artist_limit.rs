@@ -1,19 +1,19 @@
-//! No more than so many tracks of one artist.
+//! Limits the number of tracks per artist.
 
 use super::EngineError;
 use voisin_base::track::TrackId;
 use voisin_explore::NameLimit;
 use voisin_library::{Library, Track, fold};
 
-/// Whose a track is, to compare by: "A feat. B" is a song of A and of B.
+/// The artists that a track counts for: "A feat. B" counts for A and for B.
 pub(super) fn artists_of(track: &Track) -> Vec<String> {
     track.people().into_iter().map(fold).collect()
 }
 
-/// At most so many tracks of one artist; tracks whose artist is not known are not counted.
+/// A limit of tracks per artist; tracks without an artist are not limited.
 pub(super) struct ArtistLimit<'a> {
     library: &'a Library,
-    /// `None`: as many as there are.
+    /// `None`: no limit.
     taken: Option<NameLimit>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> ArtistLimit<'a> {
         }
     }
 
-    /// The candidates, in order, that do not exceed the limit together with all chosen before; one read of the library.
+    /// The candidates, in order, that keep the limit together with all chosen before; reads the library once.
     pub(super) fn choose<T>(
         &mut self,
         candidates: Vec<T>,
@@ -43,7 +43,7 @@ impl<'a> ArtistLimit<'a> {
         Ok(chosen.map(|(candidate, _)| candidate).collect())
     }
 
-    /// The first `limit` candidates that may be chosen, best first.
+    /// The first `limit` candidates that keep the limit, best first.
     pub(super) fn first<T>(
         &mut self,
         candidates: impl IntoIterator<Item = T>,
@@ -55,8 +55,8 @@ impl<'a> ArtistLimit<'a> {
         while chosen.len() < limit {
             let some: Vec<T> = candidates
                 .by_ref()
-                // Three times as many as wanted, because the limit drops some and each round reads
-                // the library.
+                // Three times as many as needed, because the limit drops some and each round reads the
+                // library.
                 .take(limit.saturating_mul(3).saturating_add(10))
                 .collect();
             if some.is_empty() {

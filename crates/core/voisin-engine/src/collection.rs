@@ -1,4 +1,4 @@
-//! A library as exploring sees it: vectors, neighbours and what is known of each track, in one row order.
+//! A library as clusters, maps and playlists use it: vectors, neighbours and facts of each track, in one row order.
 
 use std::collections::BTreeSet;
 
@@ -13,19 +13,19 @@ use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
 use voisin_library::{Library, ScaleName, Track, TrackSet};
 
-/// Tracks whose neighbours are found by comparing all with all.
+/// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
 
-/// Tracks whose neighbours a GPU finds sooner than the index: it takes half a second to start.
+/// Tracks from which a GPU is faster than the index; it takes half a second to start.
 const GPU_FROM: usize = 100_000;
 
 /// The purpose of a neighbour graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GraphUse {
-    /// Clusters, maps and votes: as good as a search for each track.
+    /// Clusters, maps and votes: as exact as a search for each track.
     Exploring,
-    /// Finding copies. They lie so near each other that the index is searched a quarter as widely: among a million made
-    /// vectors, 0.999 of the copies with a cosine of 0.7 are met then, and 0.994 of those with one of 0.5. No vectors are
+    /// Finding copies. They are so near each other that the index is searched a quarter as widely: among a million synthetic
+    /// vectors this finds 0.999 of the copies with a cosine of 0.7 and 0.994 of those with one of 0.5. No vectors are
     /// needed.
     Copies,
 }
@@ -33,21 +33,21 @@ pub enum GraphUse {
 /// All tracks of a library that have a vector.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    /// Who they are; ascending.
+    /// The tracks, ascending.
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, in the library's space, unit rows.
     pub vectors: Array2<f32>,
     /// Tags and file facts, in the same order.
     pub meta: Vec<TrackMeta>,
-    /// Genres as the library's label source has them, in the same order; each spelt as most tracks of the library spell it.
+    /// Genres from the library's label source, in the same order, each in its most common spelling.
     pub genres: Vec<Vec<Genre>>,
-    /// How genres are read: what comes with voisin, and the library's own synonyms.
+    /// How genres are parsed: voisin's table and the library's own synonyms.
     pub taxonomy: Taxonomy,
     /// The space that the vectors are in.
     space: LibrarySpace,
-    /// Tracks of the library, of which these may be some.
-    of: usize,
-    /// Rows in front that are no tracks of the library, see [`Collection::take_in`].
+    /// Number of tracks in the whole library.
+    library_size: usize,
+    /// Number of first rows that are not tracks of the library, see [`Collection::take_in`].
     guests: usize,
 }
 
@@ -57,9 +57,9 @@ impl Collection {
         row_of(&self.ids, track)
     }
 
-    /// How many there are in the whole library, those taken in counted too.
+    /// Number of tracks in the whole library, plus the seeds that were [taken in](Self::take_in).
     pub fn total(&self) -> usize {
-        self.guests + self.of
+        self.guests + self.library_size
     }
 
     /// The rows of the tracks of a set.
@@ -83,8 +83,8 @@ impl Collection {
             })
     }
 
-    /// Takes in the seeds that are not in the library as rows in front of all others, with ids below 1, so that lists
-    /// and walks may begin and end with them. Nothing of it is stored.
+    /// Adds the seeds that are not in the library as first rows, with ids below 1, so that playlists and paths can begin and
+    /// end with them. Nothing is stored.
     pub fn take_in<'a>(
         &mut self,
         seeds: impl IntoIterator<Item = &'a Seed>,
@@ -107,8 +107,8 @@ impl Collection {
         vectors.slice_mut(s![..n, ..]).assign(&front);
         vectors.slice_mut(s![n.., ..]).assign(&self.vectors);
         self.vectors = vectors;
-        // Ids of the library begin at 1. These end at 0, or before those of earlier guests, and
-        // ascend, so that `ids` as a whole does and can be searched.
+        // Ids of the library begin at 1. These end at 0, or before those of earlier guests, so that
+        // `ids` stays ascending for binary searches.
         let first = 1 - (self.guests + n) as i64;
         let ids = (0..n).map(|i| TrackId(first + i as i64));
         let meta = ids.clone().zip(&guests).map(|(id, seed)| guest(id, seed));
@@ -121,9 +121,9 @@ impl Collection {
 }
 
 impl Engine {
-    /// Reads everything that exploring needs.
+    /// Reads the whole library: vectors, tags and labels.
     pub fn collection(&self) -> Result<Collection, EngineError> {
-        // Vectors, tags and labels of one state, whatever an `add` commits meanwhile.
+        // One state for vectors, tags and labels, even if an `add` commits meanwhile.
         let _snapshot = self.library().snapshot()?;
         let vectors = self.library().vectors()?;
         if vectors.ids.is_empty() {
@@ -151,9 +151,9 @@ impl Engine {
         let unknown = |id: &TrackId| TrackMeta::new(*id, String::new());
         let mut facts = Vec::with_capacity(ids.len());
         let mut genres = vec![Vec::new(); ids.len()];
-        // Both come ascending.
+        // Both are in ascending order.
         self.for_each_labelled(&self.genres().label_source(), |track, genres_of_track| {
-            // `row >= facts.len()` drops a track that comes twice, so that each row has one entry.
+            // `row >= facts.len()` drops a repeated track, so that each row has one entry.
             if let Some(row) = row_of(&ids, track.id)
                 && row >= facts.len()
             {
@@ -163,7 +163,7 @@ impl Engine {
             }
             Ok(())
         })?;
-        // Tracks that nothing is known of, in the middle or at the end, still have a row.
+        // Tracks without facts, in the middle or at the end, still have a row.
         facts.extend(ids[facts.len()..].iter().map(unknown));
         let mut meta = facts;
         spell_alike(&mut meta, &mut genres);
@@ -177,7 +177,7 @@ impl Engine {
             genres,
             taxonomy,
             space,
-            of: total,
+            library_size: total,
             guests: 0,
         })
     }
@@ -200,16 +200,15 @@ impl Engine {
         Ok(())
     }
 
-    /// As [`collection`](Self::collection), but of the tracks alone that are nearest to each of some seeds, `most` of them
-    /// where so many fit; genres are spelt as in these. For each seed, too, the similarity that no other track which fits
-    /// exceeds.
+    /// As [`collection`](Self::collection), but only the `most` tracks nearest to each seed, in their own spelling of
+    /// genres. Also returns, for each seed, an upper bound of the similarity of all other tracks.
     pub fn collection_near(
         &mut self,
         seeds: &[Seed],
         most: usize,
         allowed: Option<&TrackSet>,
     ) -> Result<(Collection, Vec<f32>), EngineError> {
-        /// The index keeps 16 bits a component.
+        /// The index has 16 bits per component.
         const ROUNDING: f32 = 1e-3;
         let dimension = self.model()?.dimension;
         let space = self.space()?.clone();
@@ -236,7 +235,7 @@ impl Engine {
         spell_alike(&mut meta, &mut genres);
         self.add_measured(&ids, &mut meta)?;
         let mut vectors = Array2::zeros((ids.len(), dimension));
-        // From the library, not from the index, which keeps 16 bits a component.
+        // From the library, because the index has only 16 bits per component.
         for (&id, mut row) in ids.iter().zip(vectors.rows_mut()) {
             let vector = self.vector(id)?;
             let dimensions = IndexError::Dimension {
@@ -259,14 +258,14 @@ impl Engine {
                 genres,
                 taxonomy,
                 space,
-                of: total,
+                library_size: total,
                 guests: 0,
             },
             least,
         ))
     }
 
-    /// The `k` nearest other tracks of every track; exact for small libraries, and for large ones on a GPU, else by the index.
+    /// The `k` nearest other tracks of every track: exact in small libraries and on a GPU, else from the index.
     pub fn knn_graph(
         &mut self,
         collection: &Collection,
@@ -277,10 +276,10 @@ impl Engine {
             if let Some(graph) = self.graph_of_gpu(collection, k) {
                 return Ok(graph);
             }
-            // The index is in the order of the library's ids; guests are only in the collection.
+            // The index is in the order of the library's ids and has no guests.
             let same = self.index()?.ids() == collection.ids[collection.guests..]
                 && self.space == collection.space;
-            // Else another process changed the library meanwhile.
+            // They differ if another process changed the library meanwhile.
             if same && let Some(graph) = self.graph_of_index(k, to)? {
                 return Ok(with_guests(graph, collection));
             }
@@ -288,17 +287,17 @@ impl Engine {
         Ok(KnnGraph::exact(collection.vectors.view(), k)?)
     }
 
-    /// The whole library, and the `k` nearest other tracks of each, or all where they are fewer.
+    /// The whole library, and the `k` nearest other tracks of each, or all if there are fewer.
     ///
-    /// A large library's vectors are in the index, too: those who need them get them when the graph is made and the index
-    /// is closed; others get none.
+    /// In a large library, [`GraphUse::Exploring`] reads the vectors after the index is closed, to hold them in memory only
+    /// once; [`GraphUse::Copies`] returns none.
     pub fn collection_and_graph(
         &mut self,
         k: usize,
         to: GraphUse,
     ) -> Result<(Collection, KnnGraph), EngineError> {
         let tracks = self.library().status()?.vectors as usize;
-        // A GPU needs the vectors, which copies are found without.
+        // A GPU needs the vectors; finding copies does not.
         let of_index = to == GraphUse::Copies || self.gpu(tracks).is_none();
         if tracks > EXACT_UP_TO
             && of_index
@@ -315,27 +314,26 @@ impl Engine {
         Ok((collection, graph))
     }
 
-    /// By the index; `None` where another process changes the library meanwhile.
+    /// From the index; `None` if another process changes the library meanwhile.
     fn collection_of_index(
         &mut self,
         k: usize,
         to: GraphUse,
     ) -> Result<Option<(Collection, KnnGraph)>, EngineError> {
         let ids = self.index()?.ids();
-        // The index is brought up to date when it is taken, so another generation means a commit
-        // since then.
+        // The index is current when it is opened, so another generation means a later commit.
         if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
         let Some(graph) = self.graph_of_index(k, to)? else {
             return Ok(None);
         };
-        // Closed before the vectors are read: a large library's vectors would be in memory twice.
+        // Closed before the vectors are read, which would otherwise be in memory twice.
         if to == GraphUse::Exploring {
             self.index = None;
         }
         let _snapshot = self.library.snapshot()?;
-        // Again, now inside of the snapshot: others may have committed while the graph was made.
+        // Checked again inside the snapshot: others may have committed while the graph was built.
         if self.library.changes().generation()? != self.stamp.generation {
             return Ok(None);
         }
@@ -350,14 +348,14 @@ impl Engine {
         Ok(Some((collection, graph)))
     }
 
-    /// The GPU that makes the graph of so many tracks.
+    /// The GPU to build the graph on, if there are enough tracks for one.
     fn gpu(&self, tracks: usize) -> Option<Device> {
         let device =
             (cfg!(feature = "cuda") && tracks >= GPU_FROM).then(|| self.graphs_on.resolve())?;
         device.ok().filter(Device::is_gpu)
     }
 
-    /// By a GPU, if there is one and its memory suffices.
+    /// From a GPU, if there is one with enough memory.
     fn graph_of_gpu(&self, collection: &Collection, k: usize) -> Option<KnnGraph> {
         let tracks = collection.ids.len();
         let device = self
@@ -368,9 +366,9 @@ impl Engine {
             .ok()
     }
 
-    /// The graph of the index's tracks, in their order; `None` where it does not find `k` for each.
+    /// The graph of the index's tracks, in their order; `None` if it does not find `k` for each.
     fn graph_of_index(&mut self, k: usize, to: GraphUse) -> Result<Option<KnnGraph>, EngineError> {
-        /// Lists that are looked at in any case.
+        /// Fewest lists that are searched.
         const LEAST: usize = 8;
         let index = self.index()?;
         let lists = Some(index.stats())
@@ -386,8 +384,8 @@ impl Engine {
             },
         )?;
         let ids = index.ids();
-        // A table with a fixed number of columns has no room for shorter lists: the caller computes
-        // exactly then.
+        // The table has a fixed number of columns: for shorter lists the caller computes the graph
+        // exactly.
         if lists.iter().any(|list| list.len() < k) {
             return Ok(None);
         }
@@ -433,7 +431,7 @@ fn graph_on(
             .filter(|(id, _)| **id as usize != row);
         let mut others: Vec<(u32, f32)> =
             others.map(|(id, similarity)| (*id, *similarity)).collect();
-        // Ties go to the lower row, so that the graph does not depend on the device.
+        // Ties are ordered by row, so that the graph does not depend on the device.
         others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         for (column, (id, similarity)) in others.into_iter().take(k).enumerate() {
             graph.neighbours[[row, column]] = id;
@@ -444,7 +442,7 @@ fn graph_on(
     Ok(graph)
 }
 
-/// The graph of a library's tracks with the guests in front, whose neighbours are all others' nearest.
+/// The graph of a library's tracks with the guests as first rows and their exact neighbours.
 fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
     let n = collection.ids.len();
     let guests = collection.guests;
@@ -456,8 +454,7 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
     let mut similarities = Array2::zeros((n, k));
     neighbours
         .slice_mut(s![guests.., ..])
-        // The tracks' rows move down by the number of guests, and with them the rows that they
-        // refer to.
+        // The tracks' rows shift by the number of guests, and so do the rows that they refer to.
         .assign(&(tracks.neighbours + guests as u32));
     similarities
         .slice_mut(s![guests.., ..])
@@ -478,10 +475,9 @@ fn with_guests(tracks: KnnGraph, collection: &Collection) -> KnnGraph {
     }
 }
 
-/// Where a track is among ascending ones, most of which follow each other without a gap.
+/// The position of a track in ascending ids that have few gaps.
 fn row_of(ids: &[TrackId], track: TrackId) -> Option<usize> {
-    // Without gaps the row is the difference to the first id: no search for most tracks of a
-    // library that nothing was removed from.
+    // Without gaps the row is the difference to the first id, and no search is needed.
     let guess = usize::try_from(track.0 - ids.first()?.0).ok()?;
     if ids.get(guess) == Some(&track) {
         Some(guess)
@@ -490,7 +486,7 @@ fn row_of(ids: &[TrackId], track: TrackId) -> Option<usize> {
     }
 }
 
-/// One spelling for all: legends and clusters count genres by name.
+/// Brings genres to one spelling, because legends and clusters count them by name.
 fn spell_alike(meta: &mut [TrackMeta], genres: &mut [Vec<Genre>]) {
     let spelt = Spellings::count(genres.iter().flatten()).genres();
     for (track, genres) in meta.iter_mut().zip(genres) {
@@ -515,7 +511,7 @@ fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
     }
 }
 
-/// The window vectors of a track, as aligning wants them.
+/// The window vectors of a track for alignment.
 ///
 /// - `parts`: of the library's model, see [`Engine::parts`]
 pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<WindowSet> {
@@ -527,7 +523,7 @@ pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<Wi
     ))
 }
 
-/// Windows as the encoder gave them, as aligning wants them.
+/// The encoder's windows, prepared for alignment.
 pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) -> WindowSet {
     for mut row in windows.rows_mut() {
         row.as_slice_mut()
@@ -537,7 +533,7 @@ pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) 
     WindowSet::new(starts, &windows)
 }
 
-/// The facts of a track that playlists and pictures show.
+/// The facts of a track that playlists and maps show.
 pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     let genres = taxonomy
         .parse(&track.tags.genres)
@@ -574,7 +570,7 @@ mod tests {
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn tracks_near_to_seeds_are_those_of_the_whole_collection() {
+    fn tracks_near_seeds_equal_those_of_the_whole_collection() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 16);
         let mut rng = Random::new(5);
@@ -645,7 +641,7 @@ mod tests {
         assert_eq!(
             least,
             [f32::NEG_INFINITY; 2],
-            "three fit, and all are there"
+            "all three that pass are there"
         );
     }
 
@@ -667,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collection_by_the_index_is_the_one_by_the_database() {
+    fn a_collection_from_the_index_equals_that_from_the_database() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = filled(dir.path(), EXACT_UP_TO + 2);
         // A gap among the ids.
@@ -698,7 +694,7 @@ mod tests {
             assert_eq!(collection.vectors, vectors);
         }
 
-        // An index of other tracks is of no use: then all is compared with all.
+        // An index of other tracks cannot be used: all pairs are compared.
         engine.library_mut().remove_tracks(&[TrackId(1)]).unwrap();
         let (collection, exact) = engine.collection_and_graph(5, GraphUse::Copies).unwrap();
         assert_eq!(
@@ -720,10 +716,10 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_on_a_device_is_the_exact_one() {
+    fn a_graph_on_a_device_equals_the_exact_one() {
         let mut rng = Random::new(9);
         let mut rows: Vec<f32> = (0..9000).flat_map(|_| unit(&mut rng)).collect();
-        // More copies than neighbours: a row is not among its own nearest then.
+        // More copies than neighbours, so that a row may be missing from its own nearest.
         let first = rows[..8].to_vec();
         rows[8..8 * 12]
             .chunks_mut(8)
@@ -736,7 +732,7 @@ mod tests {
             .iter()
             .fold(0f32, |most, x| most.max(x.abs()));
         assert!(off < 1e-6, "{off}");
-        // Sums in another order may exchange two that lie equally near.
+        // Another order of summation may exchange equally near neighbours.
         let others = |graph: &KnnGraph| graph.neighbours.slice(s![12.., ..]).to_owned();
         let exchanged = others(&found)
             .iter()
@@ -756,7 +752,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_stand_in_front_of_a_graph_by_the_index() {
+    fn guests_are_the_first_rows_of_a_graph_from_the_index() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Engine::from_library(filled(dir.path(), EXACT_UP_TO + 1));
         let mut collection = engine.collection().unwrap();
@@ -784,7 +780,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_come_beside_earlier_guests() {
+    fn later_guests_keep_the_earlier_ones() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::from_library(filled(dir.path(), 3));
         let mut collection = engine.collection().unwrap();

@@ -1,4 +1,4 @@
-//! Files that crash the process that reads them: found after the fact, each in a process of its own, and set aside.
+//! Files that crash the process that reads them: examined after a crash, each in a separate process, and set aside.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use super::add::AddEvent;
 use super::{EngineError, WindowPlan};
 use voisin_library::{Failure, FileRecord, Library};
 
-/// How the reason of such a failure begins.
+/// Prefix of the reason of such a failure.
 const REASON: &str = "reading it ended the process";
 
-/// How a file is read in a process of its own.
+/// How a file is read in a separate process.
 #[derive(Clone, Copy)]
 pub struct Examiner<'a> {
     /// Size and time of a file, or of an object at an address.
@@ -22,22 +22,22 @@ pub struct Examiner<'a> {
     pub command: &'a (dyn Fn(&Path, WindowPlan) -> std::io::Result<Command> + Sync),
 }
 
-/// The result of reading a file in a process of its own.
+/// The result of reading a file in a separate process.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The process lived.
+    /// The process did not crash.
     Harmless,
-    /// It died, or did not come to an end: how.
+    /// It crashed or did not end in time; with a description.
     Deadly(String),
-    /// Nobody knows: it was stopped from outside.
+    /// Unknown, because it was stopped from outside.
     Stopped,
 }
 
 impl Examiner<'_> {
-    /// Examines the files that a killed run had in hand, and notes the failure of those that crash a process. Returns
+    /// Examines the files that a killed run was processing, and records a failure for those that crash a process. Returns
     /// these.
     ///
-    /// - `again`: examine files that crashed a process before, too, since they are about to be read again
+    /// - `again`: also examine files that crashed a process before, because they are about to be read again
     pub(super) fn set_aside(
         &self,
         library: &mut Library,
@@ -46,11 +46,15 @@ impl Examiner<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<HashSet<PathBuf>, EngineError> {
-        let mut suspects: BTreeSet<PathBuf> =
-            library.files().leftovers().in_hand.into_iter().collect();
+        let mut suspects: BTreeSet<PathBuf> = library
+            .files()
+            .leftovers()
+            .interrupted
+            .into_iter()
+            .collect();
         if !suspects.is_empty() {
             on_event(AddEvent::CutOff {
-                in_hand: suspects.len(),
+                files: suspects.len(),
             });
         }
         if again {
@@ -63,8 +67,8 @@ impl Examiner<'_> {
         }
         let mut set_aside = HashSet::new();
         for path in suspects {
-            // A file that is gone or out of reach cannot be examined; if it comes back and crashes
-            // the run, it is noted again.
+            // A missing or unreachable file cannot be examined; if it comes back and crashes a run,
+            // it is recorded again.
             let Ok(file) = (self.read_record)(&path) else {
                 continue;
             };
@@ -87,13 +91,13 @@ impl Examiner<'_> {
                     })?;
                     set_aside.insert(path);
                 }
-                // The suspects stay noted for the next run.
+                // The suspects stay recorded for the next run.
                 Verdict::Stopped => return Ok(set_aside),
             }
         }
-        // Only after the last suspect: a stop or a crash of this process in between examines all of
-        // them again.
-        library.files().forget_in_hand();
+        // Only after the last suspect, so that after a stop or a crash of this process all of them
+        // are examined again.
+        library.files().forget_interrupted();
         Ok(set_aside)
     }
 
@@ -103,7 +107,7 @@ impl Examiner<'_> {
         windows: WindowPlan,
         stop: &AtomicBool,
     ) -> Result<Verdict, EngineError> {
-        // A minute, and as long as the slowest of disks needs.
+        // A minute, plus the time for reading at 1 MB/s.
         let limit = Duration::from_secs(60 + file.size / 1_000_000);
         (self.command)(&file.path, windows)
             .and_then(|mut command| outlive(&mut command, limit, stop))
@@ -114,18 +118,18 @@ impl Examiner<'_> {
     }
 }
 
-/// Runs a program and watches how it ends.
+/// Runs a program and classifies how it ends.
 fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io::Result<Verdict> {
     let mut child = command
         .stdin(Stdio::null())
-        // The messages of a decoder would appear between the lines of this run.
+        // Messages of a decoder would be mixed into this run's output.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            // Ctrl+C reaches the child as well: its end says nothing about the file then.
+            // Ctrl+C reaches the child, too, which is then no evidence about the file.
             return Ok(if stop.load(Ordering::Relaxed) {
                 Verdict::Stopped
             } else {
@@ -141,7 +145,7 @@ fn outlive(command: &mut Command, limit: Duration, stop: &AtomicBool) -> std::io
             let how = format!("it was not done after {} s", limit.as_secs());
             return Ok(Verdict::Deadly(how));
         }
-        // Short beside the time that reading a file takes, and no load on the CPU.
+        // Short compared with reading a file, and no load on the CPU.
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -156,7 +160,7 @@ fn verdict(status: ExitStatus) -> Verdict {
     {
         use std::os::unix::process::ExitStatusExt as _;
         if let Some(signal) = status.signal() {
-            // A signal by which a person or the system ends a program says nothing of the file.
+            // A signal by which a user or the system ends a program is no evidence about the file.
             const HANGUP: i32 = 1;
             const INTERRUPT: i32 = 2;
             const QUIT: i32 = 3;
@@ -179,8 +183,7 @@ fn verdict(status: ExitStatus) -> Verdict {
     match status.code() {
         // Windows gives the kind of crash as the exit code.
         Some(code) if !(0..=255).contains(&code) => Verdict::Deadly(format!("exit code {code:#x}")),
-        // An error code, or that of a panic that was caught, is an answer: the process ended by
-        // itself.
+        // With an error code, as after a caught panic, the process ended by itself.
         _ => Verdict::Harmless,
     }
 }

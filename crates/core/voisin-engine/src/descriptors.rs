@@ -1,4 +1,4 @@
-//! Tempo, key, loudness and measured scales, from the decoding that the windows need anyway.
+//! Tempo, key, loudness and measured scales, from the same decoding as the windows.
 
 use std::ops::Range;
 use std::path::Path;
@@ -11,28 +11,28 @@ use voisin_audio::{
 use voisin_features::{KeyFinder, Measures, Onsets};
 use voisin_library::Descriptors;
 
-/// Version of the method: one more whenever its results change.
+/// Version of the method, to be raised whenever its results change.
 pub(crate) const DESCRIPTORS_VERSION: u32 = 4;
 
-/// Length of the unbroken piece in the middle of a track that its tempo is taken from, seconds.
+/// Length in seconds of the continuous piece in the middle of a track on which tempo and scales are measured.
 const PIECE_SECONDS: u64 = 20;
 
-/// How much is measured of a track's sound.
+/// How thoroughly a track's sound is measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DescriptorDepth {
     /// Nothing.
     None,
-    /// Tempo and key, and a loudness that is an estimate where the file is not decoded whole.
+    /// Tempo and key, and a loudness that is an estimate unless the whole file is decoded.
     #[default]
     Fast,
-    /// The same with an exact loudness, for which every file is decoded whole.
+    /// The same with exact loudness, for which the whole file is decoded.
     Full,
 }
 
-/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track besides.
+/// Reads windows as [`voisin_audio::read_windows`] does, and measures the track from the same decoding.
 ///
 /// Tempo and scales come from the piece in the middle, key and loudness range from that piece and the windows, loudness from
-/// all that is decoded.
+/// everything that is decoded.
 pub(super) fn read_windows(
     path: &Path,
     info: &AudioInfo,
@@ -47,8 +47,7 @@ pub(super) fn read_windows(
         return Ok((report, None));
     }
     let mut measurer = Measurer::new(voisin_audio::resampled_len(info, rate), rate);
-    // The piece is read in blocks of a window's length, like windows, so that one decoding serves
-    // both.
+    // The piece is read in blocks of a window's length, so that one decoding serves both.
     let pieces = measurer
         .piece
         .clone()
@@ -60,7 +59,7 @@ pub(super) fn read_windows(
         .map(|(i, &start)| (start, Some(i)))
         .chain(pieces)
         .collect();
-    // The decoder goes forwards only; windows and pieces come mixed.
+    // Windows and pieces have to be in order, because the decoder only moves forwards.
     all.sort_by_key(|&(start, _)| start);
     let places: Vec<i64> = all.iter().map(|&(start, _)| start).collect();
     let whole = depth == DescriptorDepth::Full;
@@ -91,10 +90,10 @@ struct Measurer {
     samples: Vec<f32>,
     key: KeyFinder,
     short_term: ShortTermMeter,
-    /// Short-term loudness of what is read without a gap, LUFS.
+    /// Short-term loudness of the blocks that were read, LUFS.
     blocks: Vec<f64>,
-    /// Up to where the key was listened for.
-    heard: i64,
+    /// End of the samples that the key was measured on.
+    key_end: i64,
 }
 
 impl Measurer {
@@ -110,28 +109,28 @@ impl Measurer {
             key: KeyFinder::new(rate),
             short_term: ShortTermMeter::new(rate),
             blocks: Vec::new(),
-            heard: i64::MIN,
+            key_end: i64::MIN,
         }
     }
 
     fn push(&mut self, start: i64, samples: &[f32], of_piece: bool) {
         let inside = |end: i64| (end - start).clamp(0, samples.len() as i64) as usize;
-        // Blocks of the piece follow each other without a gap. The last may go beyond its end.
+        // Blocks of the piece are contiguous. The last may extend beyond its end.
         if of_piece {
             self.samples
                 .extend_from_slice(&samples[..inside(self.piece.end)]);
         }
-        // Windows may overlap each other and the piece, and no sound may count twice for the key.
-        if start >= self.heard {
-            // Behind the end of the track are zeros, which are not its sound.
-            let heard = &samples[..inside(self.total)];
-            self.key.push(heard);
-            self.hear_blocks(heard);
-            self.heard = start + samples.len() as i64;
+        // Windows may overlap each other and the piece, but no sample may count twice for the key.
+        if start >= self.key_end {
+            // Samples beyond the end of the track are padding.
+            let sound = &samples[..inside(self.total)];
+            self.key.push(sound);
+            self.push_blocks(sound);
+            self.key_end = start + samples.len() as i64;
         }
     }
 
-    fn hear_blocks(&mut self, samples: &[f32]) {
+    fn push_blocks(&mut self, samples: &[f32]) {
         let blocks = samples.chunks((SHORT_TERM_SECONDS * self.rate) as usize);
         let meter = &mut self.short_term;
         self.blocks
@@ -141,9 +140,9 @@ impl Measurer {
     fn finish(mut self, loudness: Option<Loudness>) -> Descriptors {
         let _span = tracing::info_span!("measure").entered();
         if self.blocks.is_empty() {
-            // Windows shorter than a block.
+            // The windows were shorter than a block.
             let samples = std::mem::take(&mut self.samples);
-            self.hear_blocks(&samples);
+            self.push_blocks(&samples);
             self.samples = samples;
         }
         let onsets = Onsets::new(&self.samples, self.rate);

@@ -1,4 +1,4 @@
-//! One file in, its vectors out: probe, decode, mel spectrogram, encoder, pooling.
+//! Computes the vectors of a file: probe, decode, mel spectrogram, encoder, pooling.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,26 +13,26 @@ use voisin_encoder::{Embedding, Encoder, Parts};
 use voisin_features::{MelConfig, MelFrontEnd, Scratch, SpectralChange, windows};
 use voisin_library::Descriptors;
 
-/// Spectrograms that are encoded together at least; bounds the memory of a file with many windows.
+/// Fewest spectrograms per batch of a long file; bounds its memory.
 const BATCH: usize = 64;
 
-/// Which windows of a track are listened to.
+/// The windows of a track to analyse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WindowPlan {
     /// This many, spread evenly over the whole track.
     Spread(usize),
-    /// One every second.
+    /// One per second.
     All,
-    /// One every second of a part of the track, in milliseconds from its start; at least one, in the part's middle
-    /// where it is shorter than a window.
+    /// One per second of a part of the track, in milliseconds from its start; a part shorter than a window has one in its
+    /// middle.
     Part {
-        /// Where the part begins.
+        /// Start of the part.
         from: u32,
-        /// Where it ends.
+        /// End of the part.
         to: u32,
     },
-    /// Windows every `hop` samples at the model's rate, as the openl3 tool places them; `center` puts the middle of
-    /// the first one on the first sample.
+    /// Windows every `hop` samples at the model's rate, as in the openl3 package; `center` puts the middle of the first
+    /// window on the first sample.
     Reference {
         /// Samples from one start to the next.
         hop: usize,
@@ -42,7 +42,7 @@ pub enum WindowPlan {
 }
 
 impl Default for WindowPlan {
-    /// The knee of the curve in BENCHMARKS.md.
+    /// The knee of the quality curve in BENCHMARKS.md.
     fn default() -> Self {
         Self::Spread(24)
     }
@@ -68,67 +68,67 @@ impl WindowPlan {
 pub struct FileEmbedding {
     /// Mean of the windows, unit norm.
     pub vector: Embedding,
-    /// `[windows, dimension]`, as the encoder gave them.
+    /// `[windows, dimension]`, the encoder's output.
     pub windows: Array2<f32>,
-    /// Start of each window, in seconds. Negative where centring put it before the first sample.
+    /// Start of each window, in seconds; negative for a centred window before the first sample.
     pub starts: Vec<f32>,
-    /// How decoding went.
+    /// Statistics of the decoding.
     pub report: DecodeReport,
-    /// Descriptors, where they were asked for.
+    /// Descriptors, if requested.
     pub descriptors: Option<Descriptors>,
-    /// Whether its sound hardly changes, where that was asked for ([`Embedder::embed_seed`]).
+    /// Whether its sound hardly changes, if requested ([`Embedder::embed_seed`]).
     pub is_steady: Option<bool>,
 }
 
 impl FileEmbedding {
-    /// The windows in half precision, as the library keeps them; values beyond its range are cut.
+    /// The windows in half precision, as the library stores them; values are clamped to its range.
     pub fn half_windows(&self) -> Array2<f16> {
-        // An infinity in one window would spread to every mean and product that it enters.
+        // An infinity in one window would spread to means and products.
         let largest = f32::from(f16::MAX);
         self.windows
             .mapv(|value| f16::from_f32(value.clamp(-largest, largest)))
     }
 }
 
-/// A model with its front ends, ready to listen to files from any number of threads.
+/// A model with its front ends; analyses files from any number of threads.
 ///
-/// Networks of one model hear the same sound: it is decoded once, and a network whose window is shorter than the longest hears
-/// the middle of that. Networks of one rate hear windows that are read at that rate; for others windows are read as the file
-/// has them, and each network's is brought to its rate. One that hears one window of several ([`Encoder::every`]) hears the
-/// first of those that count, and what it says stands for the others.
+/// All networks of a model process the same sound, which is decoded once; a network with a shorter window gets the middle of
+/// the longest. If all networks have one rate, windows are read at that rate; if not, at the file's rate, and resampled for
+/// each network. A network that processes one window of several ([`Encoder::every`]) gets the first of each group that is not
+/// silent, and its output is used for the whole group.
 pub struct Embedder {
     encoder: Encoder,
-    ears: Vec<Ear>,
+    inputs: Vec<NetworkInput>,
     parts: Parts,
     /// The highest of the networks' rates, Hz.
     rate: u32,
-    /// Whether all have it.
+    /// Whether all networks have this rate.
     is_one_rate: bool,
 }
 
 /// A network's front end and its share of the windows.
-struct Ear {
+struct NetworkInput {
     front_end: MelFrontEnd,
-    /// It hears the first of so many windows.
+    /// It processes the first of so many windows.
     every: usize,
 }
 
 /// How windows are read for all networks.
 struct Reading {
-    /// Hz.
+    /// Sample rate in Hz.
     rate: u32,
     /// Samples of the longest window.
     length: usize,
-    /// Samples read on either side of it: what resampling needs.
+    /// Samples read on either side of it for resampling.
     margin: usize,
-    /// For each network, the first of the samples that it needs, and what brings a window to its rate.
-    ears: Vec<(usize, Option<WindowResampler>)>,
+    /// For each network, the first sample that it needs, and the resampler to its rate.
+    inputs: Vec<(usize, Option<WindowResampler>)>,
 }
 
-/// Measurements beside the vectors.
+/// Measurements besides the vectors.
 struct Besides<'a> {
     depth: DescriptorDepth,
-    /// Where to put what tells whether the sound changes, if that is wanted.
+    /// Output for the spectral change, if requested.
     change: Option<&'a mut Option<SpectralChange>>,
 }
 
@@ -141,7 +141,7 @@ enum Sound<'a> {
 }
 
 impl<'a> Sound<'a> {
-    /// Its name, for messages.
+    /// A name for messages.
     fn path(self) -> &'a Path {
         match self {
             Self::File(path) => path,
@@ -151,17 +151,17 @@ impl<'a> Sound<'a> {
 }
 
 impl Embedder {
-    /// Joins a model with the front ends that its manifest names.
+    /// Combines a model with the front ends of its manifest.
     ///
     /// # Errors
-    /// A front end that cannot be made.
+    /// A front end has invalid settings.
     pub fn new(encoder: Encoder) -> Result<Self, EngineError> {
         let rates = || encoder.front_ends().map(MelConfig::sample_rate);
         let rate = rates().max().unwrap_or(1);
         let is_one_rate = rates().all(|other| other == rate);
-        let mut ears = Vec::new();
+        let mut inputs = Vec::new();
         for (config, every) in encoder.front_ends().zip(encoder.every()) {
-            ears.push(Ear {
+            inputs.push(NetworkInput {
                 front_end: MelFrontEnd::new(config.clone())?,
                 every,
             });
@@ -169,7 +169,7 @@ impl Embedder {
         let parts = Parts::of(encoder.manifest());
         Ok(Self {
             encoder,
-            ears,
+            inputs,
             parts,
             rate,
             is_one_rate,
@@ -183,19 +183,18 @@ impl Embedder {
         self.encoder.front_ends().map(seconds).fold(0.0, f32::max)
     }
 
-    /// The rate that it listens at, Hz; of several the highest.
+    /// The sample rate of its input in Hz; the highest of several.
     pub fn sample_rate(&self) -> u32 {
         self.rate
     }
 
     /// How windows of a file are read.
     fn reading(&self, info: &AudioInfo, plan: WindowPlan) -> Result<Reading, EngineError> {
-        /// The least rate of samples, Hz: tempo and key are measured of them.
+        /// Least sample rate in Hz for measuring tempo and key.
         const LEAST: u32 = 16_000;
-        /// Longest stretch that resampling may need on either side of a window, as a share of a second. Rates without a
-        /// common measure need whole seconds.
+        /// Longest margin for resampling, in seconds. Rates without a large common divisor need whole seconds.
         const MOST: f64 = 0.25;
-        // Hops are in samples of the model's rate, so that windows lie where the openl3 tool puts
+        // Hops are in samples of the model's rate, so that windows are where the openl3 package puts
         // them.
         let is_counted_in_samples = matches!(plan, WindowPlan::Reference { .. });
         if !self.is_one_rate
@@ -207,8 +206,8 @@ impl Embedder {
                 return Ok(reading);
             }
         }
-        // Otherwise one resampling to the highest rate, from which each network's window is
-        // resampled again.
+        // Otherwise everything is resampled to the highest rate, and from there to each network's
+        // rate.
         self.reading_at(self.rate)
     }
 
@@ -224,7 +223,7 @@ impl Embedder {
             };
             let reach = resampler.as_ref().map_or(0, WindowResampler::reach);
             found.push((
-                // Rounded up: one sample too few would cut the window.
+                // Rounded up, because one sample too few would truncate the window.
                 (window_samples * u64::from(rate)).div_ceil(u64::from(to)) as usize,
                 reach,
                 resampler,
@@ -236,20 +235,20 @@ impl Embedder {
             .max()
             .unwrap_or(0);
         let beyond = |(window_samples, reach, _): &(usize, usize, _)| {
-            // A shorter window has room on either side within the longest one; only what its filter
-            // needs beyond that is read in addition.
+            // A shorter window has room on either side within the longest one; its filter needs only
+            // the rest as a margin.
             reach.saturating_sub((length - window_samples) / 2)
         };
         let margin = found.iter().map(beyond).max().unwrap_or(0);
-        let ear = |(window_samples, reach, resampler)| {
-            // The middles of all windows fall together.
+        let input = |(window_samples, reach, resampler)| {
+            // All windows have the same middle.
             (margin + (length - window_samples) / 2 - reach, resampler)
         };
         Ok(Reading {
             rate,
             length,
             margin,
-            ears: found.into_iter().map(ear).collect(),
+            inputs: found.into_iter().map(input).collect(),
         })
     }
 
@@ -258,13 +257,13 @@ impl Embedder {
         &self.encoder
     }
 
-    /// Listens to a file.
+    /// Analyses a file.
     ///
-    /// Near-silent windows do not count, except with [`WindowPlan::Reference`], which keeps every row in its place.
-    /// Memory is bounded whatever the file's length, but for the resulting vectors.
+    /// Near-silent windows are left out, except with [`WindowPlan::Reference`], which keeps every row. Memory does not grow
+    /// with the file's length, except for the resulting vectors.
     ///
-    /// - `info`: what [`voisin_audio::probe`] said of the file
-    /// - `stop`: when it becomes true, the file is given up with [`EngineError::Interrupted`]
+    /// - `info`: from [`voisin_audio::probe`]
+    /// - `stop`: when it becomes true, the call fails with [`EngineError::Interrupted`]
     pub fn embed(
         &self,
         path: &Path,
@@ -275,7 +274,7 @@ impl Embedder {
         self.embed_measured(path, info, plan, DescriptorDepth::None, stop)
     }
 
-    /// As [`embed`](Self::embed), and hears whether the sound changes.
+    /// As [`embed`](Self::embed), and determines whether the sound changes.
     pub fn embed_seed(
         &self,
         path: &Path,
@@ -304,7 +303,7 @@ impl Embedder {
         self.embed_sound(Sound::File(path), info, plan, depth, false, stop)
     }
 
-    /// As [`embed`](Self::embed), of mono samples in memory, full scale ±1.
+    /// As [`embed`](Self::embed), for mono samples in memory, full scale ±1.
     ///
     /// - `sample_rate`: Hz
     pub fn embed_samples(
@@ -361,7 +360,7 @@ impl Embedder {
         })
     }
 
-    /// Only measures tempo, key and loudness, just as [`embed_measured`](Self::embed_measured) does.
+    /// Measures tempo, key and loudness as [`embed_measured`](Self::embed_measured) does, without embedding.
     pub(super) fn measure(
         &self,
         path: &Path,
@@ -378,7 +377,7 @@ impl Embedder {
     }
 
     /// Mean tag logits of a file, in the order of the model's tags, and whether its sound never changes; near-silent windows
-    /// do not count.
+    /// are left out.
     ///
     /// # Errors
     /// As [`embed`](Self::embed), and for a model without tags.
@@ -388,7 +387,7 @@ impl Embedder {
         info: &AudioInfo,
         plan: WindowPlan,
     ) -> Result<(Vec<f32>, bool), EngineError> {
-        // Summed in double precision, since there may be thousands of windows.
+        // In double precision, since there may be thousands of windows.
         let mut sums = vec![0.0f64; self.encoder.tags()];
         let mut change = None;
         let besides = Besides {
@@ -411,11 +410,10 @@ impl Embedder {
         Ok((logits, change.is_some_and(|change| change.is_steady())))
     }
 
-    /// Decodes the windows of a file, and hands their spectrograms to `encode` in batches: for each network `[n, cells]`,
-    /// fewer where it does not hear every window, and `n`.
+    /// Decodes the windows of a file, and passes their spectrograms to `encode` in batches: for each network `[n, cells]`,
+    /// with fewer rows if it does not process every window, and `n`.
     ///
-    /// - returns: where each window that was handed over starts, in seconds, and how decoding went, and what
-    ///   was measured; at least one window
+    /// - returns: the start of each encoded window in seconds, at least one; statistics of the decoding; measurements
     fn each_batch(
         &self,
         sound: Sound<'_>,
@@ -431,8 +429,8 @@ impl Embedder {
         let margin = reading.margin;
         let samples = voisin_audio::resampled_len(info, rate);
         let keeps_silence = matches!(plan, WindowPlan::Reference { .. });
-        // Fewer samples than a window: refused, unless the network pads or each row has to stay in
-        // its place.
+        // Files shorter than a window are refused, unless the network pads or the plan keeps every
+        // row.
         if samples < length as u64 && !keeps_silence && !self.encoder.pads() {
             return Err(EngineError::TooShort {
                 path: sound.path().to_owned(),
@@ -445,13 +443,13 @@ impl Embedder {
         let mut change = besides
             .change
             .map(|at| at.insert(SpectralChange::new(rate)));
-        // No window's answer depends on where a batch is cut.
+        // A multiple of all groups, so that results do not depend on the batches.
         let group: usize = self
-            .ears
+            .inputs
             .iter()
-            .fold(1, |group, ear| least_common_multiple(group, ear.every));
+            .fold(1, |group, input| least_common_multiple(group, input.every));
         let together = if matches!(plan, WindowPlan::Part { .. }) {
-            // Each network hears the first window of a batch, and a passage's place asks for all of them.
+            // Each network processes the first window of a batch: with batches of one, every window.
             1
         } else {
             BATCH
@@ -459,8 +457,8 @@ impl Embedder {
                 .next_multiple_of(group)
         };
         let mut batch = MelBatch::new(
-            &self.ears,
-            std::mem::take(&mut reading.ears),
+            &self.inputs,
+            std::mem::take(&mut reading.inputs),
             together.min(starts.len()),
         );
         let mut kept = Vec::with_capacity(starts.len());
@@ -476,35 +474,35 @@ impl Embedder {
             batch.clear();
             Ok(())
         };
-        // The decoder calls this and cannot be stopped by an error: the first one is kept, and the
-        // rest of the windows are passed over.
-        let mut listen = |i: usize, heard: &[f32]| {
+        // The decoder's callback cannot return an error: the first one is stored, and further windows
+        // are skipped.
+        let mut process = |i: usize, block: &[f32]| {
             let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
             if stopped && fault.is_none() {
                 fault = Some(EngineError::Interrupted);
             }
-            // Silence is a property of the window itself: the margin belongs to its neighbours.
-            let window = &heard[margin..margin + length];
+            // The margin does not count for silence.
+            let window = &block[margin..margin + length];
             if fault.is_some() || (!keeps_silence && windows::is_near_silent(window)) {
                 return;
             }
             if let Some(change) = &mut change {
-                change.hear(window);
+                change.push(window);
             }
             let _span = tracing::info_span!("mel").entered();
-            batch.push(heard, (samples as i64 - starts[i]).max(0) as usize + margin);
+            batch.push(block, (samples as i64 - starts[i]).max(0) as usize + margin);
             kept.push(starts[i] as f32 / rate as f32);
             if batch.windows == together {
                 fault = flush(&mut batch).err();
             }
         };
         let (report, measured) =
-            reading.windows(sound, info, &starts, besides.depth, &mut listen)?;
-        // Only now, when the decoder has let go of the file.
+            reading.windows(sound, info, &starts, besides.depth, &mut process)?;
+        // After the decoder has closed the file.
         if let Some(error) = fault {
             return Err(error);
         }
-        // No window sounded. A mean of none would be no vector.
+        // All windows were silent: there is no mean.
         if kept.is_empty() {
             return Err(EngineError::Silent {
                 path: sound.path().to_owned(),
@@ -551,86 +549,89 @@ impl Reading {
 }
 
 fn least_common_multiple(a: usize, b: usize) -> usize {
-    // Both are small: how many windows share one answer of a network.
+    // Both are small: numbers of windows that share one output of a network.
     (a..=a * b)
         .step_by(a)
         .find(|multiple| multiple.is_multiple_of(b))
         .unwrap_or(a * b)
 }
 
-/// Spectrograms that wait to be encoded together.
+/// Spectrograms to be encoded together.
 struct MelBatch<'a> {
-    ears: &'a [Ear],
-    buffers: Vec<EarBuffers>,
+    inputs: &'a [NetworkInput],
+    buffers: Vec<InputBuffers>,
     windows: usize,
 }
 
-/// Of a network, while a file is heard.
-struct EarBuffers {
+/// Buffers of a network while a file is analysed.
+struct InputBuffers {
     scratch: Scratch,
-    /// Of the samples that are read for a window, the first that it needs.
+    /// The first sample that it needs, of those that are read for a window.
     from: usize,
     resampler: Option<WindowResampler>,
     window: Vec<f32>,
-    /// The spectrograms of all windows.
+    /// The spectrograms of all windows of the batch.
     mels: Vec<f32>,
 }
 
 impl<'a> MelBatch<'a> {
-    /// - `resamplers`: as [`Reading::ears`] has them
-    /// - `most`: windows, at most
+    /// - `resamplers`: [`Reading::inputs`]
+    /// - `most`: most windows of a batch
     fn new(
-        ears: &'a [Ear],
+        inputs: &'a [NetworkInput],
         resamplers: Vec<(usize, Option<WindowResampler>)>,
         most: usize,
     ) -> Self {
-        let buffers = ears
+        let buffers = inputs
             .iter()
             .zip(resamplers)
-            .map(|(ear, (from, resampler))| EarBuffers {
-                scratch: ear.front_end.scratch(),
+            .map(|(input, (from, resampler))| InputBuffers {
+                scratch: input.front_end.scratch(),
                 from,
                 window: vec![
                     0.0;
                     if resampler.is_some() {
-                        ear.front_end.config().window_samples()
+                        input.front_end.config().window_samples()
                     } else {
                         0
                     }
                 ],
                 resampler,
-                mels: Vec::with_capacity(most.div_ceil(ear.every) * ear.front_end.config().cells()),
+                mels: Vec::with_capacity(
+                    most.div_ceil(input.every) * input.front_end.config().cells(),
+                ),
             });
         Self {
-            ears,
+            inputs,
             buffers: buffers.collect(),
             windows: 0,
         }
     }
 
-    /// - `heard`: the samples that are read for a window
-    /// - `sounding`: how many of them come before the end of the track
-    fn push(&mut self, heard: &[f32], sounding: usize) {
-        for (ear, buffer) in self.ears.iter().zip(&mut self.buffers) {
-            if !self.windows.is_multiple_of(ear.every) {
+    /// - `block`: the samples that were read for a window
+    /// - `sounding`: how many of them are before the end of the track
+    fn push(&mut self, block: &[f32], sounding: usize) {
+        for (input, buffer) in self.inputs.iter().zip(&mut self.buffers) {
+            if !self.windows.is_multiple_of(input.every) {
                 continue;
             }
-            let config = ear.front_end.config();
+            let config = input.front_end.config();
             let window: &[f32] = match &mut buffer.resampler {
-                // A front end that repeats a short sound must not take the zeros behind it for sound.
+                // A front end that repeats short sounds must not repeat the padding as well.
                 None if config.repeated => {
                     let end = sounding.clamp(buffer.from, buffer.from + config.window_samples());
-                    &heard[buffer.from..end]
+                    &block[buffer.from..end]
                 }
-                None => &heard[buffer.from..buffer.from + config.window_samples()],
+                None => &block[buffer.from..buffer.from + config.window_samples()],
                 Some(resampler) => {
-                    resampler.run(&heard[buffer.from..], &mut buffer.window);
+                    resampler.run(&block[buffer.from..], &mut buffer.window);
                     &buffer.window
                 }
             };
             let filled = buffer.mels.len();
             buffer.mels.resize(filled + config.cells(), 0.0);
-            ear.front_end
+            input
+                .front_end
                 .compute_into(window, &mut buffer.scratch, &mut buffer.mels[filled..]);
         }
         self.windows += 1;
@@ -650,7 +651,7 @@ mod tests {
 
     use super::*;
 
-    /// A tone of which no two windows are alike.
+    /// A tone whose windows all differ.
     fn sliding_tone(seconds: u32, rate: u32) -> Vec<f32> {
         (0..seconds * rate)
             .map(|i| {
@@ -661,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_do_not_depend_on_where_a_batch_is_cut() {
+    fn rows_do_not_depend_on_the_batches() {
         let encoder =
             Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
         let rare = encoder.every().nth(1).unwrap();
@@ -669,23 +670,23 @@ mod tests {
         let embedder = Embedder::new(encoder).unwrap();
         let rate = 16_000;
         let samples = sliding_tone(90, rate);
-        let heard = embedder
+        let found = embedder
             .embed_samples(&samples, rate, WindowPlan::All, None)
             .unwrap();
-        let rows = &heard.windows;
+        let rows = &found.windows;
         assert!(rows.nrows() > BATCH + 2 * rare, "{}", rows.nrows());
         for i in 0..rows.nrows() {
             let beside = |i: usize| rows.slice(ndarray::s![i, 200..]);
             assert_eq!(beside(i), beside(i - i % rare), "window {i}");
             assert!(
                 i % rare > 0 || i == 0 || beside(i) != beside(i - 1),
-                "window {i} is heard anew"
+                "window {i} has an output of its own"
             );
         }
     }
 
     #[test]
-    fn all_networks_hear_every_window_of_a_passage() {
+    fn all_networks_process_every_window_of_a_passage() {
         let encoder =
             Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
         let dimension = encoder.manifest().dimension;
@@ -696,14 +697,14 @@ mod tests {
             from: 4_000,
             to: 14_000,
         };
-        let heard = embedder
+        let found = embedder
             .embed_samples(&samples, rate, part, None)
             .unwrap()
             .windows;
-        assert_eq!(heard.dim(), (7, dimension));
-        for i in 1..heard.nrows() {
+        assert_eq!(found.dim(), (7, dimension));
+        for i in 1..found.nrows() {
             for part in [0..200, 200..dimension] {
-                let part = |row: usize| heard.slice(ndarray::s![row, part.clone()]);
+                let part = |row: usize| found.slice(ndarray::s![row, part.clone()]);
                 assert_ne!(part(i), part(i - 1), "window {i}");
             }
         }

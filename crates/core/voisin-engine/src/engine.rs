@@ -1,7 +1,7 @@
 //! An open library with its index.
 //!
-//! The library is the truth; the index is a cache of it that is brought up to date on opening and made anew when it is
-//! damaged or of another model. Nothing here prints.
+//! The library is authoritative; the index is a cache of it that is updated on opening and rebuilt if it is damaged or of
+//! another model. Nothing here prints.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
 use voisin_encoder::{DeviceChoice, ModelRef, Parts};
 use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
-use voisin_library::{Library, LibraryError, OpenMode, StoredModel, Track, TrackSet, stored_path};
+use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
 use crate::known_filters::KnownFilters;
 use crate::space;
@@ -34,19 +34,19 @@ pub fn space_index_file(space: &str) -> String {
     format!("index.{name}.bin")
 }
 
-/// The work that opening an index took.
+/// Work that opening an index took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexRefresh {
     /// It was up to date.
     Loaded,
-    /// It lagged, and what had changed was put in.
+    /// It was behind the library; the changes were applied.
     Updated {
-        /// Tracks put in.
+        /// Tracks added.
         added: usize,
-        /// Tracks taken out.
+        /// Tracks removed.
         removed: usize,
     },
-    /// There was none, or it was of no use; it was built from the library.
+    /// There was none, or it could not be used; it was built from the library.
     Built {
         /// Why.
         reason: String,
@@ -72,17 +72,17 @@ impl std::fmt::Display for IndexRefresh {
             Self::Built {
                 reason,
                 unusable: true,
-            } => write!(f, "index built anew: {reason}"),
+            } => write!(f, "index rebuilt: {reason}"),
         }
     }
 }
 
-/// Events of the index during another question.
+/// Events of the index during another operation.
 #[derive(Debug)]
 pub enum IndexNews<'a> {
-    /// It was loaded, brought up to date or built.
+    /// It was loaded, updated or built.
     Ready(&'a IndexRefresh),
-    /// It could not be written: the next command makes it again.
+    /// It could not be written: the next command builds it again.
     NotKept(&'a IndexError),
 }
 
@@ -93,7 +93,7 @@ impl std::fmt::Display for IndexNews<'_> {
             Self::NotKept(error) => {
                 write!(
                     f,
-                    "the index could not be kept, it is made again next time: {}",
+                    "the index could not be saved and is built again at its next use: {}",
                     with_causes(error)
                 )
             }
@@ -101,14 +101,14 @@ impl std::fmt::Display for IndexNews<'_> {
     }
 }
 
-/// The library's setting of how many bits of each component an index without vectors has.
+/// The library's setting of bits per component in an index without vectors.
 const INDEX_BITS_SETTING: &str = "index.residual-bits";
 
-/// Who builds the graphs of this process's indexes, where that was chosen.
+/// The builder of this process's index graphs, if one was chosen.
 static BUILDER: OnceLock<GraphBuilder> = OnceLock::new();
 
-/// Has all indexes of this process get their graphs from `builder`; [`Engine::maintain_index`] builds those of others
-/// anew. The first choice holds.
+/// Sets the builder of all index graphs of this process; [`Engine::maintain_index`] rebuilds graphs of other builders. Only
+/// the first call has an effect.
 pub fn prefer_builder(builder: GraphBuilder) {
     BUILDER.get_or_init(|| builder);
 }
@@ -117,10 +117,10 @@ pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
     BUILDER.get().copied()
 }
 
-/// Memory for pages of the database that vectors are read from: the inner ones of a million tracks, and some with vectors, KiB.
+/// Page cache of the connection that vectors are read by, in KiB: the inner pages of a million tracks, and some with vectors.
 const READ_CACHE_KIB: u32 = 16 << 10;
 
-/// A listener to news of the index.
+/// A callback for events of the index.
 type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
 
 /// An open library and its index.
@@ -129,15 +129,15 @@ pub struct Engine {
     pub(crate) index: Option<VectorIndex>,
     /// The stamp of the index in memory; meaningless without one.
     pub(crate) stamp: IndexStamp,
-    /// The space that its vectors are in; as meaningless.
+    /// The space of its vectors; meaningless without an index.
     pub(crate) space: LibrarySpace,
     pub(crate) listener: Option<IndexListener>,
-    /// Whether an index is copied into memory, where no program can cut it.
+    /// Whether an index is copied into memory, where no program can truncate it.
     copies_index: bool,
-    /// Where neighbour graphs are made, if it is a GPU.
+    /// The device for neighbour graphs.
     pub(crate) graphs_on: DeviceChoice,
     pub(crate) known_filters: Mutex<KnownFilters>,
-    /// The tracks that the last search was kept to, as the index has them.
+    /// The subset of the last filtered search, as tracks and in the index's form.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
     /// Engines of other vector spaces of the library, by the fingerprints of their models.
     within: HashMap<String, Self>,
@@ -174,11 +174,11 @@ impl Engine {
         }
     }
 
-    /// The engine of the vector space of this name, itself where it is of that one, with its index up to date. One that had
-    /// to be opened is kept for the next time.
+    /// The engine of the vector space of this name, which may be `self`, with its index up to date. A newly opened one is
+    /// cached.
     ///
     /// # Errors
-    /// [`LibraryError::NoSpace`] where there is none.
+    /// [`LibraryError::NoSpace`] if there is none.
     #[doc(hidden)]
     pub fn within(&mut self, space: &str) -> Result<&mut Self, EngineError> {
         if self.library.spaces().entered_space() == Some(space) {
@@ -188,7 +188,7 @@ impl Engine {
         if found.is_default && self.library.spaces().entered_space().is_none() {
             return Ok(self);
         }
-        // One of a space that was removed, or removed and made again, has no model any more.
+        // The engine of a space that was removed, or removed and created again, has no model.
         self.within.retain(|_, engine| engine.model().is_ok());
         let fingerprint = found.model.fingerprint;
         if !self.within.contains_key(&fingerprint) {
@@ -203,9 +203,9 @@ impl Engine {
         let engine = self
             .within
             .get_mut(&fingerprint)
-            .expect("it was put in, if it was not there");
-        // An index that is missing or damaged is built, however long that takes: the caller waits
-        // for an answer from this space.
+            .expect("it was inserted above, if it was missing");
+        // An index that is missing or damaged is built, however long that takes: the caller needs
+        // results from this space.
         match engine.follow() {
             Err(EngineError::Index(_)) => {
                 engine.refresh_index()?;
@@ -217,19 +217,19 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Calls `listener` whenever the index was made ready for use or could not be kept, until another one is set.
+    /// Sets the callback for events of the index, in place of an earlier one.
     pub fn on_index_news(&mut self, listener: impl Fn(&IndexNews<'_>) + Send + Sync + 'static) {
         self.listener = Some(Arc::new(listener));
     }
 
-    /// Copies an index of less than 256 MiB into memory, which all engines of the process share: for programs that run for
-    /// long, in which another program may cut the file while it is in use.
+    /// Copies an index of less than 256 MiB into memory, shared by all engines of the process: for long-running programs,
+    /// since another program may truncate the file while it is mapped.
     pub fn copy_index(&mut self) {
         self.copies_index = true;
     }
 
-    /// Where the neighbour graphs of large libraries are made. A GPU compares all of 100 000 tracks and more with all; by
-    /// default, for fewer, and where its memory does not suffice, the index is searched for each track.
+    /// Sets the device for the neighbour graphs of large libraries. A GPU compares all pairs of 100 000 tracks and more; by
+    /// default, for fewer tracks, and if its memory does not suffice, the index is searched for each track.
     pub fn make_graphs_on(&mut self, device: DeviceChoice) {
         self.graphs_on = device;
     }
@@ -245,15 +245,14 @@ impl Engine {
         &self.library
     }
 
-    /// The catalogue, to change it. The index notices at its next use.
+    /// The catalogue, to change it. The index is updated at its next use.
     pub fn library_mut(&mut self) -> &mut Library {
-        // Whoever changes the library may change vectors: the index is loaded again and catches up
-        // at its next use.
+        // The caller may change vectors: the index is loaded again and updated at its next use.
         self.index = None;
         &mut self.library
     }
 
-    /// Where the index is kept.
+    /// The path of the index file.
     pub fn index_path(&self) -> PathBuf {
         let name = self.library.spaces().entered_space().map(space_index_file);
         self.library
@@ -275,21 +274,21 @@ impl Engine {
         Ok(held_model(&self.library, &self.model()?)?)
     }
 
-    /// The default model, where this library has an older one.
+    /// The default model, if this library has an older one.
     pub fn newer_default(&self) -> Result<Option<&'static str>, EngineError> {
         let model = self.library.model()?;
         Ok(model.and_then(|model| voisin_encoder::newer_default(&model.name)))
     }
 
-    /// The parts of the vectors of this library's model.
+    /// The vector parts of this library's model.
     #[doc(hidden)]
     pub fn parts(&self) -> Result<Parts, EngineError> {
         space::parts(&self.library)
     }
 
-    /// [`refresh_index`](Self::refresh_index), and builds the index anew if too much has changed since it was built.
+    /// As [`refresh_index`](Self::refresh_index), and rebuilds the index if too much has changed since it was built.
     ///
-    /// For the end of a run that adds or removes; a search does not wait for it.
+    /// For the end of a run that adds or removes tracks; searches do not rebuild.
     pub fn maintain_index(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_or_rebuild()?;
         self.nearness()?;
@@ -298,25 +297,24 @@ impl Engine {
 
     fn refresh_or_rebuild(&mut self) -> Result<IndexRefresh, EngineError> {
         let refresh = self.refresh_index()?;
-        // The index as it is loaded may be current and still be slow or out of date in how it was
-        // built: three reasons to build it anew.
+        // The loaded index may be current and yet slow or built with other settings: three reasons
+        // to rebuild it.
         if self.index.as_ref().is_some_and(VectorIndex::needs_rebuild) {
-            return self.rebuild_index("much has changed since it was built");
+            return self.rebuild_index("many tracks changed since it was built");
         }
         let has_another_graph = |index: &VectorIndex| {
             index.has_graph() && preferred_builder().is_some_and(|it| it != index.options().builder)
         };
         if self.index.as_ref().is_some_and(has_another_graph) {
-            return self.rebuild_index("its graph was not built by the builder chosen");
+            return self.rebuild_index("its graph was not built by the requested builder");
         }
         if LibrarySpace::has_drifted(&mut self.library)? {
-            return self
-                .rebuild_index("the library's music is no longer what similarity was relative to");
+            return self.rebuild_index("the mean vector no longer matches the library");
         }
         Ok(refresh)
     }
 
-    /// Builds the index from the library, whatever is there.
+    /// Builds the index from the library, in place of any existing one.
     pub fn rebuild_index(&mut self, reason: &str) -> Result<IndexRefresh, EngineError> {
         self.build_index(IndexRefresh::Built {
             reason: reason.to_owned(),
@@ -340,7 +338,7 @@ impl Engine {
             ..IndexOptions::default()
         };
         if self.library.mode() == OpenMode::ReadOnly {
-            // It cannot be kept: lists take longer to make than a scan of this process saves.
+            // It cannot be saved, and building lists takes longer than they save in one process.
             options.lists_from = usize::MAX;
             options.graph_from = usize::MAX;
         }
@@ -357,8 +355,8 @@ impl Engine {
         Ok(refresh)
     }
 
-    /// Sets what the index holds, from when it is next built on: no vectors, only so many bits of each of their components
-    /// (0, 1, 2 or 4) beside short codes; `None`: the vectors, too.
+    /// Sets the contents of the index from its next build on: short codes with so many residual bits per component (0, 1, 2
+    /// or 4) and no vectors; `None`: with vectors.
     pub fn set_index_bits(&mut self, bits: Option<usize>) -> Result<(), EngineError> {
         let text = bits.map(|bits| bits.to_string());
         Ok(self
@@ -367,7 +365,7 @@ impl Engine {
             .set_setting(INDEX_BITS_SETTING, text.as_deref())?)
     }
 
-    /// Has an index that holds no vectors read them from the library, by a connection of its own.
+    /// Lets an index without vectors read them from the library, through a connection of its own.
     fn read_vectors_of(
         &self,
         index: &mut VectorIndex,
@@ -384,11 +382,11 @@ impl Engine {
         let library = Mutex::new(library);
         let space = space.clone();
         let dimension = index.dimension();
-        // The index calls this from any thread and outlives this borrow of the library; hence a
+        // The index calls this from any thread and outlives this borrow of the library, so it gets a
         // connection of its own behind a lock.
         index.read_vectors_with(Arc::new(move |tracks, vectors| {
             let library = library.lock().unwrap_or_else(PoisonError::into_inner);
-            // All vectors of one call are of one state.
+            // All vectors of one call are from one state.
             let _snapshot = library.snapshot().map_err(std::io::Error::other)?;
             for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
                 let vector = library.vector(track).map_err(std::io::Error::other)?;
@@ -397,8 +395,7 @@ impl Engine {
                     .filter(|vector| vector.len() == dimension)
                 {
                     Some(vector) => to.copy_from_slice(&vector),
-                    // Removed by another process since; the search fails instead of comparing with
-                    // zeros.
+                    // Removed by another process; the search fails instead of comparing with zeros.
                     None => return Err(std::io::Error::other(EngineError::NoVector { id: track })),
                 }
             }
@@ -407,7 +404,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes the index. It is a cache: where that fails it is made again next time, which is said.
+    /// Writes the index. It is a cache: a failure is reported as an event, and the index is built again next time.
     fn keep(&self, index: &VectorIndex, stamp: &IndexStamp) {
         if self.library.mode() == OpenMode::ReadOnly {
             return;
@@ -417,16 +414,16 @@ impl Engine {
         }
     }
 
-    /// Loads the index, every byte of it checked, brings it up to date with the library, and keeps it on disk.
+    /// Loads the index, checks every byte, updates it from the library, and saves it.
     ///
-    /// A library that cannot be written is searched all the same: its index then lives in memory only.
+    /// If the library cannot be written, the index is in memory only.
     pub fn refresh_index(&mut self) -> Result<IndexRefresh, EngineError> {
         self.ready_index(true)
     }
 
     /// As [`refresh_index`](Self::refresh_index).
     ///
-    /// - `whole`: what a search reads is checked now, not as it is read
+    /// - `whole`: checks the whole index now, not while a search reads it
     fn ready_index(&mut self, whole: bool) -> Result<IndexRefresh, EngineError> {
         let model = self.model()?;
         let path = self.index_path();
@@ -439,17 +436,17 @@ impl Engine {
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
                 let refresh = IndexRefresh::Built {
-                    reason: "there was none yet".to_owned(),
+                    reason: "no index yet".to_owned(),
                     unusable: false,
                 };
                 return self.build_index(refresh);
             }
             Err(EngineError::Index(IndexError::OtherModel { actual, .. }))
-                // The stamp of an index is the model's fingerprint, a blank and that of the mean:
-                // here only the mean differs.
+                // The stamp of an index has the fingerprints of the model and of the mean, separated
+                // by a blank: only the mean differs.
                 if actual.split(' ').next() == Some(&model.fingerprint) =>
             {
-                let reason = "similarity is relative to another mean now".to_owned();
+                let reason = "the mean vector has changed".to_owned();
                 return self.build_index(IndexRefresh::Built {
                     reason,
                     unusable: false,
@@ -458,7 +455,7 @@ impl Engine {
             Err(EngineError::Index(reason)) => return self.replace_index(&reason),
             Err(error) => return Err(error),
         };
-        // An index that was up to date is on the disk as it is.
+        // An index that was current is on the disk already.
         if refresh != IndexRefresh::Loaded {
             self.keep(&index, &self.stamp);
         }
@@ -467,7 +464,7 @@ impl Engine {
         Ok(refresh)
     }
 
-    /// Builds anew an index that is of no use.
+    /// Rebuilds an index that cannot be used.
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
         self.build_index(IndexRefresh::Built {
             reason: with_causes(reason),
@@ -475,20 +472,20 @@ impl Engine {
         })
     }
 
-    /// Asks, with an index that is checked as it is read; where it turns out to be damaged, again with a new one.
+    /// Runs a search with an index that is checked as it is read; if it is damaged, rebuilds it and runs the search again.
     pub(crate) fn with_index<T>(
         &mut self,
-        ask: impl Fn(&mut Self) -> Result<T, EngineError>,
+        search: impl Fn(&mut Self) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         self.space()?;
-        // The answer comes first, because an index is checked as it is read: only then is it known
-        // whether it was made of damaged bytes.
-        let answer = ask(self);
+        // The search comes first, because the index is checked as it is read: only afterwards is it
+        // known whether the result is from damaged bytes.
+        let result = search(self);
         match self.loaded_index().intact() {
-            Ok(()) => answer,
+            Ok(()) => result,
             Err(reason) => {
                 self.replace_index(&reason)?;
-                ask(self)
+                search(self)
             }
         }
     }
@@ -511,7 +508,7 @@ impl Engine {
         if whole {
             index.check()?;
         }
-        // One state of the library, whatever other processes commit meanwhile.
+        // One state of the library, even if other processes commit meanwhile.
         let _snapshot = self.library.snapshot()?;
         let stale = |expected| IndexError::Stale {
             path: path.to_owned(),
@@ -544,8 +541,8 @@ impl Engine {
         ))
     }
 
-    /// Puts into an index what changed in the library since `generation`: the generation that it has now, and how many
-    /// tracks were put in and taken out. `None` where the library cannot tell what changed.
+    /// Applies the library's changes since `generation` to an index. Returns the new generation, and how many tracks were
+    /// added and removed; `None` if the library has no record of the changes.
     fn catch_up(
         &self,
         index: &mut VectorIndex,
@@ -562,7 +559,7 @@ impl Engine {
         let mut added = 0;
         for &track in &changes.added {
             if let Some(vector) = self.library.vector(track)? {
-                // Replaced vectors are among those added; an id may be in an index once.
+                // Replaced vectors are among those added, and an id may be in an index only once.
                 index.remove(track);
                 index.insert(track, &space.centre(&vector))?;
                 added += 1;
@@ -576,13 +573,13 @@ impl Engine {
         self.index.is_some()
     }
 
-    /// Brings the index in memory up to date with the library, for a process that answers for long: the first time it is
-    /// loaded, afterwards only what changed is put in. Nothing is written. Returns the generation that searches see.
+    /// Updates the index in memory, for a long-running process: loads it the first time, and later applies only the changes.
+    /// Nothing is written. Returns the generation that searches see.
     ///
-    /// A library that cannot be written, and whose index cannot be used, is read into memory and scanned.
+    /// If the library is read-only and the index cannot be used, the vectors are read into memory and scanned.
     ///
     /// # Errors
-    /// [`EngineError::Index`] where there is no index that can be used, and it has to be built
+    /// [`EngineError::Index`] if there is no index that can be used, so that it has to be built
     /// ([`refresh_index`](Self::refresh_index)), which takes long in a large library.
     pub fn follow(&mut self) -> Result<u64, EngineError> {
         let model = self.model()?;
@@ -596,10 +593,10 @@ impl Engine {
             } else {
                 Ok(None)
             };
-            // A snapshot keeps the write-ahead log from being shortened: it ends before anything
-            // that takes long.
+            // A snapshot prevents the write-ahead log from being truncated; it ends before anything
+            // slow.
             drop(snapshot);
-            // When much has changed, a run that adds has built the index anew on disk, or is about to.
+            // After many changes, the run that adds has rebuilt the index on disk, or is about to.
             if let Some((generation, added, removed)) = caught_up?
                 && (added + removed == 0 || !index.needs_rebuild())
             {
@@ -620,10 +617,10 @@ impl Engine {
         Ok(self.stamp.generation)
     }
 
-    /// Whether an index is made of this library's vectors.
+    /// Checks that an index was built from this library's vectors.
     ///
-    /// A database that was put back from a copy, or beside another library's index, may have reached the same
-    /// generation by another way: then the number of tracks differs, or the vectors of those that came last.
+    /// A database that was restored from a backup, or put beside another library's index, may have reached the same
+    /// generation with other contents: then the number of tracks differs, or the vectors of the last changes.
     fn check_origin(
         &self,
         path: &Path,
@@ -631,7 +628,7 @@ impl Engine {
         space: &LibrarySpace,
         generation: u64,
     ) -> Result<(), EngineError> {
-        /// Vectors that are compared: of the last changes, and evenly spread over all.
+        /// Vectors to compare: of the last changes, and evenly spread over all.
         const LAST: u64 = 16;
         const SPREAD: usize = 8;
         let other = || IndexError::OtherVectors {
@@ -655,7 +652,7 @@ impl Engine {
         }
         for track in sample {
             match self.library.vector(track)? {
-                // Within the rounding of the index, which `is_of` knows.
+                // `is_of` allows for the rounding of the index.
                 Some(expected)
                     if index.contains(track) && index.is_of(track, &space.centre(&expected))? => {}
                 _ => return Err(other().into()),
@@ -664,7 +661,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The index; loaded, checked and brought up to date at its first use.
+    /// The index; loaded, checked and updated at its first use.
     pub fn index(&mut self) -> Result<&VectorIndex, EngineError> {
         match self.index.as_ref().map(VectorIndex::check) {
             Some(Ok(())) => {}
@@ -674,14 +671,14 @@ impl Engine {
         Ok(self.loaded_index())
     }
 
-    /// The index, which [`index`](Self::index) has loaded.
+    /// The index that [`index`](Self::index) loaded.
     pub(crate) fn loaded_index(&self) -> &VectorIndex {
         self.index
             .as_ref()
             .expect("the index is loaded before it is searched")
     }
 
-    /// Tracks as the index, which must have been opened, has them; those of the last call are kept.
+    /// A subset of the index, which must have been opened; that of the last call is cached.
     pub(crate) fn subset(&self, tracks: &TrackSet) -> Arc<Subset> {
         let index = self.loaded_index();
         let mut kept = self
@@ -699,7 +696,7 @@ impl Engine {
         subset
     }
 
-    /// The space that the index's vectors are in, and what is searched for is to be in.
+    /// The space of the index's vectors, into which queries have to be brought.
     pub fn space(&mut self) -> Result<&LibrarySpace, EngineError> {
         if self.index.is_none() {
             self.ready_index(false)?;
@@ -707,7 +704,7 @@ impl Engine {
         Ok(&self.space)
     }
 
-    /// Whether an index with this stamp is of the library's model and in its space.
+    /// Whether an index with this stamp has the library's model and space.
     pub fn is_in_space(&self, index: &IndexStamp) -> bool {
         let kept = LibrarySpace::kept(&self.library).ok().flatten();
         self.model().is_ok_and(|model| {
@@ -721,24 +718,9 @@ impl Engine {
     pub fn vector(&self, id: TrackId) -> Result<Vec<f32>, EngineError> {
         self.library.vector(id)?.ok_or(EngineError::NoVector { id })
     }
-
-    /// One line that names a track to a person who has to choose among several.
-    pub(crate) fn candidate(track: &Track) -> String {
-        let line = format!(
-            "  id:{}  {}  ({})",
-            track.id,
-            track.display_name(),
-            track.path.display()
-        );
-        // Titles may have line ends in them.
-        line.replace(
-            |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'),
-            " ",
-        )
-    }
 }
 
-/// The stamp of an index of a model's vectors in a space, but for the generation; without a space, that of no index.
+/// The stamp of an index of a model's vectors in a space, with generation 0; without a space it matches no index.
 fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
     let model_fingerprint =
         space.map_or_else(String::new, |space| space.fingerprint(&model.fingerprint));
@@ -749,12 +731,12 @@ fn stamp(model: &StoredModel, space: Option<&LibrarySpace>) -> IndexStamp {
     }
 }
 
-/// The setting that keeps where a model lay that was given by its file.
+/// The setting with the path of a model that was given as a file.
 fn place_of_model(fingerprint: &str) -> String {
     format!("model.{fingerprint}")
 }
 
-/// The name or path by which a library's model is loaded: the file that it was given by, if it is there, else its name.
+/// The name or path by which a library's model is loaded: the file that it was given as, if it exists, else its name.
 pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, LibraryError> {
     let place = library
         .settings()
@@ -765,7 +747,7 @@ pub fn held_model(library: &Library, held: &StoredModel) -> Result<ModelRef, Lib
     Ok(model)
 }
 
-/// Keeps where a model lies that was given by its file, so that the library's name of it is enough from then on.
+/// Stores the path of a model that was given as a file, so that later commands need not name it.
 pub fn remember_model(
     library: &mut Library,
     model: &ModelRef,
@@ -775,9 +757,9 @@ pub fn remember_model(
         return Ok(());
     };
     let path = stored_path(path);
-    // A path that is not UTF-8 does not fit into a setting; such a model has to be named each time.
+    // A path that is not UTF-8 cannot be stored; such a model has to be named each time.
     if let Some(path) = path.to_str()
-        // The file may have been exchanged since the model was loaded.
+        // The file may have been replaced since the model was loaded.
         && model.manifest()?.fingerprint() == fingerprint
     {
         library
@@ -809,11 +791,11 @@ mod tests {
             .put_other_vectors("g", id, &[0.6, 0.8], &TrackWindows::none(2))
             .unwrap();
         let mut engine = Engine::from_library(library);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&heard);
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let notes = Arc::clone(&events);
         engine.on_index_news(move |news| notes.lock().unwrap().push(news.to_string()));
         engine.within("words").unwrap();
-        assert_eq!(*heard.lock().unwrap(), ["index built: there was none yet"]);
+        assert_eq!(*events.lock().unwrap(), ["index built: no index yet"]);
     }
 
     #[test]
@@ -823,7 +805,7 @@ mod tests {
         let mut new = track(1, vec![0.5; 4], 0);
         new.tags.title = Some("one\r\ntwo\u{2028}three".to_owned());
         let id = library.insert_track(&new).unwrap();
-        let line = Engine::candidate(&library.track(id).unwrap());
+        let line = crate::candidate(&library.track(id).unwrap(), true);
         assert!(line.contains("one  two three"), "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Errors where the parts are joined.
+//! Errors of the engine.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use voisin_genre::GenreError;
 use voisin_index::IndexError;
 use voisin_library::LibraryError;
 
-/// How to have sentences understood.
+/// A hint on how to search by sentences.
 pub(super) const HOW_TO_READ: &str = "whole sentences are understood in a library or a space of a CLAP model: voisin model import, voisin space add";
 
 fn how_to_read(reads: bool) -> String {
@@ -46,14 +46,14 @@ pub enum EngineError {
     /// Labels and votes.
     #[error(transparent)]
     Genre(#[from] GenreError),
-    /// A place that was named to write to.
+    /// An output path.
     #[doc(hidden)]
     #[error(transparent)]
     Output(#[from] OutputError),
     /// Clusters, maps, paths, playlists.
     #[error(transparent)]
     Explore(#[from] ExploreError),
-    /// A library, file or database whose model cannot be what it is said to be.
+    /// A library, file or database whose model does not match its description.
     #[error("{place}: the model of its vectors is refused: {problem}")]
     ForeignModel {
         /// The library, the file or the database.
@@ -63,13 +63,13 @@ pub enum EngineError {
         /// The next step.
         next: Remedy,
     },
-    /// Likeness in feel to what was never measured.
+    /// A search by feel for seeds that were never measured.
     #[error("the energy of no seed is known: expected a track that \"add\" measured")]
     NoEnergy,
     /// Too few values to learn a scale from.
     #[error("a scale is learned from 20 tracks by three artists at least, found {found}")]
     FewValues {
-        /// The values that there are.
+        /// The number of values.
         found: String,
     },
     /// A seed that must be a track of the library is not one.
@@ -102,7 +102,7 @@ pub enum EngineError {
         /// The file whose audio it shares.
         other: PathBuf,
     },
-    /// Something that must not happen did, while one file was handled; the run went on.
+    /// An internal fault while one file was processed; the run continued.
     #[error("{}: internal fault: {message}; please report it with this file", path.display())]
     Fault {
         /// The file.
@@ -115,7 +115,7 @@ pub enum EngineError {
         "the encoder returned a matrix of the wrong shape; please report it with the model's name"
     )]
     Shape,
-    /// The manifest of a model cannot be kept with its vectors.
+    /// The manifest of a model cannot be stored with its vectors.
     #[error(
         "the manifest of model {model} cannot be written as JSON; please report it with the model's name"
     )]
@@ -125,10 +125,10 @@ pub enum EngineError {
         /// Why not.
         source: serde_json::Error,
     },
-    /// Someone asked to stop.
+    /// The run was stopped.
     #[error("interrupted")]
     Interrupted,
-    /// A seed that fits several tracks equally well.
+    /// A seed that matches several tracks.
     #[error(
         "\"{text}\" fits {count} tracks{}; name one of them by its id{}:\n{}",
         if candidates.len() < *count { format!(", of which these are the first {}", candidates.len()) } else { String::new() },
@@ -136,16 +136,16 @@ pub enum EngineError {
         candidates.join("\n")
     )]
     Ambiguous {
-        /// The question's text.
+        /// The seed's text.
         text: String,
-        /// How many tracks it fits.
+        /// Number of tracks that it matches.
         count: usize,
-        /// The artist of all of them, where they have one.
+        /// The artist of all of them, if it is one.
         artist: Option<String>,
-        /// The candidates, one line each.
+        /// The candidates, one per line.
         candidates: Vec<String>,
     },
-    /// A seed that is neither a file nor anything in the library.
+    /// A seed that is neither a file nor in the library.
     #[error(
         "\"{text}\" is neither a file nor a track of this library{}",
         if candidates.is_empty() {
@@ -155,15 +155,41 @@ pub enum EngineError {
         }
     )]
     NoSuchTrack {
-        /// The question's text.
+        /// The seed's text.
         text: String,
-        /// Tracks whose names are spelt much like it, one line each.
+        /// Tracks with a similar name, one per line.
         candidates: Vec<String>,
+    },
+    /// A name of several tracks where one is expected.
+    #[error("{text}: expected one track, found {found}")]
+    SeveralTracks {
+        /// The name.
+        text: String,
+        /// Number of tracks that it names.
+        found: usize,
+    },
+    /// A folder, playlist or CUE sheet that names no track.
+    #[error("{}: {problem}", path.display())]
+    NothingListed {
+        /// The folder or file.
+        path: PathBuf,
+        /// The expectation and the finding.
+        problem: String,
+        /// The next step.
+        next: Remedy,
+    },
+    /// A playlist that cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Playlist {
+        /// The file.
+        path: PathBuf,
+        /// The reason, on one line.
+        reason: String,
     },
     /// No seed was named.
     #[error("expected a seed, found none")]
     NoSeeds,
-    /// A track without a vector, after damage: a repair took it out.
+    /// A track without a vector, which a repair removed after damage.
     #[error("track {id} has no vector")]
     NoVector {
         /// The track.
@@ -186,7 +212,7 @@ pub enum EngineError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file of labels or groups that makes no sense.
+    /// A file of labels or groups with invalid contents.
     #[error("{}{}: {problem}", path.display(), if *line > 0 { format!(", line {line}") } else { String::new() })]
     Table {
         /// The file.
@@ -196,14 +222,14 @@ pub enum EngineError {
         /// The fault, and the expectation.
         problem: String,
     },
-    /// Words that mean nothing here.
+    /// A phrase without any known word.
     #[error("nothing of \"{text}\" is understood{}{}", or_did_you_mean(suggestions), how_to_read(*reads))]
     Words {
-        /// The question's text.
+        /// The phrase.
         text: String,
-        /// Words that are spelt much like it.
+        /// Known words with a similar spelling.
         suggestions: Vec<String>,
-        /// How many are understood.
+        /// Number of known words.
         known: usize,
         /// Whether the library's model reads sentences.
         reads: bool,
@@ -216,23 +242,23 @@ pub enum EngineError {
         /// Models with tags.
         others: String,
     },
-    /// Something that only a trained head can do.
+    /// An operation that needs a trained head.
     #[error("{what} needs a trained head")]
     NoHead {
-        /// The kind of thing that is missing.
+        /// The operation.
         what: &'static str,
-        /// How to have one.
+        /// How to train one.
         next: Remedy,
     },
-    /// Seeds that cancel each other out.
+    /// Seeds whose mean has no direction.
     #[error(
         "the seeds point in opposite directions and leave nothing to search for: name fewer of them"
     )]
     SeedsCancel,
-    /// The model could not be made ready.
+    /// The model could not be loaded.
     #[error("{reason}")]
     Model {
-        /// Why, with its causes.
+        /// The reason, with its causes.
         reason: String,
     },
     /// No process could be started to examine a file that may crash the decoder.
@@ -254,7 +280,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The next step, where the message does not have it.
+    /// The next step, unless the message has it.
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::Encoder(error) => return error.remedy(),
@@ -262,20 +288,22 @@ impl EngineError {
             Self::Genre(error) => return error.remedy(),
             Self::Explore(error) => return error.remedy(),
             Self::Output(error) => return error.remedy(),
-            Self::ForeignModel { next, .. } | Self::NoHead { next, .. } => next.clone(),
+            Self::ForeignModel { next, .. }
+            | Self::NothingListed { next, .. }
+            | Self::NoHead { next, .. } => next.clone(),
             Self::NotInLibrary { .. } => Remedy::AddFile,
             Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
             Self::NoSeeds => Remedy::NameTracks,
             Self::NoVector { .. } => Remedy::RepairAndAdd,
             Self::EmptyLibrary { .. } => Remedy::AddMusic,
-            Self::NoLabels => Remedy::SayLabels,
+            Self::NoLabels => Remedy::SetLabelSource,
             Self::Words { known, .. } => Remedy::SeeWords(*known),
             Self::NoTags { .. } => Remedy::LibraryOfOtherModel,
             _ => return None,
         })
     }
 
-    /// The same of a file that its owner knows by another name than its path.
+    /// The same error with another name in place of the file's path.
     #[must_use]
     pub fn of_file_known_as(mut self, path: &Path, name: &str) -> Self {
         let own_path = match &mut self {
@@ -292,8 +320,7 @@ impl EngineError {
         self
     }
 
-    /// Whether trying again may help although the file has not changed: it could not be read, which says nothing
-    /// of its contents.
+    /// Whether a retry may succeed without a change of the file, because it could not be read at all.
     pub fn is_transient(&self) -> bool {
         matches!(
             self,

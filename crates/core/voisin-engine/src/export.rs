@@ -46,14 +46,13 @@ const TRACK_COLUMNS: [&str; 13] = [
     "content",
 ];
 
-/// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`: what is taken off
-/// them before they are compared), `tracks.csv` in the same row order and, if asked
-/// for, `windows.npy` (float16 `[windows, dimension]`) with `windows.csv`. Genres are those of the
-/// library's label source, several joined by `;`.
+/// Writes `vectors.npy` (float32 `[tracks, dimension]`, raw, unit norm), `mean.npy` (float32 `[dimension]`, subtracted from
+/// them before comparisons), `tracks.csv` in the same row order and, on request, `windows.npy` (float16
+/// `[windows, dimension]`) with `windows.csv`. Genres are those of the library's label source, several joined by `;`.
 ///
-/// `tags.csv` has the percentile of each of the model's tags, where it has any.
+/// `tags.csv` has the percentile of each of the model's tags, if it has any.
 ///
-/// - `replaces`: files of these names; without it nothing is written where one is there
+/// - `replaces`: whether existing files of these names are replaced; if not, an existing one is an error
 ///
 /// Memory: the track vectors, and the windows of one track at a time.
 pub fn export(
@@ -64,10 +63,10 @@ pub fn export(
 ) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
-    // Before anything is read: a refusal should not come after minutes.
+    // Before anything is read, so that an error does not come after minutes.
     check_folder(dir, &FILES, replaces)?;
     let library = engine.library();
-    // All files of an export show one state of the library.
+    // All files of an export are from one state of the library.
     let _snapshot = library.snapshot()?;
     std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
         path: dir.to_owned(),
@@ -76,7 +75,7 @@ pub fn export(
     let vectors = library.vectors()?;
     let dimension = vectors.values.ncols();
 
-    // They get their names together at the end: an export that is interrupted leaves nothing that the next would not replace.
+    // Files are renamed together at the end, so that an interrupted export leaves no partial files under these names.
     let mut finished = Vec::new();
     let npy = ExportFile::create(dir, "vectors.npy")?;
     finished.push(npy.finish(|writer| {
@@ -117,8 +116,8 @@ pub fn export(
         }
     }
     finished.push(tracks.finish()?);
-    if let Some(heard) = engine.words().predicted_tags_if_any()? {
-        finished.push(export_tags(&heard, dir)?);
+    if let Some(tags) = engine.words().predicted_tags_if_any()? {
+        finished.push(export_tags(&tags, dir)?);
     }
 
     let mut summary = ExportSummary {
@@ -129,8 +128,7 @@ pub fn export(
     if with_windows {
         let mut index = ExportFile::create(dir, "windows.csv")?.csv();
         index.row(["row", "track_row", "track_id", "start_seconds"])?;
-        // The header stands before the rows and holds their number; it is written again below if
-        // fewer rows come.
+        // The header has the number of rows; it is written again below if there are fewer.
         let total = library.status()?.windows as usize;
         let mut npy = ExportFile::create(dir, "windows.npy")?;
         let path = npy.path.clone();
@@ -160,7 +158,7 @@ pub fn export(
             }
         }
         if summary.windows != total {
-            // A track without a vector keeps no windows in the export: the header must say what is there.
+            // Tracks without a vector have no windows in the export.
             writer.rewind().map_err(failed)?;
             writer
                 .write_all(&npy_f16_header(summary.windows, dimension))
@@ -176,16 +174,16 @@ pub fn export(
     Ok(summary)
 }
 
-/// `tags.csv`: how strongly each track is what each of the model's tags says, as percentiles of the library.
-fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<FinishedFile, EngineError> {
+/// `tags.csv`: the strength of each of the model's tags in each track, as percentiles of the library.
+fn export_tags(tags: &super::PredictedTags, dir: &Path) -> Result<FinishedFile, EngineError> {
     let mut file = ExportFile::create(dir, "tags.csv")?.csv();
-    let names = heard.tags().iter().map(|tag| tag.to_lowercase());
+    let names = tags.tags().iter().map(|tag| tag.to_lowercase());
     file.cells(
         &std::iter::once("id".to_owned())
             .chain(names)
             .collect::<Vec<_>>(),
     )?;
-    for (id, shares) in heard.ids.iter().zip(heard.percentiles().rows()) {
+    for (id, shares) in tags.ids.iter().zip(tags.percentiles().rows()) {
         let shares = shares.iter().map(|share| format!("{share:.4}"));
         file.cells(
             &std::iter::once(id.to_string())
@@ -196,15 +194,15 @@ fn export_tags(heard: &super::PredictedTags, dir: &Path) -> Result<FinishedFile,
     file.finish()
 }
 
-/// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be written again.
+/// Header of a NumPy file of float16 rows; always 128 bytes, so that it can be rewritten in place.
 fn npy_f16_header(rows: usize, columns: usize) -> Vec<u8> {
-    // Version 1.0, and the length of the header that follows, 0x76 = 118: with these ten bytes 128,
-    // a multiple of 64 as NumPy wants it.
+    // Version 1.0, and the length of the rest of the header, 0x76 = 118: together with these ten
+    // bytes 128, the multiple of 64 that NumPy requires.
     let mut header = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
     let text =
         format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     header.extend_from_slice(text.as_bytes());
-    // Filled up with blanks: 20 digits for each of the two numbers still fit.
+    // Padded with blanks; 20 digits for each of the two numbers still fit.
     header.resize(127, b' ');
     header.push(b'\n');
     header
@@ -215,7 +213,7 @@ struct ExportFile {
     writer: BufWriter<OutputFile>,
 }
 
-/// A file that is written and has no name yet.
+/// A complete file that has no name yet.
 struct FinishedFile {
     path: PathBuf,
     file: OutputFile,
@@ -234,7 +232,7 @@ fn flushed(path: PathBuf, writer: BufWriter<OutputFile>) -> Result<FinishedFile,
 impl ExportFile {
     fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
         let path = dir.join(name);
-        // Names were looked at before the first file was written.
+        // Existing files were checked before the first file was written.
         let file = OutputTarget::whole(&path, true)?.open()?;
         Ok(Self {
             path,
@@ -296,29 +294,28 @@ impl CsvOutput {
     }
 }
 
-/// A path as a table has it: as it is, or, where that would not be the same path to whoever reads the table back, as a
-/// `file:` address. A path may not be UTF-8, have characters that `is_shown` or a spreadsheet would not leave as they are,
-/// or begin or end with a blank.
+/// A path for a table cell: unchanged, or as a `file:` address if it could not be read back otherwise: because it is not
+/// UTF-8, has characters that a spreadsheet would change or for which `is_shown` is false, or begins or ends with a blank.
 pub fn table_path(path: &Path, is_shown: impl Fn(&str) -> bool) -> String {
     let is_exact = |text: &&str| {
         !text.chars().any(char::is_control)
             && is_shown(text)
             && spreadsheet_safe(text) == *text
             && text.trim() == *text
-            // A path that begins so would be read back as an address.
+            // Such a path would be read back as an address.
             && !text.starts_with("file:")
     };
-    // Where a spreadsheet splits, a formula could begin.
+    // Spreadsheets may split at a semicolon, and a formula could begin there.
     let escaped = || address(path.as_os_str().as_encoded_bytes()).replace(';', "%3B");
     path.to_str()
         .filter(is_exact)
         .map_or_else(escaped, str::to_owned)
 }
 
-/// Puts an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
+/// Puts an apostrophe before text that a spreadsheet would evaluate as a formula; numbers are unchanged.
 ///
-/// A mark after a semicolon or a tab counts too, because some programs split there, and so do the wide forms of the
-/// marks, because some fold them.
+/// A formula may also begin after a semicolon or a tab, where some programs split, or with full-width forms of the marks,
+/// which some programs fold.
 pub fn spreadsheet_safe(text: &str) -> std::borrow::Cow<'_, str> {
     const MARKS: [char; 11] = [
         '=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',

@@ -1,4 +1,4 @@
-//! Models described by other libraries, files and databases: believed only as far as all of it fits together.
+//! Models described by other libraries, files and databases: validated before they are used.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use voisin_library::{
     TrackRecord, TrackTags, TrackWindows, mtime_ns,
 };
 
-/// The manifest of a model that is none of voisin's: all that is known of it.
+/// The manifest of an external model, which voisin cannot run.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExternalManifest {
@@ -25,13 +25,13 @@ struct ExternalManifest {
     dimension: usize,
 }
 
-/// A model that another program has, by a name of the user's, whose vectors are searched like any; it hears nothing here.
+/// A model of another program under a name that the user chose; its vectors can be searched, but it cannot be run here.
 ///
-/// Two of the same name and dimension are one. An error where the name is none, or that of a model which voisin has.
+/// Models of the same name and dimension are equal. Errors: an invalid name, or the name of a model of voisin.
 #[doc(hidden)]
 pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, String> {
-    // The name becomes a part of messages and of the library: control characters and what looks
-    // like a file stay out.
+    // The name appears in messages and in the library, so control characters and names that look
+    // like files are refused.
     if !is_name(name) || name.len() > 100 {
         return Err(format!(
             "expected a name of at most 100 letters and no file, found {:?}",
@@ -39,8 +39,8 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
         ));
     }
     let known = ModelRef::Name(name.to_owned()).manifest();
-    // A name of voisin's own model, former ones included, would let `add` load that model and mix
-    // its vectors with these.
+    // With the name of a current or former model of voisin, `add` would load that model and mix its
+    // vectors with these.
     if matches!(known, Ok(_) | Err(EncoderError::FormerModel { .. })) {
         return Err(format!(
             "voisin has a model {name} itself: name the one that made these vectors otherwise"
@@ -63,7 +63,7 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
     })
 }
 
-/// Whether a model is none of voisin's.
+/// Whether a model is external.
 #[doc(hidden)]
 pub fn is_external(model: &StoredModel) -> bool {
     serde_json::from_str::<ExternalManifest>(&model.manifest_json).is_ok()
@@ -76,8 +76,8 @@ fn is_name(name: &str) -> bool {
         && matches!(name.parse(), Ok(ModelRef::Name(_)))
 }
 
-/// Finds the fault of a model: its manifest is read again here, and name, fingerprint and dimension are the manifest's.
-/// For the name decides what is loaded at the next `add`, and the fingerprint which vectors are compared.
+/// Checks that name, fingerprint and dimension of a model are those of its manifest, because the name decides what the next
+/// `add` loads, and the fingerprint which vectors are compared.
 pub fn check_model(model: &StoredModel) -> Result<(), String> {
     let StoredModel {
         name,
@@ -97,14 +97,14 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
             Ok(())
         } else {
             Err(format!(
-                "it is not what \"{}\" of {dimension} numbers is",
+                "expected the external model \"{}\" of dimension {dimension}, found another one",
                 shown(name)
             ))
         };
     }
     let manifest = ModelManifest::parse(manifest_json, Path::new("its manifest"))
         .map_err(|e| e.to_string())?;
-    // A path here would have the next `add` read a file of a stranger's choice as a network.
+    // A path here would make the next `add` load an arbitrary file as a network.
     if !is_name(&manifest.name) {
         return Err(format!(
             "its name is {:?}, expected a name and no file",
@@ -131,11 +131,10 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
     Ok(())
 }
 
-/// A recording with a vector that was made elsewhere: where the file is there, it says what it is; one that is not is known by
-/// its path.
+/// A track with a vector from another program. Its facts come from the file; without the file it is identified by its path.
 ///
 /// - `vector`: only its direction counts
-/// - `kind`: how content ids are made
+/// - `kind`: of the library's content ids
 #[doc(hidden)]
 pub fn foreign_track(
     path: PathBuf,
@@ -144,7 +143,7 @@ pub fn foreign_track(
     kind: ContentKind,
 ) -> TrackRecord {
     let mut vector = vector.to_vec();
-    // One without a direction is refused by the library, which names its file.
+    // A zero vector is refused by the library, whose error names the file.
     make_unit(&mut vector);
     let (audio, tags) = foreign_audio(&path, tags, kind);
     let metadata = std::fs::metadata(&path).ok();
@@ -169,7 +168,7 @@ pub fn foreign_track(
     }
 }
 
-/// A file's facts, and its tags where `tags` are none; one that is not there is known by its path alone.
+/// A file's facts, and its tags unless `tags` has any; a missing file is identified by its path.
 #[doc(hidden)]
 pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioFacts, TrackTags) {
     let Ok(info) = voisin_audio::probe_as(path, kind) else {
@@ -185,28 +184,26 @@ pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioF
         };
         return (audio, tags);
     };
-    // A table that has any tag of a track is taken to have all of them.
+    // A table with any tag of a track is assumed to have all of them.
     let tags = if tags == TrackTags::default() {
         voisin_audio::tags::read_tags(path).unwrap_or_default()
     } else {
         tags
     };
-    // Nothing was decoded, so no packet is known to be damaged.
+    // Nothing was decoded, so no damaged packets are known.
     (audio_facts(info, 0), tags)
 }
 
-/// The part of a text that a message shows.
+/// A text shortened for messages.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
 impl Engine {
-    /// Takes in what another library holds, as [`merge`](voisin_library::TransferTable::merge) does, if its model can
-    /// be
-    /// what it says.
+    /// As [`merge`](voisin_library::TransferTable::merge), after validating the other library's models.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
-        // All spaces are checked before anything is taken in.
+        // All spaces are checked before anything is merged.
         for space in other.spaces().all()? {
             check_model(&space.model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),
@@ -224,7 +221,7 @@ mod tests {
     use voisin_encoder::Architecture;
 
     /// A stored model with `change` in its manifest.
-    fn told(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
+    fn stored(change: impl FnOnce(&mut ModelManifest)) -> StoredModel {
         let mut manifest = ModelManifest::random(Architecture::Musicnn, 1);
         change(&mut manifest);
         StoredModel {
@@ -236,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_what_its_manifest_says() {
-        let good = told(|_| {});
+    fn a_model_must_match_its_manifest() {
+        let good = stored(|_| {});
         assert_eq!(check_model(&good), Ok(()));
         let fingerprint = good.fingerprint.clone();
         for (model, problem) in [
@@ -266,15 +263,15 @@ mod tests {
                 "its dimension is \"512\", expected \"200\", as its manifest has it".into(),
             ),
             (
-                told(|m| m.name = "..".into()),
+                stored(|m| m.name = "..".into()),
                 "its name is \"..\", expected a name and no file".into(),
             ),
             (
-                told(|m| m.name = "x.pth".into()),
+                stored(|m| m.name = "x.pth".into()),
                 "its name is \"x.pth\", expected a name and no file".into(),
             ),
             (
-                told(|m| m.name = "a\nb".into()),
+                stored(|m| m.name = "a\nb".into()),
                 "its name is \"a\\nb\", expected a name and no file".into(),
             ),
         ] {
@@ -298,7 +295,7 @@ mod tests {
             },
         ] {
             assert!(
-                check_model(&other).unwrap_err().contains("it is not what"),
+                check_model(&other).unwrap_err().contains("another one"),
                 "{other:?}"
             );
         }

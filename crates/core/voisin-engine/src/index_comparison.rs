@@ -1,4 +1,4 @@
-//! A library's index beside other ones of the same vectors: recall, speed, size.
+//! Compares a library's index with other indexes of the same vectors: recall, speed, size.
 
 use std::time::{Duration, Instant};
 
@@ -17,44 +17,44 @@ use voisin_index::{
 use super::engine::preferred_builder;
 use super::{Engine, EngineError, LibrarySpace};
 
-/// Neighbours that are searched for.
+/// Neighbours per query.
 const K: usize = 10;
-/// Times that each index answers, in turn with the others; the median counts.
+/// Repeats of each measurement, in turn with the other indexes; the median counts.
 const REPEATS: usize = 5;
-/// Tracks that are held out as queries, at most.
+/// Most tracks that are held out as queries.
 const MOST_QUERIES: usize = 1000;
-/// Comparisons in double precision that are made to know the true neighbours, at most.
+/// Most comparisons in double precision for the true neighbours.
 const MOST_COMPARED: usize = 200_000_000;
-/// Widths of a search of `hnsw_rs`, of which the least counts that finds as much as voisin.
+/// Widths of a search of `hnsw_rs`; the least with the recall of voisin counts.
 const WIDTHS: [usize; 14] = [
     10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024,
 ];
 
-/// Rivals of a library's index.
+/// Indexes to compare a library's index with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ComparedIndex {
-    /// An index by `hnsw_rs`, with as many links and as wide an insertion as voisin's graph.
+    /// An index of `hnsw_rs`, with the same number of links and insertion width as voisin's graph.
     HnswRs,
-    /// Comparing with every vector.
+    /// Comparison with every vector.
     Exact,
 }
 
-/// An index in numbers.
+/// Measurements of an index.
 #[derive(Debug, Clone)]
 pub struct IndexFigures {
     /// Its name.
     pub index: &'static str,
-    /// How it answers a query alone.
+    /// The search method for a single query.
     pub way: String,
-    /// Recall@10 of queries alone, against double precision; ties count.
+    /// Recall@10 of single queries, against double precision; ties count.
     pub recall: f64,
     /// Recall@10 of queries in one batch.
     pub recall_in_batches: f64,
-    /// Queries alone in a second of CPU time.
+    /// Single queries per second of CPU time.
     pub queries_per_second: f64,
-    /// Queries of a batch in a second of CPU time of all threads.
+    /// Queries of a batch per second of CPU time of all threads.
     pub queries_per_second_in_batches: f64,
-    /// CPU time of all threads to build it; `None` where there is nothing to build.
+    /// CPU time of all threads to build it; `None` if there is nothing to build.
     pub build_seconds: Option<f64>,
     /// Bytes of its files.
     pub bytes: Option<u64>,
@@ -65,17 +65,17 @@ pub struct IndexFigures {
 pub struct IndexComparison {
     /// Tracks in the indexes.
     pub tracks: usize,
-    /// Tracks of the library that are in none of them and were searched for.
+    /// Tracks that were held out of the indexes as queries.
     pub queries: usize,
-    /// Numbers of a vector.
+    /// Dimension of the vectors.
     pub dimension: usize,
-    /// Neighbours that were searched for.
+    /// Neighbours per query.
     pub k: usize,
     /// The indexes, voisin's first.
     pub indexes: Vec<IndexFigures>,
 }
 
-/// An index, and how it answers: with rows of the matrix.
+/// An index, and functions that search it and return rows of the matrix.
 struct Side<'a> {
     figures: IndexFigures,
     alone: Box<Alone<'a>>,
@@ -86,9 +86,9 @@ type Alone<'a> = dyn Fn(&[f32]) -> Result<Vec<usize>, EngineError> + 'a;
 type Together<'a> = dyn Fn() -> Result<Vec<Vec<usize>>, EngineError> + 'a;
 
 impl Engine {
-    /// Builds an index of the library's vectors, and others, without some random tracks, and searches for these.
+    /// Builds an index of the library's vectors, and others, without some random tracks, and searches with these.
     ///
-    /// - `each`: how long to measure each of an index's two speeds
+    /// - `each`: duration of the measurement of each of an index's two speeds
     #[doc(hidden)]
     pub fn compare_indexes(
         &self,
@@ -96,7 +96,7 @@ impl Engine {
         each: Duration,
     ) -> Result<IndexComparison, EngineError> {
         let all = self.library.vectors()?;
-        // One is held out, and a neighbour of it has to be left.
+        // One is held out, and at least one neighbour has to be left.
         if all.ids.len() < 2 {
             return Err(EngineError::Explore(ExploreError::TooFew {
                 what: "a comparison of indexes",
@@ -114,16 +114,16 @@ impl Engine {
     }
 }
 
-/// The other rows, and random ones that are to be searched for.
+/// Splits the rows into those to index and random ones to search with.
 fn hold_out(rows: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
     let n = rows.nrows();
-    // A tenth of the library at most, so that the index stays nearly what it is.
+    // At most a tenth of the library, so that the index stays nearly the same.
     let wanted = (n / 10).min(MOST_QUERIES).min(MOST_COMPARED / n.max(1));
     let mut order: Vec<usize> = (0..n).collect();
     // A fixed seed: the same library gives the same queries.
     Random::new(1).shuffle(&mut order);
     let (out, left) = order.split_at_mut(wanted.max(1).min(n));
-    // The rest stays in the library's order, in which its index is built.
+    // The rest keeps the library's order, in which its index is built.
     left.sort_unstable();
     (rows.select(Axis(0), left), rows.select(Axis(0), out))
 }
@@ -181,8 +181,8 @@ fn compare(
     for other in against {
         let side = match (other, &hnsw) {
             (ComparedIndex::HnswRs, Some((hnsw, seconds, bytes))) => {
-                // The narrowest search with the same recall: speeds compare only at equal results.
-                // Where even the widest finds less, it stands.
+                // The narrowest search with at least the same recall, because speeds are comparable only
+                // at equal recall; otherwise the widest.
                 let mut width = WIDTHS[0];
                 for wider in WIDTHS {
                     width = wider;
@@ -272,7 +272,7 @@ fn rows_of(matrix: &Array2<f32>) -> impl Iterator<Item = &[f32]> {
 }
 
 impl<'a> Side<'a> {
-    /// A way of searching voisin's index.
+    /// A search method of voisin's index.
     fn of(
         figures: IndexFigures,
         index: &'a VectorIndex,
@@ -306,7 +306,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Queries a second of CPU time, alone and in batches, of each side: medians of repeats in turn.
+/// Queries per second of CPU time, alone and in batches, of each side: medians of repeats in turn.
 fn in_turns(
     sides: &[Side<'_>],
     queries: &Array2<f32>,
@@ -316,7 +316,7 @@ fn in_turns(
     let rows: Vec<&[f32]> = rows_of(queries).collect();
     let mut alone = vec![Vec::new(); sides.len()];
     let mut together = vec![Vec::new(); sides.len()];
-    // In turn, so that a machine that slows down meets all sides alike.
+    // In turn, so that a machine that slows down affects all sides equally.
     for _ in 0..REPEATS {
         for (side, speeds) in sides.iter().zip(&mut alone) {
             let end = Instant::now() + turn;
@@ -350,7 +350,7 @@ fn in_turns(
         .collect())
 }
 
-/// Cosines of all vectors with each query, in double precision, as far as recall needs them.
+/// Cosines of all vectors with each query in double precision, to measure recall.
 struct Truth<'a> {
     vectors: &'a Array2<f32>,
     queries: &'a Array2<f32>,
@@ -365,7 +365,7 @@ impl<'a> Truth<'a> {
             let query = in_double(query);
             let mut cosines: Vec<f64> = rows_of(vectors).map(|row| cosine(row, &query)).collect();
             let at = K.min(cosines.len()) - 1;
-            // Only the last of the true neighbours is needed, hence no sort.
+            // Only the last of the true neighbours is needed, so nothing is sorted.
             *cosines.select_nth_unstable_by(at, |a, b| b.total_cmp(a)).1
         });
         Self {
@@ -375,9 +375,9 @@ impl<'a> Truth<'a> {
         }
     }
 
-    /// Share of the true neighbours that was found; one as near as the last of them counts.
+    /// Share of the true neighbours that was found; a track as near as the last of them counts.
     fn recall(&self, found: &[Vec<usize>]) -> f64 {
-        /// Cosines that differ by less are of the same vector, rounded.
+        /// Differences of cosines below this are rounding.
         const TIE: f64 = 1e-9;
         let right = found.iter().zip(rows_of(self.queries)).zip(&self.last);
         let right = right.map(|((found, query), last)| {
@@ -399,7 +399,7 @@ fn in_double(vector: &[f32]) -> Vec<f64> {
     vector.iter().map(|&x| f64::from(x)).collect()
 }
 
-/// Cosine of a vector with another, but for the length of the latter.
+/// Cosine of two vectors times the length of the second.
 fn cosine(row: &[f32], query: &[f64]) -> f64 {
     let row = in_double(row);
     dot(&row, query) / dot(&row, &row).sqrt()
@@ -409,7 +409,7 @@ fn cosine(row: &[f32], query: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Around 30 centres.
+    /// Random vectors around 30 centres.
     fn clustered(n: usize, dimension: usize) -> Array2<f32> {
         let mut random = Random::new(5);
         let centres = Array2::from_shape_simple_fn((30, dimension), || random.f32() - 0.5);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_alone_has_no_index_to_compare() {
+    fn a_library_of_one_track_cannot_be_compared() {
         use voisin_library::testing::{library, track};
 
         let dir = tempdir().unwrap();
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_held_out_are_in_no_index() {
+    fn held_out_rows_are_not_in_the_index() {
         let rows = Array2::from_shape_fn((57, 3), |(row, at)| (3 * row + at) as f32);
         let (left, out) = hold_out(&rows);
         assert_eq!((left.nrows(), out.nrows()), (52, 5));
@@ -486,14 +486,14 @@ mod tests {
                 .iter()
                 .all(|it| it.queries_per_second > 0. && it.queries_per_second_in_batches > 0.)
         );
-        // Vectors at 32 bits, and links.
+        // Vectors of 32 bits, and links.
         assert!(hnsw.bytes > Some(1080 * 48 * 4) && voisin.bytes > Some(1080 * 48 * 2));
         assert!(voisin.build_seconds > Some(0.) && exact.build_seconds.is_none());
     }
 
     #[test]
     fn recall_counts_ties_and_true_neighbours() {
-        // Twenty at one angle, then others farther away.
+        // Twenty at one angle, and others farther away.
         let vectors = Array2::from_shape_fn((40, 2), |(row, at)| {
             let angle = if row < 20 { 0.1 } else { 0.1 * row as f32 };
             [angle.cos(), angle.sin()][at]

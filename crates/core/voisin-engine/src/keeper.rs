@@ -1,4 +1,4 @@
-//! Keeps the index up to date behind a run that adds tracks.
+//! Updates the index in the background of a run that adds tracks.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -6,17 +6,16 @@ use std::thread::JoinHandle;
 use super::Engine;
 use voisin_library::OpenMode;
 
-/// New tracks, as a share of those there, that are worth a look at the index.
+/// Share of new tracks after which the index is updated.
 ///
-/// Building costs about as much as listening to a hundredth of the tracks: at each quarter, a first run from nothing
-/// spends less than a twentieth of its time on indexes that the next ones replace.
+/// A build costs about as much as analysing a hundredth of the tracks. With a build at each quarter, a first run spends less
+/// than a twentieth of its time on indexes that later ones replace.
 const SHARE: f64 = 0.25;
-/// Fewer new tracks than this are left to the end of the run.
+/// Fewest new tracks for an update before the end of the run.
 const LEAST: u64 = if cfg!(test) { 20 } else { 1000 };
 
-/// Brings the index of a library up to date, and builds it anew where too much has changed, on one thread of its
-/// own while tracks are being added: searches of other processes find a recent index, and the end of the run has
-/// little left to do.
+/// Updates the index of a library, and rebuilds it after too many changes, on a thread of its own while tracks are being
+/// added, so that other processes find a recent index and little is left for the end of the run.
 #[derive(Debug)]
 pub struct IndexKeeper {
     dir: PathBuf,
@@ -38,19 +37,19 @@ impl IndexKeeper {
         }
     }
 
-    /// Tells that a track was committed. Starts the thread if it is time, and never waits for it.
+    /// Counts a committed track. Starts the thread if an update is due, without waiting for it.
     pub fn added(&mut self) {
         self.added += 1;
         let due = self.added >= LEAST.max((SHARE * self.tracks as f64) as u64);
-        // A build that still runs sees the new tracks at its end or leaves them to the next one.
+        // A build that is still running includes the new tracks at its end or leaves them to the next.
         if due && self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             self.tracks += std::mem::take(&mut self.added);
             let dir = self.dir.clone();
-            // The index is a cache: what goes wrong here is found and said at its next use.
+            // The index is a cache: errors here are detected and reported at its next use.
             let work = move || {
-                // One thread: the others analyse music.
+                // One thread, since the others analyse music.
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-                // A connection of its own: that of the run is in use on another thread.
+                // The run's own connection is in use on another thread.
                 let mut engine = Engine::open(&dir, OpenMode::ReadWrite);
                 if let (Ok(pool), Ok(engine)) = (pool, &mut engine) {
                     let _ = pool.install(|| engine.maintain_index());
@@ -66,7 +65,7 @@ impl IndexKeeper {
     /// Waits for the thread, if it runs.
     pub fn finish(self) {
         if let Some(thread) = self.thread {
-            // A panic in it concerns the cache alone.
+            // A panic in it affects only the cache.
             let _ = thread.join();
         }
     }
@@ -100,7 +99,7 @@ mod tests {
         }
         assert!(
             keeper.thread.is_none() && !index.exists(),
-            "too few to bother"
+            "too few for an update"
         );
         for seed in 19..50 {
             insert(&mut library, seed);
@@ -108,13 +107,13 @@ mod tests {
         }
         keeper.finish();
         let (kept, stamp) = VectorIndex::open(&index).unwrap();
-        // Each mean is a generation of its own: that of the first tracks, and one that more of them asked for.
+        // Each new mean raises the generation: that of the first tracks, and one after more of them.
         let means = stamp.generation.checked_sub(kept.len() as u64);
         assert!(
             (20..=50).contains(&kept.len()) && means.is_some_and(|means| means <= 2),
             "{stamp:?}"
         );
-        // The run's own end has the rest to do, and only the rest.
+        // The end of the run adds the rest, and only the rest.
         let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let added = 50 - kept.len();
         let is_current = stamp.generation == engine.library().changes().generation().unwrap();
@@ -133,7 +132,7 @@ mod tests {
         assert_eq!(all.len(), 50);
         let last = all.search(&query, 1, &SearchParams::default()).unwrap();
         assert_eq!(last[0].id, TrackId(50));
-        // A library with many tracks is not looked at for a few new ones.
+        // A few new tracks in a large library start no update.
         let mut keeper = IndexKeeper::new(dir.path(), 1000);
         (0..249).for_each(|_| keeper.added());
         assert!(keeper.thread.is_none());

@@ -1,4 +1,4 @@
-//! Answers about the whole library, kept with it until something that they are made of changes.
+//! A cache in the database for results about the whole library, valid until their inputs change.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,12 +11,12 @@ use super::{Engine, EngineError, LabelSource};
 use voisin_genre::{Genre, GenreKinship, Kinship, Suspect};
 use voisin_library::OpenMode;
 
-/// Bytes of an answer beyond which it is worked out each time.
+/// Most bytes of a cached result; larger ones are computed each time.
 const MOST_BYTES: usize = if cfg!(test) { 1 << 16 } else { 64 << 20 };
 
-/// An answer about the whole library.
+/// A result about the whole library.
 pub trait KeptAnswer: Serialize + DeserializeOwned {
-    /// All genres in it: as they are written, synonyms are told by their spelling only.
+    /// All genres in it, whose keys are stored separately because JSON has only their names.
     fn genres(&mut self) -> Vec<&mut Genre> {
         Vec::new()
     }
@@ -42,12 +42,12 @@ impl KeptAnswer for Kinship {
     }
 }
 
-/// Labels that look wrong, and how many were judged.
+/// Labels that look wrong, and how many were checked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FoundSuspects {
     /// Worst first.
     pub suspects: Vec<Suspect>,
-    /// Labelled tracks that were judged.
+    /// Labelled tracks that were checked.
     pub judged: usize,
 }
 
@@ -65,7 +65,7 @@ impl KeptAnswer for FoundSuspects {
     }
 }
 
-/// All that an answer is made of. Its JSON, one line, is compared letter by letter.
+/// All inputs of a result. Its JSON, on one line, is compared as text.
 #[derive(Serialize)]
 struct AnswerBasis<'a> {
     version: &'static str,
@@ -83,7 +83,7 @@ struct AnswerBasis<'a> {
     question: &'a str,
 }
 
-/// As it is written: what genres are compared by, by their names, and the answer.
+/// The stored form: keys of genres by name, and the result.
 #[derive(Serialize, Deserialize)]
 struct KeptText<A> {
     keys: BTreeMap<String, String>,
@@ -91,12 +91,12 @@ struct KeptText<A> {
 }
 
 impl Engine {
-    /// The answer to a question about the whole library: the one that is kept, if nothing has changed since that it is made
-    /// of (vectors, files, tags, labels, tables of genres, this version of voisin), else worked out and kept. Of questions of
-    /// one kind the last answer is kept, up to 64 MiB, in the library's database.
+    /// Returns the cached result of a query about the whole library, or computes and stores it if an input has changed
+    /// (vectors, files, tags, labels, tables of genres, the version of voisin). The database has the last result of each
+    /// kind, up to 64 MiB.
     ///
     /// - `kind`: the name of the kind
-    /// - `question`: all that the answer depends on besides the library
+    /// - `question`: everything that the result depends on besides the library
     /// - `source`: where genres come from
     #[doc(hidden)]
     pub fn kept<A: KeptAnswer, E: From<EngineError>>(
@@ -117,10 +117,10 @@ impl Engine {
             return Ok(answer);
         }
         let mut answer = work(self)?;
-        // Another process may have changed something meanwhile.
+        // Another process may have changed an input meanwhile.
         if self.library.mode() != OpenMode::ReadOnly && self.basis(question, source)? == basis {
             let text = written(&basis, &mut answer);
-            // Where it cannot be kept it is worked out again next time.
+            // If it cannot be stored, it is computed again next time.
             self.library
                 .settings_mut()
                 .set_setting(&name, text.as_deref())
@@ -129,7 +129,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// The state that an answer depends on: other texts, other answers.
+    /// The state that a result depends on, as text.
     fn basis(&self, question: &str, source: &LabelSource) -> Result<String, EngineError> {
         let library = &self.library;
         let table = match source {
@@ -159,7 +159,7 @@ impl Engine {
     }
 }
 
-/// Size of a file, and its time in nanoseconds since 1970.
+/// Size of a file, and its time in nanoseconds since 1970 UTC.
 fn file_state((size, time): (u64, SystemTime)) -> (u64, i128) {
     let nanoseconds = match time.duration_since(UNIX_EPOCH) {
         Ok(since) => since.as_nanos().cast_signed(),
@@ -169,27 +169,26 @@ fn file_state((size, time): (u64, SystemTime)) -> (u64, i128) {
     (size, nanoseconds)
 }
 
-/// - `text`: the basis, a digest of the answer, the answer; a line each
+/// - `text`: the basis, a digest of the result, and the result; one line each
 fn read<A: KeptAnswer>(text: &str, basis: &str) -> Option<A> {
     let (digest, answer) = text
         .strip_prefix(basis)?
         .strip_prefix('\n')?
         .split_once('\n')?;
-    // SQLite does not notice bits that flipped on the disk; an answer of damaged text must not pass
-    // for the library's.
+    // SQLite does not detect flipped bits on the disk, which must not change a result.
     if blake3::hash(answer.as_bytes()).to_hex().as_str() != digest {
         return None;
     }
     let KeptText { keys, mut answer } = serde_json::from_str::<KeptText<A>>(answer).ok()?;
     for genre in answer.genres() {
-        // JSON has a genre's name alone. The keys, by which synonyms are one genre, are kept beside
-        // the answer.
+        // JSON has only a genre's name. The keys, which are equal for synonyms, are stored beside the
+        // result.
         *genre = Genre::from_parts(genre.name(), keys.get(genre.name())?.as_str());
     }
     Some(answer)
 }
 
-/// `None` where it is too large.
+/// The stored form of a result; `None` if it is too large.
 fn written<A: KeptAnswer>(basis: &str, answer: &mut A) -> Option<String> {
     let parts = |genre: &mut Genre| (genre.name().to_owned(), genre.key().to_owned());
     let keys = answer.genres().into_iter().map(parts).collect();
@@ -202,7 +201,7 @@ fn written<A: KeptAnswer>(basis: &str, answer: &mut A) -> Option<String> {
     ))
 }
 
-/// At most [`MOST_BYTES`]: what is larger is refused before it takes the memory.
+/// A writer of at most [`MOST_BYTES`], which fails before more memory is used.
 #[derive(Default)]
 struct LimitedText(Vec<u8>);
 
@@ -232,7 +231,7 @@ mod tests {
     use voisin_library::testing::{library, track};
     use voisin_library::{Library, NewTrack, Person};
 
-    // One is compared by another name than it is shown by.
+    // One has a key that differs from its name.
     const GENRES: [&str; 3] = ["Rock", "Rap Music", "Ambient"];
 
     type LibraryChange<'a> = &'a dyn Fn(&mut Library);
@@ -258,7 +257,7 @@ mod tests {
         }
     }
 
-    /// Whether the answer was worked out now; it is what it would be if nothing were kept.
+    /// Whether the result was computed now; checks that it equals an uncached one.
     fn is_new(dir: &Path, mode: OpenMode) -> bool {
         let mut engine = Engine::open(dir, mode).unwrap();
         let source = engine.genres().label_source();
@@ -268,7 +267,7 @@ mod tests {
             is_new = true;
             engine.genres().kinship(&source, &options)
         });
-        // Names and keys of genres are told.
+        // Names and keys of genres are restored.
         assert_eq!(
             format!("{:?}", found.unwrap()),
             format!("{:?}", engine.genres().kinship(&source, &options).unwrap())
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_until_something_that_it_is_made_of_changes() {
+    fn a_result_is_cached_until_one_of_its_inputs_changes() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         made(dir);
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_cannot_be_written_answers_as_well() {
+    fn a_read_only_library_computes_results_without_caching() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
         assert!(is_new(dir.path(), OpenMode::ReadOnly));
@@ -363,7 +362,7 @@ mod tests {
     impl KeptAnswer for LongAnswer {}
 
     #[test]
-    fn an_answer_that_is_too_long_is_worked_out_each_time() {
+    fn a_result_that_is_too_long_is_computed_each_time() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
         let mut engine = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
@@ -390,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_damaged_is_worked_out_again() {
+    fn a_damaged_result_is_computed_again() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
         is_new(dir.path(), OpenMode::ReadWrite);

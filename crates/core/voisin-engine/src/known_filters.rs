@@ -1,16 +1,16 @@
-//! The tracks that fit a filter, kept until something changes.
+//! A cache of the tracks that pass filters, valid until the library changes.
 
 use std::time::SystemTime;
 
 use voisin_library::{TrackFilter, TrackSet};
 
-/// Filters whose tracks are kept.
+/// Filters in the cache at most.
 const MOST_KNOWN: usize = 16;
 
 /// The state that the tracks of a filter depend on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct FilterState {
-    /// Of the database.
+    /// State of the database.
     pub(crate) library: (i64, u64),
     /// Where labels come from.
     pub(crate) source: String,
@@ -18,34 +18,34 @@ pub(crate) struct FilterState {
     pub(crate) tables: [Option<(u64, SystemTime)>; 2],
 }
 
-/// Tracks that fit filters, in one state of the library: a bit each.
+/// The tracks that pass filters, as bit sets, in one state of the library.
 #[derive(Debug, Default)]
 pub(crate) struct KnownFilters {
-    of: Option<FilterState>,
-    /// The one that was asked for last is last.
+    state: Option<FilterState>,
+    /// Least recently used first.
     sets: Vec<(TrackFilter, TrackSet)>,
 }
 
 impl KnownFilters {
     pub(crate) fn get(&mut self, state: &FilterState, filter: &TrackFilter) -> Option<TrackSet> {
-        // One change of the library may change any filter's tracks: all of them go.
-        if self.of.as_ref() != Some(state) {
+        // A change of the library may affect every filter.
+        if self.state.as_ref() != Some(state) {
             *self = Self::default();
         }
         let at = self.sets.iter().position(|(known, _)| known == filter)?;
-        // The filter that was used last moves to the end, where it is dropped last.
+        // The most recently used moves to the end.
         self.sets[at..].rotate_left(1);
         self.sets.last().map(|(_, set)| set.clone())
     }
 
     pub(crate) fn put(&mut self, state: FilterState, filter: &TrackFilter, set: &TrackSet) {
-        if self.of.as_ref() != Some(&state) {
+        if self.state.as_ref() != Some(&state) {
             *self = Self {
-                of: Some(state),
+                state: Some(state),
                 sets: Vec::new(),
             };
         }
-        // The first is the one that was used longest ago.
+        // The first is the least recently used.
         if self.sets.len() == MOST_KNOWN {
             self.sets.remove(0);
         }

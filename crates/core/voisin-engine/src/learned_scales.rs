@@ -1,6 +1,6 @@
-//! Scales that are learned from values of the owner's: a ridge regression of stored vectors and measured scales.
+//! Scales learned from a user's values by ridge regression on stored vectors and measured scales.
 //!
-//! Not for: where the values come from; that is the caller's.
+//! Not for: obtaining the values, which is the caller's task.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -17,49 +17,50 @@ use voisin_base::vector::{dot, make_unit};
 use voisin_learn::{Ridge, RidgeFigures, learn_ridge};
 use voisin_library::{ScaleName, ScaleOrigin, ScaleValue};
 
-/// Fewest tracks that teach a scale.
+/// Fewest training tracks of a scale.
 pub const FEWEST_VALUES: usize = 20;
-/// How often chance may beat the mean by as much as a scale that is kept does.
+/// Significance level for a scale to be stored.
 const MOST_CHANCE: f64 = 0.05;
-/// Teachers whose likeness says whether a track is like any of them.
-const MOST_TEACHERS: usize = 1000;
-/// A measured scale that a track lacks.
-// The middle of 0 to 100: it pulls the prediction to neither side.
+/// Most training tracks to compare a track with.
+const MOST_TRAINING: usize = 1000;
+/// Value of a measured scale that a track lacks.
+// The middle of 0 to 100, so that the prediction is not biased.
 const UNMEASURED: f64 = 50.0;
 
 /// The definition of a learned scale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LearnedScale {
-    /// Where its values come from, and how they became 0 to 100.
+    /// Where its values come from, and how they were mapped to 0 to 100.
     pub from: String,
-    /// The fingerprint of the model whose vectors it is of.
+    /// The fingerprint of the model whose vectors it uses.
     pub model: String,
-    /// Columns beside the vectors'.
+    /// Input columns besides the vectors.
     measured: Vec<ScaleName>,
     ridge: Ridge,
-    /// On artists that were held out.
+    /// Measured on held-out artists.
     pub figures: RidgeFigures,
-    /// A track that is less similar to every teacher has no value: a teacher in a hundred is less similar to those by others.
+    /// Least similarity to the nearest training track for a prediction: the first percentile among training tracks by
+    /// different artists.
     least: f32,
 }
 
-/// A scale as it was learned, with the evidence.
+/// A learned scale with its evaluation.
 #[derive(Debug, Clone)]
 pub struct ScaleTraining {
     /// The scale.
     pub scale: LearnedScale,
-    /// Each teacher with its value, and what the others by other artists say of it.
+    /// Each training track with its value and the prediction from other artists' tracks.
     pub held_out: Vec<(TrackId, f64, f64)>,
 }
 
 impl ScaleTraining {
-    /// Whether it says more than the mean of its values does.
+    /// Whether its predictions are better than the mean of its values.
     pub fn beats_mean(&self) -> bool {
         self.scale.figures.p < MOST_CHANCE
     }
 }
 
-/// Rows that a scale is computed from.
+/// Inputs of a scale.
 struct ScaleRows {
     ids: Vec<TrackId>,
     contents: Vec<ContentId>,
@@ -68,7 +69,7 @@ struct ScaleRows {
 }
 
 impl ScaleRows {
-    /// Vectors of some rows about their mean, of length 1.
+    /// Vectors of some rows relative to `mean`, of length 1.
     fn directions(&self, rows: &[usize], mean: &[f32]) -> Vec<Vec<f32>> {
         let direction = |&row: &usize| {
             let values = self.x.row(row);
@@ -108,8 +109,7 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
             .iter()
             .enumerate()
             .map(|(row, track)| {
-                // A track without an artist is a group of its own, by its row: nothing says that
-                // such tracks belong together.
+                // A track without an artist is a group of its own.
                 let name = track.people().first().map(|name| (*name).to_owned());
                 let next = numbers.len();
                 *numbers.entry(name.ok_or(row)).or_insert(next)
@@ -131,8 +131,7 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
         let directions = rows.directions(&some, &rows.mean(&all));
         let mut nearest: Vec<f32> = (0..some.len())
             .filter_map(|at| {
-                // Those by the same artist would be near in any case and make the bound too strict
-                // for all others.
+                // Tracks by the same artist are near in any case and would make the bound too strict.
                 let others =
                     (0..some.len()).filter(|&other| groups[some[other]] != groups[some[at]]);
                 let likeness = others.map(|other| dot(&directions[at], &directions[other]));
@@ -146,7 +145,7 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
             measured,
             ridge: fit.ridge,
             figures: fit.figures,
-            // The first percentile. With fewer than a hundred teachers it is the least of them.
+            // The first percentile; with fewer than a hundred training tracks the minimum.
             least: nearest.get(nearest.len() / 100).copied().unwrap_or(-1.0),
         };
         let held_out = rows.ids.iter().zip(&y).zip(fit.held_out);
@@ -163,21 +162,21 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
         let mut found = Vec::new();
         for name in self.library().scales().learned_scales()? {
             let text = self.library().scales().scale_definition(name)?;
-            // One of a later voisin is left alone.
+            // A definition of a later version of voisin is ignored.
             let scale = text.and_then(|text| serde_json::from_str(&text).ok());
             found.extend(scale.map(|scale| (name, scale)));
         }
         Ok(found)
     }
 
-    /// Whether a scale is of the library's model.
+    /// Whether a scale uses the library's model.
     #[doc(hidden)]
     pub fn is_current(&self, scale: &LearnedScale) -> Result<bool, EngineError> {
         let held = self.library().model()?;
         Ok(held.is_some_and(|held| held.fingerprint == scale.model))
     }
 
-    /// The owner's own values of a scale.
+    /// The user's values of a scale.
     #[doc(hidden)]
     pub fn own_values(&self, name: ScaleName) -> Result<BTreeMap<TrackId, f64>, EngineError> {
         let known = self
@@ -193,8 +192,8 @@ impl<L: Deref<Target = Engine>> EngineScales<L> {
 }
 
 impl<L: DerefMut<Target = Engine>> EngineScales<L> {
-    /// Stores the owner's values of a scale and what was learned from them, and gives all other tracks theirs; returns how many
-    /// got one.
+    /// Stores the user's values of a scale and its definition, and predicts values for all other tracks; returns the number
+    /// of predictions.
     #[doc(hidden)]
     pub fn keep_scale(
         &mut self,
@@ -217,8 +216,8 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
         self.fill_scale(name, scale)
     }
 
-    /// Gives tracks that have no value of a learned scale theirs, unless they are unlike all that taught it, or it is of
-    /// another model. Returns how many got one.
+    /// Predicts missing values of the learned scales, except for tracks unlike all training tracks and for scales of another
+    /// model. Returns the number of predictions.
     #[doc(hidden)]
     pub fn fill_scales(&mut self) -> Result<u64, EngineError> {
         let mut filled = 0;
@@ -234,8 +233,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
 impl Engine {
     fn fill_scale(&mut self, name: ScaleName, scale: &LearnedScale) -> Result<u64, EngineError> {
         let rows = self.scale_rows(None, &scale.measured)?;
-        // A definition that came with another library may have other columns: it predicts nothing
-        // here.
+        // A definition from another library may have other columns; it cannot be used here.
         if rows.x.ncols() != scale.ridge.columns() {
             return Ok(0);
         }
@@ -248,7 +246,7 @@ impl Engine {
             .collect();
         let mean = rows.mean(&teachers);
         let teachers = rows.directions(&thinned(&teachers), &mean);
-        // The owner's own values stay, and so do those that this scale gave before.
+        // The user's values and earlier predictions stay.
         let missing: Vec<usize> = all.filter(|&row| origin(row).is_none()).collect();
         let mut values = Vec::new();
         for (row, direction) in missing.iter().zip(rows.directions(&missing, &mean)) {
@@ -266,9 +264,9 @@ impl Engine {
         Ok(self.library.scales_mut().set_scale(name, &values)?)
     }
 
-    /// Vectors and measured scales of tracks that have a vector.
+    /// Vectors and measured scales of the tracks with a vector.
     ///
-    /// - `among`: of these alone
+    /// - `among`: only these tracks
     fn scale_rows(
         &self,
         among: Option<&BTreeMap<TrackId, f64>>,
@@ -288,7 +286,7 @@ impl Engine {
         let x = Array2::from_shape_fn((ids.len(), dimension + measured.len()), |(row, column)| {
             match column.checked_sub(dimension) {
                 None => vectors.values[[kept[row], column]],
-                // Brought to 0 to 1, near the size of a vector's components.
+                // Scaled to 0 to 1, near the size of a vector's components.
                 Some(at) => (value(&ids[row], &measured[at]) / 100.0) as f32,
             }
         });
@@ -301,9 +299,9 @@ impl Engine {
     }
 }
 
-/// Evenly spread, at most [`MOST_TEACHERS`].
+/// At most [`MOST_TRAINING`] rows, evenly spread.
 fn thinned(rows: &[usize]) -> Vec<usize> {
-    let every = rows.len().div_ceil(MOST_TEACHERS).max(1);
+    let every = rows.len().div_ceil(MOST_TRAINING).max(1);
     rows.iter().copied().step_by(every).collect()
 }
 
@@ -313,7 +311,7 @@ mod tests {
     use voisin_base::random::Random;
     use voisin_library::testing::{library, track};
 
-    /// Sixty tracks by fifteen artists whose first direction is what is to be learned, and one unlike them all.
+    /// Sixty tracks by fifteen artists with the value in their first component, and one unlike them all.
     fn engine(dir: &std::path::Path) -> (Engine, BTreeMap<TrackId, f64>) {
         let mut library = library(dir, 6);
         let mut random = Random::new(2);
@@ -335,13 +333,13 @@ mod tests {
     }
 
     #[test]
-    fn a_learned_scale_fills_the_library_and_own_values_stand() {
+    fn a_learned_scale_predicts_missing_values_only() {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, given) = engine(dir.path());
         let name: ScaleName = "mine".parse().unwrap();
         let learned = engine.scales().learn_scale(&given, "test").unwrap();
         assert!(learned.beats_mean(), "{:?}", learned.scale.figures);
-        // Of 21 tracks without a value one is unlike all others.
+        // One of 21 tracks without a value is unlike all others.
         assert_eq!(
             engine
                 .scales_mut()
@@ -360,7 +358,7 @@ mod tests {
         assert_eq!(new.origin, ScaleOrigin::Learned);
         assert!(new.error.is_some_and(|error| error > 0.0 && error < 15.0));
         assert_eq!(engine.scales().own_values(name).unwrap().len(), 40);
-        // Nothing is left to fill, and what is taken out comes back as it was.
+        // Nothing is left to predict, and removed values are predicted again.
         assert_eq!(engine.scales_mut().fill_scales().unwrap(), 0);
         engine
             .library
@@ -372,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_carries_definitions_and_names_other_ones() {
+    fn merging_copies_definitions_and_reports_conflicts() {
         let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let name: ScaleName = "mine".parse().unwrap();
         let (mut there, given) = engine(dirs[0].path());
@@ -392,7 +390,7 @@ mod tests {
             there.scales().own_values(name).unwrap()
         );
         assert_eq!(here.scales_mut().fill_scales().unwrap(), 0);
-        // One that knows the name otherwise: it keeps its definition, what it says, and all own values.
+        // A library with another definition of the name keeps it, with its predictions and the user's values.
         let (mut other, _) = engine(dirs[2].path());
         let turned = given
             .iter()
@@ -424,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_and_few_values_teach_nothing() {
+    fn random_or_few_values_train_no_scale() {
         let dir = tempfile::tempdir().unwrap();
         let (engine, given) = engine(dir.path());
         let mut random = Random::new(9);

@@ -1,10 +1,10 @@
-//! Joins what the crates below do: add files, search, classify, export. An [`Engine`] holds a library
-//! ([`voisin_library::Library`], the truth) and an index ([`voisin_index::VectorIndex`], a cache of it); an [`Embedder`]
-//! listens to files.
+//! Combines the crates below: adds files, searches, classifies, exports. An [`Engine`] holds a library
+//! ([`voisin_library::Library`], which is authoritative) and an index ([`voisin_index::VectorIndex`], a cache of it); an
+//! [`Embedder`] analyses files.
 //!
-//! For: whatever needs two of the crates below, which do not know of each other. Not for: arithmetic; what can be computed
-//! from plain vectors, labels or samples alone is in those crates. Rust programs outside of this workspace import the
-//! crate `voisin`, which names a part of what is public here.
+//! For: everything that needs two of the crates below, which do not depend on each other. Not for: computations on plain
+//! vectors, labels or samples alone, which are in those crates. Programs outside this workspace import the crate `voisin`,
+//! which re-exports a part of this one.
 
 #![deny(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod list;
 mod missing_files;
 mod mix;
 mod moods;
+mod named_seeds;
 mod nearness;
 mod parts;
 mod passage;
@@ -71,22 +72,23 @@ pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
 pub use mix::{MixOptions, album_of};
 pub use moods::{READY_MOODS, STRONG_MOOD, measured_scale};
+pub use named_seeds::{NamedSeeds, SeedNews, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use parts::{EngineGenres, EnginePassages, EngineScales, EngineWords};
 pub use passage::{Passage, SimilarPassage};
 pub use same_recording::{
-    FileListener, ListenEvent, audio_correlation, chords, keep_songs, song_facts,
+    AudioComparer, CompareEvent, audio_correlation, chords, keep_songs, song_facts,
 };
 pub use scales::{MEASURED_SCALES, MeasuredScale};
 pub use search::{SimilarOptions, SimilarTrack};
 pub use seed::Seed;
-pub use seed::{SeedName, artist_of_all, sound_notes, track_number};
+pub use seed::{SeedName, artist_of_all, candidate, sound_notes, track_number};
 pub use space::LibrarySpace;
 pub use space::MeanSum;
 pub use steer::{Steered, SteeredWord, Steering};
 pub use stored::{analysed_files, open_named};
 pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
 pub use take_over::Successor;
-pub use upgrade::{UpgradeProgress, hear_again, upgrade};
+pub use upgrade::{UpgradeProgress, embed_missing, upgrade};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 pub use words::{StrongTags, WORDS_FILE, reads};

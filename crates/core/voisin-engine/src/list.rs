@@ -1,4 +1,4 @@
-//! Lists of the library: filtered, in order, a page at a time.
+//! Lists of the library's tracks: filtered, sorted, in pages.
 
 use std::collections::HashMap;
 
@@ -6,20 +6,20 @@ use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_library::{Descriptors, SearchTexts, SortBy, Track, TrackFilter, TrackSet};
 
-/// Which tracks are asked for, and in which order.
+/// A query for tracks in an order.
 #[derive(Debug, Clone, Default)]
 pub struct TrackQuery {
-    /// Words that artist, title, album or file name must have; all if there are none.
+    /// Words that artist, title, album or file name must contain; empty: all tracks.
     pub words: String,
-    /// Which tracks fit.
+    /// The tracks to list.
     pub filter: TrackFilter,
     /// Their order.
     pub sort: SortBy,
-    /// The other way round; what has no value stays last.
+    /// Descending order; tracks without a value stay last.
     pub descending: bool,
-    /// At most so many; `None`: all.
+    /// Most tracks of a page; `None`: all.
     pub limit: Option<usize>,
-    /// Only those after this track, the last of the page before.
+    /// The last track of the previous page, after which this one begins.
     pub after: Option<TrackId>,
 }
 
@@ -28,19 +28,19 @@ pub struct TrackQuery {
 pub struct TrackPage {
     /// The tracks, in order; their genres are those of the library's label source.
     pub tracks: Vec<Track>,
-    /// Their descriptors, as far as they were measured.
+    /// Their descriptors, if measured.
     pub descriptors: HashMap<TrackId, Descriptors>,
-    /// How many fit in all.
+    /// Number of tracks on all pages.
     pub total: usize,
-    /// The last track of this page, where another page follows.
+    /// The last track of this page, if another page follows.
     pub next: Option<TrackId>,
 }
 
 impl Engine {
-    /// The tracks that a query asks for.
+    /// The tracks of a query.
     ///
     /// # Errors
-    /// The track to go on after is no longer in the library.
+    /// The last track of the previous page is no longer in the library.
     pub fn list(&self, query: &TrackQuery) -> Result<TrackPage, EngineError> {
         let _snapshot = self.library().snapshot()?;
         let matching = self.matching(&query.filter)?;
@@ -57,7 +57,7 @@ impl Engine {
         self.list_of(query, &sorted, &texts, matching.as_ref())
     }
 
-    /// The page, where an index has its tracks in this order; `None`: all have to be put in order.
+    /// The first page, from a database index in this order; `None`: all tracks have to be sorted.
     fn first_page(
         &self,
         query: &TrackQuery,
@@ -72,12 +72,12 @@ impl Engine {
         let library = self.library();
         let tracks = library.status()?.tracks as usize;
         let total = matching.map_or(tracks, TrackSet::len);
-        // Along the index one of `tracks / total` fits: that many reads must be few beside reading all.
-        // An eighth of the tracks is the bound: a page that would have to read more is sorted.
+        // Along the index one track in `tracks / total` passes the filter: a page that would read more than an
+        // eighth of all tracks is sorted instead.
         if total <= limit || limit.saturating_mul(tracks / total) > tracks / 8 {
             return Ok(None);
         }
-        // One more than the page holds, so that another page is known to follow.
+        // One more than the page holds, to detect whether another page follows.
         let sort = query.sort;
         let descending = query.descending;
         let after = query.after;
@@ -105,10 +105,10 @@ impl Engine {
         })
     }
 
-    /// As [`list`](Self::list), where order and words are known from a question before.
+    /// As [`list`](Self::list), with cached results for the order and the words.
     ///
     /// - `sorted`: all tracks in the query's order
-    /// - `matching`: those that fit its filter; `None`: all
+    /// - `matching`: the tracks that pass its filter; `None`: all
     #[doc(hidden)]
     pub fn list_of(
         &self,
@@ -117,7 +117,7 @@ impl Engine {
         texts: &SearchTexts,
         matching: Option<&TrackSet>,
     ) -> Result<TrackPage, EngineError> {
-        // Before anything is left out: the last track of a page need not fit any more.
+        // Before filtering, since the last track of a page may no longer pass the filter.
         let skipped = match query.after {
             None => 0,
             Some(after) => {
@@ -137,7 +137,7 @@ impl Engine {
         let total = before.iter().filter(fits).count() + ids.len();
         let limit = query.limit.unwrap_or(usize::MAX);
         let next = if ids.len() > limit {
-            // A page of no tracks has none from which the next could continue.
+            // A page without tracks has no last one.
             limit.checked_sub(1).map(|last| ids[last])
         } else {
             None
@@ -150,7 +150,7 @@ impl Engine {
         })
     }
 
-    /// Puts the genres of the library's label source where the tags' own are.
+    /// Replaces the genres of the tags by those of the library's label source.
     pub fn label(&self, tracks: &mut [Track]) -> Result<(), EngineError> {
         let genres = self.genres().genres_of(tracks)?;
         for (track, names) in tracks.iter_mut().zip(genres) {
@@ -166,12 +166,12 @@ mod tests {
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn pages_follow_each_other_with_an_index_as_without_one() {
+    fn pages_are_the_same_with_and_without_a_database_index() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for seed in 0..120_u64 {
             let mut new = track(seed, vec![0.6, 0.8], 0);
-            // The last ten by artist have none, and are not in the index.
+            // Some have no artist and are not in the index.
             new.tags.artist = (seed % 12 > 0).then(|| format!("Artist {}", seed * 7 % 11));
             new.tags.title = Some(format!("Title {}", seed * 31 % 120));
             new.tags.year = Some(if seed % 2 == 0 { 1990 } else { 1970 });

@@ -1,5 +1,5 @@
-//! Files of the library that are no longer on the disk: which of them may be taken out, and which may only be out of
-//! reach.
+//! Files of the library that are no longer on the disk, separated into those that may be removed and those that may only be
+//! unreachable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use voisin_library::{Library, MissingFile, stored_path};
 /// Files of the library that are not on the disk.
 #[derive(Debug, Default)]
 pub struct MissingFiles {
-    /// Files that are not there, in folders that are.
+    /// Missing files in existing folders.
     pub files: Vec<MissingFile>,
-    /// Files of folders that look as if a disk were not mounted.
+    /// Files in folders that look like those of a disk that is not mounted.
     pub out_of_reach: Vec<MissingFile>,
 }
 
 impl MissingFiles {
-    /// Looks for all files of the library.
+    /// Checks all files of the library.
     pub fn anywhere(library: &Library) -> Result<Self, EngineError> {
         let (out_of_reach, files) = library
             .files()
@@ -30,7 +30,7 @@ impl MissingFiles {
         })
     }
 
-    /// Looks for the library's files below `roots`, as a user names them.
+    /// Checks the library's files below `roots`, as named by the user.
     pub fn below<'a>(
         library: &Library,
         roots: impl IntoIterator<Item = &'a PathBuf>,
@@ -44,10 +44,10 @@ impl MissingFiles {
                 continue;
             }
             let known = library.files().files_below(&root)?;
-            // Not one file is left: no one tidies up like that, but a disk that is not mounted looks so.
+            // If no file at all is left, a disk is more likely not mounted than emptied.
             let nothing_left = root.is_dir() && missing.len() as u64 == known;
             for mut file in missing {
-                // Roots may lie in each other; a file is listed once.
+                // Roots may be nested; a file is listed once.
                 if !seen.insert(file.file.record.path.clone()) {
                     continue;
                 }
@@ -65,7 +65,7 @@ impl MissingFiles {
         Ok(gone)
     }
 
-    /// The folders that are out of reach, each with how many files lay in it.
+    /// The unreachable folders, each with its number of files.
     pub fn absent_folders(&self) -> BTreeMap<&Path, u64> {
         let mut folders = BTreeMap::new();
         for folder in self

@@ -1,5 +1,5 @@
-//! Mixes after given songs: neighbours that one keeps listening to, not all of one artist or album, no song
-//! twice, nothing that is like nothing here, no speech, no skits and no mixes of an hour, and another choice each time.
+//! Mixes for given seeds: near songs in a random selection, limited per artist and album, without repeated songs, far
+//! tracks, speech, very short and very long tracks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,60 +15,60 @@ use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
 use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet};
 
-/// Candidates for each song of a mix, and for each that an artist may have in it.
+/// Candidates for each song of a mix, and for each song that an artist may have in it.
 const REACH: usize = 4;
-/// So many more are looked at however short the mix is.
+/// Further candidates, however short the mix is.
 const MORE: usize = 20;
-/// Neighbours that are read before it is enough: where nearly all are by one artist, no more of them may come in any case.
+/// Most neighbours that are read: bounds the search where nearly all are by one artist.
 const FARTHEST: usize = if cfg!(test) { 100 } else { 5000 };
-/// Songs of what was played last that a mix drifts towards.
+/// Last played songs that a mix drifts towards.
 const LAST: usize = 3;
-/// Songs of what was played last that count for how many an artist has.
+/// Last played songs that count towards the limit per artist.
 const RECENT: usize = 15;
 
-/// The bits of the first tier and of the last.
-const STRANGER: u8 = 1;
-const HEARD_LATELY: u8 = 8;
+/// The lowest and the highest bit of a tier.
+const FAR: u8 = 1;
+const PLAYED_LATELY: u8 = 8;
 
 /// Options of a mix.
 #[derive(Debug, Clone)]
 pub struct MixOptions {
-    /// How many songs.
+    /// Number of songs.
     pub limit: usize,
     /// Which tracks may be in it.
     pub filter: TrackFilter,
-    /// Only these, whatever else the filter asks for; `None`: all.
+    /// Only these tracks, besides the filter; `None`: all.
     pub among: Option<TrackSet>,
-    /// Songs of it that were played already, oldest first: none of them comes again.
+    /// Songs of the mix that were already played, oldest first; they are not repeated.
     pub played: Vec<Seed>,
-    /// How far it goes from the seeds to what was played last, 0 to 1.
+    /// How far the query moves from the seeds to the last played songs, 0 to 1.
     pub drift: f32,
-    /// At most so many songs of one artist; tracks whose artist is not known are not counted.
+    /// Most songs of one artist; tracks without an artist are not limited.
     pub max_per_artist: Option<usize>,
-    /// At most so many songs of one album.
+    /// Most songs of one album.
     pub max_per_album: Option<usize>,
-    /// Other versions of a song that is in it may be in it, too.
+    /// Allow several versions of a song.
     pub keeps_versions: bool,
-    /// Fewer songs rather than such as nearly no track here has for its nearest by another artist.
+    /// Leave out songs that are [`Closeness::Far`](crate::Closeness::Far), even if the mix becomes shorter.
     pub is_near_only: bool,
-    /// Seconds from which a track is long enough; half of a seed's length always is.
+    /// Shortest allowed length in seconds; half of a seed's length is always allowed.
     pub shortest: f64,
-    /// Seconds up to which a track is short enough; twice a seed's length always is.
+    /// Longest allowed length in seconds; twice a seed's length is always allowed.
     pub longest: f64,
-    /// Whose listening counts; `None`: that of all.
+    /// The listener whose history counts; `None`: all listeners.
     pub listener: Option<String>,
-    /// Songs heard since this second since 1970 UTC come only where a mix would be short; `None`: it counts for nothing.
-    pub heard_since: Option<i64>,
-    /// How much it counts what is liked and heard often, 0 to 1; what is disliked comes never, but at 0.
+    /// Songs played since this time, in seconds since 1970 UTC, are used only if a mix would be short; `None`: no effect.
+    pub played_since: Option<i64>,
+    /// Weight of liked and often played songs, 0 to 1; above 0, disliked songs are left out.
     pub taste: f32,
-    /// Listening histories from elsewhere than the library.
-    pub told: HashMap<TrackId, Listened>,
-    /// From 0, alike in sound, to 1, alike in feel, as [`Engine::similar_in_feel`] has it; where nothing of the seeds' is
-    /// known it makes no difference.
+    /// Listening histories of other programs.
+    pub external_history: HashMap<TrackId, Listened>,
+    /// From 0, alike in sound, to 1, alike in feel, as in [`Engine::similar_in_feel`]; no effect if no energy or learned
+    /// scale of the seeds is known.
     pub feel: f32,
-    /// 0: always the nearest; 1: any of those that are near.
+    /// From 0, always the nearest songs, to 1, a random choice of near ones.
     pub variety: f32,
-    /// Where the random numbers start: the same number, the same mix.
+    /// Seed of the random numbers: the same number gives the same mix.
     pub random: u64,
 }
 
@@ -87,9 +87,9 @@ impl Default for MixOptions {
             shortest: 60.0,
             longest: 900.0,
             listener: None,
-            heard_since: None,
+            played_since: None,
             taste: 0.5,
-            told: HashMap::new(),
+            external_history: HashMap::new(),
             feel: 0.0,
             variety: 0.5,
             random: 0,
@@ -98,13 +98,13 @@ impl Default for MixOptions {
 }
 
 impl MixOptions {
-    /// How many tracks a mix chooses from.
+    /// Number of tracks that a mix chooses from.
     #[doc(hidden)]
     pub fn reach(&self) -> usize {
         self.limit.saturating_mul(REACH).saturating_add(MORE)
     }
 
-    /// The shortest and the longest that may be in a mix after tracks of these lengths, in seconds.
+    /// The shortest and the longest length allowed in a mix for seeds of these lengths, in seconds.
     pub fn lengths(&self, seconds: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
         let shortest = seconds
             .clone()
@@ -119,15 +119,15 @@ impl MixOptions {
     }
 }
 
-/// A track that may come into a mix.
+/// A candidate for a mix.
 struct MixCandidate {
     near: Neighbor,
     track: Track,
     vector: Option<Vec<f32>>,
-    /// Which song it is, if it was compared with others for that.
+    /// The song that it is a version of, if that was computed.
     song: Option<TrackId>,
-    /// Later ones come where those before are not enough: a stranger, an artist played often lately, one played just now,
-    /// what was heard lately.
+    /// Sum of bits by weight: far from the seeds, an artist played often lately, the artist played last, a song played
+    /// lately. A higher tier is used only if the lower ones do not suffice.
     tier: u8,
     /// From -1, disliked, to 1, liked.
     opinion: f32,
@@ -148,7 +148,7 @@ impl MixCandidate {
     }
 }
 
-/// Which album a track is on, as [`TrackMeta::album_key`] has it.
+/// The album of a track, as [`TrackMeta::album_key`].
 #[doc(hidden)]
 pub fn album_of(track: &Track) -> Option<String> {
     let album = TrackMeta {
@@ -161,9 +161,9 @@ pub fn album_of(track: &Track) -> Option<String> {
 }
 
 impl Engine {
-    /// Songs to go on with after the seeds, nearest first, but for one artist's not following each other where that can be.
+    /// A mix for the seeds, nearest first, except that songs of one artist are kept apart where possible.
     ///
-    /// Shorter than asked for where the library has no more that fit.
+    /// Shorter than requested if the library has no more songs that fit.
     pub fn mix(
         &mut self,
         seeds: &[Seed],
@@ -172,7 +172,7 @@ impl Engine {
         Ok(self.mix_among(seeds, options)?.0)
     }
 
-    /// As [`mix`](Self::mix), and whether as many could be chosen from as it looks for.
+    /// As [`mix`](Self::mix), and whether the search found all the candidates that it wanted.
     #[doc(hidden)]
     pub fn mix_among(
         &mut self,
@@ -188,7 +188,7 @@ impl Engine {
             candidates = self.in_order_of_feel(candidates, &feel, options.feel, near)?;
         }
         let mut chosen = choose(candidates, options, options.limit, &self.space);
-        // Luck decided which songs come; their order is that of nearness again.
+        // The choice was random; the order is by similarity again.
         chosen.sort_by(|a, b| {
             b.near
                 .similarity
@@ -209,7 +209,7 @@ impl Engine {
         Ok((songs.collect(), is_full))
     }
 
-    /// The direction that a mix looks in.
+    /// The query vector of a mix.
     #[doc(hidden)]
     pub fn mix_query(
         &mut self,
@@ -219,7 +219,7 @@ impl Engine {
         let space = self.space()?;
         let mut query = space.query(seeds)?.1.as_slice().to_vec();
         let last = &options.played[options.played.len().saturating_sub(LAST)..];
-        // The songs played may lie all around: then they give no direction.
+        // Played songs in opposite directions have no mean direction; the seeds alone count then.
         if let (true, Ok((_, last))) = (options.drift > 0.0 && !last.is_empty(), space.query(last))
         {
             let parts = query.iter().zip(last.as_slice());
@@ -231,7 +231,7 @@ impl Engine {
         Ok(query)
     }
 
-    /// Tracks near to the seeds that may be in the mix, nearest first, and whether they are as many as are looked for.
+    /// Candidates near the seeds, nearest first, and whether there are as many as wanted.
     fn candidates(
         &mut self,
         seeds: &[Seed],
@@ -256,8 +256,8 @@ impl Engine {
         let before: HashSet<TrackId> = before.into_iter().collect();
         let mut known = SongSet::default();
         if !options.keeps_versions {
-            // A track that a phrase found and nobody named may be in the answer, and so may its
-            // versions.
+            // A track that was found by a phrase, not named by the user, may be in the mix, and so
+            // may its versions.
             let found_by_sound: Vec<TrackId> = seeds
                 .iter()
                 .filter(|seed| seed.found_by_sound.is_some())
@@ -282,7 +282,7 @@ impl Engine {
         let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
         let kin = self.genres().kin_styles()?;
         let wished = self.genres().taxonomy()?.named(&options.filter.genres);
-        // A mix after an audiobook, or of the genre speech, is one of speech; so is one after a phrase that finds nothing but
+        // Speech is allowed if a named seed is speech, if the filter names such a genre, or if all seeds found by a phrase are
         // speech.
         let speech = self.genres().speech_of(&seed_tracks)?;
         let is_named = |id: &TrackId| {
@@ -306,7 +306,7 @@ impl Engine {
             })
         };
         let index = self.loaded_index();
-        // More per artist than the mix takes, so that luck has a choice; not all, or one artist
+        // More per artist than the mix takes, so that there is a choice; but limited, or one artist
         // could fill the candidates.
         let mut artists = NameLimit::new(
             options
@@ -318,7 +318,7 @@ impl Engine {
         let choose = |_, mut found: Vec<Neighbor>| {
             read += found.len();
             if read > FARTHEST {
-                // They end the search, but as nothing is known of them, they are none of the mix.
+                // Returning them ends the search; the mix drops them, since they are not in `tracks`.
                 return Ok(found);
             }
             found.retain(|near| !before.contains(&near.id));
@@ -332,8 +332,8 @@ impl Engine {
             };
             for track in of_found {
                 let vector = index.vector(track.id);
-                // Songs are told apart by raw vectors: what similarity is relative to changes with
-                // the library.
+                // Songs are compared by raw vectors, because the mean of the centred ones changes
+                // with the library.
                 let raw = vector.as_ref().map(|vector| self.space.restore(vector));
                 let song = known_songs.get(&track.id).copied();
                 let track_artists = artists_of(&track);
@@ -369,17 +369,16 @@ impl Engine {
             let is_often = !recent.has_room(&track_artists);
             let is_again = track_artists.iter().any(|artist| last.contains(artist));
             let is_far = far_below.is_some_and(|least| near.similarity < least);
-            // Bits in the order of weight: `STRANGER` is the lowest, and `HEARD_LATELY` is set
-            // later.
+            // `FAR` is the lowest bit; `PLAYED_LATELY` is set later.
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || !options.is_near_only).then_some(candidate)
         });
-        Ok((self.as_listened(candidates.collect(), options)?, is_full))
+        Ok((self.apply_history(candidates.collect(), options)?, is_full))
     }
 
-    /// Weighs listening: songs heard lately come later, in whatever version, and disliked ones not at all.
-    fn as_listened(
+    /// Applies the listening history: songs played lately, in any version, come last, and disliked ones are left out.
+    fn apply_history(
         &self,
         mut candidates: Vec<MixCandidate>,
         options: &MixOptions,
@@ -389,7 +388,7 @@ impl Engine {
             .library
             .history()
             .listening(options.listener.as_deref(), &ids)?;
-        for (track, history) in &options.told {
+        for (track, history) in &options.external_history {
             let known = known.entry(*track).or_default();
             known.last = known.last.max(history.last);
             known.opinion = if history.opinion == 0.0 {
@@ -401,7 +400,7 @@ impl Engine {
         let is_late = |one: &MixCandidate| {
             let last = known.get(&one.track.id).and_then(|known| known.last);
             options
-                .heard_since
+                .played_since
                 .is_some_and(|since| last.is_some_and(|last| last >= since))
         };
         let known_songs = self.library.derived().known_songs(&ids)?;
@@ -410,14 +409,14 @@ impl Engine {
             .for_each(|one| one.song = known_songs.get(&one.track.id).copied());
         let mut late = SongSet::default();
         if !options.keeps_versions {
-            let heard_lately = candidates.iter().filter(|one| is_late(one));
-            heard_lately
+            let recently_played = candidates.iter().filter(|one| is_late(one));
+            recently_played
                 .for_each(|one| late.insert(&one.track, one.song, self.raw(one).as_deref()));
         }
         for one in &mut candidates {
             let is_version = late.contains(&one.track, one.song, self.raw(one).as_deref());
             one.tier |= if is_version || is_late(one) {
-                HEARD_LATELY
+                PLAYED_LATELY
             } else {
                 0
             };
@@ -427,7 +426,7 @@ impl Engine {
         self.without_gone(candidates)
     }
 
-    /// Leaves out what is no longer on the disk, unless all of it is: then the music lies elsewhere, and somebody else plays it.
+    /// Leaves out files that are no longer on the disk, unless all are missing: then another machine plays the music.
     fn without_gone(
         &self,
         mut candidates: Vec<MixCandidate>,
@@ -448,8 +447,8 @@ impl Engine {
         Some(self.space.restore(vector))
     }
 
-    /// Of what somebody else found, what a mix may have of it, best first: with some luck, strangers last, and as far as
-    /// artists, albums and versions leave it room. The index must have been opened.
+    /// Chooses a mix from the results of another search, best first, with the options' randomness and limits. The index must
+    /// have been opened.
     ///
     /// - `found`: nearest first, with their similarities
     pub fn arrange(
@@ -469,7 +468,7 @@ impl Engine {
             let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
             (!is_far || !options.is_near_only).then_some(candidate)
         });
-        let candidates = self.as_listened(candidates.collect(), options)?;
+        let candidates = self.apply_history(candidates.collect(), options)?;
         let chosen = choose(candidates, options, usize::MAX, &self.space);
         Ok(chosen
             .into_iter()
@@ -478,10 +477,10 @@ impl Engine {
     }
 }
 
-/// The songs of a mix, best first: the nearest with some luck, as far as artists, albums and versions leave them room.
+/// Chooses the songs of a mix, best first, at random among the near ones and within the limits of artists, albums and versions.
 ///
 /// - `candidates`: nearest first
-/// - `most`: songs that are chosen
+/// - `most`: number of songs at most
 fn choose(
     mut candidates: Vec<MixCandidate>,
     options: &MixOptions,
@@ -491,12 +490,12 @@ fn choose(
     let mut random = Random::new(options.random);
     let length = options.limit.max(1) as f32;
     for (rank, candidate) in candidates.iter_mut().enumerate() {
-        // The largest of scores with Gumbel's noise are a draw without replacement, each with the odds of its rank.
+        // Gumbel-top-k: the largest scores with Gumbel noise are a weighted sample without replacement.
         let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
         candidate.score =
             options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
     }
-    // A tier before every score: luck never brings a stranger before a song that is near.
+    // The tier comes before the score, so that chance never puts a far song before a near one.
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let mut artists = NameLimit::new(options.max_per_artist);
     let mut albums = NameLimit::new(options.max_per_album);
@@ -532,8 +531,7 @@ fn choose(
     chosen
 }
 
-/// The same songs, each as early as it is, but not behind one of the same artist where another one is left that is no
-/// stranger instead.
+/// Reorders the songs as little as possible so that no two of one artist follow each other; far songs stay behind near ones.
 fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     let mut waiting: Vec<(Vec<String>, MixCandidate)> = chosen
         .into_iter()
@@ -542,12 +540,10 @@ fn in_turn(chosen: Vec<MixCandidate>) -> Vec<MixCandidate> {
     let mut list = Vec::with_capacity(waiting.len());
     let mut last: Vec<String> = Vec::new();
     while !waiting.is_empty() {
-        let is_stranger = |one: &MixCandidate| one.tier & STRANGER > 0;
-        // Strangers are last in nearness, and stay there: turns are taken on either side of the
-        // border.
-        let first = is_stranger(&waiting[0].1);
+        let is_far = |one: &MixCandidate| one.tier & FAR > 0;
+        let first = is_far(&waiting[0].1);
         let other = waiting.iter().position(|(artists, one)| {
-            is_stranger(one) == first && !artists.iter().any(|artist| last.contains(artist))
+            is_far(one) == first && !artists.iter().any(|artist| last.contains(artist))
         });
         let (artists, next) = waiting.remove(other.unwrap_or(0));
         last = artists;
@@ -563,9 +559,9 @@ mod tests {
 
     use super::*;
     use voisin_library::testing::{library, track};
-    use voisin_library::{NewTrack, ScaleOrigin, ScaleValue, Told};
+    use voisin_library::{NewTrack, PlayerEvent, ScaleOrigin, ScaleValue};
 
-    /// Tracks a degree apart, farther from the first one by one, of three artists in blocks of twenty.
+    /// Sixty tracks at growing angles from the first, of three artists in blocks of twenty.
     fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
         let mut library = library(dir, 2);
         for i in 0..60_usize {
@@ -583,14 +579,14 @@ mod tests {
     }
 
     #[test]
-    fn artists_take_turns_among_near_songs_first() {
+    fn near_songs_of_one_artist_come_before_far_songs() {
         let dir = tempfile::tempdir().unwrap();
         let engine = engine(dir.path(), |i, new| {
             new.tags.artist = Some(if i < 2 { "Near" } else { "Stranger" }.to_owned());
         });
         let ids = [TrackId(1), TrackId(2), TrackId(3)];
         let tracks = engine.library().tracks_by_id(&ids).unwrap();
-        let chosen = tracks.into_iter().zip([0, 0, STRANGER]);
+        let chosen = tracks.into_iter().zip([0, 0, FAR]);
         let chosen = chosen.map(|(track, tier)| {
             let near = Neighbor {
                 id: track.id,
@@ -621,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_leaves_out_music_that_is_no_longer_there() {
+    fn a_mix_leaves_out_files_that_are_gone() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| {
             new.file.path = dir.path().join(format!("{i}.mp3"));
@@ -685,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_is_another_one_each_time_and_can_be_had_again() {
+    fn a_mix_differs_each_time_and_its_random_seed_repeats_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
         let mut mixed = |random, variety| {
@@ -709,7 +705,7 @@ mod tests {
             (19 * 2..19 * 9).contains(&again),
             "{again} of 190 songs are those of the evening before"
         );
-        // The more varied, the farther, but the list stays in its neighbourhood, nearest first.
+        // More variety reaches farther, and the list stays sorted, nearest first.
         let mut mean = |variety| -> f64 {
             let all: Vec<i64> = (1..=20).flat_map(|random| mixed(random, variety)).collect();
             all.iter().sum::<i64>() as f64 / all.len() as f64
@@ -720,7 +716,7 @@ mod tests {
     }
 
     #[test]
-    fn a_song_comes_once_whatever_its_version() {
+    fn a_mix_has_one_version_of_each_song() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| {
             new.tags.artist = Some(["A", "A feat. B", "A; B"][i % 3].to_owned());
@@ -734,7 +730,7 @@ mod tests {
         assert_eq!(
             ids(&mut engine, 1, &one),
             [5, 9, 13, 17],
-            "nor is it the seed's"
+            "no version of the seed's song either"
         );
         let all = MixOptions {
             keeps_versions: true,
@@ -742,7 +738,7 @@ mod tests {
         };
         // The fourth has the seed's name and length: it is a copy, not a version.
         assert_eq!(ids(&mut engine, 1, &all), [2, 3, 5, 6]);
-        // They were compared: the third is another song of that title, and the sixth is the seed's.
+        // With computed songs: the third is another song of that title, and the sixth is the seed's.
         let songs = [(1, 1), (2, 1), (3, 3), (4, 1), (5, 1), (6, 1), (9, 9)];
         let songs = songs
             .into_iter()
@@ -757,17 +753,17 @@ mod tests {
         engine
             .library_mut()
             .history_mut()
-            .note_listening("ann", &[(TrackId(10), Told::Heard(1000))])
+            .note_listening("ann", &[(TrackId(10), PlayerEvent::Played(1000))])
             .unwrap();
         let late = MixOptions {
-            heard_since: Some(500),
+            played_since: Some(500),
             limit: 3,
             ..one
         };
         assert_eq!(
             ids(&mut engine, 1, &late),
             [3, 7, 13],
-            "the song of 10 was heard lately as it is"
+            "the song of track 10 was played lately"
         );
     }
 
@@ -805,7 +801,7 @@ mod tests {
             [2, 5, 6, 8],
             "long ones, too"
         );
-        // A file from outside of the library is a seed as its tracks are.
+        // A seed from outside the library counts like a track.
         let outside = Seed {
             path: "x.wav".into(),
             seconds: Some(45.0),
@@ -819,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn chapters_of_a_book_follow_chapters_alone() {
+    fn speech_is_mixed_only_for_speech_seeds_or_genres() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| {
             new.tags.artist = Some(i.to_string());
@@ -838,7 +834,7 @@ mod tests {
         let mut wanted = options.clone();
         wanted.filter.genres = vec!["Podcast".to_owned()];
         assert_eq!(ids(&mut engine, 1, &wanted), [3, 6, 9]);
-        // Of what a phrase found, a chapter among songs is no wish for chapters.
+        // One chapter among the songs that a phrase found does not allow speech.
         let mut seeds = [1, 2].map(|id| engine.seed_of(TrackId(id)).unwrap());
         for seed in &mut seeds {
             seed.found_by_sound = Some(Arc::default());
@@ -851,14 +847,14 @@ mod tests {
     }
 
     #[test]
-    fn songs_heard_lately_wait_and_liked_ones_come_sooner() {
+    fn songs_played_lately_come_last_and_liked_ones_earlier() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
         let events = [
-            (TrackId(2), Told::Heard(1000)),
-            (TrackId(3), Told::Heard(10)),
-            (TrackId(4), Told::Rated(Some(1))),
-            (TrackId(11), Told::Liked(Some(true))),
+            (TrackId(2), PlayerEvent::Played(1000)),
+            (TrackId(3), PlayerEvent::Played(10)),
+            (TrackId(4), PlayerEvent::Rated(Some(1))),
+            (TrackId(11), PlayerEvent::Liked(Some(true))),
         ];
         engine
             .library_mut()
@@ -867,7 +863,7 @@ mod tests {
             .unwrap();
         let options = MixOptions {
             limit: 6,
-            heard_since: Some(500),
+            played_since: Some(500),
             taste: 1.0,
             ..nearest()
         };
@@ -887,12 +883,12 @@ mod tests {
         };
         assert_eq!(ids(&mut engine, 1, &ann), ids(&mut engine, 1, &options));
         let none = MixOptions {
-            heard_since: None,
+            played_since: None,
             taste: 0.0,
             ..options.clone()
         };
         assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
-        // Another program's history comes first; a mix that would be short takes songs that were heard.
+        // Another program's history takes precedence; a mix that would be short takes songs that were played.
         let events = HashMap::from([(
             TrackId(11),
             Listened {
@@ -901,7 +897,7 @@ mod tests {
             },
         )]);
         let elsewhere = MixOptions {
-            told: events,
+            external_history: events,
             limit: 100,
             ..options
         };
@@ -913,7 +909,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_fill_a_mix_or_leave_it_short() {
+    fn far_songs_fill_a_mix_or_leave_it_short() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 16);
         let mut random = Random::new(5);
@@ -941,12 +937,12 @@ mod tests {
         assert_eq!(
             first,
             ids(&mut engine, 1, &near).len(),
-            "no stranger before what is near"
+            "no far song before a near one"
         );
     }
 
     #[test]
-    fn a_radio_that_asks_for_one_song_at_a_time_keeps_artists_apart() {
+    fn mixes_of_one_song_at_a_time_keep_artists_apart() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |_, _| ());
         let mut played = Vec::new();
@@ -958,7 +954,7 @@ mod tests {
                 ..nearest()
             };
             let [id] = ids(&mut engine, 1, &options)[..] else {
-                panic!("it goes on")
+                panic!("expected one song")
             };
             played.push(engine.seed_of(TrackId(id)).unwrap());
             artists.push((id - 1) / 20);
@@ -975,7 +971,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reads_the_whole_library_of_one_artist() {
+    fn a_mix_reads_no_whole_library_of_one_artist() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
         for i in 0..300_u64 {
@@ -997,10 +993,10 @@ mod tests {
     }
 
     #[test]
-    fn a_radio_stays_or_drifts_and_repeats_nothing() {
+    fn a_radio_stays_or_drifts_without_repeating_a_song() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
-        let mut heard = |drift: f32| {
+        let mut distance = |drift: f32| {
             let mut played = Vec::new();
             let mut order = Vec::new();
             for _ in 0..10 {
@@ -1018,14 +1014,14 @@ mod tests {
             assert_eq!(order.iter().collect::<HashSet<_>>().len(), 20, "{order:?}");
             order.iter().map(|id| (id - 30).abs()).sum::<i64>()
         };
-        assert_eq!(heard(0.0), 2 * (1..=10).sum::<i64>());
-        assert!(heard(1.0) > 2 * (1..=10).sum::<i64>());
+        assert_eq!(distance(0.0), 2 * (1..=10).sum::<i64>());
+        assert!(distance(1.0) > 2 * (1..=10).sum::<i64>());
     }
 
     #[test]
-    fn feel_is_energy_and_what_the_owner_taught() {
+    fn feel_compares_energy_and_learned_scales() {
         let dir = tempfile::tempdir().unwrap();
-        // Ten lie alone, so that none of the others is far from its neighbours.
+        // Ten outliers raise the distances, so that none of the others is far from its neighbours.
         let mut engine = engine(dir.path(), |i, new| {
             new.tags.artist = Some(i.to_string());
             if i >= 50 {
@@ -1048,7 +1044,7 @@ mod tests {
             let ids = found.iter().map(|found| found.track.id.0);
             Ok::<_, EngineError>(ids.collect::<Vec<i64>>())
         };
-        assert_eq!(ids(&mut engine, 1, &options), [2, 3], "none is known");
+        assert_eq!(ids(&mut engine, 1, &options), [2, 3], "no scale is known");
         assert!(matches!(similar(&mut engine), Err(EngineError::NoEnergy)));
         let give = |engine: &mut Engine, name: &str, origin, each: i64| {
             let tracks = engine.library().tracks().unwrap().into_iter();

@@ -1,6 +1,6 @@
-//! Ready moods: scales made of the tags that the model predicts and of what is measured, by written rules.
+//! Predefined moods: scales computed by fixed rules from the model's tags and from measurements.
 //!
-//! Not for: moods of the owner's own, which `learned_scales` learns.
+//! Not for: moods that a user defines, which `learned_scales` learns.
 
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
@@ -13,7 +13,7 @@ use super::{Engine, EngineError};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleOrigin, ScaleValue};
 
-/// All of them. Their rules were chosen on the artists of one half of the development set, and hold on the other
+/// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other
 /// (BENCHMARKS.md).
 pub const READY_MOODS: [MeasuredScale; 6] = [
     MeasuredScale {
@@ -48,23 +48,23 @@ pub const READY_MOODS: [MeasuredScale; 6] = [
     },
 ];
 
-/// From where on a mood is written into tags: of the reference music less than a third has so much.
+/// Value from which a mood is written into tags; less than a third of the reference music reaches it.
 pub const STRONG_MOOD: f64 = 70.0;
 
-/// The scale of this name that is measured, or a mood that is read from the sound.
+/// The measured scale or predefined mood of this name.
 pub fn measured_scale(name: &str) -> Option<&'static MeasuredScale> {
     let mut all = MEASURED_SCALES.iter().chain(&READY_MOODS);
     all.find(|scale| scale.name == name)
 }
 
-/// How many tracks get their moods in one transaction.
+/// Tracks per transaction.
 const BATCH: usize = 1000;
-/// A key that was not found says neither minor nor major.
+/// Value for a track without a key: halfway between minor and major.
 const NO_KEY: f64 = 50.0;
-/// `data/mood_ranks.json`, which `research/models/fit_moods.py` made.
+/// `data/mood_ranks.json`, made by `research/models/fit_moods.py`.
 const RANKS: &str = include_str!("../../../../data/mood_ranks.json");
 
-/// Where real music of ten genres lies: for each tag the logits at equal steps of its rank.
+/// Distribution of each tag in music of ten genres: its logits at equal steps of the rank.
 #[derive(Deserialize)]
 struct MoodRanks {
     ranks: BTreeMap<String, Vec<f64>>,
@@ -77,13 +77,13 @@ struct RankedTag {
 }
 
 impl RankedTag {
-    /// The share of that music which has less of the tag, in percent, linear between the knots.
+    /// The percentage of that music with less of the tag, linear between the knots.
     fn rank(&self, logits: &[f32]) -> f64 {
         let logit = f64::from(logits[self.column]);
         let above = self.knots.partition_point(|knot| *knot <= logit);
         let steps = (self.knots.len() - 1) as f64;
-        // Beyond the outer knots the rank stays at 0 or 100. Between two knots the logit differs
-        // from the upper one, so that nothing is divided by 0.
+        // Beyond the outer knots the rank stays at 0 or 100. Between two knots the upper one is
+        // greater than the logit, so that the divisor is not 0.
         let place = match above {
             0 => 0.0,
             above if above == self.knots.len() => steps,
@@ -96,7 +96,7 @@ impl RankedTag {
     }
 }
 
-/// The tags that moods are made of, in a model that predicts them.
+/// The tags that moods are computed from, in a model that predicts them.
 struct MoodTags {
     beautiful: RankedTag,
     chill: RankedTag,
@@ -107,7 +107,7 @@ struct MoodTags {
 }
 
 impl MoodTags {
-    /// Those of a model with tags of these names; `None` for one that lacks any.
+    /// For a model with tags of these names; `None` if any is missing.
     fn of(names: &[String]) -> Option<Self> {
         let MoodRanks { mut ranks } = serde_json::from_str(RANKS).ok()?;
         let mut tag = |name: &str| {
@@ -142,8 +142,8 @@ impl MoodTags {
 }
 
 impl<L: DerefMut<Target = Engine>> EngineScales<L> {
-    /// Gives each track with energy and tags the moods that it lacks, unless a scale of the owner's has the name. Returns how
-    /// many values were stored; none where the model has no such tags.
+    /// Computes missing moods of all tracks with energy and tags, except for names that a user's scale has. Returns the number
+    /// of stored values, 0 if the model has no such tags.
     ///
     /// # Errors
     /// The library cannot be read or written.
@@ -159,7 +159,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
             return Ok(0);
         };
         let learned = self.library().scales().learned_scales()?;
-        // A scale that the owner defined under this name is theirs: its place stays empty.
+        // A scale that the user defined under this name is skipped.
         let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
         let names = names.map(|name| name.filter(|name| !learned.contains(name)));
         let Some(energy) = "energy".parse::<ScaleName>().ok() else {
@@ -177,7 +177,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
                 .collect();
             let mut values: [Vec<(ContentId, ScaleValue)>; 6] = Default::default();
             for (id, logits) in self.tag_logits(&layer, Some(batch))? {
-                // Tracks that went between the two reads.
+                // The track was removed between the two reads.
                 let Some((content, descriptors)) = contents.get(&id).zip(known.get(&id)) else {
                     continue;
                 };
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_is_linear_between_knots_and_ends_at_them() {
+    fn a_rank_is_linear_between_knots_and_limited_by_them() {
         let tag = RankedTag {
             column: 1,
             knots: vec![-6.0, -4.0, -3.0],
@@ -242,9 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn moods_follow_their_written_rules() {
+    fn moods_follow_their_definitions() {
         let tags = MoodTags::of(&names()).expect("all tags");
-        // Medians of the reference: each rank is 50.
+        // Medians of the reference, so that each rank is 50.
         let mut logits = [0.0f32; 7];
         for (column, tag) in [
             (0, &tags.sad),

@@ -1,9 +1,9 @@
-//! The meaning of a similarity in this library: held against how near its own tracks have their nearest by another artist.
+//! Rates a similarity by the library itself: compares it with how near the library's tracks have their nearest neighbour by
+//! another artist.
 //!
-//! Whether anything is near at all is another question. Beside noise, too, something lies nearest, and where the mean is
-//! taken off, no farther than music from music: the form of [`Standing::far`] was chosen on music and on noise that the
-//! library lacked (`research/quality/far_figures.py`). It compares vectors as they are stored, with several neighbours, and hears
-//! whether the sound changes at all: what does not is like nothing but what does not either.
+//! [`Standing::far`] decides separately whether anything is near at all. After centring, noise is no farther from music than
+//! music is from music; so it compares raw vectors, over several neighbours, and checks whether the sound changes over time.
+//! The rule was chosen on music and noise from outside the library (`research/quality/far_figures.py`).
 
 use std::collections::HashMap;
 
@@ -16,46 +16,46 @@ use voisin_base::vector::{dot, make_unit};
 use voisin_index::{Neighbor, SearchParams};
 use voisin_library::{OpenMode, TrackSet, fold};
 
-/// Tracks whose neighbours stand for those of all, at most.
+/// Most tracks in the sample that the percentiles are measured on.
 const SAMPLE: usize = 1000;
-/// Tracks with a neighbour by another artist that it takes to say what a similarity comes to.
+/// Fewest tracks with a neighbour by another artist for percentiles to be computed.
 const LEAST: usize = 20;
-/// Neighbours that are looked at for those by other artists: so many at first, and where too few of these are.
+/// Neighbours to fetch: first, and again if too few of the first are by other artists.
 const REACH: [usize; 2] = [24, 64];
-/// Neighbours by other artists whose mean similarity tells what stands apart.
+/// Neighbours by other artists over which the mean raw cosine is taken.
 const AROUND: usize = 10;
-/// Share of the tracks that must have changed before it is measured anew.
+/// Share of the tracks that must change before the percentiles are measured again.
 const RENEWAL_SHARE: f64 = 0.05;
-/// From this share of the tracks on, whose nearest are as far, a similarity is more than far.
+/// Similarities below this percentile are [`Closeness::Far`].
 const FAR_BELOW: u8 = 5;
-/// From this share on it is close.
+/// Similarities from this percentile on are [`Closeness::Close`].
 const CLOSE_FROM: u8 = 50;
 
-/// How near the tracks of a library have others by another artist, as percentiles from 0 to 100; empty where fewer than
-/// [`LEAST`] have.
+/// Percentiles 0 to 100 of how near the library's tracks are to others by another artist; empty if fewer than [`LEAST`]
+/// tracks have such a neighbour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Nearness {
     /// The space that it was measured in.
     space: String,
-    /// The generation that it was measured at, and how many tracks there were.
+    /// The index generation at which it was measured, and the number of tracks then.
     generation: u64,
     tracks: u64,
-    /// Similarity of the nearest.
+    /// Similarity to the nearest.
     nearest: Vec<f32>,
-    /// Mean cosine to the [`AROUND`] nearest, of vectors as they are stored.
+    /// Mean cosine of raw vectors to the [`AROUND`] nearest.
     around: Vec<f32>,
 }
 
-/// A similarity in a word.
+/// A similarity as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closeness {
-    /// The same recording, as far as ears go.
+    /// The same recording.
     Same,
-    /// Nearer than at least half of the tracks have their nearest by another artist.
+    /// Nearer than the nearest neighbours by another artist of at least half of the tracks.
     Close,
     /// In between.
     Related,
-    /// Farther than nearly all have it.
+    /// Farther than those of nearly all tracks.
     Far,
 }
 
@@ -70,40 +70,40 @@ impl std::fmt::Display for Closeness {
     }
 }
 
-/// How what was asked with stands to what may be answered.
+/// How near the query is to the tracks that pass the filters, compared with the rest of the library.
 #[derive(Debug, Clone)]
 pub struct Standing {
     nearness: Nearness,
-    /// Percentage of the tracks that are as far from all others; nothing is known where no other artist may be answered.
+    /// Percentage of the tracks that are as far from all others; `None` if no track by another artist passes the filters.
     share: Option<u8>,
-    /// Similarity of the nearest by another artist.
+    /// Similarity of the nearest track by another artist.
     nearest: Option<f32>,
-    /// Similarity of the nearest in the answer, by whomever.
+    /// Similarity of the nearest result, by any artist.
     first: Option<f32>,
-    /// It hardly changes from beginning to end, and most of what is around it does.
+    /// The query hardly changes from beginning to end, and most of its neighbours do.
     is_steady: bool,
     is_filtered: bool,
 }
 
 impl Standing {
-    /// Percentage of the library's tracks whose nearest by another artist is no nearer than this; `None` in a library
-    /// that is too small to tell.
+    /// Percentage of the library's tracks whose nearest by another artist is no nearer than this; `None` in a library with
+    /// too few tracks or artists.
     pub fn percentile(&self, similarity: f32) -> Option<u8> {
         let points = &self.nearness.nearest;
         (!points.is_empty()).then(|| percentile(points, similarity))
     }
 
-    /// The same in a word; beside a [sentence](Self::far) that nothing is much like what was asked with, none but far.
+    /// The same as a word; [`Related`](Closeness::Related) becomes far where [`far`](Self::far) says that nothing is near.
     pub fn closeness(&self, similarity: f32) -> Option<Closeness> {
         let closeness = self.closeness_alone(similarity)?;
         let is_denied = closeness == Closeness::Related && self.far().is_some();
         Some(if is_denied { Closeness::Far } else { closeness })
     }
 
-    /// The word for a similarity, whatever the rest of the answer is.
+    /// The word for a similarity, regardless of the other results.
     fn closeness_alone(&self, similarity: f32) -> Option<Closeness> {
-        // Before the percentile: a copy is the same recording, however close others lie in this
-        // library.
+        // Before the percentile: a copy is the same recording, however dense the library is around
+        // it.
         if is_same_recording(similarity) {
             return Some(Closeness::Same);
         }
@@ -117,16 +117,16 @@ impl Standing {
         })
     }
 
-    /// The same beside an answer: where its nearest track is close, something here is like what was asked with.
+    /// Adds the results: if the nearest of them is close, [`far`](Self::far) returns nothing.
     ///
-    /// - `similarities`: those of the answer
+    /// - `similarities`: of the results
     #[must_use]
     pub fn beside(self, similarities: impl IntoIterator<Item = f32>) -> Self {
         let first = similarities.into_iter().max_by(f32::total_cmp);
         Self { first, ..self }
     }
 
-    /// Whether a track is close: of those that may be answered where few may, of the answer in any case.
+    /// Whether a result is close, or with filters any track that passes them.
     fn has_close(&self) -> bool {
         let filtered = self.nearest.filter(|_| self.is_filtered);
         let nearest = filtered.into_iter().chain(self.first);
@@ -135,14 +135,14 @@ impl Standing {
             .any(|closeness| matches!(closeness, Closeness::Same | Closeness::Close))
     }
 
-    /// One sentence where nothing that may be answered is much like what was asked with.
+    /// A sentence for the user if no track that passes the filters is much like the query.
     pub fn far(&self) -> Option<String> {
         let nothing = if self.is_filtered {
             "nothing that passes the filters sounds much like this"
         } else {
             "nothing here sounds much like this"
         };
-        // The others beside a near one say nothing of that one.
+        // One near track is enough, however far the others are.
         if self.has_close() {
             return None;
         }
@@ -190,7 +190,7 @@ fn percentiles(mut values: Vec<f32>) -> Vec<f32> {
     }
 }
 
-/// Artists by track, read as they are needed.
+/// Artists by track, read on demand.
 #[derive(Default)]
 struct Artists(HashMap<TrackId, Vec<String>>);
 
@@ -214,8 +214,8 @@ impl Artists {
 }
 
 impl Engine {
-    /// How what was asked with stands to the tracks that may be answered; `None` where a library is too small to tell, and in
-    /// one whose mean is from elsewhere: it may be a part of a larger one.
+    /// Compares the query with the tracks that pass the filters; `None` for a library that is too small, or whose mean is
+    /// fixed, since it may be a part of a larger one.
     pub fn standing(
         &mut self,
         seeds: &[Seed],
@@ -229,8 +229,8 @@ impl Engine {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Option<Standing>, EngineError> {
-        // A fixed mean comes from a larger collection, against which this library would look closer
-        // together than it is.
+        // A fixed mean comes from a larger collection: relative to it, this library's tracks would
+        // seem closer to each other than they are.
         if self
             .library
             .derived()
@@ -242,7 +242,7 @@ impl Engine {
         let allowed = self.allowed(options)?;
         let (centred, query) = self.space()?.query(seeds)?;
         let nearness = self.nearness()?;
-        // Several seeds are looked for by their mean, which is the sound of none of them.
+        // Several seeds are searched for by their mean, which is not the sound of any of them.
         let is_steady = match seeds {
             [seed] => self.genres().is_steady(seed)?,
             _ => false,
@@ -257,8 +257,8 @@ impl Engine {
         let seed_tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         artists.read(self, seed_tracks.iter().copied())?;
         let mut others = Vec::new();
-        // A narrow search first: it suffices unless the nearest tracks are nearly all by the seeds'
-        // own artists.
+        // A narrow search first: it suffices unless nearly all nearest tracks are by the seeds'
+        // artists.
         for reach in REACH {
             let found = self
                 .near(&query, reach, allowed.as_ref())?
@@ -276,8 +276,8 @@ impl Engine {
                 break;
             }
         }
-        // Uncentred vectors, as `around` was measured: with the mean off, noise is no farther from
-        // music than music is.
+        // Raw vectors, as `around` was measured: after centring, noise is no farther from music than
+        // music is.
         let mut raw = vec![0.0; query.ncols()];
         seeds.iter().for_each(|seed| {
             raw.iter_mut()
@@ -289,8 +289,8 @@ impl Engine {
             .around(&raw, &others)?
             .filter(|_| !nearness.around.is_empty());
         let around_it = &others[..others.len().min(AROUND)];
-        // A steady sound among others like it, as in a library of test tones, stands apart from
-        // nothing.
+        // A steady sound whose neighbours are steady, as in a library of test tones, is not far from
+        // them.
         let mut steady = 0;
         for near in around_it.iter().filter(|_| is_steady) {
             steady += usize::from(self.genres().is_track_steady(near.id)?);
@@ -305,10 +305,8 @@ impl Engine {
         }))
     }
 
-    /// The similarity below which something is [`Closeness::Far`]; `None` in a library that cannot tell, as [`standing`]
-    /// cannot. The index must have been opened.
-    ///
-    /// [`standing`]: Self::standing
+    /// The similarity below which a track is [`Closeness::Far`]; `None` where [`standing`](Self::standing) is. The index must
+    /// have been opened.
     pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
         if self
             .library
@@ -325,7 +323,7 @@ impl Engine {
             .copied())
     }
 
-    /// As it was kept, or measured now and kept. The index must have been opened.
+    /// The stored percentiles, or new ones, which are stored. The index must have been opened.
     pub(crate) fn nearness(&mut self) -> Result<Nearness, EngineError> {
         let name = format!("nearness.{}", self.model()?.fingerprint);
         let is_current = |kept: &Nearness| {
@@ -343,7 +341,7 @@ impl Engine {
         }
         let measured = self.measure_nearness()?;
         if self.library.mode() != OpenMode::ReadOnly {
-            // Where it cannot be kept it is measured again next time.
+            // If it cannot be stored, it is measured again next time.
             let text = serde_json::to_string(&measured).unwrap_or_default();
             self.library
                 .settings_mut()
@@ -371,7 +369,7 @@ impl Engine {
         let mut artists = Artists::default();
         let mut nearest = Vec::new();
         let mut around = Vec::new();
-        // The wide reach at once: all samples are one batch.
+        // The wide reach at once, since all samples are searched in one batch.
         let found = self.near(&queries, REACH[1], None)?;
         artists.read(self, sample.iter().copied())?;
         for (&track, found) in sample.iter().zip(found) {
@@ -397,7 +395,7 @@ impl Engine {
         })
     }
 
-    /// The `reach` nearest of each query.
+    /// The `reach` nearest neighbours of each query.
     fn near(
         &self,
         queries: &Array2<f32>,
@@ -414,8 +412,8 @@ impl Engine {
             .search_batch(queries.view(), reach, &params)?)
     }
 
-    /// The first neighbours that are not one's own, [`AROUND`] at least where there are so many; of no more than it takes
-    /// the artists are read.
+    /// The first neighbours for which `is_own` is false, at least [`AROUND`] if there are as many. Reads the artists of no
+    /// more neighbours than necessary.
     fn others(
         &self,
         found: &[Neighbor],
@@ -434,7 +432,7 @@ impl Engine {
         Ok(others)
     }
 
-    /// Mean cosine of stored vectors to the first [`AROUND`] of some neighbours; `None` without any.
+    /// Mean cosine of raw vectors to the first [`AROUND`] neighbours; `None` without any.
     fn around(&self, raw: &[f32], others: &[Neighbor]) -> Result<Option<f32>, EngineError> {
         let mut sum = 0.0;
         let mut count = 0;
@@ -466,7 +464,7 @@ mod tests {
     use voisin_library::{StoredMean, TrackFilter};
 
     #[test]
-    fn one_near_track_among_few_that_fit_is_not_called_far() {
+    fn one_near_track_that_passes_the_filters_prevents_the_far_note() {
         let points: Vec<f32> = (0..=100).map(|percent| percent as f32 / 100.0).collect();
         let nearness = Nearness {
             space: String::new(),
@@ -494,12 +492,12 @@ mod tests {
             message.starts_with("nothing that passes the filters sounds much like this"),
             "{message}"
         );
-        // Without a filter all that is around counts: beside noise something lies near, too.
+        // Without a filter the share decides alone: noise, too, has a near track.
         assert!(far(0.9, false).is_some());
     }
 
     #[test]
-    fn no_word_contradicts_the_sentence_beside_it() {
+    fn closeness_never_contradicts_the_far_note() {
         let points: Vec<f32> = (0..=100).map(|percent| percent as f32 / 100.0).collect();
         for is_steady in [false, true] {
             for share in [Some(0), Some(3), Some(50), None] {
@@ -533,7 +531,7 @@ mod tests {
 
     const DIMENSION: usize = 16;
 
-    /// A unit vector about one of three directions.
+    /// A unit vector near one of three directions.
     fn about(axis: usize, rng: &mut Random) -> Vec<f32> {
         let mut vector: Vec<f32> = (0..DIMENSION).map(|_| 0.4 * (rng.f32() - 0.5)).collect();
         vector[axis] += 1.0;
@@ -541,7 +539,7 @@ mod tests {
         vector
     }
 
-    /// Artists with two tracks each, which are much more alike than tracks of different artists.
+    /// Artists with two tracks each, much more alike than tracks of different artists.
     fn engine(dir: &Path, artists: usize) -> Engine {
         let mut library = library(dir, DIMENSION);
         let mut rng = Random::new(3);
@@ -568,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_far_and_own_tracks_are_not() {
+    fn foreign_sounds_are_far_and_library_tracks_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), 60);
         let options = SimilarOptions::default();
@@ -593,25 +591,25 @@ mod tests {
                 .unwrap();
             assert_eq!(known.far(), None, "{axis}");
         }
-        let stranger = outside(about(5, &mut rng));
+        let outlier = outside(about(5, &mut rng));
         let standing = engine
-            .standing(std::slice::from_ref(&stranger), &options)
+            .standing(std::slice::from_ref(&outlier), &options)
             .unwrap()
             .unwrap();
         let message =
             "nothing here sounds much like this: nearly all of your tracks have nearer neighbours";
         assert_eq!(standing.far().as_deref(), Some(message));
-        let nearest = engine.similar(&[stranger], &options).unwrap()[0].similarity;
+        let nearest = engine.similar(&[outlier], &options).unwrap()[0].similarity;
         assert_eq!(
             (standing.percentile(nearest), standing.closeness(nearest)),
             (Some(0), Some(Closeness::Far))
         );
-        // A copy of it by whomever is an answer, and nothing is said against it.
+        // A copy of it, by any artist, prevents the note.
         let beside = standing.clone().beside([nearest, 0.999_99]);
         assert_eq!(beside.far(), None);
         assert_eq!(beside.closeness(0.999_99), Some(Closeness::Same));
         assert_eq!(standing.beside([nearest]).far().as_deref(), Some(message));
-        // Beside what is far from it a track stands alone, however near the rest of the library is.
+        // Only tracks that pass the filter count, however near the others are.
         let seed = [engine.seed_of(TrackId(1)).unwrap()];
         let filter = TrackFilter {
             artists: vec!["artist 1".to_owned()],
@@ -631,7 +629,7 @@ mod tests {
             message.starts_with("nothing that passes the filters sounds much like this"),
             "{message}"
         );
-        // Where only the artist's own tracks may be answered there is nothing to compare with.
+        // With only the same artist's tracks there is nothing to compare with.
         let filter = TrackFilter {
             artists: vec!["artist 0".to_owned()],
             ..TrackFilter::default()
@@ -647,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_of_the_nearest_by_another_artist() {
+    fn percentiles_measure_the_nearest_track_by_another_artist() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), 60);
         let options = SimilarOptions {
@@ -698,7 +696,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_sound_is_far_in_libraries_of_any_size_unless_what_is_near_is_steady() {
+    fn a_steady_sound_is_far_unless_its_neighbours_are_steady() {
         let far = |engine: &mut Engine, seed| {
             let standing = engine
                 .standing(&[seed], &SimilarOptions::default())
@@ -718,7 +716,7 @@ mod tests {
                 is_steady: Some(true),
                 ..changing.clone()
             };
-            assert_eq!(far(&mut engine, changing), "", "in the midst of a style");
+            assert_eq!(far(&mut engine, changing), "", "in the middle of a style");
             let message = far(&mut engine, steady.clone());
             assert!(
                 message.ends_with("it hardly changes from beginning to end, as a tone or noise"),
@@ -730,7 +728,7 @@ mod tests {
                 standing.unwrap().unwrap().percentile(0.5).is_some(),
                 artists == 60
             );
-            // Ten tracks about it whose windows are all the same, and one of them asked for by its number.
+            // Ten tracks near it whose windows are all the same; one of them is the seed, by its id.
             for seed in 500..510 {
                 engine
                     .library_mut()
@@ -759,7 +757,7 @@ mod tests {
     }
 
     #[test]
-    fn small_libraries_and_parts_of_others_say_nothing() {
+    fn small_and_partial_libraries_have_no_standing() {
         let dir = tempfile::tempdir().unwrap();
         let mut small = engine(dir.path(), 9);
         let seed = [small.seed_of(TrackId(1)).unwrap()];
@@ -789,7 +787,7 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        // One artist throughout: nothing to compare with, and no end of a search for it.
+        // A single artist: nothing to compare with.
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), DIMENSION);
         let mut rng = Random::new(5);
@@ -807,7 +805,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_kept_until_much_has_changed() {
+    fn nearness_is_measured_again_after_many_changes() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), 60);
         engine.maintain_index().unwrap();
@@ -828,7 +826,7 @@ mod tests {
         assert_eq!(kept(&engine), first);
         put(&mut engine, 205..210);
         assert_ne!(kept(&engine), first);
-        // An unreadable value is measured anew.
+        // An unreadable value is measured again.
         engine
             .library_mut()
             .settings_mut()

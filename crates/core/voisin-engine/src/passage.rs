@@ -1,4 +1,4 @@
-//! Where does something like this passage sound?
+//! Searches for passages that sound like a given passage.
 
 use std::ffi::OsStr;
 use std::ops::Deref;
@@ -18,9 +18,9 @@ use voisin_explore::passage::{PassageMatch, PlaceOptions, best_passages, cut, se
 use voisin_explore::{ExploreError, WindowSet};
 use voisin_library::Track;
 
-/// Places that are listened to again: the best by their stored windows.
-const HEARD: usize = 5;
-/// Seconds before and behind a rough place that are listened to at least; more where the stored windows are further apart.
+/// Best places by stored windows that are analysed again.
+const ANALYSED: usize = 5;
+/// Fewest seconds around a rough place that are analysed; more if the stored windows are further apart.
 const AROUND: f32 = 3.0;
 
 /// A passage of a file.
@@ -28,7 +28,7 @@ const AROUND: f32 = 3.0;
 pub struct Passage {
     /// The file it is from, as a whole.
     pub seed: Seed,
-    /// Its windows, one a second where the file could be read.
+    /// Its windows, one per second if the file could be read.
     pub windows: WindowSet,
     /// Length of a window in seconds.
     pub window_seconds: f32,
@@ -36,7 +36,7 @@ pub struct Passage {
     lead: f32,
     /// Its length in seconds.
     pub seconds: f32,
-    /// Numbers of a window that the model hears in each one, see [`PlaceOptions::placing`].
+    /// Components of a window vector that differ in each window, see [`PlaceOptions::placing`].
     placing: usize,
 }
 
@@ -49,19 +49,19 @@ pub struct SimilarPassage {
     pub from: f32,
     /// Where it ends.
     pub to: f32,
-    /// Mean cosine similarity of the windows laid over each other.
+    /// Mean cosine similarity of aligned windows.
     pub similarity: f32,
-    /// Whether the file was listened to, second by second; if not, the place is as exact as the stored windows
-    /// lie dense.
-    pub listened: bool,
-    /// Whether it should have been, and could not be read.
+    /// Whether the file was analysed again with one window per second; if not, the place is only as exact as the spacing
+    /// of the stored windows.
+    pub is_exact: bool,
+    /// Whether the file should have been analysed and could not be read.
     pub is_unread: bool,
 }
 
 impl<L: Deref<Target = Engine>> EnginePassages<L> {
-    /// Listens to a passage, one window a second. Of a file that is gone the stored windows are taken.
+    /// Analyses a passage with one window per second. For a file that is gone the stored windows are used.
     ///
-    /// - `text`: what names the file, as in [`seed`](Engine::seed)
+    /// - `text`: the file's name, as in [`seed`](Engine::seed)
     /// - `from`, `to`: seconds from the file's start
     pub fn passage(
         &self,
@@ -73,7 +73,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         self.passage_of(self.seed(text, || Ok(embedder))?, from, to, embedder)
     }
 
-    /// As [`passage`](Self::passage), of a seed that is known.
+    /// As [`passage`](Self::passage), for a seed.
     pub fn passage_of(
         &self,
         seed: Seed,
@@ -83,9 +83,9 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
     ) -> Result<Passage, EngineError> {
         let window_seconds = embedder.window_seconds();
         let parts = Parts::of(embedder.encoder().manifest());
-        // Where it ends in a track of this length.
+        // The end of the passage in a track of this length.
         let end_within = |seconds: f64| {
-            // Written so that a value that is no number fails.
+            // Written so that NaN fails.
             if from >= 0.0 && from < to && from < seconds {
                 return Ok(to.min(seconds));
             }
@@ -102,17 +102,17 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         let (end, windows) = match voisin_audio::probe(&seed.path) {
             Ok(info) => {
                 let end = end_within(info.seconds())?;
-                // Milliseconds in 32 bits reach 49 days; beyond that the cast saturates.
+                // 32 bits hold 49 days of milliseconds; beyond that the cast saturates.
                 let milliseconds = |seconds: f64| (seconds * 1000.0).round() as u32;
                 let part = WindowPlan::Part {
                     from: milliseconds(from),
                     to: milliseconds(to),
                 };
-                let heard = embedder.embed(&seed.path, &info, part, None)?;
-                (end, balanced(&parts, &heard.starts, heard.windows))
+                let embedded = embedder.embed(&seed.path, &info, part, None)?;
+                (end, balanced(&parts, &embedded.starts, embedded.windows))
             }
-            // The file is gone or cannot be read: its stored windows stand in, coarser than one a
-            // second.
+            // The file is gone or cannot be read: its stored windows are used, which are sparser than
+            // one per second.
             Err(error) => {
                 let stored = seed
                     .track
@@ -127,8 +127,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         if windows.is_empty() {
             return Err(EngineError::Silent { path: seed.path });
         }
-        // Where the first window lies within the passage: places that are found are shifted back by
-        // as much.
+        // The start of the first window within the passage, by which found places are shifted back.
         let lead = windows.starts[0] - from as f32;
         Ok(Passage {
             seed,
@@ -140,14 +139,14 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         })
     }
 
-    /// The places that sound most like a passage, best first; in its own track, what overlaps the passage is none, unless
+    /// The places that sound most like a passage, best first; places in its own track that overlap it are left out, unless
     /// the options include the seed.
     ///
-    /// All tracks are compared by their stored windows. The five best places are then listened to again, one window a second,
-    /// so that they are right to a second; the others, and those whose file is gone, keep the rough place.
+    /// All tracks are compared by their stored windows. The five best places are then analysed again with one window per
+    /// second, and are exact to a second; the others, and those whose file is gone, keep the rough place.
     ///
-    /// - `embedder`: the library's model; `None` answers from the stored windows alone
-    /// - `places`: of each track at most, none of which overlap
+    /// - `embedder`: the library's model; `None` uses the stored windows alone
+    /// - `places`: most places per track, without overlaps
     pub fn similar_passages(
         &self,
         passage: &Passage,
@@ -165,7 +164,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
         let mut wanted = PlaceOptions {
             places,
             placing: passage.placing,
-            itself: passage.place(),
+            query_place: passage.place(),
             ..PlaceOptions::default()
         };
         if !options.include_seed {
@@ -177,7 +176,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
                     row.and_then(|row| Some(space.centre(vectors.values.row(row).to_slice()?)));
                 is_seed(&seed, *track, vector.as_deref())
             };
-            wanted.own = ids.iter().copied().filter(is_own).collect();
+            wanted.query_tracks = ids.iter().copied().filter(is_own).collect();
         }
         let rough = search(
             &passage.windows,
@@ -188,41 +187,41 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
             usize::MAX,
         )?;
         let mut artists = ArtistLimit::new(library, options.max_per_artist);
-        // At least as many as are analysed again, whose order may change by that.
-        let rough = artists.first(rough, options.limit.max(HEARD), |found| found.track)?;
+        // At least as many as are analysed again, since that may change their order.
+        let rough = artists.first(rough, options.limit.max(ANALYSED), |found| found.track)?;
         let tracks =
             library.tracks_by_id(&rough.iter().map(|found| found.track).collect::<Vec<_>>())?;
         let near: Vec<(Track, PassageMatch)> = tracks.into_iter().zip(rough).collect();
-        // Paths only: the library's connection stays on this thread.
+        // Only paths, because the library's connection has to stay on this thread.
         let files: Vec<(PathBuf, f64)> = near
             .iter()
             .map(|(track, _)| (track.path.clone(), track.audio.seconds))
             .collect();
-        // With one window a second every network hears each window, so that all numbers count; and
-        // there is one place in the piece that is read.
+        // With one window per second every network processes each window, so that all components
+        // count; and there is one place in the stretch that is read.
         let exactly = PlaceOptions {
             places: 1,
             placing: 0,
             ..wanted
         };
-        let exact: Vec<Option<PassageMatch>> = files[..files.len().min(HEARD)]
+        let exact: Vec<Option<PassageMatch>> = files[..files.len().min(ANALYSED)]
             .par_iter()
             .zip(near.par_iter().map(|found| &found.1))
             .map(|((path, seconds), rough)| {
-                listen(embedder?, path, *seconds, passage, rough, &exactly)
+                exact_place(embedder?, path, *seconds, passage, rough, &exactly)
             })
             .collect();
-        let heard = if embedder.is_some() { exact.len() } else { 0 };
+        let analysed = if embedder.is_some() { exact.len() } else { 0 };
         let exact = exact.into_iter().chain(std::iter::repeat(None));
         let mut found: Vec<SimilarPassage> = near
             .into_iter()
             .zip(exact)
             .enumerate()
             .map(|(rank, ((track, rough), exact))| {
-                let listened = exact.is_some();
-                let is_unread = rank < heard && !listened;
+                let is_exact = exact.is_some();
+                let is_unread = rank < analysed && !is_exact;
                 let place = exact.unwrap_or(rough);
-                // Windows do not reach to a track's last moment: the place may be pushed back by as much.
+                // Windows may end before the track does, so that the place has to be limited to its length.
                 let length = track.audio.seconds as f32;
                 let from = (place.from - passage.lead)
                     .min(length - passage.seconds)
@@ -233,7 +232,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
                     from,
                     to,
                     similarity: place.similarity,
-                    listened,
+                    is_exact,
                     is_unread,
                 }
             })
@@ -248,7 +247,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
                 .total_cmp(&a.similarity)
                 .then(a.track.id.cmp(&b.track.id))
         });
-        // Heard again, two places of a track may have become one.
+        // After the new analysis two places of a track may coincide.
         let mut apart: Vec<SimilarPassage> = Vec::new();
         for place in found {
             let overlaps = |known: &SimilarPassage| {
@@ -264,15 +263,15 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
 }
 
 impl Passage {
-    /// Where it begins and ends in its file, in seconds.
+    /// Its start and end in the file, in seconds.
     fn place(&self) -> (f32, f32) {
         let from = self.windows.starts[0] - self.lead;
         (from, from + self.seconds)
     }
 }
 
-/// The best place in a file about a rough one; `None` where it cannot be read.
-fn listen(
+/// The best place in a file near a rough one; `None` if the file cannot be read.
+fn exact_place(
     embedder: &Embedder,
     path: &Path,
     seconds: f64,
@@ -282,8 +281,8 @@ fn listen(
 ) -> Option<PassageMatch> {
     let info = voisin_audio::probe(path).ok()?;
     let milliseconds = |seconds: f32| (seconds.max(0.0) * 1000.0) as u32;
-    // Stored windows may be farther apart than three seconds: the true place lies within one gap of
-    // the rough one.
+    // The true place is within one gap of the rough one, and stored windows may be farther apart than
+    // three seconds.
     let around = rough.spacing.max(AROUND);
     let from = rough.from - around;
     let to = (rough.to + around).min(seconds as f32);
@@ -291,11 +290,11 @@ fn listen(
         from: milliseconds(from),
         to: milliseconds(to),
     };
-    let heard = embedder.embed(path, &info, plan, None).ok()?;
+    let found = embedder.embed(path, &info, plan, None).ok()?;
     let windows = balanced(
         &Parts::of(embedder.encoder().manifest()),
-        &heard.starts,
-        heard.windows,
+        &found.starts,
+        found.windows,
     );
     let found = best_passages(
         &passage.windows,

@@ -1,4 +1,4 @@
-//! Listens to two files: are they the same recording?
+//! Compares the audio of two files to decide whether they are the same recording.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use voisin_audio::{self, AudioInfo};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::audio_match::Outline;
-use voisin_explore::duplicates::PairListener;
+use voisin_explore::duplicates::PairComparer;
 use voisin_explore::versions::SongFacts;
 use voisin_features::windows::is_near_silent;
 use voisin_features::{
@@ -24,55 +24,55 @@ const RATE: u32 = 8000;
 const HOP: usize = 128;
 /// Samples of a frame.
 const FRAME: usize = 1024;
-/// Seconds of the shorter file that are compared at each place.
+/// Seconds of the shorter file to compare at each place.
 const STRETCH: f64 = 12.0;
-/// Seconds by which a recording may begin earlier or later in the other file.
+/// Most seconds by which a recording may begin earlier or later in the other file.
 const MOST_OFFSET: f64 = 15.0;
-/// The same, once the first place has told the offset.
+/// The same at further places, relative to the offset at the first.
 const JITTER: f64 = 0.5;
 /// Where files are compared, as shares of the shorter one.
 const PLACES: [f64; 3] = [0.5, 0.25, 0.75];
-/// Files shorter than this, in seconds, are compared at the first place at which there is something to hear, others at
-/// all: parts in common make no copy.
+/// Files shorter than this, in seconds, are compared at the first place that is not silent, others at all places, since
+/// different recordings may have parts in common.
 const LONG: f64 = 40.0;
-/// Where one place does not agree by this, the others are not listened to.
+/// Correlation at one place below which the others are skipped.
 const HOPELESS: f32 = 0.5;
 
-/// Seconds from the start of a file whose chords are listened to.
+/// Seconds from the start of a file for which chords are computed.
 const MOST_OF_CHORDS: u64 = 600;
 
-/// Version of the method: what another one heard is listened to again. One more for each change of an answer.
+/// Version of the method, to be raised whenever results change: stored results of other versions are ignored.
 const VERSION: u32 = 2;
 
-/// Progress of a [`FileListener`] or a search for versions.
+/// Progress of an [`AudioComparer`] or of a search for versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenEvent {
+pub enum CompareEvent {
     /// It begins.
     Begin {
-        /// Pairs that will be listened to at most; of versions, tracks.
+        /// Pairs to compare at most; in a search for versions, tracks to decode.
         pairs: usize,
-        /// Pairs beyond those, which their windows decide alone.
-        unheard: usize,
+        /// Further pairs, for which stored windows decide alone.
+        skipped: usize,
     },
-    /// A pair, or of versions a track, was listened to.
-    Heard,
+    /// A pair was compared, or a track decoded.
+    Compared,
 }
 
-/// Compares the audio of files by [`Outline`]s of a few stretches, and remembers in the library what it heard.
-pub struct FileListener<F> {
+/// Compares the audio of files by [`Outline`]s of a few stretches, and stores the results in the library.
+pub struct AudioComparer<F> {
     on_event: F,
     known: Mutex<HashMap<(TrackId, TrackId), bool>>,
-    /// A connection of its own: what was heard is kept at once, whatever becomes of the run.
-    memory: Option<Mutex<Library>>,
+    /// A separate connection, so that results are stored at once even if the run fails later.
+    store: Option<Mutex<Library>>,
 }
 
-impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
-    /// - `library`: where verdicts are remembered; one that cannot be written is only read
+impl<F: Fn(CompareEvent) + Sync> AudioComparer<F> {
+    /// - `library`: stores the results, unless it is read-only
     pub fn new(library: &Library, on_event: F) -> Result<Self, LibraryError> {
-        // Verdicts by another version of the method are not read and will be made anew.
+        // Results of other versions of the method are not read.
         let known = library.derived().duplicate_verdicts(VERSION)?;
         let writes = library.mode() != OpenMode::ReadOnly;
-        let memory = if writes {
+        let store = if writes {
             Library::open(library.dir(), OpenMode::ReadWrite).ok()
         } else {
             None
@@ -80,14 +80,14 @@ impl<F: Fn(ListenEvent) + Sync> FileListener<F> {
         Ok(Self {
             on_event,
             known: Mutex::new(known),
-            memory: memory.map(Mutex::new),
+            store: store.map(Mutex::new),
         })
     }
 }
 
-impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
-    fn begin(&self, pairs: usize, unheard: usize) {
-        (self.on_event)(ListenEvent::Begin { pairs, unheard });
+impl<F: Fn(CompareEvent) + Sync> PairComparer for AudioComparer<F> {
+    fn begin(&self, pairs: usize, skipped: usize) {
+        (self.on_event)(CompareEvent::Begin { pairs, skipped });
     }
 
     fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
@@ -98,7 +98,7 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
 
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32> {
         let correlation = audio_correlation(a.system_path(), b.system_path(), lead.into());
-        (self.on_event)(ListenEvent::Heard);
+        (self.on_event)(CompareEvent::Compared);
         correlation
     }
 
@@ -111,9 +111,9 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
         known.insert((a.min(b), a.max(b)), same);
         // The two locks are never held together.
         drop(known);
-        if let Some(memory) = &self.memory {
-            // It is only a memory: where it cannot be kept, the pair is listened to again.
-            let mut library = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = &self.store {
+            // It is a cache: if it cannot be written, the pair is compared again next time.
+            let mut library = store.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = library
                 .derived_mut()
                 .remember_duplicate(a, b, VERSION, same);
@@ -121,14 +121,14 @@ impl<F: Fn(ListenEvent) + Sync> PairListener for FileListener<F> {
     }
 }
 
-/// How well the audio of two files fits, −1 to 1: the least of the normalised cross-correlations of band energies at one
-/// place (short files) or three.
+/// Correlation of the audio of two files, −1 to 1: the least normalised cross-correlation of band energies at one place
+/// (short files) or three.
 ///
-/// The same recording through any usual codec, level or equaliser gives 0.7 to 1, others less than 0.5. `None` where a
-/// file cannot be read, or is silent or steady at all places.
+/// The same recording through any usual codec, level or equaliser gives 0.7 to 1, others less than 0.5. `None` if a file
+/// cannot be read, or is silent or steady at all places.
 ///
-/// - `lead`: seconds by which silence before the music of `b` is longer, as far as that is known; up to 15 s more or less
-///   are found
+/// - `lead`: seconds by which silence before the music of `b` is longer, if known; errors of up to 15 s are compensated
+///   for
 pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     let open = |path| Some((path, voisin_audio::probe(path).ok()?));
     let first = open(a)?;
@@ -141,14 +141,14 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     };
     let lead = if swap { -lead } else { lead };
     let length = short.1.seconds();
-    // Of a short file not all, so that there is room for an offset on either side.
+    // Only a part of a short file, so that there is room for an offset on either side.
     let stretch = STRETCH.min(0.6 * length);
     let mut offset = None;
     let mut least = None::<f32>;
     for place in PLACES {
         let from = (place * length - stretch / 2.0).max(0.0);
-        // The first place looks far for the offset. At the others the same offset has to hold, as
-        // it does between files of one recording but not between two takes.
+        // A wide search for the offset at the first place. The others need the same offset, which
+        // files of one recording have and two takes have not.
         let (expected, around) = offset.map_or((lead, MOST_OFFSET), |offset| (offset, JITTER));
         let other_from = (from + expected - around).max(0.0);
         let other_to = (from + stretch + expected + around).min(long.1.seconds());
@@ -158,13 +158,13 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
         let Some(other) = outline(long.0, &long.1, other_from, other_to - other_from) else {
             continue;
         };
-        // An offset in the file is another lag between the stretches.
+        // Converts an offset between the files to a lag between the stretches.
         let shift = from - other_from;
         let lags = [expected - around, expected + around].map(|offset| (offset + shift) as f32);
         let Some(found) = one.agreement(&other, lags[0], lags[1]) else {
             continue;
         };
-        // The worst place decides: parts in common make no copy.
+        // The worst place decides, since different recordings may have parts in common.
         least = Some(least.map_or(found.correlation, |least| least.min(found.correlation)));
         if found.correlation < HOPELESS || length < LONG {
             break;
@@ -174,40 +174,40 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     least
 }
 
-/// Keeps which song each track was found to be a recording of, for lists and mixes; a library that cannot be written stays as
-/// it is, and titles go on to decide.
+/// Stores the song of each track for lists and mixes. Does nothing if the library is read-only; titles then continue to
+/// decide.
 pub fn keep_songs(library: &Library, songs: &BTreeMap<TrackId, TrackId>) {
     if library.mode() != OpenMode::ReadOnly
-        && let Ok(mut memory) = Library::open(library.dir(), OpenMode::ReadWrite)
+        && let Ok(mut writer) = Library::open(library.dir(), OpenMode::ReadWrite)
     {
-        let _ = memory.derived_mut().remember_songs(songs);
+        let _ = writer.derived_mut().remember_songs(songs);
     }
 }
 
-/// Listens to the chords of these tracks, and reads which works their tags name; by row.
+/// Computes the chords of these tracks and reads the works in their tags; by row.
 pub fn song_facts(
     tracks: &[(usize, &TrackMeta)],
-    tell: &(impl Fn(ListenEvent) + Sync),
+    on_event: &(impl Fn(CompareEvent) + Sync),
 ) -> BTreeMap<usize, SongFacts> {
-    tell(ListenEvent::Begin {
+    on_event(CompareEvent::Begin {
         pairs: tracks.len(),
-        unheard: 0,
+        skipped: 0,
     });
     let one = |&(row, track): &(usize, &TrackMeta)| {
         let facts = known_facts(track.system_path());
-        tell(ListenEvent::Heard);
+        on_event(CompareEvent::Compared);
         (row, facts)
     };
     tracks.par_iter().map(one).collect()
 }
 
-/// Files whose facts a process keeps, at 28 kB for ten minutes of music: a server is asked again after each change of a label.
+/// Files in the cache of facts, at 28 kB for ten minutes of music: a server computes versions again after each change of labels.
 const MOST_FACTS: usize = 2000;
-/// A file as it was read: its size and time are its own until it is written anew.
+/// The state of a file, which changes when it is written: path, size, time.
 type FileStamp = (PathBuf, u64, Option<SystemTime>);
 static FACTS: Mutex<BTreeMap<FileStamp, SongFacts>> = Mutex::new(BTreeMap::new());
 
-/// The facts of one file, decoded once for each state of it.
+/// The facts of a file, cached for its current state.
 fn known_facts(path: &Path) -> SongFacts {
     let metadata = std::fs::metadata(path).ok();
     let state = metadata.map(|file| (path.to_owned(), file.len(), file.modified().ok()));
@@ -221,7 +221,7 @@ fn known_facts(path: &Path) -> SongFacts {
     };
     if let Some(state) = state {
         let mut kept = kept();
-        // Which one goes matters little; the first by path is at hand.
+        // Any entry may be evicted.
         if kept.len() >= MOST_FACTS {
             kept.pop_first();
         }
@@ -230,7 +230,7 @@ fn known_facts(path: &Path) -> SongFacts {
     facts
 }
 
-/// How much of each pitch class there is in a file over time, in its first ten minutes; `None` if it cannot be read.
+/// The chromagram of the first ten minutes of a file; `None` if it cannot be read.
 pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
     let info = voisin_audio::probe(path).ok()?;
     let length = voisin_audio::resampled_len(&info, RATE).min(MOST_OF_CHORDS * u64::from(RATE));
@@ -251,13 +251,13 @@ pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
 
 /// Seconds of a file without silence at its ends, to a tenth; `None` if it cannot be read or is silent.
 ///
-/// Only the ends are decoded, as far as it takes.
+/// Decodes the ends only, as far as necessary.
 fn music_seconds(path: &Path) -> Option<f64> {
     let info = voisin_audio::probe(path).ok()?;
     let total = voisin_audio::resampled_len(&info, RATE);
     let block = u64::from(RATE / 10);
     let is_loud = |samples: &[f32]| !is_near_silent(samples);
-    // Twice as much each time: a codec that is decoded from the beginning takes no longer than a few times the whole.
+    // Doubled each time, so that a codec without seeking decodes the whole file only a few times.
     let reaches = || {
         std::iter::successors(Some(100 * block), |reach| {
             (*reach < total).then_some(2 * reach)
@@ -313,8 +313,8 @@ fn outline(path: &Path, info: &AudioInfo, from: f64, seconds: f64) -> Option<Out
         f_max: 3400.0,
         mel_scale: MelScale::Htk,
         mel_norm: MelNorm::Peak,
-        // Decibels within a limited range: a change of level moves all bands alike, and what a
-        // codec drops in quiet parts does not count.
+        // Decibels within a limited range: a change of level shifts all bands equally, and quiet
+        // parts that a codec drops do not count.
         compression: Compression::Decibel {
             amin: 1e-10,
             range_db: 50.0,
@@ -337,23 +337,23 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_s_pieces_are_themselves_and_no_other() {
+    fn correlation_separates_the_demo_pieces() {
         let a = demo("metal/muldjord-chaos-god.mp3");
         let b = demo("metal/muldjord-mutilated-mime.mp3");
-        // Not quite 1: the local means at the ends of the shorter stretch are others.
+        // Not quite 1, because the local means at the ends of the shorter stretch differ.
         let itself = audio_correlation(&a, &a, 0.0);
         let other = audio_correlation(&a, &b, 0.0);
         assert!(itself.expect("music moves") > 0.9, "{itself:?}");
         assert!(
             other.expect("music moves") < 0.5,
-            "the nearest track of the same artist: {other:?}"
+            "the nearest track by the same artist: {other:?}"
         );
         assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3"), 0.0), None);
         assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a, 0.0), None);
     }
 
     #[test]
-    fn chords_of_a_piece_are_its_own_and_of_no_other() {
+    fn chords_separate_two_pieces() {
         let pieces = [
             "metal/muldjord-chaos-god.mp3",
             "metal/muldjord-mutilated-mime.mp3",

@@ -1,6 +1,6 @@
-//! Scales that are measured: what the measures of a sound are on scales of 0 to 100.
+//! Measured scales: maps measures of the sound to 0 to 100.
 //!
-//! Anchors were chosen on development data once, and are fixed: a value says the same in every library.
+//! Anchors were chosen on development data and are fixed, so that a value means the same in every library.
 
 use voisin_features::Measures;
 use voisin_library::{ScaleName, ScaleOrigin, ScaleValue, Scales};
@@ -10,13 +10,13 @@ use voisin_library::{ScaleName, ScaleOrigin, ScaleValue, Scales};
 pub struct MeasuredScale {
     /// Its name.
     pub name: &'static str,
-    /// How it is measured, and what 0 and 100 are.
+    /// How it is measured, and the values that 0 and 100 stand for.
     pub definition: &'static str,
-    /// Points by which two of three pieces of a track differ from its median piece, at most (BENCHMARKS.md).
+    /// Largest deviation of two of three pieces of a track from its median piece, in points (BENCHMARKS.md).
     pub error: f64,
 }
 
-/// All of them.
+/// All measured scales.
 pub const MEASURED_SCALES: [MeasuredScale; 7] = [
     MeasuredScale {
         name: "energy",
@@ -55,20 +55,20 @@ pub const MEASURED_SCALES: [MeasuredScale; 7] = [
     },
 ];
 
-/// The values of a track; what was not measured has none.
+/// The values of a track, without those that could not be measured.
 pub(crate) fn measured_scales(
     measures: Option<&Measures>,
     loudness: Option<f64>,
     range: Option<f64>,
 ) -> Scales {
-    // On a logarithmic scale; the floor keeps the logarithm of zero away.
+    // On a logarithmic scale; the floor avoids the logarithm of zero.
     let ratio = |value: f64, from: f64, to: f64| between(value.max(1e-9).ln(), from.ln(), to.ln());
     let dfa = measures.and_then(|measures| measures.dfa);
     let dfa = dfa.map(|dfa| ratio(dfa, 0.8, 2.5));
     let percussiveness = measures.map(|measures| between(measures.percussiveness, 0.15, 0.7));
     let brightness = measures.map(|measures| ratio(measures.brightness, 500.0, 3000.0));
     let pulse = measures.map(|measures| between(measures.pulse_clarity, 0.0, 0.55));
-    // Weights were chosen on one half of the development set's artists, and hold on the other
+    // Weights were chosen on one half of the development set's artists and validated on the other
     // (BENCHMARKS.md).
     let energy = measures.zip(loudness).map(|(measures, loudness)| {
         let loudness = between(loudness, -30.0, -8.0);
@@ -99,7 +99,7 @@ pub(crate) fn measured_scales(
         .collect()
 }
 
-/// 0 at one anchor and 100 at the other, in a straight line and no further.
+/// Linear from 0 at one anchor to 100 at the other, clamped.
 fn between(value: f64, from: f64, to: f64) -> f64 {
     (100.0 * (value - from) / (to - from)).clamp(0.0, 100.0)
 }
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_follow_the_written_rules_and_stay_in_range() {
+    fn values_follow_their_definitions_and_stay_in_range() {
         let measures = Measures {
             flux: 0.17,
             onset_rate: 4.0,

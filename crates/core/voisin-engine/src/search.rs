@@ -16,20 +16,20 @@ use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
 use voisin_music::recording::LEAST_OF_COPIES;
 
-/// The question of a search.
+/// Options of a search.
 #[derive(Debug, Clone)]
 pub struct SimilarOptions {
-    /// How many neighbours.
+    /// Number of neighbours.
     pub limit: usize,
     /// Which tracks may be among them.
     pub filter: TrackFilter,
-    /// Only these, whatever else the filter asks for; `None`: all.
+    /// Only these tracks, besides the filter; `None`: all.
     pub among: Option<TrackSet>,
-    /// At most so many tracks of one artist.
+    /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
     /// Least cosine similarity.
     pub min_similarity: Option<f32>,
-    /// Keep the seeds and their duplicates in the answer.
+    /// Keep the seeds and their duplicates in the results.
     pub include_seed: bool,
     /// How neighbours are found.
     pub mode: SearchMode,
@@ -55,16 +55,16 @@ impl Default for SimilarOptions {
     }
 }
 
-/// A neighbour with all that is known of it.
+/// A neighbour with its facts.
 #[derive(Debug, Clone)]
 pub struct SimilarTrack {
     /// The track.
     pub track: Track,
-    /// Its genres, as the library's label source has them.
+    /// Its genres, from the library's label source.
     pub genres: Vec<Genre>,
     /// Cosine similarity to the seeds' mean, -1 to 1; higher is nearer.
     pub similarity: f32,
-    /// Largest cosine similarity to what to stay away from, if anything was named.
+    /// Largest cosine similarity to a seed of [`SimilarOptions::unlike`], if there are any.
     pub unlike: Option<f32>,
 }
 
@@ -76,11 +76,11 @@ impl SimilarTrack {
 }
 
 impl Engine {
-    /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those that are near
-    /// to the seeds and far from the others, by comparing all tracks (see [`seeds`](voisin_explore::seeds)).
+    /// The tracks nearest to the mean of the seeds, nearest first; with [`SimilarOptions::unlike`], those near the seeds and
+    /// far from the others, by comparing all tracks (see [`seeds`](voisin_explore::seeds)).
     ///
-    /// Filters act inside the search: the list is full whenever enough tracks pass them. The seeds and their exact
-    /// duplicates are left out unless asked for.
+    /// Filters are applied during the search, so that the list is full whenever enough tracks pass them. The seeds and their
+    /// exact duplicates are left out unless requested.
     pub fn similar(
         &mut self,
         seeds: &[Seed],
@@ -105,8 +105,8 @@ impl Engine {
                 found.retain(|neighbor| {
                     let vector = index.vector(neighbor.id);
                     belongs(&seeds, options, neighbor, vector.as_deref())
-                        // Copies of what is already in the answer are left out, but only where
-                        // seeds are: whoever wants these wants to see copies.
+                        // Copies of earlier results are left out along with the seeds; a user who
+                        // includes the seeds wants to see copies.
                         && (options.include_seed || answered.is_new(neighbor.id, vector))
                 });
                 artists.choose(found, |neighbor| neighbor.id)
@@ -129,7 +129,7 @@ impl Engine {
         self.answered(found)
     }
 
-    /// Neighbours with all that is known of them, and with their similarity to what to stay away from.
+    /// Neighbours with their facts and their similarity to the unlike seeds.
     pub(super) fn answered(
         &self,
         found: Vec<(Neighbor, Option<f32>)>,
@@ -148,7 +148,7 @@ impl Engine {
             .collect())
     }
 
-    /// The tracks that an answer may have; `None`: all.
+    /// The tracks that pass the filter and `among`; `None`: all.
     pub(super) fn allowed(
         &self,
         options: &SimilarOptions,
@@ -165,7 +165,7 @@ impl Engine {
         })
     }
 
-    /// The same options with the tracks that fit the filter in its place, for several questions about them.
+    /// The same options with the filter replaced by the tracks that pass it, for several searches.
     pub fn resolved(&self, options: SimilarOptions) -> Result<SimilarOptions, EngineError> {
         let among = self.allowed(&options)?;
         Ok(SimilarOptions {
@@ -175,7 +175,7 @@ impl Engine {
         })
     }
 
-    /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that fit a filter, nearest first.
+    /// The tracks nearest to a unit vector in the library's [`LibrarySpace`] that pass a filter, nearest first.
     pub fn nearest_to(
         &mut self,
         query: &[f32],
@@ -192,7 +192,7 @@ impl Engine {
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
-    /// Tracks near to the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
+    /// Tracks near the seeds and far from `options.unlike`, best first, each with its largest similarity to the latter.
     fn like_unlike(
         &self,
         seeds: &[Seed],
@@ -200,8 +200,8 @@ impl Engine {
         allowed: Option<&TrackSet>,
     ) -> Result<Vec<(Neighbor, Option<f32>)>, EngineError> {
         let _snapshot = self.library.snapshot()?;
-        // All tracks are compared: the index finds what is near to one query, not what is near to
-        // some seeds and far from others.
+        // All tracks are compared, because the index finds tracks near one query, not near some
+        // seeds and far from others.
         let all = self.library.vectors()?;
         let dimension = all.values.ncols();
         let space = LibrarySpace::of(&self.library, &all)?;
@@ -247,8 +247,8 @@ impl Engine {
         artists.first(candidates, options.limit, |(neighbor, _)| neighbor.id)
     }
 
-    /// Neighbours of each vector that `choose` takes (see [`VectorIndex::search_until`]), nearest first. The index
-    /// must have been opened.
+    /// Neighbours of each vector that `choose` keeps (see [`VectorIndex::search_until`]), nearest first. The index must
+    /// have been opened.
     pub(super) fn search_until_all(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -261,7 +261,7 @@ impl Engine {
         let misses_graph = mode == SearchMode::Hnsw && !index.has_graph();
         let misses_lists = mode == SearchMode::Lists && index.stats().lists.is_none();
         if misses_graph || misses_lists {
-            // A small library has neither: what was asked for is built in memory.
+            // A small library has neither: the requested one is built in memory.
             index.check()?;
             let (ids, vectors) = index.vectors()?;
             let (graph_from, lists_from) = if misses_graph {
@@ -294,7 +294,7 @@ impl Engine {
         index.search_until(queries, limit, &params, choose)
     }
 
-    /// The windows that tracks of this library are listened to with.
+    /// The windows by which this library's tracks are analysed.
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
         Ok(
             match self.library.settings().setting(WINDOWS_SETTING)?.as_deref() {
@@ -307,7 +307,7 @@ impl Engine {
         )
     }
 
-    /// Sets the windows that tracks are listened to with from now on.
+    /// Sets the windows by which tracks are analysed from now on.
     pub fn set_windows_setting(&mut self, plan: WindowPlan) -> Result<(), EngineError> {
         let text = match plan {
             WindowPlan::Spread(n) => n.to_string(),
@@ -324,7 +324,7 @@ impl Engine {
 
 const WINDOWS_SETTING: &str = "windows";
 
-/// The last tracks of an answer, and the seeds, with their vectors.
+/// The last results, and the seeds, with their vectors, to detect copies.
 pub(super) struct AnsweredTracks<'a> {
     library: &'a Library,
     seeds: Vec<(TrackId, Vec<f32>)>,
@@ -332,7 +332,7 @@ pub(super) struct AnsweredTracks<'a> {
 }
 
 impl<'a> AnsweredTracks<'a> {
-    /// Copies of a recording are so many ranks apart at most: their similarities hardly differ.
+    /// Most ranks between copies of a recording, whose similarities hardly differ.
     const REACH: usize = 32;
 
     pub(super) fn beside(seeds: &[Seed], library: &'a Library) -> Self {
@@ -346,16 +346,16 @@ impl<'a> AnsweredTracks<'a> {
         }
     }
 
-    /// Whether neither a seed nor one of the last tracks is the same recording; from then on this is one of them.
+    /// Whether neither a seed nor one of the last results is the same recording; if so, adds the track to them.
     pub(super) fn is_new(&mut self, id: TrackId, vector: Option<Vec<f32>>) -> bool {
-        // Without a vector nothing can be compared: better shown twice than not at all.
+        // Without a vector nothing can be compared, and a repeated track is better than none.
         let Some(vector) = vector else {
             return true;
         };
         let is_copy = |(other, known): &(TrackId, Vec<f32>)| {
             let similarity = dot(known, &vector);
-            // The vector alone decides where it is all but equal; in the range below, title and
-            // length have a say, which takes a read of both tracks.
+            // Nearly equal vectors decide alone; in the range below, title and length decide, which
+            // takes a read of both tracks.
             is_same_recording(similarity)
                 || similarity >= LEAST_OF_COPIES && self.are_copies(*other, id, similarity)
         };
@@ -377,7 +377,7 @@ impl<'a> AnsweredTracks<'a> {
     }
 }
 
-/// Whether a neighbour is near enough, and neither a seed nor sounds exactly like one unless those are asked for.
+/// Whether a neighbour is near enough, and is no seed or copy of one unless these are requested.
 ///
 /// - `vector`: of the neighbour
 fn belongs(
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_an_answer_are_answered_once() {
+    fn a_search_returns_one_copy_of_each_recording() {
         use voisin_library::testing::{library, track};
 
         let dir = tempfile::tempdir().unwrap();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_at_lower_rates_are_known_by_their_names() {
+    fn copies_at_lower_rates_are_recognised_by_name() {
         use voisin_library::testing::{library, track};
 
         let dir = tempfile::tempdir().unwrap();
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn no_artist_has_more_tracks_than_asked_for() {
+    fn no_artist_has_more_tracks_than_requested() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
@@ -486,7 +486,7 @@ mod tests {
                 .map(|found| found.track.id.0)
                 .collect()
         };
-        // The third artist's first track is the fortieth neighbour: it takes a second round to reach it.
+        // The third artist's first track is the fortieth neighbour, found in a second round.
         assert_eq!(found(&options), [2, 3, 21, 22, 41]);
         options.include_seed = true;
         assert_eq!(found(&options), [1, 2, 21, 22, 41]);
@@ -502,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn composers_count_in_the_place_of_artists_where_the_library_says_so() {
+    fn composers_count_as_artists_if_the_library_is_set_to() {
         use voisin_library::Person;
         use voisin_library::testing::{library, track};
 
@@ -513,7 +513,7 @@ mod tests {
             let mut new = track(i.into(), vec![angle.cos(), angle.sin()], 0);
             new.tags.artist = Some(format!("Orchestra {i}"));
             new.tags.genres = vec!["Classical".into()];
-            // The last two name no composer: their players count.
+            // The last two name no composer: their performers count.
             new.tags.composer =
                 (i < 18).then(|| if i < 9 { "Bach; Busoni" } else { "BACH" }.to_owned());
             library.insert_track(&new).unwrap();
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn artists_are_counted_where_something_is_avoided_too() {
+    fn searches_with_unlike_seeds_limit_artists_too() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
         let seeds = [engine.seed_of(TrackId(1)).unwrap()];
@@ -593,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_another_length_say_which_was_expected() {
+    fn seeds_of_another_dimension_report_the_expected_one() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path());
         let known = engine.seed_of(TrackId(1)).unwrap();

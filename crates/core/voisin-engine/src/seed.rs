@@ -1,4 +1,4 @@
-//! Where a search starts: what a user names, as vectors.
+//! Seeds: turns the names that a user gives into vectors to search from.
 
 use std::borrow::Borrow;
 use std::ffi::OsStr;
@@ -13,15 +13,22 @@ use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
 use voisin_library::scan::PlaylistKind;
-use voisin_library::{LibraryError, NameOf, Resolution, stored_path};
+use voisin_library::{LibraryError, NameOf, Resolution, Track, stored_path};
 use voisin_music::cue::{self, Place};
+
+/// The prefixes of names, in the order in which names without one are looked for; a composer's always has it.
+pub(super) const NAME_PREFIXES: [(&str, NameOf); 3] = [
+    ("artist:", NameOf::Artist),
+    ("album:", NameOf::Album),
+    ("composer:", NameOf::Composer),
+];
 
 /// A seed as a user writes it; docs/grammar.md is its grammar.
 ///
-/// Everything that reads seeds matches on this, so that each form is understood, or refused, everywhere.
+/// All code that accepts seeds matches on this, so that each form is handled or refused everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeedName<'a> {
-    /// `-`: one seed a line, from standard input.
+    /// `-`: one seed per line, from standard input.
     StandardInput,
     /// A playlist file that exists.
     Playlist(&'a Path),
@@ -35,19 +42,18 @@ pub enum SeedName<'a> {
     Sounds(&'a str),
     /// `id:NUMBER`.
     Id(TrackId),
-    /// Any other file, in the library or not, or words that fit one track.
+    /// Any other file, in the library or not, or words that match one track.
     PathOrWords(&'a OsStr),
 }
 
 impl<'a> SeedName<'a> {
-    /// Reads a name; asks the disk what kind of file stands under it.
+    /// Parses a name; checks on the disk which kind of file it names, if any.
     pub fn parse(text: &'a OsStr) -> Self {
         let path = Path::new(text);
         if text == "-" {
             return Self::StandardInput;
         }
-        // Names that stand on the disk come before prefixes: a file called `album:x.mp3` is that
-        // file.
+        // Names of existing files come before prefixes: a file called `album:x.mp3` is that file.
         if path.is_dir() {
             return Self::Folder(path);
         }
@@ -61,12 +67,7 @@ impl<'a> SeedName<'a> {
             return Self::PathOrWords(text);
         }
         let plain = text.to_str().unwrap_or_default();
-        let prefixes = [
-            ("album:", NameOf::Album),
-            ("artist:", NameOf::Artist),
-            ("composer:", NameOf::Composer),
-        ];
-        for (prefix, kind) in prefixes {
+        for (prefix, kind) in NAME_PREFIXES {
             if let Some(name) = plain.strip_prefix(prefix) {
                 return Self::Named(kind, name);
             }
@@ -83,30 +84,30 @@ impl<'a> SeedName<'a> {
     }
 }
 
-/// Where a search starts.
+/// A starting point of a search.
 #[derive(Debug, Clone)]
 pub struct Seed {
     /// The track of the library, if it is one.
     pub track: Option<TrackId>,
     /// The file that was named, or the track's own path where it was named by number or words.
     pub path: PathBuf,
-    /// Whether `path` is what was named: then it alone stands for the track, whatever copies the library knows.
+    /// Whether the user named `path`: then results show this file, not another copy in the library.
     pub is_named_file: bool,
-    /// Its length in seconds, where it is known.
+    /// Its length in seconds, if known.
     pub seconds: Option<f64>,
     /// Its vector, raw, unit norm.
     pub vector: Vec<f32>,
-    /// Window vectors of a file that is not in the library, as the encoder gave them; the library keeps the others.
+    /// The encoder's window vectors of a file outside the library; those of tracks are in the library.
     pub windows: Option<ndarray::Array2<f32>>,
-    /// Whether the sound of a file that is not in the library hardly changes; of the others their windows tell.
+    /// Whether the sound of a file outside the library hardly changes; for tracks this follows from their windows.
     pub is_steady: Option<bool>,
-    /// Of a track that a phrase stands for and nobody named, which may therefore be among the answers: notes on how it
-    /// was found.
+    /// Notes on how a phrase found this track. Such a track was not named by the user, and may therefore be among the
+    /// results.
     pub found_by_sound: Option<Arc<[String]>>,
 }
 
 impl Seed {
-    /// A vector alone, of no track and no file.
+    /// A seed of a vector alone, without a track or file.
     ///
     /// - `vector`: raw, unit norm
     pub fn of_vector(vector: Vec<f32>) -> Self {
@@ -123,7 +124,7 @@ impl Seed {
         }
     }
 
-    /// A file that is not in the library. Answers show it beside tracks, so that its path has their form.
+    /// A file outside the library. Results show it beside tracks, so that its path has the same form.
     ///
     /// - `vector`: raw, unit norm
     fn of_file(file: &Path, vector: Vec<f32>) -> Self {
@@ -135,7 +136,20 @@ impl Seed {
     }
 }
 
-/// The notes of all seeds that phrases stand for, each once.
+/// One line for a person who has to choose among several tracks.
+///
+/// - `has_path`: whether it shows the path, for users of this disk
+pub fn candidate(track: &Track, has_path: bool) -> String {
+    let mut line = format!("id:{}  {}", track.id, track.display_name());
+    if has_path {
+        line = format!("  {line}  ({})", track.path.display());
+    }
+    // Titles may have line ends in them.
+    let breaks_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    line.replace(breaks_line, " ")
+}
+
+/// The notes of all seeds that phrases found, each once.
 pub fn sound_notes(seeds: &[Seed]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     let found = seeds
@@ -152,7 +166,7 @@ pub fn sound_notes(seeds: &[Seed]) -> Vec<String> {
 impl Engine {
     /// Turns what a user names into a seed: a file of the library or any other, `id:NUMBER`, or words.
     ///
-    /// - `embedder`: makes the model ready, for a file that is not in the library; it must be the library's model
+    /// - `embedder`: loads the model, for a file outside the library; it must be the library's model
     pub fn seed<E>(
         &self,
         text: &OsStr,
@@ -162,8 +176,7 @@ impl Engine {
         E: std::ops::Deref<Target = Embedder>,
     {
         let path = Path::new(text);
-        // In the order of cost: a look-up, a number, reading the file, and the search for words
-        // last.
+        // In order of cost: a look-up, a number, reading the file, and last the search for words.
         if let Some(track) = self.library.files().find_by_path(path)? {
             return self.seed_of_file(track, path);
         }
@@ -175,7 +188,7 @@ impl Engine {
         }
         if Place::exists(path) {
             let info = voisin_audio::probe_as(path, self.library.settings().content_kind()?)?;
-            // A copy of a file that the library knows needs no network.
+            // A copy of a file in the library needs no network.
             if let Some(track) = self.library.files().find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);
             }
@@ -187,18 +200,19 @@ impl Engine {
                 ..Seed::of_file(path, embedding.vector.into_vec())
             });
         }
+        let line = |track: &Track| candidate(track, true);
         match self.library.lookup().resolve(text, 10)? {
             Resolution::One(track) => self.seed_of(track),
             Resolution::Ambiguous(tracks) => Err(EngineError::Ambiguous {
                 text: text.to_string_lossy().into_owned(),
-                // The error shows ten; the count is of all.
+                // The error lists ten candidates and counts all.
                 count: self
                     .library
                     .lookup()
                     .search_words(&text.to_string_lossy(), usize::MAX)?
                     .len(),
                 artist: artist_of_all(self, &text.to_string_lossy())?,
-                candidates: tracks.iter().map(Self::candidate).collect(),
+                candidates: tracks.iter().map(line).collect(),
             }),
             Resolution::Nothing => {
                 let text = text.to_string_lossy().into_owned();
@@ -207,7 +221,7 @@ impl Engine {
                     .library
                     .tracks_by_id(&alike)?
                     .iter()
-                    .map(Self::candidate)
+                    .map(line)
                     .collect();
                 Err(EngineError::NoSuchTrack { text, candidates })
             }
@@ -241,14 +255,14 @@ pub fn track_number(text: &str) -> Option<TrackId> {
 }
 
 impl LibrarySpace {
-    /// Seeds as they are compared, and the direction in their middle.
+    /// Centred seeds, and the direction of their mean.
     pub fn query(&self, seeds: &[Seed]) -> Result<(Vec<Seed>, Embedding), EngineError> {
         let seeds = self.centre_seeds(seeds);
         let query = mean(&seeds)?;
         Ok((seeds, query))
     }
 
-    /// Seeds as they are compared; of their windows nothing is left.
+    /// Centred seeds, without their windows.
     pub(super) fn centre_seeds(&self, seeds: &[Seed]) -> Vec<Seed> {
         let centred = |seed: &Seed| Seed {
             path: seed.path.clone(),
@@ -262,7 +276,7 @@ impl LibrarySpace {
     }
 }
 
-/// The direction in the middle of some seeds.
+/// The direction of the mean of some seeds.
 fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
     let Some(first) = seeds.first() else {
         return Err(EngineError::NoSeeds);
@@ -274,8 +288,7 @@ fn mean(seeds: &[Seed]) -> Result<Embedding, EngineError> {
         }
     }
     let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
-    // A thousandth of the sum of all lengths is rounding: the direction of what is left would be
-    // noise.
+    // Below a thousandth of the sum of all lengths, rounding dominates and the direction is noise.
     if norm < 1e-3 * seeds.len() as f32 {
         return Err(EngineError::SeedsCancel);
     }
@@ -304,7 +317,7 @@ pub(super) fn stacked<S: Borrow<Seed>>(
     ))
 }
 
-/// Whether a track is one of the seeds that were named, or sounds exactly like one.
+/// Whether a track is a seed that the user named, or a copy of one.
 pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) -> bool {
     let mut named = seeds.iter().filter(|seed| seed.found_by_sound.is_none());
     named.any(|seed| {
@@ -313,7 +326,7 @@ pub(super) fn is_seed(seeds: &[Seed], track: TrackId, vector: Option<&[f32]>) ->
     })
 }
 
-/// The leading artist of all tracks that words fit, where that is one.
+/// The main artist of all tracks that match some words, if there is exactly one.
 #[doc(hidden)]
 pub fn artist_of_all(engine: &Engine, words: &str) -> Result<Option<String>, EngineError> {
     let mut artist: Option<String> = None;
@@ -337,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_come_before_names_that_read_alike() {
+    fn existing_files_take_precedence_over_prefixes() {
         let dir = tempfile::tempdir().unwrap();
         let parse = |name: &str| {
             let path = dir.path().join(name);
@@ -358,7 +371,7 @@ mod tests {
         assert_eq!(
             parse("gone.cue"),
             "PathOrWords",
-            "a sheet that is not there names no list"
+            "a missing sheet is no list"
         );
     }
 
@@ -400,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_fit_one_artist_alone_offer_all_of_his_tracks() {
+    fn words_that_match_one_artist_offer_all_his_tracks() {
         use voisin_library::testing::{library, track};
 
         let dir = tempfile::tempdir().unwrap();
@@ -432,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn several_seeds_meet_in_the_middle() {
+    fn several_seeds_are_searched_by_their_mean() {
         let middle = mean(&[
             Seed::of_vector(vec![1.0, 0.0]),
             Seed::of_vector(vec![0.0, 1.0]),

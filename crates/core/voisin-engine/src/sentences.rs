@@ -1,6 +1,6 @@
-//! Sentences beside music: the text tower of a library's model, and how like each track is to what it reads.
+//! Similarity of tracks to sentences, by the text encoder of a library's model.
 //!
-//! Not here: words of a model with tags ([`words`](super::words)).
+//! Not for: words of a model with tags ([`words`](super::words)).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,36 +11,36 @@ use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_encoder::{ClapText, EncoderError, ModelRef, caption_vectors};
 
-/// The vectors of a library whose model reads. What reads is loaded with the first sentence.
+/// The vectors of a library whose model reads sentences. The text encoder is loaded with the first sentence.
 #[derive(Debug)]
 pub(super) struct ReadingSide {
     /// The tracks; ascending.
     pub(super) ids: Vec<TrackId>,
-    /// Theirs, `[tracks, dimension]`, of length 1.
+    /// Vectors of the tracks, `[tracks, dimension]`, of length 1.
     vectors: Array2<f32>,
-    /// Those of the captions, of length 1.
+    /// Vectors of the captions, of length 1.
     captions: OnceLock<Array2<f32>>,
     model: ModelRef,
     fingerprint: String,
 }
 
-/// A sentence that was read.
+/// An encoded sentence.
 #[derive(Debug, Clone)]
 pub(super) struct Sentence {
     pub(super) text: String,
-    /// How like each track is to it.
+    /// Its cosine with each track.
     pub(super) cosines: Array1<f32>,
     side: Arc<ReadingSide>,
 }
 
-/// The text tower that was used last, with its model's fingerprint: half a gigabyte, which a server reads once.
+/// The text encoder that was used last, with its model's fingerprint: half a gigabyte, which a server loads once.
 static LAST_READER: Mutex<Option<(String, Arc<ClapText>)>> = Mutex::new(None);
 
 impl ReadingSide {
-    /// - `among`: of these tracks alone; `None`: of all
+    /// - `among`: only these tracks; `None`: all
     pub(super) fn of(engine: &Engine, among: Option<&[TrackId]>) -> Result<Self, EngineError> {
         let all = engine.library().vectors()?;
-        // A set, because steering asks for tens of thousands of tracks.
+        // A set, because steering passes tens of thousands of tracks.
         let among: Option<HashSet<TrackId>> = among.map(|those| those.iter().copied().collect());
         let is_wanted = |row: &usize| {
             among
@@ -57,7 +57,7 @@ impl ReadingSide {
         })
     }
 
-    /// How like each track is to a sentence.
+    /// Encodes a sentence and compares it with each track.
     ///
     /// # Errors
     /// The model's files cannot be read, or are of another model than the vectors.
@@ -69,7 +69,7 @@ impl ReadingSide {
         }
         if self.captions.get().is_none() {
             let captions = caption_vectors(&self.model)?.ok_or_else(|| self.changed())?;
-            // Another thread may have been quicker, with the same numbers.
+            // Another thread may have been faster, with the same result.
             let _ = self.captions.set(captions);
         }
         Ok(Sentence {
@@ -80,7 +80,7 @@ impl ReadingSide {
     }
 
     fn reader(&self) -> Result<Arc<ClapText>, EngineError> {
-        // Held while the tower loads: a second thread would load the same half gigabyte.
+        // Held while the encoder loads, since a second thread would load the same half gigabyte.
         let mut last = LAST_READER.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, reader)) = last
             .as_ref()
@@ -88,8 +88,8 @@ impl ReadingSide {
         {
             return Ok(Arc::clone(reader));
         }
-        // The model of this name may have been replaced on the disk; a tower of another model reads
-        // into another space.
+        // The model of this name may have been replaced on the disk; the text encoder of another model
+        // has another space.
         if self.model.manifest()?.fingerprint() != self.fingerprint {
             return Err(self.changed());
         }
@@ -109,7 +109,7 @@ impl ReadingSide {
 }
 
 impl Sentence {
-    /// The share of captions that a track is less like than this sentence, 0 to 1.
+    /// The share of captions that a track is less similar to than to this sentence, 0 to 1.
     ///
     /// - `row`: of the track
     pub(super) fn likeness(&self, row: usize) -> f32 {

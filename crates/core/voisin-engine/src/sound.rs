@@ -7,17 +7,17 @@ use super::{Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_base::track::TrackId;
 use voisin_library::{Descriptors, MusicalKey, ScaleName, ScaleOrigin, Scales, SortBy};
 
-/// Tracks that are looked at for a list that is alike in feel, for each of the list, and at least.
+/// Candidates for a list by feel: per track of the list, and at least.
 const FEEL_REACH: usize = 20;
 const FEEL_LEAST: usize = 200;
 
-/// The means of the seeds' energy and of their learned scales, of which one is there at least.
+/// The means of the seeds' energy and of their learned scales, at least one of which exists.
 pub(super) struct Feel {
     means: Vec<(ScaleName, f64)>,
 }
 
 impl Feel {
-    /// The mean difference of a track's values, 0 to 1.
+    /// The mean difference of a track's values from these, 0 to 1.
     fn off(&self, scales: Option<&Scales>) -> f64 {
         let off = |(name, mean): &(ScaleName, f64)| {
             let scale = scales.and_then(|scales| scales.get(name));
@@ -28,7 +28,7 @@ impl Feel {
 }
 
 impl Engine {
-    /// The keys that mix with those of the seeds; none where no key of a seed is known.
+    /// The keys that mix with those of the seeds; empty if no key of a seed is known.
     pub fn compatible_keys(&self, seeds: &[Seed]) -> Result<Vec<MusicalKey>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let known = self.library().derived().descriptors(&tracks)?;
@@ -36,9 +36,9 @@ impl Engine {
         Ok(keys.flat_map(MusicalKey::compatible).collect())
     }
 
-    /// As [`similar`](Self::similar), among tracks that are alike in feel, too: of the nearest ones those whose similarity,
-    /// less `feel` times the mean difference (0 to 1) of their energy and of the owner's learned scales to the seeds' means,
-    /// is greatest; best first. A value that is not known counts as if it were half of the scale away.
+    /// As [`similar`](Self::similar), reranked by feel: the nearest tracks with the greatest similarity minus `feel` times the
+    /// mean difference (0 to 1) of their energy and learned scales from the seeds' means; best first. An unknown value counts
+    /// as a difference of half the scale.
     ///
     /// # Errors
     /// Neither the energy nor a learned scale of any seed is known.
@@ -50,8 +50,8 @@ impl Engine {
     ) -> Result<Vec<SimilarTrack>, EngineError> {
         let seeds_feel = self.feel_of(seeds)?.ok_or(EngineError::NoEnergy)?;
         let wide = SimilarOptions {
-            // Wider than the answer, because feel reorders; without the limit per artist, which
-            // would drop the very tracks that feel prefers.
+            // Wider than the result, because feel reorders it; without the limit per artist, which
+            // might drop the tracks that feel prefers.
             limit: options.limit.saturating_mul(FEEL_REACH).max(FEEL_LEAST),
             max_per_artist: None,
             ..options.clone()
@@ -63,7 +63,7 @@ impl Engine {
         artists.first(found, options.limit, |found| found.track.id)
     }
 
-    /// What the seeds feel like; `None` where nothing of it is known.
+    /// The feel of the seeds; `None` if no value is known.
     pub(super) fn feel_of(&self, seeds: &[Seed]) -> Result<Option<Feel>, EngineError> {
         let tracks: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let mut values: BTreeMap<ScaleName, Vec<f64>> = BTreeMap::new();
@@ -82,9 +82,9 @@ impl Engine {
         Ok((!means.is_empty()).then_some(Feel { means }))
     }
 
-    /// Tracks in the order of their similarity less `weight` times what they are off in feel.
+    /// Sorts tracks by similarity minus `weight` times their difference in feel.
     ///
-    /// - `near`: a track, and its similarity
+    /// - `near`: returns a track and its similarity
     pub(super) fn in_order_of_feel<T>(
         &self,
         found: Vec<T>,
@@ -103,8 +103,8 @@ impl Engine {
         Ok(scored.into_iter().map(|(_, found)| found).collect())
     }
 
-    /// Sorts an answer by tempo, key (around the Camelot wheel), loudness or a scale. Tracks of which it is not known come last, and
-    /// equal ones stay in their order.
+    /// Sorts results by tempo, key (around the Camelot wheel), loudness or a scale. Tracks without a value come last, and
+    /// equal ones keep their order.
     #[doc(hidden)]
     pub fn sort_by_sound(&self, found: &mut [SimilarTrack], by: SortBy) -> Result<(), EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();

@@ -1,4 +1,4 @@
-//! The space of similarity: all that is compared passes through the library's [`LibrarySpace`].
+//! The space of similarity: all vectors are brought into the library's [`LibrarySpace`] before they are compared.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -6,26 +6,26 @@ use super::EngineError;
 use voisin_encoder::Parts;
 use voisin_library::{Library, OpenMode, StoredMean, Vectors};
 
-/// Tracks of an average library that the mean of a small one is taken together with.
+/// Number of zero vectors that are included in the mean, which shrinks that of a small library.
 ///
-/// Chosen on 75 pieces of free music (`research/quality/mean_figures.py`): in random parts of 10 to 60 precision@3 differs by 0.002 at
-/// most from that with the plain mean; in parts of 6 to 20 of which two thirds are of one style it is 0.02 better, and 92 to
-/// 95 instead of 84 to 87 of 100 neighbours are those relative to the whole. More gains nothing.
+/// Chosen on 75 pieces of free music (`research/quality/mean_figures.py`): in random parts of 10 to 60 precision@3 differs by at
+/// most 0.002 from that with the plain mean; in parts of 6 to 20 of which two thirds have one style it is 0.02 better, and 92
+/// to 95 instead of 84 to 87 of 100 neighbours are those relative to the whole. More has no further effect.
 const SHRINKING: f64 = 20.0;
 
-/// By how much of the tracks' root mean square distance from the mean it may be off before it is renewed. On the same music
-/// two neighbours in a hundred are others then, and similarities differ by 0.04 in the mean.
+/// Largest error of the mean before it is replaced, as a share of the tracks' root mean square distance from it. On the same
+/// music two neighbours in a hundred differ then, and similarities differ by 0.04 on average.
 const DRIFT: f64 = 0.1;
 
-/// Share of the tracks that must have changed before it is looked at again: fewer cannot bring about such a drift, short of
-/// an entirely other kind of music.
+/// Share of the tracks that must change before the drift is measured: fewer cannot cause it, unless they are an entirely
+/// different kind of music.
 const LOOK_SHARE: f64 = 0.05;
 
-/// The space in which tracks of a library are compared: 0 is the similarity of two tracks that have no more in common than
-/// any two of the library.
+/// The space in which tracks of a library are compared: similarity 0 means that two tracks have no more in common than any
+/// two of the library.
 ///
-/// Stored vectors and what encoders give are raw; what is compared is centred. Seeds are raw, [`Collection`](super::Collection)
-/// and the index are centred.
+/// Stored vectors and outputs of encoders are raw; compared vectors are centred. Seeds are raw;
+/// [`Collection`](super::Collection) and the index are centred.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LibrarySpace {
     mean: Vec<f32>,
@@ -33,8 +33,8 @@ pub struct LibrarySpace {
 }
 
 impl LibrarySpace {
-    /// - `mean`: what is taken off
-    /// - `manifest`: of the model whose vectors are compared
+    /// - `mean`: to subtract
+    /// - `manifest`: of the model that made the vectors
     pub fn new(mean: Vec<f32>, manifest: &str) -> Self {
         Self {
             mean,
@@ -42,7 +42,7 @@ impl LibrarySpace {
         }
     }
 
-    /// Of a library, as it was kept; where it never was, as it would be kept now.
+    /// The stored space of a library, or if none is stored, the one of its current vectors.
     ///
     /// - `vectors`: all of the library's
     pub fn of(library: &Library, vectors: &Vectors) -> Result<Self, EngineError> {
@@ -56,7 +56,7 @@ impl LibrarySpace {
         })
     }
 
-    /// Of a library, as it was kept.
+    /// The stored space of a library.
     pub fn kept(library: &Library) -> Result<Option<Self>, EngineError> {
         let Some(kept) = library.derived().mean()? else {
             return Ok(None);
@@ -67,7 +67,7 @@ impl LibrarySpace {
         }))
     }
 
-    /// Of a library, as it was kept; where it never was, of the vectors that are there.
+    /// As [`of`](Self::of), reading the vectors if necessary.
     pub fn of_library(library: &Library) -> Result<Self, EngineError> {
         match Self::kept(library)? {
             Some(kept) => Ok(kept),
@@ -75,31 +75,31 @@ impl LibrarySpace {
         }
     }
 
-    /// The mean that is removed.
+    /// The mean that is subtracted.
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// A raw vector as it is compared: of length 1.
+    /// Centres a raw vector and scales it to length 1.
     pub fn centre(&self, raw: &[f32]) -> Vec<f32> {
         let mut vector = raw.to_vec();
         self.parts.centre(&mut vector, &self.mean);
         vector
     }
 
-    /// The raw vector of one that is compared, as exact as that one is.
+    /// The raw vector of a centred one, with its precision.
     pub fn restore(&self, centred: &[f32]) -> Vec<f32> {
         let mut vector = centred.to_vec();
         self.parts.restore(&mut vector, &self.mean);
         vector
     }
 
-    /// Raw vectors as they are compared, in the same order.
+    /// Centres raw vectors, in the same order.
     pub fn centre_rows(&self, mut raw: Array2<f32>) -> Array2<f32> {
         use rayon::prelude::*;
         let width = raw.ncols().max(1);
-        // Always so: matrices come from the library, from `select` or from `from_shape_fn`, all row
-        // after row.
+        // Always true: matrices from the library, `select` and `from_shape_fn` are in row-major
+        // order.
         if let Some(values) = raw.as_slice_mut() {
             values
                 .par_chunks_mut(width)
@@ -108,7 +108,7 @@ impl LibrarySpace {
         raw
     }
 
-    /// Names what vectors are compared as: of which model, and relative to which mean.
+    /// Identifies the model and the mean of centred vectors.
     pub fn fingerprint(&self, model: &str) -> String {
         let mut hasher = blake3::Hasher::new();
         self.mean.iter().for_each(|value| {
@@ -118,7 +118,7 @@ impl LibrarySpace {
     }
 }
 
-/// The parts of the vectors of a library's model.
+/// The vector parts of a library's model.
 pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
     Ok(library.model()?.map_or_else(
         || Parts::of_stored(""),
@@ -126,7 +126,7 @@ pub(super) fn parts(library: &Library) -> Result<Parts, EngineError> {
     ))
 }
 
-/// The mean of unit vectors, and of as many zeros as stand for what a small library does not know of music.
+/// The mean of unit vectors and [`SHRINKING`] zero vectors.
 fn shrunk_mean(vectors: ArrayView2<'_, f32>) -> Vec<f32> {
     let mut sum = MeanSum::new(vectors.ncols());
     vectors
@@ -136,8 +136,7 @@ fn shrunk_mean(vectors: ArrayView2<'_, f32>) -> Vec<f32> {
     sum.mean()
 }
 
-/// Sums vectors up for the mean of a library. Sums are of integers: the same vectors have the same mean in whatever order
-/// they come.
+/// Sums vectors for the mean of a library. Sums are integers, so that the mean does not depend on the order of the vectors.
 #[derive(Debug, Clone)]
 pub struct MeanSum {
     sums: Vec<i64>,
@@ -148,7 +147,7 @@ impl MeanSum {
     /// A component is at most 1, so that sums of 2³³ vectors fit.
     const SCALE: f64 = (1_u64 << 30) as f64;
 
-    /// Of no vectors yet.
+    /// An empty sum.
     pub fn new(dimension: usize) -> Self {
         Self {
             sums: vec![0; dimension],
@@ -164,7 +163,7 @@ impl MeanSum {
         self.count += 1;
     }
 
-    /// The mean to remove, of few vectors less.
+    /// The mean to subtract, which is shrunk for few vectors.
     pub fn mean(&self) -> Vec<f32> {
         let count = self.count as f64 + SHRINKING;
         self.sums
@@ -174,7 +173,7 @@ impl MeanSum {
     }
 }
 
-/// How far a mean is off, as a share of the root mean square distance of the vectors from where it should be.
+/// Error of a mean as a share of the root mean square distance of the vectors from the true mean.
 fn drift(kept: &[f32], now: &[f32], vectors: ArrayView2<'_, f32>) -> f64 {
     let squared = |row: &mut dyn Iterator<Item = (&f32, &f32)>| -> f64 {
         row.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
@@ -194,8 +193,8 @@ fn drift(kept: &[f32], now: &[f32], vectors: ArrayView2<'_, f32>) -> f64 {
 }
 
 impl LibrarySpace {
-    /// The space in which an index of these vectors is made, and the generation that the index belongs to: as it was kept
-    /// unless the vectors have drifted away from it; kept where the library can be written.
+    /// The space for an index of these vectors, and the generation of that index: the stored space unless the vectors have
+    /// drifted away from it. A new one is stored if the library can be written.
     pub(super) fn settle(
         library: &mut Library,
         vectors: &Vectors,
@@ -207,10 +206,10 @@ impl LibrarySpace {
         let tracks = vectors.ids.len() as u64;
         let generation = vectors.generation;
         let mean = match &held {
-            // A mean from elsewhere stays, however far the library drifts from it.
+            // A fixed mean stays, however far the library drifts from it.
             Some(held) if held.is_fixed => held.clone(),
-            // The same mean, noted as compared with today's tracks, so that it is looked at again
-            // only after further changes.
+            // The same mean, recorded as compared with the current tracks, so that the drift is measured
+            // again only after further changes.
             Some(held) if keeps(held) => StoredMean {
                 tracks,
                 generation,
@@ -223,7 +222,7 @@ impl LibrarySpace {
                 is_fixed: false,
             },
         };
-        // Nothing is written. Without a mean that was kept, today's serves for this process.
+        // Nothing is written. Without a stored mean, this process uses the current one.
         if mean.is_fixed || library.mode() == OpenMode::ReadOnly {
             let values = held.map_or(mean.values, |held| held.values);
             return Ok((
@@ -234,8 +233,8 @@ impl LibrarySpace {
                 generation,
             ));
         }
-        // Not through `library_mut`: the index is about to be made. Where it cannot be kept, as on a full disk, what is
-        // compared elsewhere stays relative to the former one.
+        // Not through `library_mut`: the index is about to be built. If the mean cannot be stored, as on a full disk, the
+        // former one stays in use.
         let (values, generation) = match (library.derived_mut().set_mean(&mean), held) {
             (Ok(generation), _) => (mean.values, generation),
             (Err(_), held) => (held.map_or(mean.values, |held| held.values), generation),
@@ -249,7 +248,7 @@ impl LibrarySpace {
         ))
     }
 
-    /// Whether the mean is off, as far as so much has changed since it was last compared with the vectors that it may be.
+    /// Whether the mean no longer matches the vectors. Measured only after enough changes since the last comparison.
     pub(super) fn has_drifted(library: &mut Library) -> Result<bool, EngineError> {
         let Some(held) = library.derived().mean()?.filter(|held| !held.is_fixed) else {
             return Ok(false);
@@ -258,7 +257,7 @@ impl LibrarySpace {
             .changes()
             .generation()?
             .saturating_sub(held.generation);
-        // A cheap look first: reading all vectors takes seconds in a large library.
+        // Cheap check first: reading all vectors takes seconds in a large library.
         if (changes as f64) < (LOOK_SHARE * held.tracks as f64).max(1.0) {
             return Ok(false);
         }
@@ -269,7 +268,7 @@ impl LibrarySpace {
         }
         let tracks = vectors.ids.len() as u64;
         let generation = vectors.generation;
-        // Where that cannot be noted it is looked at again next time.
+        // If this cannot be recorded, the drift is measured again next time.
         library
             .derived_mut()
             .set_mean(&StoredMean {
@@ -294,7 +293,7 @@ mod tests {
 
     const DIMENSION: usize = 8;
 
-    /// A library of these vectors, each brought to length 1, of the tracks 1, 2, 3 …
+    /// A library with these vectors, scaled to length 1, as tracks 1, 2, 3 …
     fn engine(dir: &Path, vectors: &[Vec<f32>]) -> Engine {
         let mut engine = Engine::from_library(library(dir, DIMENSION));
         put(&mut engine, vectors);
@@ -313,7 +312,7 @@ mod tests {
         }
     }
 
-    /// Vectors that have much in common, and a little of their own.
+    /// Random vectors with a common component.
     fn alike(n: usize, common: f32) -> Vec<Vec<f32>> {
         let component = |i: usize, d: usize| ((i * 7 + d * 3) as f32 * 1.7).sin();
         (0..n)
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_what_any_two_tracks_have_in_common() {
+    fn similarity_is_zero_on_average() {
         let dir = tempfile::tempdir().unwrap();
         let vectors = alike(400, 3.0);
         let mut engine = engine(dir.path(), &vectors);
@@ -356,7 +355,7 @@ mod tests {
         assert!((found[0].1 - 1.0).abs() < 1e-3, "{:?}", found[0]);
         let usual = mean(&mut found.iter().map(|(_, similarity)| *similarity));
         assert!(usual.abs() < 0.05, "{usual}");
-        // Exploring compares the same vectors as searching, and the stored ones stay raw.
+        // A collection has the same centred vectors as a search, and the stored ones stay raw.
         let collection = engine.collection().unwrap();
         let seed = collection.vectors.row(0).to_vec();
         for (id, similarity) in &found {
@@ -416,8 +415,8 @@ mod tests {
     }
 
     #[test]
-    fn a_track_at_the_mean_is_like_no_other() {
-        // Pairs on both sides of one direction, and a track in that direction: the mean is a multiple of it.
+    fn a_track_at_the_mean_is_similar_to_no_other() {
+        // Pairs on both sides of one direction, and a track in that direction, so that the mean is a multiple of it.
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for d in 1..DIMENSION {
             for side in [-0.5, 0.5] {
@@ -477,7 +476,7 @@ mod tests {
         let kept = engine.library().derived().mean().unwrap().unwrap();
         let generation = engine.library().changes().generation().unwrap();
         assert_eq!((kept.tracks, generation), (200, 201));
-        // A few more of the same, then as many as are worth a look.
+        // A few more of the same, then enough for a new measurement.
         for more in [5, 20] {
             let vectors = alike(225, 1.0);
             put(&mut engine, &vectors[200..][..more]);
@@ -498,7 +497,7 @@ mod tests {
         assert_eq!(
             similarities(&mut engine, 1).len(),
             325,
-            "who searches meanwhile sees it all"
+            "a search meanwhile finds all tracks"
         );
         assert_eq!(
             engine.library().derived().mean().unwrap().unwrap().values,
@@ -527,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_from_elsewhere_is_never_renewed() {
+    fn a_fixed_mean_is_never_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(60, 1.0));
         let fixed = StoredMean {
@@ -570,10 +569,10 @@ mod tests {
         let refresh = engine.refresh_index().unwrap();
         assert_eq!(
             refresh.to_string(),
-            "index built: similarity is relative to another mean now"
+            "index built: the mean vector has changed"
         );
         assert_eq!(similarities(&mut engine, 1), after);
-        // A library that cannot be written and has no mean is searched relative to its own all the same.
+        // A read-only library without a stored mean is searched relative to its current one.
         let name = format!("mean.{}", engine.model().unwrap().fingerprint);
         engine
             .library_mut()
@@ -586,11 +585,11 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_vectors_answers_with_those_of_the_database() {
+    fn an_index_without_vectors_reads_those_of_the_database() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let held = similarities(&mut engine, 1);
-        // Those of an index with vectors are of 16 bits a component.
+        // An index with vectors has 16 bits per component.
         let as_near = |found: &[(i64, f32)], held: &[(i64, f32)]| {
             found[..10]
                 .iter()
@@ -634,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_cannot_be_written_and_has_no_index_is_scanned() {
+    fn a_read_only_library_without_an_index_is_scanned() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));
         let mut reader = Engine::open(dir.path(), OpenMode::ReadOnly).unwrap();
@@ -643,11 +642,11 @@ mod tests {
         assert!(!reader.index_path().exists());
         assert!(
             reader.loaded_index().stats().lists.is_none(),
-            "they are made for many processes"
+            "lists are not built in memory"
         );
         let found = similarities(&mut reader, 1);
         assert_eq!(similarities(&mut engine, 1)[..10], found[..10]);
-        // Later tracks are found too.
+        // Later tracks are found, too.
         put(&mut engine, &alike(1, 1.0));
         assert_eq!(
             reader.follow().unwrap(),

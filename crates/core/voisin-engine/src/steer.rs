@@ -1,9 +1,9 @@
-//! More of this, less of that: neighbours of the seeds among which words are stronger or weaker.
+//! Steered searches: neighbours of the seeds in which given words are stronger or weaker.
 //!
-//! The question is moved along the direction of its words, which is the covariance of a word's strength with the library's
-//! vectors, so that the index finds candidates on the way; of these, those are chosen whose similarity to the seeds and
-//! strength together are greatest. How much a word's strength weighs is not a number that anybody has to know: it is as much
-//! as leaves the answer the share of its similarity to the seeds that is asked for.
+//! The query vector is moved along the direction of its words, which is the covariance of a word's strength with the library's
+//! vectors, so that the index finds candidates on the way. Those with the greatest sum of similarity to the seeds and weighted
+//! strength are chosen. The weight is not an option: it is the greatest at which the results keep the requested share of
+//! their similarity to the seeds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,53 +19,53 @@ use voisin_explore::NameLimit;
 use voisin_index::Neighbor;
 use voisin_library::TrackSet;
 
-/// Tracks of a large library that stand for all in percentiles and directions.
+/// Sample size in a large library for percentiles and directions.
 const SAMPLE: usize = 20_000;
-/// How far the question is moved for candidates, as lengths of the direction beside the seeds' of 1.
+/// How far the query is moved for candidates, as lengths of the direction relative to the seeds' of 1.
 const STEPS: [f32; 4] = [0.0, 0.5, 1.0, 2.0];
-/// Candidates at each step, for each track of the answer, and at least.
+/// Candidates at each step per result, and at least.
 const REACH: usize = 20;
 const LEAST: usize = 200;
-/// By how many times what the mean may lose a single track may fall behind the farthest of the unmoved answer: without a
-/// bound a few strangers that are strong in a word would be paid for by tracks that do not move at all.
+/// How far a single track may be below the farthest unmoved result, as a multiple of the loss that the mean may have. Without
+/// this bound a few far tracks that are strong in a word would be balanced by tracks that do not move at all.
 const LEEWAY: f32 = 2.0;
-/// Halvings of the interval in which the weight lies.
+/// Bisection steps for the weight.
 const HALVINGS: usize = 24;
-/// The greatest weight of a word's strength: beside it, similarity decides between equal ones alone.
+/// The greatest weight of a word's strength, at which similarity only breaks ties.
 const HEAVIEST: f32 = 1000.0;
 
-/// Which way an answer is to be moved away from its seeds.
+/// Words by which a search is steered.
 #[derive(Debug, Clone)]
 pub struct Steering {
     /// Words and phrases of [`EngineWords::find`](crate::EngineWords::find) that there should be more of.
     pub more: Vec<String>,
     /// Words there should be less of.
     pub less: Vec<String>,
-    /// Share of the unmoved answer's mean similarity to the seeds that the moved one keeps at least, 0 to 1.
+    /// Least share of the unmoved results' mean similarity to the seeds that the moved ones keep, 0 to 1.
     pub keep: f32,
 }
 
 /// The effect of a word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SteeredWord {
-    /// As it was written.
+    /// The word as written.
     pub word: String,
     /// Whether there should be less of it.
     pub less: bool,
-    /// Mean percentile among the library's tracks, 0 to 1, of the unmoved answer.
+    /// Mean percentile among the library's tracks of the unmoved results, 0 to 1.
     pub before: f32,
-    /// Of the moved one.
+    /// The same for the moved results.
     pub after: f32,
 }
 
-/// By how much an answer was moved.
+/// The effect of steering.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Steered {
     /// The effect of each word.
     pub words: Vec<SteeredWord>,
-    /// Mean similarity of the unmoved answer to the seeds.
+    /// Mean similarity of the unmoved results to the seeds.
     pub before: f32,
-    /// Of the moved one.
+    /// The same for the moved results.
     pub after: f32,
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Display for Steered {
         ) in self.words.iter().enumerate()
         {
             let comma = if at == 0 { "" } else { ", " };
-            // "faster" and its like are comparatives already.
+            // Words like "faster" are comparatives already.
             let sign = match (*less, is_comparative(word)) {
                 (true, _) => "less ",
                 (false, true) => "",
@@ -113,7 +113,7 @@ impl std::fmt::Display for Steered {
     }
 }
 
-/// A word of the question, which way it moves, and its strength by track.
+/// A word of the query, its sign, and its strength by track.
 struct Wish {
     word: String,
     sign: f32,
@@ -121,22 +121,22 @@ struct Wish {
     strength: BTreeMap<TrackId, f32>,
 }
 
-/// A track that may come into the answer.
+/// A candidate for the results.
 struct SteerCandidate {
     near: Neighbor,
     artists: Vec<String>,
-    /// Sum of the strengths of what there should be more of, less those of the others.
+    /// Sum of the strengths of the words, negative for those that should be weaker.
     lean: f32,
 }
 
 impl Engine {
-    /// The tracks nearest to the mean of the seeds among those in which words are stronger or weaker than in the nearest, and
-    /// what that came to; nearest first.
+    /// Tracks near the mean of the seeds in which words are stronger or weaker than in the nearest ones, nearest first, and
+    /// the effect of the steering.
     ///
-    /// [`SimilarOptions::unlike`] is not looked at.
+    /// [`SimilarOptions::unlike`] is ignored.
     ///
     /// # Errors
-    /// A word is not understood; the library's model has no tags.
+    /// A word is not known; the library's model has no tags.
     pub fn steered(
         &mut self,
         seeds: &[Seed],
@@ -159,13 +159,12 @@ impl Engine {
         let all = tracks.len();
         let every = all.div_ceil(SAMPLE).max(1);
         tracks = tracks.into_iter().step_by(every).collect();
-        // Percentiles of a sample, for the direction alone; candidates are held against it again
-        // below.
+        // Percentiles within a sample, for the direction only; below, the candidates are added to it.
         let mut wishes = self.wishes(steering, &tracks)?;
         let direction = self.direction(&wishes, query.len());
         let mut found: HashMap<TrackId, Neighbor> = HashMap::new();
         let reach = options.limit.saturating_mul(REACH).max(LEAST);
-        // Step 0 finds the neighbours of the seeds themselves, which the unmoved answer is made of.
+        // Step 0 finds the neighbours of the seeds, from which the unmoved results are chosen.
         for step in STEPS {
             let mut moved: Vec<f32> = query
                 .iter()
@@ -175,13 +174,13 @@ impl Engine {
             if make_unit(&mut moved) {
                 let near =
                     self.steer_candidates(&moved, query, &seeds, options, reach, allowed.as_ref())?;
-                // Similarities are to the unmoved query at every step, so that it does not matter
-                // which one found a track.
+                // Similarities are to the unmoved query at every step, so that they do not depend on
+                // which step found a track.
                 found.extend(near.into_iter().map(|near| (near.id, near)));
             }
         }
         if every > 1 {
-            // Strengths are told of what was read alone.
+            // Strengths exist only for tracks that were read.
             let read: HashSet<TrackId> = tracks.iter().copied().collect();
             tracks.extend(found.keys().filter(|track| !read.contains(track)));
             tracks.sort_unstable();
@@ -211,15 +210,13 @@ impl Engine {
             let moved = chosen(&candidates, weight, options.limit, most);
             (mean(&moved, |one| one.near.similarity) >= least).then_some(moved)
         };
-        // If the heaviest weight still keeps enough similarity, no smaller one moves the answer
-        // further.
+        // If the greatest weight keeps enough similarity, no smaller one moves the results further.
         let mut moved = keeps(HEAVIEST);
         if moved.is_none() {
-            // On a scale of ratios: it is not known how much a strength weighs beside a similarity.
+            // On a logarithmic scale, because the order of magnitude of the weight is unknown.
             let mut low = HEAVIEST.recip().ln();
             let mut high = HEAVIEST.ln();
-            // `low` keeps enough, `high` does not: the search closes in on the greatest weight that
-            // does.
+            // `low` keeps enough, `high` does not: bisection finds the greatest weight that does.
             for _ in 0..HALVINGS {
                 let middle = f32::midpoint(low, high);
                 match keeps(middle.exp()) {
@@ -258,15 +255,15 @@ impl Engine {
         Ok((tracks, steered))
     }
 
-    /// The question's words, and how strong each is in these tracks.
+    /// The words of the query, and the strength of each in these tracks.
     fn wishes(&self, steering: &Steering, tracks: &[TrackId]) -> Result<Vec<Wish>, EngineError> {
-        let heard: PredictedTags = self.predicted_tags_of(Some(tracks))?;
+        let tags: PredictedTags = self.predicted_tags_of(Some(tracks))?;
         let more = steering.more.iter().map(|phrase| (phrase, 1.0));
         let less = steering.less.iter().map(|phrase| (phrase, -1.0));
         let mut wishes = Vec::new();
         for (phrase, sign) in more.chain(less) {
-            for (term, strength) in heard.strengths(phrase)? {
-                let strength = heard.ids.iter().copied().zip(strength).collect();
+            for (term, strength) in tags.strengths(phrase)? {
+                let strength = tags.ids.iter().copied().zip(strength).collect();
                 // Less of "no voice" is more voice.
                 let sign = if term.negated { -sign } else { sign };
                 wishes.push(Wish {
@@ -279,8 +276,7 @@ impl Engine {
         Ok(wishes)
     }
 
-    /// Which way vectors lie in which the wishes are fulfilled: the sum of each one's covariance with the vectors, brought to
-    /// length 1.
+    /// The direction of vectors that fulfil the wishes: the sum of each one's covariance with the vectors, of length 1.
     fn direction(&self, wishes: &[Wish], dimension: usize) -> Vec<f32> {
         let index = self.loaded_index();
         let mut direction = vec![0.0_f32; dimension];
@@ -291,12 +287,11 @@ impl Engine {
                     continue;
                 };
                 for (sum, value) in along.iter_mut().zip(vector) {
-                    // Strengths are percentiles: 0.5 is their mean, so that the sum is a
-                    // covariance.
+                    // 0.5 is the mean of percentiles, so that the sum is a covariance.
                     *sum += wish.sign * (strength - 0.5) * value;
                 }
             }
-            // Each wish weighs alike, however much its word varies in this library.
+            // Each wish has the same weight, however much its word varies in this library.
             if make_unit(&mut along) {
                 direction
                     .iter_mut()
@@ -304,7 +299,7 @@ impl Engine {
                     .for_each(|(sum, value)| *sum += value);
             }
         }
-        // Wishes that cancel each other lead nowhere.
+        // Wishes that cancel each other have no direction.
         if make_unit(&mut direction) {
             direction
         } else {
@@ -312,7 +307,7 @@ impl Engine {
         }
     }
 
-    /// Tracks near to a moved question that may be in the answer, with their similarity to the unmoved one.
+    /// Tracks near a moved query that may be in the results, with their similarity to the unmoved one.
     fn steer_candidates(
         &self,
         moved: &[f32],
@@ -341,7 +336,7 @@ impl Engine {
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
-    /// Candidates with what they are weighed by, nearest to the seeds first.
+    /// Candidates with their strengths, nearest to the seeds first.
     fn weighed(
         &self,
         found: HashMap<TrackId, Neighbor>,
@@ -365,7 +360,7 @@ impl Engine {
     }
 }
 
-/// The best by similarity and weighted strength, within the limit of an artist.
+/// The best by similarity plus weighted strength, within the limit per artist.
 ///
 /// - `candidates`: nearest first
 fn chosen<'a>(
@@ -395,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_steered_answer_says_what_it_moved() {
+    fn steered_results_report_the_effect_of_each_word() {
         let word = |word: &str, less, before, after| SteeredWord {
             word: word.to_owned(),
             less,

@@ -24,15 +24,14 @@ pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFi
         .collect())
 }
 
-/// Opens a file that was named; one of the library only if it still holds the recording that the library knows.
+/// Opens a file that the user named; a file of the library only if its audio is still the analysed one.
 pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineError> {
     let Some(track) = library.files().find_by_path(path)? else {
         return Ok(HeldFile::open(path)?);
     };
     let stored = stored_path(path);
     let files = analysed_files(library, &library.track(track)?)?;
-    // A track may have several files; only the one that was named is compared with what was
-    // analysed.
+    // A track may have several files; only the named one is compared with the analysed audio.
     match files.iter().find(|file| file.path == stored) {
         Some(file) => Ok(file.open()?),
         None => Ok(HeldFile::open(path)?),

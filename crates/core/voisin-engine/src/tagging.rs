@@ -1,4 +1,4 @@
-//! Tags into files, remembered first, so that they can be taken back.
+//! Writes tags into files, after recording the old ones so that they can be restored.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ use voisin_library::{JournalKind, Library, LibraryError, TagValues, WrittenTags,
 pub struct TagWish {
     /// The file.
     pub path: PathBuf,
-    /// None: unknown.
+    /// Its genres; empty: unknown.
     pub genres: Vec<String>,
     /// Tags besides the genre.
     pub others: Vec<TagEdit>,
-    /// Why, in words.
+    /// The reason, for the user.
     pub reason: String,
 }
 
@@ -55,7 +55,7 @@ pub struct TagChange {
 }
 
 impl TagChange {
-    /// Changes between two states, but for the genre.
+    /// Changes between two states, except the genre.
     pub fn between(before: &TagValues, after: &TagValues) -> Vec<Self> {
         let first =
             |values: &TagValues, field: TagField| values.get(field.name())?.first().cloned();
@@ -79,22 +79,22 @@ impl TagChange {
 pub enum TagOutcome {
     /// Its tags were written.
     Written,
-    /// They would have been, but for a dry run.
+    /// They would have been written without a dry run.
     WouldWrite,
     /// It has them already.
     Unchanged,
     /// It has tags of its own that are not to be replaced.
     Kept,
-    /// There is no answer for it.
+    /// Its genre is unknown.
     Unknown,
     /// It could not be written.
     Failed,
 }
 
-/// Writes into files what they are to be labelled with, and remembers what was there; returns the number of the run.
+/// Writes tags into files and records the old ones; returns the number of the run.
 ///
-/// - `run`: goes on with this run if it is the last one
-/// - `each`: is told each file, and whether to go on
+/// - `run`: continues this run if it is the last one
+/// - `each`: called with each result; returns whether to continue
 pub fn write_tags<E: From<LibraryError>>(
     library: &mut Library,
     wishes: &[TagWish],
@@ -102,7 +102,7 @@ pub fn write_tags<E: From<LibraryError>>(
     run: Option<i64>,
     mut each: impl FnMut(TagResult) -> Result<bool, E>,
 ) -> Result<i64, E> {
-    // Copies that a killed run left beside files.
+    // Removes copies that a killed run left beside files.
     if !options.dry_run {
         library.files().remove_leftovers();
     }
@@ -153,7 +153,7 @@ fn one(
         file.reason = with_causes(error);
         file
     };
-    // All that follows happens to the file that is opened here.
+    // Everything below applies to the file that is opened here.
     let _held = match open_named(library, &wish.path) {
         Ok(held) => held,
         Err(EngineError::Library(error)) => return Err(error),
@@ -190,7 +190,7 @@ fn one(
         } else {
             there.clone()
         };
-        // Of the genre only changes: it has fields of its own in the answer.
+        // The genre has its own fields in the result.
         if is_new || edit.field != TagField::Genre {
             before.insert(edit.field.name().to_owned(), there);
             after.insert(edit.field.name().to_owned(), values);
@@ -198,11 +198,11 @@ fn one(
     }
     file.tags = TagChange::between(&before, &after);
     writes &= !options.dry_run;
-    // Unchanged values need not be taken back.
+    // Unchanged values need not be restored.
     before.retain(|name, values| after.get(name) != Some(values));
     after.retain(|name, _| before.contains_key(name));
     let path = stored_path(&wish.path);
-    // All that can fail is done on a copy; `commit` below puts it in place.
+    // Everything that can fail is done on a copy, which `commit` below moves into place.
     let prepared = match prepare(&wish.path, &edits, options, note) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -219,14 +219,14 @@ fn one(
     };
     let earlier = library.tags().written_into(run, &record.path)?;
     writes &= prepared.outcomes().contains(&WriteOutcome::Written);
-    // Noted first: whatever happens then, what was there before is known.
+    // Recorded first, so that the old tags are known whatever happens next.
     if writes {
         library
             .tags_mut()
             .record_written(run, &together(earlier.as_ref(), &record, patch))?;
     }
     let outcomes = prepared.commit();
-    // Nothing was written after all: the note must not undo what is not there.
+    // If nothing was written, the record is removed again.
     if writes && outcomes.is_err() {
         match &earlier {
             Some(earlier) => library.tags_mut().record_written(run, earlier)?,
@@ -261,7 +261,7 @@ fn one(
     Ok(file)
 }
 
-/// Joins a run's writing with an earlier one of the same file: the state before both, and the patch that takes back both.
+/// Joins a run's change with an earlier one of the same file: the state before both, and the patch that reverts both.
 fn together(
     earlier: Option<&WrittenTags>,
     record: &WrittenTags,
@@ -271,8 +271,8 @@ fn together(
         return record.clone();
     };
     let mut both = record.clone();
-    // The state before the first writing is what undoing brings back; of tags that only the second
-    // wrote, that before it.
+    // Undoing restores the state before the first change; for tags that only the second wrote, the
+    // state before it.
     both.before.extend(earlier.before.clone());
     for (name, values) in &earlier.after {
         both.after
@@ -280,7 +280,7 @@ fn together(
             .or_insert_with(|| values.clone());
     }
     let first = earlier.patch.as_deref().and_then(ReversePatch::from_bytes);
-    // Without a patch of both, undoing sets the values instead of the bytes.
+    // Without a patch for both, undoing restores the values instead of the bytes.
     both.patch = first
         .zip(patch)
         .and_then(|(first, later)| Some(first.followed_by(later)?.to_bytes()));

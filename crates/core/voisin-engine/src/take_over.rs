@@ -1,4 +1,4 @@
-//! Recordings that came back as another file: encoded or ripped anew, or changed and moved.
+//! Recordings that are back as another file: encoded or ripped again, or changed and moved.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use voisin_explore::{TrackMeta, WindowSet};
 use voisin_index::SearchMode;
 use voisin_library::OpenMode;
 
-/// Seconds by which the lengths of two files of one recording differ at most: a part of another track is none.
+/// Largest difference in seconds between the lengths of two files of one recording, so that a part of a track does not count.
 const MOST_DIFFERENCE: f64 = 10.0;
 /// The same, as a share of the longer one.
 const MOST_DIFFERENCE_SHARE: f64 = 0.05;
@@ -32,11 +32,10 @@ pub struct Successor {
 }
 
 impl Engine {
-    /// Finds, for each of these tracks, whether it is the same recording as another one: one of the two must have lost all
-    /// its files, and have been in the library before the other. Each track is in one pair at most; the windows of the two
-    /// tell (see [`same_by_windows`]), since there is nothing left to listen to.
+    /// Finds pairs of tracks that are the same recording, of which the earlier one has lost all its files. Each track is in at
+    /// most one pair. Stored windows decide (see [`same_by_windows`]), since the earlier file cannot be decoded.
     ///
-    /// - `added`: tracks whose files were there just now; the disk is asked about others
+    /// - `added`: tracks whose files exist; for others the disk is checked
     /// - `missing`: tracks that miss a file
     pub fn successors(
         &mut self,
@@ -46,17 +45,17 @@ impl Engine {
         if added.is_empty() && missing.is_empty() || self.library.status()?.vectors == 0 {
             return Ok(Vec::new());
         }
-        // The new tracks have to be in it to be found as neighbours.
+        // The new tracks have to be in the index to be found as neighbours.
         self.refresh_index()?;
         let options = DuplicateOptions::default();
         let mut is_gone: HashMap<TrackId, bool> =
             added.iter().map(|&track| (track, false)).collect();
         let mut pairs: Vec<(DuplicatePair, TrackId, TrackId)> = Vec::new();
-        // From both sides: a new track may follow an old one that is gone, and an old one that lost
-        // its file may have been followed by an earlier new one.
+        // From both sides: a new track may replace one that is gone, and a track that lost its file
+        // may have been replaced earlier.
         for &track in added.iter().chain(missing) {
             for other in self.candidates_of(track, &options)? {
-                // Ids ascend with time.
+                // Later tracks have higher ids.
                 let old = track.min(other);
                 let new = track.max(other);
                 let mut gone = |track: TrackId| -> Result<bool, EngineError> {
@@ -67,7 +66,7 @@ impl Engine {
                     is_gone.insert(track, answer);
                     Ok(answer)
                 };
-                // The cheap checks first: windows are read only for a pair that could be one.
+                // The cheap checks first; windows are read only if they pass.
                 if gone(old)?
                     && !gone(new)?
                     && let Some(pair) = self.same_recording(old, new, &options)?
@@ -76,7 +75,7 @@ impl Engine {
                 }
             }
         }
-        // The surest pair takes its two tracks first; those left may pair with others.
+        // The most similar pairs first; remaining tracks may pair with others.
         pairs.sort_by(|(a, ..), (b, ..)| {
             b.distinctness
                 .total_cmp(&a.distinctness)
@@ -100,7 +99,7 @@ impl Engine {
         pairs.into_iter().map(successor).collect()
     }
 
-    /// Lets tracks whose files are gone go on with the audio of their successors; returns how many do.
+    /// Moves tracks whose files are gone to the audio of their successors; returns how many.
     pub fn take_over(&mut self, successors: &[Successor]) -> Result<u64, EngineError> {
         for successor in successors {
             self.library
@@ -124,7 +123,7 @@ impl Engine {
         };
         let query =
             Array2::from_shape_vec((1, vector.len()), vector).expect("one row of all numbers");
-        // The track itself is among them.
+        // One more, because the track itself is among them.
         let limit = options.neighbours + 1;
         let found =
             self.search_until_all(query.view(), limit, SearchMode::Auto, None, |_, found| {
@@ -156,7 +155,7 @@ impl Engine {
         Ok(same_by_windows((&one, &first), (&other, &second), options))
     }
 
-    /// The facts by which a track may be the same recording as another.
+    /// The facts that two tracks are compared by.
     fn described(&self, track: TrackId) -> Result<TrackMeta, EngineError> {
         let track = self.library.track(track)?;
         Ok(TrackMeta {

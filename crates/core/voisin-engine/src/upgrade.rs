@@ -1,5 +1,5 @@
-//! A library listens to its tracks again with another model, while the vectors that it has go on answering: to change over
-//! to it at the end, or to keep both.
+//! Analyses a library's tracks with another model, to replace the current model at the end or to keep both. Searches use the
+//! current vectors meanwhile.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -11,23 +11,23 @@ use voisin_audio::AudioError;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_library::{Library, LibraryError, OpenMode, Track, TrackWindows};
 
-/// How far an upgrade is.
+/// Progress of an upgrade.
 #[derive(Debug)]
 pub struct UpgradeProgress<'a> {
-    /// Tracks that this call has looked at.
+    /// Tracks that this call has processed.
     pub done: usize,
-    /// Tracks that it has to look at.
+    /// Tracks that it has to process.
     pub total: usize,
-    /// The one that was looked at last.
+    /// The track that was processed last.
     pub track: &'a Track,
     /// Why it has no vector of the new model, if it has none.
     pub error: Option<&'a EngineError>,
 }
 
-/// Begins an upgrade to the embedder's model, or goes on with it: see [`hear_again`].
+/// Begins an upgrade to the embedder's model, or resumes it: see [`embed_missing`].
 ///
 /// # Errors
-/// Those of [`begin_upgrade`](voisin_library::UpgradeTable::begin_upgrade) and of [`hear_again`].
+/// Those of [`begin_upgrade`](voisin_library::UpgradeTable::begin_upgrade) and of [`embed_missing`].
 pub fn upgrade(
     library: &mut Library,
     embedder: &Embedder,
@@ -39,18 +39,18 @@ pub fn upgrade(
     library
         .upgrades_mut()
         .begin_upgrade(&stored_model(embedder)?)?;
-    hear_again(library, embedder, windows, threads, progress, stop)
+    embed_missing(library, embedder, windows, threads, progress, stop)
 }
 
-/// Listens to every track that has no vector of the embedder's model yet, and stores what it hears beside the current
-/// vectors. Killed or stopped, the next call goes on. Returns the number of tracks that could not be listened to.
+/// Analyses every track that has no vector of the embedder's model yet, and stores the result beside the current vectors.
+/// After a kill or a stop the next call resumes. Returns the number of tracks that failed.
 ///
-/// - `stop`: when it becomes true, the tracks in hand are finished
+/// - `stop`: when it becomes true, the tracks being processed are finished
 ///
 /// # Errors
-/// The catalogue cannot be read or written, or its upgrade or space of this model ended meanwhile. What is wrong with a track is told to
-/// `progress`.
-pub fn hear_again(
+/// The catalogue cannot be read or written, or the upgrade or the space of this model was ended meanwhile. Errors of single
+/// tracks go to `progress`.
+pub fn embed_missing(
     library: &mut Library,
     embedder: &Embedder,
     windows: WindowPlan,
@@ -75,7 +75,7 @@ pub fn hear_again(
             let broken = &broken;
             let jobs = &jobs;
             scope.spawn(move || {
-                // This thread belongs to the pool while the pool lives: what it does in parallel stays inside.
+                // Keeps parallel work of this thread inside its own pool.
                 let _pool = rayon::ThreadPoolBuilder::new()
                     .num_threads(threads_each)
                     .use_current_thread()
@@ -84,15 +84,15 @@ pub fn hear_again(
                     let Some(&id) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else {
                         return;
                     };
-                    let heard = match reader.track(id) {
-                        // One that was removed meanwhile is no job any more.
+                    let embedded = match reader.track(id) {
+                        // The track was removed meanwhile.
                         Err(LibraryError::UnknownTrack(_)) => continue,
                         found => found.map(|track| {
-                            let heard = listen(embedder, &track, windows, kind);
-                            (track, heard)
+                            let embedded = embed_track(embedder, &track, windows, kind);
+                            (track, embedded)
                         }),
                     };
-                    if sender.send(heard).is_err() {
+                    if sender.send(embedded).is_err() {
                         return;
                     }
                 }
@@ -102,22 +102,21 @@ pub fn hear_again(
         let mut result = Ok(());
         let mut done = 0;
         let mut failed = 0;
-        // After an error the rest is received and dropped, so that no worker waits for room in the
-        // channel.
+        // After an error, drains the channel so that no worker blocks on sending.
         for found in receiver {
             if result.is_err() {
                 continue;
             }
-            let (track, heard) = match found {
+            let (track, embedded) = match found {
                 Ok(found) => found,
-                // The catalogue itself is in trouble: no track will fare better.
+                // An error of the catalogue itself affects all tracks.
                 Err(error) => {
                     result = Err(error.into());
                     broken.store(true, Ordering::Relaxed);
                     continue;
                 }
             };
-            let stored = heard.and_then(|(vector, windows)| {
+            let stored = embedded.and_then(|(vector, windows)| {
                 Ok(library.spaces_mut().put_other_vectors(
                     &fingerprint,
                     track.id,
@@ -127,7 +126,7 @@ pub fn hear_again(
             });
             let error = match stored {
                 Ok(()) => None,
-                // A fault of this track alone, unlike all other errors of the library.
+                // Concerns this track alone, unlike all other errors of the library.
                 Err(error @ EngineError::Library(LibraryError::BadVector { .. })) => Some(error),
                 Err(EngineError::Library(error)) => {
                     result = Err(error.into());
@@ -149,8 +148,8 @@ pub fn hear_again(
     })
 }
 
-/// A track's vectors, from the first of its files that still holds its sound.
-fn listen(
+/// A track's vectors, from the first of its files whose audio is still the same.
+fn embed_track(
     embedder: &Embedder,
     track: &Track,
     windows: WindowPlan,
@@ -159,8 +158,8 @@ fn listen(
     let mut last = None;
     let files = track.files.iter().map(|file| &file.record.path);
     for path in files.chain(track.files.is_empty().then_some(&track.path)) {
-        // A panic in a decoder costs this file, not the run.
-        let heard = catch_unwind(AssertUnwindSafe(|| {
+        // A panic in a decoder fails this file, not the run.
+        let embedded = catch_unwind(AssertUnwindSafe(|| {
             let info = voisin_audio::probe_as(path, kind)?;
             // The file holds other audio than when it was added; its vectors would be those of
             // another recording.
@@ -170,13 +169,13 @@ fn listen(
             embedder.embed(path, &info, windows, None)
         }))
         .unwrap_or_else(|_| Err(fault(track.id, path.clone())));
-        match heard {
-            Ok(heard) => {
+        match embedded {
+            Ok(embedding) => {
                 let windows = TrackWindows {
-                    vectors: heard.half_windows(),
-                    starts: heard.starts,
+                    vectors: embedding.half_windows(),
+                    starts: embedding.starts,
                 };
-                return Ok((heard.vector.into_vec(), windows));
+                return Ok((embedding.vector.into_vec(), windows));
             }
             Err(error) => last = Some(error),
         }
@@ -189,6 +188,6 @@ fn listen(
 fn fault(track: TrackId, path: PathBuf) -> EngineError {
     EngineError::Fault {
         path,
-        message: format!("a panic while track {track} was listened to again"),
+        message: format!("a panic while track {track} was analysed again"),
     }
 }

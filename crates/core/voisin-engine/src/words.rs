@@ -28,13 +28,13 @@ use voisin_library::{
 /// Name of a user's own words inside a library's folder.
 pub const WORDS_FILE: &str = "words.tsv";
 
-/// The logit of models that were taught to tell sung music from music without a voice.
+/// The logit of models that were trained to separate sung from instrumental music.
 const SUNG: &str = "sung";
-/// The divisor of that logit: on music of artists that it was not fitted on it is twice as sure as it is right, see
+/// The temperature of that logit, which is overconfident by this factor on artists outside the training set, see
 /// `research/quality/voice_certainty.py`.
 const SUNG_TEMPERATURE: f32 = 2.0;
 
-/// Tags of voices: however high among a library's tracks, they are no mark of one without a voice.
+/// Tags of voices, which are not listed for tracks without a voice.
 const VOICES: [&str; 4] = [
     "female vocalists",
     "female vocalist",
@@ -44,15 +44,15 @@ const VOICES: [&str; 4] = [
 
 const SHIPPED: &str = include_str!("words.tsv");
 
-/// Probability of a genre from which a track is likely to be of it.
+/// Probability from which a track is likely to be of a genre.
 const LIKELY: f32 = 0.5;
 
-/// Tracks that a phrase stands for as a seed, at most, and one in so many of a library: by choice, so that one which fits
-/// badly counts for little, and all of them are still of the best.
+/// Most tracks that a phrase becomes as a seed, and at most one in so many of the library. Chosen by hand: several tracks
+/// average out one that fits badly, and in a small library all of them still fit well.
 const SOUND_SEEDS: usize = 5;
 const SOUND_SHARE: usize = 10;
 
-/// Tracks whose tags are kept at once.
+/// Tracks whose tags are stored in one transaction.
 const BATCH: usize = 1000;
 
 /// The model's tags of all tracks of a library.
@@ -60,24 +60,24 @@ const BATCH: usize = 1000;
 pub struct PredictedTags {
     /// The tracks; ascending.
     pub ids: Vec<TrackId>,
-    /// The model's tags, then genres that are guessed from them, then tempo and loudness.
+    /// The model's tags, then genres that are guessed from them, then tempo, loudness and scales.
     names: Vec<String>,
-    /// Tags among the names.
+    /// How many of the names are the model's tags.
     tags: usize,
     /// `[tracks, tags]`
     logits: Array2<f32>,
     /// `[tracks, names]`, each column of mean 0 and variance 1.
     standard: Array2<f32>,
-    /// Genres that are guessed, where the model has the tags that they are guessed from.
+    /// Guessed genres; empty if the model lacks the tags for the first guess.
     guessed: Vec<Genre>,
     /// Their probabilities, `[tracks, guessed]`.
     guesses: Array2<f32>,
     words: WordTable,
-    /// Where the model reads sentences, too.
+    /// The sentence encoder, if the model has one.
     reading: Option<Arc<ReadingSide>>,
 }
 
-/// The tags that stand out in each of some tracks, strongest first, with their percentiles.
+/// The strongest tags of each track, strongest first, with their percentiles.
 pub type StrongTags = HashMap<TrackId, Vec<(String, f32)>>;
 
 /// A track that fits a phrase.
@@ -87,40 +87,39 @@ pub struct FittingTrack {
     pub track: Track,
     /// How well it fits, 0 to 1: the geometric mean of the terms.
     pub fit: f32,
-    /// The strength of each term, 0 to 1: a percentile of the library; of one that is denied, what is left to 1.
+    /// The strength of each term, 0 to 1: its percentile in the library; of a negated term 1 minus the percentile.
     pub terms: Vec<f32>,
-    /// Of each term that is a sentence, the share of a thousand captions of all kinds of music that the track sounds less
-    /// like, 0 to 1.
+    /// For each term that is a sentence, the share of a thousand captions of varied music that the track is less similar
+    /// to, 0 to 1.
     pub likeness: Vec<Option<f32>>,
 }
 
 /// The answer to a phrase.
 #[derive(Debug, Clone)]
 pub struct PhraseAnswer {
-    /// The phrase, its known and unknown words.
+    /// The parsed phrase, with its known and unknown words.
     pub phrase: Phrase,
     /// The tracks that fit, best first.
     pub tracks: Vec<FittingTrack>,
-    /// Of each term that names a genre, the greatest probability that any track among those that may be answered is of it,
-    /// by the model's first guess.
+    /// For each term that names a genre, the greatest probability of it among the tracks that pass the filter, by the model's
+    /// first guess.
     pub likeliest: Vec<Option<f32>>,
-    /// Notes that a list alone does not give: that nothing here fits well, and known words near to an unknown one.
+    /// Notes for the user: that nothing fits well, and known words near an unknown one.
     pub notes: Vec<String>,
 }
 
 impl<L: Deref<Target = Engine>> EngineWords<L> {
-    /// The model's tags of each track, in words. Those not stored yet are computed from the windows.
+    /// The model's tags of each track. Those not stored yet are computed from the windows.
     ///
     /// # Errors
-    /// The model has no tags that stored vectors tell; a user's table of words cannot be read.
+    /// The model has no tags that can be computed from vectors; a user's table of words cannot be read.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
         self.predicted_tags_of(None)
     }
 
     /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags, or one that is not
-    /// on this machine: what
-    /// is stored is told without it.
+    /// on this machine and has no stored tags.
     #[doc(hidden)]
     pub fn predicted_tags_if_any(&self) -> Result<Option<PredictedTags>, EngineError> {
         if self.library().model()?.is_some() && self.reads()? {
@@ -136,19 +135,19 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         if_tagged(self.predicted_tags())
     }
 
-    /// The space of vectors that is asked about a phrase where none is named: one whose model reads sentences, where the
-    /// words of this one's do not cover the phrase; `None`: this one.
+    /// The vector space to search for a phrase if the user named none: one whose model reads sentences, if this space's words
+    /// do not cover the phrase; `None`: this space.
     ///
-    /// - `heard`: [`words_if_any`](crate::EngineWords::words_if_any)
+    /// - `tags`: [`words_if_any`](crate::EngineWords::words_if_any)
     #[doc(hidden)]
     pub fn reading_space(
         &self,
-        heard: Option<&PredictedTags>,
+        tags: Option<&PredictedTags>,
         phrase: &str,
     ) -> Result<Option<String>, EngineError> {
         let spaces = self.library().spaces();
-        // A space that was named answers itself.
-        if spaces.entered_space().is_some() || heard.is_some_and(|heard| heard.covers(phrase)) {
+        // A space that the user named is used as it is.
+        if spaces.entered_space().is_some() || tags.is_some_and(|tags| tags.covers(phrase)) {
             return Ok(None);
         }
         let is_there = |model: &StoredModel| {
@@ -157,44 +156,44 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
                     .is_ok_and(|card| card.fingerprint() == model.fingerprint)
             })
         };
-        // The default space reads by itself and needs no detour; a space without vectors or whose
-        // model is not here could not answer.
+        // The default space needs no switch; a space without vectors or whose model is missing
+        // cannot be searched.
         let reading = spaces.all()?.into_iter().find(|space| {
             !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
         });
         Ok(reading.map(|space| space.name))
     }
 
-    /// The few tracks that a phrase stands for as a seed: those that [`find`](Self::find) puts first, in the space that
-    /// [`reading_space`](Self::reading_space) names; their vectors are those of this one.
+    /// Seeds for a phrase: the first results of [`find`](Self::find) in the space of
+    /// [`reading_space`](Self::reading_space), with their vectors of this space.
     ///
-    /// - `is_whole`: whether all of its words must be understood
+    /// - `is_whole`: whether all words must be known
     ///
     /// # Errors
-    /// Nothing of the phrase is understood, or not all of it.
+    /// No word of the phrase is known, or with `is_whole` not all.
     pub fn seeds(&self, phrase: &str, is_whole: bool) -> Result<Vec<Seed>, EngineError> {
-        let mut heard = self.words_if_any()?;
+        let mut tags = self.words_if_any()?;
         let mut notes = Vec::new();
         let mut elsewhere = None;
-        if let Some(space) = self.reading_space(heard.as_ref(), phrase)? {
+        if let Some(space) = self.reading_space(tags.as_ref(), phrase)? {
             let dir = self.library().dir();
-            // Read-only and of its own: the query must not move this library into another space.
+            // Opened separately and read-only: the query must not switch this library's space.
             let library = Library::open_in_space(dir, OpenMode::ReadOnly, Some(&space))?;
             let engine = Engine::from_library(library);
-            heard = engine.words().words_if_any()?;
-            notes.push(format!("asked in the space {space}"));
+            tags = engine.words().words_if_any()?;
+            notes.push(format!("searched in the space {space}"));
             elsewhere = Some(engine);
         }
-        let heard = match heard {
-            Some(heard) => heard,
+        let tags = match tags {
+            Some(tags) => tags,
             None => self.predicted_tags()?,
         };
-        if is_whole && !heard.covers(phrase) {
-            return Err(heard.not_understood(phrase));
+        if is_whole && !tags.covers(phrase) {
+            return Err(tags.not_understood(phrase));
         }
-        let limit = (heard.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
+        let limit = (tags.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
         let words = elsewhere.as_ref().unwrap_or(&**self).words();
-        let found = words.find(&heard, phrase, &TrackFilter::default(), limit, None)?;
+        let found = words.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
         if found.tracks.is_empty() {
             let text = phrase.to_owned();
             let candidates = Vec::new();
@@ -218,17 +217,17 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// The track that fits a phrase best, as a seed.
     pub fn seed(&self, phrase: &str) -> Result<Seed, EngineError> {
         let mut seeds = self.seeds(phrase, false)?;
-        // The best comes first, and there is one.
+        // The best comes first, and there is at least one.
         Ok(seeds.swap_remove(0))
     }
 
-    /// As [`seeds`](Self::seeds), for a text that names no track: `None` where it is no phrase of several words that are
-    /// all understood, or may be a file or a track that is misspelt.
+    /// As [`seeds`](Self::seeds), for a text that names no track; `None` unless it has several words, all known, and is not
+    /// likely a file or a misspelt track.
     pub fn seeds_of_unknown(&self, text: &str) -> Result<Option<Vec<Seed>>, EngineError> {
         let is_phrase = text.split_whitespace().nth(1).is_some()
             && !text.contains(['/', '\\'])
             && !voisin_audio::is_audio_candidate(Path::new(text));
-        // A name that is nearly a track's is a misspelt track, even where its words are understood.
+        // A text close to a track's name is a misspelt track, even if all its words are known.
         if !is_phrase || !self.library().lookup().spelt_alike(text, 1)?.is_empty() {
             return Ok(None);
         }
@@ -240,21 +239,21 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
 
     /// The tracks that best fit a phrase such as `calm guitar, no voice`.
     ///
-    /// - `heard`: [`predicted_tags`](crate::EngineWords::predicted_tags)
+    /// - `tags`: [`predicted_tags`](crate::EngineWords::predicted_tags)
     ///
     /// # Errors
-    /// Nothing of the phrase is understood.
+    /// No word of the phrase is known.
     pub fn find(
         &self,
-        heard: &PredictedTags,
+        tags: &PredictedTags,
         phrase: &str,
         filter: &TrackFilter,
         limit: usize,
         max_per_artist: Option<usize>,
     ) -> Result<PhraseAnswer, EngineError> {
-        let (heard, read, sentences) = heard.understand(phrase)?;
+        let (tags, read, sentences) = tags.understand(phrase)?;
         if read.terms.is_empty() {
-            return Err(heard.not_understood(phrase));
+            return Err(tags.not_understood(phrase));
         }
         let allowed = self.matching(filter)?;
         let strengths: Vec<(Vec<f32>, bool)> = read
@@ -262,37 +261,37 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             .iter()
             .map(|term| {
                 (
-                    words::strength(heard.standard.view(), &term.meaning),
+                    words::strength(tags.standard.view(), &term.meaning),
                     term.negated,
                 )
             })
             .collect();
         let fits = words::fit(&strengths);
-        let mut rows: Vec<usize> = (0..heard.ids.len())
+        let mut rows: Vec<usize> = (0..tags.ids.len())
             .filter(|&row| {
                 allowed
                     .as_ref()
-                    .is_none_or(|set| set.contains(heard.ids[row]))
+                    .is_none_or(|set| set.contains(tags.ids[row]))
             })
             .collect();
         let likeliest: Vec<Option<f32>> = read
             .terms
             .iter()
-            .map(|term| heard.likeliest(term, &rows))
+            .map(|term| tags.likeliest(term, &rows))
             .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
         let space = LibrarySpace::of_library(self.library())?;
         let mut answered = AnsweredTracks::beside(&[], self.library());
-        // Lazily, since each row takes a read of its vector and the list is soon full.
+        // Lazily, because each row needs a read of its vector and the list is soon full.
         let new_rows = rows.into_iter().filter(|&row| {
-            let id = heard.ids[row];
+            let id = tags.ids[row];
             let vector = self.library().vector(id).ok().flatten();
             answered.is_new(id, vector.map(|vector| space.centre(&vector)))
         });
         let rows =
             ArtistLimit::new(self.library(), max_per_artist)
-                .first(new_rows, limit, |&row| heard.ids[row])?;
-        let ids: Vec<TrackId> = rows.iter().map(|&row| heard.ids[row]).collect();
+                .first(new_rows, limit, |&row| tags.ids[row])?;
+        let ids: Vec<TrackId> = rows.iter().map(|&row| tags.ids[row]).collect();
         let tracks = self.library().tracks_by_id(&ids)?.into_iter().zip(rows);
         let tracks = tracks.map(|(track, row)| FittingTrack {
             track,
@@ -307,7 +306,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
                 .collect(),
         });
         let tracks: Vec<FittingTrack> = tracks.collect();
-        let mut notes = heard.notes(&read, &likeliest);
+        let mut notes = tags.notes(&read, &likeliest);
         notes.extend(sentence_notes(&read, &tracks));
         notes.extend(self.unlabelled(&read, &likeliest, &tracks)?);
         Ok(PhraseAnswer {
@@ -329,7 +328,7 @@ pub fn reads(model: &StoredModel) -> bool {
 impl Engine {
     /// As [`predicted_tags`](Self::predicted_tags).
     ///
-    /// - `among`: of these tracks alone, held against each other; `None`: of all
+    /// - `among`: only these tracks, with percentiles among them; `None`: all
     pub(super) fn predicted_tags_of(
         &self,
         among: Option<&[TrackId]>,
@@ -340,9 +339,9 @@ impl Engine {
             Err(EngineError::NoTags { .. }) if self.reads()? => None,
             Err(error) => return Err(error),
         };
-        // After the layer: reading weights takes long, and no snapshot should be held meanwhile.
+        // After the layer, because reading weights takes long and would hold the snapshot.
         let _snapshot = library.snapshot()?;
-        // A model that reads has no tags: its words are what is measured, and whole sentences.
+        // A model that reads sentences has no tags; its words are the measured scales.
         let (logits, reading) = if let Some(layer) = &layer {
             (self.tag_logits(layer, among)?, None)
         } else {
@@ -353,7 +352,7 @@ impl Engine {
         let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
         let tags = names.len();
         let guess = DefaultGenres::shipped(&Taxonomy::default())?;
-        // Those that a guess is made of come first.
+        // The tags of the first guess come first.
         let guessed = guess.tags().len();
         let guesses = names.starts_with(guess.tags());
         let genres: Vec<Genre> = if guesses {
@@ -383,8 +382,8 @@ impl Engine {
                     let share = shares.iter().find(|share| share.genre == *genre);
                     let probability = share.map_or(0.0, |share| share.probability);
                     probabilities[[row, column]] = probability;
-                    // Probabilities become logarithms, so that they are spread like the logits
-                    // beside them; the floor keeps zero out.
+                    // Logarithms of probabilities are on a scale like that of logits; the floor
+                    // avoids the logarithm of zero.
                     table[[row, tags + column]] = probability.max(1e-9).ln();
                 }
             }
@@ -397,7 +396,7 @@ impl Engine {
             line: line as u64,
             problem,
         })?;
-        // Before the user's own words, which may give a scale's name another meaning.
+        // Before the user's words, which may redefine a scale's name.
         extend_by_scales(&mut words, &names[guessed_to..]);
         if own_table.is_file() {
             extend_from_file(&mut words, &own_table)?;
@@ -420,14 +419,14 @@ impl Engine {
         Ok(reads(&self.model()?))
     }
 
-    /// The layer that tells the tags of stored vectors; `None` for a model without tags, or one that is not on this machine.
+    /// The layer that computes tags from stored vectors; `None` for a model without tags, or one that is not on this machine.
     pub(super) fn tag_layer_if_any(&self) -> Result<Option<TagLayer>, EngineError> {
-        // Computing from the windows needs all of the layer.
+        // Computing from the windows needs the layer's weights.
         Ok(if_tagged(self.tag_layer())?.filter(TagLayer::computes))
     }
 
-    /// The tags of the library's model. One that is not at hand, since its file was moved or damaged or voisin ships it no
-    /// more, has those that are stored.
+    /// The tag layer of the library's model. If the model is not available (its file was moved or damaged, or voisin no longer
+    /// ships it), the names of the stored tags.
     fn tag_layer(&self) -> Result<TagLayer, EngineError> {
         let held = self.model()?;
         let found = match TagLayer::of(&self.model_ref()?) {
@@ -438,8 +437,8 @@ impl Engine {
                 None => return Err(error.into()),
                 stored => stored,
             },
-            // A model of the same name that is no longer the one that made the vectors has tags
-            // that say nothing of them.
+            // A model of the same name with another fingerprint has tags that do not apply to these
+            // vectors.
             found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
         };
         found.ok_or_else(|| {
@@ -458,7 +457,7 @@ impl Engine {
         })
     }
 
-    /// The names of the tags whose logits are stored, of a model that is not at hand.
+    /// The names of the tags whose logits are stored, for a model that is not available.
     fn stored_tags(&self, held: &StoredModel) -> Result<Option<TagLayer>, EngineError> {
         let card = ModelManifest::parse(&held.manifest_json, Path::new("its manifest")).ok();
         let Some(layer) = card.as_ref().and_then(TagLayer::names_only) else {
@@ -471,26 +470,26 @@ impl Engine {
         Ok(is_stored.then_some(layer))
     }
 
-    /// Logits of tracks, ascending by id, those without windows left out. What is not stored yet is worked out.
+    /// Logits of the tracks with windows, ascending by id. Those not stored yet are computed.
     ///
-    /// - `among`: of these alone; `None`: of all
+    /// - `among`: only these tracks; `None`: all
     pub(super) fn tag_logits(
         &self,
         layer: &TagLayer,
         among: Option<&[TrackId]>,
     ) -> Result<Vec<(TrackId, Vec<f32>)>, EngineError> {
         let mut logits = self.library().derived().logits(among)?;
-        // Logits of another set of tags, as of an older version of the model, are computed again.
+        // Logits of another set of tags, as of an older model version, are computed again.
         logits.retain(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = logits.iter().map(|(id, _)| *id).collect();
         let all = among.map_or_else(|| self.library().track_ids(), |those| Ok(those.to_vec()))?;
-        logits.extend(self.unheard(layer, &all, &known)?);
+        logits.extend(self.missing_logits(layer, &all, &known)?);
         logits.sort_by_key(|(id, _)| *id);
         Ok(logits)
     }
 
-    /// Logits of those of `tracks` that are not in `known`, from the mean of their windows.
-    fn unheard(
+    /// Logits of the `tracks` that are not in `known`, from the mean of their windows.
+    fn missing_logits(
         &self,
         layer: &TagLayer,
         tracks: &[TrackId],
@@ -516,8 +515,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// Columns of words about sound, each under its name: tempo, in octaves, loudness, and scales. A track without a value
-    /// has the mean; a word that no track has a value for is left out.
+    /// Columns for tempo (in octaves), loudness and scales, by name. A track without a value gets the mean; a column without
+    /// any value is left out.
     fn sound_columns(&self, ids: &[TrackId]) -> Result<Vec<(String, Array1<f32>)>, EngineError> {
         let known = self.library().derived().descriptors(ids)?;
         let tempo = |descriptors: &Descriptors| {
@@ -557,7 +556,7 @@ impl Engine {
             .collect())
     }
 
-    /// Those of `fitting` (`None`: of all tracks) for which all of these words hold.
+    /// The tracks of `fitting` (`None`: of the library) that are within all bounds.
     pub(super) fn matching_words(
         &self,
         bounds: &[WordBound],
@@ -566,33 +565,33 @@ impl Engine {
         if bounds.is_empty() {
             return Ok(fitting);
         }
-        let heard = self.words().predicted_tags()?;
-        let mut fits = vec![true; heard.ids.len()];
+        let tags = self.words().predicted_tags()?;
+        let mut fits = vec![true; tags.ids.len()];
         for bound in bounds {
             let WordBound {
                 word,
                 percentile,
                 not,
             } = bound;
-            let known = heard.words.meaning(word).cloned();
-            // A bound on a sentence holds for this word alone: its column is not kept for the next.
-            let (heard, meaning) = match (known, &heard.reading) {
-                (Some(meaning), _) => (Cow::Borrowed(&heard), meaning),
+            let known = tags.words.meaning(word).cloned();
+            // A sentence adds a column for this bound only.
+            let (tags, meaning) = match (known, &tags.reading) {
+                (Some(meaning), _) => (Cow::Borrowed(&tags), meaning),
                 (None, Some(side)) => {
-                    let (with, meaning) = heard.with_sentence(side.read(word)?);
+                    let (with, meaning) = tags.with_sentence(side.read(word)?);
                     (Cow::Owned(with), meaning)
                 }
-                (None, None) => return Err(heard.not_understood(word)),
+                (None, None) => return Err(tags.not_understood(word)),
             };
             for (fits, share) in fits
                 .iter_mut()
-                .zip(words::strength(heard.standard.view(), &meaning))
+                .zip(words::strength(tags.standard.view(), &meaning))
             {
                 *fits &= (share >= *percentile) != *not;
             }
         }
         let is_in = |id: TrackId| fitting.as_ref().is_none_or(|set| set.contains(id));
-        let ids = heard
+        let ids = tags
             .ids
             .iter()
             .zip(fits)
@@ -602,7 +601,7 @@ impl Engine {
 }
 
 impl<L: DerefMut<Target = Engine>> EngineWords<L> {
-    /// Works out the tags of tracks that have none stored yet, and keeps them. A model without tags has none to keep.
+    /// Computes and stores the tags of tracks that have none stored yet; nothing for a model without tags.
     pub fn keep_tags(&mut self) -> Result<(), EngineError> {
         if self.library().mode() == OpenMode::ReadOnly {
             return Ok(());
@@ -615,7 +614,7 @@ impl<L: DerefMut<Target = Engine>> EngineWords<L> {
             .into_iter()
             .filter(|(_, values)| values.len() == layer.names().len());
         let known: HashSet<TrackId> = known.map(|(id, _)| id).collect();
-        let missing = self.unheard(&layer, &self.library().track_ids()?, &known)?;
+        let missing = self.missing_logits(&layer, &self.library().track_ids()?, &known)?;
         for batch in missing.chunks(BATCH) {
             // Not through `library_mut`: no vector changes, and the index stays as it is.
             self.library.derived_mut().set_logits(batch)?;
@@ -625,9 +624,9 @@ impl<L: DerefMut<Target = Engine>> EngineWords<L> {
 }
 
 impl Engine {
-    /// A note on terms that name a genre which none of the answer's labels has: the model takes a piano for jazz.
+    /// Notes on terms that name a genre which no result is labelled with: the model may take a piano for jazz.
     ///
-    /// - `likeliest`: of each term; where a genre is not likely to be here at all, that is said instead
+    /// - `likeliest`: of each term; a genre below [`LIKELY`] has a note of its own already
     fn unlabelled(
         &self,
         phrase: &Phrase,
@@ -646,7 +645,7 @@ impl Engine {
         let terms = phrase.terms.iter().zip(likeliest);
         let genres =
             terms.filter(|(term, most)| !term.negated && most.is_some_and(|most| most >= LIKELY));
-        // Whoever looks for rock is not told that Alternative Rock is none.
+        // Alternative Rock counts as rock here.
         let has = |word: &str, genre: &Genre| {
             let word = fold(word);
             let genre = fold(&genre.to_string());
@@ -685,11 +684,11 @@ impl PredictedTags {
         all
     }
 
-    /// The tags that stand out most in these tracks, strongest first, with their percentiles.
+    /// The strongest tags of these tracks, strongest first, with their percentiles.
     ///
-    /// - `most`: so many a track
+    /// - `most`: number per track at most
     pub fn strongest(&self, ids: &[TrackId], most: usize) -> StrongTags {
-        /// Less is no mark of a track.
+        /// Least percentile of a tag that is listed.
         const LEAST: f32 = 0.75;
         let all = self.percentiles();
         let strong_words = |id: &TrackId| {
@@ -705,8 +704,7 @@ impl PredictedTags {
             let mut named: Vec<(String, f32)> = Vec::new();
             for tag in tags {
                 let name = plain(&self.names[tag]);
-                // Several tags may read alike once their kind is taken off, as "style metal" and
-                // "metal" do.
+                // Tags may become equal without their kind, as "style metal" and "metal".
                 if named.len() < most && named.iter().all(|(other, _)| *other != name) {
                     named.push((name, shares[tag]));
                 }
@@ -716,14 +714,14 @@ impl PredictedTags {
         ids.iter().filter_map(strong_words).collect()
     }
 
-    /// The chance, 0 to 1, that a voice sings or speaks in a track; `None` where the model has no output for that.
+    /// The probability that a track has a voice, sung or spoken; `None` if the model has no output for it.
     pub fn sung(&self, id: TrackId) -> Option<f32> {
         let column = self.tags().iter().position(|tag| tag == SUNG)?;
         let row = self.ids.binary_search(&id).ok()?;
         Some(1.0 / (1.0 + (-self.logits[[row, column]] / SUNG_TEMPERATURE).exp()))
     }
 
-    /// A first guess of a track's genre from what was heard, where the model has the tags that it is made from.
+    /// A first guess of a track's genre from its tags; `None` if the model lacks the tags for it.
     pub fn first_guess(&self, id: TrackId) -> Option<Guess> {
         let row = self.ids.binary_search(&id).ok()?;
         let genres = DefaultGenres::shipped(&Taxonomy::default()).ok()?;
@@ -734,14 +732,14 @@ impl PredictedTags {
         genres.guess(&logits[..genres.tags().len()], &[]).ok()
     }
 
-    /// Every word that is understood, with the tags that it means.
+    /// Every known word, with the tags that it means.
     pub fn words(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
         self.words
             .known()
             .map(|(word, meaning)| (word, self.names_of(meaning)))
     }
 
-    /// The word by which answers name the meaning of another one: the first of its line in a table.
+    /// The main word for a synonym: the first word of its line in a table; `None` for the main word itself.
     pub fn first_word(&self, word: &str) -> Option<&str> {
         let first = self.words.meaning(word)?.word.as_str();
         (fold(first) != fold(word)).then_some(first)
@@ -750,14 +748,14 @@ impl PredictedTags {
     /// The known terms of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
     ///
     /// # Errors
-    /// A word is not understood.
+    /// A word is not known.
     pub(super) fn strengths(&self, phrase: &str) -> Result<Vec<(Term, Vec<f32>)>, EngineError> {
-        let (heard, read, _) = self.understand(phrase)?;
+        let (tags, read, _) = self.understand(phrase)?;
         match read.unknown.first() {
             Some(word) => Err(self.not_understood(word)),
             None if read.terms.is_empty() => Err(self.not_understood(phrase)),
             None => {
-                let strength = |term: &Term| words::strength(heard.standard.view(), &term.meaning);
+                let strength = |term: &Term| words::strength(tags.standard.view(), &term.meaning);
                 Ok(read
                     .terms
                     .into_iter()
@@ -770,25 +768,25 @@ impl PredictedTags {
         }
     }
 
-    /// Whether the words cover a phrase, or the model reads it.
+    /// Whether all words of a phrase are known, or the model reads sentences.
     fn covers(&self, phrase: &str) -> bool {
         self.reading.is_some() || self.words.read(phrase).unknown.is_empty()
     }
 
-    /// Reads a phrase; where the model reads, a part of it that today's words do not cover whole is a sentence, which
-    /// becomes a column of its own.
+    /// Parses a phrase. If the model reads sentences, each part that the known words do not cover becomes a sentence with a
+    /// column of its own.
     ///
-    /// - returns: itself with those columns, the terms, and which of them are sentences
+    /// - returns: a copy with those columns, the terms, and which of them are sentences
     fn understand(&self, phrase: &str) -> Result<Understood<'_>, EngineError> {
-        let mut heard = Cow::Borrowed(self);
+        let mut tags = Cow::Borrowed(self);
         let Some(side) = &self.reading else {
             let read = self.words.read(phrase);
             let none = read.terms.iter().map(|_| None).collect();
-            return Ok((heard, read, none));
+            return Ok((tags, read, none));
         };
         let mut whole = Phrase::default();
         let mut sentences = Vec::new();
-        // A sentence is read whole: only a comma, a semicolon or a new line ends it.
+        // A sentence ends only at a comma, a semicolon or a new line.
         for part in phrase.split([',', ';', '\n']) {
             let read = self.words.read(part);
             if read.unknown.is_empty() {
@@ -798,8 +796,8 @@ impl PredictedTags {
             }
             let (negated, text) = words::split_negation(part);
             let sentence = side.read(text)?;
-            let (with, meaning) = heard.with_sentence(sentence.clone());
-            heard = Cow::Owned(with);
+            let (with, meaning) = tags.with_sentence(sentence.clone());
+            tags = Cow::Owned(with);
             sentences.push(Some(sentence));
             whole.terms.push(Term {
                 text: text.to_owned(),
@@ -807,10 +805,10 @@ impl PredictedTags {
                 negated,
             });
         }
-        Ok((heard, whole, sentences))
+        Ok((tags, whole, sentences))
     }
 
-    /// Itself with a column of how like each track is to a sentence, and the word that means this column.
+    /// A copy with a column of each track's likeness to a sentence, and the word that means this column.
     fn with_sentence(&self, sentence: Sentence) -> (Self, WordMeaning) {
         // A copy, because a server shares the words between queries.
         let mut with = self.clone();
@@ -843,7 +841,7 @@ impl PredictedTags {
         }
     }
 
-    /// The greatest probability that one of these tracks is of the genre that a term names, if it names one.
+    /// The greatest probability among these rows of the genre that a term names, if it names one.
     fn likeliest(&self, term: &Term, rows: &[usize]) -> Option<f32> {
         let genre = Taxonomy::default().genre(&term.meaning.word)?;
         let column = self.guessed.iter().position(|guessed| *guessed == genre)?;
@@ -868,7 +866,7 @@ impl PredictedTags {
         let near = phrase.unknown.iter().filter_map(|word| {
             let nearest = self.words.nearest(word)?;
             Some(format!(
-                "\"{word}\" cannot be told; the nearest word that can is \"{nearest}\""
+                "unknown word \"{word}\"; the nearest known word is \"{nearest}\""
             ))
         });
         let mut notes: Vec<String> = absent.chain(near).collect();
@@ -883,7 +881,7 @@ impl PredictedTags {
         meaning
             .columns()
             .map(|(column, sign)| {
-                // A sentence's column was there only while its phrase was answered.
+                // A sentence's column exists only in the copy made for its phrase.
                 let name = self.names.get(column).map_or("sentence", String::as_str);
                 let name = name.to_lowercase();
                 format!("{sign}{}", name.strip_prefix("sound:").unwrap_or(&name))
@@ -892,12 +890,12 @@ impl PredictedTags {
     }
 }
 
-/// A phrase as far as it was understood: the tags with a column for each sentence, the terms, and which are sentences.
+/// A parsed phrase: the tags with a column for each sentence, the terms, and which are sentences.
 type Understood<'a> = (Cow<'a, PredictedTags>, Phrase, Vec<Option<Sentence>>);
 
-/// Notes on the sentences of a phrase: whether anything sounds like them, and the language that they are read in.
+/// Notes on the sentences of a phrase: whether any result is similar to them, and that they are read as English.
 fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
-    /// A track is nearer to its own caption than to nine of ten others; by choice, not by measurement.
+    /// Least likeness of a good match: nearer than to nine of ten captions. Chosen by hand.
     const LEAST: f32 = 0.9;
     let mut notes = Vec::new();
     for (at, term) in phrase.terms.iter().enumerate() {
@@ -922,7 +920,7 @@ fn sentence_notes(phrase: &Phrase, found: &[FittingTrack]) -> Vec<String> {
     notes
 }
 
-/// A tag as people say it: "metal", not "style metal".
+/// A tag without its kind: "metal", not "style metal".
 fn plain(tag: &str) -> String {
     let tag = tag.to_lowercase();
     let kinds = ["style ", "instrument ", "mood "];
@@ -933,11 +931,11 @@ fn plain(tag: &str) -> String {
         .to_owned()
 }
 
-/// Each scale is a word by its name.
+/// Adds each scale as a word by its name.
 fn extend_by_scales(words: &mut WordTable, columns: &[String]) {
     for column in columns {
         let name = column.trim_start_matches("sound:").replace('-', " ");
-        // A column that is there is no mistake.
+        // Cannot fail: the column exists.
         let _ = words.extend(&format!("{name}\t{column}"), false);
     }
 }

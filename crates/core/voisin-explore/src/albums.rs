@@ -1,7 +1,7 @@
-//! Albums whose discs lie in folders of any name.
+//! Albums whose discs are in folders of any name.
 //!
-//! For: tracks without an album artist, of which the folder shows the album. Not for: folders that are called as a disc is,
-//! which [`TrackMeta::album_key`] knows by one track alone.
+//! For: tracks without an album artist, whose albums are identified by folders. Not for: folders with names of discs, which
+//! [`TrackMeta::album_key`] recognises from a single track.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use super::TrackMeta;
 use super::meta::without_disc;
 use voisin_base::text::fold;
 
-/// Tracks of one album, in one folder as far as is known.
+/// Tracks of one album in one folder.
 #[derive(Clone)]
 struct DiscSet<'a> {
     key: String,
@@ -20,8 +20,8 @@ struct DiscSet<'a> {
 }
 
 impl DiscSet<'_> {
-    /// Whether the other is of further discs: by one of its artists, and none that it has. Two editions of an album have the
-    /// same numbers, and two artists' "Greatest Hits" no artist in common.
+    /// Whether the other has further discs: a common artist and no common disc number. Two editions of an album have the same
+    /// numbers, and two artists' "Greatest Hits" have no common artist.
     fn lacks(&self, other: &Self) -> bool {
         let have_numbers = !self.discs.is_empty() && !other.discs.is_empty();
         have_numbers
@@ -30,14 +30,14 @@ impl DiscSet<'_> {
     }
 }
 
-/// Which album each track is on: as [`TrackMeta::album_key`] has it, and one key for discs whose folders lie beside each
-/// other or in that of another, whatever they are called.
+/// The album key of each track: [`TrackMeta::album_key`], with the same key for discs in sibling or nested folders, whatever
+/// their names.
 pub(crate) fn album_keys(meta: &[TrackMeta]) -> Vec<Option<String>> {
     let mut keys: Vec<Option<String>> = meta.iter().map(TrackMeta::album_key).collect();
     let mut sets: BTreeMap<&str, DiscSet<'_>> = BTreeMap::new();
     for (track, key) in meta.iter().zip(&keys) {
         let owner = track.album_artist.as_deref().map(fold).unwrap_or_default();
-        // With an owner the key has no folder, and discs share it already.
+        // With an album artist the key has no folder and is the same for all discs.
         let Some(key) = key.as_deref().filter(|_| owner.is_empty()) else {
             continue;
         };
@@ -52,7 +52,7 @@ pub(crate) fn album_keys(meta: &[TrackMeta]) -> Vec<Option<String>> {
         set.artists.extend(track.artist_keys());
     }
     let mut albums: Vec<DiscSet<'_>> = Vec::new();
-    // Albums by their titles and the folders in which their further discs may lie.
+    // Albums by title and by the folders in which their further discs may be.
     let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
     let mut albums_of: HashMap<String, usize> = HashMap::new();
     // In the order of the keys a folder comes before those in it.
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use voisin_base::track::TrackId;
 
-    /// How many albums these folders with an artist and a disc's number are.
+    /// Number of albums in these folders, each with an artist and a disc number.
     fn count(folders: &[(&str, &str, u32)]) -> usize {
         let track = |&(folder, artist, disc): &(&str, &str, u32)| TrackMeta {
             album: Some("Box".to_owned()),

@@ -1,13 +1,13 @@
-//! Window vectors of two tracks laid over each other in time.
+//! Alignment of two tracks by their window vectors.
 
 use super::WindowSet;
 
-/// How two tracks fit best.
+/// The best alignment of two tracks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Alignment {
     /// Time t of `a` sounds at t + offset in `b`, in seconds.
     pub(super) offset: f32,
-    /// Weighted mean cosine of the windows laid over each other.
+    /// Weighted mean cosine of aligned windows.
     pub(super) similarity: f32,
     /// Share of the shorter track's windows that have a partner within the tolerance.
     pub(super) coverage: f32,
@@ -29,7 +29,7 @@ pub(super) fn at_offset(
     let mut total = 0.0_f32;
     let mut late = 0.0_f32;
     let mut partners = 0_usize;
-    // Walks through the track with fewer windows.
+    // Iterates over the track with fewer windows.
     let swap = b.len() < a.len();
     let (few, many, shift) = if swap {
         (b, a, -offset)
@@ -39,21 +39,21 @@ pub(super) fn at_offset(
     let mut j = 0;
     for (i, &start) in few.starts.iter().enumerate() {
         let time = start + shift;
-        // both lists ascend, so the nearest partner only moves on
+        // Both lists are ascending, so that the nearest partner only moves forwards.
         while j + 1 < many.len()
             && (many.starts[j + 1] - time).abs() <= (many.starts[j] - time).abs()
         {
             j += 1;
         }
         let apart = (many.starts[j] - time).abs();
-        // Windows without a partner count against the coverage, not against the similarity.
+        // Windows without a partner reduce the coverage, not the similarity.
         if apart <= tolerance {
             let product = if swap {
                 products[[j, i]]
             } else {
                 products[[i, j]]
             };
-            // Windows that start together hear the same; those half a second apart only nearly.
+            // Windows with the same start have the same sound; those half a second apart only nearly.
             let weight = (-(apart / 0.35).powi(2)).exp() + 0.02;
             sum += weight * product;
             total += weight;
@@ -83,7 +83,7 @@ pub(super) fn spacing(windows: &WindowSet) -> f32 {
     *gaps.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
-/// The offset at which the windows agree best, among those that cover at least `coverage` of the shorter track.
+/// The offset with the greatest similarity among those that cover at least `coverage` of the shorter track.
 ///
 /// Offsets are tried in steps of 0.1 s within `most` seconds of `around`.
 pub(super) fn best(
@@ -97,15 +97,15 @@ pub(super) fn best(
         return None;
     }
     let products: ndarray::Array2<f32> = a.vectors.dot(&b.vectors.t());
-    // half of the coarser spacing: no window is farther from a partner where the tracks overlap
+    // Half of the coarser spacing: no window is farther from a partner where the tracks overlap.
     let tolerance = (spacing(a).max(spacing(b)) / 2.0).max(0.5) + 0.01;
-    // Fine enough: the weight of partners falls off over 0.35 s.
+    // Fine enough, because the weight of partners falls off over 0.35 s.
     let steps = (most / 0.1).ceil() as i32;
     let tried = (-steps..=steps)
         .filter_map(|step| at_offset(a, b, &products, around + step as f32 * 0.1, tolerance));
     tried
         .filter(|alignment| alignment.coverage >= coverage)
-        // Among equals the one whose windows meet best, then the smallest shift.
+        // Of equals the one with the nearest partners, then the smallest shift.
         .max_by(|x, y| {
             let score = |alignment: &Alignment| alignment.similarity - 0.02 * alignment.slack;
             score(x).total_cmp(&score(y)).then(

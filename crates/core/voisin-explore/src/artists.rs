@@ -1,9 +1,8 @@
-//! Artists near an artist, and albums near an album, from the tracks that match best.
+//! Artists near an artist, and albums near an album, by their best matching tracks.
 //!
-//! Two artists with the same mean can be far apart (one plays in two styles, the other between them), so tracks are
-//! compared with tracks: each track of either artist with the most similar one of the other, and the mean of these
-//! cosines is the similarity of the two. It is 1 only where every track has a copy on the other side, and it asks
-//! nothing of an artist of whom one track is known. Albums are compared in the same way.
+//! Artists with the same mean can be far apart (one plays in two styles, the other between them). Therefore the similarity
+//! of two artists is the mean cosine of each track, of either artist, to the most similar one of the other. It is 1 only if
+//! every track has a copy on the other side, and works with a single track as well. Albums are compared in the same way.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,25 +12,25 @@ use serde::{Deserialize, Serialize};
 
 use super::albums::album_keys;
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
-use voisin_base::text::{fold, meant, or_did_you_mean, spelt_alike};
+use voisin_base::text::{fold, matching_names, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_music::artists;
 
-/// Tracks of one artist that are compared, evenly spread over the library's order.
+/// Most tracks per artist to compare, evenly spread over the library's order.
 const MOST_TRACKS: usize = 200;
-/// Pairs of tracks given as the reason.
+/// Pairs of tracks returned as the reason.
 const REASONS: usize = 3;
-/// Artists compared in full when looking for the nearest of every artist: those with the nearest means.
+/// Artists with the nearest means that are compared in full when the nearest of every artist is computed.
 const SHORT_LIST: usize = 20;
-/// Artists whose means are compared with all others' at once.
+/// Artists per block in the comparison of means.
 const TOGETHER: usize = 16;
 
-/// Whose tracks are compared with whose.
+/// Whether artists or albums are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Makers {
-    /// Those of each artist; a track of several is of each.
+    /// Artists; a track of several counts for each.
     Artists,
-    /// Those of each album: of one title by one album artist, or, where none is named, in one folder.
+    /// Albums: tracks with one title and one album artist, or without an album artist, in one folder.
     Albums,
 }
 
@@ -48,9 +47,9 @@ impl Makers {
 /// An artist, or an album, near another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NearArtist {
-    /// Name as most of the tracks spell it; of an album whose tracks have several, "various artists".
+    /// Name in its most common spelling; "various artists" for an album with several.
     pub artist: String,
-    /// Title of the album, where albums are compared.
+    /// Title of the album, if albums are compared.
     pub album: Option<String>,
     /// Number of tracks.
     pub tracks: usize,
@@ -58,17 +57,18 @@ pub struct NearArtist {
     pub similarity: f32,
     /// Cosine similarity of the mean directions, for comparison.
     pub mean_similarity: f32,
-    /// The pairs of tracks that make them near, nearest first.
+    /// The nearest pairs of tracks, nearest first.
     pub because: Vec<TrackPair>,
-    /// Its tracks (at most 200), those most similar to one of the other's first.
+    /// Its tracks (at most 200), those most similar to a track of the other first.
     pub songs: Vec<TrackId>,
 }
 
 /// Two tracks of two artists.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrackPair {
-    /// A track of the artist that is searched from.
-    pub own: TrackId,
+    /// A track of the query's artist.
+    #[serde(rename = "own")]
+    pub query: TrackId,
     /// A track of the other.
     pub other: TrackId,
     /// Their cosine similarity.
@@ -97,7 +97,7 @@ pub struct ArtistSummary {
     pub tracks: usize,
     /// The most typical track.
     pub medoid: TrackId,
-    /// Mean cosine similarity of the tracks to their centre: 1 if they all sound the same; `None` with one track.
+    /// Mean cosine similarity of the tracks to their centre; `None` for a single track.
     pub cohesion: Option<f32>,
     /// The nearest other, if there is one.
     pub nearest: Option<Nearest>,
@@ -115,7 +115,7 @@ struct ArtistTracks {
     mean: ndarray::Array1<f32>,
 }
 
-/// The text that most have, the first in the alphabet of several.
+/// The most common text, of equals the alphabetically first.
 fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
     let mut spellings: HashMap<&str, usize> = HashMap::new();
     texts.for_each(|text| *spellings.entry(text).or_default() += 1);
@@ -125,7 +125,7 @@ fn most<'a>(texts: impl Iterator<Item = &'a str>) -> &'a str {
         .map_or("", |found| found.0)
 }
 
-/// Whose an album is, and its title.
+/// The artist of an album, and its title.
 fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
     let title = most(tracks.iter().filter_map(|track| track.album.as_deref()));
     let named = most(
@@ -139,7 +139,7 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
         .collect();
     let artist = match artists.as_slice() {
         _ if !named.is_empty() => named,
-        // One artist in several spellings is no compilation.
+        // Several spellings of one artist are no compilation.
         [first, others @ ..] if others.iter().all(|other| fold(other) == fold(first)) => first,
         [] => "",
         _ => "various artists",
@@ -148,7 +148,7 @@ fn album_of(tracks: &[&TrackMeta]) -> (String, String) {
 }
 
 fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> Vec<ArtistTracks> {
-    // ordered by name, so that ties are broken alike in every run
+    // Ordered by name, so that ties are deterministic.
     let mut rows_of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let albums = match makers {
         Makers::Artists => Vec::new(),
@@ -170,8 +170,8 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let (name, artist, album) = match makers {
                 Makers::Artists => {
                     let named = tracks.iter().flat_map(|track| track.people());
-                    // A track of several artists has other names as well, which are not this one's
-                    // spellings.
+                    // A track of several artists has names of others as well, which are no spellings of
+                    // this one.
                     let spellings = named.filter(|name| name.to_lowercase() == key);
                     let artist = most(spellings).to_owned();
                     (artist.clone(), artist, None)
@@ -189,7 +189,7 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let count = rows.len();
             let rows: Vec<usize> = rows
                 .into_iter()
-                // evenly over the library, so that all albums are represented
+                // Evenly over the library, so that all albums are represented.
                 .step_by(count.div_ceil(MOST_TRACKS))
                 .collect();
             let vectors = vectors.select(Axis(0), &rows);
@@ -215,7 +215,7 @@ fn similarity(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
         .rows()
         .into_iter()
         .map(best)
-        // Both ways, so that the similarity of two artists does not depend on who was asked for.
+        // In both directions, so that the similarity is symmetric.
         .chain(products.columns().into_iter().map(best))
         .sum();
     (sum / (a.rows.len() + b.rows.len()) as f32).clamp(-1.0, 1.0)
@@ -226,7 +226,7 @@ fn cosine(a: &ArtistTracks, b: &ArtistTracks) -> f32 {
     (a.mean.dot(&b.mean) / norms.max(f32::MIN_POSITIVE)).clamp(-1.0, 1.0)
 }
 
-/// For some of the artists, the [`SHORT_LIST`] others whose means have the most similar direction.
+/// For some artists, the [`SHORT_LIST`] others with the most similar directions of means.
 fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>> {
     let Some(first) = bodies.first() else {
         return Ok(Vec::new());
@@ -234,16 +234,16 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     let mut means = Array2::zeros((bodies.len(), first.mean.len()));
     for (mut row, body) in means.rows_mut().into_iter().zip(bodies) {
         let norm = body.mean.dot(&body.mean).sqrt();
-        // Opposite tracks cancel out and leave no direction; the first track's stands in for it.
+        // If opposite tracks cancel out, the direction of the first is used.
         if norm > f32::EPSILON {
             row.assign(&(&body.mean / norm));
         } else {
             row.assign(&body.vectors.row(0));
         }
     }
-    // Not below zero: the first body was there.
+    // At least 0, since there is a first body.
     let short = SHORT_LIST.min(bodies.len() - 1);
-    // the graph of all pairs is computed in blocks, so for most artists it is the shorter way
+    // For most of the artists, the graph of all pairs, computed in blocks, is faster.
     if some.len() > bodies.len() / 2 {
         let graph = KnnGraph::exact(means.view(), short)?;
         return Ok(some
@@ -272,13 +272,13 @@ fn near_means(bodies: &[ArtistTracks], some: &[usize]) -> Result<Vec<Vec<usize>>
     Ok(some.par_chunks(TOGETHER).flat_map_iter(nearest).collect())
 }
 
-/// Names that a refusal lists at most.
+/// Most names in an error.
 const NAMED: usize = 5;
 
 /// Artists nearest to an artist, or albums nearest to an album, nearest first.
 ///
-/// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), whatever its case, accents and
-///   punctuation; a part of it where no other has that part
+/// - `name`: of the artist, or of the album with its artist before it ("Muldjord – Chaos"), regardless of case, accents and
+///   punctuation; a part of it suffices if it is unique
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 pub fn near_artists(
     vectors: ArrayView2<'_, f32>,
@@ -290,12 +290,12 @@ pub fn near_artists(
     same_length("metadata", vectors.nrows(), meta.len())?;
     let bodies = bodies(vectors, meta, makers);
     let names = || bodies.iter().map(|body| body.name.as_str());
-    // "A feat. B" is a question about A; the title of an album is taken as it is.
+    // "A feat. B" means A; the title of an album is not split.
     let wanted = match makers {
         Makers::Artists => artists::artists(name).first().copied().unwrap_or(name),
         Makers::Albums => name,
     };
-    let found = meant(wanted, names());
+    let found = matching_names(wanted, names());
     let [name] = found.as_slice() else {
         let hint = if found.is_empty() {
             or_did_you_mean(&spelt_alike(wanted, names()))
@@ -306,7 +306,7 @@ pub fn near_artists(
         };
         return Err(ExploreError::UnknownArtist {
             makers,
-            asked: wanted.to_owned(),
+            requested: wanted.to_owned(),
             hint,
         });
     };
@@ -316,14 +316,14 @@ pub fn near_artists(
         .expect("the name is one of theirs");
     let mut near: Vec<(f32, &ArtistTracks)> = bodies
         .par_iter()
-        // by address, as two albums may have one name
+        // By address, because two albums may have the same name.
         .filter(|body| !std::ptr::eq(*body, queried))
         .map(|body| (similarity(queried, body), body))
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
     near.truncate(limit);
     let answer = near.into_iter().map(|(similarity, body)| {
-        // Again, for the few that are shown: to keep them for all artists would take too much
+        // Computed again for the few results, since storing them for all artists would take too much
         // memory.
         let products: Array2<f32> = queried.vectors.dot(&body.vectors.t());
         let best = products
@@ -337,7 +337,7 @@ pub fn near_artists(
         let mut pairs: Vec<TrackPair> = products
             .indexed_iter()
             .map(|((a, b), &similarity)| TrackPair {
-                own: meta[queried.rows[a]].id,
+                query: meta[queried.rows[a]].id,
                 other: meta[body.rows[b]].id,
                 similarity,
             })
@@ -345,9 +345,9 @@ pub fn near_artists(
         pairs.sort_by(|a, b| {
             b.similarity
                 .total_cmp(&a.similarity)
-                .then((a.own, a.other).cmp(&(b.own, b.other)))
+                .then((a.query, a.other).cmp(&(b.query, b.other)))
         });
-        // Each track once, so that one odd track does not give all the reasons.
+        // Each track once, so that a single track is not in all the reasons.
         let mut because: Vec<TrackPair> = Vec::new();
         for pair in pairs {
             if because.len() == REASONS {
@@ -355,7 +355,7 @@ pub fn near_artists(
             }
             if because
                 .iter()
-                .all(|known| known.own != pair.own && known.other != pair.other)
+                .all(|known| known.query != pair.query && known.other != pair.other)
             {
                 because.push(pair);
             }
@@ -376,7 +376,7 @@ pub fn near_artists(
 /// All artists, or all albums, most tracks first.
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
-/// - `limit`: how many at most
+/// - `limit`: most results
 pub fn artists(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
@@ -394,8 +394,7 @@ pub fn artists(
             .then_with(|| (&a.artist, &a.album).cmp(&(&b.artist, &b.album)))
     });
     rows.truncate(limit);
-    // Tracks are compared with tracks only where means are near, or every artist would cost all
-    // others.
+    // Tracks are compared only for artists with near means, or the time would be quadratic.
     let near = near_means(&bodies, &rows)?;
     let answer = rows
         .par_iter()
@@ -414,7 +413,7 @@ pub fn artists(
                 album: body.album.clone(),
                 tracks: body.count,
                 medoid: meta[body.rows[most.expect("an artist has tracks")]].id,
-                // The mean of unit vectors is as long as they are alike.
+                // The length of the mean of unit vectors measures their cohesion.
                 cohesion: (body.count > 1).then(|| body.mean.dot(&body.mean).sqrt().min(1.0)),
                 nearest: nearest.map(|(similarity, body)| Nearest {
                     artist: body.artist.clone(),
@@ -462,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn distributions_matter_and_not_only_means() {
+    fn similarity_compares_distributions_and_not_only_means() {
         let (vectors, meta) = two_styles();
         let near = near_artists(vectors.view(), &meta, Makers::Artists, "a ", 5).expect("known");
         assert_eq!(near[0].artist, "B");
@@ -485,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_artists_are_the_same_without_the_others() {
+    fn a_limit_does_not_change_the_first_artists() {
         let mut rng = StdRng::seed_from_u64(7);
         let mut vectors = Array2::from_shape_simple_fn((400, 12), || normal(&mut rng));
         for mut row in vectors.rows_mut() {
@@ -504,7 +503,7 @@ mod tests {
         assert!(first.iter().all(|artist| artist.nearest.is_some()));
     }
 
-    /// Three artists of one track each, on the corners of a square: nobody is at a similarity of 1.
+    /// Three artists of one track each, on the corners of a square, so that no similarity is 1.
     #[test]
     fn artists_of_one_track_are_as_similar_as_their_tracks() {
         let vectors = ndarray::arr2(&[[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]]);

@@ -1,32 +1,32 @@
-//! Two stretches of audio, each as the energies of some bands over time: are they the same recording?
+//! Compares two stretches of audio by band energies over time to detect the same recording.
 //!
-//! Vectors measure what music sounds like; outlines, whether it is the very same performance.
-//! Levels and equalisation fall away with each band's local mean; what is left (when each band
-//! rises and falls) survives codecs, and no two performances share it. Not for finding: it compares
-//! two given stretches.
+//! Vectors measure similarity of sound; outlines identify the same performance. Subtracting each band's
+//! local mean removes levels and equalisation; what is left, the rises and falls of each band, is
+//! preserved by codecs and differs between performances. Not for searching: it compares two given
+//! stretches.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
 use voisin_base::vector::dot_in_lanes;
 
-/// Seconds around each frame whose mean is taken away.
+/// Seconds around each frame over which the subtracted mean is taken.
 const LOCAL: f32 = 1.0;
-/// Below this root mean square, in dB, a stretch does not move: silence, a steady tone, noise.
+/// Least root mean square of the motion in dB; silence, steady tones and noise have less.
 const LEAST_MOTION: f32 = 1.0;
-/// Least share of the shorter stretch that must lie within the other.
+/// Least share of the shorter stretch that must overlap the other.
 const LEAST_OVERLAP: f32 = 0.6;
 
-/// How the bands of a stretch of audio rise and fall.
+/// The rises and falls of the bands of a stretch of audio.
 #[derive(Debug, Clone)]
 pub struct Outline {
     /// `[frames, bands]`, dB above the band's local mean.
     motion: Array2<f32>,
-    /// Sum of squares of all frames before each, and of all at the end.
+    /// Prefix sums of the squares of frames.
     energy: Vec<f64>,
     frames_per_second: f32,
 }
 
-/// The place where two outlines agree best.
+/// The best agreement of two outlines.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LagAgreement {
     /// Normalised cross-correlation, −1 to 1.
@@ -42,7 +42,7 @@ impl Outline {
         let half = ((LOCAL / 2.0 * frames_per_second).round() as usize).max(1);
         let mut motion = Array2::zeros((frames, bands));
         for (band, row) in decibels.axis_iter(Axis(0)).enumerate() {
-            // prefix sums: each local mean costs the same, whatever its width
+            // Prefix sums make the cost of local means independent of their width.
             let mut sums = Vec::with_capacity(frames + 1);
             sums.push(0.0_f64);
             for &value in row {
@@ -72,7 +72,7 @@ impl Outline {
         self.motion.nrows()
     }
 
-    /// Frames from `start` on, one after the other.
+    /// Consecutive frames from `start` on.
     fn frames(&self, start: usize, count: usize) -> &[f32] {
         let bands = self.motion.ncols();
         let all = self.motion.as_slice().expect("made in this order");
@@ -83,9 +83,9 @@ impl Outline {
         self.energy[to] - self.energy[from]
     }
 
-    /// Where `self` fits best into `other`, among lags (see [`LagAgreement::lag`]) from `least` to `most` seconds.
+    /// The best agreement of `self` with `other` among lags (see [`LagAgreement::lag`]) from `least` to `most` seconds.
     ///
-    /// `None` where they cannot be compared: too little overlap, or one of the two does not move.
+    /// `None` if they cannot be compared, because of too little overlap or motion.
     ///
     /// # Panics
     /// If the outlines have different numbers of bands.
@@ -99,7 +99,7 @@ impl Outline {
         assert_eq!(bands, other.motion.ncols(), "outlines of one kind");
         let quiet = f64::from(LEAST_MOTION * LEAST_MOTION);
         let at = |lag: i64| -> Option<f64> {
-            // The first frame of `self` that has a partner, and the one behind the last.
+            // The first frame of `self` with a partner, and the one after the last.
             let from = 0.max(-lag);
             let to = n.min(m - lag);
             if to - from < needed {
@@ -110,7 +110,7 @@ impl Outline {
             let count = (to - from) as usize;
             let a = self.squares(i, i + count);
             let b = other.squares(j, j + count);
-            // correlation of two nearly constant signals is noise
+            // The correlation of nearly constant signals is noise.
             if a.min(b) < quiet * (bands * count) as f64 {
                 return None;
             }
@@ -138,7 +138,7 @@ mod tests {
     use ndarray::s;
     use rand::{SeedableRng, rngs::StdRng};
 
-    /// 24 bands, 50 frames a second, each band moving by some 5 dB.
+    /// 24 bands at 50 frames per second, each varying by about 5 dB.
     fn music(seed: u64, frames: usize) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut state = [0.0_f32; 24];
@@ -150,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_recording_is_known_by_its_motion() {
+    fn the_same_recording_is_recognised_by_its_motion() {
         let whole = music(1, 2000);
         let a = Outline::new(whole.slice(s![.., 800..1400]), 50.0);
-        // Softer, with other treble, and with what a codec adds.
+        // Softer, with another treble, and with coding noise.
         let mut rng = StdRng::seed_from_u64(9);
         let mut other = whole.slice(s![.., 100..1900]).to_owned();
         for ((band, _), value) in other.indexed_iter_mut() {
@@ -170,10 +170,10 @@ mod tests {
             .agreement(&Outline::new(other.view(), 50.0), 0.0, 10.0)
             .expect("both move");
         assert!(outside.correlation < 0.3, "{outside:?}");
-        let stranger = a
+        let unrelated = a
             .agreement(&Outline::new(music(2, 1800).view(), 50.0), -20.0, 30.0)
             .expect("both move");
-        assert!(stranger.correlation < 0.3, "{stranger:?}");
+        assert!(unrelated.correlation < 0.3, "{unrelated:?}");
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             ),
             None
         );
-        // Too short a common part.
+        // The overlap is too short.
         assert_eq!(a.agreement(&a, 8.0, 9.0), None);
         assert!(a.agreement(&a, -1.0, 1.0).expect("itself").correlation > 0.999);
     }

@@ -1,17 +1,17 @@
-//! A curve as values that the tracks of a list should have: energy that rises from the first to the last.
+//! Target values along a list, such as rising energy.
 
-/// A curve between what most of the tracks that a list is chosen from have less and more of.
+/// A curve between a low and a high percentile of the candidates' values.
 pub struct Course<'a> {
     shape: &'a dyn Fn(f64) -> f64,
     /// Tracks of the list.
     count: f64,
-    /// All but a twentieth of the candidates have more, and all but a twentieth less.
+    /// The 5th and the 95th percentile of the candidates.
     lowest: f64,
     highest: f64,
 }
 
 impl<'a> Course<'a> {
-    /// - `shape`: from a place of the list, 0 to 1, to a height, 0 to 1
+    /// - `shape`: from a position in the list, 0 to 1, to a height, 0 to 1
     /// - `count`: tracks of the list
     /// - `candidates`: their values, 0 to 100
     pub fn new(
@@ -26,13 +26,13 @@ impl<'a> Course<'a> {
         Self {
             shape,
             count,
-            // Percentiles, so that one odd candidate does not stretch the curve beyond all others.
+            // Percentiles, so that outliers do not stretch the curve.
             lowest: at(0.05).unwrap_or(0.0),
             highest: at(0.95).unwrap_or(100.0),
         }
     }
 
-    /// How far a value is from the curve at a place of the list.
+    /// Distance of a value from the curve at a position in the list.
     pub fn off(&self, place: usize, value: f64) -> f64 {
         let place = (place as f64 / (self.count - 1.0).max(1.0)).min(1.0);
         let wanted = self.lowest + (self.shape)(place) * (self.highest - self.lowest);

@@ -1,8 +1,8 @@
-//! The same recording in another file: other codec, bit rate, level, or silence at its ends.
+//! Files of the same recording with another codec, bit rate, level, or silence at the ends.
 //!
-//! Candidates come from the neighbour graph; window vectors laid over each other in time tell the same
-//! recording from merely similar music, and where they leave a doubt, the audio itself is listened to
-//! (see [`audio_match`](super::audio_match)). Nothing is ever deleted here.
+//! Candidates come from the neighbour graph. Window vectors aligned in time separate the same recording from
+//! similar music; in doubtful cases the audio is compared (see [`audio_match`](super::audio_match)). Nothing
+//! is deleted here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,40 +20,40 @@ use voisin_music::song::song;
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DuplicateOptions {
-    /// Pairs of tracks below this cosine of track vectors are not compared.
+    /// Least cosine of track vectors of a pair to compare.
     pub candidate_similarity: f32,
-    /// Least cosine of tracks whose lengths differ by more than twice `most_offset`, as with silence at an end of one.
+    /// The same for tracks whose lengths differ by more than twice `most_offset`, as with silence at an end of one.
     pub silent_similarity: f32,
-    /// Neighbours of each track that are compared.
+    /// Neighbours of each track to compare.
     pub neighbours: usize,
-    /// Windows that leave no doubt.
+    /// Fit of windows that proves the same recording.
     pub certain: Fit,
-    /// Windows that leave a doubt: the pair is listened to.
+    /// Least fit of windows for the audio to be compared.
     pub possible: Fit,
-    /// Windows that decide where a pair's audio is not compared, if titles and artists agree: one
-    /// of the two must be reached.
-    pub unheard: [Fit; 2],
-    /// The same, where titles or artists are missing.
+    /// Fits of windows, either of which suffices if the audio is not compared, and titles and
+    /// artists agree.
+    pub windows_only: [Fit; 2],
+    /// The same if titles or artists are missing.
     pub untitled: Fit,
-    /// Seconds by which the music of two files differs in length at most, without silence at its ends, where windows decide.
-    pub unheard_difference: f64,
-    /// Pairs that are listened to at most, the most distinct first.
-    pub most_heard: usize,
-    /// Least correlation of the audio (see [`PairListener`]) of one recording.
+    /// Largest difference in seconds between the lengths of the music, without silence at its ends, if windows decide.
+    pub windows_only_difference: f64,
+    /// Most pairs whose audio is compared, the most distinct first.
+    pub most_compared: usize,
+    /// Least correlation of the audio (see [`PairComparer`]) of one recording.
     pub correlation: f32,
     /// Least share of the shorter track that must be covered, 0 to 1.
     pub coverage: f32,
-    /// Largest difference of where the music starts, in seconds, besides silence before it.
+    /// Largest difference between the starts of the music, in seconds, besides silence before it.
     pub most_offset: f32,
 }
 
-/// How well the windows of two tracks fit.
+/// Similarity of two tracks by aligned windows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
-    /// Mean cosine of windows laid over each other.
+    /// Mean cosine of aligned windows.
     pub similarity: f32,
-    /// How much of what separates any two moments of the two tracks vanishes at the right offset, up to 1:
-    /// (s − m) / (1 − m), where s is the mean cosine at the offset and m the mean over all pairs of windows.
+    /// Similarity at the best offset relative to any two moments of the tracks, up to 1: (s − m) / (1 − m), where s is the
+    /// mean cosine at the offset and m the mean over all pairs of windows.
     pub distinctness: f32,
 }
 
@@ -71,24 +71,24 @@ impl Fit {
 }
 
 /// Chosen on free music (`research/quality/duplicates_thresholds.py`): the nearest pairs of 766 excerpts of 30 s, and 296 of the
-/// excerpts also at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. The most distinct pair of different recordings has 0.68;
-/// those worth listening to are three pairs for four tracks. Their audio correlates by 0.48 at most, that of new mixes
-/// of one piece by 0.7, that of true pairs by 0.84 at least (AAC: 0.70).
+/// excerpts also at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. The most distinct pair of different recordings has 0.68; the
+/// audio of three pairs for four tracks is compared. The correlation is at most 0.48 for different recordings, 0.7 for new
+/// mixes of one piece, and at least 0.84 for true pairs (AAC: 0.70).
 impl Default for DuplicateOptions {
     fn default() -> Self {
         Self {
             candidate_similarity: 0.5,
-            // A song with five minutes of silence behind it has 0.98.
+            // A song followed by five minutes of silence has 0.98.
             silent_similarity: 0.9,
             neighbours: 8,
             certain: Fit::new(0.9, 0.8),
             possible: Fit::new(0.5, 0.2),
-            unheard: [Fit::new(0.9, 0.5), Fit::new(0.75, 0.6)],
-            // above the most distinct pair of different recordings, 0.68
+            windows_only: [Fit::new(0.9, 0.5), Fit::new(0.75, 0.6)],
+            // Above the most distinct pair of different recordings, 0.68.
             untitled: Fit::new(0.9, 0.72),
             // Encoders' padding and pauses between tracks are shorter.
-            unheard_difference: 5.0,
-            most_heard: 20_000,
+            windows_only_difference: 5.0,
+            most_compared: 20_000,
             correlation: 0.7,
             coverage: 0.7,
             most_offset: 15.0,
@@ -96,35 +96,35 @@ impl Default for DuplicateOptions {
     }
 }
 
-/// Listens to two files, where their windows leave a doubt.
-pub trait PairListener: Sync {
+/// Compares the audio of doubtful pairs.
+pub trait PairComparer: Sync {
     /// Called once, before the first pair.
     ///
-    /// - `pairs`: how many are in doubt, as far as they are listened to
-    /// - `unheard`: how many more there are, which their windows decide alone
-    fn begin(&self, pairs: usize, unheard: usize) {
-        let _ = (pairs, unheard);
+    /// - `pairs`: number of pairs to compare at most
+    /// - `windows_only`: number of further pairs, for which windows decide alone
+    fn begin(&self, pairs: usize, windows_only: usize) {
+        let _ = (pairs, windows_only);
     }
 
-    /// Verdict of an earlier comparison: whether two tracks are one recording.
+    /// Result of an earlier comparison: whether two tracks are one recording.
     fn known(&self, a: TrackId, b: TrackId) -> Option<bool> {
         let _ = (a, b);
         None
     }
 
-    /// How well the audio of two tracks fits, −1 to 1; `None` where they cannot be
-    /// compared (a file is gone, or silent).
+    /// Correlation of the audio of two tracks, −1 to 1; `None` if they cannot be
+    /// compared (a file is gone or silent).
     ///
-    /// - `lead`: seconds by which silence before the music of `b` is longer, as far as that is known
+    /// - `lead`: seconds by which silence before the music of `b` is longer, if known
     fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32>;
 
-    /// Seconds of a track without silence at its ends; `None` where they are not known.
+    /// Seconds of a track without silence at its ends; `None` if unknown.
     fn music_seconds(&self, track: &TrackMeta) -> Option<f64> {
         let _ = track;
         None
     }
 
-    /// Called with the verdict on a pair whose correlation it returned.
+    /// Called with the result for a pair whose correlation was computed.
     fn decided(&self, a: TrackId, b: TrackId, same: bool) {
         let _ = (a, b, same);
     }
@@ -137,15 +137,15 @@ pub struct DuplicatePair {
     pub a: TrackId,
     /// The other.
     pub b: TrackId,
-    /// Mean cosine similarity of windows laid over each other.
+    /// Mean cosine similarity of aligned windows.
     pub similarity: f32,
     /// See [`Fit::distinctness`].
     pub distinctness: f32,
-    /// How well the audio itself fits, where it was listened to in this run.
+    /// Correlation of the audio, if it was compared in this run.
     pub correlation: Option<f32>,
     /// Seconds by which `b` is late: time t of `a` sounds at t + offset in `b`.
     pub offset: f32,
-    /// Share of the shorter track's windows that have a partner.
+    /// Share of the shorter track's windows with a partner.
     pub coverage: f32,
 }
 
@@ -154,41 +154,41 @@ pub struct DuplicatePair {
 pub struct DuplicateGroup {
     /// The file to keep.
     pub best: TrackId,
-    /// Why it is better than the second best.
+    /// Why it is better than the second best file.
     pub reason: String,
     /// The others, better ones first.
     pub others: Vec<TrackId>,
-    /// Bytes to be won by deleting the others.
+    /// Bytes freed by deleting the others.
     pub bytes: u64,
     /// The file to keep with each of the others.
     pub pairs: Vec<DuplicatePair>,
 }
 
-/// However windows fit.
+/// No minimum.
 const ANY: Fit = Fit {
     similarity: -1.0,
     distinctness: f32::NEG_INFINITY,
 };
-/// Window sets kept at once.
+/// Window sets in the cache.
 const CACHE: usize = 4096;
-/// Pairs compared at once, whose windows are loaded together.
+/// Pairs per batch, whose windows are loaded together.
 const BATCH: usize = 512;
 
-/// Groups files of the same recording, most bytes to be won first. Each file of a group was found to be the same recording as
-/// the one to keep: that it is like another copy is not enough.
+/// Groups files of the same recording, those that free most bytes first. Each file of a group is the same recording as the one
+/// to keep; similarity to another copy is not enough.
 ///
-/// A pair whose audio is not compared counts where the music is of one length
-/// ([`DuplicateOptions::unheard_difference`]) and titles and artists do not differ: windows alone
-/// take songs by one man at a piano for one recording.
+/// A pair whose audio is not compared counts only if the music has the same length
+/// ([`DuplicateOptions::windows_only_difference`]) and titles and artists do not differ: by windows alone,
+/// different songs by one pianist may seem to be one recording.
 ///
 /// - `graph`, `meta`: same rows
-/// - `source`: opens window vectors, closed again before anything is listened to; pairs of which one has none are left out
-/// - `listener`: hears what windows leave in doubt; without one they decide with lengths and titles
+/// - `source`: opens window vectors, closed again before any audio is compared; pairs without them are left out
+/// - `comparer`: compares the audio of doubtful pairs; without one, windows, lengths and titles decide
 pub fn duplicates<S: WindowSource>(
     graph: &KnnGraph,
     meta: &[TrackMeta],
     source: impl Fn() -> S,
-    listener: Option<&dyn PairListener>,
+    comparer: Option<&dyn PairComparer>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>> {
     same_length("metadata", graph.len(), meta.len())?;
@@ -201,15 +201,15 @@ pub fn duplicates<S: WindowSource>(
     );
     let mut decider = PairDecider {
         meta,
-        listener,
+        comparer,
         options,
         aligned,
         same: BTreeMap::new(),
-        left: options.most_heard,
+        left: options.most_compared,
     };
     decider.candidates();
-    // Rows that some pair confirms and no group has yet. Each round takes at least the kept ones
-    // out, so the loop ends.
+    // Confirmed rows that are in no group yet. Each round removes at least the kept ones, so that the
+    // loop ends.
     let mut open: BTreeSet<usize> = decider.confirmed().flat_map(|(a, b)| [a, b]).collect();
     let mut answer = Vec::new();
     loop {
@@ -217,12 +217,12 @@ pub fn duplicates<S: WindowSource>(
         if copies.is_empty() {
             break;
         }
-        // Decoded once for all groups of the round: which file is best may turn on it.
+        // Decoded once for all groups of the round, since the best file may depend on it.
         let music = decider.music(&copies);
         for rows in &mut copies {
             rank(rows, meta, &music);
         }
-        // Copies of a copy were not compared with the file that is kept.
+        // Copies of a copy were not compared with the file to keep.
         let open_pairs: Vec<(usize, usize)> = copies
             .iter()
             .flat_map(|rows| rows[1..].iter().map(|&row| ordered(rows[0], row)))
@@ -233,7 +233,7 @@ pub fn duplicates<S: WindowSource>(
             .copied()
             .filter(|pair| !decider.aligned.contains_key(pair))
             .collect();
-        // However the windows fit: the verdict is needed even where a pair looks unlike.
+        // Without a minimum, because these pairs have to be decided in any case.
         if !unknown.is_empty() {
             decider
                 .aligned
@@ -248,7 +248,7 @@ pub fn duplicates<S: WindowSource>(
                 .filter(|&row| decider.is_same(ordered(keep, row)))
                 .collect();
             let others = expendable(keep, others, meta, &music);
-            // Copies that are not the kept file's stay open, and may be a group of their own in the
+            // Files that are no copies of the kept one stay open, and may be a group of their own in the
             // next round.
             open.remove(&keep);
             open.retain(|row| !others.contains(row));
@@ -259,14 +259,14 @@ pub fn duplicates<S: WindowSource>(
     Ok(answer)
 }
 
-/// Two tracks' windows laid over each other.
+/// The alignment of two tracks.
 #[derive(Debug, Clone)]
 struct Aligned {
     pair: DuplicatePair,
-    /// Seconds by which the silence at the start of the second is longer, estimated from the
+    /// Seconds by which the silence at the start of the second is longer, estimated from
     /// windows.
     lead: f32,
-    /// Whether the music of both is of one length.
+    /// Whether the music of both has the same length.
     lengths_agree: bool,
 }
 
@@ -276,15 +276,15 @@ impl Aligned {
     }
 }
 
-/// Decides for pairs of rows whether they are one recording.
+/// Decides whether pairs of rows are one recording.
 struct PairDecider<'a> {
     meta: &'a [TrackMeta],
-    listener: Option<&'a dyn PairListener>,
+    comparer: Option<&'a dyn PairComparer>,
     options: &'a DuplicateOptions,
     aligned: HashMap<(usize, usize), Aligned>,
-    /// Pairs that were decided: whether they are one recording, and the correlation where they were listened to.
+    /// Decided pairs: whether they are one recording, and the correlation if their audio was compared.
     same: BTreeMap<(usize, usize), (bool, Option<f32>)>,
-    /// Pairs that may still be listened to.
+    /// Number of pairs that may still be compared.
     left: usize,
 }
 
@@ -300,23 +300,23 @@ impl PairDecider<'_> {
             .map(|(&pair, _)| pair)
     }
 
-    /// Decides as many pairs as it takes to know the connected groups of tracks.
+    /// Decides enough pairs to know the connected groups of tracks.
     fn candidates(&mut self) {
         let mut pairs: Vec<(usize, usize)> = self.aligned.keys().copied().collect();
-        // The most distinct first: they join most, and what is joined need not be listened to.
+        // The most distinct first: they join most groups, within which no audio has to be compared.
         let distinctness = |pair: &(usize, usize)| self.aligned[pair].pair.distinctness;
         pairs.sort_by(|x, y| distinctness(y).total_cmp(&distinctness(x)).then(x.cmp(y)));
-        // Proof by windows costs nothing and joins most sets; listening is for what is left.
+        // Decisions by windows are cheap and join most sets; audio is compared for the rest.
         let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
             .into_iter()
-            .partition(|&pair| self.without_listening(pair).is_some());
+            .partition(|&pair| self.without_audio(pair).is_some());
         self.decide(&sure);
         let mut sets = DisjointSets::new(self.meta.len());
         for (a, b) in self.confirmed() {
             sets.join(a, b);
         }
-        if let Some(listener) = self.listener.filter(|_| !doubtful.is_empty()) {
-            listener.begin(
+        if let Some(comparer) = self.comparer.filter(|_| !doubtful.is_empty()) {
+            comparer.begin(
                 doubtful.len().min(self.left),
                 doubtful.len().saturating_sub(self.left),
             );
@@ -325,7 +325,7 @@ impl PairDecider<'_> {
             let open: Vec<(usize, usize)> = batch
                 .iter()
                 .copied()
-                // Tracks that are joined already need no further proof at this stage.
+                // Tracks that are already joined need not be compared here.
                 .filter(|&(a, b)| sets.find(a) != sets.find(b))
                 .collect();
             self.decide(&open);
@@ -335,20 +335,20 @@ impl PairDecider<'_> {
         }
     }
 
-    /// Decides these pairs, in parallel; a pair whose windows were not laid over each other is none.
+    /// Decides these pairs in parallel; a pair that was not aligned is not one recording.
     fn decide(&mut self, pairs: &[(usize, usize)]) {
         let (sure, doubtful): (Vec<_>, Vec<_>) = pairs
             .iter()
-            .map(|&pair| (pair, self.without_listening(pair)))
+            .map(|&pair| (pair, self.without_audio(pair)))
             .partition(|(_, known)| known.is_some());
         self.same.extend(
             sure.into_iter()
                 .map(|(pair, known)| (pair, (known == Some(true), None))),
         );
-        // Pairs beyond the limit are decided by their windows, as if there were no listener.
-        let heard = self.listener.map_or(0, |_| doubtful.len().min(self.left));
-        self.left -= heard;
-        let answers: Vec<Option<f32>> = doubtful[..heard]
+        // Pairs beyond the limit are decided by their windows, as without a comparer.
+        let count = self.comparer.map_or(0, |_| doubtful.len().min(self.left));
+        self.left -= count;
+        let answers: Vec<Option<f32>> = doubtful[..count]
             .par_iter()
             .map(|&(pair, _)| self.correlation(pair))
             .collect();
@@ -362,43 +362,43 @@ impl PairDecider<'_> {
         }
     }
 
-    /// Whether a pair is one recording, where that is known without listening.
-    fn without_listening(&self, pair: (usize, usize)) -> Option<bool> {
+    /// Whether a pair is one recording, if that is known without comparing audio.
+    fn without_audio(&self, pair: (usize, usize)) -> Option<bool> {
         let Some(aligned) = self.aligned.get(&pair) else {
             return Some(false);
         };
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        // Titles that differ send even a perfect fit to the ears: two mixes of one piece may fit as
-        // well.
+        // With different titles the audio is compared even for a perfect fit, which two mixes of one
+        // piece may have.
         let is_certain = aligned.fit().reaches(&self.options.certain) && aligned.lengths_agree;
         if is_certain && titles(a, b) != Titles::Differ {
             return Some(true);
         }
-        self.listener
-            .and_then(|listener| listener.known(a.id, b.id))
+        self.comparer
+            .and_then(|comparer| comparer.known(a.id, b.id))
     }
 
-    /// Whether a pair that nobody could listen to counts as one recording.
+    /// Whether a pair counts as one recording if its audio was not compared.
     fn is_likely(&self, pair: (usize, usize)) -> bool {
         let aligned = &self.aligned[&pair];
         let reaches = |least: &Fit| aligned.fit().reaches(least);
         aligned.lengths_agree
             && match titles(&self.meta[pair.0], &self.meta[pair.1]) {
-                Titles::Agree => self.options.unheard.iter().any(reaches),
+                Titles::Agree => self.options.windows_only.iter().any(reaches),
                 Titles::Unknown => reaches(&self.options.untitled),
                 Titles::Differ => false,
             }
     }
 
     fn correlation(&self, pair: (usize, usize)) -> Option<f32> {
-        let listener = self.listener?;
+        let comparer = self.comparer?;
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        let correlation = listener.correlation(a, b, self.aligned[&pair].lead)?;
-        listener.decided(a.id, b.id, correlation >= self.options.correlation);
+        let correlation = comparer.correlation(a, b, self.aligned[&pair].lead)?;
+        comparer.decided(a.id, b.id, correlation >= self.options.correlation);
         Some(correlation)
     }
 
-    /// Groups of two or more rows that pairs of one recording connect.
+    /// Groups of two or more rows, connected by pairs of one recording.
     fn copies_among(&self, rows: &BTreeSet<usize>) -> Vec<Vec<usize>> {
         let mut sets = DisjointSets::new(self.meta.len());
         let joined = self
@@ -414,10 +414,10 @@ impl PairDecider<'_> {
         copies.into_values().filter(|rows| rows.len() > 1).collect()
     }
 
-    /// Seconds of music of files that differ in length from their copies; for none or all of a
-    /// group.
+    /// Seconds of music of files that differ in length from their copies; for all files of a group or
+    /// none.
     fn music(&self, copies: &[Vec<usize>]) -> HashMap<TrackId, f64> {
-        let Some(listener) = self.listener else {
+        let Some(comparer) = self.comparer else {
             return HashMap::new();
         };
         let lengths = copies.par_iter().filter_map(|rows| {
@@ -428,7 +428,7 @@ impl PairDecider<'_> {
                 return None;
             }
             let music =
-                |&row: &usize| Some((self.meta[row].id, listener.music_seconds(&self.meta[row])?));
+                |&row: &usize| Some((self.meta[row].id, comparer.music_seconds(&self.meta[row])?));
             rows.iter().map(music).collect::<Option<Vec<_>>>()
         });
         lengths.flatten_iter().collect()
@@ -474,9 +474,9 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
 /// Agreement of two tracks' titles and artists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Titles {
-    /// One artist, and one title up to words that distinguish versions.
+    /// The same artist, and the same title except words for versions.
     Agree,
-    /// Titles or artists are missing, or are such as many pieces have.
+    /// Titles or artists are missing, or shared by many pieces.
     Unknown,
     Differ,
 }
@@ -485,7 +485,7 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
     if a.title.trim().is_empty() || b.title.trim().is_empty() {
         return Titles::Unknown;
     }
-    // with the same artist for both, so that only the titles are compared
+    // With the same artist for both, so that only the titles are compared.
     let [one, other] = [a, b].map(|track| song(Some("anybody"), Some(track.title.as_str())));
     let names_agree = match (&one, &other) {
         (Some(one), Some(other)) => one == other,
@@ -504,7 +504,7 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
     }
 }
 
-/// The titles of copies whose tags distinguish versions, each once; none where they do not.
+/// The distinct titles of copies if their tags name different versions; else empty.
 fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a str> {
     let mut named: BTreeMap<String, &str> = BTreeMap::new();
     for track in tracks.filter(|track| !track.title.trim().is_empty()) {
@@ -519,8 +519,8 @@ fn named_versions<'a>(tracks: impl Iterator<Item = &'a TrackMeta>) -> Vec<&'a st
     }
 }
 
-/// How the windows of two tracks fit, where the windows alone prove one recording and titles and
-/// artists do not differ.
+/// The fit of two tracks' windows, if it proves one recording and titles and artists do not
+/// differ.
 pub fn same_by_windows(
     a: (&TrackMeta, &WindowSet),
     b: (&TrackMeta, &WindowSet),
@@ -529,14 +529,14 @@ pub fn same_by_windows(
     let aligned = align_windows(a, b, options, &options.possible)
         .filter(|_| titles(a.0, b.0) != Titles::Differ)?;
     let fits = options
-        .unheard
+        .windows_only
         .iter()
         .chain([&options.certain])
         .any(|least| aligned.fit().reaches(least));
     fits.then_some(aligned.pair)
 }
 
-/// Pairs of rows worth a look, each once, in order.
+/// Candidate pairs of rows, each once, in order.
 fn candidates(
     graph: &KnnGraph,
     meta: &[TrackMeta],
@@ -551,7 +551,7 @@ fn candidates(
                 .map(move |(j, similarity)| (ordered(i, j), similarity))
         })
         .filter(|&((a, b), similarity)| {
-            // The shorter must be covered, and starts and ends may differ.
+            // The shorter one must be covered, though starts and ends may differ.
             let a = meta[a].seconds;
             let b = meta[b].seconds;
             let lengths_agree = (a - b).abs() <= 2.0 * f64::from(options.most_offset);
@@ -560,12 +560,12 @@ fn candidates(
         .map(|(pair, _)| pair)
         .collect();
     pairs.sort_unstable();
-    // a pair is found from both of its ends
+    // A pair is found from both of its tracks.
     pairs.dedup();
     pairs
 }
 
-/// Aligns these pairs and keeps those whose windows fit at least so well.
+/// Aligns these pairs and keeps those with at least this fit.
 fn align_pairs(
     pairs: &[(usize, usize)],
     meta: &[TrackMeta],
@@ -577,7 +577,7 @@ fn align_pairs(
     let mut found = HashMap::new();
     for batch in pairs.chunks(BATCH) {
         if cache.len() > CACHE {
-            // pairs mostly come in ascending order, so old rows hardly come again
+            // Pairs are mostly in ascending order, so that old rows are rarely needed again.
             cache.clear();
         }
         let mut windows = |row: usize| {
@@ -600,7 +600,7 @@ fn align_pairs(
     found
 }
 
-/// Lays the windows of two tracks over each other; `None` if they fit less well than `least`, or have no windows.
+/// Aligns the windows of two tracks; `None` if their fit is below `least` or they have no windows.
 fn align_windows(
     (a, first): (&TrackMeta, &WindowSet),
     (b, second): (&TrackMeta, &WindowSet),
@@ -614,7 +614,7 @@ fn align_windows(
     } else {
         0.0
     };
-    // Where silence begins is only known to the space between windows.
+    // The start of silence is known only to the spacing of windows.
     let slack = one.slack.max(other.slack);
     if apart > 2.0 * f64::from(options.most_offset) + slack {
         return None;
@@ -622,8 +622,8 @@ fn align_windows(
     let lead = (other.lead - one.lead) as f32;
     let best = align::best(first, second, options.coverage, lead, options.most_offset)?;
     let products: ndarray::Array2<f32> = first.vectors.dot(&second.vectors.t());
-    // below 1, which would divide by 0 in a steady tone
-    // The likeness of any two moments of the two tracks: a monotonous style fits everywhere.
+    // The mean similarity of any two moments of the tracks, which is high for monotonous styles. Below 1,
+    // or a steady tone would divide by 0.
     let usual = products.mean()?.min(0.999_9);
     let fit = Fit::new(best.similarity, (best.similarity - usual) / (1.0 - usual));
     fit.reaches(least).then_some(Aligned {
@@ -637,24 +637,24 @@ fn align_windows(
             coverage: best.coverage,
         },
         lead,
-        lengths_agree: apart <= options.unheard_difference + slack,
+        lengths_agree: apart <= options.windows_only_difference + slack,
     })
 }
 
-/// Where the music of a file lies, in seconds, estimated from its windows: silent ones are not
-/// kept.
+/// The extent of the music in a file in seconds, estimated from its windows, since silent ones are not
+/// stored.
 struct Extent {
     /// Silence before the music.
     lead: f64,
     /// Length of the music.
     seconds: f64,
-    /// By how much that may be wrong; 0 where there seems to be no silence.
+    /// Largest error of these; 0 if there seems to be no silence.
     slack: f64,
 }
 
 impl Extent {
-    /// Silence behind the last window that is longer than this and two spaces between windows was heard as such: a window
-    /// itself is at most so long.
+    /// Longest possible window: a rest after the last window longer than this and two spacings is
+    /// silence.
     const LONGEST_WINDOW: f64 = 4.0;
 
     fn of(track: &TrackMeta, windows: &WindowSet) -> Self {
@@ -667,7 +667,7 @@ impl Extent {
             .starts
             .last()
             .map_or(0.0, |&start| track.seconds - f64::from(start));
-        // Windows are spread evenly: the first one is no later than the space between them.
+        // Windows are spread evenly, so that the first one is no later than their spacing.
         let lead = if first > spacing + 1.0 {
             first - spacing / 2.0
         } else {
@@ -694,10 +694,10 @@ impl Extent {
     }
 }
 
-/// Whether nothing is lost by the codec.
+/// Whether the codec is lossless.
 fn lossless(track: &TrackMeta) -> bool {
     let codec = track.codec.to_lowercase();
-    // these carry "pcm" in their names, but keep 4 or 8 bits of each sample
+    // These have "pcm" in their names, but 4 or 8 bits per sample.
     if ["adpcm", "alaw", "mulaw"]
         .iter()
         .any(|name| codec.contains(name))
@@ -709,10 +709,10 @@ fn lossless(track: &TrackMeta) -> bool {
         .any(|name| codec.contains(name))
 }
 
-/// Bit rate that an MP3 of like quality would need, in kbit/s: newer codecs need less.
+/// Bit rate of an MP3 of similar quality, in kbit/s; newer codecs need less.
 fn worth(track: &TrackMeta) -> f64 {
     let codec = track.codec.to_lowercase();
-    // Roughly: it only has to order copies of one recording.
+    // A rough estimate suffices to order copies of one recording.
     let factor = if codec.contains("opus") {
         1.6
     } else if codec.contains("aac") || codec.contains("vorbis") {
@@ -723,24 +723,24 @@ fn worth(track: &TrackMeta) -> f64 {
     (track.kilobits_per_second().unwrap_or(0.0) * factor / 8.0).round() * 8.0
 }
 
-/// Seconds of music that one copy must have more than another to be clearly longer: they are in no other file.
+/// Seconds of music by which one copy must be longer than another to be clearly longer.
 ///
-/// Padding, and the end of a fade that counts as silence, differ by less between codecs; so do copies of which two seconds
-/// were cut off, as in `research/quality/duplicates_recall.py`.
+/// Padding and the silent end of a fade differ by less between codecs, and so do copies with two seconds cut off, as in
+/// `research/quality/duplicates_recall.py`.
 const LONGER_SECONDS: f64 = 2.5;
 
 fn is_clearly_longer(seconds: f64, other: f64) -> bool {
     seconds - other > LONGER_SECONDS
 }
 
-/// Seconds of music that are not damaged; 0 where they were not measured.
+/// Seconds of music without damage; 0 if not measured.
 fn intact(track: &TrackMeta, music: &HashMap<TrackId, f64>) -> f64 {
     let seconds = music.get(&track.id);
     seconds.map_or(0.0, |seconds| seconds * track.decoded_share)
 }
 
-/// Those copies of a file without which no music is lost: none that has more of it. Parts of the file are left to groups of
-/// their own if one of them may be more than a cut copy: a song of a medley, by its title or for lossless audio.
+/// The copies of a file that can be deleted without losing music: none that has more of it. Parts of the file are left to
+/// groups of their own if one may be more than a cut copy, such as a song of a medley, by its title or for lossless audio.
 fn expendable(
     keep: usize,
     mut copies: Vec<usize>,
@@ -761,15 +761,15 @@ fn expendable(
     copies
 }
 
-/// Sorts copies, the better ones first: one that lacks a part of the music comes behind all that
+/// Sorts copies, the better ones first: a file that lacks a part of the music comes after all that
 /// have it, whatever their codecs.
 ///
 /// - `music`: seconds without silence, of all files or of none
 fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
-    // Damaged parts are lost as well.
+    // Damaged parts count as missing.
     let intact = |row: usize| intact(&meta[row], music);
     rows.sort_by(|&a, &b| intact(b).total_cmp(&intact(a)));
-    // "Clearly longer than the next" is no order; steps below the longest are.
+    // "Clearly longer than the next" is not transitive; steps below the longest are.
     let mut steps: HashMap<usize, usize> = HashMap::new();
     let mut step = 0;
     let mut longest = rows.first().map_or(0.0, |&row| intact(row));
@@ -780,7 +780,7 @@ fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
         }
         steps.insert(row, step);
     }
-    // Whoever empties the bin, or clears the downloads, must not lose the one that was kept.
+    // The kept file should not be in a bin or a folder of downloads, which may be emptied.
     let place = |row: usize| (Tidiness::of(meta[row].system_path()), steps[&row]);
     rows.sort_by(|&a, &b| {
         place(a)
@@ -789,11 +789,11 @@ fn rank(rows: &mut [usize], meta: &[TrackMeta], music: &HashMap<TrackId, f64>) {
     });
 }
 
-/// The better of two files that lack nothing of each other first.
+/// Orders two files without missing music, the better one first.
 ///
 /// - `music`: seconds without silence, of all files or of none
 fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::cmp::Ordering {
-    // Silence is no length, and steps of two seconds keep a second more or less from deciding.
+    // Without silence, and in steps of two seconds, so that a second does not decide.
     let length = |t: &TrackMeta| {
         music
             .get(&t.id)
@@ -808,7 +808,7 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
     let tidiness = |t: &TrackMeta| Tidiness::of(t.system_path());
     tidiness(a)
         .cmp(&tidiness(b))
-        // In this order: what is lost cannot be had back, tags and size can.
+        // Audio quality first, since tags and size can be changed later.
         .then_with(|| damage(b).cmp(&damage(a)))
         .then_with(|| lossless(b).cmp(&lossless(a)))
         .then_with(|| {
@@ -823,11 +823,11 @@ fn better(a: &TrackMeta, b: &TrackMeta, music: &HashMap<TrackId, f64>) -> std::c
         .then_with(|| tags(b).cmp(&tags(a)))
         .then_with(|| silence(a).cmp(&silence(b)))
         .then_with(|| a.bytes.cmp(&b.bytes))
-        // Of equals the one that came first, so that two runs agree.
+        // Of equals the older one, so that the order is deterministic.
         .then(a.id.cmp(&b.id))
 }
 
-/// How many of its tags are filled in.
+/// Number of tags that are not empty.
 fn tags(t: &TrackMeta) -> usize {
     usize::from(t.artist.is_some())
         + usize::from(t.album.is_some())
@@ -851,7 +851,7 @@ fn reason(best: &TrackMeta, second: &TrackMeta, music: &HashMap<TrackId, f64>) -
             _ => codec.to_owned(),
         }
     };
-    // Nothing cheap tells a FLAC that was made from an MP3 from one that was not.
+    // There is no cheap test whether a FLAC was made from an MP3.
     let origin = if best.codec == second.codec {
         ""
     } else {
@@ -916,7 +916,7 @@ mod tests {
     use ndarray::{Array2, Axis, s};
     use rand::{SeedableRng, rngs::StdRng};
 
-    /// Thirty windows a second apart of one piece; `noise` is what a codec changes.
+    /// Thirty windows of one piece, a second apart; `noise` simulates a codec.
     fn piece(seed: u64, cut: usize, noise: f32) -> WindowSet {
         let common = unit_vectors(1, 32, 1000);
         let changing = unit_vectors(34, 32, seed);
@@ -973,15 +973,15 @@ mod tests {
             .pairs
             .iter()
             .find(|p| (p.a, p.b) == (TrackId(40), TrackId(41)))
-            .expect("the cut one");
+            .expect("the cut file");
         assert!((cut.offset - 2.0).abs() < 0.15, "{cut:?}");
     }
 
-    /// Groups of tracks with these windows, by their numbers: the file that is kept first.
+    /// Groups of tracks with these windows, as numbers, with the kept file first.
     fn groups(
         sets: &[WindowSet],
         meta: &[TrackMeta],
-        listener: Option<&dyn PairListener>,
+        comparer: Option<&dyn PairComparer>,
     ) -> Vec<Vec<i64>> {
         let dim = sets[0].vectors.ncols();
         let means =
@@ -996,7 +996,7 @@ mod tests {
             &graph,
             meta,
             || source,
-            listener,
+            comparer,
             &DuplicateOptions::default(),
         );
         let numbers = |group: DuplicateGroup| {
@@ -1021,8 +1021,8 @@ mod tests {
     }
 
     #[test]
-    fn unheard_pairs_need_titles_and_lengths_that_agree() {
-        // As alike as songs by one man at a piano: well above what windows alone must reach.
+    fn without_audio_titles_and_lengths_must_agree() {
+        // As similar as songs by one pianist, well above the threshold for windows alone.
         let sets = [piece(1, 0, 0.0), piece(1, 0, 1.0)];
         let pair =
             |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
@@ -1040,7 +1040,7 @@ mod tests {
         ] {
             assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
         }
-        // The very same sound: only what contradicts it counts.
+        // Nearly the same sound, so that only contradictions count.
         let sets = [piece(1, 0, 0.0), piece(1, 0, 0.05)];
         let pair =
             |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
@@ -1110,7 +1110,7 @@ mod tests {
         assert_eq!(
             listed,
             [1],
-            "it may be what the longer one was put together of"
+            "it may be a part that the longer one was assembled from"
         );
         let loud = file(3, "mp3", 127.0, 320.0);
         let (rows, words, listed) = order(&[loud.clone(), cut.clone(), whole.clone()]);
@@ -1121,14 +1121,14 @@ mod tests {
             (rows, words.as_str()),
             (vec![1, 0], "23 s longer: the next is a part of it")
         );
-        assert_eq!(listed, [1, 0], "of the kind of the whole: a cut copy");
+        assert_eq!(listed, [1, 0], "the same codec as the whole: a cut copy");
         let named = |track: &TrackMeta, title: &str| TrackMeta {
             title: title.to_owned(),
             ..track.clone()
         };
         let songs = [named(&loud, "Dixie"), named(&whole, "Pigeons")];
         assert_eq!(order(&songs).2, [1]);
-        // A fade's last seconds do not decide, and no more than those is lost with a copy.
+        // The last seconds of a fade do not decide.
         let later = file(4, "flac", 147.0, 900.0);
         assert_eq!(order(&[whole.clone(), later]).2, [0]);
         let (rows, words, listed) = order(&[whole.clone(), file(4, "flac", 148.0, 900.0)]);
@@ -1155,7 +1155,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_of_several_versions_are_named() {
+    fn titles_of_several_versions_are_listed() {
         let named = |titles: [&str; 3]| {
             let meta = titled(&titles.map(|title| ("Tom", title, 30.0)));
             named_versions(meta.iter()).join(", ")
@@ -1169,9 +1169,9 @@ mod tests {
 
     #[test]
     fn a_copy_of_a_copy_is_compared_with_the_file_kept() {
-        // Each fits the next, and the first and the third do not.
+        // Each matches the next, but the first and the third do not match.
         struct Chain;
-        impl PairListener for Chain {
+        impl PairComparer for Chain {
             fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
                 Some(if (a.id.0 - b.id.0).abs() == 1 {
                     0.9
@@ -1197,9 +1197,9 @@ mod tests {
     }
 
     #[test]
-    fn silence_at_the_ends_is_no_length() {
+    fn silence_at_the_ends_does_not_count_as_length() {
         struct Music(Vec<f64>);
-        impl PairListener for Music {
+        impl PairComparer for Music {
             fn correlation(&self, a: &TrackMeta, b: &TrackMeta, lead: f32) -> Option<f32> {
                 let [before, expected] =
                     [a, b].map(|track| [0.0, 4.0, 0.0, 60.0][track.id.0 as usize]);
@@ -1213,7 +1213,7 @@ mod tests {
                 Some(self.0[track.id.0 as usize])
             }
         }
-        // The same song: as it is, with silence before it, behind it, and long before it.
+        // The same song: unchanged, with silence before, after, and long before it.
         let late = |seconds: f32, noise: f32| {
             let original = piece(1, 0, noise);
             WindowSet {
@@ -1283,7 +1283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_a_bin_is_not_the_better_one() {
+    fn a_file_in_a_bin_is_not_kept() {
         let track = |id, path: &str, codec: &str| {
             let mut track = TrackMeta::new(TrackId(id), path);
             track.codec = codec.to_owned();
@@ -1329,25 +1329,28 @@ mod tests {
     }
 
     /// Returns the test's correlation for each pair, and records its calls.
-    struct Ears {
-        says: f32,
-        asked: std::sync::Mutex<Vec<(TrackId, TrackId)>>,
-        told: std::sync::Mutex<Vec<(usize, usize)>>,
+    struct RecordingComparer {
+        result: f32,
+        pairs: std::sync::Mutex<Vec<(TrackId, TrackId)>>,
+        begun: std::sync::Mutex<Vec<(usize, usize)>>,
     }
 
-    impl PairListener for Ears {
-        fn begin(&self, pairs: usize, unheard: usize) {
-            self.told.lock().expect("no panic").push((pairs, unheard));
+    impl PairComparer for RecordingComparer {
+        fn begin(&self, pairs: usize, windows_only: usize) {
+            self.begun
+                .lock()
+                .expect("no panic")
+                .push((pairs, windows_only));
         }
 
         fn correlation(&self, a: &TrackMeta, b: &TrackMeta, _: f32) -> Option<f32> {
-            self.asked.lock().expect("no panic").push((a.id, b.id));
-            (a.seconds > 0.0).then_some(self.says)
+            self.pairs.lock().expect("no panic").push((a.id, b.id));
+            (a.seconds > 0.0).then_some(self.result)
         }
     }
 
     #[test]
-    fn pairs_that_windows_leave_in_doubt_are_compared_by_sound() {
+    fn doubtful_pairs_are_compared_by_audio() {
         // 0 and 1: the same without noise; 3: a noisy copy of 2; 4 differs.
         let sets = [
             piece(1, 0, 0.0),
@@ -1365,40 +1368,40 @@ mod tests {
             .map(|i| TrackMeta::new(TrackId(i), format!("{i}.mp3")))
             .collect();
         meta.iter_mut().for_each(|track| track.seconds = 30.0);
-        let groups = |says: f32, meta: &[TrackMeta], most_heard: usize| {
-            let ears = Ears {
-                says,
-                asked: std::sync::Mutex::default(),
-                told: std::sync::Mutex::default(),
+        let groups = |result: f32, meta: &[TrackMeta], most_compared: usize| {
+            let comparer = RecordingComparer {
+                result,
+                pairs: std::sync::Mutex::default(),
+                begun: std::sync::Mutex::default(),
             };
             let source = |track: TrackId| sets.get(track.0 as usize).cloned();
             let options = DuplicateOptions {
-                most_heard,
+                most_compared,
                 ..DuplicateOptions::default()
             };
             let found =
-                duplicates(&graph, meta, || source, Some(&ears), &options).expect("same rows");
-            let heard = most_heard.min(1);
+                duplicates(&graph, meta, || source, Some(&comparer), &options).expect("same rows");
+            let count = most_compared.min(1);
             assert_eq!(
-                ears.told.into_inner().expect("no panic"),
-                [(heard, 1 - heard)],
-                "one pair is in doubt"
+                comparer.begun.into_inner().expect("no panic"),
+                [(count, 1 - count)],
+                "one pair is doubtful"
             );
-            (found, ears.asked.into_inner().expect("no panic"))
+            (found, comparer.pairs.into_inner().expect("no panic"))
         };
-        let (same, heard) = groups(0.9, &meta, 100);
+        let (same, compared) = groups(0.9, &meta, 100);
         assert_eq!(same.len(), 2, "{same:?}");
         assert_eq!(
-            heard,
+            compared,
             [(TrackId(2), TrackId(3))],
-            "certain and impossible pairs are not heard"
+            "certain and impossible pairs are not compared"
         );
         assert_eq!(
             (same[0].pairs[0].correlation, same[1].pairs[0].correlation),
             (None, Some(0.9))
         );
         assert_eq!(groups(0.5, &meta, 100).0.len(), 1, "the audio differs");
-        // Not heard, or not to be heard: the windows alone decide, and they are too far apart.
+        // Without a comparison the windows decide, and they are too far apart.
         assert_eq!(groups(0.9, &meta, 0).0.len(), 1);
         meta.iter_mut().for_each(|track| track.seconds = 0.0);
         assert_eq!(groups(0.9, &meta, 100).0.len(), 1);

@@ -1,9 +1,9 @@
-//! Undirected weighted graphs, as the layout and the clusters walk on.
+//! Undirected weighted graphs for layouts and clusters.
 
 /// A symmetric weighted graph in compressed rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Edges {
-    /// Where each row's entries begin; one more than there are rows.
+    /// Start of each row's entries; one more than there are rows.
     pub(crate) offsets: Vec<usize>,
     /// Other end of each entry.
     pub(crate) ends: Vec<u32>,
@@ -12,7 +12,7 @@ pub(crate) struct Edges {
 }
 
 impl Edges {
-    /// Of `n` rows; entries of a row are ascending.
+    /// A graph of `n` rows, each with ascending entries.
     ///
     /// - `edges`: each once: the lower row, the higher row and their strength, ascending
     pub(crate) fn symmetric(
@@ -30,7 +30,7 @@ impl Edges {
         let mut next = offsets.clone();
         let mut ends = vec![0; offsets[n]];
         let mut weights = vec![0.0; offsets[n]];
-        // First the lower ends, then the higher ones: rows come out ascending.
+        // First the lower ends, then the higher ones, so that rows are ascending.
         for lower in [true, false] {
             for (a, b, weight) in edges.clone() {
                 let (row, end) = if lower { (b, a) } else { (a, b) };

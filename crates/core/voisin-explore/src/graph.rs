@@ -1,4 +1,4 @@
-//! The k-nearest-neighbour graph that clusters, maps and paths walk on.
+//! The k-nearest-neighbour graph of clusters, maps and paths.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ pub const NONE: u32 = u32::MAX;
 
 /// Each track's `k` nearest others by cosine similarity.
 ///
-/// Row `i` lists the neighbours of row `i` of the vectors, nearest first, never `i` itself. Rows of tracks
-/// that have fewer than `k` others end in [`NONE`] with similarity −1.
-// A deserialised graph is checked by `check` before use, whoever wrote it.
+/// Row `i` has the neighbours of row `i` of the vectors, nearest first, without `i` itself. Rows of tracks with
+/// fewer than `k` neighbours end in [`NONE`] with similarity −1.
+// A deserialised graph is validated by `check` before use.
 #[allow(clippy::unsafe_derive_deserialize)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnnGraph {
@@ -27,14 +27,14 @@ pub struct KnnGraph {
     pub similarities: Array2<f32>,
 }
 
-/// Rows of queries multiplied at once: 128 rows of 512 dimensions are 256 KiB, which stay in the second-level cache.
+/// Query rows per block: 128 rows of 512 dimensions are 256 KiB, which fit into the second-level cache.
 const QUERY_BLOCK: usize = 128;
-/// Rows of the base multiplied at once.
+/// Base rows per block.
 const BASE_BLOCK: usize = 2048;
 
-/// Rows that [`KnnGraph::thinned`] compares for each neighbour that it keeps.
+/// Rows that [`KnnGraph::thinned`] compares per neighbour.
 const THINNED_FROM: usize = 4;
-/// Rows that it visits for each row at most.
+/// Most rows that it visits for each row.
 const MET: usize = 4096;
 
 impl KnnGraph {
@@ -43,7 +43,7 @@ impl KnnGraph {
         self.neighbours.nrows()
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.neighbours.nrows() == 0
     }
@@ -51,9 +51,9 @@ impl KnnGraph {
     /// The exact graph, by blocked matrix products over all pairs: O(n² · dim).
     ///
     /// - `vectors`: `[n, dim]` unit vectors
-    /// - `k`: neighbours per track; fewer are listed where there are fewer tracks
+    /// - `k`: neighbours per track, or fewer if there are fewer tracks
     ///
-    /// Ties are broken by row number, so the result does not depend on the number of threads.
+    /// Ties are ordered by row number, so that the result does not depend on the number of threads.
     pub fn exact(vectors: ArrayView2<'_, f32>, k: usize) -> Result<Self> {
         let (n, dim) = vectors.dim();
         check_unit(vectors)?;
@@ -88,11 +88,11 @@ impl KnnGraph {
                         let candidates = &mut best[r];
                         for (offset, &similarity) in row.iter().enumerate() {
                             let id = (start + offset) as u32;
-                            // Rows come in ascending order, so an equal one behind the floor would
-                            // lose the tie anyway.
+                            // Rows are in ascending order, so that an equal one after the floor would
+                            // lose the tie.
                             if similarity > floor[r] && id as usize != first + r {
                                 candidates.push((similarity, id));
-                                // cutting only every k-th time keeps selection linear in the pairs
+                                // Selecting only every k-th time keeps the time linear in the pairs.
                                 if candidates.len() > 2 * k {
                                     candidates.select_nth_unstable_by(k - 1, nearest_first);
                                     candidates.truncate(k);
@@ -106,7 +106,7 @@ impl KnnGraph {
                     candidates.sort_unstable_by(nearest_first);
                     for (j, &(similarity, id)) in candidates.iter().take(k).enumerate() {
                         ids[r * k + j] = id;
-                        // rounding may exceed 1 by an ulp
+                        // Rounding may exceed 1 by an ulp.
                         sims[r * k + j] = similarity.clamp(-1.0, 1.0);
                     }
                 }
@@ -118,8 +118,8 @@ impl KnnGraph {
         })
     }
 
-    /// The graph of a subset: neighbours outside `rows` are dropped, so rows may get shorter. Use
-    /// [`KnnGraph::exact`] on the subset's vectors where it is small.
+    /// The graph of a subset: neighbours outside `rows` are dropped, so that rows may get shorter. Use
+    /// [`KnnGraph::exact`] on the vectors of a small subset.
     ///
     /// - `rows`: ascending row numbers; row `j` of the result is row `rows[j]` here
     #[must_use]
@@ -144,10 +144,10 @@ impl KnnGraph {
         }
     }
 
-    /// The graph of some rows among themselves: of those that are met first on the way from neighbour to neighbour, the
-    /// nearest. Not exact; for parts of large collections, most of whose neighbours are outside.
+    /// The approximate graph among some rows: the nearest of those that a breadth-first search from each row finds first. For
+    /// samples of large collections, in which most neighbours are outside.
     ///
-    /// - `vectors`: those that this is the graph of; `rows`: ascending; row `j` of the result is row `rows[j]` here
+    /// - `vectors`: of this graph; `rows`: ascending; row `j` of the result is row `rows[j]` here
     #[must_use]
     pub fn thinned(&self, vectors: ArrayView2<'_, f32>, rows: &[usize]) -> Self {
         let mut new_row = vec![NONE; self.len()];
@@ -167,8 +167,8 @@ impl KnnGraph {
             .par_chunks_mut(k.max(1))
             .zip(sims.par_chunks_mut(k.max(1)));
         lists.zip(rows).for_each(|((ids, sims), &row)| {
-            // Breadth first: neighbours, then their neighbours, until enough of the subset were
-            // met.
+            // Breadth first: neighbours, then their neighbours, until enough of the subset are
+            // found.
             let mut met = vec![row];
             let mut seen = HashSet::from([row]);
             let mut found = Vec::new();
@@ -210,7 +210,7 @@ impl KnnGraph {
             .map(|(j, similarity)| (j as usize, similarity))
     }
 
-    /// Checks shapes and row numbers, for graphs that come from elsewhere.
+    /// Validates shapes and row numbers, for graphs of other origin.
     pub fn check(&self) -> Result<()> {
         let n = self.len();
         super::same_length("similarities of the graph", n, self.similarities.nrows())?;
@@ -237,11 +237,11 @@ fn nearest_first(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
-/// Refuses vectors that are not of unit length (to 1 in 100) or not finite.
+/// Checks that vectors are finite and of unit length (to 1 in 100).
 pub(crate) fn check_unit(vectors: ArrayView2<'_, f32>) -> Result<()> {
     for (row, vector) in vectors.rows().into_iter().enumerate() {
         let norm = vector.dot(&vector).sqrt();
-        // Also false for what is not a number.
+        // Also false for NaN.
         if !(0.99..=1.01).contains(&norm) {
             return Err(ExploreError::NotUnit { row, norm });
         }
@@ -256,7 +256,7 @@ mod tests {
     use ndarray::Axis;
 
     #[test]
-    fn exact_equals_a_plain_scan() {
+    fn the_exact_graph_equals_a_plain_scan() {
         let vectors = unit_vectors(300, 24, 3);
         let graph = KnnGraph::exact(vectors.view(), 7).expect("unit vectors");
         graph.check().expect("well formed");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thinned_graph_is_nearly_that_of_the_part_alone() {
+    fn a_thinned_graph_is_nearly_the_exact_one() {
         let (vectors, _) = super::super::testing::grouped(8, 250, 24, 0.8, 4);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
         let rows: Vec<usize> = (0..2000).filter(|row| row % 5 == 2).collect();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_vectors_without_unit_norm() {
+    fn vectors_without_unit_norm_are_refused() {
         let error = KnnGraph::exact(ndarray::arr2(&[[1.0, 0.0], [2.0, 0.0]]).view(), 1)
             .expect_err("norm 2");
         assert_eq!(error.to_string(), "vector of row 1 has norm 2, expected 1");

@@ -1,29 +1,28 @@
-//! The shape of a collection: clusters, map, paths, playlists, duplicates, outliers.
+//! Exploration of a collection: clusters, map, paths, playlists, duplicates, outliers.
 //!
-//! Everything here is a function over three things the caller holds: unit vectors (`ArrayView2<f32>`, one
-//! row per track), a [`KnnGraph`] whose row numbers are the rows of the vectors, and a slice of
-//! [`TrackMeta`] in the same order. No database is opened, nothing is printed; results can be serialised.
-//! Files are written only by the caller, from strings and bytes returned here.
+//! All functions take unit vectors (`ArrayView2<f32>`, one row per track), a [`KnnGraph`] with the same
+//! row numbers, and a slice of [`TrackMeta`] in the same order. They open no database, print nothing
+//! and write no files; results can be serialised.
 //!
-//! | question | where |
+//! | task | module |
 //! |---|---|
-//! | which groups are there? | [`clusters`] |
-//! | where does each track lie on a page? | [`layout`] |
-//! | draw it | [`map`], of the shapes in [`scene`] |
-//! | how do I get from A to B in small steps? | [`path`] |
-//! | a list for an evening | [`playlist`] |
-//! | like these, unlike those | [`seeds`] |
-//! | which artists are near? | [`artists`] |
-//! | where in the tracks does this passage sound? | [`passage`] |
-//! | which files are the same recording? | [`duplicates`] |
-//! | are these two stretches of audio one recording? | [`audio_match`] |
-//! | which recordings are of one song? | [`versions`] |
-//! | what does not belong? | [`outliers`] |
-//! | what do these words mean in a model's tags? | [`words`] |
+//! | groups of tracks | [`clusters`] |
+//! | positions of tracks on a map | [`layout`] |
+//! | drawings of the map | [`map`], with the shapes of [`scene`] |
+//! | a path between tracks in small steps | [`path`] |
+//! | playlists | [`playlist`] |
+//! | tracks like some and unlike others | [`seeds`] |
+//! | near artists and albums | [`artists`] |
+//! | search by a passage | [`passage`] |
+//! | files of the same recording | [`duplicates`] |
+//! | comparison of the audio of two files | [`audio_match`] |
+//! | recordings of the same song | [`versions`] |
+//! | outliers | [`outliers`] |
+//! | words as combinations of a model's tags | [`words`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
 mod albums;
@@ -65,24 +64,24 @@ pub use windows::{WindowSet, WindowSource};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExploreError {
-    /// Two inputs that must describe the same tracks have different lengths.
+    /// Inputs about the same tracks have different lengths.
     #[error("{what}: expected {expected} rows, found {found}")]
     Length {
-        /// Which input.
+        /// The input.
         what: &'static str,
-        /// Rows expected.
+        /// The expected number of rows.
         expected: usize,
-        /// Rows found.
+        /// The given number.
         found: usize,
     },
-    /// Fewer tracks than the question needs.
+    /// Too few tracks for a computation.
     #[error("{what} needs at least {needed} tracks, found {found}: add more music")]
     TooFew {
-        /// The computation that needs them.
+        /// The computation.
         what: &'static str,
-        /// Tracks needed.
+        /// The least number of tracks.
         needed: usize,
-        /// Tracks found.
+        /// The given number.
         found: usize,
     },
     /// A vector that is not a finite unit vector.
@@ -96,9 +95,9 @@ pub enum ExploreError {
     /// A row number outside the input.
     #[error("row {row} is outside the {rows} tracks given")]
     Row {
-        /// The row given.
+        /// The row.
         row: usize,
-        /// Rows there are.
+        /// The number of rows.
         rows: usize,
     },
     /// A parameter outside its range.
@@ -106,29 +105,29 @@ pub enum ExploreError {
     Parameter {
         /// Its name.
         name: &'static str,
-        /// The value found, as text.
+        /// Its value as text.
         found: String,
-        /// The range expected.
+        /// The expected range.
         expected: &'static str,
     },
-    /// No walk joins two tracks under the conditions given.
+    /// No path between two tracks fulfils the conditions.
     #[error("no path from row {from} to row {to} under these conditions: {hint}")]
     NoPath {
-        /// Row the walk starts at.
+        /// The first row.
         from: usize,
-        /// Row it should reach.
+        /// The last row.
         to: usize,
         /// The condition to relax.
         hint: &'static str,
     },
-    /// An artist or an album that there is none of, or several.
-    #[error("no {} \"{asked}\"{hint}", makers.one())]
+    /// A name that matches no artist or album, or several.
+    #[error("no {} \"{requested}\"{hint}", makers.one())]
     UnknownArtist {
         /// Whether an artist or an album was searched for.
         makers: Makers,
-        /// The name given.
-        asked: String,
-        /// Who may have been meant, in words.
+        /// The given name.
+        requested: String,
+        /// Suggestions as text.
         hint: String,
     },
     /// Drawing failed.
@@ -140,7 +139,7 @@ pub enum ExploreError {
 }
 
 impl ExploreError {
-    /// The next step, where the message does not have it.
+    /// The next step, unless the message has it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NotUnit { .. } => Some(Remedy::Verify),
@@ -160,7 +159,7 @@ impl ExploreError {
 /// `Result` with [`ExploreError`].
 pub type Result<T, E = ExploreError> = std::result::Result<T, E>;
 
-/// Refuses inputs of different lengths.
+/// Checks that inputs have the same length.
 pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<()> {
     if expected == found {
         Ok(())

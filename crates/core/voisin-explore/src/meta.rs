@@ -10,7 +10,7 @@ use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
 use voisin_music::song::SongTitle;
 
-/// Titles, folded and without "the", that albums of many artists have.
+/// Common album titles, folded and without "the".
 const COMMON_TITLES: [&str; 20] = [
     "greatest hits",
     "hits",
@@ -34,34 +34,34 @@ const COMMON_TITLES: [&str; 20] = [
     "grandes exitos",
 ];
 
-/// A track's tags, predictions and file facts, as far as clusters, maps and playlists show them.
+/// A track's tags, predictions and file facts for clusters, maps and playlists.
 ///
-/// Missing facts are empty or `None`: nothing here is required but the id and the path.
+/// Missing facts are empty or `None`; only the id and the path are required.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrackMeta {
     /// Key in the library.
     pub id: TrackId,
-    /// Path of the (preferred) file, UTF-8 with replacement characters where it is not.
+    /// Path of the (preferred) file, with replacement characters if it is not UTF-8.
     pub path: String,
-    /// The path itself where it is not UTF-8: playlists must name the file that is there.
+    /// The exact path if it is not UTF-8, for playlists.
     #[serde(skip)]
     pub raw_path: Option<std::path::PathBuf>,
     /// Title from the tags; empty if there is none.
     pub title: String,
     /// Artist from the tags.
     pub artist: Option<String>,
-    /// Its composers, where these count in the place of its artist.
+    /// Its composers, if the library is set to these in place of artists.
     #[serde(skip)]
     pub composers: Option<String>,
     /// Album from the tags.
     pub album: Option<String>,
-    /// Whose the album is, from the tags.
+    /// Album artist from the tags.
     #[serde(skip)]
     pub album_artist: Option<String>,
-    /// Number of its disc, from the tags.
+    /// Disc number from the tags.
     #[serde(skip)]
     pub disc: Option<u32>,
-    /// Genres from the tags, normalised, most specific as written by the owner.
+    /// Genres from the tags, normalised.
     pub genres: Vec<String>,
     /// Best genre of the classifier.
     pub predicted_genre: Option<String>,
@@ -71,7 +71,7 @@ pub struct TrackMeta {
     pub tags: Vec<String>,
     /// Year of release.
     pub year: Option<i32>,
-    /// Measured beats a minute.
+    /// Measured beats per minute.
     pub tempo: Option<f64>,
     /// Measured key.
     pub key: Option<MusicalKey>,
@@ -81,7 +81,7 @@ pub struct TrackMeta {
     pub seconds: f64,
     /// Size of the file in bytes.
     pub bytes: u64,
-    /// Codec, as the audio module names it ("mp3", "flac" …).
+    /// Codec, as named by the audio module ("mp3", "flac" …).
     pub codec: String,
     /// Sample rate in Hz, 0 if unknown.
     pub sample_rate: u32,
@@ -94,7 +94,7 @@ pub struct TrackMeta {
 }
 
 impl TrackMeta {
-    /// A track of which only the key and the file's path are known.
+    /// A track with only an id and a path.
     pub fn new(id: TrackId, path: impl Into<String>) -> Self {
         Self {
             id,
@@ -124,7 +124,7 @@ impl TrackMeta {
         }
     }
 
-    /// A track of which only the key and the file are known.
+    /// A track with only an id and a file.
     pub fn of_file(id: TrackId, path: &std::path::Path) -> Self {
         let raw_path = path.to_str().is_none().then(|| path.to_owned());
         Self {
@@ -133,19 +133,19 @@ impl TrackMeta {
         }
     }
 
-    /// The id, of a track of the library; `None` of any other file.
+    /// The id of a track of the library; `None` for other files.
     pub fn library_id(&self) -> Option<TrackId> {
         Some(self.id).filter(|id| id.0 > 0)
     }
 
-    /// The path as the system knows it.
+    /// The exact path.
     pub fn system_path(&self) -> &std::path::Path {
         self.raw_path
             .as_deref()
             .unwrap_or(std::path::Path::new(&self.path))
     }
 
-    /// Which part of a longer file it is, if it is one.
+    /// The part of a longer file that it is, if any.
     pub(crate) fn part(&self) -> Option<cue::CuePart> {
         Place::part(self.system_path())
     }
@@ -157,7 +157,7 @@ impl TrackMeta {
         }
         let name = self.path.rsplit(['/', '\\']).next().unwrap_or(&self.path);
         match name.rfind('.') {
-            // A name that begins with its only dot has no extension.
+            // A name whose only dot is the first character has no extension.
             Some(dot) if dot > 0 => &name[..dot],
             _ => name,
         }
@@ -176,7 +176,7 @@ impl TrackMeta {
         }
     }
 
-    /// The facts that tell copies of it.
+    /// The facts by which copies are recognised.
     #[doc(hidden)]
     pub fn recording(&self) -> Recording<'_> {
         Recording {
@@ -190,7 +190,7 @@ impl TrackMeta {
     pub fn folder(&self) -> &str {
         let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
         let folder = &self.path[..above(&self.path)];
-        // A part of a file lies below what describes it, a CUE sheet or the file itself.
+        // The path of a part is below that of the CUE sheet or the file.
         if cue::above(std::path::Path::new(&self.path)).is_some() {
             &folder[..above(folder)]
         } else {
@@ -198,7 +198,7 @@ impl TrackMeta {
         }
     }
 
-    /// Everybody whom it counts as by: its artists, or the composers in their place.
+    /// Its artists, or the composers in their place.
     pub fn people(&self) -> Vec<&str> {
         artists(
             self.composers
@@ -208,14 +208,14 @@ impl TrackMeta {
         )
     }
 
-    /// Everybody whom it counts as by, to compare by: lower-cased; empty if unknown.
+    /// The same in lower case as keys; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
         self.people().into_iter().map(str::to_lowercase).collect()
     }
 
-    /// Which album it is on, to compare by: its title, and its artist or else the folder, which the
-    /// discs of a set share, and the track's artist under a title that many albums have; `None`
-    /// without an album.
+    /// A key of its album: the title, and the album artist or else the folder, which is common to the
+    /// discs of a set, and the track's artist for common titles; `None` without an
+    /// album.
     pub fn album_key(&self) -> Option<String> {
         let title = fold(self.album.as_deref()?);
         let owner = self
@@ -225,8 +225,8 @@ impl TrackMeta {
             .filter(|owner| !owner.is_empty());
         let folder = || {
             let folder = without_disc(self.folder()).to_owned();
-            // One track does not show whether the artists of a folder share an album or only its
-            // title. Albums that meet in a folder mostly have a title of many; samplers seldom do.
+            // A single track does not show whether the artists in a folder share an album or only its
+            // title. Different albums in a folder mostly have a common title; samplers rarely do.
             let is_common = COMMON_TITLES.contains(&title.strip_prefix("the ").unwrap_or(&title));
             match self.artist_keys().first().filter(|_| is_common) {
                 Some(artist) => format!("{folder}\n{artist}"),
@@ -236,7 +236,7 @@ impl TrackMeta {
         (!title.is_empty()).then(|| format!("{title}\n{}", owner.unwrap_or_else(folder)))
     }
 
-    /// Its title as one of versions of a song, where its tags identify one.
+    /// Its title parsed for versions of a song, if its tags identify one.
     #[doc(hidden)]
     pub fn song(&self) -> Option<SongTitle> {
         SongTitle::new(self.artist.as_deref(), Some(self.title.as_str()))
@@ -249,14 +249,14 @@ impl TrackMeta {
     }
 }
 
-/// A folder without what names a disc in its last step: `Box/CD 2`, `Box/disc02 - Live`,
+/// A folder without the name of a disc in its last component: `Box/CD 2`, `Box/disc02 - Live`,
 /// `Box/Disc One`, `Box/2`, `Box (Disc 1)`.
 pub(crate) fn without_disc(folder: &str) -> &str {
     let start = folder.rfind(['/', '\\']).map_or(0, |at| at + 1);
     let parent = folder[..start].trim_end_matches(['/', '\\']);
-    // lower-cased in ASCII alone, so that places in it are places in the folder
+    // Lower case only in ASCII, so that positions are the same as in the folder.
     let name = folder[start..].to_ascii_lowercase();
-    // A number alone is enough: only folders of one album's title are compared.
+    // A number suffices, since only folders with the same album title are compared.
     let is_number = name.len() <= 2
         && name
             .parse::<u8>()
@@ -270,7 +270,7 @@ pub(crate) fn without_disc(folder: &str) -> &str {
         .map(|(at, c)| at + c.len_utf8());
     let title = ends.find_map(|at| {
         let behind = behind_disc(&name[at..])?;
-        // "Live (Disc 2 of 3)" and "Box CD 2", but not "Box CD 2 extras": in the open, nothing may
+        // "Live (Disc 2 of 3)" and "Box CD 2", but not "Box CD 2 extras": outside brackets nothing may
         // follow.
         let is_disc = name[..at].ends_with(['(', '[']) || behind.trim().is_empty();
         is_disc.then(|| name[..at].trim_end_matches([' ', '(', '[', '-', '_', ',', ':']))
@@ -282,7 +282,7 @@ pub(crate) fn without_disc(folder: &str) -> &str {
     }
 }
 
-/// The rest of a text in lower case that begins with a disc's name: ` - live` of `cd 2 - live`.
+/// The rest of a text in lower case after a disc's name: ` - live` of `cd 2 - live`.
 fn behind_disc(text: &str) -> Option<&str> {
     const DISCS: [&str; 8] = ["cd", "disc", "disk", "disque", "dvd", "lp", "side", "part"];
     const NUMBERS: [&str; 22] = [
@@ -296,7 +296,7 @@ fn behind_disc(text: &str) -> Option<&str> {
         .unwrap_or(number.len());
     let (number, behind) = number.split_at(end);
     let is_digits = number.len() <= 2 && number.parse::<u8>().is_ok();
-    // "disc1", but not "cdx"
+    // "disc1", but not "cdx".
     let is_apart = !rest.starts_with(char::is_alphanumeric);
     (is_digits || is_apart && NUMBERS.contains(&number)).then_some(behind)
 }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn albums_of_a_common_title_are_their_artists() {
+    fn albums_with_a_common_title_are_separated_by_artist() {
         let key = |artist: &str, album: &str, owner: Option<&str>| {
             let mut track = TrackMeta::new(TrackId(1), "m/1.mp3");
             track.artist = Some(artist.to_owned());
@@ -360,7 +360,7 @@ mod tests {
             key("Ann", "Greatest Hits", Some("Various")),
             key("Bo", "Greatest Hits", Some("Various"))
         );
-        // A sampler's tracks are by many.
+        // A sampler has tracks by many artists.
         assert_eq!(key("Ann", "Summer", None), key("Bo", "Summer", None));
     }
 

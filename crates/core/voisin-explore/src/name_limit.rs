@@ -1,15 +1,15 @@
-//! No more than so many of one name: an artist's tracks on a list, say.
+//! Limits items per name, such as tracks per artist.
 
 use std::collections::HashMap;
 
-/// Counts what has names, up to a limit for each.
+/// Counts items by their names, up to a limit for each.
 pub struct NameLimit {
     most: usize,
     taken: HashMap<String, usize>,
 }
 
 impl NameLimit {
-    /// - `most`: of one name; `None`: as many as there are
+    /// - `most`: items per name; `None`: no limit
     pub fn new(most: Option<usize>) -> Self {
         Self {
             most: most.unwrap_or(usize::MAX),
@@ -17,21 +17,21 @@ impl NameLimit {
         }
     }
 
-    /// Whether none of these names has been taken as often as may be; without names there is room.
+    /// Whether none of these names has reached the limit; true without names.
     pub fn has_room(&self, names: &[String]) -> bool {
         names
             .iter()
             .all(|name| self.taken.get(name).copied().unwrap_or(0) < self.most)
     }
 
-    /// Counts these names, whether or not there is room.
+    /// Counts these names, even beyond the limit.
     pub fn take(&mut self, names: Vec<String>) {
         names
             .into_iter()
             .for_each(|name| *self.taken.entry(name).or_default() += 1);
     }
 
-    /// Counts these names once less.
+    /// Removes these names from the counts.
     pub(crate) fn release(&mut self, names: &[String]) {
         for name in names {
             if let Some(taken) = self.taken.get_mut(name) {
@@ -40,7 +40,7 @@ impl NameLimit {
         }
     }
 
-    /// Takes these names if there is room; whether there was.
+    /// Counts these names if there is room; returns whether there was.
     pub fn admit(&mut self, names: Vec<String>) -> bool {
         let has_room = self.has_room(&names);
         if has_room {
@@ -62,7 +62,7 @@ mod tests {
     fn each_name_has_room_for_so_many() {
         let mut limit = NameLimit::new(Some(2));
         assert!(limit.admit(names(&["a", "b"])) && limit.admit(names(&["a"])));
-        // refused names are not counted: of "b" there is one
+        // Refused names are not counted: there is one "b".
         assert!(
             !limit.admit(names(&["b", "a"]))
                 && limit.admit(names(&["b"]))

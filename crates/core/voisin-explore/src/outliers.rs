@@ -9,12 +9,12 @@ use voisin_base::track::TrackId;
 
 /// Neighbours over which distance is averaged.
 const NEIGHBOURS: usize = 10;
-/// Score above which a track that is nobody's neighbour is noise to a clustering.
+/// Score above which a track that is no other track's neighbour is noise in a clustering.
 const STRAY: f32 = 3.5;
 /// Usual threshold for [`outliers`] (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993).
 pub const THRESHOLD: f32 = 3.5;
 
-/// The reason of what never changes.
+/// The reason for a steady sound.
 pub const STEADY: &str = "it hardly changes from start to end: a test tone, noise or silence";
 
 /// A track that does not belong.
@@ -24,12 +24,12 @@ pub struct Outlier {
     pub track: TrackId,
     /// Its row.
     pub row: usize,
-    /// How far it lies: distance to its neighbours, in robust standard deviations (1.4826 times the median
-    /// absolute deviation) above the collection's median.
+    /// Distance to its neighbours, in robust standard deviations (1.4826 times the median absolute deviation)
+    /// above the collection's median.
     pub score: f32,
     /// Mean cosine similarity to its nearest neighbours.
     pub similarity: f32,
-    /// Reasons in words, strongest first; at least one.
+    /// Reasons as text, strongest first; at least one.
     pub reasons: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ fn distances(graph: &KnnGraph) -> Vec<f32> {
                 .row(i)
                 .take(NEIGHBOURS)
                 .fold((0.0, 0), |(sum, count), (_, s)| (sum + 1.0 - s, count + 1));
-            // As far as two unit vectors can be.
+            // The largest distance of unit vectors.
             if count == 0 { 2.0 } else { sum / count as f32 }
         })
         .collect()
@@ -61,12 +61,12 @@ fn scores(distances: &[f32]) -> Vec<f32> {
     let spread = 1.4826 * median(distances.iter().map(|d| (d - centre).abs()).collect());
     distances
         .iter()
-        // the spread is 0 where more than half of the distances are equal
+        // The spread is 0 if more than half of the distances are equal.
         .map(|d| (d - centre) / spread.max(1e-4))
         .collect()
 }
 
-/// How many rows name each row among their first neighbours.
+/// For each row, the number of rows that have it among their first neighbours.
 fn named_by(graph: &KnnGraph) -> Vec<u32> {
     let mut named = vec![0; graph.len()];
     for i in 0..graph.len() {
@@ -77,7 +77,7 @@ fn named_by(graph: &KnnGraph) -> Vec<u32> {
     named
 }
 
-/// Rows that are far away and nobody's neighbour: noise to a clustering.
+/// Rows that are far away and no other row's neighbour, which are noise in a clustering.
 pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
     let scores = scores(&distances(graph));
     scores
@@ -87,11 +87,11 @@ pub(super) fn strays(graph: &KnnGraph) -> Vec<bool> {
         .collect()
 }
 
-/// Tracks whose score is above `threshold` ([`THRESHOLD`] is usual) and those that are known to be no music, farthest
+/// Tracks whose score is above `threshold` (usually [`THRESHOLD`]) and those that are known to be no music, farthest
 /// first.
 ///
 /// - `graph`, `meta`: same rows
-/// - `no_music`: rows that do not belong wherever they lie, with the reason
+/// - `no_music`: rows that are outliers in any case, with the reason
 /// - `source`: window vectors, which distinguish a steady tone or noise from speech or a mixture;
 ///   optional
 pub fn outliers(
@@ -113,7 +113,7 @@ pub fn outliers(
         let track = &meta[row];
         let mut reasons = facts(track);
         if let Some(reason) = no_music.get(&row) {
-            // Before all else, and without a look at its windows: the reason is known.
+            // First, and without reading its windows, since the reason is known.
             reasons.insert(0, (*reason).to_owned());
         } else if let Some(windows) = source.as_mut().and_then(|source| source.windows(track.id)) {
             reasons.extend(course(&windows));
@@ -128,7 +128,7 @@ pub fn outliers(
     Ok(found.collect())
 }
 
-/// Reasons from the file's own facts.
+/// Reasons from facts of the file.
 fn facts(track: &TrackMeta) -> Vec<String> {
     let mut reasons = Vec::new();
     if track.decoded_share < 0.98 {
@@ -152,7 +152,7 @@ fn facts(track: &TrackMeta) -> Vec<String> {
     reasons
 }
 
-/// A reason from how the sound changes over the windows.
+/// A reason from the changes of the sound over windows.
 fn course(windows: &super::WindowSet) -> Option<String> {
     if windows.len() < 4 {
         return None;
@@ -199,7 +199,7 @@ mod tests {
         assert!(found[0].reasons[2].starts_with("nothing sounds like it"));
         assert!(found.len() < 6, "{} of 181", found.len());
         assert!(strays(&graph)[180]);
-        // In the middle of a group, and no music all the same.
+        // In the middle of a group, but no music.
         let speech = BTreeMap::from([(7, "speech")]);
         let known =
             outliers(&graph, &meta, Some(&mut source), &speech, THRESHOLD).expect("same rows");

@@ -1,4 +1,4 @@
-//! Search by a passage: where in each track does something like it sound?
+//! Search by a passage: finds similar places in tracks.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::align::spacing;
 use super::{ExploreError, Result, WindowSet, WindowSource};
 use voisin_base::track::TrackId;
 
-/// A passage found.
+/// A place that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassageMatch {
     /// The track.
@@ -19,40 +19,40 @@ pub struct PassageMatch {
     pub from: f32,
     /// End in seconds.
     pub to: f32,
-    /// Mean cosine similarity of the windows laid over each other.
+    /// Mean cosine similarity of aligned windows.
     pub similarity: f32,
-    /// Windows of the track that lie in the passage: one is weaker evidence than ten.
+    /// Number of the track's windows in the passage, as evidence.
     pub windows: usize,
-    /// Seconds from one window of the track to the next: the place may be off by as much.
+    /// Seconds between windows of the track, by which the place may be off.
     pub spacing: f32,
 }
 
-/// Where a passage is searched for.
+/// Options of a search by a passage.
 #[derive(Debug, Clone, Default)]
 pub struct PlaceOptions {
-    /// Places of each track at most, none of which overlap; 0 is 1.
+    /// Most places per track, without overlaps; 0 means 1.
     pub places: usize,
-    /// Numbers of a window's vector, from the first, that decide where in a track a passage lies; 0 is all. Those behind them
-    /// may be of the window before.
+    /// Number of first components of a window's vector that decide the place; 0: all. The other components may be of an
+    /// earlier window.
     pub placing: usize,
-    /// Tracks that the passage is from, or a copy of that: where it is itself is no answer.
-    pub own: HashSet<TrackId>,
-    /// Where that is, in seconds.
-    pub itself: (f32, f32),
+    /// The track of the passage and its copies, in which the passage itself is not a result.
+    pub query_tracks: HashSet<TrackId>,
+    /// The place of the passage in them, in seconds.
+    pub query_place: (f32, f32),
 }
 
 impl PlaceOptions {
-    /// Stretches of a track that are no answer: from and to in seconds.
-    pub fn taken(&self, track: TrackId) -> Vec<(f32, f32)> {
-        if self.own.contains(&track) {
-            vec![self.itself]
+    /// Excluded stretches of a track: from and to in seconds.
+    pub fn excluded(&self, track: TrackId) -> Vec<(f32, f32)> {
+        if self.query_tracks.contains(&track) {
+            vec![self.query_place]
         } else {
             Vec::new()
         }
     }
 }
 
-/// Cuts the windows that lie wholly in a passage out of a track's; if none does, the one nearest to its middle.
+/// The windows of a track that are completely in a passage; if there are none, the one nearest to its middle.
 ///
 /// - `from`, `to`: seconds
 /// - `window_seconds`: length of a window
@@ -77,7 +77,7 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
         .filter(|&i| within(windows.starts[i]))
         .collect();
     if kept.is_empty() {
-        // Where a window would have to start to lie around the passage's middle.
+        // The start of a window around the passage's middle.
         let middle = f32::midpoint(from, to - window_seconds);
         let away = |i: usize| (windows.starts[i] - middle).abs();
         let nearest = (0..windows.len())
@@ -98,18 +98,18 @@ pub fn cut(windows: &WindowSet, from: f32, to: f32, window_seconds: f32) -> Resu
     })
 }
 
-/// Tracks whose windows are held at once.
+/// Tracks whose windows are in memory at once.
 const BATCH: usize = 1024;
 
 /// The best places in each of `tracks`, best first.
 ///
-/// The passage is laid over each track wherever one of its windows meets one of the track's; the windows of
-/// the track that it then covers are compared with its own nearest in time.
+/// The passage is aligned with each track at every position where one of its windows coincides with one of
+/// the track's; the windows of the track that it then covers are compared with its nearest ones in time.
 ///
-/// - `query`: windows of the passage; only the differences of their starts matter. One a second (as the
-///   encoder makes for a search) finds itself within a second whatever the track's own spacing.
+/// - `query`: windows of the passage; only the differences of their starts matter. With one per second (as the
+///   encoder computes for a search) places are exact to a second, whatever the track's spacing.
 /// - `window_seconds`: length of a window
-/// - `source`: windows of the tracks to look at; tracks without windows are left out
+/// - `source`: windows of the tracks; tracks without windows are left out
 pub fn search(
     query: &WindowSet,
     window_seconds: f32,
@@ -126,7 +126,7 @@ pub fn search(
         });
     }
     let mut found = Vec::new();
-    // only the windows of one batch are in memory at a time
+    // Only the windows of one batch are in memory at a time.
     for batch in tracks.chunks(BATCH) {
         let loaded: Vec<(TrackId, WindowSet)> = batch
             .iter()
@@ -154,7 +154,7 @@ pub fn search(
     Ok(found)
 }
 
-/// The places in one track's windows that a passage fits best, best first.
+/// The best places for a passage in one track's windows, best first.
 ///
 /// See [`search`]. There must be windows on both sides.
 pub fn best_passages(
@@ -181,7 +181,7 @@ pub fn best_passages(
         windows.vectors.ncols(),
     )?;
     let products = query.vectors.dot(&windows.vectors.t());
-    // The place is chosen by the numbers that are of the window itself; the similarity is of all.
+    // The place is chosen by the components that differ in each window; the similarity uses all.
     let placing = match options.placing {
         0 => products.clone(),
         n => {
@@ -192,13 +192,13 @@ pub fn best_passages(
                 .dot(&windows.vectors.slice(leading).t())
         }
     };
-    let mut taken = options.taken(track);
+    let mut taken = options.excluded(track);
     let first = query.starts[0];
     let length = query.starts[query.len() - 1] - first + window_seconds;
     let spacing = spacing(windows);
     let mut found = Vec::new();
     while found.len() < options.places.max(1) {
-        // A place that overlaps none that is taken.
+        // A place without overlap with a taken one.
         let is_free =
             |from: f32, to: f32| taken.iter().all(|&(begin, end)| to <= begin || from >= end);
         let Some((shift, similarity, count)) = best_place(
@@ -225,14 +225,14 @@ pub fn best_passages(
     Ok(found)
 }
 
-/// Places nearer than this are one, in seconds.
+/// Shifts nearer than this are equal, in seconds.
 const SAME_PLACE: f32 = 0.05;
 
-/// Shift of the passage, similarity there, and how many of the track's windows it was measured on; `None` where no place is
+/// Shift of the passage, similarity there, and the number of the track's windows that it is measured on; `None` if no place is
 /// free.
 ///
-/// - `products`: of the passage's windows with the track's, as far as they decide the place, and whole
-/// - `is_free`: whether the passage may lie from here to there
+/// - `products`: of the passage's windows with the track's, for the components that decide the place, and for all
+/// - `is_free`: whether the passage may be at a place
 fn best_place(
     query: &WindowSet,
     window_seconds: f32,
@@ -240,32 +240,32 @@ fn best_place(
     products: [&Array2<f32>; 2],
     is_free: impl Fn(f32, f32) -> bool,
 ) -> Option<(f32, f32, usize)> {
-    // Half of the passage's spacing: within it, every moment has a window this near.
+    // Half of the passage's spacing, within which every moment has a window.
     let reach = (spacing(query) / 2.0).max(0.05) + 1e-3;
     let begin = query.starts[0];
     let end = query.starts[query.len() - 1];
     let mut best = (0.0, 0.0, 0_usize);
     let mut most = f32::NEG_INFINITY;
-    // it must lie wholly in the track, by the starts of the track's windows
+    // It must be completely in the track, by the starts of the track's windows.
     let first = windows.starts[0];
     let last = windows.starts[windows.len() - 1];
     let inside = |shift: f32| {
         let is_in_track = begin + shift >= first - reach && end + shift <= last + reach;
         is_in_track && is_free(begin + shift, end + shift + window_seconds)
     };
-    // A passage cannot match better on one window than on many just because the others are left out: it must
-    // cover as many windows as the track's spacing allows, less one at each end.
+    // The passage must cover as many windows as the track's spacing allows, less one at each end, or it could match
+    // better on a single window.
     let spacing = spacing(windows).max(1e-3);
     let expected = (((end - begin) / spacing) as usize).clamp(1, windows.len());
     let needed = expected.saturating_sub(1).max(1);
-    // Wherever a window of the passage meets one of the track.
+    // All positions where a window of the passage coincides with one of the track.
     let meet = |j: usize| (0..query.len()).map(move |i| (j, i));
     let mut shifts: Vec<f32> = (0..windows.len())
         .flat_map(meet)
         .map(|(j, i)| windows.starts[j] - query.starts[i])
         .collect();
     shifts.sort_unstable_by(f32::total_cmp);
-    // windows of both sides are evenly spaced, so most shifts coincide
+    // Windows of both sides are evenly spaced, so that most shifts coincide.
     shifts.dedup_by(|next, kept| *next - *kept < SAME_PLACE);
     for shift in shifts.into_iter().filter(|&shift| inside(shift)) {
         let low = windows
@@ -298,7 +298,7 @@ fn best_place(
         }
     }
     if best.2 == 0 {
-        // The track is shorter than the passage: its best window.
+        // If the track is shorter than the passage, its best window.
         for ((i, j), &fit) in products[0].indexed_iter() {
             let start = windows.starts[j];
             if fit > most && is_free(start, start + window_seconds) {
@@ -315,7 +315,7 @@ mod tests {
     use super::super::testing::unit_vectors;
     use super::*;
 
-    /// A track whose sound drifts: windows near in time are alike.
+    /// A track whose sound drifts, so that windows near in time are similar.
     fn drifting(seconds: usize, seed: u64, spacing: f32) -> WindowSet {
         let anchors = unit_vectors(seconds / 4 + 3, 24, seed);
         let n = (seconds as f32 / spacing) as usize;
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// The end of a track is like a passage's beginning; the rest of the passage would lie behind the track's end.
+    /// The end of a track is similar to a passage's beginning; the rest of the passage would be beyond the end.
     #[test]
     fn a_passage_is_found_whole_or_not_at_all() {
         let whole = drifting(60, 3, 1.0);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passage_finds_its_like_in_its_own_track_and_not_itself() {
+    fn a_passage_is_not_a_result_in_its_own_track() {
         // A chorus of 12 s at 20 s, and again at 100 and 160 s.
         let mut song = drifting(200, 5, 1.0);
         let chorus = song.vectors.slice(ndarray::s![20..32, ..]).to_owned();
@@ -411,8 +411,8 @@ mod tests {
         let tracks = [TrackId(1), TrackId(2)];
         let mut options = PlaceOptions {
             places: 1,
-            own: HashSet::from([TrackId(1)]),
-            itself: (20.0, 32.0),
+            query_tracks: HashSet::from([TrackId(1)]),
+            query_place: (20.0, 32.0),
             ..PlaceOptions::default()
         };
         let found = search(&query, 1.0, &tracks, &mut source, &options, 10).expect("windows");
@@ -435,19 +435,19 @@ mod tests {
             "{places:?}"
         );
         assert!(places[2].to <= 20.0 || places[2].from >= 32.0, "{places:?}");
-        // A track without room for another place answers nothing.
-        options.itself = (0.0, 200.0);
+        // A track without room for another place has no result.
+        options.query_place = (0.0, 200.0);
         let found = search(&query, 1.0, &tracks[..1], &mut source, &options, 10).expect("windows");
         assert!(found.is_empty(), "{found:?}");
     }
 
-    /// Behind 24 numbers of each window stand 24 that every fourth one has of its own.
+    /// After 24 components of each window there are 24 that change only every fourth window.
     #[test]
-    fn numbers_of_a_window_before_do_not_move_a_place() {
+    fn components_of_earlier_windows_do_not_move_a_place() {
         let each = drifting(60, 6, 1.0);
         let fewer = drifting(60, 7, 1.0);
-        let joined = |heard: &dyn Fn(usize) -> usize| {
-            let rows: Vec<usize> = (0..60).map(heard).collect();
+        let joined = |row_of: &dyn Fn(usize) -> usize| {
+            let rows: Vec<usize> = (0..60).map(row_of).collect();
             let behind = fewer.vectors.select(ndarray::Axis(0), &rows);
             let both =
                 ndarray::concatenate(ndarray::Axis(1), &[each.vectors.view(), behind.view()])
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn cutting_takes_whole_windows() {
+    fn cutting_keeps_whole_windows() {
         let windows = drifting(60, 1, 1.0);
         assert_eq!(
             cut(&windows, 10.0, 15.0, 1.0).expect("inside").starts,

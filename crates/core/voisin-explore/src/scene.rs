@@ -1,6 +1,6 @@
-//! Drawings of a few shapes, as SVG text or PNG bytes, so that both formats show the same.
+//! Drawings of simple shapes as SVG text or PNG bytes, with the same result in both formats.
 //!
-//! For: where each line and letter goes once a caller knows what to show. Not for: axes, legends and maps themselves.
+//! For: drawing lines and letters at given positions. Not for: axes, legends and maps.
 
 use std::io;
 use std::sync::Once;
@@ -20,14 +20,14 @@ use voisin_base::text::{base64, xml};
 use voisin_music::pixels::{self, FINE};
 
 const FAMILY: &str = "voisin-sans";
-/// Height of the font's lines, which pixels are drawn by, for letters of size 1, which SVG is drawn by.
+/// Line height of the font, which sizes in PNG refer to, for letters of size 1, which sizes in SVG refer to.
 const LINE: f64 = 1.164;
 
-/// `DejaVu` Sans, Latin, Greek and Cyrillic, as a TrueType file (see `map/font/README.md`): text looks the same on
-/// machines without fonts.
+/// `DejaVu` Sans, Latin, Greek and Cyrillic, as a TrueType file (see `map/font/README.md`), so that text looks the same
+/// on machines without fonts.
 static FONT: &[u8] = include_bytes!("map/font/DejaVuSans-subset.ttf");
 
-/// Registers the font; if it cannot be read the family stays unknown, and drawing fails.
+/// Registers the font; if it cannot be read, drawing fails.
 fn with_font() {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| drop(register_font(FAMILY, FontStyle::Normal, FONT)));
@@ -36,7 +36,7 @@ fn with_font() {
 /// Red, green, blue.
 pub type Rgb = (u8, u8, u8);
 
-/// Where a text's position is.
+/// The point of a text that its position refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
     /// At its start.
@@ -69,7 +69,7 @@ enum Mark {
         fill: Rgb,
         opacity: f64,
     },
-    /// Pixels (red, green, blue, row after row from the top) of so many columns.
+    /// Pixels (red, green, blue, in rows from the top) of so many columns.
     Image {
         x: f64,
         y: f64,
@@ -94,13 +94,13 @@ enum Mark {
 pub struct Scene {
     /// Its width.
     pub width: f64,
-    /// Its height; a picture may grow while it is drawn.
+    /// Its height, which may grow while it is drawn.
     pub height: f64,
     items: Vec<Mark>,
 }
 
 impl Scene {
-    /// An empty one.
+    /// An empty picture.
     pub fn new(width: f64, height: f64) -> Self {
         Self {
             width,
@@ -121,7 +121,7 @@ impl Scene {
         });
     }
 
-    /// Points joined in their order.
+    /// A line through points.
     pub fn line(&mut self, points: Vec<(f64, f64)>, colour: Rgb, width: f64) {
         self.items.push(Mark::Line {
             points,
@@ -141,7 +141,7 @@ impl Scene {
         });
     }
 
-    /// A picture stretched to its place, in so many columns; it lies below all else.
+    /// A picture of so many columns, scaled to a rectangle below all other shapes.
     pub fn image(&mut self, x: f64, y: f64, w: f64, h: f64, columns: usize, pixels: Vec<u8>) {
         self.items.push(Mark::Image {
             x,
@@ -174,7 +174,7 @@ impl Scene {
         });
     }
 
-    /// The same, read from below.
+    /// The same, rotated to be read upwards.
     pub fn upwards(
         &mut self,
         x: f64,
@@ -195,7 +195,7 @@ impl Scene {
         });
     }
 
-    /// SVG text; it needs nothing outside itself.
+    /// Self-contained SVG text.
     pub fn svg(&self) -> String {
         use std::fmt::Write;
         let mut out = format!(
@@ -211,7 +211,7 @@ impl Scene {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        // writing to a String cannot fail
+        // Writing to a String cannot fail.
         for item in &self.items {
             let _ = match item {
                 Mark::Rect {
@@ -257,14 +257,14 @@ impl Scene {
                     pixels,
                 } => {
                     let rows = pixels.len() / 3 / columns;
-                    // writing to memory cannot fail
+                    // Writing to memory cannot fail.
                     let png =
                         pixels::encode(pixels, *columns as u32, rows as u32).unwrap_or_default();
                     write!(
                         out,
                         "<image x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" \
                          preserveAspectRatio=\"none\" image-rendering=\"{}\" href=\"data:image/png;base64,{}\"/>",
-                        // rows at least two pixels high are shown with sharp edges
+                        // Rows at least two pixels high are drawn with sharp edges.
                         if 2.0 * rows as f64 <= *h {
                             "pixelated"
                         } else {
@@ -306,18 +306,18 @@ impl Scene {
         out
     }
 
-    /// PNG bytes, `scale` pixels to a unit of the scene (1 to 4).
+    /// PNG bytes, `scale` pixels per unit of the scene (1 to 4).
     ///
     /// Text is drawn with the font built into the program (Latin, Greek, Cyrillic); other letters show as boxes.
     pub fn png(&self, scale: u32) -> io::Result<Vec<u8>> {
         with_font();
         let failed = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
-        // pixels grow with the square of the scale
+        // The number of pixels grows with the square of the scale.
         let scale = scale.clamp(1, 4);
         let k = f64::from(scale * FINE);
         let width = (self.width * f64::from(scale)).ceil() as u32;
         let height = (self.height * f64::from(scale)).ceil() as u32;
-        // White paper. Within 32 bits for all pictures of up to 40 million pixels at scale 1.
+        // White. The size fits into 32 bits for pictures of up to 40 million pixels at scale 1.
         let mut fine = vec![255; (3 * FINE * FINE * width * height) as usize];
         for item in &self.items {
             if let Mark::Image {
@@ -330,13 +330,13 @@ impl Scene {
             } = item
             {
                 let rows = pixels.len() / 3 / columns;
-                // Pixel by pixel before all shapes, since the drawing library cannot stretch
+                // Pixel by pixel, since the drawing library cannot scale
                 // pictures.
                 for to_y in (y * k).round() as usize..((y + h) * k).round() as usize {
                     for to_x in (x * k).round() as usize..((x + w) * k).round() as usize {
                         let source_pixel = |to: usize, from: f64, size: f64, all: usize| {
                             ((((to as f64 + 0.5) / k - from) / size * all as f64) as usize)
-                                // Rounding may lead one behind the last column or row.
+                                // Rounding may give one more than the last column or row.
                                 .min(all - 1)
                         };
                         let from = 3
@@ -350,7 +350,7 @@ impl Scene {
         }
         {
             let size = (width * FINE, height * FINE);
-            // In a block of its own: the area borrows the pixels until it is dropped.
+            // In a block, because the area borrows the pixels until it is dropped.
             let area = BitMapBackend::with_buffer(&mut fine, size).into_drawing_area();
             let at = |x: f64, y: f64| ((x * k).round() as i32, (y * k).round() as i32);
             let rgb = |c: Rgb| RGBColor(c.0, c.1, c.2);
@@ -416,7 +416,7 @@ impl Scene {
     }
 }
 
-/// The colour at a share (0 to 1) of the way through `stops`, two or more.
+/// Interpolates a colour between two or more `stops`, at a share from 0 to 1.
 pub fn blend(stops: &[Rgb], share: f64) -> Rgb {
     let place = if share.is_finite() {
         share.clamp(0.0, 1.0)
@@ -437,7 +437,7 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     let fine = (FontFamily::Name(FAMILY), size * LINE * f64::from(FINE))
         .into_font()
         .box_size(text);
-    // Without the font a letter is taken to be 0.6 of its size wide.
+    // Without the font the width of a letter is estimated as 0.6 of its size.
     fine.map_or(0.6 * size * text.chars().count() as f64, |(width, _)| {
         f64::from(width) / f64::from(FINE)
     })
@@ -458,13 +458,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_has_ink_where_it_should() {
+    fn a_picture_has_ink_at_its_shapes() {
         let mut scene = Scene::new(40.0, 30.0);
         scene.rect(0.0, 0.0, 10.0, 10.0, (255, 0, 0), "");
         scene.text(25.0, 20.0, 12.0, Anchor::Middle, (0, 0, 0), "Mm");
         let png = scene.png(2).unwrap();
         assert_eq!(&png[1..4], b"PNG");
-        // width and height in the header
+        // Width and height in the header.
         assert_eq!((png[19], png[23]), (80, 60));
         let empty = Scene::new(40.0, 30.0).png(2).unwrap();
         assert!(png.len() > empty.len() + 50);

@@ -1,4 +1,4 @@
-//! Towards some tracks and away from others.
+//! Search towards some tracks and away from others.
 
 use ndarray::{Array1, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, Result, same_length};
 use voisin_base::track::TrackId;
 
-/// A track found.
+/// A track that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Liked {
     /// The track.
@@ -15,20 +15,20 @@ pub struct Liked {
     pub row: usize,
     /// Cosine similarity to the seeds' mean direction.
     pub towards: f32,
-    /// Largest cosine similarity to a track to stay away from; −1 if there is none.
+    /// Largest cosine similarity to an unwanted track; −1 without any.
     pub away: f32,
-    /// The score that the list is sorted by, descending.
+    /// The score by which results are sorted, descending.
     pub score: f32,
 }
 
 /// Tracks like `like` and unlike `unlike`, best first.
 ///
-/// The score is the similarity to the seeds' mean direction less `weight` times what the nearest unwanted
-/// track is nearer than an average one: being unlike in what all tracks share is no merit.
+/// The score is the similarity to the seeds' mean direction, minus `weight` times the similarity to the nearest
+/// unwanted track above the average, so that properties common to all tracks do not count.
 ///
 /// - `ids`, `vectors`: one per row, unit vectors
 /// - `like`, `unlike`: `[seeds, dim]` unit vectors
-/// - `weight`: how strongly to stay away, 0 to 1
+/// - `weight`: of the distance from unwanted tracks, 0 to 1
 /// - `admits`: whether a row may be in the list
 pub fn like_unlike(
     ids: &[TrackId],
@@ -58,7 +58,7 @@ pub fn like_unlike(
     }
     let mut direction = Array1::<f32>::zeros(vectors.ncols());
     like.rows().into_iter().for_each(|seed| direction += &seed);
-    // Opposite seeds cancel, and what is left would be rounding errors brought to length 1.
+    // If opposite seeds cancel, only rounding errors are left.
     let norm = direction.dot(&direction).sqrt();
     if norm < 1e-6 {
         return Err(ExploreError::Parameter {
@@ -74,8 +74,8 @@ pub fn like_unlike(
         .into_iter()
         .map(|seed| vectors.dot(&seed))
         .collect();
-    // Only similarity above the library's average counts against a track, or in a library of one
-    // style every track would be penalised.
+    // Only similarity above the library's average counts, or in a library of one style every track
+    // would be penalised.
     let usual: Vec<f32> = away
         .iter()
         .map(|similarities| similarities.mean().unwrap_or(0.0))
@@ -109,7 +109,7 @@ mod tests {
     use ndarray::Axis;
 
     #[test]
-    fn unwanted_tracks_sink() {
+    fn tracks_near_unwanted_ones_rank_lower() {
         let (vectors, labels) = grouped(3, 40, 16, 0.8, 3);
         let ids: Vec<TrackId> = (0..120).map(TrackId).collect();
         // Seeds of two groups, then away from one of them.

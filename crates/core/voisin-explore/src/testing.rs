@@ -1,4 +1,4 @@
-//! Signals for this module's tests: seeded vectors with and without clusters.
+//! Seeded vectors with and without clusters, for tests.
 
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,4 +1,4 @@
-//! Disjoint sets, used to group and to find bottlenecks.
+//! Disjoint sets, for grouping and bottlenecks.
 
 /// Union-find with path halving and union by size.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ impl DisjointSets {
     pub(crate) fn find(&mut self, x: usize) -> usize {
         let mut x = x as u32;
         while self.parent[x as usize] != x {
-            // Path halving: each row on the way is hung one higher, so that trees stay flat.
+            // Path halving: each element is linked to its grandparent, so that trees stay flat.
             let grandparent = self.parent[self.parent[x as usize] as usize];
             self.parent[x as usize] = grandparent;
             x = grandparent;
@@ -28,7 +28,7 @@ impl DisjointSets {
         x as usize
     }
 
-    /// Joins two sets; `false` if they were one already.
+    /// Joins two sets; `false` if they were already joined.
     pub(crate) fn join(&mut self, a: usize, b: usize) -> bool {
         let mut a = self.find(a);
         let mut b = self.find(b);

@@ -1,7 +1,7 @@
-//! Recordings of one song: live takes, remasters, edits, and whatever else a song was recorded as.
+//! Recordings of the same song: live takes, remasters, edits and other versions.
 //!
-//! Candidates are pairs with agreeing titles or near vectors ([`candidates`]); the works named in
-//! tags, or else the likeness of the chords ([`likeness`]), decide whether they are of one song
+//! Candidates are pairs with agreeing titles or near vectors ([`candidates`]); the works in tags, or else
+//! the likeness of chords ([`likeness`]), decide whether they are the same song
 //! ([`versions`]).
 //!
 //! Not for: copies of one recording (see [`duplicates`](super::duplicates)).
@@ -15,25 +15,25 @@ use super::union::DisjointSets;
 use super::{KnnGraph, Result, TrackMeta, same_length};
 use voisin_music::song::{SongTitle, TitleLikeness};
 
-/// Least likeness of tracks whose titles agree. Of 584 pairs of different songs by one artist, 30 s each, 95 % have less.
+/// Least likeness of tracks with agreeing titles. 95 % of 584 pairs of different songs by one artist, 30 s each, have less.
 const AGREEING: f32 = 0.3;
-/// Least likeness of tracks whose titles do not agree; those pairs have 0.44 at most.
+/// Least likeness of tracks without agreeing titles; those pairs have at most 0.44.
 pub const ALONE: f32 = 0.5;
-/// Neighbours of each track that are compared where titles do not agree, and their least cosine.
+/// Neighbours of each track to compare without agreeing titles, and their least cosine.
 const NEIGHBOURS: usize = 8;
 const NEAR: f32 = 0.85;
 /// Most such pairs, the nearest first.
 const MOST_NEAR: usize = 2000;
-/// Of so many of the tracks with one title all others are candidates.
+/// Most tracks of one title that are paired with all others of that title.
 const MOST_OF_TITLE: usize = 10;
 
-/// Frames that are compared together: 2 s of chords say more than one chord.
+/// Frames per comparison: 2 s of chords are more specific than one chord.
 const SPAN: usize = 8;
-/// Share of the other track's places that each place of a track recurs at.
+/// Share of the other track's positions that are recurrences of each position.
 const RECURRING: f32 = 0.1;
-/// Cost of a place on a path that does not recur.
+/// Cost of a position on a path without recurrence.
 const GAP: f32 = 0.5;
-/// Transpositions that are tried, the likeliest by all notes together first.
+/// Transpositions to try, the most likely by the mean of all notes first.
 const TRANSPOSITIONS: usize = 2;
 
 /// Two tracks that may be versions of one song.
@@ -43,23 +43,23 @@ pub struct VersionCandidate {
     pub a: usize,
     /// Row of the other, the greater.
     pub b: usize,
-    /// How like the titles are, where the artists agree and the titles begin alike; `None`: their vectors are near.
+    /// Likeness of the titles, if the artists agree and the titles have the same beginning; `None`: their vectors are near.
     pub titles: Option<TitleLikeness>,
 }
 
 impl VersionCandidate {
-    /// Whether the titles are those of versions, so that less must be heard.
+    /// Whether the titles are those of versions, so that a lower likeness of chords suffices.
     fn titles_agree(self) -> bool {
         use TitleLikeness::{Same, Versions};
         matches!(self.titles, Some(Same | Versions))
     }
 }
 
-/// Pairs of tracks that are worth a look, each once, in order.
+/// Candidate pairs of tracks, each once, in order.
 ///
-/// Those whose titles agree, and those of the same artist (or whose artist is not known) whose vectors are near, 2000 at most.
+/// Pairs with agreeing titles, and at most 2000 pairs by the same artist (or without an artist) with near vectors.
 ///
-/// - `graph`: of the same rows as `meta`; `None` looks at titles alone
+/// - `graph`: of the same rows as `meta`; `None` uses titles alone
 pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<VersionCandidate>> {
     let songs: Vec<Option<SongTitle>> = meta.iter().map(TrackMeta::song).collect();
     let mut titles: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -71,9 +71,9 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     let likeness = |a: usize, b: usize| songs[a].as_ref()?.likeness(songs[b].as_ref()?);
     let mut found: Vec<VersionCandidate> = Vec::new();
     for rows in titles.values_mut() {
-        // The song itself before its versions: all of these are compared with it.
+        // The plain song first, with which all its versions are compared.
         rows.sort_by_key(|&row| (songs[row].as_ref().is_none_or(|song| !song.is_plain()), row));
-        // bounded: of a hundred tracks called "Intro" all pairs would be 4 950
+        // Bounded, since a hundred tracks called "Intro" would have 4 950 pairs.
         for (i, &a) in rows.iter().enumerate().take(MOST_OF_TITLE) {
             found.extend(rows[i + 1..].iter().filter_map(|&b| {
                 let titles = Some(likeness(a, b)?);
@@ -85,7 +85,7 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
             }));
         }
     }
-    // A title with words that no mark sets off is a version of the shorter one, if it is one.
+    // A title with additional words may be a version of the shorter one.
     for (b, song) in songs.iter().enumerate() {
         let shorter = song.iter().flat_map(SongTitle::shorter_keys);
         let rows = shorter.filter_map(|key| titles.get(key));
@@ -100,8 +100,8 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
     if let Some(graph) = graph {
         same_length("metadata", graph.len(), meta.len())?;
         let artists: Vec<Vec<String>> = meta.iter().map(TrackMeta::artist_keys).collect();
-        // Of other artists only titles say that it is one song, and pairs of one title are
-        // candidates already.
+        // For different artists only titles are evidence, and pairs with one title are already
+        // candidates.
         let may_be_one = |a: usize, b: usize| {
             let x = &artists[a];
             let y = &artists[b];
@@ -125,18 +125,18 @@ pub fn candidates(graph: Option<&KnnGraph>, meta: &[TrackMeta]) -> Result<Vec<Ve
                 .map(|(_, a, b)| VersionCandidate { a, b, titles: None }),
         );
     }
-    // stable: what titles say of a pair comes first
+    // Stable, so that pairs by titles come first.
     found.sort_by_key(|pair| (pair.a, pair.b));
     found.dedup_by_key(|pair| (pair.a, pair.b));
     Ok(found)
 }
 
-/// Facts from a file about the song that it is a recording of.
+/// Facts from a file about its song.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SongFacts {
-    /// Ids of the works that its tags name.
+    /// Ids of the works in its tags.
     pub works: Vec<String>,
-    /// How much of each pitch class there is, frame by frame; `None` where it could not be listened to.
+    /// Its chromagram; `None` if it could not be decoded.
     pub chords: Option<Vec<[u8; 12]>>,
 }
 
@@ -147,14 +147,14 @@ pub struct VersionPair {
     pub a: usize,
     /// Row of the other.
     pub b: usize,
-    /// How far their chords go together (see [`likeness`]), where both were listened to.
+    /// Likeness of their chords (see [`likeness`]), if both were decoded.
     pub likeness: Option<f32>,
 }
 
-/// The candidates that are of one song: where both name works, those that name one in common; else those whose chords go
-/// together; and where chords are not known, those whose titles agree.
+/// The candidates that are the same song: if both have works, those with a common one; else those with similar chords; and without
+/// chords, those with agreeing titles.
 ///
-/// - `facts`: by row; what is missing is not known
+/// - `facts`: by row; missing ones are unknown
 pub fn versions(
     candidates: &[VersionCandidate],
     facts: &BTreeMap<usize, SongFacts>,
@@ -178,7 +178,7 @@ pub fn versions(
 
 fn is_version(candidate: VersionCandidate, works: [&[String]; 2], likeness: Option<f32>) -> bool {
     if works.iter().all(|named| !named.is_empty()) {
-        // Works of MusicBrainz were entered by people, and count more than what was heard.
+        // Works of MusicBrainz were entered by people and take precedence over chords.
         return works[0].iter().any(|work| works[1].contains(work));
     }
     let is_named_alike = candidate.titles.is_some_and(TitleLikeness::is_sure);
@@ -192,7 +192,7 @@ fn is_version(candidate: VersionCandidate, works: [&[String]; 2], likeness: Opti
     })
 }
 
-/// Of these pairs those that lead from the first of each group to the others: what is like a version need not be one.
+/// The pairs that connect the first track of each group with others, since similarity to a version is not enough.
 ///
 /// - `order`: all rows, each song before its versions
 pub fn from_heads(
@@ -216,9 +216,9 @@ pub fn from_heads(
     found
 }
 
-/// The groups that these pairs join, each in order; tracks that no pair has are in none.
+/// The groups that these pairs form, each in order; tracks without a pair are in none.
 ///
-/// - `tracks`: how many there are
+/// - `tracks`: their number
 pub fn joined(tracks: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
     let mut sets = DisjointSets::new(tracks);
     for (a, b) in pairs {
@@ -231,15 +231,15 @@ pub fn joined(tracks: usize, pairs: impl IntoIterator<Item = (usize, usize)>) ->
     groups.into_values().filter(|rows| rows.len() > 1).collect()
 }
 
-/// How far the chords of two tracks go together: the longest stretch in which they do, as a share of the shorter track, 0 to 1
-/// and a little more where the other is slower. `None` where one of them is shorter than 4 s.
+/// Likeness of the chords of two tracks: the longest matching stretch as a share of the shorter track, 0 to 1, and slightly more
+/// if the other one is slower. `None` if one of them is shorter than 4 s.
 ///
 /// Qmax (Serrà, Serra and Andrzejak, *Cross recurrence quantification for cover song identification*, New Journal of Physics
-/// 11, 2009): places of both tracks recur if each is among the other's nearest; the best path through them, which may lose
-/// or gain on either track and pass over gaps, is what counts. Of the transpositions the two likeliest by all notes together
-/// are tried (their *optimal transposition index*). Tracks of different songs have 0.2, most of 30 s less than 0.3.
+/// 11, 2009): positions of both tracks recur if each is among the other's nearest; the result is the best path through
+/// recurrences, which allows for changes of tempo and gaps. The two most likely transpositions are tried (their *optimal
+/// transposition index*). Different songs have about 0.2, and most of 30 s less than 0.3.
 ///
-/// - `a`, `b`: how much of each pitch class there is, frame by frame, as many a second in both
+/// - `a`, `b`: chromagrams with the same frame rate
 pub fn likeness(a: &[[u8; 12]], b: &[[u8; 12]]) -> Option<f32> {
     if a.len().min(b.len()) < 2 * SPAN {
         return None;
@@ -273,19 +273,19 @@ fn unit(frames: &[[u8; 12]]) -> Array2<f32> {
     values
 }
 
-/// Whether each place of the one and each of the other are among each other's nearest.
+/// For each pair of positions, whether they are among each other's nearest.
 fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     let products = a.dot(&b.t());
     let rows = a.nrows() + 1 - SPAN;
     let columns = b.nrows() + 1 - SPAN;
     let mut spans = Array2::<f32>::zeros((rows, columns));
-    // sums along diagonals: products of whole spans of frames
+    // Sums along diagonals are products of whole spans of frames.
     for late in 0..SPAN {
         spans += &products.slice(s![late..late + rows, late..late + columns]);
     }
     let least = |lane: ndarray::ArrayView1<'_, f32>| {
         let mut values = lane.to_vec();
-        // By rank and not by value: how like two chords are depends on the recordings' sound.
+        // By rank, because the similarity of chords depends on the sound of the recordings.
         let nearest = ((RECURRING * values.len() as f32) as usize).max(1);
         *values
             .select_nth_unstable_by(nearest - 1, |x, y| y.total_cmp(x))
@@ -298,18 +298,18 @@ fn recurrences(a: &Array2<f32>, b: &Array2<f32>) -> Array2<bool> {
     })
 }
 
-/// The most that a path through recurrences comes to: 1 for each, less [`GAP`] for each place between.
+/// The best score of a path through recurrences: 1 for each, minus [`GAP`] for each position between.
 fn longest_path(recur: &Array2<bool>) -> f32 {
     let columns = recur.ncols();
-    // Two zeros before each row, so that paths begin anywhere.
+    // Two zeros before each row, so that paths can begin anywhere.
     let mut before = vec![0.0_f32; columns + 2];
     let mut last = vec![0.0_f32; columns + 2];
     let mut longest = 0.0_f32;
     for row in recur.rows() {
         let mut here = vec![0.0_f32; columns + 2];
         for (j, &recurs) in row.iter().enumerate() {
-            // Diagonally, or two places of one track for one of the other: a version may be slower
-            // or faster.
+            // Diagonally, or two positions of one track for one of the other, since a version may be
+            // slower or faster.
             let so_far = last[j + 1].max(before[j + 1]).max(last[j]);
             here[j + 2] = if recurs {
                 so_far + 1.0
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
     use voisin_base::track::TrackId;
 
-    /// Triads at random, 4 frames each, with a little of everything else.
+    /// Random triads, 4 frames each, with noise in the other pitch classes.
     fn song(seed: u64, chords: usize) -> Vec<[u8; 12]> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut random = |below: u64| {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_alike_in_another_key_tempo_and_length() {
+    fn versions_in_another_key_tempo_and_length_are_alike() {
         let original = song(1, 60);
         let higher: Vec<[u8; 12]> = original
             .iter()
@@ -370,10 +370,7 @@ mod tests {
             let found = likeness(&original, version).unwrap();
             assert!(found > 0.8 && found < 1.1, "{found}");
             let turned = likeness(version, &original).unwrap();
-            assert!(
-                (turned - found).abs() < 0.02,
-                "either way: {turned} {found}"
-            );
+            assert!((turned - found).abs() < 0.02, "symmetric: {turned} {found}");
         }
         let most = (2..12)
             .filter_map(|seed| likeness(&original, &song(seed, 50)))
@@ -384,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn works_decide_before_sound_and_sound_before_titles() {
+    fn works_take_precedence_over_chords_and_these_over_titles() {
         let is_version = |titles, works: [&[String]; 2], likeness| {
             let titles = [None, Some(TitleLikeness::Same)][usize::from(titles)];
             is_version(VersionCandidate { a: 0, b: 1, titles }, works, likeness)
@@ -403,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn titles_that_agree_and_near_tracks_of_an_artist_are_looked_at() {
+    fn agreeing_titles_and_near_tracks_are_candidates() {
         let track = |id: i64, artist: &str, title: &str| {
             let artist = (!artist.is_empty()).then(|| artist.to_owned());
             TrackMeta {
@@ -452,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_of_a_version_is_none_of_the_song() {
+    fn a_version_of_a_version_is_not_one_of_the_song() {
         let pair = |a, b| VersionPair {
             a,
             b,
@@ -467,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_join_groups() {
+    fn pairs_form_groups() {
         assert_eq!(
             joined(6, [(0, 2), (4, 5), (2, 3)]),
             [vec![0, 2, 3], vec![4, 5]]

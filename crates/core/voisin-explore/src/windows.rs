@@ -1,4 +1,4 @@
-//! Window vectors: the sound of a track, second by second.
+//! Window vectors of a track.
 
 use ndarray::Array2;
 
@@ -14,8 +14,8 @@ pub struct WindowSet {
 }
 
 impl WindowSet {
-    /// Takes raw window vectors and brings each row to unit norm; rows without a direction (zero or not
-    /// finite) are dropped with their start.
+    /// Scales raw window vectors to unit norm; rows without a direction (zero or not finite) are dropped together with
+    /// their starts.
     ///
     /// - `starts`: seconds, one per row of `vectors`; surplus entries on either side are ignored
     pub fn new(starts: &[f32], vectors: &Array2<f32>) -> Self {
@@ -27,7 +27,7 @@ impl WindowSet {
                 .map(|x| f64::from(*x) * f64::from(*x))
                 .sum::<f64>()
                 .sqrt();
-            // A damaged row of a library must not turn every similarity into NaN.
+            // A damaged row must not make every similarity NaN.
             if norm.is_finite() && norm > 1e-9 && start.is_finite() {
                 kept.push(start);
                 data.extend(row.iter().map(|x| (f64::from(*x) / norm) as f32));
@@ -46,15 +46,15 @@ impl WindowSet {
         self.starts.len()
     }
 
-    /// Whether there is no window.
+    /// Whether there are no windows.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
 }
 
-/// Where window vectors come from: the library, or a map in a test.
+/// A source of window vectors: the library, or a map in a test.
 ///
-/// Called from one thread at a time; `None` means that the track has none.
+/// Called from one thread at a time; `None` for a track without windows.
 pub trait WindowSource {
     /// The windows of `track`.
     fn windows(&mut self, track: TrackId) -> Option<WindowSet>;

@@ -1,9 +1,9 @@
-//! Words to search music by: their meaning in a model's tags, and how strongly each track matches
-//! them.
+//! Search by words: their meaning as combinations of a model's tags, and the strength of each
+//! track.
 //!
-//! A table ([`WordTable`]) gives each word tags; a phrase is read against it ([`WordTable::read`]). Strengths are
-//! percentiles of the library ([`strength`]): "calm" is calmer than most of one's music, whatever the numbers of the
-//! network.
+//! A table ([`WordTable`]) assigns tags to words; [`WordTable::read`] parses a phrase. Strengths are percentiles of the
+//! library ([`strength`]): "calm" means calmer than most of the user's music, whatever the network's
+//! values.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use ndarray::ArrayView2;
 
 use voisin_base::text::fold;
 
-/// Words and what they mean.
+/// Words and their meanings.
 #[derive(Debug, Clone)]
 pub struct WordTable {
-    /// Folded name of each tag, its column.
+    /// Folded name of each tag → its column.
     columns: BTreeMap<String, usize>,
-    /// Folded word, its meaning.
+    /// Folded word → its meaning.
     words: BTreeMap<String, WordMeaning>,
-    /// Folded word that means nothing to the model, and the nearest that does.
+    /// Folded word without a meaning → the nearest word with one.
     nearest: BTreeMap<String, String>,
 }
 
-/// Meaning of a word: as strong as the strongest of `any`, less the strongest of `but`; either may
-/// be empty.
+/// Meaning of a word: the maximum of `any` minus the maximum of `but`; either may be
+/// empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WordMeaning {
-    /// The word as the table has it first.
+    /// The first word of its line in the table.
     pub word: String,
     any: Vec<usize>,
     but: Vec<usize>,
 }
 
 impl WordMeaning {
-    /// A word that is as strong as one column.
+    /// A word that means one column.
     pub fn of_column(word: String, column: usize) -> Self {
         Self {
             word,
@@ -42,34 +42,34 @@ impl WordMeaning {
         }
     }
 
-    /// Columns of its tags; those that take away have a minus.
+    /// Columns of its tags, with a minus for those of `but`.
     pub fn columns(&self) -> impl Iterator<Item = (usize, &'static str)> + '_ {
         let any = self.any.iter().map(|&column| (column, ""));
         any.chain(self.but.iter().map(|&column| (column, "-")))
     }
 }
 
-/// A part of a phrase that was understood.
+/// A known part of a phrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
-    /// As it was written.
+    /// Its text.
     pub text: String,
     /// Its meaning.
     pub meaning: WordMeaning,
-    /// Whether it must not be so.
+    /// Whether it is negated.
     pub negated: bool,
 }
 
-/// A phrase as far as it was understood.
+/// A parsed phrase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Phrase {
-    /// The words understood, in order.
+    /// The known words, in order.
     pub terms: Vec<Term>,
-    /// Words that mean nothing to the table.
+    /// Words that are not in the table.
     pub unknown: Vec<String>,
 }
 
-/// Words without a meaning for the sound.
+/// Words to ignore.
 const FILLERS: [&str; 34] = [
     "a",
     "an",
@@ -110,7 +110,7 @@ const FILLERS: [&str; 34] = [
 const NEGATIONS: [&str; 5] = ["no", "not", "without", "non", "never"];
 
 impl WordTable {
-    /// The tags of a model as words, and no others.
+    /// A table with the tags of a model as words.
     pub fn new<S: AsRef<str>>(tags: &[S]) -> Self {
         let columns: BTreeMap<String, usize> = tags
             .iter()
@@ -141,10 +141,10 @@ impl WordTable {
 
     /// Adds a table of two columns, words and tags; later lines replace earlier words.
     ///
-    /// - `strict`: a tag that the model lacks is an error; else it is left out, and a word without any other as well
+    /// - `strict`: a tag that the model lacks is an error; else it is left out, and so is a word without other tags
     ///
     /// # Errors
-    /// The number of the line (from 1), and what is wrong with it.
+    /// The number of the line (from 1), and the problem.
     pub fn extend(&mut self, text: &str, strict: bool) -> Result<(), (usize, String)> {
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
@@ -156,7 +156,7 @@ impl WordTable {
                     "expected words, a tab, and tags, found no tab".to_owned(),
                 ));
             };
-            // "harp<tab>~classical": the model does not know the word, but one that is near to it.
+            // "harp<tab>~classical": the model has no such tag, but a near word.
             if let Some(nearest) = tags.trim().strip_prefix('~') {
                 let names = words.split(',').map(fold).filter(|word| !word.is_empty());
                 self.nearest
@@ -170,7 +170,7 @@ impl WordTable {
                 let (list, name) = tag
                     .strip_prefix('-')
                     .map_or((&mut any, tag), |name| (&mut but, name));
-                // By what the line says, not by what the model has of it.
+                // By the line, even if the model lacks some of its tags.
                 is_all_denied &= tag.starts_with('-');
                 match self.columns.get(&column_key(name)) {
                     Some(&column) => list.push(column),
@@ -192,8 +192,8 @@ impl WordTable {
                     "expected words before the tab, found none".to_owned(),
                 ));
             };
-            // A word with tags to look for needs one of them: without any, "drums, -rock" would
-            // mean "not rock" alone.
+            // A word with positive tags needs at least one of them, or "drums, -rock" could mean "not
+            // rock" alone.
             let has_none = if is_all_denied {
                 but.is_empty()
             } else {
@@ -217,14 +217,14 @@ impl WordTable {
         Ok(())
     }
 
-    /// Every word that is understood with its meaning, in alphabetical order.
+    /// All known words with their meanings, in alphabetical order.
     pub fn known(&self) -> impl Iterator<Item = (&str, &WordMeaning)> {
         self.words
             .iter()
             .map(|(word, meaning)| (word.as_str(), meaning))
     }
 
-    /// The word that is nearest to one which means nothing to the table.
+    /// The nearest known word for an unknown one, if the table has it.
     pub fn nearest(&self, word: &str) -> Option<&str> {
         self.nearest
             .get(&fold(word))
@@ -237,12 +237,12 @@ impl WordTable {
         self.words.get(&fold(word))
     }
 
-    /// Reads a phrase: `calm guitar, no voice`. The longest known phrase is taken first; a "no", "not", "without" or
-    /// a minus holds for what follows it, as far as "or", "nor" and "and" join more to it.
+    /// Parses a phrase such as `calm guitar, no voice`. The longest known phrase is taken first; "no", "not", "without" or
+    /// a minus negates the next one, and further ones joined by "or", "nor" and "and".
     pub fn read(&self, text: &str) -> Phrase {
         let mut phrase = Phrase::default();
         for part in text.split([',', ';', '.', '!', '?', '\n']) {
-            // A minus right before a word denies it; one inside a word joins.
+            // A minus right before a word negates it; within a word it is a hyphen.
             let spaced: String = part
                 .split_whitespace()
                 .map(|word| {
@@ -256,7 +256,7 @@ impl WordTable {
             let mut negated = false;
             let mut joined = false;
             while at < words.len() {
-                // the longest first, so that "hip hop" is not read as "hip"
+                // The longest first, so that "hip hop" is not parsed as "hip".
                 let longest = (at + 1..=words.len()).rev().find_map(|end| {
                     self.words
                         .get(&words[at..end].join(" "))
@@ -267,7 +267,7 @@ impl WordTable {
                     phrase.terms.push(Term {
                         text,
                         meaning: meaning.clone(),
-                        // "no drums or guitar" denies both.
+                        // "no drums or guitar" negates both.
                         negated: negated || joined,
                     });
                     let follows = words
@@ -281,7 +281,7 @@ impl WordTable {
                 if NEGATIONS.contains(&words[at]) {
                     negated = true;
                 } else if !FILLERS.contains(&words[at]) {
-                    // "pedal steel" has a nearest word, "pedal" alone has none
+                    // "pedal steel" has a nearest word, "pedal" alone has none.
                     let is_named =
                         |end: &usize| self.nearest.contains_key(&words[at..*end].join(" "));
                     let end = (at + 1..=words.len()).rev().find(is_named);
@@ -298,7 +298,7 @@ impl WordTable {
     }
 }
 
-/// The text behind the minus that denies it; word processors and phones make longer dashes of that.
+/// The text after a negating minus, which word processors and phones may turn into a longer dash.
 fn denied(text: &str) -> Option<&str> {
     let behind_dash = text.strip_prefix(['–', '—', '−']);
     // A dash between words is a pause.
@@ -306,7 +306,7 @@ fn denied(text: &str) -> Option<&str> {
     text.strip_prefix('-').or(behind_dash)
 }
 
-/// A part of a phrase without the "no", "not", "without" or minus before it, and whether there is one.
+/// Whether a part of a phrase begins with "no", "not", "without" or a minus, and the rest.
 pub fn split_negation(part: &str) -> (bool, &str) {
     let part = part.trim();
     if let Some(rest) = denied(part) {
@@ -318,14 +318,14 @@ pub fn split_negation(part: &str) -> (bool, &str) {
     }
 }
 
-/// Columns that are no words by themselves: genres that are guessed, and what is measured.
+/// Prefixes of columns that are no words by themselves: guessed genres and measurements.
 const MARKS: [&str; 2] = ["genre:", "sound:"];
 
 fn is_marked(name: &str) -> bool {
     MARKS.iter().any(|mark| name.starts_with(mark))
 }
 
-/// Marked columns keep their mark, so that a tag and a genre of one name stay apart.
+/// The key of a column. Prefixes are kept, so that a tag and a genre of the same name differ.
 fn column_key(name: &str) -> String {
     let marked = MARKS
         .iter()
@@ -336,8 +336,8 @@ fn column_key(name: &str) -> String {
     )
 }
 
-/// How strongly each track matches a word: its percentile, 0 to 1, among all rows; equal ones share
-/// theirs.
+/// Strength of a word in each track: its percentile, 0 to 1, among all rows; equal values have the same
+/// one.
 ///
 /// - `standard`: `[tracks, tags]`, each column of mean 0 and variance 1 (see [`standardised`])
 pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32> {
@@ -364,13 +364,13 @@ pub fn strength(standard: ArrayView2<'_, f32>, meaning: &WordMeaning) -> Vec<f32
     percentiles(&raw)
 }
 
-/// Each value's share of all values that are below it, equal ones counted half.
+/// The share of values below each value, with equal ones counted half.
 pub fn percentiles(values: &[f32]) -> Vec<f32> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut shares = vec![0.0; values.len()];
     for group in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        // The order is sorted, so that its first equal one is found by halving.
+        // Sorted, so that the first equal one is found by binary search.
         let below = order.partition_point(|&i| values[i].total_cmp(&values[group[0]]).is_lt());
         for &i in group {
             shares[i] = (below as f32 + group.len() as f32 / 2.0) / values.len() as f32;
@@ -379,7 +379,7 @@ pub fn percentiles(values: &[f32]) -> Vec<f32> {
     shares
 }
 
-/// Columns brought to mean 0 and variance 1; a constant one to 0.
+/// Scales columns to mean 0 and variance 1; constant ones become 0.
 pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
     let n = values.nrows().max(1) as f64;
     for mut column in values.columns_mut() {
@@ -389,7 +389,7 @@ pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
             .map(|&x| (f64::from(x) - mean).powi(2))
             .sum::<f64>()
             / n;
-        // A column that hardly varies would blow up its rounding errors.
+        // A nearly constant column must not be divided by its rounding errors.
         let scale = if variance > 1e-12 {
             variance.sqrt().recip()
         } else {
@@ -400,8 +400,8 @@ pub fn standardised(mut values: ndarray::Array2<f32>) -> ndarray::Array2<f32> {
     values
 }
 
-/// How well each track fits a phrase, 0 to 1: the geometric mean of its terms' strengths, so that no strong term makes up
-/// for one that is missing. A term that is denied counts by what is left to 1.
+/// Fit of each track to a phrase, 0 to 1: the geometric mean of its terms' strengths, so that a strong term does not
+/// compensate for a missing one. A negated term counts as 1 minus its strength.
 pub fn fit(strengths: &[(Vec<f32>, bool)]) -> Vec<f32> {
     let rows = strengths.first().map_or(0, |(shares, _)| shares.len());
     let joint_strength = |row: usize| {
@@ -411,7 +411,7 @@ pub fn fit(strengths: &[(Vec<f32>, bool)]) -> Vec<f32> {
             } else {
                 shares[row]
             };
-            // one share of 0 must not rule a track out whatever the other terms are
+            // A single 0 must not make the whole fit 0.
             f64::from(share.max(1e-6)).ln()
         });
         (logs.sum::<f64>() / strengths.len() as f64).exp() as f32
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn strengths_are_percentiles_of_any_tag_less_those_denied() {
+    fn strengths_are_percentiles_of_tags_minus_negated_ones() {
         let values = array![
             [0.0, 0., 0., 0.],
             [3.0, 0., 0., 3.5],
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_phrase_is_as_long_as_its_nearest_word_knows_it() {
+    fn an_unknown_phrase_has_the_extent_of_its_table_entry() {
         let mut table = table();
         table.extend("pedal steel\t~rock\n", false).unwrap();
         let phrase = table.read("calm pedal steel theremin");
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_table_must_name_tags() {
+    fn a_users_table_must_have_known_tags() {
         let error = table()
             .extend("soft\tMellow\nfast\tspeed\n", true)
             .unwrap_err();

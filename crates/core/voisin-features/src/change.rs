@@ -1,29 +1,29 @@
-//! How much a sound changes, however loud it is: music does, while noise, tones and clicks keep one
-//! spectrum.
+//! Measures how much the spectrum of a sound changes, independent of loudness: music changes, while
+//! noise, tones and clicks do not.
 
 use super::spectra::Spectra;
 
 /// Seconds of a block.
 const BLOCK_SECONDS: f64 = 0.256;
 const BANDS: usize = 24;
-/// Bands are as wide as on the mel scale, up to this frequency.
+/// Upper edge of the mel bands.
 const HIGHEST_HZ: f64 = 8000.0;
-/// Blocks so many decibels below the loudest do not count: the silence between clicks is no part of
-/// them.
+/// Blocks so many decibels below the loudest do not count, such as the silence between
+/// clicks.
 const RANGE_DB: usize = 40;
-/// Levels differ by one decibel, from this one on.
+/// Lowest of the levels, which are one decibel apart.
 const LOWEST_DB: f64 = -160.0;
 const LEVELS: usize = 200;
-/// A sound that changes less than this is steady: half of the least that is found in the demo's
+/// A sound that changes less than this is steady: half of the minimum in the demo's
 /// music.
 const STEADY_BELOW: f64 = 0.027;
 
-/// Reads a sound piece by piece and measures how much its spectrum changes.
+/// Measures how much the spectrum of a sound changes, from one piece after the other.
 pub struct SpectralChange {
     spectra: Spectra,
-    /// The band of each bin; the last ones have none.
+    /// The band of each bin, without the highest bins.
     bands: Vec<usize>,
-    /// For each level, how many blocks there were, and the sum of their spectra's shapes.
+    /// For each level, the number of blocks and the sum of their normalised spectra.
     levels: Vec<(f64, [f64; BANDS])>,
 }
 
@@ -45,10 +45,10 @@ impl SpectralChange {
         }
     }
 
-    /// - `samples`: mono; pieces shorter than a block are not heard
-    // Half a block forward each time: a Hann window weighs a block's ends with nothing, and the
-    // next block covers them.
-    pub fn hear(&mut self, samples: &[f32]) {
+    /// - `samples`: mono; pieces shorter than a block are ignored
+    // Blocks overlap by half, because a Hann window gives a block's ends no
+    // weight.
+    pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
         for start in (0..=samples.len().saturating_sub(size)).step_by(size / 2) {
             let mut powers = [0.0f64; BANDS];
@@ -56,40 +56,40 @@ impl SpectralChange {
             for (&band, &amplitude) in self.bands.iter().zip(amplitudes) {
                 powers[band] += f64::from(amplitude).powi(2);
             }
-            // The level decides only which blocks count; the shape, with its own power taken out,
-            // is free of loudness.
+            // The level only decides which blocks count; the normalised spectrum is independent of
+            // loudness.
             let power: f64 = powers.iter().sum();
             let level = 10.0 * (power / (size as f64).powi(2)).log10() - LOWEST_DB;
             if samples.len() < size || level < 0.0 {
                 continue;
             }
-            // Kept by level, because the loudest block, from which the 40 dB are counted, is known
-            // only at the end.
+            // By level, because the loudest block, to which the 40 dB refer, is known only at the
+            // end.
             let (blocks, shapes) = &mut self.levels[(level as usize).min(LEVELS - 1)];
             *blocks += 1.0;
             shapes
                 .iter_mut()
                 .zip(powers)
-                // Roots make each shape a vector of length 1, so the mean's length alone measures
-                // how much they differ.
+                // Square roots have length 1, so that the length of the mean measures how much they
+                // differ.
                 .for_each(|(sum, power_of_band)| *sum += (power_of_band / power).sqrt());
         }
     }
 
-    /// How far the shapes of the blocks' spectra lie from their mean, from 0, where all are the
-    /// same, to 1; `None` of silence.
+    /// Distance of the normalised spectra from their mean, from 0, if all are equal, to 1; `None` for
+    /// silence.
     fn value(&self) -> Option<f64> {
-        // Blocks far below the loudest are the gaps between clicks, whose noise would count as a
+        // Without blocks far below the loudest: the noise in gaps between clicks would count as a
         // change.
         let loudest = self.levels.iter().rposition(|(blocks, _)| *blocks > 0.0)?;
-        let heard = &self.levels[loudest.saturating_sub(RANGE_DB)..=loudest];
-        let blocks: f64 = heard.iter().map(|(blocks, _)| blocks).sum();
-        let mean = |band: usize| heard.iter().map(|(_, shapes)| shapes[band]).sum::<f64>() / blocks;
+        let sound = &self.levels[loudest.saturating_sub(RANGE_DB)..=loudest];
+        let blocks: f64 = sound.iter().map(|(blocks, _)| blocks).sum();
+        let mean = |band: usize| sound.iter().map(|(_, shapes)| shapes[band]).sum::<f64>() / blocks;
         Some(1.0 - (0..BANDS).map(|band| mean(band).powi(2)).sum::<f64>())
     }
 
-    /// Whether what was heard hardly changes from beginning to end, as noise, a tone or clicks; not
-    /// of silence.
+    /// Whether the sound hardly changes from beginning to end, as noise, a tone or clicks; false for
+    /// silence.
     pub fn is_steady(&self) -> bool {
         self.value().is_some_and(|value| value < STEADY_BELOW)
     }
@@ -109,7 +109,7 @@ mod tests {
         let mut change = SpectralChange::new(RATE as u32);
         samples
             .chunks(3 * RATE)
-            .for_each(|piece| change.hear(piece));
+            .for_each(|piece| change.push(piece));
         change
     }
 
@@ -142,17 +142,17 @@ mod tests {
         let mut rng = Random::new(2);
         assert!(
             change(|_| f32::from(u8::from(rng.f32() < 1e-4))).is_steady(),
-            "now and then"
+            "intermittent"
         );
     }
 
     #[test]
     fn changing_sound_is_not_steady() {
         let tone = |hz: f32, i: usize| (TAU * hz * i as f32 / RATE as f32).sin();
-        // four tones, two a second
+        // Four tones, two per second.
         let tune = change(|i| tone([262.0, 330.0, 392.0, 523.0][i * 2 / RATE % 4], i));
         assert!(!tune.is_steady() && tune.value().is_some_and(|value| value < 1.0));
-        // a quarter of noise and then a tone
+        // A quarter of noise, then a tone.
         let mut rng = Random::new(3);
         assert!(
             !change(|i| if i < 3 * RATE {
@@ -165,11 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_short_pieces_are_nothing() {
+    fn silence_and_short_pieces_have_no_value() {
         assert_eq!(change(|_| 0.0).value(), None);
         let mut change = SpectralChange::new(48_000);
-        change.hear(&[0.5; 100]);
-        change.hear(&vec![f32::NAN; 48_000]);
+        change.push(&[0.5; 100]);
+        change.push(&vec![f32::NAN; 48_000]);
         assert_eq!(change.value(), None);
         assert!(!change.is_steady());
     }

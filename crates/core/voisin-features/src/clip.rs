@@ -1,5 +1,5 @@
-//! Numbers that librosa 0.11 computes from the spectra of a whole clip: bands, cepstra, pitch
-//! classes, and the shape of spectra.
+//! Descriptors of a whole clip from its spectra, as in librosa 0.11: bands, cepstra, pitch classes,
+//! and spectral shape.
 //!
 //! Frames of 2048 samples every 512, centred on their time with zeros outside, under a periodic
 //! Hann window.
@@ -18,15 +18,15 @@ const FRAME: usize = 2048;
 pub(super) const HOP: usize = 512;
 pub(super) const BINS: usize = FRAME / 2 + 1;
 pub(super) const MELS: usize = 128;
-/// Decibels below the loudest cell at which there is a floor.
+/// Floor in decibels below the loudest cell.
 pub(super) const RANGE_DB: f64 = 80.0;
 /// Octave bands of the spectral contrast, and the lowest one's upper edge, Hz.
 pub(super) const CONTRAST_BANDS: usize = 7;
 const CONTRAST_FROM: f64 = 200.0;
-/// Bins that are looked through at once for the largest ones.
+/// Bins per block in the search for the largest.
 const BLOCK: usize = 16;
 
-/// Samples in which everything that is not a finite number is silence.
+/// Samples with values that are not finite replaced by silence.
 pub(super) fn audible(samples: &[f32]) -> Cow<'_, [f32]> {
     if samples.iter().all(|x| x.is_finite()) {
         return Cow::Borrowed(samples);
@@ -53,7 +53,7 @@ impl<'a> Clip<'a> {
         let mut frame = fft.make_input_vec();
         let mut bins = fft.make_output_vec();
         let mut scratch = fft.make_scratch_vec();
-        // Periodic, as librosa's own: the symmetric window differs in the last places.
+        // Periodic, as in librosa; a symmetric window differs slightly.
         let turn = std::f64::consts::TAU / FRAME as f64;
         let hann: Vec<f64> = (0..FRAME)
             .map(|i| 0.5 - 0.5 * (turn * i as f64).cos())
@@ -65,7 +65,7 @@ impl<'a> Clip<'a> {
                 .iter_mut()
                 .zip(&hann)
                 .for_each(|(value, weight)| *value *= weight);
-            // It fails for buffers of other lengths only.
+            // Fails only for buffers of other lengths.
             let _ = fft.process_with_scratch(&mut frame, &mut bins, &mut scratch);
             row.iter_mut()
                 .zip(&bins)
@@ -78,7 +78,7 @@ impl<'a> Clip<'a> {
         }
     }
 
-    /// From one bin of a spectrum to the next.
+    /// Distance of adjacent bins in Hz.
     pub(super) fn bin_hz(&self) -> f64 {
         f64::from(self.rate) / FRAME as f64
     }
@@ -89,7 +89,7 @@ impl<'a> Clip<'a> {
 
     /// Powers of each frame.
     fn spectra(&self) -> impl Iterator<Item = &[f32]> {
-        // A new array lies row after row.
+        // A new array is in row-major order.
         self.power.as_slice().unwrap_or_default().chunks_exact(BINS)
     }
 
@@ -105,7 +105,7 @@ impl<'a> Clip<'a> {
 
     /// Bands over time in decibels.
     pub(super) fn band_decibels(&self, config: &MelConfig) -> Array2<f64> {
-        // Each triangle covers few bins, so only those between its first and last non-zero weight
+        // Each triangle covers few bins, so that only those between its first and last non-zero weight
         // are multiplied.
         let bank = filter_bank(config);
         let bands: Vec<(usize, &[f64])> = bank
@@ -133,8 +133,8 @@ impl<'a> Clip<'a> {
     pub(super) fn fma(&self) -> Array2<f64> {
         let shape = self.shape();
         let mut classes = pitch_classes::<f32>(
-            // The tuning for constant-Q bins is estimated from magnitudes, that for `chroma` from
-            // powers, as librosa does.
+            // As in librosa, the tuning is estimated from magnitudes for constant-Q bins and from powers
+            // for `chroma`.
             &self.samples,
             f64::from(self.rate),
             HOP,
@@ -163,7 +163,7 @@ impl<'a> Clip<'a> {
         ]
         .map(|part| part.to_owned());
         let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        // Every part has a column for each frame.
+        // Cannot fail: every part has a column for each frame.
         concatenate(Axis(0), &views).unwrap_or_default()
     }
 
@@ -192,13 +192,13 @@ impl<'a> Clip<'a> {
             let mut under = 0;
             while below < 0.85 * sums.magnitude && under + 1 < BINS {
                 under += 1;
-                // librosa's roll-off: the lowest bin up to which 85 % of the magnitude lies.
+                // librosa's roll-off: the lowest bin below which 85 % of the magnitude is.
                 below += magnitude[under];
             }
             rows[[0, frame]] = sums.centroid;
             rows[[1, frame]] = sums.spread.sqrt();
             rows[[2, frame]] = hz[under];
-            // By Parseval's theorem; every bin but the first and the last stands for two.
+            // By Parseval's theorem; all bins except the first and the last count twice.
             let ends = magnitude[0].powi(2) + magnitude[BINS - 1].powi(2);
             rows[[3 + CONTRAST_BANDS, frame]] = (2.0 * sums.squares - ends).sqrt() / FRAME as f64;
             rows[[4 + CONTRAST_BANDS, frame]] = crossings[frame];
@@ -207,8 +207,8 @@ impl<'a> Clip<'a> {
                 let mean = |kept: &[f32]| {
                     kept.iter().map(|v| f64::from(v.abs()).sqrt()).sum::<f64>() / kept.len() as f64
                 };
-                // Music is loud below and soft above: few cells find a place among those that are
-                // kept.
+                // Low frequencies are louder in music, so that few later cells are among the
+                // largest.
                 largest(cells.chunks(BLOCK), 1.0, *quantile, &mut kept);
                 peaks[[band, frame]] = mean(&kept);
                 largest(cells.rchunks(BLOCK), -1.0, *quantile, &mut kept);
@@ -220,13 +220,13 @@ impl<'a> Clip<'a> {
         rows
     }
 
-    /// Share of each frame's samples whose sign is another one than that before; what is beyond the
-    /// ends repeats the last sample.
+    /// Share of sign changes in each frame's samples; beyond the ends the last sample is
+    /// repeated.
     fn crossings(&self) -> Vec<f64> {
         let Some(last) = self.samples.len().checked_sub(1) else {
             return vec![0.0; self.frames()];
         };
-        // Running counts make each frame's crossings one difference, however much frames overlap.
+        // With running counts each frame's crossings are one difference.
         let mut so_far = vec![0u32; last + 1];
         for i in 1..=last {
             let is_below = |at: usize| f64::from(self.samples[at]) < -1e-10;
@@ -239,8 +239,8 @@ impl<'a> Clip<'a> {
             .collect()
     }
 
-    /// Energies of the pitch classes from C, the strongest of each frame 1; tuned to the clip's own
-    /// pitch.
+    /// Energies of the pitch classes from C, with the strongest of each frame 1, tuned to the
+    /// clip.
     pub(super) fn chroma(&self) -> Array2<f64> {
         let weights =
             chroma_weights(self.bin_hz(), self.tuning(f64::from)).mapv(|weight| weight as f32);
@@ -249,14 +249,14 @@ impl<'a> Clip<'a> {
         rows
     }
 
-    /// How far the clip's pitches lie from equal temperament at 440 Hz, in semitones: the commonest
-    /// rest of the louder spectral peaks from 150 to 4000 Hz.
+    /// Deviation of the clip's pitches from equal temperament at 440 Hz, in semitones: the most common
+    /// remainder of the louder spectral peaks from 150 to 4000 Hz.
     ///
-    /// - `size`: of a bin by its power
+    /// - `size`: the size of a bin from its power
     fn tuning(&self, size: impl Fn(f32) -> f64) -> f64 {
         let mut peaks: Vec<(f64, f64)> = Vec::new();
-        let heard = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
-        let bins: Vec<usize> = (1..BINS - 1).filter(heard).collect();
+        let is_audible = |bin: &usize| (150.0..4000.0).contains(&(*bin as f64 * self.bin_hz()));
+        let bins: Vec<usize> = (1..BINS - 1).filter(is_audible).collect();
         let isa = isa().unwrap_or(Isa::PORTABLE);
         for power in self.spectra() {
             let most = size(vectorised(isa, Loudest { power }));
@@ -270,8 +270,8 @@ impl<'a> Clip<'a> {
                 if here <= 0.1 * most {
                     continue;
                 }
-                // The top of a parabola through the three values; where it would lie beyond a
-                // neighbour, the bin itself.
+                // The maximum of a parabola through the three values; the bin itself if that is
+                // beyond a neighbour.
                 let a = after + before - 2.0 * here;
                 let b = (after - before) / 2.0;
                 let shift = if b.abs() >= a.abs() { 0.0 } else { -b / a };
@@ -281,7 +281,7 @@ impl<'a> Clip<'a> {
         if peaks.is_empty() {
             return 0.0;
         }
-        // Like librosa's, the histogram is of the louder half of the peaks.
+        // As in librosa, the histogram is of the louder half of the peaks.
         let median = median(&mut peaks.iter().map(|(_, size)| *size).collect::<Vec<_>>());
         let mut counts = [0usize; 100];
         for (hz, _) in peaks.iter().filter(|(_, size)| *size >= median) {
@@ -289,7 +289,7 @@ impl<'a> Clip<'a> {
             let rest = if rest >= 0.5 { rest - 1.0 } else { rest };
             counts[(((rest + 0.5) * 100.0) as usize).min(99)] += 1;
         }
-        // Of equal counts the first, as numpy's argmax.
+        // Of equal counts the first, as in numpy's argmax.
         let best = (0..100).fold(
             0,
             |best, at| if counts[at] > counts[best] { at } else { best },
@@ -298,8 +298,8 @@ impl<'a> Clip<'a> {
     }
 }
 
-/// The sum of a term of each pair, in eight parts: the same on every instruction set, and the
-/// compiler may add side by side.
+/// The sum of a term of each pair, in eight partial sums: vectorisable, with the same result on every
+/// instruction set.
 #[inline(always)]
 fn summed<T: Copy>(a: &[f64], b: &[T], term: impl Fn(f64, T) -> f64) -> f64 {
     let mut parts = [0.0; 8];
@@ -329,7 +329,7 @@ struct ShapeSums {
     spread: f64,
 }
 
-/// The work of [`ShapeSums`]; magnitudes are left behind.
+/// Computes [`ShapeSums`] and leaves the magnitudes in the buffer.
 struct FrameSums<'a> {
     power: &'a [f32],
     hz: &'a [f64],
@@ -346,7 +346,7 @@ impl Work for FrameSums<'_> {
             .zip(self.power)
             .for_each(|(m, p)| *m = f64::from(*p).sqrt());
         let magnitude = summed(self.magnitude, self.hz, |m, _| m);
-        // As in librosa, a silent frame is divided by 1 and has its centroid at 0.
+        // As in librosa, a silent frame is divided by 1 and has a centroid of 0.
         let unit = if magnitude < f64::from(f32::MIN_POSITIVE) {
             1.0
         } else {
@@ -373,8 +373,8 @@ impl Work for Loudest<'_> {
 
     #[inline(always)]
     fn run(self) -> f32 {
-        // Sixteen maxima side by side, which the compiler turns into vector instructions; one would
-        // be a chain of comparisons.
+        // Sixteen independent maxima, which the compiler vectorises; one would be a chain of
+        // comparisons.
         let mut most = [0.0f32; 16];
         let blocks = self.power.chunks_exact(16);
         let rest = blocks
@@ -390,8 +390,8 @@ impl Work for Loudest<'_> {
     }
 }
 
-/// Keeps the `count` largest of the cells times `sign`, in order. Blocks that hold none of them are
-/// passed over whole.
+/// Keeps the `count` largest of the cells times `sign`, in order. Blocks without any of them are
+/// skipped.
 fn largest<'a>(
     blocks: impl Iterator<Item = &'a [f32]>,
     sign: f32,
@@ -406,7 +406,7 @@ fn largest<'a>(
                 .map(|cell| u32::from(sign * cell > least))
                 .sum::<u32>()
         };
-        // One pass without branches over a block that holds none; most do not.
+        // One pass without branches over a block without any, as most are.
         if kept.len() == count && above(kept[0]) == 0 {
             continue;
         }
@@ -425,10 +425,10 @@ fn largest<'a>(
     }
 }
 
-/// 10 log10 of every cell, no more than [`RANGE_DB`] below the largest.
+/// 10 log10 of every cell, at most [`RANGE_DB`] below the largest.
 pub(super) fn decibels(mut cells: Array2<f64>) -> Array2<f64> {
     cells.mapv_inplace(|v| 10.0 * v.max(1e-10).log10());
-    // The floor is relative to the loudest cell, so a clip's level shifts all cells alike.
+    // The floor is relative to the loudest cell, so that a clip's level shifts all cells equally.
     let floor = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v)) - RANGE_DB;
     cells.mapv_inplace(|v| v.max(floor));
     cells
@@ -442,7 +442,7 @@ enum FrameNorm {
     Length,
 }
 
-/// Divides every column; one that is all but empty is left as it is.
+/// Normalises every column, except nearly empty ones.
 fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
     for mut column in rows.columns_mut() {
         let size = match norm {
@@ -456,8 +456,8 @@ fn normalise(rows: &mut Array2<f64>, norm: FrameNorm) {
     }
 }
 
-/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1:
-/// hardly any loudness and articulation are left. Müller and Ewert, "Chroma Toolbox", 2011.
+/// Shares of the pitch classes in five steps, smoothed over 41 frames, each frame of length 1, which
+/// removes most of loudness and articulation. Müller and Ewert, "Chroma Toolbox", 2011.
 fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     const REACH: usize = 20;
     let mut shares = classes.clone();
@@ -486,14 +486,14 @@ fn smoothed(classes: &Array2<f64>) -> Array2<f64> {
     cens
 }
 
-/// Places of a chord on circles of fifths, minor and major thirds. Harte, Sandler and Gasser,
+/// Tonal centroids: positions on circles of fifths, minor and major thirds. Harte, Sandler and Gasser,
 /// "Detecting harmonic change in musical audio", 2006.
 fn tonal_centroids(chroma: &Array2<f64>) -> Array2<f64> {
     let mut shares = chroma.clone();
     normalise(&mut shares, FrameNorm::Sum);
     let circles = [(7.0 / 6.0, 1.0), (1.5, 1.0), (2.0 / 3.0, 0.5)];
     let place = Array2::from_shape_fn((6, CHROMA), |(row, class)| {
-        // Minor thirds weigh as much as fifths, major thirds half: the radii of the paper.
+        // The radii of the paper: minor thirds as fifths, major thirds half.
         let (turn, radius) = circles[row / 2];
         let quarter = if row % 2 == 0 { 0.5 } else { 0.0 };
         radius * (std::f64::consts::PI * (turn * class as f64 - quarter)).cos()
@@ -517,7 +517,7 @@ pub(super) fn cepstrum(mel: &Array2<f64>, count: usize) -> Array2<f64> {
 
 /// Bins of each octave band, and how many of them count as its peak and its valley. Jiang, Lu,
 /// Zhang, Tao and Cai, "Music type classification by spectral contrast feature", 2002; bins at the
-/// edges as librosa has them.
+/// edges as in librosa.
 fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
     let edge = |band: usize| {
         if band == 0 {
@@ -534,7 +534,7 @@ fn contrast_bands(bin_hz: f64) -> Vec<(std::ops::Range<usize>, usize)> {
             };
             let first = (0..BINS).find(inside).unwrap_or(0);
             let last = (0..BINS).rev().find(inside).unwrap_or(first);
-            // librosa takes one bin below each band but the lowest, and leaves out the band's own
+            // librosa includes one bin below each band except the lowest, and leaves out the band's
             // last bin.
             let first = if band > 0 {
                 first.saturating_sub(1)
@@ -558,14 +558,14 @@ fn octaves(hz: f64, tuning: f64) -> f64 {
     (hz / (440.0 * 2f64.powf(tuning / CHROMA as f64) / 16.0)).log2()
 }
 
-/// How much of each bin belongs to each pitch class, `[CHROMA, BINS]`: bumps a semitone wide,
-/// octaves near the fifth counting most. Ellis, "Chroma feature analysis and synthesis", 2007.
+/// Weight of each bin for each pitch class, `[CHROMA, BINS]`: bumps a semitone wide, with the greatest
+/// weights near the fifth octave. Ellis, "Chroma feature analysis and synthesis", 2007.
 fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
     let classes = CHROMA as f64;
     let mut places: Vec<f64> = (1..FRAME)
         .map(|bin| classes * octaves(bin as f64 * bin_hz, tuning))
         .collect();
-    // Bin 0 has no pitch; librosa puts it an octave and a half below bin 1.
+    // Bin 0 has no pitch; librosa places it an octave and a half below bin 1.
     places.insert(0, places[0] - 1.5 * classes);
     let mut weights = Array2::zeros((CHROMA, BINS));
     for bin in 0..BINS {
@@ -581,16 +581,16 @@ fn chroma_weights(bin_hz: f64, tuning: f64) -> Array2<f64> {
             .sqrt();
         let octave = (-0.5 * ((places[bin] / classes - 5.0) / 2.0).powi(2)).exp();
         for class in 0..CHROMA {
-            // counted from A; rows begin with C
+            // Counted from A; rows begin with C.
             weights[[(class + CHROMA - 3) % CHROMA, bin]] = bump(class) / norm * octave;
         }
     }
     weights
 }
 
-/// The middle number, or the mean of the two in the middle; their order is lost.
+/// The median; reorders the numbers.
 pub(super) fn median(numbers: &mut [f64]) -> f64 {
-    // Selection instead of sorting: the order of the rest does not matter.
+    // Selection is faster than sorting.
     let middle = numbers.len() / 2;
     let is_odd = numbers.len() % 2 == 1;
     let (below, &mut upper, _) = numbers.select_nth_unstable_by(middle, f64::total_cmp);

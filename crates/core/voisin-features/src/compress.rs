@@ -1,4 +1,4 @@
-//! From sums in mel bands to what a network sees: decibels, or MusiCNN's logarithm.
+//! Compresses sums in mel bands to a network's input: decibels, or MusiCNN's logarithm.
 
 use std::f32::consts::{LN_2, LN_10, LOG10_2, LOG10_E, SQRT_2};
 
@@ -18,7 +18,7 @@ pub(super) fn compress(isa: Isa, compression: Compression, root: bool, cells: &m
     );
 }
 
-/// The work of [`compress`].
+/// The function that [`compress`] runs with vector instructions.
 struct Compress<'a> {
     compression: Compression,
     root: bool,
@@ -54,7 +54,7 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
             } else {
                 (10.0, amin as f32)
             };
-            // Sixteen maxima side by side, so that the loop needs no reduction until its end.
+            // Sixteen independent maxima, reduced at the end.
             let mut maximum = [f32::NEG_INFINITY; 16];
             let mut blocks = cells.chunks_exact_mut(16);
             for block in &mut blocks {
@@ -97,8 +97,8 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
     }
 }
 
-/// The nearest number that a 16-bit float can hold, ties to even, for `x >= 0`; what is larger than
-/// all of them becomes the largest.
+/// Rounds to the nearest 16-bit float, ties to even, for `x >= 0`; larger numbers become the largest
+/// one.
 #[inline(always)]
 fn round_to_half(x: f32) -> f32 {
     const LARGEST: f32 = 65_504.0;
@@ -143,7 +143,7 @@ mod tests {
         for bits in (0..0x4800_0000u32)
             .step_by(499)
             .chain((0..0x7c00).flat_map(|half| {
-                // Every boundary between two halves, and its neighbours.
+                // Every boundary between two adjacent halves, and its neighbours.
                 let low = f16::from_bits(half);
                 let high = f16::from_bits((half + 1).min(0x7bff));
                 let middle = f32::midpoint(low.to_f32(), high.to_f32()).to_bits();
@@ -190,7 +190,7 @@ mod tests {
                 .all(|(a, b)| (a - b).abs() < 1e-5),
             "{cells:?}"
         );
-        // The same amplitudes given as powers.
+        // The same amplitudes as powers.
         let mut cells = [1e4, 1.0, 1e-6, 1e-14, 0.0];
         compress(Isa::PORTABLE, decibel, true, &mut cells);
         assert!(

@@ -1,10 +1,10 @@
-//! Every number of a front end, and its identity.
+//! The configuration of a front end, and its fingerprint.
 
 use serde::{Deserialize, Serialize};
 
 use super::FeaturesError;
 
-/// Which of the three published spectrograms of OpenL3 a set of weights expects.
+/// The three published spectrograms of OpenL3, one of which a set of weights expects.
 ///
 /// Embeddings differ between them (cosine about 0.976 on the reference clip), so the variant is
 /// part of a model's identity. Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More",
@@ -91,26 +91,26 @@ pub enum MelScale {
 pub enum MelNorm {
     /// Unit area over frequency in Hz: height `2 / (upper - lower)`.
     Slaney,
-    /// Essentia's `unit_tri`; the same height, kept apart because the name is part of a model's
+    /// Essentia's `unit_tri`: the same height, with a name of its own because that is part of a model's
     /// description.
     UnitTri,
     /// Height 1.
     Peak,
 }
 
-/// From mel bands to what the network sees.
+/// From mel bands to the network's input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// `max(10 log10(max(x, amin)) - window's maximum, -range_db)`: 0 at the loudest cell of the
-    /// window. Level does not matter. A window of silence is 0 everywhere.
+    /// window, independent of level. A window of silence is 0 everywhere.
     Decibel {
         /// Smallest value before the logarithm.
         amin: f64,
         /// Depth of the floor below the maximum, dB.
         range_db: f64,
     },
-    /// `10 log10(max(x, amin))`: level matters.
+    /// `10 log10(max(x, amin))`, which depends on level.
     AbsoluteDecibel {
         /// Smallest value before the logarithm.
         amin: f64,
@@ -138,14 +138,14 @@ pub enum Compression {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preemphasis {
-    /// Over the whole window, which loses a sample by it.
+    /// Over the whole window, which becomes one sample shorter.
     Window(f64),
-    /// In each frame, once its mean is taken off, as Kaldi does; the first sample is its own
+    /// In each frame after its mean is subtracted, as in Kaldi; the first sample is its own
     /// predecessor.
     Frame(f64),
 }
 
-/// Every number that decides what a mel spectrogram is.
+/// All parameters of a mel spectrogram.
 ///
 /// A frame `i` covers samples `[i · hop - pad_left, i · hop - pad_left + n_fft)` of its window;
 /// samples outside the window are zero.
@@ -153,7 +153,7 @@ pub enum Preemphasis {
 #[serde(deny_unknown_fields)]
 pub struct MelConfig {
     // The order of the fields is part of the fingerprint.
-    /// Hz.
+    /// Sample rate in Hz.
     pub sample_rate: u32,
     /// Samples of a window.
     pub window_samples: usize,
@@ -165,7 +165,7 @@ pub struct MelConfig {
     pub n_frames: usize,
     /// Zeros before the window's first sample.
     pub pad_left: usize,
-    /// Which Hann window.
+    /// Kind of Hann window.
     pub hann: Hann,
     /// Magnitude or power.
     pub spectrum: Spectrum,
@@ -181,38 +181,38 @@ pub struct MelConfig {
     pub mel_norm: MelNorm,
     /// From energies to the network's input.
     pub compression: Compression,
-    /// Level that every window is brought to first, dB RMS relative to full scale; `None` leaves it
-    /// as it is.
+    /// Level to which every window is scaled first, dB RMS relative to full scale; `None`: not
+    /// scaled.
     ///
-    /// For networks that hear level: the same music mastered louder is then the same to them.
+    /// For networks that depend on level, so that louder mastering makes no difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level_dbfs: Option<f32>,
-    /// Whether the numbers of every window are brought to mean 0 and deviation 1 in the end; those
-    /// of a window that is all but even keep their deviation.
+    /// Whether each spectrogram is standardised to mean 0 and deviation 1 in the end; a nearly constant
+    /// one keeps its deviation.
     #[serde(default, skip_serializing_if = "is_false")]
     pub standardised: bool,
-    /// Whether samples outside the window are its own, mirrored at its ends, instead of zeros.
+    /// Whether the window is mirrored at its ends instead of padded with zeros.
     #[serde(default, skip_serializing_if = "is_false")]
     pub mirrored: bool,
-    /// Whether a sound shorter than the window is repeated as often as it fits before zeros follow.
+    /// Whether a sound shorter than the window is repeated as often as it fits before padding.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repeated: bool,
-    /// Samples of a frame where the FFT is longer: the window function spans these, and zeros follow
-    /// them. At most `n_fft`.
+    /// Samples of a frame, if the FFT is longer: the window function spans these, and zeros follow.
+    /// At most `n_fft`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<usize>,
     /// A filter before the transform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preemphasis: Option<Preemphasis>,
-    /// Subtracted from every number in the end.
+    /// Subtracted from every cell in the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<f64>,
-    /// Divides every number after that.
+    /// Divides every cell after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deviation: Option<f64>,
 }
 
-// Signature as serde wants it.
+// The signature that serde requires.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_false(value: &bool) -> bool {
     !*value
@@ -260,8 +260,8 @@ impl MelConfig {
         }
     }
 
-    /// A frame of Slaney's bands over all frequencies, in decibels to 80 below the loudest, as
-    /// librosa has them.
+    /// A frame of Slaney's bands over all frequencies, in decibels down to 80 below the loudest, as in
+    /// librosa.
     pub fn librosa(sample_rate: u32, n_fft: usize, hop: usize, n_mels: usize) -> Self {
         Self {
             sample_rate,
@@ -385,7 +385,7 @@ impl MelConfig {
             frame: Some(800),
             hop: 320,
             n_frames: 1000,
-            // The frame lies in the middle of a transform that is centred on its time.
+            // The frame is in the middle of a transform that is centred on its time.
             pad_left: 400,
             hann: Hann::Symmetric,
             n_mels: 128,
@@ -405,7 +405,7 @@ impl MelConfig {
     }
 
     /// AST's 128 bands × 1024 frames at 16 kHz, as `ASTFeatureExtractor` of the transformers library
-    /// makes them of sounds of that length. Gong, Chung, Glass, "AST: Audio spectrogram transformer",
+    /// computes them for sounds of that length. Gong, Chung, Glass, "AST: Audio spectrogram transformer",
     /// Interspeech 2021.
     pub fn ast() -> Self {
         Self {
@@ -429,7 +429,7 @@ impl MelConfig {
         }
     }
 
-    /// The samples of a window, for networks that take sound itself.
+    /// The samples of a window, for networks whose input is the waveform.
     pub fn samples(sample_rate: u32, window_samples: usize) -> Self {
         Self {
             sample_rate,
@@ -444,8 +444,8 @@ impl MelConfig {
         }
     }
 
-    /// The same front end, with every window brought to `level` dB RMS relative to full scale
-    /// first.
+    /// The same front end, with every window first scaled to `level` dB RMS relative to full
+    /// scale.
     #[must_use]
     pub fn at_level(self, level: f32) -> Self {
         Self {
@@ -454,12 +454,12 @@ impl MelConfig {
         }
     }
 
-    /// Whether a window is its samples, and no spectrogram.
+    /// Whether the output is the samples instead of a spectrogram.
     pub fn is_samples(&self) -> bool {
         self.spectrum == Spectrum::Samples
     }
 
-    /// Hz that samples must have.
+    /// Sample rate of the input in Hz.
     pub fn sample_rate(&self) -> u32 {
         self.sample_rate
     }
@@ -479,24 +479,24 @@ impl MelConfig {
         self.n_frames
     }
 
-    /// Numbers of one spectrogram, `n_mels · n_frames`.
+    /// Cells of one spectrogram, `n_mels · n_frames`.
     pub fn cells(&self) -> usize {
         self.n_mels * self.n_frames
     }
 
-    /// Sixteen hex digits that change whenever any number does: BLAKE3 of the configuration as
-    /// compact JSON, fields in declared order.
+    /// Sixteen hex digits that identify the configuration: BLAKE3 of it as compact JSON, with fields
+    /// in declared order.
     pub fn fingerprint(&self) -> String {
         let text = serde_json::to_string(self)
-            // A context of its own keeps this hash apart from every other hash of the same text.
+            // Its own context separates this hash from other hashes of the same text.
             .expect("a struct of numbers and names is always valid JSON");
         let mut hasher = blake3::Hasher::new_derive_key("voisin mel front end 1");
         hasher.update(text.as_bytes());
         hasher.finalize().to_hex()[..16].to_owned()
     }
 
-    /// Checks that every number is one that [`MelFrontEnd`](super::MelFrontEnd) can compute with; a
-    /// configuration may come from a manifest that somebody wrote by hand.
+    /// Checks that [`MelFrontEnd`](super::MelFrontEnd) can compute with these parameters, since a
+    /// configuration may come from a handwritten manifest.
     pub fn validate(&self) -> Result<(), FeaturesError> {
         let within = |field, value: usize, low: usize, high: usize| {
             if (low..=high).contains(&value) {
@@ -519,11 +519,11 @@ impl MelConfig {
                 expected: "-60 to 0".to_owned(),
             });
         }
-        // Lengths decide how much memory is allocated, and a manifest may come from anywhere.
+        // Limits the memory that an untrusted manifest can allocate.
         within("sample_rate", self.sample_rate as usize, 1000, 768_000)?;
         within("window_samples", self.window_samples, 1, 1 << 24)?;
         within("n_fft", self.n_fft, 16, 1 << 16)?;
-        // The real transform's packing needs an even length.
+        // The real transform needs an even length.
         if !self.n_fft.is_multiple_of(2) {
             return Err(FeaturesError::Config {
                 field: "n_fft",
@@ -564,7 +564,7 @@ impl MelConfig {
         positive("mean", self.mean.unwrap_or(0.0), -1e6, 1e6)?;
         positive("deviation", self.deviation.unwrap_or(1.0), 1e-6, 1e6)?;
         let nyquist = f64::from(self.sample_rate) / 2.0;
-        // f_max is checked before f_min, whose bound it is.
+        // f_max is checked first, since it bounds f_min.
         positive("f_max", self.f_max, 1.0, nyquist)?;
         positive("f_min", self.f_min, 0.0, self.f_max - 1.0)?;
         match self.compression {
@@ -579,7 +579,7 @@ impl MelConfig {
             Compression::Log { offset, floor } => {
                 positive("offset", offset, 0.0, 1e9)?;
                 positive("floor", floor, 0.0, 1e9)?;
-                // The logarithm of silence has an end.
+                // The logarithm of silence has to be finite.
                 positive("offset and floor", offset + floor, 1e-15, 2e9)
             }
         }
@@ -592,7 +592,7 @@ mod tests {
 
     #[test]
     fn fingerprints_never_change() {
-        // These are stored with the vectors of users' libraries.
+        // Fingerprints are stored in users' libraries.
         let all = [
             MelConfig::openl3(OpenL3Variant::Original),
             MelConfig::openl3(OpenL3Variant::Kapre04),
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_lie_where_the_facts_say() {
+    fn frames_cover_the_documented_samples() {
         for variant in [
             OpenL3Variant::Original,
             OpenL3Variant::Kapre04,
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_are_named() {
+    fn parameters_out_of_range_are_reported() {
         let mut config = MelConfig::musicnn();
         config.f_max = f64::NAN;
         let message = config.validate().unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each heard as long
-//! as its pitch needs.
+//! Pitch classes by a constant-Q transform: bins a semitone apart from C1 to B7, each with a filter as
+//! long as its pitch requires.
 //!
 //! Brown, "Calculation of a constant Q spectral transform", 1991, octave by octave on ever slower
 //! copies of the clip as in Schörkhuber and Klapuri, "Constant-Q transform toolbox for music
@@ -15,22 +15,22 @@ use super::compress::{Work, vectorised};
 /// Pitch classes, and bins of an octave.
 pub(super) const CHROMA: usize = 12;
 const OCTAVES: usize = 7;
-/// Hz of the lowest bin, C1, where A4 is 440.
+/// Hz of the lowest bin, C1, for A4 at 440 Hz.
 const LOWEST: f64 = 440.0 / 16.0 * 1.189_207_115_002_721;
 /// Length of a transform: the longest filter of an octave has 183 samples.
 const FRAME: usize = 256;
-/// Hz at which the longest filter just fits.
+/// Sample rate up to which the longest filter fits, in Hz.
 const FASTEST: f64 = 30_000.0;
-/// Bins on either side of a pitch that its filter reaches; beyond, a Hann window lets less than a
-/// thousandth pass.
+/// Bins on either side of a pitch in its filter; beyond, a Hann window passes less than a
+/// thousandth.
 const REACH: usize = 10;
 
-/// Numbers of a filter: its bins, and zeros up to a whole number of registers.
+/// Length of a filter: its bins, padded with zeros to whole registers.
 const TAPS: usize = (2 * REACH + 1).next_multiple_of(LANES);
-/// Products that are summed side by side.
+/// Number of partial sums.
 const LANES: usize = 4;
 
-/// The share of a spectrum's bins that a pitch is made of.
+/// A pitch's filter over the bins of a spectrum.
 struct Filter {
     first: usize,
     /// Real and imaginary parts of its weights.
@@ -43,15 +43,14 @@ impl Filter {
     /// - `hz`: of its pitch; `rate`: of the samples
     fn new(hz: f64, rate: f64, length: f64) -> Self {
         let half = (length / 2.0).floor() as i64;
-        // Rounded down on both sides, as in librosa: an odd length has one sample more before the
-        // middle.
+        // Rounded down on both sides, as in librosa, so that an odd length has one more sample before
+        // the middle.
         let from = (-length / 2.0).floor() as i64;
         let n = (half - from) as usize;
         let turn = std::f64::consts::TAU;
         let window = |i: usize| 0.5 - 0.5 * (turn * i as f64 / n as f64).cos();
         let sum: f64 = (0..n).map(window).sum();
-        // Only bins near the pitch have weight, so a filter is a short row instead of a whole
-        // spectrum.
+        // Only bins near the pitch have weight, so that a filter is short.
         let centre = (hz / rate * FRAME as f64).round() as usize;
         let first = centre.saturating_sub(REACH);
         // Its spectrum by definition.
@@ -76,10 +75,10 @@ impl Filter {
     }
 }
 
-/// Adds how strong the pitch of each filter is in a spectrum.
+/// Adds the magnitude of each filter's output for a spectrum.
 struct Strengths<'a> {
     filters: &'a [Filter],
-    /// Real and imaginary parts, as many zeros behind them as a filter has numbers.
+    /// Real and imaginary parts, padded with as many zeros as a filter is long.
     spectrum: &'a [[f64; FRAME / 2 + 1 + TAPS]; 2],
     longer: f64,
     sums: &'a mut [f64; CHROMA],
@@ -89,8 +88,8 @@ impl Work for Strengths<'_> {
     type Output = ();
 
     #[inline(always)]
-    // Four lanes, and taps padded to a multiple of them: no remainder, and the same sums on every
-    // instruction set.
+    // Four lanes and taps padded to a multiple of them, so that there is no remainder and sums are the
+    // same on every instruction set.
     fn run(self) {
         for (filter, sum) in self.filters.iter().zip(self.sums) {
             let [w_re, w_im] = &filter.weights;
@@ -126,8 +125,8 @@ pub(super) fn pitch_classes<T: Copy + Default>(
 where
     f64: From<T>,
 {
-    // A faster clip would need filters longer than the frame; its highest octave still lies well
-    // below half the rate.
+    // A higher rate would need filters longer than the frame; at half the rate the highest octave is
+    // still well below the Nyquist frequency.
     if rate > FASTEST {
         return pitch_classes::<f64>(&halved(samples), rate / 2.0, hop / 2, frames, tuning);
     }
@@ -139,7 +138,7 @@ where
     let mut spectrum = fft.make_output_vec();
     let mut scratch = fft.make_scratch_vec();
     let mut classes = vec![[0.0; CHROMA]; frames];
-    // Those of the highest octave; at half the rate they are those of the next one.
+    // Filters of the highest octave, which serve the next one at half the rate.
     let filters: Vec<Filter> = (0..CHROMA)
         .map(|class| {
             let hz = lowest * ((OCTAVES - 1) as f64 + class as f64 / CHROMA as f64).exp2();
@@ -151,14 +150,14 @@ where
     let mut slower: Vec<f64> = Vec::new();
     for octave in 0..OCTAVES {
         let octave_hop = hop >> octave;
-        // A filter that would be longer at the full rate counts more, by the root of its length.
+        // Scaled by the root of the filter's length at the full rate.
         let longer = (octave as f64).exp2().sqrt();
         for (number, sums) in classes.iter_mut().enumerate() {
             match octave {
                 0 => around::<T, f64>(samples, number * octave_hop, &mut frame),
                 _ => around::<f64, f64>(&slower, number * octave_hop, &mut frame),
             }
-            // It fails for buffers of other lengths only.
+            // Fails only for buffers of other lengths.
             let _ = fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
             for (at, bin) in spectrum.iter().enumerate() {
                 (parts[0][at], parts[1][at]) = (bin.re, bin.im);
@@ -173,8 +172,7 @@ where
                 },
             );
         }
-        // The next octave's filters on half the rate are the same numbers, so one set serves all
-        // octaves.
+        // At half the rate the next octave's filters are the same.
         slower = if octave == 0 {
             halved::<T>(samples)
         } else {
@@ -204,8 +202,8 @@ pub(super) fn around<T: Copy, U: From<T> + Default + Clone>(
     frame[after..].fill(U::default());
 }
 
-/// Half the rate. What is heard afterwards ends at a tenth of the old rate, what would fold into it
-/// begins at four tenths: a half-band filter of 31 taps under a Blackman window.
+/// Halves the rate with a half-band filter of 31 taps under a Blackman window. The used band ends at a
+/// tenth of the old rate, and frequencies that alias into it begin at four tenths.
 fn halved<T: Copy + Default>(samples: &[T]) -> Vec<f64>
 where
     f64: From<T>,
@@ -222,7 +220,7 @@ where
     (0..samples.len())
         .step_by(2)
         .map(|i| {
-            // Zeros stand outside the clip's ends.
+            // Zeros outside the clip.
             let inside = i
                 .checked_sub(REACH)
                 .and_then(|from| samples.get(from..=i + REACH));
@@ -230,7 +228,7 @@ where
                 around::<T, T>(samples, i, &mut frame);
                 &frame
             });
-            // Two sums at a time, so that neither waits for the other.
+            // Two independent sums.
             let mut sums = [0.5 * f64::from(samples[i]), 0.0];
             for (k, tap) in taps.iter().enumerate() {
                 let n = 2 * k + 1;
@@ -246,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_keeps_what_is_low_and_drops_what_is_high() {
+    fn halving_keeps_low_frequencies_and_removes_high_ones() {
         let level = |share: f64| {
             let wave: Vec<f64> = (0..4000)
                 .map(|i| (std::f64::consts::TAU * share * f64::from(i)).sin())
@@ -264,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pitch_is_its_own_class_in_every_octave() {
+    fn a_pitch_has_its_class_in_every_octave() {
         for (octave, rate) in [22_050.0, 44_100.0]
             .into_iter()
             .flat_map(|rate| (0..7).map(move |o| (o, rate)))
         {
-            // an E
+            // An E.
             let hz = LOWEST * 2f64.powf(f64::from(octave) + 4.0 / 12.0);
             let wave: Vec<f64> = (0..88_200)
                 .map(|i| (std::f64::consts::TAU * hz * f64::from(i) / rate).sin())

@@ -1,9 +1,9 @@
 //! Descriptors of whole clips, as librosa 0.11 defines them: MFCC, mel and Bark bands, and the
 //! eleven kinds of the Free Music Archive's data set (Defferrard, Benzi, Vandergheynst and Bresson,
-//! "FMA: A Dataset for Music Analysis", 2017). Besides, tempo and key as [`tempo`] and
-//! [`KeyFinder`] find them.
+//! "FMA: A Dataset for Music Analysis", 2017). Also tempo and key by [`tempo`] and
+//! [`KeyFinder`].
 //!
-//! Rows of numbers over time become seven statistics each.
+//! Each row of numbers over time becomes seven statistics.
 
 use std::str::FromStr;
 
@@ -13,13 +13,13 @@ use super::clip::{CONTRAST_BANDS, Clip, HOP, MELS, audible, cepstrum, median};
 use super::constant_q::CHROMA;
 use super::{KeyFinder, MelConfig, MelScale, tempo};
 
-/// Hz of the samples that most descriptors are computed from.
+/// Sample rate of most descriptors in Hz.
 pub const DESCRIPTOR_RATE: u32 = 22_050;
-/// Samples from the middle of one frame to that of the next; the first one's is the first sample.
+/// Samples between the middles of frames; the first one's is the first sample.
 pub const DESCRIPTOR_HOP: usize = HOP;
 
 const BARKS: usize = 24;
-/// Length of the middle of a clip that its tempo is taken from, seconds.
+/// Length in seconds of the middle of a clip from which its tempo is estimated.
 const TEMPO_SECONDS: usize = 30;
 
 /// A set of descriptors.
@@ -31,23 +31,23 @@ pub enum DescriptorSet {
     Bark,
     /// Seven statistics of 20 mel-frequency cepstral coefficients: 140.
     Mfcc,
-    /// The same from the rate that a file has.
+    /// The same at the file's own rate.
     MfccNative,
     /// Means of 40 of them.
     Mfcc40Mean,
     /// Seven statistics of eleven kinds: pitch classes by three ways, MFCC, level, the spectrum's
     /// bandwidth, centroid, contrast and roll-off, tonal centroids, zero crossings: 518.
     Fma,
-    /// Beats a minute, 0 where no beat is found: one number.
+    /// Beats per minute, 0 if no beat is found: one number.
     Tempo,
-    /// Where the key lies on the circle of fifths, as cosine and sine of its
-    /// [hour](voisin_music::key::MusicalKey::hour), which it shares with its relative one, and
-    /// whether it is minor (1) or major (-1); zeros where no note is heard: 3.
+    /// Position of the key on the circle of fifths, as cosine and sine of its
+    /// [hour](voisin_music::key::MusicalKey::hour), which relative keys share, and whether it is minor
+    /// (1) or major (-1); zeros without notes: 3.
     Key,
 }
 
 impl DescriptorSet {
-    /// All of them, as they are named.
+    /// All sets with their names.
     pub const ALL: [(&str, Self); 8] = [
         ("mel", Self::Mel),
         ("bark", Self::Bark),
@@ -59,7 +59,7 @@ impl DescriptorSet {
         ("key", Self::Key),
     ];
 
-    /// As it is named.
+    /// Its name.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -67,7 +67,7 @@ impl DescriptorSet {
             .map_or("", |(name, _)| name)
     }
 
-    /// Rows over time: what each is called, and how many there are.
+    /// Kinds of rows over time, with the number of each.
     fn rows(self) -> &'static [(&'static str, usize)] {
         match self {
             Self::Mel => &[("mel", MELS)],
@@ -92,7 +92,7 @@ impl DescriptorSet {
         }
     }
 
-    /// None of what is one number for all of a clip.
+    /// Its statistics; none for sets that are not over time.
     fn statistics(self) -> &'static [&'static str] {
         match self {
             Self::Tempo | Self::Key => &[],
@@ -102,11 +102,11 @@ impl DescriptorSet {
         }
     }
 
-    /// Hz that it wants of a file of `native` Hz. The Free Music Archive's are computed from
-    /// whatever a file has.
+    /// The sample rate in Hz for a file of `native` Hz. Those of the Free Music Archive are computed at
+    /// the file's rate.
     pub fn rate(self, native: u32) -> u32 {
-        // A frame has 2048 samples at any rate; far from 22 kHz its numbers could not be compared
-        // with others.
+        // A frame has 2048 samples at any rate; far from 22 kHz its numbers would not be
+        // comparable.
         let keeps =
             matches!(self, Self::Fma | Self::MfccNative) && (16_000..=48_000).contains(&native);
         if keeps { native } else { DESCRIPTOR_RATE }
@@ -137,7 +137,7 @@ impl DescriptorSet {
 
     /// The numbers of a clip.
     ///
-    /// - `samples`: mono, at `rate`; what is no number counts as silence
+    /// - `samples`: mono, at `rate`; those that are not finite count as silence
     pub fn of(self, samples: &[f32], rate: u32) -> Vec<f32> {
         let all = self.over_time(samples, rate);
         if self.statistics().is_empty() {
@@ -157,7 +157,7 @@ impl DescriptorSet {
         numbers
     }
 
-    /// The rows themselves, `[rows, frames]`; of tempo and key a single frame.
+    /// The rows, `[rows, frames]`; tempo and key have a single frame.
     pub fn over_time(self, samples: &[f32], rate: u32) -> Array2<f64> {
         let clip = || Clip::new(samples, rate);
         match self {
@@ -174,7 +174,7 @@ impl DescriptorSet {
             Self::Mfcc40Mean => cepstrum(&clip().mel_decibels(), 40),
             Self::Fma => clip().fma(),
             Self::Tempo => {
-                // The middle: beginnings fade in and ends fade out, with few beats to count.
+                // The middle, because beginnings and ends may have few beats.
                 let samples = audible(samples);
                 let length = samples.len().min(TEMPO_SECONDS * rate as usize);
                 let start = (samples.len() - length) / 2;
@@ -210,8 +210,7 @@ impl FromStr for DescriptorSet {
 fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
     let mut finder = KeyFinder::new(rate);
     finder.push(samples);
-    // An angle, not a number from 0 to 11: neighbouring keys stay neighbours across the circle's
-    // end.
+    // An angle, so that neighbouring keys are near each other everywhere on the circle.
     let numbers = finder.key().map_or([0.0; 3], |key| {
         let (sin, cos) = (std::f64::consts::TAU * f64::from(key.hour()) / 12.0).sin_cos();
         [cos, sin, if key.is_minor() { 1.0 } else { -1.0 }]
@@ -219,15 +218,15 @@ fn key_numbers(samples: &[f32], rate: u32) -> Array1<f64> {
     Array1::from_iter(numbers)
 }
 
-/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, least, largest. Of a row
-/// that does not vary, skewness and kurtosis are 0.
+/// Mean, deviation (population), skewness, kurtosis (Fisher's), median, minimum, maximum. Skewness and
+/// kurtosis of a constant row are 0.
 fn statistics(row: ArrayView1<f64>) -> [f64; 7] {
     let n = row.len() as f64;
     let mean = row.sum() / n;
     let moment = |power: i32| row.iter().map(|v| (v - mean).powi(power)).sum::<f64>() / n;
     let variance = moment(2);
-    // Rounding leaves a constant row a variance of about this much; dividing by it would make noise
-    // of the moments.
+    // Rounding gives a constant row about this variance, by which moments must not be
+    // divided.
     let varies = variance > 1e-20 * (mean * mean).max(1e-20);
     let skewness = if varies {
         moment(3) / variance.powf(1.5)
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_agree_whatever_comes() {
+    fn every_input_gives_as_many_numbers_as_names() {
         let odd = [f32::NAN, f32::INFINITY, 1.0, -1.0];
         for (name, set) in DescriptorSet::ALL {
             assert_eq!(name.parse(), Ok(set));
@@ -285,8 +284,8 @@ mod tests {
         assert_eq!(statistics(row.view()), [2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0]);
     }
     #[test]
-    fn tempo_and_key_are_heard() {
-        // A triad every four beats, struck 100 times a minute.
+    fn tempo_and_key_are_estimated() {
+        // A triad every four beats at 100 beats per minute.
         let piece = |triads: [[f64; 3]; 4]| -> Vec<f32> {
             let rate = f64::from(DESCRIPTOR_RATE);
             let beat = 0.6 * rate;
@@ -301,7 +300,7 @@ mod tests {
             };
             (0..(40.0 * rate) as usize).map(sample).collect()
         };
-        let heard = |triads: [[f64; 3]; 4]| {
+        let detect = |triads: [[f64; 3]; 4]| {
             let samples = piece(triads);
             let tempo = DescriptorSet::Tempo.of(&samples, DESCRIPTOR_RATE)[0];
             assert!((tempo - 100.0).abs() < 1.0, "{tempo}");
@@ -311,10 +310,10 @@ mod tests {
             [0.0, 5.0, 7.0, 0.0]
                 .map(|root| [root, root + third, root + 7.0].map(|tone| tonic + tone))
         };
-        let a_minor = heard(cadence(0.0, 3.0));
-        let c_major = heard(cadence(3.0, 4.0));
-        let g_major = heard(cadence(10.0, 4.0));
-        // 8 o'clock both, then 9
+        let a_minor = detect(cadence(0.0, 3.0));
+        let c_major = detect(cadence(3.0, 4.0));
+        let g_major = detect(cadence(10.0, 4.0));
+        // 8 o'clock for both, then 9.
         let near = |found: &[f32], hour: f64, mode: f32| {
             let (sin, cos) = (std::f64::consts::TAU * hour / 12.0).sin_cos();
             found

@@ -10,28 +10,28 @@ use super::stft::{Stft, StftScratch};
 use super::{FeaturesError, Hann, MelConfig, Preemphasis, Spectrum};
 use voisin_kernels::{Isa, isa};
 
-/// One window's mel spectrogram, with what it was made by.
+/// One window's mel spectrogram with its configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MelSpectrogram {
     /// `[n_mels, n_frames]`, lowest band first; unit and range are those of the configuration's
     /// [`Compression`](super::Compression).
     pub values: Array2<f32>,
-    /// The configuration that it was computed by.
+    /// Its configuration.
     pub config: Arc<MelConfig>,
 }
 
 /// Buffers of one thread, from [`MelFrontEnd::scratch`]; reused from window to window.
 #[derive(Debug, Clone)]
 pub struct Scratch {
-    /// The window with zeros on either side: all that the frames cover.
+    /// The padded window, all samples that the frames cover.
     padded: Vec<f32>,
     stft: StftScratch,
 }
 
 /// Computes mel spectrograms; shared between threads, each with its own [`Scratch`].
 ///
-/// The transform is done in `f64`: see this crate's README. Results do not depend on the CPU's
-/// vector instructions beyond the last bits.
+/// The transform is in `f64`, see this crate's README. The CPU's vector instructions affect only the
+/// last bits of results.
 #[derive(Clone)]
 pub struct MelFrontEnd {
     config: Arc<MelConfig>,
@@ -82,7 +82,7 @@ impl MelFrontEnd {
     }
 
     /// The mel spectrogram of the first `window_samples` of `samples` (mono, at the configuration's
-    /// rate); a shorter slice is followed by zeros, a sample that is not a number counts as zero.
+    /// rate); a shorter slice is padded with zeros, and NaN counts as zero.
     pub fn compute(&self, samples: &[f32]) -> MelSpectrogram {
         let mut values = Array2::zeros((self.config.n_mels, self.config.n_frames));
         let out = values.as_slice_mut().expect("a new array is contiguous");
@@ -157,10 +157,10 @@ impl MelFrontEnd {
     }
 }
 
-/// Deviation below which a window counts as even.
+/// Deviation below which a window counts as constant.
 const EVEN: f64 = 1e-6;
 
-/// Brings numbers to mean 0 and (population) deviation 1.
+/// Scales to mean 0 and (population) deviation 1.
 fn standardise(cells: &mut [f32]) {
     let n = cells.len() as f64;
     let mean = cells.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
@@ -169,7 +169,7 @@ fn standardise(cells: &mut [f32]) {
         .map(|x| (f64::from(*x) - mean).powi(2))
         .sum::<f64>()
         / n;
-    // Dividing a window of silence by its rounding errors would blow these up.
+    // A window of silence must not be divided by its rounding errors.
     let deviation = if variance.sqrt() < EVEN {
         1.0
     } else {
@@ -182,7 +182,7 @@ fn standardise(cells: &mut [f32]) {
 
 /// Scales a padded window to `level` dB RMS over its `n` samples; silence stays silence.
 fn set_level(padded: &mut [f32], n: usize, level: f32) {
-    // Zeros on either side add nothing to the sum, so the padded window serves.
+    // The padding adds nothing to the sum.
     let squares: f64 = padded
         .iter()
         .map(|&sample| f64::from(sample) * f64::from(sample))
@@ -197,14 +197,13 @@ fn set_level(padded: &mut [f32], n: usize, level: f32) {
 /// Samples beyond this are clipped, so that powers stay finite in `f32`.
 const LOUDEST: f32 = 1e15;
 
-/// Copies the window behind `pad_left` zeros, and zeros behind it; what does not fit is no frame's.
-/// NaN becomes zero.
+/// Copies the window after `pad_left` zeros and pads the end. NaN becomes zero.
 fn pad(samples: &[f32], pad_left: usize, padded: &mut [f32]) {
     let pad_left = pad_left.min(padded.len());
     let (left, rest) = padded.split_at_mut(pad_left);
     let (middle, right) = rest.split_at_mut(samples.len().min(rest.len()));
     left.fill(0.0);
-    // A file may hold any bits; one NaN would spread through the transform to every band.
+    // A file may have NaN, which would spread to every band.
     for (to, &x) in middle.iter_mut().zip(samples) {
         *to = if x.is_nan() {
             0.0
@@ -224,7 +223,7 @@ fn repeat(padded: &mut [f32], config: &MelConfig, n: usize) {
     }
 }
 
-/// Each sample less a part of the one before it; the first, which has none, goes.
+/// Subtracts a part of the previous sample from each; the first is dropped.
 fn emphasise(padded: &mut [f32], config: &MelConfig, c: f32) {
     let start = config.pad_left.min(padded.len());
     let end = (start + config.window_samples).min(padded.len());
@@ -278,12 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn a_level_makes_loudness_not_matter() {
+    fn a_fixed_level_removes_differences_in_loudness() {
         let front_end = MelFrontEnd::new(MelConfig::musicnn().at_level(-20.0)).unwrap();
         let plain = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
         let loud = noise(48_128, 3);
         let soft: Vec<f32> = loud.iter().map(|sample| sample * 0.125).collect();
-        // A power of two scales without rounding: the same bits.
+        // A power of two scales without rounding, so that bits are the same.
         assert_eq!(
             front_end.compute(&loud).values,
             front_end.compute(&soft).values
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn every_instruction_set_sums_what_the_definition_gives() {
+    fn every_instruction_set_agrees_with_the_definition() {
         for n_fft in [256, 500] {
             for base in all() {
                 let config = MelConfig {
@@ -417,10 +416,10 @@ mod tests {
 
     /// As `tests/data/features/front_ends.py` computes them.
     #[test]
-    fn spectrograms_of_other_programs_are_theirs() {
+    fn spectrograms_agree_with_other_programs() {
         #[derive(serde::Deserialize)]
         struct GoldenMel {
-            of: usize,
+            n_frames: usize,
             frames: Vec<usize>,
             cells: Vec<Vec<f32>>,
         }
@@ -439,7 +438,7 @@ mod tests {
                 .collect();
             let mel = MelFrontEnd::new(config).unwrap().compute(&quarter).values;
             let golden = &golden[name];
-            assert_eq!(mel.ncols(), golden.of, "{name}");
+            assert_eq!(mel.ncols(), golden.n_frames, "{name}");
             let frames = golden.frames.iter().zip(&golden.cells);
             for (frame, (&at, cells)) in frames.enumerate() {
                 let found = mel.column(at);
@@ -454,18 +453,18 @@ mod tests {
     }
 
     #[test]
-    fn samples_pass_as_they_are() {
+    fn samples_pass_unchanged() {
         let config = MelConfig {
             standardised: true,
             ..MelConfig::samples(16_000, 4000)
         };
         let plain = MelFrontEnd::new(MelConfig::samples(16_000, 4000)).unwrap();
-        let heard = noise(3000, 5);
-        let found = plain.compute(&heard).values;
+        let samples = noise(3000, 5);
+        let found = plain.compute(&samples).values;
         assert_eq!(found.dim(), (1, 4000));
-        assert_eq!(found.as_slice().unwrap()[..3000], heard);
+        assert_eq!(found.as_slice().unwrap()[..3000], samples);
         assert!(found.iter().skip(3000).all(|x| *x == 0.0));
-        let scaled = MelFrontEnd::new(config).unwrap().compute(&heard).values;
+        let scaled = MelFrontEnd::new(config).unwrap().compute(&samples).values;
         let squares: f32 = scaled.iter().map(|x| x * x).sum();
         assert!((squares / 4000.0 - 1.0).abs() < 1e-4);
     }
@@ -526,8 +525,8 @@ mod tests {
                 .unwrap()
         );
 
-        // A half of silence beside a half of noise: silent frames are at the floor, though computed
-        // in pairs.
+        // Half silence, half noise: silent frames are at the floor, although frames are computed in
+        // groups.
         let half: Vec<f32> = loud[..24_000].to_vec();
         let mel = front_end.compute(&half);
         let first_silent = (24_000 + 982) / 242 + 1;
@@ -577,13 +576,13 @@ mod tests {
         }
 
         #[test]
-        fn openl3_does_not_hear_level(seed in any::<u64>(), gain_db in -60f32..60.0, at in 0usize..3) {
+        fn openl3_does_not_depend_on_level(seed in any::<u64>(), gain_db in -60f32..60.0, at in 0usize..3) {
             let front_end = MelFrontEnd::new(all()[at].clone()).unwrap();
             let samples = noise(48_000, seed);
             let gain = 10f32.powf(gain_db / 20.0);
             let louder: Vec<f32> = samples.iter().map(|x| x * gain).collect();
-            let (a, b) = (front_end.compute(&samples), front_end.compute(&louder));
-            prop_assert!(largest_difference(&a.values, &b.values) < 1e-4);
+            let [a, b] = [&samples, &louder].map(|wave| front_end.compute(wave).values);
+            prop_assert!(largest_difference(&a, &b) < 1e-4);
         }
 
         #[test]
@@ -591,16 +590,16 @@ mod tests {
             let front_end = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
             let samples = noise(48_128, seed);
             let softer: Vec<f32> = samples.iter().map(|x| x * 0.5).collect();
-            let (a, b) = (front_end.compute(&samples), front_end.compute(&softer));
-            prop_assert!(a.values.iter().zip(&b.values).all(|(a, b)| a >= b));
+            let [a, b] = [&samples, &softer].map(|wave| front_end.compute(wave).values);
+            prop_assert!(a.iter().zip(&b).all(|(a, b)| a >= b));
         }
 
         #[test]
         fn a_shift_by_a_hop_shifts_the_frames(seed in any::<u64>()) {
             let front_end = MelFrontEnd::new(MelConfig::musicnn()).unwrap();
             let samples = noise(48_128 + 256, seed);
-            let (a, b) = (front_end.compute(&samples), front_end.compute(&samples[256..]));
-            prop_assert_eq!(a.values.slice(ndarray::s![.., 1..]), b.values.slice(ndarray::s![.., ..186]));
+            let [a, b] = [&samples[..], &samples[256..]].map(|wave| front_end.compute(wave).values);
+            prop_assert_eq!(a.slice(ndarray::s![.., 1..]), b.slice(ndarray::s![.., ..186]));
         }
 
         #[test]

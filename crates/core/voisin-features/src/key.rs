@@ -1,21 +1,19 @@
-//! Key: the pitches and chords of a piece of music against what the 24 major and minor keys are
-//! made of.
+//! Key estimation from pitch classes and chords.
 //!
-//! Spectral peaks between 55 and 1500 Hz are brought into tune with the piece itself and folded
-//! into 12 pitch classes; each also counts, ever less, for the notes whose overtone it may be
-//! (after Gómez 2006). Every frame counts the same, however loud.
+//! Spectral peaks between 55 and 1500 Hz are corrected for the tuning of the piece and folded into 12
+//! pitch classes; each also counts, with decreasing weight, for the notes whose overtone it may be
+//! (after Gómez 2006). Every frame has the same weight, regardless of loudness.
 //!
-//! Two things speak for a key. Pitch classes: how they correlate with the profiles that Krumhansl
-//! and Kessler found by experiment (1982). Chords: each frame with its neighbours is compared with
-//! the 24 triads, and what they are is scored by how usual each triad is in a key (after Noland and
-//! Sandler 2006): the six of its scale alike, the tonic's more often. Profiles and weights were
-//! chosen on rendered grooves and real music by `research/quality/descriptor_figures.py`'s
-//! measures.
+//! The score of a key has two parts: the correlation of the pitch classes with the experimental
+//! profiles of Krumhansl and Kessler (1982), and the likelihood of the chords: each frame with its
+//! neighbours is compared with the 24 triads, which have probabilities in each key (after Noland and
+//! Sandler 2006): equal for the six of its scale, greater for the tonic. Profiles and weights were
+//! chosen on rendered grooves and real music with `research/quality/descriptor_figures.py`.
 
 use super::spectra::{Spectra, halved, halvings};
 use voisin_music::key::MusicalKey;
 
-/// Seconds of sound in a frame: neighbouring notes are apart from 110 Hz upwards.
+/// Seconds of sound in a frame, which resolves adjacent notes from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;
 /// Least rate after halving, Hz.
 const LEAST_RATE: u32 = 8000;
@@ -23,7 +21,7 @@ const LOWEST_HZ: f64 = 55.0;
 const HIGHEST_HZ: f64 = 1500.0;
 /// Peaks below this share of the frame's highest are noise.
 const LEAST: f32 = 0.03;
-/// Overtones that a peak may be, itself the first, and what each counts relative to the one before.
+/// Overtones that a peak may be, including the fundamental, and the weight of each relative to the previous.
 const OVERTONES: usize = 4;
 const DECAY: f64 = 0.6;
 
@@ -38,10 +36,10 @@ const MINOR: [f64; 12] = [
 const BASS: f64 = -9.0;
 /// Weight of a chord's root in the bass.
 const ROOT: f64 = 0.3;
-/// How sharply the likest chord stands out.
+/// Sharpness of the softmax over chords.
 const SHARPNESS: f64 = 40.0;
-/// Chords of a key, its tonic's apart, as roots above it and whether they are minor: those of the
-/// scale, and minor's dominant.
+/// Chords of a key other than the tonic's, as roots above it and whether they are minor: those of the
+/// scale, and the dominant of minor.
 const CHORDS: [&[(usize, bool)]; 2] = [
     &[(2, true), (4, true), (5, false), (7, false), (9, true)],
     &[
@@ -53,23 +51,23 @@ const CHORDS: [&[(usize, bool)]; 2] = [
         (10, false),
     ],
 ];
-/// How often the tonic's chord is heard; the others of the key share the rest.
+/// Probability of the tonic's chord; the others of the key share the rest.
 const TONIC: f64 = 0.25;
-/// How often each chord outside of the key is heard.
+/// Probability of each chord outside the key.
 const STRANGE: f64 = 0.01;
-/// Weight of the correlation with a profile against the logarithm of the chords' likelihood.
+/// Weight of the correlation with a profile relative to the logarithm of the chords' likelihood.
 const PROFILE: f64 = 2.0;
 
-/// Reads pieces of a track and estimates their key.
+/// Estimates the key from pieces of a track.
 pub struct KeyFinder {
-    /// How often what comes is halved, and the rate that is left, Hz.
+    /// Number of halvings of the rate, and the resulting rate in Hz.
     halvings: u32,
     rate: f64,
     spectra: Spectra,
     /// Samples from one frame to the next, after halving.
     step: usize,
-    /// Of each unbroken stretch the frames, of each frame its peaks: pitches in semitones above a
-    /// C, and shares of all heights.
+    /// The frames of each contiguous stretch, each with its peaks: pitches in semitones above a C, and
+    /// shares of the total height.
     stretches: Vec<Vec<Vec<(f32, f32)>>>,
 }
 
@@ -90,10 +88,10 @@ impl KeyFinder {
         }
     }
 
-    /// Hears an unbroken stretch of mono samples.
+    /// Adds a contiguous stretch of mono samples.
     pub fn push(&mut self, samples: &[f32]) {
         let size = self.spectra.size();
-        // A halving takes two samples more than it gives pairs.
+        // A halving needs two more samples than twice its output.
         let needed = ((size + 2) << self.halvings) - 2;
         let step = self.step << self.halvings;
         let mut frames = Vec::new();
@@ -104,8 +102,7 @@ impl KeyFinder {
             let peaks = peaks(amplitudes, self.rate / size as f64);
             let total: f64 = peaks.iter().map(|&(_, height)| height).sum();
             if total > 0.0 {
-                // Shares of the frame's own height: a loud passage shall not outvote the rest of
-                // the piece.
+                // Shares of the frame's height, so that loud passages weigh no more.
                 let shares = peaks
                     .iter()
                     .map(|&(pitch, height)| (pitch as f32, (height / total) as f32));
@@ -115,25 +112,25 @@ impl KeyFinder {
         self.stretches.push(frames);
     }
 
-    /// The key that fits best; `None` where no note was heard.
+    /// The most likely key; `None` without notes.
     pub fn key(&self) -> Option<MusicalKey> {
         let tuning = self.tuning();
         let mut pitches = [0.0; 12];
         let mut chords = [0.0; 24];
         let mut count = 0.0;
-        // Stretches are kept apart: frames on either side of a gap are no neighbours.
+        // Stretches are separate, since frames on either side of a gap are no neighbours.
         for frames in &self.stretches {
-            let heard: Vec<(Chroma, Chroma)> = frames
+            let chromas: Vec<(Chroma, Chroma)> = frames
                 .iter()
                 .map(|frame| (chroma(frame, tuning, OVERTONES), bass(frame, tuning)))
-                // A chord lasts longer than a frame, so each is compared together with its
+                // A chord lasts longer than a frame, so that each is taken together with its
                 // neighbours.
                 .collect();
-            for i in 0..heard.len() {
-                add(&mut pitches, &heard[i].0);
+            for i in 0..chromas.len() {
+                add(&mut pitches, &chromas[i].0);
                 let mut all = [0.0; 12];
                 let mut low = [0.0; 12];
-                for (near, near_low) in &heard[i.saturating_sub(1)..(i + 2).min(heard.len())] {
+                for (near, near_low) in &chromas[i.saturating_sub(1)..(i + 2).min(chromas.len())] {
                     add(&mut all, near);
                     add(&mut low, near_low);
                 }
@@ -148,8 +145,7 @@ impl KeyFinder {
             let tonic = usize::from(key.tonic());
             let minor = key.is_minor();
             let profile = if minor { &MINOR } else { &MAJOR };
-            // Turning the profile to the tonic is the same as turning the pitches, once for each
-            // key.
+            // Rotating the profile is equivalent to rotating the pitch classes.
             let turned: Vec<f64> = (0..12)
                 .map(|pitch| profile[(pitch + 12 - tonic) % 12])
                 .collect();
@@ -173,11 +169,10 @@ impl KeyFinder {
         MusicalKey::all().max_by(|&a, &b| fit(a).total_cmp(&fit(b)))
     }
 
-    /// How far the piece is out of tune, semitones: the mean direction of all peaks about their
-    /// nearest note.
+    /// Deviation of the tuning in semitones: the circular mean of all peaks relative to their nearest
+    /// notes.
     fn tuning(&self) -> f64 {
-        // A mean of directions, since a quarter tone sharp and one flat are the same distance from
-        // a note.
+        // Circular, since a quarter tone sharp and one flat are the same.
         let mut x = 0.0;
         let mut y = 0.0;
         for &(pitch, share) in self.stretches.iter().flatten().flatten() {
@@ -188,9 +183,9 @@ impl KeyFinder {
     }
 }
 
-/// How much of each pitch class there is in a piece over time, a frame every 0.256 s, in tune with
-/// the piece itself: from C upwards, relative to the frame's strongest (255). Frames without any
-/// note are left out.
+/// The chromagram of a piece, a frame every 0.256 s, corrected for the piece's tuning: from C upwards,
+/// relative to the frame's strongest (255). Frames without notes are left
+/// out.
 ///
 /// - `samples`: mono
 /// - `rate`: Hz
@@ -211,14 +206,14 @@ pub fn chroma_sequence(samples: &[f32], rate: u32) -> Vec<[u8; 12]> {
     frames.map(quantised).collect()
 }
 
-/// How much of each pitch class there is in a frame, from C upwards.
+/// Weights of the pitch classes in a frame, from C upwards.
 fn chroma(frame: &[(f32, f32)], tuning: f64, overtones: usize) -> Chroma {
     let mut chroma = [0.0; 12];
     for &(pitch, share) in frame {
         let mut weight = f64::from(share);
         for overtone in 1..=overtones {
             let note = f64::from(pitch) - tuning - 12.0 * (overtone as f64).log2();
-            // A peak between two notes belongs to neither: cos² is 1 on a note and 0 halfway.
+            // A peak halfway between two notes counts for neither: cos² is 1 on a note and 0 halfway.
             let nearness = (std::f64::consts::PI * (note - note.round())).cos().powi(2);
             chroma[note.round().rem_euclid(12.0) as usize % 12] += weight * nearness;
             weight *= DECAY;
@@ -237,7 +232,7 @@ fn bass(frame: &[(f32, f32)], tuning: f64) -> Chroma {
     chroma(&low, tuning, 1)
 }
 
-/// How probable each of the 24 triads is, major ones from C upwards and then minor ones.
+/// Probabilities of the 24 triads, major ones from C upwards and then minor ones.
 fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
     let length = chroma
         .iter()
@@ -253,11 +248,11 @@ fn triads(chroma: &Chroma, bass: &Chroma) -> [f64; 24] {
             .iter()
             .map(|step| chroma[(root + step) % 12])
             .sum();
-        // The cosine between the frame and a triad of equal notes, so the frame's strength drops
-        // out.
+        // The cosine between the frame and a triad of equal notes, which is independent of the frame's
+        // level.
         notes / (length * 3f64.sqrt()) + ROOT * bass[root] / low
     });
-    // The largest is subtracted first, as in any softmax, so that the exponential cannot overflow.
+    // The largest is subtracted first, so that the exponential cannot overflow.
     let most = likeness.iter().copied().fold(f64::MIN, f64::max);
     likeness
         .iter_mut()
@@ -280,20 +275,20 @@ fn peaks(amplitudes: &[f32], bin_hz: f64) -> Vec<(f64, f64)> {
         return Vec::new();
     };
     let highest = range.iter().fold(0.0f32, |highest, &a| highest.max(a));
-    // Below -100 dB relative to a full-scale tone there is nothing to hear.
+    // Below -100 dB relative to a full-scale tone a frame is silent.
     if highest < 1e-5 * amplitudes.len() as f32 / 2.0 {
         return Vec::new();
     }
     let mut peaks = Vec::new();
     for bin in from..to {
-        // Strict on one side only: a plateau of two equal bins is one peak.
+        // Strict on one side only, so that two equal bins are one peak.
         let before = amplitudes[bin - 1];
         let here = amplitudes[bin];
         let after = amplitudes[bin + 1];
         if here <= before || here < after || here < LEAST * highest {
             continue;
         }
-        // The top of a parabola through the three logarithms.
+        // The maximum of a parabola through the three logarithms.
         let [a, b, c] = [before, here, after].map(|value| f64::from(value.max(1e-12)).ln());
         let curve = a - 2.0 * b + c;
         let shift = if curve < 0.0 {
@@ -355,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cadence_tells_its_key_in_any_tuning() {
+    fn a_cadence_gives_its_key_in_any_tuning() {
         let up = |chord: &[i32], by: i32| chord.iter().map(|note| note + by).collect::<Vec<_>>();
         let major: [&[i32]; 5] = [
             &[0, 4, 7],

@@ -1,7 +1,7 @@
 //! From samples to mel spectrograms (windows, STFT, mel bands, decibels), tempo and key. Pure
 //! mathematics.
 //!
-//! Not here: decoding and resampling (`audio`), and anything that has weights (`encoder`).
+//! Not for: decoding and resampling (`audio`), or anything that has weights (`encoder`).
 //!
 //! ```
 //! use voisin_features::{MelConfig, MelFrontEnd, OpenL3Variant, windows};
@@ -16,7 +16,7 @@
 //! # Ok::<(), voisin_features::FeaturesError>(())
 //! ```
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 #![allow(
     clippy::inline_always,
@@ -51,24 +51,24 @@ pub use mel::{centres as band_centres, filter_bank};
 pub use tempo::{Onsets, tempo};
 pub use views::ClipViews;
 
-/// A fault in a front end's numbers.
+/// An error in a front end's configuration.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeaturesError {
-    /// A number of the configuration is outside what the front end can compute.
+    /// A parameter is outside its range.
     #[error("front end: {field} is {found}, expected {expected}")]
     Config {
-        /// Which number.
+        /// The parameter.
         field: &'static str,
         /// Its value.
         found: String,
-        /// The values that it may have.
+        /// The allowed values.
         expected: String,
     },
-    /// A variant name that is not one of the three.
+    /// An unknown variant name.
     #[error("unknown OpenL3 spectrogram variant {0:?}: expected original, kapre04 or essentia")]
     Variant(String),
-    /// The instruction set asked for cannot be had.
+    /// The requested instruction set is not available.
     #[error(transparent)]
     Isa(#[from] voisin_kernels::IsaError),
 }

@@ -1,27 +1,27 @@
 //! Measures of a piece of music that have a published definition: detrended fluctuation analysis,
 //! percussive share, spectral centroid; and those that follow from onset strength.
 //!
-//! Not here: what a measure is on a scale of 0 to 100 (`voisin-engine`).
+//! Not for: scales of 0 to 100 (`voisin-engine`).
 
 use super::spectra::{Spectra, halved, halvings};
 use super::tempo::Onsets;
 
 /// Least rate after halving, Hz.
 const LEAST_RATE: u32 = 16_000;
-/// Seconds of a frame of the spectrogram, and from one to the next: a frame's bins are 31 Hz apart,
-/// and neither half of the separation has more cells than the other needs.
+/// Seconds of a frame of the spectrogram, and between frames: bins are 31 Hz apart, and the medians
+/// across time and frequency have similar extents.
 const FRAME_SECONDS: f64 = 0.032;
-/// Frames, and bins, that a median is taken of: 0.54 s and 530 Hz.
+/// Length of medians in frames and in bins: 0.54 s and 530 Hz.
 pub(crate) const MEDIAN: usize = 17;
 /// Shortest piece that is measured, seconds.
 const SHORTEST: f64 = 6.0;
-/// Amplitude below which there is nothing to hear: -100 dB of full scale.
+/// Amplitude of silence: -100 dB of full scale.
 const SILENT: f32 = 1e-5;
 
 /// The measures of a piece.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measures {
-    /// Mean rise of 40 logarithmic mel bands from one fiftieth of a second to the next.
+    /// Mean rise of 40 logarithmic mel bands over a fiftieth of a second.
     pub flux: f64,
     /// Onsets a second.
     pub onset_rate: f64,
@@ -37,7 +37,7 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// Measures an unbroken piece of mono samples; `None` for silence and less than 6 s.
+    /// Measures a contiguous piece of mono samples; `None` for silence and less than 6 s.
     ///
     /// - `onsets`: those of the same piece
     /// - `rate`: Hz, at least 8000
@@ -92,8 +92,8 @@ impl Spectrogram {
         weighted / f64::max(sum, 1e-12) * rate / self.size as f64
     }
 
-    /// Each cell's share that is percussive rather than harmonic, by the squares of the medians
-    /// across frequency and across time; half where both are nothing.
+    /// The percussive share of each cell, by the squares of the medians across frequency and across
+    /// time; 0.5 if both are 0.
     pub(crate) fn percussive(&self) -> Vec<f32> {
         let frames = self.cells.len() / self.bins;
         let mut across = Vec::with_capacity(self.cells.len());
@@ -113,7 +113,7 @@ impl Spectrogram {
                 *percussive = if most < f32::MIN_POSITIVE {
                     0.5
                 } else {
-                    // divided first, so that no square underflows
+                    // Divided first, so that no square underflows.
                     let p = (*percussive / most).powi(2);
                     p / (p + (harmonic / most).powi(2))
                 };
@@ -132,8 +132,8 @@ impl Spectrogram {
     }
 }
 
-/// Appends the median of each value and its neighbours, [`MEDIAN`] in all; beyond an end the values
-/// come back in reverse, the last one twice.
+/// Appends the median of each value and its neighbours, [`MEDIAN`] in all; values are mirrored at the
+/// ends, with the last one repeated.
 fn medians(values: &[f32], found: &mut Vec<f32>) {
     let half = (MEDIAN / 2) as isize;
     let count = values.len() as isize;
@@ -148,7 +148,7 @@ fn medians(values: &[f32], found: &mut Vec<f32>) {
         let old = at(i - half);
         let new = at(i + half + 1);
         let gone = sorted.partition_point(|value| value.total_cmp(&old).is_lt());
-        // The sorted values shift between the two places, which are near each other.
+        // Updates the sorted values in place, which moves few of them.
         let comes = sorted.partition_point(|value| value.total_cmp(&new).is_lt());
         if comes > gone {
             sorted.copy_within(gone + 1..comes, gone);
@@ -162,8 +162,8 @@ fn medians(values: &[f32], found: &mut Vec<f32>) {
 
 /// Detrended fluctuation analysis of the level (Streich and Herrera, "Detrended Fluctuation
 /// Analysis of Music Signals: Danceability Estimation and further Semantic Characterization", AES
-/// 118, 2005): deviations of blocks of 10 ms are summed up, and the mean exponent with which the
-/// residue of a line grows with its length, from 0.31 to 8.8 s, is inverted.
+/// 118, 2005): the deviations of blocks of 10 ms are summed; the result is the reciprocal of the mean
+/// exponent with which residues of fitted lines grow with their length, from 0.31 to 8.8 s.
 pub(crate) fn fluctuation(samples: &[f32], rate: f64) -> Option<f64> {
     let block = (0.01 * rate) as usize;
     let mut profile: Vec<f64> = samples.chunks_exact(block.max(2)).map(deviation).collect();
@@ -214,7 +214,7 @@ fn deviation(samples: &[f32]) -> f64 {
     (squares / (count - 1.0)).sqrt()
 }
 
-/// Mean squared distance to the line that fits best.
+/// Mean squared residue of the least-squares line.
 fn residue(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     let middle = (count - 1.0) / 2.0;
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn fluctuation_is_that_of_essentia() {
+    fn fluctuation_agrees_with_essentia() {
         let samples = piece();
         for (rate, expected) in golden().dfa {
             let found = fluctuation(&samples, f64::from(rate)).unwrap();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn percussive_shares_are_those_of_librosa() {
+    fn percussive_shares_agree_with_librosa() {
         let Golden {
             bins,
             cells,
@@ -305,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn measures_tell_a_drum_from_a_tone_at_any_rate() {
+    fn measures_separate_a_drum_from_a_tone_at_any_rate() {
         for rate in [16_000, 44_100, 48_000] {
             let sound = |value: &dyn Fn(f64) -> f64| -> Vec<f32> {
                 let at = |i: u32| value(f64::from(i) / f64::from(rate)) as f32;
                 (0..10 * rate).map(at).collect()
             };
             let sine = |hz: f64, time: f64| (std::f64::consts::TAU * hz * time).sin();
-            // A click twice a second.
+            // Two clicks per second.
             let drum =
                 sound(&|time| 0.8 * (-400.0 * (time % 0.5)).exp() * sine(1500.0, time % 0.5));
             let drum = measures(&drum, rate).unwrap();

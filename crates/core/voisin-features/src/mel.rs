@@ -24,8 +24,8 @@ fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
         MelScale::Slaney if mel < 15.0 => mel * 200.0 / 3.0,
         MelScale::Slaney => 1000.0 * (slaney_step() * (mel - 15.0)).exp(),
         MelScale::Bark => {
-            // The inverse of the corrections above, with the corners where these map 2.0 and 20.1
-            // to themselves.
+            // The inverse of the corrections above, whose fixed points 2.0 and 20.1 are the
+            // corners.
             let bark = match mel {
                 low if low < 2.0 => (low - 0.3) / 0.85,
                 high if high > 20.1 => (high + 0.22 * 20.1) / 1.22,
@@ -52,7 +52,7 @@ fn edges(config: &MelConfig) -> Vec<f64> {
         .collect()
 }
 
-/// Where the bands of a configuration are most sensitive, Hz.
+/// Centre frequencies of the bands of a configuration, Hz.
 pub fn centres(config: &MelConfig) -> Vec<f64> {
     edges(config)[1..=config.n_mels].to_vec()
 }
@@ -65,7 +65,7 @@ pub fn centres(config: &MelConfig) -> Vec<f64> {
 pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let edges = edges(config);
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
-    // Where the sides of a triangle are straight lines.
+    // The axis on which the sides of a triangle are straight lines.
     let along = |hz: f64| match config.mel_scale {
         MelScale::Kaldi => hz_to_mel(MelScale::Kaldi, hz),
         _ => hz,
@@ -81,7 +81,7 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
         };
         for (k, weight) in row.iter_mut().enumerate() {
             let at = along(k as f64 * bin_hz);
-            // Both sides as lines; the smaller of them is the triangle, and below zero is outside.
+            // The triangle is the smaller of its two sides as lines, and 0 below zero.
             let rise = (at - along(lower)) / (along(centre) - along(lower));
             let fall = (along(upper) - at) / (along(upper) - along(centre));
             *weight = rise.min(fall).max(0.0) * height;
@@ -92,14 +92,14 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
 
 /// The non-zero weights of a filter bank, bin by bin.
 ///
-/// Between two neighbouring edges a bin lies on the rising side of one triangle and on the falling
-/// side of the one before: two weights a bin are all there is.
+/// Between two adjacent edges a bin is on the rising side of one triangle and on the falling side of
+/// the previous one, so that each bin has two weights.
 #[derive(Debug, Clone)]
 pub(super) struct Triangles {
     /// Bins between edges `s` and `s + 1`: rising side of band `s`, falling side of band `s - 1`;
     /// `n_mels + 1` of them.
     segments: Vec<std::ops::Range<usize>>,
-    /// Per bin: weight in the band that rises, weight in the band that falls.
+    /// Per bin: weight in the rising and in the falling band.
     weights: Vec<[f64; 2]>,
 }
 
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn barks_are_traunmullers_and_come_back() {
-        // his formula, with its corrections at both ends
+    fn barks_follow_traunmullers_formula_and_its_inverse() {
+        // The formula with its corrections at both ends.
         for (hz, bark) in [
             (100.0, 0.9557),
             (1000.0, 8.5274),

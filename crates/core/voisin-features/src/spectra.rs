@@ -1,4 +1,4 @@
-//! Amplitude spectra of single frames, in f32: enough for onsets and pitches.
+//! Amplitude spectra of single frames, in f32, which suffices for onsets and pitches.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub(super) struct Spectra {
     amplitudes: Vec<f32>,
 }
 
-/// The next even length whose transform is quick: without factors above 7. Those of 16 and 48 kHz
-/// are so in any case.
+/// The next even length with a fast transform, without prime factors above 7. Lengths at 16 and 48 kHz
+/// have this property.
 fn quick_length(least: f64) -> usize {
     let is_quick = |length: &usize| {
         let without = |rest: usize, factor: usize| {
@@ -33,21 +33,21 @@ fn quick_length(least: f64) -> usize {
     (least..).step_by(2).find(is_quick).unwrap_or(least)
 }
 
-/// How often a rate can be halved and stay at `least` or above.
+/// Number of halvings after which a rate is still at least `least`.
 pub(super) fn halvings(rate: u32, least: u32) -> u32 {
     (rate / least.max(1)).checked_ilog2().unwrap_or(0)
 }
 
-/// Every second sample of a smoothed signal, so many times over. A halving takes about 2 dB at most
-/// of what lies below an eighth of the rate that it finds, and 25 dB at least of what folds down
-/// there: enough for onsets and pitches.
+/// Halves the rate several times. Each halving attenuates frequencies below an eighth of its input rate
+/// by at most about 2 dB, and those that alias there by at least 25 dB, which suffices for onsets and
+/// pitches.
 pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
     let mut samples = Cow::Borrowed(samples);
     for _ in 0..times {
         let pairs = samples
             .chunks_exact(2)
             .zip(samples.get(2..).unwrap_or_default().chunks_exact(2));
-        // Binomial taps (1, 3, 3, 1)/8: symmetric, so onsets do not move.
+        // Binomial taps (1, 3, 3, 1)/8, symmetric so that onsets do not move.
         samples = pairs
             .map(|(a, b)| 0.125 * (a[0] + b[1]) + 0.375 * (a[1] + b[0]))
             .collect();
@@ -56,7 +56,7 @@ pub(super) fn halved(samples: &[f32], times: u32) -> Cow<'_, [f32]> {
 }
 
 impl Spectra {
-    /// Frames of so many seconds, a little longer where that makes the transform quicker.
+    /// Frames of so many seconds, or slightly longer for a faster transform.
     ///
     /// - `rate`: Hz
     pub(super) fn of_seconds(seconds: f64, rate: f64) -> Self {
@@ -84,8 +84,8 @@ impl Spectra {
         self.hann.len()
     }
 
-    /// Amplitudes of the frame at the start of `samples`, `1 + size / 2` bins; what is missing or
-    /// no number is silence.
+    /// Amplitudes of the frame at the start of `samples`, `1 + size / 2` bins; missing samples and those
+    /// that are not finite are silence.
     pub(super) fn of(&mut self, samples: &[f32]) -> &[f32] {
         self.frame.fill(0.0);
         for ((value, &sample), &weight) in self.frame.iter_mut().zip(samples).zip(&self.hann) {
@@ -95,7 +95,7 @@ impl Spectra {
                 0.0
             };
         }
-        // It fails for buffers of other lengths only.
+        // Fails only for buffers of other lengths.
         let _ = self
             .fft
             .process_with_scratch(&mut self.frame, &mut self.bins, &mut self.scratch);
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_keeps_what_is_low_and_softens_what_folds_down() {
+    fn halving_keeps_low_frequencies_and_attenuates_aliases() {
         let gain = |hz: f32| {
             let tone: Vec<f32> = (0..44_100)
                 .map(|i| (std::f32::consts::TAU * hz * i as f32 / 44_100.0).sin())
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_have_small_factors_and_are_hardly_longer() {
+    fn lengths_have_small_factors_and_are_only_slightly_longer() {
         for (seconds, rate, length) in [
             (0.064, 16_000.0, 1024),
             (0.064, 48_000.0, 3072),

@@ -1,8 +1,8 @@
 //! Windowed Fourier transforms of all frames of a window, and their sums in mel bands.
 //!
-//! In f64: a window spans 80 dB with a factor of 10 on *amplitudes*, so its floor is 1e-8 of its
-//! loudest cell. That is about the rounding of an f32 transform: the quiet cells would be noise,
-//! and a different noise on each machine.
+//! In f64: a window spans 80 dB with a factor of 10 on *amplitudes*, so that its floor is 1e-8 of its
+//! loudest cell. That is about the rounding of an f32 transform: quiet cells would be noise that
+//! depends on the machine.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::mel::Triangles;
 use voisin_kernels::Isa;
 pub use voisin_networks::simd::{Work, vectorised};
 
-/// Frames that are summed side by side.
+/// Frames per group.
 const GROUP: usize = 8;
 
 /// The transform of one length with its analysis window.
@@ -87,7 +87,7 @@ impl Stft {
     }
 }
 
-/// The work of [`Stft::bands`].
+/// The function that [`Stft::bands`] runs with vector instructions.
 struct Bands<'a> {
     stft: &'a Stft,
     config: &'a MelConfig,
@@ -120,8 +120,7 @@ impl Work for Bands<'_> {
         for first in (0..config.n_frames).step_by(GROUP) {
             let count = GROUP.min(config.n_frames - first);
             for i in 0..count {
-                // The product is taken in f64; a window in f32 would bring back the rounding that
-                // the transform avoids.
+                // In f64: an f32 window would have the rounding that the transform avoids.
                 let samples = &padded[(first + i) * config.hop..][..config.n_fft];
                 for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
                     *value = f64::from(sample) * hann;
@@ -129,7 +128,7 @@ impl Work for Bands<'_> {
                 if let Some(Preemphasis::Frame(c)) = config.preemphasis {
                     emphasise(&samples[..stft.hann.len()], c, &stft.hann, frame);
                 }
-                // The transform leaves its input in any state.
+                // The transform overwrites its input.
                 frame[stft.hann.len()..].fill(0.0);
                 stft.fft
                     .process_with_scratch(frame, bins, fft)
@@ -150,7 +149,7 @@ impl Work for Bands<'_> {
     }
 }
 
-/// A frame without its mean, filtered, then weighed by the window function.
+/// A frame without its mean, filtered and multiplied by the window function.
 fn emphasise(samples: &[f32], c: f64, hann: &[f64], frame: &mut [f64]) {
     let mean = samples.iter().map(|&x| f64::from(x)).sum::<f64>() / samples.len() as f64;
     let mut before = f64::from(samples[0]) - mean;

@@ -1,18 +1,18 @@
-//! Tempo: how strongly the onsets of a piece of music repeat themselves, beat by beat.
+//! Tempo estimation from the periodicity of onsets.
 //!
 //! Onset strength is the rise of 40 logarithmic mel bands (spectral flux). Its generalised
-//! autocorrelation (Tolonen and Karjalainen 2000: a compressed power spectrum) is read at eight
-//! multiples of each beat's length (a comb, as Scheirer 1998 and Klapuri 2006 have it); log-normal
-//! priors choose a pulse and its octave (after Ellis 2007). All numbers were chosen on rendered
-//! grooves and real music, by `research/quality/descriptor_figures.py`'s measures.
+//! autocorrelation (Tolonen and Karjalainen 2000: a compressed power spectrum) is evaluated at eight
+//! multiples of each beat's length (a comb, as in Scheirer 1998 and Klapuri 2006); log-normal priors
+//! choose a pulse and its octave (after Ellis 2007). All parameters were chosen on rendered grooves
+//! and real music with `research/quality/descriptor_figures.py`.
 
 use realfft::RealFftPlanner;
 
 use super::spectra::{Spectra, halved, halvings};
 
-/// Frames of onset strength a second.
+/// Frames of onset strength per second.
 const FRAMES: f64 = 50.0;
-/// Seconds of sound behind each frame.
+/// Seconds of sound in each frame.
 const FRAME_SECONDS: f64 = 0.064;
 /// Least rate after halving, Hz.
 const LEAST_RATE: u32 = 16_000;
@@ -21,39 +21,39 @@ const LOWEST_HZ: f64 = 30.0;
 const HIGHEST_HZ: f64 = 8000.0;
 /// Frames over which a rise is taken.
 const RISE: usize = 1;
-/// The exponent of the amplitude spectrum in the autocorrelation; 2 would be the usual one.
+/// The exponent of the amplitude spectrum in the autocorrelation; usually 2.
 const COMPRESSION: f32 = 1.5;
-/// Multiples of a beat that are looked at.
+/// Multiples of a beat in the comb.
 const MULTIPLES: usize = 8;
-/// Beats a minute that are considered.
+/// Range of tempos in beats per minute.
 const SLOWEST: f64 = 40.0;
 const FASTEST: f64 = 250.0;
-/// A log-normal prior: its middle in beats a minute, and its width in octaves.
+/// A log-normal prior: its middle in beats per minute, and its width in octaves.
 type Prior = (f64, f64);
-/// A wide one to find a pulse by, and a narrower one that decides which octave of it is the beat.
+/// A wide prior for the pulse, and a narrower one for the octave of the beat.
 const PULSE: Prior = (118.0, 0.9);
 const OCTAVE: Prior = (108.0, 0.63);
-/// Weight of a prior against the autocorrelation.
+/// Weight of a prior relative to the autocorrelation.
 const WEIGHT: f64 = 0.3;
 /// Mean autocorrelation at the multiples below which there is no beat; noise has less.
 const LEAST: f64 = 0.02;
-/// Rise above the mean of its second by which a maximum is an onset.
+/// Least rise of an onset above the mean of its second.
 const STANDS_OUT: f32 = 0.05;
 /// Shortest piece that has a tempo, seconds.
 const SHORTEST: f64 = 6.0;
 
-/// Tempo of a piece of mono samples, beats a minute; `None` where no beat is found.
+/// Tempo of a piece of mono samples in beats per minute; `None` if no beat is found.
 ///
 /// - `rate`: Hz, at least 8000
 pub fn tempo(samples: &[f32], rate: u32) -> Option<f64> {
     Onsets::new(samples, rate).tempo()
 }
 
-/// Onset strength of a piece of music, and how it repeats itself.
+/// Onset strength of a piece of music, and its periodicity.
 pub struct Onsets {
     strength: Vec<f32>,
     correlation: Option<Vec<f32>>,
-    /// The tempo that fits best, and its comb's mean autocorrelation.
+    /// The best tempo, and the mean autocorrelation of its comb.
     pulse: Option<(f64, f64)>,
 }
 
@@ -74,7 +74,7 @@ impl Onsets {
         onsets
     }
 
-    /// Beats a minute; `None` where no beat is found.
+    /// Beats per minute; `None` if no beat is found.
     pub fn tempo(&self) -> Option<f64> {
         let pulse = self.pulse.filter(|(_, strength)| *strength > LEAST);
         pulse.map(|(tempo, _)| tempo)
@@ -92,7 +92,7 @@ impl Onsets {
         sum / self.strength.len().max(1) as f64
     }
 
-    /// Onsets a second: maxima of 0.1 s that exceed the mean of their second by [`STANDS_OUT`].
+    /// Onsets per second: maxima of 0.1 s that exceed the mean of their second by [`STANDS_OUT`].
     pub fn rate(&self) -> f64 {
         let strength = &self.strength;
         let near = |i: usize, reach: usize| {
@@ -101,7 +101,7 @@ impl Onsets {
         let is_onset = |&i: &usize| {
             let second = near(i, FRAMES as usize / 2);
             let mean = second.iter().sum::<f32>() / second.len() as f32;
-            // The first of equal ones.
+            // The first of equal maxima.
             let before = &strength[i.saturating_sub(2)..i];
             strength[i] > mean + STANDS_OUT
                 && near(i, 2).iter().all(|other| *other <= strength[i])
@@ -123,7 +123,7 @@ impl Onsets {
         let score = |bpm: f64, (usual, spread): Prior| {
             strength(bpm) - WEIGHT * 0.5 * ((bpm / usual).log2() / spread).powi(2)
         };
-        // Logarithmic steps of 1 %: a tempo's error matters relative to it.
+        // Logarithmic steps of 1 %, because errors of tempos are relative.
         let best = |from: f64, to: f64, step: f64| -> f64 {
             let n = ((to / from).ln() / step) as usize;
             (0..=n)
@@ -131,20 +131,20 @@ impl Onsets {
                 .max_by(|&a, &b| score(a, PULSE).total_cmp(&score(b, PULSE)))
                 .unwrap_or(from)
         };
-        // The wide prior finds the pulse; which of its octaves is felt as the beat is decided
-        // separately, with a narrower prior.
+        // The wide prior finds the pulse; the narrower one then chooses the octave of the
+        // beat.
         let pulse = best(SLOWEST, FASTEST, 0.01);
         let octaves = [0.5, 1.0, 2.0].map(|times| pulse * times).into_iter();
         let beat = octaves
             .filter(|bpm| (SLOWEST..=FASTEST).contains(bpm))
             .max_by(|&a, &b| score(a, OCTAVE).total_cmp(&score(b, OCTAVE)))?;
-        // Only now to 0.05 %: the peak of the comb is found to 1 % already.
+        // Refined to 0.05 %, from the peak of the comb found to 1 %.
         let tempo = best(beat * 0.99, beat * 1.01, 0.000_5);
         Some((tempo, strength(tempo)))
     }
 }
 
-/// Mean rise of the bands, frame by frame.
+/// Mean rise of the bands for each frame.
 fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
     let halvings = halvings(rate, LEAST_RATE);
     let samples = halved(samples, halvings);
@@ -160,8 +160,8 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
         squares += sum_of_squares(amplitudes);
         let mut rest = amplitudes;
         for (band, weights) in weights.iter().enumerate() {
-            // A bin between two centres lies on the rising side of one triangle and on the falling
-            // side of the one before; band 0 takes what falls off the first.
+            // A bin between two centres is on the rising side of one triangle and on the falling side
+            // of the previous one; the falling side before the first goes to band 0.
             let mut fallen = sums[band];
             let mut risen = 0.0;
             let (bins, others) = rest.split_at(weights.len());
@@ -189,7 +189,7 @@ fn onset_strength(samples: &[f32], rate: u32) -> Vec<f32> {
         .collect()
 }
 
-/// In eight sums side by side, which do not wait for each other.
+/// In eight independent partial sums.
 fn sum_of_squares(values: &[f32]) -> f64 {
     let mut sums = [0.0f32; 8];
     let blocks = values.chunks_exact(8);
@@ -202,8 +202,8 @@ fn sum_of_squares(values: &[f32]) -> f64 {
     f64::from(sums.iter().sum::<f32>() + rest)
 }
 
-/// For each band, how far the bins between its centre and the next one's have risen to the latter;
-/// they follow each other from bin 0 on.
+/// For each band, the rising weights of the bins between its centre and the next; contiguous from
+/// bin 0.
 fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
     let mel = |hz: f64| 2595.0 * (1.0 + hz / 700.0).log10();
     let step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / (BANDS + 1) as f64;
@@ -221,7 +221,7 @@ fn band_weights(size: usize, rate: f64) -> Vec<Vec<f32>> {
     weights
 }
 
-/// Onsets that stand out of their second, blurred by a frame, about zero.
+/// Onsets minus the mean of their second, smoothed by a frame, with mean zero.
 fn smoothed(onsets: &[f32]) -> Vec<f32> {
     let half = FRAMES as usize / 2;
     let mut sums = vec![0.0f64];
@@ -253,8 +253,8 @@ fn smoothed(onsets: &[f32]) -> Vec<f32> {
 
 /// Relative to lag 0; `None` for silence.
 fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
-    // Zeros as long as the signal: the transform's correlation is circular, and its end would meet
-    // the beginning.
+    // Padded with zeros to twice the length, because the transform's correlation is
+    // circular.
     let size = (2 * values.len()).next_power_of_two();
     let mut planner = RealFftPlanner::<f32>::new();
     let forward = planner.plan_fft_forward(size);
@@ -264,7 +264,7 @@ fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     let mut bins = forward.make_output_vec();
     forward.process(&mut padded, &mut bins).ok()?;
     for bin in &mut bins {
-        // An exponent below 2 keeps a few strong components from ruling the sum.
+        // An exponent below 2 reduces the weight of a few strong components.
         *bin = bin.norm().powf(COMPRESSION).into();
     }
     back.process(&mut bins, &mut padded).ok()?;
@@ -277,7 +277,7 @@ fn autocorrelation(values: &[f32]) -> Option<Vec<f32>> {
     })
 }
 
-/// The value between two lags; beyond the last one, the last.
+/// Interpolates between two lags; beyond the last one, the last value.
 fn at(correlation: &[f32], lag: f64) -> f64 {
     let i = (lag as usize).min(correlation.len() - 2);
     let part = (lag - i as f64).min(1.0);

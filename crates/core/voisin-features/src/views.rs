@@ -1,15 +1,15 @@
-//! Spectra, bands and pitch classes of a clip for pictures: the same numbers that descriptors are
-//! computed from.
+//! Spectra, bands and pitch classes of a clip for plots, from which descriptors are
+//! computed, too.
 
 use ndarray::Array2;
 
 use super::clip::{BINS, Clip, RANGE_DB, cepstrum, decibels};
 use super::mel::centres;
 
-/// A clip seen in five ways. Matrices have a column for each frame, and the lowest row first.
+/// Five representations of a clip. Matrices have a column for each frame, and the lowest row first.
 #[derive(Debug, Clone)]
 pub struct ClipViews {
-    /// Hz from one bin of a spectrum to the next.
+    /// Distance of adjacent bins in Hz.
     pub bin_hz: f64,
     /// Mean amplitude of each bin, in decibels below the strongest.
     pub spectrum: Vec<f64>,
@@ -17,7 +17,7 @@ pub struct ClipViews {
     pub bins: Array2<f64>,
     /// `[128, frames]`, decibels below the loudest cell.
     pub mel: Array2<f64>,
-    /// Where the mel bands are most sensitive, Hz.
+    /// Centre frequencies of the mel bands, Hz.
     pub mel_hz: Vec<f64>,
     /// `[20, frames]`: mel-frequency cepstral coefficients.
     pub mfcc: Array2<f64>,
@@ -37,7 +37,7 @@ impl ClipViews {
                 .sum::<f64>()
                 / power.len() as f64
         });
-        // decibels() takes powers
+        // decibels() takes powers.
         let mut spectrum: Vec<f64> = mean.map(|amplitude| amplitude * amplitude).collect();
         let strongest = spectrum.iter().copied().fold(1e-10, f64::max);
         spectrum
@@ -58,10 +58,10 @@ impl ClipViews {
     }
 }
 
-/// Decibels whose largest is 0; of silence all are 80 below.
+/// Decibels with maximum 0; silence is 80 below.
 fn below_loudest(mut cells: Array2<f64>) -> Array2<f64> {
     let most = cells.fold(f64::NEG_INFINITY, |most, v| most.max(*v));
-    // decibels() begins at 1e-10
+    // decibels() begins at 1e-10.
     let most = if most <= -100.0 {
         most + RANGE_DB
     } else {
@@ -76,8 +76,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tone_is_seen_at_its_pitch_in_every_view() {
-        // the A above middle C, louder in the second half
+    fn a_tone_is_at_its_pitch_in_every_view() {
+        // The A above middle C, louder in the second half.
         let wave: Vec<f32> = (0..44_100)
             .map(|i| {
                 let gain = if i < 22_050 { 0.05 } else { 0.5 };

@@ -1,12 +1,12 @@
-//! Which windows of a track are analysed, and which are too quiet to count.
+//! Chooses the windows of a track to analyse, and detects near-silent ones.
 //!
-//! All positions are in samples at the model's rate. A start may be negative, and a window may run
-//! past the end: there are zeros there.
+//! All positions are in samples at the model's rate. A start may be negative, and a window may extend
+//! beyond the end, with zeros there.
 
 /// Level below which a window is near-silent, dB relative to full scale (RMS).
 pub const SILENCE_DBFS: f32 = -70.0;
 
-/// openl3's own windows: every `hop` samples, covering everything.
+/// The windows of the openl3 package: every `hop` samples, covering everything.
 ///
 /// - `len`: samples of the track; an empty track has no windows
 /// - `center`: half a window of zeros before the first sample, so that window `i` is centred on
@@ -26,11 +26,11 @@ pub fn reference(len: u64, window: usize, hop: usize, center: bool) -> Vec<i64> 
 
 /// `n` windows spread evenly over the whole track.
 ///
-/// Where they fit beside each other, the track is cut into `n` equal parts, and each part's middle
-/// is a window's middle. Where they do not, they overlap: the first one starts with the track, the
-/// last one ends with it, and the rest lie evenly between, but never closer than `hop` samples (one
-/// second is usual), so that a short track has fewer. A track shorter than a window gets a single
-/// one from its first sample, followed by zeros; an empty track, or `n = 0`, none.
+/// If they fit without overlap, the track is divided into `n` equal parts, each with a window in its
+/// middle. If not, they overlap: the first one starts with the track, the last one ends with it, and
+/// the others are evenly between, but at least `hop` samples apart (usually one second), so that a
+/// short track has fewer. A track shorter than a window gets a single one from its first sample,
+/// followed by zeros; an empty track, or `n = 0`, none.
 pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if len == 0 || n == 0 {
         return Vec::new();
@@ -44,14 +44,14 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
     if n as u64 <= apart {
         return (0..n as u64)
             .map(|i| {
-                // 128 bits: the product of a length in samples with twice the count may exceed 64.
+                // In 128 bits, because the product may exceed 64.
                 let middle = u128::from(len) * u128::from(2 * i + 1) / (2 * n as u128);
                 (middle as u64).saturating_sub(window / 2).min(last) as i64
             })
             .collect();
     }
     let n = (n as u64).min(1 + last / hop.max(1) as u64);
-    // The least distance leaves room for one window only, which then lies in the middle.
+    // With room for only one window, it is in the middle.
     if n == 1 {
         return vec![(last / 2) as i64];
     }
@@ -60,8 +60,8 @@ pub fn spread(len: u64, window: usize, n: usize, hop: usize) -> Vec<i64> {
         .collect()
 }
 
-/// Everything at a hop of one second: starts at 0, `rate`, `2 · rate`, … as long as the window
-/// fits, then one more that ends with the track if something is left.
+/// One window per second: starts at 0, `rate`, `2 · rate`, … as long as the window fits, and one more
+/// at the end of the track if something is left.
 ///
 /// A track shorter than a window gets a single one from its first sample, followed by zeros; an
 /// empty track none.
@@ -80,12 +80,12 @@ pub fn hop_1s(len: u64, window: usize, rate: u32) -> Vec<i64> {
     starts
 }
 
-/// One second apart within a part of the track: starts at `from`, `from + rate`, … as long as the
-/// window fits before `to`; where none fits, a single one about the part's middle, inside the track
-/// if that is long enough.
+/// One window per second within a part of the track: starts at `from`, `from + rate`, … as long as the
+/// window fits before `to`; if none fits, a single one around the part's middle, inside the track if
+/// that is long enough.
 ///
-/// - `from`, `to`: samples; a part that ends behind the track ends with it, and one outside it has
-///   no windows
+/// - `from`, `to`: samples; a part is cut at the end of the track, and one outside it has no
+///   windows
 pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> {
     let to = to.min(len);
     if from >= to {
@@ -106,9 +106,8 @@ pub fn part(len: u64, window: usize, rate: u32, from: u64, to: u64) -> Vec<i64> 
     }
 }
 
-/// Whether a window is too quiet to say anything: RMS about its mean below [`SILENCE_DBFS`].
-///
-/// A constant offset is silence too. Samples that are not finite count as zero; an empty window is
+/// Whether a window is near-silent: RMS about its mean below [`SILENCE_DBFS`], so that a constant
+/// offset is silence. Samples that are not finite count as zero; an empty window is
 /// silent.
 pub fn is_near_silent(samples: &[f32]) -> bool {
     if samples.is_empty() {
@@ -116,9 +115,9 @@ pub fn is_near_silent(samples: &[f32]) -> bool {
     }
     let mut sum = 0.0f64;
     let mut squares = 0.0f64;
-    // Sums about zero and the offset taken off at the end: one pass instead of two.
+    // Sums about zero, from which the offset is subtracted at the end, take one pass instead of two.
     for chunk in samples.chunks(256) {
-        // A chunk in f32 is fast, and too short to lose precision that matters at -70 dB.
+        // In f32 for speed; a chunk is too short to lose precision that matters at -70 dB.
         let mut s = [0f32; 8];
         let mut q = [0f32; 8];
         let mut take = |block: &[f32]| {
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_has_a_window_each_second() {
+    fn a_part_has_one_window_per_second() {
         assert_eq!(
             part(100_000, 3000, 1000, 10_500, 15_500),
             [10_500, 11_500, 12_500]
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(
             part(100_000, 3000, 1000, 10_000, 12_000),
             [9500],
-            "about the middle of a short part"
+            "around the middle of a short part"
         );
         assert_eq!(
             part(100_000, 3000, 1000, 99_000, 200_000),
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn reference_windows_are_openl3s() {
+    fn reference_windows_agree_with_openl3() {
         // n = 1 + ceil((len + 24000 - 48000) / hop), timestamp i * hop.
         let starts = reference(480_000, 48_000, 4800, true);
         assert_eq!(starts.len(), 1 + (480_000 + 24_000 - 48_000) / 4800);

@@ -1,4 +1,4 @@
-//! Choosing by validation: the space and the temperature of the vote, and the penalty of the head.
+//! Chooses the space and the temperature of the vote and the penalty of the head by validation.
 
 use ndarray::{Array2, Axis};
 
@@ -12,11 +12,11 @@ use super::{
 use voisin_base::random::Random;
 use voisin_learn::{Fold, Regression, best_scale, log_softmax};
 
-/// Tracks that choices are made on, at most.
+/// Most tracks for the validation.
 const SELECTION_ROWS: usize = 2000;
-/// Neighbours that vote. Ten and forty measured the same.
+/// Number of voters. Ten and forty give the same quality.
 const NEIGHBOURS: usize = 20;
-/// How far a vote is corrected for the sizes of the genres.
+/// Exponent of the correction for the sizes of the genres.
 const PRIOR_CORRECTION: f32 = 0.5;
 /// Temperatures tried for the vote.
 const TEMPERATURES: [f32; 3] = [0.05, 0.1, 0.2];
@@ -33,7 +33,7 @@ pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Exam
     let mut groups: Vec<usize> = examples.groups.clone();
     groups.sort_unstable();
     groups.dedup();
-    // Groups are drawn and not rows, so that an artist is in the sample with all tracks.
+    // Groups are drawn, so that an artist is in the sample with all tracks.
     Random::new(seed).shuffle(&mut groups);
     let place: std::collections::HashMap<usize, usize> =
         groups.iter().enumerate().map(|(i, g)| (*g, i)).collect();
@@ -44,7 +44,7 @@ pub(super) fn sample_groups(examples: &Examples, rows: usize, seed: u64) -> Exam
     examples.subset(&order)
 }
 
-/// Rows that have a class a head knows, and their targets over those classes.
+/// Rows that have a class of the head, and their targets over those classes.
 pub(super) fn head_rows(
     classes: &[Vec<usize>],
     head_classes: &[usize],
@@ -93,8 +93,8 @@ pub(super) fn choose(
     })
 }
 
-/// The space and the temperature under which held-out tracks' genres are likeliest by the vote
-/// alone.
+/// The space and the temperature with the greatest likelihood of held-out tracks' genres by the
+/// vote alone.
 fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, GenreError> {
     let transform = Transform::of(examples.x.view());
     let targets = examples.targets();
@@ -107,44 +107,37 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
             temperature,
             prior_correction: PRIOR_CORRECTION,
         });
-        let fold_losses = parallel::map(
-            folds,
-            |Fold {
-                 rest: train,
-                 held: test,
-                 ..
-             }| {
-                let x = examples.x.select(Axis(0), train);
-                let t = targets.select(Axis(0), train);
-                let space = Space::fit(x.view(), t.view(), transform, shrinkage);
-                let reference = space.apply(x.view());
-                let queries = space.apply(examples.x.select(Axis(0), test).view());
-                let lists: Vec<Vec<Near>> =
-                    nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
-                let classes: Vec<Vec<usize>> =
-                    train.iter().map(|&r| examples.classes[r].clone()).collect();
-                // Priors of the training part alone: those of all tracks would know the answers'
-                // shares.
-                let priors = priors(&classes, examples.n_classes());
-                let wanted = targets.select(Axis(0), test);
-                Ok::<_, GenreError>(settings.each_ref().map(|vote| {
-                    let log = floored_log(&vote_shares(
-                        &lists,
-                        &classes,
-                        &priors,
-                        vote,
-                        VotePart::Divided,
-                    ));
-                    -log.iter()
-                        .zip(&wanted)
-                        .map(|(l, t)| f64::from(l * t))
-                        .sum::<f64>()
-                }))
-            },
-        )?;
+        let fold_losses = parallel::map(folds, |Fold { train, test, .. }| {
+            let x = examples.x.select(Axis(0), train);
+            let t = targets.select(Axis(0), train);
+            let space = Space::fit(x.view(), t.view(), transform, shrinkage);
+            let reference = space.apply(x.view());
+            let queries = space.apply(examples.x.select(Axis(0), test).view());
+            let lists: Vec<Vec<Near>> =
+                nearest(queries.view(), reference.view(), NEIGHBOURS, |_, _| true);
+            let classes: Vec<Vec<usize>> =
+                train.iter().map(|&r| examples.classes[r].clone()).collect();
+            // Priors of the training part alone, since those of all tracks would include the test
+            // part.
+            let priors = priors(&classes, examples.n_classes());
+            let wanted = targets.select(Axis(0), test);
+            Ok::<_, GenreError>(settings.each_ref().map(|vote| {
+                let log = floored_log(&vote_shares(
+                    &lists,
+                    &classes,
+                    &priors,
+                    vote,
+                    VotePart::Divided,
+                ));
+                -log.iter()
+                    .zip(&wanted)
+                    .map(|(l, t)| f64::from(l * t))
+                    .sum::<f64>()
+            }))
+        })?;
         for (i, vote) in settings.into_iter().enumerate() {
             let loss: f64 = fold_losses.iter().map(|losses| losses[i]).sum();
-            // `<`, so that of equal losses the stronger whitening, which comes first, stays.
+            // `<`, so that with equal losses the stronger whitening, which is first, is kept.
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
                 best = Some((loss, vote));
             }
@@ -159,15 +152,15 @@ fn choose_vote(examples: &Examples, folds: &[Fold]) -> Result<VoteSettings, Genr
         .ok_or_else(|| GenreError::TooFew(labels()))
 }
 
-/// The strongest penalty whose held-out loss lies within one standard error of the least.
+/// The strongest penalty whose held-out loss is within one standard error of the minimum.
 ///
-/// Copies of a recording, or tracks of one artist whom nobody named, make held-out losses too kind
-/// to weak penalties when they lie on both sides of a fold. Within a standard error penalties
-/// cannot be told apart anyway, and the strongest of them is hurt least by that (Breiman et al.,
-/// "Classification and Regression Trees", 1984, 3.4.3).
+/// Copies of a recording, or tracks of one artist without tags, on both sides of a fold make
+/// held-out losses of weak penalties too low. Losses within a standard error are not significantly
+/// different, and the strongest penalty is affected least (Breiman et al., "Classification and
+/// Regression Trees", 1984, 3.4.3).
 ///
-/// Returns also the factor of the logits under which the held-out tracks are likeliest: a strong
-/// penalty makes timid.
+/// Also returns the factor of the logits with the greatest likelihood of the held-out tracks, since
+/// a strong penalty makes probabilities too even.
 fn choose_penalty(
     examples: &Examples,
     folds: &[Fold],
@@ -181,13 +174,13 @@ fn choose_penalty(
             let rows: Vec<usize> = inside.iter().map(|&i| rows[i]).collect();
             (examples.x.select(Axis(0), &rows), t)
         };
-        let (x, t) = examples_of(&fold.rest);
-        let (held, wanted) = examples_of(&fold.held);
+        let (x, t) = examples_of(&fold.train);
+        let (held, wanted) = examples_of(&fold.test);
         let regression = Regression::new(x.view(), t.view());
         let mut fit = None;
         let mut log = Vec::with_capacity(PENALTIES.len());
-        // Strongest first, each fit starting from the last: neighbouring penalties have nearby
-        // minima.
+        // Strongest first, each fit starting from the previous one, since similar penalties have
+        // similar minima.
         for penalty in PENALTIES {
             let next = regression.at(penalty, fit.as_ref());
             log.push(fit.insert(next).log_probabilities(held.view()));
@@ -209,7 +202,7 @@ fn choose_penalty(
         })
         .collect();
     let chosen = strongest_within_error(&losses);
-    // Chosen after the penalty: a strong one makes probabilities too even, which a factor mends.
+    // After the penalty: a strong one makes probabilities too even, which the factor corrects.
     let sharpness = best_scale(|scale| {
         let loss = |(log, wanted): &(Vec<Array2<f32>>, Array2<f32>)| -> f64 {
             let mut scaled = &log[chosen] * scale as f32;
@@ -244,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_strongest_that_cannot_be_told_from_the_best_is_taken() {
+    fn the_strongest_within_an_error_of_the_best_is_chosen() {
         // means 1.3, 1.1, 1.0, 1.2; 100 losses spread by 1 have an error of 0.1
         let list = |mean: f64| {
             (0..100)

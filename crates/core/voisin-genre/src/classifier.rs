@@ -1,4 +1,4 @@
-//! The genre engine as an algorithm of the laboratory, beside the others of this crate.
+//! The genre model as an algorithm of the laboratory.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -9,7 +9,7 @@ use super::{
 use voisin_base::track::TrackId;
 use voisin_learn::{FittedClassifier, Tensors, Training};
 
-/// A fitted engine whose genres are classes by their numbers.
+/// A fitted genre model whose genres are class numbers.
 #[derive(Debug)]
 pub struct FusionClassifier {
     model: GenreModel,
@@ -17,16 +17,16 @@ pub struct FusionClassifier {
     classes: usize,
 }
 
-/// Where the engine's file lies in the tensors: its length in bytes, then the bytes, four to a
+/// Name of the tensor with the model's file: its length in bytes, then the bytes, four per
 /// number.
 const KEY: &str = "genre";
 
 impl FusionClassifier {
-    /// Fits the whole engine; the folds of `data` are what must not be on both sides of its own
-    /// validation.
+    /// Fits the model; the folds of `data` are the groups that its validation must not
+    /// split.
     pub fn fit(data: &Training, part: FusionPart) -> Result<Self, GenreError> {
         let ids: Vec<TrackId> = (0..data.class_of.len() as i64).map(TrackId).collect();
-        // Zeros in front keep the order of the numbers in the order of the names.
+        // Leading zeros give names the order of their numbers.
         let names: Vec<String> = (0..data.classes)
             .map(|class| format!("{class:06}"))
             .collect();
@@ -49,7 +49,7 @@ impl FusionClassifier {
         })
     }
 
-    /// Reads the tensors of [`save`](FittedClassifier::save); nothing where they do not fit.
+    /// Reads the tensors of [`save`](FittedClassifier::save); `None` if they are inconsistent.
     pub fn load(from: &Tensors, part: FusionPart, classes: usize, columns: usize) -> Option<Self> {
         let (&length, words) = from.u32(KEY)?.split_first()?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -72,7 +72,7 @@ impl FusionClassifier {
 impl FittedClassifier for FusionClassifier {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let mut all = Array2::zeros((x.nrows(), self.classes));
-        // Refused are rows of another width, or with what is no number: neither gets here.
+        // Fails only for rows of another dimension or with NaN, which the caller excludes.
         let Ok(probabilities) = self.model.probabilities(&QueryVectors::of(x)) else {
             return all;
         };
@@ -93,7 +93,7 @@ impl FittedClassifier for FusionClassifier {
 
     fn save(&self, out: &mut Tensors) {
         let mut provenance = Provenance::new("", "", &[], &[]);
-        // The same fit is the same file.
+        // So that equal fits give equal files.
         provenance.trained_at = 0;
         let bytes = self.model.to_bytes(&provenance).unwrap_or_default();
         let word = |part: &[u8]| {

@@ -1,43 +1,43 @@
-//! Labelled vectors: what the engine learns from, and what it is asked about.
+//! Training data and queries of the genre model.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{Genre, GenreError, LabelCount, Spellings};
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
-use voisin_learn::{Fold, deal_folds};
+use voisin_learn::{Fold, split_folds};
 
 /// Labelled tracks.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelledVectors<'a> {
-    /// Who they are, one per row.
+    /// The tracks, one per row.
     pub ids: &'a [TrackId],
     /// Track vectors, `[tracks, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
-    /// Genres of each track; tracks without any are left out of training.
+    /// Genres of each track; tracks without any are not used for training.
     pub labels: &'a [Vec<Genre>],
-    /// Artist (or whatever must not be on both sides of a split) of each track, as a number.
+    /// Group of each track that must not be on both sides of a split, such as its artist, as a number.
     pub groups: &'a [usize],
 }
 
-/// Tracks whose genre is asked for.
+/// Tracks to classify.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryVectors<'a> {
     /// Track vectors, `[queries, dimension]`.
     pub vectors: ArrayView2<'a, f32>,
-    /// Their ids where they have one (empty: none has): a track never votes for itself.
+    /// Their ids, if any (empty: none), since a track does not vote for itself.
     pub ids: &'a [Option<TrackId>],
     /// Groups whose tracks must not vote for a query (empty: none), for evaluation.
     pub exclude_groups: &'a [Option<usize>],
-    /// Cosine similarity from which on a reference track is the very same recording, and does not
-    /// vote; `None`: all vote.
+    /// Cosine similarity from which a reference track is the same recording and does not vote;
+    /// `None`: all vote.
     pub same_recording: Option<f32>,
 }
 
-/// Labelled tracks of their own.
+/// Labelled tracks with owned data.
 #[derive(Debug, Clone)]
 pub struct LabelledRows {
-    /// As in [`LabelledVectors`], which they are shown as by [`set`](Self::set).
+    /// The tracks, one per row.
     pub ids: Vec<TrackId>,
     /// Track vectors, `[tracks, dimension]`.
     pub vectors: Array2<f32>,
@@ -60,7 +60,7 @@ impl LabelledRows {
 }
 
 impl LabelledVectors<'_> {
-    /// The rows named, in that order.
+    /// These rows, in this order.
     pub fn select(&self, rows: &[usize]) -> LabelledRows {
         LabelledRows {
             ids: rows.iter().map(|&row| self.ids[row]).collect(),
@@ -72,7 +72,7 @@ impl LabelledVectors<'_> {
 }
 
 impl<'a> QueryVectors<'a> {
-    /// Vectors that are not in the training set.
+    /// Vectors of tracks outside the training set.
     pub fn of(vectors: ArrayView2<'a, f32>) -> Self {
         Self {
             vectors,
@@ -134,13 +134,13 @@ fn check_vectors(
     check_finite(what, vectors)
 }
 
-/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that where `n` allows):
-/// one of each run of equal length, its place in the run hashed, so that it does not fall in step
-/// with the order of the tracks.
+/// Rows spread over `0..n`, ascending, at most `most` (and at least half of that if `n` allows): one
+/// of each run of equal length, at a pseudorandom place, so that regular orders of tracks have no
+/// effect.
 pub fn thinned(n: usize, most: usize) -> Vec<usize> {
-    // Runs of equal length, one row of each: tracks that were added together are alike.
+    // Runs of equal length, because tracks that were added together are similar.
     let run = n.div_ceil(most.max(1)).max(1);
-    // Always the same seed: the same tracks stand for a library each time.
+    // Always the same seed, so that the sample of a library is reproducible.
     let mut hashes = Random::new(0);
     (0..n.div_ceil(run))
         .map(|i| {
@@ -150,7 +150,7 @@ pub fn thinned(n: usize, most: usize) -> Vec<usize> {
         .collect()
 }
 
-/// The training set as numbers: rows with at least one genre, soft targets, groups.
+/// The training set as numbers: rows with at least one genre, their classes, groups.
 #[derive(Debug, Clone)]
 pub(super) struct Examples {
     pub(super) ids: Vec<TrackId>,
@@ -158,10 +158,10 @@ pub(super) struct Examples {
     pub(super) x: Array2<f32>,
     /// Classes of each row.
     pub(super) classes: Vec<Vec<usize>>,
-    /// The classes' genres, by number.
+    /// The genre of each class.
     pub(super) genres: Vec<Genre>,
     pub(super) groups: Vec<usize>,
-    /// Row in the caller's set.
+    /// Rows in the caller's set.
     pub(super) origin: Vec<usize>,
 }
 
@@ -171,7 +171,7 @@ impl Examples {
         Self::some(set, usize::MAX)
     }
 
-    /// The same, thinned evenly to `most` rows; its genres are those of all.
+    /// The same, thinned to `most` rows, with all genres.
     pub(super) fn some(set: &LabelledVectors, most: usize) -> Result<Self, GenreError> {
         let n = set.vectors.nrows();
         same_rows("ids", n, set.ids.len())?;
@@ -187,14 +187,14 @@ impl Examples {
                     .iter()
                     .filter_map(|g| genres.binary_search(g).ok())
                     .collect();
-                // A track that names a genre twice, in two spellings, bears it once.
+                // A genre in two spellings counts once.
                 c.sort_unstable();
                 c.dedup();
                 c
             })
             .collect();
         let labelled: Vec<usize> = (0..n).filter(|&i| !classes[i].is_empty()).collect();
-        // Before anything is fitted, so that the caller learns what is missing.
+        // Checked before anything is fitted.
         GenreError::check_enough(LabelCount::of(set.labels))?;
         let rows: Vec<usize> = thinned(labelled.len(), most)
             .into_iter()
@@ -218,12 +218,12 @@ impl Examples {
         self.genres.len()
     }
 
-    /// Soft targets, `[n, classes]`: a track's genres share 1.
+    /// Soft targets, `[n, classes]`: each track's genres sum to 1.
     pub(super) fn targets(&self) -> Array2<f32> {
         targets(&self.classes, self.n_classes())
     }
 
-    /// The rows named, in that order.
+    /// These rows, in this order.
     pub(super) fn subset(&self, rows: &[usize]) -> Self {
         Self {
             ids: rows.iter().map(|&r| self.ids[r]).collect(),
@@ -237,10 +237,10 @@ impl Examples {
 
     /// At most `k` folds of its rows.
     pub(super) fn folds(&self, k: usize, seed: u64) -> Vec<Fold> {
-        deal_folds(&self.classes, self.n_classes(), &self.groups, k, [seed])
+        split_folds(&self.classes, self.n_classes(), &self.groups, k, [seed])
     }
 
-    /// Tracks per class, a track of several genres counted in each.
+    /// Tracks per class; a track with several genres counts for each.
     pub(super) fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.n_classes()];
         for &class in self.classes.iter().flatten() {
@@ -250,7 +250,7 @@ impl Examples {
     }
 }
 
-/// The share of tracks that bear each class, half a track at least.
+/// The share of tracks with each class, at least half a track.
 pub(super) fn priors(classes: &[Vec<usize>], n_classes: usize) -> Vec<f32> {
     let mut counts = vec![0.0f32; n_classes];
     classes

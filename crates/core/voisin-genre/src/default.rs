@@ -1,10 +1,10 @@
-//! A first guess of the genre from a model's tags, before any track of the library is labelled.
+//! A first guess of the genre from a model's tags, without labelled tracks.
 //!
-//! `data/default_genres.json` holds it; `research/models/fit_default_genres.py` fitted it. Ten
-//! genres rest on labels: softmax regression on the mean tag logits of a track. The others rest on
-//! tags alone: each competes by how far its strongest tag is above the strongest tag that names a
-//! labelled genre, counted from a bar. Before all that stands whether it is speech, logistic
-//! regression on the same logits.
+//! Its parameters are in `data/default_genres.json`, fitted by
+//! `research/models/fit_default_genres.py`. Ten genres are based on labels: softmax regression on
+//! the mean tag logits of a track. The others are based on tags alone: the difference of their
+//! strongest tag from the strongest tag of a labelled genre, above a threshold. Speech is separated
+//! first, by logistic regression on the same logits.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,29 +19,29 @@ const SHIPPED: &str = include_str!("../../../../data/default_genres.json");
 pub enum Basis {
     /// Labelled tracks of that genre.
     Labels,
-    /// The model's tags of that name; never checked on labelled tracks.
+    /// The model's tags of that name; not evaluated on labelled tracks.
     Tags,
 }
 
-/// One genre's part in an answer.
+/// One genre's probability in a guess.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GuessShare {
     /// The genre.
     pub genre: Genre,
-    /// Its probability; all add up to 1.
+    /// Its probability; all sum to 1.
     pub probability: f32,
-    /// Its evidence.
+    /// Its basis.
     pub basis: Basis,
 }
 
 /// A first guess.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Guess {
-    /// The likeliest genre; `None` where it is too unlikely for an answer.
+    /// The most likely genre; `None` if its probability is too low.
     pub genre: Option<Genre>,
-    /// Probability of the likeliest genre.
+    /// Probability of the most likely genre.
     pub probability: f32,
-    /// All genres, likeliest first.
+    /// All genres, most likely first.
     pub shares: Vec<GuessShare>,
 }
 
@@ -75,11 +75,11 @@ struct TaggedGenre {
 pub struct DefaultGenres {
     tags: Vec<String>,
     labelled: Vec<WeightedGenre>,
-    /// Tags that name labelled genres, by number.
+    /// Tags of labelled genres, by number.
     naming: Vec<usize>,
-    /// Tags, and the bar.
+    /// Genres with their tags and the threshold.
     tagged: Vec<(Genre, Vec<usize>, f32)>,
-    /// All other genres share what it leaves.
+    /// All other genres share the remaining probability.
     speech: WeightedGenre,
     unknown_below: f32,
 }
@@ -88,12 +88,12 @@ pub struct DefaultGenres {
 type WeightedGenre = (Genre, Vec<f32>, f32);
 
 impl DefaultGenres {
-    /// The head that ships.
+    /// The built-in head.
     pub fn shipped(taxonomy: &Taxonomy) -> Result<Self, GenreError> {
         Self::parse(SHIPPED, taxonomy)
     }
 
-    /// Reads a head as `research/models/fit_default_genres.py` writes it.
+    /// Parses the output of `research/models/fit_default_genres.py`.
     pub fn parse(json: &str, taxonomy: &Taxonomy) -> Result<Self, GenreError> {
         let bad = |reason: String| GenreError::DefaultHead { reason };
         let file: File = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
@@ -157,12 +157,12 @@ impl DefaultGenres {
         })
     }
 
-    /// The tags that it reads, in their order.
+    /// Its input tags, in order.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
 
-    /// Its genres and what each rests on.
+    /// Its genres and their bases.
     pub fn genres(&self) -> impl Iterator<Item = (&Genre, Basis)> {
         let labelled = self
             .labelled
@@ -176,12 +176,12 @@ impl DefaultGenres {
 
     /// Guesses from a track's mean tag logits, in the order of [`tags`](Self::tags).
     ///
-    /// - `among`: the genres that an answer may be, of which the likeliest is the answer however
-    ///   unlikely; none: all
+    /// - `among`: genres to choose from, of which the most likely is returned whatever its
+    ///   probability; empty: all
     ///
     /// # Errors
-    /// Not as many logits as tags, or one that is not finite; `among` names a genre that the head
-    /// does not know.
+    /// Not as many logits as tags, or one that is not finite; `among` has a genre that the head
+    /// lacks.
     pub fn guess(&self, logits: &[f32], among: &[Genre]) -> Result<Guess, GenreError> {
         GenreError::check_among(among, self.genres().map(|(genre, _)| genre))?;
         let is_asked = |genre: &Genre| among.is_empty() || among.contains(genre);
@@ -194,7 +194,7 @@ impl DefaultGenres {
                 ),
             });
         }
-        // As far as activations go that it was fitted on.
+        // The range of the activations that it was fitted on.
         let limit = (1e-6f32).ln().abs();
         let x: Vec<f32> = logits.iter().map(|x| x.clamp(-limit, limit)).collect();
         let score = |(_, weight, bias): &WeightedGenre| {
@@ -211,7 +211,7 @@ impl DefaultGenres {
         let strongest =
             |tags: &[usize]| tags.iter().map(|&i| x[i]).fold(f32::NEG_INFINITY, f32::max);
         let rival = strongest(&self.naming);
-        // A genre at its bar is as likely as the likeliest labelled one.
+        // A genre at its threshold has the probability of the most likely labelled one.
         p.extend(
             self.tagged
                 .iter()
@@ -221,7 +221,7 @@ impl DefaultGenres {
         let speech = score(&self.speech);
         let music = p.iter().sum::<f32>();
         p.iter_mut()
-            // Music shares what speech leaves.
+            // The other genres share the remaining probability.
             .for_each(|p| *p /= music * (1.0 + speech.exp()));
         p.push(1.0 / (1.0 + (-speech).exp()));
         let answers = || {
@@ -242,7 +242,7 @@ impl DefaultGenres {
             .collect();
         shares.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         let probability = shares.first().map_or(0.0, |share| share.probability);
-        // Who says which genres it can be does not ask whether it is another.
+        // With a choice of genres the result is never unknown.
         let certain = !among.is_empty() || probability >= self.unknown_below;
         let genre = certain.then(|| shares[0].genre.clone());
         Ok(Guess {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_head_knows_what_rests_on_what() {
+    fn the_shipped_head_has_the_documented_genres_and_bases() {
         let head = head();
         let labels: Vec<&str> = head
             .genres()
@@ -332,7 +332,7 @@ mod tests {
             assert!((sum - 1.0).abs() < 1e-5 && guess.shares.len() == 17);
             assert!((guess.probability - guess.shares[0].probability).abs() < 1e-9);
         }
-        // A tag genre exactly at its bar ties with the likeliest labelled one.
+        // A tag genre exactly at its threshold ties with the most likely labelled one.
         let (_, tags, bar) = head.tagged[3].clone();
         let mut at = logits(&head, &[("rock", 0.5)]);
         at[tags[0]] = 0.5 + bar;
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_among_those_asked_for() {
+    fn a_guess_is_limited_to_the_requested_genres() {
         let head = head();
         let taxonomy = Taxonomy::default();
         let genres = |names: &[&str]| -> Vec<Genre> {
@@ -392,13 +392,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("no answer can be polka: the genres that can are Blues, Classical"),
+            error.contains("genre polka cannot be predicted: the possible genres are Blues"),
             "{error}"
         );
     }
 
     #[test]
-    fn strange_input_is_refused_and_weak_evidence_is_unknown() {
+    fn invalid_logits_are_refused_and_weak_ones_are_unknown() {
         let head = head();
         assert!(head.guess(&[0.0; 49], &[]).is_err() && head.guess(&[f32::NAN; 50], &[]).is_err());
         let high = DefaultGenres {

@@ -25,7 +25,7 @@ pub enum GenreError {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// How many columns the line has.
+        /// Number of columns in the line.
         columns: usize,
     },
     /// A line of a hierarchy is not two genres.
@@ -38,95 +38,95 @@ pub enum GenreError {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// How many genres the line names.
+        /// Number of genres in the line.
         genres: usize,
     },
-    /// A line of a table of kin styles has too few of them.
+    /// A line of a table of related styles has too few of them.
     #[error("{}, line {line}: expected two styles or more with tabs between them, found {styles}", path.display())]
     KinLine {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// How many styles the line has.
+        /// Number of styles in the line.
         styles: usize,
     },
-    /// The default genre head, or the tags given to it, make no sense.
+    /// The default genre head or its input is invalid.
     #[error("the default genre head cannot be used: {reason}")]
     DefaultHead {
         /// The fault.
         reason: String,
     },
-    /// A genre that an answer was to be among, and that no answer can be.
-    #[error("no answer can be {asked}: {}the genres that can are {known}", did_you_mean(.suggestions))]
+    /// A requested genre that cannot be predicted.
+    #[error("genre {requested} cannot be predicted: {}the possible genres are {known}", did_you_mean(.suggestions))]
     Among {
-        /// The genre that was named.
-        asked: String,
-        /// Genres spelt much like it.
+        /// The requested genre.
+        requested: String,
+        /// Genres with a similar spelling.
         suggestions: Vec<String>,
-        /// The genres that can be.
+        /// The genres that can be predicted.
         known: String,
     },
     /// A setting outside its range.
     #[error("{name} is {value}: expected {expected}")]
     Setting {
-        /// Which setting.
+        /// The setting.
         name: &'static str,
-        /// The value that was given.
+        /// The given value.
         value: f64,
         /// The values that are accepted.
         expected: &'static str,
     },
-    /// Two inputs that must have one row per track do not.
+    /// Inputs with different numbers of rows.
     #[error("{what}: expected {expected} rows, found {found}")]
     Rows {
-        /// Which input.
+        /// The input.
         what: &'static str,
-        /// How many rows were expected.
+        /// The expected number of rows.
         expected: usize,
-        /// How many were given.
+        /// The given number.
         found: usize,
     },
-    /// Vectors of another width than the model's.
+    /// Vectors of another dimension than the model's.
     #[error("{what} have {found} dimensions, the genre model expects {expected}: train it again")]
     Dimension {
-        /// Which vectors.
+        /// The vectors.
         what: &'static str,
-        /// The model's width.
+        /// The model's dimension.
         expected: usize,
-        /// The width given.
+        /// The given dimension.
         found: usize,
     },
-    /// A vector holds NaN or infinity.
+    /// A vector has NaN or infinity.
     #[error("{what}, row {row}: not a finite number; remove or repair that track first")]
     NotFinite {
-        /// Which vectors.
+        /// The vectors.
         what: &'static str,
         /// The row.
         row: usize,
     },
-    /// Too little to tell genres apart by.
+    /// Too few labels for a classification.
     #[error("{}", .0.shortage())]
     TooFew(LabelCount),
-    /// Too little to write answers into files.
+    /// Too few labels to write genres into files.
     #[error(
-        "too little is labelled to write answers into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many)",
+        "too few labels to write genres into files: expected at least {LEAST_GENRES} genres with {WELL_KNOWN} labelled tracks each, found {0} ({well_known} with as many)",
         well_known = count(.0.well_known as u64, "genre")
     )]
     TooFewToWrite(LabelCount),
-    /// A genre that nobody has.
-    #[error("no track of genre \"{asked}\": {}{known}", did_you_mean(.suggestions))]
+    /// A genre that no track has.
+    #[error("no track of genre \"{requested}\": {}{known}", did_you_mean(.suggestions))]
     UnknownGenre {
-        /// The genre that was named.
-        asked: String,
-        /// Genres spelt much like it.
+        /// The requested genre.
+        requested: String,
+        /// Genres with a similar spelling.
         suggestions: Vec<String>,
-        /// The genres that there are, in words.
+        /// The existing genres, as text.
         known: String,
-        /// Where all of them are, if they are not named.
+        /// How to list all of them, if not all are named.
         remedy: Option<Remedy>,
     },
-    /// A saved genre model that does not fit or is damaged.
+    /// A saved genre model that does not match or is damaged.
     #[error("{}: {problem}", path.display())]
     Model {
         /// The file.
@@ -137,7 +137,7 @@ pub enum GenreError {
 }
 
 impl GenreError {
-    /// The next step, where the message does not have it.
+    /// The next step, unless the message has it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::TooFew(_) => Some(Remedy::GiveGenres),
@@ -148,7 +148,7 @@ impl GenreError {
         }
     }
 
-    /// Refuses labels that genres cannot be told apart by.
+    /// Checks that there are enough labels for a classification.
     pub fn check_enough(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough() {
             Ok(())
@@ -157,7 +157,7 @@ impl GenreError {
         }
     }
 
-    /// Refuses labels that no answer may rest on that is written into files, however sure it is.
+    /// Checks that there are enough labels to write genres into files.
     pub fn check_enough_to_write(labels: LabelCount) -> Result<(), Self> {
         if labels.is_enough_to_write() {
             Ok(())
@@ -166,7 +166,7 @@ impl GenreError {
         }
     }
 
-    /// Refuses genres that no answer can be.
+    /// Checks that all these genres can be predicted.
     pub fn check_among<'a>(
         among: &[Genre],
         known: impl Iterator<Item = &'a Genre>,
@@ -176,7 +176,7 @@ impl GenreError {
             return Ok(());
         };
         Err(Self::Among {
-            asked: unknown.to_string(),
+            requested: unknown.to_string(),
             suggestions: alike(unknown, known.iter().copied()),
             known: known
                 .iter()
@@ -186,7 +186,7 @@ impl GenreError {
         })
     }
 
-    /// [`GenreError::UnknownGenre`] with those of the known genres that are spelt much like it.
+    /// [`GenreError::UnknownGenre`] with known genres of a similar spelling.
     pub fn unknown_genre<'a>(
         genre: &Genre,
         known: impl Iterator<Item = &'a Genre> + Clone,
@@ -195,9 +195,9 @@ impl GenreError {
         const NAMED: usize = 30;
         let count = known.clone().count();
         let mut names: Vec<&str> = known.clone().take(NAMED).map(Genre::name).collect();
-        // Made even where it is not used: the list borrows it.
+        // Declared here because the list borrows it.
         let more = format!("{} more", count.saturating_sub(NAMED));
-        // A short list is shown whole; behind a long one the remedy says where all of them are.
+        // A short list is complete; for a long one the remedy names the command that lists all.
         let remedy = match count {
             0 => {
                 names.push("no genres at all");
@@ -217,14 +217,14 @@ impl GenreError {
         let known_names = format!("{verb} {}", names.join(", "));
         let suggestions = alike(genre, known);
         Self::UnknownGenre {
-            asked: genre.to_string(),
+            requested: genre.to_string(),
             suggestions,
             known: known_names,
             remedy,
         }
     }
 
-    /// Refuses genres that no track has.
+    /// Checks that all these genres have tracks.
     pub fn check_known<'a>(
         genres: impl IntoIterator<Item = &'a Genre>,
         known: &[Genre],
@@ -236,9 +236,9 @@ impl GenreError {
     }
 }
 
-/// Genres whose keys are spelt much like one's, the most alike first, three at most.
+/// At most three genres with a similar key, the most similar first.
 fn alike<'a>(genre: &Genre, known: impl Iterator<Item = &'a Genre>) -> Vec<String> {
-    // Below this, names have little more in common than their length.
+    // Names below this similarity have little in common.
     const ALIKE: f64 = 0.8;
     let mut near: Vec<(f64, &Genre)> = known
         .map(|other| (strsim::jaro_winkler(genre.key(), other.key()), other))
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_genre_is_named_beside_those_that_there_are() {
+    fn the_error_for_an_unknown_genre_lists_the_existing_ones() {
         let message_with = |known: &[&str]| {
             let known: Vec<Genre> = known.iter().map(|name| Genre::plain(name)).collect();
             GenreError::unknown_genre(&Genre::plain("Gamelan"), known.iter()).to_string()

@@ -1,12 +1,12 @@
-//! Whether a track is like the labelled ones at all: what the library lacks must not be called one
-//! of its genres.
+//! Familiarity: how similar a track is to the labelled ones, so that music of genres that the
+//! library lacks is called unknown.
 //!
-//! Three things speak for that: a near labelled track by another artist, ten of them, and a
-//! probable genre. Each is held against the same of the labelled tracks themselves, as a share of
-//! them, and the product of the three shares once more. The form was chosen on music left out with
-//! its kin, see `research/quality/open_set_figures.py`. Vectors are compared as they are stored:
-//! bringing them into the space of the genres, or taking the mean off, hides what is foreign, since
-//! both keep only what tells the library's own tracks apart.
+//! It has three parts: similarity to the nearest labelled track by another artist, to the ten
+//! nearest, and the probability of the genre. Each is converted to the share of labelled tracks with
+//! no greater value, and so is the product of the three shares. The method was chosen on music left
+//! out together with related genres, see `research/quality/open_set_figures.py`. It compares raw
+//! vectors: centring or the space of genres would hide foreign music, since they keep only
+//! directions in which the library's own tracks differ.
 
 use std::cmp::Ordering;
 
@@ -18,34 +18,34 @@ use super::{
 };
 use voisin_base::track::TrackId;
 
-/// Nearest labelled tracks whose mean cosine counts, each for itself.
+/// Numbers of nearest labelled tracks over which mean cosines are taken.
 const NEAREST: [usize; 2] = [1, 10];
-/// Labelled tracks that are compared with, at most.
+/// Most labelled tracks to compare with.
 const REFERENCE: usize = 4000;
-/// Labelled tracks whose own familiarity is measured, at most.
-const OWN: usize = 1000;
-/// A track is foreign that fewer than this share of the labelled tracks are as foreign as: so many
-/// known ones are called unknown by mistake. With those whose first guess is a genre that the
-/// labels lack ([`super::PresentGenres`]) a tenth may be: fitted by
+/// Most labelled tracks whose familiarity is measured.
+const MEASURED: usize = 1000;
+/// A track is foreign if fewer than this share of the labelled tracks are as foreign; so many known
+/// tracks are called unknown by mistake. Together with those whose first guess is a genre that the
+/// labels lack ([`super::PresentGenres`]) they may be a tenth: fitted by
 /// `research/quality/open_set_figures.py --fit`.
 const FOREIGN_BELOW: f32 = 0.08;
-/// Probabilities of tracks less familiar than this fall in proportion: fitted by
-/// `research/quality/open_set_figures.py --fit` in an older space. Today's fit is 0.55, which
-/// held-out tracks of real music speak against: of strangers named at 85 % it halves the share
-/// (0.027 to 0.013 by a head), but what is stated of known tracks, already below their accuracy of
+/// Probabilities of tracks less familiar than this are reduced in proportion: fitted by
+/// `research/quality/open_set_figures.py --fit` in an older space. A new fit gives 0.55, which is
+/// worse on held-out tracks: it halves the share of foreign tracks that are named at 85 % (0.027 to
+/// 0.013 with a head), but the mean probability of known tracks, already below their accuracy of
 /// 0.785, falls from 0.700 to 0.631 and the Brier score rises from 0.186 to 0.221 (`--known`).
 const DOUBT_BELOW: f32 = 0.35;
 /// Mean distance (1 - cosine) between a track's windows below which it is a tone or noise: half of
-/// the least that is found in the demo's music.
+/// the minimum in the demo's music.
 const STEADY_BELOW: f32 = 0.024;
-/// Windows that it takes to say so: those of a few seconds of music overlap too far to differ.
+/// Fewest windows for that, because windows of a few seconds of music overlap too much to differ.
 const STEADY_WINDOWS: usize = 6;
 
-/// Evidence for a track: cosines to the nearest, as [`NEAREST`] has them, then the probability of
-/// its genre.
-type Pleas = [f32; NEAREST.len() + 1];
+/// Mean cosines to the nearest tracks, in the order of [`NEAREST`], and the probability of the
+/// genre.
+type FamiliarityEvidence = [f32; NEAREST.len() + 1];
 
-/// How familiar the labelled tracks of a library are to each other, against which others are held.
+/// Familiarity of the labelled tracks of a library to each other, with which other tracks are compared.
 #[derive(Debug, Clone)]
 pub struct Familiarity {
     /// Unit rows.
@@ -54,13 +54,14 @@ pub struct Familiarity {
     measured: MeasuredFamiliarity,
 }
 
-/// Measurements of labelled tracks; the vectors that others are compared with are not in it.
+/// Measurements of labelled tracks, without the reference vectors.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredFamiliarity {
-    /// Who is compared with.
+    /// The tracks to compare with.
     pub reference: Vec<TrackId>,
-    /// Of labelled tracks, each ascending.
-    own: [Vec<f32>; NEAREST.len() + 1],
+    /// Each part of the evidence of labelled tracks, ascending.
+    #[serde(rename = "own")]
+    evidence: [Vec<f32>; NEAREST.len() + 1],
     /// Products of their shares, ascending.
     joint: Vec<f32>,
 }
@@ -70,13 +71,12 @@ pub struct MeasuredFamiliarity {
 pub struct Familiar {
     /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
     pub share: f32,
-    /// Whether its distance to the labelled tracks speaks against it more than the probability of
-    /// its genre.
+    /// Whether the share of its distance is lower than that of its genre's probability.
     pub is_distant: bool,
 }
 
 impl Familiar {
-    /// The answer where nothing is known.
+    /// Without any reference track.
     const YES: Self = Self {
         share: 1.0,
         is_distant: false,
@@ -92,26 +92,26 @@ impl Familiar {
         (self.share < FOREIGN_BELOW).then_some(reason)
     }
 
-    /// The part of its probability that is left, from 0 to 1.
+    /// The factor by which its probability is reduced, from 0 to 1.
     pub fn certainty(self) -> f32 {
         (self.share / DOUBT_BELOW).min(1.0)
     }
 }
 
 impl Familiarity {
-    /// Of the labelled tracks among these.
+    /// Measures the familiarity of the labelled tracks.
     ///
-    /// - `ask`: is given rows of some of them; the probability of the genre of each, as others will
-    ///   be asked
+    /// - `predict`: returns the genre's probability for each of the given rows, as it is predicted
+    ///   for other tracks
     ///
     /// # Errors
-    /// Those of `ask`.
+    /// Those of `predict`.
     pub fn of<E>(
         set: &LabelledVectors,
-        ask: impl FnOnce(&[usize]) -> Result<Vec<f32>, E>,
+        predict: impl FnOnce(&[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
-        // By their vectors: the same some of them stand for all, whatever numbers a library gave
-        // its tracks. Their first numbers, which nearly always differ, are kept beside each other.
+        // Sorted by vectors, so that the sample does not depend on the ids of tracks. The first
+        // components, which nearly always differ, are copied for speed.
         let first = |row: usize| set.vectors.row(row).first().copied().unwrap_or(0.0);
         let mut labelled: Vec<(f32, usize)> = (0..set.labels.len())
             .filter(|&row| !set.labels[row].is_empty())
@@ -135,7 +135,7 @@ impl Familiarity {
         let groups_of =
             |rows: &[usize]| -> Vec<usize> { rows.iter().map(|&row| set.groups[row]).collect() };
         let rows = some(REFERENCE);
-        let measured_rows = some(OWN);
+        let measured_rows = some(MEASURED);
         let mut familiarity = Self {
             reference: unit_rows(set.vectors.select(Axis(0), &rows)),
             groups: groups_of(&rows),
@@ -145,30 +145,34 @@ impl Familiarity {
             },
         };
         let groups: Vec<Option<usize>> = groups_of(&measured_rows).into_iter().map(Some).collect();
-        let probabilities = ask(&measured_rows)?;
+        let probabilities = predict(&measured_rows)?;
         let vectors = set.vectors.select(Axis(0), &measured_rows);
-        let pleas: Vec<Pleas> = familiarity
-            .pleas(vectors, &groups, &probabilities)
+        let evidence: Vec<FamiliarityEvidence> = familiarity
+            .evidence(vectors, &groups, &probabilities)
             .into_iter()
             .flatten()
             .collect();
-        for (at, values) in familiarity.measured.own.iter_mut().enumerate() {
-            values.extend(pleas.iter().map(|pleas| pleas[at]));
+        for (at, values) in familiarity.measured.evidence.iter_mut().enumerate() {
+            values.extend(evidence.iter().map(|evidence| evidence[at]));
             values.sort_by(f32::total_cmp);
         }
-        familiarity.measured.joint = pleas
+        familiarity.measured.joint = evidence
             .iter()
-            .map(|pleas| familiarity.product(pleas))
+            .map(|evidence| familiarity.product(evidence))
             .collect();
-        // Sorted, so that a share is found by binary search.
+        // Sorted for binary searches of shares.
         familiarity.measured.joint.sort_by(f32::total_cmp);
         Ok(familiarity)
     }
 
-    /// As it was measured before.
+    /// Restores an earlier measurement.
     ///
-    /// - `vectors`, `groups`: of the tracks that are compared with, as far as they are still there
-    pub fn again(measured: MeasuredFamiliarity, vectors: Array2<f32>, groups: Vec<usize>) -> Self {
+    /// - `vectors`, `groups`: of the reference tracks that still exist
+    pub fn restore(
+        measured: MeasuredFamiliarity,
+        vectors: Array2<f32>,
+        groups: Vec<usize>,
+    ) -> Self {
         Self {
             reference: unit_rows(vectors),
             groups,
@@ -176,18 +180,18 @@ impl Familiarity {
         }
     }
 
-    /// The measurements, to be kept.
+    /// The measurements, to be stored.
     pub fn measured(&self) -> &MeasuredFamiliarity {
         &self.measured
     }
 
-    /// Evidence for each row, from labelled tracks outside its group; `None` where there are none.
-    fn pleas(
+    /// Evidence for each row from reference tracks outside its group; `None` if there are none.
+    fn evidence(
         &self,
         rows: Array2<f32>,
         groups: &[Option<usize>],
         probabilities: &[f32],
-    ) -> Vec<Option<Pleas>> {
+    ) -> Vec<Option<FamiliarityEvidence>> {
         let rows = unit_rows(rows);
         // Tracks of the same artist would make every labelled track familiar.
         let other = |q: usize, r: usize| groups[q] != Some(self.groups[r]);
@@ -202,48 +206,48 @@ impl Familiarity {
         lists.iter().zip(probabilities).map(evidence_of).collect()
     }
 
-    fn shares_of(&self, pleas: &Pleas) -> Pleas {
-        std::array::from_fn(|at| share_up_to(&self.measured.own[at], pleas[at]))
+    fn shares_of(&self, evidence: &FamiliarityEvidence) -> FamiliarityEvidence {
+        std::array::from_fn(|at| share_up_to(&self.measured.evidence[at], evidence[at]))
     }
 
-    fn product(&self, pleas: &Pleas) -> f32 {
-        self.shares_of(pleas).iter().product()
+    fn product(&self, evidence: &FamiliarityEvidence) -> f32 {
+        self.shares_of(evidence).iter().product()
     }
 
-    /// How familiar each row is.
+    /// Measures how familiar each row is.
     ///
-    /// - `groups`: of rows that are labelled tracks themselves, as they were given
+    /// - `groups`: of rows that are labelled tracks
     /// - `probabilities`: of the genre of each
-    pub fn judge(
+    pub fn assess(
         &self,
         rows: ArrayView2<f32>,
         groups: &[Option<usize>],
         probabilities: &[f32],
     ) -> Vec<Familiar> {
-        let familiar = |pleas: Option<Pleas>| {
-            pleas.map_or(Familiar::YES, |pleas| {
-                let [nearest, around, sure] = self.shares_of(&pleas);
+        let familiar = |evidence: Option<FamiliarityEvidence>| {
+            evidence.map_or(Familiar::YES, |evidence| {
+                let [nearest, around, sure] = self.shares_of(&evidence);
                 Familiar {
-                    share: share_up_to(&self.measured.joint, self.product(&pleas)),
+                    share: share_up_to(&self.measured.joint, self.product(&evidence)),
                     is_distant: nearest.min(around) <= sure,
                 }
             })
         };
-        self.pleas(rows.to_owned(), groups, probabilities)
+        self.evidence(rows.to_owned(), groups, probabilities)
             .into_iter()
             .map(familiar)
             .collect()
     }
 }
 
-/// Share of ascending values, and this one among them, that are no greater.
+/// Share of ascending values, including this one, that are no greater.
 fn share_up_to(ascending: &[f32], value: f32) -> f32 {
     let no_greater = ascending.partition_point(|other| *other <= value);
-    // The value itself counts with the others, so that no share is 0.
+    // The value itself counts, so that no share is 0.
     (1 + no_greater) as f32 / (1 + ascending.len()) as f32
 }
 
-/// Whether sound hardly changes from window to window, as a tone or noise: music does.
+/// Whether the sound hardly changes from window to window, as in a tone or noise.
 ///
 /// - `windows`: `[windows, dimension]`
 pub fn is_steady(windows: ArrayView2<f32>) -> bool {
@@ -251,7 +255,7 @@ pub fn is_steady(windows: ArrayView2<f32>) -> bool {
     let sum = unit_rows(windows.to_owned())
         .mapv(f64::from)
         .sum_axis(Axis(0));
-    // The mean over pairs from the square of the sum: n² cosines without comparing n² pairs.
+    // The mean over all pairs, from the square of the sum.
     let mean_cosine = (sum.dot(&sum) - n) / (n * (n - 1.0));
     windows.nrows() >= STEADY_WINDOWS && 1.0 - mean_cosine < f64::from(STEADY_BELOW)
 }
@@ -264,7 +268,7 @@ mod tests {
     use crate::Genre;
     use voisin_base::track::TrackId;
 
-    /// Tracks around a direction, three an artist.
+    /// Tracks around a direction.
     fn around(axis: usize, n: usize, seed: u64) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         Array2::from_shape_fn((n, 12), |(_, j)| {
@@ -272,7 +276,7 @@ mod tests {
         })
     }
 
-    /// Probabilities of tracks whose genre is as sure as these, from 0.5 to nearly 1.
+    /// Probabilities of genres from 0.5 to nearly 1.
     fn sure(n: usize) -> Vec<f32> {
         (0..n)
             .map(|i| 0.5 + (i * 37 % n) as f32 / (2 * n) as f32)
@@ -280,8 +284,8 @@ mod tests {
     }
 
     fn of(set: &LabelledVectors) -> Familiarity {
-        // by their numbers, so that the order of tracks does not matter
-        let ask = |rows: &[usize]| {
+        // By id, so that the order of tracks does not matter.
+        let predict = |rows: &[usize]| {
             let all = sure(set.ids.len());
             Ok::<_, std::convert::Infallible>(
                 rows.iter()
@@ -289,12 +293,12 @@ mod tests {
                     .collect(),
             )
         };
-        let Ok(familiarity) = Familiarity::of(set, ask);
+        let Ok(familiarity) = Familiarity::of(set, predict);
         familiarity
     }
 
     #[test]
-    fn strangers_are_less_familiar_than_nearly_all_labelled_tracks() {
+    fn foreign_tracks_are_less_familiar_than_labelled_ones() {
         let vectors =
             ndarray::concatenate![Axis(0), around(0, 60, 1), around(1, 60, 2), around(5, 6, 3)];
         let ids: Vec<TrackId> = (0..126).map(TrackId).collect();
@@ -302,7 +306,7 @@ mod tests {
         let genre = |i: usize| match i {
             0..60 => vec![Genre::plain("a")],
             60..120 => vec![Genre::plain("b")],
-            // never labelled, and so no part of what is known
+            // Not labelled, and so not a reference.
             _ => Vec::new(),
         };
         let labels: Vec<Vec<Genre>> = (0..126).map(genre).collect();
@@ -315,7 +319,7 @@ mod tests {
         let known = of(&set);
         let foreign = |rows: Array2<f32>, probability: f32| {
             let n = rows.nrows();
-            let verdicts = known.judge(rows.view(), &vec![None; n], &vec![probability; n]);
+            let verdicts = known.assess(rows.view(), &vec![None; n], &vec![probability; n]);
             verdicts
                 .iter()
                 .filter(|verdict| verdict.unknown().is_some())
@@ -323,14 +327,14 @@ mod tests {
                 / n as f64
         };
         assert!(foreign(around(5, 50, 4), 0.9) > 0.95 && foreign(around(0, 200, 5), 0.9) < 0.2);
-        // as near, and of no genre
-        let unsure = known.judge(around(0, 50, 5).view(), &[None; 50], &[0.1; 50]);
+        // As near, but without a probable genre.
+        let unsure = known.assess(around(0, 50, 5).view(), &[None; 50], &[0.1; 50]);
         assert!(unsure.iter().filter(|verdict| verdict.share < 0.35).count() > 25);
         assert!(foreign(around(0, 200, 5), 0.1) > 2.0 * foreign(around(0, 200, 5), 0.9));
-        // the labelled tracks themselves, their own artists left out: so many, by what the words
-        // mean
+        // Of the labelled tracks, compared without their artists, about `FOREIGN_BELOW` are
+        // foreign.
         let own_groups: Vec<Option<usize>> = groups[..120].iter().copied().map(Some).collect();
-        let verdicts = known.judge(
+        let verdicts = known.assess(
             vectors.slice(ndarray::s![..120, ..]),
             &own_groups,
             &sure(126)[..120],
@@ -340,9 +344,9 @@ mod tests {
             .filter(|verdict| verdict.unknown().is_some())
             .count();
         assert!((8..=11).contains(&lost), "{lost}");
-        // four tracks are too few to call anything foreign
+        // Four tracks are too few to call a track foreign.
         let few = set.select(&[0, 3, 60, 63]);
-        let verdicts = of(&few.set()).judge(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
+        let verdicts = of(&few.set()).assess(around(5, 5, 6).view(), &[None; 5], &[0.1; 5]);
         assert!(
             verdicts.iter().all(|verdict| verdict.unknown().is_none()),
             "{verdicts:?}"
@@ -351,7 +355,7 @@ mod tests {
 
     #[test]
     fn familiarity_does_not_depend_on_the_order_of_tracks() {
-        let n = OWN + 300;
+        let n = MEASURED + 300;
         let vectors = around(0, n, 7);
         let ids: Vec<TrackId> = (0..n as i64).map(TrackId).collect();
         let groups: Vec<usize> = (0..n).collect();
@@ -365,7 +369,7 @@ mod tests {
         let backwards: Vec<usize> = (0..n).rev().collect();
         let turned = set.select(&backwards);
         let some = around(3, 20, 8);
-        let verdicts = |set: &LabelledVectors| of(set).judge(some.view(), &[None; 20], &[0.5; 20]);
+        let verdicts = |set: &LabelledVectors| of(set).assess(some.view(), &[None; 20], &[0.5; 20]);
         assert_eq!(verdicts(&set), verdicts(&turned.set()));
         assert!(of(&set).measured.joint.len() < n);
     }

@@ -1,5 +1,5 @@
-//! The fitted voices of one training set: reference tracks that vote, the head, and the reference
-//! that novelty is measured against.
+//! The fitted parts of a model: reference tracks that vote, the head, and the reference for
+//! novelty.
 
 use ndarray::{Array2, ArrayView2, Axis, CowArray};
 
@@ -22,33 +22,32 @@ const WIDE_TEMPERATURE: f32 = 0.1;
 pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) space: Space,
-    /// Over the head's classes; `None` where no two genres have enough tracks.
+    /// The head; `None` unless two genres have enough tracks.
     pub(super) head: Option<Logistic>,
     /// Raw vectors of the reference tracks, `[n, d]`.
     pub(super) raw: Array2<f32>,
     pub(super) classes: Vec<Vec<usize>>,
-    /// In the vote's space, unit rows.
+    /// Unit rows in the vote's space.
     unit: Array2<f32>,
     novelty: NoveltyReference,
-    /// Share of the tracks that bear each class, floored.
+    /// Share of the tracks with each class, floored.
     pub(super) priors: Vec<f32>,
 }
 
 /// Head, vote and distances of some queries.
 #[derive(Debug, Clone)]
 pub(super) struct AnswerSources {
-    /// Log probabilities, `[m, classes]`, which a track's classes divide among them; classes that
-    /// the head does not know have the vote's.
+    /// Log probabilities of the head, `[m, classes]`, divided among a track's classes; classes
+    /// outside the head have the vote's.
     pub(super) head: Array2<f32>,
-    /// Log shares, `[m, classes]`, floored.
+    /// Log shares of the vote, `[m, classes]`, floored.
     pub(super) vote: Array2<f32>,
     /// Vote shares without the floor.
     pub(super) shares: Array2<f32>,
-    /// The same, each voter's vote counted whole for each of its classes.
+    /// The same with whole votes for each of a voter's classes.
     pub(super) whole: Array2<f32>,
-    /// Log shares of a vote in the space that is not whitened, floored: what tracks of unknown
-    /// genres are near to. Whitening sharpens the genres that it was fitted on and says nothing of
-    /// others.
+    /// Log shares of the plain vote, in the space that is not whitened, floored. Better for tracks of
+    /// unknown genres, since whitening is fitted to the known ones.
     pub(super) wide: Array2<f32>,
     /// The two distances.
     pub(super) novelty: Vec<[f32; 2]>,
@@ -66,7 +65,7 @@ impl Core {
         );
         let head = (!settings.head_classes.is_empty()).then(|| {
             let (rows, t) = head_rows(&examples.classes, &settings.head_classes);
-            // Copied only where some tracks have no class that the head knows.
+            // Copied only if some tracks have no class of the head.
             let known = if rows.len() == examples.len() {
                 CowArray::from(examples.x.view())
             } else {
@@ -85,7 +84,7 @@ impl Core {
         )
     }
 
-    /// Puts fitted parts together; everything else follows from them.
+    /// Assembles fitted parts and computes the rest from them.
     pub(super) fn assemble(
         settings: Settings,
         space: Space,
@@ -111,8 +110,8 @@ impl Core {
 
     /// Head, vote and distances of queries.
     ///
-    /// `allowed(query, row)`: whether a reference row may vote for, or be near to, a query.
-    pub(super) fn voices(
+    /// `allowed(query, row)`: whether a reference row may vote for or be a neighbour of a query.
+    pub(super) fn sources(
         &self,
         x: ArrayView2<f32>,
         allowed: impl Fn(usize, usize) -> bool + Sync,
@@ -120,7 +119,7 @@ impl Core {
         let standard = self.space.standardise(x);
         let whitened = self.space.whiten(standard.view());
         let (novelty, near) = self.novelty.distances(&standard, &whitened, &allowed);
-        // As many neighbours as the distances were taken over: they are known already.
+        // Uses the neighbours that were found for the distances.
         let settings = VoteSettings {
             k: NoveltyReference::NEIGHBOURS,
             temperature: WIDE_TEMPERATURE,
@@ -159,7 +158,7 @@ impl Core {
             return vote.clone();
         };
         let logs = head.log_probabilities(x);
-        // a genre that the head does not know keeps its votes, the others share the rest
+        // Genres outside the head keep their votes; the others share the rest.
         let mut out = vote.clone();
         for (mut row, head) in out.outer_iter_mut().zip(logs.outer_iter()) {
             let small: f32 = row
@@ -168,11 +167,10 @@ impl Core {
                 .filter(|(c, _)| classes.binary_search(c).is_err())
                 .map(|(_, v)| v.exp())
                 .sum();
-            // A vote may leave the head's genres nothing at all; the logarithm needs a little.
+            // The rest may be 0, of which there is no logarithm.
             let rest = (1.0 - small).max(1e-3).ln();
             for (&class, &p) in classes.iter().zip(head) {
-                // A floor: a genre that the head rules out must not outweigh all that the vote
-                // holds for it.
+                // A floor, so that the head cannot rule out a genre completely.
                 row[class] = p.max(-12.0) + rest;
             }
         }

@@ -1,4 +1,4 @@
-//! Fitting the whole: choices, held-out predictions, fusion, and what they say of its quality.
+//! Fits the genre model: validation, out-of-fold predictions, fusion, and quality.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +16,12 @@ use super::{
 use voisin_learn::Fold;
 use voisin_learn::metrics::{self, argmax};
 
-/// Tracks from which on three folds are as exact as five.
+/// Tracks from which three folds are as accurate as five.
 const MANY: usize = 4000;
 impl GenreModel {
-    /// Chooses settings by validation on held-out groups, fits everything, joins and calibrates it.
-    ///
-    /// Deterministic for a seed, whatever the number of threads. Above 4000 tracks there are at
-    /// most three folds.
+    /// Chooses settings by validation on held-out groups, fits the parts, combines and calibrates
+    /// them. Deterministic for a seed, regardless of the number of threads. Above 4000 tracks there
+    /// are at most three folds.
     pub fn fit(
         set: &LabelledVectors,
         options: &FitOptions,
@@ -41,7 +40,7 @@ impl GenreModel {
             nesting,
             fusion,
             accuracies,
-            mut voices,
+            mut sources,
             covered,
             divided,
             scores,
@@ -52,13 +51,13 @@ impl GenreModel {
             examples.genres.clone(),
             [
                 divided.clone(),
-                voices.head.mapv(f32::exp),
-                voices.whole.clone(),
+                sources.head.mapv(f32::exp),
+                sources.whole.clone(),
             ],
             scores.iter().map(|score| *score as f32).collect(),
-            std::mem::take(&mut voices.neighbours),
+            std::mem::take(&mut sources.neighbours),
         );
-        let oof = out_of_fold(&examples, &nesting, voices, divided, scores);
+        let oof = out_of_fold(&examples, &nesting, sources, divided, scores);
         let quality = Quality::of(&oof, &covered, &examples.groups, &accuracies);
         let model = Self {
             core,
@@ -79,18 +78,18 @@ impl GenreModel {
 }
 
 impl OutOfFold {
-    /// Predictions of [`GenreModel::fit`] for tracks by models that had not seen their group,
-    /// without the model of all of them.
+    /// The out-of-fold predictions of [`GenreModel::fit`], without fitting the model to all
+    /// tracks.
     pub(super) fn of(set: &LabelledVectors, options: &FitOptions) -> Result<Self, GenreError> {
         let examples = sampled(Examples::new(set)?, options);
         let Validated {
             nesting,
-            voices,
+            sources,
             divided,
             scores,
             ..
         } = Validated::of(&examples, options, false)?;
-        Ok(out_of_fold(&examples, &nesting, voices, divided, scores))
+        Ok(out_of_fold(&examples, &nesting, sources, divided, scores))
     }
 }
 
@@ -103,57 +102,57 @@ fn sampled(examples: Examples, options: &FitOptions) -> Examples {
     }
 }
 
-/// Choices, and what held-out tracks say of them.
+/// Chosen settings and out-of-fold predictions.
 struct Validated {
     settings: Settings,
     /// Fitted on all tracks.
     core: Option<Core>,
     nesting: Nesting,
     fusion: Fusion,
-    /// Of the vote, and where there is a head of that and of both.
+    /// Of the vote, and if there is a head, of the head and of both.
     accuracies: Vec<f64>,
-    /// Of all tracks, by models that had not seen their group.
-    voices: AnswerSources,
-    /// Tracks that a fold answered for.
+    /// Out-of-fold predictions of all tracks.
+    sources: AnswerSources,
+    /// Tracks in the test part of a fold.
     covered: Vec<usize>,
-    /// Joined, which a track's genres divide among them.
+    /// Combined probabilities, divided among a track's genres.
     divided: Array2<f32>,
-    /// Novelty.
+    /// Novelty scores.
     scores: Vec<f64>,
 }
 
 impl Validated {
-    /// - `with_whole`: fit all tracks too
+    /// - `with_whole`: also fit all tracks
     fn of(examples: &Examples, options: &FitOptions, with_whole: bool) -> Result<Self, GenreError> {
         let most = if examples.len() > MANY { 3 } else { usize::MAX };
         let folds = options.folds.clamp(2, most);
         let settings = choose(examples, options.min_tracks.max(2), folds, options.seed)?;
-        // Another split than the one that choices were made on: these would look too good on their
-        // own folds.
+        // Another split than that of the validation, on whose folds the chosen settings would look
+        // too good.
         let folds = examples.folds(folds, options.seed + 1);
-        // the whole first, as it takes longest
+        // The fit of all tracks first, since it takes longest.
         let whole = with_whole.then_some(None);
         let jobs: Vec<Option<&Fold>> = whole.into_iter().chain(folds.iter().map(Some)).collect();
         let done = parallel::map(&jobs, |job| {
             Ok::<_, GenreError>(match job {
                 None => Done::Whole(Box::new(Core::fit(examples.clone(), &settings))),
                 Some(fold) => {
-                    let core = Core::fit(examples.subset(&fold.rest), &settings);
-                    let held_out = examples.x.select(Axis(0), &fold.held);
-                    Done::Fold(Box::new(core.voices(held_out.view(), |_, _| true)))
+                    let core = Core::fit(examples.subset(&fold.train), &settings);
+                    let held_out = examples.x.select(Axis(0), &fold.test);
+                    Done::Fold(Box::new(core.sources(held_out.view(), |_, _| true)))
                 }
             })
         })?;
         let mut core = None;
-        let mut voices_of_folds = Vec::new();
+        let mut sources_of_folds = Vec::new();
         for result in done {
             match result {
                 Done::Whole(whole) => core = Some(*whole),
-                Done::Fold(voices) => voices_of_folds.push(*voices),
+                Done::Fold(sources) => sources_of_folds.push(*sources),
             }
         }
-        let (voices, covered) = join_folds(examples, &folds, voices_of_folds);
-        let known: Vec<[f32; 2]> = covered.iter().map(|&r| voices.novelty[r]).collect();
+        let (sources, covered) = join_folds(examples, &folds, sources_of_folds);
+        let known: Vec<[f32; 2]> = covered.iter().map(|&r| sources.novelty[r]).collect();
         let novelty = Novelty::fit(&known);
         let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
         let targets = examples.targets();
@@ -164,8 +163,8 @@ impl Validated {
         let mut tried: Vec<(Fusion, Vec<bool>)> = parts
             .into_iter()
             .map(|part| {
-                let fusion = Fusion::fit(part, novelty.clone(), &voices, &targets, &covered);
-                let (mut probabilities, _) = fusion.apply(&voices);
+                let fusion = Fusion::fit(part, novelty.clone(), &sources, &targets, &covered);
+                let (mut probabilities, _) = fusion.apply(&sources);
                 nesting.undivide(&mut probabilities);
                 let is_correct =
                     |&r: &usize| examples.classes[r].contains(&argmax(probabilities.row(r)));
@@ -179,14 +178,14 @@ impl Validated {
         };
         let accuracies: Vec<f64> = hits.iter().map(|correct| share(correct)).collect();
         let (fusion, _) = tried.swap_remove(chosen);
-        let (divided, scores) = fusion.apply(&voices);
+        let (divided, scores) = fusion.apply(&sources);
         Ok(Self {
             settings,
             core,
             nesting,
             fusion,
             accuracies,
-            voices,
+            sources,
             covered,
             divided,
             scores,
@@ -197,11 +196,11 @@ impl Validated {
 fn out_of_fold(
     examples: &Examples,
     nesting: &Nesting,
-    voices: AnswerSources,
+    sources: AnswerSources,
     mut fused: Array2<f32>,
     novelty: Vec<f64>,
 ) -> OutOfFold {
-    let mut head = voices.head.mapv(f32::exp);
+    let mut head = sources.head.mapv(f32::exp);
     [&mut fused, &mut head]
         .into_iter()
         .for_each(|p| nesting.undivide(p));
@@ -211,7 +210,7 @@ fn out_of_fold(
         genres: examples.genres.clone(),
         classes: examples.classes.clone(),
         head,
-        vote: voices.whole,
+        vote: sources.whole,
         fused,
         novelty,
     }
@@ -219,18 +218,18 @@ fn out_of_fold(
 
 /// One of the independent fits.
 enum Done {
-    /// On all tracks: what is kept.
+    /// On all tracks.
     Whole(Box<Core>),
-    /// On all tracks but a fold's, which were then asked about.
+    /// On a fold's training part, with predictions for its test part.
     Fold(Box<AnswerSources>),
 }
 
-/// Puts the folds' predictions in the order of the tracks, and says which tracks they cover. Rows
-/// that are in no fold's test part keep flat predictions.
+/// Joins the folds' predictions in the order of the tracks, and returns which tracks they cover. Rows
+/// outside all test parts keep flat predictions.
 fn join_folds(
     examples: &Examples,
     folds: &[Fold],
-    voices_of_folds: Vec<AnswerSources>,
+    sources_of_folds: Vec<AnswerSources>,
 ) -> (AnswerSources, Vec<usize>) {
     let n = examples.len();
     let k = examples.n_classes();
@@ -245,20 +244,20 @@ fn join_folds(
         neighbours: vec![Vec::new(); n],
     };
     let mut covered = Vec::new();
-    for (fold, voices) in folds.iter().zip(voices_of_folds) {
-        for (i, &row) in fold.held.iter().enumerate() {
-            all.head.row_mut(row).assign(&voices.head.row(i));
-            all.vote.row_mut(row).assign(&voices.vote.row(i));
-            all.shares.row_mut(row).assign(&voices.shares.row(i));
-            all.whole.row_mut(row).assign(&voices.whole.row(i));
-            all.wide.row_mut(row).assign(&voices.wide.row(i));
-            all.novelty[row] = voices.novelty[i];
-            // Voters are rows of the fold's training part; the model counts rows of all tracks.
+    for (fold, sources) in folds.iter().zip(sources_of_folds) {
+        for (i, &row) in fold.test.iter().enumerate() {
+            all.head.row_mut(row).assign(&sources.head.row(i));
+            all.vote.row_mut(row).assign(&sources.vote.row(i));
+            all.shares.row_mut(row).assign(&sources.shares.row(i));
+            all.whole.row_mut(row).assign(&sources.whole.row(i));
+            all.wide.row_mut(row).assign(&sources.wide.row(i));
+            all.novelty[row] = sources.novelty[i];
+            // Converts rows of the fold's training part to rows of all tracks.
             let near = |near: &Near| Near {
-                row: fold.rest[near.row],
+                row: fold.train[near.row],
                 ..*near
             };
-            all.neighbours[row] = voices.neighbours[i].iter().map(near).collect();
+            all.neighbours[row] = sources.neighbours[i].iter().map(near).collect();
             covered.push(row);
         }
     }
@@ -267,13 +266,13 @@ fn join_folds(
 }
 
 impl Quality {
-    /// Whether any two tracks are known to be by the same artist.
+    /// Whether any group has two tracks.
     pub fn knows_groups(&self) -> bool {
         self.groups < self.tracks
     }
 
     /// - `covered`: the rows that were held out; `groups`: of every row
-    /// - `accuracies`: of the vote, and where there is a head of that and of both
+    /// - `accuracies`: of the vote, and if there is a head, of the head and of both
     fn of(oof: &OutOfFold, covered: &[usize], groups: &[usize], accuracies: &[f64]) -> Self {
         let accuracy_of_part = |at: usize| {
             accuracies
@@ -285,7 +284,7 @@ impl Quality {
         let mut hits = 0;
         let mut recalled = vec![(0usize, 0usize); oof.genres.len()];
         let mut sure = Vec::with_capacity(covered.len());
-        // Rows that no fold held out have flat predictions, which say nothing of quality.
+        // Rows outside all test parts have flat predictions, which must not count.
         for &r in covered {
             let best = argmax(oof.fused.row(r));
             let is_correct = oof.classes[r].contains(&best);
@@ -318,9 +317,9 @@ impl Quality {
     }
 }
 
-/// The last list, head and vote together, unless another is right clearly more often: beyond the 95 % point of the paired
-/// test of McNemar (1947). Copies of a recording and albums on both sides of a fold flatter the vote, which finds them again,
-/// so that a small lead of one part inside the training tracks says little of other music.
+/// The last list, head and vote combined, unless another is right significantly more often, by the paired test of McNemar
+/// (1947) at 95 %. Copies of a recording and albums on both sides of a fold favour the vote, so that a small lead on the
+/// training tracks is no evidence for other music.
 fn last_unless_worse(rights: &[&[bool]]) -> usize {
     let Some((together, parts)) = rights.split_last() else {
         return 0;
@@ -336,7 +335,7 @@ fn last_unless_worse(rights: &[&[bool]]) -> usize {
         .unwrap_or(parts.len())
 }
 
-/// At most 200 steps of precision against coverage, from the surest answer down.
+/// At most 200 steps of precision against coverage, from the most certain prediction down.
 fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
     let mut answers: Vec<(f32, bool)> = covered
         .iter()
@@ -346,7 +345,7 @@ fn precision_steps(oof: &OutOfFold, covered: &[usize]) -> Vec<PrecisionStep> {
         })
         .collect();
     answers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    // At most 200 steps, however many tracks there are: the file keeps them.
+    // At most 200 steps, since they are saved in the file.
     let stride = answers.len().div_ceil(200).max(1);
     let mut hits = 0;
     let mut steps = Vec::new();
@@ -370,7 +369,7 @@ fn digest(examples: &Examples) -> String {
         hasher.update(&id.0.to_le_bytes());
         for &class in &examples.classes[i] {
             hasher.update(examples.genres[class].key().as_bytes());
-            // A separator: without it, two names could run together into a third.
+            // A separator, without which different lists of names could have the same digest.
             hasher.update(&[0]);
         }
         for v in examples.x.row(i) {
@@ -385,26 +384,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_answer_unless_one_alone_is_clearly_better() {
+    fn both_parts_are_used_unless_one_is_significantly_better() {
         let right = |n: usize| -> Vec<bool> { (0..100).map(|i| i < n).collect() };
         let [low, near, far] = [right(76), right(79), right(90)];
         assert_eq!(
             last_unless_worse(&[&low, &near, &low]),
             2,
-            "three tracks more may be chance"
+            "three more may be chance"
         );
         assert_eq!(
             last_unless_worse(&[&low, &far, &low]),
             1,
-            "fourteen more that nobody loses"
+            "fourteen more without a loss"
         );
         assert_eq!(last_unless_worse(&[&far, &low, &low]), 0);
         assert_eq!(
             last_unless_worse(&[&low]),
             0,
-            "the vote alone, where there is no head"
+            "the vote alone without a head"
         );
-        // Four more, but each is right where the other is wrong.
+        // Four more, but with gains and losses.
         let first: Vec<bool> = (0..100).map(|i| i < 52).collect();
         let second: Vec<bool> = (0..100).map(|i| i >= 52).collect();
         assert_eq!(last_unless_worse(&[&first, &second]), 1);

@@ -1,4 +1,4 @@
-//! Joining head and vote, and calibrating the answer on out-of-fold predictions.
+//! Combines head and vote, and calibrates the result on out-of-fold predictions.
 
 use ndarray::{Array2, ArrayView1, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
@@ -7,40 +7,35 @@ use super::{FusionPart, Novelty, fitted::AnswerSources};
 use voisin_learn::best_scale;
 use voisin_learn::metrics::argmax;
 
-/// The parts that answer, and how head and vote are joined.
+/// How the probabilities are computed from head and vote.
 ///
-/// Of a track like those of the training set the probabilities are
-/// `softmax(scale · (ln head + ln vote) / 2)`, or of the logarithms of one of them where that one
-/// answers alone: joined, they count the same, since a few hundred tracks cannot tell one mix from
-/// another. What looks like a track of a genre that is not in the training set gets, as far as it
-/// does so, the shares of the vote in the space that is not whitened.
+/// For a track like those of the training set they are `softmax(scale · (ln head + ln vote) / 2)`,
+/// or with the logarithm of one part alone. Both have the same weight, since a few hundred tracks do
+/// not suffice to fit another one. The more a track looks like one of a genre outside the training
+/// set, the more the plain vote, in the space that is not whitened, takes their place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fusion {
-    /// Whether both answer, or one of them alone.
+    /// Whether both are used, or one of them alone.
     pub part: FusionPart,
-    /// The inverse of a temperature, which makes the probabilities come true on held-out tracks.
+    /// The inverse temperature that calibrates the probabilities on held-out tracks.
     pub scale: f64,
-    /// The novelty of held-out tracks, by which that of others is measured.
+    /// The distribution of novelty over held-out tracks.
     pub novelty: Novelty,
 }
 
-/// Flattens joined probabilities until the likeliest genre is no likelier than the surer of head
-/// and vote finds it, unless both name that genre first: two doubts do not make a certainty, two
-/// agreeing witnesses may.
+/// Flattens combined probabilities until that of the most likely genre is at most the larger of
+/// head's and vote's, unless the genre is first in both, so that only two agreeing parts together
+/// are more certain than each of them.
 ///
 /// - `joined`, `head`, `vote`: probabilities of one track, `[classes]` each
-fn no_surer_than_its_parts(
-    mut joined: ArrayViewMut1<f32>,
-    head: ArrayView1<f32>,
-    vote: ArrayView1<f32>,
-) {
+fn limit_confidence(mut joined: ArrayViewMut1<f32>, head: ArrayView1<f32>, vote: ArrayView1<f32>) {
     let best = argmax(joined.view());
     let most = head[best].max(vote[best]);
     if joined[best] <= most || (argmax(head) == best && argmax(vote) == best) {
         return;
     }
-    // joined^power, scaled to sum 1: its largest value falls with the power, down to that of equal
-    // parts
+    // The largest value of joined^power, scaled to sum 1, falls with the power to that of equal
+    // parts.
     let top = f64::from(joined[best]);
     let ratios: Vec<f64> = joined
         .iter()
@@ -53,7 +48,7 @@ fn no_surer_than_its_parts(
             .sum::<f64>()
             .recip()
     };
-    // not quite down to equal parts, so that the order stays
+    // Above 0, so that the order is kept.
     let mut low = 0.01;
     let mut high = 1.0;
     for _ in 0..40 {
@@ -71,22 +66,22 @@ fn no_surer_than_its_parts(
         .for_each(|(p, r)| *p = ((low * r).exp() * scale) as f32);
 }
 
-/// A probability of which the share `strange` is that of the plain vote, whose logarithm is `wide`.
-fn with_wide(p: f64, strange: f64, wide: f32) -> f64 {
-    (1.0 - strange) * p + strange * f64::from(wide).exp()
+/// Interpolates from `p` to the probability of the plain vote, `exp(wide)`.
+fn mix_plain_vote(p: f64, strangeness: f64, wide: f32) -> f64 {
+    (1.0 - strangeness) * p + strangeness * f64::from(wide).exp()
 }
 
 impl Fusion {
     /// Fits the scale, from 1/3 to 3, by maximum likelihood.
     ///
-    /// - `part`: the part that is to answer
-    /// - `voices`: of tracks by models that did not know them; `targets`: `[n, classes]`, rows sum
+    /// - `part`: the part to use
+    /// - `sources`: out-of-fold predictions of tracks; `targets`: `[n, classes]`, rows sum
     ///   to 1
-    /// - `rows`: which of them count
+    /// - `rows`: the rows to use
     pub(super) fn fit(
         part: FusionPart,
         novelty: Novelty,
-        voices: &AnswerSources,
+        sources: &AnswerSources,
         targets: &Array2<f32>,
         rows: &[usize],
     ) -> Self {
@@ -98,9 +93,13 @@ impl Fusion {
         let loss = |scale: f64| -> f64 {
             let fusion = at(scale);
             let likelihood = |&row: &usize| {
-                let (probabilities, strange, _) = fusion.as_known(voices, row);
+                let (probabilities, strangeness, _) = fusion.known_probabilities(sources, row);
                 let likelihood_of = |(class, t): (usize, &f32)| {
-                    let p = with_wide(probabilities[class], strange, voices.wide[[row, class]]);
+                    let p = mix_plain_vote(
+                        probabilities[class],
+                        strangeness,
+                        sources.wide[[row, class]],
+                    );
                     f64::from(*t) * p.max(1e-12).ln()
                 };
                 targets
@@ -113,50 +112,49 @@ impl Fusion {
             };
             -rows.iter().map(likelihood).sum::<f64>()
         };
-        // The wide vote counts here, too, as it will in the answer.
+        // Includes the plain vote, as in predictions.
         at(best_scale(loss))
     }
 
-    /// Probabilities of one row as if it were like those of the training set, how far it is not,
-    /// and its novelty score.
-    fn as_known(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
-        let score = self.novelty.score(&voices.novelty[row]);
-        let strange = self.novelty.strangeness(score);
-        let head = voices.head.row(row);
+    /// Probabilities of one row without the plain vote, its strangeness, and its novelty score.
+    fn known_probabilities(&self, sources: &AnswerSources, row: usize) -> (Vec<f64>, f64, f64) {
+        let score = self.novelty.score(&sources.novelty[row]);
+        let strangeness = self.novelty.strangeness(score);
+        let head = sources.head.row(row);
         let joined = |(&head, &vote): (&f32, &f32)| match self.part {
             FusionPart::Fused => 0.5 * self.scale * f64::from(head + vote),
             FusionPart::Head => self.scale * f64::from(head),
             FusionPart::Vote => self.scale * f64::from(vote),
         };
-        let mut p: Vec<f64> = head.iter().zip(voices.vote.row(row)).map(joined).collect();
-        // The largest is subtracted first: exponentials of logits would overflow.
+        let mut p: Vec<f64> = head.iter().zip(sources.vote.row(row)).map(joined).collect();
+        // The largest is subtracted first, so that exponentials do not overflow.
         let max = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         p.iter_mut().for_each(|z| *z = (*z - max).exp());
         let sum: f64 = p.iter().sum();
         p.iter_mut().for_each(|p| *p /= sum);
-        (p, strange, score)
+        (p, strangeness, score)
     }
 
-    /// The joined probabilities of one row, and its novelty score.
-    fn joined(&self, voices: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
-        let (mut p, strange, score) = self.as_known(voices, row);
+    /// The combined probabilities of one row, and its novelty score.
+    fn joined(&self, sources: &AnswerSources, row: usize) -> (Vec<f64>, f64) {
+        let (mut p, strangeness, score) = self.known_probabilities(sources, row);
         p.iter_mut()
-            .zip(voices.wide.row(row))
-            .for_each(|(p, &wide)| *p = with_wide(*p, strange, wide));
+            .zip(sources.wide.row(row))
+            .for_each(|(p, &wide)| *p = mix_plain_vote(*p, strangeness, wide));
         (p, score)
     }
 
-    /// The joined probabilities of each row, and its novelty score.
-    pub(super) fn apply(&self, voices: &AnswerSources) -> (Array2<f32>, Vec<f64>) {
-        let mut out = Array2::zeros(voices.head.dim());
+    /// The combined probabilities of each row, and its novelty score.
+    pub(super) fn apply(&self, sources: &AnswerSources) -> (Array2<f32>, Vec<f64>) {
+        let mut out = Array2::zeros(sources.head.dim());
         let mut scores = Vec::with_capacity(out.nrows());
         for (row, mut p) in out.outer_iter_mut().enumerate() {
-            let (joined, score) = self.joined(voices, row);
+            let (joined, score) = self.joined(sources, row);
             p.iter_mut().zip(&joined).for_each(|(p, v)| *p = *v as f32);
-            // One part alone cannot be surer than itself.
+            // A single part needs no limit.
             if self.part == FusionPart::Fused {
-                let head = voices.head.row(row).mapv(f32::exp);
-                no_surer_than_its_parts(p, head.view(), voices.shares.row(row));
+                let head = sources.head.row(row).mapv(f32::exp);
+                limit_confidence(p, head.view(), sources.shares.row(row));
             }
             scores.push(score);
         }
@@ -168,9 +166,9 @@ impl Fusion {
 mod tests {
     use super::*;
 
-    /// Rows whose voices all say the same with the probability given, and are right seven times in
-    /// ten; the last tenth is strange, and there the plain vote alone is right, always.
-    fn voices(n: usize, probability: f32) -> (AnswerSources, Array2<f32>) {
+    /// Rows whose sources agree with the given probability and are right seven times in ten; in the
+    /// last tenth, which is strange, only the plain vote is right.
+    fn sources(n: usize, probability: f32) -> (AnswerSources, Array2<f32>) {
         let log = |is_correct: bool| {
             if is_correct {
                 probability.ln()
@@ -178,10 +176,10 @@ mod tests {
                 (1.0 - probability).ln()
             }
         };
-        let strange = |i: usize| i >= n * 9 / 10;
+        let is_strange = |i: usize| i >= n * 9 / 10;
         let head = Array2::from_shape_fn((n, 2), |(i, c)| log((i % 10 < 7) == (c == i % 2)));
         let wide = Array2::from_shape_fn((n, 2), |(i, c)| {
-            (if (c == i % 2) == strange(i) {
+            (if (c == i % 2) == is_strange(i) {
                 0.9f32
             } else {
                 0.1
@@ -189,36 +187,36 @@ mod tests {
             .ln()
         });
         let targets = Array2::from_shape_fn((n, 2), |(i, c)| if c == i % 2 { 1.0 } else { 0.0 });
-        let voices = AnswerSources {
+        let sources = AnswerSources {
             shares: head.mapv(f32::exp),
             whole: head.mapv(f32::exp),
             vote: head.clone(),
             head,
             wide,
             novelty: (0..n)
-                .map(|i| if strange(i) { [9.0; 2] } else { [-9.0; 2] })
+                .map(|i| if is_strange(i) { [9.0; 2] } else { [-9.0; 2] })
                 .collect(),
             neighbours: vec![Vec::new(); n],
         };
-        (voices, targets)
+        (sources, targets)
     }
 
-    fn fitted(voices: &AnswerSources, targets: &Array2<f32>) -> Fusion {
+    fn fitted(sources: &AnswerSources, targets: &Array2<f32>) -> Fusion {
         let novelty = Novelty {
             mean: [0.0; 2],
             deviation: [1.0; 2],
             quantiles: vec![0.0; 101],
         };
         let rows: Vec<usize> = (0..targets.nrows()).collect();
-        Fusion::fit(FusionPart::Fused, novelty, voices, targets, &rows)
+        Fusion::fit(FusionPart::Fused, novelty, sources, targets, &rows)
     }
 
     #[test]
-    fn fusion_mends_confidence_that_is_too_high_or_too_low() {
+    fn fusion_calibrates_too_high_and_too_low_confidence() {
         for probability in [0.6, 0.9] {
-            let (voices, targets) = voices(1000, probability);
-            let fusion = fitted(&voices, &targets);
-            let (p, scores) = fusion.apply(&voices);
+            let (sources, targets) = sources(1000, probability);
+            let fusion = fitted(&sources, &targets);
+            let (p, scores) = fusion.apply(&sources);
             assert!(
                 (p[[0, 0]] - 0.7).abs() < 0.01,
                 "given {probability}: {}",
@@ -229,18 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn strange_tracks_go_where_the_plain_vote_says() {
-        let (voices, targets) = voices(1000, 0.7);
-        let (p, _) = fitted(&voices, &targets).apply(&voices);
+    fn strange_tracks_follow_the_plain_vote() {
+        let (sources, targets) = sources(1000, 0.7);
+        let (p, _) = fitted(&sources, &targets).apply(&sources);
         assert!((900..1000).all(|i| argmax(p.row(i)) == i % 2));
         assert!((0..900).all(|i| (argmax(p.row(i)) == i % 2) == (i % 10 < 7)));
     }
 
     #[test]
-    fn two_doubts_make_no_certainty_and_two_witnesses_may() {
+    fn only_agreeing_parts_raise_the_confidence() {
         let joined_of = |head: [f32; 3], vote: [f32; 3]| {
             let mut joined = ndarray::arr1(&[0.96f32, 0.03, 0.01]);
-            no_surer_than_its_parts(
+            limit_confidence(
                 joined.view_mut(),
                 ndarray::arr1(&head).view(),
                 ndarray::arr1(&vote).view(),
@@ -253,8 +251,8 @@ mod tests {
         assert!((joined_of([0.3, 0.4, 0.3], [0.58, 0.22, 0.2]) - 0.58).abs() < 1e-4);
         assert!((joined_of([0.5, 0.4, 0.1], [0.58, 0.22, 0.2]) - 0.96).abs() < 1e-6);
         assert!((joined_of([0.98, 0.01, 0.01], [0.2, 0.5, 0.3]) - 0.96).abs() < 1e-6);
-        // neither finds it likelier than an even share, which is the least that a likeliest genre
-        // can have
+        // Both parts give it less than an even share, the least that the most likely genre can
+        // have.
         assert!(joined_of([0.2, 0.4, 0.4], [0.1, 0.6, 0.3]) < 0.35);
     }
 }

@@ -1,4 +1,4 @@
-//! Predictions by models that never saw a track's group, for tracks that trained the head.
+//! Stored out-of-fold predictions for the training tracks of a model.
 
 use std::collections::HashMap;
 
@@ -7,29 +7,29 @@ use ndarray::{Array1, Array2};
 use super::{Genre, Near, fitted::AnswerSources};
 use voisin_base::track::TrackId;
 
-/// Answers of folds, kept with a model.
+/// Out-of-fold predictions, saved with a model.
 #[derive(Debug, Clone)]
 pub(super) struct HeldOut {
-    /// Row of each track that a fold answered for.
+    /// Row of each track in the test part of a fold.
     row_of: HashMap<TrackId, usize>,
-    /// The columns' genres.
+    /// The genres of the columns.
     genres: Vec<Genre>,
-    /// Joined probabilities, `[tracks, genres]`, which a track's genres divide among them.
+    /// Combined probabilities, `[tracks, genres]`, divided among a track's genres.
     pub(super) fused: Array2<f32>,
     /// The head's.
     pub(super) head: Array2<f32>,
-    /// Shares of the votes, each vote counted whole.
+    /// Shares of whole votes.
     pub(super) votes: Array2<f32>,
     /// Novelty scores.
     pub(super) novelty: Array1<f32>,
-    /// Who voted, as rows of the training set, and how near they were, nearest first.
+    /// Voters, as rows of the training set, with their similarities, nearest first.
     pub(super) voters: Vec<Vec<Near>>,
-    /// Of the rows.
+    /// The tracks of the rows.
     ids: Vec<TrackId>,
 }
 
 impl HeldOut {
-    /// Tracks without voters were in no fold.
+    /// Tracks without voters were in no test part.
     pub(super) fn new(
         ids: Vec<TrackId>,
         genres: Vec<Genre>,
@@ -37,7 +37,7 @@ impl HeldOut {
         novelty: Array1<f32>,
         voters: Vec<Vec<Near>>,
     ) -> Self {
-        // A track of no fold has no voters; its flat predictions must not pass for an answer.
+        // Flat predictions of tracks outside all folds, which have no voters, are not used.
         let answered = ids
             .iter()
             .zip(&voters)
@@ -56,7 +56,7 @@ impl HeldOut {
         }
     }
 
-    /// Whether its parts fit together.
+    /// Whether its parts are consistent.
     pub(super) fn is_whole(&self) -> bool {
         let n = self.ids.len();
         let k = self.genres.len();
@@ -67,13 +67,13 @@ impl HeldOut {
             && self.voters.iter().flatten().all(|near| near.row < n)
     }
 
-    /// The row of a track that a fold answered for.
+    /// The row of a track in the test part of a fold.
     pub(super) fn row(&self, track: TrackId) -> Option<usize> {
         self.row_of.get(&track).copied()
     }
 
-    /// Puts the predictions for a track, by its row, in the place of an answer by a model that
-    /// knows it.
+    /// Replaces a prediction of the full model for a training track, by its row, by the out-of-fold
+    /// one.
     ///
     /// - `genres`, `reference`: columns and reference rows of that model; genres and voters that it
     ///   lacks are left out
@@ -83,15 +83,15 @@ impl HeldOut {
         to: usize,
         genres: &[Genre],
         reference: &HashMap<TrackId, usize>,
-        (fused, score, voices): (&mut Array2<f32>, &mut f64, &mut AnswerSources),
+        (fused, score, sources): (&mut Array2<f32>, &mut f64, &mut AnswerSources),
     ) {
         for (from, into) in [
             (&self.fused, &mut *fused),
-            (&self.head, &mut voices.head),
-            (&self.votes, &mut voices.whole),
+            (&self.head, &mut sources.head),
+            (&self.votes, &mut sources.whole),
         ] {
             let mut into = into.row_mut(to);
-            // Genres that the folds did not know must not keep the model's own answer.
+            // Genres that the folds lack must not keep the full model's prediction.
             into.fill(0.0);
             for (genre, &p) in self.genres.iter().zip(from.row(row)) {
                 genres
@@ -102,7 +102,7 @@ impl HeldOut {
         }
         let mut joined = fused.row_mut(to);
         let sum = joined.sum();
-        // whole unless a genre is gone
+        // The sum is 1 unless a genre was removed.
         if sum > 0.0 && sum < 0.999 {
             joined /= sum;
         }
@@ -113,6 +113,6 @@ impl HeldOut {
                 ..*near
             })
         };
-        voices.neighbours[to] = self.voters[row].iter().filter_map(near).collect();
+        sources.neighbours[to] = self.voters[row].iter().filter_map(near).collect();
     }
 }

@@ -3,11 +3,11 @@
 //! Three measures, each scaled so that the farthest pair has distance 1, and their mean:
 //! - centroid: 1 - cosine of the genres' mean directions;
 //! - neighbourhood: mean of 1 - cosine from each track to its five nearest of the other genre;
-//! - votes: 1 - the share that the other genre gets when a genre's tracks ask their nearest tracks
-//!   of other genres.
+//! - votes: 1 - the other genre's share in the vote of the nearest tracks of other genres for a
+//!   genre's tracks.
 //!
-//! A track that bears both genres lies at distance 0 from either: genres of the very same tracks
-//! are at distance 0.
+//! A track with both genres has distance 0 from either, so that genres of the same tracks have
+//! distance 0.
 
 use std::collections::BTreeMap;
 
@@ -30,13 +30,13 @@ use voisin_base::track::TrackId;
 pub struct KinshipOptions {
     /// Neighbours of other genres that vote.
     pub k: usize,
-    /// Resamples behind each interval.
+    /// Resamples for each interval.
     pub resamples: usize,
     /// Typical and borderline tracks listed per genre.
     pub tracks: usize,
-    /// Start of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// Tracks looked at, at most; more are thinned evenly.
+    /// Most tracks to use; more are thinned evenly.
     pub max_tracks: usize,
 }
 
@@ -55,7 +55,7 @@ impl Default for KinshipOptions {
 /// All genres and their distances.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kinship {
-    /// By key.
+    /// Ordered by key.
     pub genres: Vec<GenreKinship>,
     /// Distance between genres, `[genre][genre]`, symmetric, 0 on the diagonal, at most 1; larger
     /// is farther.
@@ -67,19 +67,19 @@ pub struct Kinship {
 pub struct GenreKinship {
     /// The genre.
     pub genre: Genre,
-    /// Its tracks.
+    /// Number of its tracks.
     pub tracks: usize,
-    /// The genres that it lies within, by labels: all its tracks, or nearly all, bear them too, and
-    /// not the reverse; of those within each other the narrowest.
+    /// The genres that it is within, by labels: all or nearly all its tracks have them as well, and
+    /// not the reverse; of nested ones the narrowest.
     pub within: Vec<Genre>,
-    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; higher is tighter. None for a
-    /// single track.
+    /// Mean cosine of its tracks to their mean direction, in [-1, 1]; `None` for a single
+    /// track.
     pub cohesion: Option<f64>,
     /// All other genres, nearest first.
     pub nearest: Vec<Kin>,
     /// Tracks nearest to the genre's mean direction, nearest first.
     pub typical: Vec<TrackId>,
-    /// Tracks that lie nearer to another genre's tracks than to their own's, farthest gone first.
+    /// Tracks nearer to another genre's tracks than to those of their own, largest margin first.
     pub borderline: Vec<Borderline>,
 }
 
@@ -98,7 +98,7 @@ pub struct Kin {
     pub centroid: f64,
     /// Mean 1 - cosine to the nearest tracks, unscaled, in [0, 2].
     pub neighbourhood: f64,
-    /// Share of votes the other genre gets from this one's tracks, in [0, 1].
+    /// The other genre's share in the votes for this one's tracks, in [0, 1].
     pub votes: f64,
 }
 
@@ -107,14 +107,14 @@ pub struct Kin {
 pub struct Borderline {
     /// The track.
     pub track: TrackId,
-    /// The genre it leans to.
+    /// The other genre.
     pub towards: Genre,
-    /// How much nearer (in cosine) it is to that genre's tracks than to its own's.
+    /// Cosine to that genre's tracks minus cosine to those of its own.
     pub margin: f64,
 }
 
 impl Kinship {
-    /// One genre's relations. The error names the genre.
+    /// The relations of one genre.
     pub fn of(&self, genre: &Genre) -> Result<&GenreKinship, GenreError> {
         self.genres
             .iter()
@@ -122,10 +122,10 @@ impl Kinship {
             .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
     }
 
-    /// Joins genres from the nearest pair up (average linkage): for a dendrogram, and for the order
-    /// of a heat map.
+    /// Agglomerative clustering of genres (average linkage), for a dendrogram and the order of a heat
+    /// map.
     ///
-    /// Each merge names two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and
+    /// Each merge has two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and
     /// their distance.
     pub fn merges(&self) -> Vec<(usize, usize, f64)> {
         let n = self.distance.len();
@@ -190,9 +190,8 @@ struct TrackAffinities {
 
 /// Measures the kinship of all labelled genres.
 ///
-/// Tracks of the same group (artist) never count as each other's neighbours. Vectors are
-/// standardised, and not whitened by genre, so that a genre without labels elsewhere is treated
-/// like the others.
+/// Tracks of the same group (artist) do not count as each other's neighbours. Vectors are
+/// standardised but not whitened by genre, which would favour genres with many labels.
 pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinship, GenreError> {
     let examples = Examples::some(set, options.max_tracks)?;
     let k = examples.n_classes();
@@ -213,7 +212,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let centroids = unit_rows(sums.clone());
     let nesting = Nesting::new(examples.genres.clone(), &examples.classes);
 
-    // directed measures, then their symmetric means and scales
+    // Directed measures, then their symmetric means and scales.
     let mut raw = [
         Array2::<f64>::zeros((k, k)),
         Array2::zeros((k, k)),
@@ -229,7 +228,7 @@ pub fn kinship(set: &LabelledVectors, options: &KinshipOptions) -> Result<Kinshi
     let scales: Vec<f64> = raw
         .iter()
         .map(|m| {
-            // Each measure is brought to its own largest distance, or the widest-spread one would
+            // Each measure is divided by its largest distance, or the one with the widest range would
             // decide alone.
             let far = (0..k)
                 .flat_map(|a| (0..k).map(move |b| (a, b)))
@@ -296,7 +295,7 @@ fn sums(unit: &Array2<f32>, members: &[Vec<usize>]) -> Array2<f32> {
     out
 }
 
-/// Affinities of some tracks (which may repeat) to each genre, added up.
+/// Sums of the affinities of some tracks (with repetitions) to each genre.
 #[derive(Clone)]
 struct AffinitySums {
     tracks: usize,
@@ -312,7 +311,7 @@ impl AffinitySums {
         for &r in rows {
             let track_classes = &examples.classes[r];
             for h in 0..k {
-                // what bears a genre is at no distance from it, and for it
+                // A track with a genre has distance 0 from it and votes for it.
                 let (far, share) = if track_classes.contains(&h) {
                     (0.0, 1.0)
                 } else {
@@ -352,7 +351,7 @@ fn measures<'a>(
     let n = sums.tracks.max(1) as f64;
     let mut out = [vec![0.0; k], vec![0.0; k], vec![0.0; k]];
     for h in (0..k).filter(|h| *h != genre) {
-        // rounding apart, the same tracks have the same mean direction
+        // Rounding may give slightly negative values for the same tracks.
         out[0][h] = (1.0 - f64::from(centre(genre).dot(&centre(h)))).max(0.0);
         out[1][h] = sums.near[h] / n;
         out[2][h] = 1.0 - sums.votes[h] / n;
@@ -360,26 +359,26 @@ fn measures<'a>(
     out
 }
 
-/// The others that a track has met so far.
+/// Neighbours of a track among the rows so far.
 struct SeenOthers {
     me: usize,
-    /// Of each genre the highest similarities, and what is not above the last of a full list is not
-    /// among them.
+    /// The highest similarities of each genre; a value must exceed the last of a full list to be
+    /// added.
     nearest: Vec<Vec<f32>>,
     least: Vec<f32>,
-    /// Tracks of other genres with their similarities, and what is not above the nearest of them.
+    /// The nearest tracks of other genres with their similarities.
     voters: Vec<(f32, usize)>,
     floor: f32,
 }
 
-/// For each track, how near each genre is, and whom it votes for among genres that are not its own.
+/// For each track, the distance to each genre, and the votes of neighbours of other genres.
 fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> TrackAffinities {
     const NEAR: usize = 5;
     const TEMPERATURE: f32 = 0.05;
     let n = examples.len();
     let genres = examples.n_classes();
     let priors = priors(&examples.classes, genres);
-    // side by side: they are looked at for each pair of tracks
+    // In one array, since they are read for each pair of tracks.
     let ends: Vec<usize> = std::iter::once(0)
         .chain(examples.classes.iter().scan(0, |end, track_classes| {
             *end += track_classes.len();
@@ -400,7 +399,7 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
         },
         |seen, first, products| {
             for (other, &s) in (first..).zip(products) {
-                // Most pairs end here: neither among the nearest of any genre nor among the voters.
+                // Most pairs end here: neither among the nearest of a genre nor among the voters.
                 let may_vote = s > seen.floor;
                 if !may_vote && classes(other).iter().all(|&g| s <= seen.least[g])
                     || other == seen.me
@@ -418,11 +417,11 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                         }
                     }
                 }
-                // A track of a shared genre is no neighbour from another one, so it does not vote.
+                // A track with a common genre is not from another genre, so it does not vote.
                 let is_shared = || classes(other).iter().any(|g| classes(seen.me).contains(g));
                 if may_vote && !is_shared() {
                     seen.voters.push((s, other));
-                    // Twice as many are gathered before the best are selected, so that selecting is
+                    // Collects twice as many before the best are selected, so that selections are
                     // rare.
                     if seen.voters.len() > 2 * k {
                         seen.voters
@@ -448,8 +447,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
             let mut divided = vec![0.0; genres];
             for &(s, other) in &voters {
                 let weight = ((s - voters[0].0) / TEMPERATURE).exp();
-                // A voter of several genres gives its whole vote to each; shares are of the votes
-                // as they divide.
+                // A voter with several genres votes for each with its whole weight; shares are
+                // relative to divided votes.
                 let voter_classes = classes(other);
                 let whole = weight / voter_classes.iter().map(|&g| priors[g]).fold(0.0, f32::max);
                 for &g in voter_classes {
@@ -462,8 +461,8 @@ fn measure_affinities(examples: &Examples, unit: &Array2<f32>, k: usize) -> Trac
                 votes.iter_mut().for_each(|v| *v /= total);
             }
             let near = |l: &Vec<f32>| {
-                // A genre without tracks by other artists is as far as can be: the cosine is at
-                // least -1.
+                // A genre without tracks by other artists has the largest possible distance: the
+                // cosine is at least -1.
                 if l.is_empty() {
                     2.0
                 } else {
@@ -488,14 +487,14 @@ struct KinshipContext<'a> {
     examples: &'a Examples,
     unit: &'a Array2<f32>,
     tracks: &'a TrackAffinities,
-    /// Of the tracks of each genre.
+    /// Sums of the tracks of each genre.
     sums: &'a Array2<f32>,
     centroids: &'a Array2<f32>,
     nesting: &'a Nesting,
 }
 
 impl KinshipContext<'_> {
-    /// 95 % intervals of the distance to each genre when this genre's groups are drawn anew.
+    /// Bootstrap intervals (95 %) of the distance to each genre, resampling this genre's groups.
     fn intervals(
         &self,
         genre: usize,
@@ -510,7 +509,7 @@ impl KinshipContext<'_> {
             groups.entry(self.examples.groups[m]).or_default().push(m);
         }
         let groups: Vec<Vec<usize>> = groups.into_values().collect();
-        // Sums of each artist once, so that a resample only adds them up.
+        // Sums of each artist are computed once; a resample only adds them.
         let group_sums: Vec<AffinitySums> = groups
             .iter()
             .map(|rows| AffinitySums::new(rows, self.examples, self.tracks))
@@ -520,7 +519,7 @@ impl KinshipContext<'_> {
         let mut draws: Vec<Vec<f64>> = vec![Vec::new(); k];
         let bears = |r: usize, h: usize| self.examples.classes[r].contains(&h);
         let is_shared = |h: &usize| members.iter().any(|&r| bears(r, *h));
-        // genres that some of these tracks bear, with the sum of their other tracks
+        // Genres that some of these tracks have, with the sum of their other tracks.
         let shared: Vec<(usize, Array1<f32>)> = (0..k)
             .filter(is_shared)
             .map(|h| {
@@ -543,8 +542,8 @@ impl KinshipContext<'_> {
             })
             .collect();
         for _ in 0..options.resamples {
-            // Whole artists are drawn: tracks of one artist are alike and would narrow the
-            // interval.
+            // Whole artists are drawn, because tracks of one artist are similar and would narrow
+            // the interval.
             let mut drawn: Vec<usize> = Vec::new();
             let mut sums = nothing.clone();
             for _ in 0..groups.len() {
@@ -552,7 +551,7 @@ impl KinshipContext<'_> {
                 drawn.extend(&groups[group]);
                 sums.add(&group_sums[group]);
             }
-            // tracks that other genres bear as well are drawn for these, too
+            // Tracks that have other genres as well are drawn for these, too.
             let centres: BTreeMap<usize, Array2<f32>> = shared
                 .iter()
                 .map(|(h, others)| {

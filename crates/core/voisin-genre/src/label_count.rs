@@ -1,4 +1,4 @@
-//! How much is labelled: what an answer rests on, and the least that it takes.
+//! Counts of labels, and the minimum for a classification.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,19 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::Genre;
 use voisin_base::text::count;
 
-/// The fewest labelled tracks that genres are told apart by, of [`LEAST_GENRES`] genres: with two
-/// tracks to each of two genres, both are still known when one track is left out to be asked about.
+/// The fewest labelled tracks for a classification, of [`LEAST_GENRES`] genres: with two tracks of
+/// each of two genres, both remain when one track is left out to be classified.
 pub const LEAST_TRACKS: usize = 4;
 
-/// The fewest genres that an answer can choose from: with one, every answer is that one.
+/// The fewest genres for a classification.
 pub const LEAST_GENRES: usize = 2;
 
-/// Tracks from which on a genre is known well: it has a place in a trained head unless another
-/// number is asked for, and [`LEAST_GENRES`] such genres are what answers must rest on that are
-/// written into files.
+/// Tracks from which a genre is well known: it is part of a trained head by default, and at least
+/// [`LEAST_GENRES`] such genres are required to write genres into files.
 pub const WELL_KNOWN: usize = 8;
 
-/// How many tracks are labelled, and with how many genres.
+/// Numbers of labelled tracks and of their genres.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCount {
     /// Tracks with a genre.
@@ -31,7 +30,7 @@ pub struct LabelCount {
 }
 
 impl LabelCount {
-    /// Counts the genres of tracks; a track of several counts in each.
+    /// Counts the genres of tracks; a track with several counts for each.
     pub fn of<'a>(labels: impl IntoIterator<Item = impl IntoIterator<Item = &'a Genre>>) -> Self {
         let mut tracks = 0;
         let mut tracks_by_genre: BTreeMap<&Genre, usize> = BTreeMap::new();
@@ -54,17 +53,17 @@ impl LabelCount {
         }
     }
 
-    /// Whether genres can be told apart by these labels.
+    /// Whether these labels suffice for a classification.
     pub fn is_enough(self) -> bool {
         self.tracks >= LEAST_TRACKS && self.genres >= LEAST_GENRES
     }
 
-    /// Whether answers may rest on these labels that are written into files.
+    /// Whether these labels suffice to write genres into files.
     pub fn is_enough_to_write(self) -> bool {
         self.well_known >= LEAST_GENRES
     }
 
-    /// The number found, and the number that telling genres apart takes.
+    /// The number found and the number needed, as text.
     pub fn shortage(self) -> String {
         format!("found {self}, expected at least {LEAST_TRACKS} of {LEAST_GENRES} genres")
     }
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn four_tracks_of_two_genres_are_the_least() {
+    fn a_classification_needs_four_tracks_of_two_genres() {
         assert!(!count_of(&[&["A"], &["A"], &["B"]]).is_enough());
         assert!(count_of(&[&["A"], &["A"], &["B"], &["B"]]).is_enough());
         assert!(
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn two_genres_of_eight_tracks_are_the_least_that_is_written_by() {
+    fn writing_genres_needs_two_genres_of_eight_tracks() {
         let many = |a: usize, b: usize| {
             let labels: Vec<&[&str]> = [vec![&["A"][..]; a], vec![&["B"][..]; b]].concat();
             count_of(&labels)

@@ -1,6 +1,6 @@
 //! Genre: labels, neighbours that vote, the trained head, their fusion and calibration.
 //!
-//! Everything here works on vectors, labels and groups; it knows neither audio nor the database.
+//! Works on vectors, labels and groups, without audio or the database.
 //! Not for: reading tags (`audio`), measuring quality (`eval`).
 
 mod choose;

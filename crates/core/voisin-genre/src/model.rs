@@ -1,4 +1,4 @@
-//! The whole: fitted halves, their fusion, and what held-out tracks say of its quality.
+//! The genre model: head, vote, their fusion, and its quality on held-out tracks.
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -16,13 +16,13 @@ use voisin_base::track::TrackId;
 /// How a model is fitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitOptions {
-    /// Genres with fewer tracks are left to the neighbours.
+    /// Genres with fewer tracks are predicted by the neighbours alone.
     pub min_tracks: usize,
-    /// Folds of the validation, groups kept whole.
+    /// Folds of the validation, which never split a group.
     pub folds: usize,
-    /// Tracks used, at most; more are sampled by whole groups.
+    /// Most tracks to use; more are sampled by whole groups.
     pub max_tracks: usize,
-    /// Start of the random numbers that deal the folds.
+    /// Seed of the random numbers for the folds.
     pub seed: u64,
 }
 
@@ -37,24 +37,24 @@ impl Default for FitOptions {
     }
 }
 
-/// Predictions for the training tracks by models that had not seen their group.
+/// Out-of-fold predictions for the training tracks.
 #[derive(Debug, Clone)]
 pub struct OutOfFold {
-    /// Row in the training set given, of each row here.
+    /// Row in the training set, for each row here.
     pub rows: Vec<usize>,
     /// Their tracks.
     pub ids: Vec<TrackId>,
-    /// The columns' genres.
+    /// The genres of the columns.
     pub genres: Vec<Genre>,
-    /// Classes (columns) each track is labelled with.
+    /// Labels of each track, as columns.
     pub classes: Vec<Vec<usize>>,
-    /// Joined probabilities, `[rows, genres]`.
+    /// Combined probabilities, `[rows, genres]`.
     pub fused: Array2<f32>,
     /// The head's.
     pub head: Array2<f32>,
     /// The vote's.
     pub vote: Array2<f32>,
-    /// Novelty scores, larger is stranger.
+    /// Novelty scores, larger is more unusual.
     pub novelty: Vec<f64>,
 }
 
@@ -63,24 +63,24 @@ pub struct OutOfFold {
 pub struct Quality {
     /// Held-out tracks.
     pub tracks: usize,
-    /// Groups (artists) that they were held out by. As many as tracks: nothing is known of who made
-    /// them, and copies of a recording on both sides of a fold make all these figures too kind.
+    /// Their groups (artists). As many as tracks if no artists are known; then copies of a recording
+    /// on both sides of a fold make all these figures too good.
     pub groups: usize,
-    /// Share of them whose best genre is one of their own: of what answers.
+    /// Share of them whose best genre is among their labels, for the part that is used.
     pub accuracy: f64,
-    /// The head alone.
+    /// The same for the head alone.
     pub head_accuracy: f64,
-    /// The vote alone.
+    /// The same for the vote alone.
     pub vote_accuracy: f64,
-    /// Head and vote joined.
+    /// The same for head and vote combined.
     pub fused_accuracy: f64,
-    /// Mean over genres of the share found.
+    /// Mean recall over genres.
     pub balanced_accuracy: f64,
-    /// Expected calibration error of the joined probability, ten bins.
+    /// Expected calibration error of the combined probability, ten bins.
     pub calibration_error: f64,
 }
 
-/// A fitted genre engine.
+/// A fitted genre model.
 #[derive(Debug, Clone)]
 pub struct GenreModel {
     pub(super) core: Core,
@@ -91,39 +91,39 @@ pub struct GenreModel {
     pub(super) precision: Vec<PrecisionStep>,
     pub(super) quality: Quality,
     pub(super) digest: String,
-    /// Of the tracks that vote.
+    /// Nesting of the genres of the voting tracks.
     pub(super) nesting: Nesting,
-    /// Predictions for the tracks that it was trained on, by models that had not seen their groups.
+    /// Out-of-fold predictions for the training tracks.
     pub(super) held: HeldOut,
     pub(super) min_tracks: usize,
-    /// Fitted by [`load`](Self::load), since the file was of an older layout.
+    /// Whether [`load`](Self::load) fitted it again, from a file of an older layout.
     pub(super) refitted: bool,
 }
 
 /// A step of the risk–coverage curve on held-out tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PrecisionStep {
-    /// Answers with at least this probability …
+    /// Least probability.
     pub threshold: f32,
-    /// … are right this often …
+    /// Precision of the predictions with at least this probability.
     pub precision: f32,
-    /// … and are this share of all.
+    /// Their share of all predictions.
     pub coverage: f32,
 }
 
-/// How answers are given.
+/// Options of predictions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictOptions {
-    /// Precision that answers must have; less sure ones are unknown.
+    /// Precision of known genres; less certain ones become unknown.
     pub precision: Option<f32>,
-    /// Tracks more novel than this share of the collection's own are unknown; above 1: never.
+    /// Tracks more novel than this share of the training tracks are unknown; above 1: never.
     pub novelty: f32,
-    /// Voters kept as evidence: those of most weight.
+    /// Most voters to return, those with the greatest weights.
     pub voters: usize,
-    /// Genres kept in each list of shares.
+    /// Most genres in each list of shares.
     pub genres: usize,
-    /// Genres that an answer may be; none: all. The lists of the head and of the votes show every
-    /// genre.
+    /// Genres to choose from; empty: all. The lists of the head and of the votes have all
+    /// genres.
     pub among: Vec<Genre>,
 }
 
@@ -140,12 +140,12 @@ impl Default for PredictOptions {
 }
 
 impl GenreModel {
-    /// The genres it knows.
+    /// Its genres.
     pub fn genres(&self) -> &[Genre] {
         &self.genres
     }
 
-    /// Genres with too few tracks for the head, which the neighbours alone speak for.
+    /// Genres with too few tracks for the head, which only neighbours can predict.
     pub fn genres_without_head(&self) -> Vec<&Genre> {
         let with = &self.core.settings.head_classes;
         self.genres
@@ -156,17 +156,17 @@ impl GenreModel {
             .collect()
     }
 
-    /// Whether reading it meant fitting it anew, so that it should be saved.
+    /// Whether it was fitted again when it was loaded, so that it should be saved.
     pub fn is_refitted(&self) -> bool {
         self.refitted
     }
 
-    /// Width of the vectors it takes.
+    /// Dimension of its input vectors.
     pub fn dimension(&self) -> usize {
         self.core.raw.ncols()
     }
 
-    /// Tracks it was trained on.
+    /// Number of training tracks.
     pub fn tracks(&self) -> usize {
         self.core.raw.nrows()
     }
@@ -181,24 +181,23 @@ impl GenreModel {
         &self.core.settings
     }
 
-    /// How head and vote are joined.
+    /// How head and vote are combined.
     pub fn fusion(&self) -> &Fusion {
         &self.fusion
     }
 
-    /// BLAKE3 of what it was trained on (ids, labels, vectors), in hexadecimal.
+    /// BLAKE3 of its training data (ids, labels, vectors), in hexadecimal.
     pub fn training_digest(&self) -> &str {
         &self.digest
     }
 
-    /// The least probability at which answers are right as often as asked, on held-out tracks, with
-    /// a standard error to spare: the threshold is chosen on those tracks, so what they promise is
-    /// a little too good.
+    /// The least probability at which predictions for held-out tracks have the requested precision
+    /// with a margin of one standard error, since a threshold chosen on these tracks is biased.
     ///
-    /// Above 1 when no threshold reaches it.
+    /// Above 1 if no threshold reaches the precision.
     pub fn threshold(&self, precision: f32) -> f32 {
         let tracks = self.quality.tracks as f64;
-        // A lower bound, because the threshold is the best of many on these very tracks.
+        // A lower bound, because the threshold is the best of many on these tracks.
         let kept = |step: &PrecisionStep| {
             let n = (f64::from(step.coverage) * tracks).round().max(1.0);
             lower_bound(f64::from(step.precision), n) >= f64::from(precision)
@@ -207,21 +206,21 @@ impl GenreModel {
             .iter()
             .rev()
             .find(|step| kept(step))
-            // Above every probability: no answer is sure enough.
+            // Above every probability: no prediction is certain enough.
             .map_or(1.1, |step| step.threshold)
     }
 
-    /// Answers for many tracks.
+    /// Predicts the genres of many tracks.
     pub fn predict(
         &self,
         queries: &QueryVectors,
         options: &PredictOptions,
     ) -> Result<Vec<GenrePrediction>, GenreError> {
         queries.check(self.dimension())?;
-        let mut voices = self.voices(queries);
-        let (mut fused, mut scores) = self.fusion.apply(&voices);
-        // Probabilities from here on: the folds' answers are kept as such.
-        voices.head.mapv_inplace(f32::exp);
+        let mut sources = self.sources(queries);
+        let (mut fused, mut scores) = self.fusion.apply(&sources);
+        // Probabilities from here on, as in the stored predictions of the folds.
+        sources.head.mapv_inplace(f32::exp);
         let held: Vec<Option<usize>> = (0..scores.len())
             .map(|q| self.held_row(queries, q))
             .collect();
@@ -236,11 +235,11 @@ impl GenreModel {
             .enumerate()
             .filter_map(|(to, row)| Some((to, (*row)?)))
         {
-            let answer = (&mut fused, &mut scores[to], &mut voices);
-            // A track that trained the model gets the answer of a model that had not seen it.
+            let answer = (&mut fused, &mut scores[to], &mut sources);
+            // A training track gets its out-of-fold prediction.
             self.held.answer(row, to, &self.genres, &reference, answer);
         }
-        self.nesting.undivide(&mut voices.head);
+        self.nesting.undivide(&mut sources.head);
         let mut unlimited = (!options.among.is_empty()).then(|| fused.clone());
         self.keep_among(&mut fused, &options.among)?;
         unlimited
@@ -252,7 +251,7 @@ impl GenreModel {
             .into_par_iter()
             .map(|i| {
                 let mut answer =
-                    self.answer(queries, &voices, &fused, scores[i], threshold, i, options);
+                    self.answer(queries, &sources, &fused, scores[i], threshold, i, options);
                 answer.held_out = held[i].is_some();
                 match &unlimited {
                     Some(all) => self.limited(answer, all.row(i)),
@@ -262,7 +261,7 @@ impl GenreModel {
             .collect())
     }
 
-    /// Leaves nothing to genres that are not asked for; rows add up to 1 again.
+    /// Sets the probabilities of other genres to 0 and scales rows to sum 1.
     fn keep_among(
         &self,
         probabilities: &mut Array2<f32>,
@@ -284,7 +283,7 @@ impl GenreModel {
                 .filter(|(_, is_allowed)| **is_allowed)
                 .map(|(p, _)| p)
                 .sum();
-            // No probability for any of them: each is as likely as the other.
+            // Without any probability for these genres they are equally likely.
             let even = 1.0 / is_allowed.iter().filter(|is_allowed| **is_allowed).count() as f32;
             for (p, &is_allowed) in row.iter_mut().zip(&is_allowed) {
                 *p = match (is_allowed, sum > 0.0) {
@@ -297,32 +296,32 @@ impl GenreModel {
         Ok(())
     }
 
-    /// Joined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
+    /// Combined, head's and vote's probabilities, `[queries, genres]` each, and novelty scores.
     pub fn probabilities(&self, queries: &QueryVectors) -> Result<Probabilities, GenreError> {
         queries.check(self.dimension())?;
-        let voices = self.voices(queries);
-        let (mut fused, novelty) = self.fusion.apply(&voices);
-        let mut head = voices.head.mapv(f32::exp);
+        let sources = self.sources(queries);
+        let (mut fused, novelty) = self.fusion.apply(&sources);
+        let mut head = sources.head.mapv(f32::exp);
         [&mut fused, &mut head]
             .into_iter()
             .for_each(|p| self.nesting.undivide(p));
         Ok(Probabilities {
             fused,
             head,
-            vote: voices.whole,
+            vote: sources.whole,
             novelty,
         })
     }
 
-    fn voices(&self, queries: &QueryVectors) -> AnswerSources {
-        self.core.voices(queries.vectors, |q, r| {
+    fn sources(&self, queries: &QueryVectors) -> AnswerSources {
+        self.core.sources(queries.vectors, |q, r| {
             let same_track = queries
                 .ids
                 .get(q)
                 .copied()
                 .flatten()
                 .is_some_and(|id| id == self.ids[r]);
-            // For evaluation: the tracks of a query's own artist would make it too easy.
+            // For evaluations, which leave out the query's artist.
             let same_group = queries
                 .exclude_groups
                 .get(q)
@@ -337,19 +336,19 @@ impl GenreModel {
         })
     }
 
-    /// Where the folds' answer for a query lies, if it, or another copy of it, trained the model.
+    /// The row of the out-of-fold prediction for a query, if it or a copy of it is a training track.
     fn held_row(&self, queries: &QueryVectors, q: usize) -> Option<usize> {
         let id = queries.ids.get(q).copied().flatten();
         id.and_then(|id| self.held.row(id)).or_else(|| {
             let least = queries.same_recording?;
-            // Another file of a recording that trained the model is known to it as well.
+            // A copy of a training track counts as one.
             let copy = (0..self.ids.len()).find(|&r| self.cosine(queries, q, r) >= least)?;
             self.held.row(self.ids[copy])
         })
     }
 
-    /// Cosine similarity of a query and a reference track, as they came; 0 where either is all
-    /// zeros.
+    /// Cosine similarity of the raw vectors of a query and a reference track; 0 if either is
+    /// zero.
     fn cosine(&self, queries: &QueryVectors, q: usize, r: usize) -> f32 {
         let query = queries.vectors.row(q);
         let row = self.core.raw.row(r);
@@ -365,7 +364,7 @@ impl GenreModel {
     fn answer(
         &self,
         queries: &QueryVectors,
-        voices: &AnswerSources,
+        sources: &AnswerSources,
         fused: &Array2<f32>,
         score: f64,
         threshold: f32,
@@ -376,8 +375,8 @@ impl GenreModel {
         let first = |row: ndarray::ArrayView1<f32>| self.order(row).first().copied().unwrap_or(0);
         let best = first(fused.row(i));
         let probability = fused[[i, best]];
-        // Novelty first: a probability among known genres means nothing for a track of none of
-        // them.
+        // Novelty first, because the probability of a known genre means nothing for a track of an
+        // unknown one.
         let novelty = self.fusion.novelty.percentile(score) as f32;
         let unknown = if novelty > options.novelty {
             Some(UnknownReason::Novel)
@@ -396,8 +395,8 @@ impl GenreModel {
             Agreement::NoHead
         } else {
             match (
-                first(voices.head.row(i)) == best,
-                first(voices.whole.row(i)) == best,
+                first(sources.head.row(i)) == best,
+                first(sources.whole.row(i)) == best,
             ) {
                 (true, true) => Agreement::Both,
                 (true, false) => Agreement::HeadOnly,
@@ -406,8 +405,8 @@ impl GenreModel {
             }
         };
         let temperature = self.core.settings.vote.temperature;
-        let near = &voices.neighbours[i];
-        // Relative to the nearest, and corrected for how common the genres are, as in the vote itself.
+        let near = &sources.neighbours[i];
+        // Relative to the nearest and corrected for the frequency of genres, as in the vote.
         let top = near.first().map_or(0.0, |n| n.similarity);
         let power = self.core.settings.vote.prior_correction;
         let weights: Vec<f32> = near
@@ -435,7 +434,7 @@ impl GenreModel {
                 weight: w / total,
             })
             .collect();
-        // By cosine of the vectors as they are stored, which is what a user sees beside them.
+        // By cosine of raw vectors, which is shown to the user.
         voters.sort_by(|a, b| {
             b.similarity
                 .total_cmp(&a.similarity)
@@ -444,7 +443,7 @@ impl GenreModel {
         let head = if self.core.settings.head_classes.is_empty() {
             Vec::new()
         } else {
-            list(voices.head.row(i))
+            list(sources.head.row(i))
         };
         let probabilities = self.ranked(fused.row(i), usize::MAX);
         let genres = self.nesting.together(&probabilities);
@@ -469,7 +468,7 @@ impl GenreModel {
             probabilities: list(fused.row(i)),
             head,
             votes: Votes {
-                shares: list(voices.whole.row(i)),
+                shares: list(sources.whole.row(i)),
                 voters,
                 count: near.len(),
                 collection: 0.0,
@@ -477,8 +476,8 @@ impl GenreModel {
         }
     }
 
-    /// Says of an answer among some genres what it would be among all, and how sure it is seen from
-    /// there.
+    /// Adds the best of all genres to a prediction among some, and sets its confidence relative to
+    /// all.
     fn limited(
         &self,
         mut answer: GenrePrediction,
@@ -497,7 +496,7 @@ impl GenreModel {
         answer
     }
 
-    /// Classes by their share, of equals the commoner first; those of nothing left out.
+    /// Classes with a share, largest first, of equals the more common first.
     fn order(&self, row: ndarray::ArrayView1<f32>) -> Vec<usize> {
         let priors = &self.core.priors;
         let mut order: Vec<usize> = (0..row.len()).filter(|&c| row[c] > 0.0).collect();
@@ -526,14 +525,14 @@ impl GenreModel {
 /// Probabilities of many tracks.
 #[derive(Debug, Clone)]
 pub struct Probabilities {
-    /// Joined, `[queries, genres]`: how likely a track bears each; rows sum to 1 where no track has
-    /// several.
+    /// Combined probability that a track has each genre, `[queries, genres]`; rows sum to 1 if no
+    /// track has several.
     pub fused: Array2<f32>,
     /// The head's.
     pub head: Array2<f32>,
     /// The vote's.
     pub vote: Array2<f32>,
-    /// Novelty scores, larger is stranger.
+    /// Novelty scores, larger is more unusual.
     pub novelty: Vec<f64>,
 }
 
@@ -547,8 +546,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_answers_promise_less() {
-        // nineteen of nineteen are no more than 95 %
+    fn the_lower_bound_is_lower_for_few_predictions() {
+        // Nineteen of nineteen give at most 95 %.
         assert!((lower_bound(1.0, 19.0) - 0.95).abs() < 1e-12);
         assert!((lower_bound(0.9, 1e9) - 0.9).abs() < 1e-4);
         assert!((lower_bound(0.9, 236.0) - 0.8787).abs() < 1e-3);

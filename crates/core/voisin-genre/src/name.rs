@@ -1,4 +1,4 @@
-//! The name of a genre: how it is shown, and what spellings are compared by.
+//! The name of a genre: its spelling, and the key by which spellings are compared.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use voisin_base::text::{self, clean};
 
-/// A genre label: compared by key, shown as its user spells it.
+/// A genre label: compared by key, shown in the user's spelling.
 ///
-/// Serialises as its name, and is read as [`plain`](Self::plain).
+/// Serialised as its name, and deserialised by [`plain`](Self::plain).
 #[derive(Debug, Clone)]
 pub struct Genre {
     name: Arc<str>,
@@ -19,7 +19,7 @@ pub struct Genre {
 }
 
 impl Genre {
-    /// A genre from its stored parts, with no look at synonyms (see
+    /// A genre from its stored parts, without applying synonyms (see
     /// [`Taxonomy::genre`](super::Taxonomy::genre)).
     pub fn from_parts(name: impl Into<Arc<str>>, key: impl Into<Arc<str>>) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Genre {
     pub fn plain(name: &str) -> Self {
         let name = clean(name);
         Self {
-            // The key decides equality; the name is only what is shown.
+            // The key decides equality; the name is only shown.
             key: text::key(&name).into(),
             name: name.into(),
         }

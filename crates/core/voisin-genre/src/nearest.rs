@@ -28,8 +28,7 @@ fn nearer(a: &Near, b: &Near) -> Ordering {
 /// - `queries`: `[m, d]`, `reference`: `[n, d]`, both of unit rows
 /// - `allowed(query, row)`: whether the row may be a neighbour
 ///
-/// Brute force, `m · n · d` multiplications: meant for up to some 10 000 rows; an index does the
-/// rest.
+/// Brute force, `m · n · d` multiplications: for up to some 10 000 rows.
 pub fn nearest(
     queries: ArrayView2<f32>,
     reference: ArrayView2<f32>,
@@ -49,12 +48,12 @@ pub fn nearest(
     )
 }
 
-/// Goes over the products of each query with all rows of the reference, some at a time, in the
-/// order of the rows.
+/// Computes the products of each query with all rows of the reference in blocks, in the order of the
+/// rows.
 ///
 /// - `begin(query)`: the state of a query
 /// - `take(kept, row, products)`: its products with the rows from `row` on
-/// - `end(kept)`: what it comes to
+/// - `end(kept)`: the result of a query
 pub(super) fn with_products<K: Send, T: Send>(
     queries: ArrayView2<f32>,
     reference: ArrayView2<f32>,
@@ -62,13 +61,13 @@ pub(super) fn with_products<K: Send, T: Send>(
     take: impl Fn(&mut K, usize, &[f32]) + Sync,
     end: impl Fn(K) -> T + Sync,
 ) -> Vec<T> {
-    // products of so many stay in a core's cache
+    // The products of such a block fit into a core's cache.
     const QUERIES: usize = 48;
     const REFERENCES: usize = 1024;
     let isa = isa().unwrap_or(Isa::PORTABLE);
     let d = reference.ncols();
     let parts: Vec<ArrayView2<f32>> = reference.axis_chunks_iter(Axis(0), REFERENCES).collect();
-    // Packed once for all queries, in the order in which the kernel reads them.
+    // Packed once for all queries, in the order of the kernel.
     let pack =
         |part: &ArrayView2<f32>| Panels::new(isa, d, part.nrows(), |from, to| part[[to, from]]);
     let packed: Vec<Panels> = parts.par_iter().map(pack).collect();
@@ -96,11 +95,11 @@ pub(super) fn with_products<K: Send, T: Send>(
         .collect()
 }
 
-/// The `k` nearest of what is offered.
+/// Collects the `k` nearest rows.
 struct NearestRows {
     k: usize,
     kept: Vec<Near>,
-    /// Rows of no greater similarity are not among them.
+    /// Rows with at most this similarity are not among them.
     floor: f32,
 }
 
@@ -114,10 +113,10 @@ impl NearestRows {
     }
 
     fn offer(&mut self, near: Near, allowed: impl Fn(usize) -> bool) {
-        // `allowed` is called last: it is dearer than a comparison.
+        // `allowed` is called last, since it is slower than a comparison.
         if near.similarity > self.floor && allowed(near.row) {
             self.kept.push(near);
-            // Twice as many are gathered before the best are selected, so that selecting is rare.
+            // Collects twice as many before the best are selected, so that selections are rare.
             if self.kept.len() > 2 * self.k {
                 self.kept.select_nth_unstable_by(self.k, nearer);
                 self.kept.truncate(self.k);

@@ -1,4 +1,4 @@
-//! Genres that tracks have together: which lie within which, and how likely a track is to bear
+//! Genres that tracks have together: which is within which, and the probability that a track has
 //! each.
 
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use ndarray::Array2;
 
 use super::{Genre, GenreShare, Spellings};
 
-/// Tracks that a genre must have to be called part of another: of fewer it is chance.
+/// Fewest tracks of a genre within another; with fewer it may be chance.
 const FEWEST: usize = 3;
-/// Share of its tracks that must bear the other genre too.
+/// Least share of its tracks that must have the other genre, too.
 const NEARLY_ALL: f64 = 0.9;
-/// Share from which on a second genre is part of the answer.
+/// Least share of a second genre in a result.
 const LEAST: f32 = 0.5;
-/// Genres in an answer, at most.
+/// Most genres in a result.
 const MOST: usize = 4;
-/// Rounds in which the probabilities of sets of genres settle.
+/// Iterations of expectation maximisation.
 const ROUNDS: usize = 100;
 
 /// How the genres of some tracks overlap.
@@ -25,15 +25,15 @@ pub struct Nesting {
     genres: Vec<Genre>,
     /// Tracks of each.
     tracks: Vec<usize>,
-    /// Tracks that bear two genres, the first number the smaller.
+    /// Number of tracks with two genres, the smaller number first.
     both: BTreeMap<(usize, usize), usize>,
-    /// Sets of genres that tracks bear and their share of the tracks; a genre that nobody bears is
-    /// a set.
+    /// Sets of genres that tracks have, with their share of the tracks; a genre without tracks is a
+    /// set, too.
     sets: Vec<(Vec<usize>, f64)>,
 }
 
 impl Nesting {
-    /// Of tracks by their labels.
+    /// From the labels of tracks.
     pub fn of(labels: &[Vec<Genre>]) -> Self {
         let genres = Spellings::count(labels.iter().flatten()).genres();
         let classes: Vec<Vec<usize>> = labels
@@ -61,7 +61,7 @@ impl Nesting {
     }
 
     /// - `genres`: ascending
-    /// - `sets`: ascending numbers of genres, none empty, and how many tracks bear just these
+    /// - `sets`: ascending numbers of genres, none empty, and the number of tracks with exactly these
     pub fn of_sets(genres: Vec<Genre>, sets: &BTreeMap<&[usize], usize>) -> Self {
         let mut tracks = vec![0; genres.len()];
         let mut both = BTreeMap::new();
@@ -78,7 +78,7 @@ impl Nesting {
             .iter()
             .map(|(set, &count)| (set.to_vec(), count as f64 / n))
             .collect();
-        // A genre that nobody bears must still be explainable, or its probability would vanish.
+        // A genre without tracks needs a set, or its probability would vanish.
         sets.extend(
             (0..genres.len())
                 .filter(|&c| tracks[c] == 0)
@@ -96,16 +96,16 @@ impl Nesting {
         self.both.get(&(a.min(b), a.max(b))).copied().unwrap_or(0)
     }
 
-    /// Whether all tracks of a genre, or nearly all, bear another one too, and not the reverse.
+    /// Whether all or nearly all tracks of a genre have another one, too, and not the reverse.
     fn is_within(&self, part: usize, whole: usize) -> bool {
         let nearly_all =
             |genre: usize| self.both(part, whole) as f64 >= NEARLY_ALL * self.tracks[genre] as f64;
-        // Not the reverse: two names of the same tracks are within each other, and neither is a
+        // Not the reverse, since two names of the same tracks are within each other, and neither is a
         // part.
         part != whole && self.tracks[part] >= FEWEST && nearly_all(part) && !nearly_all(whole)
     }
 
-    /// The genres that one lies within; of those within each other the narrowest.
+    /// The genres that one is within; of nested ones the narrowest.
     pub fn wholes(&self, genre: &Genre) -> Vec<Genre> {
         let Ok(part) = self.genres.binary_search(genre) else {
             return Vec::new();
@@ -122,8 +122,8 @@ impl Nesting {
             .collect()
     }
 
-    /// The best genre and those that a track has along with it: on tracks that bear both, and
-    /// likelier than not.
+    /// The best genre and those that the track most likely has as well: more likely than not, and on
+    /// tracks that have both.
     ///
     /// - `shares`: largest first
     pub fn together(&self, shares: &[GenreShare]) -> Vec<Genre> {
@@ -143,7 +143,7 @@ impl Nesting {
             .collect()
     }
 
-    /// Genres of one track in words, such as "Jazz, and Bebop within it".
+    /// Genres of one track as text, such as "Jazz, and Bebop within it".
     pub fn words(&self, genres: &[Genre]) -> String {
         let Some((best, others)) = genres.split_first() else {
             return String::new();
@@ -165,15 +165,14 @@ impl Nesting {
         words
     }
 
-    /// Turns rows in which a track's genres divide 1 among them into the probability that it bears
+    /// Converts rows that sum to 1 over a track's genres to the probabilities that it has
     /// each.
     ///
-    /// A row is explained by the sets of genres that tracks are known to bear: their probabilities
-    /// are those under which it is likeliest, found by expectation maximisation (Dempster, Laird
-    /// and Rubin, 1977) from the sets' shares of the tracks. Where each track has one genre,
-    /// nothing changes.
+    /// A row is explained by the sets of genres that tracks have, whose probabilities are fitted by
+    /// maximum likelihood with expectation maximisation (Dempster, Laird and Rubin, 1977), from the
+    /// sets' shares of the tracks. If each track has one genre, nothing changes.
     pub(super) fn undivide(&self, probabilities: &mut Array2<f32>) {
-        // With one genre a track nothing is divided, so nothing has to be put together.
+        // With one genre per track nothing is divided.
         if self.sets.iter().all(|(set, _)| set.len() == 1) {
             return;
         }
@@ -184,7 +183,7 @@ impl Nesting {
                 .map(|(set, share)| (&set[..], *share))
                 .collect();
             for _ in 0..ROUNDS {
-                // A little for every genre, so that one that no set explains divides by no zero.
+                // A small value for every genre avoids divisions by zero.
                 let mut explained = vec![1e-12; row.len()];
                 for (set, share) in &sets {
                     set.iter()
@@ -197,7 +196,7 @@ impl Nesting {
                     change = change.max((next - *share).abs());
                     *share = next;
                 }
-                // Sets that fell this low never come back, and each costs every round.
+                // Sets with such a low share do not recover, and each costs time.
                 sets.retain(|(_, share)| *share > 1e-7);
                 if change < 1e-5 {
                     break;
@@ -208,7 +207,7 @@ impl Nesting {
             for (set, share) in sets {
                 set.iter().for_each(|&class| whole[class] += share / total);
             }
-            // what is no answer stays none
+            // A probability of 0 stays 0.
             row.iter_mut()
                 .zip(whole)
                 .filter(|(p, _)| **p > 0.0)
@@ -262,7 +261,7 @@ mod tests {
         for apart in ["Jazz", "Rock", "Pop", "Metal", "Heavy", "Ska", "Polka"] {
             assert_eq!(wholes(apart), Vec::<String>::new(), "{apart}");
         }
-        // nearly all are enough: one Bebop track in sixteen forgot its Jazz
+        // Nearly all are enough: one Bebop track in sixteen lacks Jazz.
         let mut tracks = labels(&[(20, &["Jazz"]), (15, &["Jazz", "Bebop"]), (1, &["Bebop"])]);
         assert_eq!(Nesting::of(&tracks).wholes(&Genre::plain("bebop")).len(), 1);
         tracks.extend(labels(&[(3, &["Bebop"])]));
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_name_the_genres_that_tracks_have_together() {
+    fn results_include_the_genres_that_tracks_have_together() {
         let nesting = jazz();
         let words = |shares: &[(&str, f32)]| {
             let share = |&(name, share): &(&str, f32)| GenreShare {
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn divided_probabilities_become_those_of_bearing_a_genre() {
+    fn divided_probabilities_become_those_of_having_a_genre() {
         let nesting = jazz();
         let at = |name: &str| nesting.genres.binary_search(&Genre::plain(name)).unwrap();
         let whole = |parts: &[(&str, f32)]| {
@@ -318,12 +317,12 @@ mod tests {
         let row = whole(&[("Jazz", 1.0)]);
         close(&row, "Jazz", 1.0);
         close(&row, "Bebop", 0.0);
-        // half of it is plain jazz
+        // Half of it is plain jazz.
         let row = whole(&[("Jazz", 0.6), ("Bebop", 0.2), ("Rock", 0.2)]);
         close(&row, "Jazz", 0.8);
         close(&row, "Bebop", 0.4);
         close(&row, "Rock", 0.2);
-        // where each track has one genre, not a bit changes
+        // If each track has one genre, nothing changes.
         let single = Nesting::of(&labels(&[(3, &["A"]), (4, &["B"])]));
         let mut row = ndarray::array![[0.123_456_7_f32, 0.876_543_3]];
         let before = row.clone();

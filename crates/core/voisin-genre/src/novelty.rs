@@ -1,18 +1,18 @@
-//! How unlike the training tracks a track is, so that one of an unknown genre is noticed.
+//! Novelty: how unlike the training tracks a track is, to detect unknown genres.
 
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::{Near, data::thinned, nearest::nearest, space::unit_rows};
 
-/// A track is as likely of an unknown genre as of a known one so many deviations beyond the 99th
-/// percentile of held-out tracks …
+/// Distance beyond the 99th percentile of held-out tracks, in deviations, at which an unknown genre
+/// is as likely as a known one.
 const BEYOND: f64 = 0.5;
-/// … and those odds grow by the factor e with each such step from there.
+/// Distance over which these odds grow by the factor e.
 const WIDTH: f64 = 0.3;
-/// Neighbours whose whitened Euclidean distance makes up the first of the two distances.
+/// Neighbours over which the first distance, Euclidean in the whitened space, is averaged.
 const NEAREST: usize = 5;
-/// Reference rows that distances are measured to, at most.
+/// Most reference rows.
 const ROWS: usize = 4000;
 
 /// Novelty: the mean of two standardised distances to the nearest training tracks.
@@ -22,8 +22,8 @@ pub struct Novelty {
     pub mean: [f64; 2],
     /// Their standard deviations.
     pub deviation: [f64; 2],
-    /// Novelty of held-out tracks of known genres at 0 %, 1 %, … 100 %; empty where no track could
-    /// be held out.
+    /// Percentiles 0 to 100 of the novelty of held-out tracks of known genres; empty if no track
+    /// could be held out.
     pub quantiles: Vec<f64>,
 }
 
@@ -44,7 +44,7 @@ impl Novelty {
                 .sum::<f64>()
                 / n;
             novelty.mean[j] = mean;
-            // All held-out tracks alike: any distance beyond would be infinitely novel.
+            // Without a floor, equal held-out tracks would make any other distance infinitely novel.
             novelty.deviation[j] = variance.sqrt().max(1e-6);
         }
         let mut scores: Vec<f64> = known.iter().map(|d| novelty.score(d)).collect();
@@ -55,7 +55,7 @@ impl Novelty {
         novelty
     }
 
-    /// Novelty of a pair of distances; 0 is an average held-out track, larger is stranger.
+    /// Novelty of a pair of distances; 0 for an average held-out track, larger is more novel.
     pub(super) fn score(&self, distances: &[f32; 2]) -> f64 {
         (0..2)
             .map(|j| (f64::from(distances[j]) - self.mean[j]) / self.deviation[j])
@@ -63,9 +63,9 @@ impl Novelty {
             / 2.0
     }
 
-    /// How much a track looks like one of an unknown genre, in [0, 1).
+    /// Probability-like score of an unknown genre, in [0, 1).
     pub(super) fn strangeness(&self, score: f64) -> f64 {
-        // The 99th percentile: one known track in a hundred may look stranger than this.
+        // One known track in a hundred is beyond the 99th percentile.
         let middle = self
             .quantiles
             .get(99)
@@ -96,7 +96,7 @@ impl Novelty {
 /// The training tracks that distances are measured to.
 #[derive(Debug, Clone)]
 pub(super) struct NoveltyReference {
-    /// Which rows of the training set they are.
+    /// Their rows in the training set.
     rows: Vec<usize>,
     /// Whitened rows, each followed by minus its squared length.
     whitened: Array2<f32>,
@@ -105,10 +105,10 @@ pub(super) struct NoveltyReference {
 }
 
 impl NoveltyReference {
-    /// Neighbours whose mean standardised cosine makes up the second of the two distances.
+    /// Neighbours over which the second distance, by standardised cosine, is averaged.
     pub(super) const NEIGHBOURS: usize = 20;
 
-    /// - `standard`, `whitened`: all training tracks, `[n, d]`; at most [`ROWS`] of them are kept
+    /// - `standard`, `whitened`: all training tracks, `[n, d]`; at most [`ROWS`] of them are used
     pub(super) fn new(standard: &Array2<f32>, whitened: &Array2<f32>) -> Self {
         let rows = thinned(standard.nrows(), ROWS);
         Self {
@@ -121,7 +121,7 @@ impl NoveltyReference {
     /// The two distances of each query, and its [`NEIGHBOURS`](Self::NEIGHBOURS) by standardised
     /// cosine.
     ///
-    /// `allowed(query, row)`: whether a training row may be near to a query.
+    /// `allowed(query, row)`: whether a training row may be a neighbour of a query.
     pub(super) fn distances(
         &self,
         standard: &Array2<f32>,
@@ -129,12 +129,12 @@ impl NoveltyReference {
         allowed: &(impl Fn(usize, usize) -> bool + Sync),
     ) -> (Vec<[f32; 2]>, Vec<Vec<Near>>) {
         let inside = |q: usize, r: usize| allowed(q, self.rows[r]);
-        // 2 q·r - |r|² orders rows by Euclidean distance; |q|² is added back below
-        let mut asking = Array2::ones((whitened.nrows(), whitened.ncols() + 1));
-        asking
+        // 2 q·r - |r|² orders rows by Euclidean distance; |q|² is added below.
+        let mut doubled = Array2::ones((whitened.nrows(), whitened.ncols() + 1));
+        doubled
             .slice_mut(ndarray::s![.., ..whitened.ncols()])
             .assign(&(whitened * 2.0));
-        let near = nearest(asking.view(), self.whitened.view(), NEAREST, inside);
+        let near = nearest(doubled.view(), self.whitened.view(), NEAREST, inside);
         let unit = unit_rows(standard.clone());
         let wide = nearest(unit.view(), self.standard.view(), Self::NEIGHBOURS, inside);
         let dimension = (whitened.ncols() as f32).sqrt();
@@ -144,7 +144,7 @@ impl NoveltyReference {
             .zip(whitened.outer_iter())
             .map(|((near, wide), row)| {
                 let square = row.dot(&row);
-                // Rounding may make the square of a near copy's distance negative.
+                // Rounding may make the squared distance of a near copy negative.
                 let distance = mean(
                     near.iter()
                         .map(|n| (square - n.similarity).max(0.0).sqrt() / dimension),
@@ -198,7 +198,7 @@ mod tests {
         assert!(
             (novelty.percentile(1e9) - 1.0).abs() < 1e-12 && novelty.percentile(-1e9).abs() < 1e-12
         );
-        // strange is what lies beyond nearly all of them
+        // Only scores beyond nearly all of them are strange.
         assert!(novelty.strangeness(novelty.score(&known[450])) < 0.1);
         assert!(novelty.strangeness(novelty.quantiles[99] + 0.4) < 0.5);
         assert!(novelty.strangeness(novelty.quantiles[99] + 1.5) > 0.9);

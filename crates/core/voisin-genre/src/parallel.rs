@@ -1,7 +1,7 @@
-//! Independent fits side by side, each on one thread.
+//! Runs independent fits in parallel, each on one thread.
 //!
-//! Small matrix products split over threads spend more time waiting than computing; a fold per
-//! thread does not.
+//! Splitting small matrix products over threads costs more than it saves; one fold per thread does
+//! not.
 
 use std::sync::{
     Mutex,
@@ -10,11 +10,11 @@ use std::sync::{
 
 use rayon::ThreadPoolBuilder;
 
-/// Maps items in order. Each call runs where rayon has one thread, as many at once as the caller's
-/// pool has threads.
+/// Maps items in order. Each call runs in a rayon pool of one thread; as many run in parallel as the
+/// caller's pool has threads.
 ///
-/// The pools of one thread are made for a call and go with it: a process that is forked has none of
-/// its parent's threads.
+/// The pools exist only during the call, because a forked process has none of its parent's
+/// threads.
 ///
 /// The first error in item order is returned.
 pub(super) fn map<T: Sync, R: Send, E: Send>(
@@ -22,7 +22,7 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     f: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
     let threads = rayon::current_num_threads().min(items.len());
-    // A pool of one thread for each fit: whatever it calls runs there and nowhere else.
+    // A pool of one thread for each fit, in which everything that it calls runs.
     let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().ok();
     let pools: Vec<_> = (0..threads)
         .filter(|_| threads > 1)
@@ -41,7 +41,7 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
             let f = &f;
             scope.spawn(move || {
                 pool.install(|| {
-                    // The next item goes to whichever thread is free: fits take very different
+                    // The next free thread takes the next item, since fits take very different
                     // times.
                     while let Some((at, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
                         .and_then(|at| Some((at, items.get(at)?)))
@@ -55,7 +55,7 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
             });
         }
     });
-    // every slot is filled: a panic in `f` has already been passed on by the scope
+    // Every slot is filled: the scope has already propagated a panic in `f`.
     done.into_inner()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .into_iter()

@@ -1,4 +1,4 @@
-//! An answer with its reasons.
+//! A prediction with its reasons.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,40 +8,39 @@ use super::{Familiar, FusionPart, Genre, GenreShare, UnknownReason, Votes};
 /// The engine's prediction for one track.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenrePrediction {
-    /// The answer; `None` when unknown.
+    /// The predicted genre; `None` if unknown.
     pub genre: Option<Genre>,
-    /// The answer, then the genres that the track most likely has along with it; empty when
+    /// The predicted genre and those that the track most likely has as well; empty if
     /// unknown.
     pub genres: Vec<Genre>,
-    /// The best known genre, also when the answer is unknown.
+    /// The most likely genre, even if the prediction is unknown.
     pub best: Genre,
-    /// It and what it has along with it, in words.
+    /// This and the genres that the track most likely has as well, as text.
     #[serde(skip)]
     pub words: String,
     /// Calibrated probability of [`Self::best`], in [0, 1].
     pub probability: f32,
-    /// The likeliest of all genres and its probability, where only some were allowed and it is none
-    /// of them.
+    /// The most likely of all genres and its probability, if only some were allowed and it is not
+    /// one of them.
     pub without_limit: Option<GenreShare>,
-    /// The parts of the model that answer.
+    /// The parts of the model that were used.
     pub answers_by: FusionPart,
-    /// Whether it, or another copy of it, trained the model: then those parts answer that never
-    /// heard its artist.
+    /// Whether it or a copy of it is a training track: then the prediction is from models trained
+    /// without its artist.
     pub held_out: bool,
-    /// Why the answer is unknown.
+    /// Why the genre is unknown.
     pub unknown: Option<UnknownReason>,
     /// Share of the labelled tracks that are more familiar than this one, in [0, 1], see
     /// [`Familiar`].
     pub novelty: f32,
-    /// Novelty without bounds: 0 an average track, larger is stranger; ranks tracks by how unknown
-    /// they look.
+    /// Novelty score: 0 for an average track, larger is more novel; to rank tracks.
     pub novelty_score: f32,
-    /// How sure it is, in words.
+    /// The probability as a word.
     pub confidence: Confidence,
-    /// Whether head and neighbours say the same.
+    /// Whether head and neighbours agree.
     pub agreement: Agreement,
-    /// How likely the track bears each genre, largest first (only the first few are kept, see the
-    /// options); they sum to 1 where no track has several.
+    /// The probability of each genre, largest first (only the first few, see the options); they sum
+    /// to 1 if no track has several.
     pub probabilities: Vec<GenreShare>,
     /// The head's probabilities, largest first.
     pub head: Vec<GenreShare>,
@@ -50,26 +49,26 @@ pub struct GenrePrediction {
 }
 
 impl GenrePrediction {
-    /// Calls it unknown, or lowers its probability, where it is less familiar than most of what is
-    /// labelled.
+    /// Lowers the probability or makes it unknown, if the track is less familiar than most labelled
+    /// ones.
     ///
-    /// - `threshold`: the least probability that is an answer
+    /// - `threshold`: the least probability of a known genre
     #[doc(hidden)]
     pub fn doubt(&mut self, familiar: Familiar, threshold: f32) {
         self.novelty = 1.0 - familiar.share;
         let factor = familiar.certainty();
-        // The shares fall with the answer, so that their order and ratios stay.
+        // All shares are scaled, so that their order and ratios stay.
         self.probability *= factor;
         self.probabilities
             .iter_mut()
             .for_each(|genre| genre.share *= factor);
-        // Never surer than before: doubt only lowers.
+        // The confidence can only fall.
         self.confidence = self.confidence.min(Confidence::of(self.probability));
         let unsure = (self.probability < threshold).then_some(UnknownReason::Unsure);
         self.reject(familiar.unknown().or(self.unknown).or(unsure));
     }
 
-    /// Calls it unknown, if there is a reason.
+    /// Makes it unknown, if there is a reason.
     pub fn reject(&mut self, reason: Option<UnknownReason>) {
         if reason.is_some() {
             (self.genre, self.unknown) = (None, reason);
@@ -77,7 +76,7 @@ impl GenrePrediction {
         }
     }
 
-    /// The genres it is nearest to: those with at least a tenth of the probability, three at most.
+    /// The nearest genres: those with a probability of at least a tenth, three at most.
     pub fn kin(&self) -> Vec<&Genre> {
         let kin = self.probabilities.iter().enumerate().take(3);
         kin.filter(|(i, g)| *i == 0 || g.share >= 0.1)
@@ -85,7 +84,7 @@ impl GenrePrediction {
             .collect()
     }
 
-    /// The answer in words, with its probability.
+    /// The prediction as text, with its probability.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability);
         match (self.unknown, &self.without_limit) {
@@ -97,7 +96,7 @@ impl GenrePrediction {
                 100.0 * other.share
             ),
             (None, None) if self.is_surer_than_its_parts() => format!(
-                "{}, {} ({percent}); {}, which makes it surer than either alone",
+                "{}, {} ({percent}); {}, together more certain than either alone",
                 self.words, self.confidence, self.agreement
             ),
             (None, None) => format!(
@@ -107,20 +106,20 @@ impl GenrePrediction {
         }
     }
 
-    /// Whether head and neighbours together are surer of the answer than each of them.
+    /// Whether the combined probability is greater than those of both parts.
     fn is_surer_than_its_parts(&self) -> bool {
         let in_head = self
             .head
             .iter()
             .find(|share| share.genre == self.best)
             .map_or(0.0, |share| share.share);
-        // More than half of the last digit that is shown.
+        // By more than half of the last printed digit.
         self.answers_by == FusionPart::Fused
             && self.agreement == Agreement::Both
             && self.probability > in_head.max(self.votes.share(&self.best)) + 0.005
     }
 
-    /// One sentence for a person.
+    /// The prediction as text, without its probability.
     pub fn sentence(&self) -> String {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         match self.unknown {
@@ -130,7 +129,7 @@ impl GenrePrediction {
     }
 }
 
-/// How sure, from the calibrated probability.
+/// A word for a calibrated probability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -171,19 +170,19 @@ impl std::fmt::Display for Confidence {
     }
 }
 
-/// How head and neighbours relate.
+/// Agreement of head and neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
-    /// Both name the answer.
+    /// Both have this genre first.
     Both,
-    /// Only the head names it.
+    /// Only the head has it first.
     HeadOnly,
-    /// Only the neighbours name it.
+    /// Only the neighbours have it first.
     NeighboursOnly,
-    /// Each names another genre first; together they favour this one.
+    /// Neither has it first, but both together do.
     Neither,
-    /// There is no head for these genres.
+    /// The head lacks this genre.
     NoHead,
 }
 
@@ -191,8 +190,8 @@ impl std::fmt::Display for Agreement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Both => "the trained head and the neighbours agree",
-            Self::HeadOnly => "the trained head says so, the neighbours differ",
-            Self::NeighboursOnly => "the neighbours say so, the trained head differs",
+            Self::HeadOnly => "predicted by the trained head, not by the neighbours",
+            Self::NeighboursOnly => "predicted by the neighbours, not by the trained head",
             Self::Neither => "a compromise between the trained head and the neighbours",
             Self::NoHead => "by the neighbours alone",
         })

@@ -1,8 +1,8 @@
-//! Which genres of a first guess the labels of a library have, so that the lacking ones can be
-//! reported.
+//! Determines which genres of the first guess are among a library's labels, so that missing ones can
+//! be reported.
 //!
-//! A genre is there by its name, by a written table of kin styles, or by sound: where a label's own
-//! tracks are taken for it often enough, it is what that library calls otherwise.
+//! A genre is present by its name, by a table of related styles, or by sound: if the first guess
+//! takes enough tracks of a label for it, the label is another name for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,23 +12,23 @@ use super::{Genre, GenreError, GenreShare, Guess, GuessShare};
 use voisin_base::text;
 
 const SHIPPED: &str = include_str!("../../../../data/genre-kin.tsv");
-/// Least probability of a first guess that is believed.
+/// Least probability of a first guess that is used.
 const BELIEVED: f32 = 0.5;
 /// Key of the genre of audiobooks and podcasts.
 const SPEECH: &str = "speech";
-/// Share of a label's tracks that are taken for a genre where the genre is there.
+/// Least share of a label's tracks predicted as a genre for that genre to be present.
 const SOUNDS_SO: f64 = 0.1;
 
-/// Families of kin styles.
+/// Families of related styles.
 #[derive(Debug, Clone)]
 pub struct KinStyles(Vec<BTreeSet<String>>);
 
 impl KinStyles {
-    /// Those that come with the program (`data/genre-kin.tsv`), and a user's own, if there is such
-    /// a file.
+    /// The built-in families (`data/genre-kin.tsv`), and a user's own, if the file
+    /// exists.
     ///
     /// # Errors
-    /// The file cannot be read; a line of it names less than two styles.
+    /// The file cannot be read; a line has fewer than two styles.
     pub fn with_user_file(path: &Path) -> Result<Self, GenreError> {
         let mut kin = Self(Vec::new());
         kin.extend_from_tsv(SHIPPED, Path::new("data/genre-kin.tsv"))?;
@@ -59,20 +59,20 @@ impl KinStyles {
         Ok(())
     }
 
-    /// Whether a label is one of speech: an audiobook, a podcast, a lecture.
+    /// Whether a label is a kind of speech: an audiobook, a podcast, a lecture.
     pub fn is_speech(&self, label: &Genre) -> bool {
         self.covers_key(label, SPEECH)
     }
 
-    /// Whether a label is a genre of the first guess or kin to it.
+    /// Whether a label is a genre of the first guess or related to it.
     fn covers(&self, label: &Genre, guessed: &Genre) -> bool {
         label == guessed || self.covers_key(label, guessed.key())
     }
 
     /// - `guessed`: the key of a genre of the first guess
     fn covers_key(&self, label: &Genre, guessed: &str) -> bool {
-        // `Modern Jazz` is covered by the family of `Jazz`: a label's words count as well as the
-        // whole.
+        // A label's words count as well as the whole: `Modern Jazz` belongs to the family of
+        // `Jazz`.
         let words = label
             .name()
             .split(|c: char| !c.is_alphanumeric())
@@ -88,11 +88,11 @@ impl KinStyles {
     }
 }
 
-/// The genres of a first guess that the labels of a library have.
+/// The genres of the first guess that are among a library's labels.
 #[derive(Debug, Clone)]
 pub struct PresentGenres {
     labels: BTreeSet<Genre>,
-    /// Genres that are there by sound.
+    /// Genres that are present by sound.
     sounding: BTreeSet<Genre>,
     kin: KinStyles,
 }
@@ -101,21 +101,21 @@ impl PresentGenres {
     /// - `labels`: of each labelled track
     /// - `guesses`: first guesses of some of the tracks, by their number among `labels`
     pub fn new(labels: &[Vec<Genre>], guesses: &[(usize, Guess)], kin: KinStyles) -> Self {
-        let mut heard: BTreeMap<&Genre, usize> = BTreeMap::new();
+        let mut guessed_tracks: BTreeMap<&Genre, usize> = BTreeMap::new();
         let mut taken: BTreeMap<(&Genre, &Genre), usize> = BTreeMap::new();
         for (row, guess) in guesses {
             for label in labels.get(*row).into_iter().flatten() {
-                *heard.entry(label).or_default() += 1;
-                // An unsure guess is no evidence that a label sounds so.
+                *guessed_tracks.entry(label).or_default() += 1;
+                // An uncertain guess is no evidence.
                 if let Some(guessed) = believed(guess) {
                     *taken.entry((label, &guessed.genre)).or_default() += 1;
                 }
             }
         }
         let is_often = |((label, _), count): &(&(&Genre, &Genre), &usize)| {
-            // Relative to the tracks with that label: a common label would collect every genre by
+            // Relative to the tracks with that label, since a common label would get every genre by
             // chance.
-            **count as f64 >= SOUNDS_SO * heard.get(label).copied().unwrap_or(0) as f64
+            **count as f64 >= SOUNDS_SO * guessed_tracks.get(label).copied().unwrap_or(0) as f64
         };
         let sounding = taken
             .iter()
@@ -126,7 +126,7 @@ impl PresentGenres {
     }
 
     /// - `labels`: genres that tracks are labelled with
-    /// - `sounding`: genres that are there by sound
+    /// - `sounding`: genres that are present by sound
     pub fn known(labels: BTreeSet<Genre>, sounding: BTreeSet<Genre>, kin: KinStyles) -> Self {
         Self {
             labels,
@@ -135,13 +135,13 @@ impl PresentGenres {
         }
     }
 
-    /// Genres that are there by sound.
+    /// Genres that are present by sound.
     pub fn sounding(&self) -> impl Iterator<Item = &Genre> {
         self.sounding.iter()
     }
 
-    /// The genre that a track sounds like and that the labels lack, with its probability; `None`
-    /// where they have it, or the guess is too unsure.
+    /// The genre of the guess and its probability, if the labels lack it; `None` if they have it or
+    /// the guess is too uncertain.
     pub fn lacking(&self, guess: &Guess) -> Option<GenreShare> {
         let GuessShare {
             genre, probability, ..
@@ -159,13 +159,13 @@ impl PresentGenres {
 }
 
 impl Guess {
-    /// Whether it is rather speech than not.
+    /// Whether speech is more likely than not.
     pub fn is_speech(&self) -> bool {
         believed(self).is_some_and(|share| share.genre.key() == SPEECH)
     }
 }
 
-/// The likeliest genre of a guess, if it is likelier than not.
+/// The most likely genre of a guess, if it is more likely than not.
 fn believed(guess: &Guess) -> Option<&GuessShare> {
     guess
         .shares
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_genre_is_there_by_name_by_kin_or_by_sound() {
+    fn a_genre_is_present_by_name_by_kin_or_by_sound() {
         let lacks = |names: &[&str], sounds: &str| {
             let present = PresentGenres::new(&labels(names), &[], kin());
             present
@@ -257,10 +257,10 @@ mod tests {
             Some(0.5)
         );
 
-        // Twenty tracks of a style that no table has: two that are taken for reggae are a tenth of
-        // them, one is not.
+        // Twenty tracks of a style outside the tables: two taken for reggae are a tenth, one is
+        // not.
         let labelled = labels(&["Mbaqanga"; 20]);
-        let heard = |reggae: usize| -> Vec<(usize, Guess)> {
+        let with_reggae = |reggae: usize| -> Vec<(usize, Guess)> {
             (0..20)
                 .map(|row| {
                     (
@@ -271,7 +271,8 @@ mod tests {
                 .collect()
         };
         let lacks = |reggae| {
-            PresentGenres::new(&labelled, &heard(reggae), kin()).lacking(&guess("Reggae", 0.9))
+            PresentGenres::new(&labelled, &with_reggae(reggae), kin())
+                .lacking(&guess("Reggae", 0.9))
         };
         assert!(lacks(1).is_some() && lacks(2).is_none());
         let unsure: Vec<(usize, Guess)> = (0..20).map(|row| (row, guess("Reggae", 0.4))).collect();
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_families_are_added_and_bad_lines_are_named() {
+    fn a_users_families_are_added_and_bad_lines_are_reported() {
         let path = Path::new("genre-kin.tsv");
         let mut kin_styles = kin();
         kin_styles

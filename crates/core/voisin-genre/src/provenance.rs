@@ -1,4 +1,4 @@
-//! Where a saved genre model comes from, and how far the labels have moved on since.
+//! The origin of a saved genre model, and the share of labels that changed since.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::Genre;
 use voisin_base::track::TrackId;
 
-/// How a model was asked for, so that it can be made again alike.
+/// The options of a model's training, to repeat it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
     /// As [`FitOptions::min_tracks`](super::FitOptions::min_tracks).
     pub min_tracks: usize,
     /// As [`FitOptions::folds`](super::FitOptions::folds).
     pub folds: usize,
-    /// Start of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
@@ -24,14 +24,14 @@ pub struct Recipe {
 pub struct Provenance {
     /// Fingerprint of the encoder whose vectors it was trained on.
     pub fingerprint: String,
-    /// Where labels came from, in the caller's words.
+    /// The source of labels, as named by the caller.
     pub labels: String,
     /// When it was trained, in seconds since 1970 UTC.
     pub trained_at: u64,
-    /// The options it was fitted with; models of voisin 0.1's first days do not know.
+    /// The options it was fitted with; early models of voisin 0.1 lack them.
     #[serde(default)]
     pub recipe: Option<Recipe>,
-    /// Every labelled track of that time, and a digest of its labels.
+    /// The labelled tracks then, each with a digest of its labels.
     labelled: Vec<(TrackId, u64)>,
 }
 
@@ -44,15 +44,14 @@ impl Provenance {
         Self {
             fingerprint: fingerprint.to_owned(),
             labels: source.to_owned(),
-            // A clock before 1970 gives 0, which only shows as an old date.
+            // A clock before 1970 gives 0.
             trained_at: now,
             recipe: None,
             labelled: digests(ids, labels).collect(),
         }
     }
 
-    /// Share of labelled tracks, of then and of now together, whose labels are new, gone or
-    /// changed; 0 to 1.
+    /// Share of the tracks labelled then or now whose labels are new, gone or changed; 0 to 1.
     pub fn changed_share(&self, ids: &[TrackId], labels: &[Vec<Genre>]) -> f64 {
         let mut then: HashMap<TrackId, u64> = self.labelled.iter().copied().collect();
         let mut changed = 0usize;
@@ -61,13 +60,13 @@ impl Provenance {
             all += 1;
             changed += usize::from(then.remove(&id) != Some(digest));
         }
-        // Those that are left were not met among today's tracks.
+        // The remaining ones are no longer labelled.
         let gone = then.len();
         (changed + gone) as f64 / (all + gone).max(1) as f64
     }
 }
 
-/// Labelled tracks with a digest of their genres, whatever their order.
+/// Labelled tracks with a digest of their genres that does not depend on the order.
 fn digests<'a>(
     ids: &'a [TrackId],
     labels: &'a [Vec<Genre>],
@@ -77,7 +76,7 @@ fn digests<'a>(
         .filter(|(_, genres)| !genres.is_empty())
         .map(|(&id, genres)| {
             let mut keys: Vec<&str> = genres.iter().map(Genre::key).collect();
-            // Neither the order of labels nor a label given twice is a change.
+            // Neither the order of labels nor a repeated label is a change.
             keys.sort_unstable();
             keys.dedup();
             let hash = blake3::hash(keys.join("\0").as_bytes());
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_counted_over_then_and_now() {
+    fn the_changed_share_counts_old_and_new_labels() {
         let ids: Vec<TrackId> = (0..10).map(TrackId).collect();
         let genres = |names: &[&str]| names.iter().map(|n| Genre::plain(n)).collect::<Vec<_>>();
         let mut labels: Vec<Vec<Genre>> = (0..10)
@@ -112,7 +111,7 @@ mod tests {
         labels[0] = genres(&["Pop"]);
         labels[1].clear();
         labels[8] = genres(&["Jazz"]);
-        // one changed, one gone, one new, of nine that are or were labelled
+        // One changed, one gone, one new, of nine that are or were labelled.
         assert!((then.changed_share(&ids, &labels) - 3.0 / 9.0).abs() < 1e-12);
         assert_eq!(then.changed_share(&[], &[]), 1.0);
     }

@@ -1,5 +1,5 @@
-//! Settings that validation chooses: how neighbours vote, how strongly the head is penalised, and
-//! which of them answers.
+//! Settings chosen by validation: of the vote, the penalty of the head, and the part to
+//! use.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::Transform;
 /// Settings of the vote, chosen by validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VoteSettings {
-    /// Of the space in which neighbours are found.
+    /// Transform of the space of the neighbours.
     pub transform: Transform,
     /// See `Space::fit`.
     pub shrinkage: f32,
@@ -21,26 +21,26 @@ pub struct VoteSettings {
     pub prior_correction: f32,
 }
 
-/// Everything that validation chose.
+/// All settings chosen by validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The vote.
     pub vote: VoteSettings,
-    /// The head's: weight of half its squared parameters against the sum of the tracks' losses (1 /
-    /// `C` in scikit-learn's words).
+    /// Weight of half the head's squared parameters relative to the sum of the tracks' losses (1 /
+    /// `C` in scikit-learn).
     pub penalty: f64,
-    /// Factor of the head's logits that makes its probabilities come true: a strong penalty makes
-    /// timid.
+    /// Factor of the head's logits that calibrates its probabilities, which a strong penalty makes
+    /// too even.
     pub sharpness: f64,
-    /// Classes that the head knows, ascending; empty when no two genres have enough tracks for one.
+    /// Classes of the head, ascending; empty unless two genres have enough tracks.
     pub head_classes: Vec<usize>,
 }
 
-/// The part of a fitted engine that answers.
+/// The part of a fitted model that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FusionPart {
-    /// Head and vote joined; as the algorithm of a laboratory, what the engine chose to answer by.
+    /// Head and vote combined; as a laboratory algorithm, the part that the model chose.
     Fused,
     /// The head alone.
     Head,

@@ -1,9 +1,9 @@
 //! The space in which genres are compared: transformed, standardised, whitened within genres, on
 //! the unit sphere.
 //!
-//! Directions in which tracks of one genre differ among themselves say little about genre;
-//! whitening by the within-genre covariance (as in Fisher's discriminant analysis) makes them
-//! small, so that near means alike in genre.
+//! Directions in which tracks of one genre differ carry little information about genre; whitening by
+//! the within-genre covariance (as in Fisher's discriminant analysis) scales them down, so that near
+//! tracks have similar genres.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use voisin_base::vector::dot;
 use voisin_learn::Standardiser;
 
-/// A map of each number before anything else.
+/// A transform of each component, before everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
     /// Nothing.
     Identity,
-    /// Square root, as in Hellinger's distance: evens out activations with long tails. Keeps the
-    /// sign.
+    /// Square root with sign, as in Hellinger's distance: compresses activations with long
+    /// tails.
     SquareRoot,
 }
 
 impl Transform {
-    /// The one for these vectors: the square root where nothing is below zero.
+    /// The transform for these vectors: the square root if no component is negative.
     pub fn of(vectors: ArrayView2<f32>) -> Self {
         if vectors.iter().all(|v| *v >= 0.0) {
             Self::SquareRoot

@@ -1,4 +1,4 @@
-//! A genre model as one file: safetensors, everything that is not a tensor as JSON in its header.
+//! A genre model as one safetensors file, with everything except tensors as JSON in its header.
 
 use std::{collections::HashMap, path::Path};
 
@@ -14,11 +14,11 @@ use voisin_base::atomic_file;
 use voisin_base::track::TrackId;
 use voisin_learn::{Logistic, Standardiser};
 
-/// Layout of the file. Older files are fitted anew from what they were trained on; newer ones are
+/// Version of the layout. Older files are fitted again from their training data; newer ones are
 /// refused.
 const VERSION: u32 = 3;
-/// Had several heads on several transforms, a perceptron, and its seal among the words. Version 2
-/// kept no answers of folds.
+/// Had several heads on several transforms, a perceptron, and the checksum in the JSON. Version 2
+/// had no predictions of folds.
 const FIRST_VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const KEY: &str = "voisin_genre";
@@ -37,7 +37,7 @@ struct Stored {
     digest: String,
 }
 
-/// Fields of the training set that every version has; its vectors are the tensor `raw`.
+/// Fields of the training set that all versions have; its vectors are the tensor `raw`.
 #[derive(Serialize, Deserialize)]
 struct StoredTraining {
     provenance: Provenance,
@@ -59,7 +59,7 @@ impl StoredTraining {
             .collect()
     }
 
-    /// Whether it fits the vectors, `n` of them.
+    /// Whether it is consistent with `n` vectors.
     fn fits(&self, n: usize) -> bool {
         let k = self.genres.len();
         n > 0
@@ -74,8 +74,8 @@ impl StoredTraining {
 }
 
 impl GenreModel {
-    /// Writes the model to `path`, whole or not at all (a temporary file in the same folder, then a
-    /// rename).
+    /// Writes the model to `path` atomically (to a temporary file in the same folder, which is then
+    /// renamed).
     pub fn save(&self, path: &Path, provenance: &Provenance) -> Result<(), GenreError> {
         let problem = |problem| GenreError::Model {
             path: path.to_owned(),
@@ -88,7 +88,7 @@ impl GenreModel {
         })
     }
 
-    /// The file.
+    /// The contents of the file.
     pub(super) fn to_bytes(&self, provenance: &Provenance) -> Result<Vec<u8>, String> {
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
         let raw = self.core.raw.as_standard_layout();
@@ -127,8 +127,8 @@ impl GenreModel {
             held.novelty.to_vec(),
         ));
         let near = || held.voters.iter().flatten();
-        // Lengths and rows as floats: all tensors of the file are of one kind, and whole numbers
-        // stay exact up to 2²⁴.
+        // Lengths and rows as floats, so that all tensors have one type; integers are exact up to
+        // 2²⁴.
         let counts: Vec<f32> = held
             .voters
             .iter()
@@ -141,7 +141,7 @@ impl GenreModel {
         ] {
             tensors.push((format!("held.{name}"), vec![values.len()], values));
         }
-        // In the order of names, so that the seal does not depend on how they were gathered.
+        // Sorted by name, so that the checksum does not depend on their order above.
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
             .into_iter()
@@ -191,11 +191,11 @@ impl GenreModel {
         let seal = checksum(std::iter::once((KEY, json.as_bytes())).chain(parts));
         let header = HashMap::from([(KEY.to_owned(), json), (SEAL.to_owned(), seal)]);
         let mut file = safetensors::serialize(views, Some(header)).map_err(|e| e.to_string())?;
-        // The words of the header come in any order; sorted, the same model is the same file.
+        // The header's metadata are in random order; sorted, the same model gives the same file.
         let length = file
             .first_chunk()
             .map_or(0, |bytes| u64::from_le_bytes(*bytes)) as usize;
-        // Sorted text is as long as unsorted, so it fits the header's place.
+        // Sorted text has the same length and fits into the header.
         let words = file.get_mut(8..8 + length).unwrap_or_default();
         let sorted: serde_json::Value = serde_json::from_slice(words).map_err(|e| e.to_string())?;
         words
@@ -205,11 +205,11 @@ impl GenreModel {
         Ok(file)
     }
 
-    /// Reads a model; every number is checked before it is used.
+    /// Reads and validates a model.
     ///
-    /// Refuses files of another layout, damaged ones, and those trained on another encoder's
-    /// vectors than `fingerprint`. A file of an older voisin is fitted anew from the vectors and
-    /// labels that it keeps.
+    /// Refuses files of a newer layout, damaged ones, and those trained on vectors of another encoder
+    /// than `fingerprint`. A file of an older version is fitted again from the vectors and labels in
+    /// it.
     pub fn load(path: &Path, fingerprint: &str) -> Result<(Self, Provenance), GenreError> {
         let bytes = std::fs::read(path).map_err(|source| GenreError::Io {
             path: path.to_owned(),
@@ -228,8 +228,8 @@ impl GenreModel {
         let damaged = |e: &dyn std::fmt::Display| format!("damaged ({e})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(&e))?;
         let metadata = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key));
-        let json = metadata(KEY).ok_or("not a genre model: its header says nothing of voisin")?;
-        // The version first: a file of another layout need not have the other fields.
+        let json = metadata(KEY).ok_or("not a genre model of voisin")?;
+        // The version first, since a file of another layout may lack the other fields.
         let version = serde_json::from_str::<serde_json::Value>(json)
             .ok()
             .and_then(|v| v.get("version")?.as_u64())
@@ -241,8 +241,7 @@ impl GenreModel {
         }
         let training: StoredTraining = serde_json::from_str(json).map_err(|e| damaged(&e))?;
         let provenance = training.provenance.clone();
-        // Vectors of another encoder have the same width at times, and would be compared with
-        // nonsense.
+        // Vectors of another encoder may have the same dimension and would give meaningless results.
         if provenance.fingerprint != fingerprint {
             return Err(format!(
                 "trained on vectors of model {}, this library's are from {fingerprint}",
@@ -267,7 +266,7 @@ impl GenreModel {
         } else {
             metadata(SEAL)
         };
-        // Before any number is used: a damaged model must not answer.
+        // Before any number is used, so that a damaged model is refused.
         if seal != Some(&checksum(all.into_iter())) {
             return Err("damaged (its numbers do not match their checksum)".into());
         }
@@ -286,8 +285,8 @@ impl GenreModel {
         ))
     }
 
-    /// Fits what a file of an older layout was trained on, as it was asked for then; `None` if
-    /// anything does not fit.
+    /// Fits a model of an older layout again to its training data with its options; `None` if the
+    /// data are inconsistent.
     fn fitted_anew(file: &SafeTensors, training: StoredTraining) -> Option<Result<Self, String>> {
         let x = matrix(file, "raw")?;
         if !training.fits(x.nrows()) {
@@ -319,7 +318,7 @@ impl GenreModel {
         )
     }
 
-    /// `None` if anything does not fit.
+    /// `None` if the parts are inconsistent.
     fn assemble(file: &SafeTensors, stored: Stored) -> Option<Self> {
         let Stored {
             training, settings, ..
@@ -329,8 +328,8 @@ impl GenreModel {
         let genres = training.genres();
         let k = genres.len();
         let classes = settings.head_classes.len();
-        // Everything is checked against everything else: the seal shows damage, not that a file
-        // makes sense.
+        // All dimensions are compared, because the checksum detects damage, not inconsistent
+        // contents.
         let fits = training.fits(n)
             && settings.head_classes.iter().all(|c| *c < k)
             && settings.head_classes.is_sorted()
@@ -386,7 +385,7 @@ impl GenreModel {
     }
 }
 
-/// Who voted in the folds; `None` where the lists do not add up.
+/// The voters in the folds; `None` if the lists are inconsistent.
 fn held_voters(file: &SafeTensors) -> Option<Vec<Vec<Near>>> {
     let [counts, rows, similarities] =
         ["voters", "voter", "similarity"].map(|name| vector(file, &format!("held.{name}")));
@@ -456,7 +455,7 @@ fn values(file: &SafeTensors, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
         .chunks_exact(4)
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect();
-    // One NaN would spread through every answer.
+    // One NaN would spread to all predictions.
     values
         .iter()
         .all(|v| v.is_finite())

@@ -1,4 +1,4 @@
-//! Tracks whose own label disagrees with what models say that never saw them.
+//! Tracks whose label disagrees with out-of-fold predictions.
 
 use std::collections::HashMap;
 
@@ -16,37 +16,37 @@ pub struct Suspect {
     pub row: usize,
     /// Its labels.
     pub labels: Vec<Genre>,
-    /// The genre that it looks like.
+    /// The predicted genre.
     pub suggested: Genre,
-    /// How much more probable the suggestion is than the track's own labels, in [-1, 1]; larger is
-    /// more suspicious.
+    /// Probability of the suggestion minus that of the track's labels, in [-1, 1]; larger is more
+    /// suspicious.
     pub score: f32,
     /// Whether it passes the test of confident learning: the suggestion is at least as probable as
-    /// it usually is for tracks that bear it.
+    /// its mean for tracks with that label.
     pub confident: bool,
     /// Probability of the suggestion.
     pub suggested_probability: f32,
-    /// Probability of its own labels.
+    /// Probability of its labels.
     pub label_probability: f32,
-    /// Why, in one sentence.
+    /// The reason as text.
     pub reason: String,
 }
 
-/// Tracks by others that a label must have before it can be contradicted: models that leave out an
-/// artist must still know the genre.
+/// Fewest tracks by other artists with a label that can be contradicted, because models are trained
+/// without the artist.
 const OTHERS: usize = 5;
 
-/// Tracks from which on two folds find about as many wrong labels as three.
+/// Tracks from which two folds find about as many wrong labels as three.
 const HALVED: usize = 15_000;
 
 /// Ranks all tracks by how wrong their labels look, worst first.
 ///
-/// A label that hardly anybody else's tracks bear is never confidently contradicted: nothing was
-/// learnt of it.
+/// A label that few tracks by other artists have is never confidently contradicted, since models
+/// could not learn it.
 ///
-/// Two rounds: predictions by models that had not seen the track's group; then once more without
-/// the labels that were confidently contradicted, so that wrong labels do not vouch for each other.
-/// Take those with [`Suspect::confident`] for a list to act on.
+/// Two rounds: out-of-fold predictions; then again without the labels that were confidently
+/// contradicted, so that wrong labels do not support each other. Suspects with
+/// [`Suspect::confident`] are those to act on.
 ///
 /// Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset
 /// Labels", 2021.
@@ -70,7 +70,7 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
     if doubtful.is_empty() {
         return Ok(suspects);
     }
-    // Without the doubtful labels, so that two wrong ones cannot vouch for each other.
+    // Without the doubtful labels, so that two wrong ones cannot support each other.
     let mut labels = set.labels.to_vec();
     for &row in &doubtful {
         labels[row].clear();
@@ -90,10 +90,10 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
         .map(Genre::key)
         .ne(first.genres.iter().map(Genre::key))
     {
-        // a genre lost all its tracks: the rounds no longer speak of the same classes
+        // A genre lost all its tracks, so that the rounds have different classes.
         return Ok(suspects);
     }
-    // the doubtful ones were not trained on; their groups do not vote
+    // The doubtful ones were not trained on; their groups do not vote.
     let vectors = set.vectors.select(ndarray::Axis(0), &doubtful);
     let groups: Vec<Option<usize>> = doubtful.iter().map(|&r| Some(set.groups[r])).collect();
     let answers = model.probabilities(&QueryVectors {
@@ -113,14 +113,14 @@ pub fn suspects(set: &LabelledVectors, options: &FitOptions) -> Result<Vec<Suspe
             (&mut second.head, answers.head.row(i)),
             (&mut second.vote, answers.vote.row(i)),
         ] {
-            // rows of one width: the classes were compared above
+            // Cannot fail: the classes were compared above.
             let _ = probabilities.push_row(row);
         }
     }
     Ok(without_unlearnt(rank(&second, set.labels), set))
 }
 
-/// Takes the confidence from suspects none of whose labels has enough tracks by others.
+/// Clears `confident` of suspects without a label that has enough tracks by other artists.
 fn without_unlearnt(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspect> {
     let mut tracks_by_genre: HashMap<&Genre, HashMap<usize, usize>> = HashMap::new();
     for (labels, &group) in set.labels.iter().zip(set.groups) {
@@ -147,10 +147,10 @@ fn without_unlearnt(mut found: Vec<Suspect>, set: &LabelledVectors) -> Vec<Suspe
 
 /// Ranks tracks by out-of-fold predictions alone, worst first.
 ///
-/// `labels`: of every row of the set the predictions were made for.
+/// `labels`: of every row of the training set.
 pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
     let k = oof.genres.len();
-    // how probable each genre usually is for tracks that bear it
+    // The mean probability of each genre for tracks with that label.
     let mut usual = vec![(0.0f64, 0usize); k];
     for (i, classes) in oof.classes.iter().enumerate() {
         for &class in classes {
@@ -165,7 +165,7 @@ pub fn rank(oof: &OutOfFold, labels: &[Vec<Genre>]) -> Vec<Suspect> {
     let mut all: Vec<Suspect> = Vec::with_capacity(oof.rows.len());
     for (i, classes) in oof.classes.iter().enumerate() {
         let p = oof.fused.row(i);
-        // Any of its labels may be right, so the likeliest of them stands for all.
+        // Any of its labels may be right, so the most likely of them counts.
         let label_probability = classes.iter().map(|&c| p[c]).fold(0.0, f32::max);
         let others = (0..k).filter(|c| !classes.contains(c));
         let Some(other) = others.max_by(|&a, &b| p[a].total_cmp(&p[b]).then(b.cmp(&a))) else {

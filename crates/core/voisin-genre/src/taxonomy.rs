@@ -1,10 +1,9 @@
-//! From the text of tags to labels.
+//! Parses the text of tags to genres.
 //!
-//! A [`Genre`] has the spelling its user wrote and a key by which spellings are compared:
-//! `Hip-Hop`, `hip hop` and `HIPHOP` are one genre. No shipped table says which of a library's
-//! genres are parts of others or related: what lies within what follows from the labels
-//! ([`super::Nesting`]) or from a table of the user's own, kinship is measured
-//! ([`super::kinship`]).
+//! A [`Genre`] has the user's spelling and a key by which spellings are compared: `Hip-Hop`,
+//! `hip hop` and `HIPHOP` are one genre. There is no built-in hierarchy of genres: which genre is
+//! within which follows from the labels ([`super::Nesting`]) or from a user's table, and kinship is
+//! measured ([`super::kinship`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -14,7 +13,7 @@ use super::{Genre, GenreError, id3};
 use voisin_base::table::TableText;
 use voisin_base::text::{self, clean};
 
-/// Words that end names of genres, and keys of those that name a genre of the kind only with it behind them.
+/// Words that end names of genres, and the keys of words that name such a genre only together with them.
 const HALVES: [(&str, &str); 6] = [
     (
         "Metal",
@@ -36,10 +35,10 @@ const HALVES: [(&str, &str); 6] = [
     ),
 ];
 
-/// Ends of decades' names behind the number, as keys.
+/// Suffixes of decades' names after the number, as keys.
 const DECADE_ENDS: [&str; 8] = ["s", "es", "er", "erjahre", "tal", "talet", "е", "年代"];
 
-/// Whether a key is the name of a decade: `80s`, `90er Jahre`, `années 80`. A track's year says as much.
+/// Whether a key is the name of a decade: `80s`, `90er Jahre`, `années 80`, which is no genre.
 fn is_decade(key: &str) -> bool {
     let before = ["the", "annees", "anni", "anos", "jaren"]
         .iter()
@@ -52,7 +51,7 @@ fn is_decade(key: &str) -> bool {
         && (DECADE_ENDS.contains(&end) || before.is_some() && end.is_empty())
 }
 
-/// The text of a user's own table.
+/// The text of a user's table.
 pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
     let table = TableText::read(path).map_err(|source| GenreError::Io {
         path: path.to_owned(),
@@ -61,20 +60,19 @@ pub(super) fn read_table(path: &Path) -> Result<String, GenreError> {
     Ok(table.text)
 }
 
-/// The lines of a table that say something, by their numbers from 1: no comments (`#`), no empty
-/// ones.
+/// The lines of a table, numbered from 1, without comments (`#`) and empty lines.
 pub(super) fn table_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    // Editors on Windows put a byte order mark before the first line.
+    // Editors on Windows write a byte order mark before the first line.
     let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
     lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
 }
 
-/// Reads genre strings: separators, ID3 numbers, synonyms.
+/// Parses genre strings: separators, ID3 numbers, synonyms.
 #[derive(Debug, Clone)]
 pub struct Taxonomy {
-    /// Folded spelling → what it means.
+    /// Folded spelling → its meaning.
     synonyms: Arc<HashMap<String, Meaning>>,
-    /// Key of a genre → those that it lies within, as a user's own table has them.
+    /// Key of a genre → the genres that it is within, from a user's table.
     wholes: Arc<HashMap<String, Vec<Genre>>>,
 }
 
@@ -87,7 +85,7 @@ enum Meaning {
 impl Default for Taxonomy {
     /// The synonyms shipped with the program (`data/genre-synonyms.tsv`).
     fn default() -> Self {
-        // Read once: a server asks for it at every answer.
+        // Parsed once, because a server needs it for every response.
         static SHIPPED: LazyLock<Taxonomy> = LazyLock::new(|| {
             let text = include_str!("../../../../data/genre-synonyms.tsv");
             Taxonomy::from_tsv(text, Path::new("data/genre-synonyms.tsv"))
@@ -106,16 +104,16 @@ impl Taxonomy {
         }
     }
 
-    /// Reads a synonym file's text: `spelling<TAB>genre` a line, `#` comments, `-` for "no genre".
+    /// Parses a synonym file: lines of `spelling<TAB>genre`, `#` comments, `-` for "no genre".
     ///
-    /// `path` is named in errors only.
+    /// `path` is only for errors.
     pub fn from_tsv(text: &str, path: &Path) -> Result<Self, GenreError> {
         let mut taxonomy = Self::without_synonyms();
         taxonomy.extend_from_tsv(text, path)?;
         Ok(taxonomy)
     }
 
-    /// Adds a user's synonyms to the shipped ones; the user's lines win.
+    /// Adds a user's synonyms to the shipped ones, over which they take precedence.
     pub fn with_user_file(mut self, path: &Path) -> Result<Self, GenreError> {
         self.extend_from_tsv(&read_table(path)?, path)?;
         Ok(self)
@@ -145,7 +143,7 @@ impl Taxonomy {
                 Meaning::Genre(text::key(genre))
             };
             let key = text::key(spelling);
-            // Marks and control characters fold to nothing, which is the name of no genre.
+            // Punctuation and control characters fold to an empty key, which is no genre.
             if key.is_empty() || matches!(&meaning, Meaning::Genre(meant) if meant.is_empty()) {
                 return Err(GenreError::SynonymLine {
                     path: path.to_owned(),
@@ -158,7 +156,7 @@ impl Taxonomy {
         Ok(())
     }
 
-    /// Adds a user's hierarchy: `part<TAB>whole` a line, `#` comments. What bears the part bears
+    /// Adds a user's hierarchy: lines of `part<TAB>whole`, `#` comments. Tracks with the part have
     /// the whole as well.
     ///
     /// # Errors
@@ -189,7 +187,7 @@ impl Taxonomy {
         Ok(())
     }
 
-    /// One string taken whole as one genre: no splitting, no numbers. `None` when it names no
+    /// The whole string as one genre, without splitting or numbers. `None` if it is no
     /// genre.
     pub fn genre(&self, spelling: &str) -> Option<Genre> {
         let name = clean(spelling);
@@ -197,7 +195,7 @@ impl Taxonomy {
         if key.is_empty() {
             return None;
         }
-        // a user's synonym may lead to a shipped one; a circle ends at the hop limit
+        // A user's synonym may refer to a shipped one; the limit ends cycles.
         for _ in 0..4 {
             match self.synonyms.get(&key) {
                 Some(Meaning::Nothing) => return None,
@@ -205,14 +203,14 @@ impl Taxonomy {
                 _ => break,
             }
         }
-        // Who wants decades has a line for each in a file of synonyms.
+        // A user can keep decades by a line for each in a file of synonyms.
         if is_decade(&key) && !self.synonyms.contains_key(&key) {
             return None;
         }
         Some(Genre::from_parts(name, key))
     }
 
-    /// The genres that someone asks for by name, one a name.
+    /// The genres of names given by a user, one per name.
     pub fn named(&self, names: &[String]) -> Vec<Genre> {
         let names = names
             .iter()
@@ -223,13 +221,13 @@ impl Taxonomy {
             .collect()
     }
 
-    /// The genres that a tag's strings name, in order, each once, and behind them those that they
-    /// lie within.
+    /// The genres of a tag's strings, in order, without repetitions, followed by those that they are
+    /// within.
     ///
     /// Splits at `;`, `|`, NUL, backslashes, line ends, and at `/`, `,`, `>` and `: ` unless the
-    /// whole is a known name; reads `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
-    /// both, the text first). Strings that name no genre (`Unknown`, `(12)` = Other, `255`) give
-    /// nothing.
+    /// whole is a known name; parses `17`, `(17)`, `(17)(13)` and `(4)Eurodisco` as ID3 does (`(4)Eurodisco` is
+    /// both, the text first). Strings that are no genre (`Unknown`, `(12)` = Other, `255`) are left
+    /// out.
     pub fn parse<S: AsRef<str>>(&self, tags: &[S]) -> Vec<Genre> {
         let mut genres: Vec<Genre> = Vec::new();
         let mut push = |genre: Option<Genre>| {
@@ -240,15 +238,15 @@ impl Taxonomy {
             }
         };
         for tag in tags {
-            // Separators that some program writes between genres; NUL is ID3v2.4's own.
+            // Separators that programs write between genres; NUL is that of ID3v2.4.
             for part in tag
                 .as_ref()
                 .split(['\0', ';', '|', '\\', '\n', '\r', '\u{1f}'])
             {
                 let (numbers, text) = id3_references(part.trim());
                 if !text.is_empty() {
-                    // A known name may have a separator in it, such as `Rap/Hip-Hop`: it is
-                    // one genre.
+                    // A known name may contain a separator, such as `Rap/Hip-Hop`, and is one
+                    // genre.
                     if self.synonyms.contains_key(&text::key(text)) {
                         push(self.genre(text));
                     } else {
@@ -277,7 +275,7 @@ impl Taxonomy {
                 }
             }
         }
-        // Wholes of wholes too; a circle ends where nothing is new.
+        // Transitively; a cycle ends when nothing is new.
         let mut at = 0;
         while let Some(part) = genres.get(at) {
             let wholes = self.wholes.get(part.key()).into_iter().flatten();
@@ -292,7 +290,7 @@ impl Taxonomy {
     }
 }
 
-/// Chooses one spelling per genre: the one used most, then the alphabetically first.
+/// Chooses one spelling per genre: the most common, then the alphabetically first.
 #[derive(Debug, Clone, Default)]
 pub struct Spellings {
     counts: BTreeMap<String, BTreeMap<String, usize>>,
@@ -313,12 +311,12 @@ impl Spellings {
         spellings
     }
 
-    /// Every genre met, in its commonest spelling, ordered by key.
+    /// All counted genres in their most common spelling, ordered by key.
     pub fn genres(&self) -> Vec<Genre> {
         self.counts
             .iter()
             .filter_map(|(key, names)| {
-                // The commonest spelling; of equals the first by name, so that it does not
+                // The most common spelling; of equals the first by name, so that it does not
                 // depend on the order of tracks.
                 let (name, _) = names
                     .iter()
@@ -420,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn others_and_personal_marks_are_no_genres() {
+    fn placeholders_and_personal_marks_are_no_genres() {
         for none in [
             "Andere",
             "<unknown>",
@@ -474,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_bear_what_they_lie_within() {
+    fn a_part_implies_the_genres_that_it_is_within() {
         let path = Path::new("genre-hierarchy.tsv");
         let mut taxonomy = Taxonomy::default();
         taxonomy
@@ -512,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commonest_spelling_is_shown() {
+    fn the_most_common_spelling_is_chosen() {
         let genres = ["Hip-Hop", "hip hop", "Hip-Hop", "Rock"].map(Genre::plain);
         let chosen = Spellings::count(&genres).genres();
         assert_eq!(
@@ -522,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_file_wins_and_bad_lines_are_named() {
+    fn a_users_file_takes_precedence_and_bad_lines_are_reported() {
         let mut taxonomy = Taxonomy::default();
         taxonomy
             .extend_from_tsv("Rap\tHip-Hop\nOther\tOther\n", Path::new("mine.tsv"))
@@ -532,7 +530,7 @@ mod tests {
             taxonomy.genre("other").map(|g| g.to_string()),
             Some("other".into())
         );
-        // Found by fuzzing: a genre of nothing but control characters would have no name at all.
+        // Found by fuzzing: a genre of control characters alone would have an empty name.
         for nameless in ["noise\t\0\0\n", "\0\tNoise\n"] {
             assert!(
                 taxonomy
@@ -549,7 +547,7 @@ mod tests {
             error.contains("mine.tsv") && error.contains("line 2"),
             "{error}"
         );
-        // a circle of synonyms ends
+        // A cycle of synonyms ends.
         taxonomy
             .extend_from_tsv("a\tb\nb\ta\n", Path::new("mine.tsv"))
             .unwrap();

@@ -1,18 +1,18 @@
-//! Why an answer is "unknown", in words.
+//! The reasons for an unknown genre.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Genre;
 
-/// Why an answer is unknown.
+/// Why a genre is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownReason {
-    /// Farther from everything than the collection's own tracks are from each other.
+    /// Farther from all labelled tracks than these are from each other.
     Novel,
-    /// The probability is too low, for the precision asked for or beside those of the labelled
-    /// tracks.
+    /// The probability is too low for the requested precision, or compared with those of the
+    /// labelled tracks.
     Unsure,
     /// It never changes: a tone or noise.
     Steady,
@@ -21,7 +21,7 @@ pub enum UnknownReason {
 }
 
 impl UnknownReason {
-    /// In words, with the genres that it is nearest to.
+    /// The reason as text, with the nearest genres.
     ///
     /// - `sounds_like`: a genre that the labels lack
     pub fn sentence(self, kin: &[&str], sounds_like: Option<&Genre>) -> String {
@@ -36,7 +36,7 @@ impl UnknownReason {
                 )
             }
             (Self::Unsure, None) => {
-                format!("unknown: too unsure to say; perhaps {}", kin.join(" or "))
+                format!("unknown: too unsure; perhaps {}", kin.join(" or "))
             }
             (Self::Novel | Self::Lacking, None) => {
                 format!("unknown: unlike anything labelled here; nearest to {kin_list}")

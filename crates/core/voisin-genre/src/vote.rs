@@ -1,14 +1,14 @@
 //! The vote of labelled neighbours.
 //!
-//! A voter's weight is `exp((similarity - best) / temperature)`, divided by the share of the
-//! collection that its commonest genre makes up, to the power `prior_correction`, so that a genre
-//! with many tracks does not win by numbers alone. A voter of several genres votes for each with
-//! its whole weight: a genre's share is that of the votes whose voters bear it.
+//! A voter's weight is `exp((similarity - best) / temperature)`, divided by the share of its most
+//! common genre in the collection to the power `prior_correction`, so that a genre with many tracks
+//! does not win by numbers alone. A voter with several genres votes for each with its whole weight:
+//! a genre's share is that of all voters that have it.
 //!
-//! Beside the neighbours votes the collection itself, with the weight of the nearest neighbour, for
-//! each genre by its share: one near track is no proof, and ten that agree are. A genre of fewer
-//! than [`LEAST_TRACKS`] tracks is lifted no more than one of so many: how common it is cannot be
-//! known from them.
+//! The collection itself votes, too, with the weight of the nearest neighbour, for each genre by its
+//! share, since one near track is little evidence and ten that agree are more. Genres with fewer
+//! than [`LEAST_TRACKS`] tracks are corrected as if they had that many, because their frequency is
+//! uncertain.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,15 @@ use super::label_count::LEAST_TRACKS;
 use super::{Genre, GenreError, Near, VoteSettings};
 use voisin_base::track::TrackId;
 
-/// Share of a vote that is spread over all genres before logarithms are taken.
+/// Share of a vote that is spread over all genres before taking logarithms.
 const VOTE_FLOOR: f32 = 0.05;
 
-/// Weight of the collection's own vote, in votes of the nearest neighbour. With it shares mean what
-/// they say, or more (`research/quality/vote_figures.py`); without it answers of 0.97 are right in
-/// nine of ten cases.
+/// Weight of the collection's vote, relative to the nearest neighbour. With it the accuracy is at
+/// least the share (`research/quality/vote_figures.py`); without it, predictions with a share of
+/// 0.97 are right in nine of ten cases.
 const COLLECTION: f64 = 1.0;
 
-/// A neighbour with the labels it votes for.
+/// A neighbour with its labels.
 #[derive(Debug, Clone)]
 pub struct LabelledNeighbor {
     /// The neighbour.
@@ -39,13 +39,13 @@ pub struct LabelledNeighbor {
     pub genres: Vec<Genre>,
 }
 
-/// How neighbours are weighed.
+/// How neighbours are weighted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VoteOptions {
-    /// How many labelled neighbours vote, at most.
+    /// Most labelled neighbours that vote.
     pub k: usize,
-    /// Fall of similarity over which a vote loses a factor e; smaller trusts the nearest more.
-    /// Infinite: equal votes.
+    /// Decrease of similarity over which a weight falls by a factor e; smaller values favour the
+    /// nearest. Infinite: equal votes.
     pub temperature: f32,
     /// 0: raw votes; 1: votes divided by the genre's share of the collection.
     pub prior_correction: f32,
@@ -62,7 +62,7 @@ impl Default for VoteOptions {
 }
 
 impl VoteOptions {
-    /// Refuses settings that have no meaning.
+    /// Checks the ranges of the settings.
     pub fn check(&self) -> Result<(), GenreError> {
         if self.k == 0 {
             return Err(GenreError::Setting {
@@ -89,7 +89,7 @@ impl VoteOptions {
     }
 }
 
-/// How much of the labelled collection each genre makes up.
+/// The share of each genre in the labelled collection.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Priors {
     weights: BTreeMap<Genre, f64>,
@@ -97,12 +97,12 @@ pub struct Priors {
 }
 
 impl Priors {
-    /// Counts labels; a track with several genres counts in each.
+    /// Counts labels; a track with several genres counts for each.
     pub fn from_labels<'a>(tracks: impl IntoIterator<Item = &'a [Genre]>) -> Self {
         Self::of_sets(tracks.into_iter().map(|genres| (genres, 1)))
     }
 
-    /// The same of sets of genres, each with the number of tracks that bear just these.
+    /// The same from sets of genres, each with the number of tracks that have exactly this set.
     pub fn of_sets<'a>(
         sets: impl IntoIterator<Item = (impl IntoIterator<Item = &'a Genre>, usize)>,
     ) -> Self {
@@ -118,13 +118,13 @@ impl Priors {
         priors
     }
 
-    /// The genre's share of the collection, in (0, 1]. A genre never counted has the share of half
-    /// a track.
+    /// The genre's share of the collection, in (0, 1]. A genre without tracks has the share of half a
+    /// track.
     pub fn share(&self, genre: &Genre) -> f64 {
         self.weights.get(genre).copied().unwrap_or(0.5).max(1e-9) / self.total.max(1.0)
     }
 
-    /// Factor of a vote for these genres: the rarer the commonest of them, the larger.
+    /// Factor of a vote for these genres, which is larger if the most common of them is rarer.
     fn correction(&self, genres: &[Genre], power: f32) -> f64 {
         let largest = genres
             .iter()
@@ -133,18 +133,18 @@ impl Priors {
         correction(largest, self.total, power)
     }
 
-    /// The collection's own vote for a genre.
+    /// The collection's vote for a genre.
     fn vote(&self, genre: &Genre, power: f32) -> f64 {
         COLLECTION * self.share(genre) * correction(self.share(genre), self.total, power)
     }
 
-    /// Genres of a track, on average.
+    /// Mean number of genres per track.
     fn genres_per_track(&self) -> f64 {
         self.weights.values().sum::<f64>() / self.total
     }
 }
 
-/// - `share`, `tracks`: of a genre in a collection of so many tracks
+/// - `share`: of a genre, `tracks`: in the collection
 fn correction(share: f64, tracks: f64, power: f32) -> f64 {
     share
         .max(LEAST_TRACKS as f64 / tracks)
@@ -152,51 +152,51 @@ fn correction(share: f64, tracks: f64, power: f32) -> f64 {
         .powf(-f64::from(power))
 }
 
-/// A genre and its part of a whole; tracks of several genres count in each.
+/// A genre and its share; tracks with several genres count for each.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct GenreShare {
     /// The genre.
     pub genre: Genre,
-    /// Its part, in [0, 1].
+    /// Its share, in [0, 1].
     pub share: f32,
 }
 
 /// One voter, as evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Voter {
-    /// Who voted.
+    /// The track.
     pub track: TrackId,
-    /// For what.
+    /// The genres that it voted for.
     pub genres: Vec<Genre>,
     /// Cosine similarity to the query.
     pub similarity: f32,
-    /// Its part of all votes, corrected for how common its genres are. With the collection's own vote they sum to 1, and a
-    /// genre's share is the sum of its voters' and what the collection gives to it.
+    /// Its share of all votes, corrected for the frequency of its genres. With the collection's vote they sum to 1, and a
+    /// genre's share is the sum of its voters' weights and of the collection's vote for it.
     pub weight: f32,
 }
 
-/// The outcome of a vote.
+/// The result of a vote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Votes {
-    /// Every genre that a neighbour voted for, largest share first, of equals the commoner genre,
-    /// then by key. They sum to 1 less what the collection gave to other genres, or to more where
-    /// voters have several genres.
+    /// Every genre that a neighbour voted for, largest share first, then the more common genre, then
+    /// by key. They sum to 1 minus the collection's votes for other genres, or to more if voters
+    /// have several genres.
     pub shares: Vec<GenreShare>,
-    /// Who voted, nearest first; of a trained model's vote only the weightiest.
+    /// The voters, nearest first; in a trained model's vote only those with the greatest weights.
     pub voters: Vec<Voter>,
-    /// How many voted.
+    /// Number of voters.
     pub count: usize,
-    /// The collection's own part of all votes, which it gives to each genre by how common that is.
+    /// The collection's share of all votes, divided among genres by their frequency.
     pub collection: f32,
 }
 
 impl Votes {
-    /// The genre with the largest share; `None` when nobody voted.
+    /// The genre with the largest share; `None` without voters.
     pub fn winner(&self) -> Option<&GenreShare> {
         self.shares.first()
     }
 
-    /// The share of one genre, 0 if it got no vote.
+    /// The share of a genre, 0 without votes.
     pub fn share(&self, genre: &Genre) -> f32 {
         self.shares
             .iter()
@@ -205,11 +205,11 @@ impl Votes {
     }
 }
 
-/// Lets labelled neighbours vote.
+/// The vote of labelled neighbours.
 ///
-/// - `neighbours`: in any order, the query itself not among them; NaN similarities and empty label
-///   lists do not vote
-/// - returns: the share of the votes that each genre has, and who voted; empty when nobody did
+/// - `neighbours`: in any order, without the query itself; those with NaN similarity or without
+///   labels do not vote
+/// - returns: the shares of genres and the voters; empty without voters
 ///
 /// Distance-weighted k-NN (Dudani, "The Distance-Weighted k-Nearest-Neighbor Rule", 1976) with a
 /// softmax weight.
@@ -237,8 +237,8 @@ pub fn vote(
         .iter()
         .map(|n| ((f64::from(n.similarity) - best) / f64::from(options.temperature)).exp())
         .collect();
-    // of the votes for each genre: all of them, and the part that is left when a voter's genres
-    // divide its vote
+    // For each genre, the sum of votes, and the sum in which a voter's vote is divided among its
+    // genres.
     let mut sums: BTreeMap<&Genre, (f64, f64)> = BTreeMap::new();
     let mut corrected = Vec::with_capacity(order.len());
     for (n, w) in order.iter().zip(&weights) {
@@ -246,7 +246,7 @@ pub fn vote(
         corrected.push(whole);
         for genre in &n.genres {
             let sum = sums.entry(genre).or_default();
-            // The whole is what is shown; the divided part is what all shares are measured by.
+            // Shares are whole votes relative to the sum of divided ones.
             *sum = (sum.0 + whole, sum.1 + whole / n.genres.len() as f64);
         }
     }
@@ -259,8 +259,8 @@ pub fn vote(
             sum.0 += whole;
         }
     }
-    // The genres without a voter get no share, though the collection's vote for them counts in
-    // the whole.
+    // Genres without a voter are left out, though the collection's votes for them count in the
+    // total.
     let mut shares: Vec<GenreShare> = sums
         .into_iter()
         .map(|(genre, (whole, _))| GenreShare {
@@ -293,22 +293,22 @@ pub fn vote(
     })
 }
 
-/// The part of a voter's vote that each of its classes gets.
+/// How a voter's vote counts for its classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VotePart {
-    /// Its whole vote: a row holds how much of the votes each class has.
+    /// Whole for each class.
     Whole,
-    /// An equal part of it: rows sum to 1.
+    /// Divided equally among its classes, so that rows sum to 1.
     Divided,
 }
 
-/// Shares of the classes among voters, `[m, classes]`: as [`vote`] over rows, but the neighbours
-/// vote alone. A head that they are joined with learns their worth; with the collection's vote
-/// wrong labels are found less well (average precision 0.63 instead of 0.73 on taggrams).
+/// Shares of the classes among voters, `[m, classes]`: as [`vote`] over rows, without the
+/// collection's vote, with which wrong labels are found less well (average precision 0.63 instead of
+/// 0.73 on taggrams).
 ///
-/// - `priors`: the share of tracks that bear each class
+/// - `priors`: the share of tracks with each class
 ///
-/// A query without voters gets the classes' priors.
+/// A query without voters gets the priors.
 pub(super) fn vote_shares(
     neighbours: &[Vec<Near>],
     classes: &[Vec<usize>],
@@ -331,8 +331,8 @@ pub(super) fn vote_shares(
         for near in list.iter().take(vote.k) {
             let weight = ((near.similarity - best) / vote.temperature).exp();
             let row_classes = &classes[near.row];
-            // The commonest of its classes decides: a rare second genre does not make a
-            // vote heavier.
+            // The most common of its classes decides, so that a rare second genre does not raise
+            // the weight.
             let corrected = weight
                 * row_classes
                     .iter()
@@ -352,7 +352,7 @@ pub(super) fn vote_shares(
     shares
 }
 
-/// Logarithms of shares of which a small part is spread evenly, so that no genre is impossible.
+/// Logarithms of shares with a floor, so that no genre is impossible.
 pub(super) fn floored_log(shares: &Array2<f32>) -> Array2<f32> {
     let even = VOTE_FLOOR / shares.ncols() as f32;
     shares.mapv(|s| (s * (1.0 - VOTE_FLOOR) + even).ln())
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_and_shares_are_as_defined() {
+    fn weights_and_shares_follow_their_definition() {
         let neighbours = [
             neighbour(1, 0.9, &["Rock"]),
             neighbour(2, 0.8, &["Pop", "Rock"]),
@@ -385,7 +385,7 @@ mod tests {
             prior_correction: 0.0,
         };
         let votes = vote(&neighbours, &Priors::default(), &options).unwrap();
-        // weights 1 and 1/e; both voters are rock, the second is pop as well
+        // Weights 1 and 1/e; both voters are rock, the second is also pop.
         let e = std::f32::consts::E;
         assert!((votes.share(&Genre::plain("rock")) - 1.0).abs() < 1e-6);
         assert!((votes.share(&Genre::plain("pop")) - 1.0 / e / (1.0 + 1.0 / e)).abs() < 1e-6);
@@ -418,7 +418,7 @@ mod tests {
                 .filter(|voter| voter.genres.contains(&share.genre))
                 .map(|voter| voter.weight)
                 .sum();
-            // The rest is the collection's, which has more votes than this one genre gets of them.
+            // The rest is from the collection, whose votes are divided among all genres.
             let rest = share.share - given;
             assert!(
                 (0.0..votes.collection).contains(&rest),
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn one_track_proves_no_genre_and_ten_do() {
+    fn ten_agreeing_tracks_give_a_high_share_and_one_does_not() {
         let labels: Vec<Vec<Genre>> = (0..10)
             .map(|i| vec![Genre::plain(if i == 0 { "Blues" } else { "Rock" })])
             .collect();
@@ -441,11 +441,11 @@ mod tests {
                 .unwrap()
                 .share(&Genre::plain(name))
         };
-        // The only track of a genre is much nearer than all others: six of ten such answers are
-        // right on labelled music where the genre is as rare as its labels.
+        // The only track of a genre is much nearer than all others: on labelled music six of ten
+        // such predictions are right if the genre is as rare as its labels.
         let lone = [0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2];
-        // weights 1 and 9 e^-6; the lift of a genre of one in ten is that of four; the collection
-        // votes 0.1 and 0.9
+        // Weights 1 and 9 e^-6; a genre of one in ten is corrected as one of four; the collection
+        // votes 0.1 and 0.9.
         let lift = 0.4f64.powf(-0.5);
         let rock = 0.9f64.powf(-0.5);
         let others = 9.0 * (-6.0f64).exp() * rock;
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_genre_does_not_win_by_numbers() {
+    fn a_large_genre_does_not_win_by_numbers_alone() {
         let neighbours = [
             neighbour(1, 0.9, &["Big"]),
             neighbour(2, 0.9, &["Big"]),
@@ -507,8 +507,8 @@ mod tests {
             (share_of("Jazz"), share_of("Bebop"), share_of("Rock")),
             (0.75, 0.5, 0.25)
         );
-        // of two genres on the same voters the commoner is named first, and neither hides the
-        // other; the collection adds three quarters of a vote to Jazz and half of one to Bebop
+        // Of two genres with the same voters the more common is first; the collection adds three
+        // quarters of a vote to Jazz and half of one to Bebop.
         let votes = vote(&neighbours[..2], &priors, &options).unwrap();
         let found: Vec<(&str, f32)> = votes
             .shares
@@ -516,7 +516,7 @@ mod tests {
             .map(|s| (s.genre.name(), s.share))
             .collect();
         assert_eq!(found, [("Jazz", 2.75 / 3.0), ("Bebop", 2.5 / 3.0)]);
-        // a rare second genre does not make a vote heavier
+        // A rare second genre does not raise the weight of a vote.
         let rare = [
             neighbour(1, 0.9, &["Rock", "Zeuhl"]),
             neighbour(2, 0.9, &["Jazz"]),
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_settings_are_refused() {
+    fn settings_outside_their_ranges_are_refused() {
         for options in [
             VoteOptions {
                 k: 0,
@@ -569,8 +569,8 @@ mod tests {
             }).collect();
             let priors = Priors::from_labels(neighbours.iter().map(|n| n.genres.as_slice()));
             let votes = vote(&neighbours, &priors, &VoteOptions { k, ..VoteOptions::default() }).unwrap();
-            // as much as there are genres to a voter, on average, less what the collection gave to
-            // others
+            // The mean number of genres per voter, minus the collection's votes for other
+            // genres.
             let sum = votes.shares.iter().map(|s| s.share).sum::<f32>();
             prop_assert!((0.3..2.00001).contains(&sum));
             let is_single = neighbours.iter().all(|n| n.genres.len() == 1);

@@ -1,20 +1,20 @@
-//! A trained model among today's tracks.
+//! Replaces the voters of a trained model.
 
 use super::{
     Genre, GenreError, GenreModel, LabelledVectors, Nesting, choose::sample_groups, data::Examples,
     fitted::Core,
 };
 
-/// Reference tracks, at most; more are sampled by whole groups.
+/// Most reference tracks; more are sampled by whole groups.
 const MOST: usize = 20_000;
-/// Start of the random numbers that sample them.
+/// Seed of the random numbers for the sample.
 const SEED: u64 = 1;
 
 impl GenreModel {
-    /// Lets these labelled tracks vote instead of those it was trained on; head, space and fusion
-    /// stay as they are.
+    /// The model with these labelled tracks as voters instead of the training tracks; head, space
+    /// and fusion are unchanged.
     ///
-    /// Removed tracks no longer vote, new ones do; genres that came since are left to the
+    /// Removed tracks no longer vote, new ones do; new genres can be predicted only by
     /// neighbours.
     pub fn with_voters(self, set: &LabelledVectors) -> Result<Self, GenreError> {
         if set.vectors.ncols() != self.dimension() {
@@ -45,7 +45,7 @@ impl GenreModel {
         );
         genres.sort();
         let place = |genre: &Genre| genres.binary_search(genre).unwrap_or_default();
-        // both lists are in the order of the keys, so the head's columns keep theirs
+        // Both lists are ordered by key, so that the head's columns keep their order.
         settings.head_classes = headed.iter().map(place).collect();
         let places: Vec<usize> = examples.genres.iter().map(place).collect();
         let classes: Vec<Vec<usize>> = examples

@@ -1,5 +1,5 @@
-//! How much free memory the system's allocator keeps. Only glibc's is set: other allocators have
-//! settings of their own.
+//! Limits the free memory that the system's allocator keeps. Only for glibc: other allocators have
+//! other settings.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 unsafe extern "C" {
@@ -7,28 +7,27 @@ unsafe extern "C" {
     fn malloc_trim(kept: usize) -> std::ffi::c_int;
 }
 
-/// Blocks from this length on, in bytes, go back to the system as soon as they are free.
+/// Least bytes of blocks that are returned to the system when they are freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: std::ffi::c_int = 256 << 10;
 
-/// Returns large blocks to the system as soon as they are free, for a process that runs for long.
-/// Left alone, the allocator raises its bound to 32 MiB as such blocks come and go, and keeps the
-/// smaller ones.
+/// Returns large blocks to the system when they are freed, for a long-running process. By default
+/// the allocator raises its threshold up to 32 MiB as such blocks are freed, and keeps smaller
+/// ones.
 pub fn give_back_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         /// glibc's `M_MMAP_THRESHOLD`.
         const MMAP_THRESHOLD: std::ffi::c_int = -3;
-        // SAFETY: it sets one number, under a lock of its own; blocks that are there stay as they
-        // are.
+        // SAFETY: it sets one number, under its own lock; existing blocks are not changed.
         unsafe { mallopt(MMAP_THRESHOLD, LARGE) };
     }
 }
 
-/// Gives back what is free now, between blocks that are in use too. Takes some milliseconds.
+/// Returns all free memory to the system, also between used blocks. Takes some milliseconds.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes the allocator's own locks, and touches no block that is in use.
+    // SAFETY: it takes the allocator's own locks and changes no used block.
     unsafe {
         malloc_trim(0);
     }
@@ -53,12 +52,11 @@ mod tests {
                 .parse::<usize>()
                 .unwrap()
         };
-        // The threshold is set before anything is allocated: it decides where a new block lies, not
-        // where an old one is kept.
+        // Set before any allocation: the threshold only applies to new blocks.
         give_back_large_blocks();
         let kept: Vec<Vec<u8>> = (0..200).map(|_| vec![1; 1 << 20]).collect();
         let small: Vec<Vec<u8>> = (0..100_000).map(|_| vec![1; 1 << 10]).collect();
-        // One block in a hundred stays, so that the heap cannot shrink from its end.
+        // One block in a hundred is kept, so that the heap cannot shrink from its end.
         let small: Vec<Vec<u8>> = small.into_iter().step_by(100).collect();
         let full = resident();
         drop(kept);

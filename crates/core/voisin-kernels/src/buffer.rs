@@ -23,15 +23,15 @@ const HUGE: usize = 1 << 21;
 /// Buffers from this many bytes on are mapped.
 const MAPPED: usize = HUGE / 4;
 
-/// f32 values, zero when they are made, the first of them on a cache line. Large buffers are
-/// mappings that ask for huge pages. A buffer only ever grows.
+/// f32 values, initially zero, aligned to a cache line. Large buffers are mappings that request
+/// huge pages. A buffer never shrinks.
 #[derive(Debug)]
 pub struct Buffer(Backing);
 
 #[derive(Debug)]
 enum Backing {
     Lines(Vec<Line>),
-    /// Floats before the first used one (they align it to a huge page), and used floats.
+    /// Floats before the first used one, which is aligned to a huge page, and used floats.
     Mapped {
         map: MmapMut,
         start: usize,
@@ -52,14 +52,14 @@ impl Buffer {
         if bytes <= MAPPED {
             return Self(Backing::Lines(vec![Line([0.0; 16]); len.div_ceil(16)]));
         }
-        // Rounded up so that a buffer which grows a little at a time is not mapped anew each time.
+        // Rounded up so that a buffer that grows in small steps is not remapped each time.
         let bytes = bytes.next_multiple_of(HUGE);
         // `mmap` aligns to a page of 4 KiB only, so one huge page more leaves room to begin at the
         // next huge page's boundary.
         let map = MmapMut::map_anon(bytes + HUGE)
             .expect("the system has memory for the network's activations");
         #[cfg(target_os = "linux")]
-        // Only a hint: without huge pages all works, a little slower.
+        // Only a hint: without huge pages it is a little slower.
         let _ = map.advise(memmap2::Advice::HugePage);
         let start = map.as_ptr().align_offset(HUGE) / 4;
         Self(Backing::Mapped {
@@ -69,10 +69,10 @@ impl Buffer {
         })
     }
 
-    /// Makes room for `len` floats. When it must grow, the old contents are lost and all is zero.
+    /// Makes room for `len` floats. If it must grow, the contents become zero.
     pub fn reserve(&mut self, len: usize) {
         if len > self.as_slice().len() {
-            // The old memory goes first: both need not exist at once.
+            // The old memory is freed first, so that both never exist at once.
             *self = Self::default();
             *self = Self::zeroed(len);
         }
@@ -111,7 +111,7 @@ impl Buffer {
     }
 }
 
-/// A slice that several tasks write, each its own places.
+/// A slice that several tasks write, each in its own range.
 #[derive(Clone, Copy)]
 pub struct SharedSlice<'a> {
     start: *mut f32,
@@ -119,13 +119,13 @@ pub struct SharedSlice<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a pointer and a length; whoever reads or writes through it keeps the tasks' places apart.
+// SAFETY: a pointer and a length; callers of `slice_mut` keep the tasks' ranges apart.
 unsafe impl Send for SharedSlice<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedSlice<'_> {}
 
 impl<'a> SharedSlice<'a> {
-    /// Of a slice that nobody else uses.
+    /// Shares a uniquely borrowed slice.
     pub fn new(slice: &'a mut [f32]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
@@ -134,7 +134,7 @@ impl<'a> SharedSlice<'a> {
         }
     }
 
-    /// How many floats there are.
+    /// Number of floats.
     #[expect(
         clippy::len_without_is_empty,
         reason = "kernels compare extents with it"
@@ -162,7 +162,7 @@ impl<'a> SharedSlice<'a> {
         }
     }
 
-    /// Where the first float lies.
+    /// Pointer to the first float.
     #[inline]
     pub fn as_mut_ptr(self) -> *mut f32 {
         self.start
@@ -185,18 +185,17 @@ impl<'a> SharedSlice<'a> {
     }
 }
 
-/// Maps a file that is replaced, never written into: all voisin's files that are mapped are written
+/// Maps a file that is only ever replaced, not modified: all mapped files of voisin are written
 /// under another name and renamed.
 pub fn map_file(file: &File) -> io::Result<Mmap> {
-    // SAFETY: renaming another file into place leaves this mapping's file as it was. A program that
+    // SAFETY: renaming another file over it does not change the mapped file. A program that
     // truncated or changed it in place could fault this process, as with any mapping.
     unsafe { Mmap::map(file) }
 }
 
-/// Has the process end with a sentence and exit code 1 where it reads a part of a mapped file that is
-/// no longer there: another program has cut the file, or its disk failed. Without it a signal ends
-/// the process, and nothing tells why. For programs, once; other systems than Linux keep their own
-/// way.
+/// Makes the process end with a message and exit code 1 if it reads a missing part of a mapped file,
+/// because another program truncated the file or its disk failed. Without it a signal ends the
+/// process without a reason. To be called once by programs; only for Linux.
 pub fn explain_cut_files() {
     #[cfg(target_os = "linux")]
     {
@@ -214,15 +213,15 @@ pub fn explain_cut_files() {
 extern "C" fn end_for_cut_file(_: libc::c_int) {
     const WHY: &str = "voisin: another program has cut a file that was in use, or its disk failed: \
                        run the command again (an index that was cut is built anew)\n";
-    // SAFETY: both are safe in a handler, and the bytes are there.
+    // SAFETY: both are async-signal-safe, and the bytes are static.
     unsafe {
         libc::write(libc::STDERR_FILENO, WHY.as_ptr().cast(), WHY.len());
         libc::_exit(1)
     }
 }
 
-/// A copy of a file in memory: nothing that is done to the file changes it, nor keeps the file from
-/// being replaced.
+/// Reads a file into memory, so that later changes of the file have no effect, and the file can be
+/// replaced.
 pub fn read_file(file: &File) -> io::Result<Mmap> {
     copy(
         file,
@@ -230,46 +229,46 @@ pub fn read_file(file: &File) -> io::Result<Mmap> {
     )
 }
 
-/// The next `length` bytes in memory.
+/// Reads the next `length` bytes into memory.
 pub fn copy(mut from: impl io::Read, length: usize) -> io::Result<Mmap> {
     let mut map = MmapMut::map_anon(length.max(1))?;
     #[cfg(target_os = "linux")]
-    // Only a hint: without huge pages it takes a little longer.
+    // Only a hint: without huge pages it is a little slower.
     let _ = map.advise(Advice::HugePage);
     from.read_exact(&mut map[..length])?;
     map.make_read_only()
 }
 
-/// Brings part of a mapped file into memory at once, where the system can; a hint.
+/// Reads part of a mapped file into memory now, if the system supports it; a hint.
 pub fn fetch(map: &Mmap, part: &Range<usize>) {
-    /// Bytes that a system reads in one go when it is asked to, at least.
+    /// Bytes that systems read at least per request.
     const READ: usize = 1 << 17;
-    // Rows are read at random, and a mapping is advised so; Linux then reads a page at a time
-    // unless a range is asked for.
+    // Mappings are advised of random access; Linux then reads a page at a time unless a range is
+    // requested.
     part.clone()
         .step_by(READ)
-        .for_each(|from| ask_for(map, &(from..part.end.min(from + READ))));
+        .for_each(|from| prefetch(map, &(from..part.end.min(from + READ))));
     #[cfg(target_os = "linux")]
     let _ = map.advise_range(Advice::PopulateRead, part.start, part.len());
 }
 
-/// Has part of a mapped file read while the caller goes on, where the system can; a hint.
-pub fn ask_for(map: &Mmap, part: &Range<usize>) {
+/// Reads part of a mapped file in the background, if the system supports it; a hint.
+pub fn prefetch(map: &Mmap, part: &Range<usize>) {
     #[cfg(unix)]
     let _ = map.advise_range(Advice::WillNeed, part.start, part.len());
     #[cfg(not(unix))]
     let _ = (map, part);
 }
 
-/// Lets go of the memory of part of a mapped file, where the system can: it is read from the file
-/// again, a page at a time, when it is needed.
-pub fn let_go(map: &Mmap, part: &Range<usize>) {
+/// Releases the memory of part of a mapped file, if the system supports it: it is read again, a
+/// page at a time, when it is needed.
+pub fn release(map: &Mmap, part: &Range<usize>) {
     #[cfg(unix)]
     {
         // Without `Random`, the next page fault would read the neighbouring pages back in at once.
         let _ = map.advise_range(Advice::Random, part.start, part.len());
-        // SAFETY: the mapping is shared with its file and never written, so the same bytes come
-        // back.
+        // SAFETY: the mapping is shared with its file and never written, so the same bytes are read
+        // again.
         let _ = unsafe {
             map.unchecked_advise_range(UncheckedAdvice::DontNeed, part.start, part.len())
         };
@@ -308,7 +307,7 @@ mod tests {
         assert_eq!(copy(&bytes[..], 500).unwrap()[..], bytes[..500]);
     }
 
-    /// The signal would end the tests: a process of its own gets it.
+    /// In a process of its own, as the signal would end the tests.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_mapped_file_that_is_cut_ends_with_a_sentence() {
@@ -340,7 +339,7 @@ mod tests {
     #[should_panic(expected = "5..9 of 8 floats")]
     fn a_view_ends_where_its_slice_does() {
         let mut values = [0.0; 8];
-        // SAFETY: nothing else looks at the array.
+        // SAFETY: nothing else uses the array.
         unsafe { SharedSlice::new(&mut values).slice_mut(5..9) };
     }
 }

@@ -1,4 +1,4 @@
-//! Which instruction set the kernels use: found at run time, or named by `VOISIN_ISA`.
+//! The instruction set that the kernels use: detected at run time, or set by `VOISIN_ISA`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,11 @@ use std::sync::OnceLock;
 /// The environment variable that names an instruction set.
 const VARIABLE: &str = "VOISIN_ISA";
 
-/// Every name that [`Isa`] has on some machine, best first.
+/// The names of all instruction sets, best first.
 const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
 
-/// An instruction set that this processor has. There is no other way to one than [`Isa::available`]
-/// and parsing a name, which ask the processor; so a kernel that is handed an `Isa` may use it.
+/// An instruction set that this processor has. It is only made by [`Isa::available`] and by parsing
+/// a name, which check the processor, so a kernel with an `Isa` may use it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Set);
 
@@ -70,7 +70,7 @@ impl Isa {
         all
     }
 
-    /// Which one it is.
+    /// The set.
     #[inline]
     pub fn set(self) -> Set {
         self.0
@@ -87,7 +87,7 @@ impl Isa {
         }
     }
 
-    /// The name as `VOISIN_ISA` takes it.
+    /// The name in `VOISIN_ISA`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -121,7 +121,7 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// `VOISIN_ISA` asks for what cannot be had.
+/// An invalid `VOISIN_ISA`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IsaError {
@@ -129,14 +129,14 @@ pub enum IsaError {
     Unknown {
         /// The text of the variable.
         found: String,
-        /// Names that this machine knows, best first.
+        /// Names that this machine supports, best first.
         available: Vec<&'static str>,
     },
     /// This processor, or this build of voisin, lacks it.
     Missing {
         /// Its name.
         found: &'static str,
-        /// Names that this machine knows, best first.
+        /// Names that this machine supports, best first.
         available: Vec<&'static str>,
     },
 }
@@ -166,7 +166,7 @@ impl std::error::Error for IsaError {}
 impl FromStr for Isa {
     type Err = IsaError;
 
-    /// Upper or lower case, with or without a hyphen.
+    /// Accepts upper or lower case, with or without a hyphen.
     fn from_str(text: &str) -> Result<Self, IsaError> {
         // Accepts the printed form, AVX-512, as well as the variable's.
         let wanted = text.trim().replace('-', "").to_ascii_lowercase();
@@ -189,7 +189,7 @@ impl FromStr for Isa {
 /// (`avx512`, `avx2`, `neon`, `portable`) names. Read once per process.
 pub fn isa() -> Result<Isa, IsaError> {
     static CHOSEN: OnceLock<Result<Isa, IsaError>> = OnceLock::new();
-    // An empty variable counts as unset: that is how a shell's caller turns one off.
+    // An empty variable counts as unset, as shells use it to turn one off.
     let choose = || match std::env::var_os(VARIABLE) {
         Some(name) if !name.is_empty() => name.to_string_lossy().parse(),
         _ => Ok(Isa::available()[0]),

@@ -1,9 +1,9 @@
-//! What depends on the machine: instruction sets, memory that is aligned, shared by threads or
-//! mapped from files, and the dot products of a vector index.
+//! Machine-dependent code: instruction sets, memory that is aligned, shared by threads or mapped from
+//! files, and the dot products of a vector index.
 //!
 //! Kernels are compiled for every instruction set and chosen at run time ([`Isa`]). All of voisin's
-//! unsafe code is here and in `voisin-networks`, but the CUDA launches of `voisin-encoder`. Not here:
-//! layers of networks (`voisin-networks`), and what vectors mean (`voisin-index`).
+//! unsafe code is here and in `voisin-networks`, except the CUDA launches of `voisin-encoder`. Not
+//! here: layers of networks (`voisin-networks`), and the meaning of vectors (`voisin-index`).
 
 #![allow(
     unsafe_code,

@@ -1,4 +1,4 @@
-//! The class whose mean is nearest.
+//! Nearest-centroid classifier.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -9,7 +9,7 @@ use crate::metrics::argmax;
 pub struct Centroid {
     /// `[classes, columns]`
     means: Array2<f32>,
-    /// Whether a class had rows; one without is never answered.
+    /// Whether a class had rows; one without is never predicted.
     known: Vec<bool>,
 }
 
@@ -24,7 +24,7 @@ impl Centroid {
             counts[class] += 1.0;
         }
         for (mut mean, count) in means.outer_iter_mut().zip(&counts) {
-            // A class without rows keeps a mean of zeros, which `known` keeps from being an answer.
+            // A class without rows has a mean of zeros, which `known` excludes from predictions.
             mean /= count.max(1.0);
         }
         Self {
@@ -33,8 +33,8 @@ impl Centroid {
         }
     }
 
-    /// Minus the square of the distance to each mean, `[n, classes]`; of a class without rows minus
-    /// infinity.
+    /// Minus the squared distance to each mean, `[n, classes]`; minus infinity for a class without
+    /// rows.
     fn scores(&self, x: ArrayView2<f32>) -> Array2<f64> {
         Array2::from_shape_fn((x.nrows(), self.known.len()), |(row, class)| {
             if !self.known[class] {
@@ -49,7 +49,7 @@ impl Centroid {
         self.scores(x).outer_iter().map(argmax).collect()
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &super::Tensors, classes: usize, columns: usize) -> Option<Self> {
         let means = from.matrix("centroid.means")?;
         let known: Vec<bool> = from

@@ -1,4 +1,4 @@
-//! Folds that keep a group (an artist) on one side and every genre on both.
+//! Folds that never split a group (an artist) and spread classes evenly.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use voisin_base::random::Random;
 /// allow.
 ///
 /// - `classes`: the classes of each row; `groups`: the group of each row
-/// - returns: the fold of each row, in `0..k` (fewer folds are filled when there are fewer groups)
+/// - returns: the fold of each row, in `0..k` (with fewer groups some folds are empty)
 ///
-/// Greedy, from the largest group down, into the fold where the class counts stay most even.
+/// Greedy, from the largest group down, into the fold that keeps the class counts most even.
 /// Deterministic for a seed.
 pub fn grouped_folds(
     classes: &[Vec<usize>],
@@ -25,8 +25,8 @@ pub fn grouped_folds(
     }
     let mut order: Vec<Vec<usize>> = members.into_values().collect();
     Random::new(seed).shuffle(&mut order);
-    // The largest groups are placed while all folds are still open; shuffled first, so that equal
-    // ones come in any order.
+    // The largest groups are placed first, while all folds are open; groups of equal size stay in
+    // shuffled order.
     order.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
 
     let mut total = vec![0.0f64; n_classes];
@@ -42,7 +42,7 @@ pub fn grouped_folds(
         for &class in rows.iter().flat_map(|&r| &classes[r]) {
             *group_counts.entry(class).or_default() += 1.0;
         }
-        // growth of the sum of squared class shares: smallest where these classes are rarest
+        // Increase of the sum of squared class shares: smallest where these classes are rarest.
         let cost = |fold: usize| -> f64 {
             group_counts
                 .iter()
@@ -66,22 +66,21 @@ pub fn grouped_folds(
     fold_of
 }
 
-/// Rows to learn from and rows to evaluate, no group on both sides.
+/// Rows to train on and rows to evaluate, without a group on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
     /// Its repeat, from 0.
     pub repeat: usize,
     /// Its number in that repeat, from 0.
     pub number: usize,
-    /// Rows to learn from, ascending.
-    pub rest: Vec<usize>,
+    /// Rows to train on, ascending.
+    pub train: Vec<usize>,
     /// Rows to evaluate, ascending.
-    pub held: Vec<usize>,
+    pub test: Vec<usize>,
 }
 
-/// The folds of [`grouped_folds`], split once with each seed; one without rows on either side is
-/// left out.
-pub fn deal_folds(
+/// The folds of [`grouped_folds`], once for each seed, without folds that have an empty side.
+pub fn split_folds(
     classes: &[Vec<usize>],
     n_classes: usize,
     groups: &[usize],
@@ -92,17 +91,17 @@ pub fn deal_folds(
     for (repeat, seed) in seeds.into_iter().enumerate() {
         let fold_of = grouped_folds(classes, n_classes, groups, k, seed);
         folds.extend((0..k).map(|number| {
-            let (held, rest) = (0..groups.len()).partition(|&row| fold_of[row] == number);
+            let (test, train) = (0..groups.len()).partition(|&row| fold_of[row] == number);
             Fold {
                 repeat,
                 number,
-                rest,
-                held,
+                train,
+                test,
             }
         }));
     }
-    // Few groups leave some folds empty.
-    folds.retain(|fold| !fold.rest.is_empty() && !fold.held.is_empty());
+    // With few groups some folds are empty.
+    folds.retain(|fold| !fold.train.is_empty() && !fold.test.is_empty());
     folds
 }
 

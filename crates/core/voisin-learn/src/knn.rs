@@ -1,4 +1,4 @@
-//! The nearest neighbours' classes.
+//! k-nearest-neighbours classifier.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training};
 
-/// How near two rows are.
+/// Distance of two rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -16,27 +16,27 @@ pub enum Metric {
     Cosine,
 }
 
-/// How much a neighbour counts.
+/// Weight of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
-    /// All alike.
+    /// Equal weights.
     Uniform,
-    /// By 1 / distance; neighbours at distance 0 alone where there are any.
+    /// 1 / distance; only neighbours at distance 0, if there are any.
     Distance,
 }
 
-/// How neighbours answer.
+/// Settings of the classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnnSettings {
-    /// Neighbours.
+    /// Number of neighbours.
     pub k: usize,
-    /// How near two rows are.
+    /// Distance of rows.
     pub metric: Metric,
-    /// How much each counts.
+    /// Weight of each neighbour.
     pub weights: Weighting,
-    /// Neighbours that every class has besides, so that no class is impossible.
+    /// Additional neighbours of every class, so that no class is impossible.
     pub smoothing: f64,
 }
 
@@ -66,7 +66,7 @@ pub struct Knn {
 const BLOCK: usize = 64;
 
 impl Knn {
-    /// Keeps the rows.
+    /// Stores the rows.
     pub fn fit(data: &Training, settings: KnnSettings) -> Self {
         Self::new(
             data.x.to_owned(),
@@ -98,11 +98,11 @@ impl Knn {
         }
     }
 
-    /// The nearest rows of each query with their distances, nearest first; of equally near ones the
-    /// lower row.
+    /// The nearest rows of each query with their distances, nearest first, ties by
+    /// row.
     pub fn neighbours(&self, x: ArrayView2<f32>) -> Vec<Vec<(usize, f64)>> {
         let k = self.settings.k.clamp(1, self.rows.nrows().max(1));
-        // In f64: a distance from squares and a product loses digits where rows are near.
+        // In f64, because a distance from squares and a product loses digits for near rows.
         let wide = self.rows.mapv(f64::from);
         let blocks: Vec<ArrayView2<f32>> = x.axis_chunks_iter(Axis(0), BLOCK).collect();
         let found: Vec<Vec<Vec<(usize, f64)>>> = blocks
@@ -122,7 +122,7 @@ impl Knn {
                         let distance = |row: usize| {
                             let square =
                                 (query_square + self.squares[row] - 2.0 * products[row]).max(0.0);
-                            // of unit vectors, half the square is 1 - cosine
+                            // For unit vectors, half the square is 1 - cosine.
                             if self.settings.metric == Metric::Cosine {
                                 square / 2.0
                             } else {
@@ -149,7 +149,7 @@ impl Knn {
         found.into_iter().flatten().collect()
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(
         from: &Tensors,
         settings: KnnSettings,
@@ -175,7 +175,7 @@ fn to_unit(rows: &mut Array2<f32>) {
             .map(|v| f64::from(*v).powi(2))
             .sum::<f64>()
             .sqrt();
-        // A row of zeros has no direction and stays as it is.
+        // A row of zeros has no direction and is unchanged.
         if norm > 0.0 {
             row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
         }
@@ -187,7 +187,7 @@ impl FittedClassifier for Knn {
         let mut out = Array2::zeros((x.nrows(), self.classes));
         for (near, mut out) in self.neighbours(x).iter().zip(out.outer_iter_mut()) {
             let at_zero = near.iter().any(|(_, distance)| *distance == 0.0);
-            // A copy of the query would have an infinite weight: copies alone are then counted.
+            // A copy of the query would have an infinite weight: then only copies count.
             let weight = |distance: f64| match self.settings.weights {
                 Weighting::Uniform => 1.0,
                 Weighting::Distance if at_zero => f64::from(u8::from(distance == 0.0)),
@@ -197,7 +197,7 @@ impl FittedClassifier for Knn {
             let k = near.len() as f64;
             let smoothing = self.settings.smoothing;
             let all = k + smoothing * self.classes as f64;
-            // Every class has a few neighbours to begin with, so none is impossible.
+            // Every class starts with some neighbours, so that none is impossible.
             out.fill((smoothing / all) as f32);
             for (row, distance) in near {
                 out[self.class_of[*row]] += (k * weight(*distance) / sum / all) as f32;

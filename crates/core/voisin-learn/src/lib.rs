@@ -1,12 +1,12 @@
 //! Classifiers over rows of numbers: matrices in, probabilities out.
 //!
-//! For: the one trait, [`FittedClassifier`], of every algorithm that the laboratory trains, and the
-//! regression, the standardisation and the minimisers that genres and probes share with it. Each is
-//! fitted on rows of numbers, gives the same bits whatever the number of threads, and those of the
-//! laboratory are saved to and read from named [`Tensors`]. Not for: knowing what a row is
-//! (`lab`, `voisin-genre`).
+//! For: the trait [`FittedClassifier`] of all algorithms of the laboratory, and the regression, the
+//! standardisation and the minimisers that genres and probes share with it. Results do not depend
+//! on the number of threads, bit for bit, and the algorithms of the laboratory are saved as named
+//! [`Tensors`]. Not for: the meaning of rows (`lab`,
+//! `voisin-genre`).
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
 mod centroid;
@@ -25,7 +25,7 @@ mod tensors;
 mod trees;
 
 pub use centroid::Centroid;
-pub use folds::{Fold, deal_folds, grouped_folds};
+pub use folds::{Fold, grouped_folds, split_folds};
 pub use knn::{Knn, KnnSettings, Metric, Weighting};
 pub use logistic::{Logistic, Penalty, Regression, log_softmax};
 pub use optimise::best_scale;
@@ -43,16 +43,16 @@ use ndarray::{Array2, ArrayView2, Axis};
 /// Data that an algorithm is fitted on.
 #[derive(Debug, Clone, Copy)]
 pub struct Training<'a> {
-    /// `[rows, columns]`, filled and standardised.
+    /// `[rows, columns]`, imputed and standardised.
     pub x: ArrayView2<'a, f32>,
     /// The class of each row, `0..classes`.
     pub class_of: &'a [usize],
-    /// How many classes there are.
+    /// Number of classes.
     pub classes: usize,
-    /// A fold of each row, groups whole: for what an algorithm must learn on rows that it was not
-    /// fitted on.
+    /// A fold of each row that keeps groups together, for algorithms that need held-out
+    /// rows.
     pub folds: &'a [usize],
-    /// Where random numbers start.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
@@ -68,10 +68,10 @@ impl Training<'_> {
 
 /// A fitted algorithm.
 pub trait FittedClassifier: Send + Sync {
-    /// Probability of each class, `[rows, classes]`; rows add up to 1.
+    /// Probability of each class, `[rows, classes]`; rows sum to 1.
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32>;
 
-    /// How much each column counts, where the algorithm has a measure of its own; they add up to 1.
+    /// Importance of each column, if the algorithm has a measure of it; they sum to 1.
     fn importances(&self) -> Option<Vec<f64>> {
         None
     }
@@ -81,7 +81,7 @@ pub trait FittedClassifier: Send + Sync {
         None
     }
 
-    /// Puts all of it into named tensors.
+    /// Saves it as named tensors.
     fn save(&self, out: &mut Tensors);
 }
 
@@ -99,7 +99,7 @@ fn softmax(logits: ArrayView2<f64>) -> Array2<f32> {
     out
 }
 
-/// Mean over classes of the weights' sizes, `[classes, columns]`, as shares.
+/// Mean over classes of the weights' absolute values, `[classes, columns]`, as shares.
 fn mean_absolute(weight: &Array2<f64>) -> Vec<f64> {
     let sums = weight.mapv(f64::abs).sum_axis(Axis(0));
     let all = sums.sum().max(f64::MIN_POSITIVE);

@@ -13,26 +13,26 @@ use super::optimise::{fista, lbfgs};
 use super::{FittedClassifier, Standardiser, Tensors, mean_absolute, softmax};
 use crate::metrics::argmax;
 
-/// Steps of the minimisers, at most.
+/// Most steps of the minimisers.
 const MOST_STEPS: usize = 500;
 const MOST_SPARSE_STEPS: usize = 2000;
-/// Rows whose loss is measured while they are in a core's cache.
+/// Rows per block, which fits into a core's cache.
 const TOGETHER: usize = 96;
 
-/// The measure of the weights that is penalised.
+/// The penalised norm of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Penalty {
-    /// Their absolute values: columns that tell little get none.
+    /// Absolute values: columns with little information get no weight.
     L1,
-    /// Half their squares.
+    /// Half the squares.
     L2,
 }
 
 /// A fitted regression: vectors to logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logistic {
-    /// Takes vectors to a common scale first.
+    /// Standardises vectors.
     pub standard: Standardiser,
     /// `[classes, d]`, of standardised vectors.
     pub weight: Array2<f32>,
@@ -48,8 +48,8 @@ impl Logistic {
         Regression::new(x, targets).at(penalty, None)
     }
 
-    /// The same for rows of one class each, and a weight of errors in place of a penalty, as
-    /// scikit-learn's `C`.
+    /// The same for rows with one class each, and with scikit-learn's `C` in place of a
+    /// penalty.
     pub fn of_classes(
         x: ArrayView2<f32>,
         class_of: &[usize],
@@ -68,7 +68,7 @@ impl Logistic {
         }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved regression; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let standard = Standardiser::load(from, "logistic", columns)?;
         let weight = from.matrix("logistic.weight")?;
@@ -81,7 +81,7 @@ impl Logistic {
         })
     }
 
-    /// The class of each row: the largest logit, the first of equals.
+    /// The class of each row, with the largest logit, the first of equals.
     pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
         self.logits(x).outer_iter().map(argmax).collect()
     }
@@ -91,7 +91,7 @@ impl Logistic {
         self.standard.apply(x).dot(&self.weight.t()) + &self.bias
     }
 
-    /// The same with logits that are so many times as large.
+    /// The same with logits multiplied by a factor.
     #[must_use]
     pub fn sharpened(mut self, factor: f64) -> Self {
         self.weight *= factor as f32;
@@ -147,10 +147,10 @@ pub fn log_softmax(logits: &mut Array2<f32>) {
     }
 }
 
-/// Rows and targets, to be fitted at one penalty after the other.
+/// Rows and targets, to be fitted with several penalties.
 pub struct Regression<'a> {
     standard: Standardiser,
-    /// Standardised rows, `[n, d]` and zeros up to a multiple of [`WIDTH`] columns.
+    /// Standardised rows, `[n, d]`, padded with zeros to a multiple of [`WIDTH`] columns.
     rows: Array2<f32>,
     columns: usize,
     targets: ArrayView2<'a, f32>,
@@ -162,7 +162,7 @@ impl<'a> Regression<'a> {
     pub fn new(x: ArrayView2<f32>, targets: ArrayView2<'a, f32>) -> Self {
         let (standard, close) = Standardiser::fit(x);
         let (n, columns) = close.dim();
-        // Rows of whole registers: the kernels read no remainder.
+        // Rows of whole registers, since the kernels handle no remainder.
         let wide = columns.next_multiple_of(WIDTH).max(WIDTH);
         let rows = if wide == columns && close.is_standard_layout() {
             close
@@ -183,7 +183,7 @@ impl<'a> Regression<'a> {
     /// Minimises `Σ -ln p(target) + penalty · |W|² / 2` (biases are free) by L-BFGS, as
     /// scikit-learn does with `C = 1 / penalty`.
     ///
-    /// - `start`: a fit of the same rows to begin from, at another penalty
+    /// - `start`: a fit of the same rows with another penalty to start from
     pub fn at(&self, penalty: f64, start: Option<&Logistic>) -> Logistic {
         let begin = start.map_or_else(
             || vec![0.0; self.numbers()],
@@ -206,7 +206,7 @@ impl<'a> Regression<'a> {
     fn sparse_at(&self, penalty: f64) -> Logistic {
         let weights = self.numbers() - self.targets.ncols();
         let penalised = (weights, penalty / self.rows.nrows().max(1) as f64);
-        // From zero, so that columns without effect start, and stay, without weight.
+        // From zero, so that columns without effect keep weight zero.
         let begin = vec![0.0; self.numbers()];
         self.fitted(&fista(begin, penalised, MOST_SPARSE_STEPS, |values| {
             self.loss(0.0, values)
@@ -237,14 +237,14 @@ impl<'a> Regression<'a> {
     }
 
     /// Mean loss with `penalty` for half the weights' squares, and its gradient. Divided by the
-    /// number of rows, so that the minimisers' own scales fit any number of them.
+    /// number of rows, so that the tolerances of the minimisers fit.
     fn loss(&self, penalty: f64, values: &[f64]) -> (f64, Vec<f64>) {
         let n = self.rows.nrows().max(1) as f64;
         let classes = self.targets.ncols();
         let d = self.columns;
         let wide = self.rows.ncols();
         let (weight, bias) = self.parts(values);
-        // Packed anew at each step, as the weights have moved; the rows are used as they lie.
+        // Packed at each step, because the weights change; the rows are used in place.
         let panels = Panels::new(self.isa, d, classes, |from, to| weight[[to, from]]);
         let mut logits = vec![0.0; TOGETHER * panels.width()];
         let mut slopes = vec![0.0; classes * TOGETHER];
@@ -319,7 +319,7 @@ mod tests {
         )
     }
 
-    /// The objective in double precision, written down plainly.
+    /// The objective in double precision, by its definition.
     fn objective(fit: &Logistic, x: &Array2<f32>, t: &Array2<f32>, penalty: f64) -> f64 {
         let p = fit.log_probabilities(x.view());
         let loss: f64 = -p
@@ -337,9 +337,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_near_the_minimum_is_lower() {
+    fn no_point_near_the_minimum_is_lower() {
         let (x, mut t) = clouds(90, 1);
-        // a track of two genres
+        // A track of two genres.
         t.row_mut(0).assign(&ndarray::arr1(&[0.5, 0.5, 0.0]));
         let regression = Regression::new(x.view(), t.view());
         for penalty in [0.5, 5.0, 50.0] {
@@ -356,7 +356,7 @@ mod tests {
                     );
                 }
             }
-            // wherever it begins
+            // From another start.
             let from = regression.at(penalty * 30.0, None);
             let again = regression.at(penalty, Some(&from));
             assert!((objective(&again, &x, &t, penalty) - least).abs() < 1e-3 * least);
@@ -364,8 +364,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_the_same_however_they_lie_in_memory() {
-        // 32 columns, a multiple of the registers, in more rows than one block
+    fn a_fit_does_not_depend_on_the_memory_layout() {
+        // 32 columns, a multiple of the registers, in more rows than one block.
         let mut random = StdRng::seed_from_u64(4);
         let x = Array2::from_shape_fn((250, 32), |(i, j)| {
             random.random::<f32>() + if i % 3 == j % 3 { 0.4 } else { 0.0 }
@@ -388,7 +388,7 @@ mod tests {
     fn an_l1_penalty_leaves_columns_out() {
         let (x, t) = clouds(90, 1);
         let class_of: Vec<usize> = (0..90).map(|row| row % 3).collect();
-        // four columns of noise
+        // Four columns of noise.
         let mut random = StdRng::seed_from_u64(9);
         let noise = Array2::from_shape_fn((90, 4), |_| random.random::<f32>() - 0.5);
         let x = ndarray::concatenate(Axis(1), &[x.view(), noise.view()]).unwrap();
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_and_a_strong_penalty_says_less() {
+    fn a_strong_penalty_evens_out_the_probabilities() {
         let (x, t) = clouds(300, 1);
         let (y, u) = clouds(150, 2);
         let correct = |fit: &Logistic| {

@@ -1,12 +1,12 @@
 //! Measures of classification, each as scikit-learn defines it (checked to 1e-9 in
 //! `tests/parts/genre/metrics.rs`).
 //!
-//! Classes are numbers `0..classes`. Everything is computed in f64. Nothing here knows what a track
-//! or a genre is.
+//! Classes are numbers `0..classes`. Everything is computed in
+//! f64.
 
 use serde::{Deserialize, Serialize};
 
-/// The place of the largest value, the first of equals; 0 where there is none.
+/// The position of the largest value, the first of equals; 0 if there is none.
 pub fn argmax<T: PartialOrd>(values: impl IntoIterator<Item = T>) -> usize {
     let largest = values
         .into_iter()
@@ -25,7 +25,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of `values`; zeros if there are none.
+    /// The spread of `values`; zeros if there are none.
     pub fn of(values: &[f64]) -> Self {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n.max(1.0);
@@ -41,7 +41,7 @@ impl Spread {
     }
 }
 
-/// Counts of true class (row) against answer (column), `[classes][classes]`.
+/// Counts of true class (row) against prediction (column), `[classes][classes]`.
 pub fn confusion(truth: &[usize], answer: &[usize], classes: usize) -> Vec<Vec<usize>> {
     let mut counts = vec![vec![0; classes]; classes];
     for (&t, &a) in truth.iter().zip(answer) {
@@ -50,7 +50,7 @@ pub fn confusion(truth: &[usize], answer: &[usize], classes: usize) -> Vec<Vec<u
     counts
 }
 
-/// Share of answers on the diagonal of a confusion matrix; 0 for an empty one.
+/// Share of predictions on the diagonal of a confusion matrix; 0 for an empty one.
 pub fn accuracy(confusion: &[Vec<usize>]) -> f64 {
     let correct: usize = confusion.iter().enumerate().map(|(c, row)| row[c]).sum();
     ratio(correct, confusion.iter().flatten().sum())
@@ -61,12 +61,12 @@ pub fn balanced_accuracy(confusion: &[Vec<usize>]) -> f64 {
     balanced_accuracy_of(confusion, |_| true)
 }
 
-/// Mean F1 over the classes that occur in truth or answers.
+/// Mean F1 over the classes that occur in truth or predictions.
 pub fn macro_f1(confusion: &[Vec<usize>]) -> f64 {
     macro_f1_of(confusion, |_| true)
 }
 
-/// [`balanced_accuracy`], of some of the classes.
+/// [`balanced_accuracy`] over some of the classes.
 pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
     let classes = per_class(confusion).into_iter().enumerate();
     let recalls: Vec<f64> = classes
@@ -76,9 +76,9 @@ pub fn balanced_accuracy_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> 
     recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
 }
 
-/// [`macro_f1`], of some of the classes.
+/// [`macro_f1`] over some of the classes.
 pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> f64 {
-    // A class that is in no truth and no answer has no F1; one that was only answered has 0.
+    // A class that is neither in truth nor in predictions has no F1; one only in predictions has 0.
     let present: Vec<f64> = per_class(confusion)
         .iter()
         .enumerate()
@@ -88,7 +88,7 @@ pub fn macro_f1_of(confusion: &[Vec<usize>], counts: impl Fn(usize) -> bool) -> 
     present.iter().sum::<f64>() / present.len().max(1) as f64
 }
 
-/// Mean F1 over the classes, each counted by its support.
+/// Mean F1 over the classes, weighted by support.
 pub fn weighted_f1(confusion: &[Vec<usize>]) -> f64 {
     let classes = per_class(confusion);
     let total: usize = classes.iter().map(|class| class.support).sum();
@@ -98,7 +98,7 @@ pub fn weighted_f1(confusion: &[Vec<usize>]) -> f64 {
         .sum()
 }
 
-/// Tracks of each class, answers of each class, all tracks, right ones.
+/// Tracks of each class, predictions of each class, all tracks, right ones.
 fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
     let truth: Vec<f64> = confusion
         .iter()
@@ -112,8 +112,8 @@ fn margins(confusion: &[Vec<usize>]) -> (Vec<f64>, Vec<f64>, f64, f64) {
     (truth, answered, all, correct as f64)
 }
 
-/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 where it is
-/// not defined.
+/// Matthews' correlation coefficient of several classes (Gorodkin, 2004), -1 to 1; 0 if it is not
+/// defined.
 pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
     let (truth, answered, all, right) = margins(confusion);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -125,7 +125,7 @@ pub fn matthews(confusion: &[Vec<usize>]) -> f64 {
     }
 }
 
-/// Cohen's kappa: agreement beyond chance, at most 1; 0 where it is not defined.
+/// Cohen's kappa: agreement beyond chance, at most 1; 0 if it is not defined.
 pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
     let (truth, answered, all, right) = margins(confusion);
     let chance =
@@ -137,7 +137,7 @@ pub fn cohen_kappa(confusion: &[Vec<usize>]) -> f64 {
     }
 }
 
-/// Mean over rows of the summed squares of what probabilities are off by (Brier, 1950); 0 is best.
+/// Mean over rows of the summed squared errors of probabilities (Brier, 1950); 0 is best.
 pub fn brier(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
     let off = |(t, p): (&usize, &Vec<f64>)| -> f64 {
         p.iter()
@@ -158,7 +158,7 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     let mut points = Vec::new();
     for (at, &i) in order.iter().enumerate().filter(|_| positives > 0) {
         hits += usize::from(positive[i]);
-        // Equal scores have one threshold, so they are one point.
+        // Equal scores have one threshold and are one point.
         if order
             .get(at + 1)
             .is_none_or(|&next| scores[next] != scores[i])
@@ -169,16 +169,16 @@ pub fn precision_recall_curve(scores: &[f64], positive: &[bool]) -> Vec<(f64, f6
     points
 }
 
-/// How well one class is found.
+/// Measures of one class.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassMeasures {
     /// Tracks of the class.
     pub support: usize,
-    /// Share of answers of this class that are right; 0 where it was never the answer.
+    /// Share of predictions of this class that are right; 0 without any.
     pub precision: f64,
-    /// Share of its tracks that were found; 0 where it has none.
+    /// Share of its tracks that were found; 0 without any.
     pub recall: f64,
-    /// Harmonic mean of both; 0 where both are.
+    /// Harmonic mean of both; 0 if both are 0.
     pub f1: f64,
 }
 
@@ -258,8 +258,8 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
             .get(at + 1)
             .is_none_or(|&next| scores[next] != scores[i])
         {
-            // a point in line with the two before it says nothing new
-            // Compared by cross products of whole numbers: exact, where slopes would round.
+            // Drops points on a straight line. Cross products of integers are exact, unlike
+            // slopes.
             while let [.., a, b] = counts[..] {
                 if (b.0 - a.0) * (t - b.1) != (f - b.0) * (b.1 - a.1) {
                     break;
@@ -278,7 +278,7 @@ pub fn roc_curve(scores: &[f64], positive: &[bool]) -> Vec<RocPoint> {
         .collect()
 }
 
-/// Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+/// Area under the ROC curve: the probability that a positive scores above a negative, ties half.
 ///
 /// `None` unless both kinds are present. Higher is better.
 pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
@@ -307,9 +307,9 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<f64> {
     )
 }
 
-/// Average precision of a ranking: mean over the positives of the precision at their place.
+/// Average precision of a ranking: mean over the positives of the precision at their rank.
 ///
-/// `None` without positives. Equal scores share one place. Higher is better.
+/// `None` without positives. Equal scores share one rank. Higher is better.
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -333,23 +333,23 @@ pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     Some(sum / positives as f64)
 }
 
-/// Mean negative logarithm of the true class's probability, in nats; probabilities are kept 1e-15
-/// from 0.
+/// Mean negative logarithm of the true class's probability, in nats; probabilities are at least
+/// 1e-15.
 pub fn log_loss(truth: &[usize], probabilities: &[Vec<f64>]) -> f64 {
-    // A probability of 0 for the truth would make the mean infinite.
+    // A probability of 0 for the true class would make the mean infinite.
     let sum: f64 = truth
         .iter()
         .zip(probabilities)
         .map(|(t, p)| -p[*t].max(1e-15).ln())
         .sum();
-    // of certain answers it is -0
+    // Avoids -0 for certain predictions.
     sum / truth.len().max(1) as f64 + 0.0
 }
 
 /// One bin of a reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
-    /// Answers in it.
+    /// Predictions in it.
     pub count: usize,
     /// Their mean probability.
     pub probability: f64,
@@ -357,7 +357,7 @@ pub struct ReliabilityBin {
     pub accuracy: f64,
 }
 
-/// Answers sorted into equal bins of (0, 1]; empty bins have zeros.
+/// Predictions in equal bins of (0, 1]; empty bins have zeros.
 pub fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> {
     let mut sums = vec![(0usize, 0.0, 0usize); bins];
     for &(p, right) in answers {
@@ -379,7 +379,7 @@ pub fn reliability(answers: &[(f64, bool)], bins: usize) -> Vec<ReliabilityBin> 
 /// Expected calibration error: mean over equal bins of (0, 1] of |share right - mean probability|,
 /// by bin size.
 ///
-/// `answers`: probability of the answer given, and whether it was right. Lower is better. Guo et
+/// `answers`: probability of each prediction, and whether it was right. Lower is better. Guo et
 /// al., "On Calibration of Modern Neural Networks", 2017.
 pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
     reliability(answers, bins)
@@ -391,17 +391,17 @@ pub fn expected_calibration_error(answers: &[(f64, bool)], bins: usize) -> f64 {
 /// A step of the risk–coverage curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RiskStep {
-    /// Share of tracks answered, the surest first.
+    /// Share of predictions, the most certain first.
     pub coverage: f64,
-    /// Share of those answers that are wrong.
+    /// Share of those that are wrong.
     pub risk: f64,
-    /// Probability of the least sure of them.
+    /// Probability of the least certain of them.
     pub threshold: f64,
 }
 
-/// How often answers are wrong when only the surest are given, from one answer to all; equal
-/// probabilities are one step. El-Yaniv and Wiener, "On the Foundations of Noise-free Selective
-/// Classification", 2010.
+/// The risk–coverage curve: the share of errors among the most certain predictions, from one to all;
+/// equal probabilities are one step. El-Yaniv and Wiener, "On the Foundations of Noise-free
+/// Selective Classification", 2010.
 pub fn risk_coverage(answers: &[(f64, bool)]) -> Vec<RiskStep> {
     let mut order: Vec<&(f64, bool)> = answers.iter().collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -425,7 +425,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_that_never_occur_do_no_harm() {
+    fn classes_that_never_occur_do_not_count() {
         let m = confusion(&[0, 0, 1], &[0, 1, 1], 4);
         assert_eq!(m[0], [1, 1, 0, 0]);
         assert!((accuracy(&m) - 2.0 / 3.0).abs() < 1e-12);
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_and_a_useless_ranking() {
+    fn perfect_and_useless_rankings_have_the_known_measures() {
         let positive = [true, true, false, false];
         assert_eq!(auc(&[4.0, 3.0, 2.0, 1.0], &positive), Some(1.0));
         assert_eq!(auc(&[1.0; 4], &positive), Some(0.5));
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn risk_grows_with_coverage_when_sureness_means_something() {
+    fn risk_grows_with_coverage_for_informative_probabilities() {
         let steps = risk_coverage(&[(0.9, true), (0.8, true), (0.8, false), (0.3, false)]);
         assert_eq!(steps.len(), 3);
         assert!(steps[0].risk.abs() < 1e-12 && (steps[1].risk - 1.0 / 3.0).abs() < 1e-12);

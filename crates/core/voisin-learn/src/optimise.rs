@@ -1,4 +1,4 @@
-//! Minimisers: limited-memory BFGS, FISTA where absolute values count, and golden section for a
+//! Minimisers: limited-memory BFGS, FISTA for absolute values, and golden section for a
 //! temperature.
 
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// - `f(x)`: value and gradient
 ///
 /// Nocedal and Wright, "Numerical Optimization", algorithms 7.4 and 7.5, with backtracking to the
-/// sufficient decrease condition; steps that show no positive curvature do not enter the memory.
+/// sufficient decrease condition; steps without positive curvature are not stored.
 /// Deterministic.
 pub(crate) fn lbfgs(
     start: Vec<f64>,
@@ -26,13 +26,13 @@ pub(crate) fn lbfgs(
         }
         let mut direction = two_loops(&gradient, &memory);
         let mut slope = dot(&direction, &gradient);
-        // A direction uphill comes of a memory that no longer fits; steepest descent starts afresh.
+        // If the stored steps give an ascent direction, restarts with steepest descent.
         if slope >= 0.0 {
             memory.clear();
             direction = gradient.iter().map(|g| -g).collect();
             slope = -slope_norm * slope_norm;
         }
-        // Without a memory the gradient has no scale; the first step has length 1 at most.
+        // Without stored steps the gradient has no scale, so that the first step has at most length 1.
         let mut step = if memory.is_empty() {
             (1.0 / slope_norm).min(1.0)
         } else {
@@ -58,7 +58,7 @@ pub(crate) fn lbfgs(
         let s: Vec<f64> = candidate.iter().zip(&x).map(|(a, b)| a - b).collect();
         let y: Vec<f64> = g.iter().zip(&gradient).map(|(a, b)| a - b).collect();
         let curvature = dot(&s, &y);
-        // Without positive curvature the pair would make the next direction point uphill.
+        // Without positive curvature the pair could give an ascent direction.
         if curvature > 1e-12 * dot(&y, &y) {
             if memory.len() == MEMORY {
                 memory.pop_front();
@@ -67,7 +67,7 @@ pub(crate) fn lbfgs(
         }
         let gain = value - v;
         (x, value, gradient) = (candidate, v, g);
-        // Less than a ten-millionth gained: the rest is rounding in f32 losses.
+        // Smaller gains are rounding of f32 losses.
         if gain <= 1e-7 * value.abs().max(1e-3) {
             break;
         }
@@ -81,7 +81,7 @@ pub(crate) fn lbfgs(
 /// - `f(x)`: the smooth part's value and gradient
 ///
 /// Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
-/// problems", 2009, with backtracking; it begins anew where it runs uphill (O'Donoghue and Candès,
+/// problems", 2009, with backtracking and restarts when the value increases (O'Donoghue and Candès,
 /// 2015). Deterministic.
 pub(crate) fn fista(
     start: Vec<f64>,
@@ -103,7 +103,7 @@ pub(crate) fn fista(
                 .zip(&gradient)
                 .map(|(x, g)| x - step * g)
                 .collect();
-            // The proximal step of absolute values: shrink towards zero, and stay there.
+            // The proximal step of absolute values: soft thresholding.
             for x in &mut next[..penalised] {
                 *x = x.signum() * (x.abs() - step * penalty).max(0.0);
             }
@@ -116,7 +116,7 @@ pub(crate) fn fista(
         };
         let moved = minus(&next, &x);
         let is_uphill = dot(&minus(&ahead, &next), &moved) > 0.0;
-        // Momentum that runs uphill has overshot; it starts again from rest.
+        // If the value increases, the momentum has overshot and is reset.
         let faster = if is_uphill {
             1.0
         } else {
@@ -140,8 +140,8 @@ pub(crate) fn fista(
     x
 }
 
-/// The factor from 1/3 to 3 of log probabilities under which a loss is least, by golden section on
-/// its logarithm; the loss must have one minimum. Its inverse is a temperature.
+/// The factor from 1/3 to 3 of log probabilities that minimises a loss, by golden section on its
+/// logarithm; the loss must have one minimum. Its inverse is a temperature.
 pub fn best_scale(loss: impl Fn(f64) -> f64) -> f64 {
     let loss = |log_scale: f64| loss(log_scale.exp());
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
@@ -174,7 +174,7 @@ fn two_loops(gradient: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> 
         q.iter_mut().zip(y).for_each(|(q, y)| *q -= a * y);
         factors.push(a);
     }
-    // The scale of the last pair stands for the inverse Hessian where nothing is known.
+    // The last pair scales the initial inverse Hessian.
     if let Some((_, y, rho)) = memory.back() {
         let scale = 1.0 / (rho * dot(y, y));
         q.iter_mut().for_each(|q| *q *= scale);
@@ -201,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn absolute_values_keep_what_tells_little_at_nothing() {
-        // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: a half less each, and not
-        // below 0
+    fn an_l1_penalty_sets_small_values_to_zero() {
+        // (x - 3)² + (y - 0.2)² + (z - 5)², x and y penalised by 1 each: reduced by a half each, not
+        // below 0.
         let f = |x: &[f64]| {
             let apart: Vec<f64> = x
                 .iter()

@@ -1,7 +1,7 @@
 //! Probabilities for the support vector machine.
 //!
-//! A sigmoid for each pair of classes, fitted on decisions about rows that the machine was not
-//! trained on (Platt, 1999; Lin, Lin and Weng, "A note on Platt's probabilistic outputs for support
+//! A sigmoid for each pair of classes, fitted on decisions for held-out rows
+//! (Platt, 1999; Lin, Lin and Weng, "A note on Platt's probabilistic outputs for support
 //! vector machines", 2007), coupled into one distribution (Wu, Lin and Weng, "Probability estimates
 //! for multi-class classification by pairwise coupling", 2004).
 
@@ -40,7 +40,7 @@ impl SvmProbabilities {
         let n = data.class_of.len();
         let pairs = svm.pairs();
         let mut points: Vec<Vec<(f64, bool)>> = vec![Vec::new(); pairs.len()];
-        // Decisions about training rows are too sure; each fold's come from a machine without it.
+        // Decisions for training rows are too certain; each fold's are from a machine without it.
         for fold in 0..data.folds.iter().max().map_or(0, |last| last + 1) {
             let (held, rest): (Vec<usize>, Vec<usize>) =
                 (0..n).partition(|&row| data.folds[row] == fold);
@@ -73,7 +73,7 @@ impl SvmProbabilities {
         }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved machine; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let svm = Svm::load(from, classes, columns)?;
         let (sigmoids, _) = from.f64("svm.sigmoids")?.as_chunks::<2>();
@@ -118,12 +118,12 @@ impl FittedClassifier for SvmProbabilities {
     }
 }
 
-/// The sigmoid that makes the decisions most probable, by Newton's method with backtracking;
-/// targets are drawn in a little, as Platt says.
+/// The maximum likelihood sigmoid for the decisions, by Newton's method with backtracking and with
+/// Platt's regularised targets.
 fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     let positives = points.iter().filter(|(_, first)| *first).count() as f64;
     let negatives = points.len() as f64 - positives;
-    // Platt's targets: a few points must not make a sigmoid infinitely steep.
+    // Platt's targets, so that a few points do not make the sigmoid infinitely steep.
     let high = (positives + 1.0) / (positives + 2.0);
     let low = 1.0 / (negatives + 2.0);
     let target = |first: bool| if first { high } else { low };
@@ -144,7 +144,7 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
     };
     let mut value = loss(a, b);
     for _ in 0..100 {
-        // A little on the diagonal keeps Newton's step finite where all points lie on one side.
+        // A small diagonal keeps Newton's step finite if all points are on one side.
         let mut h11 = 1e-12;
         let mut h22 = 1e-12;
         let mut h21 = 0.0;
@@ -188,7 +188,7 @@ fn sigmoid(points: &[(f64, bool)]) -> (f64, f64) {
 }
 
 /// One distribution from the probabilities of pairs, `[classes, classes]`: `p[i, j]` is that of `i`
-/// where it is `i` or `j`. Pairs that are not known (NaN) say nothing; a class without any gets 0.
+/// given `i` or `j`. Unknown pairs (NaN) are ignored; a class without any pair gets 0.
 ///
 /// Minimises `Σ (p[j, i] · x[i] - p[i, j] · x[j])²` over distributions `x`, by the authors'
 /// fixed-point steps.

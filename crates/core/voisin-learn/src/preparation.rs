@@ -1,11 +1,11 @@
-//! Preparation of columns before any algorithm sees them; fitted on training rows alone.
+//! Imputation and standardisation of columns, fitted on training rows.
 
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::{Standardiser, Tensors};
 
-/// Missing numbers become their column's median, columns get mean 0 and deviation 1; columns that
-/// never vary become 0.
+/// Replaces missing values by their column's median and scales columns to mean 0 and deviation 1;
+/// constant columns become 0.
 #[derive(Debug, Clone)]
 pub struct Preparation {
     medians: Vec<f32>,
@@ -13,19 +13,19 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// - `x`: `[n, d]`; what is not finite is missing
+    /// - `x`: `[n, d]`; values that are not finite are missing
     /// - returns: also the prepared rows
     pub fn fit(x: ArrayView2<f32>) -> (Self, Array2<f32>) {
         let medians: Vec<f32> = x
             .axis_iter(Axis(1))
             .map(|column| {
-                // The median and not the mean: one wild number must not decide what fills the gaps.
+                // The median, so that outliers have little effect.
                 let mut present: Vec<f32> =
                     column.iter().copied().filter(|v| v.is_finite()).collect();
                 present.sort_unstable_by(f32::total_cmp);
                 let middle = present.len() / 2;
                 match present.len() {
-                    // A column without any number is a constant, and has no weight later.
+                    // A column without values becomes constant.
                     0 => 0.0,
                     n if n % 2 == 1 => present[middle],
                     _ => f32::midpoint(present[middle - 1], present[middle]),
@@ -36,30 +36,30 @@ impl Preparation {
         (Self { medians, standard }, rows)
     }
 
-    /// Other rows, by the same medians, means and scales.
+    /// Prepares other rows with the same medians, means and scales.
     pub fn apply(&self, x: ArrayView2<f32>) -> Array2<f32> {
         self.standard.apply(filled(x, &self.medians).view())
     }
 
-    /// How many columns it takes.
+    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.medians.len()
     }
 
-    /// Columns that never vary among the training rows.
+    /// Columns that are constant in the training rows.
     pub fn constant(&self) -> Vec<usize> {
         (0..self.medians.len())
             .filter(|&column| self.standard.scale[column] == 0.0)
             .collect()
     }
 
-    /// Puts the columns' fillings, means and deviations into tensors.
+    /// Saves medians, means and deviations as tensors.
     pub fn save(&self, out: &mut Tensors) {
         out.put_f32("preparation.medians", self.medians.clone());
         self.standard.save(out, "preparation");
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved preparation; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors) -> Option<Self> {
         let medians = from.f32("preparation.medians")?.to_vec();
         let standard = Standardiser::load(from, "preparation", medians.len())?;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_numbers_are_the_median_and_constants_are_named() {
+    fn missing_values_become_medians_and_constants_are_listed() {
         let x = array![
             [1.0, 5.0, f32::NAN],
             [f32::NAN, 5.0, f32::NAN],

@@ -1,6 +1,6 @@
-//! Ridge regression of numbers from vectors, evaluated on groups that it has not seen.
+//! Ridge regression, evaluated on held-out groups.
 //!
-//! Not for: classes (`logistic`), nor where rows and numbers come from (`voisin-engine`).
+//! Not for: classes (`logistic`), or the origin of the data (`voisin-engine`).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::grouped_folds;
 use crate::simple::solve;
 use voisin_base::random::Random;
 
-/// Penalties that are tried: of standardised columns, beside a sum over rows.
+/// Penalties to try, for standardised columns, relative to a sum over rows.
 const PENALTIES: [f64; 9] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4];
 const FOLDS: usize = 5;
 /// Sign flips of the paired test.
@@ -20,7 +20,7 @@ const FLIPS: usize = 4000;
 /// A linear function of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ridge {
-    /// One for each column, standardisation included.
+    /// Weight of each column, including the standardisation.
     weights: Vec<f64>,
     intercept: f64,
 }
@@ -28,23 +28,23 @@ pub struct Ridge {
 /// Figures of a regression on held-out groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RidgeFigures {
-    /// Rows, and groups that they are of.
+    /// Number of rows.
     pub rows: usize,
-    /// How many groups.
+    /// Number of groups.
     pub groups: usize,
     /// The penalty of the final fit.
     pub penalty: f64,
-    /// Root of the mean squared error on held-out groups.
+    /// Root mean squared error on held-out groups.
     pub error: f64,
-    /// That of the mean of the other groups.
+    /// The same for the mean of the other groups as prediction.
     pub error_of_mean: f64,
     /// Rank correlation of held-out predictions with the truth.
     pub spearman: f64,
-    /// Two of three held-out predictions are as near to the truth.
+    /// Error that two of three held-out predictions do not exceed.
     pub two_thirds: f64,
-    /// Nine of ten.
+    /// Error that nine of ten do not exceed.
     pub nine_tenths: f64,
-    /// How often chance alone beats the mean by as much: group by group, by flipped signs.
+    /// p-value of the improvement over the mean, by a sign-flip test over groups.
     pub p: f64,
 }
 
@@ -53,14 +53,14 @@ pub struct RidgeFigures {
 pub struct RidgeFit {
     /// Fitted on all rows and calibrated on held-out ones.
     pub ridge: Ridge,
-    /// On held-out groups.
+    /// Measured on held-out groups.
     pub figures: RidgeFigures,
     /// The calibrated prediction of each row from other groups.
     pub held_out: Vec<f64>,
 }
 
 impl Ridge {
-    /// The number of a row.
+    /// The prediction for a row.
     pub fn predict(&self, row: impl IntoIterator<Item = f32>) -> f64 {
         let products = self.weights.iter().zip(row);
         self.intercept
@@ -69,12 +69,12 @@ impl Ridge {
                 .sum::<f64>()
     }
 
-    /// Columns of a row.
+    /// Number of columns.
     pub fn columns(&self) -> usize {
         self.weights.len()
     }
 
-    /// Fits on rows, once with each penalty.
+    /// Fits rows, once with each penalty.
     fn fit(x: ArrayView2<f32>, y: &[f64], rows: &[usize], penalties: &[f64]) -> Vec<Self> {
         let mut x = x.select(Axis(0), rows).mapv(f64::from);
         let count = rows.len() as f64;
@@ -84,7 +84,7 @@ impl Ridge {
             .mapv(|value| value * value)
             .sum_axis(Axis(0))
             .mapv(|sum| (sum / count).sqrt())
-            // A column that never varies has no weight.
+            // A constant column has no weight.
             .mapv(|deviation| {
                 if deviation > 1e-9 {
                     deviation
@@ -133,10 +133,10 @@ impl Ridge {
     }
 }
 
-/// Learns numbers from rows: groups are kept together in folds, the penalty of each fold is chosen within it, and what is
-/// predicted of held-out groups calibrates the fit and judges it against the mean. `None` for fewer than three groups.
+/// Fits a regression with nested cross-validation: folds keep groups together, the penalty is chosen within each fold, and
+/// held-out predictions calibrate the fit and evaluate it against the mean. `None` for fewer than three groups.
 ///
-/// - `x`: `[rows, columns]`; `y`: a number for each row; `groups`: the group of each row
+/// - `x`: `[rows, columns]`; `y`: the target of each row; `groups`: the group of each row
 pub fn learn_ridge(x: ArrayView2<f32>, y: &[f64], groups: &[usize], seed: u64) -> Option<RidgeFit> {
     let all: Vec<usize> = (0..y.len()).collect();
     let held = folds(groups, &all, seed);
@@ -168,7 +168,7 @@ pub fn learn_ridge(x: ArrayView2<f32>, y: &[f64], groups: &[usize], seed: u64) -
     ridge.intercept = offset + slope * ridge.intercept;
     let squares =
         |found: &[f64]| -> Vec<f64> { found.iter().zip(y).map(|(a, b)| (a - b).powi(2)).collect() };
-    // Of raw predictions: the line was fitted to these very rows.
+    // From raw predictions, since the calibration was fitted to these rows.
     let ours = squares(&raw);
     let of_mean = squares(&means);
     let root = |squares: &[f64]| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
@@ -201,7 +201,7 @@ pub fn learn_ridge(x: ArrayView2<f32>, y: &[f64], groups: &[usize], seed: u64) -
     })
 }
 
-/// Rows of each fold, groups whole.
+/// Rows of each fold, which keep groups together.
 fn folds(groups: &[usize], rows: &[usize], seed: u64) -> Vec<Vec<usize>> {
     let of_rows: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
     // One class: folds of equal size.
@@ -241,7 +241,7 @@ fn choose_penalty(
     PENALTIES[best.unwrap_or_default()]
 }
 
-/// Slope and offset of the line that leads best from `from` to `to`; never downwards.
+/// Slope (not negative) and offset of the least-squares line from `from` to `to`.
 fn line(from: &[f64], to: &[f64]) -> (f64, f64) {
     let count = from.len() as f64;
     let mean_from = from.iter().sum::<f64>() / count;
@@ -256,7 +256,7 @@ fn line(from: &[f64], to: &[f64]) -> (f64, f64) {
     (slope, mean_to - slope * mean_from)
 }
 
-/// How often sums of these numbers with random signs are as great as theirs.
+/// Share of random sign flips for which the sum is at least as great.
 fn flipped(gains: &[f64], seed: u64) -> f64 {
     let sum: f64 = gains.iter().sum();
     let mut random = Random::stream(seed, 1);
@@ -274,7 +274,7 @@ fn flipped(gains: &[f64], seed: u64) -> f64 {
     (count + 1) as f64 / (FLIPS + 1) as f64
 }
 
-/// Rank correlation (Spearman); equal numbers share their mean rank. 0 where either does not vary.
+/// Spearman's rank correlation; equal values share their mean rank. 0 if either is constant.
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     let a = ranks(a);
     let b = ranks(b);
@@ -308,7 +308,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Rows of 12 columns by artists of four, each with its own offset, and numbers that follow from two columns and chance.
+    /// Rows of 12 columns by artists with four each and an offset of their own, and targets from two columns plus noise.
     fn rows(count: usize, signal: f64) -> (Array2<f32>, Vec<f64>, Vec<usize>) {
         let mut random = Random::new(5);
         let groups: Vec<usize> = (0..count).map(|row| row / 4).collect();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_learned_and_its_error_is_known() {
+    fn a_signal_is_learned_with_the_expected_error() {
         let (x, y, groups) = rows(160, 2.0);
         let fit = learn_ridge(x.view(), &y, &groups, 1).unwrap();
         let figures = &fit.figures;
@@ -339,7 +339,7 @@ mod tests {
         assert!(figures.error_of_mean > 20.0, "{figures:?}");
         assert!(figures.two_thirds < figures.nine_tenths, "{figures:?}");
         assert_eq!((figures.rows, figures.groups), (160, 40));
-        // Weights of about 20 and -10, and hardly any others.
+        // Weights of about 20 and -10, and near zero for the others.
         let unit = |column: usize| (0..12).map(move |i| if i == column { 1.0 } else { 0.0 });
         let zero = fit.ridge.predict([0.0; 12]);
         assert!((fit.ridge.predict(unit(0)) - zero - 20.0).abs() < 3.0);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_does_not_beat_the_mean() {
+    fn noise_does_not_beat_the_mean() {
         let (x, y, groups) = rows(160, 0.0);
         let figures = learn_ridge(x.view(), &y, &groups, 1).unwrap().figures;
         assert!(figures.p > 0.05, "{figures:?}");
@@ -364,7 +364,7 @@ mod tests {
         let (x, y, _) = rows(40, 2.0);
         let few: Vec<usize> = (0..10).collect();
         let dual = Ridge::fit(x.view(), &y, &few, &[3.0]).remove(0);
-        // The same rows twice are more rows than columns, and count double.
+        // Repeated rows are more than columns and count twice.
         let twice: Vec<usize> = few.iter().chain(&few).copied().collect();
         let primal = Ridge::fit(x.view(), &y, &twice, &[6.0]).remove(0);
         for (a, b) in dual.weights.iter().zip(&primal.weights) {

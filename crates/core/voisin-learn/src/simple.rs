@@ -1,4 +1,4 @@
-//! Classifiers with a closed form: the commonest class, Gaussian naive Bayes, linear discriminant
+//! Classifiers with a closed form: majority, Gaussian naive Bayes, linear discriminant
 //! analysis.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{FittedClassifier, Tensors, Training, mean_absolute, softmax};
 
-/// Always the shares of the classes among the training rows.
+/// Predicts the shares of the classes in the training rows.
 #[derive(Debug)]
 pub struct Majority {
     shares: Vec<f32>,
 }
 
 impl Majority {
-    /// Counts.
+    /// Counts classes.
     pub fn fit(data: &Training) -> Self {
         Self {
             shares: priors(data).iter().map(|&share| share as f32).collect(),
         }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize) -> Option<Self> {
         let shares = from.f32("majority.shares")?.to_vec();
         (shares.len() == classes).then_some(Self { shares })
@@ -97,7 +97,7 @@ impl Bayes {
         let largest = all
             .var_axis(Axis(0), 0.0)
             .fold(0.0, |most: f64, &v| most.max(v));
-        // A class whose column never varies would be infinitely sure of it.
+        // A variance of 0 would give infinite densities.
         let added = (settings.var_smoothing * largest).max(f64::MIN_POSITIVE);
         let mut means = Array2::zeros((data.classes, all.ncols()));
         let mut variances = Array2::ones((data.classes, all.ncols()));
@@ -118,7 +118,7 @@ impl Bayes {
         }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let means = from.matrix_f64("bayes.means")?;
         let variances = from.matrix_f64("bayes.variances")?;
@@ -136,7 +136,7 @@ impl Bayes {
 impl FittedClassifier for Bayes {
     fn probabilities(&self, x: ArrayView2<f32>) -> Array2<f32> {
         let logits = Array2::from_shape_fn((x.nrows(), self.shares.len()), |(row, class)| {
-            // A class without rows has no mean to compare with.
+            // A class without rows has no mean.
             if self.shares[class] == 0.0 {
                 return f64::NEG_INFINITY;
             }
@@ -159,8 +159,8 @@ impl FittedClassifier for Bayes {
     }
 }
 
-/// Linear discriminant analysis: classes are normal with one covariance, shrunk by Ledoit and
-/// Wolf's rule.
+/// Linear discriminant analysis: classes are normal with a common covariance, shrunk by the rule of
+/// Ledoit and Wolf.
 #[derive(Debug)]
 pub struct Lda {
     /// `[classes, columns]` and `[classes]`
@@ -181,7 +181,7 @@ impl Lda {
             .filter(|(_, rows)| rows.nrows() > 0)
         {
             means.row_mut(class).assign(&mean_of(rows));
-            // Each class counts by its rows, so that one of a few rows does not spoil the common
+            // Weighted by rows, so that a class of few rows has little effect on the common
             // covariance.
             covariance.scaled_add(shares[class], &shrunk_covariance(rows));
         }
@@ -190,13 +190,13 @@ impl Lda {
         let weight = solved.t().to_owned();
         let bias = (0..data.classes)
             .map(|class| shares[class].ln() - 0.5 * means.row(class).dot(&weight.row(class)))
-            // a class without rows is never answered, and its number can be saved
+            // Finite, so that it can be saved; a class without rows is never predicted.
             .map(|bias: f64| bias.max(-1e300))
             .collect();
         Self { weight, bias }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved classifier; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let weight = from.matrix_f64("lda.weight")?;
         let bias = from.f64("lda.bias")?.to_vec();
@@ -225,9 +225,9 @@ impl FittedClassifier for Lda {
     }
 }
 
-/// The covariance of rows whose columns are standardised first, drawn towards a multiple of the
-/// identity as far as Ledoit and Wolf, "A well-conditioned estimator for large-dimensional
-/// covariance matrices", 2004, say.
+/// The covariance of rows, shrunk towards a multiple of the identity after standardising columns.
+/// Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+/// 2004.
 fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let n = rows.nrows() as f64;
     let p = rows.ncols() as f64;
@@ -239,12 +239,12 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     let mut covariance = x.t().dot(&x) / n;
     let trace = squares.sum() / n;
     let mu = trace / p;
-    // Σ (x_i² · x_j²) over rows and pairs of columns is the sum of squared row norms
+    // Σ (x_i² · x_j²) over rows and pairs of columns is the sum of squared row norms.
     let fourth: f64 = squares.sum_axis(Axis(1)).mapv(|v| v * v).sum();
     let delta_sum: f64 = covariance.iter().map(|v| v * v).sum();
     let beta = (fourth / n - delta_sum) / (p * n);
     let delta = (delta_sum - 2.0 * mu * trace + p * mu * mu) / p;
-    // The estimate may exceed its bound where rows are few; a share above 1 has no meaning.
+    // With few rows the estimate may exceed its bound; a share above 1 has no meaning.
     let beta = beta.min(delta);
     let shrinkage = if beta == 0.0 || delta == 0.0 {
         0.0
@@ -262,8 +262,8 @@ fn shrunk_covariance(rows: &Array2<f64>) -> Array2<f64> {
     covariance
 }
 
-/// Solves `a x = b` for a symmetric `a` by Cholesky; what is not positive definite is made so by a
-/// little on the diagonal.
+/// Solves `a x = b` for a symmetric `a` by Cholesky decomposition, after adding to the diagonal if
+/// `a` is not positive definite.
 pub(crate) fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
     let n = a.nrows();
     let size = a.diag().iter().sum::<f64>().max(f64::MIN_POSITIVE) / n.max(1) as f64;
@@ -274,7 +274,7 @@ pub(crate) fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
         if factor(&mut lower, 1e-12 * size) {
             break lower;
         }
-        // Ten times as much each time: a few rounds reach any size.
+        // Multiplied by ten each time, so that a few rounds suffice.
         added = (added * 10.0).max(1e-9 * size);
     };
     for mut column in b.columns_mut() {
@@ -289,7 +289,7 @@ pub(crate) fn solve(a: Array2<f64>, b: &mut Array2<f64>) {
     }
 }
 
-/// Cholesky's factor in the lower half; false where a pivot is below `least`.
+/// Cholesky's factor in the lower half; false if a pivot is below `least`.
 fn factor(a: &mut Array2<f64>, least: f64) -> bool {
     let n = a.nrows();
     for j in 0..n {

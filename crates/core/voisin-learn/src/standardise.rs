@@ -1,10 +1,10 @@
-//! Columns brought to mean 0 and deviation 1, for classifiers that compare them.
+//! Scales columns to mean 0 and deviation 1.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::Tensors;
 
-/// Mean and scale of each column of the rows that it was fitted on; columns that never vary
+/// Mean and scale of each column of the training rows; constant columns
 /// become 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardiser {
@@ -19,7 +19,7 @@ impl Standardiser {
     /// - returns: also the standardised rows
     pub fn fit(x: ArrayView2<f32>) -> (Self, Array2<f32>) {
         let n = x.nrows().max(1) as f64;
-        // Sums and squares in f64 in one pass over rows that may not fit the cache.
+        // Sums and squares in f64 in one pass, since the rows may not fit the cache.
         let mut sums = vec![(0.0f64, 0.0f64); x.ncols()];
         for row in x.axis_iter(Axis(0)) {
             for (sum, &v) in sums.iter_mut().zip(row) {
@@ -30,8 +30,8 @@ impl Standardiser {
         let moments = |&(sum, squares): &(f64, f64)| {
             let mean = sum / n;
             let deviation = (squares / n - mean * mean).max(0.0).sqrt();
-            // Relative to the mean: rounding gives a constant column a deviation of about its last
-            // digits.
+            // Relative to the mean, because rounding gives a constant column a small
+            // deviation.
             let varies = deviation > 1e-6 * mean.abs().max(1e-3);
             (
                 mean as f32,
@@ -51,7 +51,7 @@ impl Standardiser {
         (standard, rows)
     }
 
-    /// Other rows, by the same means and scales.
+    /// Standardises other rows with the same means and scales.
     pub fn apply(&self, x: ArrayView2<f32>) -> Array2<f32> {
         (&x - &self.mean) * &self.scale
     }

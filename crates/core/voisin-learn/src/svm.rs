@@ -1,9 +1,9 @@
-//! A support vector machine with an RBF kernel: the rival every genre paper reports.
+//! A support vector machine with an RBF kernel, the common baseline in genre papers.
 //!
 //! C-SVC, one against one, votes of the pairs; trained by sequential minimal optimisation with
 //! second-order working set selection (Fan, Chen and Lin, "Working Set Selection Using Second Order
-//! Information", 2005), on standardised vectors. The whole kernel matrix is kept, `n²` numbers for
-//! the `n` rows of a pair of classes.
+//! Information", 2005), on standardised vectors. The whole kernel matrix is in memory, `n²` numbers
+//! for the `n` rows of a pair of classes.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -49,7 +49,7 @@ impl Svm {
         let members: Vec<Vec<usize>> = (0..classes)
             .map(|k| (0..class_of.len()).filter(|&i| class_of[i] == k).collect())
             .collect();
-        // Pairs of classes that have rows; another has nothing to train on.
+        // Only pairs of classes with rows can be trained.
         let jobs: Vec<(usize, usize)> = (0..classes)
             .flat_map(|a| (a + 1..classes).map(move |b| (a, b)))
             .filter(|&(a, b)| !members[a].is_empty() && !members[b].is_empty())
@@ -92,7 +92,7 @@ impl Svm {
         }
     }
 
-    /// Value of each pair `(first, second)` for each row, `[m, pairs]`: positive speaks for the
+    /// Decision value of each pair `(first, second)` for each row, `[m, pairs]`: positive for the
     /// first.
     pub fn decisions(&self, x: ArrayView2<f32>) -> (Vec<(usize, usize)>, Array2<f64>) {
         let queries = self.standard.apply(x);
@@ -179,7 +179,7 @@ impl Svm {
         })
     }
 
-    /// The class of each row: most pairs won, the first of equals.
+    /// The class of each row, with the most pairs won, the first of equals.
     pub fn predict(&self, x: ArrayView2<f32>) -> Vec<usize> {
         let (pairs, values) = self.decisions(x);
         values
@@ -204,7 +204,7 @@ fn rbf(a: ArrayView2<f32>, b: ArrayView2<f32>, gamma: f64) -> Array2<f64> {
     let na = square(a);
     let nb = square(b);
     let product = a.mapv(f64::from).dot(&b.mapv(f64::from).t());
-    // Rounding may make the square of a copy's distance negative, and its kernel larger than 1.
+    // Rounding may make the squared distance of a copy negative and its kernel larger than 1.
     Array2::from_shape_fn(product.dim(), |(i, j)| {
         (-gamma * (na[i] + nb[j] - 2.0 * product[[i, j]]).max(0.0)).exp()
     })
@@ -220,7 +220,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
         |alpha: &[f64], i: usize| (y[i] > 0.0 && alpha[i] < c) || (y[i] < 0.0 && alpha[i] > 0.0);
     let low =
         |alpha: &[f64], i: usize| (y[i] < 0.0 && alpha[i] < c) || (y[i] > 0.0 && alpha[i] > 0.0);
-    // Convergence is proven, but slow where C is large; a limit keeps a fit from running on.
+    // Convergence is slow for large C, so that the number of steps is limited.
     for _ in 0..(100 * n).max(10_000) {
         let Some(i) = (0..n)
             .filter(|&i| up(&alpha, i))
@@ -229,7 +229,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             break;
         };
         let most = -y[i] * gradient[i];
-        // Second-order selection: the partner by which the objective falls most.
+        // Second-order selection: the partner with the largest decrease of the objective.
         let mut least = f64::INFINITY;
         let mut chosen = None;
         let mut best = 0.0;
@@ -238,7 +238,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             least = least.min(value);
             let b = most - value;
             if b > 0.0 {
-                // Two equal rows have no curvature between them.
+                // Equal rows have no curvature.
                 let a = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
                 if -b * b / a < best {
                     best = -b * b / a;
@@ -250,11 +250,11 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
         if most - least < TOLERANCE {
             break;
         }
-        // step along y_i e_i - y_j e_j, cut at the box
+        // Step along y_i e_i - y_j e_j, limited by the box constraints.
         let curvature = (kernel[[i, i]] + kernel[[j, j]] - 2.0 * kernel[[i, j]]).max(1e-12);
         let mut step = (most + y[j] * gradient[j]) / curvature;
         step = step.min(if y[i] > 0.0 { c - alpha[i] } else { alpha[i] });
-        // The step ends where either α reaches its bound.
+        // The step ends when either α reaches its bound.
         step = step.min(if y[j] > 0.0 { alpha[j] } else { c - alpha[j] });
         alpha[i] = (alpha[i] + y[i] * step).clamp(0.0, c);
         alpha[j] = (alpha[j] - y[j] * step).clamp(0.0, c);
@@ -262,7 +262,7 @@ fn smo(kernel: &Array2<f64>, y: &[f64], c: f64) -> (Vec<f64>, f64) {
             gradient[t] += y[t] * step * (kernel[[t, i]] - kernel[[t, j]]);
         }
     }
-    // offset: mean over free vectors, else the middle of what the bounds allow
+    // Offset: mean over free vectors, or else the middle of the allowed range.
     let mut sum = 0.0;
     let mut free = 0usize;
     let mut high = f64::INFINITY;

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-/// Named arrays; readers ask for a name and a shape, and get nothing where the file says otherwise.
+/// Named arrays, read by name and shape.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tensors(BTreeMap<String, (Vec<usize>, Numbers)>);
 
@@ -28,7 +28,7 @@ impl Tensors {
             .insert(name.to_owned(), (vec![values.len()], Numbers::F64(values)));
     }
 
-    /// Adds whole numbers under a name.
+    /// Adds integers under a name.
     pub fn put_u32(&mut self, name: &str, values: Vec<u32>) {
         self.0
             .insert(name.to_owned(), (vec![values.len()], Numbers::U32(values)));
@@ -65,7 +65,7 @@ impl Tensors {
         }
     }
 
-    /// The whole numbers of a name, `None` where they are missing or of another type.
+    /// The integers of a name; `None` if they are missing or of another type.
     pub fn u32(&self, name: &str) -> Option<&[u32]> {
         match self.0.get(name)? {
             (_, Numbers::U32(values)) => Some(values),
@@ -73,7 +73,7 @@ impl Tensors {
         }
     }
 
-    /// The matrix of that name; `None` where there is none or it has not two dimensions.
+    /// The matrix of a name; `None` if it is missing or does not have two dimensions.
     pub fn matrix(&self, name: &str) -> Option<Array2<f32>> {
         let (shape, _) = self.0.get(name)?;
         let &[rows, columns] = shape.as_slice() else {
@@ -90,7 +90,7 @@ impl Tensors {
         Array2::from_shape_vec((rows, columns), self.f64(name)?.to_vec()).ok()
     }
 
-    /// Takes over all of a part, under its number.
+    /// Adds all tensors of a part, under its number.
     pub fn put_all(&mut self, part: usize, other: Self) {
         self.0.extend(
             other
@@ -100,7 +100,7 @@ impl Tensors {
         );
     }
 
-    /// A part as it was before [`put_all`](Self::put_all).
+    /// The tensors of a part that [`put_all`](Self::put_all) added.
     #[must_use]
     pub fn all_of(&self, part: usize) -> Self {
         let start = format!("{part}.");
@@ -110,7 +110,7 @@ impl Tensors {
         Self(part_tensors.collect())
     }
 
-    /// A safetensors file with words in its header.
+    /// A safetensors file with metadata in its header.
     pub fn to_bytes(&self, header: HashMap<String, String>) -> Result<Vec<u8>, String> {
         let bytes: Vec<(&String, &Vec<usize>, Dtype, Vec<u8>)> = self
             .0
@@ -143,8 +143,8 @@ impl Tensors {
         safetensors::serialize(views, Some(header)).map_err(|error| error.to_string())
     }
 
-    /// Reads the bytes of [`to_bytes`](Self::to_bytes). Numbers that are not finite are refused: no
-    /// algorithm has any.
+    /// Parses the bytes of [`to_bytes`](Self::to_bytes). Numbers that are not finite are
+    /// refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, HashMap<String, String>), String> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
         let header = metadata.metadata().clone().unwrap_or_default();
@@ -180,14 +180,14 @@ impl Tensors {
                     ));
                 }
             };
-            // Checked once here, so that no algorithm has to.
+            // Checked here for all algorithms.
             let finite = match &numbers {
                 Numbers::F32(values) => values.iter().all(|v| v.is_finite()),
                 Numbers::F64(values) => values.iter().all(|v| v.is_finite()),
                 Numbers::U32(_) => true,
             };
             if !finite {
-                return Err(format!("tensor {name} holds what is no number"));
+                return Err(format!("tensor {name} has a number that is not finite"));
             }
             tensors.0.insert(name, (view.shape().to_vec(), numbers));
         }

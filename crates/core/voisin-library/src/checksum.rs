@@ -6,15 +6,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Transaction};
 
 /// Bytes of a checksum.
-// Half of a BLAKE3 digest: it has to reveal accidents of a disk, not to withstand a forger.
+// Half of a BLAKE3 digest: it has to detect disk corruption, not deliberate forgery.
 const LENGTH: usize = 16;
 
-/// A table each row of which has the checksum of its own columns.
+/// A table with a checksum of the columns of each row.
 pub(super) struct SealedTable {
     pub(super) name: &'static str,
-    /// Its primary key.
+    /// The table's primary key.
     key: &'static str,
-    /// The columns that the checksum is of. Left out: hints such as when a file was last seen.
+    /// The columns that the checksum covers, without hints such as when a file was last seen.
     columns: &'static str,
     /// Its content in words, for messages.
     pub(super) what: &'static str,
@@ -92,7 +92,7 @@ pub(super) const SEALED: [SealedTable; 9] = [
 const OF_FILE: &str = "(SELECT track FROM files WHERE id = file)";
 
 impl SealedTable {
-    /// The rows that are not as they were written: a condition.
+    /// An SQL condition for the rows whose checksum differs.
     pub(super) fn is_damaged(&self) -> String {
         format!(
             "{0}.checksum IS NOT row_checksum({1})",
@@ -111,7 +111,7 @@ impl SealedTable {
     }
 }
 
-/// Gives a connection the SQL function `row_checksum`: that of its arguments, in their order and with their types.
+/// Registers the SQL function `row_checksum`: the checksum of its arguments, with their order and types.
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     // It reads nothing but its arguments, so that the schema of a file from elsewhere, which is not
     // trusted (see `open::prepare`), may call it.
@@ -144,8 +144,8 @@ fn of_row(row: &Context<'_>) -> [u8; LENGTH] {
     cut(&hasher)
 }
 
-/// From now on, whatever this connection writes into sealed tables has its checksum, by whatever way it is written. The
-/// triggers are the connection's own: a program without the function can write into the database, too.
+/// Adds triggers that store the checksum of every row this connection writes into a sealed table. They are temporary,
+/// so that a program without the function can write into the database, too.
 pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<()> {
     for SealedTable {
         name, key, columns, ..
@@ -170,10 +170,10 @@ pub(super) fn seal_what_is_written(connection: &Connection) -> rusqlite::Result<
     Ok(())
 }
 
-/// Gives every row of a library that had none of these checksums its own.
+/// Computes the checksums of all rows, for a library that had none.
 pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     register(tx)?;
-    // Tables of later schemas are not there yet.
+    // Tables of later schemas do not exist yet.
     // This runs in the middle of the migrations, with the list of sealed tables of the newest
     // schema.
     let there = |name: &str| tx.table_exists(None, name);
@@ -189,7 +189,7 @@ pub(super) fn seal_all(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The checksum of a track's vector, or of its windows, kept beside it: BLAKE3 of the track's id and these bytes, cut.
+/// The checksum of a track's vector or windows: truncated BLAKE3 of the track's id and these bytes.
 pub(super) fn of(track: i64, parts: &[&[u8]]) -> [u8; LENGTH] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&track.to_le_bytes());
@@ -206,7 +206,7 @@ fn cut(hasher: &blake3::Hasher) -> [u8; LENGTH] {
     checksum
 }
 
-/// Gives every vector and window of a library that had no checksums its own.
+/// Computes the checksums of all vectors and windows, for a library that had none.
 pub(super) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     for (table, starts) in [("vectors", "x''"), ("windows", "starts")] {
         let column = if table == "vectors" {
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::testing::library;
 
-    /// A column that comes later is not forgotten.
+    /// Fails if a new column is in no list of sealed columns.
     #[test]
     fn checksums_are_of_all_columns_but_hints() {
         let dir = tempfile::tempdir().unwrap();

@@ -11,8 +11,8 @@ use voisin_base::track::TrackId;
 use voisin_music::key::MusicalKey;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
-    /// The descriptors of these tracks, with all their values of scales. A track that was never measured and has no value
-    /// is not in the answer.
+    /// The descriptors of these tracks, with all their values of scales. Tracks that were never measured and have no
+    /// value are left out.
     pub fn descriptors(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Descriptors>> {
         let list = serde_json::json!(ids).to_string();
         let sql = "SELECT track, version, tempo, key, loudness, loudness_is_exact FROM descriptors
@@ -22,8 +22,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
         let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
-        // Values of scales may be all that is known of a track, as where its owner gave one by
-        // hand.
+        // A track may have values of scales alone, as when its owner set one by hand.
         for (track, scales) in self.scales().values(ids)? {
             found.entry(track).or_default().scales = scales;
         }
@@ -32,7 +31,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
-    /// Stores what was measured of a track, in place of what was known.
+    /// Stores the measurements of a track, replacing earlier ones.
     #[doc(hidden)]
     pub fn set_descriptors(&mut self, track: TrackId, measured: &Descriptors) -> Result<()> {
         self.write(|tx| Ok(put(tx, track, measured)?))
@@ -42,7 +41,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     #[doc(hidden)]
     pub fn set_damaged_packets(&mut self, track: TrackId, packets: u64) -> Result<()> {
         self.write(|tx| {
-            // A row that says so already is not written again.
+            // A row with this number already is not written again.
             tx.prepare_cached(
                 "UPDATE audio SET damaged_packets = ?2 WHERE id = ?1 AND damaged_packets IS NOT ?2",
             )?
@@ -69,7 +68,7 @@ fn descriptors(row: &Row<'_>) -> rusqlite::Result<(TrackId, Descriptors)> {
     ))
 }
 
-/// A recording that is gone by now keeps nothing.
+/// Stores nothing for a recording that was removed meanwhile.
 pub(super) fn put(
     tx: &Transaction<'_>,
     track: TrackId,
@@ -92,7 +91,7 @@ pub(super) fn put(
         measured.tempo,
         measured.key.map(MusicalKey::number),
         measured.loudness,
-        // Of a loudness that is not there nothing is exact: null, as the loudness itself.
+        // Without a loudness this is null, too.
         measured.loudness.map(|_| measured.loudness_is_exact)
     ])
     .map(drop)

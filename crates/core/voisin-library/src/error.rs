@@ -6,7 +6,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::{grouped, or_did_you_mean};
 use voisin_base::track::{ContentKind, TrackId};
 
-/// An error of the catalogue.
+/// An error of a library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LibraryError {
@@ -17,7 +17,7 @@ pub enum LibraryError {
         dir: PathBuf,
     },
     /// A folder that is to be moved holds nothing of the library.
-    #[error("no file of the library is below {}: expected the folder as the library knows it", folder.display())]
+    #[error("no file of the library is below {}: expected the folder as stored in the library", folder.display())]
     NothingBelow {
         /// The folder.
         folder: PathBuf,
@@ -38,7 +38,7 @@ pub enum LibraryError {
     },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
-        "{} is empty, but the files beside it say that there was a library (a copy that broke off, or a full disk?)",
+        "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?)",
         path.display()
     )]
     Emptied {
@@ -54,7 +54,7 @@ pub enum LibraryError {
         found: String,
     },
     /// A newer voisin wrote this library.
-    #[error("{} has schema {found}, this voisin knows up to {expected}: use the newer voisin", path.display())]
+    #[error("{} has schema {found}, this voisin supports up to {expected}: use the newer voisin", path.display())]
     Newer {
         /// The database file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum LibraryError {
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// The sign of the damage.
+        /// The evidence of the damage.
         detail: String,
     },
     /// The file or its folder cannot be written, or the library was opened read-only.
@@ -131,7 +131,7 @@ pub enum LibraryError {
         /// Its fingerprint.
         offered_fingerprint: String,
     },
-    /// An upgrade to the model whose vectors the library has.
+    /// An upgrade to the model that the library uses already.
     #[error("this library's vectors are from model {name} already: there is nothing to upgrade")]
     SameModel {
         /// The model.
@@ -147,9 +147,9 @@ pub enum LibraryError {
         /// Tracks in all.
         tracks: u64,
     },
-    /// The upgrade or the space that vectors were made for is no more.
+    /// The upgrade or the space that vectors were computed for no longer exists.
     #[error(
-        "no upgrade is under way, and no space of this model is there: it was finished, given up or removed meanwhile"
+        "no upgrade is under way and no space has this model: it was finished, abandoned or removed meanwhile"
     )]
     NoUpgrade,
     /// No vector space has this name.
@@ -160,7 +160,7 @@ pub enum LibraryError {
         /// Names of those that the library has.
         known: Vec<String>,
     },
-    /// A name that no vector space can have.
+    /// An invalid name for a vector space.
     #[error("space \"{name}\": expected a name of letters, digits, '-', '_' and '.'")]
     SpaceName {
         /// Its beginning.
@@ -176,7 +176,7 @@ pub enum LibraryError {
         /// Its model.
         model: String,
     },
-    /// The default vector space, which cannot be taken out.
+    /// The default vector space cannot be removed.
     #[error(
         "the space {name} is the default, which cannot be removed: make another one the default first"
     )]
@@ -186,12 +186,12 @@ pub enum LibraryError {
     },
     /// Content ids of the other kind.
     #[error(
-        "this library knows recordings by content ids of the kind \"{held}\", not \"{offered}\": the two are never compared"
+        "this library identifies recordings by content ids of the kind \"{held}\", not \"{offered}\": the two cannot be compared"
     )]
     OtherIdentity {
-        /// How those of the library are made.
+        /// The kind in the library.
         held: ContentKind,
-        /// How those that were offered are made.
+        /// The kind that was offered.
         offered: ContentKind,
     },
     /// Vectors were offered before the model was named.
@@ -205,13 +205,13 @@ pub enum LibraryError {
         /// Dimension found.
         found: usize,
     },
-    /// A vector that must never be stored: not finite, not of unit norm, or with ill-shaped windows.
+    /// An invalid vector: not finite, not of unit norm, or with windows of the wrong shape.
     #[error("vector refused: {reason}")]
     BadVector {
-        /// The property that it lacks.
+        /// Why it is invalid.
         reason: String,
     },
-    /// A text that no file's tags can hold.
+    /// A text longer than any in a file's tags.
     #[error(
         "a text of its tags has {} bytes, expected at most {}",
         grouped(*found as u64), grouped(*most as u64)
@@ -222,12 +222,12 @@ pub enum LibraryError {
         /// Bytes that one may have.
         most: usize,
     },
-    /// A number that no track has, of a record from elsewhere.
+    /// A number out of range, in a record from another library.
     #[error("its {what} is {found}, expected {expected}")]
     BadNumber {
         /// The fact or the scale.
         what: String,
-        /// Numbers that it may be.
+        /// The valid range.
         expected: &'static str,
         /// The number found.
         found: f64,
@@ -240,7 +240,7 @@ pub enum LibraryError {
         /// The damaged part, in words.
         what: &'static str,
     },
-    /// The same audio is there already: attach the file to it instead.
+    /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent {
         /// The track that has this content.
@@ -249,7 +249,7 @@ pub enum LibraryError {
     /// No track has this id.
     #[error("no track has the id {0}")]
     UnknownTrack(TrackId),
-    /// A track whose files should be gone has one.
+    /// A file that was expected to be missing is on the disk.
     #[error("{}: expected a file that is gone, found it", path.display())]
     StillThere {
         /// The file.
@@ -267,7 +267,7 @@ pub enum LibraryError {
         /// Where to look.
         remedy: Remedy,
     },
-    /// A path from elsewhere that no file is stored under.
+    /// An invalid path, in a record from another library.
     #[error("path {shown:?}: expected an absolute one without \"..\" and NUL")]
     NoPath {
         /// Its beginning.
@@ -284,12 +284,12 @@ pub enum LibraryError {
     Io {
         /// The operation, as a verb.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Any other refusal of SQLite.
+    /// Any other error of SQLite.
     #[error("database {}", path.display())]
     Sql {
         /// The database file.
@@ -314,7 +314,7 @@ impl LibraryError {
             Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
             Self::OtherIdentity { held, .. } => Remedy::OtherIdentity(held.to_string()),
             Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
-                Remedy::ListenAgain
+                Remedy::Reanalyse
             }
             Self::DamagedTrack { .. } => Remedy::RepairAndAdd,
             Self::UnknownName { remedy, .. } => remedy.clone(),
@@ -361,12 +361,12 @@ impl LibraryError {
     }
 }
 
-/// Why the work of a write transaction was given up.
+/// Why a write transaction was rolled back.
 #[derive(Debug)]
 pub(super) enum WorkError {
-    /// SQLite refused.
+    /// SQLite failed.
     Sql(rusqlite::Error),
-    /// The library does.
+    /// The library refused the change.
     Refused(LibraryError),
 }
 
@@ -382,7 +382,7 @@ impl From<LibraryError> for WorkError {
     }
 }
 
-/// Whether the last system error of this thread is a full disk.
+/// Whether the last system error of this thread was a full disk.
 ///
 /// SQLite reports a full disk as an I/O error where it grows its shared-memory file.
 fn is_no_space() -> bool {

@@ -1,4 +1,4 @@
-//! From a user's words to tracks.
+//! Resolves a user's words, ids, paths and names to tracks.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
 use voisin_base::remedy::Remedy;
-use voisin_base::text::{meant, spelt_alike};
+use voisin_base::text::{matching_names, spelt_alike};
 use voisin_base::track::TrackId;
 use voisin_music::artists::artists;
 use voisin_music::recording::APART;
@@ -27,8 +27,8 @@ pub enum NameOf {
     Album,
 }
 
-/// Names that tags have, cached with the state of the library that they were read in: a list of
-/// tracks by an artist needs them for every page.
+/// Names in tags, cached with the state of the library that they were read in: listing an artist's
+/// tracks needs them for every page.
 pub(super) type KnownNames = HashMap<NameOf, ((i64, u64), Arc<[String]>)>;
 
 /// The people whom a text names; none for the name of an album.
@@ -41,11 +41,11 @@ fn parts(kind: NameOf, text: &str) -> Vec<&str> {
 }
 
 impl<L: Deref<Target = Library>> Lookup<L> {
-    /// The names that a text matches, as tags have them: the one that it is equal to, else all that
-    /// contain it; of an artist, also the texts that name others too (`Alpha feat. Beta`). No match
-    /// is an error with suggestions.
+    /// The names in tags that a text matches: the one equal to it, else all that contain it; of an
+    /// artist, also the texts that name others too (`Alpha feat. Beta`). No match is an error with
+    /// suggestions.
     #[doc(hidden)]
-    pub fn names_meant(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
+    pub fn resolve_names(&self, kind: NameOf, name: &str) -> Result<Vec<String>> {
         let all = self.names(kind)?;
         // Texts that name more than one person: `Alpha feat. Beta` must be found under "Beta" too,
         // which no tag may have by itself.
@@ -59,7 +59,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         known.sort_unstable();
         known.dedup();
         let names = || known.iter().copied();
-        let mut found: BTreeSet<String> = meant(name, names())
+        let mut found: BTreeSet<String> = matching_names(name, names())
             .into_iter()
             .map(str::to_owned)
             .collect();
@@ -73,8 +73,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
-            // Nothing is called so. The list of artists is an answer of its own; composers and
-            // albums are not.
+            // No match. There is a command that lists artists, but none for composers and albums.
             let (what, remedy) = match kind {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
                 NameOf::Composer => ("composer", "see the tags of your files".into()),
@@ -96,7 +95,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
 
     /// The folder as the library stores it. One that holds no track is an error.
     #[doc(hidden)]
-    pub fn folder_meant(&self, folder: &Path) -> Result<PathBuf> {
+    pub fn resolve_folder(&self, folder: &Path) -> Result<PathBuf> {
         let stored = stored_path(folder);
         let below = TrackFilter {
             folders: vec![stored.clone()],
@@ -123,8 +122,8 @@ impl<L: Deref<Target = Library>> Lookup<L> {
     #[doc(hidden)]
     pub fn resolve(&self, text: &OsStr, limit: usize) -> Result<Resolution> {
         if let Some(text) = text.to_str() {
-            // The order matters: an id, then a path, then words. Whoever means a title that is a
-            // number adds a word of its artist.
+            // The order matters: an id, then a path, then words. A title that is a number needs a
+            // word of its artist as well.
             let digits = text.strip_prefix('#').unwrap_or(text);
             if !digits.is_empty()
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -151,7 +150,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         match ranked.as_slice() {
             [] => Ok(Resolution::Nothing),
             [(_, only)] => Ok(Resolution::One(*only)),
-            // One title that is exactly this, among others that only contain the words.
+            // One title is equal to the words, the others only contain them.
             [(first, best), (second, _), ..] if first > second && *first >= EXACT => {
                 Ok(Resolution::One(*best))
             }
@@ -198,7 +197,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
             .collect())
     }
 
-    /// The words of all files, to look for some of them often.
+    /// The words of all files in memory, for repeated searches.
     #[doc(hidden)]
     pub fn search_texts(&self) -> Result<SearchTexts> {
         let sql = "SELECT f.track, t.search FROM tags t JOIN files f ON f.id = t.file";
@@ -215,12 +214,12 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         self.sql(texts)
     }
 
-    /// Every name of this kind that a file's tags have, once, sorted.
+    /// The distinct names of this kind in files' tags, sorted.
     #[doc(hidden)]
     pub fn names(&self, kind: NameOf) -> Result<Arc<[String]>> {
         let state = self.changes().state()?;
         let known = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        // any commit, of this connection or another, changes the state and so ends the cache
+        // any commit, of this connection or another, changes the state and so invalidates the cache
         if let Some((_, names)) = known().get(&kind).filter(|(read_in, _)| *read_in == state) {
             return Ok(Arc::clone(names));
         }
@@ -250,7 +249,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         Ok(names)
     }
 
-    /// The tracks of which a file's tags have exactly this name.
+    /// The tracks with exactly this name in the tags of one of their files.
     #[doc(hidden)]
     pub fn tracks_named(&self, kind: NameOf, name: &str) -> Result<Vec<TrackId>> {
         let condition = match kind {
@@ -371,7 +370,7 @@ impl Library {
 pub struct SearchTexts {
     /// A line for each file.
     text: String,
-    /// Where each line ends, and whose it is.
+    /// The end of each line, and its track.
     lines: Vec<(usize, TrackId)>,
 }
 
@@ -383,7 +382,7 @@ impl SearchTexts {
         if words.is_empty() || words.len() > MOST_WORDS {
             return std::iter::empty().collect();
         }
-        // One pass over all lines for each word: a search in each line would begin anew twenty thousand times.
+        // One pass over all lines for each word: a search per line would restart twenty thousand times.
         let mut has_all = vec![true; self.lines.len()];
         for word in words {
             let mut line = 0;
@@ -417,7 +416,7 @@ impl SearchTexts {
 // Each is one more step of a condition, and SQLite parses none that is deeper than 1000.
 const MOST_WORDS: usize = 64;
 
-/// From this score on, the words are a title, not only in it.
+/// Least score of a title that is equal to the words.
 const EXACT: u8 = 3;
 
 fn score(query: &str, words: &[&str], title: &str, artist: &str, search: &str) -> u8 {

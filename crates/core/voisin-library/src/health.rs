@@ -1,4 +1,4 @@
-//! Checking what the catalogue holds, and mending it without losing what cannot be made again.
+//! Checks a library, and repairs it without losing data that cannot be computed again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,22 +11,22 @@ use super::{Library, LibraryError, Result, checksum, paths, read, spaces};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, make_unit, norm};
 
-/// Something that is wrong with a library.
+/// A fault of a library.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum LibraryFault {
-    /// SQLite finds its own structure broken.
+    /// SQLite reports damage to the database's structure.
     Database(String),
-    /// A table, index or trigger that is not defined as it was made.
+    /// A table, index or trigger whose definition was changed.
     Definition(String),
-    /// Rows that refer to rows that are not there.
+    /// Rows that refer to missing rows.
     Dangling {
         /// The table they are in.
         table: String,
         /// How many.
         rows: u64,
     },
-    /// A vector that is not as it was written.
+    /// A vector whose checksum differs.
     Checksum(TrackId),
     /// A vector with a component that is not finite.
     NotFinite(TrackId),
@@ -44,9 +44,9 @@ pub enum LibraryFault {
         /// Its length.
         found: usize,
     },
-    /// Window vectors that are not as they were written, not finite, or of which number, starts and size disagree.
+    /// Window vectors whose checksum differs, that are not finite, or whose number, starts and size disagree.
     BadWindows(TrackId),
-    /// A row that is not as it was written.
+    /// A row whose checksum differs.
     Row {
         /// The table it is in.
         table: &'static str,
@@ -119,9 +119,9 @@ pub struct Health {
     pub vectors: u64,
     /// The faults; empty for a sound library.
     pub findings: Vec<LibraryFault>,
-    /// Tracks that the next `add` will embed again. Not wrong, only not done.
+    /// Tracks without a vector, which is no fault: the next `add` embeds them.
     pub without_vector: u64,
-    /// Tracks left without a file by an interrupted `add`; the next one takes them out.
+    /// Tracks left without a file by an interrupted `add`; the next one removes them.
     pub without_file: u64,
 }
 
@@ -130,25 +130,26 @@ pub struct Health {
 pub struct RepairReport {
     /// Vectors that were scaled to norm 1.
     pub renormalised: u64,
-    /// Vectors that were made again from their windows.
+    /// Vectors that were computed again from their windows.
     pub repooled: u64,
-    /// Vectors that were taken out because their file is there to be embedded again: run `add`.
+    /// Vectors that were removed because their file can be embedded again: run `add`.
     pub to_embed: u64,
     /// The same of spaces that are not the default one: run `space add` with their names.
     pub to_embed_in_spaces: u64,
     /// Files whose tags and place the next `add` reads again.
     pub to_read: u64,
-    /// Measurements of tempo, key and loudness that were taken out because the file is there.
+    /// Measurements of tempo, key and loudness that were removed because the file can be measured
+    /// again.
     pub to_measure: u64,
-    /// Rows that belonged to nothing.
+    /// Rows that referred to missing rows and were deleted.
     pub dangling_rows: u64,
-    /// Counters that were set right.
+    /// Counters that were corrected.
     pub counters: u64,
-    /// Definitions of tables, indices and triggers that were written again.
+    /// Definitions of tables, indices and triggers that were restored.
     pub definitions: u64,
     /// Whether the database's own indices were rebuilt.
     pub reindexed: bool,
-    /// Faults that cannot be mended without losing something.
+    /// Faults that cannot be repaired without losing data.
     pub remaining: Vec<LibraryFault>,
 }
 
@@ -197,7 +198,7 @@ const CHILDREN: [(&str, &str); 13] = [
 ];
 
 impl Library {
-    /// Looks at every row. `thorough` also compares the database's indices with their tables, which
+    /// Checks every row. `thorough` also compares the database's indices with their tables, which
     /// takes several times as long.
     #[doc(hidden)]
     pub fn check(&self, thorough: bool) -> Result<Health> {
@@ -205,22 +206,22 @@ impl Library {
         self.sql(check(&self.connection, thorough))
     }
 
-    /// Mends what can be mended, in one transaction.
+    /// Repairs what can be repaired, in one transaction.
     ///
-    /// A vector that is not as it was written is taken out where its file is on disk, for the next `add` to embed it
-    /// again, and pooled from its windows where it is not. One that was written wrong is pooled again or scaled, and only
-    /// where neither works taken out. Of other rows that are not as they were written, those go whose file is on disk: the
-    /// next `add` reads it again. Rows that belong to nothing go: their files are new to the next `add`. Nothing else is
+    /// A vector whose checksum differs is removed if its file is on disk, for the next `add` to embed it again, and
+    /// else pooled from its windows. One that was stored with a wrong norm is pooled again or scaled, and removed only
+    /// if neither works. Other rows whose checksum differs are deleted if their file is on disk, which the next `add`
+    /// reads again. Rows that refer to missing rows are deleted: their files are new to the next `add`. Nothing else is
     /// deleted.
     ///
     /// # Errors
-    /// [`LibraryError::Damaged`] where SQLite's own structure stays broken; nothing is changed then, and what can be read is
-    /// left to [`salvage`](crate::salvage()).
+    /// [`LibraryError::Damaged`] if the database's structure cannot be repaired; nothing is changed then;
+    /// [`salvage`](crate::salvage()) recovers what can be read.
     #[doc(hidden)]
     pub fn repair(&mut self) -> Result<RepairReport> {
         let definitions = self.sql(mend_definitions(&self.connection))?;
-        // The disk is read before the transaction, in which others wait. A row damaged in between
-        // is not known to have its file, so nothing of it is removed.
+        // The disk is read before the transaction, which blocks other writers. A row damaged in
+        // between is not in this list, so nothing of it is removed.
         let on_disk = self.sql(on_disk(&self.connection))?;
         let path = self.path.clone();
         let report = self.write(|tx| {
@@ -255,11 +256,11 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
         .collect()
 }
 
-/// The definitions that are not as a new library has them, with what they should be.
+/// The definitions that differ from those of a new library, with the right ones.
 fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
-    // the migrations themselves say how a sound library is defined
+    // the migrations define a sound library
     let mut new = Connection::open_in_memory()?;
-    // Where even a new library cannot be made, nothing is known of how this one should be.
+    // If no new library can be made, there is nothing to compare with.
     if Migrations::from_slice(&migrations())
         .to_latest(&mut new)
         .is_err()
@@ -272,13 +273,13 @@ fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions>
     Ok(expected)
 }
 
-/// Writes damaged definitions again; the rows below them are as they were. What has lost its name stays damaged.
+/// Restores damaged definitions; their rows stay as they are. A definition that lost its name stays damaged.
 fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
     let damaged = damaged_definitions(connection)?;
     if damaged.is_empty() {
         return Ok(0);
     }
-    // the only way to mend a definition without copying the rows below it
+    // the only way to restore a definition without copying its rows
     connection.execute_batch("PRAGMA writable_schema = ON")?;
     let update = "UPDATE sqlite_schema SET sql = ?3 WHERE type = ?1 AND name = ?2";
     let mended: rusqlite::Result<usize> = damaged
@@ -286,7 +287,7 @@ fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
         .map(|((kind, name), sql)| connection.execute(update, [kind, name, sql]))
         .sum();
     // RESET also makes this connection read the schema again; its cached one is the damaged one.
-    // After an error, too: the schema of a connection that goes on must not stay writable.
+    // After an error, too: the connection is used further and its schema must not stay writable.
     connection.execute_batch("PRAGMA writable_schema = RESET")?;
     Ok(mended? as u64)
 }
@@ -299,7 +300,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
             .into_keys()
             .map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))),
     );
-    // Twenty messages tell a broken file from a sound one; a list of thousands helps nobody.
+    // Twenty messages are enough to report a damaged file.
     let pragma = if thorough {
         "PRAGMA integrity_check(20)"
     } else {
@@ -348,7 +349,7 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         });
     }
 
-    // Vectors of every model are checked, those of other spaces and of an upgrade under way too.
+    // Vectors of every model are checked, also those of other spaces and of an unfinished upgrade.
     let dimensions: HashMap<i64, usize> = connection
         .prepare("SELECT id, dimension FROM models")?
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?
@@ -361,8 +362,8 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
         let track = TrackId(row.get(0)?);
         let dimension = dimensions.get(&row.get(1)?).copied();
         let vector = row.get_ref(2)?.as_blob()?;
-        // A checksum that holds says that a wrong norm was written so; else the disk changed the
-        // bytes. The two are mended in different ways, so only the first fault is reported.
+        // If the checksum matches, the vector was stored with a wrong norm; else the disk changed
+        // the bytes. The two are repaired in different ways, so only the first fault is reported.
         if row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]) {
             health
                 .findings
@@ -440,8 +441,7 @@ fn window_mean(
     if row.get_ref(4)?.as_blob()? != checksum::of(row.get(0)?, &[starts, vectors]) {
         return Ok(None);
     }
-    // The model's row is lost: windows of an unknown size cannot be cut apart, but none need not
-    // be.
+    // The model's row is lost, so the size of a window is unknown; no windows need none.
     let Some(dimension) = dimension else {
         return Ok((count == 0).then(Vec::new));
     };
@@ -471,7 +471,7 @@ fn window_mean(
     }))
 }
 
-/// Tracks that something is wrong with and that have a file on disk.
+/// Tracks with a fault that have a file on disk.
 fn on_disk(connection: &Connection) -> rusqlite::Result<HashSet<TrackId>> {
     let mut found = HashSet::new();
     for finding in check(connection, false)?.findings {
@@ -500,7 +500,7 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
         .iter()
         .any(|finding| matches!(finding, LibraryFault::Database(_)))
     {
-        // an index is rebuilt from its table, which may be all that is broken
+        // an index is rebuilt from its table: often only indexes are damaged
         tx.execute_batch("REINDEX")?;
         report.reindexed = true;
     }
@@ -512,7 +512,7 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
     }
     for finding in &health.findings {
         match *finding {
-            // Where the file is there, what it gives is better than anything made of what is left.
+            // If the file is there, embedding it again is better than pooling its windows.
             LibraryFault::Checksum(track) => {
                 // A fault names a track but not the model; the second of two faults of one track
                 // finds nothing left.
@@ -531,8 +531,8 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
                     mend_vector(tx, track, model, on_disk.contains(&track), &mut report)?;
                 }
             }
-            // Without the file damaged windows stay where they are: they cannot be made again, and
-            // are not served.
+            // Without the file damaged windows stay: they cannot be computed again, and are not
+            // served.
             LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
                 for model in faulty_windows(tx, track)? {
                     let sql = "DELETE FROM windows WHERE track = ?1 AND model = ?2";
@@ -562,7 +562,7 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
     Ok(report)
 }
 
-/// Mends a damaged row as far as its content can be read again from its file or its track.
+/// Repairs a damaged row as far as its content can be read again from its file or its track.
 ///
 /// - `there`: the track that it belongs to, where that has a file on disk
 fn mend_row(
@@ -577,16 +577,16 @@ fn mend_row(
         sealed.map_or_else(|| "false".to_owned(), checksum::SealedTable::is_damaged)
     };
     match (table, track, there) {
-        // Which column is wrong is only known by reading the file again: it is new to the next add.
+        // The wrong column is unknown, so the file is read again: it is new to the next `add`.
         ("audio", _, Some(track)) => {
             report.to_embed += tx.execute("DELETE FROM audio WHERE id = ?1", [track.0])? as u64;
         }
-        // A time that no file has.
+        // A time that no file has, so that the file counts as changed.
         ("files" | "tags" | "genres" | "credits", _, Some(track)) => {
             let sql = "UPDATE files SET mtime_ns = -1 WHERE track = ?1 AND mtime_ns <> -1";
             report.to_read += tx.execute(sql, [track.0])? as u64;
         }
-        // Those that can be made again: the next measuring fills them in.
+        // Values that can be computed again: the next measurement fills them in.
         ("scales", _, Some(track)) => {
             let damaged = damaged(table);
             let sql = format!(
@@ -621,7 +621,7 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     make_unit(&mut vector).then_some(vector)
 }
 
-/// A model whose vectors are here; `None` for the dimension where the model itself is lost.
+/// A model that has vectors in the library; the dimension is `None` if the model's row is lost.
 #[derive(Debug, Clone, Copy)]
 struct HeldModel {
     id: i64,
@@ -640,7 +640,7 @@ impl HeldModel {
 
 /// Models of which a track's vector is faulty.
 ///
-/// - `is_changed`: not as it was written, else written wrong
+/// - `is_changed`: whether the checksum differs; else the vector was stored with a wrong norm
 fn faulty_vectors(
     tx: &Transaction<'_>,
     track: TrackId,
@@ -686,7 +686,7 @@ fn faulty_windows(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<Vec<
     Ok(models)
 }
 
-/// Takes a vector out whose file is there to be embedded again.
+/// Removes a vector whose file can be embedded again.
 fn take_vector(
     tx: &Transaction<'_>,
     track: TrackId,
@@ -706,7 +706,7 @@ fn take_vector(
     Ok(())
 }
 
-/// Computes a vector again from its windows; returns whether these are sound.
+/// Computes a vector again from its windows; returns whether the windows are sound.
 fn pool_again(
     tx: &Transaction<'_>,
     track: TrackId,

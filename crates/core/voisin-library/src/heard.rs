@@ -11,35 +11,35 @@ use voisin_base::track::TrackId;
 
 /// An event that a player reports of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It was heard, from this second since 1970 UTC on.
-    Heard(i64),
-    /// It is liked, disliked, or neither any more.
+pub enum PlayerEvent {
+    /// It was played, from this second since 1970 UTC on.
+    Played(i64),
+    /// It is liked or disliked; `None` takes either back.
     Liked(Option<bool>),
-    /// It is rated with so many stars, 1 to 5, or not rated any more.
+    /// It is rated with 1 to 5 stars; `None` takes the rating back.
     Rated(Option<u8>),
 }
 
 /// Last play and opinion of a track.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Listened {
-    /// When it was heard last, in seconds since 1970 UTC.
+    /// When it was last played, in seconds since 1970 UTC.
     pub last: Option<i64>,
     /// From -1, disliked, to 1, liked; many plays alone count as a weak liking.
     pub opinion: f32,
 }
 
-/// Plays after which an unrated track has the highest opinion that plays alone can give, and that
+/// Plays that give an unrated track the highest opinion that plays alone can give, and that
 /// opinion.
-// Chosen by hand. Plays say less than a like (1.0), since players also play what nobody chose; a
-// like or stars, where there are any, stand in their place.
+// Chosen by hand. Plays count less than a like (1.0), since players also play what nobody chose; a
+// like or stars replace them.
 const OFTEN: f32 = 20.0;
 const LIKED_BY_PLAYS: f32 = 0.5;
 
 impl Listened {
-    /// The opinion of an unrated track with so many plays.
+    /// The opinion that this number of plays gives an unrated track.
     pub fn of_plays(plays: u64) -> Self {
-        // Logarithmic: the second play says more than the twentieth.
+        // Logarithmic: the second play counts more than the twentieth.
         let often = (plays as f32).ln_1p() / OFTEN.ln_1p();
         Self {
             last: None,
@@ -51,9 +51,13 @@ impl Listened {
 impl<L: DerefMut<Target = Library>> HistoryTable<L> {
     /// Stores events that a player reports; repeating one changes nothing.
     #[doc(hidden)]
-    pub fn note_listening(&mut self, listener: &str, events: &[(TrackId, Told)]) -> Result<()> {
+    pub fn note_listening(
+        &mut self,
+        listener: &str,
+        events: &[(TrackId, PlayerEvent)],
+    ) -> Result<()> {
         self.write(|tx| {
-            // By content, which the track's row knows: a track that is unknown or gone inserts
+            // The content id is read from the track's row, so an unknown or removed track inserts
             // nothing.
             let mut heard = tx.prepare_cached(
                 "INSERT OR IGNORE INTO heard (content, listener, at) SELECT content, ?2, ?3 FROM audio WHERE id = ?1",
@@ -68,13 +72,13 @@ impl<L: DerefMut<Target = Library>> HistoryTable<L> {
             )?;
             for (track, what) in events {
                 match what {
-                    // A player that got no answer sends its plays again, hence OR IGNORE.
-                    Told::Heard(at) => heard.execute((track.0, listener, at))?,
-                    Told::Liked(how) => {
+                    // A player that got no response sends its plays again, hence OR IGNORE.
+                    PlayerEvent::Played(at) => heard.execute((track.0, listener, at))?,
+                    PlayerEvent::Liked(how) => {
                         liked.execute((track.0, listener, how.map(|likes| if likes { 1 } else { -1 })))?
                     }
                     // clamped: a value that the schema refuses would undo all events of the call
-                    Told::Rated(stars) => {
+                    PlayerEvent::Rated(stars) => {
                         rated.execute((track.0, listener, stars.map(|stars| stars.clamp(1, 5))))?
                     }
                 };
@@ -97,8 +101,8 @@ impl<L: DerefMut<Target = Library>> HistoryTable<L> {
 }
 
 impl<L: Deref<Target = Library>> HistoryTable<L> {
-    /// Last play and opinion of each of these tracks that has any; of all listeners together where
-    /// none is named.
+    /// Last play and opinion of each of these tracks that has any; without a listener, of all
+    /// together.
     #[doc(hidden)]
     pub fn listening(
         &self,
@@ -106,7 +110,7 @@ impl<L: Deref<Target = Library>> HistoryTable<L> {
         tracks: &[TrackId],
     ) -> Result<HashMap<TrackId, Listened>> {
         let list = serde_json::json!(tracks).to_string();
-        // All tracks in one statement: a mix asks this of hundreds.
+        // All tracks in one statement: a mix needs hundreds.
         let sql = "SELECT a.id, max(h.at), count(*) FROM audio a JOIN heard h USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR h.listener = ?2) GROUP BY a.id";
         let heard: rusqlite::Result<Vec<(i64, i64, i64)>> = self
@@ -128,7 +132,8 @@ impl<L: Deref<Target = Library>> HistoryTable<L> {
                 },
             );
         }
-        // Likes go before stars, stars before plays; where several listeners differ, in the middle.
+        // Likes take precedence over stars, stars over plays; several listeners' opinions are
+        // averaged.
         let sql = "SELECT a.id, avg(coalesce(o.liked, (o.rating - 3) / 2.0)) FROM audio a JOIN opinions o USING (content)
                    WHERE a.id IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR o.listener = ?2)
                        AND (o.liked IS NOT NULL OR o.rating IS NOT NULL) GROUP BY a.id";
@@ -165,9 +170,9 @@ impl<L: Deref<Target = Library>> HistoryTable<L> {
             .map(|liked| liked > 0))
     }
 
-    /// Tracks that a listener heard, the last one first, each once.
+    /// Tracks that a listener played, each once, the latest first.
     #[doc(hidden)]
-    pub fn heard_lately(&self, listener: &str) -> Result<Vec<TrackId>> {
+    pub fn recently_played(&self, listener: &str) -> Result<Vec<TrackId>> {
         self.tracks_of(
             "SELECT a.id FROM heard h JOIN audio a USING (content) WHERE h.listener = ?1
              GROUP BY a.id ORDER BY max(h.at) DESC, a.id",
@@ -175,7 +180,7 @@ impl<L: Deref<Target = Library>> HistoryTable<L> {
         )
     }
 
-    /// Tracks that a listener likes, those that were added last first.
+    /// Tracks that a listener likes, the latest added first.
     #[doc(hidden)]
     pub fn liked_tracks(&self, listener: &str) -> Result<Vec<TrackId>> {
         self.tracks_of(
@@ -251,31 +256,31 @@ mod tests {
         };
         let ids = [add(0), add(1), add(2)];
         let events = [
-            (ids[0], Told::Heard(100)),
-            (ids[1], Told::Heard(200)),
-            (ids[0], Told::Heard(300)),
-            (ids[0], Told::Liked(Some(true))),
-            (ids[1], Told::Liked(Some(false))),
-            (ids[2], Told::Liked(Some(true))),
+            (ids[0], PlayerEvent::Played(100)),
+            (ids[1], PlayerEvent::Played(200)),
+            (ids[0], PlayerEvent::Played(300)),
+            (ids[0], PlayerEvent::Liked(Some(true))),
+            (ids[1], PlayerEvent::Liked(Some(false))),
+            (ids[2], PlayerEvent::Liked(Some(true))),
         ];
         library
             .history_mut()
             .note_listening("page", &events)
             .unwrap();
-        let other = [(ids[1], Told::Liked(Some(true)))];
+        let other = [(ids[1], PlayerEvent::Liked(Some(true)))];
         library
             .history_mut()
             .note_listening("other", &other)
             .unwrap();
         assert_eq!(
-            library.history().heard_lately("page").unwrap(),
+            library.history().recently_played("page").unwrap(),
             [ids[0], ids[1]]
         );
         assert_eq!(
             library.history().liked_tracks("page").unwrap(),
             [ids[2], ids[0]]
         );
-        assert_eq!(library.history().heard_lately("nobody").unwrap(), []);
+        assert_eq!(library.history().recently_played("nobody").unwrap(), []);
     }
 
     #[test]
@@ -293,12 +298,12 @@ mod tests {
         };
         let ids = add(&mut library);
         let events = [
-            (ids[0], Told::Heard(100)),
-            (ids[0], Told::Heard(100)),
-            (ids[1], Told::Heard(50)),
-            (ids[1], Told::Rated(Some(1))),
-            (ids[2], Told::Rated(Some(5))),
-            (ids[2], Told::Liked(Some(false))),
+            (ids[0], PlayerEvent::Played(100)),
+            (ids[0], PlayerEvent::Played(100)),
+            (ids[1], PlayerEvent::Played(50)),
+            (ids[1], PlayerEvent::Rated(Some(1))),
+            (ids[2], PlayerEvent::Rated(Some(5))),
+            (ids[2], PlayerEvent::Liked(Some(false))),
         ];
         library
             .history_mut()
@@ -308,7 +313,10 @@ mod tests {
             .history_mut()
             .note_listening(
                 "ben",
-                &[(ids[2], Told::Liked(Some(true))), (ids[3], Told::Heard(9))],
+                &[
+                    (ids[2], PlayerEvent::Liked(Some(true))),
+                    (ids[3], PlayerEvent::Played(9)),
+                ],
             )
             .unwrap();
         assert_eq!(
@@ -340,7 +348,7 @@ mod tests {
         );
         library
             .history_mut()
-            .note_listening("ann", &[(ids[2], Told::Liked(None))])
+            .note_listening("ann", &[(ids[2], PlayerEvent::Liked(None))])
             .unwrap();
         assert_eq!(liked(&library, "ann"), None);
         let ann = library.history().listening(Some("ann"), &ids[2..]).unwrap();

@@ -1,4 +1,4 @@
-//! Where a library is at home, which distinguishes a copy of it from a library that was moved.
+//! The registered place of a library, which distinguishes a copy from a library that was moved.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const HOME: &str = "home";
 struct Home {
     #[serde(with = "path_form")]
     path: PathBuf,
-    /// Device and number of the file, where the system has them: they stay when it is moved on one disk.
+    /// Device and inode of the file, where the system has them: a move on one disk keeps them.
     file: Option<(u64, u64)>,
 }
 
@@ -46,7 +46,7 @@ impl Library {
             .and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Notes where the library is, if nobody has yet; that it cannot be noted is no fault.
+    /// Stores where the library is, if that is not stored yet; a failure is ignored.
     pub(super) fn note_first_home(&mut self) {
         if matches!(self.home(), Ok(None)) {
             self.note_home().ok();
@@ -62,8 +62,8 @@ impl Library {
 }
 
 impl<L: Deref<Target = Library>> TransferTable<L> {
-    /// The folder that this library is a copy of, if that one is still there. A library that was moved, or whose file was
-    /// put back in its place, is its own.
+    /// The folder that this library is a copy of, if that one still exists. A library that was moved or restored in its
+    /// place is no copy.
     #[doc(hidden)]
     pub fn copied_from(&self) -> Result<Option<PathBuf>> {
         let (Some(home), Some(here)) = (self.home()?, Home::of(&self.path)) else {
@@ -74,7 +74,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         let Some(dir) = home.path.parent().filter(|_| !is_own) else {
             return Ok(None);
         };
-        // An identity decides, not a name: another library may have been put into the old place.
+        // The identity decides, not the path: another library may have been put there.
         let other =
             Library::open(dir, OpenMode::ReadOnly).and_then(|other| other.transfer().identity());
         let is_there =
@@ -84,9 +84,9 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> TransferTable<L> {
-    /// Notes that the library is where it is now.
+    /// Stores the library's present place.
     ///
-    /// - `renew`: under an identity of its own, other than that of the library that it is a copy of
+    /// - `renew`: give it a new identity, other than that of the library it was copied from
     #[doc(hidden)]
     pub fn settle(&mut self, renew: bool) -> Result<()> {
         if renew {

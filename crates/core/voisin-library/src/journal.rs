@@ -1,8 +1,8 @@
-//! Journals of the files in hand, by which later runs recognise the leftovers of a killed process.
+//! Journals of the files being processed, by which later runs find the leftovers of a killed process.
 //!
-//! A process that reads or writes audio files keeps a journal in the library's folder: which files it has in hand at the
-//! moment. The journal goes when the process ends by itself. One that stays was kept by a process that was killed, or
-//! that died of one of these files. Nothing is flushed to the disk: what a crash of the whole system loses harms nobody.
+//! A process that reads or writes audio files keeps a journal of its current files in the library's folder, and removes
+//! it at its end. A journal that remains belongs to a process that was killed or that one of these files crashed.
+//! Journals are not flushed: losing one in a crash of the system does no harm.
 
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::ops::Deref;
@@ -15,8 +15,8 @@ use super::parts::FileTable;
 use super::{Library, OpenMode, paths};
 use voisin_base::abandoned::{self, PREFIX};
 
-/// Bytes of a journal for each file in hand: the length of its path in two bytes, then the path.
-// Twice Linux's PATH_MAX. A longer path is not noted: a crash on its file is then not traced.
+/// Bytes of a journal for each file: the length of its path in two bytes, then the path.
+// Twice Linux's PATH_MAX. A longer path is not recorded: a crash on its file is then not traced.
 const SLOT: usize = 8192;
 
 /// The operation on the files of a journal.
@@ -29,7 +29,8 @@ pub enum JournalKind {
 }
 
 impl JournalKind {
-    /// How the names of these journals begin. They are no temporary files: nobody removes them unread.
+    /// Prefix of the names of these journals, other than that of temporary files, which are removed
+    /// unread.
     fn prefix(self) -> &'static str {
         match self {
             Self::Reading => "voisin.reading-",
@@ -45,7 +46,7 @@ pub(super) fn is_journal(name: &str) -> bool {
         .any(|kind| name.starts_with(kind.prefix()))
 }
 
-/// The files that this process has in hand.
+/// The files that this process is reading or writing.
 #[derive(Debug)]
 pub struct Journal {
     file: Mutex<NamedTempFile>,
@@ -56,16 +57,17 @@ impl Journal {
         let file = tempfile::Builder::new()
             .prefix(kind.prefix())
             .tempfile_in(dir)?;
-        // the lock on it ends with the process, which tells others that it was killed
+        // the lock ends with the process, which shows others that it was killed
         abandoned::hold(file.as_file());
         Ok(Self {
             file: Mutex::new(file),
         })
     }
 
-    /// Notes which file is in hand in this slot (one for each thread), or that there is none any more.
+    /// Records the file that is being processed in this slot (one for each thread); `None`: no longer
+    /// any.
     ///
-    /// On a full disk nothing is noted, and the work goes on.
+    /// On a full disk nothing is recorded, and the work goes on.
     pub fn note(&self, slot: usize, path: Option<&Path>) {
         let path = path
             .and_then(|path| paths::to_bytes(path).ok())
@@ -104,7 +106,7 @@ pub struct Leftovers {
     pub temporary: Vec<PathBuf>,
     /// Audio files that were being read. The next `add` finds out whether one of them crashes the
     /// decoder.
-    pub in_hand: Vec<PathBuf>,
+    pub interrupted: Vec<PathBuf>,
 }
 
 impl<L: Deref<Target = Library>> FileTable<L> {
@@ -120,7 +122,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     /// The leftovers of killed processes. Nothing is changed.
     #[doc(hidden)]
     pub fn leftovers(&self) -> Leftovers {
-        // Journals of processes that still run are locked, and not among these.
+        // Journals of running processes are locked, and not listed.
         let files = |prefix| abandoned::files_in(&self.dir, prefix);
         let named = |kind: JournalKind| {
             files(kind.prefix())
@@ -132,12 +134,12 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         let copies = named(JournalKind::Writing).filter(|copy| is_copy(copy));
         Leftovers {
             temporary: files(PREFIX).into_iter().chain(copies).collect(),
-            in_hand: named(JournalKind::Reading).collect(),
+            interrupted: named(JournalKind::Reading).collect(),
         }
     }
 
-    /// Removes the temporary files that killed processes left behind; the journals of files that were being read stay,
-    /// see [`FileTable::forget_in_hand`](crate::FileTable::forget_in_hand). What cannot be removed is tried again
+    /// Removes the temporary files that killed processes left; the journals of files that were being read stay, see
+    /// [`FileTable::forget_interrupted`](crate::FileTable::forget_interrupted). What cannot be removed is tried again
     /// next time.
     #[doc(hidden)]
     pub fn remove_leftovers(&self) {
@@ -152,9 +154,9 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         }
     }
 
-    /// Deletes the journals of killed readers, once it is known which file crashed them.
+    /// Deletes the journals of killed readers, once the file that crashed them is known.
     #[doc(hidden)]
-    pub fn forget_in_hand(&self) {
+    pub fn forget_interrupted(&self) {
         for journal in abandoned::files_in(&self.dir, JournalKind::Reading.prefix()) {
             let _ = std::fs::remove_file(journal);
         }
@@ -162,8 +164,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl Library {
-    /// Removes the folders in which a killed process was making a copy of the database. Only whoever holds the writer's
-    /// lock makes them.
+    /// Removes the folders in which a killed process was copying the database. They are only made under the writer's
+    /// lock.
     pub(super) fn remove_staging(&self) {
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             // Folders cannot be locked, so nothing shows whether their owner lives; the writer's
@@ -179,14 +181,14 @@ impl Library {
     }
 }
 
-/// Whether a path of a journal is a temporary copy that is there: whatever the journal says, nothing else is touched.
+/// Whether a path of a journal is an existing temporary copy: nothing else is deleted, whatever the journal contains.
 fn is_copy(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
         && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// Removes a temporary copy; whether it is gone for certain. The disk of a folder that is missing may be mounted again.
+/// Removes a temporary copy; returns whether it is certainly gone. The disk of a missing folder may be mounted again.
 fn remove_copy(path: &Path) -> bool {
     if is_copy(path) {
         return std::fs::remove_file(path).is_ok();
@@ -222,19 +224,19 @@ mod tests {
             "its owner lives"
         );
         killed(journal);
-        let in_hand: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
-        assert_eq!(library.files().leftovers().in_hand, in_hand);
+        let interrupted: Vec<PathBuf> = vec!["/m/b.mp3".into(), "/m/d.mp3".into()];
+        assert_eq!(library.files().leftovers().interrupted, interrupted);
         library.files().remove_leftovers();
         assert_eq!(
-            library.files().leftovers().in_hand,
-            in_hand,
+            library.files().leftovers().interrupted,
+            interrupted,
             "nobody has looked at them yet"
         );
-        library.files().forget_in_hand();
+        library.files().forget_interrupted();
         drop(library.files().journal(JournalKind::Reading));
         assert_eq!(library.files().leftovers(), Leftovers::default());
 
-        // Copies beside audio files, and a journal that names what is no copy.
+        // Copies beside audio files, and a journal that names a file that is no copy.
         let copy = music.path().join(".voisin-0a.mp3");
         let song = music.path().join("song.mp3");
         std::fs::write(&copy, "half").unwrap();
@@ -249,7 +251,7 @@ mod tests {
         killed(journal);
         let half = dir.path().join(".voisin-index-0b");
         std::fs::write(&half, "half").unwrap();
-        // Where locks do not tell, its age does.
+        // Without locks the age decides.
         let written = std::fs::File::options().write(true).open(&half).unwrap();
         written
             .set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(2))

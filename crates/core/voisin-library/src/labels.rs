@@ -1,5 +1,5 @@
-//! Genres that the owner gave single recordings by hand. They belong to the audio and not to the track, so that one that
-//! is removed and added again still has its own.
+//! Genres that the owner gave single recordings by hand. They are stored by content id, so that a track that is removed
+//! and added again keeps its label.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -22,17 +22,18 @@ pub struct LabelChange {
     pub after: Option<String>,
 }
 
-/// How much is labelled with what, counted at a cost that hardly grows with the library.
+/// Counts of labels, at a cost that hardly grows with the library.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelTotals {
-    /// Labels given by hand, and the number of the last change of one.
+    /// Number of labels given by hand, and number of their last change.
     by_hand: (u64, u64),
     /// Files whose tags have each genre, by its key.
     tagged: BTreeMap<String, u64>,
 }
 
 impl LabelTotals {
-    /// How many labels were given, taken or changed, at least; those that files exchanged do not count.
+    /// Least number of labels that were given, removed or changed; labels exchanged between files do
+    /// not count.
     pub fn changes(&self, other: &Self) -> u64 {
         let count_of = |totals: &Self, key: &String| totals.tagged.get(key).copied().unwrap_or(0);
         let fewer = |a: &Self, b: &Self| -> u64 {
@@ -41,8 +42,8 @@ impl LabelTotals {
                 .map(|(key, count)| count.saturating_sub(count_of(b, key)))
                 .sum()
         };
-        // Each alone counts too few: a label that was given and taken again leaves the count as it
-        // was, and an undone change takes the number of the last one back.
+        // Neither alone suffices: a label given and removed again leaves the count as it was, and
+        // undoing a change decreases the number of the last one.
         let by_hand = self
             .by_hand
             .0
@@ -53,7 +54,7 @@ impl LabelTotals {
 }
 
 impl<L: Deref<Target = Library>> LabelTable<L> {
-    /// How much is labelled with what.
+    /// Counts of labels.
     #[doc(hidden)]
     pub fn label_totals(&self) -> Result<LabelTotals> {
         let count = |value: i64| value.unsigned_abs();
@@ -63,7 +64,7 @@ impl<L: Deref<Target = Library>> LabelTable<L> {
                 [],
                 |row| Ok((count(row.get(0)?), count(row.get(1)?))),
             )?;
-            // Along the index, which holds nothing else.
+            // A covering index.
             let mut statement = self
                 .connection
                 .prepare("SELECT genre_key, count(*) FROM genres GROUP BY genre_key")?;
@@ -76,14 +77,14 @@ impl<L: Deref<Target = Library>> LabelTable<L> {
         self.sql(found)
     }
 
-    /// How many tracks have a label that was given by hand; those of recordings that are gone are kept besides.
+    /// Number of tracks with a label given by hand; labels of removed recordings are kept but not counted.
     pub fn tracks_labelled_by_hand(&self) -> Result<u64> {
         let sql = "SELECT count(*) FROM labels WHERE content IN (SELECT content FROM audio)";
         let found = self.row(sql, [], |row| row.get::<_, i64>(0));
         Ok(self.sql(found)? as u64)
     }
 
-    /// All labels that were given by hand.
+    /// All labels given by hand.
     #[doc(hidden)]
     pub fn hand_labels(&self) -> Result<HashMap<ContentId, String>> {
         let found = self
@@ -99,15 +100,15 @@ impl<L: Deref<Target = Library>> LabelTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> LabelTable<L> {
-    /// Gives recordings this label, or takes away the one they have; returns how many had another. What was before is
-    /// kept for [`LabelTable::undo_label`](crate::LabelTable::undo_label).
+    /// Gives recordings this label, or removes theirs; returns how many changed. The former labels are kept for
+    /// [`LabelTable::undo_label`](crate::LabelTable::undo_label).
     #[doc(hidden)]
     pub fn set_labels(&mut self, contents: &[ContentId], genre: Option<&str>) -> Result<u64> {
         self.write(|tx| {
             let mut changed = 0;
             for content in contents {
-                // Read inside the transaction: two writers must not both note the same label as the
-                // one before.
+                // Read inside the transaction: two writers must not both record the same former
+                // label.
                 let before = label(tx, *content)?;
                 // setting the same label again is no change to undo
                 if before.as_deref() != genre {
@@ -123,7 +124,7 @@ impl<L: DerefMut<Target = Library>> LabelTable<L> {
         })
     }
 
-    /// Undoes the last change of a label that is not undone yet, and returns it.
+    /// Undoes the last change of a label that was not undone yet, and returns it.
     #[doc(hidden)]
     pub fn undo_label(&mut self) -> Result<Option<LabelChange>> {
         self.write(|tx| {

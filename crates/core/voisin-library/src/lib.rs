@@ -10,16 +10,17 @@
 //!   flushed to the disk before a call returns. (`NORMAL` would survive a killed process too, but may lose
 //!   the last transactions when the power goes. A flush costs a millisecond or so, analysing a track
 //!   hundreds.)
-//! - **Readers never wait.** They see what is committed so far. Writers queue for up to ten seconds, then
+//! - **Readers never wait.** They see all that is committed so far. Writers queue for up to ten seconds, then
 //!   fail with [`LibraryError::Locked`]; a long run takes [`Library::lock_for_writing`] besides.
 //! - **Generations.** Triggers raise a counter and keep a log whenever a vector is added, replaced or
-//!   removed, so that an index can tell whether it lags ([`ChangeTable::generation`](crate::ChangeTable::generation))
+//!   removed, so that an index can detect that it lags ([`ChangeTable::generation`](crate::ChangeTable::generation))
 //!   and catch up
 //!   ([`ChangeTable::changes_since`](crate::ChangeTable::changes_since)).
-//! - **Ids never come back.** A removed track's id is not given to another.
+//! - **Ids are never reused.** A removed track's id is not given to another.
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod checksum;
 mod descriptors;
 mod error;
@@ -66,7 +67,7 @@ pub use error::LibraryError;
 use error::WorkError;
 pub use find::{NameOf, SearchTexts};
 pub use health::{Health, LibraryFault, RepairReport};
-pub use heard::{Listened, Told};
+pub use heard::{Listened, PlayerEvent};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
@@ -120,7 +121,7 @@ use voisin_base::track::ContentKind;
 /// Name of the database inside a library's folder.
 pub const DATABASE: &str = "voisin.db";
 
-/// Setting: whether tracks count as by their artist or by their composer. The queries of tracks read it, too.
+/// Setting: whether a track counts as by its artist or its composer. Also read by SQL queries of tracks.
 const PERSON: &str = "person";
 /// Setting: the kind of content ids, as `store::insert_audio` reads it.
 const IDENTITY: &str = "identity";
@@ -135,7 +136,7 @@ pub struct Library {
     dir: PathBuf,
     path: PathBuf,
     mode: OpenMode,
-    // Filled by methods that only read, and so take `&self`.
+    // Filled by methods that only read and take `&self`.
     names: Mutex<find::KnownNames>,
     /// The model and the name of the space that this connection entered.
     entered: Option<(i64, String)>,
@@ -153,17 +154,18 @@ impl Library {
         &self.path
     }
 
-    /// How it was opened.
+    /// The mode it was opened in.
     pub fn mode(&self) -> OpenMode {
         self.mode
     }
 
-    /// How long to wait for another writer before [`LibraryError::Locked`]; ten seconds at first.
+    /// Sets how long to wait for another writer before [`LibraryError::Locked`]; ten seconds by
+    /// default.
     pub fn set_busy_timeout(&self, timeout: Duration) -> Result<()> {
         self.sql(self.connection.busy_timeout(timeout))
     }
 
-    /// Keeps at most so many KiB of the database's pages in this connection's own memory.
+    /// Limits this connection's page cache, in KiB.
     #[doc(hidden)]
     pub fn limit_page_cache(&self, kibibytes: u32) -> Result<()> {
         self.sql(
@@ -224,13 +226,13 @@ impl Library {
         })
     }
 
-    /// The model whose vectors are here, if one was set.
+    /// The model of the library's vectors, if one was set.
     pub fn model(&self) -> Result<Option<StoredModel>> {
         let sql = "SELECT name, fingerprint, dimension, manifest FROM models WHERE id = (SELECT model FROM state)";
         self.sql(self.row(sql, [], store::stored_model).optional())
     }
 
-    /// Names the model whose vectors are going to be stored.
+    /// Sets the model whose vectors are going to be stored.
     ///
     /// The same fingerprint again only refreshes name and manifest. Another fingerprint is refused with
     /// [`LibraryError::OtherModel`] while the library has tracks: vectors of two models never mix.
@@ -272,26 +274,26 @@ impl Library {
         })
     }
 
-    /// Takes the lock that keeps a second long run of changes away, until it is dropped or the
-    /// process ends in whatever way. Readers are not affected.
+    /// Takes the lock that excludes a second long run of changes, until it is dropped or the process ends. Readers
+    /// are not affected.
     ///
-    /// Fails at once with [`LibraryError::WriterBusy`] if another one holds it. Temporary files that killed processes
-    /// left behind are removed.
+    /// Fails at once with [`LibraryError::WriterBusy`] if another run holds it. Removes temporary files of killed
+    /// processes.
     #[doc(hidden)]
     pub fn lock_for_writing(&self) -> Result<WriterLock> {
-        // Under the lock nobody else makes staging folders;
-        // other temporary files are locked by who writes them.
+        // Staging folders are only made under this lock; other temporary files are locked by their
+        // writers.
         let lock = WriterLock::try_take(&self.dir)?;
         self.files().remove_leftovers();
         self.remove_staging();
         Ok(lock)
     }
 
-    /// Keeps what is read from now on at one state of the database until the guard is dropped, whatever
-    /// other processes commit meanwhile.
+    /// Keeps reads at one state of the database until the guard is dropped, whatever other processes
+    /// commit meanwhile.
     #[doc(hidden)]
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
-        // already inside of a transaction, whose state is kept as well
+        // already inside a transaction, which keeps its state as well
         if !self.connection.is_autocommit() {
             return Ok(Snapshot::nested());
         }
@@ -303,11 +305,11 @@ impl Library {
     /// Writes a consistent copy of the database to `target`, which must not exist yet; other processes
     /// may read and write meanwhile.
     pub fn back_up(&self, target: &Path) -> Result<()> {
-        open::back_up(&self.connection, &self.path, target)
+        backup::back_up(&self.connection, &self.path, target)
     }
 
-    /// Runs one write transaction. It takes the write lock at its start, so that two writers queue and
-    /// none has to give up half-way. Nothing is changed where the work ends with an error.
+    /// Runs one write transaction. It takes the write lock at its start, so that writers queue and
+    /// none fails half-way. If the work returns an error, nothing is changed.
     fn write<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, WorkError>,
@@ -332,7 +334,7 @@ impl Library {
         })
     }
 
-    /// One row, by a statement that is kept for the next time.
+    /// Reads one row, by a cached statement.
     fn row<T>(
         &self,
         sql: &str,
@@ -365,22 +367,22 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
         self.sql(generation).map(|generation| generation as u64)
     }
 
-    /// Counter of the changes to files, tags and labels: equal counters of one library have equal ones.
+    /// Counter of the changes to files, tags and labels: equal counters of one library have equal
+    /// metadata.
     #[doc(hidden)]
     pub fn metadata_generation(&self) -> Result<u64> {
         let generation = self.row("SELECT metadata FROM state", [], |row| row.get::<_, i64>(0));
         self.sql(generation).map(i64::unsigned_abs)
     }
 
-    /// Changes whenever another connection, of this process or another, committed something; equal values of one
-    /// connection
-    /// mean that nothing was.
+    /// Changes whenever another connection, of this process or another, commits; equal values of one connection
+    /// mean that none did.
     #[doc(hidden)]
     pub fn data_version(&self) -> Result<i64> {
         self.pragma("data_version")
     }
 
-    /// Two numbers of which one changes whenever this connection or another committed a change.
+    /// Two numbers, one of which changes with every commit of this connection or another.
     #[doc(hidden)]
     // `data_version` does not change with this connection's own commits; `total_changes` does.
     pub fn state(&self) -> Result<(i64, u64)> {
@@ -392,7 +394,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
     /// How the content ids of this library are made.
     #[doc(hidden)]
     pub fn content_kind(&self) -> Result<ContentKind> {
-        // The tracks themselves decide: the setting only says how the first ones are to be made.
+        // The tracks decide; the setting is for the first ones.
         let held: Option<i64> = self.sql(
             self.connection
                 .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
@@ -410,7 +412,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
         })
     }
 
-    /// Whether tracks count as by their artist or their composer.
+    /// Whether a track counts as by its artist or its composer.
     #[doc(hidden)]
     pub fn person(&self) -> Result<Person> {
         Ok(self
@@ -431,7 +433,7 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> SettingTable<L> {
-    /// Chooses how content ids are made: refused where tracks have ids of the other kind, since the two never meet.
+    /// Sets how content ids are made: refused if tracks have ids of the other kind, as the two cannot be compared.
     #[doc(hidden)]
     pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
         let held = self.content_kind()?;
@@ -447,13 +449,13 @@ impl<L: DerefMut<Target = Library>> SettingTable<L> {
         self.set_setting(IDENTITY, Some(kind.name()))
     }
 
-    /// Sets whether tracks count as by their artist or their composer.
+    /// Sets whether a track counts as by its artist or its composer.
     #[doc(hidden)]
     pub fn set_person(&mut self, person: Person) -> Result<()> {
         self.set_setting(PERSON, Some(person.name()))
     }
 
-    /// Stores a setting of this library; `None` takes it out.
+    /// Stores a setting of this library; `None` deletes it.
     #[doc(hidden)]
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {

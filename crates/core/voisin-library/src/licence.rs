@@ -1,4 +1,4 @@
-//! Licences by one name each, however a file spells them.
+//! Short names of licences, for all spellings in files.
 
 use super::fold;
 
@@ -11,7 +11,7 @@ pub fn licence_id(text: &str) -> String {
 /// Whether a licence as a file spells it is the one that `wanted` names; see
 /// [`TrackFilter::licences`](super::TrackFilter::licences).
 pub fn licence_fits(text: &str, wanted: &str) -> bool {
-    // Other licences have no short names: a part of their text will do.
+    // Other licences have no short names: a part of their text matches.
     let (Some(wanted), Some(id)) = (wished_id(wanted), creative_commons(text)) else {
         return fold(text).contains(&fold(wanted));
     };
@@ -42,11 +42,11 @@ pub fn licences_named(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A wish that consists of a licence's name alone. Notices in files are read freely; a wish that was read so would lose what
-/// stands beside the name.
+/// The id of a requested licence, if the request is a licence's name alone. Notices in files are parsed leniently;
+/// doing so with a request would ignore the words beside the name.
 fn wished_id(wanted: &str) -> Option<String> {
     let wanted = wanted.trim().to_lowercase();
-    // An address in the middle of a sentence is a notice, and not a wish for that licence.
+    // An address within a sentence is a notice, and not a request for that licence.
     let is_address = wanted.contains("creativecommons.org/") && !wanted.contains([' ', ',']);
     let is_part = |part: &str| {
         matches!(
@@ -60,7 +60,7 @@ fn wished_id(wanted: &str) -> Option<String> {
 
 fn creative_commons(text: &str) -> Option<String> {
     let text = text.to_lowercase();
-    // Words alone tell licences: files write "CC BY-SA 4.0", "by-sa/4.0/" and
+    // Only words identify licences: files have "CC BY-SA 4.0", "by-sa/4.0/" and
     // "Attribution-ShareAlike".
     let parts: Vec<&str> = text
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -102,8 +102,7 @@ fn creative_commons(text: &str) -> Option<String> {
                 "org" | "licenses" | "license" | "licence" | "publicdomain" | "public"
                 | "domain" | "non" | "no" | "share" | "unported" | "international" | "the"
                 | "www" | "legalcode" | "version" => {}
-                // Behind the name other words begin a sentence of which "by" or "works" mean
-                // nothing.
+                // After the name a sentence may follow, in which "by" or "works" mean nothing.
                 _ if by => {
                     end = at;
                     break;

@@ -1,4 +1,4 @@
-//! Under which ids other servers know tracks, and tracks by the end of their path.
+//! Ids of tracks at other servers, and look-up of tracks by the end of their path.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -12,7 +12,7 @@ use voisin_base::path_matching::KnownFiles;
 use voisin_base::track::TrackId;
 
 impl<L: DerefMut<Target = Library>> LinkTable<L> {
-    /// Notes which track and which artist each id of a server stands for; what was noted of this server before is forgotten.
+    /// Stores the track or artist of each id of a server, replacing all former links to that server.
     #[doc(hidden)]
     pub fn set_links(
         &mut self,
@@ -20,7 +20,7 @@ impl<L: DerefMut<Target = Library>> LinkTable<L> {
         links: &[(String, TrackId)],
         artists: &BTreeMap<String, String>,
     ) -> Result<()> {
-        // All or none: a server whose links are half there would play the wrong half of a list.
+        // All or none: with half the links a server would play half of a list.
         self.write(|tx| {
             tx.execute("DELETE FROM links WHERE server = ?1", [server])?;
             tx.execute("DELETE FROM linked_artists WHERE server = ?1", [server])?;
@@ -44,7 +44,7 @@ impl<L: DerefMut<Target = Library>> LinkTable<L> {
 }
 
 impl<L: Deref<Target = Library>> LinkTable<L> {
-    /// The track that an id of a server stands for.
+    /// The track with this id at a server.
     #[doc(hidden)]
     pub fn linked_track(&self, server: &str, item: &str) -> Result<Option<TrackId>> {
         let sql = "SELECT track FROM links WHERE server = ?1 AND item = ?2";
@@ -59,7 +59,7 @@ impl<L: Deref<Target = Library>> LinkTable<L> {
         self.sql(found)
     }
 
-    /// The artist that an id of a server stands for.
+    /// The artist with this id at a server.
     #[doc(hidden)]
     pub fn linked_artist(&self, server: &str, item: &str) -> Result<Option<String>> {
         let sql = "SELECT name FROM linked_artists WHERE server = ?1 AND item = ?2";
@@ -86,7 +86,7 @@ impl<L: Deref<Target = Library>> LinkTable<L> {
         self.sql(found)
     }
 
-    /// All tracks that a server knows.
+    /// All tracks that are linked to a server.
     #[doc(hidden)]
     pub fn linked_tracks(&self, server: &str) -> Result<TrackSet> {
         let sql = "SELECT track FROM links WHERE server = ?1";
@@ -101,7 +101,7 @@ impl<L: Deref<Target = Library>> LinkTable<L> {
         self.sql(found)
     }
 
-    /// The id of each of these tracks at a server, as far as it knows them; the first one where it has several.
+    /// The ids of these tracks at a server, of those that are linked; the first one of several.
     #[doc(hidden)]
     pub fn items_of(&self, server: &str, tracks: &[TrackId]) -> Result<HashMap<TrackId, String>> {
         let list = serde_json::json!(tracks).to_string();
@@ -120,7 +120,7 @@ impl<L: Deref<Target = Library>> LinkTable<L> {
         self.sql(found)
     }
 
-    /// The servers that ids are known of, and how many.
+    /// The linked servers, with the number of ids of each.
     #[doc(hidden)]
     pub fn linked_servers(&self) -> Result<Vec<(String, u64)>> {
         let sql = "SELECT server, count(*) FROM links GROUP BY server ORDER BY server";
@@ -155,7 +155,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         self.sql(found)
     }
 
-    /// The files whose path is this one or ends with it, whole names of folders and file: `Artist/Album/1.ogg`.
+    /// The files whose path is this one or ends with it, in whole path components: `Artist/Album/1.ogg`.
     #[doc(hidden)]
     pub fn find_by_path_end(&self, end: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
         let bytes = paths::to_bytes(end)?;
@@ -182,21 +182,22 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 }
 
-/// Looks up paths that lists have, of this system or another: as they stand, else by what they mean (see [`KnownFiles`]).
+/// Looks up paths in lists, from this system or another: as they are, else by their most similar end (see
+/// [`KnownFiles`]).
 pub struct PathLookup<'a> {
     library: &'a Library,
-    /// Read when the first path is not there as it stands.
+    /// Read when the first path is not found as it is.
     files: Option<KnownPaths>,
 }
 
-/// All files of a library, and their places in that list by the ends of their paths.
+/// All files of a library, and an index of them by the ends of their paths.
 struct KnownPaths {
     files: Vec<(PathBuf, TrackId)>,
     ends: KnownFiles<usize>,
 }
 
 impl<'a> PathLookup<'a> {
-    /// Nothing is read yet.
+    /// Reads nothing yet.
     pub fn new(library: &'a Library) -> Self {
         Self {
             library,
@@ -211,7 +212,7 @@ impl<'a> PathLookup<'a> {
         }
         let meant = self.meant(path)?;
         let track = meant.first().map(|(_, track)| *track);
-        // Several files of one track, as exact copies are, mean the same.
+        // Several files of one track, such as exact copies, are one match.
         Ok(track.filter(|track| meant.iter().all(|(_, other)| other == track)))
     }
 
@@ -228,8 +229,7 @@ impl<'a> PathLookup<'a> {
     }
 
     fn meant(&mut self, path: &Path) -> Result<Vec<(PathBuf, TrackId)>> {
-        // Most lists have paths that are there as they stand, and never pay for reading all of
-        // them.
+        // Most lists have paths that exist as they are, and never need all files.
         if self.files.is_none() {
             let files = self.library.files().paths_of_tracks()?;
             let paths = files.iter().map(|(path, _)| path.as_path());

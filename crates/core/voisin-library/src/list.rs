@@ -1,4 +1,4 @@
-//! All tracks, sorted.
+//! Sorting the tracks of a library.
 
 use std::cmp::Ordering;
 
@@ -47,7 +47,7 @@ pub enum SortBy {
 }
 
 impl SortBy {
-    /// All of them but scales, with their names on the command line.
+    /// All orders but scales, with their names on the command line.
     pub const ALL: [(&'static str, Self); 15] = [
         ("id", Self::Id),
         ("artist", Self::Artist),
@@ -142,7 +142,7 @@ impl Key {
             ValueRef::Null => Self::Missing,
             ValueRef::Integer(number) => Self::Number(number as f64),
             ValueRef::Real(number) => Self::Number(number),
-            // Columns such as `artist_key` are folded already; folding them again changes nothing.
+            // Folding a column that is folded already, such as `artist_key`, changes nothing.
             ValueRef::Text(text) => Self::Text(fold(&String::from_utf8_lossy(text)).into_bytes()),
             ValueRef::Blob(bytes) => Self::Text(bytes.to_vec()),
         })
@@ -153,8 +153,8 @@ impl Key {
         let turned = |order: Ordering| if descending { order.reverse() } else { order };
         match (self, other) {
             (Self::Missing, Self::Missing) => Ordering::Equal,
-            // Numbers and texts never meet in one column of a
-            // STRICT table; the order only has to be total.
+            // A column of a STRICT table never has both numbers and texts; the order only has to be
+            // total.
             (Self::Missing, _) | (Self::Text(_), Self::Number(_)) => Ordering::Greater,
             (_, Self::Missing) | (Self::Number(_), Self::Text(_)) => Ordering::Less,
             (Self::Number(a), Self::Number(b)) => turned(a.total_cmp(b)),
@@ -163,7 +163,7 @@ impl Key {
     }
 }
 
-/// Tables of the sort keys; a track has the tags of its first file.
+/// Tables that the sort keys come from; a track has the tags of its first file.
 const SORTED_FROM: &str = "FROM audio a
      LEFT JOIN files f ON f.id = (SELECT min(id) FROM files WHERE track = a.id)
      LEFT JOIN tags t ON t.file = f.id LEFT JOIN descriptors d ON d.track = a.id";
@@ -230,9 +230,9 @@ impl Library {
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
-    /// The first `count` of the [`sorted`](Self::sorted) tracks that fit, read along an index no further than
-    /// they go; only those after a track, if one is given. `None` where no index has this order, or where
-    /// the tracks in it do not suffice: those without an artist are not.
+    /// The first `count` of the [`sorted`](Self::sorted) tracks that fit, after the track `after` if one is
+    /// given, read along an index. `None` if no index has this order, or the tracks in it do not suffice: it
+    /// lacks those without an artist.
     #[doc(hidden)]
     pub fn first_sorted(
         &self,
@@ -242,8 +242,8 @@ impl Library {
         count: usize,
         fits: impl Fn(TrackId) -> bool,
     ) -> Result<Option<Vec<TrackId>>> {
-        // Only this order, the one of a list that nobody sorted, has an index: the first page of a
-        // million tracks must not wait for all of them.
+        // Only the default order has an index: the first page of a million tracks must not wait for
+        // all of them.
         if by != SortBy::Artist {
             return Ok(None);
         }
@@ -257,8 +257,8 @@ impl Library {
             .query_row(&sql, [id.0], |row| Sortable::read(row, by))
             .optional();
         match self.sql(last)? {
-            // A track without an artist is not in the index:
-            // behind it everything is sorted as a whole.
+            // A track without an artist is not in the index: from there on all tracks have to be
+            // sorted.
             Some(last) if !matches!(last.keys[0], Key::Missing) => {
                 self.sql(self.along_artists(descending, Some(&last), count, fits))
             }
@@ -277,8 +277,7 @@ impl Library {
         let mut statement = self
             .connection
             .prepare(&by_artist(descending, after.is_some()))?;
-        // The walk begins at the artist of the last track,
-        // not behind it: some of that artist may remain.
+        // The scan begins at the artist of the last track: more of that artist may follow.
         let start = after.and_then(|after| match &after.keys[0] {
             Key::Text(text) => Some(String::from_utf8_lossy(text)),
             Key::Missing | Key::Number(_) => None,
@@ -297,7 +296,7 @@ impl Library {
                     .is_none_or(|one| one.keys[0].compare(&next.keys[0], false).is_eq())
             });
             if !goes_on {
-                // All of one artist are there: what else they are sorted by is not in the index.
+                // All tracks of one artist are read: the rest of the sort key is not in the index.
                 of_one.sort_by(|a, b| a.compare(b, by, descending));
                 found.extend(of_one.drain(..).map(|row| row.id));
             }
@@ -305,8 +304,8 @@ impl Library {
                 found.truncate(count);
                 return Ok(Some(found));
             }
-            // The index ended before the page was full: those
-            // without an artist come now, which it lacks.
+            // The index ended before the page was full: tracks without an artist, which it lacks,
+            // come next.
             let Some(next) = next else { return Ok(None) };
             let is_after = after.is_none_or(|after| after.compare(&next, by, descending).is_lt());
             if is_after && fits(next.id) {
@@ -316,7 +315,7 @@ impl Library {
     }
 }
 
-/// Tracks by artist, as the index `tags_by_artist` has them: each by its first file's tags.
+/// SQL for the tracks by artist along the index `tags_by_artist`: each by its first file's tags.
 fn by_artist(descending: bool, from_one: bool) -> String {
     let columns = SortBy::Artist.columns().join(", ");
     let artist = SortBy::Artist.columns()[0];
@@ -330,8 +329,8 @@ fn by_artist(descending: bool, from_one: bool) -> String {
     } else {
         String::new()
     };
-    // SQLite keeps the order of a CROSS JOIN, so the index of artists is walked and the query stops
-    // early.
+    // SQLite keeps the order of a CROSS JOIN, so the index of artists is scanned and the query
+    // stops early.
     format!(
         "SELECT f.track, {columns} FROM tags t CROSS JOIN files f ON f.id = t.file
          WHERE {artist} IS NOT NULL {from}

@@ -16,8 +16,8 @@ pub struct WriterLock {
 }
 
 impl Drop for WriterLock {
-    /// Closing the file is not enough: a program that another thread is just starting has a copy of it until it runs, and the
-    /// lock with it.
+    /// Closing the file is not enough: a process that another thread is just starting holds a copy of the descriptor,
+    /// and the lock with it, until `exec`.
     fn drop(&mut self) {
         if let Some(file) = &self.file {
             let _ = file.unlock();
@@ -29,14 +29,13 @@ impl WriterLock {
     /// Takes the lock of `dir`; the error names the process that has it.
     pub(super) fn try_take(dir: &Path) -> Result<Self, LibraryError> {
         let path = dir.join(LOCK_FILE);
-        // The file is never removed: a lock on a removed
-        // file would be of nothing that others can open.
+        // The file is never removed: others could not open a removed file and see its lock.
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
-            // Its contents are the holder's process id, which
-            // is not ours to clear before the lock is had.
+            // The file has the holder's process id, which must not be cleared before the lock is
+            // taken.
             .truncate(false)
             .open(&path);
         let mut file = opened.map_err(|source| match source.kind() {
@@ -54,8 +53,8 @@ impl WriterLock {
         })?;
         match file.try_lock() {
             Ok(()) => {
-                // The process id only helps people to see who holds the lock: where the disk is too full to write it, tracks can
-                // still be removed.
+                // The process id is only for messages: on a full disk it is not written, and tracks can still be
+                // removed.
                 let _ = file
                     .set_len(0)
                     .and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_let_go_is_free_although_a_copy_of_its_file_is_open() {
+    fn a_released_lock_is_free_although_its_file_is_still_open() {
         let folder = tempfile::tempdir().unwrap();
         let lock = WriterLock::try_take(folder.path()).unwrap();
         assert!(matches!(

@@ -11,7 +11,7 @@ use voisin_base::track::TrackId;
 impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The current model's logits of every track that has them, ascending by id.
     ///
-    /// - `among`: of these tracks alone
+    /// - `among`: limits the result to these tracks
     #[doc(hidden)]
     pub fn logits(&self, among: Option<&[TrackId]>) -> Result<Vec<(TrackId, Vec<f32>)>> {
         let list = among.map(|ids| serde_json::json!(ids).to_string());
@@ -37,7 +37,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
-    /// Stores logits of the current model, in place of what was known. A track that is gone by now keeps nothing.
+    /// Stores logits of the current model, replacing earlier ones. A track that was removed meanwhile is skipped.
     #[doc(hidden)]
     pub fn set_logits(&mut self, all: &[(TrackId, Vec<f32>)]) -> Result<()> {
         self.write(|tx| {

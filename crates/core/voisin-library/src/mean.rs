@@ -11,18 +11,18 @@ use super::{Library, LibraryError, Result};
 /// The mean subtracted from a library's vectors before they are compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredMean {
-    /// The vector to subtract; of few vectors less than their mean.
+    /// The vector to subtract; of few vectors it is shorter than their mean.
     #[serde(with = "bits")]
     pub values: Vec<f32>,
-    /// Of how many vectors it was taken.
+    /// Number of vectors it was computed from.
     pub tracks: u64,
-    /// The generation whose vectors it was last compared with.
+    /// The generation whose vectors it was last checked against.
     pub generation: u64,
-    /// Whether it came from elsewhere and is not to be renewed here.
+    /// Whether it came from another library and is not to be recomputed here.
     pub is_fixed: bool,
 }
 
-/// How the log of changes writes a mean; it belongs to no track.
+/// Kind of a change of the mean in the log of changes; it belongs to no track.
 pub(super) const CHANGE: i64 = 3;
 
 const PREFIX: &str = "mean.";
@@ -43,10 +43,9 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
-    /// Stores the mean of the current model's vectors. Other values than before are a new
-    /// generation.
+    /// Stores the mean of the current model's vectors. Changed values start a new generation.
     ///
-    /// Returns the generation of an index of the vectors of `mean.generation` with this mean.
+    /// Returns the generation that an index of the vectors of `mean.generation` has with this mean.
     ///
     /// # Errors
     /// [`LibraryError::NoModel`] and [`LibraryError::Dimension`] where there are no such vectors.
@@ -60,7 +59,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
             });
         }
         let name = format!("{PREFIX}{}", model.fingerprint);
-        // Numbers alone are always serialised; an empty text would be read as no mean.
+        // Serialising numbers cannot fail; an empty text would be read as no mean.
         let text = serde_json::to_string(mean).unwrap_or_default();
         self.write(|tx| {
             let held: Option<String> = tx
@@ -79,7 +78,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
             // vectors changed since the mean was computed.
             let before: i64 = tx.query_row("SELECT generation FROM state", [], |row| row.get(0))?;
             let held = held.and_then(|held| read(&held, model.dimension));
-            // The same values under a new count of tracks: no index has to be made again for that.
+            // The same values with a new count of tracks: no index has to be rebuilt.
             if held.is_some_and(|held| held.values == mean.values) {
                 return Ok(mean.generation);
             }
@@ -89,7 +88,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
                 "INSERT INTO changes SELECT generation, 0, ?1 FROM state",
                 [CHANGE],
             )?;
-            // Vectors that changed meanwhile are still to be put into the index.
+            // Vectors that changed meanwhile are not in the index yet.
             Ok(if before as u64 == mean.generation {
                 mean.generation + 1
             } else {
@@ -99,7 +98,7 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     }
 }
 
-/// Deletes the means of models that are no longer known, and the distances of their neighbours.
+/// Deletes the means of models that are no longer in the library, and their neighbour distances.
 pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
     tx.execute(
         // Both names end with the model's fingerprint.
@@ -116,7 +115,7 @@ fn read(text: &str, dimension: usize) -> Option<StoredMean> {
         .then_some(mean)
 }
 
-/// Numbers as their bits, so that they are read back exactly.
+/// Serialises numbers as their bits, so that they are read back exactly.
 mod bits {
     use serde::{Deserialize as _, Deserializer, Serializer};
 

@@ -1,6 +1,6 @@
 //! Opening a library: creation, checks, migrations.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use rusqlite_migration::{M, Migrations};
 
 use super::{
-    DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, checksum, journal, paths,
+    DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, backup, checksum, journal, paths,
 };
 use voisin_base::abandoned::PREFIX;
-use voisin_base::atomic_file::{self, StagingFolder};
 
-/// "vois" in ASCII, big-endian: marks a SQLite file as ours.
+/// "vois" in ASCII, big-endian: marks a SQLite file as a voisin library.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
-/// Newest schema version that this voisin knows.
+/// Newest schema version that this voisin supports.
 pub const SCHEMA_VERSION: u32 = 12;
 
 /// One entry per schema version, applied in order. Never change one that was released: add another,
@@ -46,7 +45,7 @@ pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
 pub(super) const PAGE_SIZE: i64 = 8_192;
 
-// Long enough for a writer in the middle of a transaction; after it the user is told to wait.
+// Long enough for a writer in the middle of a transaction; after it `LibraryError::Locked`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Library {
@@ -60,7 +59,7 @@ impl Library {
         if mode != OpenMode::ReadOnly {
             library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
-                // A missing table is reported by `check` and mended by `repair`; the rest can be
+                // A missing table is reported by `check` and restored by `repair`; the rest can be
                 // read.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
                 sealed => library.sql(sealed)?,
@@ -69,11 +68,11 @@ impl Library {
         Ok(library)
     }
 
-    /// Opens a library for reading; one of an older schema is first brought up to date, where it can be written.
+    /// Opens a library for reading; an older schema is migrated first if the library can be written.
     pub fn open_to_read(dir: &Path) -> Result<Self> {
         match Self::open(dir, OpenMode::ReadOnly) {
-            // Closed before the reading one opens: the last
-            // connection to close merges the log into the file.
+            // Closed before the reader opens: the last connection to close merges the log into the
+            // file.
             Err(LibraryError::NeedsMigration { .. }) => {
                 drop(Self::open(dir, OpenMode::ReadWrite)?);
                 Self::open(dir, OpenMode::ReadOnly)
@@ -88,8 +87,7 @@ impl Library {
         migrations: &[M<'_>],
         page_size: i64,
     ) -> Result<Self> {
-        // Looked at first, since SQLite's own message for
-        // a file in the folder's place tells nothing.
+        // Checked first, since SQLite's own message for a file in the folder's place does not help.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
             let found = "not a folder".into();
             return Err(LibraryError::NotALibrary {
@@ -123,7 +121,7 @@ impl Library {
                     found: "not a regular file".into(),
                 });
             }
-            // Told apart here: SQLite only says that it cannot open the file.
+            // Distinguished here: SQLite only reports that it cannot open the file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if mode != OpenMode::Create {
                     return Err(LibraryError::NotFound {
@@ -149,7 +147,7 @@ impl Library {
             names: Mutex::default(),
             entered: None,
         };
-        // before anything is written, which could hide the cut
+        // before anything is written, which could hide the truncation
         library.refuse_cut_file()?;
         let newest = migrations.len() as i64;
         if version > newest {
@@ -160,7 +158,7 @@ impl Library {
             });
         }
         if version < newest {
-            // beside other files of a library an empty database is a loss, not a fresh start
+            // an empty database beside other files of a library was lost and is not new
             if version == 0 && mode != OpenMode::Create {
                 return Err(if has_other_files(dir) {
                     LibraryError::Emptied { path: library.path }
@@ -189,9 +187,9 @@ impl Library {
         Ok(library)
     }
 
-    /// SQLite notices missing pages, but takes the rest of a page that was cut for zeros.
+    /// SQLite detects missing pages, but reads the rest of a truncated page as zeros.
     fn refuse_cut_file(&self) -> Result<()> {
-        // As SQLite counts them: a file of fewer bytes was cut within a page.
+        // In SQLite's count of pages: a shorter file was truncated within a page.
         let expected = self.pragma("page_count")? * self.pragma("page_size")?;
         // pages in the log need not be in the file yet
         if !log_is_empty(&self.path) {
@@ -206,12 +204,13 @@ impl Library {
         }
     }
 
-    /// Brings the schema up to date. Another process may be about to do the same, so the version is
-    /// read again under the lock.
+    /// Migrates the schema. Another process may be about to do the same, so the version is read
+    /// again under the lock.
     fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
         // two processes may find the old schema at the same time
         let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
-        // 0: a new file. Page size and write-ahead mode are settled before its first table is made.
+        // 0: a new file. Page size and write-ahead mode must be set before its first table is
+        // created.
         let from = self.pragma("user_version")?;
         let mut backup = None;
         if from == 0 {
@@ -222,11 +221,11 @@ impl Library {
             )?;
             self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
         } else if from < migrations.len() as i64 {
-            let target = free_name(&self.path, from);
-            back_up(&self.connection, &self.path, &target)?;
+            let target = backup::free_name(&self.path, from);
+            backup::back_up(&self.connection, &self.path, &target)?;
             backup = Some(target);
         }
-        // Tables are rebuilt by some migrations, which must not cascade.
+        // Some migrations rebuild tables, which must not cascade.
         self.sql(
             self.connection
                 .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"),
@@ -236,8 +235,8 @@ impl Library {
         let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection).map_err(|error| {
             match error {
                 rusqlite_migration::Error::RusqliteError { err, .. }
-                    // A full disk or a lock says nothing of the
-                    // migration; a wrong statement or row does.
+                    // A full disk or a lock is no fault of the migration; a wrong statement or row
+                    // is.
                     if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
                 {
                     LibraryError::from_sql(&self.path, err)
@@ -245,7 +244,7 @@ impl Library {
                 other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
             }
         });
-        // Each attempt would leave a backup, on a disk that may be full. Of a database that can no longer be
+        // Each attempt would leave a backup, on a disk that may be full. If the database can no longer be
         // read, the backup is kept.
         if let (
             Err(
@@ -257,7 +256,7 @@ impl Library {
         ) = (&migrated, backup)
             && self
                 .pragma("user_version")
-                // Only if nothing was changed is the copy worthless.
+                // The copy is only worthless if nothing was changed.
                 .is_ok_and(|version| version == from)
         {
             let _ = std::fs::remove_file(backup);
@@ -267,12 +266,12 @@ impl Library {
     }
 }
 
-/// A new folder is its owner's alone: a library tells what was heard, and by whom.
+/// Makes the folder accessible to its owner alone, since a library holds listening history.
 fn create_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    // Folders above are made with the usual rights: only the library itself is private.
+    // Parent folders get the usual permissions: only the library itself is private.
     if let Some(parent) = dir.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -283,15 +282,15 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
         folder.mode(0o700);
     }
     match folder.create(dir) {
-        // Another process was sooner.
+        // Another process made it first.
         Err(_) if dir.is_dir() => Ok(()),
         created => created,
     }
 }
 
-/// Whether more lies in a library's folder than a killed first run leaves: then there was a library.
+/// Whether the folder holds more files than a killed first run leaves, so that it was a library.
 fn has_other_files(dir: &Path) -> bool {
-    // A first run makes these before the database has a table, and may be killed right then.
+    // A first run makes these before the database has a table.
     let of_the_first_moment = |name: &std::ffi::OsStr| {
         let name = name.to_string_lossy();
         name == DATABASE
@@ -307,8 +306,8 @@ fn has_other_files(dir: &Path) -> bool {
 /// Opens a connection and reads the schema version, which is 0 for an empty file.
 fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     let fault = |error| LibraryError::from_sql(path, error);
-    // No mutex: a connection is never shared by threads.
-    // Extended codes tell a short read from others.
+    // No mutex: a connection is never shared by threads. Extended codes distinguish a short read
+    // from other errors.
     let base = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let flags = base
         | match mode {
@@ -322,8 +321,8 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     });
     let (connection, version) = match opened {
         Ok(opened) => opened,
-        // A folder that cannot be written has no place for the shared memory of write-ahead mode. If the
-        // log is empty as well, the file is all there is and nobody can change it.
+        // A read-only folder has no place for the shared memory of write-ahead mode. If the log is empty
+        // as well, the file is complete and nobody can change it.
         Err(error) if mode == OpenMode::ReadOnly && is_unwritable(&error) && log_is_empty(path) => {
             let connection = Connection::open_with_flags(
                 immutable_uri(path)?,
@@ -352,7 +351,7 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     let application: i32 = connection
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(fault)?;
-    // A new, empty file has no application id yet, and is ours to mark.
+    // A new, empty file has no application id yet.
     if application != APPLICATION_ID {
         let tables: i64 = connection
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
@@ -366,7 +365,7 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
             });
         }
     }
-    // SQLite opens a file without write permission for reading and says so only here.
+    // SQLite opens a file without write permission for reading; only this call shows it.
     if mode != OpenMode::ReadOnly && connection.is_readonly("main").map_err(fault)? {
         return Err(LibraryError::ReadOnly {
             path: path.to_path_buf(),
@@ -380,8 +379,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
     checksum::register(connection)?;
-    // 32 MiB of pages for each connection; a log that grew beyond 64 MiB is cut at a checkpoint.
-    // A database comes from disk and may be hostile: its schema may call nothing but plain functions,
+    // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.
+    // A database comes from disk and may be hostile: its schema may only call harmless functions,
     // and ill-formed cells are found when a page is read.
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF;
@@ -423,47 +422,8 @@ fn immutable_uri(path: &Path) -> Result<String> {
             let _ = write!(uri, "%{byte:02X}");
         }
     }
-    // SQLite then takes no lock and looks for no log: only safe since nobody can write there.
+    // SQLite then takes no lock and reads no log, which is safe only because nobody can write
+    // there.
     uri.push_str("?immutable=1");
     Ok(uri)
-}
-
-/// A name for the backup of schema `version` that is not taken.
-pub fn free_name(path: &Path, version: i64) -> PathBuf {
-    paths::free_name(path, &format!(".backup-v{version}"))
-}
-
-/// A consistent copy, written under another name, flushed and renamed: `target` is whole or not there.
-pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Result<()> {
-    let io = |action, at: &Path, source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::StorageFull => LibraryError::DiskFull {
-            path: at.to_path_buf(),
-        },
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-            LibraryError::ReadOnly {
-                path: at.to_path_buf(),
-            }
-        }
-        _ => LibraryError::Io {
-            action,
-            path: at.to_path_buf(),
-            source,
-        },
-    };
-    // VACUUM INTO refuses only non-empty files, and the rename would replace whatever is there.
-    if target.exists() {
-        return Err(io(
-            "write",
-            target,
-            std::io::ErrorKind::AlreadyExists.into(),
-        ));
-    }
-    // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = StagingFolder::beside(target, PREFIX)
-        .map_err(|source| io("write beside", target, source))?;
-    let copy = staging.path().join("copy.db");
-    connection
-        .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])
-        .map_err(|error| LibraryError::from_sql(path, error))?;
-    atomic_file::rename(&copy, target).map_err(|source| io("write", target, source))
 }

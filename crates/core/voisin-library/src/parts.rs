@@ -1,4 +1,4 @@
-//! The parts of a library: its methods by subject.
+//! The methods of a library, grouped by subject.
 
 use super::Library;
 
@@ -6,7 +6,7 @@ voisin_base::parts! {
     Library:
     /// Counters of changes, and the tracks that changed.
     ChangeTable changes;
-    /// Facts computed from tracks' sound beside their vectors, which can be computed again.
+    /// Facts other than vectors that are computed from tracks' sound.
     DerivedTable derived derived_mut;
     /// Files: where tracks are, what failed, what is missing, moved or left out.
     FileTable files files_mut;
@@ -14,7 +14,7 @@ voisin_base::parts! {
     HistoryTable history history_mut;
     /// Labels given by hand.
     LabelTable labels labels_mut;
-    /// Ids under which other servers know tracks and artists.
+    /// Ids of tracks and artists at other servers.
     LinkTable links links_mut;
     /// Saved lists.
     ListTable lists lists_mut;
@@ -26,10 +26,10 @@ voisin_base::parts! {
     SettingTable settings settings_mut;
     /// Vector spaces: models whose vectors are kept beside those of the current one.
     SpaceTable spaces spaces_mut;
-    /// Tags as files have them, and those that were written into files.
+    /// Tags of files, and tags that voisin wrote into files.
     TagTable tags tags_mut;
-    /// Recordings with all that is known of them, from and to other libraries.
+    /// Recordings with all their data, to and from other libraries.
     TransferTable transfer transfer_mut;
-    /// The change to another model.
+    /// Upgrades to another model.
     UpgradeTable upgrades upgrades_mut;
 }

@@ -1,4 +1,4 @@
-//! Paths as bytes, the form in which they are stored, and where a library lives.
+//! Paths as stored bytes, and the default folder of a library.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub fn free_name(path: &Path, suffix: &str) -> PathBuf {
     let mut name = with_suffix(path, suffix);
     let mut n = 1_u64;
-    // Whoever names a backup holds the writer's lock, so nobody takes the name in between.
+    // Callers hold the writer's lock, so the name stays free.
     while name.exists() {
         n += 1;
         name = with_suffix(path, &format!("{suffix}-{n}"));
@@ -26,7 +26,7 @@ pub fn free_name(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// A path as the bytes stored in the database. On Unix any bytes; elsewhere UTF-8.
-#[allow(clippy::unnecessary_wraps)] // Only outside Unix can it fail.
+#[allow(clippy::unnecessary_wraps)] // It can only fail outside Unix.
 pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
     #[cfg(unix)]
     {
@@ -43,7 +43,7 @@ pub fn to_bytes(path: &Path) -> Result<&[u8], LibraryError> {
     }
 }
 
-/// The path that these bytes of a file or of the database stand for. Off Unix, invalid UTF-8 is replaced.
+/// The path of these bytes, from a file or the database. Outside Unix, invalid UTF-8 is replaced.
 pub fn from_bytes(bytes: &[u8]) -> PathBuf {
     #[cfg(unix)]
     {
@@ -56,19 +56,17 @@ pub fn from_bytes(bytes: &[u8]) -> PathBuf {
     }
 }
 
-/// The form in which the catalogue keeps a path: absolute, its folder free of links, its own name
-/// unchanged.
+/// A path as it is stored: absolute, its folder without links, its own name unchanged.
 ///
-/// So a folder reached by two ways is one folder, and a link to a file keeps the name its owner gave
-/// it. A folder that does not exist is made absolute and cleaned without asking the disk.
+/// So a folder reached by two links is one folder, and a link to a file keeps its name. A folder
+/// that does not exist is made absolute and normalised without reading the disk.
 ///
 /// The address of an object stays as it is.
 pub fn stored_path(path: &Path) -> PathBuf {
     if address::scheme(path).is_some() {
         return path.to_owned();
     }
-    // It fails only for an empty path or without a current
-    // folder: then the path stays as it was given.
+    // It fails only for an empty path or without a current folder: then the path stays unchanged.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
         // only the folder is resolved: a link to a file keeps the name that its owner gave it
@@ -76,13 +74,12 @@ pub fn stored_path(path: &Path) -> PathBuf {
     {
         return folder.join(name);
     }
-    // A path without a name of its own, such as `/` or
-    // one that ends in `..`, or whose folder is gone.
+    // A path without a file name, such as `/` or one that ends in `..`, or whose folder is missing.
     dunce::canonicalize(&absolute).unwrap_or_else(|_| clean(&absolute))
 }
 
-/// Refuses a path that [`stored_path`] never gives: a relative one, one with steps such as `..`, or with a NUL, which no
-/// system has. Line ends are legal in names. Paths of other systems are absolute in their own way.
+/// Refuses a path that [`stored_path`] never returns: relative, with components such as `..`, or with a NUL. Line ends
+/// are valid in names, and so are absolute paths of other systems.
 pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     let bytes = to_bytes(path)?;
     // Records come from libraries on other systems: `C:\Music` has to pass on Linux, too.
@@ -107,7 +104,7 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     Err(LibraryError::NoPath { shown })
 }
 
-/// Resolves `.` and `..` without asking the disk.
+/// Resolves `.` and `..` without reading the disk.
 fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {

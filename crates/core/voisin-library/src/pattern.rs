@@ -2,10 +2,11 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// The fields that a pattern can name.
+/// Fields that a pattern can be limited to.
 const FIELDS: [&str; 4] = ["artist", "title", "album", "path"];
-/// Bytes that a compiled pattern takes at most.
-// A short expression with counted repetitions can compile to gigabytes, and a server takes them.
+/// Bytes of the largest compiled pattern.
+// A short expression with counted repetitions can compile to gigabytes, and servers accept
+// expressions.
 const MOST_BYTES: usize = 1 << 20;
 
 /// A regular expression that one field of a track must fit, or any of artist, title, album and path.
@@ -24,11 +25,10 @@ impl PartialEq for TagPattern {
 }
 
 impl TagPattern {
-    /// A pattern as it is written: `^The `, or `title:remix` for one field.
+    /// Parses a pattern: `^The `, or `title:remix` for one field.
     ///
     /// # Errors
-    /// The form expected, in words: the expression cannot be read or would take more than a
-    /// megabyte, or there is no such field.
+    /// A message with the expected form, if the expression is invalid or too large, or there is no such field.
     pub fn new(text: &str) -> Result<Self, String> {
         // Only a plain word before the first colon is a
         // field: `(?i:x)` and `[[:alpha:]]` stay expressions.
@@ -56,12 +56,12 @@ impl TagPattern {
         })
     }
 
-    /// As it was written.
+    /// The text it was parsed from.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it fits.
+    /// Whether a track matches.
     ///
     /// - `artists`: artist and album artist
     pub(super) fn fits(&self, artists: [&str; 2], title: &str, album: &str, path: &[u8]) -> bool {
@@ -83,7 +83,7 @@ impl TagPattern {
     }
 }
 
-/// The fault of an expression on one line: the last line of the message that `regex` draws.
+/// The error in an expression on one line: the last line of `regex`'s message.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();

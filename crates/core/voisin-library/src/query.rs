@@ -16,7 +16,7 @@ use super::{
 };
 use voisin_base::track::TrackId;
 
-/// A value that a condition names by its number.
+/// A value that a condition refers to by number.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FilterValue {
     /// A year.
@@ -25,11 +25,11 @@ pub enum FilterValue {
     Real(f64),
     /// A name.
     Text(String),
-    /// Names, of which one will do.
+    /// Names, any of which matches.
     Texts(Vec<String>),
     /// A path.
     Path(Vec<u8>),
-    /// Keys of names and paths, of which one will do.
+    /// Keys of names and paths, any of which matches.
     Keys(Vec<i64>),
 }
 
@@ -40,8 +40,7 @@ impl ToSql for FilterValue {
             Self::Real(number) => number.to_sql(),
             Self::Text(text) => text.to_sql(),
             Self::Path(bytes) => bytes.to_sql(),
-            // Never bound: for SQLite each of a list's texts
-            // becomes a value of its own (see `texts`).
+            // Never bound: for SQLite each text of a list becomes a value of its own (see `texts`).
             Self::Texts(_) | Self::Keys(_) => Err(rusqlite::Error::ToSqlConversionFailure(
                 "SQLite has no lists".into(),
             )),
@@ -49,19 +48,19 @@ impl ToSql for FilterValue {
     }
 }
 
-/// How a database keeps tracks.
+/// The layout of a database's tables of tracks.
 #[derive(Debug, Clone, Copy)]
 pub enum FilterDialect {
-    /// As a library: a row for each file `f`, its audio `a`, tags `t` and descriptors `d`, and names as they are folded.
+    /// A library: a row for each file `f`, its audio `a`, tags `t` and descriptors `d`, with folded names.
     Sqlite,
-    /// As one table with lists of keys of names and paths.
+    /// One table with lists of keys of names and paths.
     Postgres {
         /// The key of a folded name, or of a path.
         key: fn(&[u8]) -> i64,
     },
 }
 
-/// Conditions, all of which hold, and the values that they name by number. Nothing of a filter is written into the text.
+/// Conditions joined by "and", and the values that they refer to by number. The text contains no value of a filter.
 #[derive(Debug)]
 pub struct FilterSql {
     dialect: FilterDialect,
@@ -99,13 +98,13 @@ impl Join {
 const NO_COLUMN: &str = "{} is null";
 
 impl FilterSql {
-    /// The condition that always holds.
+    /// A condition that always holds.
     ///
     /// - `first`: the number of the first value
     pub fn new(dialect: FilterDialect, first: usize) -> Self {
         Self {
             dialect,
-            // So that every condition can be put behind it with "and".
+            // So that every condition can be appended with "and".
             sql: "true".to_owned(),
             values: Vec::new(),
             first,
@@ -113,7 +112,7 @@ impl FilterSql {
         }
     }
 
-    /// Adds a condition, in which each `{}` is the value.
+    /// Adds a condition, with the value in place of each `{}`.
     pub fn and(&mut self, condition: &str, value: FilterValue) {
         let named = self.bind(value);
         self.also(&condition.replace("{}", &named));
@@ -153,16 +152,16 @@ impl FilterSql {
     fn texts(&mut self, texts: Vec<String>, condition: &str) {
         let named: Vec<String> = texts
             .into_iter()
-            // Bound once each, even where a condition names
-            // the list twice: its numbers can be repeated.
+            // Bound once each, even if a condition uses the list twice: its numbers can be
+            // repeated.
             .map(|text| self.bind(FilterValue::Text(text)))
             .collect();
         self.also(&condition.replace("{}", &named.join(", ")));
     }
 
-    /// Adds a filter's conditions, but for words, which no column has.
+    /// Adds a filter's conditions, except words, which have no column.
     ///
-    /// - `licences`: as files spell them, those that the filter allows
+    /// - `licences`: those that the filter allows, as spelt in files
     pub fn add(&mut self, filter: &TrackFilter, licences: Vec<String>) -> Result<()> {
         self.names(
             &filter.genres,
@@ -171,8 +170,8 @@ impl FilterSql {
         );
         self.names(
             &filter.exclude_genres,
-            // Of any file of the track: a copy with other
-            // tags must not bring back what is left out.
+            // Of any file of the track: a copy with other tags must not bring back an excluded
+            // track.
             "f.track not in (select x.track from genres y join files x on x.id = y.file where y.genre_key in ({}))",
             "not genre_keys && {}",
         );
@@ -194,8 +193,7 @@ impl FilterSql {
             "not artist_keys && {}",
         );
         let is_sqlite = matches!(self.dialect, FilterDialect::Sqlite);
-        // Whether a spelling means the licence is decided
-        // in Rust beforehand; SQL compares whole texts.
+        // Spellings were matched with licences in Rust before; SQL compares whole texts.
         match (filter.licences.is_empty(), is_sqlite) {
             (true, _) => {}
             (_, true) => {
@@ -211,8 +209,8 @@ impl FilterSql {
         let loudness = column("d.loudness", "loudness");
         let tempo = column("d.tempo", "tempo");
         let key = column("d.key", "key");
-        // A server's row is of a whole track, whose files may say different years: the latest of
-        // them has to reach the first year that is wanted, and the earliest the last.
+        // A server has one row per track, whose files may have different years: the latest of them
+        // is compared with the first year of the filter, the earliest with the last.
         let year_least = column("t.year", "year_max");
         let year_most = column("t.year", "year_min");
         let years = [filter.year_from, filter.year_to].map(|year| year.map(FilterValue::Year));
@@ -257,7 +255,7 @@ impl FilterSql {
             self.joins.insert(Join::Descriptors);
             let from = filter.tempo_from.unwrap_or(0.0);
             let to = filter.tempo_to.unwrap_or(f64::MAX);
-            // The column stands alone, so that an index of it serves.
+            // The column stands alone, so that its index can be used.
             let octaves: &[f64] = if filter.tempo_octaves {
                 &[1.0, 0.5, 2.0]
             } else {
@@ -277,13 +275,13 @@ impl FilterSql {
             let keys: Vec<String> = filter
                 .keys
                 .iter()
-                // Numbers from 0 to 23 of a type of ours, which are safe in the text.
+                // Numbers from 0 to 23, which are safe in the text.
                 .map(|key| key.number().to_string())
                 .collect();
             self.also(&format!("{key} in ({})", keys.join(", ")));
         }
         let below = "(f.path = {} or (f.path >= {} and f.path < {}))";
-        // One value, named twice.
+        // One value, used twice.
         let paths = "(folders && {} or paths && {})";
         self.folders(&filter.folders, ("", below, ""), paths)?;
         self.folders(
@@ -299,7 +297,7 @@ impl FilterSql {
 
     /// One of these folders.
     ///
-    /// - `sqlite`: what stands before the folders, each of them, and behind
+    /// - `sqlite`: text before the folders, for each of them, and after them
     fn folders(
         &mut self,
         folders: &[PathBuf],
@@ -311,8 +309,8 @@ impl FilterSql {
         for folder in folders {
             match self.dialect {
                 FilterDialect::Sqlite => {
-                    // A range of bytes, which the index of paths
-                    // serves, as LIKE could not: it folds ASCII case.
+                    // A range of bytes can use the index of paths; LIKE, which folds ASCII case,
+                    // could not.
                     let (exact, from, to) = store::below(folder)?;
                     let bound = [exact, from, to].map(|path| self.bind(FilterValue::Path(path)));
                     let each = bound.iter().fold(sqlite.1.to_owned(), |text, name| {
@@ -359,7 +357,7 @@ fn fits_patterns(row: &rusqlite::Row<'_>, patterns: &[TagPattern]) -> rusqlite::
 }
 
 impl<L: Deref<Target = Library>> Lookup<L> {
-    /// Licences as files spell them, each once.
+    /// The distinct licences, as spelt in files.
     pub fn licences(&self) -> Result<Vec<String>> {
         let known = self
             .connection
@@ -371,10 +369,11 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         self.sql(known)
     }
 
-    /// The genres that tags have, as they are written, each once.
+    /// The distinct genres in tags, as spelt there.
     #[doc(hidden)]
     pub fn genre_texts(&self) -> Result<Vec<String>> {
-        // From each to the next along the index: of a million rows only as many are read as there are texts.
+        // Skips along the index from each to the next, so that only as many rows are read as there are
+        // texts.
         let sql = "WITH RECURSIVE keys (key) AS (
                  SELECT min(genre_key) FROM genres
                  UNION ALL SELECT (SELECT min(genre_key) FROM genres WHERE genre_key > key)
@@ -391,10 +390,10 @@ impl<L: Deref<Target = Library>> Lookup<L> {
         self.sql(texts)
     }
 
-    /// The tracks whose tags, those of their first file, have one of these genres as it is written.
+    /// The tracks whose first file's tags have one of these genres in this spelling.
     #[doc(hidden)]
     pub fn tracks_with_genres(&self, texts: &[&str]) -> Result<TrackSet> {
-        // The key finds them by the index; the text itself then tells spellings of one key apart.
+        // The key is in the index; the text distinguishes spellings with one key.
         let keys: BTreeSet<String> = texts.iter().map(|text| fold(text)).collect();
         let sql = "SELECT f.track FROM genres g JOIN files f ON f.id = g.file
              WHERE g.genre_key IN (SELECT value FROM json_each(?1)) AND g.genre IN (SELECT value FROM json_each(?2))
@@ -413,7 +412,7 @@ impl<L: Deref<Target = Library>> Lookup<L> {
 }
 
 impl Library {
-    /// Licences as files spell them, each once, that any of these names means.
+    /// The distinct spellings in files of the licences with any of these names.
     fn licences_like(&self, wanted: &[String]) -> Result<Vec<String>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -444,8 +443,8 @@ impl Library {
             let mut rows = statement.query(rusqlite::params_from_iter(fitting.values))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                // Patterns come last, on the rows that SQL left:
-                // an expression costs more than any condition.
+                // Patterns are matched last, on the rows that SQL returned: an expression costs
+                // more than any condition.
                 if filter.patterns.is_empty() || fits_patterns(row, &filter.patterns)? {
                     found.push(TrackId(row.get(0)?));
                 }

@@ -1,4 +1,4 @@
-//! Reading the catalogue.
+//! Reading tracks, files and vectors.
 
 use half::f16;
 use ndarray::Array2;
@@ -47,7 +47,7 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
-            // Not stored: it is only of use against a file that is on the disk now.
+            // Not stored: it is only compared for a file that is on the disk now.
             changed_at: 0,
         },
         track: TrackId(row.get(at + 3)?),
@@ -140,7 +140,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         self.find_track("SELECT id FROM audio WHERE content = ?1", &content.0)
     }
 
-    /// The track of the file under this path, which is brought into the stored form first.
+    /// The track of the file under this path, which is converted to the stored form first.
     pub fn find_by_path(&self, path: &Path) -> Result<Option<TrackId>> {
         let stored = super::stored_path(path);
         self.find_track(
@@ -149,7 +149,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         )
     }
 
-    /// The track of the file under this path as it is stored, without access to the disk.
+    /// The track of the file under this stored path, without access to the disk.
     #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.find_track(
@@ -158,7 +158,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         )
     }
 
-    /// Tracks of which some file has this `MusicBrainz` id, or this ISRC, ascending.
+    /// Tracks with a file that has this `MusicBrainz` id or this ISRC, ascending.
     #[doc(hidden)]
     pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
         let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
@@ -174,7 +174,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         self.sql(found)
     }
 
-    /// The tracks that several files hold, ascending by id.
+    /// The tracks with several files, ascending by id.
     #[doc(hidden)]
     pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
         let mut found = Vec::new();
@@ -236,9 +236,9 @@ impl Library {
         found.ok_or(LibraryError::UnknownTrack(id))
     }
 
-    /// These tracks, in this order, in one read; each must be there.
+    /// These tracks, in this order, in one read; each must exist.
     pub fn tracks_by_id(&self, ids: &[TrackId]) -> Result<Vec<Track>> {
-        // One JSON text for all ids: their number is not bound by SQLite's limit of values.
+        // One JSON text for all ids, as SQLite limits the number of values.
         let list = serde_json::json!(ids).to_string();
         let mut found = HashMap::with_capacity(ids.len());
         let sql = format!(
@@ -258,7 +258,7 @@ impl Library {
             .collect()
     }
 
-    /// Whether a track with this id is there.
+    /// Whether a track has this id.
     pub fn contains(&self, id: TrackId) -> Result<bool> {
         let known = self
             .connection
@@ -280,7 +280,7 @@ impl Library {
     }
 
     /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
-    /// a track whose vector was taken out by a repair has no row there.
+    /// a track whose vector was removed by a repair has no row there.
     pub fn tracks(&self) -> Result<Vec<Track>> {
         let mut tracks = Vec::new();
         self.for_each_track(|track| {
@@ -324,9 +324,10 @@ impl Library {
         current.map_or(Ok(()), visit)
     }
 
-    /// The pooled vector of a track, unit norm; `None` if there is no such track or a repair took it out.
+    /// The pooled vector of a track, unit norm; `None` if there is no such track or a repair removed its
+    /// vector.
     ///
-    /// A vector that is not as it was written is [`LibraryError::DamagedTrack`].
+    /// A vector whose checksum differs is [`LibraryError::DamagedTrack`].
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
         let sql = "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
         let found = self
@@ -350,7 +351,7 @@ impl Library {
         }
     }
 
-    /// Whether a track has a vector, be it damaged.
+    /// Whether a track has a vector, damaged or not.
     pub fn has_vector(&self, id: TrackId) -> Result<bool> {
         let sql = "SELECT EXISTS
             (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
@@ -358,7 +359,7 @@ impl Library {
         self.sql(found.and_then(|mut statement| statement.query_row([id.0], |row| row.get(0))))
     }
 
-    /// Every vector in one array, ascending by id, with the generation it belongs to.
+    /// All vectors in one array, ascending by id, with their generation.
     pub fn vectors(&self) -> Result<Vectors> {
         let _snapshot = self.snapshot()?;
         let generation = self.changes().generation()?;
@@ -369,9 +370,9 @@ impl Library {
             let count: i64 = self
                 .connection
                 .query_row("SELECT vectors FROM state", [], |row| row.get(0))?;
-            // The counter is only a hint here: a damaged one must not ask for all the memory.
+            // The counter is only a hint: a damaged one must not allocate all memory.
             let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
-            // Where it cannot be had the rows make room as they come, and the program does not end.
+            // If this fails, memory is allocated row by row instead of aborting.
             let _ = ids.try_reserve(count);
             let _ = values.try_reserve(count.saturating_mul(dimension));
             let mut statement = self.connection.prepare(
@@ -408,7 +409,7 @@ impl Library {
             return Err(error);
         }
         let shape = (ids.len(), dimension);
-        // The shape always fits: each row was checked above. `map_err` is there instead of a panic.
+        // The shape always fits, as each row was checked above; `map_err` avoids a panic.
         let values =
             Array2::from_shape_vec(shape, values).map_err(|_| LibraryError::Dimension {
                 expected: dimension,
@@ -462,7 +463,7 @@ impl Library {
             return Ok(None);
         };
         let rows = starts.len();
-        // The dimension is not asked of the model: a track may have no windows at all.
+        // The dimension is not the model's: a track may have no windows at all.
         let columns = values.len().checked_div(rows).unwrap_or(0);
         let found = values.len();
         let vectors = Array2::from_shape_vec((rows, columns), values).map_err(|_| {
@@ -476,7 +477,7 @@ impl Library {
 }
 
 impl<L: Deref<Target = Library>> TagTable<L> {
-    /// The tags of the file under this path as it is stored; empty where it has none.
+    /// The tags of the file under this stored path; empty if it has none.
     #[doc(hidden)]
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         const SQL: &str = concat!(
@@ -498,14 +499,13 @@ impl<L: Deref<Target = Library>> TagTable<L> {
 
 impl<L: Deref<Target = Library>> ChangeTable<L> {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
-    /// `generation` lies ahead of the library (as after restoring a backup): an index is to be
-    /// built anew then.
+    /// `generation` lies ahead of the library (as after restoring a backup): an index must be
+    /// rebuilt then.
     #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
-        // Below zero: the index is of a later state than
-        // this library, which was put back from a backup.
+        // Below zero: the index is newer than this library, which was restored from a backup.
         let Some(expected) = now.checked_sub(generation) else {
             return Ok(None);
         };
@@ -521,7 +521,7 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
                 rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()
             });
         let log = self.sql(log)?;
-        // Each generation has one row: if some are missing, the log was cut short.
+        // Each generation has one row: if some are missing, the log was truncated.
         if log.len() as u64 != expected {
             return Ok(None);
         }
@@ -531,8 +531,8 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
             .into_iter()
             .filter(|(_, change)| *change != mean::CHANGE)
         {
-            // The first change of a track says whether it had a
-            // vector before, the last whether it has one now.
+            // The first change of a track shows whether it had a vector before, the last whether it
+            // has one now.
             let entry = tracks.entry(track).or_insert((change != 0, false));
             // change: 0 added, 1 replaced, 2 removed
             entry.1 = change != 2;
@@ -553,7 +553,7 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 }
 
 fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> {
-    // The schema has 32 bytes; a damaged database may not keep to it.
+    // 32 bytes by the schema, which a damaged database may violate.
     let content = row.get_ref(1)?.as_blob()?.try_into().map_err(|_| {
         rusqlite::Error::InvalidColumnType(1, "content".into(), rusqlite::types::Type::Blob)
     })?;
@@ -589,7 +589,7 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
     })
 }
 
-/// The tags of a file, whose columns begin at this one.
+/// The tags of a file; `at` is their first column.
 fn tags_at(
     connection: &Connection,
     row: &Row<'_>,
@@ -627,7 +627,7 @@ pub(super) fn f32_values(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// Text of a row. A flipped bit in a title must not hide the whole library.
+/// A text column, decoded lossily: a flipped bit in a title must not make the library unreadable.
 fn text(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
     match row.get_ref(at)? {
         ValueRef::Null => Ok(None),

@@ -1,6 +1,6 @@
-//! How files were read: by which rules their tags, what could not be read of them, and what runs left out.
+//! How files were read: the rules for tags, tags that could not be read, and files that runs left out.
 //!
-//! All of it is kept as settings: it can be made again.
+//! Stored as settings, since all of it can be computed again.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -11,25 +11,26 @@ use super::parts::{FileTable, SettingTable, TagTable};
 use super::scan::SystemFolder;
 use super::{Library, Result, TrackTags, now, paths, stored_path};
 
-/// One more for each change of how tags are read: the next `add` reads those of all files again.
+/// Incremented with each change of how tags are read: the next `add` then reads those of all files
+/// again.
 const VERSION: u32 = 3;
 
 /// Setting: the version and the rules by which tags are read.
 const RULES: &str = "tags.rules";
-/// Setting: tags of files that were not looked at since this second are read again.
+/// Setting: tags of files not checked since this second are read again.
 pub(super) const READ_AGAIN: &str = "tags.read_again";
-/// Settings: how many tags of a file could not be read, behind it the file's number.
+/// Settings: how many tags of a file could not be read; the name ends with the file's number.
 const UNREAD: &str = "tags.unread.";
 /// Setting: a list of [`SystemFolder`]s as JSON.
 const LEFT_OUT: &str = "left_out";
 
-/// Which year a track has, where its file says both.
+/// The year of a track whose file has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum YearOf {
-    /// That of the recording.
+    /// The year of the recording.
     #[default]
     Recording,
-    /// That of the release that the file is of.
+    /// The year of the file's release.
     Release,
 }
 
@@ -55,7 +56,7 @@ impl std::str::FromStr for YearOf {
 }
 
 impl<L: Deref<Target = Library>> SettingTable<L> {
-    /// Which year tracks have.
+    /// The year that tracks have.
     #[doc(hidden)]
     pub fn year_of(&self) -> Result<YearOf> {
         let rules = self.setting(RULES)?.unwrap_or_default();
@@ -68,10 +69,10 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> SettingTable<L> {
-    /// Sets by which rules tags are read from now on. Where they are others than before, the tags of all files that are known
-    /// are read again by the next [`file_state`](crate::FileTable::file_state) that asks for them.
+    /// Sets the rules by which tags are read from now on. If they change, the tags of all known files are read again by
+    /// the next [`file_state`](crate::FileTable::file_state) that reads them.
     ///
-    /// - `year_of`: `None`: as before
+    /// - `year_of`: `None` keeps the present one
     #[doc(hidden)]
     pub fn set_tag_rules(&mut self, year_of: Option<YearOf>) -> Result<()> {
         let year_of = match year_of {
@@ -93,16 +94,16 @@ impl<L: DerefMut<Target = Library>> SettingTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> TagTable<L> {
-    /// Notes that a file has these tags still, if they are those that are known; returns whether they are.
+    /// Marks a file's tags as checked if they are the stored ones; returns whether they are.
     #[doc(hidden)]
     pub fn confirm_tags(&mut self, file: &Path, tags: &TrackTags) -> Result<bool> {
-        // Compared outside of the transaction: nearly all files have the tags that they had.
+        // Compared outside of the transaction: nearly all files have unchanged tags.
         if self.tags_of_file(file)? != *tags {
             return Ok(false);
         }
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
-            // Of files without a row of credits fewer tags were read once.
+            // Files without a row of credits were read when voisin read fewer tags.
             let confirmed = tx
                 .prepare_cached(
                     "UPDATE files SET seen_at = ?2
@@ -113,7 +114,7 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
         })
     }
 
-    /// Notes how many tags of a file could not be read.
+    /// Stores how many tags of a file could not be read.
     #[doc(hidden)]
     pub fn set_unread_tags(&mut self, file: &Path, parts: u32) -> Result<()> {
         // Nearly all files have none, and cause no write.
@@ -123,8 +124,8 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
         }
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
-            // The setting names a file by its number in `files`, which is no AUTOINCREMENT.
-            // Numbers of files that are gone are given to others.
+            // The setting has the file's number in `files`, which is no AUTOINCREMENT: numbers of
+            // removed files are reused.
             tx.execute(
                 "DELETE FROM settings WHERE name GLOB ?1 || '*'
                  AND (CAST(substr(name, length(?1) + 1) AS INTEGER) NOT IN (SELECT id FROM files)
@@ -168,10 +169,10 @@ impl<L: Deref<Target = Library>> TagTable<L> {
 }
 
 impl<L: Deref<Target = Library>> FileTable<L> {
-    /// Bins, snapshots and systems' own folders that the last runs over the folders above them left out.
+    /// Bins, snapshots and system folders that the last scans of the folders above them left out.
     #[doc(hidden)]
     pub fn left_out(&self) -> Result<Vec<SystemFolder>> {
-        // a setting that cannot be read was not written here
+        // a setting that cannot be parsed was not written by voisin
         let known = self.settings().setting(LEFT_OUT)?;
         Ok(known
             .and_then(|text| serde_json::from_str(&text).ok())
@@ -180,9 +181,9 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> FileTable<L> {
-    /// Remembers what a run left out.
+    /// Stores what a run left out.
     ///
-    /// - `roots`: the folders that it went over
+    /// - `roots`: the folders that it scanned
     #[doc(hidden)]
     pub fn set_left_out(&mut self, roots: &[PathBuf], left_out: &[SystemFolder]) -> Result<()> {
         let roots: Vec<PathBuf> = roots.iter().map(|root| stored_path(root)).collect();
@@ -191,8 +192,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             |one: &SystemFolder| roots.iter().any(|root| one.folder.starts_with(root));
         let mut all: Vec<SystemFolder> = before
             .iter()
-            // Below the roots of this run only what it found
-            // holds; elsewhere what earlier runs found.
+            // Below the roots of this run its result replaces those of earlier runs.
             .filter(|one| !is_gone_over(one) && !left_out.contains(one))
             .cloned()
             .collect();

@@ -18,7 +18,7 @@ use voisin_base::track::TrackId;
 /// A recording with its files, tags, vectors, measurements and label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackRecord {
-    /// Who it is, and what is known of it besides its vectors.
+    /// All its data but the vectors.
     pub facts: TrackFacts,
     /// The pooled vector, of unit norm.
     pub vector: Vec<f32>,
@@ -26,18 +26,18 @@ pub struct TrackRecord {
     pub windows: TrackWindows,
 }
 
-/// All that is known of a recording but its vectors.
+/// All data of a recording but its vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrackFacts {
     /// Facts from decoding it.
     pub audio: AudioFacts,
     /// When it was added, in seconds since 1970 UTC.
     pub added_at: i64,
-    /// Its files, the one known longest first.
+    /// Its files, the oldest entry first.
     pub files: Vec<TaggedFile>,
     /// Measurements of its sound, if there are any.
     pub descriptors: Option<Descriptors>,
-    /// The genre that its owner gave it by hand.
+    /// The genre given by hand.
     pub label: Option<String>,
 }
 
@@ -50,23 +50,23 @@ pub struct TaggedFile {
     pub tags: TrackTags,
 }
 
-/// The outcome of taking in records.
+/// The outcome of importing records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MergeOutcome {
     /// Recordings that are new.
     pub added: u64,
-    /// Known recordings that are in one more file, or have vectors, a label or measurements that they did not have.
+    /// Known recordings that gained a file, vectors, a label or measurements.
     pub updated: u64,
-    /// Recordings of which all was known.
+    /// Recordings without anything new.
     pub unchanged: u64,
-    /// Recordings left out, because other audio is known under each of their paths.
+    /// Recordings left out, because each of their paths belongs to other audio here.
     pub conflicts: u64,
-    /// Recordings left out, because their vectors are damaged, their texts too long or their numbers those of no track; their
-    /// files are failures.
+    /// Recordings left out, because their vectors are damaged, their texts too long or their numbers out of range;
+    /// their files become failures.
     pub refused: u64,
-    /// Why the first of those was.
+    /// Why the first of those was refused.
     pub refusal: Option<String>,
-    /// Learned scales that are defined otherwise there: the definitions here stay.
+    /// Learned scales with another definition there: the definitions here stay.
     pub scales: BTreeSet<ScaleName>,
     /// Vectors in other spaces than the default one.
     pub space_vectors: u64,
@@ -87,7 +87,7 @@ impl std::ops::AddAssign for MergeOutcome {
         self.unchanged += other.unchanged;
         self.conflicts += other.conflicts;
         self.refused += other.refused;
-        // The first reason stands for all: one is shown, with the number of the others.
+        // Only the first reason is shown, with the number of the others.
         self.refusal = self.refusal.take().or(other.refusal);
         self.scales.extend(other.scales);
         self.space_vectors += other.space_vectors;
@@ -96,14 +96,14 @@ impl std::ops::AddAssign for MergeOutcome {
 
 /// A path as text where it is UTF-8, else as its bytes.
 #[derive(Serialize, Deserialize)]
-// Most paths are UTF-8 and stay readable in the JSON; serde tells a string from a list by itself.
+// Most paths are UTF-8 and stay readable in the JSON; serde distinguishes a string from a list.
 #[serde(untagged)]
 enum PathForm {
     Text(String),
     Bytes(Vec<u8>),
 }
 
-/// Paths in serialised records: none is lost, whatever its bytes.
+/// Serialises paths without loss, whatever their bytes.
 pub(super) mod path_form {
     use super::{Path, PathBuf, PathForm, paths};
     use serde::ser::Error as _;
@@ -126,7 +126,7 @@ pub(super) mod path_form {
 }
 
 impl<L: Deref<Target = Library>> TransferTable<L> {
-    /// The id of this library, by which others know it again; a copy has the same until it is
+    /// The id of this library, which identifies it to others; a copy has the same until it is
     /// [settled](crate::TransferTable::settle).
     #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
@@ -136,7 +136,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         )
     }
 
-    /// All that is known of a track but its vectors.
+    /// All data of a track but its vectors.
     #[doc(hidden)]
     pub fn facts(&self, id: TrackId) -> Result<TrackFacts> {
         let track = self.track(id)?;
@@ -159,7 +159,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
             ..
         } = track;
         let mut tagged = Vec::with_capacity(files.len().max(1));
-        // A track has its first file's tags with it already.
+        // A track already holds its first file's tags.
         for (i, file) in files.into_iter().enumerate() {
             let tags = if i == 0 {
                 tags.clone()
@@ -171,8 +171,8 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
                 tags,
             });
         }
-        // A track in the middle of a run still has the path that it had last; a record without any
-        // file would be new to no library.
+        // A track without a file during a run keeps its last path; a record without any file could
+        // not be imported.
         if tagged.is_empty() {
             let record = FileRecord {
                 path,
@@ -191,7 +191,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         })
     }
 
-    /// A track with all that is known of it; `None` where a repair took out its vector.
+    /// A track with all its data; `None` if a repair removed its vector.
     ///
     /// - `windows`: read its window vectors too
     #[doc(hidden)]
@@ -210,12 +210,12 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> TransferTable<L> {
-    /// Takes recordings of another library in: new ones as they are, with this id where one is given; of known ones what
-    /// was not known here. What is known here stays. Each call is one transaction.
+    /// Imports recordings of another library: new ones as they are, with this id if one is given; of known ones only
+    /// what is missing here. Existing data stays. Each call is one transaction.
     #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
-        // The disk is read before the transaction, in which others wait, and once per sheet, not
-        // per part.
+        // The disk is read before the transaction, which blocks other writers, and once per sheet,
+        // not per part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
         let mut sheets: HashSet<&Path> = files
             .filter_map(|file| store::sheet_of(&file.record.path))
@@ -227,8 +227,8 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
                 let checked = record.check().map_err(WorkError::Refused);
                 match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
                     Ok(counted) => taken += counted,
-                    // SQLite's own errors and a library without a model are faults of the library
-                    // here, and end it all; anything else is a fault of this one record.
+                    // SQLite's errors and a missing model are faults of this library and end the
+                    // import; anything else is a fault of one record.
                     Err(
                         error @ (WorkError::Sql(_) | WorkError::Refused(LibraryError::NoModel)),
                     ) => {
@@ -244,7 +244,7 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
         })
     }
 
-    /// Notes files that failed elsewhere, but for those that are known here in any way.
+    /// Imports failures of another library, except of files that this one has an entry for.
     #[doc(hidden)]
     pub fn take_in_failures(&mut self, failures: &[Failure]) -> Result<u64> {
         if failures.is_empty() {
@@ -253,20 +253,20 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
         self.write(|tx| Ok(put_failures(tx, failures)?))
     }
 
-    /// Takes in what another library holds. Both must have the same model, or this one no tracks yet.
+    /// Imports another library. Both must have the same model, unless this one has no tracks yet.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome> {
         let _snapshot = other.snapshot()?;
         let Some(model) = other.model()? else {
             return Ok(MergeOutcome::default());
         };
-        // Refuses another model unless this library is empty, before anything is taken in.
+        // Refuses another model unless this library is empty, before anything is imported.
         self.set_model(&model)?;
         if other.status()?.tracks > 0 {
             self.settings_mut()
                 .set_content_kind(other.settings().content_kind()?)?;
         }
-        // Definitions first: values of a scale that is defined otherwise here must not come in.
+        // Definitions first: values of a scale with another definition here must not be imported.
         let mut intake = Intake::new(self)?;
         intake.define_scales(&other.scales().scale_definitions()?)?;
         for id in other.track_ids()? {
@@ -329,8 +329,8 @@ fn put_failures(tx: &Transaction<'_>, failures: &[Failure]) -> rusqlite::Result<
 }
 
 impl TrackRecord {
-    /// Refuses what no file's tags can hold, which would only fill the library, paths of no file, and numbers that the schema
-    /// refuses, which would undo the transaction of all records.
+    /// Refuses texts longer than any in tags, invalid paths, and numbers that the schema refuses, which would roll back
+    /// the transaction of all records.
     fn check(&self) -> Result<()> {
         let facts = &self.facts;
         facts
@@ -376,7 +376,7 @@ impl TrackRecord {
         Ok(())
     }
 
-    /// Why it is not here, for people.
+    /// Why it was left out, for messages.
     fn refusal(&self, error: &LibraryError) -> String {
         let path = self
             .facts
@@ -390,7 +390,7 @@ impl TrackRecord {
         )
     }
 
-    /// Why its files are not here.
+    /// The failures to store for its files.
     fn failures(&self, error: &LibraryError) -> Vec<Failure> {
         let paths = self.facts.files.iter().map(|file| file.record.path.clone());
         paths
@@ -398,16 +398,16 @@ impl TrackRecord {
             .collect()
     }
 
-    /// Its size in memory, about (bytes).
+    /// Its approximate size in memory (bytes).
     fn size(&self) -> usize {
         let texts: usize = self.facts.files.iter().flat_map(TaggedFile::texts).sum();
-        // f32, f16, and a guess at what the structures themselves take.
+        // f32, f16, and an estimate of the structures themselves.
         4 * self.vector.len() + 2 * self.windows.vectors.len() + texts + 1000
     }
 }
 
 impl TaggedFile {
-    /// Bytes of each of its texts; of its genres together, each with the room that it takes besides.
+    /// Bytes of each of its texts; of all genres together, with the overhead of each.
     fn texts(&self) -> impl Iterator<Item = usize> {
         let tags = &self.tags;
         let texts = [
@@ -434,26 +434,26 @@ impl TaggedFile {
     }
 }
 
-/// Recordings that come in by the thousand, in few large transactions.
+/// Imports recordings by the thousand, in few large transactions.
 ///
-/// Their content ids and paths lie everywhere in the database's indexes: each transaction writes nearly every page of
+/// Content ids and paths are spread over the database's indexes: each transaction writes nearly every page of
 /// these, twice, and a page that does not stay in memory is written again for each row.
 pub struct Intake<'a> {
     library: &'a mut Library,
     waiting: Vec<(Option<TrackId>, TrackRecord)>,
-    /// Of the records that wait.
+    /// Size of the pending records.
     bytes: usize,
     /// The outcome so far.
     pub taken: MergeOutcome,
 }
 
 impl<'a> Intake<'a> {
-    /// A transaction holds so many bytes, some 20 000 tracks without windows or 2 500 with them.
+    /// Bytes of a transaction: some 20 000 tracks without windows or 2 500 with them.
     const TRANSACTION: usize = 64 << 20;
     /// KiB of pages that stay in memory: the indexes of a million tracks.
     const PAGES: u32 = 256 << 10;
 
-    /// Begins, with the library's model and tracks as they are.
+    /// Begins an import.
     pub fn new(library: &'a mut Library) -> Result<Self> {
         library.limit_page_cache(Self::PAGES)?;
         library.keep_statements_in_memory()?;
@@ -465,14 +465,14 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// Takes in definitions of learned scales, before the tracks that have values of them.
+    /// Imports definitions of learned scales, before the tracks that have values of them.
     pub fn define_scales(&mut self, definitions: &BTreeMap<ScaleName, String>) -> Result<()> {
         let others = self.library.scales_mut().take_in_definitions(definitions)?;
         self.taken.scales.extend(others);
         Ok(())
     }
 
-    /// Takes in one track; it is committed with others once enough wait.
+    /// Imports one track; it is committed with others once enough are pending.
     pub fn add(&mut self, mut record: TrackRecord) -> Result<()> {
         if let Some(measured) = &mut record.facts.descriptors {
             // The definition here gives the track its value later.
@@ -505,7 +505,7 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// One recording; what is refused was refused before anything was written.
+/// Imports one recording, which is checked before anything is written.
 fn take_in(
     tx: &Transaction<'_>,
     id: Option<TrackId>,
@@ -524,7 +524,7 @@ fn take_in(
         .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
         .query_row([&audio.content.0[..]], |row| row.get(0))
         .optional()?;
-    // A path that is known here stays with what it holds here.
+    // A path that is known here keeps its track.
     let mut new_files = Vec::new();
     let mut seen = HashSet::new();
     for file in files {
@@ -534,7 +534,7 @@ fn take_in(
         let taken: bool = tx
             .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE path = ?1)")?
             .query_row([path], |row| row.get(0))?;
-        // A record may name a path twice, which the database would refuse.
+        // A record may contain a path twice, which the database would refuse.
         if !taken && seen.insert(path) {
             new_files.push((path, file));
         }
@@ -552,7 +552,7 @@ fn take_in(
         }
         track
     } else {
-        // Every path of an unknown recording holds other audio here: there is no place to put it.
+        // Every path of a new recording belongs to other audio here.
         let Some((path, _)) = new_files.first() else {
             return Ok(MergeOutcome {
                 conflicts: 1,
@@ -573,7 +573,7 @@ fn take_in(
             .query_row([track], |row| row.get(0))?;
         let known = scales::origins(tx, TrackId(track))?;
         let mut new = measured.clone();
-        // The owner's own values stand before all others, wherever they come from.
+        // The owner's own values take precedence, whichever library they are from.
         new.scales.retain(|scale, value| match known.get(scale) {
             None => true,
             Some(ScaleOrigin::Own) => false,
@@ -589,7 +589,7 @@ fn take_in(
         }
     }
     if let Some(label) = label {
-        // IGNORE: a label that was given here by hand is not overwritten by one from elsewhere.
+        // IGNORE: a label given by hand here is not replaced by one of the other library.
         let added = tx
             .prepare_cached(
                 "INSERT OR IGNORE INTO labels (content, genre, set_at) VALUES (?1, ?2, ?3)",

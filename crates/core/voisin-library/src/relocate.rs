@@ -1,4 +1,4 @@
-//! A folder of music that lies elsewhere now.
+//! Updates paths after a folder of music was moved.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct Relocation {
     pub files: Vec<(PathBuf, PathBuf)>,
     /// How many of them are at their new place.
     pub found: usize,
-    /// Files of the library that are below the new folder already, where none is below the old one: moved before.
+    /// Files of the library below the new folder already, if none is below the old one: moved before.
     pub moved_before: usize,
 }
 
@@ -30,8 +30,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         let new = stored_path(new);
         let (_, first, last) = below(&old)?;
         let moved = |path: PathBuf| {
-            // All are below `old`, as the query had it; only
-            // `old` itself, a single file, has no rest.
+            // The query returns only paths below `old`; `old` itself, a single file, has no rest.
             let rest = path.strip_prefix(&old).unwrap_or(Path::new(""));
             let target = if rest.as_os_str().is_empty() {
                 new.clone()
@@ -53,8 +52,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                 moved_before,
             });
         }
-        // Every file is looked at before any row changes,
-        // so that the answer can name the one in the way.
+        // Every file is checked before any row changes, so that the error can name the conflict.
         for (_, target) in &files {
             let bytes = paths::to_bytes(target)?;
             // a target below the old folder is moved itself, so it is free
@@ -67,8 +65,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                 });
             }
         }
-        // One file there shows that the folder is the right
-        // one; those that are not count as missing later.
+        // One file there shows that the folder is the right one; the others count as missing later.
         let found = files
             .iter()
             .filter(|(_, target)| Place::exists(target))
@@ -88,7 +85,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl Library {
-    /// The files that are or lie below this path, by their paths.
+    /// The files at or below this path, sorted by path.
     fn paths_below(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let range = below(folder)?;
         let known = self
@@ -107,8 +104,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Rewrites the paths below `old` to lie below `new`, those of failures too; all or none.
     ///
     /// # Errors
-    /// As [`plan_relocation`](crate::FileTable::plan_relocation); or another file of the library has a new path
-    /// already.
+    /// As [`plan_relocation`](crate::FileTable::plan_relocation); or a new path belongs to another file of the library.
     #[doc(hidden)]
     pub fn relocate(&mut self, old: &Path, new: &Path) -> Result<Relocation> {
         let plan = self.plan_relocation(old, new)?;
@@ -118,24 +114,24 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let old = stored_path(old);
         let new = stored_path(new);
         let (exact, from, to) = below(&old)?;
-        // The root ends in a separator, which the rest of a path begins with.
+        // The root ends with a separator, with which the rest of a path begins.
         let separator = [std::path::MAIN_SEPARATOR as u8];
         // Bytes to cut from the front of each path; `substr` counts from 1.
         let length = exact.strip_suffix(&separator).unwrap_or(&exact).len() as i64;
         let target = paths::to_bytes(&new)?;
         let target = target.strip_suffix(&separator).unwrap_or(target);
-        // By way of a byte that no path has: rows change one by one, and of a folder that moves into itself
-        // one would get a path that another has until its turn.
+        // Staged with a prefix that no path has: rows change one by one, and if a folder moves into itself,
+        // one row would get a path that another still has.
         let staged = [&b"\0"[..], target].concat();
         self.write(|tx| {
-            // Failures too, or the files would be tried again;
-            // and the last paths of tracks without a file.
+            // Failures too, or those files would be tried again; and the last paths of tracks
+            // without a file.
             for (table, column, or) in [
                 ("files", "path", ""),
                 ("failures", "path", "OR IGNORE"),
                 ("audio", "last_path", ""),
             ] {
-                // Text functions would take bytes for characters: concatenated blobs are cast back to blobs.
+                // Concatenated blobs are cast back to blobs, as text functions would count characters.
                 tx.execute(
                     &format!(
                         "UPDATE {table} SET {column} = CAST(?1 || substr({column}, ?2 + 1) AS BLOB)
@@ -151,13 +147,12 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                     [],
                 )?;
             }
-            // Of files that failed at their new place as well: that is the later word on them.
+            // A failure at the new place is the later one and stays.
             let sql = "DELETE FROM failures WHERE path >= x'00' AND path < x'01'";
             tx.execute(sql, [])?;
             Ok(())
         })?;
-        // A setting of its own, outside of the transaction:
-        // if it fails, the owner is asked about links anew.
+        // A separate setting, outside of the transaction: if it fails, links are reported again.
         self.relocate_linked_folders(&old, &new)?;
         Ok(plan)
     }

@@ -1,4 +1,4 @@
-//! Reading what is left of a damaged database into a new one.
+//! Recovers what can be read of a damaged database into a new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use voisin_base::atomic_file::{self, StagingFolder};
 pub struct SalvageReport {
     /// Where the damaged database is kept.
     pub damaged: PathBuf,
-    /// How many tracks there were, if that can be read.
+    /// The number of tracks before, if it can be read.
     pub tracks: Option<u64>,
     /// Rows read, by table.
     pub rows: Vec<(&'static str, u64)>,
@@ -24,10 +24,9 @@ pub struct SalvageReport {
     pub incomplete: Vec<&'static str>,
 }
 
-/// Tables of all schemas, parents first, but for the genres. Those with an integer key have it as their first column, which
-/// `true` says: around damage they are read row by row.
-// Not among them: `state`, which triggers fill as rows come in, and the logs of changes, which
-// belong to indexes of the damaged library.
+/// Tables of all schemas but the genres, parents first. `true`: the first column is an integer key, by which rows
+/// around damage are read one by one.
+// Without `state`, which triggers fill, and the logs of changes, which belong to indexes of the damaged library.
 const TABLES: [(&str, bool); 23] = [
     ("model", true),
     ("models", true),
@@ -54,15 +53,15 @@ const TABLES: [(&str, bool); 23] = [
     ("opinions", false),
 ];
 
-/// Greatest key that is tried row by row, where no better limit is known.
-// Each key costs a look-up, so there has to be a bound; a larger library has its sequence.
+/// Greatest key that is tried row by row if no better limit is known.
+// Each key costs a look-up. A larger library has a sequence, which gives the limit.
 const UNKNOWN_LIMIT: i64 = 1_000_000;
 
-/// Makes a new database from what can be read of a damaged one, which is kept beside it.
+/// Recovers what can be read of a damaged database into a new one; the damaged file is kept beside it.
 ///
-/// For a database that [`Library::open`] or [`Library::check`] calls damaged. No other process may have it
-/// open. Tracks whose rows are lost are new to the next `add`; nothing is thrown away, since the damaged
-/// file stays. Fails, and changes nothing, if not even the schema can be read.
+/// For a database that [`Library::open`] or [`Library::check`] reports as damaged. No other process may
+/// have it open. Tracks whose rows are lost are new to the next `add`. Fails without a change if not
+/// even the schema can be read.
 pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
     // No lock keeps readers away, so the caller closes its own library first.
@@ -92,7 +91,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         };
         let old = Connection::open_with_flags(&path, flags)
             .map_err(|e| LibraryError::from_sql(&path, e))?;
-        // With a writable schema SQLite accepts a file that is shorter than its header says.
+        // With a writable schema SQLite accepts a file that is shorter than in its header.
         old.execute_batch(
             "PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
         )
@@ -101,7 +100,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
         let migrations = migrations();
-        // A database of an older schema keeps it; the next opening migrates it.
+        // An older schema is kept; the next opening migrates it.
         let known = usize::try_from(version).ok().filter(|version| *version > 0);
         let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
             let newest = migrations.len();
@@ -109,8 +108,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
                 "its schema is {version}, only 1 to {newest} can be salvaged"
             )));
         };
-        // The old schema's columns are then those of the
-        // new tables, and rows can be copied as they are.
+        // The old and new tables then have the same columns, and rows can be copied as they are.
         let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
         copy(&old, &new, &mut report)?;
     }
@@ -122,7 +120,7 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
 fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Result<()> {
     let new = &library.connection;
     let fail = |error| LibraryError::from_sql(&library.path, error);
-    // the page of a parent may be lost while its children can be read
+    // a parent's page may be lost while its children can be read
     new.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
         .map_err(fail)?;
     for (table, is_keyed) in TABLES {
@@ -136,7 +134,7 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
             .map(|n| format!("?{n}"))
             .collect::<Vec<_>>()
             .join(", ");
-        // By name: migrations add columns at the end, wherever a newer schema would have put them.
+        // By name: migrations append columns, which a newer schema may have elsewhere.
         let all = columns.join(", ");
         let mut insert = new
             .prepare(&format!(
@@ -151,14 +149,14 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
             Ok(())
         })
         .map_err(fail)?;
-        // a row that the schema refuses was read, but is not the one that was written
+        // a row that the schema refuses was read, but is damaged
         report.note(table, rows, whole && rows == read);
     }
-    // Last, as they are read by the files that are there now.
+    // Last, as they are read by the files that were recovered.
     let (rows, whole) = copy_genres(old, new).map_err(fail)?;
     report.note("genres", rows, whole);
 
-    // An index of the damaged library must not take this one for its own.
+    // An index of the damaged library must not match this one.
     let old_state = |column: &str| -> Option<Value> {
         old.query_row(&format!("SELECT {column} FROM state"), [], |row| {
             value(row, 0)
@@ -171,18 +169,17 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
     };
     let generation = match old_state("generation") {
         Some(Value::Integer(generation)) if (0..i64::MAX / 2).contains(&generation) => generation,
-        // Beyond what any library reaches: an index of before
-        // is then of an earlier state, never a later one.
+        // Beyond the generation of any library, so that an existing index is always older.
         _ => 1 << 32,
     };
     if !columns_of(new, "models").map_err(fail)?.is_empty() {
         let model = old_state("model").unwrap_or(Value::Null);
-        // Where it cannot be read, the model with most vectors.
+        // If it cannot be read, the model with most vectors.
         let sql = "UPDATE state SET model = coalesce((SELECT id FROM models WHERE id = ?1),
             (SELECT model FROM vectors GROUP BY model ORDER BY count(*) DESC LIMIT 1), (SELECT min(id) FROM models))";
         new.execute(sql, [model]).map_err(fail)?;
     }
-    // Ids of lost tracks do not come back either: servers and lists outside know tracks by them.
+    // Ids of lost tracks are not reused either: servers and exported lists refer to tracks by id.
     if let Some(newest) = newest_track(old) {
         for sql in [
             "DELETE FROM sqlite_sequence WHERE name = 'audio' AND seq < ?1",
@@ -203,12 +200,12 @@ fn copy(old: &Connection, library: &Library, report: &mut SalvageReport) -> Resu
         )
         .map_err(fail)?;
     }
-    // The one file is renamed, without a log: all has to be in it.
+    // Only the database file is renamed, so that the log must be merged into it.
     new.execute_batch("DELETE FROM changes; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
         .map_err(fail)
 }
 
-/// The columns of a table, in their order; none where there is no such table.
+/// The columns of a table, in order; none if there is no such table.
 fn columns_of(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM pragma_table_info(?1)")?
@@ -233,8 +230,8 @@ impl SalvageReport {
     }
 }
 
-/// Passes on every row that can be read: forwards up to the damage, backwards down to it, then one by one
-/// between. Returns whether all could be read. Errors are those of `put`.
+/// Passes every row that can be read to `put`: forwards up to the damage, backwards down to it, then one
+/// by one between. Returns whether all could be read. Errors are those of `put`.
 fn read_table(
     old: &Connection,
     table: &str,
@@ -242,9 +239,9 @@ fn read_table(
     columns: &str,
     mut put: impl FnMut(Vec<Value>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<bool> {
-    // Indexes may be what is damaged, and the table sound.
+    // An index may be damaged and the table sound.
     let select = format!("SELECT {columns} FROM {table} NOT INDEXED");
-    // a table that the damaged schema lacks; trying a million keys of it would find nothing
+    // a table that the damaged schema lacks
     if old.prepare(&select).is_err() {
         return Ok(false);
     }
@@ -256,17 +253,17 @@ fn read_table(
         return Ok(true);
     }
     let after = forwards.last.unwrap_or(i64::MIN);
-    // a damaged page in the middle hides what comes after it, but not from behind
+    // rows after a damaged page can be read in descending order
     let downwards = format!("{select} WHERE {key} > ?1 ORDER BY {key} DESC");
     let backwards = read_rows(old, &downwards, Some(after), &mut put)?;
     if backwards.whole {
         return Ok(false);
     }
     let from = forwards.last.map_or(1, |last| last.saturating_add(1));
-    // Between the last row from the front and the last from behind; either end may have had none.
+    // Between the last rows read from both ends, either of which may be missing.
     let to = backwards.last.unwrap_or(i64::MAX).min(greatest_key(old));
     let single = format!("{select} WHERE {key} = ?1");
-    // what is left between two damaged pages can only be reached by its key
+    // rows between two damaged pages can only be read by key
     for id in from..to {
         read_rows(old, &single, Some(id), &mut put)?;
     }
@@ -286,9 +283,9 @@ fn newest_track(old: &Connection) -> Option<i64> {
         .map(|newest| newest.clamp(0, UNKNOWN_LIMIT * 10))
 }
 
-/// A key that no row is likely to be above: tracks are numbered on, and have few files each.
+/// An estimate of the greatest key of any table: tracks have few files each.
 fn greatest_key(old: &Connection) -> i64 {
-    // Keys of files are not those of tracks: twice as many and some leaves room for copies.
+    // Files have keys of their own: twice as many leaves room for copies.
     newest_track(old).map_or(UNKNOWN_LIMIT, |newest| newest * 2 + 1000)
 }
 
@@ -340,12 +337,12 @@ fn read_rows(
     }
 }
 
-/// A row that the schema refuses is as lost as one that cannot be read. `OR IGNORE` does not pass over a wrong type.
+/// Whether the schema refused a row, which is then lost. `OR IGNORE` does not skip a wrong type.
 fn is_refusal(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
-/// Genres have no integer key of their own: they are read by file.
+/// Copies the genres by file, as they have no integer key.
 fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, bool)> {
     let files: Vec<i64> = new
         .prepare("SELECT id FROM files ORDER BY id")?
@@ -391,7 +388,7 @@ fn copy_genres(old: &Connection, new: &Connection) -> rusqlite::Result<(u64, boo
     Ok((count, whole))
 }
 
-/// A value whose text may be damaged.
+/// A value; invalid UTF-8 in a text is replaced.
 fn value(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
     Ok(match row.get_ref(at)? {
         ValueRef::Null => Value::Null,
@@ -402,8 +399,8 @@ fn value(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
     })
 }
 
-/// Keeps the damaged file under another name and renames the new one over it. The log goes with the
-/// damaged file: beside the new one it would be replayed into it.
+/// Keeps the damaged file under another name and puts the new one in its place. The log moves with
+/// the damaged file, as it would be replayed into the new one.
 fn put_in_place(path: &Path, new: &Path, damaged: &Path) -> std::io::Result<()> {
     if fs::hard_link(path, damaged).is_err() {
         fs::copy(path, damaged)?;

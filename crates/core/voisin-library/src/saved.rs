@@ -1,19 +1,19 @@
-//! Named lists and questions, stored as text; `voisin-questions` knows their form.
+//! Saved lists and queries by name, stored as text in the format of `voisin-questions`.
 
 use super::parts::ListTable;
 use super::{Library, Result};
 use std::ops::{Deref, DerefMut};
 
-/// Prefix of the settings that hold them.
+/// Prefix of their settings.
 const PREFIX: &str = "list.";
 
 impl<L: Deref<Target = Library>> ListTable<L> {
-    /// All names with their texts, by name.
+    /// All names with their texts, sorted by name.
     #[doc(hidden)]
     pub fn saved_lists(&self) -> Result<Vec<(String, String)>> {
         let sql =
-            // `substr` counts from 1: behind the five bytes
-            // of the prefix. GLOB can use the table's key.
+            // `substr` counts from 1: after the five bytes of the prefix. GLOB can use the table's
+            // key.
             "SELECT substr(name, 6), value FROM settings WHERE name GLOB 'list.*' ORDER BY name";
         let found = self
             .connection

@@ -1,5 +1,5 @@
-//! Scales: numbers from 0 to 100 that a track has, measured of its sound, learned, or given by the owner. They belong to
-//! the audio and not to the track, so that one that is removed and added again still has its owner's.
+//! Scales: numbers from 0 to 100 of a track, measured, learned, or set by the owner. They are stored by content id, so
+//! that a track that is removed and added again keeps the owner's values.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -14,21 +14,21 @@ use super::parts::ScaleTable;
 use super::{Library, Result};
 use voisin_base::track::{ContentId, TrackId};
 
-/// Bytes of the longest name.
+/// Most bytes of a name.
 const LONGEST: usize = 24;
 /// Setting: the definition of a learned scale, before its name.
 const DEFINITION: &str = "scale.";
 
 /// The name of a scale: up to 24 letters a to z, digits and hyphens, a letter first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Of a fixed size and so `Copy`: filters and orders hold names by value.
+// Of a fixed size so that it is `Copy`: filters and orders hold names by value.
 pub struct ScaleName([u8; LONGEST]);
 
 impl ScaleName {
-    /// As it is written.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         let length = self.0.iter().position(|byte| *byte == 0);
-        // Always ASCII: the only way to a name is `from_str`.
+        // Always ASCII, as names are only made by `from_str`.
         std::str::from_utf8(&self.0[..length.unwrap_or(LONGEST)]).unwrap_or_default()
     }
 }
@@ -38,8 +38,7 @@ impl FromStr for ScaleName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.trim().to_ascii_lowercase();
-        // Names go into SQL texts and names of settings
-        // as they are: no quote, blank or dot may pass.
+        // Names are inserted into SQL and names of settings: no quote, blank or dot is allowed.
         let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name
                 .bytes()
@@ -89,15 +88,15 @@ impl FromSql for ScaleName {
     }
 }
 
-/// Where a value of a scale comes from.
+/// The origin of a value of a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScaleOrigin {
-    /// Measured of the sound.
+    /// Measured from the sound.
     Measured,
     /// Learned from the values of other tracks.
     Learned,
-    /// Given by the owner; stands before all others.
+    /// Set by the owner; takes precedence over the others.
     Own,
 }
 
@@ -117,19 +116,19 @@ impl FromSql for ScaleOrigin {
 pub struct ScaleValue {
     /// 0 to 100.
     pub value: f64,
-    /// In points, where it is known: two of three values are as near to the truth.
+    /// In points, if known: two thirds of such values are off by at most this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: ScaleOrigin,
 }
 
 impl ScaleValue {
-    /// A value in the range of scales, to a hundredth; `None` for what is no number.
+    /// A value clamped to 0 to 100 and rounded to hundredths; `None` for NaN.
     pub fn new(value: f64, error: Option<f64>, origin: ScaleOrigin) -> Option<Self> {
         let hundredths = |number: f64| (number * 100.0).round() / 100.0;
         value.is_finite().then(|| Self {
-            // The schema refuses other values, which would undo the whole transaction.
+            // The schema refuses other values, which would roll back the transaction.
             value: hundredths(value.clamp(0.0, 100.0)),
             error: error.filter(|error| *error >= 0.0).map(hundredths),
             origin,
@@ -140,7 +139,7 @@ impl ScaleValue {
 /// A track's values by the names of their scales.
 pub type Scales = BTreeMap<ScaleName, ScaleValue>;
 
-/// Which values of a scale fit.
+/// A range of values of a scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScaleBound {
     /// The scale.
@@ -174,7 +173,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
         self.sql(found)
     }
 
-    /// The scales that tracks of the library have values of, with how many tracks have one.
+    /// The scales with values in the library, and the number of tracks with one.
     pub fn scale_names(&self) -> Result<BTreeMap<ScaleName, u64>> {
         let sql = "SELECT s.scale, count(*) FROM audio a JOIN scales s ON s.content = a.content GROUP BY s.scale";
         let found = self.connection.prepare(sql).and_then(|mut select| {
@@ -186,7 +185,8 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
         self.sql(found)
     }
 
-    /// Tracks that have a value of one scale and logits of the current model, and lack a value of any of the others.
+    /// Tracks with a value of the scale `having` and logits of the current model that lack a value of any of
+    /// `scales`.
     #[doc(hidden)]
     pub fn tracks_lacking(&self, scales: &[ScaleName], having: ScaleName) -> Result<Vec<TrackId>> {
         let sql = "SELECT l.track FROM logits l JOIN audio a ON a.id = l.track
@@ -209,7 +209,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
         self.settings().setting(&format!("{DEFINITION}{scale}"))
     }
 
-    /// The definitions of the learned scales, by their names.
+    /// The definitions of the learned scales by name.
     #[doc(hidden)]
     pub fn scale_definitions(&self) -> Result<BTreeMap<ScaleName, String>> {
         let mut found = BTreeMap::new();
@@ -222,7 +222,7 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
     /// The names of the learned scales.
     #[doc(hidden)]
     pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
-        // `substr` counts from 1: behind the six bytes of the prefix.
+        // `substr` counts from 1: after the six bytes of the prefix.
         let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
         let found = self.connection.prepare_cached(sql).and_then(|mut select| {
             let names = select.query_map([], |row| row.get(0))?;
@@ -233,7 +233,8 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> ScaleTable<L> {
-    /// Gives recordings values of a scale; the owner's own are only replaced by such. Returns how many were.
+    /// Stores recordings' values of a scale; the owner's values are only replaced by the owner's. Returns
+    /// how many were stored.
     #[doc(hidden)]
     pub fn set_scale(
         &mut self,
@@ -249,8 +250,8 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
         })
     }
 
-    /// Takes away a scale: its definition, and the values that are not the owner's own, unless these are to go, too.
-    /// Returns how many values went.
+    /// Removes a scale's definition and values; the owner's values only with `with_own`. Returns how many values
+    /// were removed.
     #[doc(hidden)]
     pub fn remove_scale(&mut self, scale: ScaleName, with_own: bool) -> Result<u64> {
         self.write(|tx| {
@@ -266,11 +267,11 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
         })
     }
 
-    /// Gives a scale another name, which no other one has.
+    /// Renames a scale to an unused name.
     #[doc(hidden)]
     pub fn rename_scale(&mut self, from: ScaleName, to: ScaleName) -> Result<()> {
         self.write(|tx| {
-            // Values and definition in one transaction: a scale must never be half renamed.
+            // One transaction for values and definition: a scale must never be half renamed.
             let names = params![from.as_str(), to.as_str()];
             tx.execute("UPDATE scales SET scale = ?2 WHERE scale = ?1", names)?;
             let names = [from, to].map(|name| format!("{DEFINITION}{name}"));
@@ -286,8 +287,8 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
             .set_setting(&format!("{DEFINITION}{scale}"), Some(definition))
     }
 
-    /// Stores definitions of another library's scales. One that is defined here stays; returns the names of those that are
-    /// defined otherwise there. A measured scale or a mood of the same name makes way.
+    /// Imports definitions of another library's scales. Existing definitions stay; returns the names of those that
+    /// differ. Values of a measured scale or a mood of the same name are removed.
     pub(super) fn take_in_definitions(
         &mut self,
         definitions: &BTreeMap<ScaleName, String>,
@@ -299,8 +300,7 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
                 Some(_) => {
                     others.insert(*name);
                 }
-                // Defined there and only measured here, if at all:
-                // the definition says how all values are made.
+                // Not defined here and at most measured: the definition applies to all values.
                 None => {
                     self.define_scale(*name, definition)?;
                     let measured = "DELETE FROM scales WHERE scale = ?1 AND origin = 0";
@@ -315,7 +315,8 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
     }
 }
 
-/// Stores a value, unless the owner's own is there and this is none; returns how many were stored.
+/// Stores a value, unless it would replace the owner's with another kind; returns how many were
+/// stored.
 pub(super) fn put(
     tx: &Transaction<'_>,
     content: ContentId,
@@ -324,7 +325,7 @@ pub(super) fn put(
 ) -> rusqlite::Result<u64> {
     let stored = tx
         .prepare_cached(
-            // The condition at the end is what protects the owner's own values, whoever stores.
+            // The condition at the end protects the owner's values from all callers.
             "INSERT INTO scales (content, scale, value, error, origin) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error, origin = excluded.origin
              WHERE excluded.origin = 2 OR scales.origin < 2",
@@ -339,13 +340,13 @@ pub(super) fn put(
     Ok(stored as u64)
 }
 
-/// Stores values, as [`put`] does, of a track's recording; a track that is gone by now keeps nothing.
+/// Stores values of a track's recording as [`put`] does; nothing if the track was removed meanwhile.
 pub(super) fn put_all(
     tx: &Transaction<'_>,
     track: TrackId,
     scales: &Scales,
 ) -> rusqlite::Result<u64> {
-    // `query_map` and `next`, since the track may be gone by now, which is no error.
+    // `query_map` and `next`, since a track that was removed meanwhile is no error.
     let content = tx
         .prepare_cached("SELECT content FROM audio WHERE id = ?1")?
         .query_map([track.0], |row| row.get(0).map(ContentId))?
@@ -360,7 +361,7 @@ pub(super) fn put_all(
     Ok(stored)
 }
 
-/// The scales that a track has values of, and where these come from.
+/// The scales of a track's values, with their origins.
 pub(super) fn origins(
     tx: &Transaction<'_>,
     track: TrackId,

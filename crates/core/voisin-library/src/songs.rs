@@ -1,4 +1,4 @@
-//! Which tracks are recordings of one song, as far as that is known without listening.
+//! Which tracks are recordings of one song, by codes, stored comparisons and titles.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::{Deref, DerefMut};
@@ -10,7 +10,7 @@ use voisin_base::vector::dot;
 use voisin_music::song::SongTitle;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
-    /// Which songs these tracks are recordings of, of those that were compared for it: equal ids, one song.
+    /// The songs of those of these tracks that were compared: recordings of one song have equal ids.
     #[doc(hidden)]
     pub fn known_songs(&self, tracks: &[TrackId]) -> Result<HashMap<TrackId, TrackId>> {
         let list = serde_json::json!(tracks).to_string();
@@ -30,12 +30,11 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
-    /// Keeps which song each of these tracks is a recording of, in place of all that was known. It goes with the track.
+    /// Stores the song of each of these tracks, replacing all earlier ones. Deleted with the track.
     #[doc(hidden)]
     pub fn remember_songs(&mut self, songs: &BTreeMap<TrackId, TrackId>) -> Result<()> {
         self.write(|tx| {
-            // Groups change as a whole: a song may be split,
-            // and rows of before would hold it together.
+            // Replaced as a whole: if a song was split, former rows would join it again.
             tx.execute("DELETE FROM songs", [])?;
             let mut statement = tx.prepare(
                 "INSERT INTO songs (track, song) SELECT id, ?2 FROM audio WHERE id = ?1",
@@ -50,9 +49,9 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum SongName {
-    /// Of the recording: MBID or ISRC.
+    /// MBID or ISRC of the recording.
     Code(String),
-    /// The song's number, of a track that was compared with others.
+    /// The song's number, if the track was compared with others.
     Compared(TrackId),
 }
 
@@ -64,9 +63,8 @@ struct Titled {
     is_compared: bool,
 }
 
-/// Songs that a list has already. Two tracks are of one song if they have one MBID or ISRC; or if
-/// both were compared with others for it, when they were found to be; and else if artist and title
-/// agree and they sound alike.
+/// Songs that a list has already. Two tracks are of one song if they share an MBID or ISRC; if both
+/// were compared, by the result; else if artist and title agree and they sound alike.
 #[derive(Debug, Clone, Default)]
 pub struct SongSet {
     names: HashSet<SongName>,
@@ -77,7 +75,7 @@ impl SongSet {
     /// Adds the song that a track is a recording of.
     ///
     /// - `song`: its entry in [`DerivedTable::known_songs`](crate::DerivedTable::known_songs)
-    /// - `vector`: as the model gave it; where it is not known, the title alone decides
+    /// - `vector`: the raw vector; without it the title alone decides
     pub fn insert(&mut self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) {
         self.names.extend(codes(track));
         self.names.extend(song.map(SongName::Compared));
@@ -94,10 +92,10 @@ impl SongSet {
     /// Whether a track is a recording of one of these songs.
     ///
     /// - `song`: its entry in [`DerivedTable::known_songs`](crate::DerivedTable::known_songs)
-    /// - `vector`: as the model gave it
+    /// - `vector`: the raw vector
     pub fn contains(&self, track: &Track, song: Option<TrackId>, vector: Option<&[f32]>) -> bool {
         let has = |name: SongName| self.names.contains(&name);
-        // Codes first: they are stated, the rest is inferred.
+        // Codes first, as only they are certain.
         codes(track).any(has) || song.map(SongName::Compared).is_some_and(has) || {
             track.song().is_some_and(|title| {
                 let longer = format!("{} ", title.key());
@@ -107,7 +105,7 @@ impl SongSet {
                 let known = keys.filter_map(|key| self.titled.get(key));
                 let mut known = known.chain(behind.map(|(_, known)| known)).flatten();
                 known.any(|known| {
-                    // Both were compared and not found to be one song: titles have no say any more.
+                    // Both were compared and are of different songs: titles no longer count.
                     !(song.is_some() && known.is_compared) && known.is_like(&title, vector)
                 })
             })
@@ -122,7 +120,7 @@ impl Titled {
         };
         match (self.vector.as_deref(), vector) {
             (Some(a), Some(b)) => likeness.is_version(dot(a, b)),
-            // Without a vector the title alone has to do.
+            // Without a vector the title decides.
             _ => likeness.is_sure(),
         }
     }
@@ -185,7 +183,7 @@ mod tests {
             ["Hurt", "Hurt (Demo)", "Hurt (Take 2)", "Other"],
             "one ISRC"
         );
-        // The demo is of another song, and one with a title of its own is of this one; the second take came later.
+        // The demo is another song, a track with another title is this song; the second take was added later.
         let as_ids =
             |pairs: &[(usize, usize)]| pairs.iter().map(|&(a, b)| (ids[a], ids[b])).collect();
         library

@@ -1,8 +1,8 @@
-//! Vector spaces: models whose vectors a library keeps beside those of its current model, each under a name.
+//! Vector spaces: models whose vectors a library keeps beside those of its current model, by name.
 //!
-//! The current model's is the default space. A connection that [entered](super::SpaceTable::enter_space) another one has views of its
-//! own that hide the tables `state` and `changes`: every query that asks for the current model's vectors, counts and
-//! generation then gets those of the space.
+//! The current model's is the default space. A connection that [entered](super::SpaceTable::enter_space) another one
+//! has temporary views that hide the tables `state` and `changes`: queries for the current model's vectors, counts and
+//! generation then return those of the space.
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -15,33 +15,33 @@ use voisin_base::track::TrackId;
 /// A space and how full it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VectorSpace {
-    /// Its name; of a default space that never was another one, that of its model.
+    /// Its name; a default space that was never named has its model's.
     pub name: String,
     /// The model of its vectors.
     pub model: StoredModel,
-    /// Tracks that have a vector in it.
+    /// Tracks with a vector in it.
     pub vectors: u64,
     /// Windows in it.
     pub windows: u64,
-    /// Whether it is the one that answers where none is named.
+    /// Whether it is used if none is named.
     pub is_default: bool,
 }
 
-/// Letters of a name, at most.
+/// Most letters of a name.
 const LONGEST_NAME: usize = 40;
 
-/// The name becomes part of a file's name, that of the space's index.
+/// Characters of a space's name, which is part of the file name of its index.
 fn is_plain(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// A name that a space may have and none of these has, as near to `name` as can be: models may be called anything.
+/// A valid, unused name for a space, as similar to `name` as possible: models may have any name.
 fn free_name(name: &str, model: &StoredModel, others: &[VectorSpace]) -> String {
     let with_end = |end: &str| -> String {
         let room = LONGEST_NAME - end.chars().count();
         let letters = name.chars().take(room).chain(end.chars()).enumerate();
         letters
-            // A dash in front would be read as an option on the command line.
+            // A leading dash would be an option on the command line.
             .map(|(at, c)| {
                 if is_plain(c) && (at, c) != (0, '-') {
                     c
@@ -64,8 +64,8 @@ impl<L: Deref<Target = Library>> SpaceTable<L> {
     /// All spaces, the default one first, the others by name; none before the library has a model.
     #[doc(hidden)]
     pub fn all(&self) -> Result<Vec<VectorSpace>> {
-        // `main.state`, as an entered space hides the library's own under that name. Models that are
-        // in neither are of an upgrade under way.
+        // `main.state`, as an entered space hides the library's own. Models in neither table belong
+        // to an unfinished upgrade.
         let spaces = self.connection.prepare(
             "SELECT m.name, m.fingerprint, m.dimension, m.manifest, coalesce(s.name, m.name), coalesce(s.vectors, t.vectors),
              coalesce(s.windows, t.windows), m.id IS t.model
@@ -103,7 +103,7 @@ impl<L: Deref<Target = Library>> SpaceTable<L> {
         })
     }
 
-    /// The name of the space that this connection entered; `None`: the default one answers.
+    /// The name of the space that this connection entered; `None` for the default one.
     #[doc(hidden)]
     pub fn entered_space(&self) -> Option<&str> {
         self.entered.as_ref().map(|(_, name)| name.as_str())
@@ -125,15 +125,14 @@ impl<L: Deref<Target = Library>> SpaceTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> SpaceTable<L> {
-    /// From now on this connection answers from the space of this name. No tracks can be added by it.
+    /// Switches this connection to the space of this name. It can add no tracks then.
     ///
     /// # Errors
     /// [`LibraryError::NoSpace`] where there is none.
     #[doc(hidden)]
     pub fn enter_space(&mut self, name: &str) -> Result<()> {
         let space = self.space_named(name)?;
-        // The default needs no views. A connection enters
-        // once: it is opened for the space that it answers.
+        // The default needs no views. A connection enters a space once.
         if !space.is_default && self.entered.is_none() {
             let id = self.row(
                 "SELECT id FROM models WHERE fingerprint = ?1",
@@ -146,15 +145,16 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         Ok(())
     }
 
-    /// Begins a space of a model's vectors, or goes on with it.
+    /// Begins or continues a space of a model's vectors.
     ///
     /// # Errors
-    /// [`LibraryError::SpaceName`] where the name is none; [`LibraryError::SpaceTaken`] where a space has this name, in
-    /// whatever case, and another model, or this model and another name; [`LibraryError::NoModel`] where the library has no vectors yet.
+    /// [`LibraryError::SpaceName`] for an invalid name; [`LibraryError::SpaceTaken`] if a space has this name (ignoring
+    /// case) and another model, or this model and another name; [`LibraryError::NoModel`] if the library has no vectors
+    /// yet.
     #[doc(hidden)]
     pub fn begin_space(&mut self, name: &str, model: &StoredModel) -> Result<()> {
         if name.is_empty()
-            // It would be read as an option on the command line.
+            // It would be an option on the command line.
             || name.starts_with('-')
             || name.chars().count() > LONGEST_NAME
             || !name.chars().all(is_plain)
@@ -167,8 +167,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         if spaces.is_empty() {
             return Err(LibraryError::NoModel);
         }
-        // Name and model belong together: both the same is the space to go on with, one alone a
-        // conflict.
+        // A space with both the same name and model is continued; only one of them is a conflict.
         let is_same_model = |space: &VectorSpace| space.model.fingerprint == model.fingerprint;
         let is_this = |space: &VectorSpace| space.name == name && is_same_model(space);
         let goes_on = spaces
@@ -194,10 +193,11 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         })
     }
 
-    /// Stores a track's vectors of a model that is not the current one. A track that is gone by now keeps nothing.
+    /// Stores a track's vectors of a model that is not the current one; nothing if the track was removed
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`LibraryError::NoUpgrade`] if the model is neither that of a space nor to come any more.
+    /// [`LibraryError::NoUpgrade`] if the model is no longer that of a space or an upgrade.
     #[doc(hidden)]
     pub fn put_other_vectors(
         &mut self,
@@ -227,8 +227,8 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         })
     }
 
-    /// Takes in what another library has in its spaces, of the tracks that are here and lack it: in the space of the same
-    /// model, or one that begins here. Returns how many vectors; damaged ones stay where they are.
+    /// Imports the vectors of another library's spaces that tracks here lack, into the space of the same model, which
+    /// begins if there is none. Returns how many; damaged ones are skipped.
     #[doc(hidden)]
     pub fn take_in_spaces(&mut self, other: &Library) -> Result<u64> {
         let mut taken = 0;
@@ -237,7 +237,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
             if space.is_default || space.vectors == 0 {
                 continue;
             }
-            // Spaces meet by model: the name is each owner's choice.
+            // Spaces are matched by model, as names are the owner's choice.
             let fingerprint = &space.model.fingerprint;
             let ours = self.all()?;
             if !ours.iter().any(|one| one.model.fingerprint == *fingerprint) {
@@ -270,12 +270,12 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         Ok(taken)
     }
 
-    /// Makes a space the default one, in one transaction, if every track has its vector there; else nothing changes. The former
-    /// default stays as a space. Returns the number of tracks without a vector.
+    /// Makes a space the default one, in one transaction, if every track has a vector there; else nothing changes. The
+    /// former default stays as a space. Returns the number of tracks without a vector.
     ///
-    /// The caller holds the [writer's lock](Library::lock_for_writing): who adds tracks makes vectors of the default.
+    /// The caller must hold the [writer's lock](Library::lock_for_writing), since `add` makes vectors of the default.
     ///
-    /// - `leave_out`: change over all the same
+    /// - `leave_out`: switch even if tracks lack a vector
     ///
     /// # Errors
     /// [`LibraryError::NoSpace`] where there is none of this name.
@@ -283,7 +283,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
     pub fn set_default_space(&mut self, name: &str, leave_out: bool) -> Result<u64> {
         let space = self.space_named(name)?;
         let fingerprint = space.model.fingerprint;
-        // Outside of the transaction: the writer's lock keeps tracks from being added meanwhile.
+        // Outside of the transaction: the writer's lock keeps others from adding tracks.
         let missing = self.tracks_without_vector(&fingerprint)?.len() as u64;
         if space.is_default || missing > 0 && !leave_out {
             return Ok(missing);
@@ -293,20 +293,19 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         self.write(|tx| {
             for space in &former {
                 tx.execute(
-                    // One that was a space before has its name already.
+                    // A former space keeps its name.
                     "INSERT INTO spaces (model, name, created_at, generation)
                      SELECT t.model, ?1, ?2, t.generation FROM state t WHERE t.model NOT IN (SELECT model FROM spaces)",
                     (free_name(&space.name, &space.model, &others), now()),
                 )?;
             }
             tx.execute(
-                // A trigger of the schema brings generation and
-                // counts over to the other model's vectors.
+                // A trigger of the schema sets generation and counts to those of the other model.
                 "UPDATE state SET model = (SELECT id FROM models WHERE fingerprint = ?1)",
                 [&fingerprint],
             )?;
             tx.execute(
-                // An upgrade to this model has reached its end by another way.
+                // An upgrade to this model is complete with this.
                 "DELETE FROM settings WHERE name = 'upgrade' AND value = ?1",
                 [&fingerprint],
             )?;
@@ -314,14 +313,14 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         })
     }
 
-    /// Takes a space out, with its vectors and windows, and gives what the database held of them back to the disk. Returns how
-    /// many tracks had a vector there, and whether the database could be made smaller.
+    /// Removes a space with its vectors and windows and frees their disk space. Returns how many tracks had a vector
+    /// there, and whether the database could be shrunk.
     ///
     /// # Errors
     /// [`LibraryError::NoSpace`] where there is none of this name, [`LibraryError::DefaultSpace`] if it is the default.
     #[doc(hidden)]
     pub fn remove_space(&mut self, name: &str) -> Result<(u64, bool)> {
-        // of a removal that was killed
+        // remains of a removal that was killed
         self.upgrades_mut().forget_other_models()?;
         let space = self.space_named(name)?;
         if space.is_default {
@@ -331,7 +330,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
         }
         self.write(|tx| Ok(tx.execute("DELETE FROM spaces WHERE name = ?1", [name])?))?;
         self.upgrades_mut().forget_other_models()?;
-        // It takes as much again for the moment, and waits for nobody: free pages are used by what comes next.
+        // `VACUUM` needs as much disk space again and fails on a lock; free pages are then reused later.
         let shrunk = self
             .connection
             .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
@@ -341,7 +340,7 @@ impl<L: DerefMut<Target = Library>> SpaceTable<L> {
 }
 
 impl Library {
-    /// Puts the views of the entered space in place.
+    /// Creates the views of the entered space.
     pub(super) fn hide_default_space(&self) -> rusqlite::Result<()> {
         let Some((model, _)) = self.entered else {
             return Ok(());
@@ -364,11 +363,11 @@ impl Library {
         ))
     }
 
-    /// Opens a library in the space of this name, or the default one, for writing where that is possible.
+    /// Opens a library in the space of this name, or the default one, for writing if possible.
     #[doc(hidden)]
     pub fn open_to_write_if_possible(dir: &std::path::Path, space: Option<&str>) -> Result<Self> {
         match Self::open_in_space(dir, OpenMode::ReadWrite, space) {
-            // Answers need no write; an index that is made then is kept in memory alone.
+            // Queries need no write; a new index is then kept in memory alone.
             Err(LibraryError::ReadOnly { .. }) => {
                 Self::open_in_space(dir, OpenMode::ReadOnly, space)
             }
@@ -376,7 +375,7 @@ impl Library {
         }
     }
 
-    /// Opens a library, in the space of this name; `None`: in the default one.
+    /// Opens a library in the space of this name; `None`: in the default one.
     #[doc(hidden)]
     pub fn open_in_space(
         dir: &std::path::Path,
@@ -391,12 +390,12 @@ impl Library {
     }
 }
 
-/// Whether two names are one on file systems that ignore case: the index of each space is a file of its name.
+/// Whether two names are equal on file systems that ignore case: a space's index is a file of its name.
 fn are_alike(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-/// Counters of spaces that differ from what they count: name, number stored, number counted.
+/// Wrong counters of spaces: name, stored number, counted number.
 pub(super) fn wrong_counters(
     connection: &Connection,
 ) -> rusqlite::Result<Vec<(&'static str, u64, u64)>> {
@@ -415,7 +414,7 @@ pub(super) fn wrong_counters(
     Ok(wrong)
 }
 
-/// Sets the counters of spaces right. Returns how many were wrong.
+/// Corrects the counters of spaces. Returns how many were wrong.
 pub(super) fn mend_counters(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
     let mut mended = 0;
     for (_, column, counted) in COUNTERS {
@@ -512,7 +511,7 @@ mod tests {
             let refused = inside.insert_track(&track(9, vec![0.6, 0.8], 1));
             assert!(refused.is_err(), "tracks belong to the default space");
         }
-        // Changes by others are seen, with this space's own generations.
+        // Changes by other connections are visible, with this space's generations.
         let inside = Library::open_in_space(dir.path(), OpenMode::ReadOnly, Some("words")).unwrap();
         put(&mut library, ids[0], [0.0, 1.0]);
         let changes = inside.changes().changes_since(2).unwrap().unwrap();
@@ -555,7 +554,7 @@ mod tests {
             ),
             (None, generation)
         );
-        // the views outlive a change of where temporary objects lie
+        // the views outlive a change of `temp_store`
         inside.keep_statements_in_memory().unwrap();
         assert_eq!(inside.changes().generation().unwrap(), 3);
     }
@@ -604,7 +603,7 @@ mod tests {
             [("m".into(), 3, true), ("words".into(), 3, false)]
         );
         assert_eq!(library.check(true).unwrap().findings, vec![]);
-        // An upgrade forgets the model that it leaves.
+        // An upgrade removes the former model.
         library
             .upgrades_mut()
             .begin_upgrade(&model("next"))
@@ -711,7 +710,7 @@ mod tests {
             .unwrap();
         let taken = library.transfer_mut().merge(&other).unwrap();
         assert_eq!((taken.added, taken.space_vectors), (1, 2));
-        // A space without a vector is not begun.
+        // A space without a vector is not created.
         assert_eq!(
             names(&library),
             [("m".into(), 4, true), ("words".into(), 4, false)]
@@ -728,7 +727,7 @@ mod tests {
             0
         );
 
-        // Of another model under a name that is taken.
+        // Another model under a name that is taken.
         let third = tempfile::tempdir().unwrap();
         let mut other = open(third.path(), 4);
         let id = other.insert_track(&track(1, vec![0.5; 4], 0)).unwrap();

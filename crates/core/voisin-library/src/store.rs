@@ -1,4 +1,4 @@
-//! Changing the catalogue. Every call is one transaction.
+//! Changes of tracks and files. Every call is one transaction.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -24,18 +24,17 @@ use voisin_music::cue::{self, Place};
 impl Library {
     /// Adds a recording with its file, tags and vectors.
     ///
-    /// A file that was known under this path with other audio now belongs to the new track; the old one
-    /// stays, without a file, until [`FileTable::remove_orphans`](crate::FileTable::remove_orphans): the file may
-    /// turn up elsewhere in the
-    /// same run, as when two files change names. A failure noted for the path is forgotten.
+    /// If the path had other audio before, it now belongs to the new track; the old track stays without a file
+    /// until [`FileTable::remove_orphans`](crate::FileTable::remove_orphans), as its file may be found elsewhere
+    /// in the same run, e.g. if two files swap names. A failure of the path is deleted.
     ///
-    /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that
-    /// is there already ([`LibraryError::DuplicateContent`], see
+    /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that the
+    /// library has already ([`LibraryError::DuplicateContent`], see
     /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
     #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
-        // The sheet's file is read before the transaction, in which nothing on the disk is touched.
+        // The sheet is read before the transaction, which must not wait for the disk.
         let sheet = sheet_of(&new.file.path).filter(|sheet| is_whole(sheet));
         self.write(|tx| {
             let model = current_model(tx, &new.vector, &new.windows)?;
@@ -44,8 +43,8 @@ impl Library {
                 .prepare_cached("SELECT id FROM audio WHERE content = ?1")?
                 .query_row([&audio.content.0[..]], |row| row.get(0).map(TrackId))
                 .optional()?;
-            // Looked for inside the transaction: another
-            // process may just have added the same audio.
+            // Searched inside the transaction, as another process may just have added the same
+            // audio.
             if let Some(track) = same {
                 return Err(LibraryError::DuplicateContent { track }.into());
             }
@@ -59,7 +58,7 @@ impl Library {
         })
     }
 
-    /// Replaces the vectors of a track, as when it was embedded again.
+    /// Replaces the vectors of a track that was embedded again.
     #[doc(hidden)]
     pub fn replace_vectors(
         &mut self,
@@ -82,13 +81,12 @@ impl Library {
         })
     }
 
-    /// Takes tracks out of the catalogue with all their files and vectors. Unknown ids are no error.
+    /// Removes tracks from the library with all their files and vectors. Unknown ids are no error.
     pub fn remove_tracks(&mut self, tracks: &[TrackId]) -> Result<Removed> {
         self.write(|tx| {
             let mut removed = Removed::default();
             for track in tracks {
-                // Files first, so that they can be counted:
-                // with the track they would go by themselves.
+                // Files first, to count them: deleting the track would cascade.
                 removed.files += tx
                     .prepare_cached("DELETE FROM files WHERE track = ?1")?
                     .execute([track.0])? as u64;
@@ -100,9 +98,9 @@ impl Library {
 }
 
 impl<L: DerefMut<Target = Library>> FileTable<L> {
-    /// Notes that a file holds audio that is in the library already: it was moved, retagged or copied.
+    /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
-    /// If the track has a file that no longer exists on disk, the new path takes its place.
+    /// If the track has a file that no longer exists on disk, the new path replaces it.
     #[doc(hidden)]
     pub fn attach_file(
         &mut self,
@@ -111,10 +109,10 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         tags: &TrackTags,
     ) -> Result<AttachOutcome> {
         let path = paths::to_bytes(&file.path)?;
-        // The disk is read before the transaction, in which others wait: it may be slow to answer.
+        // The disk, which may be slow, is read before the transaction, which blocks other writers.
         let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
         let mut gone = self.sql(files_of(&self.connection, track))?;
-        // The track is known under this very path: tags changed, and nothing was moved.
+        // The track has this path already: its tags changed, and nothing was moved.
         if gone.iter().any(|(_, other)| other == path) {
             gone.clear();
         }
@@ -129,9 +127,9 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             }
             let attached = if others.iter().any(|(_, other)| other == path) {
                 AttachOutcome::Retagged
-            // Only files that were looked at: one that came in meanwhile is not known to be gone.
+            // Only files that were checked: one that was added meanwhile may exist.
             } else if let Some((id, from)) = others.iter().find(|other| gone.contains(other)) {
-                // The new path may have held other audio before, whose row would be in the way.
+                // The new path may have held other audio before, whose row would conflict.
                 tx.prepare_cached("DELETE FROM files WHERE path = ?1")?
                     .execute([path])?;
                 tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?
@@ -147,7 +145,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Notes that a file could not be added; its attempts are counted.
+    /// Stores that a file could not be added, and counts the attempts.
     #[doc(hidden)]
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;
@@ -171,7 +169,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Forgets failures so that the next `add` tries again: all, or those of these files and folders.
+    /// Deletes failures so that the next `add` tries again: all, or those of these files and folders.
     /// Returns how many.
     #[doc(hidden)]
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
@@ -191,8 +189,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Takes files, or whole folders, out of the catalogue, and the tracks whose last file goes with
-    /// their vectors. Nothing on disk is touched.
+    /// Removes files or whole folders from the library, and tracks left without a file. Nothing on
+    /// disk is touched.
     pub fn remove_paths(&mut self, given: &[PathBuf]) -> Result<Removed> {
         let ranges = given
             .iter()
@@ -207,8 +205,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Takes this one file out of the catalogue, and its track where it was the last one: not what lies below it, such as
-    /// its parts.
+    /// Removes this one file from the library, and its track if that was its last one; not paths below it, such as its
+    /// parts.
     #[doc(hidden)]
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
@@ -224,14 +222,13 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Takes out the entries of files that are not on disk, and the tracks that have no other.
+    /// Removes the entries of files that are not on disk, and the tracks that have no other.
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
     /// disk again.
     #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
-        // Looked at again, since a disk may have been
-        // mounted between the list and the answer to it.
+        // Checked again, since a disk may have been mounted after the list was made.
         let paths = missing
             .iter()
             .map(|entry| &*entry.file.record.path)
@@ -252,7 +249,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Lists files that are not on disk behind others of the same tracks that are: a track is shown by its first file.
+    /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
     #[doc(hidden)]
@@ -261,7 +258,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         for MissingFile { file, .. } in missing {
             let path = paths::to_bytes(&file.record.path)?;
             let all = self.sql(files_of(&self.connection, file.track))?;
-            // Nothing to do where a file that is there comes first already.
+            // Nothing to do if an existing file is first already.
             let mut before = all.iter().take_while(|(_, other)| other != path);
             let is_there = |other: &[u8]| !is_gone(&paths::from_bytes(other));
             if all.len() > 1
@@ -274,8 +271,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         self.put_last(&moved)
     }
 
-    /// Lists first, of a track's files, one that is there and lies where somebody would keep it, if the first is in a bin, or
-    /// a copy by its place or name: a track is shown by its first file.
+    /// If a track's first file is in a bin, or a copy by its place or name, puts an existing, tidier one first: a track
+    /// is shown by its first file.
     #[doc(hidden)]
     pub fn put_tidiest_first(&mut self) -> Result<()> {
         let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
@@ -291,7 +288,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         for files in all.chunk_by(|one, next| one.track == next.track) {
             let tidiness = |at: &usize| Tidiness::of(&files[*at].record.path);
             let first = tidiness(&0);
-            // The disk is asked only about those that are tidier.
+            // Only tidier files are checked on the disk.
             let best = (1..files.len())
                 .filter(|at| tidiness(at) < first && !is_gone(&files[*at].record.path))
                 .min_by_key(tidiness);
@@ -300,7 +297,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         self.put_last(&moved)
     }
 
-    /// Lists files behind the others of their tracks.
+    /// Orders files after the others of their tracks.
     fn put_last(&mut self, files: &[&StoredFile]) -> Result<()> {
         let mut moved = Vec::new();
         for file in files {
@@ -316,8 +313,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 let deleted = tx
                     .prepare_cached("DELETE FROM files WHERE path = ?1 AND track = ?2")?
                     .execute((path, file.track.0))?;
-                // A row that is written again comes last, as
-                // rows are in the order of their numbers.
+                // A row that is inserted again is last, as rows are ordered by number.
                 if deleted > 0 {
                     put_file(tx, file.track, path, &file.record, tags, None)?;
                     tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
@@ -328,12 +324,12 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         })
     }
 
-    /// Takes out tracks that no file holds any more: the end of a run of [`Library::insert_track`] and
+    /// Removes tracks that have no file left, at the end of a run of [`Library::insert_track`] and
     /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
     #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
-        // Mostly there are none, and no writer has to be
-        // waited for. Read-only falls through to its error.
+        // Usually there are none, so that no write lock is needed. Read-only mode falls through to
+        // its error.
         if self.mode != OpenMode::ReadOnly && !self.sql(has_orphans(&self.connection))? {
             return Ok(0);
         }
@@ -342,15 +338,15 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 }
 
 impl<L: Deref<Target = Library>> FileTable<L> {
-    /// Files of the catalogue, below `folder` if given, that are not on disk. A file that cannot be looked
-    /// at for another reason, such as missing rights, is not missing.
+    /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
+    /// for another reason, such as missing permission, is not missing.
     #[doc(hidden)]
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
-        // Files of one folder share its fate: on a network share each look costs a round trip.
+        // Cached per folder: on a network share each check is a round trip.
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
         let mut missing = |file: StoredFile| {
             let path = &file.record.path;
-            // A link that is there was not taken away: it is what it leads to that cannot be reached.
+            // A dangling link was not removed: its target cannot be reached.
             let absent_folder = is_gone(path).then(|| match cue::folder(path) {
                 Some(_) if path.is_symlink() => Some(path.clone()),
                 Some(folder) => looked_at
@@ -366,7 +362,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         };
         let (exact, from, to) = match folder {
             Some(folder) => below(folder)?,
-            // Any range: `?4` takes all files.
+            // The range is not used: `?4` selects all files.
             None => (Vec::new(), Vec::new(), vec![0xff; 1]),
         };
         let sql = format!(
@@ -385,7 +381,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl<L: Deref<Target = Library>> FileTable<L> {
-    /// How many files of the library lie at a path or below it, there or not.
+    /// Number of files of the library at a path or below it, whether on disk or not.
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;
         let sql = "SELECT count(*) FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3)";
@@ -394,9 +390,9 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 }
 
-/// The path itself, and the half-open range of the paths below it.
+/// The path as bytes, and the half-open range of the paths below it.
 pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
-    // As paths are stored, or a folder that was named by way of a link would hold nothing.
+    // In stored form, or a folder given by a link would have no files.
     let stored = super::stored_path(path);
     let exact = paths::to_bytes(&stored)?.to_vec();
     let separator = std::path::MAIN_SEPARATOR as u8;
@@ -412,29 +408,27 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Ok((exact, from, to))
 }
 
-/// Whether there is certainly no file of this name; never of a remote address, which is not looked
-/// up here.
+/// Whether a file certainly does not exist; false for a remote address, which is not looked up.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     if address::scheme(path).is_some() {
         return false;
     }
-    // Any other error, such as missing rights or a server
-    // that is away, does not show that it is gone.
+    // Other errors, such as missing permission or an unreachable server, do not prove it.
     let place = Place::of(path).and_then(|place| std::fs::metadata(place.audio()));
     place.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
-/// The highest folder on the way to this one, itself included, that is absent, or the one that is there and empty.
+/// The topmost absent folder among this one and its parents, or the existing one if that is empty.
 fn absent(folder: &Path) -> Option<PathBuf> {
     let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut absent = None;
-    // Upwards to the first folder that is there. If that is empty, it may be a mount point without
-    // its disk, and all that is missing below may come back.
+    // Upwards to the first existing folder. If it is empty, it may be a mount point without its
+    // disk.
     for above in folder.ancestors() {
         match std::fs::read_dir(above) {
             Ok(entries) => {
-                // Systems leave hidden files of their own in mount points.
+                // Systems leave hidden files in mount points.
                 let is_empty = entries.flatten().all(|entry| is_hidden(&entry.file_name()));
                 return if is_empty {
                     Some(above.to_owned())
@@ -480,14 +474,15 @@ fn delete_orphans(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
         .try_fold(0, |n, id| Ok(n + delete_track(tx, TrackId(id))?))
 }
 
-/// Deletes a track that has no files. Vectors and windows go with it, and their triggers count.
+/// Deletes a track that has no files. Vectors and windows are deleted by cascade, and triggers
+/// count them.
 fn delete_track(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<u64> {
     tx.prepare_cached("DELETE FROM audio WHERE id = ?1")?
         .execute([track.0])
         .map(|n| n as u64)
 }
 
-/// The files of a track, in the order in which they came.
+/// The files of a track, in the order of their rows.
 pub(super) fn files_of(
     connection: &Connection,
     track: TrackId,
@@ -498,19 +493,19 @@ pub(super) fn files_of(
         .collect()
 }
 
-/// The CUE sheet that a path lies below.
+/// The CUE sheet that a path is below.
 pub(super) fn sheet_of(path: &Path) -> Option<&Path> {
     path.parent().filter(|sheet| cue::is_sheet(sheet))
 }
 
-/// Whether all files that a sheet names are there.
+/// Whether all files that a sheet names exist.
 pub(super) fn is_whole(sheet: &Path) -> bool {
     cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
 }
 
-/// Stores the file under its path, whichever track had it before, and its tags. Forgets its failure.
+/// Stores a file with its tags, replacing the path's former track, and deletes its failure.
 ///
-/// - `sheet`: the CUE sheet that the file is a part of, where that [is whole](is_whole): its failure is forgotten too
+/// - `sheet`: the CUE sheet that the file is a part of, if it [is whole](is_whole): its failure is deleted too
 pub(super) fn put_file(
     tx: &Transaction<'_>,
     track: TrackId,
@@ -521,7 +516,7 @@ pub(super) fn put_file(
 ) -> rusqlite::Result<()> {
     let id: i64 = tx
         .prepare_cached(
-            // An update keeps the row's number, which tags, genres and credits refer to.
+            // An update keeps the row's id, to which tags, genres and credits refer.
             "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
              mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
@@ -541,7 +536,7 @@ pub(super) fn put_file(
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());
-    // Blanks at both ends and between: whole words can be told from parts of words.
+    // Blanks at both ends and between, so that whole words can be matched.
     let mut search = String::from(" ");
     for text in [
         &tags.artist,
@@ -595,7 +590,7 @@ pub(super) fn put_file(
          ON CONFLICT (file) DO UPDATE SET composer = excluded.composer, composer_key = excluded.composer_key",
     )?
     .execute((id, &tags.composer, key(&tags.composer)))?;
-    // Written anew: positions shift when a genre in the middle goes.
+    // Rewritten, as positions shift if a genre in the middle is removed.
     tx.prepare_cached("DELETE FROM genres WHERE file = ?1")?
         .execute([id])?;
     let mut insert = tx.prepare_cached(
@@ -607,7 +602,7 @@ pub(super) fn put_file(
     Ok(())
 }
 
-/// A model whose vectors are here, or are to come.
+/// A model of the library, its spaces or its upgrade.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelRow {
     pub(super) id: i64,
@@ -615,7 +610,7 @@ pub(super) struct ModelRow {
 }
 
 impl ModelRow {
-    /// Of the columns id and dimension.
+    /// Reads the columns id and dimension.
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -624,7 +619,7 @@ impl ModelRow {
     }
 }
 
-/// Of the columns name, fingerprint, dimension and manifest.
+/// Reads the columns name, fingerprint, dimension and manifest.
 pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
     Ok(StoredModel {
         name: row.get(0)?,
@@ -634,7 +629,7 @@ pub(super) fn stored_model(row: &Row<'_>) -> rusqlite::Result<StoredModel> {
     })
 }
 
-/// Makes a model known; the same fingerprint again refreshes its name and manifest.
+/// Stores a model; the same fingerprint again refreshes its name and manifest.
 pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT INTO models (name, fingerprint, dimension, manifest) VALUES (?1, ?2, ?3, ?4)
@@ -645,7 +640,7 @@ pub(super) fn put_model(tx: &Transaction<'_>, model: &StoredModel) -> rusqlite::
     .map(drop)
 }
 
-/// A new row of audio; under this id if there is one, which must be free.
+/// Inserts a row of audio, with this unused id if one is given.
 pub(super) fn insert_audio(
     tx: &Transaction<'_>,
     id: Option<TrackId>,
@@ -725,7 +720,7 @@ fn f16_bytes(windows: &TrackWindows) -> Vec<u8> {
         .collect()
 }
 
-/// The current model, if these vectors can be of it.
+/// The current model, if the vectors are valid for it.
 pub(super) fn current_model(
     tx: &Transaction<'_>,
     vector: &[f32],
@@ -738,7 +733,7 @@ pub(super) fn current_model(
     Ok(check_vectors(model, vector, windows)?)
 }
 
-/// Refuses what must never enter the database.
+/// Refuses vectors that must never be stored.
 pub(super) fn check_vectors(
     model: Option<ModelRow>,
     vector: &[f32],
@@ -756,7 +751,7 @@ pub(super) fn check_vectors(
         });
     }
     let norm = norm(vector);
-    // NaN compares false with everything, and would pass the first test.
+    // NaN compares false with everything and would pass the first test.
     if (norm - 1.0).abs() > NORM_TOLERANCE || norm.is_nan() {
         return refused(format!("norm {norm}, expected 1"));
     }
@@ -767,7 +762,7 @@ pub(super) fn check_vectors(
             windows.starts.len()
         ));
     }
-    // Without rows the width of the array says nothing.
+    // Without rows the width of the array does not matter.
     if rows > 0 && columns != expected {
         return Err(LibraryError::Dimension {
             expected,

@@ -1,5 +1,4 @@
-//! A recording whose files are gone, and another file of it under a track of its own: the former's id, label and links go
-//! on with the latter's audio.
+//! Replaces the audio of a track whose files are gone by that of another track: id, label and links stay.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -10,7 +9,7 @@ use super::{Library, LibraryError, Result, checksum, paths};
 use voisin_base::track::TrackId;
 
 impl<L: Deref<Target = Library>> FileTable<L> {
-    /// Whether a track has files in the catalogue, none of which is on the disk.
+    /// Whether a track has files in the library, none of which is on the disk.
     #[doc(hidden)]
     pub fn is_gone(&self, track: TrackId) -> Result<bool> {
         let files = self.sql(files_of(&self.connection, track))?;
@@ -22,9 +21,9 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> FileTable<L> {
-    /// Gives a track whose files are gone the files, audio, vectors and measurements of another
-    /// one, which is no more. Its id, its plays and opinions, the links of servers to it and the
-    /// label that it was given by hand, with its changes, stay, unless the other has a label of its own.
+    /// Moves the files, audio, vectors and measurements of the track `by` to `gone`, whose files are
+    /// missing, and deletes `by`. The id, plays and opinions, links of servers and the label given by
+    /// hand of `gone` stay, unless `by` has a label.
     ///
     /// # Errors
     /// One of them is unknown, or a file of `gone` is on the disk.
@@ -50,11 +49,11 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             if let Some((_, path)) = files.iter().find(|file| !lost.contains(file)) {
                 return Err(LibraryError::StillThere { path: paths::from_bytes(path) }.into());
             }
-            // The order matters: rows move while both tracks are there, and `audio`, whose deletion
-            // takes all that is left of the other along, comes last.
+            // The order matters: rows move while both tracks exist, and `audio`, whose deletion
+            // cascades to the rest of `by`, is last.
             move_vectors(tx, gone, by)?;
             let ids = (gone.0, by.0);
-            // Of the former audio's windows, which were replaced above.
+            // Computed from the former windows, which were replaced above.
             tx.execute("DELETE FROM logits WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE logits SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute(
@@ -64,10 +63,9 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             tx.execute("UPDATE descriptors SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute("DELETE FROM files WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE files SET track = ?1 WHERE track = ?2", ids)?;
-            // A server may know both files, each by an id of
-            // its own: then both mean the track that stays.
+            // A server may have an id for each file: both then link to the track that stays.
             tx.execute("UPDATE OR IGNORE links SET track = ?1 WHERE track = ?2", ids)?;
-            // A label that stays behind is undone of the former audio.
+            // A label that stays behind can be undone for the former audio.
             tx.execute(
                 "UPDATE label_changes SET content = (SELECT content FROM audio WHERE id = ?2)
                  WHERE content = (SELECT content FROM audio WHERE id = ?1)
@@ -81,7 +79,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                  ON CONFLICT (content) DO NOTHING",
                 ids,
             )?;
-            // Values of the new audio stand, but for the owner's own values of the old one.
+            // Values of the new audio are kept, except where the owner set values of the old one.
             tx.execute(
                 "INSERT INTO scales (content, scale, value, error, origin)
                  SELECT new.content, s.scale, s.value, s.error, s.origin FROM audio new, audio old, scales s
@@ -108,7 +106,7 @@ fn is_known(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
     Ok(found.is_some())
 }
 
-/// Vectors and windows of every model that `by` has them of; their checksums hold the id of their track.
+/// Moves vectors and windows of all models; their checksums contain the track's id.
 fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let vectors: Vec<(i64, Vec<u8>)> = tx
         .prepare("SELECT model, vector FROM vectors WHERE track = ?1")?
@@ -138,8 +136,8 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     Ok(())
 }
 
-/// Moves plays and opinions to the new audio, which they belong to by its content. Where a listener
-/// has an opinion of both files, that of the new one counts.
+/// Moves plays and opinions, which are stored by content id, to the new audio. If a listener has an
+/// opinion of both, that of the new one counts.
 fn move_listening(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let ids = (gone.0, by.0);
     let old = "(SELECT content FROM audio WHERE id = ?1)";
@@ -171,8 +169,7 @@ fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Res
         tx.query_row("SELECT content FROM audio WHERE id = ?1", [by.0], |row| {
             row.get(0)
         })?;
-    // content is unique: the other track gets a random one until its row, still to be read, is
-    // deleted
+    // content is unique: `by` gets a random one until its row, which is still read, is deleted
     tx.execute(
         "UPDATE audio SET content = randomblob(32) WHERE id = ?1",
         [by.0],
@@ -192,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{library, track};
-    use crate::{OpenMode, Told, TrackTags};
+    use crate::{OpenMode, PlayerEvent, TrackTags};
     use voisin_base::vector::make_unit;
 
     fn vector(seed: u64) -> Vec<f32> {
@@ -295,15 +292,18 @@ mod tests {
         let gone = library.insert_track(&track(1, vector(1), 0)).unwrap();
         let by = library.insert_track(&track(2, vector(2), 0)).unwrap();
         let ann = [
-            (gone, Told::Heard(100)),
-            (gone, Told::Heard(200)),
-            (by, Told::Heard(200)),
-            (gone, Told::Liked(Some(true))),
-            (gone, Told::Rated(Some(5))),
-            (by, Told::Rated(Some(2))),
+            (gone, PlayerEvent::Played(100)),
+            (gone, PlayerEvent::Played(200)),
+            (by, PlayerEvent::Played(200)),
+            (gone, PlayerEvent::Liked(Some(true))),
+            (gone, PlayerEvent::Rated(Some(5))),
+            (by, PlayerEvent::Rated(Some(2))),
         ];
         library.history_mut().note_listening("ann", &ann).unwrap();
-        let ben = [(gone, Told::Heard(300)), (gone, Told::Liked(Some(false)))];
+        let ben = [
+            (gone, PlayerEvent::Played(300)),
+            (gone, PlayerEvent::Liked(Some(false))),
+        ];
         library.history_mut().note_listening("ben", &ben).unwrap();
         library.files_mut().take_over(gone, by).unwrap();
         assert_eq!(
@@ -315,7 +315,7 @@ mod tests {
         let ben = library.history().listening(Some("ben"), &[gone]).unwrap()[&gone];
         assert_eq!((ben.last, ben.opinion), (Some(300), -1.0));
         // without the like, the newer file's two stars are left
-        let no_like = [(gone, Told::Liked(None))];
+        let no_like = [(gone, PlayerEvent::Liked(None))];
         library
             .history_mut()
             .note_listening("ann", &no_like)

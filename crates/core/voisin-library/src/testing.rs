@@ -1,4 +1,4 @@
-//! Made libraries for tests and fuzz targets: tracks of which no audio exists.
+//! Synthetic libraries for tests and fuzz targets: tracks without audio.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ pub fn library(dir: &Path, dimension: usize) -> Library {
     library
 }
 
-/// A track with that vector; another seed is another track.
+/// A track with that vector; different seeds give different tracks.
 pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
     let mut content = [0; 32];
     content[..8].copy_from_slice(&seed.to_le_bytes());

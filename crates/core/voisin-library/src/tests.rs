@@ -1,4 +1,4 @@
-//! Tests that need the inside of the catalogue: migrations to come, a full disk in miniature.
+//! Tests of private functions: future migrations, a simulated full disk.
 
 use rusqlite_migration::M;
 
@@ -56,7 +56,7 @@ fn a_migration_keeps_a_copy_and_all_rows() {
         .unwrap();
     drop(library);
 
-    // The copy is the library as it was, and this voisin opens it.
+    // The copy is the unchanged library, and this voisin opens it.
     let copy = dir.path().join(format!("voisin.db.backup-v{now}"));
     let restored = tempfile::tempdir().unwrap();
     std::fs::copy(&copy, restored.path().join(DATABASE)).unwrap();
@@ -105,7 +105,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
     let sql = |library: &mut Library, sql: &str| {
         assert!(library.connection.execute(sql, []).unwrap() > 0, "{sql}");
     };
-    // Nothing of this is a change.
+    // None of these is a change of the metadata.
     sql(&mut library, "UPDATE files SET seen_at = seen_at + 1");
     library.labels_mut().set_labels(&[content], None).unwrap();
     library
@@ -113,7 +113,7 @@ fn changes_to_files_tags_and_labels_are_counted() {
         .set_setting("windows", Some("30"))
         .unwrap();
     assert_eq!(library.changes().metadata_generation().unwrap(), last);
-    // By whatever way it is done.
+    // Each of these is a change.
     let changes: [&dyn Fn(&mut Library); 14] = [
         &|library| {
             assert_eq!(
@@ -210,7 +210,7 @@ fn a_migration_that_fails_changes_nothing() {
             "DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;",
         )])
         .collect();
-    // Nor do backups pile up.
+    // Backups do not accumulate.
     for _ in 0..2 {
         let error =
             Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
@@ -237,7 +237,7 @@ fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
     for seed in 0..3 {
         other.insert_track(&track(seed, 64, 2)).unwrap();
     }
-    // A second time on the same connection, too.
+    // Again on the same connection.
     library.transfer_mut().merge(&other).unwrap();
     other.insert_track(&track(3, 64, 2)).unwrap();
     library.transfer_mut().merge(&other).unwrap();
@@ -284,7 +284,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
     assert!(held.len() > 5);
     assert_eq!(library.vectors().unwrap().ids, held);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
-    // Once there is room, the same connection goes on.
+    // With free space the same connection works again.
     library
         .connection
         .pragma_update(None, "max_page_count", pages + 400)
@@ -421,7 +421,7 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
         library.spaces().tracks_without_vector("next").unwrap(),
         ids[2..]
     );
-    // Nothing of it is seen but by who asks for it.
+    // The upgrade is only visible through `upgrade`.
     let status = library.status().unwrap();
     assert_eq!(
         (status.generation, status.vectors, status.windows),
@@ -519,7 +519,7 @@ fn a_refusal_takes_back_what_its_transaction_wrote() {
         "{refused:?}"
     );
     assert_eq!(library.settings().setting("mood").unwrap(), None);
-    // The connection is free for the next one.
+    // The connection can begin the next transaction.
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);
     assert_eq!(
         library.settings().setting("mood").unwrap().as_deref(),
@@ -542,7 +542,7 @@ fn names_are_those_of_now_whoever_changed_them() {
     assert_eq!(
         library
             .lookup()
-            .names_meant(NameOf::Artist, "beta")
+            .resolve_names(NameOf::Artist, "beta")
             .unwrap(),
         ["Alpha feat. Beta", "Beta"]
     );
@@ -554,7 +554,7 @@ fn names_are_those_of_now_whoever_changed_them() {
     assert!(
         library
             .lookup()
-            .names_meant(NameOf::Artist, "Epsilon")
+            .resolve_names(NameOf::Artist, "Epsilon")
             .is_err()
     );
 }
@@ -562,7 +562,7 @@ fn names_are_those_of_now_whoever_changed_them() {
 #[test]
 fn a_damaged_counter_asks_for_no_memory() {
     let dir = tempfile::tempdir().unwrap();
-    // A vector of this model alone is more than a machine has.
+    // One vector of this model exceeds any machine's memory.
     let library = open(dir.path(), 1 << 40);
     let sql = "UPDATE state SET vectors = 9223372036854775807";
     library.connection.execute(sql, []).unwrap();

@@ -1,8 +1,8 @@
-//! A set of tracks that answers "is it in?" in a nanosecond.
+//! A set of tracks with a membership test of about a nanosecond.
 
 use voisin_base::track::TrackId;
 
-/// Tracks that fit a filter. Ids of a library are dense, so it is a bit per id; a list where they are not.
+/// A set of tracks: a bit per id, as ids of a library are dense, or a list if they are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackSet {
     len: usize,
@@ -19,7 +19,7 @@ impl TrackSet {
     /// Whether `track` is in the set.
     pub fn contains(&self, track: TrackId) -> bool {
         match &self.form {
-            // Ids below 1 stand for files that are not in the library.
+            // Ids below 1 are of files that are not in the library.
             SetForm::Bits(bits) => usize::try_from(track.0).is_ok_and(|id| {
                 bits.get(id / 64)
                     .is_some_and(|word| word >> (id % 64) & 1 == 1)
@@ -66,14 +66,14 @@ impl FromIterator<TrackId> for TrackSet {
         let len = ids.len();
         let dense = match (ids.first(), ids.last()) {
             (Some(first), Some(last)) => {
-                // At most 64 bytes for each track of the set, or 128 KiB in all: a list takes 8
-                // bytes for each, but every look-up in it a search.
+                // At most 64 bytes per track of the set, or 128 KiB in all: a list takes 8 bytes
+                // per track, but a search per look-up.
                 first.0 >= 0 && last.0 as u64 <= (len as u64 * 512).max(1 << 20)
             }
             _ => true,
         };
         let form = if dense {
-            // The last id is the greatest, as they are sorted, so every index below is within.
+            // The ids are sorted, so the last one bounds every index below.
             let mut bits = vec![0; ids.last().map_or(0, |last| last.0 as usize / 64 + 1)];
             for id in ids {
                 bits[id.0 as usize / 64] |= 1 << (id.0 % 64);

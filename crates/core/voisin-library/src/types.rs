@@ -1,4 +1,4 @@
-//! Types that go into the catalogue and come out of it: plain data, no SQL.
+//! Types of a library's methods: plain data, no SQL.
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +22,9 @@ use voisin_music::tags::TrackTags;
 pub enum OpenMode {
     /// Reading only; works in folders that cannot be written.
     ReadOnly,
-    /// Reading and writing a library that is there.
+    /// Reading and writing an existing library.
     ReadWrite,
-    /// Reading and writing; a library is made where there is none.
+    /// Reading and writing; creates the library if there is none.
     Create,
 }
 
@@ -50,7 +50,7 @@ pub struct AudioFacts {
     pub damaged_packets: u64,
 }
 
-/// A file as the file system sees it.
+/// A file's path and metadata in the file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its path, in the form [`stored_path`](super::stored_path) gives.
@@ -61,15 +61,15 @@ pub struct FileRecord {
     /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:
     /// a clock may go backwards.
     pub mtime_ns: i64,
-    /// When the file was changed last, whatever time it was given (the system's `ctime`), in seconds since 1970 UTC; 0 where
-    /// that is not known, as from a library. Later than the last look at it, its tags are read again.
+    /// Time of the last change of any kind (`ctime`), in seconds since 1970 UTC; 0 if not known, as from a library. If
+    /// it is later than `seen_at`, the tags are read again.
     #[serde(skip)]
     pub changed_at: i64,
 }
 
 impl FileRecord {
-    /// Reads size and modification time of a file (symbolic links are followed), or of a part of one, which a CUE sheet
-    /// describes: it changes with its file and with the sheet.
+    /// Reads size and modification time of a file (symbolic links are followed), or of a part of one by a CUE sheet,
+    /// which changes with its file and with the sheet.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         match Place::of(path)? {
             Place::Part(part) => Self::of_part(&part),
@@ -87,7 +87,7 @@ impl FileRecord {
 
     pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
         let (sheet, audio) = part.metadata()?;
-        // One number that changes with either; it is compared for equality only, so it may wrap.
+        // Changes with either; may wrap, as it is only compared for equality.
         let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
         let changed_at = changed_at(&audio).max(changed_at(&sheet));
         // a part has no bytes of its own: deleting it frees none
@@ -100,10 +100,10 @@ impl FileRecord {
     }
 }
 
-/// The window vectors of a track: `[windows, dimension]`, and where each window starts.
+/// The window vectors of a track and the start of each window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackWindows {
-    /// `[windows, dimension]`, as the encoder gave them, in half precision.
+    /// `[windows, dimension]`, as computed by the encoder, in half precision.
     pub vectors: Array2<f16>,
     /// Start of each window in seconds from the beginning of the track; as many as rows.
     pub starts: Vec<f32>,
@@ -119,7 +119,7 @@ impl TrackWindows {
     }
 }
 
-/// All there is to know of a track that enters the library.
+/// A track to be added to the library.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTrack {
     /// The recording.
@@ -139,7 +139,7 @@ pub struct NewTrack {
 /// Measurements of a recording's sound, and its values of scales.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
-    /// Version of the method; those of others are measured again by `voisin add --update-descriptors`.
+    /// Version of the method; other versions are measured again by `voisin add --update-descriptors`.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
     #[serde(with = "voisin_base::exact::option")]
@@ -149,7 +149,7 @@ pub struct Descriptors {
     /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
     #[serde(with = "voisin_base::exact::option")]
     pub loudness: Option<f64>,
-    /// Whether the whole file was heard for the loudness; else it is an estimate from parts of it.
+    /// Whether the loudness was measured on the whole file; else it is an estimate from parts.
     pub loudness_is_exact: bool,
     /// Numbers from 0 to 100: measured, learned and the owner's own.
     #[serde(default, skip_serializing_if = "Scales::is_empty")]
@@ -165,23 +165,23 @@ pub struct Track {
     pub audio: AudioFacts,
     /// When it was added, in seconds since 1970 UTC.
     pub added_at: i64,
-    /// The files that hold it, oldest entry first. Several are exact duplicates of each other. Empty
-    /// only while an `add` is under way that found other audio under its last path.
+    /// The files that hold it, oldest entry first. Several are exact duplicates of each other. Only
+    /// empty during an `add` that found other audio under its last path.
     pub files: Vec<StoredFile>,
     /// Tags of the first file.
     pub tags: TrackTags,
-    /// Its composers, where these count in the place of its artists: see [`Person`].
+    /// Its composers, if these count in place of its artists: see [`Person`].
     pub composers: Option<String>,
-    /// The last path it was known under; that of the first file if it has one.
+    /// The path of its first file; without files the last path.
     pub path: PathBuf,
 }
 
 impl Track {
     /// The artist, or the album's artist where no other is named.
     ///
-    /// None where only a placeholder such as `Unknown Artist` is named.
+    /// `None` if there is only a placeholder such as `Unknown Artist`.
     pub fn main_artist(&self) -> Option<&str> {
-        // "Unknown Artist" beside an album by somebody: whoever is named counts.
+        // The album artist counts beside "Unknown Artist".
         let named = [&self.tags.artist, &self.tags.album_artist];
         named
             .into_iter()
@@ -190,27 +190,27 @@ impl Track {
             .find(|name| !is_nobody(name))
     }
 
-    /// The album, unless a placeholder such as `Unknown Album` stands for it.
+    /// The album, unless it is a placeholder such as `Unknown Album`.
     pub fn album(&self) -> Option<&str> {
         let album = self.tags.album.as_deref();
         album.filter(|album| !is_no_album(album))
     }
 
-    /// Everybody whom the artist names, or the album's artist where no other is named; the first leads.
+    /// All people in the artist, or in the album artist if there is none; the first is the main one.
     pub fn artists(&self) -> Vec<&str> {
         self.main_artist().map(artists).unwrap_or_default()
     }
 
-    /// The people that it counts as by, in lists with so many tracks per person and in folds that
-    /// keep a person's tracks together: its artists, or its composers where the library is set so
-    /// and a file names one.
+    /// The people that it counts as by, in limits of tracks per person and in folds that keep a
+    /// person's tracks together: its artists, or its composers if the library is set so and a file
+    /// has one.
     pub fn people(&self) -> Vec<&str> {
         self.composers
             .as_deref()
             .map_or_else(|| self.artists(), artists)
     }
 
-    /// The facts that tell copies of it.
+    /// The facts by which copies of it are recognised.
     #[doc(hidden)]
     pub fn recording(&self) -> Recording<'_> {
         Recording {
@@ -220,15 +220,15 @@ impl Track {
         }
     }
 
-    /// Its title as one of versions of a song, where its tags identify one.
+    /// Its title parsed into song and version, if its tags have one.
     #[doc(hidden)]
     pub fn song(&self) -> Option<SongTitle> {
         SongTitle::new(self.main_artist(), self.tags.title.as_deref())
     }
 
-    /// `artist – title`, or what there is of it, or the file's name; of very long names the beginning.
+    /// `artist – title`, or one of them, or the file's name; very long names are truncated.
     pub fn display_name(&self) -> String {
-        /// Characters of a name that a sentence has room for; some programs write a page into a tag.
+        /// Most characters of a name; some programs write a page into a tag.
         const MOST: usize = 200;
         let shown = |name: &str| match name.char_indices().nth(MOST) {
             Some((end, _)) => format!("{}…", &name[..end]),
@@ -247,14 +247,14 @@ impl Track {
     }
 }
 
-/// Whom a track counts as by: whose tracks a list holds so many of, whom `artists` compares, whose tracks stay on one side
-/// of a fold.
+/// Whom a track counts as by, in limits of tracks per person, in `artists`, and in folds, which never split a person's
+/// tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Person {
-    /// Those who play it.
+    /// Its artists.
     #[default]
     Artist,
-    /// Who wrote it, where a file names a composer; else those who play it.
+    /// Its composers if a file has any, else its artists.
     Composer,
 }
 
@@ -318,11 +318,11 @@ pub enum FileState {
 /// The outcome of [`FileTable::attach_file`](crate::FileTable::attach_file).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttachOutcome {
-    /// The path belonged to this track already: size, time and tags were brought up to date.
+    /// The path belonged to this track already: size, time and tags were updated.
     Retagged,
     /// A path of this track that no longer exists was replaced by the new one.
     Moved {
-        /// Where it was.
+        /// The former path.
         from: PathBuf,
     },
     /// The track has one more file, an exact duplicate.
@@ -341,7 +341,7 @@ pub struct Failure {
     /// Why, in one line.
     pub reason: String,
     /// Whether the next `add` should try again although the file has not changed: it could not be
-    /// opened or read, which says nothing about its contents.
+    /// opened or read, so its contents are unknown.
     pub transient: bool,
     /// How often it failed so far. Ignored when recording.
     pub attempts: u32,
@@ -350,7 +350,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Of a file that was not taken over from elsewhere: the next `add` tries it.
+    /// For a file of a refused record: the next `add` tries it.
     pub fn refused(path: PathBuf, reason: String) -> Self {
         Self {
             path,
@@ -378,10 +378,10 @@ pub struct StoredModel {
     pub manifest_json: String,
 }
 
-/// A library on its way to another model.
+/// An upgrade of a library to another model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
-    /// The model that is to come.
+    /// The next model.
     pub model: StoredModel,
     /// Tracks that have its vectors.
     pub done: u64,
@@ -389,7 +389,7 @@ pub struct Upgrade {
     pub tracks: u64,
 }
 
-/// Every vector of the library, in the order of the ids, as of one generation.
+/// All vectors of the library, in order of the ids, at one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
     /// The generation they belong to.
@@ -402,13 +402,13 @@ pub struct Vectors {
 
 /// Changes of the vectors between two generations.
 ///
-/// To bring an index up to date, take out `removed` first (an id it does not have is no error), then
-/// put in `added`. A track whose vector was replaced is in both.
+/// To update an index, remove `removed` first (an unknown id is no error), then insert `added`. A
+/// track whose vector was replaced is in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// The generation this leads to.
     pub generation: u64,
-    /// Tracks whose vector is new or other than before, ascending.
+    /// Tracks whose vector is new or changed, ascending.
     pub added: Vec<TrackId>,
     /// Tracks whose former vector is no longer valid, ascending.
     pub removed: Vec<TrackId>,
@@ -429,9 +429,9 @@ pub struct Status {
     pub failures: u64,
     /// Counter of the changes to vectors.
     pub generation: u64,
-    /// The model, once there is one.
+    /// The model, if one was set.
     pub model: Option<StoredModel>,
-    /// Another model that it is on its way to.
+    /// An unfinished upgrade to another model.
     pub upgrade: Option<Upgrade>,
     /// Schema version of the database.
     pub schema: u32,
@@ -442,21 +442,21 @@ pub struct Status {
 /// Counts of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Files taken out of the catalogue (nothing on disk is touched).
+    /// Files removed from the library (nothing on disk is touched).
     pub files: u64,
-    /// Tracks that went with their last file, vectors included.
+    /// Tracks removed with their last file, vectors included.
     pub tracks: u64,
-    /// Entries taken out of the list of failures.
+    /// Failures that were deleted.
     pub failures: u64,
 }
 
-/// A file of the catalogue that is not on disk.
+/// A file of the library that is not on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingFile {
     /// The entry.
     pub file: StoredFile,
-    /// The folder on the way to it that is absent, or empty as a mount point without its disk, where that is why: a whole
-    /// disk may just not be mounted. `None`: its own folder is there with other things in it.
+    /// The folder above it that is absent, or empty like a mount point without its disk: the disk may not be mounted.
+    /// `None`: its own folder exists and is not empty.
     pub absent_folder: Option<PathBuf>,
 }
 
@@ -464,7 +464,7 @@ pub struct MissingFile {
 /// hold for one and the same file of a track. Names compare without regard to case and accents.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrackFilter {
-    /// Any of these genres: as the tags spell them for a library, as the label source has them for an engine.
+    /// Any of these genres: as spelt in tags for a library, as in the label source for an engine.
     pub genres: Vec<String>,
     /// None of these genres.
     pub exclude_genres: Vec<String>,
@@ -483,11 +483,11 @@ pub struct TrackFilter {
     pub licences: Vec<String>,
     /// All of these patterns must fit.
     pub patterns: Vec<TagPattern>,
-    /// All of these words must hold; only `Engine::matching` knows what they mean.
+    /// All of these words must hold; only `Engine::matching` evaluates them.
     pub words: Vec<WordBound>,
     /// Any of these folders, with all below.
     pub folders: Vec<PathBuf>,
-    /// None of these folders, with all below: of any file of the track.
+    /// None of these folders, with all below, for any file of the track.
     pub exclude_folders: Vec<PathBuf>,
     /// Shortest length in seconds, inclusive.
     pub seconds_from: Option<f64>,
@@ -509,14 +509,14 @@ pub struct TrackFilter {
     pub scales: Vec<ScaleBound>,
 }
 
-/// A word that a track must be, or must not be, more strongly than a share of the library.
+/// A word on which a track must rank above a share of the library, or must not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WordBound {
-    /// A tag of the model, or another word that stands for some.
+    /// A tag of the model, or a word defined by some of them.
     pub word: String,
     /// Least percentile, 0 to 1.
     pub percentile: f32,
-    /// Tracks that reach it are left out, not kept.
+    /// Exclude the tracks that reach the percentile.
     pub not: bool,
 }
 
@@ -527,12 +527,12 @@ impl TrackFilter {
     }
 }
 
-/// The result of resolving a user's words.
+/// Tracks that a user's words resolve to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolution {
     /// Exactly one track.
     One(TrackId),
-    /// Several that fit equally well, best first.
+    /// Several that match equally well, best first.
     Ambiguous(Vec<Track>),
     /// None.
     Nothing,

@@ -1,7 +1,7 @@
-//! On the way to another model: its vectors are stored beside the current ones, which answer until the switch.
+//! Upgrades to another model: its vectors are stored beside the current ones, which are used until the switch.
 //!
-//! The setting [`SETTING`] names the model that is to come by its fingerprint. Vectors of models that are neither current
-//! nor to come nor of a [space](super::spaces) are rubbish: of an upgrade that was given up, or of what a finished one left behind when it was killed.
+//! The setting [`SETTING`] has the fingerprint of the next model. Vectors of models that are neither current nor next
+//! nor of a [space](super::spaces) are garbage of an upgrade that was abandoned, or killed at its end.
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -12,11 +12,11 @@ use super::{Library, LibraryError, OpenMode, Result, StoredModel, Upgrade, mean}
 
 const SETTING: &str = "upgrade";
 
-/// The id of the model that is to come.
+/// SQL for the id of the next model.
 const NEXT: &str = "(SELECT m.id FROM models m JOIN settings s ON s.value = m.fingerprint WHERE s.name = 'upgrade')";
 
 impl<L: Deref<Target = Library>> UpgradeTable<L> {
-    /// The model that this library is on its way to, and how far it is.
+    /// The unfinished upgrade of this library.
     #[doc(hidden)]
     pub fn upgrade(&self) -> Result<Option<Upgrade>> {
         let sql = format!(
@@ -41,14 +41,14 @@ impl<L: Deref<Target = Library>> UpgradeTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
-    /// Begins an upgrade to a model, or goes on with one.
+    /// Begins or continues an upgrade to a model.
     ///
     /// # Errors
-    /// [`LibraryError::OtherUpgrade`] while one to another model is under way; [`LibraryError::SameModel`] if its vectors
-    /// are those that the library has; [`LibraryError::NoModel`] where there are none.
+    /// [`LibraryError::OtherUpgrade`] while one to another model is under way; [`LibraryError::SameModel`] if it is the
+    /// library's model; [`LibraryError::NoModel`] if the library has none.
     #[doc(hidden)]
     pub fn begin_upgrade(&mut self, model: &StoredModel) -> Result<()> {
-        // A library without vectors needs no upgrade: the next `add` makes those of any model.
+        // A library without vectors needs no upgrade: the next `add` can use any model.
         let current = self.model()?.ok_or(LibraryError::NoModel)?;
         if current.fingerprint == model.fingerprint {
             return Err(LibraryError::SameModel { name: current.name });
@@ -72,13 +72,13 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
         })
     }
 
-    /// Makes the model that is to come the current one, in one transaction, if every track has its vector; else nothing
-    /// changes. Returns the number of tracks without one.
+    /// Makes the next model the current one, in one transaction, if every track has its vector; else nothing changes.
+    /// Returns the number of tracks without one.
     ///
-    /// The caller holds the [writer's lock](Library::lock_for_writing): who adds tracks has made vectors of the old
-    /// model.
+    /// The caller must hold the [writer's lock](Library::lock_for_writing), since a running `add` makes vectors of
+    /// the old model.
     ///
-    /// - `leave_out`: switch all the same; tracks without a vector wait for the next `add`
+    /// - `leave_out`: switch even if tracks lack a vector; the next `add` embeds them
     #[doc(hidden)]
     pub fn finish_upgrade(&mut self, leave_out: bool) -> Result<u64> {
         self.write(|tx| {
@@ -91,7 +91,7 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
                 |row| row.get(0),
             )?;
             if missing == 0 || leave_out {
-                // The former model is forgotten, also where it was a space once.
+                // The former model is removed, even if it was a space once.
                 tx.execute(
                     "DELETE FROM spaces WHERE model = (SELECT model FROM state)",
                     [],
@@ -104,7 +104,7 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
         })
     }
 
-    /// Gives an upgrade up: the library stays as it is. Returns whether there was one.
+    /// Abandons an upgrade: the library stays as it is. Returns whether there was one.
     #[doc(hidden)]
     pub fn abandon_upgrade(&mut self) -> Result<bool> {
         let was = self.upgrade()?.is_some();
@@ -113,8 +113,8 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
         Ok(was)
     }
 
-    /// Takes out what belongs to models that are neither current nor to come nor of a space, some hundred tracks at a time, so that nobody
-    /// waits long.
+    /// Removes the data of models that are neither current nor next nor of a space, some hundred tracks at a time, so
+    /// that no writer waits long.
     #[doc(hidden)]
     pub fn forget_other_models(&mut self) -> Result<()> {
         if self.mode == OpenMode::ReadOnly || !self.sql(has_others(&self.connection))? {
@@ -135,8 +135,9 @@ impl<L: DerefMut<Target = Library>> UpgradeTable<L> {
     }
 }
 
-/// Models that are neither current nor to come nor of a space, where one is current.
-// `main.state`, as an entered space hides the library's own: the default's vectors would go.
+/// SQL for the models that are neither current nor next nor of a space, if one is current.
+// `main.state`, as an entered space hides the library's own, which would delete the default's
+// vectors.
 const OTHERS: &str = "SELECT id FROM models WHERE id <> (SELECT model FROM main.state)
     AND id NOT IN (SELECT model FROM spaces) AND fingerprint NOT IN (SELECT value FROM settings WHERE name = 'upgrade')";
 

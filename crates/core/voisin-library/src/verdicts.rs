@@ -1,4 +1,4 @@
-//! Pairs of tracks that were listened to: whether they are one recording.
+//! Results of comparing pairs of tracks: whether they are one recording.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -8,7 +8,7 @@ use super::{Library, Result};
 use voisin_base::track::TrackId;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
-    /// Verdicts of this version of the method, by the smaller and the greater id of each pair.
+    /// Results of this version of the method, by the smaller and the greater id of each pair.
     #[doc(hidden)]
     pub fn duplicate_verdicts(&self, version: u32) -> Result<HashMap<(TrackId, TrackId), bool>> {
         let sql = "SELECT first, second, is_duplicate FROM duplicate_verdicts WHERE version = ?1";
@@ -23,7 +23,7 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> DerivedTable<L> {
-    /// Stores the verdict on a pair, replacing the former one. It is deleted with either track.
+    /// Stores the result for a pair, replacing a former one. It is deleted with either track.
     #[doc(hidden)]
     pub fn remember_duplicate(
         &mut self,
@@ -34,14 +34,13 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
     ) -> Result<()> {
         self.write(|tx| {
             tx.prepare_cached(
-                // Only if both are still there: listening
-                // takes seconds, in which one may be removed.
+                // Only if both still exist: comparing takes seconds, in which one may be removed.
                 "INSERT INTO duplicate_verdicts (first, second, version, is_duplicate)
                  SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM audio WHERE id IN (?1, ?2)) = 2
                  ON CONFLICT (first, second) DO UPDATE SET version = excluded.version,
                  is_duplicate = excluded.is_duplicate",
             )?
-            // The schema has each pair once, the smaller id first.
+            // The schema has each pair once, smaller id first.
             .execute((a.min(b).0, a.max(b).0, version, same))?;
             Ok(())
         })

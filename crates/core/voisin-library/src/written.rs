@@ -1,4 +1,4 @@
-//! Tags that voisin wrote into files, with what was there before, so that a run can be taken back.
+//! Tags that voisin wrote into files, with the former ones, so that a run can be undone.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -12,7 +12,7 @@ use super::{Library, Result, now, paths};
 /// Values of tags by the tag's name.
 pub type TagValues = BTreeMap<String, Vec<String>>;
 
-/// The tag that stands alone in the database, as a list.
+/// The tag that is stored as a plain list if it is the only one.
 const GENRE: &str = "genre";
 
 /// Tags written into a file.
@@ -20,25 +20,25 @@ const GENRE: &str = "genre";
 pub struct WrittenTags {
     /// The file.
     pub path: PathBuf,
-    /// The tags that were written, as they were before.
+    /// The former values of the tags.
     pub before: TagValues,
-    /// As they were written.
+    /// The written values.
     pub after: TagValues,
     /// Patch that restores the file's former bytes; `None` where none was kept.
     pub patch: Option<Vec<u8>>,
 }
 
-/// A list of genres, or all values by name where there are others.
+/// A list of genres alone, else all values by name.
 fn to_json(values: &TagValues) -> String {
     match (values.get(GENRE), values.len()) {
-        // A list where genres are all there is: the form that rows of older libraries have.
+        // Genres alone are a list, as in rows of older libraries.
         (Some(genres), 1) => serde_json::json!(genres).to_string(),
         _ => serde_json::json!(values).to_string(),
     }
 }
 
 fn from_json(text: &str) -> serde_json::Result<TagValues> {
-    // a list is the genres alone, see `to_json`
+    // a list has genres alone, see `to_json`
     if text.starts_with('[') {
         return Ok(TagValues::from([(
             GENRE.to_owned(),
@@ -70,12 +70,12 @@ pub struct TagRun {
     pub run: i64,
     /// When it began, in seconds since 1970 UTC.
     pub at: i64,
-    /// Files that can be taken back.
+    /// Files that can be undone.
     pub files: u64,
 }
 
 impl<L: Deref<Target = Library>> TagTable<L> {
-    /// Runs of which something can be taken back, the last one first.
+    /// Runs that can be undone, the latest first.
     #[doc(hidden)]
     pub fn tag_runs(&self) -> Result<Vec<TagRun>> {
         let sql = "SELECT run, min(written_at), count(*) FROM written_tags GROUP BY run ORDER BY run DESC";
@@ -119,7 +119,8 @@ impl<L: Deref<Target = Library>> TagTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> TagTable<L> {
-    /// Notes what is about to be written into a file, in place of what was noted of it in this run.
+    /// Stores the tags that are about to be written into a file, replacing those of this run for
+    /// it.
     #[doc(hidden)]
     pub fn record_written(&mut self, run: i64, written: &WrittenTags) -> Result<()> {
         let path = paths::to_bytes(&written.path)?;
@@ -141,7 +142,7 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
         })
     }
 
-    /// Forgets what was written into a file: it was not, or it was taken back.
+    /// Deletes the tags written into a file: they were not written, or were undone.
     #[doc(hidden)]
     pub fn forget_written(&mut self, run: i64, path: &Path) -> Result<()> {
         let path = paths::to_bytes(path)?;

@@ -1,19 +1,19 @@
-//! The artists that one text names: `Alpha feat. Beta` and `Alpha; Beta` are two.
+//! Splits a text into artists: `Alpha feat. Beta` and `Alpha; Beta` are two.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use voisin_base::text::fold;
 
-/// Between names, as Navidrome splits artists by default. Several values of one tag are joined by the last.
+/// Separators of names, by Navidrome's defaults. Several values of one tag are joined by the last.
 ///
-/// A comma, an ampersand and "with" stand inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
+/// Commas, ampersands and "with" occur inside names (Tyler, The Creator; Simon & Garfunkel; Sleeping with Sirens).
 const SEPARATORS: [&str; 6] = [" / ", " featuring ", " feat", " ft", ";", "\0"];
 
-/// Names that programs write where nobody, or no album, is named, or where the artists of a sampler
-/// are too many to name.
+/// Placeholders that programs write for a missing artist or album, or for the many artists of a
+/// sampler.
 ///
-/// Not folded: `None` may be a band.
+/// Compared without folding: `None` may be a band.
 const NONE: [&str; 13] = [
     "unknown",
     "[unknown]",
@@ -30,13 +30,13 @@ const NONE: [&str; 13] = [
     "n.a.",
 ];
 
-/// The same of artists alone: `?` and `-` are albums.
+/// The same for artists only: `?` and `-` are albums.
 const NOBODY: [&str; 3] = ["-", "--", "?"];
 
-/// Names as programs write them where a field is empty, in capitals as here: a band writes `None`.
+/// Values that programs write for an empty field, in exact case, as `None` is a band.
 const EMPTY: [&str; 5] = ["none", "null", "NULL", "(null)", "<null>"];
 
-/// The same in words, in the languages of rippers; compared folded.
+/// Placeholders for artists in the languages of rippers; compared folded.
 static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     folded(
         "unknown artist|various artists|no artist|multiple artists|unknown composer|various composers|\
@@ -62,7 +62,7 @@ static NOBODY_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     )
 });
 
-/// Names of no album in words, in the languages of rippers; compared folded.
+/// Placeholders for albums in the languages of rippers; compared folded.
 static NO_ALBUM_IN_WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     folded(
         "unknown album|no album|various artists|tba|to be announced|audiocd|audio cd|unbekannt|unbekanntes album|album inconnu|álbum desconocido|album sconosciuto|\
@@ -77,12 +77,12 @@ fn folded(names: &str) -> HashSet<String> {
     names.split('|').map(fold).collect()
 }
 
-/// Whether an artist's name stands for nobody: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
+/// Whether an artist's name is a placeholder: `Unknown Artist`, `Various Artists`, `Artiste inconnu`.
 pub fn is_nobody(name: &str) -> bool {
     NOBODY.contains(&name.trim()) || is_none(&NOBODY_IN_WORDS, name)
 }
 
-/// Whether an album's name, or a genre's, stands for none: `Unknown Album`, `(None)`.
+/// Whether an album's or a genre's name is a placeholder: `Unknown Album`, `(None)`.
 pub fn is_no_album(name: &str) -> bool {
     is_none(&NO_ALBUM_IN_WORDS, name)
 }
@@ -95,8 +95,8 @@ fn is_none(in_words: &HashSet<String>, name: &str) -> bool {
             .iter()
             .any(|other| name.eq_ignore_ascii_case(other))
         || in_words.contains(&fold(name))
-        // Windows Media Player writes "Unknown album (23/11/2004 10:20:11)". Of one word, what is in brackets tells artists
-        // apart: "Diverse (rapper)".
+        // Windows Media Player writes "Unknown album (23/11/2004 10:20:11)". After a single word, brackets distinguish
+        // artists: "Diverse (rapper)".
         || name
             .strip_suffix([')', ']'])
             .and_then(|name| name.rsplit_once(['(', '[']))
@@ -104,13 +104,13 @@ fn is_none(in_words: &HashSet<String>, name: &str) -> bool {
             .is_some_and(|before| before.contains(' ') && in_words.contains(&before))
 }
 
-/// More names than this nobody writes: who compares all of two tracks' names may count on it.
+/// Most names of a text, so that comparing all names of two tracks is bounded.
 const MOST_NAMES: usize = 200;
 
-/// The names in a text, in order, each once whatever its case, the first 200 of them; the text alone where there is but one.
+/// The first 200 names in a text, in order, without repeats in any case; the text itself if there is only one.
 pub fn artists(text: &str) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    // A text may hold a megabyte of names: none is compared with each before it.
+    // A set, as a text may hold a megabyte of names.
     let mut known = HashSet::new();
     let mut rest = text;
     loop {
@@ -132,21 +132,21 @@ pub fn artists(text: &str) -> Vec<&str> {
     names
 }
 
-/// Where the first separator begins and ends.
+/// Start and end of the first separator.
 fn next_separator(text: &str) -> Option<(usize, usize)> {
     // Every separator begins with one of these.
     let mut starts = text.match_indices([' ', ';', '\0']).map(|(at, _)| at);
     starts.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
 }
 
-/// The length of the separator that a text begins with; abbreviations end with a dot or a space.
+/// The length of the separator at the start of a text; abbreviations end with a dot or a space.
 fn separator_length(text: &str) -> Option<usize> {
     let separator = SEPARATORS.iter().find(|separator| {
         // `get`, since the length may end within a character.
         text.get(..separator.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(separator))
     })?;
-    // Only " feat" and " ft" are words, of which more may follow: "feature" is none.
+    // Only " feat" and " ft" may be the beginning of another word, such as "feature".
     if !separator.ends_with(char::is_alphabetic) {
         return Some(separator.len());
     }

@@ -1,8 +1,8 @@
-//! CUE sheets: text files that say where the tracks of one long audio file begin, and what they are called.
+//! CUE sheets: text files with the starts and titles of the tracks of one long audio file.
 //!
-//! A part of a file has a path of its own below the sheet's, `album.cue/03` for TRACK 03. A FLAC file may hold a sheet itself;
-//! its parts lie below it, `album.flac/03`. Everything that reads audio or tags takes such a path, and asks a [`Place`] what
-//! it means.
+//! A part of a file has a path below the sheet's, `album.cue/03` for TRACK 03. A FLAC file may have an embedded sheet;
+//! its parts are below it, `album.flac/03`. Everything that reads audio or tags accepts such paths, and resolves them
+//! to a [`Place`].
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,32 +15,32 @@ use voisin_base::encoding::{self, OldEncoding};
 use voisin_base::path_matching::folded;
 use voisin_base::regular_file;
 
-/// A sheet larger than this is none.
+/// Most bytes of a sheet.
 const LARGEST: u64 = 1 << 20;
-/// A CD has 99 tracks; lists of long mixes have more.
+/// Most tracks: a CD has 99, lists of long mixes have more.
 const MOST_TRACKS: u32 = 999;
-/// Times are counted in frames, of which a second has so many.
+/// Frames per second, the unit of times.
 pub const FRAMES: u64 = 75;
-/// More than this before the first track is a part of its own, hidden on the disc. Less is a pause, of two seconds on nearly
-/// all discs, and too short for the models, which take three seconds at least.
+/// Frames before the first track above which they are a hidden track. Fewer are a pause, of two seconds on nearly all
+/// discs, and too short for the models, which need three seconds.
 const LONGEST_PAUSE: u64 = 4 * FRAMES;
-/// Sheets often name the file as it was before it was encoded: one of these of the same name is meant then.
+/// Extensions of encoded files: sheets often name the file from before it was encoded.
 const ENDINGS: [&str; 10] = [
     "flac", "wav", "mp3", "m4a", "ogg", "opus", "aiff", "aif", "mka", "aac",
 ];
 
-/// Part of an audio file, as a sheet describes it.
+/// A part of an audio file, described by a sheet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CuePart {
-    /// The sheet, or the file itself that holds one.
+    /// The sheet, or the file with an embedded one.
     pub sheet: PathBuf,
     /// The file that it is part of.
     pub audio: PathBuf,
-    /// Its number on the sheet; 0 of music that is hidden before the first track.
+    /// Its number on the sheet; 0 for hidden music before the first track.
     pub number: u32,
-    /// Where it begins, in frames of 1/75 s from the start of the file.
+    /// Its start, in frames of 1/75 s from the start of the file.
     pub start: u64,
-    /// Where it ends: where the next one begins; `None` at the end of the file.
+    /// Its end: the start of the next one; `None`: the end of the file.
     pub end: Option<u64>,
     /// TITLE of the part, as written.
     pub title: Option<String>,
@@ -59,12 +59,12 @@ pub struct CuePart {
 }
 
 impl CuePart {
-    /// The path that it has in the library.
+    /// Its path in the library.
     pub fn path(&self) -> PathBuf {
         self.sheet.join(format!("{:02}", self.number))
     }
 
-    /// Where it begins and ends, in seconds.
+    /// Its start and end, in seconds.
     pub fn seconds(&self) -> (f64, Option<f64>) {
         let seconds = |frames: u64| frames as f64 / FRAMES as f64;
         (seconds(self.start), self.end.map(seconds))
@@ -79,20 +79,20 @@ impl CuePart {
     }
 }
 
-/// The place on disk that a track's path means.
+/// The file, or part of a file, that a track's path refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// A file of its own, whether it is there or not.
+    /// A file, which need not exist.
     File(&'a Path),
     /// A part of a longer file.
     Part(Box<CuePart>),
 }
 
 impl<'a> Place<'a> {
-    /// Reads the sheet, if the path lies below one; looks at nothing else.
+    /// Resolves a path; reads only the sheet, if the path is below one.
     ///
     /// # Errors
-    /// `NotFound`: the sheet has no such part, or its file is not there. `InvalidData`: the sheet makes no sense.
+    /// `NotFound`: the sheet has no such part, or its file is missing. `InvalidData`: the sheet is invalid.
     pub fn of(path: &'a Path) -> io::Result<Self> {
         let Some(sheet) = above(path).filter(|sheet| sheet.is_file()) else {
             return Ok(Self::File(path));
@@ -111,7 +111,7 @@ impl<'a> Place<'a> {
         Ok(Self::Part(Box::new(part)))
     }
 
-    /// The part that a path means; `None` of a file, and of a part that is not there.
+    /// The part that a path refers to; `None` for a file and for a missing part.
     pub fn part(path: &'a Path) -> Option<CuePart> {
         match Self::of(path) {
             Ok(Self::Part(part)) => Some(*part),
@@ -119,7 +119,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether there is a file, or a part of one, of this path.
+    /// Whether a file, or a part of one, exists at this path.
     pub fn exists(path: &'a Path) -> bool {
         Self::of(path).is_ok_and(|place| place.audio().is_file())
     }
@@ -133,19 +133,19 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A sheet's result: parts of the files that are there, and the names of those that are not.
+/// A parsed sheet: parts of its existing files, and names of missing ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sheet {
     /// Its audio tracks, in the sheet's order.
     pub parts: Vec<CuePart>,
-    /// Its words about files that are one track alone.
+    /// Its titles of files that are a single track.
     pub wholes: Vec<CuePart>,
-    /// FILE entries that name no file that is there.
+    /// FILE entries whose file is missing.
     pub missing: Vec<String>,
 }
 
 impl Sheet {
-    /// The fault of a sheet that could be read.
+    /// A fault of a sheet that could be parsed.
     pub fn fault(&self) -> Option<io::Error> {
         let name = self.missing.first()?;
         Some(fault(format!(
@@ -170,7 +170,7 @@ pub fn may_hold_sheet(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("flac"))
 }
 
-/// The file that a path must be a part of, by its name alone: the sheet that it lies below, or a file that may hold one, with a number.
+/// The sheet, or file that may hold one, that a path with a number is below, by names alone.
 pub fn above(path: &Path) -> Option<&Path> {
     let is_number = |name: &str| name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_digit());
     let has_number = || {
@@ -182,12 +182,12 @@ pub fn above(path: &Path) -> Option<&Path> {
         .filter(|above| is_sheet(above) || may_hold_sheet(above) && has_number())
 }
 
-/// The folder that a file lies in, or that of its sheet.
+/// The folder of a file, or of a part's sheet.
 pub fn folder(path: &Path) -> Option<&Path> {
     above(path).unwrap_or(path).parent()
 }
 
-/// The words of a sheet beside a file about it, where it is one track alone.
+/// The titles for a file that is a single track, from a sheet beside it.
 pub fn of_whole(audio: &Path) -> Option<CuePart> {
     let entries = std::fs::read_dir(audio.parent()?).ok()?;
     let paths = entries.flatten().map(|entry| entry.path());
@@ -197,21 +197,21 @@ pub fn of_whole(audio: &Path) -> Option<CuePart> {
     wholes.find_map(|sheet| sheet.wholes.into_iter().find(|part| part.audio == audio))
 }
 
-/// Reads a sheet. A file that is one track alone is no part of anything.
+/// Reads a sheet. A file that is a single track gives no part.
 ///
 /// # Errors
-/// It cannot be read, or makes no sense: one line that says where.
+/// It cannot be read, or is invalid: one line with the place.
 pub fn read(path: &Path) -> io::Result<Sheet> {
     if may_hold_sheet(path) {
         return held_by(path);
     }
     let bytes = regular_file::read(path, LARGEST)?;
     let sheet = assemble(path, &encoding::decode_file(&bytes))?;
-    // UTF-8 is never a guess: a file that is missing then is missing.
+    // UTF-8 is certain: then the file is really missing.
     if sheet.missing.is_empty() || std::str::from_utf8(&bytes).is_ok() {
         return Ok(sheet);
     }
-    // A name that a file beside the sheet has in one encoding says more than its letters do.
+    // An encoding in which the names exist beside the sheet is better evidence than letters.
     let mut others = OldEncoding::COMMON.iter().filter_map(|encoding| {
         let other = assemble(path, &encoding.decode(&bytes)).ok()?;
         other.missing.is_empty().then_some(other)
@@ -228,8 +228,7 @@ fn assemble(path: &Path, text: &str) -> io::Result<Sheet> {
         match find(path.parent().unwrap_or(Path::new("")), &file.name) {
             Some(audio) if is_whole => sheet.wholes.extend(parts(path, &audio, &parsed, file)),
             Some(audio) => sheet.parts.extend(parts(path, &audio, &parsed, file)),
-            // Sheets of rips cut by tracks outlive the renaming
-            // of their files: nothing is lost with their words.
+            // Sheets of single-track rips often have outdated names, which loses nothing.
             None if is_whole => {}
             None => sheet.missing.push(file.name.clone()),
         }
@@ -260,13 +259,13 @@ fn parts(sheet: &Path, audio: &Path, parsed: &Parsed, file: &ParsedFile) -> Vec<
     let hidden = first.map(|first| part(&ParsedTrack::default(), Some(first)));
     let others = tracks.iter().enumerate();
     let others = others.filter(|(_, track)| track.is_audio);
-    // The next of all tracks, be it of data: no audio goes on beyond where that begins.
+    // The next of all tracks, even a data track: audio ends where it begins.
     let others = others.map(|(i, track)| part(track, tracks.get(i + 1)));
     hidden.into_iter().chain(others).collect()
 }
 
-/// The sheet that a FLAC file holds: its comment, else its block, which has no titles. Either is about the file that it lies
-/// in, whatever the comment calls it; one that makes no sense is none.
+/// The embedded sheet of a FLAC file: its comment, else its block, which has no titles. Both are about this file,
+/// whatever name the comment has; an invalid one is ignored.
 fn held_by(path: &Path) -> io::Result<Sheet> {
     let found = flac::read(path)?;
     let of_comment = found
@@ -286,7 +285,7 @@ fn held_by(path: &Path) -> io::Result<Sheet> {
     Ok(Sheet::default())
 }
 
-/// `None` where the tracks do not follow each other.
+/// `None` if the tracks are not in order.
 fn of_block(found: &FlacCues) -> Option<Parsed> {
     // Samples come from the file: the product may overflow, and the rate be 0.
     let frames = |samples: u64| samples.checked_mul(FRAMES)?.checked_div(found.rate.into());
@@ -320,16 +319,16 @@ fn of_block(found: &FlacCues) -> Option<Parsed> {
     })
 }
 
-/// The file that a sheet in `folder` names, wherever it lay when the sheet was written: never outside of the folder.
+/// The file that a sheet in `folder` names, by its file name: never outside of the folder.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     // Most sheets were written on Windows.
     let name = name.replace('\\', "/");
     let has_drive = name.as_bytes().get(1) == Some(&b':');
     let leads_out = name.starts_with('/') || has_drive || name.split('/').any(|step| step == "..");
-    // Only the file's name is kept: a sheet must not make voisin read `../../private.wav`.
+    // Only the file's name is used: a sheet must not make voisin read `../../private.wav`.
     let name = if leads_out {
         let last = name.rsplit('/').next()?;
-        // Windows alone knows drives: `C:x.wav` joined to a folder leads out of it. Elsewhere files are called so.
+        // Only Windows has drives, and joining `C:x.wav` to a folder leaves it. Elsewhere it is a valid name.
         if cfg!(windows) {
             last.rsplit(':').next()?
         } else {
@@ -345,8 +344,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     if exact.is_file() {
         return Some(exact);
     }
-    // No such file: its name may have other case or
-    // accents, or another ending since it was encoded.
+    // No such file: its name may differ in case, accents or, after encoding, extension.
     let wanted = folded(exact.file_name()?.to_str()?);
     let stem = Path::new(&wanted).file_stem()?.to_str()?.to_owned();
     let mut alike: Vec<(bool, PathBuf)> = std::fs::read_dir(exact.parent()?)
@@ -356,7 +354,7 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
             let found = folded(entry.file_name().to_str()?);
             let (same_stem, ending) = found.rsplit_once('.')?;
             let other_ending = same_stem == stem && ENDINGS.contains(&ending);
-            // `false` sorts first: the same name before one with another ending.
+            // `false` sorts first: the same name before one with another extension.
             (found == wanted || other_ending).then(|| (found != wanted, entry.path()))
         })
         .filter(|(_, path)| path.is_file())
@@ -377,7 +375,7 @@ struct Parsed {
 #[derive(Debug)]
 struct ParsedFile {
     name: String,
-    /// Those that begin in it, in order.
+    /// The tracks that begin in it, in order.
     tracks: Vec<ParsedTrack>,
 }
 
@@ -391,15 +389,15 @@ struct ParsedTrack {
     isrc: Option<String>,
 }
 
-/// Reads the lines that matter and passes over all others.
+/// Parses the relevant lines and ignores all others.
 fn parse(text: &str) -> Result<Parsed, String> {
     let mut sheet = Parsed::default();
     let mut numbers = HashSet::new();
-    // The track whose lines these are, and the line that it began in, until its INDEX 01 says where it lies.
+    // The current track and its first line, until its INDEX 01 gives the start.
     let mut open: Option<(ParsedTrack, usize)> = None;
     // Whether lines are about a track rather than the album.
     let mut in_track = false;
-    // Old Macs end lines with CR alone. One end of two characters must not count as two lines.
+    // Old Macs end lines with CR alone. `\r\n` must not count as two line ends.
     let text = text.replace("\r\n", "\n");
     for (n, line) in text
         .split(['\n', '\r'])
@@ -411,7 +409,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
         match word.to_ascii_uppercase().as_str() {
             "FILE" => {
                 let (name, kind) = rest.rsplit_once(char::is_whitespace).unwrap_or((rest, ""));
-                // The kind (`WAVE`) is left out by some programs; a quoted name may hold blanks.
+                // Some programs leave out the kind (`WAVE`); a quoted name may have blanks.
                 let name = if rest.ends_with('"') { rest } else { name };
                 let Some(name) = unquoted(name) else {
                     return Err(format!(
@@ -424,7 +422,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                         "line {n}: expected a file of audio, found a disc's data ({kind})"
                     ));
                 }
-                // Each is looked for in the folder.
+                // Bounded, as each is searched in the folder.
                 if sheet.files.len() >= MOST_TRACKS as usize {
                     return Err(format!(
                         "line {n}: expected at most {MOST_TRACKS} FILE lines, found more"
@@ -449,7 +447,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                         "line {n}: expected TRACK with a number from 1 to {MOST_TRACKS}, found {line:?}"
                     ));
                 };
-                // Numbers become paths, which have to be unique in a sheet.
+                // Numbers become paths, which must be unique in a sheet.
                 if !numbers.insert(number) {
                     return Err(format!("line {n}: TRACK {number:02} is there twice"));
                 }
@@ -466,7 +464,8 @@ fn parse(text: &str) -> Result<Parsed, String> {
             }
             "INDEX" => {
                 let (number, time) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-                // 00 is the silence before a track, which players count to the one before; 02 and more are inside of it.
+                // 00 is the silence before a track, which belongs to the previous one; 02 and more are within the
+                // track.
                 if number.parse() != Ok(1_u32) {
                     continue;
                 }
@@ -483,7 +482,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                         "line {n}: expected a FILE before the first TRACK, found none"
                     ));
                 };
-                // Compared within a file: each FILE begins at 0 again.
+                // Compared within a file: each FILE starts at 0.
                 if let Some(last) = file.tracks.last().filter(|last| last.start >= track.start) {
                     return Err(format!(
                         "line {n}: expected TRACK {:02} to begin after TRACK {:02}, found {}",
@@ -495,7 +494,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                 file.tracks.push(track);
             }
             word @ ("TITLE" | "PERFORMER" | "ISRC") => {
-                // Some programs write a track's title below its INDEX.
+                // Some programs write a track's title after its INDEX.
                 let placed = sheet
                     .files
                     .iter_mut()
@@ -511,7 +510,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
                     ("ISRC", Some(track)) => &mut track.isrc,
                     ("TITLE", None) => &mut sheet.title,
                     ("PERFORMER", None) => &mut sheet.artist,
-                    // An ISRC of the album means nothing.
+                    // An ISRC of the album is ignored.
                     _ => continue,
                 };
                 *field = unquoted(rest);
@@ -534,7 +533,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
     Ok(sheet)
 }
 
-/// A track without INDEX 01 lies nowhere; data on a disc often has none, and no audio either.
+/// Refuses an audio track without INDEX 01; data tracks often have none.
 fn unplaced(open: Option<(ParsedTrack, usize)>) -> Result<(), String> {
     match open {
         Some((track, n)) if track.is_audio => Err(format!(
@@ -554,11 +553,11 @@ fn unquoted(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// `mm:ss:ff`, in frames. Minutes go as far as they like.
+/// Parses `mm:ss:ff` to frames. Minutes may exceed 59.
 fn frames(time: &str) -> Option<u64> {
     let digits = |part: &str, below: u64| {
         let is_number =
-            // Rust would read a sign as well; six digits keep the product far from an overflow.
+            // Rust would parse a sign as well; six digits prevent an overflow.
             (1..=6).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
         part.parse::<u64>()
             .ok()

@@ -1,25 +1,25 @@
-//! CUE sheets inside of FLAC files: the comment CUESHEET, which is the text of one, and the block of this name.
+//! CUE sheets in FLAC files: the text in the comment CUESHEET, and the metadata block of this name.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use voisin_base::regular_file;
 
-/// More blocks than this no file has.
+/// Most blocks of a file.
 const MOST_BLOCKS: usize = 1024;
 
 const STREAMINFO: u8 = 0;
 const VORBIS_COMMENT: u8 = 4;
 const CUESHEET: u8 = 5;
 
-/// The parts that a FLAC file declares.
+/// The CUE sheets of a FLAC file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FlacCues {
     /// Samples a second.
     pub rate: u32,
     /// The text of a sheet, from a comment.
     pub text: Option<Vec<u8>>,
-    /// The tracks of the block, but for the lead-out.
+    /// The tracks of the block, without the lead-out.
     pub tracks: Vec<FlacCue>,
 }
 
@@ -30,19 +30,19 @@ pub struct FlacCue {
     pub number: u32,
     /// Whether it is audio and not data.
     pub is_audio: bool,
-    /// Where its INDEX 01 lies, in samples.
+    /// Its INDEX 01, in samples.
     pub start: u64,
-    /// ISRC, 12 characters, where one is given.
+    /// ISRC, 12 characters, if given.
     pub isrc: Option<String>,
 }
 
-/// Reads what a file says of its parts; a file that is no FLAC says nothing.
+/// Reads the CUE sheets of a file; none if it is no FLAC.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read(path: &Path) -> io::Result<FlacCues> {
     let found = read_from(BufReader::new(regular_file::open(path)?));
-    // A file that ends within its head has no parts.
+    // A file that is truncated within its header has no parts.
     found.or_else(|error| {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             Ok(FlacCues::default())
@@ -57,8 +57,8 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
     let mut at = 0;
     let mut head = [0; 4];
     file.read_exact(&mut head)?;
-    // Some taggers put ID3 before FLAC. Its size has 7
-    // bits a byte, without the 10 bytes of its head.
+    // Some taggers put ID3 before FLAC. Its size has 7 bits a byte, without the 10 bytes of its
+    // header.
     if head.starts_with(b"ID3") {
         let mut rest = [0; 6];
         file.read_exact(&mut rest)?;
@@ -81,7 +81,7 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
             .iter()
             .fold(0, |size, &byte| size << 8 | u64::from(byte));
         if matches!(kind & 0x7f, STREAMINFO | VORBIS_COMMENT | CUESHEET) {
-            // At most 16 MB, whatever the size says.
+            // At most 16 MB, as sizes have 24 bits.
             let mut block = Vec::new();
             file.by_ref().take(size).read_to_end(&mut block)?;
             match kind & 0x7f {
@@ -102,15 +102,15 @@ fn read_from(mut file: impl Read + Seek) -> io::Result<FlacCues> {
 
 fn rate(block: &[u8]) -> Option<u32> {
     let bytes = block.get(10..13)?;
-    // 20 bits, behind sizes of blocks and frames (10 bytes).
+    // 20 bits, after sizes of blocks and frames (10 bytes).
     Some(u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) >> 4)
 }
 
-/// The text of a sheet among the comments, however its name is written.
+/// The text of a sheet in the comments; the comment's name may be in any case.
 fn sheet_among(block: &[u8]) -> Option<Vec<u8>> {
     const NAME: &[u8] = b"CUESHEET=";
     let sized = |bytes: &mut &[u8]| -> Option<Vec<u8>> {
-        // Comments count little-endian, unlike all else in FLAC: the block is Vorbis' own.
+        // Numbers are little-endian in this block, which is from Vorbis.
         let (size, rest) = bytes.split_first_chunk::<4>()?;
         let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
         *bytes = rest;
@@ -119,7 +119,7 @@ fn sheet_among(block: &[u8]) -> Option<Vec<u8>> {
     let mut rest = block;
     // The name of the program that wrote it.
     sized(&mut rest)?;
-    // The number of comments; the block ends where it ends.
+    // The number of comments is not needed.
     rest = rest.get(4..)?;
     while let Some(comment) = sized(&mut rest) {
         if comment
@@ -132,16 +132,16 @@ fn sheet_among(block: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// The tracks of a CUESHEET block; `None` where it ends too soon.
+/// The tracks of a CUESHEET block; `None` if it is truncated.
 fn tracks(block: &[u8]) -> Option<Vec<FlacCue>> {
-    /// Catalogue number, lead-in, flags and room for more.
+    /// Bytes of catalogue number, lead-in, flags and reserved space.
     const HEAD: usize = 395;
     const LEAD_OUT: [u8; 2] = [170, 255];
     let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
     let (&count, mut rest) = block.get(HEAD..)?.split_first()?;
     let mut tracks = Vec::new();
     for _ in 0..count {
-        // Offset (8 bytes), number (1), ISRC (12), flags and room (14), number of indices (1).
+        // Offset (8 bytes), number (1), ISRC (12), flags and reserved (14), number of indices (1).
         let (head, after) = rest.split_at_checked(36)?;
         let (indices, after) = after.split_at_checked(12 * usize::from(head[35]))?;
         rest = after;
@@ -150,7 +150,7 @@ fn tracks(block: &[u8]) -> Option<Vec<FlacCue>> {
         }
         let first = indices
             .chunks_exact(12)
-            // INDEX 01 is where the music begins; its offset counts from that of the track.
+            // The music begins at INDEX 01, whose offset is relative to the track's.
             .find(|index| index[8] == 1)
             .and_then(number)
             .unwrap_or(0);

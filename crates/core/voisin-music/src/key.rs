@@ -1,4 +1,4 @@
-//! The 24 major and minor keys: their names, and their places on the wheel that DJs mix by.
+//! The 24 major and minor keys: their names, and their positions on the Camelot wheel.
 
 use std::fmt;
 use std::str::FromStr;
@@ -85,7 +85,7 @@ impl MusicalKey {
         [self, fifth(7), fifth(5), relative]
     }
 
-    /// Its hour on the wheel, 1 to 12. A key and its relative share it.
+    /// Its position on the wheel, 1 to 12, which is also that of its relative key.
     pub fn hour(self) -> u8 {
         let major = if self.is_minor() {
             self.tonic() + 3
@@ -120,7 +120,8 @@ impl FromStr for MusicalKey {
             .unwrap_or(plain.len());
         if split > 0 {
             let hour: u8 = plain[..split].parse().map_err(|_| wrong())?;
-            // Open Key has C major at 1 and Camelot at 8: the same wheel, turned by seven hours.
+            // Open Key has C major at 1 and Camelot at 8: the same wheel, turned by seven
+            // positions.
             let (minor, turned) = match &plain[split..] {
                 "A" | "a" => (true, 0),
                 "B" | "b" => (false, 0),

@@ -1,8 +1,7 @@
 //! Facts about music that need no sound: tags, artists, songs and their versions, keys, sheets,
 //! pictures.
 //!
-//! Not here: reading them from audio files (`voisin-audio`), and anything that knows how a track
-//! sounds.
+//! Not here: reading them from audio files (`voisin-audio`), and anything computed from sound.
 
 #![forbid(unsafe_code)]
 

@@ -1,18 +1,18 @@
-//! Pictures that are drawn larger than they are wanted, so that letters stand where they belong and not on whole pixels.
+//! Pictures drawn at a multiple of their size and shrunk, for subpixel positions of letters.
 
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 
-/// How many times larger, each way.
+/// The factor in each direction.
 pub const FINE: u32 = 3;
 
-/// A PNG file's bytes: the picture `fine`, shrunk (see [`shrink`]).
+/// Encodes the picture `fine`, shrunk, as PNG (see [`shrink`]).
 pub fn png(fine: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
     encode(&shrink(fine, width, height), width, height)
 }
 
-/// A PNG file's bytes.
+/// Encodes a picture as PNG.
 ///
-/// - `pixels`: red, green, blue of each, row after row
+/// - `pixels`: red, green, blue of each, row by row
 pub fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, width, height);
@@ -24,9 +24,9 @@ pub fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, Encodin
     Ok(bytes)
 }
 
-/// Means of the fields of [`FINE`] by [`FINE`] pixels of a picture.
+/// Means over squares of [`FINE`] by [`FINE`] pixels of a picture.
 ///
-/// - `fine`: red, green, blue of each pixel, row after row, `FINE · width` by `FINE · height`
+/// - `fine`: red, green, blue of each pixel, row by row, `FINE · width` by `FINE · height`
 fn shrink(fine: &[u8], width: u32, height: u32) -> Vec<u8> {
     let width = width as usize;
     let height = height as usize;

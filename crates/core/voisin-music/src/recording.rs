@@ -1,24 +1,25 @@
-//! Copies of one recording, by how alike they sound, by name and by length. Not for other versions of a song: see
+//! Detects copies of one recording by similarity, name and length. Not for other versions of a song: see
 //! [`song`](super::song).
 
 use voisin_base::text::fold;
 use voisin_base::track::is_same_recording;
 
-/// Least cosine of copies. Tracks of one title and artist that are as near are one recording: re-encoded at 128 kbit/s and
-/// less, one is 0.998 to 0.999 from its origin.
+/// Least cosine of copies with the same title and artist: re-encoded at 128 kbit/s and less, a copy has 0.998 to 0.999
+/// with its original.
 pub const LEAST_OF_COPIES: f32 = 0.99;
-/// The same where one of the two has no title: copies of untagged files at 192 kbit/s are 0.9989 from their origins.
+/// The same if one of the two has no title: copies of untagged files at 192 kbit/s have 0.9989 with their originals.
 const NEAR_WITHOUT_NAME: f32 = 0.998;
-/// Seconds by which lengths of copies differ, and the share of the length that two of one name may differ by besides.
+/// Seconds by which lengths of copies may differ, and the share of the length that copies with the same name may
+/// differ by in addition.
 pub const APART: f64 = 1.0;
 const SHARE_APART: f64 = 0.02;
 
-/// The facts about a track that tell copies.
+/// The facts about a track by which copies are recognised.
 #[derive(Debug, Clone, Copy)]
 pub struct Recording<'a> {
-    /// Title of its tags.
+    /// Title in its tags.
     pub title: Option<&'a str>,
-    /// Artist of its tags.
+    /// Artist in its tags.
     pub artist: Option<&'a str>,
     /// Length; 0 if unknown.
     pub seconds: f64,
@@ -39,8 +40,8 @@ impl Recording<'_> {
         if titles.iter().all(Option::is_some) {
             return self.has_name_of(other, APART + SHARE_APART * self.seconds);
         }
-        // Two without titles may be cut to one length, as samples are.
-        // One title of two: a tagged file and an untagged copy of it.
+        // Tracks without titles may be cut to one length, as samples are, so one of the two needs a
+        // title: a tagged file and an untagged copy of it.
         titles.iter().any(Option::is_some)
             && similarity >= NEAR_WITHOUT_NAME
             && self.seconds.min(other.seconds) > 0.0

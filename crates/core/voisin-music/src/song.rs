@@ -1,8 +1,7 @@
-//! Which song a recording is of, by its artist and its title: versions of a song differ in what stands in brackets or behind
-//! a dash (live, remastered, radio edit).
+//! Recognises versions of a song by artist and title: their titles differ in the words in brackets or after a dash
+//! (live, remastered, radio edit).
 //!
-//! A title alone is a weak sign: whether two recordings with like titles are of one song, their sound decides
-//! ([`SongTitle`]).
+//! A title alone is weak evidence: for recordings with similar titles the sound decides ([`SongTitle`]).
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -11,19 +10,19 @@ use std::sync::LazyLock;
 use super::artists::artists;
 use voisin_base::text::fold;
 
-/// Words, and pairs of words, folded.
+/// Folded words and pairs of words.
 type FoldedWords = LazyLock<HashSet<String>>;
 
-/// - `list`: words with blanks between them, the words of a pair with a low line
+/// - `list`: words separated by blanks; `_` joins a pair
 fn folded_words(list: &str) -> HashSet<String> {
     list.split_whitespace()
         .map(|word| fold(&word.replace('_', " ")))
         .collect()
 }
 
-/// Words that say how a song was recorded, mixed or released, and not which it is.
+/// Words for how a song was recorded, mixed or released.
 ///
-/// They only find where a title ends and its version begins: what stands in brackets or behind a dash needs none of them.
+/// They only separate the title from its version: text in brackets or after a dash needs none of them.
 static VERSION_WORDS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "8d a_cappella acapella accapella acoustic acoustique acústica acústico akoestisch akustik akustisch akustisk \
@@ -40,7 +39,7 @@ static VERSION_WORDS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Those that stand behind a name without a mark, and are no part of names.
+/// Version words that follow a name without a separator and are no part of names.
 static TRAILING: FoldedWords = LazyLock::new(|| {
     folded_words(
         "acoustic acoustique acústico akustik demo instrumental karaoke live nightcore remaster remastered remasterisé \
@@ -51,7 +50,7 @@ static TRAILING: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Words of titles that many pieces have: tempi, forms, parts of a mass, of a film, of an evening.
+/// Words of titles that many pieces have: tempi, forms, parts of a mass, a film or an evening.
 static COMMON_WORDS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "abertura abspann act adagietto adagio agnus air alap allegretto allegro alleluia allemande alternative amen \
@@ -79,7 +78,7 @@ static COMMON_WORDS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Of those, the names of movements, parts of a mass and dances: behind a work's name they say which part of it a piece is.
+/// Of those, the names of movements, parts of a mass and dances: after a work's name they denote a part of it.
 static MOVEMENTS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "adagietto adagio agnus allegretto allegro allemande andante andantino aria badinerie benedictus bourrée cadenza \
@@ -90,7 +89,7 @@ static MOVEMENTS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Words beside common ones that make no name of them: `Allegro ma non troppo`, `Prelude in C`, `Sans titre`.
+/// Words that leave a common title common: `Allegro ma non troppo`, `Prelude in C`, `Sans titre`.
 static LINKS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "a and assai bass bonus brio con d de des du e end et flat for ghost guitar in la le ma major minor moderato molto \
@@ -98,7 +97,7 @@ static LINKS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// The same, of more than one word of which each could be a name's.
+/// Common titles of several words, each of which could be in a name.
 const COMMON_TITLES: [&str; 7] = [
     "end credits",
     "end theme",
@@ -109,7 +108,7 @@ const COMMON_TITLES: [&str; 7] = [
     "warm up",
 ];
 
-/// Words before or behind the number of a part.
+/// Words before or after the number of a part.
 static PARTS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "act aflevering afsnit akt atto avsnitt bölüm book bwv capítol capitolo capitolul capítulo chapitre chapter část \
@@ -120,10 +119,10 @@ static PARTS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Of those, words that names have, too: `Number One`, `Opus 17`.
+/// Of those, words that occur in names, too: `Number One`, `Opus 17`.
 const PARTS_OF_NAMES: [&str; 3] = ["number", "numero", "opus"];
 
-/// Signs behind the number of a part.
+/// Signs after the number of a part.
 static COUNTERS: FoldedWords = LazyLock::new(|| {
     folded_words("章 回 話 话 集 部 巻 卷 幕 節 节 課 课 楽章 乐章 장 부 화 권 편 회")
 });
@@ -136,7 +135,7 @@ static NUMBERS: FoldedWords = LazyLock::new(|| {
     )
 });
 
-/// Numbers that count only beside a word such as `part`.
+/// Numbers that only count beside a word such as `part`.
 static ORDINALS: FoldedWords = LazyLock::new(|| {
     folded_words(
         "first second third fourth eins zwei drei vier erster erste zweiter zweite dritter dritte vierter vierte un deux \
@@ -149,7 +148,7 @@ static ORDINALS: FoldedWords = LazyLock::new(|| {
 /// Brackets around the name of a version, opening and closing.
 const OPENING: &str = "([{<~～〜（［｛【「『〔〈《";
 const CLOSING: &str = ")]}>~～〜）］｝】」』〕〉》";
-/// Signs around it that names have, too: they count where the words between them tell a version.
+/// Signs around it that names have, too: they only count around words of a version.
 const QUOTES: [(char, char); 6] = [
     ('"', '"'),
     ('“', '”'),
@@ -159,18 +158,18 @@ const QUOTES: [(char, char); 6] = [
     ('-', '-'),
 ];
 
-/// A title in parts: the name, and what follows it in brackets or behind a dash.
+/// A title split into its name and the text in brackets or after a dash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct TitleParts {
-    /// In folded words.
+    /// The name, as folded words.
     name: String,
-    /// Further words that belong to the piece, folded: none of versions.
+    /// Further folded words that are not of a version.
     rest: Vec<String>,
-    /// Whether there were words of versions.
+    /// Whether there were words of a version.
     has_version: bool,
 }
 
-/// A title of which there may be versions, by whoever leads.
+/// A title that may have versions, with its main artist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SongTitle {
     key: String,
@@ -178,47 +177,46 @@ pub struct SongTitle {
     has_version: bool,
 }
 
-/// Longer names and titles (bytes) are of no song: what is done with them takes time as the square of their length, and a tag
-/// may hold a megabyte.
+/// Most bytes of a name or title: the time is quadratic in their length, and a tag may hold a megabyte.
 const LONGEST: usize = 1000;
 
-/// How like two titles of one artist are, where they may be of one song.
+/// How similar two titles of one artist are that may be of one song.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TitleLikeness {
-    /// The song itself and a version of it, whatever its words: `Hurt`, `Hurt (Ao Vivo)`.
+    /// The song and any version of it: `Hurt`, `Hurt (Ao Vivo)`.
     Same,
-    /// Two versions whose words are known for that: `Hurt (Live)`, `Hurt (Remix)`.
+    /// Two versions with known words: `Hurt (Live)`, `Hurt (Remix)`.
     Versions,
-    /// One title twice, which is no sign of a version but of a copy, or of a title that many pieces have.
+    /// Equal titles: a copy, or a title that many pieces have, rather than a version.
     Equal,
-    /// The same name with different unknown words behind it, or with such that no mark sets off beside those of a version:
+    /// The same name followed by different unknown words, or by words without a separator and words of a version:
     /// `Hurt (Wembley)` and `Hurt (Nara)`, `Hurt` and `Hurt BBC Session`.
     Alike,
 }
 
 impl TitleLikeness {
-    /// Whether titles alone, where nothing else is known, say that two recordings are of one song.
+    /// Whether titles alone suffice for one song if nothing else is known.
     pub fn is_sure(self) -> bool {
         self != Self::Alike
     }
 
-    /// Whether recordings of such titles by one artist sound so alike that they are versions of one song.
+    /// Whether recordings with such titles by one artist sound similar enough for versions of one song.
     ///
-    /// Chosen on two songs of `research/quality/title_figures.py` and judged on two others: of 118
+    /// Chosen on two songs of `research/quality/title_figures.py` and evaluated on two others: of 118
     /// altered copies of a recording (pitch, speed, echo, cut, other mixes) a list leaves out 115 and
     /// 114, of as many other recordings 5 and 1. With 0.85 and 0.9 it left out 17 and 9 of those.
     ///
-    /// - `similarity`: of vectors as the model gives them, which depends on no library
+    /// - `similarity`: of raw vectors, independent of the library
     pub fn is_version(self, similarity: f32) -> bool {
         similarity >= if self == Self::Same { 0.87 } else { 0.95 }
     }
 }
 
 impl SongTitle {
-    /// `None` where one of them is not known or very long, or the title is one that many pieces have.
+    /// `None` if one is missing or very long, or many pieces have this title.
     pub fn new(artist: Option<&str>, title: Option<&str>) -> Option<Self> {
         let title = title.filter(|title| title.len() <= LONGEST)?;
-        // Who leads: guests are named in some versions and not in others.
+        // The main artist: guests are named in some versions only.
         let leader = *artists(artist?).first()?;
         if leader.len() > LONGEST {
             return None;
@@ -236,30 +234,30 @@ impl SongTitle {
         })
     }
 
-    /// Whether nothing stands behind the name.
+    /// Whether nothing follows the name.
     pub fn is_plain(&self) -> bool {
         self.rest.is_empty() && !self.has_version
     }
 
-    /// The artist and the name: equal for all that may be of one song, but for titles with words that no mark sets off
-    /// ([`shorter_keys`](Self::shorter_keys)).
+    /// The artist and the name: equal for all titles that may be of one song, except those with words without a
+    /// separator ([`shorter_keys`](Self::shorter_keys)).
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The keys of names that this one begins with: `Hurt` of `Hurt Live at Wembley`.
+    /// The keys of shorter names at the start of this one: `Hurt` of `Hurt Live at Wembley`.
     pub fn shorter_keys(&self) -> impl Iterator<Item = &str> {
         let name = self.key.find('\n').map_or(0, |end| end + 1);
         let ends = self.key[name..].match_indices(' ');
         ends.map(move |(at, _)| &self.key[..name + at])
     }
 
-    /// The words that stand behind another title's name, where this one begins with it.
+    /// The words after another title's name, if this one begins with it.
     fn words_behind(&self, other: &Self) -> Option<&str> {
         self.key.strip_prefix(&other.key)?.strip_prefix(' ')
     }
 
-    /// `None`: they are of two pieces, whatever they sound like.
+    /// `None`: they are of two pieces, however similar they sound.
     pub fn likeness(&self, other: &Self) -> Option<TitleLikeness> {
         if other.words_behind(self).is_some() {
             return other.likeness(self);
@@ -276,8 +274,8 @@ impl SongTitle {
             if is_of_part || begins_version(words) {
                 return (!is_of_part).then_some(likeness);
             }
-            // Nothing sets the words off, and of 587 pairs of different songs by one artist a tenth sound as alike as versions
-            // (EMOTIFY): without a sign of a version `Falling Down` is another song than `Falling`.
+            // The words have no separator, and of 587 pairs of different songs by one artist a tenth sound as similar
+            // as versions (EMOTIFY): without a version word, `Falling Down` is another song than `Falling`.
             let is_version = is_year || has_any(&VERSION_WORDS, words);
             return is_version.then_some(TitleLikeness::Alike);
         }
@@ -300,8 +298,8 @@ impl SongTitle {
     }
 }
 
-/// A text that is equal for recordings of the same song by the same artist: who leads, and the title without the words that
-/// tell versions apart. `None` where one of them is not known, or the title names nothing.
+/// A text that is equal for recordings of the same song by the same artist: the main artist, and the title without
+/// words of versions. `None` if one of them is missing or empty.
 pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<String> {
     let SongTitle { mut key, rest, .. } = SongTitle::new(artist, title)?;
     for words in &rest {
@@ -311,17 +309,18 @@ pub fn song(artist: Option<&str>, title: Option<&str>) -> Option<String> {
     Some(key)
 }
 
-/// Takes from the name all that is in brackets or behind a dash, and keeps of it what says more than a version.
+/// Splits off text in brackets or after a dash, and keeps of it the words that are not of a version.
 fn parts(title: &str) -> TitleParts {
     let mut found = TitleParts::default();
     let mut name = String::new();
     let mut rest = title;
-    // Brackets first: a dash inside of them separates nothing.
+    // Brackets first: a dash inside of them is no separator.
     while let Some((open, inside, close)) = brackets(rest) {
         name.push_str(&rest[..open]);
         let words = &rest[inside..close.0];
-        // Brackets at the start are the name, unless they tell a version of what follows.
-        let is_version = tells_version(words) && !fold(&rest[close.1..]).is_empty();
+        // Brackets at the start are the name, unless they hold words of a version and a name
+        // follows.
+        let is_version = names_version(words) && !fold(&rest[close.1..]).is_empty();
         let is_name = fold(&name).is_empty() && !is_version;
         if is_name {
             name.push_str(&format!(" {words} "));
@@ -336,14 +335,14 @@ fn parts(title: &str) -> TitleParts {
         found.has_version = true;
         name.replace_range(place, " ");
     }
-    // From the end, so that of "A - B - Live" first the version goes, and "B" is judged by itself.
+    // From the end, so that "A - B - Live" first loses its version, and "B" is checked separately.
     while let Some((at, end)) = last_separator(&name) {
         let tail = name[end..].to_owned();
         name.truncate(at);
         found.put(&tail);
     }
     let folded = fold(&name);
-    // Guests without brackets: they end the name, whatever follows.
+    // Guests without brackets end the name.
     let featured = [" feat ", " ft ", " featuring "]
         .iter()
         .filter_map(|word| folded.find(word))
@@ -359,7 +358,7 @@ fn parts(title: &str) -> TitleParts {
     }
 }
 
-/// A name without the words of a version at its end; `None` where there are none, or nothing else.
+/// A name without the words of a version at its end; `None` if there are none, or no others.
 fn without_version(name: &str) -> Option<&str> {
     // One word at the end, then two: "live", "radio edit".
     (0..2).find_map(|n| {
@@ -368,7 +367,7 @@ fn without_version(name: &str) -> Option<&str> {
     })
 }
 
-/// Whether words behind a name begin as those of a version do: `live at Wembley`, `radio edit 2003`.
+/// Whether words after a name begin with words of a version: `live at Wembley`, `radio edit 2003`.
 fn begins_version(words: &str) -> bool {
     let blanks = words.match_indices(' ').map(|(at, _)| at);
     let mut ends = blanks.take(2).chain([words.len()]);
@@ -383,12 +382,12 @@ fn is_year(text: &str) -> bool {
 }
 
 /// Whether a text is the end of a year, as in `Hurt '98`.
-// Remakes are named so from about the middle of the century on; numbers of pieces are lower.
+// Remakes have such names from about 1950 on; numbers of pieces are lower.
 fn is_short_year(text: &str) -> bool {
     text.len() == 2 && text.parse::<u8>().is_ok_and(|year| year >= 50)
 }
 
-/// Where quotes or stars behind a name hold the words of a version.
+/// The range of quotes or stars after a name around words of a version.
 fn quoted_version(name: &str) -> Option<Range<usize>> {
     QUOTES.iter().find_map(|&(open, close)| {
         name.match_indices(open).find_map(|(start, mark)| {
@@ -398,7 +397,7 @@ fn quoted_version(name: &str) -> Option<Range<usize>> {
             let is_marked =
                 open != '-' || name[..start].ends_with(' ') && !name[inside..].starts_with(' ');
             let is_version =
-                is_marked && !fold(&name[..start]).is_empty() && tells_version(&name[inside..end]);
+                is_marked && !fold(&name[..start]).is_empty() && names_version(&name[inside..end]);
             is_version.then(|| start..end + close.len_utf8())
         })
     })
@@ -407,7 +406,7 @@ fn quoted_version(name: &str) -> Option<Range<usize>> {
 impl TitleParts {
     fn put(&mut self, words: &str) {
         let folded = fold(words);
-        if tells_version(words) {
+        if names_version(words) {
             self.has_version = true;
         } else if !folded.is_empty() {
             self.rest.push(folded);
@@ -415,20 +414,20 @@ impl TitleParts {
     }
 }
 
-/// Where the first pair of brackets begins, its text begins, and that text and the pair end.
+/// The first pair of brackets: its start, the start of its text, and the ends of text and pair.
 fn brackets(text: &str) -> Option<(usize, usize, (usize, usize))> {
     let (open, bracket) = text.char_indices().find(|(_, c)| OPENING.contains(*c))?;
     let inside = open + bracket.len_utf8();
     let (end, bracket) = text[inside..]
         .char_indices()
-        // Whichever closes: titles mix half and full width brackets.
+        // Any closing bracket, as titles mix half and full width.
         .find(|(_, c)| CLOSING.contains(*c))?;
     let end = inside + end;
     Some((open, inside, (end, end + bracket.len_utf8())))
 }
 
-/// Where the last separator that something of a version stands behind begins and ends; a dash alone separates whatever it
-/// is, as commas and colons are in names.
+/// Start and end of the last separator before words of a version; after a dash any words, as only other separators
+/// occur in names.
 fn last_separator(name: &str) -> Option<(usize, usize)> {
     let dashes = [" - ", " – ", " — "];
     let others = [
@@ -441,13 +440,13 @@ fn last_separator(name: &str) -> Option<(usize, usize)> {
         ends.map(|(at, length)| (at, at + length)).max()
     };
     let dash = last(&dashes);
-    let other = last(&others).filter(|&(_, end)| tells_version(&name[end..]));
+    let other = last(&others).filter(|&(_, end)| names_version(&name[end..]));
     dash.max(other)
         .filter(|&(at, _)| !fold(&name[..at]).is_empty())
 }
 
-/// Whether a part of a title says which version it is: one of the words, an inch mark, or a year alone.
-fn tells_version(part: &str) -> bool {
+/// Whether a part of a title names a version: one of the words, an inch mark, or a year alone.
+fn names_version(part: &str) -> bool {
     let folded = fold(part);
     // 12" and 7" are maxi singles and singles.
     let is_size = part
@@ -464,7 +463,7 @@ fn has_any(words: &FoldedWords, text: &str) -> bool {
         || all.windows(2).any(|pair| words.contains(&pair.join(" ")))
 }
 
-/// Whether many pieces have this name, in folded words: nothing but common words and numbers.
+/// Whether many pieces have this name, in folded words: only common words and numbers.
 fn is_common(name: &str) -> bool {
     let is_digits = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
     // "Track07" is "Track 07".
@@ -480,7 +479,7 @@ fn is_common(name: &str) -> bool {
         || is_part_alone(&spaced)
         || is_counted_alone(name)
         || words.clone().all(is_digits)
-        // Links alone make no common title: "In the End".
+        // Link words alone make no common title: "In the End".
         || words.clone().any(|word| COMMON_WORDS.contains(word))
             && words.all(|word| {
                 word.chars().count() == 1
@@ -491,7 +490,7 @@ fn is_common(name: &str) -> bool {
             })
 }
 
-/// Whether a name is nothing but which part a piece is: `Kapitel 1`, `Teil II`, `Erster Teil`.
+/// Whether a name is only the number of a part: `Kapitel 1`, `Teil II`, `Erster Teil`.
 fn is_part_alone(name: &str) -> bool {
     let (parts, numbers): (Vec<&str>, Vec<&str>) =
         name.split(' ').partition(|word| PARTS.contains(*word));
@@ -521,12 +520,12 @@ fn is_counted_alone(name: &str) -> bool {
     sign.len() < behind.len() && COUNTERS.contains(sign)
 }
 
-/// Whether a sign is of a number in East Asian titles.
+/// Whether a character is part of a number in East Asian titles.
 fn is_numeral(c: char) -> bool {
     c.is_ascii_digit() || "一二三四五六七八九十".contains(c)
 }
 
-/// Which part words behind a name say a piece is: `part 2` and `pt2` are `2`, `ii allegro` is `ii`, `allegro assai` itself.
+/// The part that words after a name denote: `part 2` and `pt2` are `2`, `ii allegro` is `ii`, `allegro assai` itself.
 fn part(rest: &str) -> Option<String> {
     let is_digits = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
     let is_number = |word: &str| is_digits(word) || NUMBERS.contains(word);
@@ -554,7 +553,7 @@ fn part(rest: &str) -> Option<String> {
         .or_else(|| has_any(&MOVEMENTS, rest).then(|| rest.to_owned()))
 }
 
-/// The number in `第二楽章` and its like.
+/// The number in words such as `第二楽章`.
 fn counted(rest: &str) -> Option<String> {
     let behind = rest.strip_prefix('第')?;
     let number: String = behind.chars().take_while(|&c| is_numeral(c)).collect();
@@ -760,7 +759,7 @@ mod tests {
         let longer = format!("{long} b");
         assert_eq!(song(Some("Alpha"), Some(&longer)), None);
         assert_eq!(song(Some(&longer), Some("Hurt")), None);
-        // Who leads counts, however many follow.
+        // The main artist counts, however many follow.
         assert!(song(Some(&"Alpha; ".repeat(LONGEST)), Some("Hurt")).is_some());
     }
 
@@ -825,7 +824,7 @@ mod tests {
             (song(None, Some("Hurt")), song(Some("Alpha"), None)),
             (None, None)
         );
-        // A title that is nothing but such words keeps them.
+        // A title of only such words keeps them.
         assert!(same("(Live)", "(live)") && !same("(Live)", "(Demo)"));
     }
 

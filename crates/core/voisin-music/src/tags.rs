@@ -1,8 +1,8 @@
-//! Tags of a track: those that voisin uses, as files have them and as the catalogue keeps them.
+//! The tags of a track that voisin reads and stores.
 
 use serde::{Deserialize, Serialize};
 
-/// The tags voisin uses. Missing ones are `None` or empty; strings are as the file has them, without NULs.
+/// The tags voisin uses. Missing ones are `None` or empty; strings are as in the file, without NULs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrackTags {
     /// Title of the track.
@@ -13,11 +13,11 @@ pub struct TrackTags {
     pub album: Option<String>,
     /// Artist of the album.
     pub album_artist: Option<String>,
-    /// Composer; several with `; ` between them.
+    /// Composer; several are separated by `; `.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub composer: Option<String>,
-    /// Each GENRE value in order. `Rock/Pop` stays whole, splitting is not done here; numbers of `ID3v1`'s list
-    /// (`17`, and `(17)` before other text in `ID3v2.3`) come as their names.
+    /// Each GENRE value in order. `Rock/Pop` is not split here; numbers of `ID3v1`'s list (`17`, and `(17)`
+    /// before other text in `ID3v2.3`) are replaced by their names.
     pub genres: Vec<String>,
     /// Year of release or recording.
     pub year: Option<i32>,
@@ -31,10 +31,10 @@ pub struct TrackTags {
     pub isrc: Option<String>,
     /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
     pub licence: Option<String>,
-    /// Beats a minute, as the file says; what was measured is not here.
+    /// Beats per minute in the file's tags, not measured.
     #[serde(with = "voisin_base::exact::option")]
     pub bpm: Option<f64>,
-    /// The key, as the file spells it.
+    /// The key, as spelt in the file.
     pub musical_key: Option<String>,
     /// `ReplayGain` of the track, dB.
     #[serde(with = "voisin_base::exact::option")]

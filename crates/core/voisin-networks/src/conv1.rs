@@ -1,20 +1,19 @@
-//! A convolution over steps and its gradients, as products of rows that overlap. What an example
-//! becomes does not depend on the others of a batch, nor on the number of threads. For: layers in
-//! training.
+//! A convolution over steps and its gradients, as products of overlapping rows. Results do not
+//! depend on the other examples of a batch, nor on the number of threads. For: layers in training.
 
 use rayon::prelude::*;
 
 use crate::rows::{Panels, turn};
 use voisin_kernels::Isa;
 
-/// A layer, and how long its signals are.
+/// A layer and the length of its signals.
 #[derive(Debug, Clone, Copy)]
 pub struct Convolution1<'a> {
     /// The instruction set that the kernels use.
     pub isa: Isa,
     /// Channels of an input.
     pub inputs: usize,
-    /// Channels that it makes.
+    /// Output channels.
     pub outputs: usize,
     /// Steps that an output is made of.
     pub kernel: usize,
@@ -33,7 +32,7 @@ pub struct Convolution1Gradients {
     pub weight: Vec<f32>,
     /// Of the bias, `[outputs]`.
     pub bias: Vec<f32>,
-    /// Of the inputs, `[n][inputs][steps]`, where they are wanted.
+    /// Of the inputs, `[n][inputs][steps]`, if requested.
     pub x: Option<Vec<f32>>,
 }
 
@@ -109,11 +108,11 @@ impl Convolution1<'_> {
         out
     }
 
-    /// Gradients by those of the outputs.
+    /// Gradients from those of the outputs.
     ///
     /// - `x`: the inputs of [`forward`](Self::forward)
     /// - `d_out`: `[n][outputs][made]`
-    /// - `to_inputs`: whether those of the inputs are wanted
+    /// - `to_inputs`: whether those of the inputs are requested
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -273,8 +272,7 @@ mod tests {
             };
             let expected = by_definition(&layer(Isa::PORTABLE), &x, &bias);
             let wanted = numbers(expected.len(), 3.0);
-            // Along each of its parameters the sum of outputs times what is wanted is a straight
-            // line.
+            // The sum of weighted outputs is linear in each parameter.
             let slope = |kind: usize, at: usize| {
                 let value = |by: f32| -> f64 {
                     let mut changed = [x.clone(), weight.clone(), bias.clone()];

@@ -1,8 +1,8 @@
-//! Layers of networks on a processor: convolutions and their gradients, MusiCNN's front, recurrent
+//! Layers of networks on a CPU: convolutions and their gradients, MusiCNN's front, recurrent
 //! layers, transformers, products of rows.
 //!
 //! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time. Not
-//! here: what the numbers mean; networks are put together in `voisin-encoder`.
+//! here: whole networks (`voisin-encoder`).
 
 #![allow(
     unsafe_code,

@@ -1,8 +1,8 @@
 //! A long short-term memory (Hochreiter and Schmidhuber, 1997) and its gradients.
 //!
-//! Gates stand in PyTorch's order: input, forget, new, output. All products are those of
-//! [`rows`](crate::rows); what an example becomes does not depend on the others of a batch, nor on
-//! the number of threads. For: layers in training.
+//! Gates are in PyTorch's order: input, forget, new, output. All products are those of
+//! [`rows`](crate::rows); results do not depend on the other examples of a batch, nor on the number
+//! of threads. For: layers in training.
 
 use rayon::prelude::*;
 
@@ -13,10 +13,10 @@ use voisin_kernels::Isa;
 
 /// Gates of a unit.
 const GATES: usize = 4;
-/// Numbers that [`Lstm::forward`] keeps of a unit and step: state, cell, gates.
+/// Numbers that [`Lstm::forward`] stores per unit and step: state, cell, gates.
 pub const KEPT: usize = 2 + GATES;
 
-/// A layer, and how long its signals are.
+/// A layer and the length of its signals.
 #[derive(Debug, Clone, Copy)]
 pub struct Lstm<'a> {
     /// The instruction set that the kernels use.
@@ -37,7 +37,7 @@ impl Lstm<'_> {
         self.channels + self.units + 1
     }
 
-    /// Examples in so many inputs.
+    /// Number of examples in this many inputs.
     fn examples(&self, x: &[f32]) -> usize {
         let Self {
             units,
@@ -61,8 +61,7 @@ impl Lstm<'_> {
         x.len() / (steps * channels)
     }
 
-    /// States, cells and gates of every step, `[n][steps][6 · units]`: of each step the state, the
-    /// cell, and the gates after their functions.
+    /// States, cells and activated gates of every step, `[n][steps][6 · units]`.
     ///
     /// - `x`: `[n][steps][channels]`
     ///
@@ -98,8 +97,8 @@ impl Lstm<'_> {
             .zip(x.par_chunks(together * steps * channels));
         parts.for_each(|(all, x)| {
             let n = x.len() / (steps * channels);
-            // The input's part of all gates is one large product; only the state's part has to go
-            // step by step.
+            // The input's part of all gates is one large product; only the state's part is
+            // sequential.
             let mut into = vec![0.0; n * steps * input.outputs];
             input.multiply(x, channels, &mut into);
             let mut from = vec![0.0; n * back.outputs];
@@ -134,9 +133,9 @@ impl Lstm<'_> {
     /// Gradients of the inputs, `[n][steps][channels]`, or nothing, and of the weights, as they lie
     /// in them.
     ///
-    /// - `x`: what [`forward`](Self::forward) was given; `kept`: what it gave
+    /// - `x`, `kept`: input and output of [`forward`](Self::forward)
     /// - `d_states`: gradients of the states, `[n][steps][units]`
-    /// - `to_inputs`: whether those of the inputs are wanted
+    /// - `to_inputs`: whether those of the inputs are requested
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -269,7 +268,7 @@ impl Lstm<'_> {
 struct LstmStep<'a> {
     into: &'a [f32],
     from: &'a [f32],
-    /// The cell before; empty: zeros.
+    /// The previous cell; empty: zeros.
     before: &'a [f32],
     now: &'a mut [f32],
 }

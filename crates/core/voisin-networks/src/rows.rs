@@ -5,9 +5,9 @@ use crate::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::Buffer;
 
-/// Rows that are computed together, at most.
+/// Most rows that are computed together.
 const TOGETHER: usize = 6;
-/// A side of the squares in which a matrix is turned.
+/// Side of the squares for transposing a matrix.
 const SIDE: usize = 16;
 
 /// `scale · relu(input · matrix + bias) + shift`, plus a residual.
@@ -19,7 +19,7 @@ pub(super) struct Rows<'a> {
     pub(super) inner: usize,
     /// `[panel][inner][2 · LANES]`, or by rows
     pub(super) matrix: &'a [f32],
-    /// Where the matrix lies by rows, `[inner][row_length]`: how long these are.
+    /// Row length if the matrix is stored by rows, `[inner][row_length]`.
     pub(super) row_length: Option<usize>,
     /// `[rows][outputs]`
     pub(super) bias: &'a [f32],
@@ -68,7 +68,7 @@ unsafe fn rows_generic<S: Simd>(simd: S, job: &Rows<'_>, count: usize, out: *mut
             let mut row = 0;
             while row < count {
                 let left = count - row;
-                // The last two are about equally large, for a block of one row takes nearly as long
+                // The last two are about equally large, as a block of one row takes nearly as long
                 // as one of four.
                 let taken = if (TOGETHER + 1..2 * TOGETHER).contains(&left) {
                     left.div_ceil(2)
@@ -164,7 +164,7 @@ pub(super) fn rows(isa: Isa, job: &Rows<'_>, out: &mut [f32]) {
 pub struct Panels {
     isa: Isa,
     inner: usize,
-    /// With the zeros that fill the last panel.
+    /// Outputs with the padding of the last panel.
     pub(super) outputs: usize,
     matrix: Buffer,
     pub(super) bias: Vec<f32>,
@@ -199,14 +199,14 @@ impl Panels {
         }
     }
 
-    /// Starts each row's sums from these, `[outputs]`, in place of zeros.
+    /// Starts each row's sums with these, `[outputs]`, instead of zeros.
     #[must_use]
     pub fn with_bias(mut self, bias: &[f32]) -> Self {
         self.bias[..bias.len()].copy_from_slice(bias);
         self
     }
 
-    /// Numbers of a row of products: the outputs, and what fills the last panel.
+    /// Numbers of a row of products: the outputs, and the padding of the last panel.
     pub fn width(&self) -> usize {
         self.outputs
     }
@@ -233,7 +233,7 @@ impl Panels {
     }
 }
 
-/// Rows of `from` become columns of `to`: as many of each as both have room for.
+/// Transposes rows of `from` into columns of `to`, as many as both have room for.
 ///
 /// - `width`: numbers of a row of `from`; `rows`: numbers of a row of `to`
 pub fn turn(from: &[f32], width: usize, to: &mut [f32], rows: usize) {
@@ -253,7 +253,7 @@ pub fn turn(from: &[f32], width: usize, to: &mut [f32], rows: usize) {
 /// Row lengths that [`multiply`] takes are multiples of this.
 pub const WIDTH: usize = 32;
 
-/// Products of rows with a matrix that lies by rows as well: best where all of it stays in a cache.
+/// Products of rows with a matrix stored by rows: best if it stays in a cache.
 ///
 /// - `input`: `[rows][inner]`
 /// - `matrix`: `[inner][width]`; `width` is a multiple of [`WIDTH`]

@@ -36,8 +36,7 @@ pub(super) trait Simd: Copy + 'static {
     fn keep_gt(self, a: Self::V, b: Self::V, v: Self::V) -> Self::V;
     /// Lanes of `v` where `a == b`, else `w`.
     fn select_eq(self, a: Self::V, b: Self::V, v: Self::V, w: Self::V) -> Self::V;
-    /// Asks for the cache line at `p` (which need not exist) to be brought into the second-level
-    /// cache.
+    /// Prefetches the cache line at `p` (which need not exist) into the second-level cache.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
     /// Stores `v` rounded to bf16. Only with [`Simd::HALF`].
@@ -312,9 +311,9 @@ impl Simd for Portable {
     }
 }
 
-/// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function
-/// `$generic(simd, args…)` compiled for `isa`; with `half`, `$name(isa, half, args…)`, which takes
-/// products of bf16 where `half` says so.
+/// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function `$generic(simd,
+/// args…)` compiled for `isa`; with `half`, `$name(isa, half, args…)`, which uses products of bf16
+/// if `half`.
 macro_rules! dispatch {
     ($(#[$doc:meta])* $name:ident => $generic:ident(half, $($arg:ident: $ty:ty),* $(,)?)) => {
         $(#[$doc])*
@@ -332,7 +331,7 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
             unsafe fn bf16($($arg: $ty),*) {
-                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // SAFETY: these features are enabled here, so the caller detected them; the
                 // rest is passed on.
                 unsafe { $generic($crate::simd::Avx512::<true>::assume(), $($arg),*) }
             }
@@ -358,7 +357,7 @@ macro_rules! dispatch {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "as above")]
             unsafe fn avx512($($arg: $ty),*) {
-                // SAFETY: these features are enabled here, so whoever calls this found them; the
+                // SAFETY: these features are enabled here, so the caller detected them; the
                 // rest is passed on.
                 unsafe { $generic($crate::simd::Avx512::<false>::assume(), $($arg),*) }
             }
@@ -386,16 +385,15 @@ macro_rules! dispatch {
 }
 pub(super) use dispatch;
 
-/// Work that [`vectorised`] compiles for every instruction set.
+/// A computation that [`vectorised`] compiles for every instruction set.
 pub trait Work {
     /// Its result.
     type Output;
-    /// Does it; implementations, and what they call in loops, are `inline(always)`.
+    /// Runs it; implementations, and functions called in their loops, must be `inline(always)`.
     fn run(self) -> Self::Output;
 }
 
-/// Does plain Rust's `work` with the instructions of `isa`, which the compiler then uses for its
-/// loops.
+/// Runs plain Rust's `work`, compiled for `isa`, so that the compiler vectorises its loops.
 pub fn vectorised<W: Work>(isa: voisin_kernels::Isa, work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     use voisin_kernels::isa::Set;

@@ -1,15 +1,15 @@
-//! Threads that work through the steps of one window together.
+//! A team of threads that computes the steps of one window together.
 //!
-//! A window is some twenty short steps of 10 to 1000 µs. Rayon puts its threads to sleep between
-//! them and wakes them again, which costs about as much as the steps. Here the pool's other threads
-//! join once, then wait for the next step by spinning.
+//! A window is some twenty short steps of 10 to 1000 µs. Rayon's threads would sleep between them,
+//! and waking costs about as much as the steps. Here the pool's other threads join once, then wait
+//! for the next step by spinning.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// Looks at the state before a waiting thread offers its core to others: some 50 µs.
+/// Polls of the state before a waiting thread yields its core: some 50 µs.
 const SPINS: u32 = 2000;
 
 /// Runs steps of independent tasks.
@@ -59,7 +59,7 @@ pub(super) fn with_team<R: Send>(lead: impl FnOnce(&Team) -> R + Send) -> R {
         for _ in 0..helpers {
             scope.spawn(|_| team.help());
         }
-        // Also when `lead` panics, or the scope would wait for ever.
+        // Also if `lead` panics, or the scope would wait forever.
         let _finish = Finish(&team);
         lead(&team)
     })
@@ -123,7 +123,7 @@ impl Team {
         }
     }
 
-    /// The calling thread alone.
+    /// Only the calling thread.
     pub(super) fn alone() -> Self {
         Self::new(Some(0))
     }
@@ -161,7 +161,7 @@ impl Team {
         self.next.store(0, Ordering::Relaxed);
         self.state.fetch_add(1, Ordering::SeqCst);
         {
-            // Waits for all who may call `work` before this function returns.
+            // Waits for all threads that may call `work` before this function returns.
             let _close = Close(self);
             self.take(step);
         }
@@ -228,7 +228,7 @@ mod tests {
                     for step in 0..500 {
                         let tasks = step % counts.len();
                         team.run(tasks, |task| {
-                            // All of the step before is done: task `i` has run in every step that
+                            // The previous step is complete: task `i` has run in every step that
                             // had it.
                             let before = (0..step).filter(|s| s % counts.len() > task).count();
                             assert_eq!(counts[task].fetch_add(1, Ordering::Relaxed), before);
@@ -277,7 +277,7 @@ mod tests {
             }));
             assert!(caught.is_err());
         }
-        // The pool still works.
+        // The pool can still be used.
         assert_eq!(pool.install(|| (0..10).into_par_iter().sum::<usize>()), 45);
     }
 }

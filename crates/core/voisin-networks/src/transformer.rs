@@ -1,13 +1,13 @@
 //! Parts of transformers that are not products: layer norm, softmax, GELU.
 //!
-//! Not here: products ([`rows`](super::rows)), and what a network is made of.
+//! Not here: products ([`rows`](super::rows)), and whole networks.
 
 use crate::simd::{Work, vectorised};
 use voisin_kernels::Isa;
 
-/// Sums that go on side by side, so that the compiler may use a register for them.
+/// Parallel sums, so that the compiler can vectorise.
 const LANES: usize = 16;
-/// As `torch.nn.LayerNorm` and the networks that are trained with it.
+/// Epsilon of `torch.nn.LayerNorm`.
 const EPSILON: f32 = 1e-5;
 
 /// e to the power of `x`, within 3 units in the last place, without a call that would keep loops
@@ -56,8 +56,7 @@ fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// Brings a row to mean 0 and variance 1, then scales and shifts each number (Ba, Kiros, Hinton,
-/// 2016).
+/// Layer norm: mean 0 and variance 1 of a row, then scale and shift (Ba, Kiros, Hinton, 2016).
 ///
 /// - `row`, `scale`, `shift`, `out`: of one length
 ///
@@ -100,12 +99,12 @@ impl Work for LayerNorm<'_> {
     }
 }
 
-/// Turns rows of scores into shares that add up to 1, after a summand for each.
+/// Softmax of rows of scores, after adding a bias.
 ///
 /// - `scores`, `bias`: `[rows][width]`
 ///
 /// # Panics
-/// If there are fewer summands than scores.
+/// If there are fewer biases than scores.
 pub fn softmax(isa: Isa, scores: &mut [f32], bias: &[f32], width: usize) {
     let bias = &bias[..scores.len()];
     vectorised(

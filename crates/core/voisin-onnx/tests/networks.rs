@@ -151,7 +151,7 @@ fn a_mismatch_is_named_with_the_next_step() {
         (
             "onnx/text.onnx",
             None,
-            "expected one input, which hears, found 2",
+            "expected one input, for audio, found 2",
         ),
         (
             "onnx/convolutions.onnx",

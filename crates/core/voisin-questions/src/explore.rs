@@ -1,4 +1,4 @@
-//! Clusters, artists and albums, copies, and the way from one track to another.
+//! Queries for clusters, artists and albums, copies, outliers and paths.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::ScaleCurve;
 use super::values::{
-    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, limit_of, said,
+    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, given, limit_of,
 };
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
@@ -22,21 +22,21 @@ use crate::answers::graph::{
 use voisin_base::track::TrackId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{
-    Collection, Engine, EngineError, FileListener, GraphUse, KeptAnswer, ListenEvent, Seed,
+    AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
     window_set,
 };
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
-use voisin_explore::duplicates::{DuplicateOptions, PairListener};
+use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::outliers::{Outlier, STEADY, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::{OpenMode, Track};
 
-/// Places between the stops of a way around which tracks are looked for in a large library.
-// Shared by all stretches of a way: with many stops each has fewer places between its ends.
+/// Points between the stops of a path around which tracks are searched in a large library.
+// Shared by all stretches of a path: with many stops each has fewer points between its ends.
 const PLACES: usize = 8;
-/// Tracks around each of them: ten thousand in all, whose neighbours are found in a second.
+/// Tracks around each of them: ten thousand in all, whose graph is built in a second.
 const NEAR_EACH: usize = 1000;
 
 /// Groups of tracks that sound alike
@@ -46,7 +46,7 @@ pub struct Clusters {
     /// How finely to divide
     #[arg(long, default_value_t)]
     pub(crate) detail: ClusterDetail,
-    /// This many clusters instead of what the music suggests
+    /// Find exactly this many clusters [default: as the data suggests]
     #[arg(long, value_name = "K")]
     pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
 }
@@ -54,8 +54,8 @@ pub struct Clusters {
 impl Clusters {
     /// The groups.
     ///
-    /// - `rows`: of the collection, where not all are meant
-    /// - `seed`: where random numbers start, if it matters
+    /// - `rows`: rows of the collection; `None`: all
+    /// - `seed`: random seed
     pub fn run(
         &self,
         engine: &mut Engine,
@@ -81,24 +81,22 @@ impl Clusters {
         )
     }
 
-    /// [`run`](Self::run) on the whole library, as it is kept, if nothing has changed since; with what became of the clusters
-    /// before, where it is not.
-    pub fn ask(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
+    /// [`run`](Self::run) on the whole library, cached until it changes; a new answer has the changes since the last clusters.
+    pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
         let mut changes = Vec::new();
         let mut work = |engine: &mut Engine| {
             let (mut collection, graph) = collection_and_graph(engine)?;
             collection.predict_genres(&graph)?;
             let mut found = self.run(engine, &collection, &graph, None, seed)?;
-            // Changes are since the last division: kept with the
-            // answer they would be reported again and again.
+            // Changes since the last clusters are not cached, so
+            // that they are reported once.
             changes = std::mem::take(&mut found.changes);
             Ok::<_, EngineError>(KeptClusters(found))
         };
-        // A fixed number of clusters is asked for now and then, and is not remembered.
+        // A fixed number of clusters is a rare query, and not cached.
         let KeptClusters(found) = if self.clusters.is_some() {
             work(engine)?
         } else {
-            // A cached answer with numbers is of the clusters that were stored last.
             let source = engine.genres().label_source();
             // The key of the cache: every option that changes the answer is in it.
             let question = format!("{self:?} {seed:?}");
@@ -134,12 +132,12 @@ pub struct NearArtists {
 }
 
 impl NearArtists {
-    /// All of them, most tracks first, each with its nearest; or those near to the one that is named, nearest first.
+    /// All of them, most tracks first, each with its nearest; or those near to the named one, nearest first.
     ///
-    /// - `limit`: how many at most
+    /// - `limit`: most results
     ///
     /// # Errors
-    /// None, or several, are called so.
+    /// None, or several, have this name.
     pub fn run(
         &self,
         collection: &Collection,
@@ -156,11 +154,11 @@ impl NearArtists {
 }
 
 impl NearArtists {
-    /// [`run`](Self::run) on the whole library; all of them as they are kept, if nothing has changed since.
+    /// [`run`](Self::run) on the whole library; the list of all is cached until the library changes.
     ///
     /// # Errors
-    /// None, or several, are called so.
-    pub fn ask(
+    /// None, or several, have this name.
+    pub fn all(
         &self,
         engine: &mut Engine,
         makers: Makers,
@@ -169,7 +167,7 @@ impl NearArtists {
         let work = |engine: &mut Engine| {
             Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
         };
-        // Not kept: there are as many answers as names.
+        // Not cached: there are as many answers as names.
         if self.name.is_some() {
             return work(engine);
         }
@@ -187,17 +185,17 @@ impl NearArtists {
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NearSongs {
-    /// Whom, or what, they are near to: an artist, or an album (`ARTIST – ALBUM` where several are called so)
+    /// Name of an artist, or an album (`ARTIST – ALBUM` where several have that title), whose neighbours to take
     #[arg(value_name = "NAME")]
     #[schemars(length(min = 1))]
     name: String,
-    /// How many artists or albums
+    /// Number of artists or albums
     #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "ten")]
     limit: Limit,
-    /// Songs of each, those nearest to it [default: 3 of an artist, all of an album]
+    /// Number of songs of each, the nearest first [default: 3 of an artist, all of an album]
     #[arg(long, value_name = "N")]
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "given")]
     each: Option<Count>,
 }
 
@@ -218,10 +216,10 @@ impl NearSongs {
         }
     }
 
-    /// The songs, those of the nearest first; each once. An album's come in its own order, an artist's nearest first.
+    /// The songs, those of the nearest first, without repetitions: an album's in its own order, an artist's nearest first.
     ///
     /// # Errors
-    /// None, or several, are called so.
+    /// None, or several, have this name.
     pub fn run(
         &self,
         engine: &Engine,
@@ -236,7 +234,7 @@ impl NearSongs {
             &self.name,
             limit,
         )?;
-        // An album is a whole; of an artist three songs show what is meant.
+        // Whole albums; three songs of each artist.
         let each = match (self.each, makers) {
             (Some(each), _) => each.get(),
             (None, Makers::Artists) => 3,
@@ -248,14 +246,14 @@ impl NearSongs {
             let songs: Vec<TrackId> = one
                 .songs
                 .into_iter()
-                // A song by two artists that are both near comes once, with the nearer.
+                // A song by two near artists counts for the nearer one.
                 .filter(|song| !known.contains(song))
                 .take(each)
                 .collect();
             known.extend(songs.iter().copied());
             let mut songs = engine.library().tracks_by_id(&songs)?;
             if makers == Makers::Albums {
-                // Disc and number first; files without numbers mostly have them in their names.
+                // Disc and number first; file names mostly begin with them.
                 songs.sort_by(|a, b| {
                     let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
                     place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
@@ -267,18 +265,18 @@ impl NearSongs {
     }
 }
 
-/// Recordings that are there several times
+/// Recordings that the library has several times
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {
-    /// Read no file: faster, and nothing is confirmed by listening. Copies are then those of one length (within 5 s, without
-    /// silence at the ends) whose stored vectors fit and whose titles and artists do not differ; those of low bit rates, those
-    /// under other titles and altered ones without tags are missed. Versions go by titles alone
+    /// Read no files: faster, but no audio is compared. Copies are then those of one length (within 5 s, without silence at the
+    /// ends) whose stored vectors match and whose titles and artists do not differ; those of low bit rates, those under other
+    /// titles and altered ones without tags are missed. Versions are found by titles alone
     #[arg(long)]
     pub rough: bool,
     /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
-    /// as live, remaster, radio edit or remix alone, or near in sound, and with chords that go together; nothing should be
-    /// deleted for it
+    /// as live, remaster, radio edit or remix alone, or near in sound, and with matching chords; these are no duplicates to
+    /// delete
     #[arg(long)]
     pub versions: bool,
 }
@@ -286,34 +284,34 @@ pub struct Duplicates {
 impl Duplicates {
     /// The groups of files, most bytes to be won first.
     ///
-    /// - `tell`: is told of the pairs that are listened to
+    /// - `report`: called for the pairs that are compared by their audio
     pub fn run(
         &self,
         engine: &mut Engine,
         collection: &Collection,
-        tell: impl Fn(ListenEvent) + Sync,
+        report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
         if self.versions {
-            return versions(engine, collection, !self.rough, &tell);
+            return versions(engine, collection, !self.rough, &report);
         }
         let k = neighbours_of_duplicates(collection);
         let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
-        self.copies(engine, collection, &graph, tell)
+        self.copies(engine, collection, &graph, report)
     }
 
     /// [`run`](Self::run) on the whole library.
-    pub fn ask(
+    pub fn all(
         &self,
         engine: &mut Engine,
-        tell: impl Fn(ListenEvent) + Sync,
+        report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
         if self.versions {
             let collection = engine.collection()?;
-            return versions(engine, &collection, !self.rough, &tell);
+            return versions(engine, &collection, !self.rough, &report);
         }
         let k = DuplicateOptions::default().neighbours;
         let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
-        self.copies(engine, &collection, &graph, tell)
+        self.copies(engine, &collection, &graph, report)
     }
 
     fn copies(
@@ -321,11 +319,11 @@ impl Duplicates {
         engine: &Engine,
         collection: &Collection,
         graph: &KnnGraph,
-        tell: impl Fn(ListenEvent) + Sync,
+        report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        // It is made in any case, and used only where files may be read.
-        let listener = FileListener::new(engine.library(), tell)?;
-        let listener = (!self.rough).then_some(&listener as &dyn PairListener);
+        // Created in any case, used only if files may be read.
+        let listener = AudioComparer::new(engine.library(), report)?;
+        let listener = (!self.rough).then_some(&listener as &dyn PairComparer);
         let similar = duplicate_groups(
             engine,
             graph,
@@ -341,7 +339,7 @@ impl Duplicates {
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outliers {
-    /// How far is far, in robust standard deviations [default: 3.5]
+    /// Threshold in robust standard deviations [default: 3.5]
     #[arg(long, value_name = "SCORE")]
     threshold: Option<Within<0, 1000>>,
 }
@@ -368,12 +366,12 @@ impl Outliers {
     }
 }
 
-/// Rows of speech, and of tones and noise, with the reason. Where a library has many of one kind they belong there.
+/// Rows of speech, and of tones and noise, with the reason; of a kind that is frequent in the library none.
 fn no_music(
     engine: &Engine,
     collection: &Collection,
 ) -> Result<BTreeMap<usize, &'static str>, EngineError> {
-    /// One track in so many may be of a kind that does not belong.
+    /// A kind is rare, and so reported, up to one track in so many.
     const RARE: usize = 10;
     let rows = 0..collection.ids.len();
     let mut steady = Vec::new();
@@ -388,8 +386,8 @@ fn no_music(
     });
     let speech = engine.genres().speech(genres)?;
     let speech = rows.filter(|&row| speech.contains(&collection.ids[row]));
-    // A steady sound is no speech, whatever the model hears in it.
-    // In this order: of a row that is in both the later reason stays.
+    // In this order: for a row of both kinds the later reason stays,
+    // as a steady sound is no speech, whatever the model predicts.
     let kinds = [
         (speech.collect(), "it sounds like speech"),
         (steady, STEADY),
@@ -401,17 +399,17 @@ fn no_music(
         .collect())
 }
 
-/// The way from one track to another, in small steps
+/// A path from one track to another, in small steps
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PathBetween {
-    /// Where it begins
+    /// The first track
     #[arg(
         value_name = "A",
-        help = "Where the walk begins: a file (in the library or not), `id:NUMBER`, or words"
+        help = "The first track: a file (in the library or not), `id:NUMBER`, or words"
     )]
     pub(crate) from: NamedSeed,
-    /// Where it ends
+    /// The last track
     #[arg(value_name = "B")]
     pub(crate) to: NamedSeed,
     /// A track to pass (several: in this order)
@@ -419,14 +417,14 @@ pub struct PathBetween {
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub(crate) via: Vec<NamedSeed>,
-    /// Number of steps [default: as many as it takes]
+    /// Number of steps [default: as many as needed]
     #[arg(long, value_name = "N")]
     pub(crate) steps: Option<WholeNumber<1, 10_000, 999>>,
-    /// At most this many tracks of one artist; 0: as many as there are
+    /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
-    /// How a scale changes on the way: rise, fall, arc, warm-up, peak or cool-down, between what tracks near the way have
-    /// least and most of. Steps are a quarter larger for it, or more: `energy=rise`
+    /// How a scale changes on the path: rise, fall, arc, warm-up, peak or cool-down, between the least and the greatest value of
+    /// tracks near the path. Steps become at least a quarter larger: `energy=rise`
     #[arg(long, value_name = "SCALE=SHAPE")]
     pub(crate) curve: Option<ScaleCurve>,
 }
@@ -437,7 +435,7 @@ impl PathBetween {
         Vec::from_iter(self.curve.map(|curve| curve.scale.to_string()))
     }
 
-    /// The tracks that are named: both ends, then those on the way.
+    /// The named tracks: both ends, then those to pass.
     pub fn stops(&self) -> Vec<NamedSeed> {
         [&self.from, &self.to]
             .into_iter()
@@ -446,15 +444,15 @@ impl PathBetween {
             .collect()
     }
 
-    /// The same in a library on this disk, each one track.
+    /// The seeds of the stops in a local library, one track each.
     pub fn stop_seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         let stops = self.stops();
         stops.iter().map(|stop| stop.seed(engine)).collect()
     }
 
-    /// The way.
+    /// The path.
     ///
-    /// - `stops`: the tracks that are named, in their order
+    /// - `stops`: the named tracks, in the order of [`Self::stops`]
     pub fn run(
         &self,
         engine: &Engine,
@@ -469,11 +467,11 @@ impl PathBetween {
             .iter()
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
-        // `stops` names both ends before the tracks on the way.
+        // `stops` begins with both ends.
         let via = rows.split_off(2);
         let options = PathOptions {
             via,
-            // Steps lie between tracks: one fewer than tracks.
+            // A path has one step fewer than tracks.
             tracks: self.steps.map(|steps| steps.get() + 1),
             max_per_artist: limit_of(self.max_per_artist),
         };
@@ -492,29 +490,29 @@ impl PathBetween {
         )?)
     }
 
-    /// As [`run`](Self::run), among the tracks that are nearest to the stops and to places between them; `None` where no way
-    /// leads through these, or there are too many stops.
+    /// As [`run`](Self::run), among the tracks nearest to the stops and to points between them; `None` if no path leads
+    /// through these, or there are too many stops.
     pub(crate) fn run_near(
         &self,
         engine: &mut Engine,
         stops: &[Seed],
     ) -> Result<Option<(Collection, Walk)>, QuestionError> {
         let ([from, to], via) = match stops {
-            // With more stops no stretch would have a place between its ends.
+            // With more stops some stretches would have no point between their ends.
             [from, to, via @ ..] if via.len() < PLACES => ([from, to], via),
             _ => return Ok(None),
         };
-        // In the order of the walk; `stops` has the destination second.
+        // In the order of the path; `stops` has the destination second.
         let way: Vec<&Seed> = [from].into_iter().chain(via).chain([to]).collect();
         let mut seeds = stops.to_vec();
         for pair in way.windows(2) {
             let places = PLACES / (way.len() - 1);
             for place in 1..=places {
-                // Evenly between the ends, which are seeds themselves.
+                // At even distances between the ends, which are seeds themselves.
                 let share = place as f32 / (places + 1) as f32;
                 let ends = pair[0].vector.iter().zip(&pair[1].vector);
-                // On the straight line between the vectors, and
-                // brought back to length 1, as all vectors have it.
+                // Linear interpolation, normalized to length 1 as all
+                // vectors are.
                 let mut vector: Vec<f32> = ends.map(|(a, b)| a + share * (b - a)).collect();
                 make_unit(&mut vector);
                 seeds.push(Seed::of_vector(vector));
@@ -526,7 +524,7 @@ impl PathBetween {
         let graph = neighbour_graph(engine, &collection)?;
         match self.run(engine, &collection, &graph, stops) {
             Ok(walk) => Ok(Some((collection, walk))),
-            // The neighbourhoods do not touch: among all tracks there may be a way around.
+            // The neighbourhoods are not connected: among all tracks there may be a path.
             Err(QuestionError::Engine(EngineError::Explore(ExploreError::NoPath { .. }))) => {
                 Ok(None)
             }
@@ -541,7 +539,7 @@ mod tests {
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn a_way_among_near_tracks_is_that_among_all() {
+    fn a_path_among_near_tracks_equals_that_among_all() {
         let dir = std::env::temp_dir().join(format!("voisin-way-{}", std::process::id()));
         let mut library = library(&dir, 3);
         for i in 0..40_u8 {

@@ -23,10 +23,10 @@ use voisin_library::{
     licences_named, stored_path,
 };
 
-/// Licences that a refusal names at most.
+/// Most licences in an error message.
 const MOST_LICENCES: usize = 20;
 
-/// Which tracks may be in an answer.
+/// Filters of tracks.
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
 #[command(next_help_heading = "Filters")]
 #[serde(default, deny_unknown_fields)]
@@ -59,12 +59,12 @@ pub struct Filters {
     /// Only tracks of this year, or of a span such as 1970-1979, 1990- or -1965
     #[arg(long, value_name = "YEARS", allow_hyphen_values = true)]
     pub(crate) year: Option<YearSpan>,
-    /// Only tracks below this folder, as the library has it (several: any of them)
+    /// Only tracks below this folder, as the library stores it (several: any of them)
     #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "Only tracks below this folder (several: any of them)")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) folder: Vec<PathBuf>,
-    /// No tracks below this folder, as the library has it (several: none of them)
+    /// No tracks below this folder, as the library stores it (several: none of them)
     #[arg(long, value_name = "DIR", value_parser = folder(), value_hint = ValueHint::DirPath, help = "No tracks below this folder (several: none of them)")]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
@@ -75,19 +75,19 @@ pub struct Filters {
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) licence: Vec<String>,
-    /// Only tracks that are this word or tag, as `find` understands it, more than 80 % of the library is; `calm:95`: more
-    /// than 95 % (several: all of them)
+    /// Only tracks that this word or tag of `find` fits better than 80 % of the library; `calm:95`: better than 95 %
+    /// (several: all of them)
     #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) tag: Vec<Tag>,
-    /// No tracks that are this word or tag more than half of the library is; `voice:80`: more than 80 %
+    /// No tracks that this word or tag fits better than half of the library; `voice:80`: better than 80 %
     #[arg(long, value_name = "WORD[:PERCENT]", value_delimiter = ',')]
     #[serde(deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) not_tag: Vec<NotTag>,
-    /// Only tracks whose artist, title, album or path this regular expression fits; `title:(?i)remix`: whose title, without
-    /// regard to case (several: all of them)
+    /// Only tracks whose artist, title, album or path matches this regular expression; `title:(?i)remix`: whose title, ignoring
+    /// case (several: all of them)
     #[arg(long, value_name = "REGEX")]
     #[serde(deserialize_with = "at_most::<10, _, _>")]
     #[schemars(length(max = 10))]
@@ -102,15 +102,15 @@ pub struct Filters {
     /// Only tracks at most this long
     #[arg(long, value_name = "TIME")]
     pub(crate) max_duration: Option<Seconds>,
-    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; of half or twice as many
-    /// beats as well where the span has two ends less than an octave apart
+    /// Only tracks of this tempo, in beats a minute, or of a span such as 120-128, 120- or -90; a span with two ends less than
+    /// an octave apart also matches half and twice the tempo
     #[arg(long, value_name = "BPM", allow_hyphen_values = true)]
     pub(crate) bpm: Option<TempoSpan>,
-    /// Not half or twice that tempo
+    /// Do not match half or twice that tempo
     #[arg(
         long,
         requires = "bpm",
-        help = "With --bpm: not half or twice that tempo"
+        help = "With --bpm: do not match half or twice that tempo"
     )]
     pub(crate) bpm_exact: bool,
     /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
@@ -130,12 +130,12 @@ pub struct Filters {
     pub(crate) scale: Vec<ScaleSpan>,
 }
 
-/// A folder of this disk, as a library stores it.
+/// Parses a folder of this disk into the form that libraries store.
 fn folder() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(|folder| stored_path(&folder))
 }
 
-/// Keys, several of which may stand in one text, as the command line takes them: `"8A,compatible"` is `["8A", "compatible"]`.
+/// Keys, also several in one text, as on the command line: `"8A,compatible"` is `["8A", "compatible"]`.
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::Error> {
     struct Texts;
 
@@ -155,9 +155,9 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::E
         }
     }
 
-    // `any`, since a client may send a text or a list.
+    // A client may send a text or a list.
     let texts = deserializer.deserialize_any(Texts)?;
-    // Empty parts are not skipped: each is refused as no key.
+    // Empty parts are refused.
     let parts = texts.iter().flat_map(|text| text.split(','));
     parts
         .map(|part| {
@@ -167,23 +167,22 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyWish>, D::E
         .collect()
 }
 
-/// Several names in one text, with commas between them.
+/// The names in one text, separated by commas.
 pub(crate) fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
 }
 
-/// A name, and what it is where its commas stand between several.
+/// A name, and its parts if its commas separate several.
 pub(crate) fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
-    // Both readings: a database has to fetch the artist for either.
+    // A database has to fetch the artists of both readings.
     let parts = text.contains(',').then(|| parts(text));
     std::iter::once(text).chain(parts.into_iter().flatten())
 }
 
 impl Filters {
-    /// Those tracks of these that others allow, too, where both say something of one kind: exclusions of both hold, and of
-    /// the rest these.
+    /// Combines filters with others: the conditions that must all hold are joined; of alternatives these take precedence.
     #[must_use]
     pub fn over(mut self, others: &Self) -> Self {
         let others = others.clone();
@@ -193,11 +192,11 @@ impl Filters {
         macro_rules! first {
             ($($field:ident)*) => { $(if self.$field.is_empty() { self.$field = others.$field; })* };
         }
-        // Each of these has to hold by itself, so they add up.
+        // All of these must hold, so they are joined.
         both!(exclude_genre exclude_artist exclude_folder tag not_tag regex scale);
-        // Of these any will do: joined they would allow more than either says.
+        // One of these must hold: joined they would allow more than either filter.
         first!(genre artist composer folder licence key);
-        // The switch belongs to the tempo that it was given with.
+        // The switch belongs to its tempo.
         if self.bpm.is_none() {
             self.bpm_exact = others.bpm_exact;
         }
@@ -211,35 +210,35 @@ impl Filters {
         }
     }
 
-    /// Whether a key is to fit those of the seeds.
+    /// Whether a key must mix with those of the seeds.
     pub(crate) fn wants_compatible_keys(&self) -> bool {
         self.key.contains(&KeyWish::Compatible)
     }
 
-    /// Whether half and twice the tempo fit, too: a wider span holds one of the two counts in any case, and an open one says
-    /// which is meant.
+    /// Whether half and twice the tempo fit, too: not for spans of an octave or more, which contain one of them anyway, nor
+    /// for open spans.
     pub(crate) fn has_octaves(&self) -> bool {
         let tempo = self.bpm.unwrap_or_default().0;
         !self.bpm_exact
             && matches!((tempo.from, tempo.to), (Some(from), Some(to)) if to < 2.0 * from)
     }
 
-    /// The filter, with names as the library has them.
+    /// The filter, with the library's names.
     ///
-    /// - `seeds`: whose keys `compatible` ones mix with
+    /// - `seeds`: for `compatible` keys
     pub fn filter(&self, engine: &Engine, seeds: &[Seed]) -> Result<TrackFilter, QuestionError> {
         self.check_names()?;
         let library = engine.library();
         let named = |kind: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
             let mut meant = Vec::new();
             for name in names {
-                // A comma may be a part of a name: then the whole of it is known.
-                match library.lookup().names_meant(kind, name) {
-                    // Only then are the parts tried, and their
-                    // errors name the part that is not known.
+                // The whole text first: a comma may be part of a name.
+                match library.lookup().resolve_names(kind, name) {
+                    // Then the parts: their errors name the one
+                    // that is unknown.
                     Err(_) if name.contains(',') => {
                         for part in parts(name) {
-                            meant.extend(library.lookup().names_meant(kind, part)?);
+                            meant.extend(library.lookup().resolve_names(kind, part)?);
                         }
                     }
                     found => meant.extend(found?),
@@ -247,7 +246,7 @@ impl Filters {
             }
             Ok(meant)
         };
-        // Genres need not be known: labels may come later, or from another source.
+        // Genres may be unknown: labels may come later, or from another source.
         let each = |names: &[String]| {
             names
                 .iter()
@@ -257,7 +256,7 @@ impl Filters {
         };
         let mut keys: Vec<_> = self.key.iter().filter_map(|wish| wish.key()).collect();
         if self.wants_compatible_keys() {
-            // None where no seed has a measured key: an empty filter would then let all keys pass.
+            // None if no seed has a measured key: an empty filter would let all keys pass.
             let compatible = engine.compatible_keys(seeds)?;
             if compatible.is_empty() {
                 let expected = "a seed of the library whose key was measured, for \"compatible\"";
@@ -298,10 +297,10 @@ impl Filters {
         })
     }
 
-    /// The filter that no track of a library can pass for want of values: `year`, `tempo`, `key` or `loudness`. `None` for a library
-    /// without tracks.
-    pub fn unheard_of(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
-        // Each of these widest filters fits exactly the tracks that have a value at all.
+    /// The filter that no track of a library passes because none has a value: `year`, `tempo`, `key` or `loudness`. `None` for
+    /// a library without tracks.
+    pub fn without_values(&self, library: &Library) -> Result<Option<&'static str>, LibraryError> {
+        // Each of these filters passes exactly the tracks that have a value.
         let any = TrackFilter::default;
         let given = [
             (
@@ -351,7 +350,7 @@ impl Filters {
         Ok(None)
     }
 
-    /// The same of folders of this disk, which may be relative: as a library stores them.
+    /// Makes folders of this disk absolute, as a library stores them.
     pub fn of_this_disk(&mut self) {
         for folder in self.folder.iter_mut().chain(&mut self.exclude_folder) {
             *folder = stored_path(folder);
@@ -365,12 +364,12 @@ impl Filters {
         }
         let known = library.lookup().licences()?;
         for wanted in self.licences() {
-            // A misspelt licence would else filter everything out without a word.
+            // A misspelt licence would silently exclude all tracks.
             if !known.iter().any(|text| licence_fits(text, wanted)) {
                 let names: BTreeSet<String> = known.iter().map(|text| licence_id(text)).collect();
                 let names: Vec<String> = names.into_iter().take(MOST_LICENCES).collect();
                 let expected = if names.is_empty() {
-                    "none: no track names a licence".to_owned()
+                    "none: no track has a licence in its tags".to_owned()
                 } else {
                     format!("a licence of these tracks ({})", names.join(", "))
                 };
@@ -380,7 +379,7 @@ impl Filters {
         Ok(())
     }
 
-    /// Facts of tracks that the filters name, so that an answer can show them: keys of its JSON, and names of scales.
+    /// The fields of tracks that the filters use, so that an answer can show them: keys of its JSON, and names of scales.
     pub fn fields(&self) -> Vec<String> {
         let named = [
             ("composer", !self.composer.is_empty()),
@@ -402,7 +401,7 @@ impl Filters {
             .collect()
     }
 
-    /// Refuses names that are empty, which would filter nothing.
+    /// Refuses empty names.
     fn check_names(&self) -> Result<(), Refused> {
         let all = [
             ("genre", "a genre", &self.genre),
@@ -413,7 +412,7 @@ impl Filters {
             ("licence", "a licence, such as cc-by", &self.licence),
         ];
         for (field, expected, names) in all {
-            // `--artist "$ARTIST"` in a script with an empty variable would else mean all artists.
+            // `--artist "$ARTIST"` with an empty variable would mean all artists.
             if let Some(empty) = names.iter().find(|name| parts(name).next().is_none()) {
                 return Err(Refused::new(field, expected, format!("{empty:?}")));
             }
@@ -421,12 +420,12 @@ impl Filters {
         Ok(())
     }
 
-    /// All licences that are named.
+    /// The named licences.
     fn licences(&self) -> impl Iterator<Item = &str> {
         self.licence.iter().flat_map(|text| licences_named(text))
     }
 
-    /// All artists that are named.
+    /// The named artists.
     pub fn artists(&self) -> impl Iterator<Item = &str> {
         self.artist
             .iter()
@@ -434,7 +433,7 @@ impl Filters {
             .flat_map(|name| whole_and_parts(name))
     }
 
-    /// All genres that are named.
+    /// The named genres.
     pub fn genres(&self) -> impl Iterator<Item = &str> {
         self.genre
             .iter()
@@ -442,15 +441,15 @@ impl Filters {
             .flat_map(|name| parts(name))
     }
 
-    /// All folders that are named.
+    /// The named folders.
     pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.folder.iter().chain(&self.exclude_folder)
     }
 
-    /// Refuses folders without a track, for somebody who can see which there are.
+    /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         self.folders()
-            .try_for_each(|folder| engine.library().lookup().folder_meant(folder).map(|_| ()))
+            .try_for_each(|folder| engine.library().lookup().resolve_folder(folder).map(|_| ()))
     }
 }
 
@@ -464,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_empty_are_refused() {
+    fn empty_names_are_refused() {
         let refused = |name, value| {
             filters(name, value)
                 .check_names()

@@ -1,4 +1,4 @@
-//! Which genre tracks are, how genres are related, and which labels look wrong.
+//! Queries for the genres of tracks, the relations of genres, and labels that look wrong.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use voisin_engine::{
 };
 use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect};
 
-/// Where genres come from; over a network by the name alone.
+/// The source of labels; over a network its name alone.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LabelArgs {
-    /// Where genres come from, this once: tags, folder (the name of the folder a file lies in), or a CSV file with the
-    /// columns path and genre [default: as `voisin labels` says]
+    /// Source of genres for this command: tags, folder (the name of the folder a file lies in), or a CSV file with the columns
+    /// path and genre [default: that of `voisin labels`]
     #[arg(long, value_name = "tags|folder|CSV", value_parser = label_source)]
     pub(crate) label_from: Option<LabelSource>,
 }
 
 impl LabelArgs {
-    /// Where its labels come from.
+    /// The source of labels: of the query, or of the library.
     pub fn source(&self, engine: &Engine) -> LabelSource {
         self.label_from
             .clone()
@@ -36,9 +36,9 @@ impl LabelArgs {
     }
 }
 
-/// A source of labels as the command line has it; a table must be there.
+/// Parses a source of labels of the command line; a table must exist.
 pub fn label_source(text: &str) -> Result<LabelSource, String> {
-    // Irrefutable: whatever is neither tags nor folder is the path of a table.
+    // Irrefutable: any other text is the path of a table.
     let Ok(source) = text.parse();
     match &source {
         LabelSource::File(path) if !path.is_file() => Err(format!(
@@ -52,7 +52,7 @@ pub fn label_source(text: &str) -> Result<LabelSource, String> {
 impl<'de> Deserialize<'de> for LabelArgs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        // A path would let a client of the server read files of its disk.
+        // No paths: clients must not read files of the server.
         let label_from = match text.as_str() {
             "tags" => LabelSource::Tags,
             "folder" => LabelSource::Folder,
@@ -83,7 +83,7 @@ impl JsonSchema for LabelArgs {
     }
 }
 
-/// Which genre these tracks are
+/// Predicts the genre of tracks
 #[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Classify {
@@ -92,42 +92,42 @@ pub struct Classify {
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
     pub tracks: Vec<NamedSeed>,
-    /// Let so many neighbours vote, without the trained head [default: 15, where there is no head]
+    /// Let this many neighbours vote, without the trained head [default: 15 if there is no head]
     #[arg(long, short = 'k', value_name = "N")]
     pub(crate) neighbours: Option<WholeNumber<1, 10_000, 1000>>,
-    /// Voters by other artists only
+    /// Use only voters by other artists
     #[arg(long)]
     #[serde(default)]
     pub(crate) other_artists: bool,
-    /// Answer with one of these genres only
+    /// Predict only these genres
     #[arg(
         long,
         value_name = "GENRE",
         value_delimiter = ',',
-        help = "Answer with one of these genres only; may be repeated"
+        help = "Predict only these genres; may be repeated"
     )]
     #[serde(default, deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]
     pub(crate) among: Vec<String>,
-    /// Say "unknown" unless answers this sure are right this often; needs a trained head
-    #[arg(long, value_name = "P", value_parser = precision, help = "Say \"unknown\" unless answers this sure are right this often (0.5 to 1; needs a trained head, or with --write-tags takes the share of the votes instead) [default: 0.9 with --write-tags, else none]")]
+    /// Share of right answers that is required, else the answer is "unknown"; needs a trained head
+    #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head, or with --write-tags uses the share of the votes instead) [default: 0.9 with --write-tags, else none]")]
     pub(crate) precision: Option<Fraction>,
-    /// Where genres come from, this once
+    /// Source of genres for this query
     #[command(flatten)]
     #[serde(default)]
     pub(crate) label_from: LabelArgs,
-    /// How the nearest neighbours are found
+    /// Search method
     #[command(flatten)]
     #[serde(default)]
     pub(crate) search: SearchArgs,
 }
 
-/// A share that is worth asking for.
+/// Parses a precision, 0.5 to 1.
 pub fn precision(text: &str) -> Result<Fraction, Refused> {
     let read = text
         .parse()
         .ok()
-        // An answer that is wrong more often than right is better left unsaid.
+        // Answers that are mostly wrong are useless.
         .filter(|read: &Fraction| read.get() >= 0.5);
     read.ok_or_else(|| Refused::text("a share from 0.5 to 1", text))
 }
@@ -141,50 +141,50 @@ impl Classify {
             other_artists: self.other_artists,
             among: self.among.clone(),
             precision: self.precision.map(Fraction::get),
-            // For `--write-tags` alone, which sets it itself.
+            // `--write-tags` sets it.
             or_share: false,
             mode: self.search.mode(),
             all: false,
         }
     }
 
-    /// One answer a track, in their order; a first guess listens to their files.
+    /// One answer a track, in their order; a first guess analyses their files.
     ///
-    /// - `embedder`: makes the library's model ready
-    /// - `tell`: is told who answers
+    /// - `embedder`: loads the library's model
+    /// - `report`: called with the method that answers
     pub fn run(
         &self,
         engine: &mut Engine,
         tracks: Vec<Seed>,
         embedder: impl FnOnce() -> Result<Arc<Embedder>, EngineError>,
-        tell: impl FnMut(GenreNews),
+        report: impl FnMut(GenreNews),
     ) -> Result<Vec<GenreAnswer>, EngineError> {
-        match Classifier::open(Some(engine), &self.options(), |_| embedder(), tell)? {
+        match Classifier::open(Some(engine), &self.options(), |_| embedder(), report)? {
             Classifier::Labelled(labelled) => labelled.classify(engine, tracks),
-            // Without labels nothing in the library helps: the model's tags of the file decide.
+            // Without labels the model's tags of the file decide.
             Classifier::FirstGuess(guess) => tracks
                 .iter()
-                .map(|track| guess.listen(&track.path))
+                .map(|track| guess.classify(&track.path))
                 .collect(),
         }
     }
 }
 
-/// How near the genres are to each other
+/// Distances between genres
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GenreRelations {
-    /// Where genres come from, this once
+    /// Source of genres for this query
     #[command(flatten)]
     pub(crate) label_from: LabelArgs,
 }
 
 impl GenreRelations {
-    /// How near they are, as it is kept or worked out now.
+    /// The relations, cached until labels or the library change.
     pub fn run(&self, engine: &mut Engine) -> Result<Kinship, EngineError> {
         let source = self.label_from.source(engine);
         let options = KinshipOptions::default();
-        // Kept by its options and labels; the library's generation is checked by `kept` itself.
+        // The key has the options and labels; `kept` checks the library's generation.
         engine.kept("genres", &format!("{options:?}"), &source, |engine| {
             engine.genres().kinship(&source, &options)
         })
@@ -195,16 +195,16 @@ impl GenreRelations {
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Suspects {
-    /// Every labelled track in its rank, also those that are not contradicted
+    /// Rank all labelled tracks, also those that are not contradicted
     #[arg(long)]
     pub all: bool,
-    /// Where genres come from, this once
+    /// Source of genres for this query
     #[command(flatten)]
     pub(crate) label_from: LabelArgs,
 }
 
 impl Suspects {
-    /// The labels that look wrong, as they are kept or found now.
+    /// The labels that look wrong, cached until labels or the library change.
     pub fn run(&self, engine: &mut Engine) -> Result<FoundSuspects, EngineError> {
         let source = self.label_from.source(engine);
         let options = FitOptions::default();
@@ -217,12 +217,12 @@ impl Suspects {
         })?;
         found
             .suspects
-            // After the cache: one kept answer serves both forms of the question.
+            // After the cache: one cached answer serves both forms of the query.
             .retain(|suspect| self.all || suspect.confident);
         Ok(found)
     }
 
-    /// The facts of their tracks that are shown.
+    /// Their tracks, for display.
     pub fn shown(
         engine: &Engine,
         suspects: &[Suspect],

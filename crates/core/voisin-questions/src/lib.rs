@@ -1,8 +1,8 @@
-//! Questions: what can be asked of a library, each said once. A structure's fields, their comments, defaults and bounds are
-//! what the command line (clap), the server and assistants (serde) and their descriptions (schemars) have.
+//! The queries that a library answers, each defined once. The command line (clap), the server and assistants (serde) and their
+//! descriptions (schemars) share the fields, comments, defaults and bounds of one structure.
 //!
-//! For: reading and checking what is asked, whichever door it came through, and asking the engine. Not for: names as a
-//! terminal or a player writes them, nor how an answer is shown; each door does that.
+//! For: reading and validating queries of any caller, and running them on the engine. Not for: names as a terminal or a player
+//! writes them, nor rendering of answers; each caller does that.
 
 pub mod answers;
 pub mod explore;
@@ -38,25 +38,25 @@ pub use remote::{LocalOnly, Named, RemoteError, RemoteLibrary};
 pub use similar::Similar;
 pub use source::{LibrarySource, Sampled};
 
-/// Why a question has no answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
-    /// It makes no sense.
+    /// The query is invalid.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The library has no cluster of this number.
     #[error("there is no cluster {0}")]
     NoCluster(u32),
-    /// The filters leave nothing to start from.
+    /// No track passes the filters.
     #[error("no track passes the filters")]
     NothingFits,
-    /// The library has no answer to it.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// It is asked of a database, which cannot answer it.
+    /// A database cannot answer this query.
     #[error(transparent)]
     LocalOnly(#[from] LocalOnly),
-    /// The database gives no answer.
+    /// The database failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),
 }
@@ -65,7 +65,7 @@ impl QuestionError {
     /// The next step, where the message does not have it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            // A refusal says itself what is expected.
+            // Its message has the expectation.
             Self::Refused(_) => None,
             Self::NoCluster(_) => Some(Remedy::SeeClusters),
             Self::NothingFits => Some("loosen the filters".into()),
@@ -86,5 +86,5 @@ macro_rules! of_engine {
     )*};
 }
 
-// So that `?` works on errors of the crates that the engine stands on, wrapped as it wraps them.
+// So that `?` works on errors of the crates below the engine, wrapped as the engine wraps them.
 of_engine! { LibraryError ExploreError GenreError }

@@ -1,4 +1,4 @@
-//! Lists of the library, and music by words.
+//! Queries for lists of the library, and for music by words.
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -14,35 +14,35 @@ use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct List {
-    /// Words that artist, title, album or file name have
+    /// Words in artist, title, album or file name
     #[arg(
         value_name = "WORD",
-        help = "Words that artist, title, album or file name have [default: all tracks]"
+        help = "Words in artist, title, album or file name [default: all tracks]"
     )]
     #[serde(deserialize_with = "words", serialize_with = "one_text")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
-    /// Which tracks
+    /// Filters of tracks
     #[command(flatten)]
     pub filters: Filters,
     /// The order: id, artist, album, title, genre, year, time, added, path, size, codec, licence, bpm, key,
-    /// loudness, or a scale such as energy; what a track lacks puts it last
-    #[arg(long, short, default_value_t, value_name = "WHAT")]
+    /// loudness, or a scale such as energy; tracks without a value come last
+    #[arg(long, short, default_value_t, value_name = "FIELD")]
     pub(crate) sort: ListOrder,
-    /// The other way round
+    /// Reverse the order
     #[arg(long, short)]
     pub(crate) reverse: bool,
-    /// Say what the model hears in each track
+    /// Include the model's strongest tags of each track
     #[arg(skip)]
     // Not a part of a list that is kept: it changes what is shown, not which tracks.
     #[serde(skip_serializing)]
     pub words: bool,
 }
 
-/// Words, which are one text over a network.
+/// The words, which are one text over a network.
 fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    // The command line has a word an argument; both
-    // forms are joined with blanks when they are read.
+    // On the command line each is an argument; both
+    // forms are joined with blanks.
     Ok(vec![String::deserialize(deserializer)?])
 }
 
@@ -51,7 +51,7 @@ fn one_text<S: Serializer>(words: &[String], serializer: S) -> Result<S::Ok, S::
 }
 
 impl List {
-    /// The engine's question.
+    /// The engine's query.
     ///
     /// - `after`: the last track of the page before
     pub fn query(
@@ -63,7 +63,7 @@ impl List {
         check_order(engine, Some(self.sort.0))?;
         Ok(TrackQuery {
             words: self.query.join(" "),
-            // A list starts from no track, so no key is compatible with it.
+            // A list has no seeds, so no keys are compatible.
             filter: self.filters.filter(engine, &[])?,
             sort: self.sort.0,
             descending: self.reverse,
@@ -77,67 +77,67 @@ impl List {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Show {
-    /// Say what the model hears in it
+    /// Include the model's strongest tags
     pub words: bool,
 }
 
-/// Music by what it sounds like, in words
+/// Music by its sound, in words
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Find {
-    /// What to look for
+    /// Words for the sound to look for
     #[arg(value_name = "WORD", required = true, allow_hyphen_values = false)]
     #[serde(deserialize_with = "words", serialize_with = "one_text")]
     #[schemars(with = "String")]
     pub(crate) query: Vec<String>,
-    /// How many
+    /// Number of tracks
     #[arg(long, short, default_value_t = twenty(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty")]
     pub limit: Limit,
-    /// As many as fill this time, in seconds, in place of a number
+    /// Fill this much time, in seconds, instead of giving a count
     #[arg(
         long,
         value_name = "TIME",
         conflicts_with = "limit",
-        help = "As many as fill this time, in place of a number: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
+        help = "Fill this much time instead of giving a count: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
     length: Option<Playtime>,
-    /// At most this many tracks of one artist; 0: as many as there are
+    /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     max_per_artist: Option<u32>,
-    /// Answer from this space of vectors, see `voisin space list`
+    /// Search this vector space (see `voisin space list`)
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
-    /// Which tracks
+    /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
 }
 
 impl Find {
-    /// The space of vectors to ask in the place of the engine's own: the one that is named, or one whose model reads what
-    /// this one's words do not cover.
+    /// The space of vectors to search instead of the engine's own: the named one, or one whose model reads words that this
+    /// one does not have.
     pub fn space(
         &self,
         engine: &Engine,
-        heard: Option<&PredictedTags>,
+        tags: Option<&PredictedTags>,
     ) -> Result<Option<String>, EngineError> {
         match &self.space {
             Some(space) => Ok(Some(space.clone())),
-            None => engine.words().reading_space(heard, &self.query.join(" ")),
+            None => engine.words().reading_space(tags, &self.query.join(" ")),
         }
     }
 
     /// The tracks that fit best.
     ///
-    /// - `heard`: what the model hears in all tracks
+    /// - `tags`: the model's tags of all tracks
     pub fn run(
         &self,
         engine: &Engine,
-        heard: &PredictedTags,
+        tags: &PredictedTags,
     ) -> Result<PhraseAnswer, QuestionError> {
         let filter = self.filters.filter(engine, &[])?;
-        // How many fill the time is known only when their lengths are.
+        // The lengths, which decide how many fit, are known later.
         let limit = if self.length.is_some() {
             usize::MAX
         } else {
@@ -146,18 +146,20 @@ impl Find {
         let most = limit_of(self.max_per_artist);
         let mut found = engine
             .words()
-            .find(heard, &self.query.join(" "), &filter, limit, most)?;
+            .find(tags, &self.query.join(" "), &filter, limit, most)?;
         if let Some(space) = engine.library().spaces().entered_space()
             && self.space.is_none()
         {
-            // The user named no space, so the choice has to be seen.
-            found.notes.insert(0, format!("asked in the space {space}"));
+            // The space was chosen automatically.
+            found
+                .notes
+                .insert(0, format!("searched in the space {space}"));
         }
         if let Some(Playtime(length)) = self.length {
             let mut filled = 0.0;
             let fits = found.tracks.iter().take_while(|one| {
-                // The track that crosses the length is still
-                // taken: a list is rather a bit longer than short.
+                // The track that crosses the length is included:
+                // a list is at least as long as its length.
                 let has_room = filled < length;
                 filled += one.track.audio.seconds;
                 has_room

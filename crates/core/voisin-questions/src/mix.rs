@@ -1,4 +1,4 @@
-//! Songs to go on with: what an evening, an instant mix or a radio is made of.
+//! Mixes: songs that follow others, for radios and instant mixes.
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher as _, RandomState};
@@ -22,24 +22,24 @@ use voisin_library::{Track, TrackFilter};
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// What to start from; several are averaged. Without any it begins with one that is drawn: of those that are liked, if there are
-    /// any, else of all that may be among them
+    /// Seeds; several are averaged. Without any, the first song is drawn: from liked ones, if there are any, else from all that pass
+    /// the filters
     #[arg(
         value_name = "TRACK",
-        help = "What to start from; without any it begins with one that is drawn from what is liked. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
+        help = "Seeds; without any, the first song is drawn from liked ones. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub seeds: Vec<NamedSeed>,
-    /// How many songs
+    /// Number of songs
     #[arg(long, short, default_value_t = twenty_five(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "twenty_five")]
     pub limit: Limit,
-    /// Which tracks may be among them
+    /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
-    /// What was played of it already, oldest first: none of these songs comes again
+    /// Songs that were played already, oldest first, which do not come again
     #[arg(long, value_name = "TRACK")]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
@@ -47,13 +47,13 @@ pub struct Mix {
     /// How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE")]
     pub(crate) curve: Option<ScaleCurve>,
-    /// What the mix is like
+    /// Options of mixes
     #[command(flatten)]
     #[serde(default)]
     pub mixing: Mixing,
 }
 
-/// What a mix is like. What is left out is as the server was started with, else as the program has it.
+/// Options of mixes. Their defaults are those that the server was started with, else the program's.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, Serialize, JsonSchema)]
 #[command(next_help_heading = "Mix")]
 #[serde(default, deny_unknown_fields)]
@@ -64,76 +64,76 @@ pub struct Mixing {
     /// At most this many songs of one album; 0: as many as fit [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) max_per_album: Option<u32>,
-    /// Other recordings of a song that is in it, too
+    /// Allow several recordings of a song
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) keep_versions: Option<bool>,
-    /// Fewer songs rather than strangers: what is farther than nearly all tracks here have their nearest
+    /// Rather fewer songs than distant ones: leave out songs farther away than nearly all tracks are from their nearest neighbour
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) near_only: Option<bool>,
-    /// Nothing shorter, in seconds, unless it is at least half as long as what the mix starts from [default: 60]
+    /// Shortest song, in seconds, unless it is at least half as long as the seed [default: 60]
     #[arg(
         long,
         value_name = "TIME",
-        help = "Nothing shorter, unless it is at least half as long as what the mix starts from [default: 1m]"
+        help = "Shortest song, unless it is at least half as long as the seed [default: 1m]"
     )]
     pub(crate) shortest: Option<Seconds>,
-    /// Nothing longer, in seconds, unless it is at most twice as long as what the mix starts from; 0: however long [default: 900]
+    /// Longest song, in seconds, unless it is at most twice as long as the seed; 0: no limit [default: 900]
     #[arg(
         long,
         value_name = "TIME",
-        help = "Nothing longer, unless it is at most twice as long as what the mix starts from; 0: however long [default: 15m]"
+        help = "Longest song, unless it is at most twice as long as the seed; 0: no limit [default: 15m]"
     )]
     pub(crate) longest: Option<Seconds>,
-    /// What was heard within this time comes last, in seconds; 0: it makes no difference [default: 86400]
+    /// Songs played within this time come last, in seconds; 0: no effect [default: 86400]
     #[arg(
         long,
         value_name = "TIME",
-        help = "What was heard within this time comes last; 0: it makes no difference [default: 24h]"
+        help = "Songs played within this time come last; 0: no effect [default: 24h]"
     )]
     pub(crate) not_heard: Option<Seconds>,
-    /// How much it counts what was liked, rated and heard often; 0: nothing, and what is disliked may come [default: 0.5]
+    /// Weight of likes, ratings and frequent plays; 0: none, and disliked songs may come [default: 0.5]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) taste: Option<Fraction>,
-    /// Whose listening that is, as `voisin heard` names them [default: that of all]
+    /// Listener whose history to use, as in `voisin heard` [default: all]
     #[arg(long, value_name = "NAME")]
     pub listener: Option<String>,
-    /// From 0, alike in sound, to 1, alike in feel: songs of the seeds' energy, and of the scales that you taught, come
+    /// From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values of learned scales, come
     /// before nearer ones [default: 0]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) feel: Option<Fraction>,
-    /// 0: always the nearest; 1: any of those that are near [default: 0.5]
+    /// 0: always the nearest; 1: any near songs [default: 0.5]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) variety: Option<Fraction>,
-    /// Where the random numbers start: the same mix again [default: another one each time]
+    /// Seed of the random numbers: the same seed gives the same mix [default: another one each time]
     #[arg(long, value_name = "N")]
     pub(crate) random_seed: Option<u64>,
-    /// 0: it stays with what it starts from; 1: it goes wherever what was played last leads [default: 0.3]
+    /// 0: stays near the seeds; 1: follows the songs played last [default: 0.3]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
     pub(crate) drift: Option<Fraction>,
 }
 
-/// The defaults of a server's mixes, and which tracks may be in them.
+/// The defaults of a server's mixes, and their filters.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerMixes {
-    /// Where a question says nothing of it.
+    /// Defaults of a query.
     #[command(flatten)]
     pub mixing: Mixing,
-    /// Which tracks may be in them, whatever a question allows.
+    /// Filters in addition to those of a query.
     #[command(flatten)]
     pub filters: Filters,
 }
 
 impl ServerMixes {
-    /// Reads what `--mix` of a server says: the options of a mix as the command line has them, without dashes, with commas
-    /// or blanks between them: `max-per-artist=2,near-only,exclude-genre=Hip Hop`.
+    /// Parses `--mix` of a server: the options of a mix as on the command line, without dashes, separated by commas or
+    /// blanks: `max-per-artist=2,near-only,exclude-genre=Hip Hop`.
     pub fn read(text: &str) -> Result<Self, String> {
-        // Clap reads it, so that names, bounds and messages are those of the command line.
+        // By clap, so that names, bounds and messages are those of the command line.
         let command = Self::augment_args(
             Command::new("mix")
                 .no_binary_name(true)
                 .disable_help_flag(true),
         );
-        // `near-only` has no `=`, but is known by name;
+        // An option has a `=` or a known name, as `near-only`;
         // "Hop" of "exclude-genre=Hip Hop" is neither.
         let is_option = |part: &str| {
             let name = part.trim_start_matches('-').split('=').next();
@@ -149,13 +149,13 @@ impl ServerMixes {
             let part = &rest[..end];
             let sign = rest[end..].chars().next();
             match options.last_mut().filter(|_| !is_option(part)) {
-                // Commas and blanks stand in values, too.
+                // Values may contain commas and blanks.
                 Some(last) if !part.is_empty() => last.push_str(part),
                 Some(_) => {}
                 None if part.is_empty() => {}
                 None => options.push(format!("--{}", part.trim_start_matches('-'))),
             }
-            // The sign is kept until it is known whether
+            // The separator is kept until the next part shows whether
             // it ends the option or belongs to its value.
             if let (Some(last), Some(sign)) = (options.last_mut(), sign) {
                 last.push(sign);
@@ -170,7 +170,7 @@ impl ServerMixes {
             .and_then(|found| Self::from_arg_matches(&found));
         read.map_err(|error| {
             let text = error.to_string();
-            // Clap's usage lines are about a command that nobody typed.
+            // Clap's usage lines are about another command.
             let first = text.lines().next().unwrap_or_default();
             format!(
                 "{}: see voisin mix --help",
@@ -184,12 +184,12 @@ fn twenty_five() -> Limit {
     Limit::from(25)
 }
 
-// As `--help` says them: the engine's own default does not drift, nor look at what was heard.
+// As in `--help`; the engine's own defaults are no drift and no listening history.
 const DRIFT: f32 = 0.3;
 const DAY: f64 = 86_400.0;
 
 impl Mixing {
-    /// As this listener wants it.
+    /// A mix for this listener.
     pub fn of_listener(name: String) -> Self {
         Self {
             listener: Some(name),
@@ -197,7 +197,7 @@ impl Mixing {
         }
     }
 
-    /// These wishes, and where they say nothing, others.
+    /// These options, completed by others.
     #[must_use]
     pub fn over(self, others: &Self) -> Self {
         let others = others.clone();
@@ -210,7 +210,7 @@ impl Mixing {
         }
     }
 
-    /// For the engine; which tracks, and how many, is for the caller.
+    /// The engine's options; the caller sets filters and limit.
     pub fn options(&self) -> MixOptions {
         let usual = MixOptions::default();
         let now = SystemTime::now()
@@ -228,7 +228,7 @@ impl Mixing {
                 Some(Seconds(0.0)) => f64::INFINITY,
                 longest => longest.map_or(usual.longest, |time| time.0),
             },
-            heard_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
+            played_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
             taste: self.taste.map_or(usual.taste, Fraction::get),
             listener: self.listener.clone(),
             feel: self.feel.map_or(usual.feel, Fraction::get),
@@ -254,8 +254,8 @@ impl Mix {
 
     /// The engine's options.
     ///
-    /// - `usual`: what a mix is like where the question says nothing of it
-    /// - `tracks`: how many there are
+    /// - `usual`: defaults of the query's options
+    /// - `tracks`: number of tracks in the library
     pub fn options(
         &self,
         engine: &Engine,
@@ -275,11 +275,10 @@ impl Mix {
         })
     }
 
-    /// Why a mix is shorter than asked for, where it is and all tracks were not asked for; of an empty one, where lengths are
-    /// the reason.
+    /// Why a mix is shorter than its limit; of an empty one only if lengths are the reason.
     ///
-    /// - `tracks`: how many the library has
-    /// - `mix`: makes one after the seeds by other options
+    /// - `tracks`: number of tracks in the library
+    /// - `mix`: makes a mix of the seeds with other options
     pub(crate) fn shortage(
         &self,
         found: usize,
@@ -289,13 +288,13 @@ impl Mix {
         mix: impl FnOnce(&MixOptions) -> Result<Vec<SimilarTrack>, QuestionError>,
     ) -> Result<Option<String>, QuestionError> {
         let wanted = self.limit.of(tracks);
-        // More than there is cannot be missing.
+        // The library may have fewer tracks than the limit.
         if found >= wanted.min(tracks.saturating_sub(seeds.len())) {
             return Ok(None);
         }
         if found > 0 {
             return Ok(Some(format!(
-                "the mix ends after {}: the filters, the lengths (--shortest, --longest) and the limits of songs by artist and by album leave no more",
+                "the mix ends after {}: the filters, the lengths (--shortest, --longest) and the limits of songs per artist and per album allow no more",
                 count(found as u64, "song")
             )));
         }
@@ -315,13 +314,13 @@ impl Mix {
             String::new()
         };
         Ok(Some(format!(
-            "all that could follow is shorter than {shortest:.0} seconds{longer}: let it in with --shortest or --longest"
+            "every song that could follow is shorter than {shortest:.0} seconds{longer}: change --shortest or --longest"
         )))
     }
 
-    /// The songs, and how near the seeds have anything here. Without a seed the first of them is drawn, and the others follow it.
+    /// The mix, and how near the library is to the seeds. Without a seed the first song is drawn, and the others follow it.
     ///
-    /// - `usual`: what a mix is like where the question says nothing of it
+    /// - `usual`: defaults of the query's options
     pub fn run(
         &self,
         engine: &mut Engine,
@@ -334,9 +333,9 @@ impl Mix {
             let options = self.options(engine, seeds, played.clone(), usual, tracks)?;
             let first = drawn(engine, &options)?;
             let rest = Self {
-                // At least 1: a limit of 0 would mean all. What is too much is cut off below.
+                // At least 1: a limit of 0 would mean all. The list is truncated below.
                 limit: Limit::from(options.limit.saturating_sub(1).max(1)),
-                // The first song is not among the rest: the curve is followed when it is.
+                // The curve is applied below, to all songs.
                 curve: None,
                 ..self.clone()
             };
@@ -355,7 +354,7 @@ impl Mix {
                 },
             );
             answer.found.truncate(options.limit);
-            // Nobody named the song that was drawn: it is one of the mix, and the nearest.
+            // The drawn song counts as one of the mix, with similarity 1.
             let similarities = answer.found.iter().map(|found| found.similarity);
             answer.standing = answer
                 .standing
@@ -382,8 +381,8 @@ impl Mix {
         Ok(answer)
     }
 
-    /// Puts the songs into the order of the curve, those without a value last. Where one would follow another by the same
-    /// artist, it changes places with the nearest in value by somebody else.
+    /// Sorts the songs by the curve, those without a value last. Of two consecutive songs by the same artist, the second is
+    /// swapped with the nearest in value by another artist.
     pub(super) fn follow_curve(&self, answer: &mut SimilarAnswer) {
         let Some(curve) = self.curve else {
             return;
@@ -395,10 +394,10 @@ impl Mix {
         let (mut known, unknown): (Vec<_>, Vec<_>) = std::mem::take(&mut answer.found)
             .into_iter()
             .partition(|found| value(found).is_some());
-        // The songs by value, and the places by the height of the curve there: the lowest value
-        // goes to the lowest place, and so on. Which songs are in the mix stays as it is.
+        // Songs sorted by value go to places sorted by the height of the curve: the lowest value
+        // to the lowest place, and so on.
         known.sort_by(|a, b| value(a).partial_cmp(&value(b)).unwrap_or(Ordering::Equal));
-        // Not 0 for a single song, which would be divided by.
+        // At least 1, as it divides.
         let last = known.len().saturating_sub(1).max(1) as f64;
         let mut places: Vec<usize> = (0..known.len()).collect();
         places.sort_by(|&a, &b| {
@@ -412,7 +411,7 @@ impl Mix {
         let is_same_artist = |a: &SimilarTrack, b: &SimilarTrack| {
             a.track.main_artist().is_some() && a.track.main_artist() == b.track.main_artist()
         };
-        // Places before `at` are settled: only later songs are exchanged.
+        // Only songs behind `at` are swapped.
         for at in 1..order.len() {
             if is_same_artist(&order[at - 1], &order[at]) {
                 let others = (at + 1..order.len())
@@ -421,7 +420,7 @@ impl Mix {
                     let values = value(&order[at]).zip(value(&order[*other]));
                     values.map_or(f64::MAX, |(a, b)| (a - b).abs())
                 };
-                // None where all that follow are by the same artist: then they stand side by side.
+                // None if all that follow are by the same artist.
                 if let Some(other) = others.min_by(|a, b| off(a).total_cmp(&off(b))) {
                     order.swap(at, other);
                 }
@@ -432,15 +431,15 @@ impl Mix {
     }
 }
 
-/// Tracks that are drawn at most where some are no longer on the disk.
-// Each costs a look at the disk; twenty that are gone mean that the disk is away.
+/// Tracks that are drawn at most until one is on the disk.
+// Each is an access to the disk; if twenty are gone, the disk is probably not mounted.
 const DRAWS: usize = 20;
-/// Times that so many are drawn until there are enough that are no speech.
-// Two thousand tracks: where none of them is a song, nobody misses one.
+/// Rounds of such draws until enough of them are no speech.
+// Two thousand tracks: if none of them is a song, the library has hardly any.
 const ROUNDS: usize = 100;
 
-/// A track to begin with: of those as long as a mix has them (of all, where there are none) any of those that are liked, else
-/// any that is not disliked; speech only where nothing else fits.
+/// The first track of a mix: a random liked one of a fitting length (of any length, if none fits), else a random one that is
+/// not disliked; speech only if nothing else fits.
 fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> {
     let filter = &options.filter;
     let fitting = TrackFilter {
@@ -455,7 +454,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
             None => engine.library().track_ids()?,
         })
     };
-    // Lengths of mixes first, so that no radio play opens a mix of songs.
+    // Fitting lengths first, so that no radio play opens a mix of songs.
     let mut tracks = track_ids(&fitting)?;
     if tracks.is_empty() {
         tracks = track_ids(filter)?;
@@ -474,7 +473,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     let is_played = |track: &TrackId| options.played.iter().any(|seed| seed.track == Some(*track));
     let library = engine.library();
     let mut random = Random::new(options.random);
-    // The first that is on the disk; where none is, the music lies elsewhere.
+    // The first that is on the disk, or if none is, the first: players may have the files elsewhere.
     let one_of = |found: &[TrackId]| -> Result<Option<Track>, QuestionError> {
         for &track in found.iter().take(DRAWS) {
             if !library.files().is_gone(track)? {
@@ -486,7 +485,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     };
     let mut speech: Vec<TrackId> = Vec::new();
     for mut tracks in [liked, tracks] {
-        // Where all were played, one comes again rather than none.
+        // If all were played, one is repeated.
         if !tracks.iter().all(is_played) {
             tracks.retain(|track| !is_played(track));
         }
@@ -502,7 +501,7 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
                     tracks[place.min(tracks.len() - 1)]
                 })
                 .collect();
-            // A mix after speech would be one of speech.
+            // Speech would be followed by speech.
             let known = library.tracks_by_id(&draws)?;
             let known = engine.genres().speech_of(&known)?;
             songs.extend(draws.iter().filter(|track| !known.contains(track)));
@@ -523,11 +522,11 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use voisin_library::Told;
+    use voisin_library::PlayerEvent;
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn a_mix_that_lengths_leave_empty_says_so() {
+    fn a_mix_emptied_by_lengths_has_a_note() {
         let dir = std::env::temp_dir().join(format!("voisin-mix-lengths-{}", std::process::id()));
         let mut library = library(&dir, 2);
         for i in 0..5_u8 {
@@ -549,7 +548,7 @@ mod tests {
         assert_eq!(
             none.short.as_deref(),
             Some(
-                "all that could follow is shorter than 60 seconds or longer than 900: let it in with --shortest or --longest"
+                "every song that could follow is shorter than 60 seconds or longer than 900: change --shortest or --longest"
             )
         );
         assert!(!mixed(r#"{"mixing": {"shortest": 10}}"#).found.is_empty());
@@ -568,8 +567,8 @@ mod tests {
             new.tags.genres = vec![genre.to_owned()];
             library.insert_track(&new).unwrap();
         }
-        // The only one that is liked is speech, too.
-        let liked = [(TrackId(1), Told::Liked(Some(true)))];
+        // The only liked one is speech, too.
+        let liked = [(TrackId(1), PlayerEvent::Liked(Some(true)))];
         library.history_mut().note_listening("ann", &liked).unwrap();
         let engine = Engine::from_library(library);
         for random in 0..6 {
@@ -578,7 +577,7 @@ mod tests {
                 ..MixOptions::default()
             };
             assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(4));
-            // Where nothing else may be in it, it is a mix of speech.
+            // A filter for speech makes a mix of speech.
             options.filter.genres = vec!["Audiobook".to_owned()];
             assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(1));
         }
@@ -587,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_wishes_are_written_as_the_command_line_has_them() {
+    fn a_servers_mix_options_are_those_of_the_command_line() {
         let read = |text| ServerMixes::read(text).unwrap();
         let wishes = read("max-per-artist=2, near-only longest=20m,--variety=0.25").mixing;
         let expected = Mixing {
@@ -613,7 +612,7 @@ mod tests {
         );
         assert!(refused("loud=2").contains("--loud"));
         assert!(refused("nearonly").contains("--nearonly"));
-        // A question's own wishes go first, then those of the server.
+        // A query's own options take precedence over the server's.
         let wish = Mixing {
             max_per_artist: Some(0),
             near_only: Some(false),

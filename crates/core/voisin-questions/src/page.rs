@@ -1,4 +1,4 @@
-//! Long answers, a page at a time.
+//! Queries for one page of a long answer.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,17 +6,17 @@ use serde::Deserialize;
 use super::values::Limit;
 use voisin_base::track::TrackId;
 
-/// A page of a question's answer.
+/// A query for a page of an answer.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Paged<Q: Default, A = TrackId, const N: usize = 100> {
     /// Items of a page
     #[serde(default = "items::<N>")]
     pub limit: Limit,
-    /// What the page before gave as `next`
+    /// The previous page's `next`
     #[schemars(with = "Option<i64>")]
     pub after: Option<A>,
-    /// The question itself.
+    /// The query itself.
     #[serde(default)]
     pub question: Q,
 }
@@ -25,7 +25,7 @@ fn items<const N: usize>() -> Limit {
     Limit::from(N)
 }
 
-/// A question that has no options.
+/// A query without options.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {}

@@ -1,4 +1,4 @@
-//! A list of tracks around others.
+//! Queries for playlists around seeds.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -23,17 +23,17 @@ use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
-/// Tracks of a list, where nobody says how many.
+/// Default number of tracks.
 const TRACKS: usize = 20;
-/// Seeds that a list is made from the tracks near to, at most; around more of them all tracks are looked at.
-// Thirty tracks around one of a million took 0.3 s so, and 9 s with all tracks read.
+/// Most seeds for which only near tracks are read; for more all tracks are.
+// Thirty tracks around one of a million took 0.3 s this way, and 9 s with all tracks read.
 const MOST_NEAR_SEEDS: usize = 8;
-/// So many times the length of a list are looked at around each seed, and so many at least.
+/// Tracks around each seed: this many times the length of a list, and at least so many.
 const NEAR_ROOM: usize = 20;
 const LEAST_NEAR: usize = 1000;
-/// A library is read as a whole that has no more than so many times the tracks.
+/// A library is read as a whole unless it has more than this many times the tracks.
 // If the near tracks do not suffice, all are read
-// after them: the attempt has to be cheap beside that.
+// after them: the attempt has to be cheap in comparison.
 const FROM_NEAR: usize = 5;
 
 /// A playlist around tracks, a genre or a cluster
@@ -41,30 +41,30 @@ const FROM_NEAR: usize = 5;
 #[serde(deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub struct Playlist {
-    /// Where to start; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
+    /// Seeds; several are covered evenly. Without seeds and a cluster, all tracks that pass the filters are seeds
     #[arg(
         value_name = "TRACK",
-        help = "Where to start: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; several are covered evenly; `-` reads them from standard input"
+        help = "Seeds: files, `id:NUMBER`, words, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; several are covered evenly; `-` reads them from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub seeds: Vec<NamedSeed>,
-    /// All tracks of this cluster as seeds
+    /// Use all tracks of this cluster as seeds
     #[arg(long, value_name = "ID")]
     pub cluster: Option<u32>,
-    /// Which tracks may be in it besides the seeds
+    /// Filters of tracks besides the seeds
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
-    /// How long, in seconds, instead of how many tracks
+    /// Length of the list in seconds, instead of a number of tracks
     #[arg(
         long,
         value_name = "TIME",
         conflicts_with = "limit",
-        help = "How long, instead of how many tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
+        help = "Length of the list, instead of a number of tracks: 90m, 1h30m, 1:30:00 or 5400 (seconds)"
     )]
     pub(crate) length: Option<Playtime>,
-    /// How many tracks [default: 20]
+    /// Number of tracks [default: 20]
     #[arg(
         long,
         short,
@@ -94,15 +94,15 @@ pub struct Playlist {
     #[command(flatten)]
     #[serde(default)]
     pub(crate) shuffle: ShuffleArgs,
-    /// Least similarity to the seed a track is there for
+    /// Least similarity of a track to its seed
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// Listen to tracks of the list that may be copies of the same recording: finds those of low bit rates, which would pass
-    /// otherwise. Where a file cannot be read, vectors, lengths and titles decide
+    /// Compare the audio of tracks that may be copies of the same recording: this also finds copies of low bit rates. If a file
+    /// cannot be read, vectors, lengths and titles decide
     #[arg(long)]
     #[serde(default)]
     pub no_duplicates: bool,
-    /// Each track's key mixes with that of the one before: the same, a fifth up or down, or the relative key
+    /// Order tracks so that each key mixes with the one before: the same, a fifth up or down, or the relative key
     #[arg(long, conflicts_with = "shuffle")]
     #[serde(default)]
     pub(crate) harmonic: bool,
@@ -110,7 +110,7 @@ pub struct Playlist {
     #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
     pub(crate) max_bpm_step: Option<Positive>,
     /// How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up (slowly, up to two
-    /// thirds), peak (never below that) or cool-down, between what the tracks near the seeds have least and most of: `energy=arc`
+    /// thirds), peak (never below that) or cool-down, between the least and the greatest value of tracks near the seeds: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
     pub(crate) curve: Option<ScaleCurve>,
     /// Leave copies of the same recording in the list
@@ -128,18 +128,18 @@ fn two() -> u32 {
     2
 }
 
-/// Whether a list is shuffled; over a network the number that the random numbers start from.
+/// Whether a list is shuffled; over a network the random seed.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct ShuffleArgs {
     /// Shuffle instead of ordering by small steps
     #[arg(long)]
     shuffle: bool,
-    /// Where the random numbers of --shuffle start [default: another place each time]
+    /// Where random numbers of --shuffle start: the same number gives the same list [default: another one each time]
     #[arg(long, value_name = "N", requires = "shuffle")]
     random_seed: Option<u64>,
 }
 
-/// Adds to a list how near its seeds have anything here, beside the tracks that it has.
+/// Adds the standing of the seeds to a list: how near the library and the list are to them.
 fn stand(
     engine: &mut Engine,
     collection: &Collection,
@@ -171,7 +171,7 @@ fn stand(
 
 impl<'de> Deserialize<'de> for ShuffleArgs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // One field over a network: a number means to shuffle, and null not to.
+        // One field over a network: a number shuffles, null does not.
         let random_seed = Option::deserialize(deserializer)?;
         Ok(Self {
             shuffle: random_seed.is_some(),
@@ -195,12 +195,12 @@ impl JsonSchema for ShuffleArgs {
 }
 
 impl Playlist {
-    /// Whether it is said how long the list is, in place of how many tracks.
+    /// Whether the query has a length instead of a number of tracks.
     pub fn has_length(&self) -> bool {
         self.length.is_some()
     }
 
-    /// Facts of tracks that the query names, as [`Filters::fields`] does.
+    /// The fields of tracks that the query uses, see [`Filters::fields`].
     pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
         fields.extend(self.harmonic.then(|| "key".to_owned()));
@@ -209,21 +209,21 @@ impl Playlist {
         fields
     }
 
-    /// Why a database does not answer it, where that is so.
+    /// Why a database cannot answer it, if it cannot.
     pub fn local_only(&self) -> Option<LocalOnly> {
         self.cluster.map(|_| LocalOnly::Cluster)
     }
 
-    /// Refuses what makes no sense together.
+    /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         let one_of = |field: &str, other: &str| {
             Err(Refused::new(
                 field,
-                format!("it without \"{other}\""),
+                format!("no \"{other}\" beside it"),
                 "both",
             ))
         };
-        // The same as clap's `conflicts_with`, for those who do not come from the command line.
+        // As clap's `conflicts_with`, for other callers than the command line.
         if self.length.is_some() && self.limit.is_some() {
             return one_of("length", "limit");
         }
@@ -237,7 +237,7 @@ impl Playlist {
         ];
         if let (true, Some((field, _))) = (
             self.shuffle.shuffle,
-            ordered.iter().find(|(_, is_asked)| *is_asked),
+            ordered.iter().find(|(_, is_given)| *is_given),
         ) {
             return one_of("shuffle", field);
         }
@@ -246,9 +246,9 @@ impl Playlist {
 
     /// The list.
     ///
-    /// - `graph`: of the collection, where there is one already; a cluster needs it
-    /// - `named`: seeds that are named one by one
-    /// - `of_lists`: those that a list of several stands for
+    /// - `graph`: of the collection, if there is one already; a cluster needs it
+    /// - `named`: seeds named one by one
+    /// - `of_lists`: seeds from lists
     pub fn run(
         &self,
         engine: &mut Engine,
@@ -270,7 +270,7 @@ impl Playlist {
             let graph = graph
                 .or(made.as_ref())
                 .ok_or(QuestionError::NoCluster(cluster))?;
-            // As `voisin clusters` divides by default: the number is one that it printed.
+            // With the defaults of `voisin clusters`, which printed the number.
             let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
             let found = found.clusters.into_iter().find(|one| one.id == cluster);
             let members = found.ok_or(QuestionError::NoCluster(cluster))?.members;
@@ -285,7 +285,7 @@ impl Playlist {
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = engine.matching(&filter)?;
-        // No seeds, but filters: all that pass them are what the list is around.
+        // Without seeds, all tracks that pass the filters are seeds.
         if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
             rows = collection.rows_of(allowed);
             if rows.is_empty() {
@@ -297,12 +297,12 @@ impl Playlist {
                 Refused::new("seeds", "a seed: tracks, a cluster, or filters", "none").into(),
             );
         }
-        // No bounds of similarity: no track is outside of this collection.
+        // No bounds of similarity, as the collection has all tracks.
         let all = HashMap::new();
         let options = self.list_options(collection.total(), named.len());
         let longest = self.longest(named.iter().chain(of_lists));
         let wanted = self.wanted(allowed.as_ref(), longest, &all);
-        // Nothing is missing where all tracks are there.
+        // `None` is impossible with all tracks.
         let mut list =
             listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
@@ -312,7 +312,7 @@ impl Playlist {
         Ok(list)
     }
 
-    /// The same list with the tracks near to its seeds, where these are enough to make it from.
+    /// The same list from the tracks near its seeds, if these suffice.
     pub fn run_near(
         &self,
         engine: &mut Engine,
@@ -320,7 +320,7 @@ impl Playlist {
         of_lists: &[Seed],
     ) -> Result<Option<(Collection, PlaylistRows)>, QuestionError> {
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
-        // A cluster needs the graph of all tracks, as does looking for copies by listening.
+        // A cluster and a comparison of audio need the graph of all tracks.
         if self.cluster.is_some()
             || self.no_duplicates
             || seeds.is_empty()
@@ -330,12 +330,11 @@ impl Playlist {
         }
         let total = engine.library().status()?.vectors as usize;
         let options = self.list_options(total, named.len());
-        // Where key, tempo or a curve choose, a list is chosen from a multiple of its length.
-        let length =
-            options
-                .length
-                .asked()
-                .saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
+        // With key, tempo or a curve, a list is chosen from a multiple of its length.
+        let length = options
+            .length
+            .search_count()
+            .saturating_mul(if self.is_mixed() { MIX_REACH } else { 1 });
         let most = length.saturating_mul(NEAR_ROOM).max(LEAST_NEAR);
         if total < most.saturating_mul(FROM_NEAR) {
             return Ok(None);
@@ -343,7 +342,7 @@ impl Playlist {
         let filter = self.filters.filter(engine, named)?;
         let allowed = engine.matching(&filter)?;
         let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
-        // Filters left too few near tracks to choose from.
+        // The filters left too few near tracks.
         if collection.ids.len() < LEAST_ROOM * length {
             return Ok(None);
         }
@@ -352,7 +351,7 @@ impl Playlist {
             .iter()
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
-        // How near to each seed the nearest track is at most that was not fetched.
+        // Upper bounds of the similarity to each seed of the tracks that were not fetched.
         let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
         let longest = self.longest(&seeds);
         let wanted = self.wanted(allowed.as_ref(), longest, &least);
@@ -365,7 +364,7 @@ impl Playlist {
         Ok(Some((collection, list)))
     }
 
-    /// Seconds from which a track is too long for the list, as it is for a mix; `None` where lengths are asked for.
+    /// Longest track in seconds, as for a mix; `None` if the query filters by length.
     fn longest<'a>(
         &self,
         seeds: impl IntoIterator<Item = &'a Seed, IntoIter: Clone>,
@@ -377,12 +376,12 @@ impl Playlist {
         Some(MixOptions::default().lengths(seconds).1)
     }
 
-    /// Whether key or tempo choose among more candidates.
+    /// Whether key, tempo or a curve choose among more candidates.
     fn is_mixed(&self) -> bool {
         self.harmonic || self.max_bpm_step.is_some() || self.curve.is_some()
     }
 
-    /// - `total`: tracks that a share is of
+    /// - `total`: number of tracks, for a limit of all
     fn list_options(&self, total: usize, named: usize) -> PlaylistOptions {
         PlaylistOptions {
             length: match self.length {
@@ -431,7 +430,7 @@ mod tests {
     use voisin_library::testing::{library, track};
     use voisin_library::{Descriptors, MusicalKey, NewTrack};
 
-    /// Ids of the list that a question makes in a library of tracks at these angles.
+    /// Ids of the list that a query makes in a library of tracks at these angles.
     fn listed_ids(
         name: &str,
         angles: &[f32],
@@ -474,7 +473,7 @@ mod tests {
     #[test]
     fn an_artists_limit_leaves_keys_their_choice() {
         let angles: Vec<f32> = (0..30_u8).map(|i| 0.02 * f32::from(i)).collect();
-        // The two that are nearest to the seed are in a key that does not mix with its own.
+        // The two nearest to the seed are in a key that does not mix with its own.
         let give_keys = |i: usize, new: &mut NewTrack| {
             new.tags.artist = Some("A".into());
             let tonic = if i == 1 || i == 2 { 6 } else { 0 };

@@ -1,5 +1,5 @@
-//! The keyword arguments of the Python package, as python/voisin/_options.py has them: the fields of the questions. A test holds
-//! the two together; `VOISIN_WRITE_DOCS=1` writes the file anew.
+//! Generates python/voisin/_options.py, the keyword arguments of the Python package, from the fields of queries. A test
+//! compares the file; `VOISIN_WRITE_DOCS=1` writes it again.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::{Filters, Mix, Similar};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
-/// Fields that methods take as arguments of their own, or that are for other doors.
+/// Fields that are separate arguments of methods, or that Python does not have.
 const APART: [&str; 11] = [
     "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
     "space",
@@ -28,7 +28,7 @@ fn fields(schema: &Value) -> Map<String, Value> {
         .unwrap_or_default()
 }
 
-/// The type of a field for Python's checkers.
+/// The Python type of a field.
 fn kind(name: &str, schema: &Value) -> String {
     if let Some(names) = schema["enum"].as_array() {
         let names: Vec<String> = names.iter().map(Value::to_string).collect();
@@ -43,7 +43,7 @@ fn kind(name: &str, schema: &Value) -> String {
             "str | PathLike[str] | Sequence[str | PathLike[str]]".to_owned()
         }
         Some("array") => "str | Sequence[str]".to_owned(),
-        // Texts; a span of one year or tempo may be a number.
+        // Texts; the others are spans, which may be a number.
         _ if ["query", "listener", "sort", "curve"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
@@ -56,7 +56,7 @@ fn class_of(name: &str) -> String {
     })
 }
 
-/// Text in lines, each but the first indented.
+/// Wraps text, with all lines but the first indented.
 fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
@@ -88,7 +88,7 @@ fn class(name: &str, base: &str, about: &str, fields: &Map<String, Value>) -> St
 
 fn options() -> String {
     let filters = fields(&of_body::<Filters>());
-    let mut text = "\"\"\"Keyword arguments of questions, with the types that a checker knows; made of voisin's own questions.\"\"\"
+    let mut text = "\"\"\"Keyword arguments of queries, with their types; generated from voisin's own queries.\"\"\"
 
 from collections.abc import Sequence
 from os import PathLike
@@ -141,7 +141,7 @@ from typing import Literal, TypedDict
 }
 
 #[test]
-fn the_python_package_has_the_fields_of_the_questions() {
+fn the_python_package_has_the_fields_of_queries() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../python/voisin/_options.py");
     let expected = options();
     if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
@@ -151,6 +151,6 @@ fn the_python_package_has_the_fields_of_the_questions() {
     let written = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == expected,
-        "python/voisin/_options.py is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+        "python/voisin/_options.py is out of date: VOISIN_WRITE_DOCS=1 writes it again"
     );
 }

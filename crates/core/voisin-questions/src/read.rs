@@ -1,4 +1,4 @@
-//! Questions read from what a client wrote: JSON, or a query. What does not fit is said as data.
+//! Parses queries from JSON or a query string. Errors are data.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-/// A refusal of a field of a question.
+/// A refused field of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The field that it is about, by its path from the question; empty for the question as a whole.
+    /// The path of the field; empty for the query as a whole.
     pub field: String,
-    /// The expectation.
+    /// Expected value.
     pub expected: String,
-    /// The finding.
+    /// Value found.
     pub found: String,
 }
 
@@ -33,17 +33,17 @@ impl Refused {
         }
     }
 
-    /// Of a value that is written as text.
+    /// For a value in text form.
     pub(crate) fn text(expected: impl Into<String>, found: &str) -> Self {
         Self::new(
             "",
             expected,
-            // Cut: a client may send megabytes, which need not come back in the message.
+            // Truncated, since a client may send megabytes.
             format!("\"{}\"", found.chars().take(100).collect::<String>()),
         )
     }
 
-    /// The same, of something inside a field.
+    /// The same error, for a value inside a field.
     fn inside(mut self, field: &str) -> Self {
         // `seeds[3].id`, `filters.genre[0]`.
         let dot = if self.field.is_empty() || self.field.starts_with('[') {
@@ -79,7 +79,7 @@ impl Error for Refused {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        // The standard types' own names are no words of a client's.
+        // Rust's names of types mean nothing to a client.
         let expected = match expected.to_string().as_str() {
             "i32" | "i64" | "u8" | "u32" | "u64" | "usize" => "a whole number".to_owned(),
             "f32" | "f64" => "a number".to_owned(),
@@ -119,7 +119,7 @@ impl Error for Refused {
     }
 }
 
-/// A question from a JSON object.
+/// A query from a JSON object.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let value = serde_json::from_slice(bytes)
         .map_err(|error| Refused::new("", "a JSON object", format!("none: {error}")))?;
@@ -129,15 +129,15 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     })
 }
 
-/// A question from the names and values of a query: `?genre=Jazz&genre=Soul&limit=5`.
+/// A query from the names and values of a query string: `?genre=Jazz&genre=Soul&limit=5`.
 ///
-/// The fields of `filters`, and of a `question` that something else holds, are written beside the others.
+/// The fields of `filters`, and of an inner `question`, are beside the others.
 pub fn from_query<T: DeserializeOwned>(
     pairs: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, Refused> {
     let mut object = Map::new();
     for (name, value) in pairs {
-        // Every name gets a list: which fields take several is known only when they are read.
+        // Every name gets a list, since only the types know which fields take several.
         let values = object
             .entry(name)
             .or_insert_with(|| Value::Array(Vec::new()));
@@ -151,8 +151,8 @@ pub fn from_query<T: DeserializeOwned>(
     })
 }
 
-/// A question from the names and values of a program's arguments: written as a query is, but each value as JSON has it, alone
-/// or in a list. What is null is not said.
+/// A query from keyword arguments: named as in a query string, with JSON values, single or in a list. Null values are left
+/// out.
 pub fn from_arguments<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, Refused> {
     T::deserialize(Reader {
         value: Value::Object(lists(arguments)),
@@ -160,7 +160,7 @@ pub fn from_arguments<T: DeserializeOwned>(arguments: Map<String, Value>) -> Res
     })
 }
 
-/// Values as a query has them, in lists.
+/// Values in lists, as a query string has them.
 fn lists(values: Map<String, Value>) -> Map<String, Value> {
     let list = |(name, value)| match value {
         Value::Null => None,
@@ -170,25 +170,25 @@ fn lists(values: Map<String, Value>) -> Map<String, Value> {
     values.into_iter().filter_map(list).collect()
 }
 
-/// Fields whose own fields stand beside them in a query.
+/// Fields whose inner fields are beside the others in a query string.
 pub(super) const SPREAD: [&str; 2] = ["question", "filters"];
-/// Tracks that a query cannot hold: a file that is sent along stands for them.
+/// Tracks, which a query string cannot hold: the uploaded file takes their place.
 const SENT: [&str; 2] = ["seeds", "tracks"];
 
-/// How the expectation of a field that is known begins.
+/// The prefix of the expectation for an unknown field.
 const FIELD_OF: &str = "a field of ";
 
-/// A value, or in a query the texts of all values that were given for one name.
+/// A value, or in a query string the texts of all values of one name.
 struct Reader {
     value: Value,
     is_query: bool,
 }
 
 impl Reader {
-    /// The only value.
+    /// The single value.
     fn single(self) -> Result<Value, Refused> {
         match self.value {
-            // `?limit=5&limit=9` means nothing, rather than the last.
+            // `?limit=5&limit=9` is an error.
             Value::Array(mut all) if self.is_query => match (all.pop(), all.is_empty()) {
                 (Some(only), true) => Ok(only),
                 _ => Err(Refused::new("", "one value", "several")),
@@ -197,15 +197,15 @@ impl Reader {
         }
     }
 
-    /// As a number or a truth value where a query's text says one.
+    /// The value, with numbers and booleans of a query string parsed.
     fn plain(self) -> Result<Value, Refused> {
         let is_query = self.is_query;
         let value = self.single()?;
         let read = value
             .as_str()
             .filter(|_| is_query)
-            // Numbers of a query are read as JSON's, and
-            // nothing else of JSON is: `["a"]` stays a text.
+            // Only numbers and booleans are parsed as JSON:
+            // `["a"]` stays a text.
             .and_then(|text| serde_json::from_str(text).ok());
         Ok(read
             .filter(|read: &Value| read.is_number() || read.is_boolean())
@@ -229,7 +229,7 @@ impl<'de> Deserializer<'de> for Reader {
         match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(flag),
-            // Whole numbers come as such, since serde refuses a float where it wants an integer.
+            // Integers first, since serde refuses a float for an integer.
             Value::Number(number) => match (number.as_u64(), number.as_i64()) {
                 (Some(number), _) => visitor.visit_u64(number),
                 (_, Some(number)) => visitor.visit_i64(number),
@@ -256,7 +256,7 @@ impl<'de> Deserializer<'de> for Reader {
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         let is_query = self.is_query;
         match self.single()? {
-            // A year, say, which a query writes as text.
+            // For example a year, which is text in a query string.
             Value::Number(number) if is_query => visitor.visit_string(number.to_string()),
             value => Reader {
                 value,
@@ -292,7 +292,7 @@ impl<'de> Deserializer<'de> for Reader {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
-        // An argument of a program may be an object, which `lists` put into a list of one.
+        // A keyword argument may be an object, which `lists` put into a list of one.
         if self.is_query && self.value.is_array() {
             let value = match self.single()? {
                 Value::Object(fields) => Value::Object(lists(fields)),
@@ -303,20 +303,20 @@ impl<'de> Deserializer<'de> for Reader {
                 is_query: true,
             };
         }
-        // serde's own structures would take a list for their fields in order.
+        // serde's structures would accept a list as their fields in order.
         if self.value.is_array() {
             return Err(Refused::new("", "an object", "a list"));
         }
         if let (true, Value::Object(given)) = (self.is_query, &mut self.value) {
-            // Else serde would miss a required field that arrives in the request's body.
+            // Otherwise serde would miss a required field whose value is in the request's body.
             for name in SENT.into_iter().filter(|name| fields.contains(name)) {
                 given
                     .entry(name)
                     .or_insert_with(|| Value::Array(Vec::new()));
             }
         }
-        // A query is flat: what is not a field of this structure goes into the one that it holds.
-        // Unknown names end up in the innermost, which refuses them.
+        // A query string is flat: fields unknown to this structure go to the inner one. The innermost
+        // refuses unknown names.
         let spread = SPREAD.into_iter().find(|name| fields.contains(name));
         if let (true, Some(spread), Value::Object(given)) = (self.is_query, spread, &mut self.value)
         {
@@ -329,7 +329,7 @@ impl<'de> Deserializer<'de> for Reader {
         }
         let is_spread = self.is_query && spread.is_some();
         self.deserialize_any(visitor).map_err(|mut refused| {
-            // The innermost knows its own fields alone, and a client wrote all of them side by side.
+            // The innermost lists its own fields only; for a client all fields are on one level.
             if is_spread && refused.field.is_empty() && refused.expected.starts_with(FIELD_OF) {
                 let others = fields
                     .iter()
@@ -419,9 +419,9 @@ impl<'de> MapAccess<'de> for Fields {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Refused> {
-        // serde asks for a value only after a key, so there is one.
+        // serde requests a value only after a key.
         let (name, value) = self.next.take().unwrap_or_default();
-        // The client wrote no such name: the path of the refused field begins below it.
+        // The request has no such name, so the path of a refused field begins below it.
         let is_spread = self.is_query && SPREAD.contains(&name.as_str());
         let read = seed.deserialize(Reader {
             value,

@@ -1,8 +1,8 @@
-//! A library in a database, as questions need it: tracks are fetched from there into a temporary library on this disk, which
-//! answers with the same code as any other.
+//! A library in a database, for queries: tracks are fetched from it into a temporary library on this disk, which answers with
+//! the same code as any other.
 //!
-//! For: the interface that a database has for every caller, and which questions it cannot answer. Not for: addresses and
-//! connections (voisin-postgres), nor how an error is worded for a user; each caller does that.
+//! For: the interface of a database to all callers, and the queries that it cannot answer. Not for: addresses and
+//! connections (voisin-postgres), nor the wording of errors for a user; each caller does that.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -18,10 +18,10 @@ use voisin_engine::{
 };
 use voisin_library::TrackFilter;
 
-/// Tracks that a question names.
+/// Tracks that a query names.
 #[derive(Debug, Clone, Copy)]
 pub enum Named<'a> {
-    /// A track by its id, as the temporary library has it.
+    /// A track by its id in the temporary library.
     Id(TrackId),
     /// The track of a file.
     Path(&'a Path),
@@ -31,48 +31,48 @@ pub enum Named<'a> {
     Artist(&'a str),
     /// The tracks of an album.
     Album(&'a str),
-    /// As the command line has it (docs/grammar.md); `-` names nothing.
+    /// In the command line's grammar (docs/grammar.md); `-` names nothing.
     Written(&'a OsStr),
 }
 
-/// A database and the temporary library that holds what was fetched from it.
+/// A database and the temporary library with the tracks that were fetched from it.
 pub trait RemoteLibrary: Send {
     /// The temporary library.
     fn engine(&mut self) -> &mut Engine;
 
-    /// How many tracks the database has.
+    /// The number of tracks in the database.
     fn tracks(&mut self) -> Result<usize, QuestionError>;
 
-    /// The state of the database that the temporary library is of.
+    /// The generation of the database when the temporary library was made.
     fn generation(&self) -> u64;
 
-    /// Whether that is still its state, and the temporary library is small enough to be kept for the next question.
+    /// Whether that is still its generation, and the temporary library is small enough to be kept for the next query.
     fn is_current(&mut self) -> Result<bool, QuestionError>;
 
     /// Whether the temporary library has all tracks.
     fn is_whole(&self) -> bool;
 
-    /// Chooses which vectors come with the tracks that are fetched from now on.
+    /// Sets which vectors come with the tracks fetched from now on.
     ///
-    /// - `windows`: those of windows, as far as they were sent
-    /// - `exact`: those of tracks to the last bit, and not at the 16 bits a number that are searched
+    /// - `windows`: window vectors, if they were pushed
+    /// - `exact`: bit-exact vectors of tracks, instead of the 16 bits a number that searches use
     fn set_vectors(&mut self, windows: bool, exact: bool);
 
     /// Fetches the tracks that a name may mean.
     fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError>;
 
-    /// Fetches one track at least of each artist, genre and folder that filters name.
+    /// Fetches at least one track of each artist, genre and folder that the filters name.
     fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError>;
 
-    /// Fetches tracks that nobody names.
+    /// Fetches tracks without a name.
     ///
-    /// - `most`: how many at most, drawn at random; `None`: all
+    /// - `most`: a random sample of at most this many; `None`: all
     fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError>;
 
-    /// Fetches the tracks that an answer compares with each other: all, or where they are many, of those that pass the
-    /// filter the nearest of each seed by the database's index, and a sample that stands for all the others.
+    /// Fetches the tracks that an answer compares with each other: all, or if they are many, the nearest of each seed that
+    /// pass the filter, by the database's index, and a sample that represents the others.
     ///
-    /// - returns: what was fetched, in words, where that is not all
+    /// - returns: a description of the tracks fetched, if these are not all
     fn fetch_around(
         &mut self,
         seeds: &[Seed],
@@ -96,16 +96,16 @@ pub trait RemoteLibrary: Send {
         options: &MixOptions,
     ) -> Result<Vec<SimilarTrack>, QuestionError>;
 
-    /// Puts the database's place, counts and index in the place of those of the temporary library.
+    /// Replaces the temporary library's place, counts and index in a status by those of the database.
     fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError>;
 }
 
-/// A question that only a library on this disk answers.
+/// A query that only a library on this disk answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalOnly {
     /// More of one thing and less of another.
     Steering,
-    /// Staying away from a track.
+    /// Avoiding a track.
     Unlike,
     /// Passages that sound like a passage.
     Passage,
@@ -132,24 +132,21 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            // The only one that is not about comparing tracks.
+            // The only one that does not need all tracks.
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
-            Self::Unlike => "staying away from a track",
-            Self::Passage => "looking for a passage",
+            Self::Unlike => "avoiding a track",
+            Self::Passage => "a search by passage",
             Self::Cluster => "a cluster",
-            Self::Clusters => "dividing a library",
-            Self::Duplicates => "looking for copies",
-            Self::Find => "looking for words",
-            Self::Tags => "telling what the model hears",
-            Self::Tag => "a tag",
-            Self::Composer => "a composer",
-            Self::Regex => "a regular expression",
+            Self::Clusters => "clustering",
+            Self::Duplicates => "a search for copies",
+            Self::Find => "a search by words",
+            Self::Tags => "a search by the model's tags",
+            Self::Tag => "a filter by tag",
+            Self::Composer => "a search by composer",
+            Self::Regex => "a filter by regular expression",
         };
-        write!(
-            f,
-            "{what} compares tracks with all others, which a database cannot"
-        )
+        write!(f, "{what} needs all tracks, which a database does not send")
     }
 }
 
@@ -162,7 +159,7 @@ impl LocalOnly {
     }
 }
 
-/// Why a database gives no answer: it cannot be reached, refuses, or holds no sound library.
+/// Why a database failed: it is unreachable, rejects the query, or holds a damaged library.
 #[derive(Debug, thiserror::Error)]
 #[error("{source}")]
 pub struct RemoteError {

@@ -1,4 +1,4 @@
-//! Questions that are kept under a name, and asked anew whenever somebody wants the list again.
+//! Saved lists: named queries that run again whenever their list is requested.
 
 mod navidrome;
 mod templates;
@@ -27,23 +27,23 @@ pub use navidrome::smart_playlist;
 pub use templates::{TEMPLATES, Template, TemplateJson};
 
 /// Longest name of a list, in bytes.
-// A file's name has 255 bytes at most on usual systems, with an ending and what makes it unique.
+// File names have at most 255 bytes on most systems; this leaves room for an extension and a unique suffix.
 const LONGEST_NAME: usize = 200;
 
-/// A question that a list is the answer of.
+/// The query of a saved list.
 #[derive(Debug, Clone, Subcommand, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SavedQuestion {
-    /// What sounds like these tracks (as voisin similar)
+    /// Tracks that sound like these (as voisin similar)
     Similar(Similar),
-    /// Music by what it sounds like, in words (as voisin find)
+    /// Music by its sound, in words (as voisin find)
     Find(Find),
     /// The tracks that pass the filters, sorted (as voisin list)
     List(Sorted),
-    /// The way from one track to another (as voisin path)
+    /// A path from one track to another (as voisin path)
     Path(PathBetween),
-    /// Songs that follow these well (as voisin mix); without tracks they follow one that is drawn each time from those that
-    /// pass the filters, from the liked ones if there are any
+    /// Songs that follow these well (as voisin mix); without tracks they follow one that is drawn each time from the liked ones
+    /// that pass the filters, or from all if none is liked
     #[command(mut_arg("seeds", |seeds| seeds.required(false)))]
     Mix(Mix),
     /// Songs of the artists that are near to one (as voisin artists)
@@ -56,30 +56,30 @@ pub enum SavedQuestion {
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sorted {
-    /// Which tracks
+    /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
     question: List,
-    /// How many
+    /// Number of tracks
     #[arg(long, short, default_value_t = hundred(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "hundred")]
     limit: Limit,
 }
 
-/// A list that is asked now.
+/// A request for the tracks of a list.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListAgain {
-    /// Where the random numbers of a mix start: the same list again
+    /// Where the random numbers of a mix start: the same number gives the same list
     pub random_seed: Option<u64>,
 }
 
-/// Parts of the answer that a server has computed of its library before the question.
+/// Parts of answers that a server has computed before.
 #[derive(Clone, Copy, Default)]
 pub struct KnownParts<'a> {
     /// The model's tags of all tracks.
-    pub heard: Option<&'a PredictedTags>,
-    /// All tracks, and which are near to which.
+    pub tags: Option<&'a PredictedTags>,
+    /// All tracks and their neighbour graph.
     pub explored: Option<(&'a Collection, &'a KnnGraph)>,
 }
 
@@ -87,13 +87,13 @@ fn hundred() -> Limit {
     Limit::from(100)
 }
 
-/// Refuses names that players cannot show, or that could be no name of a file.
+/// Refuses names that are no valid file names or that players cannot show.
 pub fn check_name(name: &str) -> Result<(), Refused> {
     let fits = !name.is_empty()
         && name.len() <= LONGEST_NAME
         && name.trim() == name
         && !name.starts_with('.')
-        // Those that Windows refuses, too: a folder of playlists may be shared with it.
+        // Also those that Windows refuses: a folder of playlists may be shared with it.
         && !name.contains(|c: char| c.is_control() || "/\\:*?\"<>|".contains(c));
     let expected = format!(
         "a name of 1 to {LONGEST_NAME} bytes that begins with no dot and has no blank at an end, nor any of / \\ : * ? \" < > |"
@@ -108,7 +108,7 @@ pub fn check_name(name: &str) -> Result<(), Refused> {
     }
 }
 
-/// Without what says nothing.
+/// Removes fields that are null, false or empty.
 fn prune(value: &mut Value) {
     let is_nothing = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
@@ -119,20 +119,20 @@ fn prune(value: &mut Value) {
     };
     if let Value::Object(fields) = value {
         fields.values_mut().for_each(prune);
-        // Empty seeds say something: a mix without them draws its first track.
+        // Except empty seeds: a mix without them draws its first track.
         fields.retain(|name, value| name == "seeds" || !is_nothing(value));
     }
 }
 
 impl SavedQuestion {
-    /// Reads what [`as_json`](Self::as_json) wrote, or what a client says.
+    /// Parses the output of [`as_json`](Self::as_json), or a client's request.
     pub fn read(json: &[u8]) -> Result<Self, Refused> {
         let read: Self = from_json(json)?;
         read.validate()?;
         Ok(read)
     }
 
-    /// As it is kept, and as clients write it.
+    /// As it is stored, and as clients send it.
     pub fn as_json(&self) -> Value {
         let mut json = serde_json::to_value(self).unwrap_or_default();
         if let Value::Object(question) = &mut json {
@@ -141,13 +141,13 @@ impl SavedQuestion {
         json
     }
 
-    /// Refuses what makes no sense together.
+    /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         match self {
-            // A passage takes the model and the seed's file, which a kept list does without.
+            // A passage needs the model and the seed's file, which a saved list must not depend on.
             Self::Similar(question) if question.passage().is_some() => Err(Refused {
                 field: "from".into(),
-                ..Refused::text("whole tracks, in a list that is kept", "a passage")
+                ..Refused::text("whole tracks, in a saved list", "a passage")
             }),
             Self::Similar(question) => question.validate(question.seeds.len()),
             Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),
@@ -155,7 +155,7 @@ impl SavedQuestion {
         }
     }
 
-    /// Which kind of question it is: `similar`, `find`, `list`, `path`, `mix`, `artists` or `albums`.
+    /// The kind of the query: `similar`, `find`, `list`, `path`, `mix`, `artists` or `albums`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Similar(_) => "similar",
@@ -168,9 +168,9 @@ impl SavedQuestion {
         }
     }
 
-    /// Names tracks in another way, which means the same tomorrow.
+    /// Replaces the names of tracks by permanent ones.
     ///
-    /// - `pin`: the names of these
+    /// - `pin`: returns permanent names
     pub fn pin<E>(
         &mut self,
         mut pin: impl FnMut(&[NamedSeed]) -> Result<Vec<NamedSeed>, E>,
@@ -190,7 +190,7 @@ impl SavedQuestion {
             }
             Self::Path(question) => {
                 for one in [&mut question.from, &mut question.to] {
-                    // An end is one track, whatever it was named by.
+                    // An end is a single track.
                     if let Some(pinned) = pin(std::slice::from_ref(one))?.pop() {
                         *one = pinned;
                     }
@@ -202,7 +202,7 @@ impl SavedQuestion {
         }
     }
 
-    /// How many of the tracks that it starts from are not there any more.
+    /// The number of its seeds that were removed.
     pub fn gone(&self, engine: &Engine) -> usize {
         let seeds: &[NamedSeed] = match self {
             Self::Similar(question) => &question.seeds,
@@ -214,8 +214,7 @@ impl SavedQuestion {
         seeds.iter().filter(is_gone).count()
     }
 
-    /// The tracks that it cannot do without and that are gone: all that it starts from, or any stop of a path. None where
-    /// it can be answered.
+    /// The removed tracks without which the query fails: all of its seeds, or any stop of a path. Empty if it can run.
     pub fn lost(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         let named = match self {
             Self::Similar(question) => question.seeds.clone(),
@@ -225,24 +224,24 @@ impl SavedQuestion {
         };
         let mut lost = Vec::new();
         for one in &named {
-            // Kept lists name tracks by their numbers (see
-            // `pin`); phrases and words have none to lose.
+            // Saved lists name tracks by their ids (see
+            // `pin`); phrases and words cannot be removed.
             if let NamedSeed::Id(id) = one
                 && !library.contains(TrackId(*id))?
             {
                 lost.push(TrackId(*id));
             }
         }
-        // A path needs each of its stops; anything else goes on from the seeds that are left.
+        // A path needs each of its stops; other queries use the seeds that are left.
         let goes_on = lost.len() < named.len() && !matches!(self, Self::Path(_));
         Ok(if goes_on { Vec::new() } else { lost })
     }
 
     /// The list.
     ///
-    /// - `usual`: what a mix is like where the question says nothing of it
-    /// - `random`: where the random numbers of a mix start that says no number itself
-    /// - `known`: what is worked out of the library already
+    /// - `usual`: defaults of a mix's options
+    /// - `random`: random seed of a mix without one
+    /// - `known`: parts that were computed before
     pub fn run(
         &self,
         engine: &mut Engine,
@@ -253,18 +252,18 @@ impl SavedQuestion {
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
         let computed = match self {
-            Self::Find(_) if known.heard.is_none() => engine.words().words_if_any()?,
+            Self::Find(_) if known.tags.is_none() => engine.words().words_if_any()?,
             _ => None,
         };
-        let heard = known.heard.or(computed.as_ref());
+        let tags = known.tags.or(computed.as_ref());
         let space = match self {
             Self::Similar(question) => question.space.clone(),
-            Self::Find(question) => question.space(engine, heard)?,
+            Self::Find(question) => question.space(engine, tags)?,
             _ => None,
         };
         let is_elsewhere = space.is_some();
-        // From here on all is asked of that space, and
-        // what is known of the default one does not apply.
+        // From here on that space answers, and the parts
+        // computed of the default one do not apply.
         let engine = match space {
             Some(space) => engine.within(&space)?,
             None => engine,
@@ -272,14 +271,14 @@ impl SavedQuestion {
         match self {
             Self::Similar(question) => {
                 let named = present(&question.seeds, engine)?;
-                // If all of these are gone there is nothing to
-                // stay away from, which is no reason to fail.
+                // If all of these were removed, the query runs
+                // without them.
                 let unlike = present(&question.unlike, engine).unwrap_or_default();
                 Ok(tracks(question.run(engine, &named, unlike)?.found))
             }
             Self::Find(question) => {
-                let found = match heard.filter(|_| !is_elsewhere) {
-                    Some(heard) => question.run(engine, heard)?,
+                let found = match tags.filter(|_| !is_elsewhere) {
+                    Some(tags) => question.run(engine, tags)?,
                     None => question.run(engine, &engine.words().predicted_tags()?)?,
                 };
                 let found = found.tracks.into_iter();
@@ -321,11 +320,11 @@ impl SavedQuestion {
                 let played: Vec<Seed> = question
                     .played
                     .iter()
-                    // One that was removed since cannot come again.
+                    // Removed tracks cannot be repeated.
                     .filter_map(|one| one.seed(engine).ok())
                     .collect();
                 let usual = Mixing {
-                    // The question's own number goes before both: `run` puts it over these.
+                    // The query's own number takes precedence in `run`.
                     random_seed: usual.random_seed.or(Some(random)),
                     ..usual.clone()
                 };
@@ -336,10 +335,10 @@ impl SavedQuestion {
     }
 }
 
-/// The tracks that are still there: a list that is kept goes on without what was removed since.
+/// The tracks that still exist: a saved list runs without those that were removed since.
 ///
 /// # Errors
-/// None of them is there.
+/// All of them were removed.
 fn present(named: &[NamedSeed], engine: &Engine) -> Result<Vec<Seed>, EngineError> {
     let (found, gone): (Vec<_>, Vec<_>) = named
         .iter()
@@ -460,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_that_cannot_be_kept_are_refused() {
+    fn queries_that_cannot_be_saved_are_refused() {
         for (json, field) in [
             (r#"{"similar": {"seeds": []}}"#, "seeds"),
             (
@@ -481,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_goes_on_without_what_is_gone() {
+    fn a_saved_list_runs_without_removed_tracks() {
         let dir = std::env::temp_dir().join(format!("voisin-saved-{}", std::process::id()));
         let mut library = voisin_library::testing::library(&dir, 2);
         for i in 0..4_u8 {
@@ -512,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_near_nobody_is_refused() {
+    fn a_list_near_an_empty_name_is_refused() {
         let refused = |json: &str| {
             SavedQuestion::read(json.as_bytes())
                 .unwrap_err()

@@ -1,4 +1,4 @@
-//! Questions as JSON schemas, for the server's description of itself and for assistants.
+//! JSON schemas of queries, for OpenAPI and assistants.
 
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use super::read::SPREAD;
 
-/// The schema of a question's JSON object.
+/// The schema of a request body.
 pub fn of_body<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
-        // One schema without references: each is handed out by itself.
+        // Without references, since each schema is published by itself.
         settings.inline_subschemas = true;
     });
     let mut schema = settings
@@ -21,15 +21,15 @@ pub fn of_body<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The schema of a question that is a query: what other fields hold stands beside them, and lists of objects are left out,
-/// which a query cannot hold.
+/// The schema of a query string: inner fields are beside the others, and lists of objects, which it cannot hold, are left
+/// out.
 pub fn of_query<T: JsonSchema>() -> Value {
     let mut schema = of_body::<T>();
     for name in SPREAD {
         let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
             continue;
         };
-        // A query writes inner fields beside the others (see `read::SPREAD`).
+        // A query string has inner fields beside the others (see `read::SPREAD`).
         let inner = properties
             .remove(name)
             .and_then(|mut inner| inner["properties"].as_object_mut().map(std::mem::take));
@@ -45,7 +45,7 @@ pub fn of_query<T: JsonSchema>() -> Value {
         .map(|(name, _)| name.clone())
         .collect();
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        // A field that is left out of the properties must not be required either.
+        // Fields that were left out must not be required.
         required.retain(|name| {
             name.as_str()
                 .is_some_and(|name| names.iter().any(|known| known == name))
@@ -54,7 +54,7 @@ pub fn of_query<T: JsonSchema>() -> Value {
     schema
 }
 
-/// A generator of the schemas of answers, whose definitions lie in `path`.
+/// A generator of the schemas of answers, with definitions in `path`.
 pub fn answers(path: &'static str) -> SchemaGenerator {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let settings = settings.with(|settings| {
@@ -64,7 +64,7 @@ pub fn answers(path: &'static str) -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Leaves sizes of numbers in memory and names of types out of the schema of an answer.
+/// Removes formats of numbers and names of types from the schema of an answer.
 pub fn tidy_answer(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -80,7 +80,7 @@ pub fn tidy_answer(schema: &mut Value) {
     }
 }
 
-/// Leaves out what says nothing: sizes of numbers in memory, defaults that are nothing, null beside another type.
+/// Removes formats of numbers, empty defaults, and null beside another type.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -102,7 +102,7 @@ fn tidy(schema: &mut Value) {
                 fields.remove("default");
             }
             if let Some(Value::Array(types)) = fields.get_mut("type") {
-                // A field that may be left out needs no null.
+                // Optional fields need no null.
                 types.retain(|type_name| type_name != "null");
                 if let [only] = types.as_slice() {
                     let only = only.clone();

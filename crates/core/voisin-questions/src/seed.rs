@@ -1,4 +1,4 @@
-//! Tracks as they are named in questions.
+//! Names of tracks in queries.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -13,11 +13,10 @@ use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, Seed};
 use voisin_library::{Resolution, Track};
 
-/// Tracks that a question may start from over a network.
+/// Most seeds of a query over a network.
 pub const MOST_SEEDS: usize = 500;
 
-/// A track: by its id, by its path as the library has it, or by words that fit it alone; or the few tracks that sound like a
-/// phrase.
+/// A track: by its id, by its path in the library, or by words that match it only; or the few tracks that sound like a phrase.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedSeed {
@@ -29,8 +28,8 @@ pub enum NamedSeed {
     Words(String),
     /// By words for its sound.
     Sounds(String),
-    /// As the command line has it (docs/grammar.md).
-    // The grammar of the command line may name files of the disk: no client gets to use it.
+    /// In the command line's grammar (docs/grammar.md).
+    // That may name files of the disk, so no client may use it.
     #[serde(skip)]
     Written(OsString),
 }
@@ -51,7 +50,7 @@ impl JsonSchema for NamedSeed {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // By hand: schemars would describe each alternative as an object of its own.
         json_schema!({
-            "description": "A track: by its id, by its path as the library has it, or by words that fit it alone; or the few tracks that sound like a phrase: by it, or by words that fit none",
+            "description": "A track: by its id, by its path in the library, or by words that match it only; or the few tracks that sound like a phrase: by the phrase, or by words that match no track",
             "type": "object",
             "properties": {
                 "id": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
@@ -67,7 +66,7 @@ impl JsonSchema for NamedSeed {
 }
 
 impl NamedSeed {
-    /// The words of a command line.
+    /// As written on a command line.
     pub fn written(&self) -> OsString {
         match self {
             Self::Written(text) => text.clone(),
@@ -77,13 +76,13 @@ impl NamedSeed {
         }
     }
 
-    /// The tracks of the library: several where this is a phrase for their sound, or words that fit none and are one.
+    /// The tracks of the library: several for a phrase for their sound, or for words that match none and are such a phrase.
     pub fn seeds(&self, engine: &Engine) -> Result<Vec<Seed>, EngineError> {
         if let Self::Sounds(phrase) = self {
             return engine.words().seeds(phrase, false);
         }
         match (self.seed(engine), self) {
-            // Only where nothing is called so: a title always stands before a description of sound.
+            // Only if no name matches: titles take precedence over descriptions of sound.
             (Err(error @ EngineError::NoSuchTrack { .. }), Self::Words(text)) => {
                 engine.words().seeds_of_unknown(text)?.ok_or(error)
             }
@@ -91,7 +90,7 @@ impl NamedSeed {
         }
     }
 
-    /// The track of the library, of a phrase the one that fits best; its disk is not asked.
+    /// The track of the library, for a phrase the one that fits best. Does not access the disk.
     pub fn seed(&self, engine: &Engine) -> Result<Seed, EngineError> {
         let library = engine.library();
         match self {
@@ -102,7 +101,7 @@ impl NamedSeed {
                 let track = track.ok_or(EngineError::NotInLibrary { path: path.clone() })?;
                 Ok(Seed {
                     path,
-                    // The seed is then shown, and left out of the answer, under this path.
+                    // So that the seed is shown, and left out of the answer, by this path.
                     is_named_file: true,
                     ..engine.seed_of(track)?
                 })
@@ -113,10 +112,9 @@ impl NamedSeed {
                 match library.lookup().resolve_words(&text, 10)? {
                     Resolution::One(track) => engine.seed_of(track),
                     Resolution::Ambiguous(tracks) => {
-                        // All that fit are counted; the message lists ten of them.
+                        // All matches are counted; the message lists ten of them.
                         let count = library.lookup().search_words(&text, usize::MAX)?.len();
-                        let line =
-                            |track: &Track| format!("id:{}  {}", track.id, track.display_name());
+                        let line = |track: &Track| voisin_engine::candidate(track, false);
                         let candidates = tracks.iter().map(line).collect();
                         let artist = voisin_engine::artist_of_all(engine, &text)?;
                         Err(EngineError::Ambiguous {
@@ -136,9 +134,9 @@ impl NamedSeed {
     }
 }
 
-/// Refuses a question that starts from nothing.
+/// Refuses a query without seeds.
 ///
-/// - `count`: how many tracks are named
+/// - `count`: number of seeds
 pub fn at_least_one(field: &str, count: usize) -> Result<(), Refused> {
     if count > 0 {
         Ok(())

@@ -1,4 +1,4 @@
-//! Tracks that sound like these, or like a passage of one.
+//! Queries for tracks that are similar to seeds, or to a passage of one.
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -19,11 +19,11 @@ use voisin_engine::{
 };
 use voisin_library::SortBy;
 
-/// What sounds like these tracks, or like a passage of one
+/// Tracks that sound like these, or like a passage of one
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Similar {
-    /// What to start from; several are averaged
+    /// Seeds; several are averaged
     #[arg(
         required = true,
         value_name = "TRACK",
@@ -32,90 +32,90 @@ pub struct Similar {
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
     pub seeds: Vec<NamedSeed>,
-    /// How many neighbours
+    /// Number of neighbours
     #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
     #[serde(default = "ten")]
     pub limit: Limit,
-    /// Which tracks may be among them
+    /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
-    /// Answer from this space of vectors, see `voisin space list`
+    /// Search this vector space (see `voisin space list`)
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
-    /// At most this many tracks of one artist; 0: as many as there are
+    /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
     /// Only neighbours at least this similar (cosine, -1 to 1)
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
-    /// The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; those of which it is
-    /// not known come last
+    /// The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks without a value
+    /// come last
     #[arg(long, default_value_t, conflicts_with = "from")]
     #[serde(default)]
     pub(crate) sort: NeighbourOrder,
-    /// Keep the seeds and their duplicates in the answer
+    /// Keep the seeds and their duplicates in the results
     #[arg(long)]
     #[serde(default)]
     pub(crate) include_seed: bool,
-    /// Stay away from this track (several: from each)
+    /// Avoid tracks that sound like this one (several: like each)
     #[arg(long, value_name = "TRACK")]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub unlike: Vec<NamedSeed>,
-    /// How strongly to stay away, 0 to 1
+    /// Weight of `unlike`, 0 to 1
     #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
     #[serde(default = "half")]
     pub(crate) unlike_weight: Fraction,
-    /// From 0, alike in sound, to 1, alike in feel: tracks of the seeds' energy, and of the scales that you taught, come
+    /// From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values of learned scales, come
     /// before nearer ones
     #[arg(long, default_value_t, value_name = "0..1", conflicts_with_all = ["from", "unlike"], allow_negative_numbers = true)]
     #[serde(default)]
     pub(crate) feel: Fraction,
-    /// More of one thing and less of another than in what is nearest
+    /// Steers from the nearest tracks towards more or less of something
     #[command(flatten)]
     #[serde(default)]
     pub steer: Steer,
-    /// Look for the passage of the one seed that begins here, in seconds
+    /// Start of the passage of the one seed to search for, in seconds
     #[arg(
         long,
         value_name = "TIME",
         requires = "to",
         conflicts_with = "unlike",
-        help = "Look for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)"
+        help = "Search for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)"
     )]
     pub(crate) from: Option<Seconds>,
-    /// Where the passage ends
+    /// End of the passage
     #[arg(long, value_name = "TIME", requires = "from")]
     pub(crate) to: Option<Seconds>,
-    /// Of a passage: answer from the stored windows alone, without listening to the best tracks again
+    /// For a passage: use only stored windows, without analysing the best tracks again
     #[arg(long, requires = "from")]
     #[serde(default)]
     pub rough: bool,
-    /// Of a passage: places of each track at most, none of which overlap [default: 1]
+    /// For a passage: at most this many positions per track, which do not overlap [default: 1]
     #[arg(long, value_name = "N", requires = "from")]
     pub(crate) places: Option<WholeNumber<1, 100, 100>>,
-    /// How the nearest neighbours are found
+    /// Search method
     #[command(flatten)]
     #[serde(default)]
     pub(crate) search: SearchArgs,
 }
 
-/// Words in one direction, over a network.
+/// Most words in one direction, over a network.
 const MOST_WORDS: usize = 20;
 
-/// More of one thing and less of another than in what is nearest
+/// Steers from the nearest tracks towards more or less of something
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[command(next_help_heading = "More and less")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Steer {
-    /// More of what these words say, as `find` knows them
+    /// More of these words, as in `find`
     #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
     #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
     #[schemars(length(max = MOST_WORDS))]
     more: Vec<String>,
-    /// Less of it
+    /// Less of these words
     #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
     #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
     #[schemars(length(max = MOST_WORDS))]
@@ -132,7 +132,7 @@ pub struct Steer {
     /// Softer recordings
     #[arg(long, conflicts_with_all = ["from", "unlike"])]
     quieter: bool,
-    /// Share of the unmoved answer's mean similarity that is kept at least: 1 moves nothing, 0 goes farthest
+    /// Least share of the mean similarity without steering that is kept: 1 changes nothing, 0 goes farthest
     #[arg(long, default_value_t = four_fifths(), value_name = "0..1", allow_negative_numbers = true)]
     keep: Fraction,
 }
@@ -152,10 +152,10 @@ impl Default for Steer {
 }
 
 impl Steer {
-    /// For the engine; `None` where the nearest are what is wanted.
+    /// The engine's options; `None` without steering.
     fn steering(&self) -> Option<Steering> {
         let wishes = [
-            // As words among the others: the engine knows what each stands for.
+            // The engine has these words, too.
             (self.faster, "faster"),
             (self.slower, "slower"),
             (self.louder, "louder"),
@@ -163,7 +163,7 @@ impl Steer {
         ];
         let wishes = wishes
             .iter()
-            .filter(|(is_said, _)| *is_said)
+            .filter(|(is_given, _)| *is_given)
             .map(|(_, word)| (*word).to_owned());
         let more: Vec<String> = self.more.iter().cloned().chain(wishes).collect();
         let steering = Steering {
@@ -171,7 +171,7 @@ impl Steer {
             less: self.less.clone(),
             keep: self.keep.get(),
         };
-        // `keep` alone moves nothing.
+        // `keep` alone has no effect.
         (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
     }
 }
@@ -189,12 +189,12 @@ fn half() -> Fraction {
 }
 
 impl Similar {
-    /// Refuses what makes no sense together.
+    /// Refuses invalid combinations.
     ///
-    /// - `seeds`: how many there are
+    /// - `seeds`: number of seeds
     pub fn validate(&self, seeds: usize) -> Result<(), Refused> {
         at_least_one("seeds", seeds)?;
-        // Clap sees to all of this on the command line; a server's clients get here without it.
+        // Clap checks all of this on the command line, but not for a server's clients.
         if self.from.is_some() != self.to.is_some() {
             let (given, missing) = if self.from.is_some() {
                 ("from", "to")
@@ -208,15 +208,16 @@ impl Similar {
             ));
         }
         let steers = self.steer.steering().is_some();
-        for (one, other, name) in [
-            // Both at once would cancel out.
-            (self.steer.faster, self.steer.slower, "faster"),
-            (self.steer.louder, self.steer.quieter, "louder"),
-            (steers, !self.unlike.is_empty(), "unlike"),
-            (self.feel.get() > 0.0, !self.unlike.is_empty(), "feel"),
+        let feels = self.feel.get() > 0.0;
+        for (one, other, name, excluded) in [
+            // The two would cancel out.
+            (self.steer.faster, self.steer.slower, "faster", "slower"),
+            (self.steer.louder, self.steer.quieter, "louder", "quieter"),
+            (steers, !self.unlike.is_empty(), "unlike", "steer"),
+            (feels, !self.unlike.is_empty(), "feel", "unlike"),
         ] {
             if one && other {
-                let expected = "it alone: with what is said beside it, it cannot be done";
+                let expected = format!("no \"{excluded}\" beside it");
                 return Err(Refused::new(name, expected, "both"));
             }
         }
@@ -242,32 +243,32 @@ impl Similar {
             return wrong("one seed", seeds.to_string());
         }
         if steers {
-            return wrong("neither more nor less of anything", "some".to_owned());
+            return wrong("no \"steer\"", "some".to_owned());
         }
         if !self.unlike.is_empty() {
-            return wrong("nothing to stay away from", self.unlike.len().to_string());
+            return wrong("no \"unlike\"", self.unlike.len().to_string());
         }
-        if self.feel.get() > 0.0 {
+        if feels {
             return wrong("no \"feel\"", self.feel.get().to_string());
         }
         if self.sort.0.is_some() {
-            return wrong("no order but by similarity", format!("\"{}\"", self.sort));
+            return wrong("no \"sort\"", format!("\"{}\"", self.sort));
         }
         if self.filters.wants_compatible_keys() {
-            // A passage has no measured key of its own.
-            return wrong("keys by their names", "\"compatible\"".to_owned());
+            // A passage has no measured key.
+            return wrong("names of keys", "\"compatible\"".to_owned());
         }
         Ok(())
     }
 
-    /// Where the passage that is looked for begins and ends.
+    /// The passage's beginning and end in seconds.
     pub fn passage(&self) -> Option<(f64, f64)> {
         Some((self.from?.0, self.to?.0))
     }
 
     /// The engine's options.
     ///
-    /// - `tracks`: how many there are
+    /// - `tracks`: number of tracks in the library
     pub fn options(
         &self,
         engine: &Engine,
@@ -289,14 +290,14 @@ impl Similar {
         })
     }
 
-    /// Brings an answer into the order that is asked for.
+    /// Sorts an answer by the query's order.
     pub fn sort(&self, engine: &Engine, found: &mut [SimilarTrack]) -> Result<(), EngineError> {
         self.sort
             .0
             .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
-    /// Why a database does not answer it, where that is so.
+    /// Why a database cannot answer it, if it cannot.
     pub fn local_only(&self) -> Option<LocalOnly> {
         if self.passage().is_some() {
             return Some(LocalOnly::Passage);
@@ -304,15 +305,15 @@ impl Similar {
         if self.space.is_some() {
             return Some(LocalOnly::Space);
         }
-        // Both look at all tracks, of which a database fetches a part.
+        // Both need all tracks.
         let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
         is_steered.then_some(LocalOnly::Steering)
     }
 
-    /// Facts of tracks that the query names, as [`Filters::fields`] does.
+    /// The fields of tracks that the query uses, see [`Filters::fields`].
     pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
-        // An answer that is sorted by something has to show it.
+        // An answer shows the values by which it is sorted.
         fields.extend(match self.sort.0 {
             Some(SortBy::Bpm) => Some("tempo".to_owned()),
             Some(SortBy::Key) => Some("key".to_owned()),
@@ -323,6 +324,14 @@ impl Similar {
         fields
     }
 
+    /// The engine of the vector space that it names, the same where it names none.
+    pub fn within<'a>(&self, engine: &'a mut Engine) -> Result<&'a mut Engine, EngineError> {
+        match &self.space {
+            Some(space) => engine.within(space),
+            None => Ok(engine),
+        }
+    }
+
     /// The answer of a library on this disk.
     pub fn run(
         &self,
@@ -330,13 +339,13 @@ impl Similar {
         seeds: &[Seed],
         unlike: Vec<Seed>,
     ) -> Result<SimilarAnswer, QuestionError> {
-        // Tracks without a vector are nobody's neighbours.
+        // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
         let feel = self.feel.get();
         let (mut found, steered) = match self.steer.steering() {
             Some(_) if feel > 0.0 => {
-                return Err(Refused::new("feel", "it without more and less", "both").into());
+                return Err(Refused::new("feel", "no \"steer\" beside it", "both").into());
             }
             None if feel > 0.0 => (engine.similar_in_feel(seeds, &options, feel)?, None),
             Some(steering) => {
@@ -345,20 +354,20 @@ impl Similar {
             }
             None => (engine.similar(seeds, &options)?, None),
         };
-        // After the limit: the nearest are put into order, not the whole library.
+        // After the limit: only the nearest are sorted.
         self.sort(engine, &mut found)?;
         let standing = engine.standing(seeds, &options)?;
         Ok(SimilarAnswer::new(engine, found, standing, steered)?)
     }
 
-    /// The answer where a passage is looked for.
+    /// The answer to a search by passage.
     pub fn run_passage(
         &self,
         engine: &Engine,
         seed: Seed,
         embedder: &Embedder,
     ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
-        // Only asked where there is one.
+        // Called only with a passage.
         let (from, to) = self.passage().unwrap_or_default();
         let passage = engine.passages().passage_of(seed, from, to, embedder)?;
         let options = self.options(
@@ -370,7 +379,7 @@ impl Similar {
         let places = self.places.map_or(1, WholeNumber::get);
         let found = engine.passages().similar_passages(
             &passage,
-            // Without it nothing is analysed again, and stored windows decide.
+            // Without an embedder the stored windows decide.
             (!self.rough).then_some(embedder),
             &options,
             places,

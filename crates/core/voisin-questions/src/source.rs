@@ -1,7 +1,7 @@
-//! Where answers come from: a library on this disk, or one in a database.
+//! The source of answers: a library on this disk, or one in a database.
 //!
-//! For: each question that both answer, written once, and one refusal of those that a database does not. Not for: what names
-//! stand for (each caller has its own grammar), nor caches between questions.
+//! For: queries that both answer, and the refusal of those that a database does not. Not for: the meaning of names (each
+//! caller has its own grammar), nor caches between queries.
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use voisin_engine::{
 use voisin_explore::path::Walk;
 use voisin_library::{LibraryError, TrackFilter};
 
-/// Of more tracks than this a way is looked for among those near to it: neighbours of all would take a minute.
+/// From this many tracks on, a path is searched among near ones: the neighbours of all would take a minute.
 const NEAR_FROM: u64 = 200_000;
 
-/// A library that answers questions.
+/// A library that answers queries.
 pub enum LibrarySource {
     /// On this disk.
     Local(Box<Engine>),
@@ -39,7 +39,7 @@ pub enum LibrarySource {
 pub struct Sampled<T> {
     /// The answer.
     pub answer: T,
-    /// The tracks that it compares, in words, where these are not all.
+    /// A description of the tracks that it compares, if these are not all.
     pub sample: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl LibrarySource {
         matches!(self, Self::Remote(_))
     }
 
-    /// The engine; of a database that of the temporary library.
+    /// The engine; for a database that of the temporary library.
     pub fn engine(&mut self) -> &mut Engine {
         match self {
             Self::Local(engine) => engine,
@@ -59,7 +59,7 @@ impl LibrarySource {
 
     /// The engine of a library on this disk.
     ///
-    /// - errors: this reason, of a database
+    /// - errors: this reason, for a database
     pub fn local(&mut self, reason: LocalOnly) -> Result<&mut Engine, LocalOnly> {
         match self {
             Self::Local(engine) => Ok(engine),
@@ -67,7 +67,7 @@ impl LibrarySource {
         }
     }
 
-    /// Refuses, of a database, a question that has a reason to be refused there.
+    /// Refuses a query that a database cannot answer.
     pub fn check(&self, reason: Option<LocalOnly>) -> Result<(), LocalOnly> {
         match (self, reason) {
             (Self::Remote(_), Some(reason)) => Err(reason),
@@ -75,7 +75,7 @@ impl LibrarySource {
         }
     }
 
-    /// The state of the library that answers are of.
+    /// The library's generation.
     pub fn generation(&self) -> Result<u64, LibraryError> {
         match self {
             Self::Local(engine) => engine.library().changes().generation(),
@@ -83,7 +83,7 @@ impl LibrarySource {
         }
     }
 
-    /// Whether the next question may be asked of it; if not, a database is to be opened anew.
+    /// Whether it is current; if not, a database has to be opened again.
     pub fn is_current(&mut self) -> Result<bool, QuestionError> {
         match self {
             Self::Local(_) => Ok(true),
@@ -99,7 +99,7 @@ impl LibrarySource {
         }
     }
 
-    /// How many tracks can be compared.
+    /// The number of tracks with a vector.
     pub fn tracks(&mut self) -> Result<usize, QuestionError> {
         match self {
             Self::Local(engine) => Ok(engine.library().status()?.vectors as usize),
@@ -132,7 +132,7 @@ impl LibrarySource {
         }
     }
 
-    /// Makes sure that the engine knows the artists, genres and folders that filters name, and refuses licences that no
+    /// Makes sure that the engine has the artists, genres and folders that filters name, and refuses licences that no
     /// track has.
     pub fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
         match self {
@@ -143,7 +143,7 @@ impl LibrarySource {
 
     /// Makes sure that the engine has all tracks.
     ///
-    /// - `most`: how many of a database at most
+    /// - `most`: of a database at most this many
     pub fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError> {
         match self {
             Self::Local(_) => Ok(()),
@@ -151,8 +151,8 @@ impl LibrarySource {
         }
     }
 
-    /// Makes sure that the engine has the tracks that an answer compares with each other, as
-    /// [`RemoteLibrary::fetch_around`] says.
+    /// Makes sure that the engine has the tracks that an answer compares with each other, see
+    /// [`RemoteLibrary::fetch_around`].
     pub fn fetch_around(
         &mut self,
         seeds: &[Seed],
@@ -170,7 +170,7 @@ impl LibrarySource {
             NamedSeed::Id(id) => Named::Id(TrackId(*id)),
             NamedSeed::Path(path) => Named::Path(path.as_ref()),
             NamedSeed::Words(words) => Named::Words(words),
-            // Words for sound are compared with all tracks, and none was fetched for them yet.
+            // Words for sound are compared with all tracks, of which none was fetched yet.
             NamedSeed::Sounds(phrase) => {
                 let engine = self.local(LocalOnly::Find)?;
                 return Ok(engine.words().seed(phrase)?);
@@ -183,11 +183,23 @@ impl LibrarySource {
 
     /// The tracks that these stand for.
     pub fn seeds(&mut self, named: &[NamedSeed]) -> Result<Vec<Seed>, QuestionError> {
-        // Only here may one name stand for several tracks.
+        // A name may mean several tracks in a local library only.
         if let Self::Local(engine) = self {
             return Ok(super::seed::seeds(named, engine)?);
         }
         named.iter().map(|named| self.seed(named)).collect()
+    }
+
+    /// As [`seeds`](Self::seeds), in the vector space that a query names.
+    pub fn seeds_within(
+        &mut self,
+        query: &Similar,
+        named: &[NamedSeed],
+    ) -> Result<Vec<Seed>, QuestionError> {
+        match self {
+            Self::Local(engine) => Ok(super::seed::seeds(named, query.within(engine)?)?),
+            Self::Remote(_) => self.seeds(named),
+        }
     }
 
     /// As [`Engine::list`].
@@ -231,20 +243,20 @@ impl LibrarySource {
     ) -> Result<SimilarAnswer, QuestionError> {
         self.check(question.local_only())?;
         let remote = match self {
-            Self::Local(engine) => return question.run(engine, seeds, unlike),
+            Self::Local(engine) => return question.run(question.within(engine)?, seeds, unlike),
             Self::Remote(remote) => remote,
         };
         let tracks = question.limit.of_counted(|| remote.tracks())?;
         let options = question.options(remote.engine(), seeds, unlike, tracks)?;
         let mut found = remote.similar(seeds, &options)?;
         question.sort(remote.engine(), &mut found)?;
-        // Without a standing: the fetched part does not tell how near tracks usually are.
+        // Without a standing, which needs all tracks.
         Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
     }
 
     /// Songs that follow these well.
     ///
-    /// - `usual`: what a mix is like where the question says nothing of it
+    /// - `usual`: defaults of the query's options
     pub fn mix(
         &mut self,
         question: &Mix,
@@ -256,7 +268,7 @@ impl LibrarySource {
             Self::Local(engine) => return question.run(engine, seeds, played, usual),
             Self::Remote(remote) => remote,
         };
-        // One can only be drawn where all tracks are known.
+        // Drawing the first track needs all of them.
         at_least_one("seeds", seeds.len())?;
         let tracks = question.limit.of_counted(|| remote.tracks())?;
         let options = question.options(remote.engine(), seeds, played, usual, tracks)?;
@@ -270,9 +282,9 @@ impl LibrarySource {
         Ok(answer)
     }
 
-    /// The way between tracks, with the collection whose rows it goes through.
+    /// The path between tracks, with the collection of its rows.
     ///
-    /// - `stops`: both ends, then the tracks on the way
+    /// - `stops`: both ends, then the tracks to pass
     pub fn path(
         &mut self,
         question: &PathBetween,
@@ -291,7 +303,7 @@ impl LibrarySource {
         let sample = self.fetch_around(stops, &TrackFilter::default())?;
         let engine = self.engine();
         let mut collection = engine.collection()?;
-        // Rows of stops that are files outside of the library.
+        // Stops may be files that are not in the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
         let walk = question.run(engine, &collection, &graph, stops)?;
@@ -302,7 +314,7 @@ impl LibrarySource {
     /// A list around tracks, with the collection whose rows it has.
     ///
     /// - `named`: seeds that are named one by one
-    /// - `of_lists`: those that a list of several stands for
+    /// - `of_lists`: seeds from lists
     pub fn playlist(
         &mut self,
         question: &Playlist,
@@ -332,10 +344,10 @@ impl LibrarySource {
         Ok(Sampled { answer, sample })
     }
 
-    /// Which genre tracks are, one answer a track.
+    /// The genres of tracks, one answer a track.
     ///
-    /// - `embedder`: makes the library's model ready
-    /// - `report`: is called with who answers
+    /// - `embedder`: loads the library's model
+    /// - `report`: called with the method that answers
     pub fn classify(
         &mut self,
         question: &Classify,

@@ -1,4 +1,4 @@
-//! Times, spans, keys and words by which questions describe music, each read in one way everywhere (docs/grammar.md).
+//! Times, spans, keys and words in queries, with one grammar everywhere (docs/grammar.md).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +29,7 @@ text_values! {
 #[schemars(inline)]
 pub struct Seconds(pub f64);
 
-/// A length that no track and no playlist has: some four months.
+/// Longer than any track or playlist: some four months.
 const LONGEST: f64 = 1e7;
 
 impl FromStr for Seconds {
@@ -56,7 +56,7 @@ impl FromStr for Seconds {
 
 /// A number without sign and exponent.
 fn decimal(text: &str) -> Option<f64> {
-    // Rust would read `1e9`, `inf` and `+5`, too.
+    // Rust would parse `1e9`, `inf` and `+5`, too.
     let plain = text.starts_with(|c: char| c.is_ascii_digit())
         && text
             .bytes()
@@ -71,7 +71,7 @@ fn clock(text: &str) -> Option<f64> {
     let mut total = 0.0;
     for (i, part) in front.iter().enumerate() {
         let number = f64::from(part.parse::<u16>().ok()?);
-        // At most hours and minutes in front; only the first part may go beyond 59, as in `90:00`.
+        // At most hours and minutes in front; only the first part may exceed 59, as in `90:00`.
         if front.len() > 2 || i > 0 && number >= 60.0 {
             return None;
         }
@@ -89,7 +89,7 @@ fn units(text: &str) -> Option<f64> {
     }
     let mut total = 0.0;
     let mut rest = text;
-    // In this order only: `30m1h` leaves a rest that is no number.
+    // In this order only: the rest of `30m1h` is no number.
     for (name, unit) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
         if let Some((number, after)) = rest.split_once(name) {
             total += unit * decimal(number)?;
@@ -107,7 +107,7 @@ pub fn length(text: &str) -> Result<Seconds, Refused> {
         .ok_or_else(|| Refused::text("more than 0 seconds", text))
 }
 
-/// How long a list is to be, in seconds, over a network up to ten days.
+/// The length of a list in seconds, over a network up to ten days.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Playtime(pub(crate) f64);
 
@@ -128,7 +128,7 @@ impl Serialize for Playtime {
 impl<'de> Deserialize<'de> for Playtime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
-        // Ten days: a bound for the work that one client can ask for.
+        // Ten days bound the work of one request.
         let fits = seconds > 0.0 && seconds <= 864_000.0;
         let refused = || {
             D::Error::invalid_value(
@@ -142,11 +142,11 @@ impl<'de> Deserialize<'de> for Playtime {
 
 schema! { Playtime: {"type": "number", "exclusiveMinimum": 0, "maximum": 864_000}; }
 
-/// A word that a track must be, more than 80 % of the library unless it says how much: `calm`, `female vocalists:90`.
+/// A word that must fit a track more than 80 % of the library, or another share: `calm`, `female vocalists:90`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tag(pub(crate) WordBound);
 
-/// A word that a track must not be, more than half of the library unless it says how much.
+/// A word that must not fit a track more than half of the library, or another share.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NotTag(pub(crate) WordBound);
 
@@ -188,7 +188,7 @@ impl fmt::Display for TagRegex {
 
 /// As [`word_bound`] reads it.
 fn write_bound(bound: &WordBound, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // A percentile is a share of 32 bits: in thousandths of a percent it has the digits that were written.
+    // Rounded to thousandths of a percent, the `f32` has the digits that were written.
     let percent = (f64::from(bound.percentile) * 1e5).round() / 1e3;
     write!(f, "{}:{percent}", bound.word)
 }
@@ -206,7 +206,7 @@ impl fmt::Display for NotTag {
 }
 
 fn word_bound(text: &str, usual: f32, not: bool) -> Result<WordBound, Refused> {
-    // From the end, so that a word may hold a colon itself.
+    // From the end, so that a word may contain a colon.
     let (word, percent) = match text.rsplit_once(':') {
         None => (text, usual),
         Some((word, percent)) => {
@@ -278,7 +278,7 @@ impl FromStr for YearSpan {
     }
 }
 
-/// An inclusive span of numbers, open where a side is missing.
+/// An inclusive span of numbers, open at a missing side.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Span {
     pub(crate) from: Option<f64>,
@@ -286,9 +286,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Reads `A..B`, `A..`, `..B`, a number alone, and `A-B` where `hyphen` says that no number is below zero.
+    /// Parses `A..B`, `A..`, `..B`, a single number, and with `hyphen`, if no number is below zero, `A-B`.
     ///
-    /// A bound counts as it would be shown, rounded: `half` is half a step of what is shown.
+    /// A bound covers the values that are rounded to it: `half` is half a rounding step.
     fn read(text: &str, hyphen: bool, half: f64, example: &str) -> Result<Self, Refused> {
         let wrong = || Refused::text(example, text);
         let bound = |part: &str| match part.trim() {
@@ -296,7 +296,7 @@ impl Span {
             part => part
                 .parse()
                 .ok()
-                // Rust would read `inf` and `nan` as numbers.
+                // Rust would parse `inf` and `nan`, too.
                 .filter(|x: &f64| x.is_finite())
                 .map(Some)
                 .ok_or_else(wrong),
@@ -319,8 +319,8 @@ impl Span {
                 ))
             }
             _ => Ok(Self {
-                // Half a step wider on both sides: 120 fits
-                // what is shown as 120, that is 119.5 to 120.5.
+                // Half a step wider on both sides: 120 covers
+                // the values shown as 120, 119.5 to 120.5.
                 from: from.map(|x| x - half),
                 to: to.map(|x| x + half),
             }),
@@ -332,11 +332,11 @@ impl Span {
     /// As [`read`](Self::read) reads it.
     fn write(self, half: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bound: Option<f64>, half: f64| {
-            // Rounded, since adding and taking away a half is not exact in binary.
+            // Rounded, since adding and subtracting a half is not exact.
             let shown = |bound: f64| ((bound + half) * 1e6).round() / 1e6;
             bound.map_or_else(String::new, |bound| shown(bound).to_string())
         };
-        // Always with dots, which is read in every kind of span.
+        // Always with dots, which every kind of span accepts.
         write!(f, "{}..{}", text(self.from, half), text(self.to, -half))
     }
 }
@@ -422,7 +422,7 @@ pub(crate) struct ScaleCurve {
     shape: CurveShape,
 }
 
-/// Shapes of a curve by their names.
+/// The shapes of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum CurveShape {
     Rise,
@@ -443,14 +443,14 @@ const SHAPES: [(&str, CurveShape); 6] = [
 ];
 
 impl ScaleCurve {
-    /// Where the curve is, from 0 (lowest) to 1, at a place of the list, from 0 to 1.
+    /// The height of the curve, 0 (lowest) to 1, at a place of the list, 0 to 1.
     pub(crate) fn at(self, place: f64) -> f64 {
         match self.shape {
             CurveShape::Rise => place,
             CurveShape::Fall => 1.0 - place,
-            // The peak comes late, as that of an evening does.
+            // The peak is late, at 60 % of the list.
             CurveShape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
-            // Slowly first, and never to the top: that belongs to who plays next.
+            // Slowly at first, and not to the top, which is left to the main set.
             CurveShape::WarmUp => 0.7 * place * place,
             // Never below two thirds, where a warm-up ends.
             CurveShape::Peak => 0.7 + 0.3 * (place / 0.6).min((1.0 - place) / 0.4),
@@ -484,12 +484,12 @@ impl FromStr for ScaleCurve {
     }
 }
 
-/// Which keys are wanted.
+/// A filter by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyWish {
     /// This one.
     Key(MusicalKey),
-    /// Those that mix with the seeds' keys.
+    /// Keys that mix with the seeds' keys.
     Compatible,
 }
 
@@ -530,7 +530,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_in_one_way() {
+    fn times_have_one_grammar() {
         for (text, seconds) in [
             ("90", 90.0),
             ("65.5", 65.5),
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_read_and_counted_as_they_are_shown() {
+    fn spans_cover_the_values_rounded_to_their_bounds() {
         let tempo = |text: &str| {
             text.parse::<TempoSpan>()
                 .map(|span| (span.0.from, span.0.to))

@@ -1,5 +1,5 @@
-//! Numbers, limits and choices of questions, each read in one way everywhere (docs/grammar.md): [`FromStr`] on the command
-//! line, serde over a network, where a server bounds what one client may ask for.
+//! Numbers, limits and choices of queries, with one grammar everywhere (docs/grammar.md): [`FromStr`] on the command line,
+//! serde over a network, where a server bounds the work of one request.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,16 +20,15 @@ use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
 
-/// Longest list, and most items in a page, that a server gives.
+/// Longest list, and most items in a page, that a server returns.
 pub const MOST: u32 = 1000;
 
-/// The answer of serde to a value that makes no sense.
+/// serde's error for an invalid value.
 pub(crate) fn refusal<E: serde::de::Error>(refused: &Refused, found: Unexpected<'_>) -> E {
     E::invalid_value(found, &refused.expected.as_str())
 }
 
-/// Values that are text over a network too, read as [`FromStr`] does and written as they are shown. A schema has their names
-/// where they have some.
+/// Values that are text over a network too, by [`FromStr`] and [`fmt::Display`]. A schema lists their names, if they have some.
 macro_rules! text_values {
     ($($name:ident: $schema:tt;)*) => {$(
         impl Serialize for $name {
@@ -76,7 +75,7 @@ text_values! {
     ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
 }
 
-/// A type whose values have names: clap and [`FromStr`] know them by the same list.
+/// A type whose values have names, from one list for clap and [`FromStr`].
 macro_rules! named_values {
     ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr $(, $help:expr)?;)*) => {$(
         $(#[$comment])*
@@ -108,7 +107,7 @@ macro_rules! named_values {
             type Parser = ValueParser;
 
             fn value_parser() -> ValueParser {
-                #[allow(unused_mut, reason = "not all have more to say than their name")]
+                #[allow(unused_mut, reason = "not all have a help text")]
                 let mut values: Vec<PossibleValue> = Self::names().into_iter().map(PossibleValue::new).collect();
                 $(values = values.into_iter().zip($help).map(|(value, help)| value.help(help)).collect();)?
                 PossibleValuesParser::new(values).try_map(|name: String| name.parse::<Self>()).into()
@@ -143,8 +142,8 @@ macro_rules! orders {
 
             fn from_str(text: &str) -> Result<Self, Refused> {
                 let named = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
-                // The list of names first: a scale called "bpm"
-                // would else hide the order of that name.
+                // Names of orders come first, so that a scale
+                // called "bpm" does not hide the order bpm.
                 let scale = || text.parse().ok().map(|name| Self($scale(SortBy::Scale(name))));
                 named.or_else(scale).ok_or_else(|| {
                     let names: Vec<&str> = $all.iter().map(|(name, _)| *name).collect();
@@ -156,7 +155,7 @@ macro_rules! orders {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let name = $all.iter().find(|(_, value)| *value == self.0).map(|(name, _)| *name);
-                // `From` makes a `SortBy` an `Option` of it, so
+                // `From` turns a `SortBy` into an `Option`, so
                 // that both kinds of orders are shown alike.
                 match (name, Option::from(self.0)) {
                     (None, Some(SortBy::Scale(scale))) => scale.fmt(f),
@@ -168,7 +167,7 @@ macro_rules! orders {
 }
 
 orders! {
-    /// The order of neighbours; nothing is by similarity, as they come.
+    /// The order of neighbours; `None`: by similarity.
     NeighbourOrder(Option<SortBy>) = [
         ("similarity", None),
         ("bpm", Some(SortBy::Bpm)),
@@ -179,9 +178,9 @@ orders! {
     ListOrder(SortBy) = SortBy::ALL, std::convert::identity;
 }
 
-/// Refuses a scale that is not measured and that no track has a value of.
+/// Refuses a scale that is not measured and of which no track has a value.
 ///
-/// - `field`: which names it
+/// - `field`: the field that names it
 pub(crate) fn check_scale(
     engine: &Engine,
     field: &str,
@@ -191,12 +190,12 @@ pub(crate) fn check_scale(
         return Ok(());
     }
     let known = engine.library().scales().scale_names()?;
-    // A library that knows none may be a part of a database.
+    // A library without scales may be a part of a database.
     if known.is_empty() || known.contains_key(&scale) {
         return Ok(());
     }
-    // A misspelt order lands here as the name of a
-    // scale, so the message has to name the orders, too.
+    // A misspelt order is read as the name of a scale,
+    // so the message has to name the orders, too.
     let sorted_by = SortBy::ALL.iter().filter(|_| field == "sort");
     let names = sorted_by.map(|(name, _)| (*name).to_owned());
     let names: Vec<String> = names.chain(known.keys().map(ToString::to_string)).collect();
@@ -212,13 +211,13 @@ pub(crate) fn check_order(engine: &Engine, by: Option<SortBy>) -> Result<(), Que
     }
 }
 
-/// How neighbours are found; over a network by the name alone.
+/// The search method; over a network the name alone.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct SearchArgs {
     /// Compare with every track (the same as --search exact)
     #[arg(long)]
     pub(crate) exact: bool,
-    /// How to search: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
+    /// Search method: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
     #[arg(long, default_value_t, conflicts_with = "exact")]
     pub(crate) search: SearchChoice,
 }
@@ -244,7 +243,7 @@ impl<'de> Deserialize<'de> for SearchArgs {
 
 impl Serialize for SearchArgs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // `--exact` is another spelling of this choice, and the only one that is kept.
+        // `--exact` is saved as `--search exact`.
         let exact = SearchChoice(SearchMode::Exact);
         if self.exact { &exact } else { &self.search }.serialize(serializer)
     }
@@ -252,17 +251,17 @@ impl Serialize for SearchArgs {
 
 schema! { SearchArgs: {"type": "string", "enum": SearchChoice::names()}; }
 
-/// How many at most: a number, or all. A server gives [`MOST`].
+/// A limit: a number, or all. A server's limit is at most [`MOST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(Option<usize>);
 
 impl Limit {
-    /// How many of `all` that is.
+    /// The limit for a list of `all` items.
     pub fn of(self, all: usize) -> usize {
         self.0.map_or(all, |most| most.min(all))
     }
 
-    /// How many that is where counting all takes long: it is done only where all are asked for.
+    /// As [`Limit::of`], but counts the items, which may be slow, only if the limit is all.
     pub fn of_counted<E>(self, all: impl FnOnce() -> Result<usize, E>) -> Result<usize, E> {
         self.0.map_or_else(all, Ok)
     }
@@ -270,7 +269,7 @@ impl Limit {
 
 impl From<usize> for Limit {
     fn from(most: usize) -> Self {
-        // 0 is another spelling of all.
+        // 0 means all.
         Self(Some(most).filter(|&most| most > 0))
     }
 }
@@ -298,7 +297,7 @@ impl fmt::Display for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // No "all" over a network: one client must not have a server write out a whole library.
+        // No "all" over a network, so that no request makes a server send a whole library.
         let WholeNumber(most) = WholeNumber::<1, MOST, MOST>::deserialize(deserializer)?;
         Ok(Self::from(most as usize))
     }
@@ -306,8 +305,8 @@ impl<'de> Deserialize<'de> for Limit {
 
 impl Serialize for Limit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A kept list is read back by the rule above, so
-        // "all" is written as the most that it allows.
+        // A saved list is read back by the rule above, so
+        // "all" is written as its maximum.
         self.of(MOST as usize).serialize(serializer)
     }
 }
@@ -318,10 +317,10 @@ schema! { Limit: {"type": "integer", "minimum": 1, "maximum": MOST}; }
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct WholeNumber<const LEAST: u32, const MOST: u32, const FAR: u32>(u32);
 
-/// As many as anybody wants, but one at least.
+/// A number of 1 or more.
 pub type Count = WholeNumber<1, { u32::MAX }, { u32::MAX }>;
 
-/// How many there may be of one artist or album; `None` where there may be any number, which people write as 0.
+/// A limit per artist or album; `None`: no limit, which users write as 0.
 pub(crate) fn limit_of(most: Option<u32>) -> Option<usize> {
     most.filter(|&most| most > 0).map(|most| most as usize)
 }
@@ -360,8 +359,8 @@ impl<'de, const LEAST: u32, const MOST: u32, const FAR: u32> Deserialize<'de>
     for WholeNumber<LEAST, MOST, FAR>
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Wider than the type, so that a number too large is
-        // refused with the bounds and not as an overflow.
+        // Wider than the type, so that the error of a too
+        // large number names the bounds and no overflow.
         let number = u64::deserialize(deserializer)?;
         let fitting = u32::try_from(number)
             .ok()
@@ -423,10 +422,10 @@ impl<const LEAST: i32, const MOST: i32> fmt::Display for Within<LEAST, MOST> {
 }
 
 impl<const LEAST: i32, const MOST: i32> Serialize for Within<LEAST, MOST> {
-    /// With the digits that it was written with.
+    /// With the digits of its text.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0
-            // As text and back: 0.8 as f32 is 0.800000011920929 as f64, which nobody wrote.
+            // As text and back: 0.8 as f32 is 0.800000011920929 as f64.
             .to_string()
             .parse()
             .unwrap_or(f64::from(self.0))
@@ -509,18 +508,18 @@ impl<'de> Deserialize<'de> for Positive {
 
 schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
 
-/// A value that is said; null is none.
-pub(crate) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// A value that may be left out, but not null.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A list that is no longer than this over a network.
+/// A list with a maximal length over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    // The request's body is bounded before, so reading the list first costs no more than that.
+    // The size of the request's body is bounded already.
     let list = Vec::deserialize(deserializer)?;
     let refused = |found: &str| {
         D::Error::invalid_value(

@@ -1,5 +1,5 @@
-//! Who may ask, and what a request may look like. What this room lets through is still untrusted data, but it is small,
-//! it is meant for this server, and it comes from someone who knows the token.
+//! Access control and limits of requests. A request that passes is still untrusted data, but it is small, is meant for this
+//! server, and has its token.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,12 +25,12 @@ pub(super) const LONGEST_FILE: u64 = 200_000_000;
 pub const LONGEST_SESSION: u64 = 4096;
 /// Time for the whole body of a request that needs no token.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(5);
-/// Time to answer a request, body included; streams (audio, events) only have to begin within it.
+/// Timeout of a request, body included; streams (audio, events) only have to begin within it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// As [`PATIENCE`], where a whole audio file is sent.
+/// As [`PATIENCE`], for uploads of audio files.
 pub(super) const PATIENCE_FOR_FILES: Duration = Duration::from_mins(10);
-/// Wrong tokens that an address may show within [`WINDOW`].
-// Not against guessing, as nobody guesses 256 bits: a client with a former token is told to stop.
+/// Wrong tokens that an address may send within [`WINDOW`].
+// Not against guessing of 256 bits, but to stop clients with an old token.
 const TRIES: usize = 5;
 const WINDOW: Duration = Duration::from_secs(20);
 /// Name of the page's cookie.
@@ -40,40 +40,40 @@ pub const COOKIE: &str = "voisin";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalAddress(pub(super) IpAddr);
 
-/// Among the hosts: every address, where those that clients use are not this machine's own, as behind a container's port.
+/// Among the hosts: any address, for clients that use addresses of another machine, as with a container's port.
 const EVERY_ADDRESS: &str = "0.0.0.0";
 
 /// The rules of this server.
 #[derive(Debug, Default)]
 pub struct Guard {
-    /// `None`: no token is asked for.
+    /// `None`: no token is needed.
     pub token: Option<Token>,
     /// Names and addresses besides its own addresses, in lower case.
     pub hosts: Vec<String>,
-    /// Codes that let further devices in.
+    /// Codes for signing in further devices.
     pub devices: Devices,
     /// Devices that are signed in.
     pub sessions: Sessions,
     /// Origins besides the server's own.
     pub origins: Vec<String>,
-    /// Before every path; empty or `/voisin`.
+    /// Prefix of every path; empty or such as `/voisin`.
     pub base_path: String,
-    /// Who passes the requests of others on, and says truly whose.
+    /// Trusted proxies.
     pub proxies: Vec<Peer>,
-    /// Guesses of passwords and codes.
+    /// Attempts to sign in with passwords and codes.
     pub sign_ins: SignIns,
     /// Wrong tokens and cookies.
     failed: Mutex<HashMap<Peer, Vec<Instant>>>,
 }
 
-/// The host in a Host header, without its port: `None` where it is not one.
+/// The host in a Host header, without its port: `None` if it is invalid.
 fn name_of_host(host: &str) -> Option<&str> {
-    // By hand and strictly: what a lenient parser takes for localhost, a browser may take for
+    // Strict: a lenient parser may take for localhost what a browser takes for
     // another host.
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (name, rest) = rest.split_once(']')?;
-            // Brackets are for IPv6 alone.
+            // Brackets are for IPv6 only.
             name.parse::<std::net::Ipv6Addr>().ok()?;
             (
                 name,
@@ -87,7 +87,7 @@ fn name_of_host(host: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Ends of names in home networks: none of them can be had by a stranger.
+/// Suffixes of names in home networks, which cannot be registered in public.
 const AT_HOME: [&str; 7] = [
     "local",
     "lan",
@@ -100,7 +100,7 @@ const AT_HOME: [&str; 7] = [
 
 /// The names of a machine in its own network.
 ///
-/// - `name`: as the machine calls itself
+/// - `name`: its host name
 pub fn own_names(name: &str) -> Vec<String> {
     let name = name.trim().to_ascii_lowercase();
     if name.is_empty()
@@ -110,7 +110,7 @@ pub fn own_names(name: &str) -> Vec<String> {
     {
         return Vec::new();
     }
-    // A machine calls itself "nas" or "nas.example.org"; routers add their own ending to the first
+    // The host name is "nas" or "nas.example.org"; routers add their own suffix to the first
     // part.
     let first = name.split('.').next().unwrap_or_default().to_owned();
     let at_home = AT_HOME.iter().map(|end| format!("{first}.{end}"));
@@ -121,8 +121,8 @@ pub fn own_names(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The hosts that a name allows, as it is typed: the address of the page is as good as its name, and a name without a dot
-/// is one of a home network.
+/// The hosts that a typed name allows: an address of the page means its host, and a name without a dot is one of a home
+/// network.
 pub fn allowed_names(typed: &str) -> Vec<String> {
     let typed = typed.trim().to_ascii_lowercase();
     let host = ["https://", "http://"]
@@ -139,11 +139,11 @@ pub fn allowed_names(typed: &str) -> Vec<String> {
 }
 
 impl Guard {
-    /// Whether a request for this host is meant for this server: any other one may be a page of a stranger whose name was
-    /// made to point here (DNS rebinding).
+    /// Whether requests for this host are for this server: others may come from a foreign page whose name was made to point
+    /// here (DNS rebinding).
     ///
     /// - `local`: the address that the connection was made to
-    fn knows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
+    fn allows_host(&self, host: &str, local: Option<IpAddr>) -> bool {
         let Some(name) = name_of_host(host) else {
             return false;
         };
@@ -151,8 +151,8 @@ impl Guard {
         let knows = |host: &str| self.hosts.iter().any(|known| known == host);
         name == "localhost"
             || knows(&name)
-            // Addresses cannot be rebound by a name server, so this machine's own are safe to
-            // answer for.
+            // Addresses cannot be rebound by a name server, so this machine's own are
+            // safe.
             || name.parse::<IpAddr>().is_ok_and(|address| {
                 let address = address.to_canonical();
                 address.is_loopback() || local == Some(address) || knows(EVERY_ADDRESS)
@@ -171,7 +171,7 @@ impl Guard {
         let mut named = headers.get_all(header::HOST).iter();
         let host = named.next();
         let more = named.next();
-        // Two Host headers are read differently by proxies and servers.
+        // Proxies and servers interpret two Host headers differently.
         let Some(host) = host
             .filter(|_| more.is_none())
             .and_then(|host| host.to_str().ok())
@@ -181,27 +181,26 @@ impl Guard {
                 if more.is_some() { "several" } else { "none" },
             ));
         };
-        // Requests through a proxy name the host a second time, in the request line.
+        // Requests through a proxy have a second host in the request line.
         let foreign = uri
             .authority()
             .map(axum::http::uri::Authority::as_str)
             .filter(|named| *named != host);
-        // A socket's file is opened by programs of this machine, never by a browser's page.
+        // Unix sockets are opened by local programs, never by a browser's page.
         if local.is_none() && foreign.is_none() {
             return Ok(host.to_owned());
         }
         let local = local.map(|local| local.0);
         match foreign
             .or(Some(host))
-            .filter(|host| !self.knows_host(host, local))
+            .filter(|host| !self.allows_host(host, local))
         {
             None if foreign.is_none() => Ok(host.to_owned()),
             None => Err(Problem::bad("one host", "two different ones")),
             Some(host) => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 format!("this server does not answer for the host {host:?}"),
-                "ask for localhost or the address that reaches it, or have the server started with this host allowed \
-                 (--allow-host)",
+                "use localhost or the server's address, or start the server with this host allowed (--allow-host)",
             )),
         }
     }
@@ -217,7 +216,7 @@ impl Guard {
             return Ok(None);
         };
         let text = origin.to_str().unwrap_or_default();
-        // Both schemes: a proxy that adds TLS is not seen from here.
+        // Both schemes, as a proxy may add TLS.
         let is_own = ["http://", "https://"].iter().any(|scheme| {
             text.strip_prefix(scheme)
                 .is_some_and(|rest| rest.eq_ignore_ascii_case(host))
@@ -232,13 +231,13 @@ impl Guard {
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "pages of another origin may not ask this server",
-            "open the server's own page, or have the server started with this origin allowed",
+            "this server does not accept requests from pages of another origin",
+            "open the server's own page, or start the server with this origin allowed",
         ))
     }
 
-    /// The rights of a request, by the token or cookie that it shows. A cookie is enough to read; to send something the
-    /// request must also come from the page itself, whose origin browsers name.
+    /// The rights of a request, by its token or cookie. A cookie is enough to read; to send something the request must also
+    /// have the origin of the page itself.
     pub(super) fn check_token(
         &self,
         headers: &HeaderMap,
@@ -249,56 +248,56 @@ impl Guard {
             return Ok(Rights::Change);
         };
         if let Some(offered) = bearer(headers) {
-            // A wrong token is refused even where a good cookie comes with it: the client means the
+            // A wrong token is refused even with a valid cookie, since the client means the
             // token.
             if !token.is(offered) {
                 return Err(self.failed(peer));
             }
-            self.sign_ins.know(peer);
+            self.sign_ins.remember(peer);
             return Ok(Rights::Change);
         }
         let Some(cookie) = cookie(headers) else {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "this needs the server's token",
-                "send \"Authorization: Bearer TOKEN\"; whoever runs the server can show it",
+                "send \"Authorization: Bearer TOKEN\"; the owner of the server can show it",
             ));
         };
         let Some(rights) = self.sessions.rights_of(token, cookie) else {
             return Err(self.failed(peer));
         };
         if rights == Rights::Change {
-            self.sign_ins.know(peer);
+            self.sign_ins.remember(peer);
         }
-        // `check_origin` has compared the origin by now; a request without one may be a form of
+        // `check_origin` has compared the origin before; a request without one may be a form of
         // another page.
         if method.is_safe() || headers.contains_key(header::ORIGIN) {
             Ok(rights)
         } else {
             Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "a cookie alone does not allow this: the request names no origin",
+                "a cookie alone does not allow this: the request has no Origin header",
                 "send the token as \"Authorization: Bearer TOKEN\"",
             ))
         }
     }
 
-    /// Who asks, where a proxy that is trusted passes it on: the address that it wrote last. Those before it are what the
-    /// proxy was sent, which may be anything.
+    /// The client behind a trusted proxy: the address that it appended. Those before it came with the request and may be
+    /// forged.
     ///
     /// - `peer`: the other end of the connection
     pub(super) fn caller(&self, peer: Peer, headers: &HeaderMap) -> Peer {
         if !self.proxies.contains(&peer) {
             return peer;
         }
-        // Proxies append to the header or add a line of it.
+        // Proxies append to the header or add another one.
         let last = headers.get_all("x-forwarded-for").iter().next_back();
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
         last.and_then(|address| address.trim().parse::<IpAddr>().ok())
             .map_or(peer, |address| Peer::Address(address.to_canonical()))
     }
 
-    /// Whether a request shows the owner's token or cookie.
+    /// Whether a request has the owner's token or cookie.
     pub fn is_owners(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else {
             return true;
@@ -310,10 +309,10 @@ impl Guard {
         rights == Some(Rights::Change)
     }
 
-    /// Notes a wrong token.
+    /// Counts a wrong token.
     pub fn failed(&self, peer: Peer) -> Problem {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        // Addresses of the past go first, so that a scan from many does not fill the memory.
+        // Expired addresses are removed first, so that a scan from many does not fill the memory.
         failed.retain(|_, times| times.last().is_some_and(|last| last.elapsed() < WINDOW));
         let times = failed.entry(peer.network()).or_default();
         times.retain(|time| time.elapsed() < WINDOW);
@@ -321,7 +320,7 @@ impl Guard {
             return Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many wrong tokens from this address",
-                "wait, then send the right one; whoever runs the server can show it",
+                "wait, then send the right one; the owner of the server can show it",
             )
             .retry_after(WINDOW.as_secs() as u32);
         }
@@ -329,12 +328,12 @@ impl Guard {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "this is not the server's token",
-            "whoever runs the server can show it",
+            "the owner of the server can show it",
         )
     }
 }
 
-/// The token that a request shows; empty where it shows something else in its place.
+/// The token of a request; empty if it has another kind of authorization.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers
         .get(header::AUTHORIZATION)?
@@ -342,7 +341,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .unwrap_or_default();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
-        // "Basic …" counts as a wrong token, not as none: a cookie beside it must not help.
+        // "Basic …" counts as a wrong token, so that a cookie beside it has no effect.
         _ => Some(""),
     }
 }
@@ -364,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_parsed_and_never_compared_by_their_beginning() {
+    fn hosts_are_parsed_and_never_compared_by_prefix() {
         let guard = Guard {
             hosts: vec!["music.lan".to_owned()],
             ..Guard::default()
@@ -381,7 +380,7 @@ mod tests {
             "music.lan",
             "MUSIC.LAN:80",
         ] {
-            assert!(guard.knows_host(host, None), "{host}");
+            assert!(guard.allows_host(host, None), "{host}");
         }
         for host in [
             "127.evil.com",
@@ -412,16 +411,16 @@ mod tests {
             "127.0.0.1/",
             "localhost\t",
         ] {
-            assert!(!guard.knows_host(host, None), "{host:?}");
+            assert!(!guard.allows_host(host, None), "{host:?}");
             assert!(
-                !guard.knows_host(host, Some([10, 0, 0, 2].into())),
+                !guard.allows_host(host, Some([10, 0, 0, 2].into())),
                 "{host:?}"
             );
         }
     }
 
     #[test]
-    fn hosts_are_allowed_as_they_are_typed() {
+    fn typed_hosts_are_allowed() {
         for typed in ["Music.lan", "http://music.lan:8766", "https://music.lan/"] {
             assert_eq!(allowed_names(typed), ["music.lan"], "{typed}");
         }
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_network_at_home_own_addresses_are_answered_for_and_foreign_hosts_are_not() {
+    fn own_addresses_are_allowed_and_foreign_hosts_are_refused() {
         let guard = Guard {
             hosts: own_names("NAS.example.org"),
             ..Guard::default()
@@ -444,12 +443,12 @@ mod tests {
             ("[FD00:0::1]", "fd00::1"),
             ("[::ffff:10.0.0.2]", "10.0.0.2"),
         ] {
-            assert!(guard.knows_host(host, local(to)), "{host}");
-            assert!(!guard.knows_host(host, local("192.168.1.11")), "{host}");
-            assert!(!guard.knows_host(host, None), "{host}");
+            assert!(guard.allows_host(host, local(to)), "{host}");
+            assert!(!guard.allows_host(host, local("192.168.1.11")), "{host}");
+            assert!(!guard.allows_host(host, None), "{host}");
         }
         for host in ["nas", "nas.local", "Nas.fritz.box:1", "nas.example.org"] {
-            assert!(guard.knows_host(host, local("192.168.1.10")), "{host}");
+            assert!(guard.allows_host(host, local("192.168.1.10")), "{host}");
         }
         for host in [
             "nas.evil.com",
@@ -459,20 +458,20 @@ mod tests {
             "local",
             "",
         ] {
-            assert!(!guard.knows_host(host, local("192.168.1.10")), "{host}");
+            assert!(!guard.allows_host(host, local("192.168.1.10")), "{host}");
         }
-        // A container, whose ports are reached by addresses that are another machine's.
+        // A container, whose ports are reached by addresses of another machine.
         let contained = Guard {
             hosts: vec![EVERY_ADDRESS.to_owned()],
             ..Guard::default()
         };
-        assert!(contained.knows_host("192.168.1.10:8766", local("172.17.0.2")));
-        assert!(!contained.knows_host("nas.lan", local("172.17.0.2")));
+        assert!(contained.allows_host("192.168.1.10:8766", local("172.17.0.2")));
+        assert!(!contained.allows_host("nas.lan", local("172.17.0.2")));
         assert!(own_names("").is_empty() && own_names("a/b").is_empty());
     }
 
     #[test]
-    fn trusted_proxies_alone_say_who_asks() {
+    fn only_trusted_proxies_set_the_client() {
         let proxies = ["127.0.0.1", "fd00::2", "unix"]
             .map(|text| text.parse().unwrap())
             .to_vec();

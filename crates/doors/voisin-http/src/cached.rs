@@ -1,4 +1,4 @@
-//! Answers that a client has already are not sent again, and those it can unpack are compressed.
+//! Conditional requests (ETag) and compression of answers.
 
 use std::fs::Metadata;
 use std::io::Write as _;
@@ -10,12 +10,12 @@ use axum::response::IntoResponse as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Shorter bodies are sent as they are: they fit one packet.
+/// Shorter bodies are not compressed: they fit one packet.
 const LEAST: u64 = 1200;
-/// Bodies from this length on are packed on a thread that may wait.
+/// Bodies from this length on are compressed on a blocking thread.
 const LONG: usize = 64 << 10;
 
-/// A state of something that is sent: what stands for it in answers and later questions.
+/// The validator of a resource: its ETag and date.
 #[derive(Debug, Clone)]
 pub struct Validator {
     tag: HeaderValue,
@@ -23,7 +23,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Of a file that lies on the disk. Its bytes are taken for the same while length and time are.
+    /// Of a file on the disk: it counts as unchanged while its length and time are.
     pub fn of_file(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok();
         let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -39,7 +39,7 @@ impl Validator {
         }
     }
 
-    /// Of bytes by themselves. A weak one: they may be sent packed.
+    /// Of bytes. Weak, since they may be sent compressed.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let tag = format!("W/\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
         let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
@@ -49,13 +49,13 @@ impl Validator {
         }
     }
 
-    /// Whether the client has this state already.
+    /// Whether the client has this version already.
     pub fn is_known(&self, request: &HeaderMap) -> bool {
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let own_tag = opaque(self.tag.to_str().unwrap_or_default());
         let mut tags = request.get_all(header::IF_NONE_MATCH).iter().peekable();
         if tags.peek().is_some() {
-            // A tag goes before a date, as RFC 9110 demands: dates count whole seconds.
+            // A tag takes precedence over a date (RFC 9110): dates are in whole seconds.
             return tags
                 .filter_map(|value| value.to_str().ok())
                 .flat_map(|value| value.split(','))
@@ -74,16 +74,16 @@ impl Validator {
             .is_some_and(|(modified, since)| modified <= since)
     }
 
-    /// Whether a part may be sent: not to somebody whose other parts are of another state.
+    /// Whether a part may be sent: not to a client with parts of another version.
     pub fn allows_parts(&self, request: &HeaderMap) -> bool {
         let wanted = request.get(header::IF_RANGE);
-        // Compared strongly: parts of two states must never be joined.
+        // A strong comparison: parts of two versions must never be joined.
         wanted.is_none_or(|wanted| *wanted == self.tag || self.modified.as_ref() == Some(wanted))
     }
 
-    /// Says the state in an answer, and that only the client itself may keep it.
+    /// Sets the validator and the cache control of an answer.
     ///
-    /// - `control`: how long it is kept unasked
+    /// - `control`: the value of Cache-Control
     pub fn put(&self, answer: &mut Response<Body>, control: &'static str) {
         let headers = answer.headers_mut();
         headers.insert(header::ETAG, self.tag.clone());
@@ -93,7 +93,7 @@ impl Validator {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
     }
 
-    /// The answer to somebody who has it already.
+    /// The answer to a client that has this version (304).
     pub fn unchanged(&self, control: &'static str) -> Response<Body> {
         let mut answer = StatusCode::NOT_MODIFIED.into_response();
         self.put(&mut answer, control);
@@ -101,7 +101,7 @@ impl Validator {
     }
 }
 
-/// Names the state of a long JSON answer by what it says, so that a client that has it is not sent it again.
+/// Adds an ETag of its content to a long JSON answer, or replaces it by 304.
 pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) -> Response<Body> {
     const CONTROL: &str = "private, no-cache";
     let headers = answer.headers();
@@ -116,7 +116,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
     if answer.status() != StatusCode::OK
         || !is_json
         || !is_long
-        // A handler that knows better has named its state.
+        // The handler has set a validator.
         || headers.contains_key(header::ETAG)
     {
         return answer;
@@ -133,7 +133,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
     answer
 }
 
-/// Whether the client unpacks gzip.
+/// Whether the client accepts gzip.
 pub fn takes_gzip(request: &HeaderMap) -> bool {
     let all = request
         .get_all(header::ACCEPT_ENCODING)
@@ -145,12 +145,12 @@ pub fn takes_gzip(request: &HeaderMap) -> bool {
             .trim()
             .strip_prefix("q=")
             .and_then(|weight| weight.trim().parse::<f32>().ok());
-        // "gzip;q=0" refuses it.
+        // "gzip;q=0" excludes it.
         matches!(name.trim(), "gzip" | "*") && weight.is_some_and(|weight| weight > 0.0)
     })
 }
 
-/// An answer as it is sent to a client that takes gzip: text of some length packed, all else as it is.
+/// Compresses an answer for a client that accepts gzip, if it is text of some length.
 pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers();
     let kind = headers
@@ -172,7 +172,7 @@ pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
     let Ok(plain) = to_bytes(std::mem::take(answer.body_mut()), usize::MAX).await else {
         return answer;
     };
-    // A short one takes a millisecond, and is a third smaller than in haste: on a slow connection that is felt.
+    // The best level takes a millisecond for a short body, and saves a third against the fastest.
     let level = if plain.len() < LONG {
         Compression::default()
     } else {
@@ -212,7 +212,7 @@ pub(super) async fn packed(mut answer: Response<Body>) -> Response<Body> {
 mod tests {
     use super::*;
 
-    fn asked(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
         pairs
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().unwrap()))
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_known_again_by_tag_before_date() {
+    fn a_validator_compares_tags_before_dates() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let validator = Validator::of_file(&file.as_file().metadata().unwrap());
         let tag = validator.tag.to_str().unwrap();
@@ -228,11 +228,11 @@ mod tests {
         let weak = format!("\"other\", W/{tag}");
         for known in [tag, &weak, "*"] {
             assert!(
-                validator.is_known(&asked(&[(header::IF_NONE_MATCH, known)])),
+                validator.is_known(&headers(&[(header::IF_NONE_MATCH, known)])),
                 "{known}"
             );
         }
-        assert!(validator.is_known(&asked(&[(header::IF_MODIFIED_SINCE, date)])));
+        assert!(validator.is_known(&headers(&[(header::IF_MODIFIED_SINCE, date)])));
         let old = "Thu, 01 Jan 1970 00:00:00 GMT";
         for unknown in [
             &[][..],
@@ -244,28 +244,28 @@ mod tests {
             &[(header::IF_MODIFIED_SINCE, old)],
             &[(header::IF_MODIFIED_SINCE, "yesterday")],
         ] {
-            assert!(!validator.is_known(&asked(unknown)), "{unknown:?}");
+            assert!(!validator.is_known(&headers(unknown)), "{unknown:?}");
         }
         for same in [tag, date] {
             assert!(
-                validator.allows_parts(&asked(&[(header::IF_RANGE, same)])),
+                validator.allows_parts(&headers(&[(header::IF_RANGE, same)])),
                 "{same}"
             );
         }
         assert!(validator.allows_parts(&HeaderMap::new()));
         for other in ["\"x\"", old, &format!("W/{tag}")] {
             assert!(
-                !validator.allows_parts(&asked(&[(header::IF_RANGE, other)])),
+                !validator.allows_parts(&headers(&[(header::IF_RANGE, other)])),
                 "{other}"
             );
         }
         file.as_file().set_len(1).unwrap();
         let changed = Validator::of_file(&file.as_file().metadata().unwrap());
-        assert!(!changed.is_known(&asked(&[(header::IF_NONE_MATCH, tag)])));
+        assert!(!changed.is_known(&headers(&[(header::IF_NONE_MATCH, tag)])));
     }
 
     #[test]
-    fn gzip_is_sent_to_who_takes_it() {
+    fn gzip_is_sent_to_clients_that_accept_it() {
         for (text, expected) in [
             ("gzip", true),
             ("br, gzip;q=0.5", true),
@@ -275,7 +275,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(
-                takes_gzip(&asked(&[(header::ACCEPT_ENCODING, text)])),
+                takes_gzip(&headers(&[(header::ACCEPT_ENCODING, text)])),
                 expected,
                 "{text}"
             );

@@ -1,4 +1,4 @@
-//! Devices that are let in: what one may do here, and the short code that lets another one in.
+//! Rights of devices, and the short codes that sign in further ones.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::state::lock;
 
-/// How long a code is good for.
+/// Lifetime of a code.
 pub const CODE_LASTS: Duration = Duration::from_mins(10);
-/// Codes that are good at once.
+/// Most valid codes at once.
 const MOST: usize = 8;
 
 /// The rights of a device.
@@ -19,32 +19,32 @@ const MOST: usize = 8;
 pub enum Rights {
     /// Everything.
     Change,
-    /// Ask and listen: nothing that changes the library or a file, and nobody else is let in.
+    /// Search and play: no changes of the library or of files, and no codes for other devices.
     Listen,
 }
 
-/// A code that was given out.
+/// A valid code.
 struct Code {
     digits: String,
     rights: Rights,
     until: Instant,
 }
 
-/// The codes that are good now.
+/// The valid codes.
 #[derive(Default)]
 pub struct Devices(Mutex<Vec<Code>>);
 
 impl Devices {
-    /// A new code: six digits that are good once.
+    /// A new code: six digits, valid once.
     pub fn code(&self, rights: Rights) -> Result<String, getrandom::Error> {
-        // The remainder favours some codes by less than one in 10^12, which helps nobody who
-        // guesses.
+        // The remainder favours some codes by less than one in 10^12, which does not help
+        // guessing.
         let digits = format!("{:06}", getrandom::u64()? % 1_000_000);
         let mut codes = lock(&self.0);
-        // Two equal codes with different rights would be taken for each other.
+        // Two equal codes with different rights would be ambiguous.
         codes.retain(|code| code.until > Instant::now() && code.digits != digits);
         if codes.len() >= MOST {
-            // The oldest: whoever asks for a code wants this one.
+            // The oldest one.
             codes.remove(0);
         }
         let until = Instant::now() + CODE_LASTS;
@@ -56,8 +56,8 @@ impl Devices {
         Ok(digits)
     }
 
-    /// The rights that a code gives, as its owner types it. It is good no more after that. Wrong ones cost the others
-    /// nothing: how many are compared is limited elsewhere ([`guess_limit`](super::guess_limit)).
+    /// The rights of a typed code, which becomes invalid. Wrong codes have no effect on the others: attempts are limited in
+    /// [`guess_limit`](super::guess_limit).
     pub fn take(&self, typed: &str) -> Option<Rights> {
         let typed: String = typed
             .chars()
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Devices {
     }
 }
 
-/// A code as people read it: `482 193`.
+/// A code as it is shown: `482 193`.
 pub fn readable(code: &str) -> String {
     let (first, last) = code.split_at(code.len() / 2);
     format!("{first} {last}")
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_good_once_whatever_others_type() {
+    fn a_code_is_valid_once_despite_wrong_ones() {
         let devices = Devices::default();
         let owner = devices.code(Rights::Change).unwrap();
         let guest = devices.code(Rights::Listen).unwrap();

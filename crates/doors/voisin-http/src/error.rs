@@ -5,15 +5,17 @@ use std::path::PathBuf;
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A place to listen at that cannot be had.
-    #[error("cannot listen on {place}: stop what listens there, or choose another address")]
+    /// An address that the server cannot listen on.
+    #[error(
+        "cannot listen on {place}: stop the program that listens there, or choose another address"
+    )]
     Listen {
-        /// Where.
+        /// The address.
         place: String,
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The token's file, or that of passwords, cannot be used.
+    /// The file of the token or of passwords cannot be used.
     #[error("cannot use the token or password in {}: name another file for it", path.display())]
     TokenFile {
         /// The file.
@@ -21,17 +23,17 @@ pub enum ServeError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The token is too short, or of other characters.
+    /// The token is too short, or has invalid characters.
     #[error(
-        "{}: expected one line of at least {least} printable characters: remove the file, and a token is made", path.display()
+        "{}: expected one line of at least {least} printable characters: remove the file to have one made", path.display()
     )]
     WeakToken {
         /// The file.
         path: PathBuf,
-        /// Characters that are needed.
+        /// Least number of characters.
         least: usize,
     },
-    /// The file of passwords has none, too many, or such as are guessed.
+    /// The file of passwords has none, too many, or weak ones.
     #[error(
         "{}: expected a password of at least {least} characters in the first line, and another one for guests, or none, in \
          the second", path.display()
@@ -39,15 +41,15 @@ pub enum ServeError {
     WeakPassword {
         /// The file.
         path: PathBuf,
-        /// Characters that are needed.
+        /// Least number of characters.
         least: usize,
     },
-    /// A password that would be guessed.
+    /// A password that is too short.
     #[error(
         "expected a password of at least {least} characters, found a shorter one: type a longer one"
     )]
     ShortPassword {
-        /// Characters that are needed.
+        /// Least number of characters.
         least: usize,
     },
     /// The file of passwords has a hash that cannot be compared.
@@ -71,18 +73,18 @@ pub enum ServeError {
         /// The file's permissions.
         mode: u32,
     },
-    /// The system gives no random numbers.
-    #[error("this system gives no random numbers")]
+    /// The system's random numbers failed.
+    #[error("the system's random numbers failed")]
     Random,
-    /// The system gives no threads.
+    /// The system's threads failed.
     #[error("cannot start the server's threads")]
     Runtime(#[source] std::io::Error),
-    /// Whoever started this is no assistant.
+    /// The client is no assistant.
     #[error(
-        "expected an assistant that speaks the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
+        "expected a client of the Model Context Protocol: {reason}: name \"voisin mcp\" in its settings"
     )]
     Protocol {
-        /// The fault.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,9 +1,8 @@
-//! Limits of guessing: passwords and codes are short enough to be guessed, so the limit stands before the comparison.
+//! Limits of guessing passwords and codes, applied before the comparison.
 //!
-//! Each address has a few tries, then waits that grow; so have all addresses together from which the owner was never heard,
-//! or many addresses would have as many tries as one is refused. A try that is refused is not compared and counts nowhere:
-//! it neither brings a code nearer to its end nor makes others wait. The token and cookies are 256 bits, which nobody
-//! guesses, and have no limit.
+//! Each address has a few attempts, then growing delays. All addresses from which the owner never signed in also share one
+//! such limit, against attacks from many addresses. A refused attempt is not compared and has no effect on codes or on other
+//! clients. The token and cookies have 256 bits and no limit.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -15,34 +14,34 @@ use super::devices::Rights;
 use super::peer::Peer;
 use super::state::lock;
 
-/// Wrong tries that cost no waiting, the wait after one more, which doubles with each, and the longest. So long without
-/// a wrong try, and one is forgiven.
+/// Wrong attempts without delay, the delay after one more, which doubles with each, and the longest delay. For each longest
+/// delay without a wrong attempt, one is forgiven.
 struct TryLimit {
     free: u32,
     first: Duration,
     longest: Duration,
 }
 
-/// Of an address: ten tries at most in the ten minutes for which a code is good.
+/// Of an address: at most ten attempts in the ten minutes for which a code is valid.
 const OF_ADDRESS: TryLimit = TryLimit {
     free: 5,
     first: Duration::from_secs(20),
     longest: Duration::from_mins(15),
 };
-/// Of all addresses from which the owner was never heard: 25 tries at most while a code is good, of a million codes; and
-/// 1440 passwords a day. Longer waits would keep new devices out for as long as somebody guesses.
+/// Of all addresses from which the owner never signed in: at most 25 attempts while a code is valid, of a million codes; and
+/// 1440 passwords a day. Longer delays would lock out new devices during an attack.
 const OF_STRANGERS: TryLimit = TryLimit {
     free: 10,
     first: Duration::from_secs(1),
     longest: Duration::from_mins(1),
 };
-/// Addresses that are remembered to be the owner's.
+/// Most addresses remembered as the owner's.
 const MOST_KNOWN: usize = 1000;
-/// Tries that are not compared and are logged all the same, within a second: whoever is refused a thousand times a second
-/// does not fill the disk. Those that are compared are few, and all are logged.
+/// Refused attempts that are logged within a second, so that an attack does not fill the disk. Compared attempts are few and
+/// all logged.
 const MOST_LOGGED: u32 = 10;
 
-/// Wrong tries, and when the last one was.
+/// Wrong attempts, and the time of the last one.
 #[derive(Debug, Clone, Copy)]
 struct WrongTries {
     count: u32,
@@ -50,28 +49,28 @@ struct WrongTries {
 }
 
 impl WrongTries {
-    /// Those that are not forgiven.
+    /// The attempts that are not forgiven.
     fn left(&self, limit: &TryLimit, now: Instant) -> u32 {
         let forgiven = now.duration_since(self.last).as_secs() / limit.longest.as_secs();
         self.count
             .saturating_sub(forgiven.try_into().unwrap_or(u32::MAX))
     }
 
-    /// How long the next try has to wait; zero where it may be made.
+    /// The delay before the next attempt; zero if it is allowed.
     fn wait(&self, limit: &TryLimit, now: Instant) -> Duration {
         let Some(doublings) = self.left(limit, now).checked_sub(limit.free) else {
             return Duration::ZERO;
         };
         let pause = limit
             .first
-            // Saturating: `add` bounds the count, but a wait must never wrap around to nothing.
+            // Saturating, although `add` bounds the count: a delay must never wrap around to zero.
             .saturating_mul(2_u32.saturating_pow(doublings))
             .min(limit.longest);
         pause.saturating_sub(now.duration_since(self.last))
     }
 
     fn add(&mut self, limit: &TryLimit, now: Instant) {
-        // Beyond the longest wait a greater number would only take longer to be forgiven.
+        // A greater number than that of the longest delay would only take longer to be forgiven.
         let most = limit.free
             + limit
                 .longest
@@ -94,7 +93,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// How long a try from there has to wait.
+    /// The delay before the next attempt from this network.
     fn wait(&self, network: Peer, is_stranger: bool, now: Instant) -> Option<Duration> {
         let address = self
             .addresses
@@ -104,7 +103,7 @@ impl Ledger {
             .strangers
             .filter(|_| is_stranger)
             .map(|tries| tries.wait(&OF_STRANGERS, now));
-        // The longer of the two: an address that is fresh waits with all strangers.
+        // The longer of the two delays: a new address waits with all strangers.
         address.max(all).filter(|wait| !wait.is_zero())
     }
 
@@ -113,7 +112,7 @@ impl Ledger {
             count: 0,
             last: now,
         };
-        // No longer than there are tries that are compared, which are few.
+        // The map is small, since only compared attempts are counted.
         self.addresses
             .retain(|_, tries| tries.left(&OF_ADDRESS, now) > 0);
         self.addresses
@@ -126,35 +125,35 @@ impl Ledger {
     }
 }
 
-/// Why a try to sign in has no answer but this.
+/// Why an attempt to sign in was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInRefused {
-    /// It was compared.
+    /// The password or code is wrong.
     Wrong,
-    /// It was not compared: the next one is, so much later.
+    /// It was not compared; the next one is allowed after this delay.
     TooMany(Duration),
 }
 
-/// Who tried to sign in, and how often in vain.
+/// Attempts to sign in.
 #[derive(Debug, Default)]
 pub struct SignIns {
-    /// Held while a try is compared: one at a time, in the order in which they come, also where nobody waits for the
-    /// answer any more. A comparison takes 19 MiB.
+    /// Held during a comparison: one at a time, in the order of arrival, even if the client has hung up. A comparison takes
+    /// 19 MiB.
     ledger: Arc<AsyncMutex<Ledger>>,
-    /// Networks from which the owner's token or cookie came.
+    /// Networks that have sent the owner's token or cookie.
     known: Mutex<HashSet<Peer>>,
-    /// Tries that were logged in the second that began then.
+    /// Refused attempts logged in the second that began then.
     logged: Mutex<Option<(Instant, u32)>>,
 }
 
 impl SignIns {
-    /// Notes that the owner was heard from there. Guests are not: with one guest's password many addresses could be made
-    /// known, each with tries of its own for the owner's.
-    pub(super) fn know(&self, peer: Peer) {
+    /// Remembers an address of the owner. Not of guests: with one guest's password many addresses could become known, each
+    /// with its own attempts at the owner's.
+    pub(super) fn remember(&self, peer: Peer) {
         let mut known = lock(&self.known);
         if !known.contains(&peer.network()) {
-            // Forgetting the owner's addresses costs a wait during an attack; growing without end
-            // costs more.
+            // Forgetting the owner's addresses costs a delay during an attack, but the set must not
+            // grow without bound.
             if known.len() >= MOST_KNOWN {
                 known.clear();
             }
@@ -164,8 +163,8 @@ impl SignIns {
 
     /// Compares a password or a code, if the limits allow it.
     ///
-    /// - `is_owner`: the request shows the owner's token or cookie, so there is nothing to be guessed
-    /// - `compare`: may take long
+    /// - `is_owner`: the request has the owner's token or cookie, so nothing is being guessed
+    /// - `compare`: may block
     pub async fn check(
         &self,
         peer: Peer,
@@ -173,7 +172,7 @@ impl SignIns {
         compare: impl FnOnce() -> Option<Rights> + Send + 'static,
     ) -> Result<Rights, SignInRefused> {
         let network = peer.network();
-        // Moved into the comparison below: a client that hangs up cannot have its try forgotten.
+        // Moved into the comparison below, so that an attempt counts even if the client hangs up.
         let mut ledger = Arc::clone(&self.ledger).lock_owned().await;
         let is_stranger = !lock(&self.known).contains(&network);
         if !is_owner && let Some(wait) = ledger.wait(network, is_stranger, Instant::now()) {
@@ -183,7 +182,7 @@ impl SignIns {
             let rights = compare();
             match rights {
                 None if !is_owner => ledger.add(network, is_stranger, Instant::now()),
-                // A guest's password that is right takes back no wrong tries for the owner's.
+                // Only the owner's password clears wrong attempts.
                 Some(Rights::Change) => drop(ledger.addresses.remove(&network)),
                 _ => {}
             }
@@ -191,12 +190,12 @@ impl SignIns {
         });
         let rights = compared.await.ok().flatten().ok_or(SignInRefused::Wrong)?;
         if rights == Rights::Change {
-            self.know(peer);
+            self.remember(peer);
         }
         Ok(rights)
     }
 
-    /// Whether one more try that was not compared is logged.
+    /// Whether one more refused attempt is logged.
     pub fn is_logged(&self) -> bool {
         let mut logged = lock(&self.logged);
         let (since, count) = logged
@@ -216,7 +215,7 @@ mod tests {
         Peer::Address(text.parse().unwrap())
     }
 
-    /// Tries that are compared while a code is good, of one each 100 ms.
+    /// Attempts that are compared while a code is valid, with one each 100 ms.
     fn compared(network: impl Fn(u32) -> Peer, is_stranger: bool) -> usize {
         let mut ledger = Ledger::default();
         let begin = Instant::now();
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_are_few_while_a_code_is_good() {
+    fn guesses_are_few_while_a_code_is_valid() {
         let of_one = compared(|_| peer("192.0.2.1"), true);
         assert!((5..=10).contains(&of_one), "{of_one}");
         let of_many = compared(
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_and_are_forgiven() {
+    fn delays_grow_and_are_forgiven() {
         let mut tries = WrongTries {
             count: 0,
             last: Instant::now(),
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn refused_tries_are_not_compared_and_cost_others_nothing() {
+    async fn refused_attempts_are_not_compared_and_delay_nobody() {
         let sign_ins = SignIns::default();
         let wrong = |from: &'static str, is_owner| sign_ins.check(peer(from), is_owner, || None);
         for _ in 0..5 {
@@ -295,8 +294,8 @@ mod tests {
             Err(SignInRefused::Wrong),
             "a device that is signed in"
         );
-        // Many addresses: the owner's are not among those that wait for each other.
-        sign_ins.know(peer("192.0.2.3"));
+        // The owner's addresses do not share the strangers' limit.
+        sign_ins.remember(peer("192.0.2.3"));
         for last in 10..15 {
             let from = peer(&format!("192.0.2.{last}"));
             assert_eq!(
@@ -316,7 +315,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn guests_who_sign_in_again_have_no_more_tries() {
+    async fn guests_who_sign_in_again_have_no_more_attempts() {
         let sign_ins = SignIns::default();
         let mut compared = 0;
         for _ in 0..20 {
@@ -330,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn comparisons_run_one_at_a_time_also_where_nobody_waits() {
+    async fn comparisons_run_one_at_a_time_without_clients() {
         let sign_ins = SignIns::default();
         let running = Arc::new(Mutex::new((0, 0)));
         for _ in 0..4 {
@@ -346,7 +345,7 @@ mod tests {
                 None
             };
             let check = sign_ins.check(peer("192.0.2.1"), false, compare);
-            // The client goes away.
+            // The client hangs up.
             let _ = tokio::time::timeout(Duration::from_millis(60), check).await;
         }
         assert_eq!(lock(&running).1, 1);
@@ -354,7 +353,7 @@ mod tests {
         let counted = ledger.addresses[&peer("192.0.2.1")].count;
         assert!(
             counted >= 2,
-            "{counted}: a try counts, whoever waits for its answer"
+            "{counted}: an attempt counts without its client"
         );
     }
 }

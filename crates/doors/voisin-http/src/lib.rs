@@ -1,8 +1,8 @@
-//! Stands before every route of the server: who may ask, how requests are admitted, and the state that they share.
+//! The layer before every route of the server: authentication, admission of requests, and the state that they share.
 //!
-//! A request comes through [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to a handler, which
-//! reads it with [`ask`] and asks an engine behind a permit ([`state`]); what fails is a [`problem`]. A path that a client
-//! names is only ever compared with stored ones.
+//! A request passes [`listen`] (connections) and [`middleware`] (host, origin, token, sizes, time) to a handler, which parses
+//! it with [`extract`] and runs on an engine with a permit ([`state`]); errors are [`problem`]s. A path from a client is only
+//! ever compared with stored ones.
 //!
 //! Not here: routes and the page (`voisin-serve`), players and other servers (`voisin-players`), answers and their JSON
 //! (`voisin-questions`).
@@ -13,10 +13,10 @@
 )]
 
 pub mod access;
-pub mod ask;
 pub mod cached;
 pub mod devices;
 mod error;
+pub mod extract;
 pub mod guess_limit;
 pub mod listen;
 pub mod middleware;
@@ -31,10 +31,10 @@ pub mod uploads;
 
 pub use error::ServeError;
 
-/// The threads that a server's connections are served by.
+/// The runtime of a server's connections.
 pub fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
     tokio::runtime::Builder::new_multi_thread()
-        // Work is done on blocking threads; this one mostly moves bytes.
+        // Queries run on blocking threads; this one mostly moves bytes.
         .worker_threads(1)
         .enable_io()
         .enable_time()

@@ -1,4 +1,4 @@
-//! Connections: where they are waited for, how many there may be, how slow, and how they end.
+//! Connections: addresses to listen on, limits of number and time, and shutdown.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -29,27 +29,27 @@ use super::devices::Rights;
 use super::peer::{Caller, Peer};
 use super::state::lock;
 
-/// Open connections; for one more the oldest that has not shown the token is closed, else a guest's, else the longest idle.
+/// Most open connections; for another the oldest without a token is closed, else a guest's, else the longest idle.
 const MOST_CONNECTIONS: usize = 512;
-/// File descriptors of this process for each of them: its own, and that of a song or of another server; as many are kept
-/// for the library, the model and scans.
+/// File descriptors for each of them: its own, one for a song or another server, and one in reserve for the library, the
+/// model and scans.
 #[cfg(unix)]
 const DESCRIPTORS: u64 = 3;
-/// Guests have one of so many connections.
+/// Guests have this fraction of the connections, one in four.
 const SHARE_OF_GUESTS: usize = 4;
-/// Header lines of a request.
+/// Most header lines of a request.
 const MOST_HEADERS: usize = 64;
-/// Bytes of a request's head.
+/// Most bytes of a request's head.
 const LONGEST_HEAD: usize = 64 * 1024;
-/// Time for a request's head to arrive, and that a connection may be idle.
+/// Timeout of a request's head, and of an idle connection.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Time for answers that are under way to be finished when the server stops.
+/// Timeout for answers in progress when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(4);
 
-/// From a connection that could not be taken to the next try.
+/// Delay after a connection that could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Where the server listens.
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// `127.0.0.1:8766`, `[::1]:8766`.
@@ -59,7 +59,7 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -67,7 +67,7 @@ impl Listen {
         }
     }
 
-    /// The same port on all of this machine's addresses, where it was this machine's alone.
+    /// The same port on all addresses, if it was a local one.
     #[must_use]
     pub fn for_all(self) -> Self {
         match self {
@@ -90,7 +90,7 @@ impl FromStr for Listen {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        // Addresses only: a name may stand for several, or for another machine.
+        // Addresses only: a name may resolve to several, or to another machine.
         text.parse().map(Self::Tcp).map_err(|_| {
             format!(
                 "expected ADDRESS:PORT such as 127.0.0.1:8766 or [::1]:8766, or unix:PATH, found \"{text}\""
@@ -99,7 +99,7 @@ impl FromStr for Listen {
     }
 }
 
-/// A place at which connections are waited for.
+/// A listening socket.
 pub struct Listener(ListenerSocket);
 
 enum ListenerSocket {
@@ -107,11 +107,11 @@ enum ListenerSocket {
     #[cfg(unix)]
     Unix(
         tokio::net::UnixListener,
-        #[allow(dead_code, reason = "goes with it")] SocketFile,
+        #[allow(dead_code, reason = "dropped with it")] SocketFile,
     ),
 }
 
-/// The file of a socket, which goes with the server.
+/// The file of a Unix socket, removed with the server.
 #[cfg(unix)]
 struct SocketFile(PathBuf);
 
@@ -123,7 +123,7 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Takes the place; an error where somebody else has it.
+    /// Binds the address; an error if it is in use.
     pub async fn open(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address)
@@ -144,17 +144,17 @@ impl Listener {
             place: path.display().to_string(),
             source,
         };
-        // A killed server leaves its socket behind; a live one answers, and anything else is not ours to remove.
+        // A killed server leaves its socket, which is removed; the file of a running one, or any other, stays.
         let is_socket =
             std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
         if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
             std::fs::remove_file(path).map_err(fault)?;
         }
-        // Made under a name of its own, and given its name when only its owner may open it.
+        // Created under a temporary name, and renamed when only its owner may open it.
         let mut staged = path.as_os_str().to_owned();
         staged.push(format!(".{}", std::process::id()));
         let staged = SocketFile(staged.into());
-        // The rename below would put this socket in the place of whatever lies there.
+        // The rename below would replace an existing file.
         if path.exists() {
             return Err(fault(std::io::ErrorKind::AddrInUse.into()));
         }
@@ -175,7 +175,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens, as a page's address; `None` for a socket's file.
+    /// Its address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             ListenerSocket::Tcp(listener) => listener.local_addr().ok(),
@@ -185,7 +185,7 @@ impl Listener {
     }
 }
 
-/// The connections that are open, oldest first.
+/// The open connections, oldest first.
 pub struct Open {
     all: Mutex<Vec<Arc<HttpConnection>>>,
     most: usize,
@@ -193,9 +193,9 @@ pub struct Open {
 
 #[derive(Default)]
 struct HttpConnection {
-    /// Requests under way, until their answers are sent.
+    /// Number of requests whose answers are not sent yet.
     busy: AtomicUsize,
-    /// Whose the last request was that has shown a token or a cookie.
+    /// The client of the last request with a token or cookie.
     caller: Mutex<Option<Caller>>,
     end: tokio::sync::Notify,
 }
@@ -210,7 +210,7 @@ impl HttpConnection {
     }
 }
 
-/// A request under way; its answer's body owns it, since a song is sent long after its head.
+/// A request in progress; owned by its answer's body, since a song is sent long after its head.
 struct BusyMark(Arc<HttpConnection>);
 
 impl BusyMark {
@@ -252,7 +252,7 @@ impl HttpBody for BusyBody {
     }
 }
 
-/// A connection's place among all, for who finds out whose it is.
+/// A connection among all, for the middleware that identifies its client.
 #[derive(Clone)]
 pub(super) struct ConnectionPlace {
     open: Arc<Open>,
@@ -260,11 +260,11 @@ pub(super) struct ConnectionPlace {
 }
 
 impl ConnectionPlace {
-    /// Notes who is at the other end. Where guests have more than their share by that, one of the guest who has most of
-    /// them is closed: whoever takes much takes it from themselves.
+    /// Sets the client of the connection. If guests then have more than their share, a connection of the guest with the most
+    /// is closed.
     pub(super) fn admit(&self, caller: Caller) {
         let before = lock(&self.connection.caller).replace(caller);
-        // Nothing is counted at each request of a connection, only when it becomes somebody's.
+        // Counted only when the client changes, not at each request.
         if before == Some(caller) || caller.rights == Rights::Change {
             return;
         }
@@ -281,7 +281,7 @@ impl ConnectionPlace {
     }
 }
 
-/// A connection of the guest who has most of them: the longest idle one, else the oldest.
+/// A connection of the guest with the most: the longest idle one, else the oldest.
 fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
     let callers: Vec<Option<Caller>> = all
         .iter()
@@ -298,10 +298,10 @@ fn of_greatest_guest(all: &[Arc<HttpConnection>]) -> Option<usize> {
         .or_else(|| of_them().next())
 }
 
-/// The connection that gives way to a new one; `None` where all are busy for the owner.
+/// The connection to close for a new one; `None` if all are busy for the owner.
 ///
-/// Strangers give way by their age, whether busy or not: neither can they keep others out by being busy, nor does one
-/// that has just come lose its place before its request was heard.
+/// Strangers' connections are closed by age, whether busy or not: they cannot lock out others by being busy, and a new one
+/// is not closed before its request was read.
 fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
     let stranger = all.iter().position(|open| open.caller().is_none());
     stranger
@@ -310,7 +310,7 @@ fn gives_way(all: &[Arc<HttpConnection>]) -> Option<usize> {
 }
 
 impl Default for Open {
-    /// As many as this process may have descriptors for, [`MOST_CONNECTIONS`] at most.
+    /// As many as the process has descriptors for, at most [`MOST_CONNECTIONS`].
     fn default() -> Self {
         #[cfg(unix)]
         let most = {
@@ -330,12 +330,12 @@ impl Default for Open {
 }
 
 impl Open {
-    /// Makes room for one more and notes it; `None` where there is none.
+    /// Makes room for one more and adds it; `None` if there is none.
     fn add(&self) -> Option<Arc<HttpConnection>> {
         let mut all = lock(&self.all);
         if all.len() >= self.most {
             let at = gives_way(&all)?;
-            // The permit is kept where nobody waits yet, so a connection that is just starting
+            // `notify_one` stores its permit, so that a connection that is just starting
             // ends, too.
             all.remove(at).end.notify_one();
         }
@@ -344,8 +344,8 @@ impl Open {
         Some(connection)
     }
 
-    /// Closes a connection that is not the owner's, where there is one, and waits for a moment: no file descriptor was free
-    /// for another.
+    /// Closes a connection that is not the owner's, if there is one, and waits for a moment. Called when the process has no
+    /// free file descriptor.
     async fn make_room(&self) {
         {
             let mut all = lock(&self.all);
@@ -369,7 +369,7 @@ pub async fn raised(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Answers connections until `stop` turns true, then finishes what is under way.
+/// Serves connections until `stop` turns true, then finishes the answers in progress.
 pub async fn serve(
     listener: Listener,
     router: Router,
@@ -379,22 +379,22 @@ pub async fn serve(
     let mut waits = stop.clone();
     let mut tasks = JoinSet::new();
     loop {
-        // A set keeps what ended until somebody looks.
+        // The set keeps ended tasks until they are joined.
         while tasks.try_join_next().is_some() {}
         match &listener.0 {
             ListenerSocket::Tcp(tcp) => tokio::select! {
                 accepted = tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        // Answers are written in one go; waiting for more to send would only delay
+                        // Answers are written at once; Nagle's algorithm would only delay
                         // them.
                         let _ = stream.set_nodelay(true);
                         let peer = Peer::Address(peer.ip().to_canonical());
-                        // A connection that is gone already has none.
+                        // A closed connection has none.
                         let Ok(local) = stream.local_addr() else { continue };
                         let local = Some(LocalAddress(local.ip().to_canonical()));
                         start(&mut tasks, &open, stream, (peer, local), &router, &stop);
                     }
-                    // No file descriptor is free, most likely: one will be.
+                    // Most likely no file descriptor is free.
                     Err(_) => open.make_room().await,
                 },
                 () = raised(&mut waits) => break,
@@ -409,7 +409,7 @@ pub async fn serve(
             },
         }
     }
-    // Before the last answers: no new connection is taken while they are finished.
+    // No new connections while the last answers are finished.
     drop(listener);
     let finished = async { while tasks.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(STOP_TIME, finished).await;
@@ -434,7 +434,7 @@ fn start(
             connection: Arc::clone(&connection),
         };
         let service = service_fn(move |mut request: Request<Incoming>| {
-            // Set here and nowhere else: a client cannot send an extension, as it can a header.
+            // An extension, which a client cannot forge as it can a header.
             request.extensions_mut().insert(peer);
             if let Some(local) = local {
                 request.extensions_mut().insert(local);
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn guests_and_strangers_give_way_to_the_owner() {
+    async fn connections_of_guests_and_strangers_close_first() {
         let open = Arc::new(Open {
             all: Mutex::default(),
             most: 16,
@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(
             now,
             HashMap::from([(guest, 1), (attacker, 3), (owner, 3)]),
-            "a quarter, of who takes most"
+            "a quarter, of the greatest guest"
         );
         let now = left(&open, &[vec![None; 100], vec![owner; 5]].concat());
         assert_eq!(
@@ -533,7 +533,7 @@ mod tests {
     async fn a_connection_is_busy_until_its_answer_is_sent() {
         use futures_util::{StreamExt as _, stream};
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        // A song of which one byte is sent, and the others never.
+        // A song of which only one byte is sent.
         let song = || async {
             let first = stream::iter([Ok::<_, std::io::Error>("a")]);
             Body::from_stream(first.chain(stream::pending()))
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_read_as_people_write_them() {
+    fn addresses_are_parsed() {
         let local: Listen = "127.0.0.1:8766".parse().unwrap();
         assert!(local.is_local());
         assert!("[::1]:1".parse::<Listen>().unwrap().is_local());

@@ -1,4 +1,4 @@
-//! Checks of every request before it is looked at, and the headers of every answer.
+//! Checks of every request before its handler, and the headers of every answer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::peer::{Caller, Peer};
 use super::problem::Problem;
 use super::state::{Shared, WAITED, Waited};
 
-/// Checks every request, and adds the headers that every answer has.
+/// Checks every request, and adds the common headers of answers.
 pub async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response<Body> {
     let mut request = request;
     let peer = request
@@ -31,13 +31,13 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         .get::<Peer>()
         .copied()
         .unwrap_or(Peer::Unix);
-    // Who asks is settled once, before any limit counts them.
+    // The client is determined once, before any limit counts it.
     let peer = state.guard.caller(peer, request.headers());
     request.extensions_mut().insert(peer);
     let checked = check(&state, &request, peer);
     let rights = checked.as_ref().ok().map(|(_, rights)| *rights);
     if let Some(rights) = rights {
-        // A refused request has no rights here, and no handler sees it.
+        // A refused request has no rights, and reaches no handler.
         request.extensions_mut().insert(rights);
         request.extensions_mut().insert(Caller {
             rights,
@@ -51,7 +51,7 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         .strip_prefix(state.guard.base_path.as_str())
         .unwrap_or_default();
     let is_api = path.starts_with("/api/");
-    // An answer that is passed on stays as its server compressed it.
+    // A forwarded answer stays as its server compressed it.
     let is_own = !path.starts_with("/rest/");
     let takes_gzip = is_own && takes_gzip(request.headers());
     let known = (is_own && request.method() == Method::GET).then(|| request.headers().clone());
@@ -70,32 +70,32 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     });
     let preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ORIGIN);
-    // A request that needs no token is no guest's.
+    // Requests that need no token have no guest.
     let is_guest = needs_token && rights == Some(Rights::Listen);
     let waited = Waited::new(is_guest);
     let mut response = match &origin {
         Err(problem) => problem.clone().into_response(),
         Ok(Some(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
         Ok(_) => {
-            // A stranger could otherwise hold a connection by a body that never ends.
+            // A stranger could otherwise hold a connection with an endless body.
             let request = if needs_token {
                 request
             } else {
                 request.map(in_time)
             };
-            // A task-local, since permits are taken deep below handlers, which do not know whose
-            // request it is.
+            // A task-local, since permits are taken deep below handlers, without access to
+            // the request.
             let answer = WAITED.scope(Arc::clone(&waited), next.run(request));
             tokio::time::timeout(patience, answer)
                 .await
                 .unwrap_or_else(|_| {
-                    Problem::later(5, "this took too long", "ask for less, or ask again later")
+                    Problem::later(5, "this took too long", "request less, or try again later")
                         .into_response()
                 })
         }
     };
     let status = response.status();
-    // The router's own refusals have no body.
+    // The router's own errors have no body.
     if is_api
         && !response.headers().contains_key(header::CONTENT_TYPE)
         && matches!(
@@ -104,11 +104,11 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         )
     {
         let allowed = response.headers_mut().remove(header::ALLOW);
-        let next = "GET /api/v1/openapi.json describes what there is";
+        let next = "GET /api/v1/openapi.json describes the routes";
         let detail = if status == StatusCode::NOT_FOUND {
-            "there is nothing here"
+            "there is no such route"
         } else {
-            "not with this method"
+            "this route does not have this method"
         };
         response = Problem::new(status, detail, next).into_response();
         if let Some(allowed) = allowed {
@@ -122,7 +122,7 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     if let Some(known) = known {
         response = remembered(response, &known).await;
     }
-    // Last of all that reads a body: a packed one cannot be read again.
+    // After all else that reads the body: a compressed one cannot be read.
     if takes_gzip {
         response = packed(response).await;
     }
@@ -142,8 +142,8 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         ),
     ] {
         headers
-            // Not over what a handler has set: the page has a policy of its own, and songs may be
-            // kept.
+            // A handler's own headers stay: the page has a policy of its own, and songs may be
+            // cached.
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
@@ -153,10 +153,10 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     {
         headers.insert(HeaderName::from_static("server-timing"), timing);
     }
-    // Also where the answer is an error, or a page of that origin could not read why.
+    // Also for errors, so that a page of that origin can read them.
     if let Ok(Some(origin)) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // A cache must not give one origin's answer to another.
+        // A cache must not serve one origin's answer to another.
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -172,9 +172,9 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
         );
     }
     if let Some((method, path, start)) = log {
-        // The path alone: what stands behind it may hold secrets.
+        // Without the query, which may contain secrets.
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
-        state.say(&format!(
+        state.log(&format!(
             "{method} {path} {} {} ms",
             status.as_u16(),
             start.elapsed().as_millis()
@@ -183,17 +183,17 @@ pub async fn guard(State(state): State<Shared>, request: Request, next: Next) ->
     response
 }
 
-/// Where the token is given, and a cookie taken.
+/// The route that exchanges the token for a cookie.
 const SESSION: &str = "/api/v1/session";
 
 /// - `path`: below the base path
 fn needs_token(path: &str) -> bool {
-    // By whole paths: a prefix would let in whatever is added below it later.
+    // Whole paths: a prefix would allow routes that are added below it later.
     let is_public = ["/api/v1/health", SESSION, "/api/health"].contains(&path);
     (path.starts_with("/api/") || path.starts_with("/external/")) && !is_public
 }
 
-/// A body that has to be whole within [`BODY_TIME`]: whoever may send it need not know the token.
+/// A body with the timeout [`BODY_TIME`], for requests that need no token.
 fn in_time(body: Body) -> Body {
     if body.is_end_stream() {
         return body;
@@ -202,8 +202,8 @@ fn in_time(body: Body) -> Body {
     Body::from_stream(stream::unfold(
         body.into_data_stream(),
         move |mut pieces| async move {
-            // One end for the whole body: a time for each piece would let a byte a second go on for
-            // ever.
+            // A deadline for the whole body: with a timeout for each piece, a byte a second could take
+            // forever.
             let piece = tokio::time::timeout_at(until, pieces.next()).await;
             let late = || {
                 Some(Err(axum::Error::new(std::io::Error::from(
@@ -215,7 +215,7 @@ fn in_time(body: Body) -> Body {
     ))
 }
 
-/// Fields that tell where something lies on the server.
+/// Fields with paths on the server.
 const PLACES: [&str; 7] = [
     "path",
     "folder",
@@ -226,20 +226,20 @@ const PLACES: [&str; 7] = [
     "to",
 ];
 
-/// An answer for a guest: files have their names, not the server's folders.
+/// An answer for a guest: names of files without the server's folders.
 async fn without_folders(mut response: Response<Body>) -> Response<Body> {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_problem = kind == "application/problem+json";
-    // Other servers' interfaces, which are answered here too, have errors of their own form.
+    // The interfaces of other servers have errors of another form.
     let is_refusal = is_problem || !response.status().is_success();
     if kind == "text/event-stream" {
         let pieces = std::mem::take(response.body_mut()).into_data_stream();
-        // Each piece is one whole event.
+        // Each piece is a whole event.
         *response.body_mut() = Body::from_stream(pieces.map_ok(event_without_folders));
         return response;
     }
-    // Pictures and songs name no folders; playlists as files are not for guests.
+    // Pictures and songs have no paths; playlists as files are not for guests.
     if kind != "application/json" && !is_problem {
         return response;
     }
@@ -249,7 +249,7 @@ async fn without_folders(mut response: Response<Body>) -> Response<Body> {
         return Problem::fault().into_response();
     };
     shorten_places(&mut answer, false);
-    // Messages of errors have paths inside of sentences, under no field of their own.
+    // Messages of errors have paths within sentences.
     if is_refusal && let Value::Object(fields) = &mut answer {
         for text in fields.values_mut() {
             if let Value::String(text) = text {
@@ -257,7 +257,7 @@ async fn without_folders(mut response: Response<Body>) -> Response<Body> {
             }
         }
     }
-    // It is of the longer body.
+    // The body is shorter now.
     response.headers_mut().remove(header::CONTENT_LENGTH);
     *response.body_mut() = answer.to_string().into();
     response
@@ -277,7 +277,7 @@ fn event_without_folders(event: Bytes) -> Bytes {
     lines.join("\n").into()
 }
 
-/// A sentence in which an absolute path, up to a quotation mark, a colon, a comma or the end, is its last part; addresses
+/// Shortens absolute paths in a sentence (up to a quotation mark, a colon, a comma or the end) to their last part; addresses
 /// of this server stay.
 fn sentence_without_folders(text: &str) -> String {
     let mut shortened = String::with_capacity(text.len());
@@ -295,7 +295,7 @@ fn sentence_without_folders(text: &str) -> String {
                 _ => false,
             };
         let separators: &[char] = if is_drive { &['/', '\\'] } else { &['/'] };
-        // "3/4" is no path: a slash counts only where a word begins.
+        // "3/4" is no path: the slash has to begin a word.
         let is_path = is_drive || begins && rest.starts_with('/') && !rest.starts_with("/api/");
         let end = if is_path {
             let ends = ["\"", "\u{201d}", ": ", ", ", "; ", ")", "\n"];
@@ -329,7 +329,7 @@ fn shorten_places(answer: &mut Value, is_place: bool) {
             for (field, value) in fields.iter_mut() {
                 shorten_places(value, PLACES.contains(&field.as_str()));
             }
-            // Here the folders are the names of fields.
+            // Its folders are names of fields.
             if let Some(Value::Object(folders)) = fields.get_mut("absent_folders") {
                 let counts = std::mem::take(folders).into_iter();
                 *folders = counts.map(|(path, n)| (name_of(&path), n)).collect();
@@ -339,7 +339,7 @@ fn shorten_places(answer: &mut Value, is_place: bool) {
     }
 }
 
-/// The last part of an absolute path; another text as it is.
+/// The last part of an absolute path; other texts unchanged.
 fn name_of(text: &str) -> String {
     let path = Path::new(text);
     match path.file_name() {
@@ -348,7 +348,7 @@ fn name_of(text: &str) -> String {
     }
 }
 
-/// Requests with a body for listeners without more rights: questions. All others change something, or tell where files lie.
+/// Requests with a body that guests may send: queries. All others change something, or have paths of files.
 const QUESTIONS: [&str; 13] = [
     "/api/v1/similar",
     "/api/v1/mix",
@@ -365,7 +365,7 @@ const QUESTIONS: [&str; 13] = [
     "/api/hyperbolic/similar",
 ];
 
-/// The origin that may read the answer, and what the request may do.
+/// The origin that may read the answer, and the request's rights.
 fn check(
     state: &Shared,
     request: &Request,
@@ -387,15 +387,15 @@ fn check(
             format!("{length} bytes"),
         ));
     }
-    // Before the token: a cookie that a browser sends along must not decide what a stranger's page
-    // may ask.
+    // Before the token: with the cookie that a browser sends, a foreign page must not get an
+    // answer.
     let host = guard.check_host(
         headers,
         uri,
         request.extensions().get::<LocalAddress>().copied(),
     )?;
     let origin = guard.check_origin(headers, &host)?;
-    // Browsers send no token with the request that asks what is allowed.
+    // Browsers send no token with a CORS preflight.
     if method == Method::OPTIONS && origin.is_some() {
         return Ok((origin, Rights::Listen));
     }
@@ -409,11 +409,11 @@ fn check(
         if rights == Rights::Listen && !method.is_safe() && !QUESTIONS.contains(&path) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "this device was let in to listen, and this is for those who may change things",
-                "use a device that may, or have it let in with a code for that",
+                "this device may only search and play, and this needs full access",
+                "use a device with full access, or sign in with a code for it",
             ));
         }
-        // From here on the connection is no stranger's, and gives way later than those.
+        // The connection is no longer a stranger's, which are closed first.
         if let Some(place) = request.extensions().get::<ConnectionPlace>() {
             place.admit(Caller {
                 rights,
@@ -421,8 +421,8 @@ fn check(
             });
         }
     }
-    // A body without a stated length is bounded while it is read; this spares sending one that is
-    // too long.
+    // Other bodies are bounded while they are read; this refuses a stated length that is too
+    // long at once.
     if matches!(*method, Method::POST | Method::PUT) && path.starts_with("/api/") {
         let most = match path {
             SESSION => LONGEST_SESSION,
@@ -449,7 +449,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn guests_read_no_folder_in_errors_of_other_interfaces() {
+    async fn guests_get_no_folders_in_errors_of_other_interfaces() {
         let text = r#"{"error":"the library is not there: /home/me/lib: away"}"#;
         for (status, expected) in [
             (StatusCode::OK, text),
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_read_no_folder_in_sentences_and_events() {
+    fn guests_get_no_folders_in_sentences_and_events() {
         for (text, expected) in [
             (
                 "/srv/My Music/a b.flac: No such file",

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection, or behind the proxy that is.
+//! The client of a connection, or behind a proxy.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,17 +6,17 @@ use std::str::FromStr;
 
 use super::devices::Rights;
 
-/// Where a request comes from, or a proxy that passes requests on.
+/// The source of a request, or a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// By TCP.
     Address(IpAddr),
-    /// Somebody who may open the socket's file: `unix`.
+    /// A local program on a Unix socket: `unix`.
     Unix,
 }
 
 impl Peer {
-    /// As it is counted: an IPv6 network of 64 bits is one customer of a provider, with as many addresses as they like.
+    /// The network by which limits count: 64 bits of IPv6 are one customer of a provider, with any number of addresses.
     pub(super) fn network(self) -> Self {
         match self {
             Self::Address(IpAddr::V6(address)) => {
@@ -50,11 +50,11 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Who asks, as limits count it: all guests have one cookie, so that each of their addresses is one of them.
+/// The client by which limits count: each network of guests is one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Caller {
     pub(super) rights: Rights,
-    /// As [`Peer::network`] says.
+    /// By [`Peer::network`].
     pub(super) network: Peer,
 }
 

@@ -18,7 +18,7 @@ use voisin_library::LibraryError;
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
-/// Why there is no answer: what was expected, what was found, and the next step.
+/// An error for a client: expected, found, and the next step.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -36,7 +36,7 @@ pub struct Problem {
     #[serde(serialize_with = "in_addresses")]
     #[schemars(with = "String")]
     next: Remedy,
-    /// Seconds after which it is worth asking again.
+    /// Retry-After in seconds.
     #[serde(skip)]
     retry_after: Option<u32>,
 }
@@ -50,40 +50,36 @@ fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S:
     serializer.serialize_str(&words(next, |path, _| format!("GET /api/v1/{path}")))
 }
 
-/// The next step in the words of a client.
+/// The next step, worded for a client.
 ///
-/// - `see`: words a question by its address and by its name as a tool
+/// - `see`: refers to a query by its route and its name as a tool
 fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
     match next {
         Remedy::NameTrack | Remedy::NameTracks | Remedy::SeeTracks | Remedy::SeeFolders => {
+            format!("see the tracks: {}", see("tracks?query=WORDS", "list"))
+        }
+        Remedy::LibraryOfOtherModel => {
             format!(
-                "see the tracks there are: {}",
+                "search with other words: {}",
                 see("tracks?query=WORDS", "list")
             )
         }
-        Remedy::LibraryOfOtherModel => {
-            format!("ask in other words: {}", see("tracks?query=WORDS", "list"))
-        }
-        Remedy::SeeGenres => format!("see those there are: {}", see("genres", "genres")),
-        Remedy::SeeArtists => format!("see those there are: {}", see("artists", "artists")),
-        Remedy::SeeAlbums => format!("see those there are: {}", see("albums", "albums")),
-        Remedy::SeeClusters => format!("see those there are: {}", see("clusters", "clusters")),
+        Remedy::SeeGenres => format!("see the genres: {}", see("genres", "genres")),
+        Remedy::SeeArtists => format!("see the artists: {}", see("artists", "artists")),
+        Remedy::SeeAlbums => format!("see the albums: {}", see("albums", "albums")),
+        Remedy::SeeClusters => format!("see the clusters: {}", see("clusters", "clusters")),
         Remedy::SeeWords(known) => {
             format!(
-                "see the {} that are: {}",
+                "see the {} that are known: {}",
                 count(*known as u64, "word"),
                 see("words", "words")
             )
         }
-        Remedy::Repair => {
-            "have the library repaired: voisin repair, on the server's machine".to_owned()
-        }
-        Remedy::RepairAndAdd => {
-            "have the library repaired, then add the music again: voisin repair and \
+        Remedy::Repair => "repair the library: voisin repair, on the server's machine".to_owned(),
+        Remedy::RepairAndAdd => "repair the library, then add the music again: voisin repair and \
                                  voisin add, on the server's machine"
-                .to_owned()
-        }
-        Remedy::SeeQuestions => format!(
+            .to_owned(),
+        Remedy::ListQueries => format!(
             "send what is expected; {} describes it",
             see("openapi.json", "")
         ),
@@ -92,10 +88,10 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
 }
 
 impl Problem {
-    /// Of any kind.
+    /// An error of any kind.
     ///
-    /// - `detail`: what is the matter with this request
-    /// - `next`: the next step of whoever asks
+    /// - `detail`: the message
+    /// - `next`: the next step of the client
     pub fn new(status: StatusCode, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self {
             kind: "about:blank",
@@ -109,16 +105,16 @@ impl Problem {
         }
     }
 
-    /// A fault that should not happen.
+    /// An internal error.
     pub fn fault() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "an internal fault",
+            "an internal error",
             "please report it with this request",
         )
     }
 
-    /// A request that cannot be understood.
+    /// An invalid request.
     pub fn request(
         status: StatusCode,
         expected: impl Into<String>,
@@ -130,21 +126,21 @@ impl Problem {
             detail: format!("expected {expected}, found {found}"),
             expected: Some(expected),
             found: Some(found),
-            ..Self::new(status, "", Remedy::SeeQuestions)
+            ..Self::new(status, "", Remedy::ListQueries)
         }
     }
 
-    /// A request with something else than was expected.
+    /// A bad request: expected, found.
     pub fn bad(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::request(StatusCode::BAD_REQUEST, expected, found)
     }
 
-    /// Something is named that is not there.
+    /// The named thing does not exist.
     pub fn not_found(detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail, next)
     }
 
-    /// No answer now, but one later.
+    /// Temporarily unavailable.
     pub fn later(seconds: u32, detail: impl Into<String>, next: impl Into<Remedy>) -> Self {
         let retry_after = Some(seconds);
         Self {
@@ -153,36 +149,37 @@ impl Problem {
         }
     }
 
-    /// The database that the library is in gives no answer now.
+    /// The library's database is unavailable.
     pub(super) fn away(detail: impl Into<String>) -> Self {
-        let next = "start the database again: this server notices by itself";
+        let next = "start the database again: this server reconnects by itself";
         Self::later(5, detail, next)
     }
 
-    /// Only a copy of all tracks in the database can answer it.
+    /// The query needs a copy of all tracks of the database.
     pub(super) fn needs_copy(detail: impl Into<String>) -> Self {
-        let next = "whoever runs this server can have it keep a copy of the database (docs/scale.md), from which it answers this, too";
+        let next =
+            "start the server with a copy of the database (docs/scale.md), which answers this, too";
         Self::new(StatusCode::CONFLICT, detail, next)
     }
 
-    /// The same, and worth asking again after so many seconds.
+    /// Sets Retry-After in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Its status in HTTP.
+    /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// What is the matter with this request, without the next step.
+    /// The message, without the next step.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// In the words of somebody who has tools and no addresses.
+    /// Worded for assistants, which have tools instead of routes.
     pub fn in_tools(&self) -> String {
         let see = |_: &str, tool: &str| match tool {
             "" => "its schema".to_owned(),
@@ -192,15 +189,15 @@ impl Problem {
     }
 }
 
-/// How long work that failed for a reason of its own is not begun again, unless the library changes: whoever repairs something
-/// else, a disk or the system's rights, does not wait long.
+/// How long failed work is not started again, unless the library changes: short, so that it recovers soon after other repairs,
+/// as of a disk or permissions.
 const FAILED_FOR: Duration = if cfg!(test) {
     Duration::from_millis(300)
 } else {
     Duration::from_mins(1)
 };
 
-/// Why work behind the requests failed, and when: they are all told, and none of them begins it again at once.
+/// The failure of background work, and its time: all requests get it, and none starts the work again at once.
 #[derive(Debug, Clone)]
 pub(super) struct KeptFailure {
     at: Instant,
@@ -215,8 +212,8 @@ impl KeptFailure {
         }
     }
 
-    /// The reason, as long as the work is not to be begun again although nothing has changed. What a client asked wrongly, and
-    /// what takes no time to find out, is looked at each time.
+    /// The failure, as long as the work must not be started again while nothing has changed. `None` for errors of clients and
+    /// those that are found quickly.
     pub(super) fn lasting(&self) -> Option<Problem> {
         let lasts = match (self.problem.status, self.problem.retry_after) {
             (_, Some(seconds)) => Duration::from_secs(seconds.into()),
@@ -238,7 +235,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (self.status, body).into_response();
-        // For assistants, which read it in other words than the body's.
+        // For assistants, which have another wording than the body.
         response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(
@@ -249,7 +246,7 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 wants it with every 401.
+            // RFC 9110 requires it with every 401.
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -285,7 +282,7 @@ impl From<EngineError> for Problem {
                 (
                     Status::UNPROCESSABLE_ENTITY,
                     None,
-                    "change what is asked for".into(),
+                    "change the query".into(),
                 )
             }
             EngineError::Audio(AudioError::OtherRecording { .. }) => {
@@ -299,7 +296,7 @@ impl From<EngineError> for Problem {
                 None,
                 "send an audio file that voisin can read".into(),
             ),
-            // Damage stays until somebody mends it: asking again is of no use.
+            // Damage stays until it is repaired, so that a retry is of no use.
             EngineError::Library(
                 LibraryError::Damaged { .. }
                 | LibraryError::DamagedTrack { .. }
@@ -317,7 +314,7 @@ impl From<EngineError> for Problem {
                 "please report it".into(),
             ),
         };
-        // The error's own next step knows more than its kind does.
+        // The error's own next step is more specific than that of its kind.
         let next = error.remedy().unwrap_or(next);
         Self {
             retry_after: wait,

@@ -1,12 +1,12 @@
-//! This program, started for something else.
+//! Runs this program as a child process.
 
 use std::process::{Command, Stdio};
 
-/// Runs a command to its end: whether it did what it should, and what it said.
+/// Runs a command to its end; returns whether it succeeded, and its messages.
 pub fn ended(mut command: Command) -> std::io::Result<(bool, Vec<String>)> {
     let output = command
         .stdin(Stdio::null())
-        // Messages go to standard error; a result on standard output is for a shell.
+        // Messages go to standard error; the result on standard output is not needed.
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output()?;

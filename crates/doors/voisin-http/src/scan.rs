@@ -1,5 +1,5 @@
-//! A scan: `voisin add` of the folders that were named at the start, in a process of its own, so that a file that ends its
-//! reader does not end the server. One at a time.
+//! Scans: `voisin add` of the server's folders, in a process of its own, so that a file that crashes the decoder does not
+//! end the server. One at a time.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,21 +14,21 @@ use tokio::sync::watch;
 
 use super::problem::Problem;
 
-/// How the last scan goes, or went.
+/// The progress or outcome of the last scan.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct ScanProgress {
     /// `idle`, `running`, `done`, `stopped` or `failed`.
     state: ScanState,
-    /// Files looked at, of those that are new or changed.
+    /// Processed files, of those that are new or changed.
     done: u64,
     total: u64,
-    /// Seconds from when the first of them was done to the last.
+    /// Seconds since the first of them was done.
     seconds: f64,
     /// The last line of `voisin add --format json`.
     summary: Option<Value>,
     /// Why it failed.
     message: Option<String>,
-    /// Whether the server knows folders to scan.
+    /// Whether the server has folders to scan.
     can_start: bool,
 }
 
@@ -43,7 +43,7 @@ enum ScanState {
     Failed,
 }
 
-/// Starts scans, and knows the one that runs.
+/// Starts scans, and holds the one that runs.
 pub struct ScanProcess {
     add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     progress: watch::Sender<ScanProgress>,
@@ -51,14 +51,14 @@ pub struct ScanProcess {
 }
 
 impl ScanProgress {
-    /// Whether it is still under way.
+    /// Whether a scan runs.
     pub fn is_running(&self) -> bool {
         self.state == ScanState::Running
     }
 }
 
 impl ScanProcess {
-    /// - `add`: `voisin add` of the folders; `None` where none was named
+    /// - `add`: `voisin add` of the folders; `None` without folders
     pub fn new(add: Option<Box<dyn Fn() -> Command + Send + Sync>>) -> Self {
         let idle = ScanProgress {
             can_start: add.is_some(),
@@ -71,32 +71,32 @@ impl ScanProcess {
         }
     }
 
-    /// How far the last scan is, and each change of that.
+    /// The progress of the last scan, and its changes.
     pub fn progress(&self) -> watch::Receiver<ScanProgress> {
         self.progress.subscribe()
     }
 
-    /// Starts one. What it does is told to those who look at [`progress`](Self::progress).
+    /// Starts a scan, whose progress is sent to [`progress`](Self::progress).
     pub fn start(&self) -> Result<ScanProgress, Problem> {
         let Some(add) = &self.add else {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
-                "there is nothing to scan: no folder was named at the start",
-                "have the server started with a folder to scan",
+                "there is nothing to scan: the server was started without a folder",
+                "start the server with a folder to scan",
             ));
         };
-        // Held until the child is noted, so that two requests cannot start two scans.
+        // Held until the child is stored, so that two requests cannot start two scans.
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if self.progress.borrow().state == ScanState::Running {
             let next = "wait for it (GET /api/v1/scan), or stop it (DELETE /api/v1/scan)";
             return Err(Problem::new(
                 StatusCode::CONFLICT,
-                "a scan is under way",
+                "a scan is running",
                 next,
             ));
         }
         let mut command = add();
-        // Its standard input ends with this process, and it with that.
+        // Its standard input closes when this process ends, which ends the scan.
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -120,13 +120,13 @@ impl ScanProcess {
         let progress = self.progress.clone();
         let child = Arc::clone(&self.child);
         std::thread::spawn(move || {
-            // Read beside standard error: a summary that is longer than a pipe's buffer (64 KiB) would have the scan wait
-            // for its reader, and that one for the scan's end.
+            // Read in parallel to standard error: a summary longer than a pipe's buffer (64 KiB) would otherwise block
+            // both processes.
             let summary = std::thread::spawn(move || {
                 let mut output = Vec::new();
                 if let Some(mut stdout) = stdout {
                     let _ = stdout.by_ref().take(1 << 20).read_to_end(&mut output);
-                    // The rest of one that is too long.
+                    // The rest of a summary that is too long.
                     let _ = std::io::copy(&mut stdout, &mut std::io::sink());
                 }
                 output
@@ -161,7 +161,7 @@ impl ScanProcess {
             let code = status.and_then(|status| status.code());
             progress.send_modify(|progress| {
                 progress.state = match (code, &summary) {
-                    // 1: some files failed, and all others were added.
+                    // 1: some files failed; all others were added.
                     (Some(0 | 1), Some(_)) => ScanState::Done,
                     // 128 + SIGINT, as shells count.
                     (Some(130), _) => ScanState::Stopped,
@@ -177,7 +177,7 @@ impl ScanProcess {
         Ok(running)
     }
 
-    /// Stops the one that runs; the tracks in hand are finished first. Whether there was one.
+    /// Stops the running scan after the tracks in progress; returns whether there was one.
     pub fn stop(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(child) = child.as_mut() else {
@@ -185,7 +185,7 @@ impl ScanProcess {
         };
         #[cfg(unix)]
         {
-            // As Ctrl-C does: `voisin add` finishes the tracks in hand.
+            // As Ctrl-C: `voisin add` finishes the tracks in progress.
             let _ = rustix::process::kill_process(
                 rustix::process::Pid::from_child(child),
                 rustix::process::Signal::INT,
@@ -201,19 +201,16 @@ impl ScanProcess {
     }
 }
 
-/// Why a scan failed: what it said last, where it said anything.
+/// Why a scan failed: its last message, if it had any.
 fn reason(last: String, status: Option<ExitStatus>) -> String {
     if !last.is_empty() {
         return last;
     }
-    let status = status.map_or_else(
-        || "nobody knows how".to_owned(),
-        |status| status.to_string(),
-    );
-    format!("the scan ended without a word ({status}): scan again; what was added stays")
+    let status = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
+    format!("the scan ended without a message ({status}): scan again; added tracks stay")
 }
 
-/// Reads `12/43  /home/me/Music/song.flac  added`.
+/// Parses `12/43  /home/me/Music/song.flac  added`.
 fn counted(line: &str) -> Option<(u64, u64)> {
     let (done, total) = line.split_once("  ")?.0.split_once('/')?;
     Some((done.parse().ok()?, total.parse().ok()?))
@@ -224,7 +221,7 @@ fn counted(line: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    /// How a scan ends that is this shell script.
+    /// The outcome of a scan that is this shell script.
     fn ended(script: &'static str) -> ScanProgress {
         let scan = ScanProcess::new(Some(Box::new(move || {
             let mut command = Command::new("sh");
@@ -240,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_counts_its_own_time_from_the_first_file_on() {
+    fn a_scan_counts_its_time_from_the_first_file_on() {
         let done = ended(
             "echo '1/3  /a.mp3  added' >&2; sleep 0.5; echo '3/3  /b.mp3  added' >&2; exit 2",
         );
@@ -248,7 +245,7 @@ mod tests {
         let one = ended("sleep 0.5; echo '1/1  /a.mp3  added' >&2; exit 2");
         assert!(
             one.seconds < 0.1,
-            "{} s: looking through the folders is not among it",
+            "{} s: scanning the folders does not count",
             one.seconds
         );
     }
@@ -263,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_that_fails_says_why_and_not_how_far_it_was() {
+    fn a_failed_scan_has_its_reason_instead_of_progress() {
         let killed = ended("echo '12/43  /music/a.mp3  added' >&2; kill -9 $$");
         let message = killed.message.unwrap();
         assert_eq!(

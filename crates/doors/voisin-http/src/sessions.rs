@@ -1,7 +1,7 @@
-//! Devices that are signed in: each has a cookie of its own, is listed, and can be signed out alone.
+//! Devices that are signed in: each has its own cookie, is listed, and can be signed out separately.
 //!
-//! They are kept in a file of the library's folder, which holds digests of their cookies, keyed by the token: another token
-//! signs all of them out. Where it cannot be written they last as long as the server.
+//! They are stored in a file of the library's folder, with digests of their cookies, keyed by the token: another token signs
+//! all of them out. If it cannot be written, they last as long as the server.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,11 @@ use voisin_base::regular_file;
 
 /// Name of the file.
 const FILE: &str = "serve.devices";
-/// Bytes of it.
+/// Most bytes of the file.
 const LARGEST: u64 = 1 << 20;
-/// Devices that are signed in at most; the one that was seen last longest ago makes room.
+/// Most devices; the least recently seen one makes room.
 const MOST: usize = 500;
-/// Seconds after which it is kept that a device was seen again.
+/// Seconds after which a device's last visit is stored again.
 const SEEN_AGAIN: u64 = 3600;
 
 /// A device that is signed in.
@@ -34,13 +34,13 @@ struct DeviceSession {
     /// Seconds since 1970 UTC.
     since: u64,
     seen: u64,
-    /// Of its cookie, keyed by the token.
+    /// Digest of its cookie, keyed by the token.
     digest: String,
-    /// Of the token itself: those of a former one are signed out.
+    /// Digest of the token: devices of a former token are signed out.
     token: String,
 }
 
-/// A device as its owner sees it.
+/// A device for the owner's list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct SignedIn {
@@ -52,16 +52,16 @@ pub struct SignedIn {
     rights: Rights,
     /// When it signed in, in seconds since 1970 UTC.
     since: u64,
-    /// When it was seen last, in seconds since 1970 UTC.
+    /// Its last visit, in seconds since 1970 UTC.
     seen: u64,
-    /// Whether it is the one that asks.
+    /// Whether it sent this request.
     is_this: bool,
 }
 
 #[derive(Default)]
 struct Known {
     sessions: Mutex<Vec<DeviceSession>>,
-    /// Held while it is written, from before the sessions are read: whoever writes last has the last state.
+    /// Held from before the sessions are read until the file is written, so that the last write has the last state.
     file: Mutex<Option<PathBuf>>,
 }
 
@@ -81,7 +81,7 @@ impl Known {
         let Some(file) = &*file else { return };
         let text = serde_json::to_vec_pretty(&*lock(&self.sessions));
         if let Ok(text) = text {
-            // A folder that cannot be written costs a sign-in after the next start, nothing more.
+            // If the folder cannot be written, devices sign in again after the next start.
             let _ = write(file, &text);
         }
     }
@@ -94,7 +94,7 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
     {
         use std::os::unix::fs::PermissionsExt as _;
         writer
-            // Before the first byte: new files may be read by others.
+            // Before the first byte, since others may read new files.
             .file()
             .set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
@@ -103,11 +103,11 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
 }
 
 impl Sessions {
-    /// Those that are kept in a folder.
+    /// Reads those of a folder.
     pub fn of_folder(folder: &Path) -> Self {
         let file = folder.join(FILE);
         let text = regular_file::read_text(&file, LARGEST).unwrap_or_default();
-        // A damaged one signs everybody out, which harms nobody.
+        // A damaged file only signs out all devices.
         let sessions = serde_json::from_str(&text).unwrap_or_default();
         Self(Arc::new(Known {
             sessions: Mutex::new(sessions),
@@ -115,7 +115,7 @@ impl Sessions {
         }))
     }
 
-    /// Signs a device in; its cookie.
+    /// Signs a device in; returns its cookie.
     pub fn begin(
         &self,
         token: &Token,
@@ -127,7 +127,7 @@ impl Sessions {
         let cookie = blake3::Hash::from(secret).to_hex().to_string();
         let now = now();
         let session = DeviceSession {
-            // A number that JavaScript keeps whole.
+            // 53 bits, which JavaScript represents exactly.
             id: getrandom::u64()? >> 11,
             name,
             rights,
@@ -137,7 +137,7 @@ impl Sessions {
             token: token.digest_of(""),
         };
         let mut sessions = lock(&self.0.sessions);
-        // Those of a former token can never be used again and would take the places of others.
+        // Those of a former token are useless and would take the places of others.
         sessions.retain(|one| one.token == session.token);
         if sessions.len() >= MOST
             && let Some(oldest) = (0..sessions.len()).min_by_key(|&at| sessions[at].seen)
@@ -150,26 +150,26 @@ impl Sessions {
         Ok(cookie)
     }
 
-    /// The rights that a cookie gives.
+    /// The rights of a cookie.
     pub(super) fn rights_of(&self, token: &Token, cookie: &str) -> Option<Rights> {
         let digest = token.digest_of(cookie);
         let mut sessions = lock(&self.0.sessions);
         let now = now();
-        // Digests are compared, so the time that this takes tells nothing of a cookie.
+        // Digests are compared, so that the time reveals nothing of a cookie.
         let session = sessions.iter_mut().find(|one| one.digest == digest)?;
-        // Not at each request: that would write the file with each song.
+        // Not at each request, which would write the file with each song.
         if now.saturating_sub(session.seen) >= SEEN_AGAIN {
             session.seen = now;
             let known = Arc::clone(&self.0);
-            // This thread moves the bytes of all songs, and a disk may take its time.
+            // Not on this thread, which moves the bytes of all songs, as a disk may be slow.
             tokio::task::spawn_blocking(move || known.keep());
         }
         Some(session.rights)
     }
 
-    /// All of them, those that were seen last first.
+    /// All devices, most recently seen first.
     ///
-    /// - `cookie`: of the one that asks, where it has one
+    /// - `cookie`: of the request, if it has one
     pub fn all(&self, token: &Token, cookie: Option<&str>) -> Vec<SignedIn> {
         let digest = cookie.map(|cookie| token.digest_of(cookie));
         let current = token.digest_of("");
@@ -189,12 +189,12 @@ impl Sessions {
         all
     }
 
-    /// Signs one out; whether there was one.
+    /// Signs a device out; returns whether it was signed in.
     pub fn end(&self, id: u64) -> bool {
         self.end_where(|one| one.id == id)
     }
 
-    /// Signs out the one that shows this cookie.
+    /// Signs out the device with this cookie.
     pub fn end_own(&self, token: &Token, cookie: &str) {
         let digest = token.digest_of(cookie);
         self.end_where(|one| one.digest == digest);
@@ -219,9 +219,9 @@ impl std::fmt::Debug for Sessions {
     }
 }
 
-/// Browser and system, as its `User-Agent` has them: `Firefox on Linux`.
+/// Browser and system from a `User-Agent`: `Firefox on Linux`.
 pub fn device_name(agent: &str) -> String {
-    // Browsers name their forebears, too: the most particular first.
+    // Browsers also name older ones: the most specific first.
     let first = |known: &[(&str, &str)]| {
         let found = known.iter().find(|(sign, _)| agent.contains(sign));
         found.map(|(_, name)| (*name).to_owned())
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_are_signed_out_one_by_one_and_outlive_a_restart() {
+    fn devices_sign_out_separately_and_outlive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
         let token = Token::of_file(&token_file).unwrap();
@@ -287,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_seen_again_is_kept_behind_the_request() {
+    fn a_visit_is_stored_after_its_request() {
         let folder = tempfile::tempdir().unwrap();
         let token = Token::of_file(&folder.path().join("token")).unwrap();
         let sessions = Sessions::of_folder(folder.path());
         let cookie = sessions.begin(&token, Rights::Listen, "a".to_owned());
         let cookie = cookie.unwrap();
-        // Long ago, and otherwise than the file has it.
+        // Long ago, unlike in the file.
         lock(&sessions.0.sessions)[0].seen = 0;
         sessions.0.keep();
         let is_kept = || {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_called_by_browser_and_system() {
+    fn a_device_is_named_by_browser_and_system() {
         for (agent, name) in [
             (
                 "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",

@@ -1,4 +1,4 @@
-//! State that all requests share: engines, permits to compute, and the state of the library that answers are of.
+//! State shared by all requests: engines, permits, and the version of the library.
 
 mod admission;
 mod source;
@@ -30,83 +30,82 @@ use voisin_engine::{
 use voisin_explore::KnnGraph;
 use voisin_explore::path::{PathOptions, path};
 use voisin_library::{
-    DATABASE, Library, OpenMode, SearchTexts, SortBy, Told, TrackFilter, TrackSet,
+    DATABASE, Library, OpenMode, PlayerEvent, SearchTexts, SortBy, TrackFilter, TrackSet,
 };
 use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
 
-/// Memory for the database's pages, of each engine, in KiB: all of them read through the system's own cache.
+/// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
 
-/// The state, as each request has it.
+/// The state for handlers.
 pub type Shared = Arc<State>;
-/// The tags of all tracks, or a model's reading side; `None` of a model without either.
+/// The tags of all tracks, or a model's text encoder; `None` for a model without either.
 pub type SharedTags = Arc<Option<PredictedTags>>;
-/// Starts this program for something else.
+/// Makes a command of this program.
 pub type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
-/// Makes the library's model ready.
+/// Loads the library's model.
 pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
-/// A state of the library as other processes leave it: equal ones have equal answers.
+/// A version of the library, which commits of other processes change: equal versions have equal answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Grows when another database is found in the library's place.
+    /// Grows when the database file is replaced by another one.
     pub(super) epoch: u64,
-    /// SQLite's own counter of what others commit.
+    /// SQLite's counter of commits by other connections.
     commits: i64,
 }
 
-/// The connection that sees what others commit. It writes nothing itself, or it would not count.
+/// The connection that counts commits of others. It never writes, since its own commits would not count.
 #[derive(Default)]
 struct Watch {
     library: Option<(Library, (u64, u64))>,
     epoch: u64,
 }
 
-/// Opens the library in a database that requests are answered from.
+/// Opens the library in a database from which requests are answered.
 pub type OpenElsewhere = Box<dyn Fn() -> Result<LibrarySource, QuestionError> + Send + Sync>;
 
-/// The library here, as one request uses it.
+/// The local library for one request.
 pub struct RequestContext<'a> {
     /// The library, its index and its model.
     pub engine: &'a mut Engine,
-    /// The library's state when the request came.
+    /// The library's version when the request came.
     version: Version,
-    /// The state that the index is of, and its generation.
+    /// The index's version and generation.
     followed: &'a mut Option<(Version, u64)>,
 }
 
-/// Tracks in the orders that were asked for, and the words by which they are found, of one state of the library: whoever
-/// types in a search asks with each letter.
+/// Sorted tracks and search texts of one version of the library, cached because a search sends a request at each keystroke.
 #[derive(Clone, Default)]
 struct KnownListings {
-    of: Option<Version>,
+    version: Option<Version>,
     sorted: Vec<(HowSorted, Arc<Vec<TrackId>>)>,
     texts: Option<Arc<SearchTexts>>,
-    /// Tracks that the last filters let through.
+    /// Tracks that pass the last filters.
     matching: Vec<(TrackFilter, Arc<Option<TrackSet>>)>,
 }
 
 /// The key of an order, and whether it is descending.
 type HowSorted = (SortBy, bool);
 
-/// Filters whose tracks are kept.
+/// Most filters whose tracks are cached.
 const MOST_FILTERS: usize = 8;
 
-/// All tracks, and the state of the library that they are of.
+/// All tracks, and their generation.
 pub struct Collected {
     /// The tracks and their vectors.
     pub collection: Arc<Collection>,
-    /// The library's, when they were read.
+    /// The library's generation when they were read.
     pub generation: u64,
 }
 
-/// The library as exploring sees it.
+/// All tracks with their neighbour graph.
 pub struct Explored {
     /// All tracks and their vectors.
     pub collection: Arc<Collection>,
     /// The nearest neighbours of each.
     pub graph: KnnGraph,
-    /// The library's, when they were read.
+    /// The library's generation when they were read.
     pub generation: u64,
 }
 
@@ -114,11 +113,11 @@ pub struct Explored {
 pub struct State {
     /// The library's folder.
     pub dir: PathBuf,
-    /// Who may ask.
+    /// Access control.
     pub guard: Guard,
-    /// Whether requests are told.
+    /// Whether requests are logged.
     pub(super) logs: bool,
-    /// The scan of folders that runs, if one does.
+    /// The scan of folders.
     pub scan: ScanProcess,
     /// Turns true when the server stops.
     pub stop: watch::Receiver<bool>,
@@ -127,46 +126,46 @@ pub struct State {
     admission: Admission,
     watch: Mutex<Watch>,
     sources: Mutex<Vec<AnswerSource>>,
-    /// Whether the index has to be built, and whether it is being built.
+    /// Whether the index must be built.
     building: AtomicBool,
     builds: AtomicBool,
-    /// Why it could not be built, of which state of the library.
+    /// Why it could not be built, and the library's version.
     unbuilt: Mutex<Option<(Version, KeptFailure)>>,
-    /// By the fingerprints of the library's model and those of its spaces.
+    /// Loaded models by fingerprint.
     models: Mutex<HashMap<String, Arc<Embedder>>>,
-    /// The tags of other spaces, and the state of the library that it is of.
-    heard_within: Mutex<HashMap<String, (Version, SharedTags)>>,
+    /// The tags of other spaces, with the library's version.
+    tags_within: Mutex<HashMap<String, (Version, SharedTags)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
-    /// Opens the library elsewhere whose tracks these are.
+    /// Opens the library in a database.
     pub elsewhere: Option<OpenElsewhere>,
     elsewheres: Mutex<Vec<AnswerSource>>,
-    /// Those that know all tracks of it, where these are few.
+    /// Sources with all tracks of the database, if these are few.
     wholes: Mutex<Vec<AnswerSource>>,
-    /// Tracks that a copy of it has, of how many; `None`: it is not being copied.
+    /// Copied tracks of the database, and all of them; `None`: no copy.
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
     is_copied: AtomicBool,
     /// The defaults of mixes.
     pub mixes: ServerMixes,
-    /// Files that are sent to be listened to.
+    /// Uploaded files.
     pub(super) uploads: Arc<Uploads>,
-    /// `voisin lists push`, where lists can be put elsewhere.
+    /// `voisin lists push`, if lists can be pushed.
     pub push: Option<MakeCommand>,
-    /// Whether a server was asked about a song by an id that it knows and that is not linked.
+    /// Whether a server got the id of a song that exists there and is not linked.
     pub is_unlinked: AtomicBool,
-    /// Why that one cannot be asked, as of the last look.
+    /// Why the database was unavailable at the last check.
     away: Mutex<Option<String>>,
 }
 
-/// What a mutex guards, also where a thread that held it has panicked.
+/// Locks a mutex, also after a panic of a thread that held it.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
-    // The watching connection holds the file open, so its number cannot be given to another one
+    // The watching connection holds the file open, so that its number is not reused
     // meanwhile.
     let metadata = std::fs::metadata(path)?;
     #[cfg(unix)]
@@ -187,9 +186,9 @@ fn identity(path: &std::path::Path) -> std::io::Result<(u64, u64)> {
 impl State {
     /// - `dir`: the library's folder
     /// - `stop`: turns true when the server stops
-    /// - `load_model`: makes the library's model ready
-    /// - `listener`: is told what happens
-    /// - `logs`: whether requests are told
+    /// - `load_model`: loads the library's model
+    /// - `listener`: receives log messages
+    /// - `logs`: whether requests are logged
     pub fn new(
         dir: PathBuf,
         guard: Guard,
@@ -216,7 +215,7 @@ impl State {
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
             models: Mutex::default(),
-            heard_within: Mutex::default(),
+            tags_within: Mutex::default(),
             whole,
             lists: Mutex::default(),
             elsewhere: None,
@@ -232,26 +231,26 @@ impl State {
         })
     }
 
-    /// Notes how far a copy of the library elsewhere is.
+    /// Sets the progress of the copy of the database.
     pub fn set_copying(&self, done: u64, total: u64) {
         *lock(&self.copying) = Some((done, total));
     }
 
-    /// Notes that the copy of the library elsewhere has all of it: questions are answered from there.
+    /// Marks the copy of the database as complete: queries are answered from it.
     pub fn set_copied(&self) {
-        // Once: engines that were opened on the database are of no use any more.
+        // Once: engines opened on the database are no longer needed.
         if !self.is_copied.swap(true, Ordering::AcqRel) {
             lock(&self.elsewheres).clear();
             lock(&self.wholes).clear();
         }
     }
 
-    /// Whether the library lies elsewhere, and there is no whole copy of it here.
+    /// Whether the library is in a database without a complete copy here.
     pub fn is_elsewhere(&self) -> bool {
         self.elsewhere.is_some() && !self.is_copied.load(Ordering::Acquire)
     }
 
-    /// Refuses what is about all tracks where these are elsewhere.
+    /// Refuses queries about all tracks if these are in a database.
     fn needs_all(&self) -> Result<(), Problem> {
         if !self.is_elsewhere() {
             return Ok(());
@@ -261,43 +260,43 @@ impl State {
             None => Problem::needs_copy(what),
             Some((done, total)) => {
                 let detail = format!("{what}: the copy has {done} of {total} so far");
-                Problem::later(30, detail, "ask again when the copy is complete")
+                Problem::later(30, detail, "try again when the copy is complete")
             }
         })
     }
 
-    /// Notes whether the library that this one is a copy of can be asked.
+    /// Sets why the database is unavailable, if it is.
     pub fn set_away(&self, why: Option<String>) {
         let before = std::mem::replace(&mut *lock(&self.away), why.clone());
         match (before, why) {
-            (None, Some(why)) => self.say(&format!("no answers until the database is back: {why}")),
-            (Some(_), None) => self.say("the database is back"),
+            (None, Some(why)) => self.log(&format!("no answers until the database is back: {why}")),
+            (Some(_), None) => self.log("the database is back"),
             _ => {}
         }
     }
 
-    /// Tells whoever runs the server.
-    pub fn say(&self, text: &str) {
+    /// Writes a log message.
+    pub fn log(&self, text: &str) {
         (self.listener)(text);
     }
 
-    /// Notes what a player tells of tracks. Nothing that is kept of the library is another one by that.
+    /// Stores plays and opinions from a player. Cached answers stay valid.
     pub async fn note_listening(
         self: &Arc<Self>,
         listener: String,
-        events: Vec<(TrackId, Told)>,
+        events: Vec<(TrackId, PlayerEvent)>,
     ) -> Result<(), Problem> {
         self.look(move |state, context| {
             let library = context.engine.library_mut();
-            // SQLite counts in it what other connections committed, and not what this one does.
+            // SQLite counts commits of other connections, not those of this one.
             let others = library.changes().data_version()?;
             let before = state.version()?;
             library.history_mut().note_listening(&listener, &events)?;
             let is_alone = library.changes().data_version()? == others;
             let after = state.version()?;
             if is_alone {
-                // Computed answers stay good: nobody else wrote, and a play changes no answer
-                // that is kept.
+                // Cached answers stay valid: nobody else wrote, and a play changes no cached
+                // answer.
                 state.whole.carry(before, after);
                 if let Some((version, _)) = &mut *lock(&state.unbuilt)
                     && *version == before
@@ -305,8 +304,8 @@ impl State {
                     *version = after;
                 }
                 let mut lists = lock(&state.lists);
-                if lists.of == Some(before) {
-                    lists.of = Some(after);
+                if lists.version == Some(before) {
+                    lists.version = Some(after);
                 }
             }
             Ok(())
@@ -314,23 +313,23 @@ impl State {
         .await
     }
 
-    /// Opens the library as the command line does: for writing where that is possible, so that its index can be kept.
+    /// Opens the library as the command line does: for writing if possible, so that its index can be stored.
     fn open_engine(&self) -> Result<Engine, Problem> {
         let library = Library::open_to_write_if_possible(&self.dir, None)?;
         let mut engine = Engine::from_library(library);
         engine.library().limit_page_cache(PAGE_CACHE)?;
-        // A mapped file that another program cuts would end the process with a bus error.
+        // A mapped file that another program truncates would end the process with a bus error.
         engine.copy_index();
         Ok(engine)
     }
 
-    /// The library's state now. Where the database was put away or exchanged, everything of the former one is forgotten.
+    /// The library's current version. If the database file was removed or replaced, all caches are cleared.
     pub fn version(&self) -> Result<Version, Problem> {
-        // First: a copy of a database that cannot be asked may be of yesterday.
+        // First, since the copy of an unavailable database may be outdated.
         if let Some(why) = &*lock(&self.away) {
             return Err(Problem::away(why.clone()));
         }
-        // Held to the end, so that two requests do not both find the file exchanged and count it
+        // Held to the end, so that two requests do not count one replacement
         // twice.
         let mut watch = lock(&self.watch);
         let path = self.dir.join(DATABASE);
@@ -350,10 +349,10 @@ impl State {
             Problem::later(
                 10,
                 detail,
-                "add music to make a new one, or put it back: the server goes on",
+                "add music to make a new one, or put it back: the server continues",
             )
         })?;
-        // Opened to read: a connection that writes would not see its own commits counted.
+        // Read-only: a connection's own commits would not count.
         if watch.library.is_none() {
             watch.library = Some((Library::open(&self.dir, OpenMode::ReadOnly)?, found));
         }
@@ -367,7 +366,7 @@ impl State {
         })
     }
 
-    /// The tracks that a query asks for.
+    /// The tracks of a query.
     pub fn list(
         &self,
         source: &mut AnswerSource,
@@ -379,12 +378,12 @@ impl State {
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);
-        // A clone of pointers: the lock is not held while the library is read.
+        // A clone of pointers, so that the lock is not held while the library is read.
         let mut lists = {
             let mut lists = lock(&self.lists);
-            if lists.of != Some(context.version) {
+            if lists.version != Some(context.version) {
                 *lists = KnownListings {
-                    of: Some(context.version),
+                    version: Some(context.version),
                     ..KnownListings::default()
                 };
             }
@@ -406,13 +405,13 @@ impl State {
         let page = context
             .engine
             .list_of(query, &sorted, texts, (*matching).as_ref())?;
-        // The rows read may be of a later state than the request began with: then they are not kept.
+        // Not cached if the library has changed since the request began.
         if self.version()? == context.version {
             lists.sorted.retain(|(key, _)| *key != order);
             lists.sorted.push((order, sorted));
             lists.matching.retain(|(key, _)| *key != query.filter);
             lists.matching.push((query.filter.clone(), matching));
-            // The oldest first: a filter that is used again is moved to the end above.
+            // The least recently used first: a filter that is used again moves to the end.
             if lists.matching.len() > MOST_FILTERS {
                 lists.matching.remove(0);
             }
@@ -421,10 +420,10 @@ impl State {
         Ok(page)
     }
 
-    /// Brings a context's index up to date and returns the library's generation. An index that has to be built is built behind
-    /// the requests, which are told to come back; one that could not be built is not tried again at once, and all are told why.
+    /// Brings a context's index up to date and returns the library's generation. An index that must be built is built in the
+    /// background, and requests get 503 meanwhile; after a failure they get its reason, and it is not built again at once.
     pub fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
-        // Nothing was committed since this engine followed the index.
+        // Nothing was committed since this engine updated the index.
         if let Some((version, generation)) = *context.followed
             && version == context.version
             && context.engine.has_index()
@@ -437,7 +436,7 @@ impl State {
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {
-                // A build that failed for a reason of its own would fail again with each request.
+                // A failed build would fail again with each request.
                 let unbuilt = lock(&self.unbuilt).clone();
                 if let Some(problem) = unbuilt
                     .filter(|(version, _)| *version == context.version && !self.is_building())
@@ -446,30 +445,30 @@ impl State {
                     return Err(problem);
                 }
                 let reason = with_causes(&error);
-                // Said once, by whoever is first; the build itself is begun by the server's own
-                // loop.
+                // Logged once, by the first request; the server's own loop starts the
+                // build.
                 if !self.building.swap(true, Ordering::AcqRel) {
-                    self.say(&format!("the index is built anew: {reason}"));
+                    self.log(&format!("the index is rebuilt: {reason}"));
                 }
                 Err(Problem::later(
                     2,
-                    format!("the index has to be built: {reason}"),
-                    "ask again in a few seconds",
+                    format!("the index must be built: {reason}"),
+                    "try again in a few seconds",
                 ))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether requests wait for an index that has to be built.
+    /// Whether requests wait for an index that must be built.
     pub fn is_building(&self) -> bool {
         self.building.load(Ordering::Acquire)
     }
 
-    /// Builds the index on a thread of its own if a request found that it has to be built.
+    /// Builds the index on its own thread if a request found that it must be built.
     pub fn start_building(self: &Arc<Self>) {
-        // Two flags: requests raise the first, and the second keeps one build from being begun
-        // twice.
+        // Two flags: requests set the first, and the second prevents a second
+        // build.
         if !self.building.load(Ordering::Acquire) || self.builds.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -478,10 +477,10 @@ impl State {
             match state.build() {
                 Ok(news) => {
                     *lock(&state.unbuilt) = None;
-                    state.say(&news);
+                    state.log(&news);
                 }
                 Err((version, problem)) => {
-                    state.say(&format!(
+                    state.log(&format!(
                         "the index cannot be built: {}",
                         problem.in_tools()
                     ));
@@ -489,24 +488,24 @@ impl State {
                         version.map(|version| (version, KeptFailure::new(problem)));
                 }
             }
-            // After the outcome is noted: a request in between would ask for another build.
+            // After the outcome is stored: a request in between would request another build.
             state.building.store(false, Ordering::Release);
             state.builds.store(false, Ordering::Release);
         });
     }
 
-    /// Builds the index, and says so. An error has the state of the library that it is of.
+    /// Builds the index and returns a log message. An error has the library's version.
     fn build(&self) -> Result<String, (Option<Version>, Problem)> {
         let before = self.version().ok();
-        // An engine of its own: a build takes seconds to minutes, and those of the pool answer
-        // meanwhile.
+        // Not an engine of the pool, which answer requests during a build of seconds to
+        // minutes.
         let mut engine = self.open_engine().map_err(|problem| (before, problem))?;
         let others = engine.library().changes().data_version().ok();
         engine
             .refresh_index()
             .map(|refresh| refresh.to_string())
             .map_err(|error| {
-                // Changes that this build wrote itself do not count.
+                // The build's own changes do not count.
                 let is_alone = engine.library().changes().data_version().ok() == others;
                 (
                     if is_alone {
@@ -522,46 +521,46 @@ impl State {
     /// The library's model, or that of a space, loaded once.
     pub fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
         let held = engine.model()?.fingerprint;
-        // Held while it is loaded: two requests would otherwise load the same weights side by side.
+        // Held while it is loaded, so that two requests do not load the same weights.
         let mut models = lock(&self.models);
         if let Some(embedder) = models.get(&held) {
             return Ok(Arc::clone(embedder));
         }
         let embedder = (self.load_model)(engine.library())?;
-        // Those of spaces that are gone, and of a default of before, go.
+        // Removes those of removed spaces and of a former default.
         let spaces = engine.library().spaces().all()?;
         models.retain(|known, _| spaces.iter().any(|space| space.model.fingerprint == *known));
         models.insert(held, Arc::clone(&embedder));
         Ok(embedder)
     }
 
-    /// The tags, or the reading side, of another space's model, made once for each state of the library.
-    pub fn heard_within(
+    /// The tags, or the text encoder, of another space's model, computed once for each version of the library.
+    pub fn tags_within(
         &self,
         context: &mut RequestContext,
         space: &str,
     ) -> Result<SharedTags, Problem> {
         let version = self.version()?;
-        if let Some((known, heard)) = lock(&self.heard_within).get(space)
+        if let Some((known, tags)) = lock(&self.tags_within).get(space)
             && *known == version
         {
-            return Ok(Arc::clone(heard));
+            return Ok(Arc::clone(tags));
         }
         let engine = context.engine.within(space)?;
         engine.words_mut().keep_tags()?;
-        let heard = Arc::new(engine.words().words_if_any()?);
-        // Again: `keep_tags` may have written, and what was made is of the state after that.
+        let tags = Arc::new(engine.words().words_if_any()?);
+        // Read again, since `keep_tags` may have written before the tags were computed.
         let version = self.version()?;
-        let mut all = lock(&self.heard_within);
+        let mut all = lock(&self.tags_within);
         all.retain(|_, (known, _)| *known == version);
-        all.insert(space.to_owned(), (version, Arc::clone(&heard)));
-        Ok(heard)
+        all.insert(space.to_owned(), (version, Arc::clone(&tags)));
+        Ok(tags)
     }
 }
 
-/// The way from one track to another, as it comes unless it is longer than is asked for, with similarities to its start.
+/// The path from one track to another, with similarities to its start; bounded if it is longer than requested.
 ///
-/// - `count`: tracks, both ends among them
+/// - `count`: number of tracks, with both ends
 pub fn way(
     explored: &Explored,
     from: TrackId,
@@ -592,7 +591,7 @@ pub fn way(
         )
     };
     let mut found = walk(None)?;
-    // A natural way is shown as it is; only a longer one is computed with a bound.
+    // Only a longer path is computed again with a bound.
     if found.rows.len() > count {
         found = walk(Some(count))?;
     }

@@ -1,4 +1,4 @@
-//! The secret that a client must show: 256 bits, in a file that only its owner can read.
+//! The token that clients must send: 256 bits, in a file that only its owner can read.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -11,29 +11,29 @@ use super::ServeError;
 use super::devices::Rights;
 use voisin_base::regular_file;
 
-/// Hexadecimal digits of a token that voisin makes.
+/// Hexadecimal digits of a generated token.
 const DIGITS: usize = 64;
-/// Bytes of a token's file.
+/// Most bytes of a token's file.
 const LARGEST: u64 = 64 << 10;
-/// Fewer characters could be guessed.
+/// Least length of a token.
 const LEAST: usize = 32;
-/// The same of a password, of which 1440 a day are compared at most ([`guess_limit`](super::guess_limit)).
+/// Least length of a password, of which at most 1440 a day are compared ([`guess_limit`](super::guess_limit)).
 const LEAST_OF_PASSWORD: usize = 10;
-/// Memory in KiB, passes and lanes of an Argon2 hash that a file may ask for: a comparison takes a second or two then.
-// A hash in the file could otherwise ask for all memory at each try to sign in.
+/// Most memory in KiB, passes and lanes of an Argon2 hash: a comparison takes a second or two then.
+// Without bounds, a hash in the file could allocate all memory at each attempt to sign in.
 const MOST_OF_HASH: (u32, u32, u32) = (256 * 1024, 10, 4);
 
-/// A password as its file has it.
+/// A password of its file.
 #[derive(Clone)]
 enum Password {
-    /// A digest of it, for a comparison that takes the same time wherever two differ.
+    /// Its digest, for a comparison in constant time.
     Plain(blake3::Hash),
     /// Argon2id (RFC 9106), with its salt and parameters.
     Hashed(Box<PasswordHash>),
 }
 
 impl Password {
-    /// Reads a line; `None` where it is a hash of another kind, or a damaged one.
+    /// Parses a line; `None` for a hash of another kind, or a damaged one.
     fn of_line(line: &str) -> Option<Self> {
         if !line.starts_with("$argon2") {
             return Some(Self::Plain(blake3::hash(line.as_bytes())));
@@ -60,12 +60,12 @@ impl Password {
     }
 }
 
-/// A line for the file of passwords that does not tell the password: Argon2id with 19 MiB, two passes and one lane, which
-/// OWASP's Password Storage Cheat Sheet names as the least, as a PHC string.
+/// A hash of a password for the file of passwords: Argon2id with 19 MiB, two passes and one lane, the minimum of OWASP's
+/// Password Storage Cheat Sheet, as a PHC string.
 ///
 /// # Errors
 ///
-/// Where the password has fewer than ten characters, or the system gives no random numbers.
+/// The password has fewer than ten characters, or the system's random numbers failed.
 pub fn hash_password(password: &str) -> Result<String, ServeError> {
     let password = password.trim();
     if password.chars().count() < LEAST_OF_PASSWORD {
@@ -79,13 +79,12 @@ pub fn hash_password(password: &str) -> Result<String, ServeError> {
     Ok(hash.to_string())
 }
 
-/// A token. It is compared as a digest, whose comparison takes the same time wherever the two differ, and never shown by
-/// `Debug`.
+/// A token. It is compared by its digest, in constant time, and never shown by `Debug`.
 #[derive(Clone)]
 pub struct Token {
     text: String,
     digest: blake3::Hash,
-    /// Of digests of cookies, which another token does not have.
+    /// The key of cookies' digests, different for each token.
     key: [u8; 32],
     passwords: Vec<(Rights, Password)>,
 }
@@ -99,8 +98,8 @@ impl std::fmt::Debug for Token {
 impl Token {
     fn new(text: String) -> Self {
         let digest = blake3::hash(text.as_bytes());
-        // The string only separates this key from others of the same token; changing it signs
-        // everybody out.
+        // The string separates this key from others of the same token; changing it signs
+        // out all devices.
         let key = blake3::derive_key("voisin serve, cookies of devices", text.as_bytes());
         Self {
             text,
@@ -110,7 +109,7 @@ impl Token {
         }
     }
 
-    /// Reads the token in `path`, or makes one there.
+    /// Reads the token in `path`, or creates one there.
     pub fn of_file(path: &Path) -> Result<Self, ServeError> {
         let fault = |source| ServeError::TokenFile {
             path: path.to_owned(),
@@ -133,7 +132,7 @@ impl Token {
                 getrandom::fill(&mut bytes).map_err(|error| fault(error.into()))?;
                 let text = blake3::Hash::from(bytes).to_hex().to_string();
                 let mut options = OpenOptions::new();
-                // Another server that starts at the same time may have made it: its token must not
+                // Another server that starts at the same time may have created it: its token must not
                 // be replaced.
                 options.write(true).create_new(true);
                 #[cfg(unix)]
@@ -151,12 +150,12 @@ impl Token {
         }
     }
 
-    /// Signs browsers in by passwords as well: that in the first line of `path` lets a device do everything, one in the second
-    /// line search and listen. A line is a password or what [`hash_password`] makes of one.
+    /// Adds passwords for signing in: the first line of `path` gives full access, the second one of guests. A line is a
+    /// password or its [`hash_password`].
     ///
     /// # Errors
     ///
-    /// Where the file cannot be read, is read by others, or has other lines.
+    /// The file cannot be read, can be read by others, or has other lines.
     pub fn with_passwords(mut self, path: &Path) -> Result<Self, ServeError> {
         let fault = |source| ServeError::TokenFile {
             path: path.to_owned(),
@@ -172,7 +171,7 @@ impl Token {
             || lines
                 .iter()
                 .any(|line| line.chars().count() < LEAST_OF_PASSWORD)
-            // A guest with the owner's password would be the owner.
+            // Equal passwords would make guests owners.
             || lines.first() == lines.get(1)
         {
             return Err(ServeError::WeakPassword {
@@ -192,29 +191,29 @@ impl Token {
         Ok(self)
     }
 
-    /// Whether a password is known as it is typed, not as a hash of it.
+    /// Whether a password is stored in plain text.
     pub fn has_plain_password(&self) -> bool {
         self.passwords
             .iter()
             .any(|(_, password)| matches!(password, Password::Plain(_)))
     }
 
-    /// Whether anything shorter than the token is known.
+    /// Whether there are passwords.
     pub fn has_passwords(&self) -> bool {
         !self.passwords.is_empty()
     }
 
-    /// The token itself, to be shown to its owner.
+    /// The token itself, for its owner.
     pub fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is this one.
+    /// Compares a token.
     pub fn is(&self, offered: &str) -> bool {
         blake3::hash(offered.as_bytes()) == self.digest
     }
 
-    /// The rights that a password gives a browser. This may take a second.
+    /// The rights of a password. May take a second.
     pub fn of_password(&self, offered: &str) -> Option<Rights> {
         let known = self
             .passwords
@@ -223,7 +222,7 @@ impl Token {
         Some(known.0)
     }
 
-    /// A digest of a device's cookie that another token does not have.
+    /// A digest of a device's cookie, keyed by the token.
     pub(super) fn digest_of(&self, cookie: &str) -> String {
         blake3::keyed_hash(&self.key, cookie.as_bytes())
             .to_hex()
@@ -231,10 +230,10 @@ impl Token {
     }
 }
 
-/// Refuses a file with a secret that others can read.
+/// Refuses a secret file that others can read.
 ///
 /// # Errors
-/// [`ServeError::OpenToken`], or [`ServeError::TokenFile`] where it cannot be looked at
+/// [`ServeError::OpenToken`], or [`ServeError::TokenFile`] if it cannot be accessed
 pub fn check_secret_file(path: &Path) -> Result<(), ServeError> {
     #[cfg(unix)]
     {
@@ -245,7 +244,7 @@ pub fn check_secret_file(path: &Path) -> Result<(), ServeError> {
         };
         let metadata = std::fs::metadata(path).map_err(fault)?;
         let mode = metadata.permissions().mode() & 0o777;
-        // Secrets that are mounted into a container belong to root, and its user reads them by their group.
+        // Secrets mounted into a container belong to root and are read by their group.
         let is_mounted = metadata.uid() == 0 && !rustix::process::getuid().is_root();
         if mode & if is_mounted { 0o037 } else { 0o077 } != 0 {
             return Err(ServeError::OpenToken {

@@ -1,4 +1,4 @@
-//! Files that are sent to be listened to: how many at once, how much room they take, and how slow they may be.
+//! Uploads of audio files: limits of number, size and time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::access::LONGEST_FILE;
-use super::ask::is_file;
+use super::extract::is_file;
 use super::peer::Caller;
 use super::problem::Problem;
 use super::state::{State, lock};
@@ -23,46 +23,46 @@ struct Load {
     bytes: u64,
 }
 
-/// Of everybody: several of the longest files, which fit where temporary files lie in memory, too.
+/// Of all clients: several of the longest files, few enough for temporary files in memory.
 const MOST: Load = Load {
     files: 16,
     bytes: 4 * LONGEST_FILE,
 };
-/// Of one device of the owner's.
+/// Of one device of the owner.
 const MOST_OF_DEVICE: Load = Load {
     files: 8,
     bytes: 2 * LONGEST_FILE,
 };
-/// Of all guests together: a quarter of what there is.
+/// Of all guests together: a quarter of all.
 const MOST_OF_GUESTS: Load = Load {
     files: MOST.files / 4,
     bytes: MOST.bytes / 4,
 };
-/// Of one guest: the page asks two questions about a file at once.
+/// Of one guest: the page sends a file in two requests at once.
 const MOST_OF_GUEST: Load = Load {
     files: MOST_OF_GUESTS.files / 2,
     bytes: MOST_OF_GUESTS.bytes,
 };
-/// Bytes a second that a file has to come with, on the whole: 256 kbit/s, less than any line on which music is heard.
+/// Least average speed of an upload in bytes a second: 256 kbit/s, less than any line on which music can be played.
 const LEAST_SPEED: u64 = 32_000;
-/// Time before that is looked at.
+/// Time before the speed counts.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// When a file that began to come then has come too slowly, if it has no more bytes than these.
+/// The deadline of an upload that has these bytes so far.
 fn due(begun: Instant, bytes: u64) -> Instant {
     begun + GRACE + Duration::from_millis(bytes * 1000 / LEAST_SPEED)
 }
 
-/// The files that are being sent or listened to.
+/// The uploads in progress.
 #[derive(Debug, Default)]
 pub(super) struct Uploads(Mutex<HashMap<Caller, Load>>);
 
 impl Uploads {
-    /// A place for one more file of this caller.
+    /// Reserves an upload for a caller.
     ///
     /// # Errors
     ///
-    /// Where they, or all guests, or everybody, have as many as they may.
+    /// The caller, all guests, or all clients have reached their limit.
     fn begin(self: &Arc<Self>, caller: Caller) -> Result<UploadPlace, Problem> {
         self.add(caller, Load { files: 1, bytes: 0 })?;
         Ok(UploadPlace {
@@ -95,8 +95,8 @@ impl Uploads {
         if !is_free {
             return Err(Problem::later(
                 5,
-                "too many files are sent at once",
-                "ask again in a few seconds",
+                "too many files are uploaded at once",
+                "try again in a few seconds",
             ));
         }
         let load = loads.entry(caller).or_default();
@@ -106,7 +106,7 @@ impl Uploads {
     }
 }
 
-/// A file's place among the uploads; it goes with this.
+/// A reserved upload, released on drop.
 #[derive(Debug)]
 struct UploadPlace {
     uploads: Arc<Uploads>,
@@ -115,7 +115,7 @@ struct UploadPlace {
 }
 
 impl UploadPlace {
-    /// Room for so many more bytes.
+    /// Reserves more bytes.
     ///
     /// # Errors
     ///
@@ -140,20 +140,20 @@ impl Drop for UploadPlace {
     }
 }
 
-/// A copy of a body, which goes when it is dropped, and its place among the uploads.
+/// A temporary copy of a body, deleted on drop, and its reserved upload.
 pub struct Upload {
     copy: tempfile::TempPath,
     _place: UploadPlace,
 }
 
 impl Upload {
-    /// Where it is, for as long as this is kept.
+    /// Its path, valid until it is dropped.
     pub fn path(&self) -> &Path {
         &self.copy
     }
 }
 
-/// Writes a body down as it comes: an audio file that is sent, within the limits of this module.
+/// Writes the body of an uploaded audio file into a temporary file, within the limits of this module.
 ///
 /// - `headers`: of its request
 pub async fn received(
@@ -167,8 +167,8 @@ pub async fn received(
     let fault = |_| {
         Problem::later(
             30,
-            "the file cannot be kept for reading",
-            "free some space, then ask again",
+            "the file cannot be stored",
+            "free some space, then try again",
         )
     };
     let (file, copy) = tempfile::NamedTempFile::new().map_err(fault)?.into_parts();
@@ -177,10 +177,10 @@ pub async fn received(
     let mut body = body.into_data_stream();
     let mut length = 0;
     loop {
-        // The end moves with each byte that came: a large file has long, a connection that stands
-        // still has not.
+        // The deadline moves with each byte: a large file has more time than a stalled
+        // connection.
         let piece = tokio::time::timeout_at(due(begun, length).into(), body.next()).await;
-        let late = |_| Problem::bad("a whole file, in time", "one that came too slowly");
+        let late = |_| Problem::bad("a whole file, in time", "one that was too slow");
         let Some(piece) = piece.map_err(late)? else {
             break;
         };
@@ -194,7 +194,7 @@ pub async fn received(
                 "a larger one",
             ));
         }
-        // Before it is written: what all uploads take together is bounded, not only each.
+        // Before it is written, since the sum of all uploads is bounded, too.
         place.grow(piece.len() as u64)?;
         file.write_all(&piece).await.map_err(fault)?;
     }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn guests_take_no_more_than_a_quarter() {
+    fn guests_upload_at_most_a_quarter() {
         let uploads = Arc::new(Uploads::default());
         let begin = |rights, last| uploads.begin(caller(rights, last));
         let mut guests: Vec<UploadPlace> = (0..20)
@@ -238,7 +238,7 @@ mod tests {
         );
         drop(guests.split_off(2));
         assert!(begin(Rights::Listen, 1).is_ok(), "two of one guest");
-        // Their bytes: one of the longest files among them all.
+        // Their bytes: one longest file for all guests.
         assert!(guests[0].grow(LONGEST_FILE - 1000).is_ok() && guests[1].grow(1000).is_ok());
         assert!(guests[1].grow(1).is_err());
         let mut owners: Vec<UploadPlace> = (0..20)
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_files_are_due_before_they_are_whole() {
+    fn slow_uploads_end_before_they_are_whole() {
         let begun = Instant::now();
         let seconds = |bytes| due(begun, bytes).duration_since(begun).as_secs();
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The questions that plugins for Jellyfin and Ampache, and programs that tag music, ask AudioMuse-AI, by the ids of the media
-//! server that `voisin link` noted.
+//! The API of AudioMuse-AI for plugins of Jellyfin and Ampache and for tagging programs, by the ids of the media server from
+//! `voisin link`.
 
 use axum::Json;
 use axum::Router;
@@ -16,7 +16,7 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
 use voisin_engine::{Engine, EngineError, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_explore::artists::{Makers, near_artists};
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{RequestContext, Shared, State as Server, way};
 use voisin_library::{Library, LibraryError, MusicalKey, NameOf, Resolution, Track, TrackFilter};
@@ -25,7 +25,7 @@ use voisin_questions::answers::title;
 /// Longest list.
 const MOST: usize = 500;
 
-/// An answer that is none, in the words of this interface.
+/// An error in the form of this API.
 struct AudioMuseRefusal(StatusCode, String);
 
 impl IntoResponse for AudioMuseRefusal {
@@ -46,7 +46,7 @@ struct LinkedServer {
     server: ServerAddress,
 }
 
-/// The parameters of a question; what is not understood is passed over.
+/// The parameters of a request; unknown ones are ignored.
 struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -92,7 +92,7 @@ impl Parameters {
 
 /// The routes of AudioMuse-AI.
 ///
-/// - `server`: whose ids they are asked with
+/// - `server`: the server whose ids requests use
 pub fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
     Router::new()
         .route(
@@ -108,9 +108,9 @@ pub fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
         .route("/api/clap/search", post(text_search))
         .route("/api/alchemy", post(alchemy))
         .route("/api/hyperbolic/similar", post(hyperbolic))
-        // Its plugins ask whether anything runs: here nothing does that they began.
+        // For plugins that check running tasks: there are none here.
         .route("/api/active_tasks", get(|| async { Json(json!({})) }))
-        // Everything else that AudioMuse-AI answers is refused by name, not as unknown.
+        // All other routes of AudioMuse-AI get an error that names them.
         .route("/api/{*rest}", any(something_else))
         .route("/external/get_score", get(score))
         .route("/external/get_embedding", get(embedding))
@@ -123,27 +123,27 @@ pub fn router(state: &Shared, server: ServerAddress) -> Router<Shared> {
 }
 
 async fn something_else(uri: Uri) -> AudioMuseRefusal {
-    // An unknown path below the server's own questions is unknown, not AudioMuse's.
+    // An unknown path below the server's own API is not AudioMuse-AI's.
     if uri.path().contains("/api/v1/") {
-        return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is nothing here".to_owned());
+        return AudioMuseRefusal(StatusCode::NOT_FOUND, "there is no such route".to_owned());
     }
     let path: String = uri.path().chars().take(100).collect();
     let text = format!(
         "{path} is AudioMuse-AI's alone: voisin answers similar_tracks, find_path, max_distance, similar_artists, search_tracks, \
          track, clap/search, alchemy, hyperbolic/similar, active_tasks, external/get_score, external/get_embedding and \
-         external/search, and all that it knows below /api/v1 (GET /api/v1/openapi.json)"
+         external/search, and its own routes below /api/v1 (GET /api/v1/openapi.json)"
     );
     AudioMuseRefusal(StatusCode::NOT_IMPLEMENTED, text)
 }
 
 fn unknown(what: &str, item: &str) -> Problem {
     let item: String = item.chars().take(100).collect();
-    let next = "have the library linked with this server again, or its music added";
+    let next = "link the library with this server again (voisin link), or add its music";
     Problem::not_found(format!("no {what} is known as {item:?}"), next)
 }
 
 fn described(item: &str, track: &Track) -> Value {
-    // This interface's value where no tag has one.
+    // This API's value for a missing tag.
     let text_or_unknown =
         |tag: &Option<String>| tag.clone().unwrap_or_else(|| "unknown".to_owned());
     json!({
@@ -155,7 +155,7 @@ fn described(item: &str, track: &Track) -> Value {
     })
 }
 
-/// Tracks as the server knows them, in their order, with what `more` says of each; those it does not have are left out.
+/// Tracks with the server's ids, in their order, and the fields of `more`; those that it does not have are left out.
 fn all_described<T: Copy>(
     library: &Library,
     server: &ServerAddress,
@@ -196,7 +196,7 @@ async fn similar_tracks(
         .get("eliminate_duplicates")
         .is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let server = linked.server;
-    let answer = linked.state.ask(move |state, context| {
+    let answer = linked.state.run(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let track = match &item {
@@ -206,7 +206,7 @@ async fn similar_tracks(
                 .ok_or_else(|| unknown("track", item))?,
             None => match library.lookup().resolve_words(&words, 1)? {
                 Resolution::One(track) => track,
-                // This interface has no way to ask which one is meant.
+                // This API has no way to report an ambiguous name.
                 Resolution::Ambiguous(tracks) => {
                     tracks.first().ok_or_else(|| unknown("track", &words))?.id
                 }
@@ -220,7 +220,7 @@ async fn similar_tracks(
 
 /// The songs of a mix from a track, nearest first.
 ///
-/// - `keeps_all`: however many are by one artist, and versions too
+/// - `keeps_all`: without limits per artist, and with versions
 fn nearest(
     state: &Server,
     context: &mut RequestContext,
@@ -252,7 +252,7 @@ fn nearest(
         ) = (None, None, true);
     }
     let mut found = context.engine.mix(seeds, &options)?;
-    // A mix is ordered to be heard; clients of this interface expect the nearest first.
+    // A mix has its own order; clients of this API expect the nearest first.
     found.sort_by(SimilarTrack::nearer);
     with_distances(context.engine.library(), server, &found)
 }
@@ -274,7 +274,7 @@ fn with_distances(
     )?)
 }
 
-/// A number that may be written as text, as programs in Perl do.
+/// A number or text, as programs in Perl send it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -308,31 +308,31 @@ struct TextSearch {
     limit: Option<Number>,
 }
 
-/// Songs that sound as words say: what AudioMuse-AI asks a model of texts, answered as `find` is.
+/// Songs by words for their sound, answered as by `find`.
 async fn text_search(
     State(linked): State<LinkedServer>,
-    request: Result<ask::Body<TextSearch>, Problem>,
+    request: Result<extract::Body<TextSearch>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(TextSearch { query, limit }) = request?;
+    let extract::Body(TextSearch { query, limit }) = request?;
     let n = Number::read(limit, 100)?;
-    let heard = linked.state.heard().await?;
-    if heard.is_none() {
-        let text = "the library's model hears no words: another one does (\"voisin model list\")";
+    let tags = linked.state.tags().await?;
+    if tags.is_none() {
+        let text = "the library's model predicts no words: use another one (\"voisin model list\")";
         return Err(AudioMuseRefusal(
             StatusCode::NOT_IMPLEMENTED,
             text.to_owned(),
         ));
     }
     let server = linked.server;
-    let answer = linked.state.ask(move |_, context| {
-        let (engine, Some(heard)) = (&context.engine, &*heard) else {
+    let answer = linked.state.run(move |_, context| {
+        let (engine, Some(tags)) = (&context.engine, &*tags) else {
             return Err(Problem::fault());
         };
         let known = engine.library().links().linked_tracks(server.as_str())?;
         let found = engine
             .words()
-            // All, because those that the server has are picked out below.
-            .find(heard, &query, &TrackFilter::default(), usize::MAX, None)?
+            // All, since those of the server are selected below.
+            .find(tags, &query, &TrackFilter::default(), usize::MAX, None)?
             .tracks
             .into_iter();
         let found = found
@@ -346,7 +346,7 @@ async fn text_search(
     Ok(Json(answer.await?))
 }
 
-/// The songs to blend, and those to stay away from.
+/// The songs to blend, and those to avoid.
 #[derive(Deserialize)]
 struct Blend {
     items: Vec<BlendItem>,
@@ -361,15 +361,15 @@ struct BlendItem {
     kind: Option<String>,
 }
 
-/// Tracks that an artist stands for, at most.
+/// Most seeds of an artist.
 const MOST_OF_ARTIST: usize = 50;
 
 /// Songs near to some songs and artists, and far from others.
 async fn alchemy(
     State(linked): State<LinkedServer>,
-    request: Result<ask::Body<Blend>, Problem>,
+    request: Result<extract::Body<Blend>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(Blend { items, n }) = request?;
+    let extract::Body(Blend { items, n }) = request?;
     let n = Number::read(n, 100)?;
     if items.len() > MOST {
         return Err(bad(format!(
@@ -384,7 +384,8 @@ async fn alchemy(
             return Err(bad(format!("op: expected ADD or SUBTRACT, found {op:?}")));
         }
         if !matches!(item.kind.as_deref(), None | Some("song" | "artist")) {
-            let text = "type: voisin blends songs and artists; anchors, moods and playlists are AudioMuse-AI's";
+            let text =
+                "type: expected song or artist; anchors, moods and playlists are not supported";
             return Err(AudioMuseRefusal(
                 StatusCode::NOT_IMPLEMENTED,
                 text.to_owned(),
@@ -395,7 +396,7 @@ async fn alchemy(
         return Err(bad("expected an item to ADD, found none".to_owned()));
     }
     let server = linked.server;
-    let answer = linked.state.ask(move |state, context| {
+    let answer = linked.state.run(move |state, context| {
         state.index(context)?;
         let engine = &context.engine;
         let seeds_of = |op: &str| -> Result<Vec<Seed>, Problem> {
@@ -423,7 +424,7 @@ async fn alchemy(
     Ok(Json(answer.await?))
 }
 
-/// The tracks that an item of a blend stands for.
+/// The tracks of an item of a blend.
 fn meant(
     library: &Library,
     server: &ServerAddress,
@@ -453,12 +454,12 @@ struct HyperbolicQuestion {
     limit: Option<Number>,
 }
 
-/// Songs near to one. Nothing is laid out in a hyperbolic space here, so that there is no way inwards or outwards.
+/// Songs near to one. There is no hyperbolic space here, and so no direction inwards or outwards.
 async fn hyperbolic(
     State(linked): State<LinkedServer>,
-    request: Result<ask::Body<HyperbolicQuestion>, Problem>,
+    request: Result<extract::Body<HyperbolicQuestion>, Problem>,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
-    let ask::Body(HyperbolicQuestion {
+    let extract::Body(HyperbolicQuestion {
         item_id,
         mode,
         limit,
@@ -467,7 +468,7 @@ async fn hyperbolic(
     match mode.as_deref().unwrap_or("similar") {
         "similar" => {}
         "roots" | "niche" => {
-            let text = "mode: voisin answers \"similar\"; \"roots\" and \"niche\" are ways in AudioMuse-AI's hyperbolic space";
+            let text = "mode: expected similar; \"roots\" and \"niche\" need AudioMuse-AI's hyperbolic space";
             return Err(AudioMuseRefusal(
                 StatusCode::NOT_IMPLEMENTED,
                 text.to_owned(),
@@ -476,7 +477,7 @@ async fn hyperbolic(
         _ => return Err(bad("mode: expected similar".to_owned())),
     }
     let server = linked.server;
-    let answer = linked.state.ask(move |state, context| {
+    let answer = linked.state.run(move |state, context| {
         state.index(context)?;
         let track = context.engine.library().links().linked_track(server.as_str(), &item_id)?;
         let track = track.ok_or_else(|| unknown("track", &item_id))?;
@@ -504,7 +505,7 @@ async fn find_path(
     }
     let most = parameters.number("max_steps", 25)?.clamp(2, MOST);
     let server = linked.server;
-    let answer = linked.state.ask_explored(move |_, context, explored| {
+    let answer = linked.state.run_explored(move |_, context, explored| {
         let library = context.engine.library();
         let track = |item: &str| {
             library
@@ -520,8 +521,8 @@ async fn find_path(
             .filter_map(|(track, _)| collection.row(*track))
             .collect();
         let vector = |row: usize| collection.vectors.row(row).to_vec();
-        // Before songs are left out that the server does not have: the length is that of the whole
-        // way.
+        // Before songs that the server does not have are left out: the length is that of the whole
+        // path.
         let total: f32 = rows
             .windows(2)
             .map(|pair| 1.0 - dot(&vector(pair[0]), &vector(pair[1])))
@@ -532,14 +533,14 @@ async fn find_path(
     Ok(Json(answer.await?))
 }
 
-/// How far the farthest of the server's tracks is from one: 1 minus the cosine.
+/// The distance (1 - cosine) of the farthest of the server's tracks.
 async fn max_distance(
     State(linked): State<LinkedServer>,
     uri: Uri,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
     let item = Parameters::of(&uri).required("item_id")?;
     let server = linked.server;
-    let answer = linked.state.ask_collected(move |context, collected| {
+    let answer = linked.state.run_collected(move |context, collected| {
         let library = context.engine.library();
         let track = library
             .links()
@@ -573,17 +574,17 @@ async fn similar_artists(
 ) -> Result<Json<Vec<Value>>, AudioMuseRefusal> {
     let parameters = Parameters::of(&uri);
     let n = parameters.number("n", 10)?.clamp(1, MOST);
-    // By its name, or by the id that the server knows it by, whichever of the two names that comes under.
+    // By its name or the server's id, under either of the two parameters.
     let is_id = parameters.get("artist").is_none() && parameters.get("artist_id").is_some();
     let name = parameters.required(if is_id { "artist_id" } else { "artist" })?;
     let with_songs = parameters.get("include_component_matches") == Some("true");
     let server = linked.server;
-    let answer = linked.state.ask_collected(move |context, collected| {
+    let answer = linked.state.run_collected(move |context, collected| {
         let collection = &collected.collection;
         let library = context.engine.library();
         let name = match library.links().linked_artist(server.as_str(), &name)? {
             Some(known) => known,
-            // A part of a name is one, a part of an id is none.
+            // Only names may be partial, not ids.
             None if is_id => return Err(unknown("artist", &name)),
             None => name.clone(),
         };
@@ -598,7 +599,7 @@ async fn similar_artists(
             let mut one =
                 json!({"artist": artist.artist, "artist_id": item, "divergence": 1.0 - artist.similarity});
             if with_songs {
-                let own_songs = songs(artist.because.iter().map(|pair| pair.own).collect())?;
+                let own_songs = songs(artist.because.iter().map(|pair| pair.query).collect())?;
                 let others = songs(artist.because.iter().map(|pair| pair.other).collect())?;
                 one["component_matches"] = json!([
                     {"artist1_representative_songs": own_songs, "artist2_representative_songs": others}
@@ -623,7 +624,7 @@ async fn search_tracks(
     let start = parameters.number("start", 0)?;
     let end = parameters.number("end", 20)?;
     let server = linked.server;
-    let answer = linked.state.ask(move |_, context| {
+    let answer = linked.state.run(move |_, context| {
         let library = context.engine.library();
         let known = library.links().linked_tracks(server.as_str())?;
         let found = library
@@ -646,14 +647,14 @@ async fn track(
     of_track(linked, item, |_, _| Ok(())).await
 }
 
-/// A track's facts, with those that `more` adds.
+/// A track's fields, with those that `more` adds.
 async fn of_track(
     linked: LinkedServer,
     item: String,
     more: impl Fn(&mut Value, (&Engine, TrackId)) -> Result<(), Problem> + Send + 'static,
 ) -> Result<Json<Value>, AudioMuseRefusal> {
     let server = linked.server;
-    let answer = linked.state.ask(move |_, context| {
+    let answer = linked.state.run(move |_, context| {
         let library = context.engine.library();
         let track = library
             .links()
@@ -666,8 +667,8 @@ async fn of_track(
     Ok(Json(answer.await?))
 }
 
-/// A track's measurements, as other programs read them from there: energy, danceability and moods from 0 to 1. The tags of
-/// `mood_vector` have other values here: null.
+/// A track's measurements for other programs: energy, danceability and moods from 0 to 1. `mood_vector` is null, since its
+/// tags have other values here.
 async fn score(
     State(linked): State<LinkedServer>,
     uri: Uri,
@@ -682,13 +683,13 @@ async fn score(
             .unwrap_or_default();
         let key = measured.key.map(MusicalKey::name);
         answer["tempo"] = json!(measured.tempo);
-        // AudioMuse-AI has key and scale apart: "Am" is A and minor.
+        // AudioMuse-AI separates key and scale: "Am" is A and minor.
         answer["key"] = json!(key.map(|key| key.trim_end_matches('m')));
         answer["scale"] = json!(key.map(|key| if key.ends_with('m') { "minor" } else { "major" }));
         answer["mood_vector"] = Value::Null;
         let scale = |name: &str| {
             let value = measured.scales.get(&name.parse().ok()?)?;
-            // Scales go from 0 to 100 here, from 0 to 1 there.
+            // Scales are from 0 to 100 here, from 0 to 1 there.
             Some((value.value / 100.0 * 1e4).round() / 1e4)
         };
         answer["energy"] = json!(scale("energy"));

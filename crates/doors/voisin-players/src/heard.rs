@@ -1,4 +1,4 @@
-//! Listening histories and likes from exports of `ListenBrainz` and Last.fm.
+//! Imports listening histories and likes from exports of `ListenBrainz` and Last.fm.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::listen_exports::read_export;
 use super::songs::Everything;
 use voisin_base::track::TrackId;
-use voisin_library::{Library, LibraryError, Told};
+use voisin_library::{Library, LibraryError, PlayerEvent};
 
-/// Lines that are named because nothing could be made of them.
+/// Most malformed lines that are reported.
 const MOST_NAMED: usize = 20;
 
 /// Counts of an export.
@@ -21,15 +21,15 @@ pub struct ListensReport {
     pub opinions: usize,
     /// Plays and opinions of songs that the library does not have.
     pub unknown: usize,
-    /// Lines of which nothing could be made, and the first of them: where, and why.
+    /// Number of malformed lines.
     pub malformed: usize,
-    /// The first of those lines.
+    /// The first of them: number and reason.
     pub named: Vec<String>,
 }
 
-/// Takes in files of listens, likes and feedback.
+/// Imports files of plays, likes and feedback.
 ///
-/// - `files`: what each is called, and what it holds
+/// - `files`: names and contents
 pub fn take_listens(
     library: &mut Library,
     listener: &str,
@@ -37,8 +37,8 @@ pub fn take_listens(
 ) -> Result<ListensReport, LibraryError> {
     let everything = Everything::of(library)?;
     let mut report = ListensReport::default();
-    let mut events: Vec<(TrackId, Told)> = Vec::new();
-    // The same songs come again and again.
+    let mut events: Vec<(TrackId, PlayerEvent)> = Vec::new();
+    // A cache, since songs are repeated.
     let mut found: HashMap<String, Option<TrackId>> = HashMap::new();
     for (name, bytes) in files {
         for (at, item) in read_export(name, bytes) {
@@ -65,7 +65,7 @@ pub fn take_listens(
             };
             match (track, what) {
                 (None, _) => report.unknown += 1,
-                (Some(track), Told::Heard(_)) => {
+                (Some(track), PlayerEvent::Played(_)) => {
                     report.plays += 1;
                     events.push((track, what));
                 }
@@ -76,7 +76,7 @@ pub fn take_listens(
             }
         }
     }
-    // Once, at the end: an error on the way leaves nothing half noted.
+    // Once, at the end, so that an error stores nothing.
     library.history_mut().note_listening(listener, &events)?;
     Ok(report)
 }

@@ -1,8 +1,7 @@
-//! Players and media servers: the interfaces of theirs that are answered here, what they call songs, and lists, listens and
-//! queues that go to them or come from them.
+//! Players and media servers: their APIs, their references to songs, and exchange of playlists, listening history and queues.
 //!
-//! For: other programs' names, ids, requests and errors. Not for: who may ask and when (`voisin-http`), the server's own
-//! routes and page (`voisin-serve`), or which music is answered (`voisin-engine`, `voisin-questions`).
+//! For: other programs' names, ids, requests and errors. Not for: authentication and admission (`voisin-http`), the server's
+//! own routes and page (`voisin-serve`), or the answers' music (`voisin-engine`, `voisin-questions`).
 
 #![allow(
     clippy::result_large_err,

@@ -1,4 +1,4 @@
-//! Which track each song of a media server is, so that it can be asked about by the server's own ids.
+//! Links the songs of a media server to tracks, so that requests can use the server's own ids.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::songs::{Everything, SongRef};
-use super::subsonic::{Login, ask, id_of, song_ref};
+use super::subsonic::{Login, call, id_of, song_ref};
 use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
@@ -18,26 +18,26 @@ use voisin_library::{Library, LibraryError};
 
 pub(super) mod plex;
 
-/// Songs that are asked for at once.
+/// Songs of a page.
 const PAGE: usize = 500;
 
-/// Why a server's songs are not linked.
+/// Why a server's songs cannot be linked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The server's error, or the fault of its answer.
+    /// The server failed, or its answer is invalid.
     #[error("{0}")]
     Server(String),
-    /// It does not let this user in.
+    /// The server refuses this user.
     #[error("{0}")]
     Login(String),
     /// The server has no songs.
     #[error("{0} has no songs: let it scan its music first, or log in as a user who may see it")]
     NoSongs(String),
-    /// The catalogue.
+    /// The library failed.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// The system gives no threads.
-    #[error("cannot start to ask the server")]
+    /// The system's threads failed.
+    #[error("cannot start the requests to the server")]
     Runtime(#[source] std::io::Error),
 }
 
@@ -52,7 +52,7 @@ impl LinkError {
     }
 }
 
-/// A song that is not in the library, as far as can be told.
+/// A song for which the library has no track.
 #[derive(Debug, Serialize)]
 pub struct Unmatched {
     pub(crate) item: String,
@@ -60,7 +60,7 @@ pub struct Unmatched {
     pub artist: Option<String>,
     /// Its title.
     pub title: String,
-    /// Its path, as the server has it.
+    /// Its path on the server.
     pub path: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct LinkReport {
     pub(crate) songs: usize,
     /// Songs that are tracks of the library.
     pub linked: usize,
-    /// How they were found: `path`, `mbid`, `isrc`, `tags`.
+    /// Counts by the means of matching: `path`, `mbid`, `isrc`, `tags`.
     pub found_by: HashMap<&'static str, usize>,
     /// Tracks of the library that the server does not have.
     pub unknown_to_server: usize,
@@ -80,10 +80,10 @@ pub struct LinkReport {
     pub unmatched: Vec<Unmatched>,
 }
 
-/// How a server is spoken to.
+/// The API of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerKind {
-    /// The Subsonic API, as Navidrome and others have it.
+    /// The Subsonic API of Navidrome and others.
     Subsonic,
     /// Jellyfin's own API.
     Jellyfin,
@@ -91,12 +91,11 @@ pub enum ServerKind {
     Plex,
 }
 
-/// How often it is looked whether the library has other tracks, and how long it has to have the same ones, unless that takes
-/// longer than the last of these.
+/// Interval of the check for new tracks, how long the library must have been unchanged, and the longest delay for that.
 const LOOK: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_mins(10);
-/// The server may hear of new files later than the library: when it is asked again for what it did not know.
+/// Delays of retries, since the server may scan new files later than the library.
 const AGAIN: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_mins(2),
@@ -104,14 +103,14 @@ const AGAIN: [Duration; 4] = [
     Duration::from_hours(1),
 ];
 
-/// Has a server's songs noted again whenever the library has tracks that are not linked, until `stop` is raised: in a process
-/// of its own, which gives its memory back.
+/// Links a server's songs again when the library has tracks that are not linked, until `stop` is set: in a process of its own,
+/// whose memory is returned.
 ///
 /// - `link`: `voisin link` of the server
 pub fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, stop: &AtomicBool) {
-    // Tracks, and how many of them are not linked.
+    // The numbers of tracks, and of those that are not linked.
     let count = || -> Result<(u64, u64), LibraryError> {
-        // Opened for the count alone: this thread lives as long as the server.
+        // Opened for the count only, since this thread lives as long as the server.
         let library = Library::open_to_read(&state.dir)?;
         let tracks = library.status()?.tracks;
         let linked = library.links().linked_tracks(server.as_str())?.len() as u64;
@@ -120,7 +119,7 @@ pub fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, st
     let mut look = Instant::now();
     let mut version = None;
     let mut known = (0, 0);
-    // When it is due, at the latest, and how often it was tried.
+    // When linking is due, its latest time, and the number of attempts.
     let mut due = None::<Instant>;
     let mut latest = None::<Instant>;
     let mut tries = 0;
@@ -133,20 +132,20 @@ pub fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, st
         }
         look = now + LOOK;
         let found = state.version().ok();
-        // Only after a commit of somebody: counting opens the library.
+        // Only after a commit, since counting opens the library.
         if found.is_some() && found != version {
             version = found;
             let Ok(counted) = count() else { continue };
             if counted != known {
                 known = counted;
                 tries = 0;
-                // A scan changes the counts all the time: it is waited for until it is quiet, but
-                // not for ever.
+                // A scan changes the counts all the time: linking waits until it is quiet, up to
+                // the longest delay.
                 latest = (known.1 > 0).then(|| latest.unwrap_or(now + LATEST));
                 due = latest.map(|latest| latest.min(now + QUIET));
             }
         }
-        // Ids that the server changed are noticed by whoever asks with one, and linked again by path.
+        // Changed ids of the server are found by requests that use them, and linked again by path.
         if due.is_none() && last.is_none_or(|last| now > last + LATEST) {
             due = state
                 .is_unlinked
@@ -165,18 +164,16 @@ pub fn keep_linked(state: &State, server: &ServerAddress, link: &MakeCommand, st
         };
         known = count().unwrap_or(known);
         match failed {
-            Some(why) => state.say(&format!(
-                "the songs of {server} are not linked again: {why}"
-            )),
+            Some(why) => state.log(&format!("cannot link the songs of {server} again: {why}")),
             None if known.1 < before => {
-                state.say(&format!(
+                state.log(&format!(
                     "linked again with {server}: {}",
                     voisin_base::text::count(known.0 - known.1, "track")
                 ));
             }
             None => {}
         }
-        // Ends by itself: songs that the server never gets are not asked for without end.
+        // A limited number of retries, since the server may never have some songs.
         let after = AGAIN.get(tries).filter(|_| known.1 > 0);
         due = after.map(|after| Instant::now() + *after);
         (latest, tries) = (None, tries + 1);
@@ -189,7 +186,7 @@ struct Song {
     song: SongRef,
 }
 
-/// Asks a server for all its songs and notes which tracks they are.
+/// Fetches all songs of a server and links them to tracks.
 pub fn link(
     library: &mut Library,
     address: ServerAddress,
@@ -212,7 +209,7 @@ pub fn link(
     if songs.all.is_empty() {
         return Err(LinkError::NoSongs(upstream.address.to_string()));
     }
-    // All in memory: thousands of songs would be as many searches in the database.
+    // In memory, as thousands of songs would be as many searches in the database.
     let everything = Everything::of(library)?;
     let mut linked = LinkReport {
         server: upstream.address.to_string(),
@@ -241,7 +238,7 @@ pub fn link(
         .links_mut()
         .set_links(upstream.address.as_str(), &links, &songs.artists)?;
     linked.linked = links.len();
-    // Several songs may be one track, so tracks are counted from the library.
+    // Counted from the library, as several songs may be one track.
     let known = library.links().linked_tracks(upstream.address.as_str())?;
     linked.unknown_to_server = everything.len().saturating_sub(known.len());
     Ok(linked)
@@ -253,7 +250,7 @@ async fn all_songs(
     progress: &dyn Fn(usize),
 ) -> Result<Songs, LinkError> {
     let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
-        ask(upstream, login, endpoint, parameters)
+        call(upstream, login, endpoint, parameters)
             .await
             .map_err(|refusal| match refusal.reason(upstream) {
                 (true, text) => LinkError::Login(text),
@@ -276,7 +273,7 @@ async fn all_songs(
             .as_array()
             .cloned()
             .unwrap_or_default();
-        // A server that begins again, or says the same for ever, is not followed.
+        // Stops if the server repeats its songs.
         if songs.take(&page) == 0 {
             break;
         }
@@ -285,7 +282,7 @@ async fn all_songs(
     if !songs.all.is_empty() {
         return Ok(songs);
     }
-    // Servers that find nothing for no words list their albums.
+    // For servers that find nothing for an empty search, by albums.
     let mut offset = 0;
     loop {
         let text = offset.to_string();
@@ -309,7 +306,7 @@ async fn all_songs(
             );
             progress(songs.all.len());
         }
-        // No new song on a page: the server begins again, or its albums are empty.
+        // No new song on a page: the server repeats its albums, or they are empty.
         if albums.is_empty() || songs.all.len() == before {
             return Ok(songs);
         }
@@ -317,7 +314,7 @@ async fn all_songs(
     }
 }
 
-/// Songs, each once, and their artists by the server's ids.
+/// Songs without repetitions, and their artists by the server's ids.
 #[derive(Default)]
 pub(super) struct Songs {
     all: Vec<Song>,
@@ -326,7 +323,7 @@ pub(super) struct Songs {
 }
 
 impl Songs {
-    /// Takes those that are new, and says how many.
+    /// Adds the new songs of a page and returns their number.
     fn take(&mut self, page: &[Value]) -> usize {
         let before = self.all.len();
         for song in page {
@@ -336,7 +333,7 @@ impl Songs {
                     .into_iter()
                     .filter_map(|name| song[name].as_array());
                 for artist in several.flatten() {
-                    // OpenSubsonic names each artist by itself; the field below is all of them in
+                    // OpenSubsonic lists the artists; the field below has all of them in
                     // one text.
                     self.add_artist(id_of(artist), &artist["name"]);
                 }
@@ -353,7 +350,7 @@ impl Songs {
         self.all.len()
     }
 
-    /// Names the artist of an id; what was said first stays.
+    /// Sets the name of an artist's id, unless it has one.
     pub(super) fn add_artist(&mut self, item: Option<String>, name: &Value) {
         if let (Some(item), Some(name)) = (item, name.as_str()) {
             self.artists.entry(item).or_insert_with(|| name.to_owned());
@@ -367,7 +364,7 @@ impl Songs {
     }
 }
 
-/// Jellyfin's songs, and playlists of them.
+/// Jellyfin's songs and playlists.
 pub(super) mod jellyfin {
     use axum::body::Bytes;
     use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -377,17 +374,17 @@ pub(super) mod jellyfin {
     use crate::songs::{ArtistRef, SongRef};
     use crate::upstream::Upstream;
 
-    /// Units of its lengths in a second.
+    /// Units of lengths in a second.
     const TICKS: f64 = 10_000_000.0;
 
-    /// A connection to a Jellyfin server, with what it gave for name and password.
+    /// A session of a Jellyfin server.
     struct JellyfinSession<'a> {
         upstream: &'a Upstream,
         token: Option<String>,
     }
 
     impl JellyfinSession<'_> {
-        async fn ask(
+        async fn send(
             &self,
             method: Method,
             path: &str,
@@ -403,8 +400,8 @@ pub(super) mod jellyfin {
                 "MediaBrowser Client=\"voisin\", Device=\"voisin\", DeviceId=\"voisin\", Version=\"{version}\"{token}"
             );
             let mut who = HeaderValue::from_str(&who)
-                .map_err(|_| LinkError::Server(format!("{server} gave a token that is no text")))?;
-            // So that no log of the HTTP client shows it.
+                .map_err(|_| LinkError::Server(format!("{server} returned an invalid token")))?;
+            // Hides it from logs of the HTTP client.
             who.set_sensitive(true);
             let headers: [(HeaderName, HeaderValue); 2] = [
                 (header::AUTHORIZATION, who),
@@ -414,7 +411,7 @@ pub(super) mod jellyfin {
                 ),
             ];
             let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-            let answer = self.upstream.ask(method, path, &headers, body).await;
+            let answer = self.upstream.send(method, path, &headers, body).await;
             let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
                 return Err(LinkError::Login(format!(
@@ -425,12 +422,12 @@ pub(super) mod jellyfin {
                 let text = format!("{server} answers {status}: is it a Jellyfin server?");
                 return Err(LinkError::Server(text));
             }
-            // Some answers have no body.
+            // Some answers have an empty body.
             Ok(serde_json::from_slice(&body).unwrap_or_default())
         }
     }
 
-    /// Signs in; the session, and the user's id as addresses have it.
+    /// Signs in; returns the session and the user's id.
     async fn sign_in<'a>(
         upstream: &'a Upstream,
         user: &str,
@@ -442,7 +439,7 @@ pub(super) mod jellyfin {
         };
         let question = json!({"Username": user, "Pw": password});
         let answer = session
-            .ask(Method::POST, "/Users/AuthenticateByName", Some(&question))
+            .send(Method::POST, "/Users/AuthenticateByName", Some(&question))
             .await?;
         session.token = answer["AccessToken"].as_str().map(str::to_owned);
         let Some(user) = answer["User"]["Id"]
@@ -450,7 +447,7 @@ pub(super) mod jellyfin {
             .filter(|_| session.token.is_some())
         else {
             let text = format!(
-                "{} gives no session: is it a Jellyfin server?",
+                "{} returned no session: is it a Jellyfin server?",
                 upstream.address
             );
             return Err(LinkError::Server(text));
@@ -459,9 +456,9 @@ pub(super) mod jellyfin {
         Ok((session, user))
     }
 
-    /// Makes a playlist of these songs, or gives that one of before these songs; its id. `None`: there is another one so called.
+    /// Creates or updates a playlist with these songs; returns its id. `None`: another playlist has this name.
     ///
-    /// - `made`: the id of the playlist that this list made there, and whether any other of its name may be replaced
+    /// - `made`: the id of this list's playlist there, and whether another one of its name may be replaced
     pub(crate) async fn put(
         upstream: &Upstream,
         (user, password): (&str, &str),
@@ -473,35 +470,35 @@ pub(super) mod jellyfin {
         let path = format!(
             "/Items?userId={user}&recursive=true&includeItemTypes=Playlist&mediaTypes=Audio"
         );
-        let all = session.ask(Method::GET, &path, None).await?;
+        let all = session.send(Method::GET, &path, None).await?;
         let all = all["Items"].as_array().cloned().unwrap_or_default();
         let ours = all
             .iter()
             .find(|one| made.is_some() && one["Id"].as_str() == made);
         let there = ours.or_else(|| all.iter().find(|one| one["Name"] == name));
         if ours.is_none() && there.is_some() && !is_forced {
-            // Sessions of programs that do not sign out stay in the server's list of devices.
-            let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+            // Otherwise the session stays in the server's list of devices.
+            let _ = session.send(Method::POST, "/Sessions/Logout", None).await;
             return Ok(None);
         }
         let id = if let Some(id) = there.and_then(|one| one["Id"].as_str()) {
             let encoded: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
             let question = json!({"Ids": items});
             let path = format!("/Playlists/{encoded}");
-            session.ask(Method::POST, &path, Some(&question)).await?;
+            session.send(Method::POST, &path, Some(&question)).await?;
             id.to_owned()
         } else {
             let question =
                 json!({"Name": name, "Ids": items, "UserId": user, "MediaType": "Audio"});
             let made = session
-                .ask(Method::POST, "/Playlists", Some(&question))
+                .send(Method::POST, "/Playlists", Some(&question))
                 .await?;
             let server = &upstream.address;
             let unnamed =
-                || LinkError::Server(format!("{server} does not name the playlist it made"));
+                || LinkError::Server(format!("{server} returned no id of the new playlist"));
             made["Id"].as_str().ok_or_else(unnamed)?.to_owned()
         };
-        let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+        let _ = session.send(Method::POST, "/Sessions/Logout", None).await;
         Ok(Some(id))
     }
 
@@ -518,12 +515,12 @@ pub(super) mod jellyfin {
             let path = format!(
                 "/Items?userId={user}&recursive=true&includeItemTypes=Audio&fields=Path,ProviderIds&startIndex={start}&limit={PAGE}"
             );
-            let page = session.ask(Method::GET, &path, None).await?;
+            let page = session.send(Method::GET, &path, None).await?;
             let items = page["Items"].as_array().cloned().unwrap_or_default();
             let before = songs.all.len();
             for item in &items {
                 if let Some(id) = item["Id"].as_str() {
-                    // Plugins write ids without dashes.
+                    // Plugins use ids without dashes.
                     songs.add(id.replace('-', ""), song(item));
                 }
                 let several = ["ArtistItems", "AlbumArtists"]
@@ -542,8 +539,8 @@ pub(super) mod jellyfin {
                 break;
             }
         }
-        // The session is of no more use to anybody.
-        let _ = session.ask(Method::POST, "/Sessions/Logout", None).await;
+        // The session is no longer needed.
+        let _ = session.send(Method::POST, "/Sessions/Logout", None).await;
         Ok(songs)
     }
 

@@ -1,32 +1,32 @@
-//! The files in which people get their listening history from `ListenBrainz` and Last.fm.
+//! Parses exports of listening histories from `ListenBrainz` and Last.fm.
 //!
-//! - `ListenBrainz`: JSON, an object a line or one list; `listened_at` is a listen, `score` feedback.
+//! - `ListenBrainz`: JSON, an object a line or one list; `listened_at` is a play, `score` feedback.
 //! - Last.fm's API (`user.getRecentTracks`, `user.getLovedTracks`) as exporters save it: JSON, one page, a
 //!   list of pages or a list of tracks, whose artist is `#text` or `name` and whose time is `date.uts`.
 //! - CSV with the columns `uts` (seconds), `artist`, `album`, `track` and `track_mbid` by name, in any order.
 //! - CSV without a heading: artist, album, track, and the time as `31 Dec 2025 21:38`.
 //!
-//! Last.fm's pages of loved tracks look like those of plays but for their name: a key or a file name with
-//! "loved" in it makes each track a like.
+//! Last.fm's pages of loved tracks differ from those of plays only by name: a key or a file name with
+//! "loved" makes each track a like.
 
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
 use super::songs::SongRef;
 use voisin_base::table::TableText;
-use voisin_library::Told;
+use voisin_library::PlayerEvent;
 
-/// One row or item of an export: where it is, counted from 1, and a song with what happened, or what was expected.
-pub(super) type ExportItem = (usize, Result<(SongRef, Told), &'static str>);
+/// One row or item of an export: its number from 1, and a song with its event, or what was expected.
+pub(super) type ExportItem = (usize, Result<(SongRef, PlayerEvent), &'static str>);
 
 /// All items of a file.
 ///
-/// - `name`: the file's name, which tells Last.fm's loved tracks from plays
+/// - `name`: the file's name, which distinguishes Last.fm's loved tracks from plays
 pub(super) fn read_export(name: &str, bytes: &[u8]) -> Vec<ExportItem> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let loved = file.to_lowercase().contains("loved");
-    // Contents decide: exporters call JSON of any form .json.
+    // Detected by content: exporters use .json for JSON of any form.
     if let Ok(document) = serde_json::from_slice::<Value>(bytes) {
         let mut entries = Vec::new();
         flatten(document, loved, &mut entries);
@@ -67,7 +67,7 @@ fn flatten(value: Value, loved: bool, entries: &mut Vec<(Value, bool)>) {
                     return flatten(page, loved, entries);
                 }
             }
-            // A page of one track has it without a list.
+            // A page of one track has no list.
             let is_page = |tracks: &&mut Value| tracks.is_array() || tracks["name"].is_string();
             if let Some(tracks) = object.get_mut("track").filter(is_page) {
                 return flatten(tracks.take(), loved, entries);
@@ -78,12 +78,12 @@ fn flatten(value: Value, loved: bool, entries: &mut Vec<(Value, bool)>) {
     }
 }
 
-/// Last.fm puts the track that plays in front of each page; it is no play yet.
+/// Whether it is the track that plays now, which Last.fm puts before each page and which is no play yet.
 fn is_now_playing(entry: &Value) -> bool {
     entry["@attr"]["nowplaying"] == "true"
 }
 
-/// A text that is not empty.
+/// A non-empty text.
 fn text(value: &Value) -> Option<String> {
     value
         .as_str()
@@ -91,7 +91,7 @@ fn text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn read_entry(entry: &Value, loved: bool) -> Result<(SongRef, Told), &'static str> {
+fn read_entry(entry: &Value, loved: bool) -> Result<(SongRef, PlayerEvent), &'static str> {
     if !entry.is_object() {
         return Err("expected a JSON object");
     }
@@ -101,7 +101,7 @@ fn read_entry(entry: &Value, loved: bool) -> Result<(SongRef, Told), &'static st
     read_listen(entry)
 }
 
-fn read_last_fm(entry: &Value, loved: bool) -> Result<(SongRef, Told), &'static str> {
+fn read_last_fm(entry: &Value, loved: bool) -> Result<(SongRef, PlayerEvent), &'static str> {
     let named = |value: &Value| {
         text(value)
             .or_else(|| text(&value["#text"]))
@@ -118,27 +118,27 @@ fn read_last_fm(entry: &Value, loved: bool) -> Result<(SongRef, Told), &'static 
     let time = time
         .as_i64()
         .or_else(|| time.as_str().and_then(|time| time.parse().ok()));
-    song_told(song, time, loved, "expected date.uts")
+    song_event(song, time, loved, "expected date.uts")
 }
 
-/// A play at its time, or a like whenever it was.
-fn song_told(
+/// A play with its time, or a like.
+fn song_event(
     song: SongRef,
     time: Option<i64>,
     loved: bool,
     expected: &'static str,
-) -> Result<(SongRef, Told), &'static str> {
+) -> Result<(SongRef, PlayerEvent), &'static str> {
     if loved {
-        return Ok((song, Told::Liked(Some(true))));
+        return Ok((song, PlayerEvent::Liked(Some(true))));
     }
     match time.filter(|time| *time >= 0) {
-        Some(time) => Ok((song, Told::Heard(time))),
+        Some(time) => Ok((song, PlayerEvent::Played(time))),
         None => Err(expected),
     }
 }
 
-/// A listen or feedback of `ListenBrainz`.
-fn read_listen(entry: &Value) -> Result<(SongRef, Told), &'static str> {
+/// A play or feedback of `ListenBrainz`.
+fn read_listen(entry: &Value) -> Result<(SongRef, PlayerEvent), &'static str> {
     let about = &entry["track_metadata"];
     let info = &about["additional_info"];
     let mbid = [
@@ -162,13 +162,13 @@ fn read_listen(entry: &Value) -> Result<(SongRef, Told), &'static str> {
     }
     if let Some(score) = entry.get("score") {
         return match score.as_i64() {
-            Some(0) => Ok((song, Told::Liked(None))),
-            Some(score @ (-1 | 1)) => Ok((song, Told::Liked(Some(score > 0)))),
+            Some(0) => Ok((song, PlayerEvent::Liked(None))),
+            Some(score @ (-1 | 1)) => Ok((song, PlayerEvent::Liked(Some(score > 0)))),
             _ => Err("expected a score of -1, 0 or 1"),
         };
     }
     let time = entry["listened_at"].as_i64();
-    song_told(song, time, false, "expected listened_at or score")
+    song_event(song, time, false, "expected listened_at or score")
 }
 
 /// A table of Last.fm's plays or loved tracks, with or without a heading.
@@ -186,7 +186,7 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
     loop {
         match reader.read_byte_record(&mut record) {
             Ok(true) => {}
-            // With flexible rows and bytes for text, only the end is left to come here.
+            // With flexible rows and bytes, errors cannot occur.
             Ok(false) | Err(_) => return items,
         }
         row += 1;
@@ -194,14 +194,14 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
             .iter()
             .map(|cell| String::from_utf8_lossy(cell).trim().to_owned())
             .collect();
-        // Only the first row can be a heading; a song may be called "Artist".
+        // Only the first row can be a heading; a song may be named "Artist".
         if items.is_empty()
             && let Some(named) = ExportColumns::named(&cells)
         {
             columns = named;
             continue;
         }
-        // A quote that is never closed makes one cell of all rows below it.
+        // An unclosed quote joins all rows below it into one cell.
         let is_broken = cells.iter().any(|cell| cell.contains('\n'));
         let item = if is_broken {
             Err("expected a row on one line: is a quote closed?")
@@ -212,7 +212,7 @@ fn read_table(bytes: &[u8], loved: bool) -> Vec<ExportItem> {
     }
 }
 
-/// Where a table has what.
+/// Columns of a table.
 struct ExportColumns {
     artist: usize,
     track: usize,
@@ -244,12 +244,12 @@ impl ExportColumns {
             track: find(&["track", "title", "track_name", "name"])?,
             album: find(&["album", "release_name"]),
             mbid: find(&["track_mbid", "recording_mbid"]),
-            // Seconds before a date, which has no time zone.
+            // Seconds take precedence over a date, which has no time zone.
             time: find(&["uts"]).or(time),
         })
     }
 
-    fn read(&self, cells: &[String], loved: bool) -> Result<(SongRef, Told), &'static str> {
+    fn read(&self, cells: &[String], loved: bool) -> Result<(SongRef, PlayerEvent), &'static str> {
         let cell = |column: Option<usize>| {
             column
                 .and_then(|column| cells.get(column))
@@ -265,11 +265,11 @@ impl ExportColumns {
         };
         let time = cell(self.time).and_then(|time| read_time(&time));
         let expected = "expected a time in seconds since 1970 or as 31 Dec 2025 21:38";
-        song_told(song, time, loved, expected)
+        song_event(song, time, loved, expected)
     }
 }
 
-/// Seconds since 1970 from a number of them or from a date in UTC.
+/// Parses seconds since 1970 or a date in UTC.
 fn read_time(time: &str) -> Option<i64> {
     if let Ok(seconds) = time.parse() {
         return Some(seconds);
@@ -284,7 +284,7 @@ fn read_time(time: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Artist, title and what happened of each item; what was expected of the others.
+    /// Artist, title and event of each item, or what was expected.
     fn items(name: &str, contents: &str) -> Vec<(usize, String)> {
         read_export(name, contents.as_bytes())
             .into_iter()
@@ -310,7 +310,7 @@ mod tests {
             ,\"31 Dec 2025, 21:38\",Wiv,,,,I love u,\r\n\
             17,,Wiv,,,,,\r\n";
         let found = items("recenttracks-me.csv", table);
-        let heard = "Oneohtrix, Point - Modern Lust (Tranquilizer) Heard(1767217094)";
+        let heard = "Oneohtrix, Point - Modern Lust (Tranquilizer) Played(1767217094)";
         assert_eq!(found[0], (2, heard.to_owned()));
         assert!(found[1].1.starts_with("expected a time"), "{found:?}");
         assert_eq!(found[2], (4, "expected a track in its column".to_owned()));
@@ -334,7 +334,7 @@ mod tests {
     fn tables_without_a_heading_have_four_columns() {
         let table = "Deftones,Ohms,Pompeji,01 Apr 2021 10:42\nDeftones,,Error,yesterday\n";
         let found = items("me.csv", table);
-        let heard = "Deftones - Pompeji (Ohms) Heard(1617273720)";
+        let heard = "Deftones - Pompeji (Ohms) Played(1617273720)";
         assert_eq!(found[0], (1, heard.to_owned()));
         assert_eq!(items("me.csv", &table.replace(',', ";")), found);
         assert!(found[1].1.starts_with("expected a time"), "{found:?}");
@@ -351,8 +351,8 @@ mod tests {
         let one = track("Believe", "1700000000");
         let two = track("Strong", "17");
         let heard = [
-            "Cher - Believe (A) Heard(1700000000)",
-            "Cher - Strong (A) Heard(17)",
+            "Cher - Believe (A) Played(1700000000)",
+            "Cher - Strong (A) Played(17)",
         ];
         let page = format!(r#"{{"recenttracks":{{"track":[{playing},{one},{two}]}}}}"#);
         let pages = format!("[[{playing},{one}],[{two}]]");

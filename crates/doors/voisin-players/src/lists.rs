@@ -1,4 +1,4 @@
-//! Lists that are kept under a name: what they ask, where their answers are put, and putting them there.
+//! Saved lists: their queries, their destinations, and pushing them there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::link::{LinkError, jellyfin, plex};
 use super::mpd::{Mpd, MpdAddress, MpdError};
-use super::subsonic::{Login, ask, id_of};
+use super::subsonic::{Login, call, id_of};
 use super::upstream::{ServerAddress, Upstream, runtime};
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::remedy::Remedy;
@@ -28,23 +28,23 @@ use voisin_questions::read::Refused;
 use voisin_questions::saved::{SavedQuestion, check_name, smart_playlist};
 use voisin_questions::seed::NamedSeed;
 
-/// A list that is kept.
+/// A saved list.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedList {
-    /// Its question.
+    /// Its query.
     #[serde(serialize_with = "as_json")]
     pub question: SavedQuestion,
-    /// Where its answers are put.
+    /// Its destinations.
     #[serde(default)]
     pub to: Vec<ListPlace>,
-    /// When that was done last, in seconds since 1970 UTC.
+    /// Time of the last push, in seconds since 1970 UTC.
     #[serde(default)]
     pub pushed: Option<i64>,
-    /// The audio of tracks that the question names by id, in hexadecimal: a recording that is removed and added again has
-    /// another id.
+    /// Content ids, in hexadecimal, of the tracks that the query names by id, which changes when a recording is removed and
+    /// added again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     recordings: BTreeMap<i64, String>,
-    /// Artists and titles of these tracks, for when they are gone.
+    /// Artists and titles of these tracks, for messages after their removal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     names: BTreeMap<i64, String>,
 }
@@ -60,13 +60,13 @@ fn as_json<S: serde::Serializer>(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaKind {
-    /// From Jellyfin 10.9 on, which can change a playlist.
+    /// Jellyfin 10.9 or later, which can change a playlist.
     Jellyfin,
-    /// Whose token is the password.
+    /// Plex, with its token as the password.
     Plex,
 }
 
-/// Where a list is put.
+/// A destination of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListPlace {
@@ -74,37 +74,37 @@ pub enum ListPlace {
     Subsonic {
         /// Its address.
         server: String,
-        /// Whose playlist it is.
+        /// The playlist's owner.
         user: String,
-        /// The playlist's id there, once it was made.
+        /// The playlist's id on the server, once it was created.
         #[serde(default)]
         id: Option<String>,
     },
     /// A playlist of Jellyfin or Plex.
     Media {
-        /// How it is spoken to.
+        /// The server's API.
         kind: MediaKind,
         /// Its address.
         server: String,
-        /// Whose playlist it is.
+        /// The playlist's owner.
         user: String,
-        /// The playlist's id there, once it was made.
+        /// The playlist's id on the server, once it was created.
         #[serde(default)]
         id: Option<String>,
     },
     /// A stored playlist of MPD.
     Mpd {
-        /// A host or socket, as MPD's own programs take it; empty: where they look by themselves.
+        /// A host or socket, as for MPD's own programs; empty: their default.
         host: String,
         /// Its port.
         port: u16,
     },
-    /// A file: a playlist of paths (`.m3u8`), or rules that Navidrome follows by itself (`.nsp`).
+    /// A file: a playlist of paths (`.m3u8`), or rules that Navidrome evaluates (`.nsp`).
     File(PathBuf),
 }
 
 impl ListPlace {
-    /// Whether it is the same playlist, whatever is known of it.
+    /// Whether it is the same playlist, regardless of its id.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -122,7 +122,7 @@ impl ListPlace {
                     user: login,
                     ..
                 },
-                // Its id is left out: it is known only once the playlist was made.
+                // Without the id, which is known only once the playlist was created.
             ) => server == at && user == login,
             _ => self == other,
         }
@@ -144,34 +144,34 @@ impl std::fmt::Display for ListPlace {
     }
 }
 
-/// Why a list is not put somewhere.
+/// Why a list cannot be pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// No list is so called.
-    #[error("there is no list \"{0}\": \"voisin lists\" shows those that are kept")]
+    /// There is no such list.
+    #[error("there is no list \"{0}\": \"voisin lists\" shows the saved ones")]
     Unknown(String),
     /// The value under its name is no list.
     #[error("the list \"{name}\" cannot be read: {reason}: remove it and save it again")]
     Unreadable {
         /// Its name.
         name: String,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
-    /// All tracks that it starts from are gone from the library.
+    /// All of its seeds were removed from the library.
     #[error(
-        "the list \"{name}\" starts from what is gone from the library, {}: add it again, or save the list anew from other tracks",
+        "the list \"{name}\" has seeds that were removed from the library, {}: add them again, or save the list again with others",
         tracks.join(", ")
     )]
     Gone {
         /// Its name.
         name: String,
-        /// The tracks, by artist and title where these are known.
+        /// The tracks, by artist and title if these are known.
         tracks: Vec<String>,
     },
-    /// Something of that name is there that this list did not make.
+    /// A playlist of that name exists that is not this list's.
     #[error(
-        "{place} has a playlist \"{name}\" already that is not this list's: give the list another name, or replace that one with --force"
+        "{place} already has another playlist \"{name}\": rename the list, or replace that playlist with --force"
     )]
     Taken {
         /// Where.
@@ -179,13 +179,13 @@ pub enum ListError {
         /// The name.
         name: String,
     },
-    /// The server, or what it says.
+    /// The server failed, with its message.
     #[error("{0}")]
     Server(String),
-    /// It does not let this user in.
+    /// The server refuses this user.
     #[error("{0}")]
     Login(String),
-    /// None of the list's songs is known there.
+    /// The destination has none of the list's songs.
     #[error("{place} has none of the songs of \"{name}\": {next}")]
     NoSongs {
         /// Where.
@@ -195,23 +195,23 @@ pub enum ListError {
         /// The next step.
         next: &'static str,
     },
-    /// MPD.
+    /// MPD failed.
     #[error(transparent)]
     Mpd(#[from] MpdError),
-    /// It cannot be said there.
+    /// The query cannot be written as rules.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The catalogue.
+    /// The library failed.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// A playlist cannot be written as that.
+    /// The playlist cannot be written in this format.
     #[error(transparent)]
     Format(#[from] voisin_explore::ExploreError),
     /// The file cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// The system gives no threads.
-    #[error("cannot start to ask the server")]
+    /// The system's threads failed.
+    #[error("cannot start the requests to the server")]
     Runtime(#[source] std::io::Error),
 }
 
@@ -232,24 +232,24 @@ impl From<ListError> for Problem {
         match error {
             ListError::Unknown(name) => Self::not_found(
                 format!("there is no list {name:?}"),
-                "see those there are: GET /api/v1/lists",
+                "see the lists: GET /api/v1/lists",
             ),
             ListError::Refused(refused) => refused.into(),
             ListError::Library(error) => error.into(),
             other => Self::new(
                 StatusCode::CONFLICT,
                 other.to_string(),
-                "ask again once that is mended",
+                "try again when that is fixed",
             ),
         }
     }
 }
 
-/// A content id as it is printed.
+/// Parses a content id in hexadecimal.
 fn content_of(text: &str) -> Option<ContentId> {
     let mut bytes = [0; 32];
     let digits = text.as_bytes().chunks(2);
-    // Bytes are paired below, which would cut a longer letter in two.
+    // ASCII only, as bytes are paired below.
     if text.len() != 64 || !text.is_ascii() {
         return None;
     }
@@ -262,7 +262,7 @@ fn content_of(text: &str) -> Option<ContentId> {
 impl SavedList {
     /// All lists of a library, by name.
     ///
-    /// - `unreadable`: is given the error of each that cannot be read, which is left out
+    /// - `unreadable`: called with the error of each unreadable list, which is left out
     pub fn all(
         library: &Library,
         mut unreadable: impl FnMut(&ListError),
@@ -271,7 +271,7 @@ impl SavedList {
         for (name, text) in library.lists().saved_lists()? {
             match Self::read(library, &name, &text) {
                 Ok(list) => all.push((name, list)),
-                // One list must not keep the others from being shown and renewed.
+                // An unreadable list must not prevent the others from being shown and renewed.
                 Err(error @ ListError::Unreadable { .. }) => unreadable(&error),
                 Err(error) => return Err(error),
             }
@@ -299,7 +299,7 @@ impl SavedList {
         Ok(list)
     }
 
-    /// Names recordings that came back under another id by that one.
+    /// Updates the ids of recordings that were added again under another one.
     fn follow_recordings(&mut self, library: &Library) -> Result<(), LibraryError> {
         let mut moved: BTreeMap<i64, i64> = BTreeMap::new();
         for (&id, content) in &self.recordings {
@@ -321,7 +321,7 @@ impl SavedList {
             other => other.clone(),
         };
         self.question
-            // `pin` is the one place that knows where each kind of list keeps its seeds.
+            // `pin` visits the seeds of each kind of list.
             .pin(|named| Ok::<_, LibraryError>(named.iter().map(renamed).collect()))?;
         self.recordings = std::mem::take(&mut self.recordings)
             .into_iter()
@@ -334,7 +334,7 @@ impl SavedList {
         Ok(())
     }
 
-    /// Refuses a list of which nothing is left that it starts from.
+    /// Refuses a list whose seeds were all removed.
     pub fn check_seeds(&self, library: &Library, name: &str) -> Result<(), ListError> {
         let lost = self.question.lost(library)?;
         if lost.is_empty() {
@@ -350,7 +350,7 @@ impl SavedList {
         })
     }
 
-    /// The tracks that a question names by id.
+    /// The tracks that a query names by id.
     fn tracks_of(library: &Library, question: &SavedQuestion) -> Result<Vec<Track>, LibraryError> {
         let mut ids = Vec::new();
         question.clone().pin(|named| {
@@ -371,7 +371,7 @@ impl SavedList {
         Ok(tracks)
     }
 
-    /// Keeps a question under a name; where one of that name is put goes on.
+    /// Saves a query under a name, with the destinations of the former list of that name.
     pub fn keep(
         library: &mut Library,
         name: &str,
@@ -381,9 +381,9 @@ impl SavedList {
         question.validate()?;
         let (to, pushed) = match Self::named(library, name) {
             Ok(before) => (before.to, before.pushed),
-            // One that cannot be read any more is replaced by the new one.
+            // An unreadable list is replaced by the new one.
             Err(ListError::Unknown(_) | ListError::Unreadable { .. }) => (Vec::new(), None),
-            // Of a library that cannot be asked for a moment, its places would be forgotten.
+            // If the library fails for a moment, the destinations would be lost.
             Err(error) => return Err(error),
         };
         let tracks = Self::tracks_of(library, &question)?;
@@ -404,13 +404,13 @@ impl SavedList {
         Ok(list)
     }
 
-    /// Writes it down.
+    /// Stores the list in the library.
     pub fn store(&self, library: &mut Library, name: &str) -> Result<(), ListError> {
         let text = serde_json::to_string(self).unwrap_or_default();
         Ok(library.lists_mut().save_list(name, Some(&text))?)
     }
 
-    /// Takes a list out of the library; what was put elsewhere stays there.
+    /// Removes a list from the library; pushed playlists stay.
     pub fn remove(library: &mut Library, name: &str) -> Result<(), ListError> {
         library
             .lists()
@@ -419,10 +419,10 @@ impl SavedList {
         Ok(library.lists_mut().save_list(name, None)?)
     }
 
-    /// Puts songs where the list is to be, and remembers the place. Returns how many of them are not known there.
+    /// Pushes songs to a destination, and remembers it. Returns the number of songs that the destination does not have.
     ///
-    /// - `password`: asked for where a server wants one
-    /// - `is_forced`: take the place of a playlist of that name that somebody else made
+    /// - `password`: called if a server needs one
+    /// - `is_forced`: replace another playlist of that name
     pub fn push(
         &mut self,
         library: &Library,
@@ -432,7 +432,7 @@ impl SavedList {
         password: &dyn Fn() -> Result<String, String>,
         is_forced: bool,
     ) -> Result<usize, ListError> {
-        // A place that this list was put to before is its own to overwrite.
+        // A destination of an earlier push may be overwritten.
         let known = self.to.iter().position(|one| one.is(place));
         let is_ours = is_forced || known.is_some();
         let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
@@ -486,7 +486,7 @@ impl SavedList {
                 left_out
             }
         };
-        // Only after it was put there: a place that refused is not remembered.
+        // Only after the push: a destination that refused it is not remembered.
         match known {
             Some(at) => self.to[at] = place,
             None => self.to.push(place),
@@ -495,12 +495,12 @@ impl SavedList {
     }
 }
 
-/// How often lists are looked at that may be old.
+/// Interval of the check for old lists.
 const LOOK: Duration = Duration::from_mins(1);
-/// How long it waits after a server could not be reached.
+/// Delay after a failed push.
 const AFTER_FAILURE: Duration = Duration::from_mins(10);
 
-/// Renews lists that are older than `age`, until `stop` is raised: in a process of its own, which gives its memory back.
+/// Renews lists that are older than `age`, until `stop` is set: in a process of its own, whose memory is returned.
 pub fn renew(state: &State, age: Duration, stop: &AtomicBool) {
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -508,7 +508,7 @@ pub fn renew(state: &State, age: Duration, stop: &AtomicBool) {
         if Instant::now() < next {
             continue;
         }
-        // An age below a minute is for trying it out.
+        // An age below a minute is for tests.
         next = Instant::now() + LOOK.min(age);
         let Some(push) = state.push.as_ref().filter(|_| is_due(state, age)) else {
             continue;
@@ -516,17 +516,17 @@ pub fn renew(state: &State, age: Duration, stop: &AtomicBool) {
         let mut command = push();
         command.arg("--older-than").arg(age.as_secs().to_string());
         match ended(command) {
-            Ok((_, messages)) => messages.iter().for_each(|line| state.say(line)),
-            Err(error) => state.say(&format!("lists are not renewed: {error}")),
+            Ok((_, messages)) => messages.iter().for_each(|line| state.log(line)),
+            Err(error) => state.log(&format!("cannot renew the lists: {error}")),
         }
-        // Still old, so it was not put there: the server is not asked every minute.
+        // Still old, so the push failed: it is not repeated every minute.
         if is_due(state, age) {
             next = Instant::now() + AFTER_FAILURE.min(age);
         }
     }
 }
 
-/// Whether a list is put somewhere and old. A library that is away is looked at again later.
+/// Whether a list has destinations and is old. An unavailable library is checked again later.
 fn is_due(state: &State, age: Duration) -> bool {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -537,7 +537,7 @@ fn is_due(state: &State, age: Duration) -> bool {
     };
     let all = Library::open_to_read(&state.dir)
         .map_err(ListError::from)
-        // Those that cannot be read are named by the process that renews the others.
+        // The process that renews the others reports unreadable ones.
         .and_then(|library| SavedList::all(&library, |_| ()));
     all.is_ok_and(|all| {
         all.iter()
@@ -559,7 +559,7 @@ fn write_file(
         let rules = smart_playlist(name, question)?;
         serde_json::to_vec_pretty(&rules).unwrap_or_default()
     } else {
-        // Relative: the folder may be called otherwise where a server or a telephone sees it.
+        // Relative, since the folder may have another path for a server or a phone.
         let style = PathStyle::Relative(path.parent().unwrap_or(path).to_owned());
         let tracks: Vec<TrackMeta> = tracks
             .iter()
@@ -572,7 +572,7 @@ fn write_file(
             &style,
         )?
     };
-    // Whether it may take the place of what is there was found out before.
+    // Whether it may be replaced was checked before.
     Ok(OutputTarget::data(path, true)?.write(bytes)?)
 }
 
@@ -607,7 +607,7 @@ fn put_at_mpd(
     Ok(tracks.len() - stored)
 }
 
-/// Makes a playlist of Jellyfin or Plex the list; its id, and how many songs the server does not have.
+/// Creates or updates a playlist of Jellyfin or Plex; returns its id, and the number of songs that the server does not have.
 fn put_at_media(
     library: &Library,
     name: &str,
@@ -620,7 +620,7 @@ fn put_at_media(
     let place = address.to_string();
     let known = linked_items(library, name, &address, tracks)?;
     let items: Vec<&str> = known.iter().map(String::as_str).collect();
-    // The caller has none: this runs in the command line's process.
+    // The caller has no runtime: this is the command line's process.
     let runtime = runtime().map_err(ListError::Runtime)?;
     let upstream = Upstream::new(address);
     let id = runtime.block_on(async {
@@ -642,7 +642,7 @@ fn put_at_media(
     Ok((id, tracks.len() - items.len()))
 }
 
-/// The server's ids of the tracks that it has, in their order.
+/// The server's ids of its tracks, in their order.
 fn linked_items(
     library: &Library,
     name: &str,
@@ -666,13 +666,13 @@ fn linked_items(
 
 mod subsonic {
     use super::{
-        Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, ask, id_of,
+        Library, ListError, Login, ServerAddress, TrackId, Upstream, Value, call, id_of,
         linked_items, runtime,
     };
 
-    /// Makes a playlist of a server the list; its id, and how many songs the server does not have.
+    /// Creates or updates a playlist of a server; returns its id, and the number of songs that the server does not have.
     ///
-    /// - `made`: the id of the playlist that this list made there, and whether any other of its name may be replaced
+    /// - `made`: the id of this list's playlist there, and whether another one of its name may be replaced
     pub(super) fn put(
         library: &Library,
         name: &str,
@@ -701,7 +701,7 @@ mod subsonic {
         (made, is_forced): (Option<&str>, bool),
     ) -> Result<String, ListError> {
         let question = async |endpoint: &str, parameters: &[(&str, &str)]| {
-            ask(upstream, login, endpoint, parameters)
+            call(upstream, login, endpoint, parameters)
                 .await
                 .map_err(|refusal| match refusal.reason(upstream) {
                     (true, text) => ListError::Login(text),
@@ -717,7 +717,7 @@ mod subsonic {
                     .unwrap_or_default(),
             )
         };
-        let user = login.said("u").unwrap_or_default();
+        let user = login.get("u").unwrap_or_default();
         let is_own = |one: &Value| {
             one["owner"]
                 .as_str()
@@ -728,7 +728,7 @@ mod subsonic {
         let ours = before
             .iter()
             .find(|one| made.is_some() && id_of(one).as_deref() == made);
-        // By id first: the user may have renamed it on the server.
+        // By id first, since the user may have renamed it on the server.
         let there = ours.or_else(|| before.iter().find(is_so_called));
         if ours.is_none() && there.is_some() && !is_forced {
             return Err(ListError::Taken {
@@ -745,7 +745,7 @@ mod subsonic {
             .chain(items.iter().map(|item| ("songId", *item)))
             .collect();
         let answer = question("createPlaylist", &parameters).await?;
-        // Servers before 1.14 do not say what they made.
+        // Servers before 1.14 do not return the new playlist.
         let new_id = id.or_else(|| id_of(&answer["playlist"]));
         let id = match new_id {
             Some(id) => id,
@@ -756,12 +756,12 @@ mod subsonic {
                 .and_then(id_of)
                 .ok_or_else(|| {
                     ListError::Server(format!(
-                        "{} does not show the playlist that it made",
+                        "{} does not list the playlist that it created",
                         upstream.address
                     ))
                 })?,
         };
-        // Whose it is, for who looks there; a server that knows no comments has the list all the same.
+        // A comment for users of the server; not all servers have comments.
         let comment = [
             ("playlistId", id.as_str()),
             ("name", name),
@@ -779,7 +779,7 @@ mod tests {
     use voisin_questions::saved::TEMPLATES;
 
     #[test]
-    fn an_unreadable_list_keeps_no_other_from_its_use() {
+    fn an_unreadable_list_leaves_the_others_usable() {
         let folder = tempfile::tempdir().unwrap();
         let mut library = Library::open(folder.path(), OpenMode::Create).unwrap();
         let question = || TEMPLATES[0].question();

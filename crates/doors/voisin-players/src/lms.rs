@@ -1,5 +1,5 @@
-//! Lyrion Music Server: the questions that its plugin Bliss Mixer asks, on a port of their own that only this machine
-//! reaches. The plugin cannot show a token.
+//! The API of Bliss Mixer for Lyrion Music Server, on a separate port that only this machine can reach, since the plugin
+//! cannot send a token.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ use voisin_base::random::Random;
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions, SimilarOptions, album_of};
 use voisin_http::access::{Guard, LONGEST_BODY, LocalAddress, PATIENCE};
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{RequestContext, Shared, lock};
 use voisin_library::{Library, LibraryError, Track, fold};
@@ -31,26 +31,26 @@ use voisin_music::artists::is_nobody;
 use voisin_music::cue::Place;
 use voisin_questions::answers::lossy;
 
-/// Songs of an answer.
+/// Most songs of an answer.
 const MOST: usize = 50;
-/// Seeds, and songs before, that are looked at.
+/// Most seeds, and most previous songs.
 const MOST_SEEDS: usize = 50;
 const MOST_BEFORE: usize = 500;
-/// Neighbours of each seed that are looked at first, for each song that is wanted and in all, and at most.
+/// Neighbours of each seed in the first round, for each song and in addition, and their maximum.
 const REACH_EACH: usize = 2;
 const REACH: usize = 50;
 const FARTHEST: usize = 20_000;
 
-/// How Lyrion is served.
+/// Options for Lyrion.
 #[derive(Debug, Clone)]
 pub struct Lms {
-    /// 0: any that is free.
+    /// 0: any free port.
     pub port: u16,
-    /// The Lyrion server that is told the port.
+    /// The Lyrion server to which the port is reported.
     pub report: Option<ServerAddress>,
 }
 
-/// A number, or true and false, which the plugin writes as 1 and 0.
+/// A number, or a boolean, which the plugin sends as 1 or 0.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Bool(flag) => f64::from(u8::from(flag)),
@@ -68,8 +68,8 @@ fn five() -> f64 {
     5.0
 }
 
-/// Fields of both questions. Others (`forest`, `adaptiveweights`, `debug`) belong to another way of comparing; they
-/// are taken and passed over.
+/// Fields of both requests. Others (`forest`, `adaptiveweights`, `debug`) are for another kind of comparison, and
+/// ignored.
 #[derive(Debug, Default, Deserialize)]
 struct Common {
     #[serde(default = "five", deserialize_with = "number")]
@@ -85,7 +85,7 @@ struct Common {
     maxbpmdiff: f64,
     #[serde(default)]
     genregroups: Vec<Vec<String>>,
-    /// A group is wanted where all genres of a seed are in it, not only one.
+    /// Whether all genres of a seed must be in a group, not only one.
     #[serde(default, deserialize_with = "flag")]
     allgenres: bool,
     #[serde(default, deserialize_with = "flag")]
@@ -119,17 +119,17 @@ struct LmsListQuestion {
 struct Mixer {
     state: Shared,
     guard: Guard,
-    /// Folders that Lyrion's paths begin in: those that were named at the start, and those that its questions told.
+    /// Lyrion's music folders: those of the server's options, and those derived from its requests.
     roots: Mutex<HashSet<PathBuf>>,
 }
 
-/// The routes, for a listener of their own.
+/// The routes, for a separate port.
 ///
-/// - `folders`: that Lyrion's music may lie in
+/// - `folders`: possible music folders of Lyrion
 pub fn router(state: &Shared, folders: &[PathBuf]) -> Router {
     let mixer = Arc::new(Mixer {
         state: Arc::clone(state),
-        // No names but localhost, and no token: the plugin cannot show one.
+        // No host names but localhost, and no token, which the plugin cannot send.
         guard: Guard::default(),
         roots: Mutex::new(folders.iter().cloned().collect()),
     });
@@ -142,7 +142,7 @@ pub fn router(state: &Shared, folders: &[PathBuf]) -> Router {
         .with_state(mixer)
 }
 
-/// Lets in who asks this machine by its own name, and no page of a stranger.
+/// Accepts requests for this machine's own name, and none from foreign pages.
 async fn check(State(mixer): State<Arc<Mixer>>, request: Request, next: Next) -> Response<Body> {
     let guard = &mixer.guard;
     let local = request.extensions().get::<LocalAddress>().copied();
@@ -153,7 +153,7 @@ async fn check(State(mixer): State<Arc<Mixer>>, request: Request, next: Next) ->
     tokio::time::timeout(PATIENCE, next.run(request))
         .await
         .unwrap_or_else(|_| {
-            Problem::later(5, "this took too long", "ask for less, or ask again later")
+            Problem::later(5, "this took too long", "request less, or try again later")
                 .into_response()
         })
 }
@@ -169,9 +169,9 @@ fn plain(text: String) -> Response<Body> {
         .into_response()
 }
 
-/// Genres as they are compared: those of the tags, in lower case.
+/// Genres for comparison: those of the tags, in lower case.
 fn genres(track: &Track) -> Vec<String> {
-    // One tag may hold several genres, between semicolons.
+    // One tag may have several genres, separated by semicolons.
     let split = track.tags.genres.iter().flat_map(|genre| genre.split(';'));
     split
         .map(|genre| genre.trim().to_lowercase())
@@ -181,12 +181,12 @@ fn genres(track: &Track) -> Vec<String> {
 
 /// Whether a name fits a pattern with `*` and `?`.
 fn fits(pattern: &[char], name: &[char]) -> bool {
-    // Where to go on if the last * has to take one more.
+    // Where to continue if the last * has to match one more.
     let mut p = 0;
     let mut n = 0;
     let mut star = None;
     while n < name.len() {
-        // Only the last star is gone back to, so the time is at most pattern times name.
+        // Backtracks only to the last star, so the time is at most pattern times name.
         if p < pattern.len() && (pattern[p] == '?' || (pattern[p] != '*' && pattern[p] == name[n]))
         {
             (p, n) = (p + 1, n + 1);
@@ -203,10 +203,10 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// Which genres a song may have.
+/// The rule for genres of a song.
 struct GenreRule {
     groups: Vec<Vec<Vec<char>>>,
-    /// Numbers of the groups that the seeds are in; none: only songs of no group.
+    /// The groups of the seeds; empty: only songs of no group.
     wanted: HashSet<usize>,
 }
 
@@ -253,14 +253,14 @@ impl GenreRule {
 
     fn allows(&self, track: &Track) -> bool {
         let own_genres = genres(track);
-        // A song without a genre is not held against it.
+        // A song without genres passes.
         if own_genres.is_empty() {
             return true;
         }
         if self.wanted.is_empty() {
             let in_any =
                 |genre: &String| (0..self.groups.len()).any(|group| self.has(group, genre));
-            // Seeds in no group: what belongs to a group is another kind of music.
+            // Seeds in no group: songs of a group are another kind of music.
             return !own_genres.iter().any(in_any);
         }
         self.groups_of(&own_genres, false)
@@ -272,8 +272,8 @@ impl GenreRule {
 /// The separator in Lyrion's paths between a file and the number of its part on a CUE sheet.
 const CUE_TRACK: &str = ".CUE_TRACK.";
 
-/// Where the library may have what a path of Lyrion stands for, the likeliest place first: a part of a file lies below the file,
-/// or below a sheet that is called like it, where it is not all one track.
+/// Possible paths in the library of a path of Lyrion, the likeliest first: a part of a file is below the file, or below a sheet
+/// of the same name, unless the file is a single track.
 fn places(path: &str) -> Vec<PathBuf> {
     let part = path
         .rsplit_once(CUE_TRACK)
@@ -296,7 +296,7 @@ fn places(path: &str) -> Vec<PathBuf> {
 }
 
 impl Mixer {
-    /// The tracks that paths of Lyrion stand for, in their order, without those that the library does not have.
+    /// The tracks of Lyrion's paths, in their order, without those that the library does not have.
     fn tracks(&self, library: &Library, paths: &[String]) -> Result<Vec<TrackId>, LibraryError> {
         let mut tracks = Vec::new();
         for path in paths {
@@ -311,7 +311,7 @@ impl Mixer {
     }
 
     fn track(&self, library: &Library, path: &Path) -> Result<Option<TrackId>, LibraryError> {
-        // Below a folder that is known its place is known, and found at once.
+        // Below a known folder the full path is known, and found at once.
         let places: Vec<PathBuf> = lock(&self.roots)
             .iter()
             .map(|root| root.join(path))
@@ -322,23 +322,23 @@ impl Mixer {
         let known = known
             .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, _>>()?;
-        // Below two folders the path may be two files, and then its end decides.
+        // Below two folders the path may be two files; then the end of the path decides.
         if let [track] = known[..] {
             return Ok(Some(track));
         }
         let found = library.files().find_by_path_end(path)?;
         let mut ids: Vec<TrackId> = found.iter().map(|(_, track)| *track).collect();
         ids.dedup();
-        // Ambiguous: a wrong seed is worse than none.
+        // Ambiguous paths are ignored: a wrong seed is worse than none.
         let [track] = ids[..] else { return Ok(None) };
         let depth = path
             .components()
             .filter(|part| matches!(part, std::path::Component::Normal(_)))
             .count();
-        // A file right in a music folder tells no more than the folder that it is in.
+        // The rest of the path is a music folder.
         if let Some(root) = found[0].0.ancestors().nth(depth) {
             let mut roots = lock(&self.roots);
-            // Each root is tried for each path.
+            // Bounded, since each root is tried for each path.
             if roots.len() < 100 {
                 roots.insert(root.to_owned());
             }
@@ -346,7 +346,7 @@ impl Mixer {
         Ok(Some(track))
     }
 
-    /// Paths as Lyrion has them: below its music folder, a part of a file by the file and its number.
+    /// Lyrion's form of a path: below its music folder; a part of a file by the file and its number.
     fn relative(&self, path: &Path) -> Option<String> {
         let part = Place::part(path);
         let file = part.as_ref().map_or(path, |part| &part.audio);
@@ -364,9 +364,9 @@ impl Mixer {
 
 /// Tracks near to the seeds, nearest first: the best of each seed's own neighbours.
 ///
-/// - `wanted`: songs; more are looked at if too few of them fit
-/// - `mix`: what may be among them, in another order each time; `None`: all, nearest first
-/// - `accept`: is shown all that were found, and says whether they are enough
+/// - `wanted`: number of songs; more are fetched if too few of them fit
+/// - `mix`: rules of a mix, in another order each time; `None`: all, nearest first
+/// - `accept`: gets all candidates, and returns whether they are enough
 fn each_neighbour(
     context: &mut RequestContext,
     common: &Common,
@@ -386,7 +386,7 @@ fn each_neighbour(
             filter.seconds_from = bound(common.min, mix.map(|mix| mix.shortest));
             filter.seconds_to = bound(common.max, mix.map(|mix| mix.longest));
             filter.artists.extend(artist.map(str::to_owned));
-            // Without a tempo of its own a seed asks for none.
+            // A seed without a tempo allows all.
             let tempo = measured.get(&track).and_then(|measured| measured.tempo);
             if let Some(tempo) = tempo.filter(|_| common.maxbpmdiff > 0.0) {
                 filter.tempo_from = Some(tempo - common.maxbpmdiff);
@@ -415,12 +415,12 @@ fn each_neighbour(
                 .unwrap_or(Ordering::Equal)
                 .then(a.0.id.cmp(&b.0.id))
         });
-        // A track that is farther may be nearer to a seed than is known yet.
+        // Beyond `reach` tracks, nearer ones may be missing.
         all.truncate(reach);
         if let Some(mix) = mix {
             all = context.engine.arrange(all, mix)?;
         }
-        // Fewer than were asked for are all that fit the filters.
+        // Fewer than requested are all that pass the filters.
         if accept(&all) || found < reach || reach >= FARTHEST {
             return Ok(());
         }
@@ -436,10 +436,10 @@ fn album(track: &Track) -> Option<(String, bool)> {
 
 async fn mix(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(request): ask::Body<LmsMixQuestion>,
+    extract::Body(request): extract::Body<LmsMixQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
-    let answer = state.ask(move |state, context| {
+    let answer = state.run(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let names = |all: &[String], most: usize| all[..all.len().min(most)].to_vec();
@@ -459,10 +459,10 @@ async fn mix(
         let no_christmas = request.common.filterxmas && Local::now().month() != 12;
         let known: HashSet<TrackId> = seeds.iter().chain(&before).copied().collect();
         let artists_of = |track: &Track| track.people().into_iter().map(fold).collect::<Vec<_>>();
-        // A float to begin with, as the plugin may write 5 or "5" or 5.0; what is no number becomes
+        // From a float, as the plugin may send 5 or "5" or 5.0; the cast turns NaN into
         // 0.
         let count = (request.common.count as usize).clamp(1, MOST);
-        // Shuffling the nearest few would give the same few each time.
+        // Shuffling the nearest few would return the same few each time.
         let wanted = if request.shuffle && count < 20 {
             5 * count
         } else {
@@ -507,7 +507,7 @@ async fn mix(
                     .collect();
                 let mut taken: HashSet<String> = HashSet::new();
                 let mut set_aside: Vec<Track> = Vec::new();
-                // Each round sees all that was found so far, and starts over.
+                // Each round gets all candidates, and starts again.
                 chosen.clear();
                 for (track, _) in all.iter().filter(|(track, _)| !known.contains(&track.id)) {
                     if rule.as_ref().is_some_and(|rule| !rule.allows(track))
@@ -516,7 +516,7 @@ async fn mix(
                         continue;
                     }
                     let album = album(track);
-                    // At most one song of an album in an answer, whatever the settings say.
+                    // At most one song of an album in an answer, independent of the settings.
                     if album
                         .as_ref()
                         .is_some_and(|(album, _)| taken.contains(album))
@@ -544,14 +544,14 @@ async fn mix(
                         return true;
                     }
                 }
-                // Something that repeats an artist is better than silence.
+                // A repeated artist is better than silence.
                 let missing = 2_usize.min(count).saturating_sub(chosen.len());
                 chosen.extend(set_aside.into_iter().take(missing));
                 false
             },
         )?;
         if request.shuffle {
-            // Another order each time is what shuffling is for, so no seed is kept.
+            // A new seed, for another order each time.
             let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
             Random::new(seed).shuffle(&mut chosen);
         }
@@ -563,10 +563,10 @@ async fn mix(
 
 async fn list(
     State(mixer): State<Arc<Mixer>>,
-    ask::Body(request): ask::Body<LmsListQuestion>,
+    extract::Body(request): extract::Body<LmsListQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let state = Arc::clone(&mixer.state);
-    let answer = state.ask(move |state, context| {
+    let answer = state.run(move |state, context| {
         state.index(context)?;
         let library = context.engine.library();
         let seeds = mixer.tracks(library, std::slice::from_ref(&request.track))?;
@@ -620,7 +620,7 @@ fn is_christmas(track: &Track) -> bool {
     genres(track).iter().any(|genre| genre == "christmas")
 }
 
-/// A path a line. What lies below none of Lyrion's folders is not there for it.
+/// One path a line, without those outside of Lyrion's folders.
 fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
     let paths = chosen.iter().filter_map(|track| {
         let mut files = track
@@ -630,14 +630,14 @@ fn lines(mixer: &Mixer, chosen: &[Track]) -> String {
             .chain([track.path.as_path()]);
         files.find_map(|path| mixer.relative(path))
     });
-    // A name with a line's end in it cannot be said.
+    // Without names that contain line breaks.
     paths
         .filter(|path| !path.contains(['\n', '\r']))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// Tells Lyrion which port was chosen, as its plugin expects; a few tries, since it may be starting.
+/// Reports the port to Lyrion, as its plugin expects; with retries, since it may be starting.
 pub async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
     let question = json!({"id": 1, "method": "slim.request", "params": ["", ["blissmixer", "port", format!("number:{port}")]]});
     let upstream = Upstream::new(server);
@@ -649,7 +649,10 @@ pub async fn report(server: ServerAddress, port: u16) -> Result<(), String> {
     for pause in [0, 1, 3, 10] {
         tokio::time::sleep(Duration::from_secs(pause)).await;
         let body = question.to_string().into();
-        match upstream.ask(Method::POST, "/jsonrpc.js", &kind, body).await {
+        match upstream
+            .send(Method::POST, "/jsonrpc.js", &kind, body)
+            .await
+        {
             Ok((status, _)) if status.is_success() => return Ok(()),
             Ok((status, _)) => last = format!("{} answers {status}", upstream.address),
             Err(error) => last = error.to_string(),
@@ -663,7 +666,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_fit_as_a_shell_reads_them() {
+    fn patterns_match_as_in_a_shell() {
         let fits = |pattern: &str, name: &str| {
             super::fits(
                 &pattern.chars().collect::<Vec<_>>(),
@@ -688,12 +691,12 @@ mod tests {
         ] {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
-        // Many stars take no longer than few.
+        // Many stars take no more time.
         assert!(!fits(&"*a".repeat(50), &"a".repeat(49)));
     }
 
     #[test]
-    fn parts_of_files_are_looked_for_below_their_sheets() {
+    fn parts_of_files_are_found_below_their_sheets() {
         let found = places("A/B/Album.flac.CUE_TRACK.7");
         let expected = [
             "A/B/Album.flac/07",
@@ -708,7 +711,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_numbers_words_and_truths() {
+    fn flags_are_numbers_texts_and_booleans() {
         let read = |json: &str| serde_json::from_str::<LmsMixQuestion>(json).unwrap();
         let request = read(
             r#"{"tracks": ["a"], "count": "7", "shuffle": true, "filtergenre": 1, "filterxmas": 0, "min": 60.0, "forest": 1, "adaptiveweights": {"a": 1}, "debug": 0}"#,

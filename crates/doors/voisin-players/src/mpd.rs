@@ -1,4 +1,4 @@
-//! MPD, the Music Player Daemon: what it plays, its queue, and which of its files are tracks of the library.
+//! MPD, the Music Player Daemon: its state, its queue, and its files that are tracks of the library.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,21 +19,21 @@ use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, Listened, TrackSet};
 
-/// Time to connect, and for an answer, where `MPD_TIMEOUT` says no other.
+/// Default timeout for connecting and for an answer, without `MPD_TIMEOUT`.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Files that are asked for at once: MPD closes a connection whose answer is longer than its output buffer (8 MiB unless
-/// its settings say otherwise), and looks through all of them each time.
+/// Files of a request: MPD closes a connection whose answer is longer than its output buffer (8 MiB by default), and reads
+/// all of its files each time.
 const FILES_AT_ONCE: usize = 10_000;
-/// How long what was noted of files holds: of changes that come at once, the client tells only the first kind.
-const LISTENED_FOR: Duration = Duration::from_mins(5);
-/// MPD's number for "there is no such song", and for "you may not".
+/// How long stickers are cached: of simultaneous changes, the client reports only the first kind.
+const CACHED_FOR: Duration = Duration::from_mins(5);
+/// MPD's error codes for a missing song, and for a missing permission.
 const NO_SUCH_SONG: u64 = 50;
 const NO_PERMISSION: u64 = 4;
 
-/// MPD's port where nobody says another.
+/// MPD's default port.
 pub const PORT: u16 = 6600;
 
-/// Where MPD listens.
+/// The address of MPD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MpdAddress {
     place: MpdPlace,
@@ -41,7 +41,7 @@ pub struct MpdAddress {
     patience: Duration,
 }
 
-/// Seconds in `MPD_TIMEOUT`; what is no number above 0 counts as none, as for MPD's own programs.
+/// Parses `MPD_TIMEOUT`; values that are no number above 0 are ignored, as by MPD's own programs.
 fn patience(value: Option<&str>) -> Duration {
     let seconds = value
         .and_then(|text| text.trim().parse::<u32>().ok())
@@ -53,12 +53,12 @@ fn patience(value: Option<&str>) -> Duration {
 enum MpdPlace {
     Tcp(String, u16),
     Socket(PathBuf),
-    /// A name that is no file, on Linux.
+    /// An abstract socket on Linux.
     Abstract(String),
 }
 
 impl MpdAddress {
-    /// Reads what MPD's own programs read: a host, `PASSWORD@HOST`, the path of a socket, `@NAME`.
+    /// Parses the syntax of MPD's own programs: a host, `PASSWORD@HOST`, the path of a socket, `@NAME`.
     pub fn read(host: &str, port: u16) -> Self {
         // The first @ that is not at the beginning ends the password: "secret@@name" has one, "@name" has none.
         let mut signs = host.char_indices().skip(1);
@@ -85,14 +85,13 @@ impl MpdAddress {
         }
     }
 
-    /// Where MPD's own programs look when nobody says where it is: at the sockets of the user's and the system's MPD, then at
-    /// its port.
+    /// The default of MPD's own programs: the sockets of the user's and the system's MPD, then its port.
     pub fn usual() -> Self {
         #[cfg(unix)]
         {
             let of_user = std::env::var_os("XDG_RUNTIME_DIR")
                 .map(|dir| PathBuf::from(dir).join("mpd/socket"));
-            // A socket's file may be left of an MPD that is gone.
+            // The socket's file may be left by an MPD that has ended.
             let answers = |path: &PathBuf| std::os::unix::net::UnixStream::connect(path).is_ok();
             if let Some(path) = of_user
                 .into_iter()
@@ -119,54 +118,54 @@ impl std::fmt::Display for MpdAddress {
     }
 }
 
-/// Why MPD does not do what is asked.
+/// Why a command of MPD failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MpdError {
-    /// Nobody answers there.
+    /// MPD is unreachable.
     #[error("cannot reach MPD at {place}")]
     Unreachable {
-        /// Where.
+        /// The address.
         place: String,
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// The server is no MPD, or it broke off.
-    #[error("MPD at {place} does not answer as it should: {reason}")]
+    /// The server is no MPD, or it closed the connection.
+    #[error("MPD at {place} gives no valid answer: {reason}")]
     Broken {
-        /// Where.
+        /// The address.
         place: String,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
     /// Another password is needed.
     #[error("MPD at {place} refuses the password")]
     Password {
-        /// Where.
+        /// The address.
         place: String,
     },
     /// A password is needed, or one that allows more.
-    #[error("MPD at {place} wants a password for this")]
+    #[error("MPD at {place} needs a password for this")]
     NoPassword {
-        /// Where.
+        /// The address.
         place: String,
     },
     /// A file that MPD no longer has.
     #[error("MPD no longer has {file}")]
     Gone {
-        /// The file, as MPD names it, or which files.
+        /// The file's name in MPD, or a description of several.
         file: String,
     },
     /// A command is refused.
-    #[error("MPD says to \"{command}\": {message}")]
+    #[error("MPD refuses \"{command}\": {message}")]
     Refused {
         /// The command.
         command: String,
-        /// MPD's number of the reason.
+        /// MPD's error code.
         code: u64,
         /// MPD's message.
         message: String,
     },
-    /// The catalogue.
+    /// The library failed.
     #[error(transparent)]
     Library(#[from] LibraryError),
 }
@@ -175,14 +174,14 @@ impl MpdError {
     /// The next step, where the message does not have it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Unreachable { .. } => Some(Remedy::SayMpd),
-            Self::Password { .. } | Self::NoPassword { .. } => Some(Remedy::SayMpdPassword),
+            Self::Unreachable { .. } => Some(Remedy::SetMpdAddress),
+            Self::Password { .. } | Self::NoPassword { .. } => Some(Remedy::SetMpdPassword),
             Self::Library(error) => error.remedy(),
             Self::Broken { .. } | Self::Gone { .. } | Self::Refused { .. } => None,
         }
     }
 
-    /// Whether it may be over when the connection is made anew.
+    /// Whether a new connection may help.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Broken { .. })
     }
@@ -195,9 +194,9 @@ pub struct Playing {
     pub is_random: bool,
     /// Songs in the queue.
     pub length: u32,
-    /// Place of the current song in the queue, its id there, and its file.
+    /// The current song's index in the queue, its id there, and its file.
     pub current: Option<(u32, u32, String)>,
-    /// It plays, or is paused.
+    /// Whether it plays or is paused.
     pub is_on: bool,
 }
 
@@ -206,22 +205,22 @@ pub struct Mpd {
     address: MpdAddress,
     client: Client,
     events: ConnectionEvents,
-    /// The notes on its files, and when they were asked for.
+    /// The cached stickers, and their time.
     listened: Option<(Instant, HashMap<TrackId, Listened>)>,
-    // Dropped last: the connection lives on it.
+    // Dropped last, since the connection needs it.
     runtime: Runtime,
 }
 
 impl Mpd {
-    /// Connects, and gives the password.
+    /// Connects and authenticates.
     pub fn connect(address: &MpdAddress) -> Result<Self, MpdError> {
         let place = address.to_string();
         let unreachable = |source| MpdError::Unreachable {
             place: place.clone(),
             source,
         };
-        // A thread of its own, not one that runs only while something is asked: the client listens
-        // for changes in between.
+        // Its own thread, not the current one: the client waits for changes between
+        // commands.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_io()
@@ -245,12 +244,12 @@ impl Mpd {
                     use std::os::linux::net::SocketAddrExt as _;
                     let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
                     let stream = std::os::unix::net::UnixStream::connect_addr(&name)?;
-                    // Tokio takes it for granted.
+                    // Required by Tokio.
                     stream.set_nonblocking(true)?;
                     let stream = tokio::net::UnixStream::from_std(stream)?;
                     Ok(Client::connect_with_password_opt(stream, password).await)
                 }
-                #[allow(unreachable_patterns, reason = "where all kinds of sockets are there")]
+                #[allow(unreachable_patterns, reason = "on systems with all kinds of sockets")]
                 _ => Err(std::io::ErrorKind::Unsupported.into()),
             }
         };
@@ -269,8 +268,8 @@ impl Mpd {
                     listened: None,
                     runtime,
                 };
-                // Nobody reads tags here, and answers are shorter without them. MPD before 0.21 can do neither this nor what comes.
-                match mpd.ask("tagtypes", &["clear"]) {
+                // Tags are not needed, and answers are shorter without them. MPD before 0.21 has neither this nor later commands.
+                match mpd.send("tagtypes", &["clear"]) {
                     Err(MpdError::Broken { .. }) if mpd.is_shut_out() => {
                         Err(MpdError::NoPassword { place })
                     }
@@ -289,7 +288,7 @@ impl Mpd {
         }
     }
 
-    /// Whether the connection ended because MPD refuses to say what happens, which it does where not even reading is allowed.
+    /// Whether the connection ended because MPD does not allow `idle`, as without the permission to read.
     fn is_shut_out(&mut self) -> bool {
         let event = self.runtime.block_on(async {
             tokio::time::timeout(self.address.patience, self.events.next()).await
@@ -302,8 +301,8 @@ impl Mpd {
         )
     }
 
-    fn ask(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
-        /// An argument that would be nothing at all without its quotes.
+    fn send(&self, command: &str, arguments: &[&str]) -> Result<Frame, MpdError> {
+        /// An empty argument, which needs quotes.
         struct Empty;
         impl Argument for Empty {
             fn render(&self, to: &mut BytesMut) {
@@ -344,11 +343,11 @@ impl Mpd {
         }
     }
 
-    /// Asks what plays.
+    /// Requests the player's state.
     pub fn playing(&self) -> Result<Playing, MpdError> {
-        let status = self.ask("status", &[])?;
+        let status = self.send("status", &[])?;
         let number = |name: &str| status.find(name).and_then(|text| text.parse::<u32>().ok());
-        let current = self.ask("currentsong", &[])?;
+        let current = self.send("currentsong", &[])?;
         let file = current.find("file").map(str::to_owned);
         let place = |name: &str| current.find(name).and_then(|text| text.parse::<u32>().ok());
         Ok(Playing {
@@ -361,13 +360,13 @@ impl Mpd {
 
     /// The files of the queue in order, with their ids there.
     pub fn queue(&self) -> Result<Vec<(u32, String)>, MpdError> {
-        let frame = self.ask("playlistinfo", &[])?;
+        let frame = self.send("playlistinfo", &[])?;
         let mut queue = Vec::new();
         let mut file = None;
         for (name, value) in frame.fields() {
             match name {
                 "file" => file = Some(value.to_owned()),
-                // A song's lines begin with its file, and its id comes after.
+                // A song's lines begin with its file and end with its id.
                 "Id" => queue.extend(value.parse().ok().zip(file.take())),
                 _ => {}
             }
@@ -375,15 +374,15 @@ impl Mpd {
         Ok(queue)
     }
 
-    /// Puts a file into the queue: at a place, or at its end.
+    /// Adds a file to the queue: at an index, or at its end.
     ///
     /// # Errors
     ///
-    /// [`MpdError::Gone`] where MPD has lost the file since its files were asked for.
+    /// [`MpdError::Gone`] if MPD no longer has the file.
     pub fn add(&self, file: &str, place: Option<u32>) -> Result<(), MpdError> {
         let added = match place {
-            Some(place) => self.ask("addid", &[file, &place.to_string()]),
-            None => self.ask("addid", &[file]),
+            Some(place) => self.send("addid", &[file, &place.to_string()]),
+            None => self.send("addid", &[file]),
         };
         match added {
             Err(MpdError::Refused {
@@ -395,37 +394,37 @@ impl Mpd {
         }
     }
 
-    /// Takes a song out of the queue, by its id there.
+    /// Removes a song from the queue, by its id there.
     pub fn delete(&self, id: u32) -> Result<(), MpdError> {
-        self.ask("deleteid", &[&id.to_string()]).map(drop)
+        self.send("deleteid", &[&id.to_string()]).map(drop)
     }
 
     /// Whether MPD has a stored playlist of this name.
     pub fn has_playlist(&self, name: &str) -> Result<bool, MpdError> {
         Ok(self
-            .ask("listplaylists", &[])?
+            .send("listplaylists", &[])?
             .fields()
             .any(|field| field == ("playlist", name)))
     }
 
-    /// Stores files as a playlist, in the place of one of that name, and says how many MPD still had. The queue is not
-    /// touched, and nobody sees half of it.
+    /// Stores files as a playlist, replacing one of that name, and returns the number of files that MPD has. The queue does
+    /// not change, and the replacement is atomic.
     ///
     /// # Errors
     ///
-    /// [`MpdError::Gone`] where MPD has none of them any more: the playlist of before stays.
+    /// [`MpdError::Gone`] if MPD has none of them any more: the old playlist stays.
     pub fn store_playlist(&self, name: &str, files: &[&str]) -> Result<usize, MpdError> {
-        // Under another name first: MPD fills a playlist song by song, and a break would leave half
-        // of it.
+        // Under another name first: MPD fills a playlist song by song, and an interruption would leave a
+        // part of it.
         let made = format!("{name} (voisin writes it)");
-        // Of a run that was broken off.
+        // Left by an interrupted run.
         if self.has_playlist(&made)? {
-            self.ask("rm", &[&made])?;
+            self.send("rm", &[&made])?;
         }
         let mut stored = 0;
         for file in files {
-            match self.ask("playlistadd", &[&made, file]) {
-                // Gone since its files were asked for.
+            match self.send("playlistadd", &[&made, file]) {
+                // Removed since its files were listed.
                 Err(MpdError::Refused {
                     code: NO_SUCH_SONG, ..
                 }) => {}
@@ -435,28 +434,28 @@ impl Mpd {
                 }
             }
         }
-        // MPD makes a playlist with its first song: without one there is nothing to put in the place of the old one.
+        // MPD creates a playlist with its first song: without one there is no replacement.
         if stored == 0 {
             return Err(MpdError::Gone {
                 file: format!("any song of \"{name}\""),
             });
         }
-        // MPD renames onto no playlist that is there.
+        // MPD does not rename onto an existing playlist.
         if self.has_playlist(name)? {
-            self.ask("rm", &[name])?;
+            self.send("rm", &[name])?;
         }
-        self.ask("rename", &[&made, name])?;
+        self.send("rename", &[&made, name])?;
         Ok(stored)
     }
 
-    /// Which of MPD's files are tracks of the library.
+    /// MPD's files that are tracks of the library.
     pub fn songs(&mut self, library: &Library) -> Result<MpdSongs, MpdError> {
         self.listened = None;
         let mut files = Vec::new();
         loop {
             let window = format!("{}:{}", files.len(), files.len() + FILES_AT_ONCE);
-            // No file is so called.
-            let frame = self.ask("find", &["(file != '/')", "window", &window])?;
+            // No file has this name, so that all match.
+            let frame = self.send("find", &["(file != '/')", "window", &window])?;
             let before = files.len();
             files.extend(
                 frame
@@ -474,30 +473,30 @@ impl Mpd {
         ))
     }
 
-    /// Notes of MPD's clients on its files: plays, likes and stars, as myMPD and others write them. Nothing where MPD keeps
-    /// no such notes, or has more of them than its answers may be long. It is asked again once [`wait`](Self::wait) saw
-    /// that notes changed, after [`songs`](Self::songs), and after five minutes.
+    /// Stickers of MPD's files: plays, likes and stars, as written by myMPD and others. Empty if MPD has no stickers, or more
+    /// than fit an answer. Requested again after a change in [`wait`](Self::wait), after [`songs`](Self::songs), and after
+    /// five minutes.
     pub fn listened(&mut self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
         if let Some((_, known)) = self
             .listened
             .as_ref()
-            .filter(|(at, _)| at.elapsed() < LISTENED_FOR)
+            .filter(|(at, _)| at.elapsed() < CACHED_FOR)
         {
             return known.clone();
         }
-        let found = self.ask_listened(songs);
+        let found = self.fetch_listened(songs);
         self.listened = Some((Instant::now(), found.clone()));
         found
     }
 
-    fn ask_listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
-        // An answer that is too long costs the connection: this one has none to lose.
+    fn fetch_listened(&self, songs: &MpdSongs) -> HashMap<TrackId, Listened> {
+        // A connection of its own, since MPD closes it on a too long answer.
         let Ok(connection) = Self::connect(&self.address) else {
             return HashMap::new();
         };
         let mut all: HashMap<TrackId, Listened> = HashMap::new();
         for name in ["playCount", "lastPlayed", "rating", "like"] {
-            let Ok(frame) = connection.ask("sticker", &["find", "song", "", name]) else {
+            let Ok(frame) = connection.send("sticker", &["find", "song", "", name]) else {
                 continue;
             };
             let mut file = None;
@@ -506,7 +505,7 @@ impl Mpd {
                     file = Some(value.to_owned());
                     continue;
                 }
-                // A sticker comes as "name=value".
+                // A sticker has the form "name=value".
                 let number = value
                     .strip_prefix(name)
                     .and_then(|rest| rest.strip_prefix('=')?.parse::<i64>().ok());
@@ -518,7 +517,7 @@ impl Mpd {
                 match name {
                     "playCount" => known.opinion = Listened::of_plays(number.max(0) as u64).opinion,
                     "lastPlayed" => known.last = Some(number).filter(|at| *at > 0),
-                    // Ten for five stars; nothing for none.
+                    // Ten for five stars; 0 for none.
                     "rating" if (1..=10).contains(&number) => {
                         // Three stars, which is 6, are no opinion.
                         known.opinion = ((number as f32 - 6.0) / 4.0).clamp(-1.0, 1.0);
@@ -533,7 +532,7 @@ impl Mpd {
         all
     }
 
-    /// The error of a connection that ended by itself.
+    /// The error of a connection that ended.
     pub fn lost(&self) -> MpdError {
         MpdError::Broken {
             place: self.address.to_string(),
@@ -541,7 +540,7 @@ impl Mpd {
         }
     }
 
-    /// Waits for something to happen there, but not for ever. False where the connection is gone.
+    /// Waits for a change in MPD, with a timeout. False if the connection is lost.
     pub fn wait(&mut self, most: Duration) -> bool {
         let event = self
             .runtime
@@ -556,25 +555,25 @@ impl Mpd {
     }
 }
 
-/// MPD's files and the tracks that they are.
+/// MPD's files and their tracks.
 #[derive(Debug, Default)]
 pub struct MpdSongs {
     track_of: HashMap<String, TrackId>,
     file_of: HashMap<TrackId, String>,
-    /// Files of MPD in all.
+    /// Number of MPD's files.
     pub files: usize,
 }
 
 impl MpdSongs {
     fn new<'a>(files: impl Iterator<Item = &'a str>, ends: &PathEnds) -> Self {
         let mut songs = Self::default();
-        // A bare name may be that of any file; below which folders MPD's files lie is told by the others.
+        // A bare name may be that of any file; MPD's folders follow from the others.
         let mut roots: HashSet<PathBuf> = HashSet::new();
         let mut bare = Vec::new();
         for file in files {
             songs.files += 1;
             let mut found: Vec<(&Path, TrackId)> = ends.find(Path::new(file)).collect();
-            // Copies in two folders are one track all the same.
+            // Copies in two folders are one track.
             found.dedup_by_key(|(_, track)| *track);
             let [(path, track)] = found[..] else { continue };
             let depth = Path::new(file).components().count();
@@ -603,17 +602,17 @@ impl MpdSongs {
         self.file_of.entry(track).or_insert_with(|| file.to_owned());
     }
 
-    /// The track that a file of MPD is.
+    /// The track of a file of MPD.
     pub fn track(&self, file: &str) -> Option<TrackId> {
         self.track_of.get(file).copied()
     }
 
-    /// A track's file, as MPD names it.
+    /// A track's file name in MPD.
     pub fn file(&self, track: TrackId) -> Option<&str> {
         self.file_of.get(&track).map(String::as_str)
     }
 
-    /// The tracks that MPD has, without some.
+    /// MPD's tracks without some.
     pub fn tracks_without(&self, without: &HashSet<TrackId>) -> TrackSet {
         self.file_of
             .keys()
@@ -622,7 +621,7 @@ impl MpdSongs {
             .collect()
     }
 
-    /// How many tracks of the library MPD has.
+    /// Number of the library's tracks that MPD has.
     pub fn count(&self) -> usize {
         self.file_of.len()
     }
@@ -633,7 +632,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_read_as_mpds_own_programs_read_them() {
+    fn hosts_are_parsed_as_by_mpds_own_programs() {
         let read = |host: &str| {
             let address = MpdAddress::read(host, 6600);
             (address.to_string(), address.password)
@@ -664,11 +663,11 @@ mod tests {
     }
 
     #[test]
-    fn a_list_whose_songs_are_gone_leaves_the_playlist_of_before() {
+    fn a_list_of_missing_songs_leaves_the_old_playlist() {
         use std::io::{BufRead as _, BufReader, Write as _};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        // An MPD that has a playlist "old" and no song.
+        // An MPD with a playlist "old" and no songs.
         let server = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             let lines = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -698,7 +697,7 @@ mod tests {
     }
 
     #[test]
-    fn an_mpd_that_says_nothing_is_waited_for_as_long_as_is_wanted() {
+    fn a_silent_mpd_is_waited_for_until_the_timeout() {
         for (value, seconds) in [
             (Some("3"), 3),
             (Some(" 60 "), 60),

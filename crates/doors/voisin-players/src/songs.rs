@@ -1,4 +1,4 @@
-//! Songs as players refer to them: by MBID, ISRC or path, or by title, artists, album and length.
+//! References of players to songs: by MBID, ISRC or path, or by title, artists, album and length.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -16,14 +16,14 @@ use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
 use voisin_music::artists::artists;
 use voisin_questions::Named;
 
-/// Where songs are looked for.
+/// A source of tracks for a reference.
 pub(super) trait Finder {
     /// Tracks with this `MusicBrainz` id, or this ISRC.
     fn by_code(&self, mbid: Option<&str>, isrc: Option<&str>)
     -> Result<Vec<TrackId>, LibraryError>;
-    /// Files whose path is this one, or ends with it.
+    /// Tracks whose path is this one, or ends with it.
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError>;
-    /// The track of the file that a path of another system means, where that is looked for.
+    /// The track of a path of another system, if that is supported.
     fn by_meant_path(&self, _path: &Path) -> Result<Option<TrackId>, LibraryError> {
         Ok(None)
     }
@@ -42,7 +42,7 @@ impl Finder for Library {
     }
 
     fn by_path(&self, path: &Path) -> Result<Vec<TrackId>, LibraryError> {
-        // A whole path is found at once; an end is looked for among all files of that name.
+        // A whole path is found directly; an end among all files of that name.
         if let Some(track) = self.files().find_by_stored_path(path)? {
             return Ok(vec![track]);
         }
@@ -67,7 +67,7 @@ impl Finder for Library {
     }
 }
 
-/// Tracks that are looked at for one title.
+/// Most candidates for one title.
 const MOST_CANDIDATES: usize = 1000;
 
 /// The whole library in memory, for many songs at once.
@@ -79,7 +79,7 @@ pub(super) struct Everything {
     ends: PathEnds,
 }
 
-/// The files of a library by the end of their path, as players name them, who have folders of their own.
+/// The files of a library by the end of their path, since players have other music folders.
 #[derive(Default)]
 pub(super) struct PathEnds(HashMap<OsString, Vec<(PathBuf, TrackId)>>);
 
@@ -94,9 +94,9 @@ impl PathEnds {
         Ok(Self(ends))
     }
 
-    /// The files whose path is this one or ends with it.
+    /// The files whose path is this one, or ends with it.
     pub(super) fn find(&self, end: &Path) -> impl Iterator<Item = (&Path, TrackId)> {
-        // Players name paths from their own root: "/Artist/Album/1.flac" is an end here.
+        // Players' paths start at their own root: "/Artist/Album/1.flac" is an end here.
         let relative = end.strip_prefix("/").unwrap_or(end).to_owned();
         let named = end
             .file_name()
@@ -111,7 +111,7 @@ impl PathEnds {
 
 impl Everything {
     pub(super) fn of(library: &Library) -> Result<Self, LibraryError> {
-        // Tracks and paths are two reads, and have to be of one state.
+        // Tracks and paths are two reads, which must be of one snapshot.
         let _snapshot = library.snapshot()?;
         let mut all = Self::default();
         library.for_each_track(|track| {
@@ -173,32 +173,32 @@ impl Finder for Everything {
     }
 }
 
-/// Lengths further apart than this, in seconds, are of two recordings.
+/// Recordings whose lengths differ by more seconds are different.
 const SAME_LENGTH: f64 = 5.0;
 
-/// An artist as players refer to them.
+/// A player's reference to an artist.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ArtistRef {
-    /// As players write it.
+    /// The name in the player.
     pub name: String,
 }
 
-/// An album as players refer to it.
+/// A player's reference to an album.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AlbumRef {
-    /// As players write it.
+    /// The name in the player.
     pub name: String,
     artist: Option<String>,
 }
 
-/// Whom Navidrome names, folded, where the artists of an album are several, or none.
+/// Navidrome's artists, folded, of albums of several artists, or of none.
 const ANYBODY: [&str; 2] = ["various artists", "unknown artist"];
 
-/// Navidrome's name, folded, of the album of songs that name none.
+/// Navidrome's album, folded, of songs without one.
 const NO_ALBUM: &str = "unknown album";
 
-/// The tracks of an album or an artist that is so called, whatever case and accents.
+/// The tracks of an album or an artist of this name, regardless of case and accents.
 fn tracks_called(
     library: &Library,
     kind: NameOf,
@@ -207,7 +207,7 @@ fn tracks_called(
     let folded = fold(name);
     let mut found = Vec::new();
     let is_named = |known: &&String| {
-        // An album's "A & B" is one name; an artist's is two people.
+        // "A & B" is one album, but two artists.
         let parts = if kind == NameOf::Album {
             Vec::new()
         } else {
@@ -228,14 +228,14 @@ fn tracks_called(
 }
 
 impl ArtistRef {
-    /// Those of this name, whatever case and accents, or one of whose artists is so called.
+    /// The tracks of this artist, also among several, regardless of case and accents.
     pub fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         tracks_called(library, NameOf::Artist, &self.name)
     }
 }
 
 impl AlbumRef {
-    /// Those of this album, and of this artist where one is named.
+    /// The tracks of this album, and of this artist if one is given.
     pub fn tracks(&self, library: &Library) -> Result<Vec<TrackId>, LibraryError> {
         let song = SongRef {
             artist: self.artist.clone(),
@@ -251,7 +251,7 @@ impl AlbumRef {
                 Ok(())
             })?;
         }
-        // A compilation need not say in its tags that it is one.
+        // A compilation may not be tagged as one.
         let is_anybodys = self
             .artist
             .as_deref()
@@ -263,14 +263,14 @@ impl AlbumRef {
     }
 }
 
-/// A song as Navidrome's plugins refer to it. What is not known is left out; what is not understood is passed over.
+/// A reference of Navidrome's plugins to a song. Missing fields are unknown; other fields are ignored.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SongRef {
     pub(super) name: String,
     pub(super) mbid: Option<String>,
     pub(super) isrc: Option<String>,
-    /// As the library has it, or its end.
+    /// The library's path, or its end.
     pub(super) path: Option<String>,
     pub(super) artist: Option<String>,
     pub(super) artists: Vec<ArtistRef>,
@@ -280,15 +280,15 @@ pub struct SongRef {
     pub(super) duration_ms: Option<f64>,
 }
 
-fn said(text: Option<&String>) -> Option<&str> {
+fn given(text: Option<&String>) -> Option<&str> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
 impl SongRef {
-    /// Makes known what may be meant, if the library is elsewhere: by the name of its file, by title and artist. Codes are
-    /// looked at among these.
+    /// Fetches candidates, if the library is in a database: by the name of the file, by title and artist. Codes are compared
+    /// among these.
     pub fn fetch(&self, source: &mut AnswerSource) -> Result<(), Problem> {
-        if let Some(path) = said(self.path.as_ref()) {
+        if let Some(path) = given(self.path.as_ref()) {
             let name = Path::new(path)
                 .file_stem()
                 .unwrap_or_default()
@@ -297,7 +297,7 @@ impl SongRef {
             source.fetch(Named::Words(&name))?;
         }
         let artists = self.artists.iter().map(|artist| artist.name.as_str());
-        let mut artists: Vec<&str> = artists.chain(said(self.artist.as_ref())).collect();
+        let mut artists: Vec<&str> = artists.chain(given(self.artist.as_ref())).collect();
         if artists.is_empty() {
             artists.push("");
         }
@@ -310,27 +310,27 @@ impl SongRef {
         Ok(())
     }
 
-    /// The track that is meant, and what told: the surest sign first.
+    /// The track, and what it was found by, the most reliable first.
     pub(super) fn find(
         &self,
         library: &dyn Finder,
     ) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
         for (how, mbid, isrc) in [
-            ("mbid", said(self.mbid.as_ref()), None),
-            ("isrc", None, said(self.isrc.as_ref())),
+            ("mbid", given(self.mbid.as_ref()), None),
+            ("isrc", None, given(self.isrc.as_ref())),
         ] {
             if mbid.is_some() || isrc.is_some() {
                 let found = library.by_code(mbid, isrc)?;
-                // A recording may lie on several albums, all with its code.
+                // A recording may be on several albums, all with its code.
                 if let Some(track) = self.best(library, &found)? {
                     return Ok(Some((track, how)));
                 }
             }
         }
-        if let Some(path) = said(self.path.as_ref()) {
+        if let Some(path) = given(self.path.as_ref()) {
             let mut found = library.by_path(Path::new(path))?;
             found.dedup();
-            // A bare name that several files have says nothing.
+            // A bare name of several files is ambiguous.
             if let [track] = found[..] {
                 return Ok(Some((track, "path")));
             }
@@ -338,16 +338,16 @@ impl SongRef {
         if let Some(track) = self.by_tags(library)? {
             return Ok(Some((track, "tags")));
         }
-        // Names that another system wrote come last: of a path that is not there an end may be another song's.
-        let path = said(self.path.as_ref()).map(path_in_table);
+        // Paths of other systems come last: the end of a missing path may be that of another song.
+        let path = given(self.path.as_ref()).map(path_in_table);
         let meant = path.map_or(Ok(None), |path| library.by_meant_path(&path))?;
         Ok(meant.map(|track| (track, "path")))
     }
 
-    /// As [`find`](Self::find), but of a title alone that several artists have a song of, it is not known which is meant.
+    /// As [`find`](Self::find), but a bare title of songs of several artists is an error.
     pub fn find_sure(&self, library: &Library) -> Result<Option<(TrackId, &'static str)>, Problem> {
         let found = self.find(library)?;
-        let more = [&self.artist, &self.album].map(|text| said(text.as_ref()));
+        let more = [&self.artist, &self.album].map(|text| given(text.as_ref()));
         let is_title_alone = more == [None, None]
             && self.artists.is_empty()
             && self.duration.or(self.duration_ms).is_none();
@@ -355,7 +355,7 @@ impl SongRef {
             let tracks = library.tracks_by_id(&self.titled(library)?)?;
             let artist = |track: &Track| fold(track.tags.artist.as_deref().unwrap_or_default());
             if tracks.iter().map(artist).collect::<HashSet<_>>().len() > 1 {
-                let line = |track: &Track| format!("id:{}  {}", track.id, track.display_name());
+                let line = |track: &Track| voisin_engine::candidate(track, false);
                 let lines: Vec<String> = tracks.iter().take(10).map(line).collect();
                 let number = count(tracks.len() as u64, "track");
                 return Err(Problem::new(
@@ -372,7 +372,7 @@ impl SongRef {
         self.best(library, &self.titled(library)?)
     }
 
-    /// Tracks of this title, by one of its artists where they are known.
+    /// Tracks of this title, by one of its artists if given.
     fn titled(&self, library: &dyn Finder) -> Result<Vec<TrackId>, LibraryError> {
         let title = fold(&self.name);
         if title.is_empty() {
@@ -393,14 +393,14 @@ impl SongRef {
         Ok(found)
     }
 
-    /// As [`find`](Self::find), for a server that has the same files: a path that ends alike tells most.
+    /// As [`find`](Self::find), for a server with the same files: the end of the path is most reliable.
     pub(super) fn find_linked(
         &self,
         library: &dyn Finder,
     ) -> Result<Option<(TrackId, &'static str)>, LibraryError> {
-        // A bare name may be of another file; with a folder before it, it is this one.
+        // A bare name may be that of another file; a name with its folder is this one.
         let has_folder =
-            said(self.path.as_ref()).is_some_and(|path| path.trim_matches('/').contains('/'));
+            given(self.path.as_ref()).is_some_and(|path| path.trim_matches('/').contains('/'));
         if has_folder {
             let only_path = Self {
                 path: self.path.clone(),
@@ -419,7 +419,7 @@ impl SongRef {
             .iter()
             .map(|artist| fold(&artist.name))
             .collect::<Vec<_>>();
-        named.extend(said(self.artist.as_ref()).map(fold));
+        named.extend(given(self.artist.as_ref()).map(fold));
         named.retain(|name| !name.is_empty());
         let known = [
             track.tags.artist.as_deref(),
@@ -430,13 +430,13 @@ impl SongRef {
             known
                 .iter()
                 .flatten()
-                // Whole words: "Air" is not part of "Airbourne".
+                // Whole words: "Air" does not match "Airbourne".
                 .any(|known| format!(" {} ", fold(known)).contains(&format!(" {name} ")))
         };
         named.is_empty() || named.iter().any(is_known)
     }
 
-    /// Of several candidates the one of the same album, then of the nearest length; none whose length is another.
+    /// Of several candidates the one of the same album, then of the nearest length; none of another length.
     fn best(
         &self,
         library: &dyn Finder,
@@ -447,12 +447,12 @@ impl SongRef {
             .map(|ms| ms / 1000.0)
             .or(self.duration)
             .filter(|seconds| *seconds > 0.0);
-        let album = said(self.album.as_ref()).map(fold);
+        let album = given(self.album.as_ref()).map(fold);
         let mut best: Option<((bool, f64), TrackId)> = None;
         for track in library.tracks(candidates)? {
             let apart = seconds.map_or(0.0, |seconds| (seconds - track.audio.seconds).abs());
-            // A single candidate stands whatever its length: its tags or its code have told
-            // already.
+            // A single candidate is accepted regardless of its length, by its tags or its
+            // code.
             if candidates.len() > 1 && apart > SAME_LENGTH {
                 continue;
             }
@@ -465,7 +465,7 @@ impl SongRef {
         Ok(best.map(|(_, track)| track))
     }
 
-    /// As [`find_sure`](Self::find_sure), where a song has to be named and known.
+    /// As [`find_sure`](Self::find_sure), with an error if there is none.
     pub fn required(&self, library: &Library) -> Result<(TrackId, &'static str), Problem> {
         let names = [
             Some(&self.name),
@@ -473,14 +473,14 @@ impl SongRef {
             self.mbid.as_ref(),
             self.isrc.as_ref(),
         ];
-        let Some(name) = names.into_iter().find_map(said) else {
+        let Some(name) = names.into_iter().find_map(given) else {
             return Err(Problem::bad("a song's name, path, mbid or isrc", "none"));
         };
         self.find_sure(library)?.ok_or_else(|| {
             let name: String = name.chars().take(100).collect();
             Problem::not_found(
                 format!("the library has no song like {name:?}"),
-                "add it to the library; it is looked for by MBID, ISRC, path, then title and artists",
+                "add it to the library; songs are found by MBID, ISRC, path, then title and artists",
             )
         })
     }

@@ -1,4 +1,4 @@
-//! Another server that voisin asks, or stands before: a media server with its own ids for the same music.
+//! The HTTP client of another server, such as a media server behind voisin.
 
 use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
 use std::str::FromStr;
@@ -14,12 +14,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// Longest answer that is read, in bytes. What is passed through has no limit.
+/// Longest answer that is parsed, in bytes. Forwarded ones have no limit.
 const LONGEST_ANSWER: usize = 32 << 20;
-/// Time for an answer that is read.
+/// Timeout of an answer that is parsed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks other servers in a process that serves nothing itself.
+/// The runtime for requests in a process that is no server.
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -45,14 +45,12 @@ impl FromStr for ServerAddress {
             return Err(wrong());
         }
         if authority.as_str().contains('@') {
-            return Err(
-                "a name and a password have no place in an address: leave them out".to_owned(),
-            );
+            return Err("expected an address without name and password: leave them out".to_owned());
         }
         let path = uri.path().trim_end_matches('/');
         Ok(Self(format!(
             "{scheme}://{}{path}",
-            // Links are kept under this text: the same server must always be written alike.
+            // Links are stored under this text: it must be unique for a server.
             authority.as_str().to_ascii_lowercase()
         )))
     }
@@ -70,7 +68,7 @@ impl ServerAddress {
         &self.0
     }
 
-    /// Whether something answers there, within a few seconds.
+    /// Whether it accepts connections, within a few seconds.
     pub fn is_there(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(5);
         let Ok(uri) = self.0.parse::<Uri>() else {
@@ -81,7 +79,7 @@ impl ServerAddress {
         } else {
             80
         };
-        // The resolver takes an IPv6 address without its brackets.
+        // The resolver expects an IPv6 address without brackets.
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let places = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
         places
@@ -91,7 +89,7 @@ impl ServerAddress {
     }
 }
 
-/// A server that does not answer, or not so that it can be understood.
+/// A server does not answer, or its answer is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("{server}: {reason}: {next}")]
 pub(crate) struct UpstreamError {
@@ -100,22 +98,22 @@ pub(crate) struct UpstreamError {
     next: &'static str,
 }
 
-/// Connections to a server, which are kept open.
+/// A client with persistent connections to a server.
 #[derive(Debug, Clone)]
 pub(super) struct Upstream {
     pub(super) address: ServerAddress,
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    /// How it takes parameters, as far as that is known: [`FORMS`] or [`ADDRESSES`].
+    /// How it accepts parameters, if known: [`FORMS`] or [`ADDRESSES`].
     pub(super) takes: Arc<AtomicU8>,
 }
 
-/// In the bodies of forms, and in addresses alone.
+/// In the bodies of forms, and in addresses only.
 pub(super) const FORMS: u8 = 1;
 pub(super) const ADDRESSES: u8 = 2;
 
-/// Headers of a request that a server behind needs. All others stay here: those by which proxies say who somebody is
-/// (`Remote-User`, `X-Forwarded-User`, `Forwarded`, and whatever else a server was told to trust), cookies of voisin's, and
-/// those of the connection.
+/// Headers of a request that are forwarded. All others are removed: those by which proxies authenticate users
+/// (`Remote-User`, `X-Forwarded-User`, `Forwarded`, and others that a server may trust), voisin's cookies, and those of the
+/// connection.
 const PASSED_ON: [HeaderName; 13] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
@@ -125,19 +123,19 @@ const PASSED_ON: [HeaderName; 13] = [
     header::CONTENT_LENGTH,
     // Forms, and JSON in the extension for transcoding.
     header::CONTENT_TYPE,
-    // Seeking in a song, and covers that a client has already.
+    // Seeking in a song, and cached covers.
     header::IF_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_NONE_MATCH,
     header::IF_RANGE,
     header::IF_UNMODIFIED_SINCE,
     header::RANGE,
-    // Navidrome keeps a player's settings by its name.
+    // Navidrome stores a player's settings by its name.
     header::USER_AGENT,
 ];
 
-/// Headers of an answer that a client needs. All others are about the server that it came from: cookies, rules for its pages
-/// and its whole origin (`Clear-Site-Data`, `Strict-Transport-Security`, `Refresh`, `Link`), who may read it.
+/// Headers of an answer that are forwarded. All others are about its server: cookies, rules for its pages and its whole origin
+/// (`Clear-Site-Data`, `Strict-Transport-Security`, `Refresh`, `Link`), CORS.
 const PASSED_BACK: [HeaderName; 17] = [
     header::ACCEPT_RANGES,
     header::AGE,
@@ -154,7 +152,7 @@ const PASSED_BACK: [HeaderName; 17] = [
     header::LAST_MODIFIED,
     header::RETRY_AFTER,
     header::VARY,
-    // Of Navidrome and others: seconds of a song that is transcoded while it is sent, and items of a whole list.
+    // Of Navidrome and others: the length of a song that is being transcoded, and the length of a whole list.
     HeaderName::from_static("x-content-duration"),
     HeaderName::from_static("x-total-count"),
 ];
@@ -170,23 +168,23 @@ fn keep(headers: &mut HeaderMap, known: &[HeaderName]) {
     }
 }
 
-/// Whether this is a method of Subsonic's as it stands below `/rest/`: `getSong`, `getSong.view`. Other servers resolve
-/// more than this one does: `..;`, escapes, empty parts.
+/// Whether this is a valid method of Subsonic below `/rest/`: `getSong`, `getSong.view`. Strict, since servers behind may
+/// resolve `..;`, escapes and empty parts.
 pub(super) fn is_method(segment: &str) -> bool {
     let name = segment.strip_suffix(".view").unwrap_or(segment);
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The header by which a server behind learns whose request it is.
+/// The header with the client's address for a server behind.
 pub(super) fn forwarded_for(client: IpAddr) -> (HeaderName, HeaderValue) {
     let name = HeaderName::from_static("x-forwarded-for");
-    // Digits, letters, points and colons: it always is a value.
+    // Digits, letters, points and colons are always a valid value.
     let value =
         HeaderValue::from_str(&client.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
     (name, value)
 }
 
-/// Whether a password is sent with it, as some servers take it. A bearer's token is voisin's.
+/// Whether it has a password, which some servers accept. A bearer token is voisin's.
 fn is_basic(value: &HeaderValue) -> bool {
     value
         .as_bytes()
@@ -198,9 +196,9 @@ impl Upstream {
     pub(super) fn new(address: ServerAddress) -> Self {
         let mut plain = HttpConnector::new();
         plain.set_connect_timeout(Some(Duration::from_secs(5)));
-        // Else it refuses addresses of https, to which TLS is added above it.
+        // Otherwise it refuses addresses of https, for which TLS is added above it.
         plain.enforce_http(false);
-        // Whom this machine trusts (SSL_CERT_FILE names others); without such a list, whom browsers trust.
+        // The system's certificates (or those of SSL_CERT_FILE); without these, those of browsers.
         let trusting = HttpsConnectorBuilder::new()
             .with_native_roots()
             .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
@@ -218,7 +216,7 @@ impl Upstream {
     fn fault(&self, reason: impl ToString) -> UpstreamError {
         let reason = reason.to_string();
         let next = if reason.contains("certificate") {
-            "one that you signed yourself is trusted if SSL_CERT_FILE names its file"
+            "a self-signed certificate is trusted if SSL_CERT_FILE names its file"
         } else {
             "is it running, and is this its address?"
         };
@@ -235,8 +233,8 @@ impl Upstream {
             .map_err(|error| self.fault(error))
     }
 
-    /// Asks for something and reads the whole answer.
-    pub(super) async fn ask(
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn send(
         &self,
         method: Method,
         path_and_query: &str,
@@ -259,7 +257,7 @@ impl Upstream {
                 .await
                 .map_err(|error| self.refused(&error))?;
             let (head, body) = answer.into_parts();
-            // A broken or hostile server must not fill the memory.
+            // Bounded: a broken or hostile server must not exhaust the memory.
             let body = to_bytes(Body::new(body), LONGEST_ANSWER)
                 .await
                 .map_err(|error| self.fault(error))?;
@@ -270,10 +268,10 @@ impl Upstream {
             .unwrap_or_else(|_| Err(self.fault("no answer within 20 s")))
     }
 
-    /// Hands a request on and its answer back, with the headers that both sides need.
+    /// Forwards a request and its answer, with the headers that both sides need.
     ///
-    /// - `path_and_query`: of the request, without what the server's own address stands for
-    /// - `client`: whose request it is; what the request itself says of that may be anything
+    /// - `path_and_query`: of the request, relative to the server's address
+    /// - `client`: the client's address, instead of the request's own headers for it
     /// - `base`: the path before voisin's own `/rest/`
     pub(super) async fn pass(
         &self,
@@ -283,14 +281,14 @@ impl Upstream {
         base: &str,
     ) -> Result<Response<Body>, UpstreamError> {
         *request.uri_mut() = self.uri(path_and_query)?;
-        // A client may speak 1.0; the connection behind is voisin's own.
+        // A client may use HTTP/1.0; the connection behind is voisin's own.
         *request.version_mut() = axum::http::Version::HTTP_11;
         let headers = request.headers_mut();
         let password = headers.remove(header::AUTHORIZATION).filter(is_basic);
         keep(headers, &PASSED_ON);
         headers.extend(password.map(|password| (header::AUTHORIZATION, password)));
         headers.extend(client.map(forwarded_for));
-        // Until the head is there; a song may then take as long as it plays.
+        // A timeout of the head only; a song may take as long as it plays.
         let answer = tokio::time::timeout(PATIENCE, self.client.request(request)).await;
         let answer = answer.map_err(|_| self.fault("no answer within 20 s"))?;
         let mut answer = answer.map_err(|error| self.refused(&error))?.map(Body::new);
@@ -299,7 +297,7 @@ impl Upstream {
         keep(headers, &PASSED_BACK);
         let location = location.and_then(|location| self.here(location.to_str().ok()?, base));
         headers.extend(location.map(|location| (header::LOCATION, location)));
-        // Whatever it is, a browser that opens it under voisin's address runs nothing of it.
+        // A browser that opens it under voisin's address must not run scripts.
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("sandbox; default-src 'none'"),
@@ -307,7 +305,7 @@ impl Upstream {
         Ok(answer)
     }
 
-    /// Where the server sends a client on, as voisin's own address; `None` where that is no method that it passes on.
+    /// The target of a server's redirect as voisin's own address; `None` if it is no method that is forwarded.
     fn here(&self, location: &str, base: &str) -> Option<HeaderValue> {
         let address = self.address.as_str();
         let (_, authority) = address.split_once("://")?;
@@ -330,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
+    fn addresses_are_parsed_and_normalized() {
         let read = |text: &str| {
             text.parse::<ServerAddress>()
                 .map(|address| address.to_string())
@@ -390,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_sent_on_to_methods_alone() {
+    fn clients_are_redirected_to_methods_only() {
         let here = |address: &str, location: &str| {
             let upstream = Upstream::new(address.parse().unwrap());
             let location = upstream.here(location, "/voisin")?;

@@ -1,4 +1,4 @@
-//! Music into a library.
+//! Adding music to a library.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,10 +21,10 @@ use voisin_library::{FileRecord, Library};
 use voisin_questions::answers::add::AddAnswer;
 use voisin_questions::answers::lossy;
 
-/// How music is added.
+/// Options of a run.
 pub(super) struct Adding {
     pub(super) paths: Vec<PathBuf>,
-    /// The embedder, and how its model was named; `None`: the library's model.
+    /// The embedder, and the reference of its model; `None`: the library's model.
     pub(super) embedder: Option<(Arc<Embedder>, ModelRef)>,
     pub(super) windows: Option<WindowPlan>,
     pub(super) remove_missing: bool,
@@ -32,7 +32,7 @@ pub(super) struct Adding {
     pub(super) options: AddOptions,
 }
 
-/// The result of a run, as `voisin add --format json` says it, and what could not be added.
+/// The result of a run, as the JSON of `voisin add`, and its failures.
 #[derive(Serialize)]
 pub(super) struct Added {
     #[serde(flatten)]
@@ -56,9 +56,9 @@ impl NotAdded {
 }
 
 impl Adding {
-    /// Adds it, and brings the index up to date.
+    /// Adds the music, and brings the index up to date.
     ///
-    /// - `progress`: is called with how many files are done and how many there are
+    /// - `progress`: called with the numbers of processed and of all files
     /// - returns: the result, and the exception of `progress` or of an interrupt
     pub(super) fn run(
         self,
@@ -74,8 +74,8 @@ impl Adding {
             &Exclusions::default(),
             links,
         );
-        // Files known by path, size and time are not examined for CUE sheets inside, which would
-        // mean opening each.
+        // Unchanged files are not examined for embedded CUE sheets, which would
+        // open each of them.
         found.split_files(&|file| !self.options.force && is_unchanged(library, file));
         let (embedder, model) = self.embedder.unzip();
         let python = Interpreter::running();
@@ -89,8 +89,8 @@ impl Adding {
             windows: self.windows,
             model,
             options: self.options,
-            // Part of another program, Python has no interpreter to start: what a killed run had in
-            // hand then waits for a run that can.
+            // Embedded in another program, Python has no interpreter to start: the files in progress of
+            // a killed run then wait for another run.
             examiner: python.program.is_some().then_some(Examiner {
                 read_record: FileRecord::read,
                 command: &command,
@@ -113,19 +113,19 @@ impl Adding {
                 }
                 AddEvent::SetAside { path, reason } => {
                     failures.push(NotAdded::new(path, reason));
-                    // Not one of the planned files: progress counts those alone.
+                    // Progress counts only the planned files.
                     return;
                 }
                 _ => return,
             }
-            // Called for each file, with the lock taken only for this: workers go on meanwhile.
+            // Called for each file, with the lock held only during the call.
             let called = Python::attach(|py| {
                 py.check_signals()?;
                 progress.map_or(Ok(()), |progress| {
                     progress.call1(py, (done, jobs)).map(drop)
                 })
             });
-            // The run is asked to stop but not broken off: files in hand are stored before it ends.
+            // The run stops after the files in progress are stored.
             if let Err(error) = called {
                 stop.store(true, Ordering::Relaxed);
                 raised.get_or_insert(error);
@@ -133,7 +133,7 @@ impl Adding {
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
         let report = on_threads(|| run.settle(engine, stored, &mut |_| ()))?;
-        // `voisin status` shows what was left out, until a run over the same folders finds otherwise.
+        // For `voisin status`, until the next run over the same folders.
         if !run.options.dry_run {
             engine
                 .library_mut()
@@ -145,13 +145,13 @@ impl Adding {
     }
 }
 
-/// The library's model, of a new library the default one.
+/// The library's model, or for a new library the default one.
 fn load_model(library: &Library) -> Result<Arc<Embedder>, EngineError> {
     let model = match library.model()? {
         Some(held) => held_model(library, &held)?,
         None => ModelRef::default(),
     };
-    // In this pool: a forked child has none of the threads of rayon's own.
+    // In this pool, since a forked child has no threads of rayon's own.
     let load = || Embedder::new(Encoder::load(&model, &DeviceChoice::Auto.resolve()?)?);
     Ok(Arc::new(on_threads(load)?))
 }
@@ -165,16 +165,16 @@ fn not_found(found: &Scan) -> Vec<NotAdded> {
     let links = found.leading_out.iter().map(|link| {
         NotAdded::new(
             link,
-            "a link that leads out of its folder: \"voisin add --follow-links\" follows it",
+            "a link out of its folder: \"voisin add --follow-links\" follows it",
         )
     });
     problems.chain(links).collect()
 }
 
-/// The Python that runs, to start another one that finds the same modules.
+/// The running Python interpreter, to start another one with the same modules.
 #[derive(Default)]
 struct Interpreter {
-    /// `sys.executable`; None where Python is part of another program.
+    /// `sys.executable`; None if Python is embedded in another program.
     program: Option<PathBuf>,
     /// `sys.path`.
     path: Vec<PathBuf>,
@@ -193,9 +193,9 @@ impl Interpreter {
         .unwrap_or_default()
     }
 
-    /// A process of its own that reads a file.
+    /// A command that reads a file in a separate process.
     fn examination(&self, file: &Path, windows: WindowPlan) -> Command {
-        // After `-c` all arguments are the code's own, so that a file's name may begin with a dash.
+        // After `-c` all arguments are for the code, so that a file's name may begin with a dash.
         const CODE: &str = "import sys; _, file, windows, *sys.path = sys.argv; \
             from voisin._voisin import _examine; _examine(file, windows)";
         let windows = match windows {
@@ -203,20 +203,20 @@ impl Interpreter {
             _ => "all".to_owned(),
         };
         let mut command = Command::new(self.program.clone().unwrap_or_default());
-        // `sys.path` goes along: voisin may come from a folder that only the caller added to it.
+        // With `sys.path`, since the caller may have added voisin's folder to it.
         command.args(["-c", CODE]).arg(file).arg(windows);
         command.args(&self.path);
         command
     }
 }
 
-/// Reads a file that may crash the process: called in one that is started for it.
+/// Reads a file that may crash the process: called in a separate process.
 #[pyfunction]
 #[pyo3(name = "_examine")]
 pub(super) fn examine(py: Python<'_>, file: PathBuf, windows: &str) -> PyResult<()> {
     let windows = windows.parse().map_or(WindowPlan::All, WindowPlan::Spread);
     py.detach(|| {
-        // On a stack like that of the threads that add files. A panic is caught there, and is no harm here.
+        // On a stack like that of the threads that add files, which catch panics; here a panic is harmless.
         let reader = std::thread::Builder::new().spawn(move || read_through(&file, windows))?;
         let _ = reader.join();
         Ok(())

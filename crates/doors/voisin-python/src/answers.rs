@@ -1,4 +1,4 @@
-//! Rust's answers as the plain data of python/voisin/_answers.py.
+//! Converts answers to the classes of python/voisin/_answers.py.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use voisin_music::key::MusicalKey;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::list::scale_values;
 
-/// Says what is worth knowing about an answer to who listens to the logger "voisin".
-pub(super) fn tell(py: Python<'_>, news: &[String]) -> PyResult<()> {
+/// Logs notes on an answer with the logger "voisin".
+pub(super) fn log_notes(py: Python<'_>, news: &[String]) -> PyResult<()> {
     let logger = py
         .import("logging")?
         .call_method1("getLogger", ("voisin",))?;
-    // "%s" keeps logging from taking percent signs in titles for fields of its own.
+    // With "%s", since titles may contain percent signs.
     news.iter()
         .try_for_each(|text| logger.call_method1("info", ("%s", text)).map(drop))
 }
 
-/// Tracks that were found, with what was measured of them.
+/// Similar tracks with their measurements.
 pub(super) fn neighbors(
     py: Python<'_>,
     answer: &SimilarAnswer,
@@ -35,7 +35,7 @@ pub(super) fn neighbors(
         let percentile = answer
             .standing
             .as_ref()
-            // Engine and command line have percent, Python's data shares from 0 to 1 throughout.
+            // The engine has percent, Python shares from 0 to 1.
             .and_then(|standing| standing.percentile(found.similarity));
         let neighbor = answers.make("Neighbor", |fields| {
             fields.set_item("track", track)?;
@@ -66,11 +66,11 @@ impl<'py> AnswerClasses<'py> {
     ) -> PyResult<Bound<'py, PyAny>> {
         let fields = PyDict::new(self.0.py());
         fill(&fields)?;
-        // By keyword, so that the classes may order their fields as they like.
+        // By keyword, independent of the order of the fields.
         self.0.getattr(class)?.call((), Some(&fields))
     }
 
-    /// A track, with what was measured of it.
+    /// A track with its measurements.
     pub(super) fn track(
         &self,
         track: &Track,

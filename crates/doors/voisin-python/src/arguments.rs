@@ -1,4 +1,4 @@
-//! Keyword arguments as the fields of questions, answers as Python has JSON.
+//! Converts keyword arguments to queries, and answers to dictionaries.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use voisin_questions::read::from_arguments;
 use voisin_questions::values::Limit;
 
-/// A question whose fields are these arguments.
+/// A query whose fields are these arguments.
 ///
-/// - `said`: fields that have an argument of their own
+/// - `given`: fields with a parameter of their own
 pub(super) fn question<T: DeserializeOwned>(
     options: Option<&Bound<'_, PyDict>>,
     given: impl IntoIterator<Item = (&'static str, Value)>,
@@ -25,15 +25,15 @@ pub(super) fn question<T: DeserializeOwned>(
         let value = json(&value, &name)?;
         fields.insert(name, value);
     }
-    // Arguments with a place of their own come last, so that no keyword replaces them.
+    // Parameters of their own come last, so that no keyword replaces them.
     fields.extend(
         given
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value)),
     );
     from_arguments(fields).map_err(|refused| {
-        // An unknown keyword is a `TypeError` in Python, as for functions with named arguments. The
-        // error has no kind for that; an empty field and this text tell it.
+        // An unknown keyword is a `TypeError` in Python. The error has no kind for that, but an empty
+        // field and this text.
         let is_unknown = refused.field.is_empty() && refused.expected.starts_with("a field of");
         let text = refused.to_string();
         if is_unknown {
@@ -44,14 +44,14 @@ pub(super) fn question<T: DeserializeOwned>(
     })
 }
 
-/// How many at most; `None`: all.
+/// A limit; `None`: all.
 pub(super) fn limit(limit: Option<i64>) -> PyResult<Limit> {
     count("limit", "for all", limit).map(|most| Limit::from(most.unwrap_or(0)))
 }
 
-/// A number from 1 on.
+/// A number of 1 or more.
 ///
-/// - `none`: what `None` says
+/// - `none`: the meaning of `None`
 pub(super) fn count(name: &str, none: &str, found: Option<i64>) -> PyResult<Option<usize>> {
     let Some(found) = found else { return Ok(None) };
     usize::try_from(found)
@@ -65,16 +65,16 @@ pub(super) fn count(name: &str, none: &str, found: Option<i64>) -> PyResult<Opti
         })
 }
 
-/// A value as JSON has it: text and paths, numbers, truth values, dictionaries, lists and whatever else can be gone through.
+/// Converts a value to JSON: text and paths, numbers, booleans, dictionaries, lists and other iterables.
 fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
     if value.is_none() {
         return Ok(Value::Null);
     }
-    // Before integers: `True` is an `int` in Python, and would become 1.
+    // Before integers, since `True` is an `int` in Python, and would become 1.
     if let Ok(flag) = value.extract::<bool>() {
         return Ok(flag.into());
     }
-    // Before floats, which would take integers, too, and round those beyond 2^53.
+    // Before floats, which would accept integers and round those beyond 2^53.
     match value.extract::<i64>() {
         Ok(number) => return Ok(number.into()),
         Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
@@ -84,7 +84,7 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
         }
         Err(_) => {}
     }
-    // Text goes before all that is iterable: it would become a list of letters.
+    // Before iterables, since text would become a list of letters.
     if let Ok(text) = value.extract::<String>() {
         return Ok(text.into());
     }
@@ -94,7 +94,7 @@ fn json(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Value> {
             PyValueError::new_err(format!("{name}: expected a finite number, found {number}"))
         });
     }
-    // `os.PathLike`: text itself was taken above.
+    // `os.PathLike`: text was handled above.
     if let Ok(path) = value.extract::<PathBuf>() {
         return Ok(path.to_string_lossy().into());
     }
@@ -123,7 +123,7 @@ pub(super) fn dictionaries<'py>(
     py: Python<'py>,
     answer: &impl Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // By way of text: the answer is JSON by its definition, and Python has a parser for it.
+    // By Python's parser of JSON, since answers are defined as JSON.
     let text =
         serde_json::to_string(answer).map_err(|error| PyValueError::new_err(error.to_string()))?;
     py.import("json")?.call_method1("loads", (text,))

@@ -1,4 +1,4 @@
-//! Arrays as Python gives them.
+//! Converts Python's values to arrays.
 
 use numpy::ndarray::{ArrayView2, ArrayViewD, Axis, Ix2};
 use numpy::{AllowTypeChange, PyArrayLikeDyn};
@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList};
 
-/// What NumPy makes of a value, and the letter of its kind of elements.
+/// The NumPy array of a value, and the letter of its kind of elements.
 fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, PyAny>, char)> {
     let is_no_array = || {
         let found = value
@@ -19,7 +19,7 @@ fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, 
     };
     let numpy = value.py().import("numpy")?;
     let array = numpy.call_method1("asarray", (value,)).map_err(|error| {
-        // Rows of several lengths, above all.
+        // Mostly rows of different lengths.
         if error.is_instance_of::<PyValueError>(value.py()) {
             let reason = error.value(value.py());
             PyTypeError::new_err(format!("{what}: expected an array of numbers: {reason}"))
@@ -29,17 +29,17 @@ fn array_of<'py>(value: &Bound<'py, PyAny>, what: &str) -> PyResult<(Bound<'py, 
     })?;
     let kind: char = array.getattr("dtype")?.getattr("kind")?.extract()?;
     let ndim: usize = array.getattr("ndim")?.extract()?;
-    // `asarray` takes any object for an array of no dimension; only numbers are let through.
+    // `asarray` makes any object an array without dimensions; only numbers are accepted.
     if ndim == 0 && !"fiubc".contains(kind) {
         return Err(is_no_array());
     }
     Ok((array, kind))
 }
 
-/// That an element is not what was expected.
+/// The error of an unexpected element.
 fn unlike(what: &str, expected: &str, at: usize, element: &Bound<'_, PyAny>) -> PyErr {
     let shown = |element: &Bound<'_, PyAny>| -> PyResult<String> {
-        // A scalar of NumPy is shown as Python's own value, without its type around it.
+        // A NumPy scalar is shown as Python's value, without its type.
         let item = element
             .call_method0("item")
             .unwrap_or_else(|_| element.clone());
@@ -48,11 +48,11 @@ fn unlike(what: &str, expected: &str, at: usize, element: &Bound<'_, PyAny>) -> 
     };
     let found = shown(element).unwrap_or_else(|_| "something else".to_owned());
     PyValueError::new_err(format!(
-        "{what}: expected {expected}, found {found} (number {at} of them)"
+        "{what}: expected {expected}, found {found} at index {at}"
     ))
 }
 
-/// The first of an array's elements for which `is_fit` does not hold, as an error.
+/// An error for the first element of an array that fails `is_fit`.
 fn first_unlike(
     array: &Bound<'_, PyAny>,
     what: &str,
@@ -68,14 +68,14 @@ fn first_unlike(
     Ok(())
 }
 
-/// Real numbers of any shape, rounded to 32 bits: an array of floats or integers, or what NumPy makes one of.
+/// Real numbers of any shape, rounded to 32 bits: an array of floats or integers, or a value that NumPy converts to one.
 pub(super) fn numbers<'py>(
     value: &Bound<'py, PyAny>,
     what: &str,
 ) -> PyResult<PyArrayLikeDyn<'py, f32, AllowTypeChange>> {
     let (array, kind) = array_of(value, what)?;
     if !"fiu".contains(kind) {
-        // Integers beyond 64 bits are objects, too; they are rounded as others.
+        // Integers beyond 64 bits are objects, too, and rounded as others.
         let is_number = |element: &Bound<'_, PyAny>| {
             kind == 'O'
                 && (element.is_instance_of::<PyInt>() || element.is_instance_of::<PyFloat>())
@@ -83,7 +83,7 @@ pub(super) fn numbers<'py>(
         };
         first_unlike(&array, what, "real numbers", is_number)?;
     }
-    // Of another type an empty array would be taken for a list, which has no second dimension.
+    // Keeps the second dimension of an empty array.
     let keywords = PyDict::new(value.py());
     keywords.set_item("copy", false)?;
     array
@@ -94,7 +94,7 @@ pub(super) fn numbers<'py>(
 /// One id or several, in order: integers of 64 bits, or floats that are whole below 2^53.
 pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
     const EXPECTED: &str = "whole numbers of 64 bits";
-    /// Larger floats may stand for several integers.
+    /// Larger floats are not exact integers.
     const LARGEST: f64 = 9_007_199_254_740_992.;
     let (array, kind) = array_of(value, what)?;
     let shape: Vec<usize> = array.getattr("shape")?.extract()?;
@@ -103,8 +103,8 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
             "{what}: expected the shape [n], found {shape:?}"
         )));
     }
-    // Signed integers need no look at each; unsigned and object arrays may hold what 64 bits do
-    // not.
+    // Signed integers need no check; unsigned and object arrays may have values beyond 64
+    // bits.
     let is_id = |element: &Bound<'_, PyAny>| match kind {
         'u' | 'O' => element.extract::<i64>().is_ok() && !element.is_instance_of::<PyBool>(),
         'f' => element
@@ -120,9 +120,9 @@ pub(super) fn ids(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<i64>> {
     Ok(array.as_array().iter().copied().collect())
 }
 
-/// One id, by the rules for several.
+/// A single id.
 pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    // As a list of one, so that the messages and limits are those of several.
+    // As a list of one, for the same messages and limits as of several.
     let several = ids(PyList::new(value.py(), [value])?.as_any(), "id")?;
     several
         .first()
@@ -130,10 +130,10 @@ pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
         .ok_or_else(|| PyValueError::new_err("id: expected one"))
 }
 
-/// How many are to be found.
+/// The number of results.
 pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|error: PyErr| {
-        // PyO3's text for -1 would speak of an unsigned type that Python does not have.
+        // PyO3's message for -1 is about an unsigned type, which Python does not have.
         if error.is_instance_of::<PyOverflowError>(value.py()) {
             PyValueError::new_err(format!("expected a number from 0 on, found {value}"))
         } else {
@@ -142,7 +142,7 @@ pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     })
 }
 
-/// A mask, if it is one: an array of booleans.
+/// A mask, if the value is an array of booleans.
 pub(super) fn mask(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Vec<bool>>> {
     let (array, kind) = array_of(value, what)?;
     if kind != 'b' {
@@ -152,12 +152,12 @@ pub(super) fn mask(value: &Bound<'_, PyAny>, what: &str) -> PyResult<Option<Vec<
     Ok(Some(array.as_array().iter().copied().collect()))
 }
 
-/// One row or many, as rows, and whether it was one.
+/// One row or several as rows, and whether it was a single one.
 pub(super) fn rows<'a>(
     array: ArrayViewD<'a, f32>,
     what: &str,
 ) -> PyResult<(ArrayView2<'a, f32>, bool)> {
-    // Remembered, so that the answer to one row is one row and not a matrix of one.
+    // The answer to one row is one row, not a matrix.
     let single = array.ndim() == 1;
     let array = if single {
         array.insert_axis(Axis(0))

@@ -1,4 +1,4 @@
-//! Audio as Python has it: paths, bytes, file objects, arrays.
+//! Audio from Python: paths, bytes, file objects, arrays.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use tempfile::NamedTempFile;
 use super::arrays::numbers;
 use voisin_engine::{EngineError, FileEmbedding, WindowPlan};
 
-/// Channels that an array may have: more are samples in the wrong place.
+/// Most channels of an array: more are probably samples in the wrong dimension.
 const MOST_CHANNELS: usize = 64;
-/// Bytes that are read of a file object at once.
+/// Bytes of a read from a file object.
 const PIECE: usize = 1 << 20;
 
-/// The sound to analyse.
+/// The audio to analyse.
 pub(super) enum Audio {
     File(PathBuf),
-    /// The bytes of a file, on this disk until they are heard, and their name.
+    /// The bytes of a file, in a temporary file, and their name.
     Copy(NamedTempFile, String),
     /// Mono samples, Hz.
     Samples(Vec<f32>, u32),
 }
 
 impl Audio {
-    /// - `sr`: said beside it
+    /// - `sr`: the sample rate, if given
     pub(super) fn of(value: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Self> {
         let file = if is_bytes(value)? {
-            // `bytes(value)` also flattens a memoryview that is not contiguous.
+            // `bytes(value)` also flattens a non-contiguous memoryview.
             let bytes = value.py().get_type::<PyBytes>().call1((value,))?;
             let mut copy = NamedTempFile::new()?;
             copy.write_all(bytes.cast::<PyBytes>()?.as_bytes())?;
@@ -45,12 +45,12 @@ impl Audio {
             return match sr {
                 None => Ok(file),
                 Some(_) => Err(PyTypeError::new_err(
-                    "sr: a file knows its sample rate: expected none",
+                    "sr: expected none for a file, which has its sample rate",
                 )),
             };
         }
-        // A rate in a pair counts only where none was given beside it; with both, the tuple is
-        // refused as an array of two unlike rows.
+        // A rate in a pair counts only without `sr`; with both, the tuple is refused
+        // as an array of two unlike rows.
         match (sr, pair(value)) {
             (None, Some((samples, rate))) => of_samples(&samples, Some(rate)),
             _ => of_samples(value, sr),
@@ -70,8 +70,8 @@ impl Audio {
         match self {
             Self::File(path) => embed(path),
             Self::Copy(copy, name) => {
-                // Messages name the caller's file, not the temporary one, which is gone when they
-                // are read.
+                // Messages have the caller's file instead of the temporary
+                // one.
                 embed(copy.path()).map_err(|error| error.of_file_known_as(copy.path(), name))
             }
             Self::Samples(samples, rate) => {
@@ -90,7 +90,7 @@ impl Audio {
     }
 }
 
-/// Whether this is several audios: anything that can be gone through but text, bytes, files and numbers.
+/// Whether this is several audios: any iterable but text, bytes, files and numbers.
 pub(super) fn is_many(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     if is_bytes(value)?
         || value.hasattr("read")?
@@ -99,12 +99,12 @@ pub(super) fn is_many(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     {
         return Ok(false);
     }
-    // An array of numbers is one audio although it is iterable; an array of objects (paths, say) is
+    // An array of numbers is one audio although it is iterable; an array of objects, as of paths, is
     // many.
     Ok(!matches!(kind(value), Some('f' | 'i' | 'u' | 'b' | 'c')) && value.try_iter().is_ok())
 }
 
-/// The kind of an array's numbers, as NumPy calls it.
+/// NumPy's letter of the kind of an array's numbers.
 fn kind(value: &Bound<'_, PyAny>) -> Option<char> {
     value
         .getattr("dtype")
@@ -113,7 +113,7 @@ fn kind(value: &Bound<'_, PyAny>) -> Option<char> {
 }
 
 fn is_bytes(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    // By name: the three have no base class in common to test for.
+    // By name, since the three have no common base class.
     let name = value.get_type().name()?;
     Ok(["bytes", "bytearray", "memoryview"]
         .iter()
@@ -136,7 +136,7 @@ fn read(file: &Bound<'_, PyAny>) -> PyResult<Audio> {
             PyTypeError::new_err("audio: expected a file opened for reading bytes (mode \"rb\")")
         })?;
         if bytes.as_bytes().is_empty() {
-            // `io.BytesIO` has no name, and that of a file opened by its descriptor is a number.
+            // `io.BytesIO` has no name; that of a file opened by its descriptor is a number.
             let name = file.getattr("name").and_then(|name| name.extract());
             return Ok(Audio::Copy(
                 copy,
@@ -154,7 +154,7 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             "sr: expected the sample rate of the array in Hz (or for audio a path, bytes, a file, or a list of these)",
         ));
     };
-    // Integers are refused, not scaled: their full scale is not known from the type alone (24 bits
+    // Integers are refused, since their type does not determine their full scale (24 bits
     // come in int32).
     if kind(audio).is_some_and(|kind| kind != 'f') {
         return Err(PyTypeError::new_err(
@@ -184,7 +184,7 @@ fn of_samples(audio: &Bound<'_, PyAny>, sr: Option<u32>) -> PyResult<Audio> {
             )));
         }
     };
-    // One NaN would spread through the transform to every band of its window.
+    // One NaN would spread to every band of its window.
     if samples.iter().any(|sample| !sample.is_finite()) {
         return Err(PyValueError::new_err(
             "audio: expected finite samples, found others",

@@ -1,4 +1,4 @@
-//! From audio to vectors.
+//! The class Embedder: audio to vectors.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,16 +17,16 @@ use super::workers::each;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef, models_dir};
 use voisin_engine::{EngineError, FileEmbedding, WindowPlan};
 
-/// A model that listens: audio in, vectors out. Any number of threads may share one.
+/// A model that converts audio to vectors. Any number of threads may share it.
 ///
 /// Embedder(model=None, *, device="auto")
 ///
 /// model: a name of `voisin.models()`, or a path of a manifest or weights file; None: the default.
-/// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError where there is no such model or device.
+/// device: "auto", "cpu", "cuda" or "cuda:N". Raises ValueError if there is no such model or device.
 #[pyclass(name = "Embedder", frozen, module = "voisin")]
 pub(super) struct PyEmbedder {
     inner: Arc<voisin_engine::Embedder>,
-    /// As it was asked for.
+    /// The constructor's argument.
     model: Option<OsString>,
     device: String,
 }
@@ -36,18 +36,18 @@ impl PyEmbedder {
         &self.inner
     }
 
-    /// The name or path it was loaded by.
+    /// The name or path that it was loaded by.
     pub(super) fn model_ref(&self) -> ModelRef {
         model_ref(self.model.as_deref())
     }
 }
 
-/// Names of the models there are: those that come with voisin and those in the models folder.
+/// Names of the available models: those of voisin and those in the models folder.
 #[pyfunction]
 pub(super) fn models() -> Vec<String> {
     let all = voisin_encoder::models(models_dir().as_deref());
     all.into_iter()
-        // A manifest that cannot be read hides no other model; loading it by name gives its error.
+        // Unreadable manifests are skipped; loading one by name raises its error.
         .filter_map(Result::ok)
         .map(|entry| entry.manifest.name)
         .collect()
@@ -65,7 +65,7 @@ impl PyEmbedder {
             voisin_engine::Embedder::new(encoder).map(Arc::new)
         };
         let inner = py.detach(|| on_threads(load));
-        // A copy in another process may have another working directory.
+        // Absolute, since another process may have another working directory.
         let place = model
             .as_ref()
             .filter(|_| !matches!(named, ModelRef::Name(_)))
@@ -90,13 +90,13 @@ impl PyEmbedder {
         self.inner.encoder().manifest().fingerprint()
     }
 
-    /// Numbers of a vector.
+    /// Dimension of the vectors.
     #[getter]
     fn dimension(&self) -> usize {
         self.inner.encoder().manifest().dimension
     }
 
-    /// The rate that the model listens at, Hz; audio of any rate is resampled.
+    /// The model's sample rate, Hz; audio of any rate is resampled.
     #[getter]
     fn sample_rate(&self) -> u32 {
         self.inner.sample_rate()
@@ -108,18 +108,18 @@ impl PyEmbedder {
         self.inner.window_seconds()
     }
 
-    /// Listens to audio, one or many.
+    /// Analyses audio, one or several.
     ///
     /// audio: a path; the bytes of a file; a file object opened with "rb"; or floats of full scale ±1, of shape [samples] or
-    /// [channels, samples], whose mean over channels is taken. A list, or anything that can be gone through, of these, and of
-    /// pairs (samples, sr), gives a list of embeddings in its order; no more of it is held in memory than is listened to.
-    /// sr: the samples' rate in Hz; none for files. windows: how many, spread evenly over the track (24 where none is given), or
-    /// "all" for one every second. Near-silent windows do not count. threads: all of the machine where none is given; many
-    /// files are listened to one a thread. progress: is called with how many are done and how many there are (None where that
-    /// is not known). return_exceptions: of many, one that cannot be listened to stands as its exception in the list.
+    /// [channels, samples], whose mean over channels is taken. A list, or another iterable, of these, and of
+    /// pairs (samples, sr), returns a list of embeddings in its order; only the items in progress are held in memory.
+    /// sr: the samples' rate in Hz; none for files. windows: how many, spread evenly over the track (default: 24), or
+    /// "all" for one every second. Near-silent windows do not count. threads: by default all of the machine; of several
+    /// files, each is analysed by one thread. progress: called with the numbers of finished and of all items (None if
+    /// unknown). return_exceptions: the list has the exception of each item that cannot be analysed.
     ///
-    /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for arguments
-    /// that make no sense.
+    /// Raises FileNotFoundError, and ValueError for audio that cannot be read, is silent or too short, TypeError for invalid
+    /// arguments.
     #[pyo3(signature = (
         audio, sr = None, *, windows = None, threads = None, progress = None, return_exceptions = false
     ))]
@@ -136,16 +136,16 @@ impl PyEmbedder {
     ) -> PyResult<Bound<'py, PyAny>> {
         let plan = windows.map_or(Ok(WindowPlan::default()), plan)?;
         let threads = thread_count(threads)?;
-        // With a rate beside it, even a list is one audio: a list of samples.
+        // With a rate, a list is one audio: a list of samples.
         let is_many = sr.is_none() && is_many(audio)?;
         let (count, jobs): (Option<usize>, Box<dyn Iterator<Item = PyResult<Audio>>>) = if is_many {
             let numbered = audio.try_iter()?.enumerate();
             let numbered_audio = |(number, one): (usize, PyResult<Bound<'py, PyAny>>)| {
                 let one = one?;
-                // Of many, the message has to say which; the error's class stays.
+                // Of several, the message has the number; the error's class stays.
                 Audio::of(&one, None).map_err(|error| inside(py, error, number))
             };
-            // A generator has no length: progress then gets None for the total.
+            // A generator has no length: the total is None.
             (audio.len().ok(), Box::new(numbered.map(numbered_audio)))
         } else {
             (Some(1), Box::new(std::iter::once(Audio::of(audio, sr))))
@@ -159,33 +159,33 @@ impl PyEmbedder {
             count,
             jobs,
             |audio, stop| audio.embed(&self.inner, plan, stop),
-            |number, audio, heard| {
-                let heard = heard.unwrap_or_else(|| {
-                    let message = "the thread that listened to it panicked".to_owned();
-                    // A decoder's panic is caught per file, so that one broken file does not end
-                    // the other threads.
+            |number, audio, embedded| {
+                let embedded = embedded.unwrap_or_else(|| {
+                    let message = "the thread that analysed it panicked".to_owned();
+                    // A decoder's panic is caught for each file, so that the other threads
+                    // continue.
                     Err(EngineError::Fault {
                         path: audio.path().to_owned(),
                         message,
                     })
                 });
-                let heard = match heard.map_err(raised) {
-                    Ok(heard) => embedding(py, &answers, heard)?,
+                let embedded = match embedded.map_err(raised) {
+                    Ok(embedded) => embedding(py, &answers, embedded)?,
                     Err(error) if is_many && return_exceptions => {
                         error.into_value(py).into_bound(py).into_any()
                     }
                     Err(error) => return Err(error),
                 };
-                all.push((number, heard));
+                all.push((number, embedded));
                 ended += 1;
                 progress
                     .as_ref()
                     .map_or(Ok(()), |progress| progress.call1((ended, count)).map(drop))
             },
         )?;
-        // They end in any order, but answers stand in the order of the arguments.
+        // In the order of the arguments.
         all.sort_by_key(|(number, _)| *number);
-        let mut all = all.into_iter().map(|(_, heard)| heard);
+        let mut all = all.into_iter().map(|(_, embedded)| embedded);
         if is_many {
             return Ok(PyList::new(py, all.collect::<Vec<_>>())?.into_any());
         }
@@ -218,8 +218,8 @@ fn model_ref(model: Option<&OsStr>) -> ModelRef {
 pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     if let Ok(n) = windows.extract::<usize>() {
         return match n {
-            // Even over a whole day of audio, 100 000 are more than one a second, which "all"
-            // gives.
+            // Even for a whole day of audio, 100 000 are more than one a second, as with
+            // "all".
             1..=100_000 => Ok(WindowPlan::Spread(n)),
             _ => Err(PyValueError::new_err(format!(
                 "windows: expected 1 to 100000, found {n}"
@@ -234,11 +234,11 @@ pub(super) fn plan(windows: &Bound<'_, PyAny>) -> PyResult<WindowPlan> {
     }
 }
 
-/// Threads to work on; all of the machine where it is not said.
+/// The number of threads; by default all of the machine.
 pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
     match threads {
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        // As on the command line: each is a thread of the system, which has not as many as one may ask for.
+        // As on the command line: the number of the system's threads is limited.
         Some(threads @ 1..=1024) => Ok(threads),
         Some(threads) => Err(PyValueError::new_err(format!(
             "threads: expected 1 to 1024, found {threads}"
@@ -246,9 +246,9 @@ pub(super) fn thread_count(threads: Option<usize>) -> PyResult<usize> {
     }
 }
 
-/// Says of which of many an error is.
+/// Adds an item's number to an error.
 fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
-    // Rebuilt by its own class: PyO3 cannot change the text of an exception.
+    // A new exception of the same class, since PyO3 cannot change the text of one.
     let text = format!("audio[{number}]: {}", error.value(py));
     error
         .get_type(py)
@@ -259,14 +259,14 @@ fn inside(py: Python<'_>, error: PyErr, number: usize) -> PyErr {
 fn embedding<'py>(
     py: Python<'py>,
     answers: &AnswerClasses<'py>,
-    heard: FileEmbedding,
+    embedded: FileEmbedding,
 ) -> PyResult<Bound<'py, PyAny>> {
     let FileEmbedding {
         vector,
         windows,
         starts,
         ..
-    } = heard;
+    } = embedded;
     answers.make("Embedding", |fields| {
         fields.set_item("vector", vector.into_vec().into_pyarray(py))?;
         fields.set_item("windows", windows.into_pyarray(py))?;

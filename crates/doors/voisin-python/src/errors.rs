@@ -1,4 +1,4 @@
-//! voisin's errors as Python's own.
+//! Converts errors to Python's exceptions.
 
 use std::error::Error;
 use std::io;
@@ -18,13 +18,13 @@ use voisin_library::LibraryError;
 use voisin_postgres::BackendError;
 use voisin_questions::QuestionError;
 
-/// An error as Python knows it, with the next step in its text: of the file system as `OSError` and what it is beneath it, for
-/// what is not there `NoSuchTrack`, a `KeyError`, for a library or a machine that cannot answer `RuntimeError`, and for
-/// arguments that make no sense, audio that cannot be read among them, `ValueError`.
+/// Converts an error to an exception, with the next step in its text: `OSError` and its subclasses for the file system,
+/// `NoSuchTrack`, a `KeyError`, for missing tracks, `RuntimeError` for a library or a machine that cannot serve the call, and
+/// `ValueError` for invalid arguments, also for audio that cannot be read.
 pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     let error = error.into();
     let text = advised(&error, error.remedy());
-    // The file system comes first: an error of the library may have one beneath it, and Python code
+    // The file system first: its error may be the cause of the library's, and Python code
     // catches `OSError` for both.
     if let Some(kind) = kind_of_io(&error) {
         return io::Error::new(kind, text).into();
@@ -32,6 +32,8 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     match error {
         EngineError::NoSuchTrack { .. }
         | EngineError::Ambiguous { .. }
+        | EngineError::SeveralTracks { .. }
+        | EngineError::NothingListed { .. }
         | EngineError::NotInLibrary { .. }
         | EngineError::Index(IndexError::Unknown(_))
         | EngineError::Genre(GenreError::UnknownGenre { .. })
@@ -39,7 +41,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
         | EngineError::Library(LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. }) => {
             no_such_track(text)
         }
-        // These are about the arguments; the library's other errors, below, are about its state.
+        // Errors of the arguments; the library's other errors, below, are about its state.
         EngineError::Library(
             LibraryError::Dimension { .. }
             | LibraryError::BadVector { .. }
@@ -50,7 +52,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::NothingBelow { .. }
             | LibraryError::NoSpace { .. },
         ) => PyValueError::new_err(text),
-        // Nothing is wrong with the call here: the same one may succeed later or on another
+        // The call is valid: it may succeed later or on another
         // machine.
         EngineError::Library(_)
         | EngineError::Encoder(
@@ -72,13 +74,13 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
     }
 }
 
-/// An error with its causes, and the next step.
+/// The text of an error with its causes, and the next step.
 fn advised(error: &dyn Error, remedy: Option<Remedy>) -> String {
     let text = with_causes(error);
     remedy.map_or(text.clone(), |remedy| with_next(&text, &remedy.to_string()))
 }
 
-/// Why a question has no answer, as Python knows it.
+/// Converts an error of a query to an exception.
 pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
     let error = match error.into() {
         QuestionError::Engine(error) => return raised(error),
@@ -87,7 +89,7 @@ pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
     let text = advised(&error, error.remedy());
     match error {
         QuestionError::LocalOnly(_) => of_database(text),
-        // The question's error is of any backend; what it was is known only to PostgreSQL's own
+        // The error is of any backend; its kind is known only from PostgreSQL's own
         // error.
         QuestionError::Remote(error) => match error.source.downcast_ref() {
             Some(BackendError::Address { .. }) => PyValueError::new_err(text),
@@ -98,23 +100,23 @@ pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
     }
 }
 
-/// A `KeyError` whose text is shown as it is, in lines.
+/// A `KeyError` whose text is shown unquoted, with line breaks.
 pub(super) fn no_such_track(text: String) -> PyErr {
-    own("NoSuchTrack", text)
+    exception("NoSuchTrack", text)
 }
 
 /// A `RuntimeError` about a library in a database.
 pub(super) fn of_database(text: impl Into<String>) -> PyErr {
-    own("DatabaseError", text.into())
+    exception("DatabaseError", text.into())
 }
 
 /// An exception of python/voisin/_answers.py.
-fn own(class: &str, text: String) -> PyErr {
+fn exception(class: &str, text: String) -> PyErr {
     Python::attach(|py| {
         let raised = py
             .import("voisin._answers")
             .and_then(|module| module.getattr(class)?.call1((text,)));
-        // Where even the import fails, its error is raised: it says more than a panic would.
+        // If the import fails, its error is raised instead.
         raised.map_or_else(|error| error, PyErr::from_value)
     })
 }
@@ -122,7 +124,7 @@ fn own(class: &str, text: String) -> PyErr {
 /// The file system's kind of error, if it is one.
 fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
     match error {
-        // Another process wrote the file meanwhile, which no kind of `io::Error` has a name for.
+        // Another process wrote the file, for which `io::Error` has no kind.
         EngineError::Index(IndexError::Changed { .. }) => return Some(io::ErrorKind::Other),
         EngineError::Library(LibraryError::NotFound { .. })
         | EngineError::Audio(AudioError::NotFound { .. }) => {
@@ -137,7 +139,7 @@ fn kind_of_io(error: &EngineError) -> Option<io::ErrorKind> {
         }
         _ => {}
     }
-    // Errors of the crates below wrap those of the file system, some of them several times.
+    // Errors of the crates below wrap those of the file system, some of them repeatedly.
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {

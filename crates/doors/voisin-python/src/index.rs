@@ -1,4 +1,4 @@
-//! The vector index alone: any vectors will do.
+//! The class VectorIndex: a search index of any vectors.
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -19,25 +19,25 @@ use voisin_index::{
     SharedIndex, Subset, VectorIndex,
 };
 
-/// The origin in the files of Python's indexes.
+/// The origin that files of Python's indexes name.
 const ORIGIN: &str = "python";
 
 /// A search index of vectors of any origin, without a library.
 ///
 /// VectorIndex(vectors=None, ids=None, *, metric="cosine", graph=None, m=16, ef_construction=200, target_recall=0.995)
 ///
-/// vectors: numbers [n, dimension], floats or integers of any size, rounded to float32; none: an empty index, which takes the
-/// dimension of what comes first. ids: integers of 64 bits [n], or whole floats below 2^53, each once; the row numbers where
-/// none are given. metric: "cosine" (lengths play no part; a vector of length 0 is a ValueError),
-/// "ip" (inner product) or "l2" (Euclidean distance, of vectors kept at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists (None: from 5 000 vectors on), with 2 m links a vector (m: 4 to
-/// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against comparing with all that searches
-/// are as wide as needed for, measured when the index is built by queries that the vectors do not answer by themselves:
-/// near copies are hidden, wherever they are. Raises ValueError for other shapes, NaN and infinity, ids twice, options out
-/// of range, and for booleans, complex numbers, decimals, dates and strings, of which it names the first; TypeError for what
-/// is no array. Searching, adding and removing may be done from any threads at once. Pickles, with its vectors.
+/// vectors: numbers [n, dimension], floats or integers of any size, rounded to float32; none: an empty index, whose
+/// dimension is that of the first vectors added. ids: integers of 64 bits [n], or whole floats below 2^53, without repetitions;
+/// default: row numbers. metric: "cosine" (lengths are ignored; a vector of length 0 is a ValueError),
+/// "ip" (inner product) or "l2" (Euclidean distance, of vectors stored at 32 bits, not 16; 5 bytes a number). graph: an HNSW graph besides the lists (None: from 5 000 vectors on), with 2 m links a vector (m: 4 to
+/// 32) chosen among ef_construction nearest (16 to 2 000). target_recall: recall@10 against an exact search, for which
+/// the width of searches is tuned when the index is built, by queries without their near copies. Raises ValueError for other
+/// shapes, NaN and infinity, repeated ids, options out of range, and for booleans, complex numbers, decimals, dates and
+/// strings, with the first such element; TypeError if there is no array. Any threads may search, add and remove at once. Can
+/// be pickled, with its vectors.
 #[pyclass(name = "VectorIndex", frozen, module = "voisin")]
 pub(super) struct PyVectorIndex {
-    /// A child that was forked takes over what there was, but no lock that a thread of its parent may have held.
+    /// A forked child copies the vectors, but no lock that a thread of its parent may have held.
     inner: OfProcess<SharedIndex>,
     options: IndexOptions,
 }
@@ -46,7 +46,7 @@ pub(super) struct PyVectorIndex {
 type FoundArrays = (Array2<i64>, Array2<f32>);
 
 fn numbered(n: usize) -> Vec<Id> {
-    // No array has 2^63 rows, so the cast loses nothing.
+    // No array has 2^63 rows, so the cast is exact.
     (0..n as i64).map(Id).collect()
 }
 
@@ -54,14 +54,14 @@ fn unknown(id: i64) -> PyErr {
     no_such_track(format!("the index holds no vector of the id {id}"))
 }
 
-/// Ids as Python gives them.
+/// Ids from Python.
 fn index_ids(ids: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<Id>> {
     Ok(ids_of(ids, what)?.into_iter().map(Id).collect())
 }
 
-/// Arrays of lists of neighbours, of which each has `most` at most; places that are left are -1 and NaN.
+/// Arrays of lists of at most `most` neighbours; missing ones are -1 and NaN.
 fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
-    // As wide as the longest row, so that columns of -1 alone are not returned.
+    // As wide as the longest row, without columns of only -1.
     let k = found.iter().map(Vec::len).max().unwrap_or(most);
     let mut ids = Array2::from_elem((found.len(), k), -1_i64);
     let mut values = Array2::from_elem((found.len(), k), f32::NAN);
@@ -74,7 +74,7 @@ fn arrays(found: Vec<Vec<Neighbor>>, most: usize) -> FoundArrays {
     (ids, values)
 }
 
-/// An index that builds on this module's threads.
+/// An index that is built on this module's threads.
 fn shared(index: VectorIndex) -> SharedIndex {
     SharedIndex::building_in(index, Box::new(|build| on_threads(build)))
 }
@@ -99,7 +99,7 @@ impl PyVectorIndex {
     }
 
     fn inner(&self) -> &SharedIndex {
-        // In a forked child: a copy of the vectors, with a lock of its own.
+        // In a forked child: a copy of the vectors with its own lock.
         let take_over = |parents: Option<&SharedIndex>| {
             parents
                 .map(|parents| shared(VectorIndex::clone(&parents.snapshot())))
@@ -119,7 +119,7 @@ impl PyVectorIndex {
         Ok(Self::of(index))
     }
 
-    /// Writes the index with all that was put in and taken out.
+    /// Writes the index with all changes.
     fn write(
         &self,
         py: Python<'_>,
@@ -155,13 +155,13 @@ impl PyVectorIndex {
             subset: subset.as_ref(),
             ..*params
         };
-        // More than pass cannot be found, and `k` may be any number.
+        // `k` may be any number, but the results are limited to vectors that pass.
         let k = k.min(most);
         let all: Vec<_> = rows.outer_iter().collect();
         let found = match (groups, &all[..]) {
             (Some(groups), all) => {
-                // `ids` are ascending, so that `grouped` made a sorted list. An id added since then
-                // is in no group that was given, and falls into one by its place between the
+                // `ids` are ascending, so that the list of `grouped` is sorted. An id added since then
+                // has no group of the caller, and gets the one at its place between the
                 // others.
                 let group = |id: Id| {
                     groups
@@ -173,7 +173,7 @@ impl PyVectorIndex {
                 };
                 on_threads(|| all.par_iter().map(best).collect::<Result<_, _>>())?
             }
-            // Other threads take longer to begin with one query than it takes.
+            // A single query is faster than starting other threads.
             (None, [row]) => vec![index.search(&row.to_vec(), k, &params)?],
             _ => on_threads(|| index.search_batch(rows, k, &params))?,
         };
@@ -181,7 +181,7 @@ impl PyVectorIndex {
     }
 }
 
-/// The ids that a filter lets pass, and the groups of all.
+/// The ids that pass a filter, and groups.
 impl PyVectorIndex {
     fn ids_now(&self, py: Python<'_>) -> Vec<Id> {
         py.detach(|| self.inner().with(VectorIndex::ids))
@@ -190,7 +190,7 @@ impl PyVectorIndex {
     fn passing(&self, py: Python<'_>, filter: &Bound<'_, PyAny>) -> PyResult<Vec<Id>> {
         if filter.is_callable() {
             let mut pass = Vec::new();
-            // The ids are copied first: the function may itself ask or change the index.
+            // The ids are copied first, since the function may use or change the index.
             for id in self.ids_now(py) {
                 if filter.call1((id.0,))?.is_truthy()? {
                     pass.push(id);
@@ -219,7 +219,7 @@ impl PyVectorIndex {
         same_length("groups", labels.len(), ids.len())?;
         let numbers = PyDict::new(py);
         let number = |label: Bound<'_, PyAny>| {
-            // Labels are any hashable Python values; a dictionary numbers them by equality.
+            // Labels are any hashable Python values, numbered by a dictionary.
             let next = numbers.len();
             numbers.call_method1("setdefault", (label, next))?.extract()
         };
@@ -230,7 +230,7 @@ impl PyVectorIndex {
     }
 }
 
-/// Refuses an array that has not an element for each vector.
+/// Refuses an array without an element for each vector.
 fn same_length(what: &str, found: usize, expected: usize) -> PyResult<()> {
     if found == expected {
         return Ok(());
@@ -259,7 +259,7 @@ impl PyVectorIndex {
     ) -> PyResult<Self> {
         let options = IndexOptions {
             metric: metric.parse().map_err(PyValueError::new_err)?,
-            // Thresholds in vectors: always, never, or from as many as is usual.
+            // Thresholds in vectors: always, never, or the default.
             graph_from: match graph {
                 Some(true) => 0,
                 Some(false) => usize::MAX,
@@ -274,7 +274,7 @@ impl PyVectorIndex {
             target_recall,
             ..IndexOptions::default()
         };
-        // Without rows the width is free; the first vectors that are added set it.
+        // Without rows the dimension is free; the first vectors added set it.
         let none = Array2::zeros((0, 1));
         let vectors = vectors
             .map(|vectors| numbers(vectors, "vectors"))
@@ -290,19 +290,19 @@ impl PyVectorIndex {
         Self::built(py, options, &ids, vectors)
     }
 
-    /// Opens an index that was saved. Raises ValueError where the file is damaged or none, OSError where it cannot be read.
+    /// Opens a saved index. Raises ValueError if the file is damaged or no index, OSError if it cannot be read.
     ///
-    /// durable: what add, upsert, remove and fit took is in the file, and on the disk, when they return: a process that is
-    /// killed loses nothing of it. They write what changed behind what is there, and the whole file where they build. One
-    /// process alone holds a file like that (OSError for others, which may load it without); a forked child's index is its own,
-    /// and not kept.
+    /// durable: changes by add, upsert, remove and fit are on the disk when these return, so that a killed process loses none.
+    /// They append changes to the file, and write the whole file when the index is built again. Only one process at a time can
+    /// hold such a file (OSError for others, which may load it without durable); a forked child's index is separate and not
+    /// stored.
     #[staticmethod]
     #[pyo3(signature = (path, *, durable = false))]
     fn load(py: Python<'_>, path: PathBuf, durable: bool) -> PyResult<Self> {
         if !durable {
             return Self::opened(py, || VectorIndex::open(&path));
         }
-        // Builds that `add` starts later run on this process's threads, too.
+        // Later builds by `add` run on this process's threads, too.
         let build_in = Box::new(|build: &mut (dyn FnMut() + Send)| on_threads(build));
         let opened = py.detach(|| on_threads(|| SharedIndex::open_building_in(&path, build_in)));
         let shared = opened.map_err(raised)?;
@@ -313,18 +313,18 @@ impl PyVectorIndex {
         })
     }
 
-    /// Writes the index to one file, with all that was put in and taken out, whole or not at all. An index that is there is
-    /// renewed; another file is replaced only with force, and a device or a pipe never.
+    /// Writes the index with all changes to one file, atomically. An existing index is replaced; another file only with
+    /// force, and a device or a pipe never.
     #[pyo3(signature = (path, *, force = false))]
     fn save(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
         let refused = |error: OutputError| std::io::Error::new(error.kind(), error.to_string());
         let target = OutputTarget::whole(&path, true)
             .and_then(|output| output.target())
             .map_err(refused)?;
-        // A slip in the path must not overwrite music or a document with an index.
+        // A wrong path must not overwrite music or documents.
         if !force && !VectorIndex::can_replace(&target) {
             let text = format!(
-                "{} is there already, and is no index: name another, or replace it with force=True",
+                "{} exists and is no index: choose another path, or replace it with force=True",
                 path.display()
             );
             return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, text).into());
@@ -335,13 +335,13 @@ impl PyVectorIndex {
     /// The k nearest of each query, nearest first: (ids, similarities), int64 and float32, both [queries, k].
     ///
     /// queries: numbers [queries, dimension], or one of [dimension], for which both answers are [k]; ValueError for another
-    /// dimension, NaN and infinity, and for cosines a query of length 0. k is at most the number of vectors that pass; where
-    /// a query has fewer, -1 and NaN follow. similarities: cosines, inner products, or for "l2" distances, smallest first.
-    /// exact: compare with all. width: lists (with a graph: candidates) that are looked at; more is slower and finds more.
-    /// candidates: vectors of those lists that are compared in full, as many as target_recall needs by default. filter: only
-    /// these, an array of ids, a mask of booleans in the order of `ids`, or a function that is told each id once and says
-    /// whether it passes. least: only those of this similarity and more; radius: for "l2", only those of this distance and
-    /// less. groups: only the nearest of each group; the group of each id, in the order of `ids`, or a function of an id.
+    /// dimension, NaN and infinity, and for cosines a query of length 0. k is limited to the number of vectors that pass; if
+    /// a query has fewer results, -1 and NaN follow. similarities: cosines, inner products, or for "l2" distances, smallest first.
+    /// exact: compare with all vectors. width: number of lists (with a graph: candidates) to search; more is slower and finds
+    /// more. candidates: vectors of those lists that are compared in full, by default as target_recall needs. filter: only
+    /// these: an array of ids, a mask of booleans in the order of `ids`, or a function that is called once with each id and
+    /// returns whether it passes. least: only those of at least this similarity; radius: for "l2", only those of at most this
+    /// distance. groups: only the nearest of each group; the group of each id, in the order of `ids`, or a function of an id.
     #[pyo3(signature = (
         queries, k = 10, *, exact = false, width = None, candidates = None, filter = None, least = None, radius = None,
         groups = None
@@ -366,7 +366,7 @@ impl PyVectorIndex {
         let least = match (least, radius) {
             (None, None) => None,
             (Some(least), None) if !is_euclidean && !least.is_nan() => Some(least),
-            // The index ranks by similarity alone, for which it takes the negative distance.
+            // The index ranks by similarity, here the negative distance.
             (None, Some(radius)) if is_euclidean && radius >= 0. => Some(-radius),
             _ => {
                 return Err(PyValueError::new_err(
@@ -391,7 +391,7 @@ impl PyVectorIndex {
         let found = py.detach(|| self.found(rows, k, &params, pass.as_deref(), groups.as_deref()));
         let (ids, mut values) = found.map_err(raised)?;
         if is_euclidean {
-            // Back to distances; NaN in places that are left stays NaN.
+            // Back to distances; NaN stays NaN.
             values.mapv_inplace(|value| -value);
         }
         let k = [ids.ncols()];
@@ -403,9 +403,9 @@ impl PyVectorIndex {
         (ids, values).into_pyobject(py)
     }
 
-    /// Puts vectors in: one, an id and numbers [dimension], or many, ids [n] and numbers [n, dimension]; all of them or none.
-    /// Raises ValueError where an id is taken, and for what the constructor refuses. Builds again where that makes searches
-    /// cheaper.
+    /// Adds vectors: one, an id and numbers [dimension], or several, ids [n] and numbers [n, dimension]; all of them or none.
+    /// Raises ValueError if an id exists, and as the constructor does. Builds the index again when that makes searches
+    /// faster.
     fn add(
         &self,
         py: Python<'_>,
@@ -418,7 +418,7 @@ impl PyVectorIndex {
         py.detach(|| self.inner().add(&ids, rows)).map_err(raised)
     }
 
-    /// As add, but ids that are taken get another vector.
+    /// As add, but replaces the vectors of existing ids.
     fn upsert(
         &self,
         py: Python<'_>,
@@ -432,7 +432,7 @@ impl PyVectorIndex {
             .map_err(raised)
     }
 
-    /// Takes a vector out; raises KeyError where there is none of this id.
+    /// Removes a vector; raises KeyError if there is none of this id.
     fn remove(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> PyResult<()> {
         if py.detach(|| self.inner().remove(Id(id))).map_err(raised)? {
             return Ok(());
@@ -440,8 +440,8 @@ impl PyVectorIndex {
         Err(unknown(id))
     }
 
-    /// The vector of an id, float32 [dimension], as the index holds it (16 bits a component; at length 1 for cosines); raises
-    /// KeyError where there is none.
+    /// The vector of an id, float32 [dimension], as it is stored (16 bits a component; at length 1 for cosines); raises
+    /// KeyError if there is none.
     fn vector<'py>(
         &self,
         py: Python<'py>,
@@ -463,7 +463,7 @@ impl PyVectorIndex {
             .into_pyarray(py)
     }
 
-    /// The options the index was built with; "recall" is the recall@10 that its searches reached then, None where all are compared.
+    /// The options of the last build; "recall" is the measured recall@10 of its searches, None if they compare all.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let options = PyDict::new(py);
@@ -482,13 +482,13 @@ impl PyVectorIndex {
         Ok(options)
     }
 
-    /// Numbers of a vector.
+    /// Dimension of the vectors.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> usize {
         py.detach(|| self.inner().with(VectorIndex::dimension))
     }
 
-    /// As scikit-learn's estimators: builds again of these vectors alone, with row numbers for ids. Returns the index.
+    /// As scikit-learn's estimators: builds the index from these vectors only, with row numbers as ids. Returns the index.
     #[pyo3(signature = (X, y = None))]
     #[expect(non_snake_case, reason = "as scikit-learn calls it")]
     fn fit<'py>(
@@ -504,16 +504,16 @@ impl PyVectorIndex {
         let ids = numbered(vectors.nrows());
         let built = py.detach(|| on_threads(|| VectorIndex::build(&ids, vectors, &inner.options)));
         let built = built.map_err(raised)?;
-        // Replaced at once under the index's lock: searches meanwhile see the old vectors or the
-        // new.
+        // Replaced atomically under the index's lock: concurrent searches see the old or the
+        // new vectors.
         py.detach(|| inner.inner().replace(built)).map_err(raised)?;
         Ok(this)
     }
 
-    /// As scikit-learn's NearestNeighbors: (distances, ids), both [queries, n_neighbors], or ids alone.
+    /// As scikit-learn's NearestNeighbors: (distances, ids), both [queries, n_neighbors], or only ids.
     ///
-    /// X: queries; none: every vector, itself left out, in the order of ids. Distances are 1 - cosine (within 5e-5, so that
-    /// vectors nearer to each other than that may come in another order), the inner product's negative, or Euclidean.
+    /// X: queries; none: every vector, without itself, in the order of ids. Distances are 1 - cosine (within 5e-5, so that
+    /// vectors nearer to each other than that may be in another order), the inner product's negative, or Euclidean.
     #[pyo3(signature = (X = None, n_neighbors = 5, return_distance = true))]
     #[expect(non_snake_case, reason = "as scikit-learn calls it")]
     fn kneighbors<'py>(
@@ -551,14 +551,14 @@ impl PyVectorIndex {
         (unpickle, (PyBytes::new(py, bytes.get_ref()),)).into_pyobject(py)
     }
 
-    /// Pickles of earlier versions have what changed in a second string of bytes, as files have it behind the first.
+    /// Pickles of earlier versions have the changes in a second byte string.
     #[staticmethod]
     #[pyo3(signature = (bytes, tail = None))]
     fn _unpickle(py: Python<'_>, bytes: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
         match tail {
             None => Self::opened(py, || VectorIndex::from_bytes(bytes)),
             Some(tail) => {
-                // The mark that the rest lies in a file beside it.
+                // The suffix that announces a separate file with the changes.
                 let base = bytes.strip_suffix(b"voisinTL").unwrap_or(bytes);
                 Self::opened(py, || VectorIndex::from_bytes(&[base, tail].concat()))
             }

@@ -1,12 +1,12 @@
 //! voisin for Python: the wheel's native half, `voisin._voisin` (PyO3, NumPy).
 //!
-//! For: turning Python's arguments into ours and answers into NumPy arrays, which take the memory over instead of copying it.
-//! Everything that computes lets go of the interpreter's lock. Not for: anything that another program could want; names,
-//! types are in python/voisin/_voisin.pyi, what answers are made of in python/voisin/_answers.py.
+//! For: conversion of Python's arguments, and of answers to NumPy arrays, which take over the memory without a copy.
+//! Computations release the interpreter's lock. Not for: functions that other programs could use; types are in
+//! python/voisin/_voisin.pyi, classes of answers in python/voisin/_answers.py.
 
 #![allow(
     clippy::doc_markdown,
-    reason = "what is told of classes and methods is told to Python"
+    reason = "doc comments of classes and methods are Python's docstrings"
 )]
 
 mod adding;
@@ -43,7 +43,7 @@ mod _voisin {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // At import, before any model is loaded: `Embedder("weights.pth")` depends on it.
+        // At import, before any model is loaded, for `Embedder("weights.pth")`.
         voisin_import::accept_foreign_weights();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

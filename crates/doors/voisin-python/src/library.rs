@@ -1,4 +1,4 @@
-//! A library and its tracks.
+//! The class Library.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::adding::Adding;
-use super::answers::{AnswerClasses, neighbors, tell};
+use super::answers::{AnswerClasses, log_notes, neighbors};
 use super::arguments::{count, dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
@@ -22,7 +22,7 @@ use super::source::{LibraryPlace, open_folder};
 use super::table::PyTable;
 use voisin_base::address;
 use voisin_base::track::TrackId;
-use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing, sound_notes};
+use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing};
 use voisin_explore::TrackMeta;
 use voisin_genre::Genre;
 use voisin_library::Vectors;
@@ -43,35 +43,35 @@ use voisin_questions::{
     LibrarySource, LocalOnly, Mix, Mixing, Named, QuestionError, Similar, SimilarAnswer,
 };
 
-/// A library: music that was added, here or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It sees what
-/// others change meanwhile.
+/// A library of music that was added from Python or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It
+/// sees changes by other processes.
 ///
 /// Library(path=None, *, create=False, sample=None, space=None)
 ///
-/// path: its folder; None: the default one. Or the address of a database that `voisin push` sent one to,
-/// "postgres://me@db.example/music?sslmode=verify-full", which is asked and never changed; the password is that of PGPASSFILE or
-/// PGPASSWORD, unless the address has one. create: make a folder's where there is none. sample: of a database, how many tracks
-/// stand for all in `classify`, `playlist` and `path_between`, and from how many on; None: 4000, from 20000 on. space: of a
-/// folder's, the space of vectors that answers (`voisin space list`); None: the default one, in which alone music is added. Raises
-/// FileNotFoundError where there is no folder, DatabaseError where a database does not answer or holds no library.
+/// path: its folder; None: the default one. Or the address of a database with a library of `voisin push`,
+/// "postgres://me@db.example/music?sslmode=verify-full", which is only read; the password is that of PGPASSFILE or
+/// PGPASSWORD, unless the address has one. create: create a library in a folder without one. sample: for a database, the size
+/// of the sample of tracks for `classify`, `playlist` and `path_between`; None: 4000, for 20000 tracks or more. space: for a
+/// folder, the space of vectors to search (`voisin space list`); None: the default one, the only one to which music is added.
+/// Raises FileNotFoundError without a folder, DatabaseError if a database does not answer or has no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     place: LibraryPlace,
-    /// Each process opens it for itself: neither a database of SQLite's nor a connection survives a fork.
+    /// Each process opens its own: neither an SQLite database nor a connection survives a fork.
     library: OfProcess<Mutex<LibrarySource>>,
 }
 
-/// A library answers from one space: seeds and what words mean belong to it.
+/// A library object searches one space, which also defines seeds and the meaning of words.
 fn refuse_space(space: Option<&String>) -> PyResult<()> {
     match space {
         None => Ok(()),
         Some(_) => Err(PyValueError::new_err(
-            "space: expected none here: Library(path, space=\"…\") answers from another one",
+            "space: expected none here: use Library(path, space=\"…\")",
         )),
     }
 }
 
-/// Tracks, their genres, what was measured of them, and vectors where they are asked for.
+/// Tracks with their genres and measurements, and vectors if requested.
 struct FoundTracks {
     tracks: Vec<Track>,
     genres: Vec<Vec<Genre>>,
@@ -79,13 +79,13 @@ struct FoundTracks {
     vectors: Option<Vectors>,
 }
 
-/// Finds the tracks that are asked for; all where nothing is.
+/// Finds the requested tracks; by default all.
 fn listed(
     limit: Option<i64>,
     after: Option<i64>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
-    // Nothing asked for: all tracks in one read, without a plan of filters and order.
+    // Without options: all tracks in one read, without filters and order.
     let is_all = limit.is_none() && after.is_none() && options.is_none();
     let mut question_fields: List = question(options, [])?;
     question_fields.filters.of_this_disk();
@@ -102,9 +102,9 @@ fn listed(
     })
 }
 
-/// Which tracks an answer compares, where these are not all.
+/// A note on the tracks that an answer compares, if these are not all.
 fn of_sample(answer: &str, sample: Option<String>) -> Option<String> {
-    sample.map(|sample| format!("{answer} works on {sample}: Library(sample=N) takes more"))
+    sample.map(|sample| format!("{answer} uses {sample}: Library(sample=N) uses more"))
 }
 
 /// Starts and vectors.
@@ -127,18 +127,18 @@ impl PyLibrary {
         Ok(library.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the library, without the interpreter's lock.
+    /// Runs work on the library, without the interpreter's lock.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
         let answer = py.detach(|| {
-            // Locked here: a thread of the pool would wait for what another one waits for.
+            // Locked here, as a thread of the pool could cause a deadlock.
             let mut library = self.lock()?;
             let library: &mut LibrarySource = &mut library;
             on_threads(|| {
-                // The copy of a database is dropped when that changes.
+                // The copy of a changed database is dropped.
                 if !library.is_current()? {
                     *library = self.place.open()?;
                 }
@@ -148,15 +148,15 @@ impl PyLibrary {
         answer.map_err(refused)
     }
 
-    /// As [`with`](Self::with); of a database without what was fetched before, which must not change what a sample stands
-    /// for.
+    /// As [`with`](Self::with), for a database without tracks that were fetched before, which would change a
+    /// sample.
     fn with_fresh<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
         self.with(py, |library| {
-            // A second connection for this answer; the one that is kept stays as it was.
+            // A second connection for this answer; the first one does not change.
             if library.is_remote() {
                 work(&mut self.place.open()?)
             } else {
@@ -165,14 +165,14 @@ impl PyLibrary {
         })
     }
 
-    /// The space in which it compares.
+    /// Its vector space.
     fn space(&self, py: Python<'_>) -> PyResult<LibrarySpace> {
         self.with(py, |library| {
             Ok(LibrarySpace::of_library(library.engine().library())?)
         })
     }
 
-    /// Tracks with all that is known of them.
+    /// Tracks with their genres and measurements.
     fn known(
         &self,
         py: Python<'_>,
@@ -181,7 +181,7 @@ impl PyLibrary {
     ) -> PyResult<FoundTracks> {
         self.with(py, |library| {
             let tracks = find(library)?;
-            // One read for all tracks of what was measured, not one for each.
+            // One read for the measurements of all tracks.
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
             let engine = library.engine();
             let genres = engine.genres().genres_of(&tracks)?;
@@ -200,7 +200,7 @@ impl PyLibrary {
         })
     }
 
-    /// The same as Python has them.
+    /// Converts them to Python's tracks.
     fn dictionaries(
         &self,
         py: Python<'_>,
@@ -227,8 +227,8 @@ impl PyLibrary {
         space: Option<String>,
     ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
-        let sample = count("sample", "for as many as is usual", sample)?;
-        // By the scheme alone: no folder's path begins with "postgres://".
+        let sample = count("sample", "for the default", sample)?;
+        // By the scheme only: no folder's path begins with "postgres://".
         let is_database = address::scheme(&place).is_some();
         if is_database && create {
             return Err(PyValueError::new_err(
@@ -258,7 +258,7 @@ impl PyLibrary {
             };
             Ok((open_folder(&place, mode, space.as_deref())?, None))
         };
-        // Opened now, although each process opens its own: errors belong to the constructor.
+        // Opened now, although each process opens its own, so that the constructor raises errors.
         let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
         let place = match there {
             Some(there) => there,
@@ -295,7 +295,7 @@ impl PyLibrary {
         self.with(py, |library| Ok(library.engine().model()?.name))
     }
 
-    /// Numbers of a vector.
+    /// Dimension of the vectors.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, |library| Ok(library.engine().model()?.dimension))
@@ -305,14 +305,14 @@ impl PyLibrary {
         self.with(py, LibrarySource::tracks)
     }
 
-    /// Adds music: files, folders with all below them, playlists; what is there already and has not changed is left as it is.
+    /// Adds music: files, folders with all below them, playlists; unchanged files are skipped.
     ///
-    /// embedder: what listens; None: the library's model, of a new library the default one. windows: how many of a track are
-    /// listened to from now on, or "all". force: listen to all again; retry: to those that failed before. threads: all of the
-    /// machine where none is given. remove_missing: take files that are gone from these folders out of the library; take_over: let
-    /// tracks whose files are gone go on with later files of the same recordings. progress: is called with how many files are done and how many there are; what it raises,
-    /// and Ctrl-C, ends the run: what was added until then stays, and the next one goes on. Returns what was done as `voisin add
-    /// --format json` says it, with "failures": what could not be added, and why. Raises RuntimeError while another process
+    /// embedder: the model; None: the library's model, or for a new library the default one. windows: how many of a track are
+    /// analysed in this and later runs, or "all". force: analyse all again; retry: those that failed before. threads: by
+    /// default one per core. remove_missing: remove files that are gone from these folders; take_over: move tracks whose files are gone to
+    /// later files of the same recordings. progress: called with the numbers of finished and of all files; its exceptions and
+    /// Ctrl-C end the run: added files stay, and the next run continues. Returns the JSON of `voisin add --format json` as a
+    /// dictionary, with "failures": files that could not be added, and the reasons. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
         paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
@@ -337,7 +337,7 @@ impl PyLibrary {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let paths = match paths.extract::<PathBuf>() {
-            // Text first: it is iterable, too, and would become a path for each letter.
+            // Text first, since it is iterable and would become a path for each letter.
             Ok(path) => vec![path],
             Err(_) => paths
                 .try_iter()?
@@ -359,10 +359,10 @@ impl PyLibrary {
         };
         let Some(dir) = self.path() else {
             return Err(of_database(
-                "a database takes in no music: add it to a library in a folder, and send that with \"voisin push\"",
+                "music cannot be added to a database: add it to a library in a folder, then run \"voisin push\"",
             ));
         };
-        // Not with the engine that answers: what is called meanwhile may ask it.
+        // Not on the engine for queries, which callbacks may use.
         let run = || {
             let mut engine = on_threads(|| Engine::open(dir, OpenMode::ReadWrite))?;
             adding.run(&mut engine, progress.as_ref())
@@ -373,10 +373,10 @@ impl PyLibrary {
 
     /// The tracks nearest to the seeds' mean, nearest first; the seeds and their copies are left out.
     ///
-    /// seeds, unlike: one, or a list of several: an id, a path, words of artist and title, or a vector, float32 [dimension]. A
-    /// file that is not in the library is listened to by `embedder`. unlike: what to stay away from. limit: how many; None: all.
-    /// options: `voisin.SimilarOptions`, as `voisin similar` has them: genre="Jazz", year="1970-1979", max_per_artist=1,
-    /// unlike="rihanna". Raises KeyError where words mean no track or several, ValueError for values that make no sense.
+    /// seeds, unlike: one, or a list of several: an id, a name (a path, words, "artist:NAME"; docs/grammar.md lists all forms), or a
+    /// vector, float32 [dimension]. A file that is not in the library is analysed by `embedder`. unlike: tracks to avoid.
+    /// limit: how many; None: all. options: `voisin.SimilarOptions`, as of `voisin similar`: genre="Jazz", year="1970-1979",
+    /// max_per_artist=1, unlike="rihanna". Raises KeyError if words match no track or several, ValueError for invalid values.
     #[pyo3(
         signature = (seeds, limit = Some(10), *, unlike = None, embedder = None, **options),
         text_signature = "($self, seeds, limit=10, *, unlike=None, embedder=None, **options)"
@@ -396,7 +396,7 @@ impl PyLibrary {
         similar.filters.of_this_disk();
         if similar.passage().is_some() {
             return Err(PyValueError::new_err(
-                "from, to: expected none: passages are found by the program",
+                "from, to: expected none: use \"voisin similar\" for passages",
             ));
         }
         let wanted = SeedArgument::all(seeds)?;
@@ -404,23 +404,24 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured, notes) = self.with(py, |library| {
             similar.validate(wanted.len())?;
-            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
-            let unlike = SeedArgument::seeds(&unlike, library, embedder)?;
+            let mut notes = Vec::new();
+            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?.all();
+            let unlike = SeedArgument::seeds(&unlike, library, embedder, &mut notes)?.all();
             library.fetch_filters(&similar.filters)?;
             similar.filters.check_folders(library.engine())?;
             let answer = library.similar(&similar, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
-            // Python's objects are made outside: this part runs without the interpreter's lock.
-            Ok((answer, measured, sound_notes(&seeds)))
+            // Python's objects are created outside, since this part runs without the interpreter's lock.
+            Ok((answer, measured, notes))
         })?;
-        tell(py, &notes)?;
+        log_notes(py, &notes)?;
         neighbors(py, &answer, &measured)
     }
 
-    /// Songs that follow these well, another choice each time.
+    /// Songs that go well after these, a different choice each time.
     ///
-    /// seeds, played: as `similar` takes them; played: what was played already and does not come again. limit: how many; None:
-    /// all. options: `voisin.MixOptions`, as `voisin mix` has them: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
+    /// seeds, played: as of `similar`; played: tracks that were played and are not repeated. limit: how many; None:
+    /// all. options: `voisin.MixOptions`, as of `voisin mix`: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
     #[pyo3(
         signature = (seeds, limit = Some(25), *, played = None, embedder = None, **options),
         text_signature = "($self, seeds, limit=25, *, played=None, embedder=None, **options)"
@@ -441,23 +442,24 @@ impl PyLibrary {
         let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let (answer, measured, notes) = self.with(py, |library| {
-            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
-            let played = SeedArgument::seeds(&played, library, embedder)?;
+            let mut notes = Vec::new();
+            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?.all();
+            let played = SeedArgument::seeds(&played, library, embedder, &mut notes)?.all();
             library.fetch_filters(&mix.filters)?;
             mix.filters.check_folders(library.engine())?;
             let answer = library.mix(&mix, &seeds, played, &Mixing::default())?;
             let measured = measured(library.engine(), &answer)?;
-            Ok((answer, measured, sound_notes(&seeds)))
+            Ok((answer, measured, notes))
         })?;
-        tell(py, &notes)?;
+        log_notes(py, &notes)?;
         neighbors(py, &answer, &measured)
     }
 
-    /// A list of tracks around others, in an order of small steps: a dictionary, as `voisin playlist --format json` has it.
+    /// A playlist around tracks, in an order of small steps: a dictionary, the JSON of `voisin playlist`.
     ///
-    /// seeds: where to start, as `similar` takes them, but no vectors; None: a cluster's tracks, or those that pass the filters.
-    /// limit: how many; None: all; length in the options takes its place. options: `voisin.PlaylistOptions`, as `voisin playlist`
-    /// has them: length=3600, harmonic=True, max_per_artist=1.
+    /// seeds: as of `similar`, but no vectors; None: a cluster's tracks, or those that pass the filters.
+    /// limit: how many; None: all; length in the options replaces it. options: `voisin.PlaylistOptions`, as of `voisin
+    /// playlist`: length=3600, harmonic=True, max_per_artist=1.
     #[pyo3(
         signature = (seeds = None, limit = Some(20), *, embedder = None, **options),
         text_signature = "($self, seeds=None, limit=20, *, embedder=None, **options)"
@@ -471,7 +473,7 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut playlist: Playlist = question(options, [])?;
-        // The default number of tracks would otherwise cut off a list that was asked for by time.
+        // The default number of tracks would otherwise truncate a list with a length.
         if !playlist.has_length() {
             playlist.limit = Some(self::limit(limit)?);
         }
@@ -480,34 +482,35 @@ impl PyLibrary {
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
             playlist.validate()?;
-            let seeds = SeedArgument::seeds(&wanted, library, embedder)?;
+            let mut notes = Vec::new();
+            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?;
             library.fetch_filters(&playlist.filters)?;
             playlist.filters.check_folders(library.engine())?;
-            let found = library.playlist(&playlist, &seeds, &[])?;
+            let found = library.playlist(&playlist, &seeds.named, &seeds.of_lists)?;
             let (collection, list) = found.answer;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             let standing = list.standing.as_ref();
-            let json = PlaylistJson::new(library.engine(), &seeds, &tracks, standing)?;
-            Ok((json, list, found.sample, sound_notes(&seeds)))
+            let json = PlaylistJson::new(library.engine(), &seeds.all(), &tracks, standing)?;
+            Ok((json, list, found.sample, notes))
         })?;
         let (json, list, sample, mut news) = found;
         news.extend(of_sample("a playlist", sample));
         if list.is_short {
             let tracks = voisin_base::text::count(list.rows.len() as u64, "track");
             news.push(format!(
-                "the list ends after {tracks}: nothing else near the seeds follows in key and tempo"
+                "the list ends after {tracks}: no other track near the seeds fits in key and tempo"
             ));
         }
         news.extend(list.standing.as_ref().and_then(Standing::far));
-        tell(py, &news)?;
+        log_notes(py, &news)?;
         dictionaries(py, &json)
     }
 
-    /// The way from one track to another, in small steps: a dictionary, as `voisin path --format json` has it.
+    /// A path from one track to another in small steps: a dictionary, the JSON of `voisin path`.
     ///
-    /// start, end: as `similar` takes them, but no vectors. via: one, or a list of several, to pass in this order. options:
-    /// `voisin.PathOptions`, as `voisin path` has them: steps=10, max_per_artist=1.
+    /// start, end: as of `similar`, each one track, but no vectors. via: one, or a list of several, to pass in this order.
+    /// options: `voisin.PathOptions`, as of `voisin path`: steps=10, max_per_artist=1.
     #[pyo3(signature = (start, end, *, via = None, embedder = None, **options))]
     fn path_between<'py>(
         &self,
@@ -520,30 +523,30 @@ impl PyLibrary {
     ) -> PyResult<Bound<'py, PyAny>> {
         let [start, end] = [start, end].map(SeedArgument::with_name);
         let mut stops = vec![start?, end?];
-        // Only to satisfy the question, which requires both ends; the tracks themselves go in as
+        // Only because the query requires both ends; the tracks are passed as
         // `stops`.
         let ends = [("from", stops[0].as_json()), ("to", stops[1].as_json())];
         let path: PathBetween = question(options, ends)?;
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
         let found = self.with_fresh(py, |library| {
-            let stops = SeedArgument::tracks(&stops, library, embedder)?;
+            let mut notes = Vec::new();
+            let stops = SeedArgument::stops(&stops, library, embedder, &mut notes)?;
             let found = library.path(&path, &stops)?;
             let (collection, walk) = found.answer;
             let json = WalkJson::new(library.engine(), &collection, &walk)?;
-            Ok((json, found.sample))
+            Ok((json, found.sample, notes))
         })?;
-        let (json, sample) = found;
-        let news = of_sample("a way between tracks", sample);
-        tell(py, &Vec::from_iter(news))?;
+        let (json, sample, mut news) = found;
+        news.extend(of_sample("a path between tracks", sample));
+        log_notes(py, &news)?;
         dictionaries(py, &json)
     }
 
-    /// Music by words for its sound, "calm piano no drums", best first.
+    /// Tracks that match words for their sound, "calm piano no drums", best first.
     ///
-    /// limit: how many; None: all. options: `voisin.FindOptions`, as `voisin find` has them. What is worth knowing about the
-    /// answer goes to the logger "voisin". Raises ValueError where nothing of it is understood, RuntimeError for libraries whose
-    /// model has no tags.
+    /// limit: how many; None: all. options: `voisin.FindOptions`, as of `voisin find`. Notes on the answer are logged by the
+    /// logger "voisin". Raises ValueError if no word is known, RuntimeError for libraries whose model has no tags.
     #[pyo3(
         signature = (words, limit = Some(20), **options),
         text_signature = "($self, words, limit=20, **options)"
@@ -563,23 +566,23 @@ impl PyLibrary {
             let engine = library.local(LocalOnly::Find)?;
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
-            let heard = engine.words().words_if_any()?;
-            // Words that the model's tags do not know are tried in a space that understands
+            let tags = engine.words().words_if_any()?;
+            // Words that are no tags of the model are searched in a space that supports
             // sentences.
-            let (engine, heard) = match (find.space(engine, heard.as_ref())?, heard) {
+            let (engine, tags) = match (find.space(engine, tags.as_ref())?, tags) {
                 (Some(space), _) => {
                     let engine = engine.within(&space)?;
                     engine.words_mut().keep_tags()?;
-                    let heard = engine.words().predicted_tags()?;
-                    (engine, heard)
+                    let tags = engine.words().predicted_tags()?;
+                    (engine, tags)
                 }
-                (None, Some(heard)) => (engine, heard),
+                (None, Some(tags)) => (engine, tags),
                 (None, None) => {
-                    let heard = engine.words().predicted_tags()?;
-                    (engine, heard)
+                    let tags = engine.words().predicted_tags()?;
+                    (engine, tags)
                 }
             };
-            let answer = find.run(engine, &heard)?;
+            let answer = find.run(engine, &tags)?;
             let tracks: Vec<Track> = answer
                 .tracks
                 .iter()
@@ -590,7 +593,7 @@ impl PyLibrary {
             let measured = engine.library().derived().descriptors(&ids)?;
             Ok((answer, genres, measured))
         })?;
-        tell(py, &answer.notes)?;
+        log_notes(py, &answer.notes)?;
         let names: Vec<String> = answer.phrase.terms.iter().map(name).collect();
         let answers = AnswerClasses::new(py)?;
         let found = answer.tracks.iter().zip(&genres).map(|(found, genres)| {
@@ -602,7 +605,7 @@ impl PyLibrary {
                 .try_for_each(|(name, strength)| terms.set_item(name, strength))?;
             let captions = PyDict::new(py);
             for (name, likeness) in names.iter().zip(&found.likeness) {
-                // A term that was found by tags has no likeness to captions.
+                // A term found by tags has no similarity to captions.
                 likeness.map_or(Ok(()), |share| captions.set_item(name, share))?;
             }
             let found = answers.make("Found", |fields| {
@@ -616,11 +619,11 @@ impl PyLibrary {
         found.collect()
     }
 
-    /// Which genre tracks are: for each a dictionary, as `voisin classify --format json` has it.
+    /// The genres of tracks: for each a dictionary, the JSON of `voisin classify`.
     ///
-    /// tracks: one, or a list of several, as `similar` takes them. A file that is not in the library, and every file where the
-    /// library has too few labels, is listened to by `embedder`. options: `voisin.ClassifyOptions`, as `voisin classify` has
-    /// them. Who answers goes to the logger "voisin".
+    /// tracks: one, or a list of several, as of `similar`. A file that is not in the library, and every file if the library
+    /// has too few labels, is analysed by `embedder`. options: `voisin.ClassifyOptions`, as of `voisin classify`. The method
+    /// is logged by the logger "voisin".
     #[pyo3(signature = (tracks, *, embedder = None, **options))]
     fn classify<'py>(
         &self,
@@ -633,26 +636,26 @@ impl PyLibrary {
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
         let (found, reports) = self.with_fresh(py, |library| {
-            // An empty list would give an empty answer, and hide a caller's mistake.
+            // An empty list is probably a mistake of the caller.
             at_least_one("tracks", wanted.len())?;
-            let tracks = SeedArgument::tracks(&wanted, library, embedder.as_deref())?;
-            let why = "too few tracks have a genre for an answer by labels";
-            let ready = || embedder.ok_or_else(|| no_embedder(why));
             let mut reports = Vec::new();
+            let tracks = SeedArgument::tracks(&wanted, library, embedder.as_deref(), &mut reports)?;
+            let why = "too few tracks have a genre to classify by their labels";
+            let ready = || embedder.ok_or_else(|| no_embedder(why));
             let report = |news: GenreNews| reports.push(news.to_string());
             let found = library.classify(&classify, tracks, ready, report)?;
             Ok((found, reports))
         })?;
         let mut news = Vec::from_iter(of_sample("a vote", found.sample));
         news.extend(reports);
-        tell(py, &news)?;
+        log_notes(py, &news)?;
         let answer = found.answer;
         dictionaries(py, &answer.iter().map(AnswerJson::new).collect::<Vec<_>>())
     }
 
-    /// Groups of tracks that sound alike: a dictionary, as `voisin clusters --format json` has it.
+    /// Groups of tracks that sound alike: a dictionary, the JSON of `voisin clusters`.
     ///
-    /// options: `voisin.ClustersOptions`, as `voisin clusters` has them: detail="fine", clusters=12.
+    /// options: `voisin.ClustersOptions`, as of `voisin clusters`: detail="fine", clusters=12.
     #[pyo3(signature = (**options))]
     fn clusters<'py>(
         &self,
@@ -675,11 +678,10 @@ impl PyLibrary {
         )
     }
 
-    /// Recordings that are there several times: for each a dictionary, as `voisin duplicates --format json` has it, most bytes
-    /// to be won first.
+    /// Recordings in several files: for each a dictionary, the JSON of `voisin duplicates`, largest saving first.
     ///
-    /// options: `voisin.DuplicatesOptions`, as `voisin duplicates` has them: rough=True, versions=True. Files are read unless it is
-    /// rough.
+    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True, versions=True. Files are read unless rough is
+    /// set.
     #[pyo3(signature = (**options))]
     fn duplicates<'py>(
         &self,
@@ -696,21 +698,21 @@ impl PyLibrary {
     }
 
     /// The model's tags: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
-    /// of the library that is less so, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
+    /// of tracks that fit the tag less, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (ids, names, shares) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Tags)?;
             engine.words_mut().keep_tags()?;
-            let heard = engine.words().predicted_tags()?;
-            let ids: Vec<i64> = heard.ids.iter().map(|id| id.0).collect();
-            Ok((ids, heard.tags().to_vec(), heard.percentiles()))
+            let tags = engine.words().predicted_tags()?;
+            let ids: Vec<i64> = tags.ids.iter().map(|id| id.0).collect();
+            Ok((ids, tags.tags().to_vec(), tags.percentiles()))
         })?;
         (ids.into_pyarray(py), names, shares.into_pyarray(py)).into_pyobject(py)
     }
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
     ///
-    /// The arrays take over the memory that the library was read into: nothing is copied. Of a database all tracks are fetched.
+    /// The arrays take over the memory that the library was read into, without a copy. From a database all tracks are fetched.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let vectors = self.with_fresh(py, |library| {
             library.fetch_all(None)?;
@@ -720,14 +722,14 @@ impl PyLibrary {
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
     }
 
-    /// The mean that vectors are compared relative to: float32 [dimension].
+    /// The mean relative to which vectors are compared: float32 [dimension].
     fn mean<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let space = self.space(py)?;
         Ok(space.mean().to_vec().into_pyarray(py))
     }
 
-    /// Raw vectors, float32 [n, dimension], as `similar` compares them: rows of length 1 whose inner products are its
-    /// similarities. Raises ValueError for rows of another length.
+    /// Converts raw vectors, float32 [n, dimension], to those that `similar` compares: rows of length 1 whose inner products
+    /// are its similarities. Raises ValueError for rows of another length.
     fn centred<'py>(
         &self,
         py: Python<'py>,
@@ -746,14 +748,14 @@ impl PyLibrary {
         Ok(space.centre_rows(rows).into_pyarray(py))
     }
 
-    /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension] as the network
-    /// gave them. A database has those that `voisin push --windows` sent. Raises KeyError for an unknown id.
+    /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension], the network's
+    /// output. A database has those of `voisin push --windows`. Raises KeyError for an unknown id.
     fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
         let id = TrackId(id);
         let windows = self.with_fresh(py, |library| {
             library.set_vectors(true, false);
-            // Vectors of windows are chosen before the fetch: a database sends only what was
-            // chosen.
+            // Window vectors are requested before the fetch, since a database sends only requested
+            // ones.
             library.fetch(Named::Id(id))?;
             let engine = library.engine();
             if !engine.library().contains(id)? {
@@ -761,7 +763,7 @@ impl PyLibrary {
             }
             let dimension = engine.model()?.dimension;
             let windows = engine.library().windows(id)?;
-            // A track of before windows were stored is no error: it has none.
+            // A track without stored windows is no error.
             Ok(windows.unwrap_or_else(|| TrackWindows::none(dimension)))
         })?;
         let values = windows.vectors.mapv(f32::from);
@@ -771,11 +773,11 @@ impl PyLibrary {
         ))
     }
 
-    /// Tracks that pass, with tags, tempo, key and loudness, ascending by id unless `sort` says otherwise.
+    /// Tracks that pass the filters, with tags, tempo, key and loudness, sorted by id or `sort`.
     ///
-    /// limit: how many; None: all. after: only those behind this id in the order, the last one of the page before. options:
-    /// `voisin.ListOptions`, as `voisin list` has them: query="words", genre="Jazz", bpm="120-128", sort="title". Raises KeyError
-    /// for an id that is no longer there.
+    /// limit: how many; None: all. after: only those behind this id in the order, the last one of the previous page.
+    /// options: `voisin.ListOptions`, as of `voisin list`: query="words", genre="Jazz", bpm="120-128", sort="title". Raises
+    /// KeyError for an id that no longer exists.
     #[pyo3(signature = (limit = None, *, after = None, **options))]
     fn tracks(
         &self,
@@ -787,10 +789,10 @@ impl PyLibrary {
         self.dictionaries(py, listed(limit, after, options)?)
     }
 
-    /// The tracks that pass as a table with a row for each, for data frames: polars.DataFrame(library.table()).
+    /// The tracks that pass the filters as a table with a row for each, for data frames: polars.DataFrame(library.table()).
     ///
-    /// limit, after, options: as `tracks` has them. vectors: with their vectors, in the column "vector". Of a whole library in a
-    /// folder these stand in the memory that it was read into, and nobody who takes the table over copies them.
+    /// limit, after, options: as of `tracks`. vectors: with their vectors, in the column "vector". For a whole library in a
+    /// folder, these are in the memory that it was read into, without a copy.
     #[pyo3(signature = (limit = None, *, after = None, vectors = true, **options))]
     fn table(
         &self,
@@ -818,7 +820,7 @@ impl PyLibrary {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        // The number of tracks would be a query to the server for each look in a shell.
+        // The number of tracks would be a query to the server for each display in a shell.
         if let Some(address) = self.address() {
             return Ok(format!("Library({address})"));
         }
@@ -836,7 +838,7 @@ impl PyLibrary {
     ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let options = PyDict::new(py);
         let place = match &self.place {
-            // Arguments of `__new__` again, without `create`: a copy must not make a library
+            // The arguments of `__new__`, without `create`: a copy must not create a library
             // elsewhere.
             LibraryPlace::Folder(dir, space) => {
                 options.set_item("space", space)?;
@@ -844,7 +846,7 @@ impl PyLibrary {
             }
             LibraryPlace::Database(address, sample) => {
                 options.set_item("sample", sample)?;
-                // Without a password, which a pickle must not carry to disk; the other side has its
+                // Without a password, which a pickle must not contain; the other process has its
                 // own PGPASSFILE.
                 address.to_string().into()
             }

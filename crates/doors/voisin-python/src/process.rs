@@ -1,5 +1,5 @@
-//! Threads that compute, and connections, belong to one process. A child that was forked has a copy of its parent's memory
-//! and none of its threads, so that waiting for one of them would never end.
+//! Threads and connections of each process. A forked child has a copy of its parent's memory and none of its threads, so that
+//! waiting for one of them would never end.
 
 use std::convert::Infallible;
 use std::mem::forget;
@@ -7,22 +7,22 @@ use std::sync::OnceLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// A value that each process makes for itself. What a parent made is left alone in its child, and never dropped there: closing
-/// a connection would end the parent's.
+/// A value that each process creates for itself. In a forked child the parent's value is not used and never dropped, since
+/// closing a connection would end the parent's.
 pub(super) struct OfProcess<T>(OnceLock<Box<Made<T>>>);
 
 struct Made<T> {
     process: u32,
-    /// None once it was dropped.
+    /// `None` after the drop.
     value: Option<T>,
-    /// Of children, one after the other.
+    /// The values of forked children.
     next: OfProcess<T>,
 }
 
 impl<T> Drop for Made<T> {
     fn drop(&mut self) {
-        // In a forked child: closing the inherited connection or file would end the parent's use of
-        // it.
+        // In a forked child: closing the inherited connection or file would close the
+        // parent's.
         if self.process != std::process::id() {
             forget(self.value.take());
         }
@@ -46,8 +46,8 @@ impl<T> OfProcess<T> {
 
     /// This process's value.
     ///
-    /// - `make`: is called where there is none yet, with that of the process that this one was forked from, without a lock: a
-    ///   fork meanwhile leaves nothing locked in the child
+    /// - `make`: called if there is none yet, with the parent process's value, without a lock, so that a concurrent fork leaves
+    ///   nothing locked in the child
     pub(super) fn get<E>(&self, make: impl FnOnce(Option<&T>) -> Result<T, E>) -> Result<&T, E> {
         let process = std::process::id();
         let mut place = self;
@@ -63,7 +63,7 @@ impl<T> OfProcess<T> {
                 place = &made.next;
             } else if let Some(make) = make.take() {
                 let value = Some(make(inherited)?);
-                // Where another thread was quicker, its value serves both; the next round finds it.
+                // If another thread was faster, the next round finds its value.
                 let _ = place.0.set(Box::new(Made {
                     process,
                     value,
@@ -74,14 +74,14 @@ impl<T> OfProcess<T> {
     }
 }
 
-/// Works on this process's threads: whatever rayon is to do belongs in here, for its own pool does not survive a fork.
+/// Runs work on this process's threads. All work of rayon must run here, since its own pool does not survive a fork.
 pub(super) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     static POOL: OfProcess<Option<ThreadPool>> = OfProcess::new();
-    // A parent's pool is of no use here: its threads do not exist in this process.
+    // The parent's pool is useless: its threads do not exist in this process.
     let make = |_: Option<&_>| Ok::<_, Infallible>(ThreadPoolBuilder::new().build().ok());
     match POOL.get(make) {
         Ok(Some(pool)) => pool.install(work),
-        // No threads are to be had, which rayon says better.
+        // Without threads, rayon reports the error.
         Ok(None) => work(),
         Err(never) => match never {},
     }

@@ -1,4 +1,4 @@
-//! Seeds of a question.
+//! Seeds of a query.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use pyo3::types::{PyList, PyTuple};
 use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, Engine, EngineError, Seed, SeedName};
+use voisin_engine::{Embedder, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
 use voisin_library::LibraryError;
 use voisin_questions::{LibrarySource, Named, QuestionError};
 
@@ -40,14 +40,14 @@ impl SeedArgument {
 
     /// One value, or a list or tuple of them.
     pub(super) fn all(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
-        // Not whatever is iterable: text is, and so is an array, which is one vector.
+        // Not every iterable: text is one, and an array, which is one vector.
         if seeds.is_instance_of::<PyList>() || seeds.is_instance_of::<PyTuple>() {
             return seeds.try_iter()?.map(|seed| Self::of(&seed?)).collect();
         }
         Ok(vec![Self::of(seeds)?])
     }
 
-    /// The same, for lists and ways, in which seeds have places of their own: a vector has no name there.
+    /// As [`all`](Self::all), without vectors: playlists and paths contain their seeds, which must be tracks.
     pub(super) fn all_with_names(seeds: &Bound<'_, PyAny>) -> PyResult<Vec<Self>> {
         Self::all(seeds)?
             .into_iter()
@@ -55,7 +55,7 @@ impl SeedArgument {
             .collect()
     }
 
-    /// One value with a name.
+    /// One value, no vector.
     pub(super) fn with_name(seed: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::of(seed)?.checked_name()
     }
@@ -69,59 +69,74 @@ impl SeedArgument {
         }
     }
 
-    /// As a question has it.
+    /// Its JSON in a query.
     pub(super) fn as_json(&self) -> Value {
         match self {
             Self::Id(id) => json!({"id": id.0}),
             Self::Named(name) => json!({"words": name.to_string_lossy()}),
-            // Cannot come here from lists and ways: `checked_name` refuses vectors for those.
+            // Playlists and paths never have vectors, which `checked_name` refuses.
             Self::Vector(_) => Value::Null,
         }
     }
 
-    /// The tracks and vectors that these stand for; a phrase for its sound stands for several.
+    /// Resolves names by docs/grammar.md to tracks and vectors.
+    ///
+    /// - `news`: receives notes on how names were resolved
     pub(super) fn seeds(
         all: &[Self],
         library: &mut LibrarySource,
         embedder: Option<&Embedder>,
-    ) -> Result<Vec<Seed>, QuestionError> {
-        // All are fetched before any is resolved: words may mean tracks of a database only once
-        // these are here.
-        Self::fetch(all, library)?;
-        let is_local = !library.is_remote();
-        let engine = &*library.engine();
-        let mut seeds = Vec::new();
-        for one in all {
-            if let Some(phrase) = one.phrase() {
-                seeds.extend(engine.words().seeds(phrase, false)?);
-                continue;
-            }
-            match one.seed(engine, embedder) {
-                // Words that name no track may describe a sound. A database's copy holds too few
-                // tracks to rank them by words.
-                Err(EngineError::NoSuchTrack { text, candidates }) if is_local => {
-                    let found = engine.words().seeds_of_unknown(&text)?;
-                    seeds.extend(found.ok_or(EngineError::NoSuchTrack { text, candidates })?);
-                }
-                found => seeds.push(found?),
-            }
-        }
-        Ok(seeds)
+        news: &mut Vec<String>,
+    ) -> Result<NamedSeeds, QuestionError> {
+        let mut found = NamedSeeds::default();
+        // A database's copy holds too few tracks to rank them by words.
+        let reads_phrases = !library.is_remote();
+        Self::read(
+            all,
+            library,
+            embedder,
+            reads_phrases,
+            news,
+            |one, reader| one.add(reader, &mut found),
+        )?;
+        Ok(found)
     }
 
-    /// As [`seeds`](Self::seeds), for answers about these very tracks: each stands for one.
+    /// As [`seeds`](Self::seeds), for queries about exactly these tracks, in this order: words that match none are an error.
     pub(super) fn tracks(
         all: &[Self],
         library: &mut LibrarySource,
         embedder: Option<&Embedder>,
+        news: &mut Vec<String>,
     ) -> Result<Vec<Seed>, QuestionError> {
-        Self::fetch(all, library)?;
-        let engine = library.engine();
-        let seeds = all.iter().map(|one| one.seed(engine, embedder));
-        Ok(seeds.collect::<Result<_, EngineError>>()?)
+        let tracks = Self::read(all, library, embedder, false, news, |one, reader| {
+            let mut found = NamedSeeds::default();
+            one.add(reader, &mut found)?;
+            Ok(found.all())
+        })?;
+        Ok(tracks.concat())
     }
 
-    fn fetch(all: &[Self], library: &mut LibrarySource) -> Result<(), QuestionError> {
+    /// As [`tracks`](Self::tracks), where each value is one track.
+    pub(super) fn stops(
+        all: &[Self],
+        library: &mut LibrarySource,
+        embedder: Option<&Embedder>,
+        news: &mut Vec<String>,
+    ) -> Result<Vec<Seed>, QuestionError> {
+        Self::read(all, library, embedder, false, news, Self::one)
+    }
+
+    fn read<'a, T>(
+        all: &[Self],
+        library: &mut LibrarySource,
+        embedder: Option<&'a Embedder>,
+        reads_phrases: bool,
+        news: &mut Vec<String>,
+        mut work: impl FnMut(&Self, &mut SeedReader<'_, &'a Embedder>) -> Result<T, EngineError>,
+    ) -> Result<Vec<T>, QuestionError> {
+        // All are fetched first: words are resolved against the fetched tracks of a
+        // database.
         for one in all {
             match one {
                 Self::Id(id) => library.fetch(Named::Id(*id))?,
@@ -129,31 +144,37 @@ impl SeedArgument {
                 Self::Vector(_) => {}
             }
         }
+        let mut reader = SeedReader {
+            engine: library.engine(),
+            reads_files: embedder.is_some(),
+            reads_phrases,
+            embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),
+            report: &mut |report| match report {
+                SeedNews::Note(text) | SeedNews::LeftOut(text) => news.push(text),
+            },
+        };
+        let found: Result<_, EngineError> = all.iter().map(|one| work(one, &mut reader)).collect();
+        Ok(found?)
+    }
+
+    fn add(
+        &self,
+        reader: &mut SeedReader<'_, &Embedder>,
+        found: &mut NamedSeeds,
+    ) -> Result<(), EngineError> {
+        if let Self::Named(name) = self {
+            return reader.read(name, found);
+        }
+        found.named.push(self.one(reader)?);
         Ok(())
     }
 
-    /// The words of `sounds:WORDS`.
-    fn phrase(&self) -> Option<&str> {
+    fn one(&self, reader: &mut SeedReader<'_, &Embedder>) -> Result<Seed, EngineError> {
         match self {
-            Self::Named(name) => match SeedName::parse(name) {
-                SeedName::Sounds(phrase) => Some(phrase),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    fn seed(&self, engine: &Engine, embedder: Option<&Embedder>) -> Result<Seed, EngineError> {
-        if let Some(phrase) = self.phrase() {
-            return engine.words().seed(phrase);
-        }
-        match self {
-            Self::Id(id) => engine.seed_of(*id),
-            Self::Named(name) => engine.seed(name, || {
-                embedder.ok_or_else(|| no_embedder("this file is not in the library"))
-            }),
+            Self::Named(name) => reader.one(name),
+            Self::Id(id) => reader.engine.seed_of(*id),
             Self::Vector(vector) => {
-                let expected = engine.model()?.dimension;
+                let expected = reader.engine.model()?.dimension;
                 let found = vector.len();
                 if expected != found {
                     return Err(LibraryError::Dimension { expected, found }.into());
@@ -170,6 +191,6 @@ impl SeedArgument {
 
 pub(super) fn no_embedder(why: &str) -> EngineError {
     EngineError::Model {
-        reason: format!("{why}: expected embedder= to listen to it"),
+        reason: format!("{why}: expected embedder= to analyse it"),
     }
 }

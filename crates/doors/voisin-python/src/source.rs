@@ -1,4 +1,4 @@
-//! Where a library is: in a folder of this machine, or in a database, which is only read here.
+//! Opening a library: in a folder on this machine, or in a database, which is only read.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_postgres::{Postgres, PostgresAddress, Remote};
 use voisin_questions::{LibrarySource, QuestionError};
 
-/// Where a library is opened, in this process and in others.
+/// The place of a library, for this process and others.
 pub(super) enum LibraryPlace {
-    /// Absolute, and the vector space that answers, where it is not the default one.
+    /// An absolute path, and the vector space, if it is not the default one.
     Folder(PathBuf, Option<String>),
-    /// With how many tracks stand for all where all are compared; `None`: as many as is usual.
+    /// An address, and the size of the sample for comparisons of all tracks; `None`: the default.
     Database(Box<PostgresAddress>, Option<usize>),
 }
 
@@ -27,14 +27,14 @@ impl LibraryPlace {
     }
 }
 
-/// Opens the library in a folder, for reading where it cannot be written.
+/// Opens the library in a folder, read-only if it cannot be written.
 pub(super) fn open_folder(
     dir: &Path,
     mode: OpenMode,
     space: Option<&str>,
 ) -> Result<LibrarySource, QuestionError> {
     let library = match Library::open_in_space(dir, mode, space) {
-        // A folder of somebody else, or a mounted snapshot: answers need no writing.
+        // A folder of another user, or a mounted snapshot.
         Err(LibraryError::ReadOnly { .. }) => {
             Library::open_in_space(dir, OpenMode::ReadOnly, space)?
         }

@@ -1,4 +1,4 @@
-//! Tracks as a table that other programs' data frames take over (the Arrow PyCapsule interface).
+//! Tracks as a table for data frames of other libraries (the Arrow PyCapsule interface).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use voisin_library::Vectors;
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
 use voisin_music::key::MusicalKey;
 
-/// Tracks as a table. Whoever knows the Arrow PyCapsule interface takes it over without a copy: `polars.DataFrame(table)`,
+/// Tracks as a table. Libraries with the Arrow PyCapsule interface take it over without a copy: `polars.DataFrame(table)`,
 /// `pandas.DataFrame.from_arrow(table)`, `pyarrow.table(table)`, `duckdb.sql("from table")` with a local variable of that name.
 #[pyclass(name = "Table", frozen, module = "voisin")]
 pub(super) struct PyTable(RecordBatch);
 
 impl PyTable {
-    /// - `vectors`: of a library; a track that has none there has none here
+    /// - `vectors`: of a library; tracks without one have null
     pub(super) fn new(
         tracks: &[Track],
         genres: &[Vec<Genre>],
@@ -110,8 +110,7 @@ impl PyTable {
             ("added", numbers!(Int64Type, |track| Some(track.added_at))),
         ];
         let known = measured.values().flat_map(|known| known.scales.keys());
-        // Only scales that some track here has get a column; sorted, for the same columns each
-        // time.
+        // Columns of scales that some track has, sorted for a stable order.
         let scales: BTreeSet<ScaleName> = known.copied().collect();
         for name in &scales {
             let value = |track: &Track| Some(descriptors(track)?.scales.get(name)?.value);
@@ -123,8 +122,8 @@ impl PyTable {
         RecordBatch::try_from_iter_with_nullable(
             columns
                 .into_iter()
-                // All are declared nullable: whether a column has gaps must not depend on the
-                // tracks found.
+                // All are nullable, so that the schema does not depend on the tracks
+                // found.
                 .map(|(name, column)| (name, column, true)),
         )
         .map(Self)
@@ -136,7 +135,7 @@ fn refused(error: ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// The tracks' vectors; where they are a library's, in its order, in the memory that it was read into.
+/// The tracks' vectors; without a copy if they are those of a whole library, in its order.
 fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowError> {
     let dimension = vectors.values.ncols();
     let item = Arc::new(Field::new("item", DataType::Float32, false));
@@ -144,13 +143,13 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
         let values: ArrayRef = Arc::new(Float32Array::from(values));
         FixedSizeListArray::try_new(Arc::clone(&item), dimension as i32, values, known)
     };
-    // The copy is avoided only where rows are tracks one to one, as in a whole library.
+    // A copy is avoided only if rows and tracks correspond one to one, as for a whole library.
     let is_all = tracks.len() == vectors.ids.len()
         && tracks
             .iter()
             .zip(&vectors.ids)
             .all(|(track, id)| track.id == *id);
-    // Read from a library, the values begin at the start of their memory, so the offset is 0.
+    // Vectors read from a library begin at the start of their memory, so the offset is 0.
     if is_all && vectors.values.is_standard_layout() {
         return Ok(Arc::new(list_array(
             vectors.values.into_raw_vec_and_offset().0,
@@ -165,7 +164,7 @@ fn vector_column(tracks: &[Track], vectors: Vectors) -> Result<ArrayRef, ArrowEr
     for row in &rows {
         match row {
             Some(row) => values.extend(vectors.values.row(*row)),
-            // Arrow wants the space of a missing row filled; the mask below says that it is null.
+            // Arrow needs the space of a missing row filled; the mask below marks it as null.
             None => values.resize(values.len() + dimension, 0.0),
         }
     }
@@ -186,16 +185,16 @@ impl PyTable {
             .collect()
     }
 
-    /// The table as a stream of one batch, for those who know Arrow's C interface; the schema asked for plays no part.
+    /// The table as a stream of one batch, for Arrow's C interface; the requested schema is ignored.
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // The protocol lets a producer ignore it; consumers cast by themselves.
+        // The protocol allows producers to ignore it; consumers cast.
         let _ = requested_schema;
-        // Cloning a batch shares its buffers, so the table can be handed over any number of times.
+        // Cloning a batch shares its buffers, so the table can be exported any number of times.
         let batches = RecordBatchIterator::new([Ok(self.0.clone())], self.0.schema());
         let stream = FFI_ArrowArrayStream::new(Box::new(batches));
         PyCapsule::new(py, stream, Some(c"arrow_array_stream".to_owned()))

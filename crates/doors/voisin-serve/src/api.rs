@@ -1,4 +1,4 @@
-//! `/api/v1`: what can be asked, and what is answered.
+//! `/api/v1`: routes and their answers.
 
 mod explore;
 mod labels;
@@ -30,8 +30,8 @@ use serde_json::json;
 use super::qr;
 use voisin_http::ServeError;
 use voisin_http::access::{COOKIE, LONGEST_BODY, LONGEST_SESSION, cookie};
-use voisin_http::ask;
 use voisin_http::devices::{CODE_LASTS, Rights, readable};
+use voisin_http::extract;
 use voisin_http::guess_limit::SignInRefused;
 use voisin_http::listen::raised;
 use voisin_http::middleware::guard;
@@ -49,14 +49,14 @@ pub(super) use listening::{PageOpinion, TracksPage};
 #[cfg(test)]
 pub(super) use missing::{Gone, MissingPage};
 
-/// Longest list of tracks in a question.
+/// Longest list of tracks in a query.
 pub const MOST: usize = voisin_questions::values::MOST as usize;
 
-/// An answer, and the state of the library that it is of.
+/// An answer, and the library's generation.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Answer<T> {
-    /// The library's state that the answer is of; it grows with every change of a vector.
+    /// The library's generation, which grows with every change of a vector.
     generation: u64,
     #[serde(flatten)]
     answer: T,
@@ -68,24 +68,24 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
-/// An answer, with what is worth knowing of it, if there is something.
+/// An answer with notes.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct Noted<T> {
     #[serde(flatten)]
     answer: T,
-    /// The part of the tracks that the answer is made of, where that is not all.
+    /// The sample of tracks that the answer is made of, if that is not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<[String; 1]>,
 }
 
-/// Says what an answer is made of, where that is not all tracks.
+/// A note that an answer is made of a sample.
 fn of_sample(sample: &str) -> String {
-    format!("this works on {sample}")
+    format!("this answer is from {sample}")
 }
 
 impl<T> Noted<T> {
-    /// - `sample`: what it is made of, where that is not all tracks
+    /// - `sample`: the tracks it is made of, if these are not all
     fn new(answer: T, sample: Option<String>) -> Self {
         Self {
             answer,
@@ -94,10 +94,10 @@ impl<T> Noted<T> {
     }
 }
 
-/// A page of a list: which of its items, and the name of the last one where another page follows.
+/// A page of a list: its items, and the name of the last one if another page follows.
 ///
-/// - `name`: of an item, which no other one has
-/// - `after`: the last item of the page before
+/// - `name`: the unique name of an item
+/// - `after`: the last item of the previous page
 fn page<'a, T, N: PartialEq>(
     all: &'a [T],
     name: impl Fn(&'a T) -> N,
@@ -111,9 +111,9 @@ fn page<'a, T, N: PartialEq>(
                 .iter()
                 .position(|item| name(item) == after)
                 .ok_or_else(|| {
-                    let next = "begin again without \"after\"";
+                    let next = "start again without \"after\"";
                     Problem::not_found(
-                        "the list does not have, or no longer has, what \"after\" names",
+                        "the list does not have the item of \"after\", or no longer has it",
                         next,
                     )
                 })?;
@@ -125,7 +125,7 @@ fn page<'a, T, N: PartialEq>(
     Ok((start..end, next))
 }
 
-/// The same of a list whose items have no names but their places, from 1.
+/// The same for a list whose items are named by their index, from 1.
 fn page_by_place(
     total: usize,
     after: Option<usize>,
@@ -135,14 +135,14 @@ fn page_by_place(
     page(&places, |place| *place, after, limit)
 }
 
-/// As bytes, for answers made of what does not live as long.
+/// The JSON as bytes, for answers with borrowed data.
 fn bytes<T: Serialize>(generation: u64, answer: T) -> Result<Bytes, Problem> {
     serde_json::to_vec(&Answer { generation, answer })
         .map(Bytes::from)
         .map_err(|_| Problem::fault())
 }
 
-/// JSON that is written already.
+/// A response of serialized JSON.
 fn written(bytes: Bytes) -> Response<Body> {
     (
         [(
@@ -154,7 +154,7 @@ fn written(bytes: Bytes) -> Response<Body> {
         .into_response()
 }
 
-/// Everything that is answered.
+/// All routes.
 pub(super) fn router(
     state: &Shared,
     subsonic: Option<ServerAddress>,
@@ -214,7 +214,7 @@ pub(super) fn router(
         .route("/refs/artists", post(refs::artists))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
-        // Whole files are bounded where they are written down.
+        // Uploads are bounded when they are written to disk.
         .merge(
             Router::new()
                 .route("/files/similar", post(search::similar_to_file))
@@ -234,10 +234,10 @@ pub(super) fn router(
     } else {
         Router::new().nest(&base, all)
     };
-    // It knows the base itself: the page is also there without its last slash.
+    // It handles the base path itself, which is also served without its last slash.
     let all = all.merge(super::page::router(&state.guard.base_path));
     Ok(all
-        // Outermost, so that no route can be added without its checks.
+        // Outermost, so that all routes have its checks.
         .layer(middleware::from_fn_with_state(state.clone(), guard))
         .with_state(state.clone()))
 }
@@ -260,26 +260,26 @@ struct Session {
     stay: bool,
 }
 
-/// How long a device that stays signed in does so: half a year, counted from its last sign-in.
+/// Lifetime of the cookie of a device that stays signed in: half a year.
 const STAYS: u32 = 180 * 24 * 60 * 60;
 
-/// Gives the page a cookie for the token, a password (which comes as a token does) or a code: media elements and event
-/// streams cannot send one themselves.
+/// Exchanges the token, a password (sent as a token) or a code for a cookie, since media elements and event streams cannot
+/// send a token.
 async fn session(
     State(state): State<Shared>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    ask::Body(session): ask::Body<Session>,
+    extract::Body(session): extract::Body<Session>,
 ) -> Result<Response<Body>, Problem> {
     let Some(token) = &state.guard.token else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let rights = match (session.token, session.code) {
-        // The token is never limited: nobody guesses it, and its owner must always get in.
+        // The token has no limit of attempts: it cannot be guessed, and its owner must always get in.
         (Some(offered), None) if token.is(&offered) => Ok(Rights::Change),
         (Some(_), None) if !token.has_passwords() => {
             if state.guard.sign_ins.is_logged() {
-                say_refused(&state, peer, "wrong token");
+                log_refused(&state, peer, "wrong token");
             }
             return Err(state.guard.failed(peer));
         }
@@ -309,24 +309,25 @@ async fn session(
         }
     };
     let rights = rights.map_err(|refused| {
-        let next = "a device that is signed in can show a code; whoever runs the server can show the token";
+        let next =
+            "get a code from a device that is signed in, or the token from the owner of the server";
         match refused {
             SignInRefused::Wrong => {
-                say_refused(&state, peer, "wrong password or code");
+                log_refused(&state, peer, "wrong password or code");
                 Problem::new(
                     StatusCode::UNAUTHORIZED,
-                    "this is not the server's token, or a code that is good",
+                    "this is not the server's token or a valid code",
                     next,
                 )
             }
             SignInRefused::TooMany(wait) => {
-                // Rounded up: a try a moment too early would be refused again.
+                // Rounded up: an attempt too early would be refused again.
                 let seconds = wait.as_secs() as u32 + 1;
                 if state.guard.sign_ins.is_logged() {
-                    say_refused(&state, peer, "too many wrong passwords and codes");
+                    log_refused(&state, peer, "too many wrong passwords and codes");
                 }
                 let detail =
-                    format!("too many wrong passwords and codes: the next one is looked at in {seconds} s");
+                    format!("too many wrong passwords and codes: try again in {seconds} s");
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, next).retry_after(seconds)
             }
         }
@@ -348,7 +349,7 @@ async fn session(
         .sessions
         .begin(token, rights, name)
         .map_err(|_| Problem::fault())?;
-    // A page that came by TLS is told to send it by nothing else.
+    // A page served over TLS sends the cookie over TLS only.
     let secure = if text(header::ORIGIN).starts_with("https://") {
         "; Secure"
     } else {
@@ -357,20 +358,20 @@ async fn session(
     Ok(with_cookie(&state, &cookie, &format!("{more}{secure}")))
 }
 
-/// Logs who could not sign in, as programs that shut addresses out read it (docs/serve.md has fail2ban's line).
-fn say_refused(state: &Shared, peer: Peer, reason: &str) {
-    state.say(&format!("sign-in refused for {peer}: {reason}"));
+/// Logs a refused sign-in, in the format of fail2ban's filter in docs/serve.md.
+fn log_refused(state: &Shared, peer: Peer, reason: &str) {
+    state.log(&format!("sign-in refused for {peer}: {reason}"));
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(super) struct OwnRights {
     rights: Rights,
-    /// Those that are signed in, for who may change something.
+    /// Signed-in devices, for devices with full access.
     devices: Vec<SignedIn>,
 }
 
-/// The rights of the device that asks, and the devices that are signed in.
+/// The rights of the requesting device, and the signed-in devices.
 async fn device(
     State(state): State<Shared>,
     Extension(rights): Extension<Rights>,
@@ -388,7 +389,7 @@ async fn device(
 /// Signs a device out.
 async fn sign_out(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
+    extract::PathId(id): extract::PathId,
 ) -> Result<StatusCode, Problem> {
     if state.guard.sessions.end(id.0 as u64) {
         Ok(StatusCode::NO_CONTENT)
@@ -403,7 +404,7 @@ async fn sign_out(
 pub(super) struct Invited {
     code: String,
     rights: Rights,
-    /// How long it is good for.
+    /// Its lifetime.
     seconds: u64,
     /// A QR code of `page` that signs in with this code: the data of an SVG path, a unit a module.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -417,20 +418,20 @@ pub(super) struct Invited {
 #[serde(deny_unknown_fields)]
 struct Invitation {
     rights: Rights,
-    /// The address at which the other device finds the page.
+    /// The address of the page for the other device.
     page: Option<String>,
 }
 
-/// A code that lets another device in once.
+/// Creates a code for signing in another device.
 async fn let_in(
     State(state): State<Shared>,
-    ask::Body(invitation): ask::Body<Invitation>,
+    extract::Body(invitation): extract::Body<Invitation>,
 ) -> Result<Json<Invited>, Problem> {
     if state.guard.token.is_none() {
         let next = "open its address on the other device";
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "this server lets everybody in",
+            "this server needs no sign-in",
             next,
         ));
     }
@@ -440,7 +441,7 @@ async fn let_in(
         .devices
         .code(rights)
         .map_err(|_| Problem::fault())?;
-    // Behind a #, which browsers keep to themselves: the code stands in no log of a proxy.
+    // Behind a #, which browsers do not send, so that the code is in no log of a proxy.
     let picture = page.and_then(|page| qr::picture(&format!("{page}#code={code}")));
     let (qr_side, qr) = picture.unzip();
     Ok(Json(Invited {
@@ -473,7 +474,7 @@ fn with_cookie(state: &Shared, value: &str, more: &str) -> Response<Body> {
     answer
 }
 
-/// How the scan goes: once, or as events until it ends, where the client accepts `text/event-stream`.
+/// The progress of the scan: once, or as events until it ends, if the client accepts `text/event-stream`.
 async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body> {
     let mut progress = state.scan.progress();
     let accepts = headers
@@ -484,7 +485,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
         let now = progress.borrow().clone();
         return Json(now).into_response();
     }
-    // The first event comes at once, with how far it is.
+    // The first event, with the current progress, is sent at once.
     progress.mark_changed();
     let events = stream::unfold(
         (progress, state.stop.clone(), false),
@@ -499,7 +500,7 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
                 changed = progress.changed() => changed.map(|()| true).ok()?,
             };
             if !changed {
-                // A line that means nothing tells proxies that the connection lives.
+                // A comment keeps the connection alive in proxies.
                 return Some((
                     Ok::<_, Infallible>(": still here\n\n".to_owned()),
                     (progress, stop, false),
@@ -523,9 +524,9 @@ async fn scan(State(state): State<Shared>, headers: HeaderMap) -> Response<Body>
 
 async fn start_scan(
     State(state): State<Shared>,
-    _: ask::NoBody,
+    _: extract::NoBody,
 ) -> Result<Response<Body>, Problem> {
-    // Starting a process may wait for the disk.
+    // Starting a process may block on the disk.
     let started = tokio::task::spawn_blocking(move || state.scan.start()).await;
     let progress = started.unwrap_or_else(|_| {
         Err(Problem::new(
@@ -547,7 +548,7 @@ async fn stop_scan(State(state): State<Shared>) -> Result<Response<Body>, Proble
     }
     Err(Problem::new(
         StatusCode::CONFLICT,
-        "no scan is under way",
+        "no scan is running",
         "start one: POST /api/v1/scan",
     ))
 }
@@ -557,7 +558,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_make_the_list() {
+    fn pages_join_to_the_list() {
         let all = [3, 1, 2, 5, 4];
         for limit in 1..=6 {
             let mut seen: Vec<i32> = Vec::new();

@@ -1,4 +1,4 @@
-//! A stored file, whole or a part of it, as players ask for it.
+//! Serves stored files, whole or in ranges.
 
 use std::fs::File;
 use std::io::{ErrorKind, SeekFrom};
@@ -18,23 +18,22 @@ use voisin_http::cached::Validator;
 use voisin_http::problem::Problem;
 use voisin_library::{Library, LibraryError, Track};
 
-/// A client keeps what it has, and asks whether it still holds: a file may be exchanged.
+/// Clients may cache a file, but must revalidate it, as it may be replaced.
 const CONTROL: &str = "private, no-cache";
-/// Bytes that are read at once.
+/// Bytes of a read.
 const PIECE: u64 = 256 * 1024;
 
-/// The range of bytes that a request asks for.
+/// The requested range of bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Range {
     Whole,
-    /// First byte, and the one behind the last.
+    /// First byte, and the end (exclusive).
     Part(u64, u64),
-    /// None of these bytes are there.
+    /// Outside of the file.
     Beyond,
 }
 
-/// Reads `Range: bytes=0-99`, `bytes=100-`, `bytes=-50`. What is not understood, several ranges among it, counts as none, as
-/// the standard says.
+/// Parses `Range: bytes=0-99`, `bytes=100-`, `bytes=-50`. Others, also several ranges, count as none, as the standard allows.
 fn range(headers: &HeaderMap, length: u64) -> Range {
     let text = headers
         .get(header::RANGE)
@@ -63,7 +62,7 @@ fn range(headers: &HeaderMap, length: u64) -> Range {
     }
 }
 
-/// The MIME type of a file, by what was found in it when it was added.
+/// The MIME type of a file, by its container and codec.
 fn mime(container: &str, codec: &str) -> &'static str {
     match (container, codec) {
         ("ogg", "opus") => "audio/ogg; codecs=opus",
@@ -81,7 +80,7 @@ fn mime(container: &str, codec: &str) -> &'static str {
     }
 }
 
-/// The files of a track, to be sent.
+/// The files of a track.
 pub(super) struct StoredSong {
     path: PathBuf,
     files: Vec<AnalysedFile>,
@@ -98,7 +97,7 @@ impl StoredSong {
         })
     }
 
-    /// The first file that holds the recording, and else why the first one does not.
+    /// The first file with the recording, or the error of the first file.
     pub(super) fn open(&self) -> Result<HeldFile, Problem> {
         let mut first = None;
         for file in &self.files {
@@ -107,27 +106,27 @@ impl StoredSong {
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
-        // Its last path holds other audio since, and an `add` is under way.
+        // Its last path has other audio since, and an `add` is running.
         Err(gone(first.unwrap_or_else(|| AudioError::OtherRecording {
             path: self.path.clone(),
         })))
     }
 }
 
-/// Why the file of a track is not sent.
+/// Why the file of a track cannot be sent.
 fn gone(error: AudioError) -> Problem {
     let reason = match error {
         AudioError::OtherRecording { .. } => {
             let detail = "the file of this track is not the one that was analysed";
             return Problem::new(StatusCode::CONFLICT, detail, Remedy::AddFile);
         }
-        AudioError::NotAFile { .. } => "in its place lies what is no file".to_owned(),
+        AudioError::NotAFile { .. } => "its path is not a file".to_owned(),
         AudioError::NotFound { .. } => "it is no longer where it was".to_owned(),
         AudioError::PermissionDenied { .. } => "the server may not read it".to_owned(),
         AudioError::Io { source, .. } => source.kind().to_string(),
         other => with_causes(&other),
     };
-    let next = "put it back, or have it added to the library where it is now";
+    let next = "put it back, or add it to the library at its new place";
     Problem::not_found(
         format!("the file of this track cannot be read: {reason}"),
         next,
@@ -137,7 +136,7 @@ fn gone(error: AudioError) -> Problem {
 /// Sends the file of a track.
 pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
-    // Opening waits for a disk that sleeps; afterwards the file is held, whatever its name becomes.
+    // Opening may wait for a sleeping disk. The open file stays available if it is renamed.
     let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
     let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
     let mut file = tokio::fs::File::from_std(file?);
@@ -150,7 +149,7 @@ pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Respon
     let metadata = file.metadata().await.map_err(gone)?;
     let length = metadata.len();
     let state = Validator::of_file(&metadata);
-    // Before the range: a client that has the file needs no part of it.
+    // Before the range: a client with the current file needs no part of it.
     if state.is_known(request) {
         return Ok(state.unchanged(CONTROL));
     }
@@ -183,7 +182,7 @@ pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Respon
         }
         let mut piece = vec![0; left.min(PIECE) as usize];
         match file.read(&mut piece).await {
-            // The file became shorter: the connection breaks, which says so.
+            // The file became shorter: the error closes the connection.
             Ok(0) => Some((Err(ErrorKind::UnexpectedEof.into()), (file, 0))),
             Ok(n) => {
                 piece.truncate(n);
@@ -211,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_read_as_the_standard_says() {
+    fn ranges_are_parsed_by_the_standard() {
         let read = |text: &'static str, length| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_static(text));

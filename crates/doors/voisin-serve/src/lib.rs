@@ -1,10 +1,10 @@
-//! The server: answers over HTTP, the same as the command line's, for players, scripts, assistants and the page.
+//! The HTTP server: the same answers as on the command line, for players, scripts, assistants and the page.
 //!
-//! For: what the server consists of and how it runs, its routes ([`api`]), and what they look like on the wire. Not for: who
-//! may ask and how requests are admitted (`voisin-http`), other programs' interfaces (`voisin-players`), answers themselves
+//! For: starting and stopping the server, its routes ([`api`]) and their formats. Not for: authentication and admission of
+//! requests (`voisin-http`), other programs' interfaces (`voisin-players`), answers themselves
 //! (`voisin-engine`, `voisin-explore`; their JSON is in `voisin-questions`), nor arguments (`src/cli`).
 //!
-//! Read from the disk is a stored file by its id, a picture beside it, or the temporary copy of a body.
+//! Requests read only these files: a stored file by its id, a picture in its folder, the temporary copy of a body.
 
 #![allow(
     clippy::result_large_err,
@@ -46,73 +46,73 @@ use voisin_questions::ServerMixes;
 pub use mcp::assist;
 pub use qr::for_terminal as qr_for_terminal;
 
-/// Brings a copy of a library elsewhere up to date, or says why it cannot. It is given who is told how many tracks are there,
-/// of how many.
+/// Brings the copy of a database up to date, or returns why it cannot. Its argument receives the progress: copied tracks, of
+/// how many.
 pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> + Send>;
 
-/// From one look at a library elsewhere to the next.
+/// Interval of checks of a database.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// How the server runs.
+/// Options of the server.
 pub struct Options {
     /// The library's folder.
     pub dir: PathBuf,
-    /// Where it listens.
+    /// Addresses to listen on.
     pub listen: Vec<Listen>,
-    /// `None`: nobody is asked for one.
+    /// `None`: no token is needed.
     pub token: Option<Token>,
-    /// Host names that it answers for besides its own.
+    /// Allowed host names besides its own.
     pub hosts: Vec<String>,
-    /// The name of this machine, where it answers for that too.
+    /// The name of this machine, if that is allowed, too.
     pub lan: Option<String>,
-    /// Proxies whose X-Forwarded-For says who asks.
+    /// Proxies whose X-Forwarded-For is trusted.
     pub proxies: Vec<Peer>,
-    /// Pages of other origins that may ask it.
+    /// Allowed origins besides its own.
     pub origins: Vec<String>,
-    /// Empty, or `/voisin`.
+    /// Empty, or such as `/voisin`.
     pub base_path: String,
-    /// The Subsonic server that it stands in front of.
+    /// The Subsonic server behind it.
     pub subsonic: Option<ServerAddress>,
-    /// The linked media server whose plugins ask as they ask AudioMuse-AI.
+    /// The linked media server whose plugins use AudioMuse-AI's API.
     pub audiomuse: Option<ServerAddress>,
     /// Lyrion's port.
     pub lms: Option<Lms>,
     /// The defaults of mixes.
     pub mixes: ServerMixes,
-    /// Folders of music that were named at the start.
+    /// Folders of music.
     pub folders: Vec<PathBuf>,
-    /// Whether each request is told.
+    /// Whether requests are logged.
     pub logs: bool,
-    /// Makes the library's model ready.
+    /// Loads the library's model.
     pub load_model: LoadModel,
-    /// Opens the library that is asked; `None` where it is here.
+    /// Opens the library in a database; `None` for a local library.
     pub elsewhere: Option<OpenElsewhere>,
-    /// Brings a copy of that library up to date; `None` where there is to be none.
+    /// Brings a copy of that database up to date; `None` without a copy.
     pub follow: Option<Follow>,
-    /// `voisin add` of the folders that a scan looks through; `None` where none was named.
+    /// `voisin add` of the folders to scan; `None` without folders.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// Whether a scan begins with the server.
+    /// Whether a scan starts with the server.
     pub scans: bool,
-    /// `voisin link` of that server, where its songs are to be noted again when the library has new tracks.
+    /// `voisin link` of that server, to link its songs again when the library has new tracks.
     pub link: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// `voisin lists push`; `None` where the library is a copy.
+    /// `voisin lists push`; `None` if the library is a copy.
     pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// How old lists become that are put elsewhere; `None`: nobody renews them.
+    /// Age at which pushed lists are renewed; `None`: never.
     pub renew_lists: Option<Duration>,
 }
 
-/// Answers until `stop` is raised.
+/// Serves until `stop` is set.
 ///
-/// - `listener`: is told what happens
-/// - `ready`: is told the addresses once they answer, and a code that lets a device in
+/// - `listener`: receives log messages
+/// - `ready`: receives the addresses when they accept connections, and a code to sign in with
 pub fn serve(
     options: Options,
     stop: &Arc<AtomicBool>,
     listener: impl Fn(&str) + Send + Sync + 'static,
     ready: impl FnOnce(&[String], Option<&str>),
 ) -> Result<(), ServeError> {
-    // A server lives for weeks, and one answer about the whole library must not hold its memory
-    // until the end.
+    // The server runs for weeks, and memory of one answer about the whole library must be
+    // returned.
     allocator::give_back_large_blocks();
     let runtime = runtime()?;
     let (stopper, stopped) = watch::channel(false);
@@ -136,23 +136,23 @@ pub fn serve(
         Box::new(listener),
         options.logs,
     )?;
-    // Before the state is shared: from here on it can only be read.
+    // Before the state is shared, and therefore immutable.
     state.elsewhere = options.elsewhere;
     state.mixes = options.mixes;
     state.push = options.push;
     if options.scans
         && let Err(problem) = state.scan.start()
     {
-        state.say(problem.detail());
+        state.log(problem.detail());
     }
     let state = Arc::new(state);
     if let Some(mut follow) = options.follow {
         let state = Arc::clone(&state);
         let stop = Arc::clone(stop);
-        // Before the first request: without it a query about all tracks would be told that there is
+        // Before the first request, which would otherwise report that there is
         // no copy.
         state.set_copying(0, 0);
-        // It may wait long for an answer: nobody waits for it at the end.
+        // Not joined at the end, since it may wait long for the database.
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let followed = follow(&mut |done, total| state.set_copying(done, total));
@@ -169,7 +169,7 @@ pub fn serve(
         let stop = Arc::clone(stop);
         std::thread::spawn(move || lists::renew(&state, age, &stop));
     }
-    // Only with a server in front of which this one stands: its ids are what players ask with.
+    // Only for a server behind this one, whose ids players use.
     if let (Some(server), Some(link)) = (options.subsonic.clone(), options.link) {
         let state = Arc::clone(&state);
         let stop = Arc::clone(stop);
@@ -177,7 +177,7 @@ pub fn serve(
     }
     let result = runtime.block_on(async {
         let mut open = Vec::new();
-        // All places first: a port that is taken ends the start before anybody is answered.
+        // All addresses first: a port in use ends the start before any request is served.
         for place in &options.listen {
             open.push((place, Listener::open(place).await?));
         }
@@ -185,7 +185,7 @@ pub fn serve(
         let addresses: Vec<String> = open
             .iter()
             .map(|(place, listener)| match (listener.address(), place) {
-                // Of the listener, not of the option: port 0 means any that is free.
+                // Of the listener, not of the option: port 0 means any free port.
                 (Some(address), _) => format!("http://{address}{}/", state.guard.base_path),
                 (None, Listen::Unix(path)) => format!("unix:{}", path.display()),
                 (None, Listen::Tcp(address)) => address.to_string(),
@@ -210,7 +210,7 @@ pub fn serve(
                 .map_or(lms.port, |address| address.port());
             addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
             let router = lms::router(&state, &options.folders);
-            // Its connections show no token, so they have places of their own.
+            // Its connections have no token, so they are counted separately.
             let connections = Arc::<Open>::default();
             tasks.push(tokio::spawn(listen::serve(
                 listener,
@@ -223,12 +223,14 @@ pub fn serve(
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
                     if let Err(problem) = lms::report(server, port).await {
-                        state.say(&format!("Lyrion does not know the port {port}: {problem}"));
+                        state.log(&format!(
+                            "cannot report the port {port} to Lyrion: {problem}"
+                        ));
                     }
                 });
             }
         }
-        // A new code at each start, so that the first device can be let in by whoever sees the
+        // A new code at each start, so that a first device can sign in with the code on the
         // terminal.
         let code = match &state.guard.token {
             Some(_) => Some(
@@ -241,13 +243,13 @@ pub fn serve(
             None => None,
         };
         ready(&addresses, code.map(|code| readable(&code)).as_deref());
-        // Polled, since an atomic wakes nobody. The same loop begins builds of the index that
-        // requests asked for.
+        // Polled, since an atomic has no wake-up. The same loop starts builds of the index that
+        // requests need.
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             state.start_building();
         }
-        // Before the tasks are waited for: this is what ends them, and streams of events too.
+        // Before the tasks are joined: this ends them, and streams of events, too.
         stopper.send_replace(true);
         state.scan.stop();
         for task in tasks {
@@ -255,7 +257,7 @@ pub fn serve(
         }
         Ok(())
     });
-    // Computations under way have nobody to answer any more.
+    // Running computations have no client any more.
     runtime.shutdown_background();
     result
 }

@@ -1,7 +1,7 @@
-//! The Model Context Protocol over standard input and output: questions of the server as tools of an assistant.
+//! The Model Context Protocol over standard input and output: queries of the server as tools of an assistant.
 //!
-//! A tool is a question of [`api`]: it takes what that takes, and answers the same JSON to the letter. What there is to
-//! take is described to the assistant by the question's own type. Nothing that changes a library or a file is a tool.
+//! A tool is a query of [`api`], with the same arguments and exactly the same JSON; the query's type describes the arguments
+//! to the assistant. Nothing that changes a library or a file is a tool.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use voisin_questions::saved::ListAgain;
 use voisin_questions::schema::{of_body, of_query};
 use voisin_questions::{Mix, Similar};
 
-/// A tool: its name, its title for people, the question that it is, and what that takes.
+/// A tool: its name, its title, its route, and the schema of its arguments.
 pub(super) type QuestionTool = (
     &'static str,
     &'static str,
@@ -50,14 +50,14 @@ pub(super) type QuestionTool = (
 pub(super) static TOOLS: [QuestionTool; 19] = [
     (
         "similar",
-        "What sounds like tracks",
+        "Similar tracks",
         Method::POST,
         "/similar",
         of_body::<Similar>,
     ),
     (
         "mix",
-        "A mix to go on with",
+        "A mix of songs that follow",
         Method::POST,
         "/mix",
         of_body::<Mix>,
@@ -71,7 +71,7 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
     (
         "words",
-        "Words for sounds",
+        "Known words for sound",
         Method::GET,
         "/words",
         of_query::<Plain>,
@@ -93,14 +93,14 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
     (
         "path",
-        "A way between two tracks",
+        "A path between two tracks",
         Method::POST,
         "/path",
         of_body::<PathBetween>,
     ),
     (
         "playlist",
-        "A list around tracks",
+        "A playlist around tracks",
         Method::POST,
         "/playlist",
         of_body::<Playlist>,
@@ -114,7 +114,7 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
     (
         "list_now",
-        "What a saved list holds now",
+        "Current tracks of a saved list",
         Method::GET,
         "/lists/{name}",
         of_list,
@@ -177,7 +177,7 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
 ];
 
-/// The arguments of `show`: the address's id, and the query.
+/// The arguments of `show`: the id in the path, and the query.
 fn of_track() -> Value {
     let mut schema = of_query::<Show>();
     schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
@@ -195,18 +195,18 @@ fn of_list() -> Value {
 
 /// Instructions for an assistant.
 const INSTRUCTIONS: &str = "Answers about the user's own music library, by how the music sounds. Tracks are named by \
-    {\"id\": 17}, by {\"path\": \"...\"} as the library has it, or by {\"words\": \"artist title\"} that fit one track \
-    alone; `list` finds ids. `find` takes words for sounds, which `words` lists. Nothing is changed by any of these tools.";
+    {\"id\": 17}, by {\"path\": \"...\"} as the library has it, or by {\"words\": \"artist title\"} that match only one \
+    track; `list` finds ids. `find` takes words for sounds, which `words` lists. Nothing is changed by any of these tools.";
 
-/// How long a question waits for an index that has to be built. Assistants wait for a minute.
+/// Timeout for an index that must be built; assistants wait for a minute.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// How often it looks meanwhile.
+/// Interval of retries.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Answers an assistant until it closes standard input.
+/// Serves an assistant until it closes standard input.
 ///
-/// - `elsewhere`: opens the library elsewhere whose tracks these are
-/// - `listener`: is told what happens
+/// - `elsewhere`: opens the library in a database
+/// - `listener`: receives log messages
 pub fn assist(
     dir: PathBuf,
     elsewhere: Option<OpenElsewhere>,
@@ -215,7 +215,7 @@ pub fn assist(
 ) -> Result<(), ServeError> {
     let runtime = runtime()?;
     let (_stopper, stop) = watch::channel(false);
-    // Nobody but the process that started this one can ask: no token, nothing that scans.
+    // Only the parent process sends requests: no token and no scans.
     let scan = ScanProcess::new(None);
     let mut state = State::new(
         dir,
@@ -229,7 +229,7 @@ pub fn assist(
     state.elsewhere = elsewhere;
     let state = Arc::new(state);
     let router = api::router(&state, None, None)?;
-    // Connections to a database are closed where no task runs: after the runtime.
+    // Connections to a database must be closed outside of tasks: after the runtime.
     let kept = Arc::clone(&state);
     let assistant = Assistant {
         state,
@@ -244,12 +244,12 @@ pub fn assist(
                 .await
                 .map(|_| ())
                 .map_err(|error| protocol(error.to_string())),
-            // It asked nothing.
+            // It sent no request.
             Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
             Err(error) => Err(protocol(error.to_string())),
         }
     });
-    // Computations under way have nobody to answer any more.
+    // Running computations have no client any more.
     runtime.shutdown_background();
     drop(kept);
     result
@@ -292,19 +292,19 @@ impl ServerHandler for Assistant {
             return Err(ErrorData::invalid_params(text, None));
         };
         let mut arguments = call.arguments.unwrap_or_default();
-        // Assistants write null for what they leave out.
+        // Assistants send null for omitted arguments.
         arguments.retain(|_, value| !value.is_null());
-        let (problem, answer) = self.ask(method, path, arguments).await?;
+        let (problem, answer) = self.send(method, path, arguments).await?;
         Ok(match problem {
             None => {
                 let structured = serde_json::from_str(&answer).ok();
                 let mut result = CallToolResult::success(vec![ContentBlock::text(answer)]);
-                // Both forms: older assistants read the text alone.
+                // Both forms: older assistants read only the text.
                 result.structured_content = structured;
                 result
             }
-            // An error of the tool, not of the protocol, so that the assistant reads it and can
-            // correct itself.
+            // An error of the tool, not of the protocol, so that the assistant can
+            // correct the call.
             Some(problem) => CallToolResult::error(vec![ContentBlock::text(problem.in_tools())]),
         }
         .into())
@@ -312,8 +312,8 @@ impl ServerHandler for Assistant {
 }
 
 impl Assistant {
-    /// Asks the question, again and again while the index has to be built.
-    async fn ask(
+    /// Sends a request, with retries while the index is being built.
+    async fn send(
         &self,
         method: &Method,
         path: &str,
@@ -331,7 +331,7 @@ impl Assistant {
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
             let headers = [
-                // The same checks as for all requests; localhost always passes them.
+                // Passes the checks of all requests.
                 (header::HOST, "localhost"),
                 (header::CONTENT_TYPE, "application/json"),
             ];
@@ -343,7 +343,7 @@ impl Assistant {
             let is_for_later =
                 head.status == StatusCode::SERVICE_UNAVAILABLE && self.state.is_building();
             if is_for_later && start.elapsed() < PATIENCE {
-                // The server's own loop begins builds; here nobody else does.
+                // There is no server loop here that would start the build.
                 self.state.start_building();
                 tokio::time::sleep(GLANCE).await;
                 continue;
@@ -351,14 +351,14 @@ impl Assistant {
             let body = to_bytes(body, usize::MAX)
                 .await
                 .map_err(|error| fault(&error))?;
-            // The body words the next step by addresses, which an assistant does not have.
+            // The body has the next step as a route, which an assistant cannot use.
             let problem = head.extensions.get::<Problem>().cloned();
             return Ok((problem, String::from_utf8_lossy(&body).into_owned()));
         }
     }
 }
 
-/// The address and the body of a question.
+/// The path and the body of a request.
 fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, String) {
     fn plain(value: &Value) -> String {
         value
@@ -371,7 +371,7 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
         if path.contains(&place) {
             let value = plain(&arguments.remove(name).unwrap_or_default());
             let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            // A form's sign for a blank is none in a path.
+            // In a path a blank is %20, unlike in a form.
             path = path.replace(&place, &value.replace('+', "%20"));
         }
     }
@@ -392,7 +392,7 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
     (format!("{path}?{}", query.finish()), String::new())
 }
 
-/// The tools as they are described to an assistant.
+/// The descriptions of the tools.
 fn tools() -> Vec<Tool> {
     let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
     let tool = |(name, title, method, path, schema): &QuestionTool| {
@@ -404,7 +404,7 @@ fn tools() -> Vec<Tool> {
             question["responses"]["200"]["content"]["application/json"]["schema"].clone();
         inline(&mut answer, &all["components"]["schemas"]);
         leave_out_descriptions(&mut answer);
-        // The protocol wants it said at the top, also where there are several kinds.
+        // The protocol requires the type at the top, even for several kinds.
         answer["type"] = "object".into();
         let Value::Object(answer) = answer else {
             return None;
@@ -421,11 +421,11 @@ fn tools() -> Vec<Tool> {
     TOOLS.iter().filter_map(tool).collect()
 }
 
-/// All tools are read by an assistant before it asks the first one: fields of answers have their names alone.
+/// Removes the descriptions of answers' fields, since an assistant reads all tools before the first call.
 fn leave_out_descriptions(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            // A field of this name has a schema, not a text.
+            // A field named `description` has a schema, not a text.
             fields.retain(|name, value| name != "description" || !value.is_string());
             fields.values_mut().for_each(leave_out_descriptions);
         }
@@ -434,7 +434,7 @@ fn leave_out_descriptions(schema: &mut Value) {
     }
 }
 
-/// Puts what a schema refers to in the place of the reference.
+/// Replaces references in a schema by their definitions.
 fn inline(schema: &mut Value, known: &Value) {
     let name = schema["$ref"]
         .as_str()

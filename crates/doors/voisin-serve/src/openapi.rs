@@ -1,5 +1,5 @@
-//! The description of the interface is held against the types of queries and answers: what openapi.json says of
-//! parameters, bodies and answers is what they are read into and written from. `VOISIN_WRITE_DOCS=1` writes it anew.
+//! Generates openapi.json from the types of queries and answers, and tests that it is up to date. `VOISIN_WRITE_DOCS=1`
+//! writes it again.
 
 use std::path::Path;
 
@@ -42,10 +42,10 @@ use voisin_questions::schema::{self, of_body, of_query};
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::{Filters, Mixing, Similar};
 
-/// Where schemas lie that several places refer to.
+/// The path of shared schemas.
 const COMPONENTS: &str = "#/components/schemas";
 
-/// Questions that are no tools: queries.
+/// Queries that are no tools.
 const OTHERS: [QuestionTool; 8] = [
     ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
     ("", "", Method::GET, "/heard", of_query::<Paged<Plain>>),
@@ -88,7 +88,7 @@ fn answer_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
-/// A page of a list whose items are tracks, or have no names but their places.
+/// A page of a list whose items are tracks, or are named by their index.
 type ByTrack<T> = Answer<Page<PageItems<'static, T>, TrackId>>;
 type ByPlace<T> = Answer<Page<PageItems<'static, T>, usize>>;
 
@@ -164,17 +164,17 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
 
-/// `similar` answers with passages where it is asked for one.
+/// `similar` answers with passages to a search by passage.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(untagged)]
-#[allow(dead_code, reason = "only its schema is wanted")]
+#[allow(dead_code, reason = "only its schema is used")]
 enum SimilarOrPassages {
     Tracks(Answer<SimilarJson>),
     Passages(Answer<PassagesJson>),
 }
 
-/// A query's parameters, after those that stand in the path.
+/// A query's parameters, after those of the path.
 fn parameters(before: &Value, schema: &Value) -> Value {
     let in_path = before
         .as_array()
@@ -205,7 +205,7 @@ fn parameters(before: &Value, schema: &Value) -> Value {
         .collect()
 }
 
-/// JSON with one line for whatever lies deeper than `depth`.
+/// JSON with values deeper than `depth` on one line.
 fn lines(value: &Value, depth: usize, indent: &str) -> String {
     match value {
         Value::Object(fields) if depth > 0 => {
@@ -223,7 +223,7 @@ fn lines(value: &Value, depth: usize, indent: &str) -> String {
     }
 }
 
-/// Leaves out schemas that nothing refers to.
+/// Removes schemas without references.
 fn keep_referenced(description: &mut Value) {
     loop {
         let text = description.to_string();
@@ -239,7 +239,7 @@ fn keep_referenced(description: &mut Value) {
 }
 
 #[test]
-fn the_description_says_what_questions_take() {
+fn the_description_has_the_parameters_of_queries() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/openapi.json");
     let text = std::fs::read_to_string(&file).unwrap();
     let written: Value = serde_json::from_str(&text).unwrap();
@@ -282,6 +282,6 @@ fn the_description_says_what_questions_take() {
     }
     assert!(
         written == expected,
-        "openapi.json is out of date: VOISIN_WRITE_DOCS=1 writes it anew"
+        "openapi.json is out of date: VOISIN_WRITE_DOCS=1 writes it again"
     );
 }

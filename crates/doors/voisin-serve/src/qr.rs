@@ -1,17 +1,17 @@
-//! QR codes (ISO/IEC 18004) of addresses, to be pointed a telephone at.
+//! QR codes (ISO/IEC 18004) of addresses, for phones.
 
 use std::fmt::Write as _;
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
-/// Modules of white around a code that the standard asks for.
+/// Width in modules of the quiet zone that the standard requires.
 const QUIET: i32 = 4;
 
-/// A code as a picture: its side in modules with the white around it, and the dark ones as the data of an SVG path.
+/// A code as a picture: its side in modules with the quiet zone, and the dark modules as the data of an SVG path.
 ///
-/// `None` where the text is longer than a code can hold (2 953 bytes).
+/// `None` if the text is longer than a code can hold (2 953 bytes).
 pub(super) fn picture(text: &str) -> Option<(u32, String)> {
-    // A screen is clean and flat: more correction would only make the modules smaller.
+    // Screens need little error correction: more would only make the modules smaller.
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
     let mut path = String::new();
     for y in 0..code.size() {
@@ -22,18 +22,18 @@ pub(super) fn picture(text: &str) -> Option<(u32, String)> {
     Some(((code.size() + 2 * QUIET) as u32, path))
 }
 
-/// A code for a terminal, two rows of modules a line: light modules are drawn, for terminals are dark more often than not,
-/// and what reads codes takes both ways round.
+/// A code for a terminal, two rows of modules a line. Light modules are drawn, since most terminals are dark; readers also
+/// accept inverted codes.
 ///
-/// `None` where the text is longer than a code can hold.
+/// `None` if the text is longer than a code can hold.
 pub fn for_terminal(text: &str) -> Option<String> {
     let code = QrCode::encode_text(text, QrCodeEcc::Low).ok()?;
-    // Half of the white that the standard asks for, since terminals have few rows.
+    // Half of the quiet zone, since terminals have few rows.
     let all = -QUIET / 2..code.size() + QUIET / 2;
     let mut lines = String::new();
     for y in all.clone().step_by(2) {
         for x in all.clone() {
-            // Outside of the code a module is light.
+            // Modules outside of the code are light.
             let upper = !code.get_module(x, y);
             let lower = !code.get_module(x, y + 1);
             lines.push(match (upper, lower) {

@@ -1,13 +1,13 @@
-//! The names and shapes that every reader must end in.
+//! The names and shapes that every reader must return.
 
 use std::collections::BTreeMap;
 
 use crate::WeightTensor;
 use crate::{ImportError, WeightFormat};
 
-/// Convolutions of the network, and as many batch norms.
+/// Convolutions of the network, and its batch norms.
 pub(super) const LAYERS: usize = 8;
-/// Keras' epsilon, of every batch norm.
+/// Keras' epsilon, used by every batch norm.
 pub(super) const EPSILON: f32 = 1e-3;
 /// Fields of a batch norm in Keras' order, each with Keras' name for it.
 pub(super) const NORM_FIELDS: [(&str, &str); 4] = [
@@ -33,8 +33,7 @@ pub(super) fn norm(i: usize) -> String {
 
 /// Keeps the network's tensors and checks that all are there, fit each other and are finite.
 ///
-/// Of all other tensors, batch counters and the spectrogram's kernels are dropped; the rest is
-/// refused, as it belongs to another network.
+/// Batch counters and the spectrogram's kernels are dropped; any other tensor is refused, as it belongs to another network.
 pub(super) fn check(
     format: WeightFormat,
     mut tensors: BTreeMap<String, WeightTensor>,
@@ -75,7 +74,7 @@ pub(super) fn check(
         Ok(shape)
     };
     let mut width = 1;
-    // A norm has the width of what it is fed: the spectrogram's, then the preceding convolution's.
+    // A norm has the width of its input: the spectrogram's, then the preceding convolution's.
     for i in 0..LAYERS {
         for (field, _) in NORM_FIELDS {
             take(
@@ -98,8 +97,7 @@ pub(super) fn check(
             &format!("[{width}]"),
         )?;
     }
-    // OpenL3's networks of 256 bands have layers of the same shapes; in torchopenl3's files the mel
-    // filters tell them apart.
+    // OpenL3's networks of 256 bands have layers of the same shapes, and differ in torchopenl3's files only by the mel filters.
     let other_input = tensors
         .get("speclayer.mel_basis")
         .and_then(|basis| basis.shape.first());
@@ -126,7 +124,7 @@ pub(super) fn check(
     }
 }
 
-/// A few names, and how many more.
+/// The first names, and the number of others.
 pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let all: Vec<_> = names.collect();
     let shown: Vec<String> = all

@@ -1,4 +1,4 @@
-//! CLAP models as the hub lays them out: a folder of sizes, spectrogram, weights and tokenizer.
+//! CLAP models in the hub's layout: a folder with configuration, preprocessor, weights and tokenizer.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use voisin_encoder::{
 };
 use voisin_features::MelConfig;
 
-/// The files that a folder has.
+/// The files of a folder.
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -22,15 +22,15 @@ const FILES: [&str; 4] = [CONFIG, PREPROCESSOR, WEIGHTS, TOKENIZER];
 pub(crate) const CARD: &str = "README.md";
 /// Largest of the small files, in bytes: the hub's tokenizer has 2 MB.
 pub(crate) const LARGEST_TEXT: u64 = 32 << 20;
-/// Texts whose least likeness is above this are all alike to a model.
-// A text side that ignores what it reads gives 1; this also catches one that barely reads.
+/// Captions whose smallest cosine is above this are indistinguishable to a model.
+// A text encoder that ignores its input gives 1; the margin also catches one that nearly does.
 const ALIKE: f32 = 0.99;
 
-/// Why a folder is not taken for a CLAP model.
+/// Why a folder is not imported as a CLAP model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClapError {
-    /// A file is not there.
+    /// A file is missing.
     #[error(
         "{folder}: expected config.json, preprocessor_config.json, model.safetensors and tokenizer.json, as the hub \
          has them, found no {missing}{instead}: download it from the model's page into this folder",
@@ -52,7 +52,7 @@ pub enum ClapError {
         /// Why.
         reason: String,
     },
-    /// A field says that it is another kind of model.
+    /// A field of another kind of model.
     #[error("{path}: {field} is {found}, expected {expected} of a CLAP model (clap-htsat-unfused, \
              larger_clap_music_and_speech)", path = path.display())]
     Field {
@@ -62,10 +62,10 @@ pub enum ClapError {
         field: String,
         /// Its value.
         found: String,
-        /// The value of models that are understood.
+        /// The value in supported models.
         expected: String,
     },
-    /// A model that hears several crops of a track at once.
+    /// A model that takes several crops of a track at once.
     #[error(
         "{path}: enable_fusion is true: a fused model picks crops of a track at random, so that no two runs agree; \
          expected an unfused one: take clap-htsat-unfused in place of clap-htsat-fused",
@@ -75,18 +75,18 @@ pub enum ClapError {
         /// The file.
         path: PathBuf,
     },
-    /// A text side that is broken.
+    /// A broken text encoder.
     #[error(
-        "{path}: the text side is broken: {texts} captions are all alike to it (least cosine {least:.3}, expected below \
-         {ALIKE}), as is known of larger_clap_music; take larger_clap_music_and_speech or clap-htsat-unfused",
+        "{path}: the text encoder is broken: its vectors of {texts} captions are all alike (least cosine {least:.3}, expected below \
+         {ALIKE}), a known fault of larger_clap_music: take larger_clap_music_and_speech or clap-htsat-unfused",
         path = path.display()
     )]
     Alike {
         /// The weights.
         path: PathBuf,
-        /// How many were compared.
+        /// Number of captions compared.
         texts: usize,
-        /// Their least likeness to the first.
+        /// Their least cosine with the first.
         least: f32,
     },
 }
@@ -102,15 +102,16 @@ pub fn is_clap_folder(folder: &Path) -> bool {
     FILES.iter().any(|name| folder.join(name).is_file())
 }
 
-/// Takes a CLAP model into a folder of models: `NAME.safetensors`, `NAME.tokenizer`, `NAME.captions` and `NAME.json`. The
-/// weights are a hard link where the file system can, else a copy.
+/// Imports a CLAP model into a folder of models: `NAME.safetensors`, `NAME.tokenizer`,
+/// `NAME.captions` and `NAME.json`. The weights are a hard link if the file system supports it,
+/// else a copy.
 ///
 /// - `folder`: `config.json`, `preprocessor_config.json`, `model.safetensors`, `tokenizer.json`
 /// - `licence`: by default that of the `README.md` there
-/// - `progress`: is told how many captions were read, and how many there are
+/// - `progress`: receives the number of captions embedded and the number of all
 ///
 /// # Errors
-/// A file is missing, broken or of another kind of model; the model is fused; its text side is broken.
+/// A file is missing, broken or of another kind of model; the model is fused; its text encoder is broken.
 pub fn import_clap(
     folder: &Path,
     name: &str,
@@ -123,8 +124,7 @@ pub fn import_clap(
     let mut towers = read_towers(&folder.join(CONFIG))?;
     let front_end = read_front_end(&folder.join(PREPROCESSOR))?;
     let weights = folder.join(WEIGHTS);
-    // Everything that can be refused is tried before the first file is written, so that a refused
-    // model leaves nothing behind.
+    // Everything is checked before the first file is written, so that a refused model leaves nothing behind.
     let tower = open_clap(&weights, &folder.join(TOKENIZER), &towers)?;
     let vectors = read_captions(&tower, &weights, progress)?;
 
@@ -138,16 +138,16 @@ pub fn import_clap(
     towers.captions = file("captions");
     Weights::new(name, [("captions".to_owned(), captions)].into())
         .to_safetensors(&models.join(&towers.captions))?;
-    take(&folder.join(TOKENIZER), &models.join(&towers.tokenizer))?;
-    take(&weights, &models.join(file("safetensors")))?;
-    // Digests are of the files as they were kept, not of the sources: those may change in between.
+    link_or_copy(&folder.join(TOKENIZER), &models.join(&towers.tokenizer))?;
+    link_or_copy(&weights, &models.join(file("safetensors")))?;
+    // Digests are of the stored files, since the sources may change meanwhile.
     towers.tokenizer_sha256 = digest_of_file(&models.join(&towers.tokenizer))?;
     towers.captions_sha256 = digest_of_file(&models.join(&towers.captions))?;
     let origin = folder.file_name().unwrap_or_default().to_string_lossy();
     let manifest = ModelManifest {
         format: 4,
         name: name.to_owned(),
-        description: "CLAP: hears music and reads sentences".to_owned(),
+        description: "CLAP: embeds music and text in one space".to_owned(),
         front_end,
         dimension: towers.projection,
         licence: licence
@@ -163,7 +163,7 @@ pub fn import_clap(
     let card = models.join(file("json"));
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| unreadable(&card)(error.to_string()))?;
-    // The card last: a model without its files is never listed.
+    // The manifest last, so that a model without its files is never listed.
     atomic_file::write(&card, text + "\n").map_err(io(&card))?;
     Ok(manifest)
 }
@@ -186,20 +186,20 @@ fn check_files(folder: &Path) -> Result<(), ClapError> {
     if missing.is_empty() {
         return Ok(());
     }
-    // Many models on the hub have both files; whoever took only the pickle needs the other name.
+    // Many models on the hub have both files; the message names the one that is needed.
     let is_pickled = missing.contains(&WEIGHTS) && folder.join("pytorch_model.bin").is_file();
     Err(ClapError::Missing {
         folder: folder.to_owned(),
         missing: missing.join(", "),
         instead: if is_pickled {
-            " (but pytorch_model.bin, which is a program as much as a file of weights)"
+            " (but pytorch_model.bin, a pickle, which can execute code)"
         } else {
             ""
         },
     })
 }
 
-/// A file of JSON whose fields have defaults.
+/// A JSON file whose fields have defaults.
 struct JsonFields<'a> {
     path: &'a Path,
     place: &'static str,
@@ -231,7 +231,7 @@ impl<'a> JsonFields<'a> {
     }
 
     fn wrong(&self, field: &str, found: &Value, expected: impl ToString) -> ClapError {
-        /// Letters of a value in a message.
+        /// Characters of a value in a message.
         const SHOWN: usize = 60;
         let dot = if self.place.is_empty() { "" } else { "." };
         ClapError::Field {
@@ -242,7 +242,7 @@ impl<'a> JsonFields<'a> {
         }
     }
 
-    /// The value of a field, or what the transformers library takes where there is none.
+    /// The value of a field, or the default of the transformers library.
     fn get<T: DeserializeOwned>(
         &self,
         field: &str,
@@ -259,7 +259,7 @@ impl<'a> JsonFields<'a> {
         self.get(field, default, "a whole number")
     }
 
-    /// A field that is the same in all models that are understood.
+    /// Checks a field that has the same value in all supported models.
     fn expect(&self, field: &str, expected: Value) -> Result<(), ClapError> {
         match self.values.get(field) {
             None | Some(Value::Null) => Ok(()),
@@ -288,8 +288,7 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
             path: path.to_owned(),
         });
     }
-    // The network is written for these values; a config that states others would load and give
-    // vectors of something else.
+    // The network is written for these values; with others it would load, and compute wrong vectors.
     for (field, expected) in [
         ("window_size", Value::from(8)),
         ("num_mel_bins", 64.into()),
@@ -319,8 +318,7 @@ fn read_towers(path: &Path) -> Result<ClapTowers, ClapError> {
             channels: audio.size("patch_embeds_hidden_size", 96)?,
             depths: audio.get("depths", [2, 2, 6, 2], four)?,
             heads: audio.get("num_attention_heads", [4, 8, 16, 32], four)?,
-            // A fraction is cut off; the weights' shapes, which are compared later, then do not
-            // fit.
+            // A fraction is cut off; the weights' shapes, checked later, then do not fit.
             mlp_ratio: ratio as usize,
         },
         text: ClapTextSizes {
@@ -353,8 +351,7 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
     ] {
         all.expect(field, expected)?;
     }
-    // The feature extractor has two filter banks and picks by this field: HTK's scale for "fusion",
-    // Slaney's for "rand_trunc".
+    // This field selects the filter bank: HTK's scale for "fusion", Slaney's for "rand_trunc".
     let truncation = all.get("truncation", "fusion".to_owned(), "a word")?;
     let htk = match truncation.as_str() {
         "fusion" => true,
@@ -374,13 +371,13 @@ fn read_front_end(path: &Path) -> Result<MelConfig, EncoderError> {
     Ok(front_end)
 }
 
-/// The vectors of all captions, and a check that they differ at all.
+/// Computes the vectors of all captions, and checks that they differ.
 pub(crate) fn read_captions(
     tower: &ClapText,
     weights: &Path,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<f32>>, EncoderError> {
-    /// Captions after which a broken model is known as one.
+    /// Captions by which a broken model is recognised.
     const ENOUGH: usize = 20;
     let all: Vec<&str> = captions().collect();
     let mut vectors: Vec<Vec<f32>> = Vec::with_capacity(all.len());
@@ -403,22 +400,22 @@ pub(crate) fn read_captions(
     Ok(vectors)
 }
 
-/// One copy on the disk where that can be: a link to the file itself, which the hub's cache has under another name.
-fn take(source: &Path, target: &Path) -> Result<(), EncoderError> {
+/// Stores a file without a second copy if possible: as a hard link to the file in the hub's cache.
+fn link_or_copy(source: &Path, target: &Path) -> Result<(), EncoderError> {
     let source = source.canonicalize().map_err(io(source))?;
     let part = target.with_extension("part");
-    // Of an import that was killed.
+    // Left by an import that was killed.
     let _ = std::fs::remove_file(&part);
     if std::fs::hard_link(&source, &part).is_err() {
         std::fs::copy(&source, &part).map_err(io(&part))?;
     }
     std::fs::rename(&part, target).map_err(io(target))?;
-    // Where both names were links to one file, renaming changes nothing.
+    // If both names are links to one file, the renaming has no effect.
     let _ = std::fs::remove_file(&part);
     Ok(())
 }
 
-/// The licence in the head of a model's card: `license: apache-2.0` between two lines of dashes.
+/// The licence in the front matter of a model's card: `license: apache-2.0` between two lines of dashes.
 pub(crate) fn licence_of_card(path: &Path) -> Option<String> {
     let text = regular_file::read_text(path, LARGEST_TEXT).ok()?;
     let mut lines = text.lines().map(str::trim);
@@ -436,7 +433,7 @@ pub(crate) fn licence_of_card(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A file's new bytes, or none where it is to be missing.
+    /// A file's new bytes; none to delete it.
     type FileChange<'a> = &'a dyn Fn(Vec<u8>) -> Option<Vec<u8>>;
 
     /// The small seeded model, with one file changed.
@@ -474,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_files_and_other_kinds_are_named() {
+    fn an_error_names_missing_files_and_other_kinds() {
         for name in FILES {
             let text = message(folder(Some((name, &|_| None))).path());
             assert!(
@@ -571,8 +568,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_side_to_which_all_is_alike_is_refused() {
-        // Without its second layer a projection gives its bias for whatever it is fed.
+    fn a_text_encoder_with_constant_output_is_refused() {
+        // Without its second layer a projection returns its bias for any input.
         let flat = |bytes: Vec<u8>| {
             let mut tensors = voisin_encoder::read_safetensors(&bytes).unwrap();
             let layer = tensors.get_mut("text_projection.linear2.weight").unwrap();
@@ -591,7 +588,7 @@ mod tests {
     }
 
     #[test]
-    fn an_imported_model_hears_reads_and_has_its_licence() {
+    fn an_imported_model_embeds_audio_and_text_and_has_a_licence() {
         let folder = folder(None);
         std::fs::write(
             folder.path().join(CARD),
@@ -613,13 +610,13 @@ mod tests {
             ("apache-2.0", 32, (1000, 1000))
         );
         let model = voisin_encoder::ModelRef::Manifest(models.path().join("small.json"));
-        let tower = ClapText::load(&model).unwrap().expect("it reads");
+        let tower = ClapText::load(&model).unwrap().expect("a text encoder");
         let captions = voisin_encoder::caption_vectors(&model)
             .unwrap()
             .expect("they are there");
         let third = tower.vector(super::captions().nth(2).unwrap()).unwrap();
         assert_eq!(captions.row(2).to_vec(), third);
-        // Once more over itself, and with a licence that is named.
+        // Imported again over itself, with a licence in the options.
         let again = import_clap(
             folder.path(),
             "small",
@@ -633,7 +630,7 @@ mod tests {
             ("MIT", manifest.fingerprint())
         );
         assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 4);
-        // A file that is changed later is told.
+        // A file that is changed later is refused.
         std::fs::write(models.path().join("small.tokenizer"), "{}").unwrap();
         let text = ClapText::load(&model).unwrap_err().to_string();
         assert!(

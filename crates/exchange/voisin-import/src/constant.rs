@@ -1,8 +1,8 @@
-//! Constants as files hold them, and what every reader does with them.
+//! Constants of files, and functions on them that every reader uses.
 
 use crate::MAX_ELEMENTS;
 
-/// A constant that is spread over an axis has at most this many numbers.
+/// A constant that is broadcast over an axis has at most this many numbers.
 pub(super) const MAX_SPREAD: usize = 1 << 16;
 
 /// A constant, row-major.
@@ -32,16 +32,16 @@ pub(super) fn to_oihw(values: &[f32], input: usize, output: usize) -> Vec<f32> {
     moved
 }
 
-/// Number of elements of a shape that a file states, if it is not more than any tensor may have.
+/// Number of elements of a file's shape; `None` if it is more than any tensor may have.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    // Each axis too: beside an axis of 0 any length would pass, and loops and biases are as long.
+    // Each axis too: with an axis of 0 any other length would pass, and loops run over it.
     shape
         .iter()
         .try_fold(1usize, |n, &axis| n.checked_mul(axis))
         .filter(|&n| n <= MAX_ELEMENTS && shape.iter().all(|&axis| axis <= MAX_ELEMENTS))
 }
 
-/// A name as it may stand in a message.
+/// A name, shortened for a message.
 pub(super) fn shorten(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(80).collect()
 }

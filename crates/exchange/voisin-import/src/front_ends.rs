@@ -1,4 +1,4 @@
-//! Spectrograms by name, or with all numbers in a TOML file; and which of them fits an input's shape.
+//! Front ends by name or from a TOML file, and the choice of one that fits an input's shape.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use voisin_base::regular_file;
 use voisin_encoder::{OnnxAxis, OnnxSettings};
 use voisin_features::{MelConfig, OpenL3Variant};
 
-/// Names of front ends, as `--front-end` takes them.
+/// Values of `--front-end`.
 pub const FRONT_ENDS: [&str; 12] = [
     "openl3",
     "musicnn",
@@ -23,25 +23,25 @@ pub const FRONT_ENDS: [&str; 12] = [
     "raw48",
 ];
 
-/// Seconds of a window of samples, where the network takes any length.
+/// Seconds of a window of samples if the network takes any length.
 const RAW_SECONDS: usize = 10;
 /// Largest manifest, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// All numbers of a front end, as a file has them.
+/// A front end in a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FrontEndFile {
-    /// The axes of the input, in order, where its shape does not tell.
+    /// The axes of the input, in order, if they do not follow from its shape.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     axes: Vec<OnnxAxis>,
     front_end: MelConfig,
 }
 
-/// Shape of an input, `None` where a length may vary.
+/// Shape of an input; `None` for a length that may vary.
 pub(crate) type InputAxes = [Option<usize>];
 
-/// A spectrogram and the order in which a network wants it.
+/// A front end and the order of the network's axes.
 #[derive(Debug)]
 pub(crate) struct FittedFrontEnd {
     pub(crate) config: MelConfig,
@@ -67,10 +67,10 @@ fn named(name: &str) -> Option<MelConfig> {
     })
 }
 
-/// The front end that was asked for, at the lengths that the input has.
+/// The requested front end, with the lengths of the input.
 ///
 /// - `choice`: a name of [`FRONT_ENDS`], or the path of a TOML file
-/// - returns: or why not, with what may fit where nothing was asked for
+/// - returns: or the reason, with suggestions if none was requested
 pub(crate) fn front_end_of(
     choice: Option<&str>,
     input: &InputAxes,
@@ -102,7 +102,7 @@ pub(crate) fn front_end_of(
     file.front_end
         .validate()
         .map_err(|error| format!("{choice}: {error}"))?;
-    // Named axes win over the shape: the user knows the network's card, `fit` only guesses.
+    // Axes in the file take precedence: the user has them from the network, `fit` only guesses.
     if !file.axes.is_empty() {
         let axes = file.axes;
         let config = file.front_end;
@@ -116,7 +116,7 @@ pub(crate) fn front_end_of(
     })
 }
 
-/// The axes of an input that this front end fills, and the front end at the input's length.
+/// The axes of an input that match this front end, and the front end with the input's length.
 fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
     use OnnxAxis::{Batch, Channel, Mel, Time};
     let orders: &[&[OnnxAxis]] = if config.is_samples() {
@@ -139,14 +139,14 @@ fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
                 .iter()
                 .zip(input)
                 .all(|(axis, length)| match (axis, length) {
-                    // A network has weights for each band, so bands never vary.
+                    // A network has weights for each band, so their number is fixed.
                     (Mel, length) => *length == Some(config.n_mels()),
                     (Channel, Some(length)) => *length == 1,
                     _ => true,
                 })
     };
     let mut fitting: Vec<&&[OnnxAxis]> = orders.iter().filter(matches).collect();
-    // An open length is rather that of the time than of the channels.
+    // A variable length is more likely time than channels.
     let is_likely = |order: &&&[OnnxAxis]| {
         let channel = order.iter().position(|axis| *axis == Channel);
         channel.is_none_or(|at| input[at].is_some())
@@ -154,7 +154,7 @@ fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
     if fitting.iter().any(is_likely) {
         fitting.retain(is_likely);
     }
-    // Two orders may fit where a length is open or equal to the other; the front end's own length decides then.
+    // Two orders may fit if a length is variable or both are equal; then the front end's default length decides.
     let exact = |order: &&&&[OnnxAxis]| {
         let time = order.iter().position(|axis| *axis == Time);
         time.is_some_and(|at| input[at] == Some(config.n_frames()))
@@ -179,9 +179,9 @@ fn fit(config: MelConfig, input: &InputAxes) -> Option<FittedFrontEnd> {
     Some(FittedFrontEnd { config, axes })
 }
 
-/// The same spectrogram of another length.
+/// The same front end with another number of frames.
 fn with_frames(config: MelConfig, frames: usize) -> Option<MelConfig> {
-    // The frames come from the file: a hostile length must not overflow the window.
+    // The number of frames comes from the file and must not overflow the window.
     let longer = frames.checked_sub(config.n_frames());
     let window_samples = match longer {
         Some(longer) => config
@@ -199,7 +199,7 @@ fn with_frames(config: MelConfig, frames: usize) -> Option<MelConfig> {
     config.validate().is_ok().then_some(config)
 }
 
-/// A shape as messages show it.
+/// A shape for messages.
 fn shown(input: &InputAxes) -> String {
     let lengths = input
         .iter()
@@ -207,7 +207,7 @@ fn shown(input: &InputAxes) -> String {
     format!("[{}]", lengths.collect::<Vec<_>>().join(", "))
 }
 
-/// The front ends that fit an input, those of its very length first.
+/// The front ends that fit an input, those of exactly its length first.
 fn suggestion(input: &InputAxes) -> String {
     let all: Vec<(&'static str, MelConfig)> = FRONT_ENDS
         .into_iter()
@@ -216,8 +216,7 @@ fn suggestion(input: &InputAxes) -> String {
     let fits = |exact: bool| {
         let names = all.iter().filter(|(_, config)| {
             fit(config.clone(), input).is_some_and(|found| {
-                // Ten seconds of samples are a default, so an input of that very length means
-                // nothing.
+                // Ten seconds of samples are only a default, so an equal length is no evidence.
                 !exact || found.config.n_frames() == config.n_frames() && !config.is_samples()
             })
         });
@@ -240,7 +239,7 @@ fn suggestion(input: &InputAxes) -> String {
         front_end: MelConfig {
             n_mels: input
                 .iter()
-                // A guess for the example only: the last length that could be a number of bands.
+                // A guess for the example: the last length that could be a number of bands.
                 .rev()
                 .flatten()
                 .copied()

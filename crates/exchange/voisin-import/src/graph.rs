@@ -1,8 +1,8 @@
 //! From a graph of operations to the network's layers.
 //!
-//! The readers of TensorFlow and ONNX graphs translate each node; here the one path from the input
-//! to the embedding is followed, constants beside it are computed, and the steps are matched with
-//! the network's, whatever the nodes are called.
+//! The readers of TensorFlow and ONNX graphs translate each node. This module follows the path from
+//! the input to the embedding, computes the constants along it, and matches the steps with the
+//! network's layers, without regard to the names of nodes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,10 +12,10 @@ use crate::constant::{Constant, KernelLayout, MAX_SPREAD, shorten};
 use crate::matcher::{Matcher, Step};
 use crate::{ImportError, MAX_TOTAL, WeightFormat};
 
-/// Constants that may be computed on the way: graphs of this network have some fifty.
-// The bound is on work, not on the graph: see `evaluate`.
+/// Most constants that are computed; graphs of this network have some fifty.
+// The bound is on work, not on the size of the graph: see `evaluate`.
 const MAX_EVALUATIONS: usize = 20_000;
-/// How deep constants may be computed from each other.
+/// Maximum depth of constants computed from each other.
 const MAX_DEPTH: usize = 40;
 
 /// The operation of a node with its parameters. Inputs are names in [`Node::inputs`].
@@ -25,7 +25,7 @@ pub(super) enum Op {
     Input,
     /// A constant; its index in [`OperatorGraph::constants`].
     Constant(usize),
-    /// Input, kernel, and maybe bias. Padding is `[top, left, bottom, right]`, `None` for "same".
+    /// Input, kernel, and optionally a bias. Padding is `[top, left, bottom, right]`, `None` for "same".
     Convolution {
         padding: Option<[i64; 4]>,
         kernel: KernelLayout,
@@ -47,11 +47,11 @@ pub(super) enum Op {
     ReciprocalRoot,
     Root,
     Negate,
-    /// Zeros around: `[top, left, bottom, right]`; `None` if the graph computes how many.
+    /// Padding with zeros: `[top, left, bottom, right]`; `None` if the graph computes it.
     Pad(Option<[i64; 4]>),
-    /// Anything that leaves the numbers of its first input as they are: reshaping, transposing, casting.
+    /// An operation that keeps the numbers of its first input: reshaping, transposing, casting.
     Same,
-    /// Not understood; its type.
+    /// Unsupported; its type.
     Other(String),
 }
 
@@ -66,13 +66,13 @@ pub(super) struct Node {
 /// A graph, with constants still in the file's bytes.
 pub(super) struct OperatorGraph<'a> {
     pub(super) nodes: Vec<Node>,
-    /// Which node makes a value.
+    /// The node that computes each value.
     pub(super) producers: HashMap<String, usize>,
     /// Decodes constant `i`.
     pub(super) constants: Vec<Box<dyn Fn() -> Result<Constant, ImportError> + 'a>>,
 }
 
-/// The network's tensors, under their own names.
+/// The network's tensors under its names.
 pub(super) fn assemble(
     format: WeightFormat,
     graph: &OperatorGraph,
@@ -93,7 +93,7 @@ struct PathWalk<'g, 'a> {
     format: WeightFormat,
     graph: &'g OperatorGraph<'a>,
     evaluations: usize,
-    /// Numbers of all constants so far.
+    /// Numbers in all constants decoded so far.
     decoded: usize,
 }
 
@@ -114,7 +114,7 @@ impl<'g> PathWalk<'g, '_> {
         )
     }
 
-    /// The node from which the walk back to the input meets the most convolutions.
+    /// The node with the most convolutions on the path from the input.
     fn end(&self) -> Result<usize, ImportError> {
         let graph = self.graph;
         let used: std::collections::HashSet<&str> = graph
@@ -128,16 +128,15 @@ impl<'g> PathWalk<'g, '_> {
                 unused[producer] = false;
             }
         }
-        // Bounded: a hostile graph may have thousands of loose nodes, and each end costs a walk
-        // through the whole graph.
+        // Bounded: a malicious graph may have thousands of loose nodes, and each end costs a walk through the whole graph.
         let ends = unused
             .iter()
             .enumerate()
             .filter(|(_, unused)| **unused)
             .map(|(i, _)| i)
             .take(64);
-        // Constants are never behind a convolution's first input; of a sum, follow the side that is
-        // no constant. Looked up once: a circle would look through the same inputs at each round.
+        // A convolution's first input is never a constant; of a sum, follow the side that is none.
+        // Looked up once, since a cycle would repeat it at each round.
         let is_data = |&at: &usize| !matches!(graph.nodes[at].op, Op::Constant(_));
         let before = |node: &Node| {
             let mut inputs = node.inputs.iter();
@@ -154,8 +153,7 @@ impl<'g> PathWalk<'g, '_> {
             }
             count
         };
-        // Of equal ends the first in the file, so that the choice does not hang on a hash map's
-        // order.
+        // Of equal ends the first in the file, so that the choice does not depend on a hash map's order.
         let best = ends
             .map(|end| (convolutions(end), end))
             .max_by_key(|&(count, end)| (count, usize::MAX - end));
@@ -179,9 +177,9 @@ impl<'g> PathWalk<'g, '_> {
         let mut steps = Vec::new();
         let mut unchecked = 0;
         let mut node = &graph.nodes[end];
-        // A convolution whose padding is still missing: how much.
+        // A convolution whose padding has not been seen yet, and its amount.
         let mut padding_due: Option<(&Node, [i64; 4])> = None;
-        // a path longer than the graph has nodes is a circle
+        // a path longer than the number of nodes is a cycle
         for _ in 0..=graph.nodes.len() {
             if let Some((convolution, due)) = padding_due
                 && !matches!(node.op, Op::Pad(_) | Op::Same)
@@ -220,8 +218,7 @@ impl<'g> PathWalk<'g, '_> {
                         _ => {
                             let found =
                                 around.map_or("another".to_owned(), |around| format!("{around:?}"));
-                            // The walk goes backwards, so a Pad is met right after its convolution
-                            // or not at all.
+                            // The walk goes backwards, so a Pad comes right after its convolution.
                             return Err(self.other(node, "no padding but a convolution's", found));
                         }
                     }
@@ -256,13 +253,12 @@ impl<'g> PathWalk<'g, '_> {
                     for (gamma, variance) in gamma.iter_mut().zip(variance) {
                         let moved = *variance + (epsilon - EPSILON);
                         if moved < 0.0 && *variance >= 0.0 {
-                            // A smaller epsilon of the file's and a variance close to 0: no variance
-                            // is small enough, so the scale takes the rest.
+                            // With a smaller epsilon in the file and a variance close to 0, no
+                            // variance is small enough, and the scale is changed instead.
                             *gamma *= (EPSILON / (*variance + epsilon)).sqrt();
                             *variance = 0.0;
                         } else {
-                            // The network always adds its own epsilon, so the difference goes into
-                            // the variance.
+                            // The network adds its own epsilon, so the difference goes into the variance.
                             *variance = moved;
                         }
                     }
@@ -278,10 +274,9 @@ impl<'g> PathWalk<'g, '_> {
                 Op::ReciprocalRoot | Op::Root | Op::Negate => {
                     return Err(self.other(
                         node,
-                        // Known, but only for constants: batch norms that were taken apart compute
-                        // 1 / √variance.
+                        // Supported for constants only: decomposed batch norms compute 1 / √variance.
                         "an operation of the network",
-                        "one on the data that it lacks",
+                        "one that the network does not have",
                     ));
                 }
                 Op::Other(op) => {
@@ -298,7 +293,7 @@ impl<'g> PathWalk<'g, '_> {
             node = self.producer(input).ok_or_else(|| {
                 self.other(
                     node,
-                    "inputs that the graph makes",
+                    "inputs that the graph computes",
                     format!("\"{}\"", shorten(input)),
                 )
             })?;
@@ -311,7 +306,7 @@ impl<'g> PathWalk<'g, '_> {
         ))
     }
 
-    /// A sum or product of the data with a constant; returns which input is the data.
+    /// A sum or product of the data with a constant; returns the index of the data input.
     fn arithmetic(&mut self, node: &Node, steps: &mut Vec<Step>) -> Result<usize, ImportError> {
         let [first, second] = node
             .inputs
@@ -368,7 +363,7 @@ impl<'g> PathWalk<'g, '_> {
     /// The value of something that depends on constants only; `None` if it depends on the input.
     fn evaluate(&mut self, value: &str, depth: usize) -> Result<Option<Constant>, ImportError> {
         // Shared constants are computed again for each use, so nesting could double the work at
-        // every level: a count bounds it, not only the depth.
+        // every level: it is bounded by a count, not only by depth.
         self.evaluations += 1;
         if self.evaluations > MAX_EVALUATIONS || depth > MAX_DEPTH {
             let expected = format!("constants at most {MAX_DEPTH} operations deep");
@@ -429,7 +424,7 @@ impl<'g> PathWalk<'g, '_> {
             return Ok(None);
         };
         let length = a.values.len().max(b.values.len());
-        // A constant of shape [0] has no number to spread.
+        // A constant of shape [0] has no number to broadcast.
         if (a.values.len() != b.values.len() && a.values.len() != 1 && b.values.len() != 1)
             || a.values.is_empty()
             || b.values.is_empty()
@@ -530,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_graphs_are_refused() {
+    fn malicious_graphs_are_refused() {
         let nodes: [(&str, Op, &[&str]); 3] = [
             ("none", Op::Constant(0), &[]),
             ("one", Op::Constant(1), &[]),

@@ -1,8 +1,9 @@
 //! Keras' HDF5 files: openl3's `.h5`.
 //!
-//! The layers lie in groups, named in the attribute `layer_names` of the root (weights only) or of `model_weights` (a
-//! whole model); Keras 3 has its own tree below `layers`. Names differ between versions of openl3, so layers are taken by
-//! their order and kind; files that name all layers as the network does are checked against these names.
+//! Layers are groups, listed in the attribute `layer_names` of the root (weights only) or of
+//! `model_weights` (a whole model); Keras 3 has its own tree below `layers`. Names differ between
+//! versions of openl3, so layers are identified by order and kind; if all names are the network's,
+//! they decide.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::{ImportError, MAX_ELEMENTS, WeightFormat};
 const FORMAT: WeightFormat = WeightFormat::Keras;
 /// Layers that a file may have; openl3's audio model has 31.
 const MAX_LAYERS: usize = 512;
-/// Groups within groups.
+/// Most levels of groups.
 const MAX_NESTING: usize = 6;
 /// Data sets in one layer.
 const MAX_DATASETS: usize = 16;
@@ -24,19 +25,18 @@ const MAX_DATASETS: usize = 16;
 /// Content of a file.
 pub(super) struct KerasFile {
     pub(super) tensors: BTreeMap<String, WeightTensor>,
-    /// Whether the spectrogram was a layer of the model.
+    /// Whether the spectrogram is a layer of the model.
     pub(super) has_spectrogram: bool,
 }
 
-/// A layer's data sets: last part of the name, shape, how to read it.
+/// A layer's data sets: last part of the name, shape, data.
 struct Layer {
     name: String,
     parts: Vec<(String, Vec<usize>, Dataset)>,
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
-    // The crate is fuzzed by its authors; should it panic all the same, the file is reported as
-    // damaged and the program goes on.
+    // The crate is fuzzed by its authors; if it panics nevertheless, the file is reported as damaged.
     std::panic::catch_unwind(|| read_file(bytes))
         .unwrap_or_else(|_| Err(damaged("the HDF5 reader gave up")))
 }
@@ -44,14 +44,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<KerasFile, ImportError> {
 fn read_file(bytes: &[u8]) -> Result<KerasFile, ImportError> {
     let file = File::from_bytes(bytes.to_vec()).map_err(hdf5)?;
     let layers = layers(&file.root())?;
-    // An input may be called so as well, but has no data.
+    // An input may have this name too, but no data.
     let has_spectrogram = layers
         .iter()
         .any(|layer| layer.name.contains("spectrogram") && !layer.parts.is_empty());
     let mut convolutions = Vec::new();
     let mut norms = Vec::new();
     for layer in layers {
-        // The front end here computes the spectrogram; of kapre's kernels only the shape is of use.
+        // The front end computes the spectrogram; only the shape of kapre's kernels is used.
         if layer.name.contains("spectrogram") {
             check_bands(&layer)?;
         } else if layer
@@ -130,7 +130,7 @@ impl Layer {
                 names.join(", "),
             ));
         };
-        // Before `read_f32`, which allocates by the file's own size of an element.
+        // Before `read_f32`, which allocates by the file's element size.
         let size = data.element_size().map_err(hdf5)?;
         if size > 8 {
             return Err(ImportError::other(
@@ -171,12 +171,11 @@ fn check_bands(layer: &Layer) -> Result<(), ImportError> {
     }
 }
 
-/// Puts layers in the network's order where all of them have its names, else leaves them in the file's order. Two layers
-/// of one name are an error.
+/// Sorts layers by the network's names if all of them have these, else keeps the file's order. Duplicate names are an error.
 fn sort(layers: &mut [Layer], name: fn(usize) -> String) -> Result<(), ImportError> {
     let place = |layer: &Layer| (0..LAYERS).position(|i| layer.name == name(i));
     let places: Vec<Option<usize>> = layers.iter().map(place).collect();
-    // One foreign name means that numbers in names cannot be trusted either.
+    // With one foreign name, the numbers in the other names are not trusted either.
     if places.iter().all(Option::is_some) {
         if places
             .iter()
@@ -257,7 +256,7 @@ fn layers(root: &Group) -> Result<Vec<Layer>, ImportError> {
     Ok(found)
 }
 
-/// An attribute of names; Keras splits long ones into `KEY0`, `KEY1`, ….
+/// An attribute with names; Keras splits long ones into `KEY0`, `KEY1`, ….
 fn names(group: &Group, key: &str) -> Result<Option<Vec<String>>, ImportError> {
     let attributes = group.attrs().map_err(hdf5)?;
     let mut all = Vec::new();
@@ -281,7 +280,7 @@ fn names(group: &Group, key: &str) -> Result<Option<Vec<String>>, ImportError> {
                     "something else",
                 ));
             }
-            // The undivided name is tried first and is absent where the list was split.
+            // The undivided name is tried first and is absent if the list was split.
             None if i == 0 => {}
             None => break,
         }
@@ -320,7 +319,7 @@ fn datasets(
         if elements(&shape).is_none() {
             return Err(damaged(&format!("a data set of shape {shape:?}")));
         }
-        // A whole chunk is unpacked, however little of it the data set has.
+        // A chunk is unpacked whole, even if the data set uses little of it.
         let chunk = data.chunk_shape().map_err(hdf5)?.unwrap_or_default();
         let size = chunk.iter().try_fold(1_u64, |n, &axis| n.checked_mul(axis));
         if size.is_none_or(|size| size > MAX_ELEMENTS as u64) {
@@ -335,7 +334,7 @@ fn datasets(
     Ok(())
 }
 
-// By value, as `map_err` hands it.
+// By value, for `map_err`.
 #[allow(clippy::needless_pass_by_value)]
 fn hdf5(error: hdf5_pure::Error) -> ImportError {
     ImportError::damaged(FORMAT, error.to_string())

@@ -1,4 +1,4 @@
-//! Reads OpenL3's published weights, whichever tool wrote them.
+//! Reads OpenL3's published weights in several formats.
 //!
 //! | format | written by | recognised by |
 //! |---|---|---|
@@ -11,13 +11,13 @@
 //! Contents decide, never the name. Every reader returns the names of torchopenl3 (kernels
 //! `[out, in, height, width]`), with widths taken from the file and checked against each other.
 //!
-//! Files come from strangers: nothing in them is executed, sizes are compared with the bytes that are there before
-//! anything is allocated, nesting and counts are bounded. Graphs may have their batch norms as nodes of their own, as
-//! separate multiplications and additions, or folded into the convolutions.
+//! Files are not trusted: nothing in them is executed, sizes are compared with the available bytes
+//! before anything is allocated, nesting and counts are bounded. Batch norms of graphs may be
+//! single nodes, separate multiplications and additions, or folded into the convolutions.
 //!
-//! A folder of a CLAP model as the hub has it is taken in by [`import_clap`], any network in ONNX by [`import_onnx`].
+//! [`import_clap`] imports a CLAP model in the hub's layout, [`import_onnx`] any network in ONNX.
 //!
-//! For: weights into the names and shapes that the networks here have. Not for: running any other network.
+//! For: converting weights to the names and shapes of the networks here. Not for: running other networks.
 
 #![forbid(unsafe_code)]
 
@@ -49,44 +49,45 @@ pub use model::{accept_foreign_weights, import_model};
 pub use onnx_model::OnnxModelError;
 pub use voisin_encoder::WeightTensor;
 
-/// How a network in ONNX is taken in.
+/// Options of importing a network in ONNX.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OnnxOptions {
     /// The spectrogram to feed it: a name, or the path of a TOML file with all numbers.
     pub front_end: Option<String>,
-    /// The output, or any node, that is the vector; by default the only output.
+    /// The output or node with the vector; by default the only output.
     pub output: Option<String>,
-    /// The file of a network that reads, into the same space.
+    /// The file of a text encoder into the same space.
     pub text: Option<PathBuf>,
     /// Its `tokenizer.json`.
     pub tokenizer: Option<PathBuf>,
     /// Its output.
     pub text_output: Option<String>,
-    /// By default that of the `README.md` beside the file.
+    /// Licence; by default that in the `README.md` beside the file.
     pub licence: Option<String>,
 }
 
-/// Whether a file is a network in ONNX that [`import_model`] does not take: one of another shape than OpenL3's, or one
-/// for which more is asked.
+/// Whether a file is a network in ONNX that [`import_model`] does not support: one of another shape
+/// than OpenL3's, or one for which other options are set.
 pub fn is_other_onnx(file: &Path, options: &OnnxOptions) -> bool {
-    let asks = options.front_end.is_some() || options.output.is_some() || options.text.is_some();
+    let has_options =
+        options.front_end.is_some() || options.output.is_some() || options.text.is_some();
     match import(file) {
-        Ok(found) => asks && found.format == WeightFormat::Onnx,
+        Ok(found) => has_options && found.format == WeightFormat::Onnx,
         Err(ImportError::OtherNetwork { format, .. } | ImportError::Damaged { format, .. }) => {
             format == WeightFormat::Onnx
         }
-        // More than any weights of OpenL3.
+        // Larger than any weights of OpenL3.
         Err(ImportError::TooLarge { .. }) => file.extension().is_some_and(|e| e == "onnx"),
         Err(_) => false,
     }
 }
 
-/// Takes any network in ONNX into a folder of models; the process must have an ONNX runtime.
+/// Imports any network in ONNX into a folder of models; the process must have an ONNX runtime.
 ///
-/// - `progress`: is told how many captions were read, and how many there are
+/// - `progress`: receives the number of captions embedded and the number of all
 ///
 /// # Errors
-/// It cannot be read or run, its input fits no front end that was named, its output is no vector.
+/// It cannot be read or run, its input does not fit the front end, or its output is no vector.
 pub fn import_onnx(
     file: &Path,
     name: &str,
@@ -134,18 +135,17 @@ impl std::fmt::Display for WeightFormat {
 impl WeightFormat {
     /// Recognises a format by the contents of a file.
     pub fn recognise(bytes: &[u8]) -> Option<Self> {
-        // HDF5 may begin behind a block of the user's own, of 512 bytes or a power of two times that.
+        // HDF5 may begin after a user block of 512 bytes times a power of two.
         let hdf5 = |at: usize| {
             bytes
                 .get(at..)
                 .is_some_and(|rest| rest.starts_with(b"\x89HDF\r\n\x1a\n"))
         };
-        // Up to 512 KiB: the specification sets no end to the powers, and the search needs one.
+        // Up to 512 KiB: the specification sets no limit, and the search needs one.
         if hdf5(0) || (9..20).any(|power| hdf5(1 << power)) {
             return Some(Self::Keras);
         }
-        // The protocol buffers come last: they have no signature, so almost any bytes might begin
-        // one.
+        // Protocol buffers come last: they have no signature, so almost any bytes could begin one.
         if bytes.starts_with(b"PK\x03\x04") || torch::is_legacy(bytes) {
             return Some(Self::Torch);
         }
@@ -164,8 +164,7 @@ impl WeightFormat {
         tensorflow::is_graph(bytes).then_some(Self::TensorFlow)
     }
 
-    /// The licence that the publisher of OpenL3's weights in this format states; `None` if nobody is known to publish
-    /// them so.
+    /// The licence that the publisher of OpenL3's weights in this format states; `None` if no publisher is known.
     pub fn published_licence(self) -> Option<&'static str> {
         match self {
             Self::Keras => {
@@ -189,7 +188,7 @@ impl WeightFormat {
     }
 }
 
-/// Weights read from a file, under the names and in the order of axes that the network has.
+/// Weights from a file, with the network's names and order of axes.
 #[derive(Debug, Clone)]
 pub struct Imported {
     /// `batch_normalization_{1..8}.{weight,bias,running_mean,running_var}`, `conv2d_{1..7}.{weight,bias}`,
@@ -197,11 +196,11 @@ pub struct Imported {
     pub tensors: BTreeMap<String, WeightTensor>,
     /// The format of the file.
     pub format: WeightFormat,
-    /// The licence that the publisher states, where the format identifies the publisher.
+    /// The licence that the publisher states, if the format identifies the publisher.
     pub licence: Option<&'static str>,
-    /// The spectrogram that the weights' publisher feeds them, where the file identifies it.
+    /// The spectrogram that the weights' publisher uses, if the file identifies it.
     pub variant: Option<OpenL3Variant>,
-    /// Remarks for the user, such as batch norms that were folded into something else.
+    /// Notes for the user, such as folded batch norms.
     pub notes: Vec<String>,
 }
 
@@ -234,7 +233,7 @@ pub enum ImportError {
         /// Its first bytes, in words or hex.
         found: String,
     },
-    /// The file breaks the rules of its own format, or ends too early.
+    /// The file violates its format, or ends too early.
     #[error("damaged {format}: {reason}")]
     Damaged {
         /// The format as which it was recognised.
@@ -242,7 +241,7 @@ pub enum ImportError {
         /// Expected and found.
         reason: String,
     },
-    /// A sound file, but of something else than the network.
+    /// A valid file of another network.
     #[error("{format} of another network: {place}: expected {expected}, found {found}")]
     OtherNetwork {
         /// The format of the file.
@@ -332,7 +331,7 @@ pub fn parse(bytes: &[u8]) -> Result<Imported, ImportError> {
 fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
     regular_file::read(path, MAX_FILE).map_err(|source| match source.kind() {
         std::io::ErrorKind::FileTooLarge => {
-            // Only for the message: the reader gave up before it knew the size.
+            // For the message only: the reader stopped before it knew the size.
             let found = std::fs::metadata(path).map_or(MAX_FILE + 1, |metadata| metadata.len());
             ImportError::TooLarge {
                 found,
@@ -388,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_names_itself() {
+    fn an_error_names_a_missing_file() {
         let error = import(Path::new("no/such/openl3.h5")).unwrap_err();
         let message = voisin_base::text::with_causes(&error);
         assert!(message.starts_with("no/such/openl3.h5: "), "{message}");

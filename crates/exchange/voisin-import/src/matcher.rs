@@ -40,7 +40,7 @@ pub(super) struct Matcher {
     format: WeightFormat,
     steps: std::iter::Peekable<std::vec::IntoIter<Step>>,
     tensors: BTreeMap<String, WeightTensor>,
-    /// Batch norms that were found as multiplications and additions, or not at all.
+    /// Batch norms that were multiplications and additions, or absent.
     affine: usize,
 }
 
@@ -80,7 +80,7 @@ impl Matcher {
                 self.last(&name)?;
             }
         }
-        // Without it, the embedding of each place would be left for the caller to join.
+        // Without it, the network would give an embedding for each position.
         self.expect(
             "a maximum pool of 16 × 24, for 512 dimensions",
             &place,
@@ -169,14 +169,14 @@ impl Matcher {
             KernelLayout::Hwio => to_oihw(&kernel.values, input, output),
         };
         let mut bias = bias.map(|bias| bias.values);
-        // An addition straight after the convolution is its bias, whatever follows.
+        // An addition directly after the convolution is its bias, whatever follows.
         if bias.is_none()
             && let Some(Step::Shift(shift)) =
                 self.steps.next_if(|step| matches!(step, Step::Shift(_)))
         {
             bias = Some(spread(self.format, name, shift, output)?);
         }
-        // The network here has a bias at every convolution: zeros where the file has none.
+        // Every convolution of the network has a bias: zeros if the file has none.
         let bias = bias.unwrap_or_else(|| vec![0.0; output]);
         if bias.len() != output {
             return Err(ImportError::other(
@@ -191,7 +191,7 @@ impl Matcher {
         Ok(output)
     }
 
-    /// Batch norm `i` in whatever form: as it is, as multiplications and additions, or absent.
+    /// Batch norm `i` in any form: as a node, as multiplications and additions, or absent.
     fn norm(
         &mut self,
         i: usize,
@@ -299,7 +299,7 @@ fn spread(
     }
 }
 
-/// A batch norm as scale and shift; of the length of the shortest field.
+/// A batch norm as scale and shift, of the length of its shortest field.
 fn as_affine(gamma: &[f32], beta: &[f32], mean: &[f32], variance: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let scale: Vec<f32> = gamma
         .iter()

@@ -1,4 +1,4 @@
-//! Weights of other programs as models.
+//! Models from weights files of other programs.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use voisin_features::{MelConfig, OpenL3Variant};
 
 use crate::{Imported, WeightFormat, import, parse};
 
-/// Has weights files of all formats here taken for models where `--model` and the like name them without a manifest.
+/// Lets `--model` and similar options name weights files of all these formats without a manifest.
 pub fn accept_foreign_weights() {
     read_foreign_weights_by(|bytes| {
         let format = WeightFormat::recognise(bytes)?;
-        // The encoder reads these itself, of any network.
+        // The encoder reads these, of any network.
         if format == WeightFormat::Safetensors {
             return None;
         }
@@ -27,11 +27,11 @@ pub fn accept_foreign_weights() {
     });
 }
 
-/// Takes weights from another program into a folder of models: `NAME.safetensors` and `NAME.json`.
+/// Imports weights of another program into a folder of models: `NAME.safetensors` and `NAME.json`.
 ///
 /// - `file`: a Keras, TensorFlow, ONNX, torch or safetensors file of OpenL3 mel128 / 512, recognised by its contents
-/// - `variant`: the spectrogram to feed it; by default what the file's publisher feeds it, as far as that is known
-/// - returns: the manifest, and what a user should know
+/// - `variant`: the spectrogram to feed it; by default the publisher's, if it is known
+/// - returns: the manifest, and notes for the user
 pub fn import_model(
     file: &Path,
     name: &str,

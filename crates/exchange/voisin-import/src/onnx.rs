@@ -30,7 +30,7 @@ pub(super) fn is_model(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
-    // Of a field that occurs twice the last counts, as protocol buffers demand.
+    // If a field occurs twice, the last one counts, as protocol buffers require.
     let mut content = &[][..];
     for field in Message::new(FORMAT, bytes) {
         if let Field {
@@ -46,8 +46,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<OperatorGraph<'_>, ImportError> {
         producers: HashMap::new(),
         constants: Vec::new(),
     };
-    // Initialisers may come after the nodes, and older files list them among the inputs too:
-    // constants win.
+    // Initialisers may come after the nodes, and older files list them among the inputs too; constants take precedence.
     let mut nodes = Vec::new();
     let mut inputs = Vec::new();
     for field in Message::new(FORMAT, content) {
@@ -115,7 +114,7 @@ fn text(bytes: &[u8], number: u32) -> Result<String, ImportError> {
     Ok(found)
 }
 
-/// Constants of paddings that were decoded, by their index: any number of nodes may name one.
+/// Decoded constants of paddings by index, since any number of nodes may refer to one.
 type Paddings = HashMap<usize, Vec<f32>>;
 
 fn read_node<'a>(
@@ -143,7 +142,7 @@ fn read_node<'a>(
         }
     }
     if name.is_empty() {
-        // Names of nodes are optional in ONNX; names of outputs are not, and messages need one.
+        // Nodes need no name in ONNX, but messages do; outputs always have one.
         name = outputs.first().cloned().unwrap_or_default();
     }
     let op = match kind.as_str() {
@@ -159,7 +158,7 @@ fn read_node<'a>(
         }
         "Conv" => convolution(&name, &attributes)?,
         "BatchNormalization" => {
-            // Only the first output is the data's.
+            // Only the first output is data.
             outputs.truncate(1);
             Op::BatchNorm {
                 epsilon: attribute(&attributes, "epsilon", 2)?
@@ -189,7 +188,7 @@ fn read_node<'a>(
                 }
             }
         }
-        // Axes are not read: the matcher accepts this only where the network ends.
+        // Axes are not read: the matcher accepts this only at the end of the network.
         "GlobalMaxPool" | "ReduceMax" => Op::MaxPool { size: None },
         "Relu" => Op::Relu,
         "Add" => Op::Add,
@@ -203,7 +202,7 @@ fn read_node<'a>(
         | "Dropout" => Op::Same,
         _ => Op::Other(kind),
     };
-    // An input that is left out has no name.
+    // An omitted input has an empty name.
     inputs.retain(|input| !input.is_empty());
     add(graph, outputs, Node { name, op, inputs });
     Ok(())

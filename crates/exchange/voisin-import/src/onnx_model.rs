@@ -1,4 +1,4 @@
-//! Any network in ONNX as a model: one file, without others beside it, and a manifest that says how it is fed.
+//! Imports any network in ONNX as a model: one file with all data, and a manifest with its input.
 
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,12 @@ use crate::OnnxOptions;
 use crate::clap::{CARD, LARGEST_TEXT, io, licence_of_card, read_captions};
 use crate::front_ends::front_end_of;
 
-/// Largest file, and largest data beside it, in bytes: what one message of the format may have.
+/// Largest file, and largest external data, in bytes: the limit of a message of the format.
 const LARGEST: u64 = 2 << 30;
-/// Tokens of a text where a network takes any number: CLIP's and CLAP's.
+/// Tokens of a text if a network takes any number: CLIP's and CLAP's.
 const TOKENS: usize = 77;
 
-/// Why a file is not taken for a model.
+/// Why a file is not imported as a model.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}", path = path.display())]
 pub struct OnnxModelError {
@@ -37,13 +37,13 @@ fn failed(path: &Path) -> impl Fn(String) -> EncoderError {
     move |reason| refused(path, reason)
 }
 
-/// Takes a network in ONNX into a folder of models: `NAME.onnx` and `NAME.json`; with one that reads also
-/// `NAME.text.onnx`, `NAME.tokenizer` and `NAME.captions`.
+/// Imports a network in ONNX into a folder of models: `NAME.onnx` and `NAME.json`; with a text
+/// encoder also `NAME.text.onnx`, `NAME.tokenizer` and `NAME.captions`.
 ///
-/// - `progress`: is told how many captions were read, and how many there are
+/// - `progress`: receives the number of captions embedded and the number of all
 ///
 /// # Errors
-/// It cannot be read or run, its input fits no front end that was named, its output is no vector.
+/// It cannot be read or run, its input does not fit the front end, or its output is no vector.
 pub(crate) fn import(
     file: &Path,
     name: &str,
@@ -63,7 +63,7 @@ pub(crate) fn import(
         return Err(refused(
             file,
             format!(
-                "expected one input, which hears, found {}: {}",
+                "expected one input, for audio, found {}: {}",
                 inputs.len(),
                 names.join(", ")
             ),
@@ -72,7 +72,7 @@ pub(crate) fn import(
     if input.whole {
         return Err(refused(
             file,
-            "its input takes whole numbers, as a network that reads does",
+            "expected an input of real numbers, found whole numbers, as a text encoder takes them",
         ));
     }
     let fitted = front_end_of(options.front_end.as_deref(), &input.axes)
@@ -82,8 +82,7 @@ pub(crate) fn import(
         axes: fitted.axes,
         text: None,
     };
-    // One run before anything is kept: a network that tract cannot run is refused here, not at the
-    // first track.
+    // One run before anything is stored, so that a network that tract cannot run is refused here and not at the first track.
     let dimension = try_out(network.as_ref(), &settings, &fitted.config)
         .map_err(|reason| refused(file, reason))?;
     let text = match (&options.text, &options.tokenizer) {
@@ -137,7 +136,7 @@ pub(crate) fn import(
         format: 5,
         name: name.to_owned(),
         description: if text.is_some() {
-            "an ONNX network: hears music and reads sentences".to_owned()
+            "an ONNX network that embeds music and text in one space".to_owned()
         } else {
             "an ONNX network".to_owned()
         },
@@ -157,20 +156,20 @@ pub(crate) fn import(
     let path = models.join(named("json"));
     let json = serde_json::to_string_pretty(&manifest)
         .map_err(|error| refused(&path, error.to_string()))?;
-    // The card last: a model without its files is never listed.
+    // The manifest last, so that a model without its files is never listed.
     atomic_file::write(&path, json + "\n").map_err(io(&path))?;
     Ok(manifest)
 }
 
-/// A file with all data that lies beside it, cut to one output.
+/// Reads a network with its external data, cut to one output.
 fn read(path: &Path, output: Option<&str>) -> Result<Box<dyn OnnxGraph>, EncoderError> {
     let runtime = onnx_runtime(path)?;
     let bytes = regular_file::read(path, LARGEST).map_err(io(path))?;
-    // One budget for all files beside it: a graph may name any number of them.
+    // One limit for all external files, since a graph may name any number of them.
     let mut left = LARGEST;
     let mut external = |name: &str| {
         let beside = path.with_file_name(name);
-        // A link may lead anywhere, and what it leads to would become part of the model.
+        // A link could include any file of this machine in the model.
         let kind = std::fs::symlink_metadata(&beside).map_err(|error| error.to_string())?;
         if !kind.is_file() {
             return Err("expected a file, found a link or a folder".to_owned());
@@ -184,7 +183,7 @@ fn read(path: &Path, output: Option<&str>) -> Result<Box<dyn OnnxGraph>, Encoder
     Ok(network)
 }
 
-/// Runs the network once, on numbers as a spectrogram has them.
+/// Runs the network once, on plausible values of a spectrogram.
 ///
 /// - returns: the length of its vectors
 fn try_out(
@@ -198,19 +197,18 @@ fn try_out(
     let length = onnx_vector_length(found)
         .filter(|length| *length <= 1 << 16)
         .ok_or_else(|| format!("its output has the shape {found:?}, expected a vector for a window: name another with --output"))?;
-    // On silence or a constant a network that normalises its input may divide by zero, and would be
-    // refused for it.
+    // On a constant input a network that normalises may divide by zero, and would be refused.
     let ramp: Vec<f32> = (0..front_end.cells())
         .map(|i| (i * 37 % 101) as f32 / 101.0)
         .collect();
     let output = network.run(&[OnnxValues::Floats(&ramp)])?;
     if output.iter().any(|x| !x.is_finite()) {
-        return Err("it gives numbers that are not finite".to_owned());
+        return Err("its output has numbers that are not finite".to_owned());
     }
     Ok(length)
 }
 
-/// A network that reads, tried out.
+/// A text encoder that was run once.
 struct TextSide {
     network: Vec<u8>,
     tokenizer: Vec<u8>,
@@ -228,9 +226,8 @@ fn read_text(
     let network = read(path, options.text_output.as_deref())?;
     let inputs = network.inputs();
     let ids = inputs.iter().find(|input| input.name == "input_ids");
-    let ids =
-        ids.ok_or_else(|| refused(path, "expected the input input_ids of a network that reads"))?;
-    // A length that is fixed in the network wins: texts are padded to it.
+    let ids = ids.ok_or_else(|| refused(path, "expected the input input_ids of a text encoder"))?;
+    // A length that is fixed in the network takes precedence: texts are padded to it.
     let tokens = ids.axes.last().copied().flatten().unwrap_or(TOKENS);
     let bytes = network.to_bytes();
     let tokenizer_bytes = regular_file::read(tokenizer, LARGEST_TEXT).map_err(io(tokenizer))?;
@@ -248,7 +245,7 @@ fn read_text(
         return Err(refused(
             path,
             format!(
-                "its vectors have {length} numbers, those of the network that hears {dimension}: expected one space"
+                "its vectors have {length} numbers, those of the audio network {dimension}: expected one space"
             ),
         ));
     }

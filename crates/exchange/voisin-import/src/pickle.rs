@@ -1,17 +1,16 @@
-//! Python's pickles, as far as a dictionary of tensors needs them.
+//! Reads Python's pickles, as far as dictionaries of tensors use them.
 //!
-//! Nothing is executed: of the names that a pickle may call, those of torch's tensors, storages and ordered dictionaries
-//! are known, and any other is an error that names it. Values live in an arena and refer to each other by index, so that
-//! a few bytes cannot stand for a deep or huge structure.
+//! Nothing is executed: a pickle may call only the names of torch's tensors, storages and ordered
+//! dictionaries, and any other is an error that names it. Values are in an arena and refer to each
+//! other by index, so that a few bytes cannot expand to a deep or huge structure.
 
 use std::collections::HashMap;
 
 /// Index of a value in [`Pickle::values`].
 pub(super) type ObjectId = usize;
 
-/// Most values that a pickle may make, and most places for them in its lists; a weights file has some thousands.
-// One byte of a file can make a value of some tens of bytes in memory: numbers are bounded here,
-// not bytes.
+/// Most values of a pickle, and most entries of its lists; a weights file has some thousands.
+// The bound is on values, not bytes: one byte of a file can make a value of some tens of bytes in memory.
 const MAX_VALUES: usize = 1 << 18;
 
 /// A value.
@@ -42,12 +41,12 @@ pub(super) enum Value {
 pub(super) struct Pickle {
     pub(super) values: Vec<Value>,
     pub(super) root: ObjectId,
-    /// Bytes that it took.
+    /// Its length in bytes.
     pub(super) length: usize,
 }
 
-/// Names that may occur; everything else is refused.
-// The storages' names also carry the type of their numbers; the rest is how torch builds a tensor.
+/// Allowed names; all others are refused.
+// A storage's name includes the type of its numbers; the others are functions by which torch builds a tensor.
 const KNOWN: [&str; 20] = [
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
@@ -103,7 +102,7 @@ impl Pickle {
     }
 }
 
-/// Reads the first pickle of `bytes`; the error says what was found.
+/// Reads the first pickle of `bytes`; the error describes the bytes found.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
     let mut machine = Machine {
         bytes,
@@ -137,7 +136,7 @@ struct Machine<'a> {
     stack: Vec<ObjectId>,
     marks: Vec<usize>,
     memo: HashMap<u32, ObjectId>,
-    /// Places in tuples, lists and dictionaries: a byte may put a value into one again.
+    /// Entries of tuples, lists and dictionaries: one byte may add a value again.
     listed: usize,
 }
 
@@ -163,8 +162,8 @@ impl<'a> Machine<'a> {
         let rest = &self.bytes[self.at..];
         let end = rest
             .iter()
-            // No name in `KNOWN` is near that long; without a bound each name of a file without
-            // newlines would be looked for to the file's end.
+            // No name in `KNOWN` is that long; without a bound, each name in a file without
+            // newlines would be searched to the file's end.
             .take(256)
             .position(|&byte| byte == b'\n')
             .ok_or("a name that does not end")?;
@@ -191,11 +190,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The topmost value, which must lie above the last mark.
+    /// The topmost value, which must be above the last mark.
     fn pop(&mut self) -> Result<ObjectId, String> {
         // Values below the mark belong to an outer tuple or list that is still being written.
         if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
-            return Err("an instruction that wants more values than there are".to_owned());
+            return Err("an instruction that needs more values than the stack has".to_owned());
         }
         self.stack.pop().ok_or_else(|| ENDS.to_owned())
     }
@@ -204,7 +203,7 @@ impl<'a> Machine<'a> {
         self.stack
             .last()
             .copied()
-            .ok_or_else(|| "an instruction that wants a value where none is".to_owned())
+            .ok_or_else(|| "an instruction that needs a value on an empty stack".to_owned())
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<ObjectId>, String> {
@@ -226,7 +225,7 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), String> {
         let full = format!("{module}.{name}");
-        // The whole defence: a pickle can only run code through a name, and names end here.
+        // A pickle can run code only through a name, and only these names are accepted.
         match KNOWN.iter().find(|&&known| known == full) {
             Some(known) => self.push(Value::Global(known)),
             None => Err(format!(
@@ -268,9 +267,9 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, slot: u32) -> Result<(), String> {
-        let id = *self.memo.get(&slot).ok_or("a memory that was never set")?;
+        let id = *self.memo.get(&slot).ok_or("a memo that was never set")?;
         self.stack.push(id);
-        // A reference costs one byte; keep the stack as bounded as the values are.
+        // A reference costs one byte, so the stack is bounded as the values are.
         if self.stack.len() > MAX_VALUES {
             Err("too many values".to_owned())
         } else {
@@ -282,7 +281,7 @@ impl<'a> Machine<'a> {
     fn step(&mut self) -> Result<Option<ObjectId>, String> {
         let [code] = self.number()?;
         match code {
-            // PROTO. torch writes protocol 2 unless it is given another.
+            // PROTO. torch writes protocol 2 by default.
             0x80 => {
                 let [protocol] = self.number()?;
                 if protocol > 5 {
@@ -328,7 +327,7 @@ impl<'a> Machine<'a> {
                 let bytes = self.take(length.into())?;
                 self.push(long(bytes))?;
             }
-            // BINFLOAT, the one number in a pickle that is big-endian.
+            // BINFLOAT, the only big-endian number in a pickle.
             b'G' => {
                 let value = f64::from_be_bytes(self.number()?);
                 self.push(Value::Float(value))?;
@@ -404,9 +403,9 @@ impl<'a> Machine<'a> {
                 let slot = u32::from_le_bytes(self.number()?);
                 self.remember(slot)?;
             }
-            // MEMOIZE takes the next free number, which is how many are taken.
+            // MEMOIZE uses the next free number, the count of memos so far.
             0x94 => {
-                let slot = u32::try_from(self.memo.len()).map_err(|_| "too many memories")?;
+                let slot = u32::try_from(self.memo.len()).map_err(|_| "too many memos")?;
                 self.remember(slot)?;
             }
             b'h' => {
@@ -448,7 +447,7 @@ impl<'a> Machine<'a> {
                     return Err("a state for something that is no dictionary".to_owned());
                 }
             }
-            // BINPERSID: torch keeps a tensor's bytes outside of the pickle and refers to them so.
+            // BINPERSID: torch's reference to a tensor's bytes, which are outside of the pickle.
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
@@ -462,7 +461,7 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
-    /// Python 2's strings are text where they can be.
+    /// Python 2's strings are read as text if they are valid UTF-8.
     fn push_string(&mut self, bytes: bool, content: Vec<u8>) -> Result<(), String> {
         let value = match String::from_utf8(content) {
             Ok(text) if !bytes => Value::Text(text),
@@ -486,8 +485,7 @@ impl<'a> Machine<'a> {
             }
             return Err("an ordered dictionary with arguments".to_owned());
         }
-        // Nothing runs: the call is kept as data, and the torch reader takes the tensor's shape
-        // from it.
+        // Nothing runs: the call is stored as data, from which the torch reader takes the tensor's shape.
         self.push(Value::Called {
             callable: name,
             arguments,
@@ -495,7 +493,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// Python's long integers: little-endian two's complement; what does not fit is no size of anything.
+/// Python's long integers: little-endian two's complement. One that does not fit is no valid size.
 fn long(bytes: &[u8]) -> Value {
     if bytes.len() > 8 {
         return Value::Bytes(bytes.to_vec());
@@ -564,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_called_but_what_is_known() {
+    fn only_known_names_are_called() {
         for bytes in [
             &b"cos\nsystem\n(X\x02\x00\x00\x00lstR."[..],
             b"\x80\x04\x8c\x02os\x8c\x06system\x93.",

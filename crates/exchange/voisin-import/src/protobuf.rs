@@ -1,4 +1,4 @@
-//! Protocol buffers' wire format, as far as graphs need it: fields of a message, without copying.
+//! Protocol buffers' wire format, as far as graphs use it: fields of a message, without copying.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ pub(super) struct Field<'a> {
     pub(super) value: WireValue<'a>,
 }
 
-/// A field's value, by wire type.
+/// The value of a field, by wire type.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum WireValue<'a> {
     Varint(u64),
@@ -161,7 +161,7 @@ impl<'a> WireValue<'a> {
 /// Attributes of a node of a graph, by name; each is a message.
 pub(super) type Attributes<'a> = HashMap<String, Message<'a>>;
 
-/// Field `number` of an attribute; the last one if there are several, as protocol buffers demand.
+/// Field `number` of an attribute; the last one if there are several, as protocol buffers require.
 /// ONNX: 2 float, 3 integer, 4 text, 5 tensor; TensorFlow: 2 text, 4 float, 8 tensor.
 pub(super) fn attribute<'a>(
     attributes: &Attributes<'a>,

@@ -28,7 +28,7 @@ pub(super) fn is_graph(bytes: &[u8]) -> bool {
             field.number == wanted && field.value.bytes().is_some_and(<[u8]>::is_ascii)
         })
     };
-    // Weak as a signature, but all other formats have been tried before.
+    // A weak signature, but all other formats have been tried before.
     is_text(1) && is_text(2)
 }
 
@@ -95,8 +95,7 @@ fn read_node(bytes: &[u8]) -> Result<(Node, Option<&[u8]>), ImportError> {
         "Placeholder" | "PlaceholderWithDefault" => Op::Input,
         "Const" => {
             constant = attribute(&attributes, "value", 8)?.and_then(WireValue::bytes);
-            // The caller replaces it by the constant; a `Const` without a value stays one that is
-            // not known.
+            // The caller replaces it by the constant; a `Const` without a value stays unsupported.
             Op::Other(kind)
         }
         "Conv2D" => convolution(&name, &attributes)?,
@@ -242,8 +241,7 @@ fn read_tensor(bytes: &[u8]) -> Result<Constant, ImportError> {
             .map(|b| f32::from_le_bytes(*b))
             .collect();
     }
-    // TensorFlow writes a tensor of equal numbers as one number. The limit keeps a few bytes from
-    // standing for a huge tensor.
+    // TensorFlow writes a tensor of equal numbers as one number. The limit keeps a few bytes from expanding to a huge tensor.
     if values.len() == 1 && count > 1 && count <= 1 << 16 {
         values = vec![values[0]; count];
     }

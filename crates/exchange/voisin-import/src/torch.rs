@@ -1,5 +1,4 @@
-//! `torch.save` files: a zip archive of a pickle and the tensors' bytes, or, before torch 1.6, pickles and bytes in a
-//! row.
+//! `torch.save` files: a zip archive of a pickle and the tensors' bytes, or, before torch 1.6, pickles followed by bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
@@ -13,14 +12,14 @@ use crate::pickle::{self, ObjectId, Pickle, REBUILD_PARAMETER, REBUILD_TENSOR, V
 use crate::{ImportError, MAX_ELEMENTS, MAX_FILE, MAX_TOTAL, WeightFormat};
 
 const FORMAT: WeightFormat = WeightFormat::Torch;
-/// The pickled number that older files begin with, 0x1950a86a20f9469cfc6c, as a ten-byte integer.
+/// The pickled number with which older files begin, 0x1950a86a20f9469cfc6c, as a ten-byte integer.
 const LEGACY: [u8; 12] = [
     0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
 ];
 /// Dictionaries within dictionaries that are searched for the tensors.
 const MAX_NESTING: usize = 3;
 
-/// Whether a file is of the older form.
+/// Whether a file has the older format.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x80) && bytes.get(2..).is_some_and(|rest| rest.starts_with(&LEGACY))
 }
@@ -32,7 +31,7 @@ enum StorageType {
     F32,
     F16,
     Bf16,
-    /// Counters: not needed.
+    /// Counters, which are not needed.
     Integer,
 }
 
@@ -112,7 +111,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
         .into_owned();
     // torch names this folder after the file that it saved, or "archive".
     let folder = name.trim_end_matches("data.pkl").to_owned();
-    // Older versions of torch do not write this entry; little is then assumed.
+    // Older versions of torch do not write this entry; little-endian is assumed then.
     if entry(&mut archive, &format!("{folder}byteorder")).is_ok_and(|order| order != b"little") {
         return Err(ImportError::other(FORMAT, "byteorder", "little", "another"));
     }
@@ -134,8 +133,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
         }
         storages
             .get(&view.key)
-            // Two views may not read the same bytes as different types: they were decoded as the
-            // first's.
+            // Two views may not read the same bytes as different types: these were decoded as the first view's.
             .filter(|(kind, _)| *kind == view.kind)
             .map_or_else(
                 || {
@@ -149,14 +147,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, Impor
     })
 }
 
-/// A file of the archive; never more of it than a weights file may have, whatever size its header
-/// states.
+/// A file of the archive, read up to the limit of a weights file, whatever size its header states.
 fn entry(archive: &mut zip::ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>, ImportError> {
     let file = archive
         .by_name(name)
         .map_err(|error| damaged(format!("\"{}\": {error}", shorten(name))))?;
-    // Eight bytes a number: the widest type. One byte beyond the limit tells "too large" from "just
-    // fits" without unpacking all of a zip bomb.
+    // Eight bytes a number: the widest type. One byte beyond the limit shows that it is too large,
+    // without unpacking all of a zip bomb.
     let limit = (MAX_ELEMENTS * 8) as u64;
     let mut content = Vec::new();
     file.take(limit + 1)
@@ -237,12 +234,12 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
                 ))
             })?;
         rest = after;
-        // Bytes of counters are passed over.
+        // The bytes of counters are skipped.
         if let Some(kind) = kinds.get(key) {
             storages.insert(key.to_owned(), kind.decode(content));
         }
     }
-    // A second walk, as the bytes of all storages come after the pickle that describes the tensors.
+    // A second pass, since the bytes of all storages follow the pickle that describes the tensors.
     collect(&pickle, |view| match storages.get(&view.key) {
         Some(values) => gather(&view, values),
         None => Err(damaged(format!(
@@ -252,7 +249,7 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, WeightTensor>, ImportErr
     })
 }
 
-/// Bytes a number of every storage that the pickle mentions, those of counters too.
+/// Bytes per number of every storage in the pickle, including counters.
 fn storage_kinds(pickle: &Pickle) -> HashMap<String, usize> {
     let mut sizes = HashMap::new();
     for value in &pickle.values {
@@ -275,7 +272,7 @@ fn storage_kinds(pickle: &Pickle) -> HashMap<String, usize> {
     sizes
 }
 
-/// Finds the dictionary of tensors and decodes each by `decode`; tensors of integers are left out.
+/// Finds the dictionary of tensors and decodes each with `decode`; tensors of integers are skipped.
 fn collect(
     pickle: &Pickle,
     mut decode: impl FnMut(View) -> Result<WeightTensor, ImportError>,
@@ -325,8 +322,8 @@ fn collect(
                 found,
             ));
         };
-        // torchopenl3 keeps the Fourier transform of its spectrogram as kernels; the front end here
-        // computes it, and they need not be decoded.
+        // torchopenl3 stores the Fourier transform of its spectrogram as kernels; the front end
+        // computes it, so they are skipped.
         if view.kind == StorageType::Integer || name.starts_with("speclayer.dft_") {
             continue;
         }
@@ -403,7 +400,7 @@ fn view(pickle: &Pickle, id: ObjectId) -> Option<View> {
     if pickle.text(tag) != Some("storage") {
         return None;
     }
-    // A negative number is no size: the tensor is then "not a tensor".
+    // A negative size makes the tensor "not a tensor".
     let sizes = |id: ObjectId| -> Option<Vec<usize>> {
         pickle
             .tuple(id)?
@@ -432,9 +429,9 @@ fn gather(view: &View, storage: &[f32]) -> Result<WeightTensor, ImportError> {
         ))
     };
     let count = elements(&view.shape)
-        // Eight axes are more than any layer has, and keep the walk below from many idle ones.
+        // No layer has more than eight axes; the bound keeps the loop below short.
         .filter(|_| view.shape.len() == view.strides.len() && view.shape.len() <= 8);
-    // A tensor of more numbers than its storage has repeats some: none of the network's does.
+    // A tensor of more numbers than its storage repeats some, which no tensor of the network does.
     let count = count
         .filter(|&count| count <= storage.len())
         .ok_or_else(bad)?;

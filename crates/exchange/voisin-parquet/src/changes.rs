@@ -1,4 +1,4 @@
-//! Changes of a library since its last export, as files that other engines follow it by.
+//! Exports changes of a library since its last export, for other engines that follow it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,23 @@ use voisin_library::StoredModel;
 /// Counts of an export of changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangesSummary {
-    /// Rows of files that are new or other than before.
+    /// Rows of new and changed files.
     pub changed: u64,
-    /// Rows of files that are gone.
+    /// Rows of removed files.
     pub removed: u64,
-    /// The number of the newest file of changes; 0 where there is none.
+    /// The number of the newest file of changes; 0 if there is none.
     pub change: u64,
 }
 
-/// The recording of each path, and what was last said of it.
-type ToldFiles = BTreeMap<PathBuf, (ContentId, RowDigest)>;
+/// The recording of each path and the digest of its last row.
+type ExportedFiles = BTreeMap<PathBuf, (ContentId, RowDigest)>;
 
-/// Writes the tracks of a library that are not in a folder as they are now into one more file of it, `changes-N.parquet`
-/// with N counting up, and the files that are gone; nothing where nothing changed.
+/// Writes the changes of a library since the last export into a folder, as its next file
+/// `changes-N.parquet`: new and changed tracks, and removed files. Writes nothing if nothing
+/// changed.
 ///
-/// Rows are told apart by path and compared by digests of all that they say, so that tags, labels and measurements count as
-/// vectors do, however the library came to them.
+/// Rows are identified by path and compared by digests of all their fields, so that tags, labels
+/// and measurements count as much as vectors.
 pub fn export_changes(
     engine: &Engine,
     dir: &Path,
@@ -37,13 +38,12 @@ pub fn export_changes(
     compression: ParquetCompression,
 ) -> Result<ChangesSummary, EngineError> {
     let library = engine.library();
-    // One state of the database for ids, records and scales, whatever other processes commit
-    // meanwhile.
+    // One state of the database for ids, records and scales, even if other processes commit meanwhile.
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
     let kind = library.settings().content_kind()?;
     make_folder(dir)?;
-    let (last, mut known) = told_so_far(dir, &model, kind)?;
+    let (last, mut known) = exported_files(dir, &model, kind)?;
     let mut summary = ChangesSummary {
         change: last,
         ..ChangesSummary::default()
@@ -64,8 +64,8 @@ pub fn export_changes(
                     .map(|file| digest(&record, file))
                     .collect();
                 let mut digests = digests.iter();
-                // A path that the library still has leaves `known`, changed or not: the rest of
-                // `known` at the end is what the library has lost.
+                // A path that the library still has is removed from `known`, changed or not: the
+                // paths left in `known` at the end are gone.
                 record.facts.files.retain(|file| {
                     let before = known.remove(&file.record.path).map(|(_, digest)| digest);
                     before.as_ref() != digests.next()
@@ -73,8 +73,8 @@ pub fn export_changes(
                 summary.changed += record.facts.files.len() as u64;
                 records.push(record);
             }
-            // A chunk in which nothing changed goes on to the next one: an empty set would make a
-            // file without rows where the whole library is as before.
+            // A chunk without changes is skipped: an empty set would make a file without rows if
+            // nothing in the library changed.
             records.retain(|record| !record.facts.files.is_empty());
             if !records.is_empty() {
                 return Ok(Some(RowSet {
@@ -95,8 +95,7 @@ pub fn export_changes(
             ..RowSet::default()
         }))
     };
-    // The first rows are fetched before the file is created: a library that did not change leaves
-    // no file and uses up no number.
+    // The first rows are fetched before the file is created, so that an unchanged library makes no file and uses no number.
     let Some(first) = next()? else {
         return Ok(summary);
     };
@@ -115,19 +114,19 @@ pub fn export_changes(
     Ok(summary)
 }
 
-/// The number of the last file of changes of a folder, and what all of them say of each path.
-fn told_so_far(
+/// The number of a folder's last file of changes, and the state of each path by all of them.
+fn exported_files(
     dir: &Path,
     model: &StoredModel,
     kind: ContentKind,
-) -> Result<(u64, ToldFiles), EngineError> {
+) -> Result<(u64, ExportedFiles), EngineError> {
     let mut last = 0;
-    let mut known = ToldFiles::new();
+    let mut known = ExportedFiles::new();
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
         input.check(model, kind)?;
         let change = input.change()?.ok_or_else(|| input.not_of_changes())?;
-        // Without the rows of a missing file it is not known what followers have read last.
+        // Without the rows of a missing file, the rows that followers read last are not known.
         if change != last + 1 {
             return Err(input.gap(last + 1, change));
         }
@@ -143,7 +142,7 @@ fn told_so_far(
         ];
         input.each_batch(&names, |columns| {
             for row in 0..columns.batch.num_rows() {
-                let (path, digest) = columns.told(row)?;
+                let (path, digest) = columns.exported_file(row)?;
                 match digest {
                     Some(digest) => known.insert(path, digest),
                     None => known.remove(&path),

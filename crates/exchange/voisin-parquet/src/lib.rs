@@ -1,4 +1,4 @@
-//! Recordings in Parquet files, for other engines and from other machines: one Arrow schema, told in docs/parquet.md.
+//! Recordings in Parquet files, for other engines and from other machines, by the schema of docs/parquet.md.
 
 #![forbid(unsafe_code)]
 
@@ -35,14 +35,14 @@ pub use changes::{ChangesSummary, export_changes};
 pub use objects::{fetch, object_record, scan_objects};
 pub use write::ParquetCompression;
 
-// The crates behind the files, in the versions used here.
+// Re-exported in the versions used here.
 pub use {arrow_array, arrow_schema, parquet};
 
-/// Rows that are in memory at once, and in one row group of a file.
+/// Rows in memory at once, and in a row group.
 const BATCH: usize = 1000;
 
-/// Bytes of text that each byte of a file may stand for, and some more: a text may stand in all rows, but takes its room
-/// in the library once a row.
+/// Text of a file, decoded, for each of its bytes, and a constant allowance: a dictionary stores a
+/// repeated text once, but the library stores it for each row.
 const TEXT_PER_BYTE: u64 = 64;
 const TEXT_BESIDE: u64 = 16 << 20;
 
@@ -53,7 +53,7 @@ pub struct ParquetSummary {
     pub tracks: u64,
     /// Rows of failures.
     pub failures: u64,
-    /// Files that were there already and were left out.
+    /// Files that were already there and were skipped.
     pub known: u64,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
@@ -61,7 +61,7 @@ pub struct ParquetSummary {
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
 ///
-/// - `replaces`: such files of another export; without it nothing is written where one is there
+/// - `replaces`: replace files of another export; without it, existing ones are an error
 pub fn export_parquet(
     engine: &Engine,
     dir: &Path,
@@ -72,8 +72,8 @@ pub fn export_parquet(
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
     if is_address(dir) {
-        // An object store has no folder to look at: its names are listed instead. On a web server
-        // the list is empty, so nothing there counts as taken.
+        // An object store has no folders, so names are listed instead. On a web server the list is
+        // empty, so no name counts as taken.
         let mut there = if replaces {
             Vec::new()
         } else {
@@ -106,7 +106,7 @@ pub fn export_parquet(
             };
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
-                // A track whose vector a repair took out has no record and is left out.
+                // A track whose vector a repair removed has no record and is skipped.
                 records.extend(library.transfer().record(id, windows)?);
             }
             Ok(Some(RowSet {
@@ -114,7 +114,7 @@ pub fn export_parquet(
                 ..RowSet::default()
             }))
         })?;
-    // Paths and reasons are small beside vectors: failures are written at once.
+    // Paths and reasons are small compared with vectors: all failures are written at once.
     let mut failures = Some(library.files().failures()?);
     summary.failures =
         ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
@@ -126,26 +126,27 @@ pub fn export_parquet(
     Ok(summary)
 }
 
-/// How files are turned into Parquet files.
+/// How audio files are analysed into Parquet files.
 #[derive(Debug, Clone, Copy)]
 pub struct EmbedOptions {
-    /// How each file is listened to.
+    /// How each file is analysed.
     pub add: AddOptions,
     /// Audio files in one Parquet file.
     pub per_file: usize,
     /// Write the window vectors too.
     pub windows: bool,
-    /// How content ids are made.
+    /// The kind of content ids.
     pub kind: ContentKind,
     /// How the files are compressed.
     pub compression: ParquetCompression,
 }
 
-/// Listens to files and writes what [`add`] would store into new Parquet files of a folder: `tracks-*.parquet`, and
-/// `failures-*.parquet` for files that failed.
+/// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
+/// folder: `tracks-*.parquet`, and `failures-*.parquet` for files that failed.
 ///
-/// Files that a Parquet file of the folder has, of the same size and time, are left out unless `options.add.force`: a run
-/// that was killed goes on, several processes may write into one folder, and each Parquet file is there whole or not at all.
+/// Files that a Parquet file of the folder has with the same size and time are skipped unless
+/// `options.add.force`. So a killed run is continued by the next, and several processes may write
+/// into one folder. Each Parquet file is written whole or not at all.
 pub fn embed_to_parquet(
     embedder: &Embedder,
     files: &[FileRecord],
@@ -173,7 +174,7 @@ pub fn embed_to_parquet(
         ..ParquetSummary::default()
     };
     for chunk in todo.chunks(options.per_file.max(1)) {
-        // A temporary library: files are analysed, and failures reported, as by `add`.
+        // A temporary library, so that files are analysed and failures reported as by `add`.
         let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
         library.settings_mut().set_content_kind(options.kind)?;
@@ -213,7 +214,7 @@ pub fn embed_to_parquet(
                 &mut summary.failures
             }) += written;
         }
-        // After the files are written, not before: what was analysed up to here is kept.
+        // Checked after writing, so that files analysed so far are kept.
         if added.interrupted {
             summary.interrupted = true;
             break;
@@ -222,7 +223,7 @@ pub fn embed_to_parquet(
     Ok(summary)
 }
 
-/// A name that two sets of files never share; `None` where there is nothing to write.
+/// A name that is unique to a set of files; `None` if there is nothing to write.
 fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
     let RowSet {
         records, failures, ..
@@ -230,8 +231,7 @@ fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
     if records.is_empty() && failures.is_empty() {
         return None;
     }
-    // A digest and not a counter: several processes write into one folder without knowing of each
-    // other.
+    // A digest and not a counter: several processes may write into one folder.
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint.as_bytes());
     let files = records
@@ -249,7 +249,7 @@ fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
     ))
 }
 
-/// Size and time of each file that some Parquet file of a folder has, but for those that are to be tried again.
+/// Size and time of each file in the Parquet files of a folder, except those to be analysed again.
 fn known_files(
     dir: &Path,
     model: &StoredModel,
@@ -264,8 +264,7 @@ fn known_files(
             |columns| {
                 let transient = columns.booleans("transient")?;
                 for row in 0..columns.batch.num_rows() {
-                    // Not known: a failure that may pass by itself, and a row with a text that
-                    // every library would refuse. Both files are analysed again.
+                    // Files with a transient failure, or a text that every library would refuse, are analysed again.
                     if (transient.is_valid(row) && transient.value(row))
                         || columns.text_size(row).is_err()
                     {
@@ -281,7 +280,7 @@ fn known_files(
     Ok(known)
 }
 
-/// Makes a folder for Parquet files. Object stores have none: there it is asked whether the bucket can be reached.
+/// Creates a folder for Parquet files. Object stores have none: there it checks that the bucket can be reached.
 pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
     if !is_address(dir) {
         check_folder(dir, &[], false)?;
@@ -318,7 +317,7 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
         if is_hidden {
             continue;
         }
-        // Of folders only partitions are entered; others are data sets of their own.
+        // Only folders of partitions are entered; others are separate data sets.
         if partition(&file).is_some() && file.is_dir() {
             files.extend(parquet_files(&file)?);
         } else if file.extension().is_some_and(|ending| ending == "parquet") {
@@ -329,8 +328,8 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     Ok(files)
 }
 
-/// The column and the value that a folder's name stands for in all files below it, as Hive and Spark write them; without a
-/// value where the name says so.
+/// The column and value that a folder's name gives to all files below it, as Hive and Spark write
+/// them; the value is `None` for null.
 fn partition(folder: &Path) -> Option<(String, Option<String>)> {
     let (column, value) = folder.file_name()?.to_str()?.split_once('=')?;
     let text = || String::from_utf8_lossy(&percent_decoded(value.as_bytes())).into_owned();
@@ -339,22 +338,22 @@ fn partition(folder: &Path) -> Option<(String, Option<String>)> {
     (!column.is_empty()).then(|| (column.to_owned(), value))
 }
 
-/// Whose vectors a file holds that does not say so in its metadata, as other programs leave it out.
+/// The model of vectors in a file whose metadata does not name it, as files of other programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum VectorsOf {
-    /// The file has to say it.
+    /// The metadata has to name it.
     #[default]
     File,
     /// This model's, if the file's rows have its fingerprint.
     Model(StoredModel),
-    /// Another program's, by what it is called here: each row needs a path and a vector, of which the direction counts.
+    /// Another program's, under this name: each row needs a path and a vector, of which only the direction is used.
     Elsewhere(String),
 }
 
-/// Takes what a Parquet file holds into a library; its model must be the library's, or the library empty.
+/// Adds the rows of a Parquet file to a library. Its model must be the library's, or the library empty.
 ///
-/// - `vectors`: whose they are, where the file does not say
-/// - `kind`: how its content ids are made, where the file does not say; full where nobody does
+/// - `vectors`: their model, if the file does not name it
+/// - `kind`: the kind of content ids, if the file does not name it; full by default
 pub fn add_from_parquet(
     library: &mut Library,
     file: &Path,
@@ -369,7 +368,7 @@ pub fn add_from_parquet(
     library.settings_mut().set_content_kind(input.kind)?;
     let mut intake = Intake::new(library)?;
     intake.define_scales(&input.scales()?)?;
-    // Rows of one recording in several files lie side by side.
+    // The rows of one recording with several files are adjacent.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
     let mut refused = MergeOutcome::default();
@@ -382,8 +381,7 @@ pub fn add_from_parquet(
                 Ok(size) => text += size as u64,
                 Err(reason) => {
                     refused.refuse(|| reason.clone());
-                    // A refused row is noted with its path, which therefore counts towards the
-                    // bound on text.
+                    // A refused row is reported with its path, which therefore counts towards the bound on text.
                     let path = columns.file(row)?.path;
                     text += path.as_os_str().len() as u64;
                     failures.push(Failure::refused(path, reason));
@@ -393,7 +391,7 @@ pub fn add_from_parquet(
             }
             rows += 1;
             let found = match columns.row(row, input.model.dimension) {
-                // A fault of one row ends neither the file nor the others.
+                // A fault in one row does not affect the others.
                 Err(EngineError::Table { problem, .. }) => {
                     let reason = format!("{}, row {rows}: {problem}", file.display());
                     refused.refuse(|| reason.clone());
@@ -406,8 +404,7 @@ pub fn add_from_parquet(
                 found => found?,
             };
             match found {
-                // A recording in two files is one track. Facts about the audio are those of its
-                // first row.
+                // A recording in two files is one track. Facts about the audio come from its first row.
                 Ok(record) => match &mut pending {
                     Some(last) if last.facts.audio.content == record.facts.audio.content => {
                         last.facts.files.extend(record.facts.files);
@@ -428,12 +425,12 @@ pub fn add_from_parquet(
     }
     let mut taken = intake.finish()?;
     taken += refused;
-    // Last, because a path that came in as a track is then known and not noted as failed.
+    // Last, so that a path that was added as a track is not stored as failed.
     library.transfer_mut().take_in_failures(&failures)?;
     Ok(taken)
 }
 
-/// A file that is not as it should be.
+/// The error for a wrong file.
 fn wrong(path: &Path, problem: String) -> EngineError {
     EngineError::Table {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! Pages of Parquet files as other programs wrote them: what a few bytes claim to hold is bounded before it is made.
+//! Bounds on the pages of Parquet files from other programs, checked before memory is allocated for them.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,20 +15,20 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::BATCH;
 
-/// A page as it is decompressed (bytes): writers make them of 1 MB, or of one row that has more, such as all windows of a
-/// day's recording.
+/// The largest decompressed page (bytes): writers make pages of 1 MB, or of one larger row, such as
+/// all windows of a day's recording.
 const MOST_OF_A_PAGE: u64 = 128 << 20;
-/// A page of texts (bytes): of each such column one or two are in memory.
+/// The largest page of texts (bytes): for each such column one or two are in memory.
 const MOST_TEXT_OF_A_PAGE: usize = 32 << 20;
-/// The rows that are in memory at once, as they are decoded (bytes).
+/// Decoded rows in memory at once (bytes).
 const MOST_OF_A_BATCH: usize = 64 << 20;
-/// Values of a list for each byte of the file, beyond a batch full of them; vectors of music have less than one.
+/// Most values of a list for each byte of the file, beyond one batch; vectors have less than one.
 const VALUES_PER_BYTE: usize = 8;
-/// Levels of a value in a list, and where a text lies (bytes).
+/// Size of the levels of a value in a list, and of a view of a text (bytes).
 const LEVELS: usize = 4;
 const VIEW: usize = 16;
 
-/// A file whose pages are no larger than [`MOST_OF_A_PAGE`]: the reader makes room for what a page's header says.
+/// A file whose pages are no larger than [`MOST_OF_A_PAGE`]: the reader allocates the size in a page's header.
 #[derive(Clone)]
 pub(super) struct PageFile(Arc<File>);
 
@@ -47,7 +47,7 @@ impl Length for PageFile {
 impl ChunkReader for PageFile {
     type T = BufReader<File>;
 
-    /// Is asked for the header of each page before the page is read; sometimes for the page, too, which is no header.
+    /// Called for the header of each page before the page is read, and sometimes for the page itself.
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut reader = self.0.get_read(start)?;
         match page_size(reader.fill_buf()?) {
@@ -78,12 +78,12 @@ fn page_size(header: &[u8]) -> Option<u64> {
             return None;
         }
         let mut value = 0;
-        // Five bytes of seven bits are the longest form of a number of 32 bits; more is damage.
+        // A 32-bit number takes at most five bytes of seven bits.
         for shift in (0..35).step_by(7) {
             let byte = *bytes.next()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                // The lowest bit is the sign: no page has one.
+                // The lowest bit is the sign, and sizes are not negative.
                 return (value & 1 == 0).then_some(value >> 1);
             }
         }
@@ -93,8 +93,9 @@ fn page_size(header: &[u8]) -> Option<u64> {
     field()
 }
 
-/// How many rows of a group, of these columns, are read at once, so that they fit into memory. Refuses groups whose pages
-/// hold other numbers of values than the file says, or more than their bytes can.
+/// The number of rows of a group that fit into memory at once, with these columns. Refuses groups
+/// whose pages hold another number of values than the file states, or more than their bytes can
+/// hold.
 pub(super) fn rows_at_once(
     file: &PageFile,
     group: &RowGroupMetaData,
@@ -126,7 +127,7 @@ pub(super) fn rows_at_once(
             }
         }
         let (values, longest) = values(&file, column, rows)?;
-        // Bytes of a value in memory once it is decoded, whatever it takes in the file.
+        // Bytes of a decoded value.
         let width = LEVELS
             + match column.column_type() {
                 Type::BYTE_ARRAY => VIEW,
@@ -154,8 +155,7 @@ pub(super) fn rows_at_once(
     Ok((MOST_OF_A_BATCH / bytes_of_a_row.max(1)).clamp(1, BATCH))
 }
 
-/// Refuses pages that unpack to more than a page may have, whatever their headers say: of this codec alone the reader takes
-/// all that comes.
+/// Refuses pages that unpack to more than the limit: for gzip alone the reader ignores the size in their headers.
 fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -> Result<()> {
     // The same column declared as not compressed: the page reader then hands out the pages as they
     // are stored, and they are unpacked below without being kept.
@@ -180,7 +180,7 @@ fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -
             _ => 0,
         };
         let values = page.buffer().get(levels..).unwrap_or_default();
-        // One byte more than is allowed shows that there is more.
+        // One byte beyond the limit shows that there is more.
         let mut unpacked = MultiGzDecoder::new(values).take(MOST_OF_A_PAGE + 1);
         let size = std::io::copy(&mut unpacked, &mut std::io::sink())?;
         if size > MOST_OF_A_PAGE {
@@ -190,8 +190,8 @@ fn check_gzip(file: &Arc<PageFile>, column: &ColumnChunkMetaData, rows: usize) -
     Ok(())
 }
 
-/// How many values the pages of a column hold, and the most bytes that one text may take of its own: texts that share
-/// their beginnings are not views into a page, but made anew.
+/// The number of values in a column's pages, and the most bytes that one text allocates: texts with
+/// shared prefixes are copied, not views into a page.
 fn values(
     file: &Arc<PageFile>,
     column: &ColumnChunkMetaData,
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_tells_the_size_of_its_page() {
+    fn a_header_has_the_size_of_its_page() {
         // A dictionary page of 20 000 000 bytes in 938 000, as pyarrow writes it.
         let number = |mut value: u32| {
             value <<= 1;

@@ -1,4 +1,4 @@
-//! Parquet files of this schema, read row by row; whatever else they hold is told and ends nothing.
+//! Reads Parquet files of this schema in batches of rows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, RangeInclusive};
@@ -21,7 +21,7 @@ use super::rows::RecordColumns;
 use super::schema::{
     CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema,
 };
-use super::widths::{as_read, read_as, stands_for};
+use super::widths::{as_read, is_compatible, read_as};
 use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, partition, wrong};
 use voisin_audio::guard;
 use voisin_base::atomic_file::AtomicFile;
@@ -33,23 +33,23 @@ use voisin_library::{ScaleName, StoredModel};
 /// Lengths of vectors.
 const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
 
-/// A Parquet file that is read.
+/// An open Parquet file.
 pub(super) struct ParquetInput {
     path: PathBuf,
     file: PageFile,
-    /// A local copy of an object, removed with this.
+    /// A local copy of an object, deleted with this.
     _copy: Option<AtomicFile>,
     metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,
-    /// Whether no model of voisin's made its vectors.
+    /// Whether its vectors are another program's.
     is_external: bool,
-    /// How its content ids are made.
+    /// The kind of its content ids.
     pub(super) kind: ContentKind,
-    /// Values of columns that the names of its folders tell.
+    /// Values of columns from the names of its folders.
     partitions: HashMap<String, String>,
 }
 
-/// A column of one value; `None` for a type that no folder's name stands for.
+/// A column with one value; `None` for a type that folder names cannot give.
 fn constant(kind: &DataType, value: &str, rows: usize) -> Option<ArrayRef> {
     match kind {
         DataType::Utf8View => {
@@ -73,13 +73,13 @@ fn constant(kind: &DataType, value: &str, rows: usize) -> Option<ArrayRef> {
 }
 
 impl ParquetInput {
-    /// A file that says itself whose vectors it holds.
+    /// Opens a file whose metadata names its model.
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
         Self::open_as(path, &VectorsOf::File, None)
     }
 
-    /// - `vectors`: whose its vectors are, where the file does not say
-    /// - `kind`: how its content ids are made, where the file does not say
+    /// - `vectors`: the model of its vectors, if the file does not name it
+    /// - `kind`: the kind of its content ids, if the file does not name it
     pub(super) fn open_as(
         path: &Path,
         vectors: &VectorsOf,
@@ -90,8 +90,7 @@ impl ParquetInput {
             source,
         };
         let (file, copy) = open(path).map_err(failed)?;
-        // Loaded twice: once for the types that the file has, and again to have them read as the
-        // types of `as_read`.
+        // Loaded twice: first for the file's types, then to read them as the types of `as_read`.
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
             let options = ArrowReaderOptions::new().with_schema(Arc::new(as_read(found.schema())));
@@ -107,7 +106,7 @@ impl ParquetInput {
             .as_ref()
             .is_ok_and(|version| (1..=SCHEMA_VERSION).contains(version))
         {
-            // A file without the key has passed the check above, so the key is there.
+            // The check above accepts files without the key, so it is there.
             let found = &metadata[SCHEMA_KEY];
             return Err(wrong(
                 path,
@@ -122,7 +121,7 @@ impl ParquetInput {
                 .parse()
                 .map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?,
         };
-        let says_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
+        let names_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
         let mut input = Self {
             path: path.to_owned(),
             file: PageFile::new(file),
@@ -158,15 +157,14 @@ impl ParquetInput {
         // A model in the file's own metadata takes precedence over the one that the caller named.
         input.model = match vectors {
             VectorsOf::File => input.own_model()?,
-            _ if says_its_model => input.own_model()?,
+            _ if names_its_model => input.own_model()?,
             VectorsOf::Model(model) => model.clone(),
             VectorsOf::Elsewhere(_) => {
                 input.is_external = true;
                 input.model
             }
         };
-        // Before any row is read, by `first_dimension` or anyone else: rows are downcast to these
-        // types without another check.
+        // Before any row is read: rows are downcast to these types without another check.
         input.check_columns()?;
         if let (true, VectorsOf::Elsewhere(name)) = (input.is_external, vectors) {
             let dimension = input.first_dimension()?;
@@ -178,7 +176,7 @@ impl ParquetInput {
             let held = &input.model.name;
             return Err(wrong(
                 path,
-                format!("expected vectors of {name}, found those of {held}, as its metadata says"),
+                format!("expected vectors of {name}, found those of {held} by its metadata"),
             ));
         }
         Ok(input)
@@ -211,8 +209,8 @@ impl ParquetInput {
             dimension,
             manifest_json: metadata_value(manifest_json)?,
         };
-        // Tools that copy metadata may have changed a part of it: name, fingerprint and dimension
-        // have to be those of the manifest.
+        // Tools that copy metadata may have changed a part of it, so name, fingerprint and
+        // dimension are compared with the manifest.
         check_model(&model).map_err(|problem| EngineError::ForeignModel {
             place: path.display().to_string(),
             problem,
@@ -221,23 +219,23 @@ impl ParquetInput {
         Ok(model)
     }
 
-    /// Refuses columns that cannot stand for those of the schema.
+    /// Refuses columns whose types cannot be read as those of the schema.
     fn check_columns(&self) -> Result<(), EngineError> {
-        let asks_less = ["model_fingerprint", "dimension"];
+        let optional = ["model_fingerprint", "dimension"];
         for field in schema(&self.model, self.kind).fields() {
             let is_optional = field.is_nullable()
-                || self.is_external && asks_less.contains(&field.name().as_str());
+                || self.is_external && optional.contains(&field.name().as_str());
             let found = self.metadata.schema().field_with_name(field.name()).ok();
             let fits = match found.map(Field::data_type) {
                 None | Some(DataType::Null) => is_optional,
-                Some(found) => stands_for(found, &read_as(field.data_type())),
+                Some(found) => is_compatible(found, &read_as(field.data_type())),
             };
             if !fits {
                 let found = found.map_or("none".to_owned(), |found| found.data_type().to_string());
                 return Err(wrong(
                     &self.path,
                     format!(
-                        "column \"{}\": expected the type {} or one that docs/parquet.md lets stand for it, found {found}",
+                        "column \"{}\": expected the type {} or a compatible one (docs/parquet.md), found {found}",
                         field.name(),
                         field.data_type(),
                     ),
@@ -247,10 +245,10 @@ impl ParquetInput {
         Ok(())
     }
 
-    /// How many numbers the first vector has.
+    /// The length of the first vector.
     fn first_dimension(&self) -> Result<usize, EngineError> {
         let mut dimension = None;
-        // A file may hold millions of vectors: the rest is read once, by whoever takes them.
+        // Stops at the first: a file may hold millions of vectors.
         self.each_batch_until(&["vector"], |columns| {
             let vectors = columns.column("vector")?.as_list::<i32>();
             let first = (0..vectors.len()).find(|&row| vectors.is_valid(row));
@@ -272,7 +270,7 @@ impl ParquetInput {
             })
     }
 
-    /// Refuses a file some of whose rows have vectors of another model than the file's.
+    /// Refuses a file with rows of another model than the file's.
     pub(super) fn check_rows(&self) -> Result<(), EngineError> {
         // Another program's vectors have no fingerprint: their model was made from this file.
         if self.is_external {
@@ -291,7 +289,7 @@ impl ParquetInput {
                     return Err(wrong(
                         &self.path,
                         format!(
-                            "expected rows of model {} with {} numbers, as the file's metadata says, found {:?} with {dimension}: \
+                            "expected rows of model {} with {} numbers by the file's metadata, found {:?} with {dimension}: \
                              write the file again",
                             self.model.fingerprint,
                             self.model.dimension,
@@ -314,7 +312,7 @@ impl ParquetInput {
                 ),
             ));
         }
-        // The name is for people; the fingerprint covers all of a model that changes a vector.
+        // The fingerprint covers all of a model that changes a vector; the name is for display only.
         if self.model.fingerprint == model.fingerprint {
             return Ok(());
         }
@@ -336,7 +334,7 @@ impl ParquetInput {
             .map_err(|error| wrong(&self.path, format!("\"{SCALES_KEY}\": {error:.100}")))
     }
 
-    /// The number of a file that tells what changed; of other files `None`.
+    /// The number of a file of changes; `None` for other files.
     pub(super) fn change(&self) -> Result<Option<u64>, EngineError> {
         let number = self.metadata.schema().metadata().get(CHANGE_KEY);
         let parse = |text: &String| {
@@ -350,31 +348,31 @@ impl ParquetInput {
         number.map(parse).transpose()
     }
 
-    /// Refuses a file that tells what changed in a library: what is gone from there would come in here.
+    /// Refuses a file of changes, whose removed files would be added.
     pub(super) fn refuse_changes(&self) -> Result<(), EngineError> {
         if self.change()?.is_none() {
             return Ok(());
         }
-        let problem = "expected the tracks of a library, found what changed in one: write them without --changes";
+        let problem =
+            "expected the tracks of a library, found changes of one: write them without --changes";
         Err(wrong(&self.path, problem.to_owned()))
     }
 
     pub(super) fn not_of_changes(&self) -> EngineError {
-        let problem =
-            "expected a folder of nothing but changes, found this file: write into another folder";
+        let problem = "expected a folder with files of changes only, found this file: write into another folder";
         wrong(&self.path, problem.to_owned())
     }
 
     pub(super) fn gap(&self, expected: u64, found: u64) -> EngineError {
         let problem = format!(
-            "expected the changes number {expected}, found those number {found}: bring back the file that is gone, or write into another folder"
+            "expected file of changes {expected}, found {found}: restore the missing file, or write into another folder"
         );
         wrong(&self.path, problem)
     }
 
-    /// Refuses a file of whose rows so much text was read as its bytes do not stand for.
+    /// Refuses a file with more text than its size can contain.
     ///
-    /// - `bytes`: of the text of all rows so far
+    /// - `bytes`: text of all rows so far
     pub(super) fn check_text(&self, bytes: u64) -> Result<(), EngineError> {
         let most = TEXT_BESIDE + TEXT_PER_BYTE * self.file.len();
         if bytes <= most {
@@ -383,14 +381,14 @@ impl ParquetInput {
         Err(wrong(
             &self.path,
             format!(
-                "expected at most {} MB of text in a file of {} bytes, found more: listen to its files again",
+                "expected at most {} MB of text in a file of {} bytes, found more: analyse its files again",
                 most >> 20,
                 grouped(self.file.len())
             ),
         ))
     }
 
-    /// Some rows with these columns: those that the file has not, as older and other writers leave them out, are null.
+    /// Rows with these columns; those that the file lacks, as files of older and other writers do, are null.
     fn with_absent(&self, batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
         let schema = as_read(&schema(&self.model, self.kind));
         let fields: Fields = schema
@@ -399,8 +397,8 @@ impl ParquetInput {
             .filter(|field| names.contains(&field.name().as_str()))
             .cloned()
             .collect();
-        // The file's own column goes before the folder's name. A column of the type null, as some
-        // writers make of one without any value, counts as absent.
+        // The file's column takes precedence over the folder's name. A column of type null, which
+        // some writers use if it has no values, counts as absent.
         let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
             Some(column) if *column.data_type() != DataType::Null => (
                 Arc::new(
@@ -425,7 +423,7 @@ impl ParquetInput {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
-    /// Calls `visit` with some rows after the other, of these columns; of all that voisin knows where none is named.
+    /// Calls `visit` with each batch of rows, with these columns, or all of the schema if none is named.
     pub(super) fn each_batch(
         &self,
         names: &[&str],
@@ -434,7 +432,7 @@ impl ParquetInput {
         self.each_batch_until(names, |columns| visit(columns).map(ControlFlow::Continue))
     }
 
-    /// As [`each_batch`](Self::each_batch), until `visit` breaks off.
+    /// As [`each_batch`](Self::each_batch), until `visit` breaks.
     fn each_batch_until(
         &self,
         names: &[&str],
@@ -450,8 +448,7 @@ impl ParquetInput {
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
         let broken =
             |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
-        // A reader for each row group, because how many rows fit into memory at once differs
-        // between groups.
+        // A reader for each row group, since the number of rows that fit into memory differs between groups.
         for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
                 self.file.clone(),
@@ -493,7 +490,7 @@ mod tests {
     use arrow_array::{ListArray, StringArray};
     use parquet::arrow::ArrowWriter;
 
-    /// The vectors behind the first ones cannot be read: whoever reads them fails.
+    /// The vectors after the first ones are damaged, so that reading them fails.
     #[test]
     fn a_dimension_is_read_from_the_first_vector() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Rows of Parquet files as recordings and failures.
+//! Converts rows of Parquet files to recordings and failures.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use voisin_library::{
     TrackRecord, TrackTags, TrackWindows, mtime_ns, path_from_bytes,
 };
 
-/// Some rows of a file.
+/// A batch of rows.
 pub(super) struct RecordColumns<'a> {
     pub(super) path: &'a Path,
     pub(super) is_external: bool,
@@ -30,7 +30,7 @@ pub(super) struct RecordColumns<'a> {
 }
 
 impl RecordColumns<'_> {
-    /// One of the columns that were read; each has the type of the schema since the file was opened.
+    /// One of the columns that were read; its type was checked when the file was opened.
     pub(super) fn column(&self, name: &str) -> Result<&ArrayRef, EngineError> {
         let column = self.batch.column_by_name(name);
         column.ok_or_else(|| {
@@ -41,7 +41,7 @@ impl RecordColumns<'_> {
         })
     }
 
-    /// Bytes of all texts of a row, or what is wrong with one of them.
+    /// Bytes of all texts of a row, or the fault of one of them.
     pub(super) fn text_size(&self, row: usize) -> Result<usize, String> {
         let mut size = 0;
         for (field, column) in self
@@ -54,7 +54,7 @@ impl RecordColumns<'_> {
             let length = text_length(column, row);
             if length > LONGEST_TEXT {
                 return Err(format!(
-                    "column \"{}\" of {} has {} bytes for it, expected at most {}: listen to the file again",
+                    "column \"{}\" of {} has {} bytes for it, expected at most {}: analyse the file again",
                     field.name(),
                     self.path.display(),
                     grouped(length as u64),
@@ -83,7 +83,7 @@ impl RecordColumns<'_> {
     fn real(&self, name: &str, row: usize) -> Result<Option<f64>, EngineError> {
         Ok(number_at(self.column(name)?, row)
             .map(NumericValue::real)
-            // pandas writes NaN where a number is missing.
+            // pandas writes NaN for a missing number.
             .filter(|number| !number.is_nan()))
     }
 
@@ -132,8 +132,7 @@ impl RecordColumns<'_> {
     }
 
     pub(super) fn file(&self, row: usize) -> Result<FileRecord, EngineError> {
-        // `path` has replacement characters where a name is not UTF-8: only the bytes lead to the
-        // file.
+        // `path` has replacement characters if a name is not UTF-8; only the bytes identify the file.
         let path = match self.binary("path_bytes", row)? {
             Some(bytes) => path_from_bytes(bytes),
             None => PathBuf::from(self.text("path", row)?.unwrap_or_default()),
@@ -146,8 +145,8 @@ impl RecordColumns<'_> {
         })
     }
 
-    /// The path of a row of changes, and the recording that it has since then, with the row's digest; `None` where it is gone.
-    pub(super) fn told(
+    /// The path in a row of changes, with its recording and the row's digest; `None` for a removed file.
+    pub(super) fn exported_file(
         &self,
         row: usize,
     ) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
@@ -171,7 +170,7 @@ impl RecordColumns<'_> {
         ))
     }
 
-    /// The recording of a row, or the failure that it tells of.
+    /// The recording or the failure in a row.
     pub(super) fn row(
         &self,
         row: usize,
@@ -181,8 +180,7 @@ impl RecordColumns<'_> {
         if record.path.as_os_str().is_empty() {
             return Err(self.lacks("path"));
         }
-        // Another program's table has neither size nor time: the file counts as unchanged since
-        // today.
+        // Another program's table has neither size nor time: the file is taken as it is today.
         if self.is_external
             && self.column("size")?.is_null(row)
             && let Ok(metadata) = std::fs::metadata(&record.path)
@@ -208,7 +206,7 @@ impl RecordColumns<'_> {
             Some(version) => Some(Descriptors {
                 version,
                 tempo: self.real("tempo", row)?,
-                // A number that stands for no key is left out; the rest of the row is good.
+                // A number that is no key is ignored; the rest of the row is used.
                 key: self.whole("key", row)?.and_then(MusicalKey::from_number),
                 loudness: self.real("loudness", row)?,
                 loudness_is_exact: self.boolean("loudness_is_exact", row)?.unwrap_or(false),
@@ -216,8 +214,7 @@ impl RecordColumns<'_> {
             }),
         };
         let scales = self.scales(row)?;
-        // A library may have values on scales of a track that was not measured. Version 0, the
-        // default, stands for that.
+        // A track may have values on scales but no measurements, which version 0, the default, means.
         let descriptors = match descriptors {
             None if scales.is_empty() => None,
             known => Some(Descriptors {
@@ -243,7 +240,7 @@ impl RecordColumns<'_> {
         }))
     }
 
-    /// Values of scales, as JSON; none where the file is of before.
+    /// Values of scales, as JSON; none in files from before they existed.
     fn scales(&self, row: usize) -> Result<Scales, EngineError> {
         let Some(text) = self.text(SCALES, row)? else {
             return Ok(Scales::new());
@@ -252,8 +249,8 @@ impl RecordColumns<'_> {
             .map_err(|error| wrong(self.path, format!("column \"{SCALES}\": {error}")))
     }
 
-    /// A row's facts about its recording. A row of vectors that were made elsewhere may have no more than the path: then the file
-    /// says the rest, as far as it is there.
+    /// A row's facts about its recording. A row with another program's vector may have only a path:
+    /// the rest is read from the file, if it exists.
     fn audio(&self, row: usize, path: &Path) -> Result<(AudioFacts, TrackTags), EngineError> {
         let tags = self.tags(row)?;
         let content = match self.binary("content", row)? {
@@ -336,8 +333,8 @@ impl RecordColumns<'_> {
             .flatten();
         let mut vector = vector.ok_or_else(|| self.lacks("vector"))?;
         is_whole(vector.len())?;
-        // Sixteen bits a number leave a norm of nearly 1. What is far from it is refused by the library; only the direction
-        // of vectors from elsewhere is looked at.
+        // Sixteen bits a number leave a norm of nearly 1. The library refuses others; for another
+        // program's vectors only the direction is used.
         let norm = voisin_base::vector::norm(&vector);
         if (norm - 1.0).abs() < 0.01 || self.is_external && norm > 0.0 {
             make_unit(&mut vector);
@@ -352,7 +349,7 @@ impl RecordColumns<'_> {
         let starts = reals(&starts.value(row)).ok_or_else(|| self.lacks("starts"))?;
         let rows = windows.value(row);
         let rows = rows.as_list::<i32>();
-        // The slice below relies on it: each list holds as many numbers as the model's vectors.
+        // The slice below relies on lists of the model's length.
         rows.offsets().lengths().try_for_each(is_whole)?;
         // `values` holds the windows of the whole batch; those of this row lie between its first
         // and its last offset.
@@ -360,7 +357,7 @@ impl RecordColumns<'_> {
         let to = rows.offsets().last();
         let values = rows.values().slice(from as usize, (to - from) as usize);
         let values: Option<Vec<f16>> = match values.data_type() {
-            // The type that voisin writes is copied as it is, without a detour through 32 bits.
+            // The type that voisin writes is copied without conversion.
             DataType::Float16 if values.null_count() == 0 => {
                 Some(values.as_primitive::<Float16Type>().values().to_vec())
             }

@@ -1,4 +1,4 @@
-//! The one Arrow schema, and recordings as its rows.
+//! The Arrow schema, and recordings as its rows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,29 +30,29 @@ pub(super) const MODEL_KEYS: [&str; 4] = [
     "voisin.manifest",
 ];
 
-/// Key of the version of the schema in a file's metadata; 1 where there is none.
+/// Key of the version of the schema in a file's metadata; 1 if there is none.
 pub(super) const SCHEMA_KEY: &str = "voisin.schema";
 
-/// The schema that is written here. Columns are only added to it: at the end, and null where a file is older. What else is
-/// changed raises it.
+/// The version that is written. Columns are only added, at the end, and are null in older files;
+/// any other change raises the version.
 pub(super) const SCHEMA_VERSION: u32 = 1;
 
-/// Key of the kind of content ids in a file's metadata; full where there is none.
+/// Key of the kind of content ids in a file's metadata; full if there is none.
 pub(super) const KIND_KEY: &str = "voisin.identity";
 
-/// Key of what is taken off a library's vectors before they are compared, as JSON, in the metadata of its export.
+/// Key of the mean that is subtracted from a library's vectors before they are compared, as JSON, in an export's metadata.
 pub(super) const MEAN_KEY: &str = "voisin.mean";
 
-/// Key of the definitions of a library's learned scales by their names, as JSON, in the metadata of its export.
+/// Key of the definitions of a library's learned scales by name, as JSON, in an export's metadata.
 pub(super) const SCALES_KEY: &str = "voisin.scales";
 
-/// Key of the number of a file that tells what changed, in its metadata.
+/// Key of the number of a file of changes, in its metadata.
 pub(super) const CHANGE_KEY: &str = "voisin.change";
 
-/// Column of the values of scales by their names, as JSON.
+/// Column of the values of scales by name, as JSON.
 pub(super) const SCALES: &str = "scales";
 
-/// Column of the words for why a file failed; null where it did not.
+/// Column of the reason why a file failed; null if it did not.
 pub(super) const FAILURE: &str = "failure";
 
 /// A file that was removed from the library.
@@ -61,10 +61,10 @@ pub(super) struct RemovedFile {
     pub(super) content: ContentId,
 }
 
-/// A digest of a row as it was written.
+/// Digest of a written row.
 pub(super) type RowDigest = [u8; 16];
 
-/// A file of one row: with its recording, or with why it failed.
+/// A row for one file: with its recording, or with why it failed.
 pub(super) enum ParquetRow<'a> {
     Track(&'a TrackRecord, &'a TaggedFile),
     Failed(&'a Failure),
@@ -81,7 +81,7 @@ impl ParquetRow<'_> {
     }
 }
 
-/// The one schema of all that is written here.
+/// The schema of all written files.
 pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
     use DataType::{
         Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64,
@@ -94,8 +94,8 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
     // The order is a part of the format: new columns go to the end, and `batch` fills them in this
     // order.
     let fields = vec![
-        // Needed: path, fingerprint and dimension. Tracks and failures share the schema, and what
-        // only one of them has is null in the other.
+        // Only path, fingerprint and dimension are required: tracks and failures share the schema,
+        // and columns of one are null in the other.
         needed("path", Utf8),
         maybe("path_bytes", Binary),
         maybe("size", UInt64),
@@ -246,7 +246,7 @@ pub(super) fn batch(
         ParquetRow::Track(record, file) if change.is_some() => Some(digest(record, file)),
         _ => None,
     });
-    // With a size, since a batch of failures alone has no value that would show it.
+    // With a size, since a batch of failures alone has no value to infer it from.
     let digests = FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, 16)
         .map_err(|error| error.to_string())?;
     let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
@@ -356,8 +356,7 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
     let mut starts = ListBuilder::new(Float32Builder::new());
     let mut windows = ListBuilder::new(vector_builder());
     for row in rows {
-        // A null in a list of fixed width takes up as many values as a vector; without them the
-        // builder refuses the row.
+        // A null in a list of fixed width needs the values of a vector; without them the builder refuses the row.
         let ParquetRow::Track(record, _) = row else {
             vectors.values().append_nulls(dimension);
             vectors.append(false);
@@ -386,7 +385,7 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
     )
 }
 
-/// Of all that a row says of a file, but for the windows' vectors, which follow the track's.
+/// The digest of all fields of a row except the windows' vectors, which change with the track's.
 pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
     let facts = &record.facts;
     let fields = (
@@ -397,8 +396,8 @@ pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
         file,
     );
     let mut hasher = blake3::Hasher::new();
-    // Such a structure becomes JSON whatever it holds: a path that is not UTF-8 as its bytes, and
-    // where a system has no bytes of it, no library has such a path.
+    // Serialization cannot fail: a path that is not UTF-8 is written as its bytes, and on systems
+    // without such bytes no library has such a path.
     hasher.update(&serde_json::to_vec(&fields).unwrap_or_default());
     // An export with windows after one without writes all rows again.
     hasher.update(&record.windows.starts.len().to_le_bytes());

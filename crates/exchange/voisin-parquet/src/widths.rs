@@ -1,4 +1,4 @@
-//! Columns as other programs write them: any width of text, list and number that can hold what the schema's does.
+//! Columns of other programs: any width of text, list and number that can hold the schema's values.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow_array::types::{
 };
 use arrow_schema::{DataType, Fields, Schema};
 
-/// The same schema in the types that columns are read as.
+/// The schema with the types that columns are read as.
 pub(super) fn as_read(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|field| {
         let kind = read_as(field.data_type());
@@ -19,8 +19,8 @@ pub(super) fn as_read(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields.collect::<Fields>(), schema.metadata().clone())
 }
 
-/// The type that a column is read as. Each text is a view into the page that holds it: a dictionary's entry stays
-/// once in memory, however many rows have it. Lists of all kinds are one.
+/// The type that a column is read as. Texts are views into their page, so that an entry of a
+/// dictionary is in memory once. All kinds of lists are read as one.
 pub(super) fn read_as(kind: &DataType) -> DataType {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
@@ -34,22 +34,22 @@ pub(super) fn read_as(kind: &DataType) -> DataType {
     }
 }
 
-/// Whether a column of a type can hold what one of another does; the values are looked at one by one.
-pub(super) fn stands_for(found: &DataType, expected: &DataType) -> bool {
+/// Whether a column of one type may be read as another; the values are checked one by one.
+pub(super) fn is_compatible(found: &DataType, expected: &DataType) -> bool {
     let is_number = |kind: &DataType| {
         kind.is_integer() || kind.is_floating() || matches!(kind, DataType::Decimal128(_, 0))
     };
     let is_binary =
         |kind: &DataType| matches!(kind, DataType::BinaryView | DataType::FixedSizeBinary(_));
     match (found, expected) {
-        (DataType::List(a), DataType::List(b)) => stands_for(a.data_type(), b.data_type()),
-        // Any number may stand for any other here, because each value is checked when it is read: a
-        // real number that is not whole is refused in its row.
+        (DataType::List(a), DataType::List(b)) => is_compatible(a.data_type(), b.data_type()),
+        // Any numeric type passes here, since each value is checked when it is read: a fraction in
+        // a column of whole numbers is refused in its row.
         (a, b) => a == b || is_number(a) && is_number(b) || is_binary(a) && is_binary(b),
     }
 }
 
-/// A number as a column holds it.
+/// A number in a column.
 #[derive(Clone, Copy)]
 pub(super) enum NumericValue {
     Whole(i128),
@@ -64,19 +64,18 @@ impl NumericValue {
         }
     }
 
-    /// `None` where it is not whole or does not fit.
+    /// `None` if it is not whole or does not fit.
     pub(super) fn whole<T: TryFrom<i128>>(self) -> Option<T> {
         let number = match self {
             Self::Whole(number) => number,
-            // A cast to 128 bits saturates: what is too large then fails to fit into the narrower
-            // type.
+            // A cast to 128 bits saturates, and a number that is too large does not fit into `T` then.
             Self::Real(number) => Some(number).filter(|number| number.fract() == 0.0)? as i128,
         };
         number.try_into().ok()
     }
 }
 
-/// A number of a column of numbers of any type.
+/// A value of a numeric column of any type.
 pub(super) fn number_at(column: &dyn Array, row: usize) -> Option<NumericValue> {
     macro_rules! number {
         ($($kind:pat => $type:ty, $number:ident;)+) => {
@@ -105,10 +104,10 @@ pub(super) fn number_at(column: &dyn Array, row: usize) -> Option<NumericValue> 
     }
 }
 
-/// Numbers of any type; `None` where one is missing.
+/// Numbers of any type; `None` if one is missing.
 pub(super) fn reals(values: &dyn Array) -> Option<Vec<f32>> {
     match values.data_type() {
-        // A vector with a gap is no vector.
+        // A vector with a null is no vector.
         _ if values.null_count() > 0 => None,
         DataType::Float16 => Some(
             values
@@ -135,7 +134,7 @@ pub(super) fn text_length(column: &dyn Array, row: usize) -> usize {
         DataType::BinaryView => column.as_binary_view().value(row).len(),
         DataType::List(item) if *item.data_type() == DataType::Utf8View => {
             let texts = column.as_list::<i32>().value(row);
-            // Each text of a list takes room besides its bytes.
+            // Each text of a list takes memory besides its bytes.
             (0..texts.len())
                 .map(|text| text_length(&texts, text) + size_of::<String>())
                 .sum()

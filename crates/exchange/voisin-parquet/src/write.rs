@@ -1,4 +1,4 @@
-//! Parquet files that appear whole or not at all.
+//! Writes Parquet files, each whole or not at all.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use voisin_library::{Failure, ScaleName, StoredModel, TrackRecord};
 pub enum ParquetCompression {
     /// Not at all.
     None,
-    /// Read by whatever reads Parquet files.
+    /// Supported by every reader of Parquet.
     #[default]
     Snappy,
     /// LZ4 without frames.
@@ -34,10 +34,10 @@ pub enum ParquetCompression {
 }
 
 impl ParquetCompression {
-    /// As options name them, in the order of the variants.
+    /// Names in options, in the order of the variants.
     pub const NAMES: [&str; 5] = ["none", "snappy", "lz4", "gzip", "zstd"];
 
-    /// By its name; `None` for another word.
+    /// By its name; `None` for other words.
     pub fn named(name: &str) -> Option<Self> {
         let all = [Self::None, Self::Snappy, Self::Lz4, Self::Gzip, Self::Zstd];
         Self::NAMES
@@ -53,7 +53,7 @@ impl ParquetCompression {
             Self::Snappy => Compression::SNAPPY,
             Self::Lz4 => Compression::LZ4_RAW,
             Self::Gzip => Compression::GZIP(GzipLevel::default()),
-            // 3 is a level of zstd, so the default never stands in.
+            // 3 is a valid level, so the default is never used.
             Self::Zstd => Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
         }
     }
@@ -105,7 +105,7 @@ impl ParquetOutput {
         })
     }
 
-    /// Notes what the vectors are compared relative to, and what learned scales are.
+    /// Stores the mean of the vectors and the definitions of learned scales.
     pub(super) fn of_library(
         self,
         space: &LibrarySpace,
@@ -125,7 +125,7 @@ impl ParquetOutput {
         }
     }
 
-    /// Notes that it is one of the files that tell what changed, and which.
+    /// Marks it as the file of changes with this number.
     pub(super) fn of_change(self, change: u64) -> Self {
         let mut metadata = self.schema.metadata().clone();
         metadata.insert(CHANGE_KEY.to_owned(), change.to_string());
@@ -137,7 +137,7 @@ impl ParquetOutput {
         }
     }
 
-    /// Writes what `next` gives, some rows at a time, until it gives none; returns how many rows there were.
+    /// Writes the sets of rows that `next` returns until there are none; returns the number of rows.
     pub(super) fn fill(
         mut self,
         mut next: impl FnMut() -> Result<Option<RowSet>, EngineError>,
@@ -168,19 +168,19 @@ impl ParquetOutput {
             rows.extend(set.removed.iter().map(ParquetRow::Removed));
             let batch = batch(&self.schema, &self.model, self.change, &rows).map_err(failed)?;
             count += rows.len() as u64;
-            // A row group for each set, so that no more than one is in memory.
+            // A row group for each set, so that only one is in memory.
             let written = writer.write(&batch).and_then(|()| writer.flush());
             written.map_err(|error| failed(error.to_string()))?;
         }
         writer.close().map_err(|error| failed(error.to_string()))?;
-        // Another export may have taken the number of these changes since: replaced, its file would be lost to all
-        // who have not read it.
+        // Another export may have taken this number meanwhile. Replacing its file would lose it for
+        // followers that have not read it.
         if self.change.is_some() && !is_address(&self.target) && self.target.exists() {
             return Err(EngineError::Write {
                 path: self.target,
                 source: std::io::Error::new(
                     std::io::ErrorKind::AlreadyExists,
-                    "another export wrote it meanwhile: export the changes again",
+                    "expected no such file, found one of another export: export the changes again",
                 ),
             });
         }

@@ -1,4 +1,4 @@
-//! Addresses of PostgreSQL, and how they are connected to: passwords from files, encryption with the server's name checked.
+//! Addresses of PostgreSQL servers and connections to them: passwords from files, TLS with the server's name checked.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{BackendError, Result};
 use voisin_base::directories;
 
-/// How long a server may take to be connected to, where the address does not say.
+/// Timeout of connecting, if the address sets none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a server that holds a part of the tracks may take to be connected to; else the first server asks it.
+/// Timeout of connecting to a shard; after it, the first server queries the shard.
 // Shorter than the first server's: there is another way to the same rows, and the caller waits.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a library in PostgreSQL is.
+/// The address of a library in PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresAddress {
     config: Config,
@@ -35,12 +35,12 @@ pub struct PostgresAddress {
     notices: Notices,
 }
 
-/// Notices that a server sent beside its answers.
+/// Notices that a server sent.
 #[derive(Clone, Default)]
 struct Notices(Arc<Mutex<Vec<String>>>);
 
 impl Notices {
-    fn hear(&self, notice: &DbError) {
+    fn push(&self, notice: &DbError) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -62,13 +62,13 @@ impl std::fmt::Display for PostgresAddress {
 
 /// PostgreSQL's own port.
 const PORT: u16 = 5432;
-/// The next step where a pooler is asked for settings of a session, which it has none of.
+/// The next step where a pooler refuses session settings.
 const NO_OPTIONS: &str = "a pooler of connections takes no options: leave them out of the address and have them set for the role (alter role NAME set search_path = …), or name the server's own port";
 
 impl PostgresAddress {
     /// Reads an address as libpq writes it: `postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full`.
     ///
-    /// - `is_public`: it stands on the command line, where a password is refused
+    /// - `is_public`: it comes from the command line, where a password is refused
     pub fn parse(text: &str, is_public: bool) -> Result<Self> {
         let shown = without_password(text);
         let wrong = |problem: String| BackendError::Address {
@@ -78,14 +78,14 @@ impl PostgresAddress {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(wrong("not an address of PostgreSQL".to_owned()));
         }
-        // The options that the client crate does not know are taken out before it parses the rest:
+        // Options that the client crate does not support are removed before it parses the others:
         // it refuses an address for one unknown name.
         let (front, query) = text.split_once('?').unwrap_or((text, ""));
         let mut root_certificates = None;
         let mut password_file = None;
         let mut kept = Vec::new();
         let mut mode = None;
-        // In libpq's addresses a plus is a plus, not a blank as in forms.
+        // In libpq's addresses a plus is a plus, not a space as in forms.
         for (name, value) in form_urlencoded::parse(query.replace('+', "%2B").as_bytes()) {
             match name.as_ref() {
                 "sslrootcert" if value == "system" => {}
@@ -142,7 +142,7 @@ impl PostgresAddress {
             }
         });
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        // From here on what the address leaves open, as libpq fills it: environment, then defaults.
+        // Options that the address lacks are filled in as libpq does: environment, then defaults.
         if config.get_ports().is_empty()
             && let Some(port) = variable("PGPORT")
         {
@@ -179,8 +179,8 @@ impl PostgresAddress {
         }
         notice_absence(&mut config);
         let notices = Notices::default();
-        let heard = notices.clone();
-        config.notice_callback(move |notice| heard.hear(&notice));
+        let received = notices.clone();
+        config.notice_callback(move |notice| received.push(&notice));
         Ok(Self {
             config,
             shown,
@@ -190,11 +190,17 @@ impl PostgresAddress {
         })
     }
 
-    /// Another server that this one names, with the same rights to be had: encrypted as this one is, and with a password that
-    /// the file of passwords has for it, never with this one's.
-    pub(super) fn beside(&self, host: &str, port: u16, database: &str, user: Option<&str>) -> Self {
-        // Nothing is inherited but what is set below: the other server's name comes from a table,
-        // and must not be given this one's password.
+    /// The address of another server that this one names: encrypted as this one is, and with the
+    /// password that the password file has for it, never with this server's.
+    pub(super) fn sibling(
+        &self,
+        host: &str,
+        port: u16,
+        database: &str,
+        user: Option<&str>,
+    ) -> Self {
+        // Only the settings below are inherited: the other server's name comes from a table, and it
+        // must not receive this server's password.
         let mut config = Config::new();
         config
             .host(host)
@@ -240,7 +246,7 @@ impl PostgresAddress {
         )
     }
 
-    /// Connects, in no more time than the address gives (`connect_timeout`), whoever it is that listens there.
+    /// Connects within the time that the address allows (`connect_timeout`), even if the server accepts and then is silent.
     pub(super) fn connect(&self) -> Result<Client> {
         let patience = self
             .config
@@ -249,13 +255,13 @@ impl PostgresAddress {
             .unwrap_or(PATIENCE);
         let (answer, answered) = std::sync::mpsc::channel();
         let place = self.clone();
-        // A server that takes the connection and says nothing leaves this thread behind until it is gone.
+        // A server that accepts and sends nothing keeps this thread waiting until the connection ends.
         std::thread::spawn(move || {
-            // The receiver is gone where it waited long enough.
+            // The receiver is gone after its timeout.
             let _ = answer.send(place.connect_patiently());
         });
-        // The client's own timeout ends with the TCP handshake; a server that then says nothing
-        // would be waited for without end.
+        // The client's own timeout covers the TCP handshake only; it would wait for a server that
+        // is silent afterwards without end.
         answered.recv_timeout(patience).unwrap_or_else(|_| {
             let problem = format!("no answer within {} s", patience.as_secs_f64());
             Err(BackendError::Connect {
@@ -287,7 +293,7 @@ impl PostgresAddress {
         };
         connected.map_err(|error| {
             let problem = causes(&error);
-            // PgBouncer's words for it.
+            // PgBouncer's message.
             let is_refused = problem.contains("unsupported startup parameter");
             let unread = self
                 .password_file
@@ -317,10 +323,10 @@ impl PostgresAddress {
                 roots.add(certificate).map_err(|error| problem(&error))?;
             }
         } else {
-            // A certificate that the system keeps and nobody can read is no reason not to trust the others.
+            // A system certificate that cannot be read is skipped.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-        // Named, not the process's default, which a library must not set.
+        // Explicit, since a library must not set the process's default.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -329,7 +335,7 @@ impl PostgresAddress {
     }
 }
 
-/// Every cause of an error, once each; the client's own words say little without them.
+/// Every cause of an error, once each; the client's message alone is too short to act on.
 pub(super) fn causes(error: &postgres::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -344,13 +350,13 @@ pub(super) fn causes(error: &postgres::Error) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A machine that is gone in the middle of a question is noticed after a minute, unless the address says otherwise.
+/// A server that is lost during a query is noticed after a minute, unless the address sets another time.
 fn notice_absence(config: &mut Config) {
     const ABSENT: Duration = Duration::from_mins(1);
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(ABSENT);
     }
-    // As they are where nobody says: two hours, which is as good as never.
+    // The default of two hours is too long.
     if config.get_keepalives_idle() > ABSENT {
         config
             .keepalives_idle(ABSENT / 2)
@@ -361,7 +367,7 @@ fn notice_absence(config: &mut Config) {
 
 fn percent(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())
-        // Forms write a blank as a plus, which libpq's addresses do not.
+        // Forms encode a space as a plus, which libpq's addresses do not.
         .collect::<String>()
         .replace('+', "%20")
 }
@@ -370,9 +376,9 @@ fn percent(text: &str) -> String {
 fn without_password(text: &str) -> String {
     let (front, query) = text.split_once('?').unwrap_or((text, ""));
     let front = match front.split_once("://") {
-        // Nor a question mark, behind which the password goes on.
+        // A question mark within the password hides the rest of it from the split above.
         Some((scheme, _)) if query.contains('@') => return format!("{scheme}://…"),
-        // A password may have an @ in it that nobody has encoded.
+        // A password may contain an @ that is not encoded.
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((user, host)) => {
                 format!(
@@ -382,7 +388,7 @@ fn without_password(text: &str) -> String {
             }
             None => front.to_owned(),
         },
-        // A slip, or libpq's "host=… password=…".
+        // A mistyped address, or libpq's "host=… password=…".
         None if text.contains(['@', '=']) => return "…".to_owned(),
         None => front.to_owned(),
     };
@@ -402,7 +408,7 @@ fn without_password(text: &str) -> String {
     }
 }
 
-/// The password that the environment has for an address: PGPASSWORD, else that of the file of passwords.
+/// The password for an address: PGPASSWORD, else that of the password file.
 fn password_for(config: &Config, file: Option<&Path>) -> Option<String> {
     std::env::var("PGPASSWORD")
         .ok()
@@ -416,7 +422,7 @@ fn password_file_of_user() -> Option<PathBuf> {
         .or_else(|| directories::home().map(|home| home.join(".pgpass")))
 }
 
-/// Where libpq looks where nobody says: the socket of this machine's server, else its own address.
+/// The default host of libpq: the socket of this machine's server, else localhost.
 fn default_host(port: u16) -> String {
     let folders = ["/var/run/postgresql", "/tmp"];
     let has_socket = |folder: &&&str| {
@@ -431,7 +437,7 @@ fn default_host(port: u16) -> String {
 fn password_in_file(config: &Config, file: &Path) -> Option<String> {
     let host = config.get_hosts().first().map(|host| match host {
         Host::Tcp(name) => name.clone(),
-        // As libpq: a socket is "localhost" in the file of passwords.
+        // As libpq: a socket is "localhost" in the password file.
         #[cfg(unix)]
         Host::Unix(_) => "localhost".to_owned(),
     });
@@ -442,7 +448,7 @@ fn password_in_file(config: &Config, file: &Path) -> Option<String> {
         .unwrap_or(PORT)
         .to_string();
     let user = config.get_user().unwrap_or_default();
-    // PostgreSQL's own default: a database of the user's name.
+    // PostgreSQL's default: a database of the user's name.
     let database = config.get_dbname().unwrap_or(user);
     let wanted = [
         host.as_deref().unwrap_or("localhost"),
@@ -454,7 +460,7 @@ fn password_in_file(config: &Config, file: &Path) -> Option<String> {
     text.lines().find_map(|line| password_of_line(line, wanted))
 }
 
-/// A file that nobody else can read; libpq does not take passwords from others either.
+/// Reads a file that no other user can read; libpq refuses password files that others can read, too.
 fn read_private(file: &Path) -> Option<String> {
     if is_open_to_others(file) {
         return None;
@@ -473,8 +479,8 @@ fn is_open_to_others(_: &Path) -> bool {
     false
 }
 
-/// The password of a line `host:port:database:user:password` that fits; `*` fits all, a backslash takes the next sign as
-/// it is.
+/// The password of a line `host:port:database:user:password` that fits; `*` fits all, a backslash
+/// takes the next character literally.
 fn password_of_line(line: &str, wanted: [&str; 4]) -> Option<String> {
     if line.starts_with('#') {
         return None;
@@ -484,7 +490,7 @@ fn password_of_line(line: &str, wanted: [&str; 4]) -> Option<String> {
     while let Some(sign) = signs.next() {
         match sign {
             '\\' => fields.last_mut()?.extend(signs.next()),
-            // From the fifth field on all is password, colons too.
+            // The fifth field is the rest of the line: a password may contain colons.
             ':' if fields.len() < 5 => fields.push(String::new()),
             other => fields.last_mut()?.push(other),
         }
@@ -538,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_make_no_sense_are_told() {
+    fn invalid_addresses_are_refused_with_a_reason() {
         for text in [
             "mysql://x/y",
             "music",
@@ -552,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_libpq_are_taken_or_named() {
+    fn an_option_of_libpq_is_accepted_or_named_in_the_error() {
         let parse = |options: &str| {
             PostgresAddress::parse(&format!("postgres://u@h/d?{options}"), true)
                 .map(|place| place.password_file)

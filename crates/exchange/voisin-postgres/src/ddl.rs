@@ -1,37 +1,35 @@
-//! The tables, as SQL: for one server, for partitions on several, for Citus. Names in it are fixed, numbers are its only
-//! variables.
+//! The tables as SQL: for one server, for partitions on several, for Citus. Names are fixed; only numbers vary.
 
 use std::fmt::Write as _;
 
 /// Version of the tables.
 pub(super) const SCHEMA: i32 = 5;
 
-/// The oldest version that [`upgrade`] brings forward.
+/// The oldest version that can be upgraded ([`upgrade`]).
 pub(super) const OLDEST_SCHEMA: i32 = 2;
 
-/// On how many servers the tracks lie, and who divides them.
+/// How the tracks are distributed over servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One server.
     Single,
-    /// Partitions by hash that lie on so many other servers (`postgres_fdw`).
+    /// Hash partitions on this many other servers (`postgres_fdw`).
     Partitioned(u32),
     /// Citus.
     Citus,
 }
 
-/// The form of each vector in the vector index.
+/// The encoding of vectors in the vector index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexCodes {
     /// 16 bits of each number.
     #[default]
     Halves,
-    /// The sign of each number, one bit: candidates are put in order by the 16 bits that the table has.
+    /// The sign of each number, one bit; candidates are re-ranked by the 16-bit vectors of the table.
     Signs,
 }
 
-/// Columns of the table of tracks, in the order in which they are sent: name, type, what it holds. `$N` stands for the
-/// length of a vector.
+/// Columns of the table of tracks in the order of sending: name, type, description. `$N` stands for the vectors' length.
 const TRACK: [(&str, &str, &str); 28] = [
     (
         "id",
@@ -114,12 +112,12 @@ const TRACK: [(&str, &str, &str); 28] = [
     (
         "words",
         "text not null",
-        "folded artists, titles, albums and file names of all files, for questions by words",
+        "folded artists, titles, albums and file names of all files, for searches by words",
     ),
     (
         "facts",
         "jsonb not null",
-        "all that is known of the recording; text with NUL, which jsonb does not know, as {\"hex\": its bytes}",
+        "all facts of the recording; text with NUL, which jsonb cannot hold, as {\"hex\": its bytes}",
     ),
     (
         "windows",
@@ -129,17 +127,17 @@ const TRACK: [(&str, &str, &str); 28] = [
     (
         "digest",
         "bytea not null",
-        "of facts and vectors: what need not be sent again",
+        "digest of facts and vectors: rows with the same one are not sent again",
     ),
     (
         "changed",
         "bigint not null",
-        "generation that this row came with",
+        "generation in which this row was stored",
     ),
     (
         "embedding",
         "halfvec($N) not null",
-        "what is searched: the vector relative to voisin_mean, of length 1, at 16 bits",
+        "the searched vector: relative to voisin_mean, of length 1, at 16 bits",
     ),
 ];
 
@@ -158,7 +156,7 @@ fn track_columns(dimension: usize) -> String {
 fn comments(table: &str, dimension: usize) -> String {
     let n = dimension.to_string();
     let mut sql = format!(
-        "comment on table {table} is 'voisin: recordings, and what of them is searched';\n"
+        "comment on table {table} is 'voisin: recordings, with the columns that are searched';\n"
     );
     for (column, _, text) in TRACK {
         let text = text.replace("$N", &n);
@@ -170,17 +168,17 @@ fn comments(table: &str, dimension: usize) -> String {
 /// Columns of the table of exact vectors.
 const VECTOR: &str = "  id bigint not null,\n  vector bytea not null";
 
-/// The table of exact vectors that lies beside a table of tracks.
+/// The name of the table of exact vectors for a table of tracks.
 pub(super) fn vectors_beside(table: &str) -> String {
     // A name of a shard, perhaps with a schema: `music.voisin_track_3` has `music.voisin_vector_3`.
     let (before, after) = table.rsplit_once("voisin_track").unwrap_or_default();
     format!("{before}voisin_vector{after}")
 }
 
-/// The table of exact vectors beside a table of tracks on a server or a shard.
+/// The table of exact vectors for a table of tracks on a server or a shard.
 fn vectors(table: &str) -> String {
     let table = vectors_beside(table);
-    // Floats do not become smaller by compressing.
+    // Compression does not make floats smaller.
     format!(
         "create table {table} (\n{VECTOR},\n  primary key (id)\n);\nalter table {table} alter column vector set storage external;\n"
     )
@@ -196,7 +194,7 @@ comment on column voisin_vector.vector is 'raw vector of length 1, {dimension} n
     )
 }
 
-/// Columns of the table of orders: name, type, what it holds. Text is folded and compared byte by byte.
+/// Columns of the table of sort keys: name, type, description. Text is folded and compared byte by byte.
 pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
     ("id", "bigint", "of the recording"),
     ("artist", "text", "artist, else album artist"),
@@ -210,7 +208,7 @@ pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
     (
         "added",
         "bigint",
-        "when its library took it in, seconds since 1970",
+        "when it was added to its library, seconds since 1970",
     ),
     ("path", "bytea", ""),
     ("size", "bigint", "of the file, bytes"),
@@ -221,13 +219,13 @@ pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
     ("loudness", "double precision", ""),
 ];
 
-/// Those of them that have an index: a list of a million by another one is a scan of this table.
+/// Columns with an index; a list sorted by another one scans this table.
 const SORTED_BY_INDEX: [&str; 6] = ["artist", "album", "title", "path", "year", "added"];
 
-/// The table that lists are sorted by, on the first server, with its indexes.
+/// The table of sort keys on the first server, with its indexes.
 fn order() -> String {
     let column = |(name, kind, _): (&str, &str, &str)| {
-        // Byte by byte, as a library on a disk sorts, whatever the database's own collation.
+        // Byte by byte, the order of a library on disk, instead of the database's collation.
         let how = if kind == "text" { " collate \"C\"" } else { "" };
         format!("  {name} {kind}{how}")
     };
@@ -239,14 +237,14 @@ fn order() -> String {
     for column in SORTED_BY_INDEX {
         let _ = writeln!(sql, "create index on voisin_order ({column});");
     }
-    sql.push_str("comment on table voisin_order is 'voisin: what lists are sorted by, of the first file; folded text';\n");
+    sql.push_str("comment on table voisin_order is 'voisin: sort keys of lists, of the first file; folded text';\n");
     for (name, _, text) in SORTED_BY.iter().filter(|(.., text)| !text.is_empty()) {
         let _ = writeln!(sql, "comment on column voisin_order.{name} is '{text}';");
     }
     sql
 }
 
-/// Small tables that one server alone has.
+/// Small tables, on the first server only.
 // `one … check (one = 1)` keeps a table at one row.
 const STATE: &str = "create table voisin_state (
   one integer primary key default 1 check (one = 1),
@@ -277,15 +275,15 @@ comment on column voisin_state.width is 'candidates that a search keeps (hnsw.ef
 comment on table voisin_mean is 'voisin: what is taken off vectors before they are compared (f32, little-endian), and since which generation; renewed by push --recentre alone';
 comment on table voisin_source is 'voisin: libraries that were pushed here, and their own generation then';
 comment on table voisin_held is 'voisin: which libraries hold a recording (empty: a worker or a program): it stays until none does';
-comment on table voisin_setting is 'voisin: settings and small files of the library, for those who pull it';
+comment on table voisin_setting is 'voisin: settings and small files of the library, restored by a pull';
 comment on table voisin_gone is 'voisin: recordings that were taken out, and with which generation';
 comment on column voisin_gone.barred is 'taken down by remove --backend: no push and no worker brings it back';
 ";
 
-/// Extensions beside pgvector: indexes of parts of words.
+/// Extensions besides pgvector: indexes of parts of words.
 const EXTENSIONS: &str = "create extension if not exists pg_trgm;\n";
 
-/// Indexes of the table of tracks on a shard or a server, by the version that brought them: access method and columns.
+/// Indexes of the table of tracks on a server or shard: the schema version that added them, access method, columns.
 const INDEXES: [(i32, &str, &str); 13] = [
     (1, "gin", "paths"),
     (1, "gin", "folders"),
@@ -302,9 +300,9 @@ const INDEXES: [(i32, &str, &str); 13] = [
     (3, "btree", "loudness"),
 ];
 
-/// Indexes that a shard or a server alone has besides its columns.
+/// Statements that create the indexes of a server's or shard's table.
 ///
-/// - `since`: leave out those that tables of this version have
+/// - `since`: the version of the tables, whose indexes exist already
 fn indexes(table: &str, since: i32) -> String {
     let mut sql = String::new();
     for (_, method, columns) in INDEXES.iter().filter(|(version, ..)| *version > since) {
@@ -313,12 +311,12 @@ fn indexes(table: &str, since: i32) -> String {
     sql
 }
 
-/// Statements that bring tables of an older version to the newest one, on the first server.
+/// Statements that upgrade the tables of the first server to the newest version.
 ///
-/// - `shards`: how many servers have the tracks, which get theirs by [`upgrade_of_shard`] before; 0: this one has them
+/// - `shards`: the number of shards, upgraded first by [`upgrade_of_shard`]; 0: the tracks are on this server
 pub(super) fn upgrade(from: i32, shards: usize, dimension: usize) -> String {
     let mut sql = String::new();
-    // Each step is what its version brought; a table of version 2 goes through all of them.
+    // One step for each version; tables of version 2 go through all of them.
     if from < 3 {
         sql.push_str(
             "create table voisin_held (id bigint, library text, primary key (id, library));
@@ -337,7 +335,7 @@ alter table voisin_gone add column barred boolean not null default false;
         } else {
             sql.push_str(&foreign_vectors(shards));
             sql.push_str(UPGRADED_PARTITIONS);
-            // Fails where a shard has not been brought forward: nothing is changed here then.
+            // Fails if a shard has not been upgraded, before anything is changed here.
             for shard in 0..shards {
                 let _ = writeln!(sql, "select from voisin_vector_{shard} limit 1;");
             }
@@ -348,11 +346,11 @@ alter table voisin_gone add column barred boolean not null default false;
     sql
 }
 
-/// Which indexes of a table are of its vectors, by whatever statement they were made.
+/// A condition that selects the vector indexes of a table, however they were created.
 pub(super) const OF_VECTORS: &str = "pg_get_indexdef(indexrelid) like '%embedding%'";
 
-/// Drops the vector indexes of a table that is to be written anew: they would be made anew within the same transaction,
-/// which keeps everybody out, and in the server's usual memory.
+/// Drops the vector indexes of a table that is rewritten: PostgreSQL would rebuild them in the same
+/// transaction, which locks the table, and with the server's default memory.
 fn without_vector_indexes(table: &str) -> String {
     format!(
         "do $$ declare name regclass; begin
@@ -364,7 +362,7 @@ end $$;
     )
 }
 
-/// All statements for a shard, which its operator runs: its vector index is made beside those who ask.
+/// The upgrade of a shard, which its operator runs; its vector index is built while queries are answered.
 pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
     format!(
         // The index stays outside: `create index concurrently` runs in no transaction.
@@ -374,7 +372,7 @@ pub(super) fn upgrade_of_shard(from: i32, table: &str) -> String {
     )
 }
 
-/// Statements that bring the tables of a server or a shard to the newest version, without their vector indexes.
+/// Statements that upgrade the tables of a server or shard to the newest version, without their vector indexes.
 fn upgrade_of_part(from: i32, table: &str) -> String {
     let mut sql = without_vector_indexes(table);
     if from < 3 {
@@ -394,7 +392,7 @@ fn upgrade_of_part(from: i32, table: &str) -> String {
     sql
 }
 
-/// How columns of a table of tracks become those of schema 5. What jsonb cannot hold stays as the bytes that it was.
+/// Converts the columns of a table of tracks to schema 5. Facts that jsonb cannot hold stay as their bytes.
 const UPGRADED_COLUMNS: &str = r#"create function pg_temp.facts(facts bytea, content bytea) returns jsonb language plpgsql as $$
 begin
   return (regexp_replace(
@@ -407,10 +405,10 @@ alter table voisin_track drop column vector, alter column facts type jsonb using
 drop function pg_temp.facts(bytea, bytea);
 "#;
 
-/// The same of partitions, whose rows lie elsewhere.
+/// The same for the partitioned table, whose rows are on the shards.
 const UPGRADED_PARTITIONS: &str = "alter table voisin_track drop column vector, drop column facts;\nalter table voisin_track add column facts jsonb not null;\n";
 
-/// Short vectors stay in their row, where a search reads them without a detour.
+/// Keeps short vectors in their row, where a search reads them without a lookup in the TOAST table.
 fn storage(table: &str, dimension: usize) -> String {
     // Plain values cannot move out of their row, and a row must fit into a page of 8 kB.
     if dimension > 900 {
@@ -424,7 +422,7 @@ pub(super) fn signs(dimension: usize) -> String {
     format!("binary_quantize(embedding)::bit({dimension})")
 }
 
-/// The statement that makes the vector index; vectors are of length 1, so the inner product is the cosine.
+/// The statement that builds the vector index; vectors have length 1, so the inner product is the cosine.
 pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> String {
     let operand = match codes {
         IndexCodes::Halves => "embedding halfvec_ip_ops".to_owned(),
@@ -435,7 +433,7 @@ pub(super) fn vector_index(table: &str, codes: IndexCodes, dimension: usize) -> 
     )
 }
 
-/// The tables beside those of tracks and vectors, which the first server has in every form.
+/// The other tables, which the first server has in every form.
 fn beside_tracks(dimension: usize) -> String {
     let [tracks, vectors] = [
         comments("voisin_track", dimension),
@@ -471,7 +469,7 @@ pub fn print(form: Form, dimension: usize, codes: IndexCodes) -> String {
             index("voisin_track"),
         ),
         Form::Citus => format!(
-            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}{}select create_distributed_table('voisin_track', 'id');\nselect create_distributed_table('voisin_vector', 'id', colocate_with => 'voisin_track');\n{}{}{state}-- Searches set their width within their transaction, which is to reach the workers:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
+            "{header}{extension}create extension if not exists citus;\n{EXTENSIONS}{STATE}create table voisin_track (\n{},\n  primary key (id)\n);\n{}{}select create_distributed_table('voisin_track', 'id');\nselect create_distributed_table('voisin_vector', 'id', colocate_with => 'voisin_track');\n{}{}{state}-- Searches set their width within their transaction, and the workers need it:\nalter database :\"DBNAME\" set citus.propagate_set_commands = 'local';\n-- After the first push, which does this itself:\n-- {};\n",
             track_columns(dimension),
             vectors("voisin_track"),
             storage("voisin_track", dimension),
@@ -515,7 +513,7 @@ fn partitioned(
         track_columns(dimension),
     );
     for shard in 0..shards {
-        // These settings hold in the shard's sessions: settings of the coordinator's do not reach them.
+        // These settings are for the shard's sessions, which the coordinator's settings do not reach.
         let _ = writeln!(
             sql,
             "create server voisin_shard_{shard} foreign data wrapper postgres_fdw options (host :'shard{shard}_host', port :'shard{shard}_port', dbname :'shard{shard}_dbname', extensions 'vector', async_capable 'true', fetch_size '1000', batch_size '1000', use_remote_estimate 'false', options '-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c plan_cache_mode=force_custom_plan -c jit=off');\ncreate user mapping for current_user server voisin_shard_{shard} options (user :'shard{shard}_user');\ncreate foreign table voisin_track_{shard} partition of voisin_track for values with (modulus {shards}, remainder {shard}) server voisin_shard_{shard};"
@@ -527,7 +525,7 @@ fn partitioned(
     sql
 }
 
-/// The exact vectors of partitions: each part on the server that has the tracks.
+/// The exact vectors of partitions: each part on the shard of its tracks.
 fn foreign_vectors(shards: usize) -> String {
     let mut sql = format!("create table voisin_vector (\n{VECTOR}\n) partition by hash (id);\n");
     for shard in 0..shards {

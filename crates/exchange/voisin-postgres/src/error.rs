@@ -1,4 +1,4 @@
-//! Errors of a library in another engine.
+//! Errors of a library in a database.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use voisin_engine::EngineError;
 use voisin_library::LibraryError;
 use voisin_questions::{LocalOnly, QuestionError, RemoteError};
 
-/// A failure of a backend. No message has a password in it.
+/// A failure of a backend. No message contains a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The address is none.
+    /// Not a valid address.
     #[error("\"{place}\": {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
     Address {
         /// The address, without a password.
@@ -39,17 +39,17 @@ pub enum BackendError {
         place: String,
         /// The server's message, with its hint.
         problem: String,
-        /// Its five letters, if it was the server that spoke.
+        /// The SQLSTATE, if the error came from the server.
         code: Option<String>,
     },
     /// A server that holds a part of the tracks does not answer.
     #[error(
-        "{place}: the server of a shard does not answer: {problem}; the question can be asked again when it is back"
+        "{place}: the server of a shard does not answer: {problem}; repeat the query when it is back"
     )]
     Shard {
         /// The address of the first server, without a password.
         place: String,
-        /// Which one, as the first server has it.
+        /// The first server's message, which names the shard.
         problem: String,
     },
     /// pgvector is missing.
@@ -68,20 +68,20 @@ pub enum BackendError {
         /// The statement for its owner to run.
         command: &'static str,
     },
-    /// There are no tables of voisin's.
+    /// There are no tables of voisin.
     #[error("{place} holds no library")]
     NoLibrary {
         /// The address, without a password.
         place: String,
     },
-    /// Tables of another voisin.
-    #[error("{place} has tables of schema {found}, this voisin knows {expected}: {next}")]
+    /// Tables of another version of voisin.
+    #[error("{place} has tables of schema {found}, expected {expected}: {next}")]
     Schema {
         /// The address, without a password.
         place: String,
         /// Schema of the tables.
         found: i32,
-        /// The one that is known here.
+        /// Schema that this version uses.
         expected: i32,
         /// The next step.
         next: &'static str,
@@ -98,7 +98,7 @@ pub enum BackendError {
         /// Length of this library's vectors.
         expected: i32,
     },
-    /// A mean that cannot be one.
+    /// An invalid mean.
     #[error(
         "the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite"
     )]
@@ -126,9 +126,9 @@ pub enum BackendError {
         /// Its fingerprint.
         offered_fingerprint: String,
     },
-    /// Rows that no longer say anything.
+    /// Rows that cannot be read.
     #[error(
-        "{place}: of {total} tracks that were asked for {damaged} are damaged (facts that are no JSON of voisin's, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
+        "{place}: {damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
     )]
     Damaged {
         /// The address, without a password.
@@ -142,7 +142,7 @@ pub enum BackendError {
     },
     /// Exact vectors that were left out of the database.
     #[error(
-        "{place}: of {total} tracks {missing} have no exact vectors in voisin_vector, which this needs: load that table, or have them sent anew by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
+        "{place}: {missing} of {total} tracks have no exact vectors in voisin_vector, which this needs: load that table, or have them sent again by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
     )]
     Unloaded {
         /// The address, without a password.
@@ -158,27 +158,29 @@ pub enum BackendError {
         /// The address, without a password.
         place: String,
     },
-    /// Two recordings of one id.
-    #[error("two recordings have ids that begin alike, which one table cannot hold: {0}")]
+    /// Two recordings with one id.
+    #[error(
+        "two recordings have ids that share their first 63 bits, which one table cannot hold: {0}"
+    )]
     Clash(String),
-    /// A vector that no index can be made of.
+    /// Vectors too long for an index.
     #[error("vectors of {dimension} numbers: pgvector takes at most 4 000")]
     Dimension {
         /// Length of the vectors.
         dimension: usize,
     },
-    /// A question that only a library on this disk answers.
+    /// A query that only a library on this disk answers.
     #[error(transparent)]
     LocalOnly(#[from] LocalOnly),
-    /// A folder for a copy has a library of another kind.
+    /// The folder for a copy holds a library that is no copy.
     #[error(
-        "{}: expected an empty folder or a copy of a database, found a library that is none, whose tracks a copy would replace: name another folder", dir.display()
+        "{}: expected an empty folder or a copy of a database, found another library, whose tracks a copy would replace: name another folder", dir.display()
     )]
     NoCopy {
         /// The folder.
         dir: PathBuf,
     },
-    /// Someone asked to stop.
+    /// Interrupted by the user.
     #[error("interrupted")]
     Interrupted,
     /// The library on this disk.
@@ -193,7 +195,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// The next step, where the message does not have it.
+    /// The next step, if the message does not contain it.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),

@@ -1,5 +1,5 @@
-//! Filters in a database. What they let through is at least what fits, and is filtered again where it is fetched: a track
-//! of several files is tried file by file there.
+//! Filters in a database. They select at least the matching tracks, which are filtered again once
+//! fetched: there a track of several files is tested file by file.
 
 use super::Result;
 use super::parameter::SqlParameter;
@@ -18,15 +18,14 @@ pub(super) fn no_conditions(first: usize) -> FilterSql {
 /// The conditions of a filter.
 ///
 /// - `first`: the number of the first value
-/// - `licences`: all licences there are, as files spell them
+/// - `licences`: all licences in the database, as files spell them
 pub(super) fn conditions(
     filter: &TrackFilter,
     first: usize,
     taxonomy: &Taxonomy,
     licences: impl FnOnce() -> Result<Vec<String>>,
 ) -> Result<FilterSql> {
-    // Filters that a database has no data for are refused, not ignored: an answer without the filter would
-    // be wrong.
+    // Filters for which a database has no data are refused, not ignored: results without the filter would be wrong.
     if !filter.words.is_empty() {
         return Err(LocalOnly::Tag.into());
     }
@@ -45,8 +44,7 @@ pub(super) fn conditions(
     };
     let exclude_genres = genres(&filter.exclude_genres);
     let genres = genres(&filter.genres);
-    // Licences are compared by rules that SQL does not have: those that fit are chosen here, by
-    // name.
+    // Licences are compared by rules that SQL does not have, so the matching ones are chosen here, by name.
     let mut fitting = if filter.licences.is_empty() {
         Vec::new()
     } else {

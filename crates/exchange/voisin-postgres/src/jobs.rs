@@ -1,5 +1,6 @@
-//! Files that several machines listen to, dealt from a table: leases that end, so that what a lost machine had in hand goes
-//! to another. There is no broker: PostgreSQL's row locks are enough for some thousand leases a second.
+//! A queue of files for workers on several machines. Each takes files on leases that expire, so
+//! that the files of a machine that was lost go to another. There is no broker: PostgreSQL's row
+//! locks are enough for some thousand leases a second.
 
 use std::path::PathBuf;
 
@@ -7,15 +8,15 @@ use super::server::{Connection, Transaction};
 use super::{PostgresAddress, Result};
 use voisin_library::{FileRecord, path_from_bytes, path_to_bytes};
 
-/// How often a file is tried that ends those who listen to it, or cannot be read at the moment.
-// A worker may end for reasons of its own, so one try is not enough; each further one of a file
-// that crashes costs another worker.
+/// Attempts at a file that crashes its worker or cannot be read at the moment.
+// A worker may end for other reasons, so one attempt is not enough; each further one at a file that
+// crashes the decoder costs another worker.
 const ATTEMPTS: i32 = 3;
 
-/// Paths that are sent at once.
+/// Paths in one statement.
 const ROWS: usize = 10_000;
 
-/// The table. A path is bytes; its digest is what is unique, since an index takes no long ones.
+/// The table of jobs. Paths are bytes; the unique index is on their digest, since an index takes no long values.
 const TABLE: &str = "create table if not exists voisin_job (
   id bigint generated always as identity primary key,
   path bytea not null,
@@ -30,69 +31,69 @@ const TABLE: &str = "create table if not exists voisin_job (
 create unique index if not exists voisin_job_path on voisin_job (md5(path));
 create index if not exists voisin_job_open on voisin_job (attempts, id) where done_at is null;";
 
-/// Of the same files, what older tables lack: size and time as they were when a file was listened to.
+/// Columns that older tables lack: size and modification time of a file when it was analysed.
 const COLUMNS: &str = "alter table voisin_job add column if not exists size bigint, add column if not exists mtime_ns bigint";
-/// Whether the table is there, and has these columns.
+/// Whether the table exists, and has these columns.
 const STATE: &str = "select to_regclass('voisin_job') is not null, exists (select from pg_attribute
     where attrelid = to_regclass('voisin_job') and attname = 'mtime_ns' and not attisdropped)";
 
-/// Failures that a report has.
+/// Failures in a status report.
 const MOST_FAILURES: i64 = 100;
-/// Seconds of the past that tell how fast workers are.
+/// Seconds before now from which the rate is computed.
 const RECENT: f64 = 600.0;
 
-/// A file in hand.
+/// A leased file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Its number.
+    /// Its row.
     pub id: i64,
     /// The file.
     pub path: PathBuf,
-    /// How many workers had it in hand, this one among them.
+    /// Leases of it so far, this one included.
     pub attempts: i32,
 }
 
 /// The outcome of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// It was listened to.
+    /// It was analysed.
     Done,
-    /// It cannot be.
+    /// It cannot be analysed.
     Failed(String),
-    /// It cannot be now; another try may help.
+    /// It cannot be analysed now; another attempt may succeed.
     Later(String),
 }
 
-/// How far all workers are.
+/// Counts of the jobs by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobCounts {
     /// All files.
     pub jobs: u64,
-    /// Those that were listened to.
+    /// Files that were analysed.
     pub done: u64,
-    /// Those that failed for good.
+    /// Files that failed for good.
     pub failed: u64,
-    /// Those that some worker has in hand.
+    /// Files that a worker has leased.
     pub leased: u64,
 }
 
 /// Counts of the files put into the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct JobsAdded {
-    /// Files that were not there.
+    /// Files that were not in the queue.
     pub added: u64,
-    /// Files that have changed since they were listened to, and will be again.
+    /// Files that have changed since they were analysed, and are queued again.
     pub changed: u64,
 }
 
-/// A file that a worker has taken.
+/// The leases of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobLease {
     /// The worker: its address, process and a random number.
     pub worker: String,
-    /// Files that it has in hand.
+    /// Files that it has leased.
     pub files: u64,
-    /// Until when, if it gives no sign of life: UTC, as `2026-11-26T05:00:00Z`.
+    /// When they expire unless renewed: UTC, as `2026-11-26T05:00:00Z`.
     pub until: String,
 }
 
@@ -101,26 +102,26 @@ pub struct JobLease {
 pub struct JobFailure {
     /// The file.
     pub path: PathBuf,
-    /// How many workers had it in hand.
+    /// Leases of it.
     pub attempts: i32,
     /// Why.
     pub reason: String,
 }
 
-/// How far all workers are, and who they are.
+/// The state of the queue and its workers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobStatus {
-    /// How many files there are, and what became of them.
+    /// Counts of the jobs by state.
     pub counts: JobCounts,
-    /// Files an hour, by the last ten minutes; 0 where none was done in them.
+    /// Files an hour over the last ten minutes; 0 if none was finished.
     pub per_hour: f64,
-    /// Those at work.
+    /// Workers that hold leases.
     pub leases: Vec<JobLease>,
     /// The newest failures, at most a hundred.
     pub failures: Vec<JobFailure>,
 }
 
-/// The table of files in a database, and this worker among those who take from it.
+/// A worker's access to the queue.
 pub struct Jobs {
     connection: Connection,
     worker: String,
@@ -129,15 +130,14 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Opens the table, which is made where there is none.
+    /// Opens the queue; its table is created if it is missing.
     ///
-    /// - `lease`: seconds after which a file that nobody finished goes to another worker
+    /// - `lease`: seconds after which an unfinished file may go to another worker
     pub fn open(place: &PostgresAddress, lease: f64) -> Result<Self> {
         let mut connection = Connection::open(place)?;
         let process = std::process::id().to_string();
         let worker = connection.run(|tx| {
-            // "if not exists" is no help against two that come at once: both see nothing and one
-            // fails.
+            // "if not exists" does not help two processes that start at once: neither sees a table, and one fails.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
             let state = tx.query_one(STATE, &[])?;
             match (state.get(0), state.get(1)) {
@@ -157,7 +157,7 @@ impl Jobs {
     }
 
     /// Another connection of the same worker.
-    pub fn again(&self) -> Result<Self> {
+    pub fn second_connection(&self) -> Result<Self> {
         let connection = Connection::open(self.connection.place())?;
         Ok(Self {
             connection,
@@ -166,8 +166,7 @@ impl Jobs {
         })
     }
 
-    /// Puts files in. Those that were listened to when they had another size or time, or could not be looked at, are to be
-    /// listened to again.
+    /// Adds files to the queue. Those that were analysed with another size or time, or failed without one, are queued again.
     pub fn add(&mut self, files: &[FileRecord]) -> Result<JobsAdded> {
         let mut added = JobsAdded::default();
         for some in files.chunks(ROWS) {
@@ -199,17 +198,17 @@ impl Jobs {
         Ok(added)
     }
 
-    /// Takes files in hand that nobody has: some that nobody tried yet, else a single one that somebody did not finish, so
-    /// that a file which ends its readers takes no others along.
+    /// Leases files that are not leased: several that were never tried, else a single one that
+    /// another worker did not finish, so that a file that crashes the decoder takes no others
+    /// along.
     pub fn lease(&mut self, most: u32) -> Result<Vec<Job>> {
         let worker = self.worker.clone();
         let lease = self.lease;
         self.connection.run(|tx| {
-            // Files whose last worker ended without a word have failed; this is where they are
-            // noticed.
+            // A file whose last lease expired without a result has failed, which is noticed only here.
             tx.execute(
                 "update voisin_job set done_at = now(), leased_until = null,
-                 failure = coalesce(failure, attempts || ' workers ended while they had it in hand')
+                 failure = coalesce(failure, attempts || ' workers ended while they were analysing it')
                  where done_at is null and attempts >= $1 and (leased_until is null or leased_until < now())",
                 &[&ATTEMPTS],
             )?;
@@ -242,7 +241,7 @@ impl Jobs {
         })
     }
 
-    /// Makes this worker's leases last from now on.
+    /// Restarts this worker's leases from now.
     pub fn renew(&mut self) -> Result<()> {
         let worker = self.worker.clone();
         let lease = self.lease;
@@ -256,24 +255,25 @@ impl Jobs {
         Ok(())
     }
 
-    /// Notes what became of files in hand, each with its size and time, if it could be looked at. Those that went to another
-    /// worker meanwhile are that one's.
+    /// Stores the outcomes of leased files, each with its size and time if they could be read.
+    /// Files that another worker has leased meanwhile are ignored.
     pub fn finish(&mut self, jobs: &[(i64, Option<FileRecord>, JobOutcome)]) -> Result<()> {
         let worker = self.worker.clone();
         let ids: Vec<i64> = jobs.iter().map(|(id, ..)| *id).collect();
         let files = || jobs.iter().map(|(_, file, _)| file.as_ref());
         let sizes: Vec<Option<i64>> = files().map(|file| Some(file?.size as i64)).collect();
         let times: Vec<Option<i64>> = files().map(|file| Some(file?.mtime_ns)).collect();
-        let reason = |judged: &JobOutcome| match judged {
+        let reason = |outcome: &JobOutcome| match outcome {
             JobOutcome::Done => None,
             JobOutcome::Failed(reason) | JobOutcome::Later(reason) => {
                 Some(reason.replace('\0', "\u{fffd}"))
             }
         };
-        let reasons: Vec<Option<String>> = jobs.iter().map(|(.., judged)| reason(judged)).collect();
+        let reasons: Vec<Option<String>> =
+            jobs.iter().map(|(.., outcome)| reason(outcome)).collect();
         let later: Vec<bool> = jobs
             .iter()
-            .map(|(.., judged)| matches!(judged, JobOutcome::Later(_)))
+            .map(|(.., outcome)| matches!(outcome, JobOutcome::Later(_)))
             .collect();
         self.connection.run(|tx| {
             tx.execute(
@@ -288,7 +288,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Gives back what this worker has in hand, as if it had never had it.
+    /// Ends this worker's leases without counting an attempt.
     pub fn give_back(&mut self) -> Result<()> {
         let worker = self.worker.clone();
         self.connection.run(|tx| {
@@ -301,20 +301,20 @@ impl Jobs {
         Ok(())
     }
 
-    /// How far all workers are.
+    /// Counts of the jobs by state.
     pub fn counts(&mut self) -> Result<JobCounts> {
         self.connection.run(counts)
     }
 }
 
-/// How far the workers of a database are; `None` where it has no table of jobs. Changes nothing.
+/// The state of a database's queue; `None` if it has none. Changes nothing.
 pub fn job_status(place: &PostgresAddress) -> Result<Option<JobStatus>> {
     Connection::open(place)?.run(|tx| {
         if !tx.query_one(STATE, &[])?.get::<_, bool>(0) {
             return Ok(None);
         }
         let counts = counts(tx)?;
-        // From one end of some files to the ends of others: how long the first ones took is not known.
+        // The first files that finished in this time count as its start only: when their work began is not stored.
         let rate = tx.query_one(
             "select coalesce(3600 * count(*) filter (where done_at > first)
                 / nullif(extract(epoch from now() - min(first))::float8, 0), 0)

@@ -1,10 +1,9 @@
-//! Libraries in other engines: one interface to a store of tracks, and its two forms, the library on this disk and
-//! PostgreSQL with pgvector.
+//! Libraries in PostgreSQL with pgvector.
 //!
-//! It is for sending a library there (`push`), bringing one here (`pull`), and answering from there (`--backend`) with the
-//! same code that answers from a library on this disk: what an answer needs is fetched into a temporary library
-//! ([`Remote`]). It does not divide data among servers: that is PostgreSQL's business, by the tables that
-//! [`ddl`] prints.
+//! For sending a library (`push`), fetching one (`pull`), and answering queries from a database
+//! (`--backend`) with the code that answers from a library on this disk: the tracks that a query
+//! needs are fetched into a temporary library ([`Remote`]). Not for dividing data among servers:
+//! PostgreSQL does that, with the tables that [`ddl`] prints.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +26,7 @@ pub use jobs::{
     Job, JobCounts, JobFailure, JobLease, JobOutcome, JobStatus, Jobs, JobsAdded, job_status,
 };
 pub use mirror::Mirror;
-pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, pull, push, put};
+pub use push::{IndexMaking, PushEvent, PushOptions, PushSummary, add_tracks, pull, push};
 pub use remote::Remote;
 pub use server::{Counts, IndexState, Postgres, Upgraded};
 
@@ -38,19 +37,19 @@ use voisin_library::{Changes, TrackFilter, TrackRecord};
 
 type Result<T, E = BackendError> = std::result::Result<T, E>;
 
-/// A recording on its way into a store, with its genres as its library has them.
+/// A recording to be stored, with its genres in the library that it comes from.
 #[derive(Debug, Clone)]
 pub struct StoredTrack {
     /// All that is known of it.
     pub record: TrackRecord,
-    /// Its genres, by the library's label source; a store on this disk finds them itself.
+    /// Its genres by the library's label source; ignored by a library on this disk, which has its own label source.
     pub genres: Vec<voisin_genre::Genre>,
 }
 
 /// Which tracks a search compares the query with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Those that the store's index leads to.
+    /// The candidates of the store's index.
     Index,
     /// As [`Index`](Self::Index), with this width instead of the store's own.
     Width(u32),
@@ -58,9 +57,10 @@ pub enum Effort {
     Exact,
 }
 
-/// Where tracks with their vectors are: on this disk, or in another engine.
+/// A store of tracks with their vectors: a library on this disk or a database. One trait for both,
+/// so that `eval index` and the tests measure them by the same code.
 ///
-/// Ids are the store's own and mean nothing to another one; recordings are known everywhere by their content ids.
+/// Track ids are valid within one store; content ids are the same in all.
 pub trait TrackStore {
     /// The space in which the store compares.
     fn space(&mut self) -> Result<LibrarySpace>;
@@ -74,12 +74,12 @@ pub trait TrackStore {
         effort: Effort,
     ) -> Result<Vec<Neighbor>>;
 
-    /// Puts recordings in, in place of what is known of them.
+    /// Stores recordings, replacing those that are there.
     fn upsert(&mut self, tracks: &[StoredTrack]) -> Result<()>;
 
-    /// Takes recordings out; unknown ones are no error. Returns how many were there.
+    /// Removes recordings; unknown ones are no error. Returns how many were there.
     fn remove(&mut self, contents: &[ContentId]) -> Result<u64>;
 
-    /// Changes since a generation of this store; `None` where it cannot tell, and all is to be read again.
+    /// Changes since a generation of this store; `None` if they are not known and everything has to be read again.
     fn changes(&mut self, since: u64) -> Result<Option<Changes>>;
 }

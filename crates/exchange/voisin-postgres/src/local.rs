@@ -30,7 +30,7 @@ impl TrackStore for Engine {
         let mut new = Vec::new();
         for StoredTrack { record, .. } in tracks {
             let content = &record.facts.audio.content;
-            // A known recording keeps its id and its labels; only what was sent is renewed.
+            // A known recording keeps its id and its labels; only the fields in the record are replaced.
             if let Some(track) = self.library().files().find_by_content(content)? {
                 self.library_mut()
                     .replace_vectors(track, &record.vector, &record.windows)?;

@@ -1,5 +1,5 @@
-//! A copy of a database's library on this disk that follows it, for a process that answers for long: its answers come at the
-//! speed of this disk, and its ids are short.
+//! A copy of a database's library on this disk that is kept up to date, for a server: queries are
+//! answered from this disk, and ids are short.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,18 +12,18 @@ use super::{BackendError, Postgres, Result, TrackStore as _};
 use voisin_base::track::TrackId;
 use voisin_library::{Library, OpenMode};
 
-/// Setting of a copy: what it is of, and how far it is.
+/// Setting of a copy: its source and its progress.
 const COPIED: &str = "copied";
 
-/// The identity of a copy's source: equal ones are copies of the same.
+/// The state of the database that a copy has reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     identity: String,
     fingerprint: String,
     generation: u64,
-    /// Of the library's settings, which have no generation.
+    /// Digest of the library's settings, which have no generation.
     settings: String,
-    /// The last track that was brought, by the database's id; `None`: all were.
+    /// The last track that was copied, by the database's id; `None`: all were.
     #[serde(default)]
     after: Option<i64>,
 }
@@ -36,14 +36,14 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// - `dir`: a folder that is empty or has a copy of before, which is gone on with at the first [`follow`](Self::follow)
+    /// - `dir`: a folder that is empty or has an earlier copy, which the first [`follow`](Self::follow) continues
     pub fn open(store: Postgres, dir: &Path) -> Result<Self> {
         let mut library = Library::open(dir, OpenMode::Create)?;
         let seen: Option<Seen> = library
             .settings()
             .setting(COPIED)?
             .and_then(|text| serde_json::from_str(&text).ok());
-        // A library that somebody made is nobody's copy, and would lose its tracks.
+        // A library that is not a copy would lose its tracks.
         if seen.is_none() && library.status()?.tracks > 0 {
             return Err(BackendError::NoCopy {
                 dir: dir.to_owned(),
@@ -57,16 +57,16 @@ impl Mirror {
         })
     }
 
-    /// Brings the copy up to date, some tracks at a time; asks for one row where nothing has changed. Returns whether
-    /// something had. One that was broken off goes on where it was.
+    /// Brings the copy up to date in batches; if nothing has changed, it reads one row. Returns
+    /// whether anything had changed. An interrupted update continues where it stopped.
     ///
-    /// - `progress`: is told how many of the tracks that are to be brought are there, and how many these are
+    /// - `progress`: receives the tracks copied so far and the tracks to copy
     pub fn follow(
         &mut self,
         stop: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<bool> {
-        // Read first: what changes from here on is seen as new the next time.
+        // Read first, so that later changes are seen as new the next time.
         let now = self.now()?;
         if self.seen.as_ref() == Some(&now) {
             return Ok(false);
@@ -82,18 +82,18 @@ impl Mirror {
                 offered_fingerprint: held.fingerprint,
             });
         }
-        // Before tracks: their labels depend on the label source that the settings name.
+        // Before the tracks: their labels depend on the label source in the settings.
         restore_settings(&mut self.store, &mut self.library, true)?;
         self.store.read_mean()?;
         self.library
             .derived_mut()
             .set_mean(&fixed_mean(&self.store))?;
-        // Labels may mean others after a change of settings.
+        // After a change of settings labels may have another meaning.
         let before = self.seen.clone().filter(|seen| {
             (&seen.identity, &seen.settings) == (&now.identity, &now.settings)
                 && seen.generation <= now.generation
         });
-        // Of another database, or of one that was put back from a copy of its own: nothing tells what went.
+        // After a change of database, or a restore from a backup, removals are not known.
         let is_other =
             |seen: &Seen| seen.identity != now.identity || seen.generation > now.generation;
         if self.seen.as_ref().is_some_and(is_other) {
@@ -105,9 +105,8 @@ impl Mirror {
             return Ok(false);
         };
         if let Some(after) = before.as_ref().and_then(|seen| seen.after) {
-            // Of those before that place only what has changed is missing.
-            // Ids are brought in ascending order, so a place says what is still missing of the
-            // first copy.
+            // Tracks are copied in ascending order of ids, so all ids above this one are still
+            // missing from the first copy; below it only changes are.
             let rest = self
                 .store
                 .changes(0)?
@@ -120,7 +119,7 @@ impl Mirror {
         }
         let mut removed = Vec::new();
         for content in gone(&mut self.store, since)? {
-            // By content: of two recordings that share a short id one has another number here.
+            // By content: of two recordings that share a short id, one has another id here.
             removed.extend(self.library.files().find_by_content(&content)?);
         }
         self.library.remove_tracks(&removed)?;
@@ -132,12 +131,12 @@ impl Mirror {
             if stop.load(Ordering::Relaxed) {
                 return Err(BackendError::Interrupted);
             }
-            // Two tracks that changed places wait for each other.
+            // Two tracks that swapped their paths block each other.
             if self.take(ids)? > 0 {
                 again.extend_from_slice(ids);
             }
             done += ids.len() as u64;
-            // A place in the middle of changes says nothing of what is behind it, unless all is being brought.
+            // The position is stored only during a full copy: amid changes it does not show which tracks are missing.
             if before.as_ref().is_none_or(|seen| seen.after.is_some()) && again.is_empty() {
                 let after = ids.last().map(|id| id.0);
                 self.note(Seen {
@@ -146,7 +145,7 @@ impl Mirror {
                 })?;
             }
         }
-        // Once more, now that all others have left their old paths.
+        // Again, now that the other tracks have left their old paths.
         for ids in again.chunks(BATCH) {
             self.take(ids)?;
         }
@@ -182,8 +181,8 @@ impl Mirror {
         })
     }
 
-    /// Puts tracks in the place of what is known of them, under the ids that they have here. Returns how many found their
-    /// paths taken.
+    /// Stores tracks in place of their former state, under the ids that they have here. Returns how
+    /// many found their paths occupied.
     fn take(&mut self, ids: &[TrackId]) -> Result<u64> {
         let (fetched, _) = self.store.fetch(
             ids,
@@ -200,14 +199,14 @@ impl Mirror {
             let content = record.facts.audio.content;
             let mut id = self.library.files().find_by_content(&content)?;
             if let Some(id) = id {
-                // A change of settings brings all tracks again, of which most are as they were.
+                // A change of settings sends all tracks again, most of them unchanged.
                 if self.library.transfer().record(id, true)?.as_ref() == Some(&record) {
                     continue;
                 }
                 known.push(id);
                 labels.push((content, record.facts.label.clone()));
             } else if !self.library.contains(Postgres::short_id(there))? {
-                // Of two whose ids begin alike, one has a number of its own.
+                // Of two recordings that share a short id, the second gets another id.
                 id = Some(Postgres::short_id(there))
                     .filter(|&id| records.iter().all(|(known, _)| *known != Some(id)));
             }

@@ -1,8 +1,8 @@
-//! Values of statements that have no names, whose types are told with them.
+//! Parameters of unnamed statements, which are sent with their types.
 
 use postgres::types::{ToSql, Type};
 
-/// A value of a statement without a name, whose type must be told.
+/// A parameter of an unnamed statement: its type is sent with it.
 pub(crate) trait SqlParameter: ToSql + Sync {
     fn kind(&self) -> Type;
 

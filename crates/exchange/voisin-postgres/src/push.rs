@@ -1,4 +1,4 @@
-//! A library on this disk sent to a database, and back.
+//! Sends a library on this disk to a database (`push`) and fetches one (`pull`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -21,30 +21,30 @@ use voisin_library::{
 // A push that is killed loses at most one batch, whose rows are in memory at once.
 pub(super) const BATCH: usize = 1000;
 
-/// Settings of a library that travel with it.
+/// Settings of a library that are sent with it.
 const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
 
 /// Setting that names the kind of content ids.
 const IDENTITY: &str = "identity";
 
-/// Settings that define learned scales begin so.
+/// Prefix of the settings that define learned scales.
 const SCALE: &str = "scale.";
 
-/// Files of a library's folder that travel with it.
+/// Files of a library's folder that are sent with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
 
-/// Setting of a pulled library: which database it is of, and of which generation.
+/// Setting of a pulled library: the identity and generation of the database.
 const PULLED: &str = "pulled";
 
-/// Whether a push makes the vector index.
+/// Whether a push builds the vector index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IndexMaking {
     /// No.
     #[default]
     Never,
-    /// Where there is none.
+    /// If there is none.
     Missing,
-    /// Also in the place of one that is there.
+    /// Also in place of an existing one.
     Anew,
 }
 
@@ -53,79 +53,79 @@ pub enum IndexMaking {
 pub struct PushOptions {
     /// Send the window vectors too.
     pub windows: bool,
-    /// Whether the vector index is made.
+    /// Whether the vector index is built.
     pub index: IndexMaking,
-    /// The form of each vector; `None`: as the index that is there. One of another form is made anew.
+    /// Encoding of the vectors; `None`: that of the existing index. An index of another encoding is rebuilt.
     pub codes: Option<IndexCodes>,
-    /// The statement that makes it, where not pgvector's own.
+    /// The statement that builds it, if it is not pgvector's HNSW.
     pub index_sql: Option<String>,
-    /// Memory for making it, MB; `None`: as the server has it.
+    /// Memory for building it, MB; `None`: the server's setting.
     pub index_memory: Option<u32>,
-    /// Make similarity relative to the tracks that are there after it.
+    /// Recompute the mean over all tracks after sending.
     pub recentre: bool,
 }
 
-/// The lock of those who put tracks beside what is there.
-// Any number would do, but workers of all versions have to meet at the same one.
-const PUTTING: i64 = 1_987_013_493;
+/// The lock of workers that add tracks.
+// Any number would do, but it must be the same in all versions.
+const ADDING: i64 = 1_987_013_493;
 
 /// Progress of sending a library.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PushEvent {
-    /// So many of so many tracks were sent.
+    /// Tracks were sent.
     Sent {
         /// So far.
         done: u64,
         /// In all.
         total: u64,
     },
-    /// The vector index is made now.
+    /// The build of the vector index has begun.
     Indexing {
-        /// Bytes of memory that it needs while it is made.
+        /// Memory that the build needs, bytes.
         needed: u64,
-        /// Bytes that the server gives it.
+        /// Memory that the server allows it, bytes.
         given: u64,
     },
-    /// A notice of the server while it made the index.
+    /// A notice of the server during the build.
     Notice(String),
 }
 
 /// Counts of the rows sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PushSummary {
-    /// Recordings sent that were not there.
+    /// New recordings.
     pub added: u64,
-    /// Recordings sent that were there in another form.
+    /// Changed recordings.
     pub updated: u64,
-    /// Recordings that were there as they are here.
+    /// Recordings that were already there, unchanged.
     pub unchanged: u64,
-    /// Recordings taken out, since they are no longer here.
+    /// Recordings removed there, since they are no longer here.
     pub removed: u64,
     /// Recordings that another library has sent.
     pub of_others: u64,
-    /// Recordings that are no longer here and stay there, since another library holds them too.
+    /// Recordings no longer here that stay there, since another library holds them too.
     pub stayed: u64,
-    /// Recordings that were taken down there, and are not sent.
+    /// Recordings that were taken down there and are not sent.
     pub taken_down: u64,
-    /// Recordings whose embeddings were made relative to a new mean, if that was asked for.
+    /// Recordings whose embeddings were recomputed with a new mean, if that was requested.
     pub recentred: Option<u64>,
     /// Seconds that sending took.
     pub seconds: f64,
-    /// Seconds that making the index took, if it was made.
+    /// Seconds that building the index took, if it was built.
     pub index_seconds: Option<f64>,
 }
 
 /// A recording in the database.
-struct There {
-    /// Whether this library is known to hold it.
+struct StoredRow {
+    /// Whether the database lists this library as a holder.
     held: bool,
     /// The digest that this library sent; none where another one did.
     digest: Option<[u8; 2 * HALF_DIGEST]>,
 }
 
-/// Sends what is new or other than in the database, and takes out what this library sent and no longer has.
+/// Sends new and changed recordings, and removes those that this library sent and no longer has.
 ///
-/// Each batch is one transaction; a push that is killed and made again ends in the same tables.
+/// Each batch is one transaction; a push that is killed and repeated gives the same tables.
 pub fn push(
     engine: &Engine,
     to: &mut Postgres,
@@ -134,19 +134,19 @@ pub fn push(
     stop: &AtomicBool,
 ) -> Result<PushSummary> {
     let start = std::time::Instant::now();
-    // Before anything is read: two pushes at once would each take out the other's rows.
+    // Before anything is read: two concurrent pushes would each remove the other's rows.
     to.lock()?;
     let library = engine.library();
-    // An `add` meanwhile must not show half of its tracks here: all reads below see one state.
+    // All reads below see one state, even if an `add` runs meanwhile.
     let _snapshot = library.snapshot()?;
     let source = library.transfer().identity()?;
-    // Noted at the end as what was sent, so it has to be that of the snapshot.
+    // Stored at the end as the generation that was sent, so it has to be that of the snapshot.
     let generation = library.changes().generation()?;
-    same_kind(to, library.settings().content_kind()?)?;
+    check_kind(to, library.settings().content_kind()?)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
     let barred = to.barred()?;
-    // Vectors that the library's own log knows to be as they were sent need not be read.
+    // Vectors that have not changed since the last push, by the library's log, are not read.
     let log = match last_push(to, &source, options.windows)? {
         Some(last) => library.changes().changes_since(last)?,
         None => None,
@@ -163,14 +163,13 @@ pub fn push(
             .iter()
             .map(|track| id_of(&track.audio.content).0)
             .collect();
-        let there = known(to, &source, &names)?;
+        let there = stored_rows(to, &source, &names)?;
         for ((track, genres), id) in tracks
             .iter()
             .zip(engine.genres().genres_of(&tracks)?)
             .zip(names)
         {
-            // A track without a vector is left out, and goes from the database if it was there with
-            // one.
+            // A track without a vector is left out, and removed from the database if it was there with one.
             if !library.has_vector(track.id)? {
                 continue;
             }
@@ -183,8 +182,7 @@ pub fn push(
             match there.get(&id).map(|known| (known.held, known.digest)) {
                 None if barred.contains(&id) => summary.taken_down += 1,
                 None => todo.push((track.id, false)),
-                // Another library's row stays as that one sent it; this one only says that it has
-                // the recording.
+                // Another library's row stays as it was sent; only that this library holds the recording too is stored.
                 Some((held, None)) => {
                     summary.of_others += 1;
                     if !held {
@@ -192,8 +190,7 @@ pub fn push(
                     }
                 }
                 Some((_, Some(digest))) => {
-                    // Facts are cheap to compare; vectors are read only where no log says that they
-                    // are as they were.
+                    // Facts are cheap to compare; vectors are read only if the log does not show that they are unchanged.
                     let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
                     let same_facts =
                         digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
@@ -212,15 +209,14 @@ pub fn push(
             }
         }
     }
-    // Taken out only after the new rows are there: a push that is killed in between has lost
-    // nothing.
-    let gone = no_longer_here(to, &source, &seen)?;
+    // Rows are removed only after the new ones are stored: a push that is killed in between loses nothing.
+    let gone = removed_recordings(to, &source, &seen)?;
     let total = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
             return Err(BackendError::Interrupted);
         }
-        // A pooler or a restart may have ended the session that holds it.
+        // A pooler or a restart may have ended the session that holds the lock.
         to.check_lock()?;
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
         let rows = rows_of(engine, &ids, options.windows, &space)?;
@@ -236,16 +232,16 @@ pub fn push(
     to.hold(&to_hold, &source)?;
     summary.removed = to.release(&gone, &source)?;
     summary.stayed = gone.len() as u64 - summary.removed;
-    // After all rows: the new mean is that of what is there now.
+    // After all rows: the new mean is over the tracks that are there now.
     if options.recentre {
         summary.recentred = Some(to.recentre()?);
     }
     send_settings(library, to)?;
     send_scales(library, to, &source, progress)?;
-    // Last of all writes: a push that was broken off is compared in full the next time.
+    // The last write: after an interrupted push the next one compares everything.
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
-    // The index comes last, since it is made faster of rows that are there than row by row.
+    // The index comes last, since building it over existing rows is faster than row by row.
     let makes_index = match to.index_state()? {
         IndexState::Missing => options.index != IndexMaking::Never,
         IndexState::There(_) => {
@@ -260,31 +256,31 @@ pub fn push(
     Ok(summary)
 }
 
-/// The database's rows of these recordings, by id; those that are not there are left out.
-fn known(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, There>> {
+/// The database's rows of these recordings, by id; missing ones are left out.
+fn stored_rows(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, StoredRow>> {
     to.run(|tx| {
         let sql = "select id from voisin_held where id = any ($1) and library = $2";
         let held: HashSet<i64> = tx.query(sql, &[&ids, &source])?.iter().map(|row| row.get(0)).collect();
         let sql = "select id, case when source = $2 then digest end from voisin_track where id = any ($1)";
         let there = |row: &postgres::Row| {
             let id = row.get(0);
-            // A row that another library left to this one has no digest.
+            // A row taken over from another library has no digest.
             let digest = row.get::<_, Option<&[u8]>>(1).map(|digest| digest.try_into().unwrap_or_default());
-            (id, There { held: held.contains(&id), digest })
+            (id, StoredRow { held: held.contains(&id), digest })
         };
         Ok(tx.query(sql, &[&ids, &source])?.iter().map(there).collect())
     })
 }
 
-/// The recordings that this library is known to hold there, and does not hold any more.
+/// The recordings that the database lists for this library and that the library no longer holds.
 ///
-/// - `seen`: those that it holds
-fn no_longer_here(
+/// - `seen`: the recordings of the library
+fn removed_recordings(
     to: &mut Postgres,
     source: &str,
     seen: &HashMap<i64, ContentId>,
 ) -> Result<Vec<i64>> {
-    // Eight bytes each: pages keep a library of many millions from one answer.
+    // Eight bytes a row: pages keep the ids of many millions out of one result.
     const ROWS: i64 = 100_000;
     let mut gone = Vec::new();
     // Ids have 63 bits and are never negative.
@@ -307,16 +303,16 @@ fn no_longer_here(
     }
 }
 
-/// The space in which the database compares; where it has none yet, the library's own.
+/// The space in which the database compares; if it has none yet, the library's.
 fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
-    // An empty library must not set the mean of all who come later.
+    // An empty library must not set the mean for the libraries that are pushed later.
     if engine.library().status()?.vectors == 0 {
         return Ok(to.held_space());
     }
     to.settle_space(|_| Ok(LibrarySpace::of_library(engine.library())?.mean().to_vec()))
 }
 
-/// A database's mean, for a library that answers for it.
+/// A database's mean, for a library that holds its tracks.
 pub(super) fn fixed_mean(from: &Postgres) -> StoredMean {
     StoredMean {
         values: from.held_space().mean().to_vec(),
@@ -347,7 +343,7 @@ fn rows_of(
     Ok(rows)
 }
 
-/// How the content ids of a database are made.
+/// The kind of content ids of a database.
 fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
     let name = to.settings()?.remove(IDENTITY);
     Ok(name
@@ -355,13 +351,13 @@ fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
         .unwrap_or_default())
 }
 
-/// Refuses content ids of another kind than those that are there.
-fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
+/// Refuses content ids of another kind than the database's.
+fn check_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     let held = kind_of(to)?;
     if held == offered {
         return Ok(());
     }
-    // An empty database takes the kind of whoever comes first.
+    // The first library decides the kind of an empty database.
     if to.size()?.0 > 0 {
         return Err(LibraryError::OtherIdentity { held, offered }.into());
     }
@@ -376,35 +372,35 @@ fn same_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     Ok(())
 }
 
-/// Puts the tracks of a library beside what is there; a recording that is there already is known by more files then, and one
-/// that was heard in these files before by fewer, or goes.
-/// Belongs to no library: a push takes none of them out.
-pub fn put(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
+/// Adds the tracks of a library to the database. Files of recordings that are there already are
+/// added to these, and taken from the recordings that the files held before; one without any file
+/// left is removed. The tracks belong to no library, so no push removes them.
+pub fn add_tracks(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
     let mut sent = 0;
-    same_kind(to, engine.library().settings().content_kind()?)?;
-    // A worker runs for days, and a push may have renewed the mean since its last tracks.
+    check_kind(to, engine.library().settings().content_kind()?)?;
+    // A worker runs for days, and a push may have recomputed the mean since its last tracks.
     to.read_mean()?;
     let space = space_for(engine, to)?;
     for ids in engine.library().track_ids()?.chunks(BATCH) {
         let tracks = engine.library().tracks_by_id(ids)?;
-        // Two that put the same recording at once would each take the other's files away.
-        sent += to.in_one(PUTTING, |to| {
-            let sent = put_some(engine, &tracks, to, windows, &space)?;
-            leave_former(engine, &tracks, to, &space)?;
+        // Two workers that add the same recording at once would each remove the other's files.
+        sent += to.in_one(ADDING, |to| {
+            let sent = add_batch(engine, &tracks, to, windows, &space)?;
+            remove_from_former(engine, &tracks, to, &space)?;
             Ok(sent)
         })?;
     }
     Ok(sent)
 }
 
-fn put_some(
+fn add_batch(
     engine: &Engine,
     tracks: &[Track],
     to: &mut Postgres,
     windows: bool,
     space: &LibrarySpace,
 ) -> Result<u64> {
-    // The files of others that are the same recording stay known to it: they are read and merged.
+    // Files of the same recording that other workers added stay with it: they are read and merged.
     let ids: Vec<TrackId> = tracks
         .iter()
         .map(|track| id_of(&track.audio.content))
@@ -438,8 +434,7 @@ fn put_some(
         record
             .facts
             .files
-            // The first file's tags are the row's: by path, so that they do not depend on which
-            // worker came last.
+            // The row has the first file's tags; sorted by path, they do not depend on which worker came last.
             .sort_by(|a, b| a.record.path.cmp(&b.record.path));
         rows.push(TrackRow::new(
             &StoredTrack { record, genres },
@@ -451,9 +446,9 @@ fn put_some(
     Ok(rows.len() as u64)
 }
 
-/// Takes files from the recordings that they were of before these tracks were heard in them. A recording whose last file that
-/// was goes, unless a library holds it.
-fn leave_former(
+/// Removes the files of these tracks from the recordings that they held before. A recording without
+/// any file left is removed, unless a library holds it.
+fn remove_from_former(
     engine: &Engine,
     tracks: &[Track],
     to: &mut Postgres,
@@ -465,14 +460,14 @@ fn leave_former(
             .flat_map(|track| &track.files)
             .map(|file| &file.record.path)
     };
-    let heard: HashSet<&PathBuf> = files().collect();
-    let mut keys = Vec::with_capacity(heard.len());
-    for path in &heard {
+    let analysed: HashSet<&PathBuf> = files().collect();
+    let mut keys = Vec::with_capacity(analysed.len());
+    for path in &analysed {
         keys.push(hash(path_to_bytes(path)?));
     }
     let mut conditions = no_conditions(1);
     conditions.and("paths && {}", FilterValue::Keys(keys));
-    // These were sent a moment ago, and have the files rightly.
+    // The tracks just sent keep their files.
     let now: HashSet<TrackId> = tracks
         .iter()
         .map(|track| id_of(&track.audio.content))
@@ -491,12 +486,12 @@ fn leave_former(
         )?
         .0
     {
-        // Paths are chosen by 64-bit digests there; here they are compared.
+        // The database selects paths by 64-bit digests; here they are compared.
         let left = record
             .facts
             .files
             .iter()
-            .filter(|file| !heard.contains(&file.record.path))
+            .filter(|file| !analysed.contains(&file.record.path))
             .count();
         if left == 0 {
             gone.push(id.0);
@@ -505,12 +500,12 @@ fn leave_former(
         }
     }
     to.release(&gone, "")?;
-    // A recording that a library holds stays as that one has it.
-    let fewer = to.of_workers(&fewer)?;
+    // A recording that a library holds stays as the library sent it.
+    let fewer = to.without_library(&fewer)?;
     if fewer.is_empty() {
         return Ok(());
     }
-    // A row comes back with the names of its genres, and goes out with the genres themselves.
+    // Fetched rows have names of genres, and sent rows need the genres themselves.
     let taxonomy = engine.genres().taxonomy()?;
     let mut rows = Vec::with_capacity(fewer.len());
     for (_, mut record, genres) in to
@@ -526,7 +521,7 @@ fn leave_former(
         record
             .facts
             .files
-            .retain(|file| !heard.contains(&file.record.path));
+            .retain(|file| !analysed.contains(&file.record.path));
         let genres = taxonomy.named(&genres);
         rows.push(TrackRow::new(&StoredTrack { record, genres }, true, space)?);
     }
@@ -542,7 +537,7 @@ fn row_of(
     Ok(rows_of(engine, &[id], windows, space)?.pop())
 }
 
-/// The name under which a push is noted: one with windows says more than one without.
+/// The name under which a push is stored; pushes with windows have their own.
 fn push_name(source: &str, windows: bool) -> String {
     if windows {
         format!("{source} with windows")
@@ -567,7 +562,7 @@ fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) ->
     let other = push_name(source, !windows);
     let generation = generation as i64;
     to.run(|tx| {
-        // Only the newest push says what the rows are like, with windows or without.
+        // Only the newest push describes the rows, with windows or without.
         tx.execute("delete from voisin_source where library = $1", &[&other])?;
         tx.execute(
             "insert into voisin_source (library, generation) values ($1, $2)
@@ -581,7 +576,7 @@ fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) ->
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for name in SETTINGS {
-        // A library that was salvaged knows the kind of its ids by its tracks alone.
+        // A salvaged library has no setting; the kind of its ids follows from its tracks.
         let value = match name {
             IDENTITY => Some(library.settings().content_kind()?.name().to_owned()),
             _ => library.settings().setting(name)?,
@@ -589,7 +584,7 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
         values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
-        // A file that is not there is taken out there too.
+        // A file that is missing here is removed there too.
         values.push((name, std::fs::read(library.dir().join(name)).ok()));
     }
     to.run(|tx| {
@@ -606,7 +601,7 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     })
 }
 
-/// Sends what learned scales are. One that is defined otherwise there stays where another library sends to it too.
+/// Sends the definitions of learned scales. One with another definition there stays if other libraries are sent there too.
 fn send_scales(
     library: &Library,
     to: &mut Postgres,
@@ -627,7 +622,7 @@ fn send_scales(
     for (name, text) in &here {
         if is_other(text, name) {
             progress(PushEvent::Notice(format!(
-                "the scale {name} is learned from other values there, and other libraries are there, too: its definition stays; \"voisin scales rename {name} NEW\" gives this one a name of its own"
+                "the scale {name} is learned from other values there, and the database holds other libraries too: its definition stays; \"voisin scales rename {name} NEW\" gives this one another name"
             )));
         } else {
             sent.push((format!("{SCALE}{name}"), text.as_bytes()));
@@ -662,13 +657,13 @@ fn definitions(settings: &HashMap<String, Vec<u8>>) -> BTreeMap<ScaleName, Strin
     settings.iter().filter_map(read).collect()
 }
 
-/// Bytes that pgvector's graph takes while it is made: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
+/// Memory that building pgvector's graph takes, bytes: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
 fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
     let of_vector = match codes {
         IndexCodes::Halves => 2 * dimension,
         IndexCodes::Signs => dimension / 8,
     };
-    // The graph's own share, neighbours and links, which does not depend on the vector.
+    // The graph's links, which do not depend on the vector.
     rows * (of_vector as u64 + 790)
 }
 
@@ -679,7 +674,7 @@ fn make_index(
 ) -> Result<f64> {
     let start = std::time::Instant::now();
     let made = build_index(to, options, progress);
-    // Also after a failure: behind a pooler the session is somebody else's next.
+    // Also after a failure: behind a pooler another client gets the session next.
     let reset = to.execute("reset maintenance_work_mem; reset statement_timeout");
     made.and(reset)?;
     Ok(start.elapsed().as_secs_f64())
@@ -690,7 +685,7 @@ fn build_index(
     options: &PushOptions,
     progress: &mut dyn FnMut(PushEvent),
 ) -> Result<()> {
-    // Settings of the session: what is made concurrently is made outside of a transaction.
+    // Settings of the session: a concurrent build runs outside of a transaction.
     if let Some(megabytes) = options.index_memory {
         to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
     }
@@ -705,12 +700,12 @@ fn build_index(
         given: given.parse().unwrap_or_default(),
     });
     let statement = ddl::vector_index("voisin_track", codes, to.model().dimension);
-    // One that was not finished serves nobody and costs every writer; one that serves goes when the new one does.
+    // An unfinished index answers no query and slows every write; a finished one is dropped once the new one is ready.
     let unfinished = to.vector_indexes(false)?;
     to.drop_indexes(&unfinished)?;
     let former = to.vector_indexes(true)?;
     to.place().take_notices();
-    // An index takes longer than any question.
+    // Building an index takes longer than any query.
     to.execute("set statement_timeout = 0")?;
     to.execute(options.index_sql.as_deref().unwrap_or(&statement))?;
     to.place()
@@ -719,13 +714,13 @@ fn build_index(
         .for_each(|notice| progress(PushEvent::Notice(notice)));
     to.drop_indexes(&former)?;
     to.index_made()?;
-    // The planner and the filters' counts go by what it knows of the table.
+    // The planner and the estimates for filters use the table's statistics.
     to.execute("analyze voisin_track, voisin_order")
 }
 
-/// Puts the settings and files that came with a library into another one.
+/// Restores the settings and files that were sent with a library.
 ///
-/// - `replace`: also in the place of those that it has
+/// - `replace`: also overwrite existing ones
 pub(super) fn restore_settings(
     from: &mut Postgres,
     library: &mut Library,
@@ -763,7 +758,7 @@ pub(super) fn restore_settings(
     Ok(())
 }
 
-/// A recording whose genres came from a table of paths, with them as if given by hand: the table is where the library is.
+/// Stores genres that came from a table of paths as labels given by hand, since the table is not in the database.
 pub(super) fn labelled(
     library: &Library,
     mut record: TrackRecord,
@@ -779,7 +774,7 @@ pub(super) fn labelled(
     Ok(record)
 }
 
-/// Recordings that were taken out since a generation.
+/// Recordings that were removed since a generation.
 pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
     let since = since as i64;
     let gone = from.run(|tx| {
@@ -794,8 +789,9 @@ pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
         .collect())
 }
 
-/// Brings a database's tracks into a library on this disk: all, or what changed since the last time. Recordings that were
-/// taken out there since go here too. Returns what was taken in, and how many went.
+/// Fetches a database's tracks into a library on this disk: all, or those that changed since the
+/// last time. Recordings that were removed there since are removed here too. Returns what was
+/// added, and how many were removed.
 pub fn pull(
     from: &mut Postgres,
     engine: &mut Engine,
@@ -804,7 +800,7 @@ pub fn pull(
     let identity = from.identity()?;
     let model = from.model().clone();
     let is_new = engine.library().status()?.tracks == 0;
-    // Refused here where the library has vectors of another model, before anything is written.
+    // Refuses a library with vectors of another model, before anything is written.
     engine.library_mut().set_model(&model)?;
     engine
         .library_mut()
@@ -812,22 +808,21 @@ pub fn pull(
         .set_content_kind(kind_of(from)?)?;
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
-        // Answers are those of the database until the tracks are others.
+        // The database's mean, so that similarities are the same until tracks change.
         engine.library_mut().derived_mut().set_mean(&StoredMean {
             is_fixed: false,
             ..fixed_mean(from)
         })?;
     }
     let last = engine.library().settings().setting(PULLED)?;
-    // "IDENTITY GENERATION"; of another database it says nothing.
+    // "IDENTITY GENERATION"; ignored if the identity is another database's.
     let last = last.as_deref().and_then(|text| text.split_once(' '));
     let last = last
         .filter(|(source, _)| *source == identity)
         .and_then(|(_, generation)| generation.parse().ok());
     let (_, generation) = from.size()?;
     let since: u64 = last
-        // A database that was put back from a backup counts from an older number: all is read
-        // again.
+        // A database restored from a backup counts from an older number: everything is read again.
         .filter(|&last| last <= generation && !is_new)
         .unwrap_or(0);
     let Some(changes) = from.changes(since)? else {
@@ -850,7 +845,7 @@ pub fn pull(
         )?;
         for _ in 0..damaged {
             intake.taken.refuse(|| {
-                "what the database has of it is not a track: push it again from the library that has it"
+                "its row in the database is damaged: push it again from the library that has it"
                     .to_owned()
             });
         }
@@ -860,11 +855,11 @@ pub fn pull(
     }
     let taken = intake.finish()?;
     let mut removed = 0;
-    // In a first pull nothing was there before that could have gone.
+    // A first pull has nothing to remove.
     if since > 0 {
         removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
     }
-    // After all records: a pull that was broken off starts from the same place.
+    // After all records: an interrupted pull starts again from the same generation.
     let pulled = format!("{identity} {}", changes.generation);
     engine
         .library_mut()

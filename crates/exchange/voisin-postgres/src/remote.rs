@@ -1,5 +1,5 @@
-//! Answers from a database: what a question needs is fetched into a temporary library, and the same code answers
-//! from there as from a library on this disk. Ids are the database's.
+//! Queries answered from a database: the tracks that a query needs are fetched into a temporary
+//! library, which the code for a library on this disk then queries. Ids are the database's.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -25,48 +25,48 @@ use voisin_library::{
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::{Filters, LocalOnly, Named, QuestionError, RemoteLibrary};
 
-/// Tracks that are fetched for one name at most.
+/// At most this many tracks are fetched for one name.
 const MOST_NAMED: usize = 5000;
 
-/// Tracks that are kept for the next question; as many as are fetched of a library whose tracks are all fetched.
+/// At most this many tracks are kept for the next query: those of a library that is fetched whole.
 const MOST_FETCHED: u64 = SAMPLE as u64;
 
-/// Tracks that are looked at together on the way along an order.
+/// Tracks of a sorted list that are tested against a filter in one step.
 const LONGEST_STEP: usize = 5000;
 
-/// Tracks that are fetched where all are compared with each other and nobody says how many.
+/// Tracks that are fetched by default where all are compared with each other.
 const SAMPLE: usize = 20_000;
 
-/// Tracks that are fetched beside the nearest of what is asked about, where there are more than [`SAMPLE`].
+/// Random tracks that are fetched besides the nearest of the seeds, in libraries of more than [`SAMPLE`].
 const BACKGROUND: usize = 4000;
 
-/// Nearest tracks that are fetched of what is asked about.
+/// Nearest tracks that are fetched for each seed.
 const NEAR: usize = 400;
 
-/// Most tracks whose nearest are fetched.
+/// With more seeds than this, their nearest are not fetched.
 const MOST_SEEDS: usize = 50;
 
-/// A database, and a temporary library with what was fetched from it.
+/// A database, and a temporary library of the tracks that were fetched from it.
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// The vectors to fetch beside the facts.
+    /// The vectors to fetch besides the facts.
     wanted: WantedVectors,
-    /// Whether tracks have their short ids in the temporary library.
+    /// Whether the temporary library uses short ids.
     has_short_ids: bool,
-    /// How many tracks stand for all where all are compared, and from how many on; `None`: as many as is usual.
+    /// Size of the sample that replaces a larger library where all tracks are compared; `None`: the default.
     sample: Option<usize>,
     is_whole: bool,
-    /// The state of the database that it is of.
+    /// The generation of the database when it was opened.
     generation: u64,
-    /// Goes with the temporary library in it.
+    /// Contains the temporary library, and is deleted with it.
     _folder: tempfile::TempDir,
 }
 
 impl Remote {
-    /// Nothing of the database is fetched yet but its model, mean and settings.
+    /// Fetches only model, mean and settings of the database.
     pub fn open(mut store: Postgres) -> Result<Self> {
-        // Before anything is fetched: what comes later is seen as a change.
+        // Read before anything is fetched, so that later changes are noticed.
         let generation = store.generation()?;
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
@@ -92,7 +92,7 @@ impl Remote {
         })
     }
 
-    /// With the [short ids](Postgres::short_id) of copies in the temporary library, which may not have been asked yet.
+    /// Uses [short ids](Postgres::short_id) in the temporary library, as copies do. Call it before the first query.
     #[must_use]
     pub fn with_short_ids(self) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Remote {
         }
     }
 
-    /// With so many tracks that stand for all where all are compared, and from so many on.
+    /// Sets the size of the sample that replaces a larger library where all tracks are compared.
     #[must_use]
     pub fn with_sample(self, sample: Option<usize>) -> Self {
         Self { sample, ..self }
@@ -117,7 +117,7 @@ impl Remote {
         let library = self.engine.library();
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
-        // Each track is fetched once in the life of the temporary library.
+        // Each track is fetched only once.
         for &id in ids {
             let local = self.local_id(id);
             if !library.contains(local)? && seen.insert(local) {
@@ -128,7 +128,7 @@ impl Remote {
             return Ok(());
         }
         let (fetched, damaged) = self.store.fetch(&missing, self.wanted)?;
-        // Some of many are left out, as `pull` leaves them out and counts them.
+        // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
             let total = missing.len();
@@ -158,7 +158,7 @@ impl Remote {
         }
     }
 
-    /// The database's ids of tracks by those that they have here.
+    /// Translates ids of the temporary library into the database's.
     fn of_local(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
         if self.has_short_ids {
             self.store.of_short(ids)
@@ -167,13 +167,13 @@ impl Remote {
         }
     }
 
-    /// Fetches tracks by the ids that they have here.
+    /// Fetches tracks by their ids in the temporary library.
     fn fetch_local(&mut self, ids: &[TrackId]) -> Result<()> {
         let ids = self.of_local(ids)?;
         self.fetch_ids(&ids)
     }
 
-    /// Fetches of those that fit the nearest of each of these, by the database's index.
+    /// Fetches the nearest tracks of each seed that match a filter, by the database's index.
     fn fetch_near(&mut self, seeds: &[Seed], filter: &TrackFilter, each: usize) -> Result<()> {
         let space = self.store.held_space();
         for seed in seeds {
@@ -187,26 +187,26 @@ impl Remote {
         Ok(())
     }
 
-    /// The tracks that fit, unless they are more than are looked at together.
+    /// The matching tracks, unless they are more than [`LONGEST_STEP`].
     fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
         let mut conditions = self.store.conditions(filter, 1)?;
         add_words(&mut conditions, words, "");
-        // Counted with a limit first: fetching ids to find that they are too many would cost more.
+        // Counted with a limit first, which is cheaper than fetching too many ids.
         if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
             return Ok(None);
         }
         self.store.ids(&conditions, LONGEST_STEP).map(Some)
     }
 
-    /// How many tracks fit.
+    /// The number of matching tracks.
     fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
         let mut conditions = self.store.conditions(filter, 1)?;
         add_words(&mut conditions, words, "");
         Ok(self.store.sum("count(*)", &conditions)? as usize)
     }
 
-    /// Fetches tracks and leaves those that fit: names and paths are compared by digests there.
-    fn that_fit(
+    /// Fetches tracks and keeps those that match exactly: the database compares digests of names and paths.
+    fn keep_matching(
         &mut self,
         ids: &[TrackId],
         query: &TrackQuery,
@@ -224,7 +224,7 @@ impl Remote {
                 .into_iter()
                 .flatten()
                 .all(|set| set.contains(id));
-            // A track that was taken out meanwhile, or is damaged, is not there.
+            // A track that was removed meanwhile, or is damaged, was not fetched.
             if fits && library.contains(id)? {
                 fitting.push(id);
             }
@@ -232,10 +232,10 @@ impl Remote {
         Ok(fitting)
     }
 
-    /// Fetches the tracks that a name on the command line may mean, in the ways of docs/grammar.md.
+    /// Fetches the tracks that a seed of docs/grammar.md may mean.
     ///
-    /// - errors: [`LocalOnly`] for a composer, of whom a database keeps nothing
-    fn fetch_written(&mut self, name: &OsStr) -> Result<()> {
+    /// - errors: [`LocalOnly`] for a composer, which a database does not store
+    fn fetch_seed(&mut self, name: &OsStr) -> Result<()> {
         match SeedName::parse(name) {
             SeedName::StandardInput => Ok(()),
             SeedName::Playlist(path) => {
@@ -264,16 +264,14 @@ impl Remote {
         self.fetch_paths(&[stored_path(path)])?;
         if path.is_file() {
             let kind = self.engine.library().settings().content_kind()?;
-            // A file of this disk is known there by its content, whatever its path was on the other
-            // machine.
+            // A file of this disk is found there by its content, whatever its path was on the other machine.
             if let Ok(info) = voisin_audio::probe_as(path, kind) {
                 self.fetch_ids(&[id_of(&info.content)])?;
             }
             return Ok(());
         }
         let words = text.to_str().unwrap_or_default();
-        // A number may be an id or a title ("1979"): both are fetched, and the same code as on a
-        // disk decides.
+        // A number may be an id or a title ("1979"): both are fetched, and the code for a library on disk decides.
         if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
             self.fetch_local(&[id])?;
         }
@@ -301,7 +299,7 @@ impl Remote {
             }
         }
         let mut tracks = self.engine.library().tracks_by_id(&there)?;
-        // Names are compared by digests there.
+        // The database compares digests of paths only.
         tracks.retain(|track| {
             ids.contains(&track.id)
                 || track
@@ -312,13 +310,13 @@ impl Remote {
         Ok(tracks)
     }
 
-    /// Fetches tracks of artists whose names hold this one, so that it can be told who is meant.
+    /// Fetches tracks of artists whose names contain this one, so that suggestions can be made.
     fn fetch_artist(&mut self, name: &str) -> Result<()> {
         self.fetch_by_words(name)?;
         self.fetch_of_artist(name)
     }
 
-    /// Fetches a track of each genre, so that it can be told which there are.
+    /// Fetches a track of each genre, so that the genres of the database are known.
     fn fetch_genres(&mut self, names: &[String]) -> Result<()> {
         let genres = self.engine.genres().taxonomy()?.named(names);
         for genre in genres {
@@ -360,15 +358,14 @@ impl Remote {
         self.fetch_ids(&ids)
     }
 
-    /// Fetches tracks whose names have all of these words; of too many, those first that have them as whole words.
+    /// Fetches tracks whose names contain all of these words; if there are too many, also those with whole words.
     fn fetch_by_words(&mut self, words: &str) -> Result<()> {
         let mut conditions = no_conditions(1);
         if !add_words(&mut conditions, words, "") {
             return Ok(());
         }
         let mut ids = self.store.ids(&conditions, MOST_NAMED)?;
-        // Cut off by id, so the best may be missing: those with whole words are fewer, and fetched
-        // as well.
+        // Cut off by id, so the best may be missing: the fewer tracks with whole words are fetched as well.
         if ids.len() == MOST_NAMED {
             let mut whole = no_conditions(1);
             add_words(&mut whole, words, " ");
@@ -404,8 +401,7 @@ impl RemoteLibrary for Remote {
     }
 
     fn is_current(&mut self) -> Result<bool, QuestionError> {
-        // Above that the temporary library is thrown away and begun anew, so that it does not grow
-        // for ever.
+        // A larger temporary library is discarded, so that it does not grow without bound.
         let fetched = self.engine.library().status()?.tracks;
         Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
     }
@@ -425,7 +421,7 @@ impl RemoteLibrary for Remote {
             Named::Words(words) => self.fetch_by_words(words)?,
             Named::Artist(name) => self.fetch_of_artist(name)?,
             Named::Album(name) => self.fetch_album(name)?,
-            Named::Written(text) => self.fetch_written(text)?,
+            Named::Written(text) => self.fetch_seed(text)?,
         }
         Ok(())
     }
@@ -464,7 +460,7 @@ impl RemoteLibrary for Remote {
         if all <= self.sample.unwrap_or(SAMPLE) as u64 {
             let ids = self.store.ids(&no_conditions(1), all as usize)?;
             self.fetch_ids(&ids)?;
-            // Not whole if rows came in between the count and the list.
+            // Not whole if rows were added between the count and the list.
             self.is_whole = ids.len() as u64 >= all;
             return Ok(None);
         }
@@ -478,7 +474,7 @@ impl RemoteLibrary for Remote {
         let conditions = self.store.conditions(filter, 1)?;
         let ids = self.store.ids(&conditions, drawn)?;
         self.fetch_ids(&ids)?;
-        // Fewer than were to be drawn are all that fit: nothing stands for anything else.
+        // Fewer than requested are all matching tracks, not a sample.
         if ids.len() < drawn {
             return Ok(None);
         }
@@ -486,9 +482,9 @@ impl RemoteLibrary for Remote {
             all = self.count(filter, "")? as u64;
         }
         Ok(Some(if has_near {
-            format!("the {NEAR} nearest tracks of each and {drawn} of {all}, which stand for all")
+            format!("the {NEAR} nearest tracks of each and a sample of {drawn} of {all}")
         } else {
-            format!("{drawn} of {all} tracks, which stand for all")
+            format!("a sample of {drawn} of {all} tracks")
         }))
     }
 
@@ -504,7 +500,7 @@ impl RemoteLibrary for Remote {
             ),
             None => None,
         };
-        // Few that fit are put in order alone: along all tracks they lie far apart.
+        // Few matching tracks are sorted by themselves: in the order of all tracks they are far apart.
         let few = if is_all {
             None
         } else {
@@ -514,10 +510,10 @@ impl RemoteLibrary for Remote {
         let mut walk = self
             .store
             .sorted(query.sort, query.descending, after, few)?;
-        // One more than the page holds, so that another page is known to follow.
+        // One more than the page holds, to see whether another page follows.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
         let mut ids = Vec::new();
-        // Steps double, as it is not known how many of the next rows will fit.
+        // Steps double, since it is not known how many of the next rows match.
         let mut step = wanted.clamp(100, LONGEST_STEP);
         while ids.len() < wanted {
             let mut next = self.store.next_sorted(&mut walk, step)?;
@@ -525,16 +521,16 @@ impl RemoteLibrary for Remote {
                 break;
             }
             if is_tried {
-                next = self.store.fitting(&next, &conditions)?;
+                next = self.store.matching(&next, &conditions)?;
             }
             for some in next.chunks(wanted.min(LONGEST_STEP)) {
                 if ids.len() < wanted {
-                    ids.extend(self.that_fit(some, query, has_words)?);
+                    ids.extend(self.keep_matching(some, query, has_words)?);
                 }
             }
             step = (2 * step).min(LONGEST_STEP);
         }
-        // A list that began at its first track and ended has been counted on the way.
+        // A list read from its first track to its end has been counted already.
         let is_last = ids.len() < wanted && query.after.is_none();
         ids.truncate(wanted);
         let found = TrackQuery {
@@ -580,7 +576,7 @@ impl RemoteLibrary for Remote {
                     .nearest(query.as_slice(), candidates, &options.filter, effort)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
-            // The furthest candidate says how near all that were not fetched can be at most.
+            // No track that was not fetched is nearer than the furthest candidate.
             let least = found.last().map_or(-1.0, |last| last.similarity);
             let answer = self.engine.similar(seeds, &local)?;
             let is_all = found.len() < candidates
@@ -604,7 +600,7 @@ impl RemoteLibrary for Remote {
         options: &MixOptions,
     ) -> Result<Vec<SimilarTrack>, QuestionError> {
         let query = self.engine.mix_query(seeds, options)?;
-        // Seeds and what was played are near, and do not come again.
+        // Seeds and played tracks are near, and are left out of the mix.
         let known = seeds.len() + options.played.len();
         let mut candidates = options.reach().saturating_mul(2).saturating_add(known);
         loop {
@@ -619,8 +615,7 @@ impl RemoteLibrary for Remote {
                 ..options.clone()
             };
             let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
-            // A mix that asks for the impossible ends with fewer tracks rather than with all of
-            // them fetched.
+            // A mix that cannot be filled ends with fewer tracks instead of fetching all of them.
             if is_full || found.len() < candidates || candidates >= MOST_NAMED {
                 return Ok(answer);
             }
@@ -647,11 +642,11 @@ impl RemoteLibrary for Remote {
             }
             IndexState::OnShards => {
                 let shards = count(store.shards().len() as u64, "shard");
-                format!("each of {shards} has its own")
+                format!("on each of {shards}")
             }
             IndexState::Missing => {
                 status.index.state = "none";
-                "the next push makes it; until then all tracks are compared".to_owned()
+                "the next push builds it; until then all tracks are compared".to_owned()
             }
         };
         let codes = if store.codes() == IndexCodes::Signs {
@@ -663,7 +658,7 @@ impl RemoteLibrary for Remote {
         status.search.batch_mode = "hnsw";
         status.search.speeds = None;
         status.search.why = format!(
-            "{}; the database's own index, {codes}of width {}; filters that leave few tracks are compared in full",
+            "{}; the database's index, {codes}of width {}; filters that leave few tracks are compared in full",
             count(counts.tracks, "track"),
             store.width()
         );
@@ -671,15 +666,15 @@ impl RemoteLibrary for Remote {
     }
 }
 
-/// Adds that all of these words stand in a track's names; false where there are none.
+/// Adds the condition that a track's names contain all of these words; false if there are none.
 ///
-/// - `around`: what stands on both sides of each: a blank where they are whole words
+/// - `around`: put on both sides of each: a space for whole words
 fn add_words(conditions: &mut FilterSql, words: &str, around: &str) -> bool {
     let folded = fold(words);
     let mut any = false;
     for word in folded.split(' ').filter(|word| !word.is_empty()) {
         any = true;
-        // `like` has three signs of its own, which a word may have too.
+        // `like` has three special characters, which a word may contain.
         let word = super::row::plain(word)
             .replace('\\', "\\\\")
             .replace('%', "\\%")

@@ -1,4 +1,4 @@
-//! A recording as a row of the table of tracks, and back.
+//! Conversion between recordings and rows of the table of tracks.
 
 use std::fmt::Write as _;
 
@@ -24,8 +24,8 @@ pub(super) fn id_of(content: &ContentId) -> TrackId {
     TrackId((u64::from_be_bytes(first) >> 1) as i64)
 }
 
-/// The hash of a name or path in filters: short whatever its length, and any bytes will do. Two that meet cost a
-/// comparison more, since what is fetched is filtered again.
+/// The hash of a name or path in filters: of fixed length, for any bytes. A collision costs one
+/// more comparison, since fetched tracks are filtered again.
 pub(super) fn hash(bytes: &[u8]) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
@@ -36,14 +36,14 @@ pub(super) fn name_hash(name: &str) -> i64 {
     hash(fold(name).as_bytes())
 }
 
-/// Text as PostgreSQL takes it: it knows no NUL.
+/// Text as PostgreSQL accepts it, without NUL.
 pub(super) fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A vector of 16 bits a number. A type of pgvector's has a number of its own in every database, which a client asks for by
-/// statements that it then keeps in its session: so vectors go out as `$1::real[]::halfvec`, but for what is copied, and come
-/// back as the bytes of [`halfvec_send`](FETCHED).
+/// A vector of 16 bits a number. pgvector's types have another OID in every database, which a
+/// client looks up with statements that stay in the session. So vectors are sent as
+/// `$1::real[]::halfvec`, except by COPY, and fetched as the bytes of [`halfvec_send`](FETCHED).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HalfVector(pub(super) Vec<f16>);
 
@@ -67,9 +67,9 @@ impl SqlParameter for HalfVector {
     }
 }
 
-/// The embedding as a client fetches it.
+/// The expression by which an embedding is fetched.
 pub(super) const FETCHED: &str = "halfvec_send(embedding)";
-/// The first value as a vector to compare with.
+/// The first parameter as a query vector.
 pub(super) const QUERY: &str = "$1::real[]::halfvec";
 
 impl FromSql<'_> for HalfVector {
@@ -114,10 +114,10 @@ impl ToSql for HalfVector {
 #[derive(Debug)]
 pub(super) struct FactsJson(String);
 
-/// Members of it that are numbers of 64 bits: the form that travels between libraries has them as text.
+/// Members that are 64-bit numbers; the form in which libraries exchange facts has them as text.
 const NUMBERS: [&str; 5] = ["seconds", "tempo", "loudness", "bpm", "replay_gain"];
 
-/// The one member of an object that stands for text which `jsonb` cannot hold: its bytes in hexadecimal.
+/// The only member of an object that replaces text which `jsonb` cannot hold: its bytes in hexadecimal.
 const ESCAPE: &str = "hex";
 
 impl FactsJson {
@@ -133,7 +133,7 @@ impl FactsJson {
 impl ToSql for FactsJson {
     fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Boxed> {
         use bytes::BufMut as _;
-        // The version of the server's own form.
+        // The version of jsonb's binary form.
         out.put_u8(1);
         out.put_slice(self.0.as_bytes());
         Ok(IsNull::No)
@@ -146,10 +146,10 @@ impl ToSql for FactsJson {
     to_sql_checked!();
 }
 
-/// - `name`: of the member that has this value
+/// - `name`: the member that has this value
 fn to_jsonb(name: &str, value: &mut Value) {
     match value {
-        // A zero has no sign there.
+        // jsonb does not store the sign of a zero.
         Value::String(text) if NUMBERS.contains(&name) && text.as_str() != "-0" => {
             if let Some(number) = text.parse().ok().filter(|number: &f64| number.is_finite()) {
                 *value = number.into();
@@ -186,7 +186,7 @@ fn from_jsonb(name: &str, value: &mut Value) {
     }
 }
 
-/// The bytes that an object stands for.
+/// The bytes that an object replaces.
 fn escaped(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
     bytes_of(
         members
@@ -206,7 +206,7 @@ fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Bytes that are written in hexadecimal.
+/// Parses hexadecimal bytes.
 fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
@@ -217,7 +217,7 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// A track's sort keys: as of a library on a disk, by the tags of its first file.
+/// A track's sort keys, by the tags of its first file as in a library on disk.
 #[derive(Debug)]
 pub(super) struct SortRow {
     id: i64,
@@ -270,7 +270,7 @@ impl SortRow {
         }
     }
 
-    /// Calls `write` with a list of values for each column, in their order.
+    /// Calls `write` with an array of values for each column, in their order.
     pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn SqlParameter]) -> T) -> T {
         macro_rules! values {
             ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
@@ -279,7 +279,7 @@ impl SortRow {
     }
 }
 
-/// A row on its way out: values in the order of [`columns`](super::ddl::columns), and the exact vector.
+/// A row to be sent: values in the order of [`columns`](super::ddl::columns), and the exact vector.
 #[derive(Debug)]
 pub(super) struct TrackRow {
     pub(super) id: i64,
@@ -308,10 +308,10 @@ pub(super) struct TrackRow {
     pub(super) sorted_by: SortRow,
 }
 
-/// Bytes of each half of a digest: of what is known, and of the vectors.
+/// Bytes of each half of a digest: that of the facts and that of the vectors.
 pub(super) const HALF_DIGEST: usize = 16;
 
-/// The first half of a digest, which says whether something but the vectors is new.
+/// The first half of a digest, which changes with anything but the vectors.
 pub(super) fn facts_digest(facts: &[u8], genre_keys: &[i64]) -> [u8; HALF_DIGEST] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(facts);
@@ -332,12 +332,12 @@ pub(super) fn genre_keys(genres: &[voisin_genre::Genre]) -> Vec<i64> {
     )
 }
 
-/// A recording's facts as they travel between libraries, by which a push tells what has changed.
+/// A recording's facts in the form in which libraries exchange them, of which a push compares the digest.
 pub(super) fn facts_bytes(facts: &TrackFacts) -> Result<Vec<u8>> {
     serde_json::to_vec(facts).map_err(|error| std::io::Error::other(error).into())
 }
 
-/// Everybody whom artist and album artist name, and these texts as they are.
+/// Keys of every artist named in artist and album artist, and of both texts as they are.
 fn artist_keys<'a>(tags: impl Iterator<Item = &'a TrackTags>) -> Vec<i64> {
     let texts = tags
         .flat_map(|tags| [tags.artist.as_deref(), tags.album_artist.as_deref()])
@@ -358,7 +358,7 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
 
 impl TrackRow {
     /// - `with_windows`: send the window vectors too
-    /// - `space`: in which the database compares
+    /// - `space`: the one in which the database compares
     pub(super) fn new(
         track: &StoredTrack,
         with_windows: bool,
@@ -371,12 +371,12 @@ impl TrackRow {
         let first_tags = first.map(|file| file.tags.clone()).unwrap_or_default();
         let mut paths = Vec::new();
         let mut folders = Vec::new();
-        // A blank on both sides of every text, so that whole words can be asked for as " word ".
+        // A space on both sides of every text, so that whole words are found as " word ".
         let mut words = String::from(" ");
         for file in &facts.files {
             let path = &file.record.path;
             paths.push(hash(path_to_bytes(path)?));
-            // All of them up to the root: "below this folder" is then one key.
+            // All folders up to the root, so that "below this folder" is one key.
             for folder in path.ancestors().skip(1) {
                 folders.push(hash(path_to_bytes(folder)?));
             }
@@ -465,7 +465,7 @@ impl TrackRow {
         write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T,
     ) -> T {
         let [title, artist, album, album_artist] = &self.texts;
-        // The order is that of `ddl::TRACK`; COPY in binary form has no names.
+        // In the order of `ddl::TRACK`: binary COPY has no column names.
         write(&[
             &self.id,
             &self.content,
@@ -500,7 +500,7 @@ impl TrackRow {
     }
 }
 
-/// How many windows, their starts, and their vectors.
+/// Serializes windows: their number, their starts, their vectors.
 fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
     let mut bytes = (windows.starts.len() as u32).to_le_bytes().to_vec();
     windows
@@ -517,7 +517,7 @@ fn windows_bytes(windows: &TrackWindows) -> Vec<u8> {
 fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
     let (count, rest) = bytes.split_at_checked(4)?;
     let count = u32::from_le_bytes(count.try_into().ok()?) as usize;
-    // The count is the database's word, and anybody may have written it.
+    // The count is not trusted: any program may have written it.
     let (starts, vectors) = rest.split_at_checked(count.checked_mul(4)?)?;
     let starts = starts
         .as_chunks::<4>()
@@ -537,7 +537,7 @@ fn windows_of(bytes: &[u8], dimension: usize) -> Option<TrackWindows> {
     Some(TrackWindows { vectors, starts })
 }
 
-/// A vector from its bytes.
+/// Parses a vector.
 pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
     bytes
         .as_chunks::<4>()
@@ -547,10 +547,10 @@ pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// A recording's facts; `None` where another program has changed them beyond use.
+/// A recording's facts; `None` if another program has made them unreadable.
 pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
     let mut json: Value = serde_json::from_str(jsonb).ok()?;
-    // Of tables of before, as it travels between libraries.
+    // From tables of older versions, in the form in which libraries exchange facts.
     if let Some(bytes) = json.as_object().and_then(escaped) {
         return serde_json::from_slice(&bytes).ok();
     }
@@ -558,7 +558,7 @@ pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
     serde_json::from_value(json).ok()
 }
 
-/// The recording of a row: facts, windows, vector. `None` where another program has changed it beyond use.
+/// The recording of a row: facts, windows, vector. `None` if another program has made it unreadable.
 pub(super) fn record(facts: &str, windows: Option<&[u8]>, vector: Vec<f32>) -> Option<TrackRecord> {
     let facts = facts_of(facts)?;
     let windows = windows.and_then(|bytes| windows_of(bytes, vector.len()));
@@ -658,14 +658,14 @@ mod tests {
         );
         assert_eq!(
             json["files"][0]["tags"]["bpm"], "NaN",
-            "what is no number stays as it is"
+            "text that is no number is kept"
         );
         assert_eq!(json["files"][0]["tags"]["musical_key"], "1");
         assert_eq!(json["label"], serde_json::json!({ "hex": "610062" }));
     }
 
     #[test]
-    fn facts_of_before_and_damaged_ones() {
+    fn old_facts_are_read_and_damaged_ones_refused() {
         let old = facts_bytes(&facts([1.5; 5], PathBuf::from("/a"), "nul\0")).unwrap();
         let back = facts_of(&format!("{{\"hex\": \"{}\"}}", hex(&old))).unwrap();
         assert_eq!(facts_bytes(&back).unwrap(), old);

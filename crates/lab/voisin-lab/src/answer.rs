@@ -16,7 +16,7 @@ use voisin_learn::metrics::{argmax, risk_coverage};
 
 /// Predictions for the tracks of a data set.
 #[derive(Debug, Clone)]
-pub struct Answered {
+pub struct RunPredictions {
     /// Names of the classes.
     pub classes: Vec<String>,
     /// The key of each track.
@@ -29,28 +29,27 @@ pub struct Answered {
     pub least: f32,
 }
 
-/// Stands for a class where none is probable enough.
+/// Replaces the class if none is probable enough.
 pub const UNKNOWN: &str = "unknown";
 
 /// The lowest probability at which a run's predictions reach a precision, measured on its held-out
-/// tracks; more than 1 where not even the surest predictions reach it.
+/// tracks; more than 1 if not even the most probable predictions reach it.
 pub fn least_probability(run: &Path, precision: f32) -> Result<f32, LabError> {
     let outcomes: Vec<(f64, bool)> = answers_of(run)?
         .into_values()
         .map(|(truth, predicted, p)| (p, truth == predicted))
         .collect();
-    // From the surest prediction on, so that the last step that is precise enough answers most.
+    // Steps go from the most probable prediction down: the last one that is precise enough covers most tracks.
     let steps = risk_coverage(&outcomes);
     let enough = steps
         .iter()
         .rev()
         .find(|step| 1.0 - step.risk >= f64::from(precision));
-    // predictions.csv holds six decimals, so a track at the threshold may have been rounded up to
-    // it
+    // predictions.csv has six decimals, so a track at the threshold may have been rounded up
     Ok(enough.map_or(2.0, |step| step.threshold as f32 - 1e-6))
 }
 
-impl Answered {
+impl RunPredictions {
     /// The class of a track and its probability.
     pub fn best(&self, row: usize) -> (&str, f32) {
         let p = self.probabilities.row(row);
@@ -58,13 +57,13 @@ impl Answered {
         (&self.classes[class], p[class])
     }
 
-    /// The class of a track where it is probable enough.
+    /// The class of a track if it is probable enough.
     pub fn genre(&self, row: usize) -> Option<&str> {
         let (class, p) = self.best(row);
         (p >= self.least).then_some(class)
     }
 
-    /// From a matrix of probabilities, a column for each class.
+    /// Takes a matrix of probabilities, a column for each class.
     pub fn of(matrix: &Matrix) -> Self {
         Self {
             classes: matrix.columns.clone(),
@@ -76,11 +75,11 @@ impl Answered {
     }
 }
 
-/// Applies a run's model to rows of the features that it was trained on.
-pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
+/// Predicts with a run's model from the features that it was trained on.
+pub fn predict(run: &Path, matrix: &Matrix) -> Result<RunPredictions, LabError> {
     let path = run.join("model.safetensors");
     let model = Model::read(&path)?;
-    // Compared by name: columns in another order would be answered without an error, and wrongly.
+    // Compared by name: columns in another order would give wrong predictions without an error.
     if model.columns != matrix.columns {
         let n = model.columns.len();
         let m = matrix.columns.len();
@@ -95,22 +94,21 @@ pub fn ask(run: &Path, matrix: &Matrix) -> Result<Answered, LabError> {
             format!("expects {n} columns, the data gives {m}{found}"),
         ));
     }
-    Ok(Answered {
+    Ok(RunPredictions {
         classes: model.classes.clone(),
         probabilities: model.probabilities(matrix.values.view()),
-        ..Answered::of(matrix)
+        ..RunPredictions::of(matrix)
     })
 }
 
-/// Writes one row for every wanted title: in the order and form of a sample file, else of the
-/// predicted table.
+/// Writes one row for every title, in the order and form of a sample file or else of the predicted table.
 ///
 /// Titles that could not be decoded get the commonest class of the training tracks; they are
-/// returned. Nothing is written where a wanted title is in no row of the data.
+/// returned. Nothing is written if a requested title is in no row of the data.
 pub fn write_submission(
     output: &OutputTarget,
     run: &Path,
-    answered: &Answered,
+    predicted: &RunPredictions,
     keys: &[String],
     like: Option<&Path>,
 ) -> Result<Vec<String>, LabError> {
@@ -130,18 +128,18 @@ pub fn write_submission(
             b',',
         ),
     };
-    let predictions: HashMap<&str, &str> = answered
+    let predictions: HashMap<&str, &str> = predicted
         .keys
         .iter()
         .enumerate()
-        .map(|(row, key)| (key.as_str(), answered.best(row).0))
+        .map(|(row, key)| (key.as_str(), predicted.best(row).0))
         .collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     wanted
         .iter()
         .for_each(|key| *counts.entry(key).or_default() += 1);
-    // A jury compares row by row: a missing or doubled title would shift or void the whole file, so
-    // nothing is written until every title is known exactly once.
+    // Scoring compares row by row: a missing or duplicate title would shift or invalidate the file,
+    // so nothing is written unless every title occurs exactly once.
     let twice: Vec<&str> = counts
         .iter()
         .filter(|(_, n)| **n > 1)
@@ -154,8 +152,8 @@ pub fn write_submission(
         .filter(|key| !known.contains(key))
         .collect();
     for (found, word) in [
-        (&twice, "wanted twice"),
-        (&strange, "wanted and in no row of the data"),
+        (&twice, "requested twice"),
+        (&strange, "requested and in no row of the data"),
     ] {
         if !found.is_empty() {
             let first = found.iter().take(5).copied().collect::<Vec<_>>().join(", ");
@@ -169,16 +167,16 @@ pub fn write_submission(
     }
     let commonest = argmax(report.data.sizes.iter().copied());
     let commonest = report.classes.get(commonest).map_or("", String::as_str);
-    let unheard: Vec<String> = wanted
+    let undecoded: Vec<String> = wanted
         .iter()
         .filter(|key| !predictions.contains_key(key.as_str()))
         .cloned()
         .collect();
     let rows = wanted.iter().map(|key| {
-        // A jury wants a row for every title, and a guess is better than none.
+        // A submission needs a row for every title, and a guess is better than none.
         let answer = predictions.get(key.as_str()).copied().unwrap_or(commonest);
         [key.clone(), answer.to_owned()]
     });
     output.write(csv_bytes(&header, separator, rows))?;
-    Ok(unheard)
+    Ok(undecoded)
 }

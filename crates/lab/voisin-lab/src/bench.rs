@@ -15,9 +15,9 @@ use crate::dataset::{Part, class_names};
 use voisin_base::random::Random;
 use voisin_learn::Training;
 use voisin_learn::metrics::{Spread, argmax};
-use voisin_learn::{Fold, deal_folds, grouped_folds};
+use voisin_learn::{Fold, grouped_folds, split_folds};
 
-/// In place of the number of settings tried: this run is itself one of the trials of a search.
+/// In place of the number of settings tried: this run is one of the trials of a search.
 pub const TRIAL: usize = usize::MAX;
 
 /// Folds inside the training rows, for algorithms that calibrate on rows they were not fitted on.
@@ -62,7 +62,7 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
         let gain = |probabilities: &Vec<f64>| -> f64 {
             sum.iter()
                 .zip(probabilities)
-                // a single probability of 0 must not decide over all other rows
+                // a single probability of 0 must not outweigh all other rows
                 .map(|(sum, p)| ((sum + p) / round as f64).max(1e-6).ln())
                 .sum()
         };
@@ -90,7 +90,7 @@ impl<'a> Bench<'a> {
         // before the split, whose parts would otherwise count these tracks
         let left_out = rows_whose_label(&|label| !excluded.is_empty() && label == excluded);
         if !excluded.is_empty() && left_out.0.is_empty() {
-            return Err(LabError::Asked(format!(
+            return Err(LabError::Options(format!(
                 "data.left_out: expected a class of the data, found {excluded}"
             )));
         }
@@ -101,11 +101,11 @@ impl<'a> Bench<'a> {
             let found = classes
                 .first()
                 .map_or_else(|| "none".to_owned(), |only| format!("only \"{only}\""));
-            return Err(LabError::Asked(format!(
-                "expected tracks of two classes or more, found {found}: say which column has the labels (,label=COLUMN), or put each class into a folder of its own"
+            return Err(LabError::Options(format!(
+                "expected tracks of two classes or more, found {found}: name the column of labels (,label=COLUMN), or put each class into its own folder"
             )));
         }
-        // The left-out class is gone by now, so that it has no number.
+        // The left-out class has been removed, so it gets no number.
         let class_of = class_of(&matrix.rows, &classes);
         let mut split = split_rows(
             &matrix.rows,
@@ -118,15 +118,14 @@ impl<'a> Bench<'a> {
             let groups: BTreeSet<usize> = split.groups.iter().copied().collect();
             // a fold without a group would be empty
             if groups.len() < config.data.folds {
-                return Err(LabError::Asked(format!(
-                    "{} folds need as many groups (artists), found {}: fewer folds, or --split track, which marks the figures",
+                return Err(LabError::Options(format!(
+                    "expected at least {} groups (artists), one for each fold, found {}: use fewer folds, or --split track, which marks the figures",
                     config.data.folds,
                     groups.len()
                 )));
             }
         }
-        // Folds leave alone a test part that comes with the data set; otherwise every track is held
-        // out once.
+        // Folds do not touch a test part of the data set; otherwise every track is held out once.
         if config.data.folds > 0 && !matches!(split.how.as_str(), "given" | "lists" | "table") {
             split.parts.fill(Some(Part::Training));
             split.summary = format!(
@@ -151,14 +150,14 @@ impl<'a> Bench<'a> {
     }
 
     /// Whether the final model is trained on a row.
-    pub(super) fn is_learnt_from(&self, row: usize) -> bool {
+    pub(super) fn is_trained_on(&self, row: usize) -> bool {
         matches!(
             self.split.parts[row],
             Some(Part::Training | Part::Validation)
         )
     }
 
-    /// How many artists each class has among `learnt` and the tracks that are left out; empty where no artist is known.
+    /// The number of artists of each class in `learnt`, and of the left-out class; empty if no artist is known.
     pub(super) fn artists_by_class<'b>(
         &'b self,
         learnt: impl Iterator<Item = &'b MatrixRow>,
@@ -194,23 +193,22 @@ impl<'a> Bench<'a> {
             return vec![Fold {
                 repeat: 0,
                 number: 0,
-                rest: training_rows,
-                held: validation_rows,
+                train: training_rows,
+                test: validation_rows,
             }];
         }
         let rows: Vec<usize> = (0..self.class_of.len())
-            .filter(|&row| self.is_learnt_from(row))
+            .filter(|&row| self.is_trained_on(row))
             .collect();
         let (labels, groups) = self.classes_and_groups(&rows);
         let seeds =
             (0..data.repeats as u64).map(|repeat| self.config.seed.wrapping_add(1000 + repeat));
-        let mut folds = deal_folds(&labels, self.classes.len(), &groups, data.folds, seeds);
+        let mut folds = split_folds(&labels, self.classes.len(), &groups, data.folds, seeds);
         for at in folds
             .iter_mut()
-            .flat_map(|fold| fold.rest.iter_mut().chain(&mut fold.held))
+            .flat_map(|fold| fold.train.iter_mut().chain(&mut fold.test))
         {
-            // Folds were dealt over the rows that are learnt from; from here on they name rows of
-            // the matrix.
+            // Folds have indices of training rows, which are mapped to rows of the matrix here.
             *at = rows[*at];
         }
         folds
@@ -223,8 +221,8 @@ impl<'a> Bench<'a> {
     }
 
     /// Weights of the algorithms in an ensemble, and the ensemble's predictions for each fold's
-    /// rows. Those use weights found on the other folds (of a validation part: on its other
-    /// fifths), so that no row chooses the weights by which it is evaluated.
+    /// rows. These use weights fitted on the other folds (of a validation part: on its other
+    /// fifths), so that no row influences the weights by which it is evaluated.
     pub(super) fn select(
         &self,
         folds: &[Fold],
@@ -233,19 +231,19 @@ impl<'a> Bench<'a> {
         let parts: Vec<Vec<usize>> = folds
             .iter()
             .map(|one| {
-                // a validation part has no folds of its own, so it is divided into fifths
+                // a validation part has no folds, so it is divided into fifths
                 if self.config.data.folds == 0 {
-                    self.inner_folds(&one.held)
+                    self.inner_folds(&one.test)
                 } else {
-                    vec![one.number; one.held.len()]
+                    vec![one.number; one.test.len()]
                 }
             })
             .collect();
-        // each algorithm's probability of the true class on the rows that are wanted
+        // each algorithm's probability of the true class on the selected rows
         let weights = |wanted: &dyn Fn(usize, usize) -> bool| -> Vec<f64> {
             let true_class_probabilities = |one: &FoldPredictions| -> Vec<f64> {
                 let at = |at: usize| -> Vec<f64> {
-                    let held = folds[at].held.iter().enumerate();
+                    let held = folds[at].test.iter().enumerate();
                     let held =
                         held.filter(|(place, _)| wanted(folds[at].repeat, parts[at][*place]));
                     held.map(|(place, &row)| f64::from(one.p[at][[place, self.class_of[row]]]))
@@ -264,13 +262,12 @@ impl<'a> Bench<'a> {
             .iter()
             .enumerate()
             .map(|(at, fold)| {
-                let mut all = Array2::zeros((fold.held.len(), self.classes.len()));
+                let mut all = Array2::zeros((fold.test.len(), self.classes.len()));
                 for part in parts[at].iter().copied().collect::<BTreeSet<usize>>() {
-                    // Of the same repeat: in another one, rows of this fold are spread over the
-                    // others.
+                    // Of the same repeat, since in another one rows of this fold are spread over the others.
                     let others_weights =
                         weights(&|repeat, other| repeat == fold.repeat && other != part);
-                    for place in (0..fold.held.len()).filter(|&place| parts[at][place] == part) {
+                    for place in (0..fold.test.len()).filter(|&place| parts[at][place] == part) {
                         for (one, weight) in evaluated.iter().zip(&others_weights) {
                             all.row_mut(place)
                                 .scaled_add(*weight as f32, &one.p[at].row(place));
@@ -295,8 +292,7 @@ impl<'a> Bench<'a> {
         )
     }
 
-    /// Whether each of some rows is in the fifth by which a network chooses its epoch; groups
-    /// whole.
+    /// Whether each row is in the fifth by which a network's epoch is chosen; groups whole.
     pub(super) fn validation_fifth(&self, rows: &[usize]) -> Vec<bool> {
         let (labels, groups): (Vec<usize>, Vec<usize>) = rows
             .iter()
@@ -323,7 +319,7 @@ impl<'a> Bench<'a> {
             models.push((weight, self.fit(algorithm, rows)?));
         }
         Model::joined(models)
-            .ok_or_else(|| LabError::Asked("expected at least one algorithm".to_owned()))
+            .ok_or_else(|| LabError::Options("expected at least one algorithm".to_owned()))
     }
 
     /// The share of some rows that is trained on (`data.share`): the same of each class, at least
@@ -340,7 +336,7 @@ impl<'a> Bench<'a> {
         }
         order.retain(|&at| {
             let left = &mut left[self.class_of[rows[at]]];
-            // The first so many of each class in the shuffled order.
+            // The first rows of each class in the shuffled order.
             let is_kept = *left > 0;
             *left = left.saturating_sub(1);
             is_kept
@@ -354,7 +350,7 @@ impl<'a> Bench<'a> {
         let rows = &self.subsample(rows)[..];
         let x = self.matrix.values.select(Axis(0), rows);
         let class_of: Vec<usize> = rows.iter().map(|&row| self.class_of[row]).collect();
-        // Groups stay whole inside the training rows, too, or calibration would be too confident.
+        // Groups stay whole inside the training rows too, or calibration would be too confident.
         let folds = self.inner_folds(rows);
         let data = Training {
             x: x.view(),
@@ -393,18 +389,19 @@ impl<'a> Bench<'a> {
         let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
             let seeds = (0..3).map(|repeat| self.config.seed.wrapping_add(repeat));
             let mut correct = 0;
-            for Fold { rest, held, .. } in deal_folds(&labels, self.classes.len(), groups, 5, seeds)
+            for Fold { train, test, .. } in
+                split_folds(&labels, self.classes.len(), groups, 5, seeds)
             {
                 correct += self.count_correct(
-                    &held,
-                    &self.predict(&self.fit(Algorithm::Logistic, &rest)?, &held),
+                    &test,
+                    &self.predict(&self.fit(Algorithm::Logistic, &train)?, &test),
                 );
             }
             Ok(correct as f64 / (3 * all.len()) as f64)
         };
         Ok(RandomFolds {
             grouped: accuracy(&groups)?,
-            // Each row a group of its own is a random fold.
+            // With each row as its own group, folds are random.
             random: accuracy(&all)?,
         })
     }
@@ -436,7 +433,7 @@ impl<'a> Bench<'a> {
         let mut groups = Vec::new();
         let mut repeats: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for (fold, p) in folds.iter().zip(predictions) {
-            for (&row, p) in fold.held.iter().zip(p.outer_iter()) {
+            for (&row, p) in fold.test.iter().zip(p.outer_iter()) {
                 let answer = argmax(p);
                 let counts = repeats.entry(fold.repeat).or_default();
                 counts.0 += usize::from(answer == self.class_of[row]);
@@ -455,7 +452,7 @@ impl<'a> Bench<'a> {
         Method {
             name: name.to_owned(),
             accuracy,
-            // one accuracy per repeat: their spread is what another split would change
+            // one accuracy per repeat: their spread is that between splits
             deviation: Spread::of(&shares).deviation,
             balanced_accuracy,
             macro_f1,
@@ -471,18 +468,18 @@ impl<'a> Bench<'a> {
         &self,
         fold: &Fold,
         model: &Model,
-        answering: &[(Algorithm, f64)],
+        members: &[(Algorithm, f64)],
         test: &[usize],
     ) -> Result<Vec<Importance>, LabError> {
-        // The final model has learnt from every other row, so it cannot be measured on them.
+        // The final model was trained on all other rows, so it cannot be measured on them.
         let fold_model = if test.is_empty() {
-            Some(self.fit_all(answering, &fold.rest)?)
+            Some(self.fit_all(members, &fold.train)?)
         } else {
             None
         };
         let model = fold_model.as_ref().unwrap_or(model);
         let mut rows = if test.is_empty() {
-            fold.held.clone()
+            fold.test.clone()
         } else {
             test.to_vec()
         };
@@ -515,11 +512,11 @@ impl<'a> Bench<'a> {
                     .map(|name| (name.clone(), members(name)))
                     .collect()
             };
-        // Each column measured costs ten predictions of all rows, so of single columns only those
-        // that separate the classes best are measured.
+        // Each measured column costs ten predictions of all rows, so only the single columns that
+        // separate the classes best are measured.
         let together = groups.len();
         let mut single: Vec<(f64, usize)> =
-            self.separation(&fold.rest).into_iter().zip(0..).collect();
+            self.separation(&fold.train).into_iter().zip(0..).collect();
         single.sort_by(|a, b| b.0.total_cmp(&a.0));
         groups.extend(
             single
@@ -553,7 +550,7 @@ impl<'a> Bench<'a> {
                 columns: name,
                 drop: spread.mean,
                 deviation: spread.deviation,
-                own: share,
+                internal: share,
                 single: number >= together,
             });
         }
@@ -561,8 +558,7 @@ impl<'a> Bench<'a> {
         Ok(found)
     }
 
-    /// The F statistic of each column, but for a factor that is the same for all: variance between
-    /// the classes' means over variance within classes.
+    /// The F statistic of each column up to a common factor: variance between the classes' means over variance within classes.
     fn separation(&self, rows: &[usize]) -> Vec<f64> {
         let f_statistic = |column: ndarray::ArrayView1<f32>| {
             let mut sums = vec![[0.0; 3]; self.classes.len()];
@@ -602,7 +598,7 @@ mod tests {
 
     #[test]
     fn selection_drops_members_that_do_not_help() {
-        // two that are sure of different halves, one that is uninformative
+        // two that are confident on different halves, one that is uninformative
         let half = |first: bool| {
             (0..40)
                 .map(|i| if (i < 20) == first { 0.9 } else { 0.3 })

@@ -1,4 +1,4 @@
-//! Runs beside each other, and submissions beside the truth.
+//! Compares runs with each other, and submissions with the truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,10 +21,7 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
     let column = |name: &str| {
         let at = cells.column(&[name]);
         at.ok_or_else(|| {
-            LabError::run(
-                &path,
-                format!("expected the column {name}: this is no run's file"),
-            )
+            LabError::run(&path, format!("expected the column {name} of a run's file"))
         })
     };
     let [key, genre, split, predicted] = [
@@ -33,7 +30,7 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
         column("split")?,
         column("predicted")?,
     ];
-    // With a test part the folds chose the algorithm, so only the test part is a fair comparison.
+    // With a test part the folds were used to choose the algorithm, so only the test part is compared.
     let has_test = cells.rows.iter().any(|(_, row)| row[split] == "test");
     let evaluated = cells
         .rows
@@ -42,7 +39,7 @@ pub(super) fn answers_of(run: &Path) -> Result<BTreeMap<String, (String, String,
     let surest = |row: &[String]| {
         row.iter()
             .skip(predicted + 1)
-            // The columns behind the prediction are the probabilities of the classes.
+            // The columns after the prediction are the probabilities of the classes.
             .filter_map(|p| p.parse().ok())
             .fold(0.0, f64::max)
     };
@@ -59,7 +56,7 @@ fn groups_of(run: &Path) -> Result<BTreeMap<String, String>, LabError> {
     let (Some(key), Some(group)) = (cells.column(&["path"]), cells.column(&["group"])) else {
         return Err(LabError::run(
             &path,
-            "expected the columns path and group: this is no run's file",
+            "expected the columns path and group of a run's file",
         ));
     };
     Ok(cells
@@ -76,15 +73,15 @@ pub struct Comparison {
     pub first: String,
     /// The other.
     pub second: String,
-    /// Tracks that both answered.
+    /// Tracks with predictions of both.
     pub tracks: usize,
     /// Accuracy of each.
     pub accuracy: [f64; 2],
     /// Second minus first, with its interval over groups.
     pub difference: Interval,
-    /// Tracks that only the first, only the second has right.
+    /// Tracks that only the first and only the second predicts correctly.
     pub only: [usize; 2],
-    /// Chance of so uneven a split if both were equally good (McNemar's exact test).
+    /// Probability of so uneven a split if both were equally good (McNemar's exact test).
     pub p_value: f64,
     /// Recall of each class: name, tracks, first, second.
     pub recall: Vec<(String, usize, f64, f64)>,
@@ -92,7 +89,7 @@ pub struct Comparison {
     pub warnings: Vec<String>,
 }
 
-/// Compares a run with the first; runs on other data or other splits only where `anyway`.
+/// Compares a run with the first; with other data or another split only if `anyway`.
 pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, LabError> {
     let reports = [Report::read(first)?, Report::read(second)?];
     let mut warnings = Vec::new();
@@ -115,26 +112,26 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
         warnings.push("some tracks have other labels".to_owned());
     }
     if both.is_empty() || (!warnings.is_empty() && !anyway) {
-        let ask = if both.is_empty() {
+        let hint = if both.is_empty() {
             ""
         } else {
-            "; --anyway compares what they share"
+            "; --anyway compares the tracks that they share"
         };
-        return Err(LabError::Asked(format!(
-            "{} and {} cannot be compared: {}{ask}",
+        return Err(LabError::Options(format!(
+            "{} and {} cannot be compared: {}{hint}",
             first.display(),
             second.display(),
             warnings.join("; ")
         )));
     }
-    // The groups of the first run serve for both, as the tracks are the same.
+    // The groups of the first run, since the tracks are the same.
     let groups = groups_of(first)?;
     let mut drawn: BTreeMap<&str, Vec<(bool, bool)>> = BTreeMap::new();
     let mut recall: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for key in &both {
         let (truth, predicted, _) = &a[*key];
         let right = (truth == predicted, *truth == b[*key].1);
-        // A track without a group is drawn alone.
+        // A track without a group is resampled alone.
         drawn
             .entry(groups.get(*key).map_or(key.as_str(), String::as_str))
             .or_default()
@@ -162,8 +159,8 @@ pub fn compare(first: &Path, second: &Path, anyway: bool) -> Result<Comparison, 
         });
         if rows > 0.0 { points / rows } else { 0.0 }
     };
-    // Whole groups are drawn: tracks of one artist are right or wrong together, so drawing single
-    // tracks would make the interval too narrow.
+    // Whole groups are resampled: tracks of one artist are right or wrong together, so resampling
+    // single tracks would make the interval too narrow.
     let mut random = Random::new(1);
     let draws: Vec<f64> = (0..DRAWS)
         .map(|_| share(&mut (0..sums.len()).map(|_| random.below(sums.len()))))
@@ -207,20 +204,20 @@ fn mcnemar(a: usize, b: usize) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// A submission as a jury scores it.
+/// The score of a submission.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
     /// Rows of the truth.
     pub rows: usize,
-    /// Share named rightly; rows that are missing count as wrong.
+    /// Accuracy; missing rows count as wrong.
     pub accuracy: Interval,
     /// Mean recall over classes.
     pub balanced_accuracy: f64,
     /// Mean F1 over classes.
     pub macro_f1: f64,
-    /// Names of the classes; the last is "(missing)" where rows are.
+    /// Names of the classes; the last is "(missing)" if rows are missing.
     pub classes: Vec<String>,
-    /// Truth (row) against answer (column).
+    /// Truth (row) against prediction (column).
     pub confusion: Vec<Vec<usize>>,
     /// F1 of each class.
     pub f1: Vec<f64>,
@@ -242,7 +239,7 @@ pub(super) fn pairs_of(path: &Path) -> Result<Pairs, LabError> {
     let label = cells.column(&["genre", "id genre", "label", "class", "classe", "predicted"]);
     let (Some(key), Some(label)) = (
         key,
-        // Of two columns the other one holds the labels, whatever it is called.
+        // Of two columns the other one has the labels, with any name.
         label.or_else(|| (cells.header.len() == 2).then_some(1)),
     ) else {
         let found = cells.header.join(", ");
@@ -270,7 +267,7 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
     let (pairs, _, _) = pairs_of(submission)?;
     let mut submitted: BTreeMap<String, String> = BTreeMap::new();
     for (key, label) in pairs {
-        // A jury would take one of both answers, or refuse the file.
+        // Scoring would take one of both labels, or refuse the file.
         if submitted.insert(key.clone(), label).is_some() {
             let problem = format!("expected each title once, found {key} twice");
             return Err(LabError::run(submission, problem));
@@ -298,7 +295,7 @@ pub fn score(submission: &Path, truth: &Path) -> Result<Score, LabError> {
         .map(|(key, _)| class(submitted.get(key).map_or(MISSING, String::as_str)))
         .collect();
     let matrix = confusion(&truths, &answers, classes.len());
-    // a submission has no groups, so every row is drawn alone
+    // a submission has no groups, so every row is resampled alone
     let single: Vec<usize> = (0..truths.len()).collect();
     let [accuracy, balanced, f1] = intervals(&truths, &answers, &single, classes.len());
     Ok(Score {
@@ -330,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_rows_are_wrong_and_unknown_ones_are_listed() {
+    fn a_score_counts_missing_rows_as_wrong_and_lists_unknown_ones() {
         let folder = tempfile::tempdir().unwrap();
         let truth = folder.path().join("t.csv");
         let submission = folder.path().join("s.csv");

@@ -15,25 +15,25 @@ use voisin_train::classifier::NetworkRecipe;
 /// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;
 
-/// Every setting that decides the result of a run.
+/// Every setting that affects the result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Of this file.
+    /// Version of this file.
     pub format: u32,
-    /// Which kind of run: `features`, `auto`, which sets the others as [`Config::auto`] says, or a network's name.
+    /// Kind of run: `features`, `auto` (the settings of [`Config::auto`]), or a network's name.
     pub recipe: String,
-    /// Where random numbers start.
+    /// Seed of random numbers.
     pub seed: u64,
     /// The data.
     pub data: Data,
-    /// The numbers.
+    /// The features.
     pub features: Features,
-    /// Which algorithms take part, in this order.
+    /// The algorithms, in the order of fitting.
     pub algorithms: Algorithms,
-    /// How each is set.
+    /// Settings of the algorithms.
     pub settings: AlgorithmSettings,
-    /// Of recipes that are networks, which take no features and no algorithms.
+    /// Settings of a network's recipe, which has no features and no algorithms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSettings>,
 }
@@ -44,26 +44,25 @@ pub struct Config {
 pub struct Data {
     /// `KIND:PATH` with its options.
     pub source: String,
-    /// The column to learn; `genre` for the usual one.
+    /// The column to predict; `genre` for the default one.
     pub label: String,
     /// How the data is split: auto, given, artist, album, folder, track, lists:DIR or a CSV file.
     pub split: String,
-    /// Cross-validation in so many folds; 0: one held-out part.
+    /// Folds of the cross-validation; 0: one held-out part.
     pub folds: usize,
     /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// A class to exclude from training: where its tracks are placed shows what the model learnt
-    /// from the others. Empty: none.
+    /// A class to exclude from training, whose tracks are predicted as one of the others. Empty: none.
     pub left_out: String,
     /// The share of the training tracks to train on, the same of every class.
     pub share: f64,
 }
 
-/// The numbers of a run.
+/// The features of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// Sets side by side: `own`, `mfcc`, `mel` …, `model:NAME`.
+    /// Sets, concatenated: `own`, `mfcc`, `mel` …, `model:NAME`.
     pub sets: Vec<String>,
 }
 
@@ -71,19 +70,19 @@ pub struct Features {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Algorithms {
-    /// In the order in which they are fitted; of equally good ones the first wins.
+    /// In the order of fitting; of equally good ones the first is chosen.
     pub names: Vec<Algorithm>,
-    /// Whether the best one answers, or several together.
+    /// Whether the best one predicts, or an ensemble.
     pub combine: Combine,
 }
 
-/// How algorithms answer together.
+/// How algorithms are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
-    /// The best one answers.
+    /// The best one predicts.
     None,
-    /// Those that help each other answer, by weights found on tracks left out.
+    /// An ensemble of those that improve it, with weights fitted on held-out tracks.
     Select,
 }
 
@@ -115,7 +114,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The usual settings, changed by a file and then by `KEY=VALUE` pairs.
+    /// The default settings, changed by a file and then by `KEY=VALUE` pairs.
     pub fn changed(file: Option<&Path>, pairs: &[(String, String)]) -> Result<Self, LabError> {
         let file = file
             .map(|path| read_table(path).map(|table| (path, table)))
@@ -132,25 +131,25 @@ impl Config {
         let recipe = from_pairs
             .or(from_file.as_ref())
             .map_or("features", |recipe| recipe.trim_matches('"'));
-        // The recipe decides the defaults, so it is looked up before any other key is applied.
+        // The defaults depend on the recipe, so it is applied before any other key.
         let mut table = Self::of_recipe(recipe).table();
         if let Some((path, file)) = file {
-            // The file before the pairs: what is typed counts more than what was written down.
+            // The file before the pairs, which take precedence.
             merge(&mut table, &file, "").map_err(|problem| LabError::run(path, problem))?;
         }
         for (key, text) in pairs {
             let value = value_of(text);
             set(&mut table, key, value)
-                .map_err(|problem| LabError::Asked(format!("{key}={text}: {problem}")))?;
+                .map_err(|problem| LabError::Options(format!("{key}={text}: {problem}")))?;
         }
         let config: Self = Value::Table(table)
             .try_into()
-            .map_err(|error: toml::de::Error| LabError::Asked(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| LabError::Options(error.message().to_owned()))?;
         config.check()
     }
 
-    /// Settings for those who do not want to choose: algorithms of several kinds, the cheapest
-    /// first, cross-validated and joined into an ensemble.
+    /// Settings that need no choice: algorithms of several kinds, the cheapest first,
+    /// cross-validated and combined into an ensemble.
     pub fn auto() -> Self {
         let mut config = Self {
             recipe: "auto".to_owned(),
@@ -158,7 +157,7 @@ impl Config {
         };
         config.data.folds = 5;
         config.algorithms = Algorithms {
-            // without the two baselines, and the genre engine, which validates itself
+            // without the two baselines, and the genre engine, which has its own validation
             names: Algorithm::ALL[2..9]
                 .iter()
                 .map(|(_, algorithm)| *algorithm)
@@ -168,7 +167,7 @@ impl Config {
         config
     }
 
-    /// The usual settings of a recipe; those of `features` for one that there is not.
+    /// The default settings of a recipe; those of `features` for an unknown one.
     fn of_recipe(recipe: &str) -> Self {
         if let Some(network) = NetworkRecipe::named(recipe) {
             let network = Some(NetworkSettings::of(&network));
@@ -189,12 +188,12 @@ impl Config {
         Table::try_from(self).unwrap_or_default()
     }
 
-    /// As it is written into the run's folder.
+    /// As TOML, the form in the run's folder.
     pub fn text(&self) -> String {
         toml::to_string(self).unwrap_or_default()
     }
 
-    /// The settings that have an effect: of its network, or of its algorithms.
+    /// The settings with an effect: those of its network, or of its algorithms.
     pub fn shown(&self) -> String {
         let mut table = self.table();
         if self.network.is_some() {
@@ -225,13 +224,13 @@ impl Config {
             .map_err(|error| LabError::run(&path, error.to_string()))
     }
 
-    /// The first key whose value is another one there: the key, and both values, "nothing" where a key is not set.
+    /// The first key whose values differ: the key, and both values, "nothing" if a key is not set.
     pub fn first_difference(&self, other: &Self) -> Option<(String, String, String)> {
         let mut mine = Vec::new();
         let mut theirs = Vec::new();
         flatten(&self.table(), "", &mut mine);
         flatten(&other.table(), "", &mut theirs);
-        // By name: a network's settings, and some of its values, are not always there.
+        // By name, since a network's settings, and some of its values, are optional.
         let value = |all: &[(String, String)], key: &str| {
             let found = all.iter().find(|(name, _)| name == key);
             found.map_or_else(|| "nothing".to_owned(), |(_, value)| value.clone())
@@ -244,7 +243,7 @@ impl Config {
     fn check(self) -> Result<Self, LabError> {
         match self.problem() {
             Ok(()) => Ok(self),
-            Err(text) => Err(LabError::Asked(self.with_value(text))),
+            Err(text) => Err(LabError::Options(self.with_value(text))),
         }
     }
 
@@ -291,7 +290,7 @@ impl Config {
 
     /// Adds the value found to a message "KEY: expected …", before its explanation.
     fn with_value(&self, text: String) -> String {
-        // Checks return constant texts; the value is only looked up for the one that failed.
+        // Checks return constant texts; the value is looked up only for the one that failed.
         let Some((key, expected)) = text.split_once(": expected ") else {
             return text;
         };
@@ -300,7 +299,7 @@ impl Config {
         let Some((_, found)) = all.iter().find(|(name, _)| name == key) else {
             return text;
         };
-        // Messages end with an explanation behind a second colon, if they have one.
+        // An explanation, if any, follows a second colon.
         let (expected, why) = expected.split_once(": ").unwrap_or((expected, ""));
         let why = if why.is_empty() {
             String::new()
@@ -310,7 +309,7 @@ impl Config {
         format!("{key}: expected {expected}, found {found}{why}")
     }
 
-    /// Whether there is such a recipe, and its network can be made.
+    /// Checks that the recipe exists and that its network can be built.
     fn check_recipe(&self) -> Result<(), String> {
         if let Some(recipe) = NetworkRecipe::named(&self.recipe) {
             let network = self
@@ -342,7 +341,7 @@ fn networks() -> impl Iterator<Item = &'static str> {
 
 /// A value as in a line of TOML; anything that does not parse is text.
 fn value_of(text: &str) -> Value {
-    // So numbers, lists and quoted texts are what they are in the file, and a bare word is text.
+    // Numbers, lists and quoted texts are read as in the file, and a bare word is text.
     let parsed = format!("value = {text}").parse::<Table>().ok();
     let value = parsed.and_then(|mut table| table.remove("value"));
     value.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -365,7 +364,7 @@ fn flatten(table: &Table, before: &str, out: &mut Vec<(String, String)>) {
     }
 }
 
-/// Takes over every value of a file; a key that is not known is an error.
+/// Applies every value of a file; an unknown key is an error.
 fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
     for (key, value) in file {
         let key = format!("{before}{key}");
@@ -381,7 +380,7 @@ fn merge(table: &mut Table, file: &Table, before: &str) -> Result<(), String> {
 fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
     let mut known = Vec::new();
     flatten(table, "", &mut known);
-    // `svm.c` is enough where one key ends so; of several that of the network, where there is one
+    // a unique ending such as `svm.c` is enough; of several keys that of the network, if there is one
     let ending = format!(".{key}");
     let ends = |name: &&str| *name == key || name.ends_with(&ending);
     let mut meant: Vec<&str> = known
@@ -397,16 +396,16 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
             let n = meant.len();
             let names = meant.join(" and ");
             return Err(format!(
-                "{n} keys end so, {names}: write more of the one that is meant"
+                "expected one key, found {n} with this ending, {names}: write more of it"
             ));
         }
-        // A key of networks alone is no misspelling; the next step is to name a recipe.
+        // A key that only networks have is no misspelling; the next step is to name a recipe.
         let mut of_networks = Vec::new();
         flatten(&Config::of_recipe("space").table(), "", &mut of_networks);
         if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {
             return Err(format!("only networks have {key}: name one with --recipe"));
         }
-        // a key may be written whole or without its tables, so suggestions compare every ending
+        // a key may be written with or without its tables, so suggestions compare every ending
         let endings = |name: &'_ str| {
             name.match_indices('.')
                 .map(|(at, _)| at + 1)
@@ -437,14 +436,14 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         };
         at = inner;
     }
-    // a whole number where a fraction is expected
+    // a whole number for a fraction
     let value = match (at.get(last), value) {
         (Some(Value::Float(_)), Value::Integer(whole)) => Value::Float(whole as f64),
         (_, value) => value,
     };
     let found = value.to_string();
     at.insert(last.to_owned(), value);
-    // Tried at once, one key at a time: serde names the type that it expected, but not the key.
+    // Checked after each key, since serde's error names the expected type, but not the key.
     let fitting: Result<Config, _> = Value::Table(table.clone()).try_into();
     fitting.map(|_| ()).map_err(|error: toml::de::Error| {
         let message = error.message();
@@ -500,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_missing_is_a_difference() {
+    fn a_missing_setting_is_a_difference() {
         let network = Config::of_recipe("space");
         let without = Config {
             network: None,
@@ -547,8 +546,7 @@ mod tests {
             message("epochs", "3").contains("only networks have epochs: name one with --recipe")
         );
         let text = message("columns", "3");
-        let expected =
-            "2 keys end so, settings.boost.columns and settings.forest.columns: write more";
+        let expected = "found 2 with this ending, settings.boost.columns and settings.forest.columns: write more";
         assert!(text.contains(expected), "{text}");
         assert!(Config::changed(None, &pairs(&[("patience", "3")])).is_ok());
         let network = [

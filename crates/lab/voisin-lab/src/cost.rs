@@ -1,4 +1,4 @@
-//! Time and memory of a run, phase by phase, and the system that it ran on.
+//! Time and memory of each phase of a run, and the system on which it ran.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// From now on.
+    /// Starts measuring.
     pub fn start() -> Self {
         Self {
             start: Instant::now(),
@@ -36,10 +36,10 @@ impl Clock {
     }
 }
 
-/// CPU seconds of all threads so far; on Linux alone, in hundredths.
+/// CPU seconds of all threads so far, in hundredths; on Linux only.
 fn processor_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // the program's name, in brackets, may itself hold blanks and brackets
+    // the program's name, in brackets, may contain spaces and brackets
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     // fields 14 and 15: user and system time in ticks of 1/100 s
     let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;

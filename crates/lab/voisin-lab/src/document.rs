@@ -1,5 +1,4 @@
-//! A report as a document: written once, shown as one HTML page that needs nothing outside itself, as Markdown with its
-//! pictures beside it, or on a terminal.
+//! Reports as documents, rendered as one self-contained HTML page, as Markdown with separate pictures, or on a terminal.
 
 use voisin_base::text::xml;
 use voisin_explore::scene::Scene;
@@ -17,19 +16,19 @@ border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child
 /// A part of a page.
 #[derive(Debug, Clone)]
 pub enum DocumentPart {
-    /// Begins a section; not on a terminal.
+    /// A heading; not on a terminal.
     Heading(String),
     /// A paragraph.
     Text(String),
     /// An explanation; not on a terminal.
     Hint(String),
-    /// Cells below their columns' names.
+    /// A table.
     Table {
-        /// Names of the columns; the first stands left.
+        /// Names of the columns; the first is left-aligned.
         header: Vec<String>,
         /// The cells.
         rows: Vec<Vec<String>>,
-        /// The row that stands out.
+        /// The row to highlight.
         best: Option<usize>,
         /// Whether a terminal shows it.
         is_brief: bool,
@@ -54,7 +53,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// An empty one.
+    /// An empty document.
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -62,7 +61,7 @@ impl Document {
         }
     }
 
-    /// Begins a section.
+    /// Adds a heading.
     pub fn heading(&mut self, text: impl Into<String>) {
         self.parts.push(DocumentPart::Heading(text.into()));
     }
@@ -94,7 +93,7 @@ impl Document {
         best: Option<usize>,
         is_brief: bool,
     ) {
-        // A header without rows would look like a fault.
+        // A header without rows would look like an error.
         if !rows.is_empty() {
             let header = header.iter().map(|&name| name.to_owned()).collect();
             self.parts.push(DocumentPart::Table {
@@ -115,9 +114,9 @@ impl Document {
         });
     }
 
-    /// One page of HTML: no scripts, nothing from outside; names from tags are text.
+    /// One page of HTML without scripts or external resources; names from tags are escaped.
     pub fn html(&self) -> String {
-        // All text goes through `xml`: names of tracks and classes may hold markup.
+        // All text is escaped by `xml`, since names of tracks and classes may contain markup.
         let title = xml(&self.title);
         let mut out = format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>");
         let cells = |tag: &str, row: &[String], texts: &[bool]| -> String {
@@ -148,7 +147,7 @@ impl Document {
                             ""
                         }
                     };
-                    // the first column stands left anyway
+                    // the first column is left-aligned anyway
                     let texts: Vec<bool> = (0..header.len())
                         .map(|column| column > 0 && is_text(rows, column))
                         .collect();
@@ -171,9 +170,9 @@ impl Document {
         out + "</body></html>\n"
     }
 
-    /// Markdown, and the pictures that it shows with their files' names.
+    /// Markdown, and its pictures with their file names.
     ///
-    /// - `stem`: the report's name without its ending
+    /// - `stem`: the report's name without its extension
     pub fn markdown(&self, stem: &str) -> (String, Vec<(String, &Scene)>) {
         let mut pictures = Vec::new();
         let mut out = format!("# {}\n\n", plain(&self.title));
@@ -194,7 +193,7 @@ impl Document {
                     format!("{}\n\n", plain(text))
                 }
                 DocumentPart::Table { header, rows, .. } => {
-                    // The first column stands left, all others right.
+                    // The first column is left-aligned, all others right-aligned.
                     let rules = "---:|".repeat(header.len().saturating_sub(1));
                     let rows: String = rows.iter().map(|row| line(row)).collect();
                     format!("{}|---|{rules}\n{rows}\n", line(header))
@@ -212,14 +211,14 @@ impl Document {
     }
 }
 
-/// Whether a column is of words, which stand left, and not of numbers.
+/// Whether a column has words, which are left-aligned, and not numbers.
 fn is_text(rows: &[Vec<String>], column: usize) -> bool {
     let is_word = |cell: &String| cell.is_empty() || cell.starts_with(char::is_alphabetic);
     let mut cells = rows.iter().filter_map(|row| row.get(column));
     cells.all(is_word)
 }
 
-/// Text for a Markdown table or paragraph: what has a meaning there is escaped, control characters are dropped.
+/// Text for a Markdown table or paragraph: special characters are escaped, control characters dropped.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().filter(|c| !c.is_control()) {
@@ -268,7 +267,7 @@ mod tests {
         );
         assert!(
             html.contains("<td>1</td><td class=\"text\">why</td>"),
-            "words stand left: {html}"
+            "words are left-aligned: {html}"
         );
     }
 }

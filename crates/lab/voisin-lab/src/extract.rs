@@ -1,4 +1,4 @@
-//! Features for other programs: a table or a matrix of all tracks, an array for each track, a picture of one.
+//! Features for other programs: a table or matrix of all tracks, an array for each track, a picture of a track.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,7 @@ use voisin_base::text::with_causes;
 use voisin_explore::scene::Scene;
 use voisin_features::{ClipViews, DESCRIPTOR_HOP, DescriptorSet};
 
-/// Metadata of the tracks as a header and a row for each, with the columns that have a value in any
-/// row.
+/// Metadata of the tracks: a header and a row for each, without columns that have no values.
 fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
     let columns = matrix.rows.iter().map(|row| {
         let item = &row.item;
@@ -39,7 +38,7 @@ fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
         "split",
         "licence",
     ];
-    // A column without any value would only make the table wider.
+    // A column without values would only widen the table.
     let known: Vec<usize> = (0..names.len())
         .filter(|&at| columns.iter().any(|row| row[at].is_some()))
         .collect();
@@ -54,7 +53,7 @@ fn facts(set: &Dataset, matrix: &Matrix) -> (Vec<String>, Vec<Vec<String>>) {
     (header.collect(), rows.collect())
 }
 
-/// Facts and numbers of every track as a CSV file, which `features:` reads to the same bits.
+/// Metadata and features of every track as a CSV file, from which `features:` reads exactly the same numbers.
 pub fn feature_table(set: &Dataset, matrix: &Matrix) -> Vec<u8> {
     let (mut header, rows) = facts(set, matrix);
     header.extend(matrix.columns.iter().cloned());
@@ -67,9 +66,9 @@ pub fn feature_table(set: &Dataset, matrix: &Matrix) -> Vec<u8> {
     csv_bytes(&header, b',', rows)
 }
 
-/// Facts of every track as a CSV file, in the order of the rows.
+/// Metadata of every track as a CSV file, in the order of the rows.
 ///
-/// - `files`: of each row, where there are any
+/// - `files`: the file of each row, if there are files
 pub fn track_table(set: &Dataset, matrix: &Matrix, files: Option<&[String]>) -> Vec<u8> {
     let (mut header, mut rows) = facts(set, matrix);
     if let Some(files) = files {
@@ -90,11 +89,11 @@ pub fn column_table(names: &[String]) -> Vec<u8> {
     csv_bytes(&["column", "name"].map(str::to_owned), b',', rows)
 }
 
-/// Writes an array, whole or not at all, in the place of one that is there.
+/// Writes an array, whole or not at all, replacing an existing one.
 pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Result<(), String> {
     let write = |mut file: OutputFile| {
         values
-            // Row by row, as all readers of .npy expect it unless the header says otherwise.
+            // In row-major order, the default of .npy.
             .as_standard_layout()
             .write_npy(&mut file)
             .map_err(std::io::Error::other)?;
@@ -105,15 +104,15 @@ pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Resu
         .map_err(|error| with_causes(&error))
 }
 
-/// Computes the array of a file; the error is the reason why there is none.
-pub type HearArray =
+/// Computes the array of a file, or the reason why there is none.
+pub type ArrayFn =
     Box<dyn Fn(&Path, &AudioInfo, &AtomicBool) -> Result<ArrayD<f32>, String> + Send + Sync>;
 
-/// Writes an array of every track. As a set of features it has one column: whether the file is new.
+/// Writes an array of every track. As a feature set it has one column: whether the file is new.
 pub struct ArrayWriter {
     /// Computes the array of a file.
-    pub hear: HearArray,
-    /// Where the array of each file goes.
+    pub array_of: ArrayFn,
+    /// Target of each file's array.
     pub targets: HashMap<PathBuf, PathBuf>,
     /// Whether existing files are overwritten.
     pub force: bool,
@@ -132,14 +131,14 @@ impl FeatureSet for ArrayWriter {
         let target = self
             .targets
             .get(file.path)
-            .ok_or("has no place to be written to")?;
-        // an interrupted run left whole files only, so they need not be computed again
+            .ok_or("expected a target for its array, found none")?;
+        // an interrupted run leaves only complete files, which are not computed again
         if target.exists() && !self.force {
             return Ok(vec![0.0]);
         }
-        let array = (self.hear)(file.path, file.info, stop)?;
+        let array = (self.array_of)(file.path, file.info, stop)?;
         if array.iter().any(|number| !number.is_finite()) {
-            return Err("gave what is no number".to_owned());
+            return Err("expected finite numbers, found others".to_owned());
         }
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)
@@ -157,8 +156,8 @@ pub fn frame_columns() -> Vec<String> {
         .collect()
 }
 
-/// Descriptors of a file frame by frame, `[frames, columns]`: when the frame's middle is, and the rows that the statistics
-/// of [`DescriptorSet::Fma`] are of.
+/// Descriptors of a file frame by frame, `[frames, columns]`: the time of the frame's middle, and
+/// the values of which [`DescriptorSet::Fma`] has the statistics.
 pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
     SoundFile::new(path, info).middle(DescriptorSet::Fma, |samples, rate, start| {
         let rows = DescriptorSet::Fma.over_time(samples, rate);
@@ -177,7 +176,7 @@ pub fn frames(path: &Path, info: &AudioInfo) -> Result<ArrayD<f32>, String> {
     })
 }
 
-/// A picture of a file: wave, spectrum, spectrograms, cepstral coefficients and pitch classes.
+/// A picture of a file: waveform, spectrum, spectrograms, cepstral coefficients and pitch classes.
 pub fn picture(path: &Path) -> Result<Scene, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     SoundFile::new(path, &info).middle(DescriptorSet::Fma, |samples, rate, start| {
@@ -188,7 +187,7 @@ pub fn picture(path: &Path) -> Result<Scene, String> {
 fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) -> Scene {
     const PITCHES: [&str; 12] = ["C", "", "D", "", "E", "F", "", "G", "", "A", "", "B"];
     let views = ClipViews::new(samples, rate);
-    // Between the centres of two bands, as a mark need not lie on one.
+    // Interpolated between the centres of two bands.
     let row_of = |hz: f64| {
         let above = views
             .mel_hz
@@ -265,7 +264,7 @@ fn drawn(path: &Path, info: &AudioInfo, samples: &[f32], rate: u32, start: f64) 
     )
 }
 
-/// Rows of mean 0 and deviation 1; one that does not vary becomes 0.
+/// Rows of mean 0 and deviation 1; a constant row becomes 0.
 fn standardised(rows: &Array2<f64>) -> Array2<f64> {
     let mut rows = rows.clone();
     for mut row in rows.rows_mut() {

@@ -1,4 +1,4 @@
-//! Vectors, labels and groups from files, and predictions to one: the engine for other people's embeddings.
+//! Vectors, labels and groups from files, and predictions to a file, for embeddings of other programs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -27,21 +27,21 @@ pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
 ///
 /// The header is checked against the number of bytes before anything is allocated for it.
 pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
-    /// NumPy itself reads no longer header.
+    /// NumPy reads no longer header either.
     const LONGEST_HEADER: usize = 10_000;
-    // Version 1 has its header's length in two bytes, later ones in four.
+    // The header's length has two bytes in version 1, later four.
     let length = match bytes.get(..12) {
         Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
             10 + usize::from(u16::from_le_bytes([*low, *high]))
         }
         Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => 12_usize
             .saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize),
-        _ => return Err("a file that does not begin like one".to_owned()),
+        _ => return Err("a file without its signature".to_owned()),
     };
     let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
     let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
-    // A real header has one bracket (the shape) within another; the parser recurses into as many as
-    // there are, so a header of nothing but brackets could overflow its stack.
+    // A real header has one bracket (the shape) within another; the parser is recursive, so a
+    // header of brackets alone could overflow the stack.
     if header[10..]
         .iter()
         .filter(|byte| b"([{".contains(byte))
@@ -71,22 +71,22 @@ pub(crate) fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
         ));
     }
     Array2::<f32>::read_npy(bytes)
-        // The header tells which it is; the reader refuses the other.
+        // The reader refuses the type that the header does not state.
         .or_else(|_| Array2::<f64>::read_npy(bytes).map(|m| m.mapv(|v| v as f32)))
         .map_err(|error| error.to_string())
 }
 
-/// A track of a table beside vectors.
+/// A track in a table of vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorTrack {
     /// Its file.
     pub path: PathBuf,
-    /// Tags, as the table has them.
+    /// Tags in the table.
     pub tags: TrackTags,
 }
 
-/// Reads a table with the column `path` (or `file`, `filename`), and where it has them `title`, `artist`, `album`, `genre` and
-/// `year`: a row for each of `rows` vectors, in their order.
+/// Reads a table with the column `path` (or `file`, `filename`), and optionally `title`, `artist`,
+/// `album`, `genre` and `year`: a row for each of `rows` vectors, in their order.
 pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, DatasetError> {
     let cells = read_cells(path)?;
     let wrong = |line, problem| DatasetError::table(path, line, problem);
@@ -110,7 +110,7 @@ pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, 
     ];
     let one = |(line, row): &(u64, Vec<String>)| {
         let path = PathBuf::from(&row[path_at]);
-        // A library holds tracks by where they are, whatever folder a command runs in.
+        // Paths in a library must not depend on the folder of the command.
         if !path.is_absolute() && address::scheme(&path).is_none() {
             let found = &row[path_at];
             return Err(wrong(
@@ -135,7 +135,7 @@ pub fn read_vector_tracks(path: &Path, rows: usize) -> Result<Vec<VectorTrack>, 
     cells.rows.iter().map(one).collect()
 }
 
-/// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and the line it is on.
+/// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and line.
 fn read_column(
     path: &Path,
     column: &str,
@@ -152,7 +152,7 @@ fn read_column(
         let text = &cells[row_at];
         let problem = match text.parse() {
             Ok(row) if row < rows => return Ok((row, std::mem::take(&mut cells[value_at]), line)),
-            Ok(row) => format!("row {row} is not there: the vectors have rows 0 to {last}"),
+            Ok(row) => format!("expected rows 0 to {last}, found row {row}"),
             Err(_) => format!("expected a row number counted from 0, found \"{text}\""),
         };
         Err(DatasetError::table(path, line, problem))
@@ -160,8 +160,8 @@ fn read_column(
     cells.rows.into_iter().map(one).collect()
 }
 
-/// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are names like any
-/// other, and no synonyms are looked up.
+/// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are
+/// names like any other, without synonyms.
 ///
 /// Several lines of one row, and several names in one cell between `;` or `|`, are several labels. Rows without a
 /// line, or with an empty cell, have none.
@@ -182,7 +182,7 @@ pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, DatasetE
     Ok(labels)
 }
 
-/// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is a group of its own.
+/// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is its own group.
 pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError> {
     let mut groups: Vec<usize> = (0..rows).collect();
     let mut numbers: HashMap<String, usize> = HashMap::new();
@@ -193,7 +193,7 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError>
             return Err(DatasetError::table(path, line, problem));
         }
         if !text.is_empty() {
-            // Behind the numbers that rows without a group have of their own.
+            // After the numbers of rows without a group.
             let next = rows + numbers.len();
             groups[row] = *numbers.entry(text).or_insert(next);
         }
@@ -203,8 +203,8 @@ pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError>
 
 /// Trains on one set of vectors, predicts another, and writes `row,genre,probability,unknown`.
 ///
-/// `genre` is always the best known one; `unknown` is whether the engine would abstain.
-/// Returns the model and how many rows were written.
+/// `genre` is always the most probable one; `unknown` is whether the engine would abstain. Returns
+/// the model and the number of rows written.
 pub fn predict_files(
     set: &LabelledVectors,
     test: &Array2<f32>,
@@ -245,7 +245,7 @@ mod tests {
         .concat()
     }
 
-    /// The first of these asked for 800 GB, the second never came to an end.
+    /// Without the check, the first would allocate 800 GB, and the second would not end.
     #[test]
     fn a_header_is_checked_against_the_size_of_its_file() {
         let npy_of_shape = |shape: &str| {

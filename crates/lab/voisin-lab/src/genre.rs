@@ -1,4 +1,4 @@
-//! Cross-validation of the genre engine and its rivals on the user's own tracks.
+//! Cross-validation of the genre engine and of baselines on the user's tracks.
 
 use std::collections::BTreeSet;
 
@@ -15,24 +15,24 @@ use voisin_genre::{
     FitOptions, Genre, GenreModel, LabelledRows, LabelledVectors, QueryVectors, Spellings,
 };
 use voisin_learn::metrics::{Spread, argmax, balanced_accuracy_of, confusion, macro_f1_of};
-use voisin_learn::{Centroid, Standardiser, Svm, deal_folds};
+use voisin_learn::{Centroid, Standardiser, Svm, split_folds};
 
-/// How an evaluation is done.
+/// Options of an evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalOptions {
     /// Outer folds; a group (artist) is never split.
     pub folds: usize,
     /// Repeats, each with other folds.
     pub repeats: usize,
-    /// Start of the random numbers.
+    /// Seed of random numbers.
     pub seed: u64,
-    /// Of the engine; its own choices are made inside each training part.
+    /// Options of the engine, which chooses its settings inside each training part.
     pub fit: FitOptions,
-    /// Whether the rivals run too.
+    /// Whether the baselines run too.
     pub rivals: bool,
-    /// The kind of group, in the singular: artist, album …; track: each is its own
+    /// The kind of group, in the singular: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks of which no such group is known: each stands alone, or with its album.
+    /// Tracks without a known group: each is its own group, or grouped by album.
     pub nameless: usize,
 }
 
@@ -52,18 +52,20 @@ impl Default for EvalOptions {
     }
 }
 
-/// The methods evaluated, with their descriptions: the engine first, then its halves, then the
-/// rivals.
+/// The methods evaluated, with their descriptions: the engine first, then its halves, then the baselines.
 const METHODS: [(&str, &str); 6] = [
-    ("fused", "voisin's answer: head, neighbours or both joined"),
+    (
+        "fused",
+        "voisin's prediction: head, neighbours or both combined",
+    ),
     ("head", "the trained head alone"),
     ("vote", "the vote of neighbours alone"),
-    ("rbf svm", "rival: support vector machine"),
+    ("rbf svm", "baseline: support vector machine"),
     (
         "nearest centroid",
-        "rival: the genre whose average is nearest",
+        "baseline: the genre with the nearest mean",
     ),
-    ("majority", "always the commonest genre"),
+    ("majority", "baseline: always the commonest genre"),
 ];
 
 /// One method's figures.
@@ -71,7 +73,7 @@ const METHODS: [(&str, &str); 6] = [
 pub struct MethodReport {
     /// `fused`, `head`, `vote`, `rbf svm`, `nearest centroid`, `majority`.
     pub method: String,
-    /// Share of tracks whose answer is one of their genres.
+    /// Share of tracks whose prediction is one of their genres.
     pub accuracy: Spread,
     /// Mean recall over the genres of three tracks and more.
     pub balanced_accuracy: Spread,
@@ -86,30 +88,30 @@ pub struct GenreReport {
     pub tracks: usize,
     /// Groups among them.
     pub groups: usize,
-    /// The kind of group: artist, album …; track: each is its own
+    /// The kind of group: artist, album …; track: each is its own group.
     pub group: String,
-    /// Tracks of which no such group is known.
+    /// Tracks without a known group.
     #[serde(skip)]
     pub nameless: usize,
     /// Outer folds.
     pub folds: usize,
     /// Repeats of the cross-validation.
     pub repeats: usize,
-    /// Fused first, then its halves, then the rivals; no head where no fold had tracks enough for one.
+    /// Fused first, then its halves, then the baselines; no head if no fold had enough tracks for one.
     pub methods: Vec<MethodReport>,
-    /// Of the fused answer, over the held-out predictions of the first repeat; classes by key.
+    /// Figures of `fused`, over the held-out predictions of the first repeat; classes by key.
     #[serde(skip)]
     pub figures: Figures,
-    /// Genres of one or two tracks, which count in no mean over genres.
+    /// Genres of one or two tracks, which are in no mean over genres.
     pub too_few: Vec<Genre>,
     /// Genres with too few tracks for a head in at least one fold.
     pub without_head: Vec<Genre>,
 }
 
-/// Cross-validates on held-out groups, nested: whatever is chosen, is chosen inside the training part.
+/// Nested cross-validation on held-out groups: every choice is made inside the training part.
 ///
-/// Tracks without labels are left out. A track of several genres counts in each, and is right in all of them when the
-/// answer is one of them.
+/// Tracks without labels are excluded. A track of several genres counts in each, and as correct in
+/// all of them if the prediction is one of them.
 pub fn evaluate_genre(
     set: &LabelledVectors,
     options: &EvalOptions,
@@ -129,10 +131,10 @@ pub fn evaluate_genre(
             .collect()
     };
     let classes: Vec<Vec<usize>> = data.labels.iter().map(class_numbers).collect();
-    // Fewer groups than folds would leave a fold without anything to predict.
+    // With fewer groups than folds, a fold would have nothing to predict.
     let groups = data.groups.iter().collect::<BTreeSet<_>>().len();
     if groups < folds {
-        return Err(LabError::Asked(format!(
+        return Err(LabError::Options(format!(
             "found {} among labelled tracks: {folds} folds need at least {folds}; use fewer folds, or group by something \
              finer",
             count(groups as u64, &options.group)
@@ -143,9 +145,8 @@ pub fn evaluate_genre(
         .iter()
         .flatten()
         .for_each(|&class| sizes[class] += 1);
-    // The recall of a genre of one or two tracks is chance, and would weigh as much as that of a
-    // genre of hundreds.
-    // If all genres are that small, the means are over all of them.
+    // The recall of a genre of one or two tracks is chance, and would have the weight of one of
+    // hundreds. If all genres are that small, the means include them.
     let some_have_enough = sizes.iter().any(|&size| size >= FEW);
     let counts = |class: usize| sizes[class] >= FEW || !some_have_enough;
     let methods = &METHODS[..if options.rivals { METHODS.len() } else { 3 }];
@@ -155,19 +156,19 @@ pub fn evaluate_genre(
     let mut without_head: BTreeSet<Genre> = BTreeSet::new();
     let mut has_head = false;
     let seed = |repeat: usize| options.seed.wrapping_add(1000 + repeat as u64);
-    for fold in deal_folds(
+    for fold in split_folds(
         &classes,
         k,
         &data.groups,
         folds,
         (0..options.repeats.max(1)).map(&seed),
     ) {
-        let training = data.set().select(&fold.rest);
-        let test_vectors = data.vectors.select(Axis(0), &fold.held);
-        // Inside this fit the engine chooses its own settings, by training tracks alone.
+        let training = data.set().select(&fold.train);
+        let test_vectors = data.vectors.select(Axis(0), &fold.test);
+        // Inside this fit the engine chooses its settings, on training tracks only.
         let (model, _) = GenreModel::fit(&training.set(), &options.fit)?;
         let predictions = model.probabilities(&QueryVectors::of(test_vectors.view()))?;
-        // A training part may lack a genre: its model's columns are spread to those of all genres.
+        // A training part may lack a genre, so its model's columns are mapped to those of all genres.
         let [fused, head, vote] =
             [predictions.fused, predictions.head, predictions.vote].map(|p| {
                 let mut wide = Array2::zeros((test_vectors.nrows(), k));
@@ -183,7 +184,7 @@ pub fn evaluate_genre(
         let mut answers: Vec<Vec<usize>> = [&fused, &head, &vote].map(best).into();
         if options.rivals {
             let training_classes: Vec<Vec<usize>> =
-                fold.rest.iter().map(|&row| classes[row].clone()).collect();
+                fold.train.iter().map(|&row| classes[row].clone()).collect();
             answers.extend(rivals(
                 &training,
                 &training_classes,
@@ -194,7 +195,7 @@ pub fn evaluate_genre(
         }
         for (shares, answers) in shares.iter_mut().zip(&answers) {
             let truth: Vec<Vec<usize>> =
-                fold.held.iter().map(|&row| classes[row].clone()).collect();
+                fold.test.iter().map(|&row| classes[row].clone()).collect();
             let hits = truth
                 .iter()
                 .zip(answers)
@@ -206,9 +207,9 @@ pub fn evaluate_genre(
             shares[1].push(balanced_accuracy_of(&m, counts));
             shares[2].push(macro_f1_of(&m, counts));
         }
-        // Each track once: figures over several repeats would count it several times.
+        // Each track once; with several repeats it would count several times.
         if fold.repeat == 0 {
-            first_rows.extend(fold.held);
+            first_rows.extend(fold.test);
             first = ndarray::concatenate![Axis(0), first, fused];
         }
         let neighbours_alone = model.genres_without_head();
@@ -281,16 +282,16 @@ fn rivals(
     seed: u64,
 ) -> [Vec<usize>; 3] {
     const COSTS: [f64; 3] = [1.0, 3.0, 10.0];
-    // The rivals learn one genre a track; their answers are scored against all of them.
+    // The baselines learn one genre a track; their predictions are scored against all of its genres.
     let main: Vec<usize> = classes.iter().map(|labels| labels[0]).collect();
     let mut correct = [0usize; COSTS.len()];
-    for fold in deal_folds(classes, k, &train.groups, 4, [seed]) {
-        let known: Vec<usize> = fold.rest.iter().map(|&row| main[row]).collect();
-        let [x, q] = [&fold.rest, &fold.held].map(|rows| train.vectors.select(Axis(0), rows));
+    for fold in split_folds(classes, k, &train.groups, 4, [seed]) {
+        let known: Vec<usize> = fold.train.iter().map(|&row| main[row]).collect();
+        let [x, q] = [&fold.train, &fold.test].map(|rows| train.vectors.select(Axis(0), rows));
         for (correct, cost) in correct.iter_mut().zip(COSTS) {
             let predicted = Svm::fit(x.view(), &known, k, cost).predict(q.view());
             *correct += fold
-                .held
+                .test
                 .iter()
                 .zip(&predicted)
                 .filter(|(row, predicted)| classes[**row].contains(predicted))
@@ -298,7 +299,7 @@ fn rivals(
         }
     }
     let svm = Svm::fit(train.vectors.view(), &main, k, COSTS[argmax(correct)]);
-    // Only for the centroid: distances to means need columns of one scale.
+    // For the centroid only: distances to means need columns of one scale.
     let (standard, rows) = Standardiser::fit(train.vectors.view());
     let centroid = Centroid::fit(rows.view(), &main, k);
     let mut counts = vec![0usize; k];
@@ -330,14 +331,14 @@ impl GenreReport {
         json
     }
 
-    /// The report, for people who know music better than statistics.
+    /// The report, with explanations of its measures.
     pub fn page(&self) -> Document {
-        let mut page = Document::new("How well genres are recognised");
+        let mut page = Document::new("Genre recognition");
         let f = &self.figures;
         let group = &self.group;
         let is_alone = group == "track";
         page.text(format!(
-            "voisin names the genre of {:.0} of {} tracks rightly.",
+            "voisin predicts the genre of {:.0} of {} tracks correctly.",
             f.accuracy.value * self.tracks as f64,
             self.tracks
         ));
@@ -345,7 +346,7 @@ impl GenreReport {
             _ if is_alone => String::new(),
             0 => format!(" of {} {group}s", self.groups),
             nameless => format!(
-                " in {} groups by {group} ({nameless} that name none stand alone or with their album)",
+                " in {} groups by {group} ({nameless} without one are grouped by album or single)",
                 self.groups
             ),
         };
@@ -363,19 +364,19 @@ impl GenreReport {
         };
         page.hint(format!(
             "Every track was predicted by an engine trained without {left_out}: the {group}s were split into {} parts, and \
-             each part was predicted by an engine trained on the others.",
+             each part was predicted by an engine trained on the other parts.",
             self.folds
         ));
         if is_alone {
             page.text(
-                "nothing keeps the tracks of an artist together: those, and copies of a recording, may be on both sides, and \
+                "tracks are not grouped by artist: those of one artist, and copies of a recording, may be on both sides, and \
                  the quality is at most this",
             );
         }
-        page.heading("Methods side by side");
+        page.heading("Methods");
         page.hint(
-            "Accuracy: how often the answer is right. Balanced: the same with every genre counting alike. F1 punishes both \
-             missing a genre and naming it too often.",
+            "Accuracy: share of correct predictions. Balanced: the same with equal weight for every genre. F1 is low both for \
+             missing a genre and for predicting it too often.",
         );
         let cell = |s: Spread| format!("{:.1} ± {:.1}", 100.0 * s.mean, 100.0 * s.deviation);
         let row = |m: &MethodReport| {
@@ -387,7 +388,7 @@ impl GenreReport {
             vec![m.method.clone(), a, b, c, what.to_owned()]
         };
         let best = argmax(self.methods.iter().map(|m| m.accuracy.mean));
-        let header = ["method", "accuracy", "balanced", "macro F1", "what it is"];
+        let header = ["method", "accuracy", "balanced", "macro F1", "description"];
         page.table(&header, self.methods.iter().map(row).collect(), Some(best));
         let list = |genres: &[Genre]| {
             genres
@@ -411,7 +412,7 @@ impl GenreReport {
                 .find(|step| 1.0 - step.risk >= target)
             {
                 page.text(format!(
-                    "answered {:.0} % of tracks at {:.0} % precision (probability {:.2} and up), the rest \"unknown\"",
+                    "{:.0} % of tracks answered at {:.0} % precision (probability {:.2} and up), the others \"unknown\"",
                     100.0 * step.coverage,
                     100.0 * target,
                     step.threshold
@@ -421,7 +422,7 @@ impl GenreReport {
         if !self.without_head.is_empty() {
             let names = list(&self.without_head);
             page.text(format!(
-                "too few tracks for a trained head, by neighbours alone: {names}"
+                "too few tracks for a trained head, predicted by neighbours alone: {names}"
             ));
         }
         page

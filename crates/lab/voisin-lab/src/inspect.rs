@@ -1,4 +1,4 @@
-//! The content of a data set: every file opened and decoded once.
+//! Inspects a data set: opens and decodes every file once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::leak::{Leak, listen, look};
+use super::leak::{Leak, decode_pairs, find_overlaps};
 use super::matrix::{FeatureSet, Matrix, MatrixRow, SoundFile, artists, class_of, licences};
 use super::split::{Split, split_rows};
 use super::{LabError, csv_bytes};
@@ -20,15 +20,15 @@ use voisin_features::DescriptorSet;
 use voisin_genre::{FitOptions, Genre, LabelledVectors};
 use voisin_learn::Preparation;
 
-/// A sample counts as clipped from here.
+/// Samples from this level on count as clipped.
 const FULL_SCALE: f32 = 0.999;
-/// Blocks of samples; one is silent below this level.
+/// Samples of a block, and the level below which it is silent.
 const BLOCK: usize = 4096;
 const SILENT_DB: f64 = -60.0;
 
 /// Measurements of a decoded file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Heard {
+pub struct DecodedFile {
     /// Container, codec, rate and length.
     pub info: AudioInfo,
     /// Bytes of the file.
@@ -44,24 +44,24 @@ pub struct Heard {
 /// The descriptors by which near copies are searched for.
 const LIKENESS: DescriptorSet = DescriptorSet::Mfcc40Mean;
 
-/// A data set as it was found.
+/// The results of an inspection.
 #[derive(Debug)]
 pub struct Inspection {
     /// Tracks that can be decoded.
     pub rows: Vec<MatrixRow>,
-    /// Measurements of each; none where a data set has no audio.
-    pub heard: Vec<Option<Heard>>,
+    /// Measurements of each; none without audio.
+    pub decoded: Vec<Option<DecodedFile>>,
     /// Descriptors of each, `[rows, columns]`.
     pub likeness: Array2<f32>,
-    /// All that could not be used.
+    /// Rows and files that could not be used.
     pub faults: Vec<Fault>,
-    /// Tracks that are shorter than nearly all others.
+    /// Tracks that are shorter than nearly all others, with their seconds.
     pub short: Vec<(String, f64)>,
 }
 
-fn measure(path: &Path) -> Result<Heard, String> {
+fn measure(path: &Path) -> Result<DecodedFile, String> {
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
-    // At the file's own rate, as resampling would round off clipped peaks.
+    // At the file's rate, since resampling would smooth clipped peaks.
     let starts: Vec<i64> = (0..info.n_frames)
         .step_by(BLOCK)
         .map(|start| start as i64)
@@ -72,24 +72,24 @@ fn measure(path: &Path) -> Result<Heard, String> {
     let mut sink = |_: usize, block: &[f32]| {
         let energy: f64 = block.iter().map(|v| f64::from(*v).powi(2)).sum();
         clipped += block.iter().filter(|v| v.abs() >= FULL_SCALE).count();
-        // The last block is filled up with zeros, and may count as silent.
+        // The last block is padded with zeros, and may count as silent.
         silent += usize::from(10.0 * (energy / BLOCK as f64).max(1e-20).log10() < SILENT_DB);
         square += energy;
     };
     voisin_audio::read_windows(path, &info, info.sample_rate, &starts, BLOCK, &mut sink)
         .map_err(|error| with_causes(&error))?;
     let frames = info.n_frames.max(1) as f64;
-    let heard = Heard {
+    let decoded = DecodedFile {
         bytes: std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
         level: 10.0 * (square / frames).max(1e-20).log10(),
         clipped: clipped as f64 / frames,
         silent: silent as f64 / starts.len().max(1) as f64,
         info,
     };
-    if heard.silent >= 1.0 {
+    if decoded.silent >= 1.0 {
         Err("silent from beginning to end".to_owned())
     } else {
-        Ok(heard)
+        Ok(decoded)
     }
 }
 
@@ -100,23 +100,23 @@ pub fn inspect(
     stop: &AtomicBool,
 ) -> Result<Inspection, LabError> {
     let done = AtomicUsize::new(0);
-    let heard: Vec<Result<_, String>> = set
+    let decoded: Vec<Result<_, String>> = set
         .items
         .par_iter()
         .map(|item| {
             if stop.load(Ordering::Relaxed) {
-                // Not shown: an interrupted inspection ends with its own error below.
+                // Not shown, since an interrupted inspection ends with an error below.
                 return Err(String::new());
             }
-            let heard = item.path.as_deref().map(|path| {
-                let heard = measure(path)?;
-                let likeness = LIKENESS.compute(&SoundFile::new(path, &heard.info), stop)?;
-                Ok((heard, likeness))
+            let decoded = item.path.as_deref().map(|path| {
+                let decoded = measure(path)?;
+                let likeness = LIKENESS.compute(&SoundFile::new(path, &decoded.info), stop)?;
+                Ok((decoded, likeness))
             });
             // A track without audio is no fault; one that cannot be decoded is.
-            let heard = heard.transpose();
+            let decoded = decoded.transpose();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            heard
+            decoded
         })
         .collect();
     if stop.load(Ordering::Relaxed) {
@@ -124,18 +124,18 @@ pub fn inspect(
     }
     let mut found = Inspection {
         rows: Vec::new(),
-        heard: Vec::new(),
+        decoded: Vec::new(),
         likeness: Array2::zeros((0, LIKENESS.columns().len())),
         faults: set.faults.clone(),
         short: Vec::new(),
     };
-    for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
-        match heard {
-            Ok(heard) => {
-                let (heard, likeness) = heard.unzip();
-                let (content, seconds) = heard
+    for (at, (item, decoded)) in set.items.iter().zip(decoded).enumerate() {
+        match decoded {
+            Ok(decoded) => {
+                let (decoded, likeness) = decoded.unzip();
+                let (content, seconds) = decoded
                     .as_ref()
-                    .map(|heard| (heard.info.content, heard.info.seconds()))
+                    .map(|decoded| (decoded.info.content, decoded.info.seconds()))
                     .unzip();
                 found.rows.push(match &set.columns {
                     Some(table) if content.is_none() => {
@@ -147,9 +147,9 @@ pub fn inspect(
                         seconds,
                     },
                 });
-                found.heard.push(heard);
+                found.decoded.push(decoded);
                 let likeness = likeness.unwrap_or_else(|| vec![0.0; found.likeness.ncols()]);
-                // rows are of one length
+                // all rows have one length
                 let _ = found.likeness.push_row(ArrayView1::from(&likeness));
             }
             Err(reason) => found.faults.push(Fault {
@@ -165,8 +165,8 @@ pub fn inspect(
             .iter()
             .filter(|seconds| (**seconds - median).abs() < 0.05 * median)
             .count();
-        // Where at least eight of ten have the same length the set consists of clips, and shorter
-        // ones are damaged; in an album collection they are just short songs.
+        // If at least eight of ten have the same length, the set consists of clips, and shorter
+        // ones are damaged; in an album collection they are short songs.
         if alike * 10 >= lengths.len() * 8 {
             found.short = found
                 .rows
@@ -186,9 +186,9 @@ pub struct ClassCounts {
     pub name: String,
     /// Tracks.
     pub tracks: usize,
-    /// Artists that are known.
+    /// Known artists.
     pub artists: usize,
-    /// Share of its tracks that are of one artist.
+    /// Largest share of its tracks by one artist.
     pub largest_artist: f64,
     /// Tracks for training, validation, test.
     pub parts: [usize; 3],
@@ -215,21 +215,21 @@ pub struct Overview {
     pub licences: BTreeMap<String, usize>,
     /// Mean kilobits a second.
     pub kbit: f64,
-    /// How the data is split; none where labels are missing.
+    /// How the data is split; none if labels are missing.
     pub split: Option<String>,
     /// Tracks, artists and albums in more than one part.
     pub leak: Leak,
     /// Tracks with one channel.
     pub mono: usize,
-    /// Tracks of which more than a thousandth is at full scale.
+    /// Tracks with more than a thousandth at full scale.
     pub clipped: usize,
-    /// Tracks of which more than half is silent.
+    /// Tracks that are more than half silent.
     pub mostly_silent: usize,
     /// Tracks that are shorter than nearly all others, with their seconds.
     pub short: Vec<(String, f64)>,
     /// Rows and files that could not be used, with reasons.
     pub failures: Vec<(String, String)>,
-    /// Remarks about how it was read.
+    /// Notes on how it was read.
     pub notes: Vec<String>,
     /// Labels that look wrong, if they were searched for.
     pub suspects: Vec<SuspectLabel>,
@@ -248,8 +248,8 @@ pub struct SuspectLabel {
     pub reason: String,
 }
 
-/// Labels that are confidently contradicted by models which never saw the track's artist, the
-/// likeliest mistakes first, as `voisin suspects` does for a library.
+/// Labels that models trained without the track's artist contradict with confidence, the likeliest
+/// mistakes first, as `voisin suspects` does for a library.
 ///
 /// - `how`, `seed`: the split, whose groups are kept together
 pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabel>, LabError> {
@@ -262,7 +262,7 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
         .iter()
         .map(|row| row.item.label.iter().map(genre).collect())
         .collect();
-    // Scaled, since distances between raw columns would be those of the largest one.
+    // Scaled, since the largest column would dominate distances between raw columns.
     let vectors = Preparation::fit(matrix.values.view()).1;
     let set = LabelledVectors {
         ids: &ids,
@@ -288,7 +288,7 @@ pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabe
         .collect())
 }
 
-/// Sums up.
+/// Summarises an inspection.
 pub fn overview(
     set: &Dataset,
     found: &Inspection,
@@ -309,8 +309,8 @@ pub fn overview(
     let split: Option<Split> = match split_rows(&rows, &class_of, names.len(), how, seed) {
         _ if rows.is_empty() => None,
         Ok(split) => Some(split),
-        // Data that cannot be split can still be looked at: the reason becomes a remark.
-        Err(LabError::Asked(why)) => {
+        // Data that cannot be split can still be inspected: the reason becomes a note.
+        Err(LabError::Options(why)) => {
             notes.push(why);
             None
         }
@@ -347,9 +347,9 @@ pub fn overview(
             }
         })
         .collect();
-    let heard: Vec<&Heard> = found.heard.iter().flatten().collect();
+    let decoded: Vec<&DecodedFile> = found.decoded.iter().flatten().collect();
     let mut formats: BTreeMap<String, usize> = BTreeMap::new();
-    for one in &heard {
+    for one in &decoded {
         let info = &one.info;
         *formats
             .entry(format!(
@@ -358,9 +358,9 @@ pub fn overview(
             ))
             .or_default() += 1;
     }
-    // The sum of nothing is -0; adding 0 makes it 0.
+    // An empty sum is -0; adding 0 makes it 0.
     let seconds = found.rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0;
-    let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
+    let bytes: u64 = decoded.iter().map(|one| one.bytes).sum();
     Ok(Overview {
         data: set.source.clone(),
         tracks: found.rows.len(),
@@ -376,8 +376,8 @@ pub fn overview(
             0.0
         },
         leak: split.as_ref().map_or_else(Leak::default, |split| {
-            let mut leak = look(&rows, split);
-            listen(
+            let mut leak = find_overlaps(&rows, split);
+            decode_pairs(
                 &mut leak,
                 &rows,
                 found.likeness.select(Axis(0), &labelled).view(),
@@ -387,9 +387,9 @@ pub fn overview(
             leak
         }),
         split: split.map(|split| split.summary),
-        mono: heard.iter().filter(|one| one.info.channels == 1).count(),
-        clipped: heard.iter().filter(|one| one.clipped > 1e-3).count(),
-        mostly_silent: heard.iter().filter(|one| one.silent > 0.5).count(),
+        mono: decoded.iter().filter(|one| one.info.channels == 1).count(),
+        clipped: decoded.iter().filter(|one| one.clipped > 1e-3).count(),
+        mostly_silent: decoded.iter().filter(|one| one.silent > 0.5).count(),
         short: found.short.clone(),
         failures: found
             .faults
@@ -401,7 +401,7 @@ pub fn overview(
     })
 }
 
-/// The canonical table: what any data set is after reading, and what `table:` reads.
+/// The canonical table of a data set, which `table:` reads.
 pub fn canonical_table(found: &Inspection) -> Vec<u8> {
     let header = [
         "path", "genre", "artist", "album", "split", "licence", "seconds", "content", "status",
@@ -430,8 +430,7 @@ pub fn canonical_table(found: &Inspection) -> Vec<u8> {
     let bad = found.faults.iter().map(|fault| {
         let mut row: [String; 9] = Default::default();
         row[0].clone_from(&fault.key);
-        // In the column "status", which marks a row that cannot be used when the table is read
-        // again.
+        // In the column "status", by which a later reading skips the row.
         row[8].clone_from(&fault.reason);
         row
     });

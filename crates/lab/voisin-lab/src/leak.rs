@@ -27,64 +27,64 @@ pub struct SharedTracks {
     pub artists: Vec<String>,
     /// Albums on both sides.
     pub albums: Vec<String>,
-    /// Pairs of tracks with the same audio, whatever their tags and names.
+    /// Pairs of tracks with the same audio.
     pub same_audio: Vec<(String, String)>,
 }
 
 impl SharedTracks {
-    /// Whether anything is on both sides that makes figures too good.
+    /// Whether no artist, album or audio is on both sides.
     pub fn is_clean(&self) -> bool {
         self.artists.is_empty() && self.albums.is_empty() && self.same_audio.is_empty()
     }
 }
 
-/// Why two tracks are one.
+/// Why two tracks are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Likeness {
-    /// The same audio, whatever its tags and names.
+    /// The same audio.
     Audio,
     /// The same numbers in a table.
     Numbers,
-    /// One recording to the ear: encoded again, louder, cut.
+    /// The same recording: encoded again, louder, cut.
     Recording,
     /// The same chords in the same order: faster, in another key, played again.
     Chords,
 }
 
 impl Likeness {
-    /// In a sentence about two tracks.
+    /// The predicate of a sentence about two tracks.
     pub fn words(self) -> &'static str {
         match self {
             Self::Audio => "are the same audio",
             Self::Numbers => "have equal numbers",
             Self::Recording => "sound like one recording",
-            Self::Chords => "go by the same chords",
+            Self::Chords => "have the same chords",
         }
     }
 }
 
-/// A track that is there twice.
+/// A duplicate track.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Double {
     /// The first.
     pub first: String,
     /// The other.
     pub second: String,
-    /// Why they are one.
+    /// Why they are the same.
     pub why: Likeness,
-    /// Whether they are on two sides of the split, or may be of a fold.
+    /// Whether they are on two sides of the split, or may be on two sides of a fold.
     pub apart: bool,
 }
 
-/// The leakage card of a run.
+/// The leakage report of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Leak {
     /// Training against validation; both against test.
     pub shared: Vec<SharedTracks>,
     /// Tracks of the same audio or numbers under different labels.
     pub contradictions: Vec<(String, String)>,
-    /// Tracks that are there twice.
+    /// Duplicate tracks.
     pub doubles: Vec<Double>,
     /// How copies were searched for, in a sentence.
     pub looked_for: String,
@@ -102,20 +102,20 @@ pub struct RandomFolds {
 }
 
 impl RandomFolds {
-    /// By how many points of accuracy random folds flatter.
+    /// The points of accuracy by which random folds are too high.
     pub fn points(self) -> f64 {
         100.0 * (self.random - self.grouped)
     }
 }
 
-/// Finds everything that the parts have in common by metadata and digests.
-pub fn look(rows: &[MatrixRow], split: &Split) -> Leak {
+/// Finds overlaps of the parts by metadata and digests.
+pub fn find_overlaps(rows: &[MatrixRow], split: &Split) -> Leak {
     let shared = [Part::Validation, Part::Test]
         .into_iter()
         .filter(|&part| !split.rows(part).is_empty())
         .map(|part| {
             let other = split.rows(part);
-            // the final model learns from validation tracks too
+            // the final model is trained on validation tracks too
             let training: Vec<usize> = (0..rows.len())
                 .filter(|&row| {
                     let training_part = split.parts[row];
@@ -135,7 +135,7 @@ pub fn look(rows: &[MatrixRow], split: &Split) -> Leak {
             let mut by_content = BTreeMap::new();
             for &row in &training {
                 if let Some(content) = rows[row].audio() {
-                    // The first of several copies stands for all of them.
+                    // The first of several copies represents all of them.
                     by_content.entry(content).or_insert(row);
                 }
             }
@@ -167,7 +167,7 @@ pub fn look(rows: &[MatrixRow], split: &Split) -> Leak {
     let mut doubles = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let Some(content) = row.content else { continue };
-        // By audio, or by numbers where nothing was decoded.
+        // By audio, or by numbers if nothing was decoded.
         let before = *first.entry(content).or_insert(at);
         if before != at {
             let why = if row.seconds.is_some() {
@@ -220,17 +220,16 @@ fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
         && (part != other_part || (in_folds && split.groups[a] != split.groups[b]))
 }
 
-/// Limits of the search for near copies: tracks of a data set, pairs that are decoded, and
-/// neighbours of a track.
+/// Limits of the search for near copies: tracks of a data set, decoded pairs, neighbours of a track.
 const MOST_SEARCHED: usize = 20_000;
-const MOST_HEARD: usize = 500;
+const MOST_DECODED: usize = 500;
 const NEIGHBOURS: usize = 5;
 
 /// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs
-/// of tracks that are among each other's nearest by their features, the most similar first.
+/// of mutual nearest neighbours by their features, the most similar first.
 ///
 /// - `values`: `[rows, columns]`
-pub fn listen(
+pub fn decode_pairs(
     leak: &mut Leak,
     rows: &[MatrixRow],
     values: ArrayView2<f32>,
@@ -249,7 +248,7 @@ pub fn listen(
     let mut units = Preparation::fit(values).1;
     for mut row in units.outer_iter_mut() {
         let length = row.dot(&row).sqrt();
-        // a row of zeros has no direction; any unit vector keeps it out of NaN
+        // a row of zeros has no direction; any unit vector avoids NaN
         if length > 1e-6 {
             row /= length;
         } else {
@@ -267,16 +266,16 @@ pub fn listen(
         })
         // each mutual pair once
         .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
-        // equal audio is listed by its digest already
+        // equal audio is already listed by its digest
         .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
         .collect();
-    // The most similar first: they are the likeliest copies among those that can be decoded.
+    // The most similar first, since only the first pairs are decoded.
     pairs.sort_by(|x, y| y.0.total_cmp(&x.0));
     let candidates = pairs.len();
-    pairs.truncate(MOST_HEARD);
+    pairs.truncate(MOST_DECODED);
     let least = DuplicateOptions::default().correlation;
     let stopped = || stop.load(Ordering::Relaxed);
-    // Decoded in parallel; after Ctrl-C the pairs that are left count as different.
+    // Decoded in parallel; after Ctrl-C the remaining pairs count as different.
     let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
         pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
             let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
@@ -284,16 +283,16 @@ pub fn listen(
             };
             !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
         });
-    // chords are costly, so they are computed once for each track and only where the audio differs
+    // chords are costly, so they are computed once for each track, and only if the audio differs
     let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
-    let heard = alone.into_par_iter().filter(|_| !stopped());
-    let heard: BTreeMap<usize, _> = heard
+    let chords_of = alone.into_par_iter().filter(|_| !stopped());
+    let chords_of: BTreeMap<usize, _> = chords_of
         .filter_map(|row| Some((row, chords(paths[row]?)?)))
         .collect();
     let played_again = others.into_par_iter().filter(|[a, b]| {
-        let likeness = heard
+        let likeness = chords_of
             .get(a)
-            .zip(heard.get(b))
+            .zip(chords_of.get(b))
             .and_then(|(a, b)| versions::likeness(a, b));
         likeness.is_some_and(|likeness| likeness >= versions::ALONE)
     });
@@ -306,8 +305,8 @@ pub fn listen(
             .extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
     }
     leak.looked_for += &format!(
-        ", and by decoding {} of {candidates} pairs in two parts that are nearest to each other: this finds what was \
-         encoded again, made louder or cut, and by its chords what plays faster.",
+        ", and by decoding {} of {candidates} nearest pairs in two parts: this finds copies that were encoded again, made \
+         louder or cut, and by chords faster ones.",
         pairs.len()
     );
 }
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_finds_every_planted_leak_and_nothing_else() {
+    fn a_check_finds_exactly_the_planted_leaks() {
         let rows = [
             row("a", "Björk", "pop", 1),
             row("b", "Other", "pop", 2),
@@ -350,7 +349,7 @@ mod tests {
             at_random: false,
             listed: std::collections::HashMap::new(),
         };
-        let found = look(&rows, &split([t, t, e, e]));
+        let found = find_overlaps(&rows, &split([t, t, e, e]));
         assert_eq!(found.shared.len(), 1);
         assert_eq!(found.shared[0].artists, ["bjork"]);
         assert_eq!(
@@ -366,9 +365,9 @@ mod tests {
         };
         assert_eq!(found.doubles, [expected]);
         // with cross-validation two groups may be in two folds
-        let in_folds = look(&rows, &split([t; 4])).doubles;
+        let in_folds = find_overlaps(&rows, &split([t; 4])).doubles;
         assert!(in_folds[0].apart && in_folds.len() == 1);
-        let clean = look(&rows[..3], &split([t, e, t, None]));
+        let clean = find_overlaps(&rows[..3], &split([t, e, t, None]));
         assert!(clean.shared[0].is_clean() && clean.contradictions.is_empty());
     }
 }

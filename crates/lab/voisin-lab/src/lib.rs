@@ -1,15 +1,15 @@
 //! The laboratory: trains classifiers on data sets, evaluates and compares them, and applies them.
 //!
-//! For: turning a [`Dataset`](crate::dataset::Dataset) into numbers ([`matrix`]), splitting it so
+//! For: computing features of a [`Dataset`](crate::dataset::Dataset) ([`matrix`]), splitting it so
 //! that no artist is in two parts ([`split`], [`leak`]), fitting algorithms ([`model`]) or networks
-//! ([`networks`]) in a run folder ([`run`]) that holds all that is needed to repeat the run,
-//! figures with intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]),
-//! predictions ([`answer`]), and features as files for other programs ([`extract`]). An interrupted
-//! run resumes with the same command and is bit-for-bit reproducible.
+//! ([`networks`]) in a run folder ([`run`]) that is enough to repeat the run, figures with
+//! intervals ([`report`], [`document`], [`pages`]), comparisons ([`compare`]), predictions
+//! ([`answer`]), and features as files for other programs ([`extract`]). An interrupted run resumes
+//! with the same command and is bit-for-bit reproducible.
 //!
 //! Not for: the genres of a library and the algorithms themselves (`voisin-genre`, `voisin-learn`).
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]
 
 pub mod answer;
@@ -46,7 +46,7 @@ pub enum LabError {
     /// A data set could not be read.
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),
-    /// The engine failed, at decoding audio or at reading the library.
+    /// The engine failed to decode audio or to read the library.
     #[error(transparent)]
     Engine(#[from] voisin_engine::EngineError),
     /// The genre engine failed.
@@ -63,7 +63,7 @@ pub enum LabError {
         /// Why.
         source: std::io::Error,
     },
-    /// A run folder or a file in it is not what it should be.
+    /// A run folder or a file in it is wrong.
     #[error("{}: {problem}", path.display())]
     Run {
         /// The folder or file.
@@ -71,17 +71,17 @@ pub enum LabError {
         /// The value expected, and the one found.
         problem: String,
     },
-    /// An output file cannot be created where it was asked for.
+    /// An output file cannot be created.
     #[error(transparent)]
     Output(#[from] OutputError),
     /// No track of a data set could be decoded.
     #[error("no track could be decoded: {}", .0.first().map_or("", |fault| fault.reason.as_str()))]
-    NoneHeard(Vec<crate::dataset::Fault>),
+    NoneDecoded(Vec<crate::dataset::Fault>),
     /// Options that contradict each other, or that this data does not allow.
     #[error("{0}")]
-    Asked(String),
-    /// Someone pressed Ctrl-C.
-    #[error("interrupted: the same command goes on from here")]
+    Options(String),
+    /// Interrupted by Ctrl-C.
+    #[error("interrupted: repeat the command to continue")]
     Interrupted,
 }
 
@@ -93,7 +93,7 @@ impl LabError {
         }
     }
 
-    /// The next step that may help, where one is known.
+    /// The next step, if one is known.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Output(error) => error.remedy(),

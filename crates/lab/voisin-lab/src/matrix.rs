@@ -1,4 +1,4 @@
-//! From a data set to numbers: a row for each track, columns from one set of features or several.
+//! Feature matrices of data sets: a row for each track, columns from one or several feature sets.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,20 +19,20 @@ use voisin_base::{atomic_file, regular_file};
 use voisin_engine::{Embedder, Engine, GroupBy, WindowPlan};
 use voisin_features::DescriptorSet;
 
-/// A file to compute features of; audio that several sets of descriptors need is decoded once.
+/// A file to compute features of; audio that several descriptor sets need is decoded once.
 pub struct SoundFile<'a> {
-    /// Where it is.
+    /// Its path.
     pub path: &'a Path,
     /// Container, codec, rate and length.
     pub info: &'a AudioInfo,
     /// Whether several sets use it.
     is_shared: bool,
-    /// Its middle: Hz, samples and the second that they begin at.
+    /// Its middle: rate in Hz, samples, and the second at which they begin.
     middles: RefCell<Vec<(u32, Vec<f32>, f64)>>,
 }
 
 impl<'a> SoundFile<'a> {
-    /// For one set.
+    /// For one feature set.
     pub fn new(path: &'a Path, info: &'a AudioInfo) -> Self {
         Self {
             path,
@@ -42,34 +42,33 @@ impl<'a> SoundFile<'a> {
         }
     }
 
-    /// Decodes the audio that a set of descriptors is computed from: the whole file, or the middle
-    /// of one longer than [`LONGEST`].
+    /// Decodes the audio from which descriptors are computed: the whole file, or the middle of one longer than [`LONGEST`].
     ///
-    /// - `sink`: takes samples, their rate in Hz, and the second that they begin at
+    /// - `sink`: takes samples, their rate in Hz, and the second at which they begin
     pub(crate) fn middle<T>(
         &self,
         set: DescriptorSet,
         sink: impl FnOnce(&[f32], u32, f64) -> T,
     ) -> Result<T, String> {
         let rate = set.rate(self.info.sample_rate);
-        // Borrowed while the sink runs: it is handed samples, and never this file again.
+        // Borrowed while the sink runs, which has no access to this file.
         let mut middles = self.middles.borrow_mut();
-        // another set of the same rate has decoded it already
+        // another set with the same rate has decoded it
         if let Some((_, samples, start)) = middles.iter().find(|(known, ..)| *known == rate) {
             return Ok(sink(samples, rate, *start));
         }
         let all = voisin_audio::resampled_len(self.info, rate);
         let length = all.min(LONGEST * u64::from(rate));
-        // The middle, as intros and fades are less like the rest.
+        // The middle, since intros and fades differ from the rest.
         let start = (all - length) / 2;
         let seconds = start as f64 / f64::from(rate);
         let mut sink = Some(sink);
         let mut found = None;
-        let mut hear = |_: usize, samples: &[f32]| {
+        let mut keep = |_: usize, samples: &[f32]| {
             if let Some(sink) = sink.take() {
                 found = Some(sink(samples, rate, seconds));
             }
-            // Kept only where another set will need it: ten minutes at 22 050 Hz are 53 MB.
+            // Kept only if another set needs it: ten minutes at 22 050 Hz are 53 MB.
             if self.is_shared {
                 middles.push((rate, samples.to_vec(), seconds));
             }
@@ -80,28 +79,28 @@ impl<'a> SoundFile<'a> {
             rate,
             &[start as i64],
             length as usize,
-            &mut hear,
+            &mut keep,
         )
         .map_err(|error| with_causes(&error))?;
-        found.ok_or_else(|| "holds no sound".to_owned())
+        found.ok_or_else(|| "expected audio, found none".to_owned())
     }
 }
 
 /// Features computed from audio.
 pub trait FeatureSet: Send + Sync {
-    /// As the command line names it.
+    /// Its name on the command line.
     fn name(&self) -> &str;
-    /// Of everything that changes a number; the name, where nothing else does or nothing is kept.
+    /// A digest of all that changes a number; the name, if nothing else does or nothing is cached.
     fn fingerprint(&self) -> String {
         self.name().to_owned()
     }
 
     /// Names of the columns.
     fn columns(&self) -> Vec<String>;
-    /// The numbers of a file, as many as there are columns, or why there are none.
+    /// The features of a file, one for each column, or why there are none.
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String>;
 
-    /// Why no further file can be had either, as when a disk is full.
+    /// Why all further files would fail too, such as a full disk.
     fn broken(&self) -> Option<&str> {
         None
     }
@@ -117,7 +116,7 @@ pub struct ModelSet {
 }
 
 impl ModelSet {
-    /// - `name`: as the command line names it, `model:NAME`
+    /// - `name`: its name on the command line, `model:NAME`
     pub fn new(name: &str, embedder: Arc<Embedder>) -> Self {
         Self {
             name: name.to_owned(),
@@ -158,7 +157,7 @@ impl FeatureSet for ModelSet {
     }
 }
 
-/// Longest piece of a track that descriptors are computed from, its middle, in seconds.
+/// Descriptors are computed from at most this many seconds of a track, in its middle.
 pub(crate) const LONGEST: u64 = 600;
 
 impl FeatureSet for DescriptorSet {
@@ -179,25 +178,25 @@ impl FeatureSet for DescriptorSet {
     }
 }
 
-/// Bytes of the digest before the numbers of a kept file.
+/// Bytes of the digest before the numbers of a cached file.
 pub(crate) const DIGEST: usize = 32;
 
-/// Where a track's numbers are kept below a folder.
+/// The file of a track's numbers below a folder.
 pub(crate) fn path_of(folder: &Path, content: ContentId, ending: &str) -> PathBuf {
     let digest = content.to_string();
     folder.join(&digest[..2]).join(format!("{digest}.{ending}"))
 }
 
-/// A kept file, digest and numbers; one that is not whole counts as none.
+/// Reads a cached file, digest and numbers; an incomplete one counts as missing.
 ///
-/// - `longest`: bytes of its numbers at most
+/// - `longest`: maximum bytes of its numbers
 pub(crate) fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
     let bytes = regular_file::read(path, DIGEST as u64 + longest).ok()?;
     let (digest, numbers) = bytes.split_at_checked(DIGEST)?;
     (blake3::hash(numbers).as_bytes() == digest).then_some(bytes)
 }
 
-/// Keeps numbers behind their digest.
+/// Writes numbers after their digest.
 pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
     path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
     atomic_file::write(
@@ -206,18 +205,18 @@ pub(crate) fn write_whole(path: &Path, numbers: &[u8]) -> std::io::Result<()> {
     )
 }
 
-/// Features that are kept, a file for each track: safe to delete.
+/// A cache of features, a file for each track: safe to delete.
 #[derive(Debug)]
 pub struct Cache {
     folder: PathBuf,
-    /// Why nothing is kept any more.
+    /// Why nothing more is cached.
     broken: OnceLock<String>,
-    /// Set once the half-written files of killed runs are removed.
+    /// Set once the unfinished files of killed runs are removed.
     swept: OnceLock<()>,
 }
 
 impl Cache {
-    /// In a folder, which is made when there is something to keep.
+    /// A cache in a folder, which is created by the first write.
     pub fn new(folder: PathBuf) -> Self {
         Self {
             folder,
@@ -230,7 +229,7 @@ impl Cache {
         path_of(&self.folder.join(fingerprint), content, "f32")
     }
 
-    /// The cached features of a track; a file that is not whole counts as none.
+    /// The cached features of a track; an incomplete file counts as missing.
     fn read(&self, fingerprint: &str, content: ContentId, columns: usize) -> Option<Vec<f32>> {
         let numbers = read_whole(&self.path(fingerprint, content), 4 * columns as u64)?;
         let numbers = numbers
@@ -246,12 +245,12 @@ impl Cache {
         )
     }
 
-    /// Keeps the features of a track. The first failure is remembered and nothing is tried after it.
+    /// Caches the features of a track. After the first failure nothing more is written.
     fn write(&self, fingerprint: &str, content: ContentId, numbers: &[f32]) {
         if self.broken.get().is_some() {
             return;
         }
-        // only a run that writes cleans up; reading alone changes nothing on the disk
+        // only a run that writes cleans up; reading changes nothing on disk
         self.swept.get_or_init(|| self.sweep());
         let bytes: Vec<u8> = numbers
             .iter()
@@ -259,13 +258,13 @@ impl Cache {
             .collect();
         if let Err(error) = write_whole(&self.path(fingerprint, content), &bytes) {
             let _ = self.broken.set(format!(
-                "features are no longer kept in {}: {error}; nothing else is lost",
+                "features are no longer cached in {}: {error}; nothing else is lost",
                 self.folder.display()
             ));
         }
     }
 
-    /// Removes the half-written files of killed runs, before the first write.
+    /// Removes the unfinished files of killed runs, before the first write.
     fn sweep(&self) {
         let folders = |parent: &Path| {
             std::fs::read_dir(parent)
@@ -279,34 +278,34 @@ impl Cache {
         }
     }
 
-    /// Why nothing is kept any more.
+    /// Why nothing more is cached.
     pub fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
     }
 }
 
-/// A row's track: everything but its numbers.
+/// The track of a row.
 #[derive(Debug, Clone)]
 pub struct MatrixRow {
     /// The track.
     pub item: Item,
-    /// Digest of its audio, or of its numbers where there is no audio.
+    /// Digest of its audio, or of its numbers without audio.
     pub content: Option<ContentId>,
-    /// Its length, where it was decoded.
+    /// Its length, if it was decoded.
     pub seconds: Option<f64>,
 }
 
-/// So many numbers, not all whole, identify a track: two tracks do not share them by chance.
-const TELLING: usize = 4;
+/// This many numbers, not all whole, identify a track: two tracks do not share them by chance.
+const IDENTIFYING: usize = 4;
 
 impl MatrixRow {
-    /// A track that is known by its numbers alone: several of them, not all whole.
+    /// A track without audio, identified by its numbers: several of them, not all whole.
     pub(crate) fn of_numbers(item: &Item, numbers: ArrayView1<f32>) -> Self {
         let finite = || numbers.iter().filter(|x| x.is_finite());
-        // Whole numbers (a year, a tempo, a count) are shared by tracks that are not the same.
-        let tells = finite().count() >= TELLING && finite().any(|x| x.fract() != 0.0);
+        // Different tracks may share whole numbers (a year, a tempo, a count).
+        let identifies = finite().count() >= IDENTIFYING && finite().any(|x| x.fract() != 0.0);
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let content = tells.then(|| ContentId(*blake3::hash(&bytes).as_bytes()));
+        let content = identifies.then(|| ContentId(*blake3::hash(&bytes).as_bytes()));
         Self {
             item: item.clone(),
             content,
@@ -314,13 +313,13 @@ impl MatrixRow {
         }
     }
 
-    /// Digest of its audio, where it was decoded.
+    /// Digest of its audio, if it was decoded.
     pub(crate) fn audio(&self) -> Option<ContentId> {
         self.content.filter(|_| self.seconds.is_some())
     }
 }
 
-/// The class of each row by its number among `names`; of a row without one 0.
+/// The class of each row as its index in `names`; 0 for a row without one.
 pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
     let class = |row: &MatrixRow| {
         names
@@ -330,7 +329,7 @@ pub(crate) fn class_of(rows: &[MatrixRow], names: &[String]) -> Vec<usize> {
     rows.iter().map(|row| class(row).unwrap_or(0)).collect()
 }
 
-/// How many tracks each licence has.
+/// The number of tracks of each licence.
 pub(crate) fn licences(rows: &[MatrixRow]) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     rows.iter()
@@ -341,7 +340,7 @@ pub(crate) fn licences(rows: &[MatrixRow]) -> BTreeMap<String, usize> {
     found
 }
 
-/// How many artists are known.
+/// The number of known artists.
 pub(crate) fn artists(rows: &[MatrixRow]) -> usize {
     let names = rows
         .iter()
@@ -356,7 +355,7 @@ pub struct Matrix {
     pub rows: Vec<MatrixRow>,
     /// Names of the columns.
     pub columns: Vec<String>,
-    /// Groups of the columns: what they measure together.
+    /// The group of each column: the quantity that it measures.
     pub groups: Vec<String>,
     /// `[rows, columns]`
     pub values: Array2<f32>,
@@ -366,7 +365,7 @@ pub struct Matrix {
 
 /// Reads a data set of any kind.
 ///
-/// - `engine`: opens the library, which only the kind `library` asks for
+/// - `engine`: opens the library, for the kind `library` only
 pub fn open(
     source: &Source,
     engine: impl FnOnce() -> Result<Engine, LabError>,
@@ -388,11 +387,11 @@ pub fn open(
         }
         .into());
     }
-    // Only tables list rows that cannot be used; of all other kinds the items are the keys.
+    // Only tables list rows that cannot be used; other kinds have the keys of their items.
     if set.keys.is_empty() {
         set.keys = set.items.iter().map(|item| item.key.clone()).collect();
     }
-    // Last, for all kinds: classes are counted from here on.
+    // Last, for all kinds, since classes are counted from here on.
     set.join_spellings();
     Ok(set)
 }
@@ -422,7 +421,7 @@ fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
     Ok(set)
 }
 
-/// Vectors of a `.npy` file, labels and groups as `eval genre --vectors` takes them.
+/// Vectors of a `.npy` file, with labels and groups as for `eval genre --vectors`.
 fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
     let values = read_vectors(&source.path)?;
     let mut set = Dataset::new(source, "row", "genre");
@@ -453,7 +452,7 @@ fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
 
 /// Computes the features of all tracks of a data set, on all threads.
 ///
-/// - `with_own_columns`: whether the data set's own columns are among the features
+/// - `with_own_columns`: whether the data set's columns are among the features
 /// - `progress`: called with the number of tracks done
 pub fn compute(
     set: &Dataset,
@@ -482,7 +481,7 @@ pub fn compute(
     let widths: Vec<usize> = sets.iter().map(|set| set.columns().len()).collect();
     for one in sets {
         for column in one.columns() {
-            // A model's numbers measure nothing each, so all of them are one group.
+            // Single dimensions of a model have no meaning, so all of them are one group.
             let group = if one.name().starts_with("model:") {
                 one.name()
             } else {
@@ -495,36 +494,35 @@ pub fn compute(
     let prints: Vec<String> = sets.iter().map(|set| set.fingerprint()).collect();
     let done = AtomicUsize::new(0);
     let broken = || sets.iter().find_map(|set| set.broken());
-    let heard: Vec<Result<FileNumbers, String>> = set
+    let results: Vec<Result<FileNumbers, String>> = set
         .items
         .par_iter()
         .map(|item| {
-            // a full disk fails every further file alike, so the first failure ends the run
+            // with a full disk every further file fails, so the first failure ends the run
             if stop.load(Ordering::Relaxed) || broken().is_some() {
                 return Err("interrupted".to_owned());
             }
-            let heard = if sets.is_empty() {
-                // The table's own columns are all that is wanted: no file is opened.
+            let result = if sets.is_empty() {
+                // Only the table's columns are used, so no file is opened.
                 Ok((None, None, Vec::new()))
             } else {
-                listen(item, sets, &prints, &widths, cache, stop)
+                compute_file(item, sets, &prints, &widths, cache, stop)
             };
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            heard
+            result
         })
         .collect();
     if stop.load(Ordering::Relaxed) {
         return Err(LabError::Interrupted);
     }
     if let Some(why) = broken() {
-        return Err(LabError::Asked(why.to_owned()));
+        return Err(LabError::Options(why.to_owned()));
     }
     let mut kept = Vec::new();
     let mut flat = Vec::new();
-    for (at, (item, heard)) in set.items.iter().zip(heard).enumerate() {
-        // Rows of the table whose file failed are dropped with it, so that both halves stay
-        // aligned.
-        match heard {
+    for (at, (item, result)) in set.items.iter().zip(results).enumerate() {
+        // Rows of the table whose file failed are dropped, so that both halves stay aligned.
+        match result {
             Ok((content, seconds, numbers)) => {
                 kept.push(at);
                 flat.extend(numbers);
@@ -545,18 +543,18 @@ pub fn compute(
             }),
         }
     }
-    let listened = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
-    let listened = listened.map_err(|error| LabError::Asked(error.to_string()))?;
+    let computed = Array2::from_shape_vec((kept.len(), widths.iter().sum()), flat);
+    let computed = computed.map_err(|error| LabError::Options(error.to_string()))?;
     matrix.values = match table {
         Some(table) => {
             let table = table.values.select(Axis(0), &kept);
-            concatenate(Axis(1), &[table.view(), listened.view()])
-                .map_err(|e| LabError::Asked(e.to_string()))?
+            concatenate(Axis(1), &[table.view(), computed.view()])
+                .map_err(|e| LabError::Options(e.to_string()))?
         }
-        None => listened,
+        None => computed,
     };
     if matrix.rows.is_empty() {
-        return Err(LabError::NoneHeard(matrix.faults));
+        return Err(LabError::NoneDecoded(matrix.faults));
     }
     Ok(matrix)
 }
@@ -564,7 +562,7 @@ pub fn compute(
 /// Digest, length and numbers of a file.
 type FileNumbers = (Option<ContentId>, Option<f64>, Vec<f32>);
 
-fn listen(
+fn compute_file(
     item: &Item,
     sets: &[&dyn FeatureSet],
     prints: &[String],
@@ -575,8 +573,8 @@ fn listen(
     let path = item
         .path
         .as_deref()
-        .ok_or("the data set names no audio of it")?;
-    // Always probed, even if all numbers are cached: the cache goes by the audio's digest.
+        .ok_or("expected an audio file in the data set, found none")?;
+    // Always probed, since the cache is keyed by the audio's digest.
     let info = voisin_audio::probe(path).map_err(|error| with_causes(&error))?;
     let file = SoundFile {
         is_shared: sets.len() > 1,
@@ -590,9 +588,12 @@ fn listen(
             continue;
         }
         let found = set.compute(&file, stop)?;
-        // a NaN in one track would spread to the scaling of its whole column
+        // a NaN in one track would spoil the scaling of its column
         if found.len() != width || found.iter().any(|number| !number.is_finite()) {
-            return Err(format!("{} gave what is no number", set.name()));
+            return Err(format!(
+                "expected {width} finite numbers of {}, found others",
+                set.name()
+            ));
         }
         if let Some(cache) = cache {
             cache.write(print, info.content, &found);
@@ -632,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_matrix_comes_back_and_a_damaged_one_does_not() {
+    fn a_cached_matrix_is_read_and_a_damaged_one_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().join("cache"));
         let content = ContentId([7; 32]);
@@ -648,7 +649,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_killed_run_go_with_the_first_write() {
+    fn the_first_write_removes_files_of_a_killed_run() {
         let folder = tempfile::tempdir().unwrap();
         let before = Cache::new(folder.path().join("cache"));
         before.write("x", ContentId([7; 32]), &[1.0]);
@@ -671,7 +672,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_cache_is_reported_once_and_stops_nothing() {
+    fn an_unwritable_cache_is_reported_once_and_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "no folder").unwrap();

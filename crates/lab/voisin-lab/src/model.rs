@@ -16,7 +16,7 @@ use voisin_learn::{
     Tensors, Training,
 };
 
-/// A way to learn.
+/// A classification algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
@@ -42,12 +42,12 @@ pub enum Algorithm {
     Head,
     /// The genre engine's vote of neighbours.
     Vote,
-    /// The genre engine: head and vote joined.
+    /// The genre engine: head and vote combined.
     Fused,
 }
 
 impl Algorithm {
-    /// All of them, the cheapest first; the last three fit the whole genre engine, its own validation included.
+    /// All of them, the cheapest first; the last three fit the whole genre engine with its validation.
     pub const ALL: [(&str, Self); 12] = [
         ("majority", Self::Majority),
         ("centroid", Self::Centroid),
@@ -63,7 +63,7 @@ impl Algorithm {
         ("fused", Self::Fused),
     ];
 
-    /// As it is written.
+    /// Its name in configurations.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -82,10 +82,7 @@ impl FromStr for Algorithm {
             .map(|(_, algorithm)| *algorithm)
             .ok_or_else(|| {
                 let names: Vec<&str> = Self::ALL.iter().map(|(name, _)| *name).collect();
-                format!(
-                    "there is no algorithm \"{text}\": expected {}",
-                    names.join(", ")
-                )
+                format!("no algorithm \"{text}\": expected {}", names.join(", "))
             })
     }
 }
@@ -183,10 +180,10 @@ impl AlgorithmSettings {
     }
 }
 
-/// The two largest classes of an SVM's training rows at most: their kernel has this many squared numbers.
+/// Most rows of an SVM's two largest classes together: their kernel matrix has the square of this many numbers.
 const LARGEST_PAIR: usize = 24_000;
 
-/// One fitted algorithm of a model, with the scaling of its input.
+/// A fitted algorithm in a model, with the scaling of its input.
 struct Member {
     algorithm: Algorithm,
     /// Weight of its predictions.
@@ -207,7 +204,7 @@ pub struct Model {
 impl Model {
     /// Fits on raw rows.
     ///
-    /// - `data`: `x` is `[n, columns]`; `folds`: a fold of each row, groups whole, for algorithms
+    /// - `data`: `x` is `[n, columns]`; `folds`: the fold of each row, groups whole, for algorithms
     ///   that calibrate on held-out rows
     pub fn fit(
         algorithm: Algorithm,
@@ -216,21 +213,20 @@ impl Model {
         classes: &[String],
         columns: &[String],
     ) -> Result<Self, LabError> {
-        // All algorithms get scaled columns without gaps, fitted on the training rows alone.
+        // All algorithms get scaled columns without missing values, fitted on the training rows alone.
         let (preparation, rows) = Preparation::fit(data.x);
         let data = &Training {
             x: rows.view(),
             ..*data
         };
-        // An SVM of each pair of classes holds a kernel matrix of their rows, so the largest pair
-        // decides over the memory.
+        // An SVM of each pair of classes holds a kernel matrix of their rows, so the largest pair determines the memory.
         let mut sizes = vec![0; data.classes];
         data.class_of.iter().for_each(|&class| sizes[class] += 1);
         sizes.sort_unstable();
         let pair: usize = sizes.iter().rev().take(2).sum();
         if algorithm == Algorithm::Svm && pair > LARGEST_PAIR {
-            return Err(LabError::Asked(format!(
-                "the support vector machine would keep {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
+            return Err(LabError::Options(format!(
+                "the support vector machine would hold {pair} x {pair} numbers for the two largest classes: expected at most {LARGEST_PAIR} tracks of them; use logistic or boost"
             )));
         }
         let classifier: Box<dyn FittedClassifier> = match algorithm {
@@ -255,7 +251,7 @@ impl Model {
             Algorithm::Vote => Box::new(FusionClassifier::fit(data, FusionPart::Vote)?),
             Algorithm::Fused => Box::new(FusionClassifier::fit(data, FusionPart::Fused)?),
         };
-        // A single algorithm is an ensemble of one, so that both are saved and read alike.
+        // A single algorithm is an ensemble of one, so that both have one format.
         let members = vec![Member {
             algorithm,
             weight: 1.0,
@@ -278,7 +274,7 @@ impl Model {
                 weight: weight * one.weight,
                 ..one
             }));
-            // all of one run, so their classes and columns are the same
+            // all of one run, so with the same classes and columns
             names = Some((model.classes, model.columns));
         }
         names.map(|(classes, columns)| Self {
@@ -294,14 +290,14 @@ impl Model {
         for one in &self.members {
             let p = one
                 .classifier
-                // Each member scales rows as its own fit did.
+                // Each member scales rows as in its fit.
                 .probabilities(one.preparation.apply(x).view());
             all.scaled_add(one.weight as f32, &p);
         }
         all
     }
 
-    /// Importance of each column, where every member has a measure of its own.
+    /// Importance of each column, if every member has a measure.
     pub fn importances(&self) -> Option<Vec<f64>> {
         let mut all = vec![0.0; self.columns.len()];
         for one in &self.members {
@@ -314,7 +310,7 @@ impl Model {
         Some(all)
     }
 
-    /// A remark about the fit of a single algorithm.
+    /// A note on the fit of a single algorithm.
     pub fn note(&self) -> Option<String> {
         if let [only] = self.members.as_slice() {
             only.classifier.note()
@@ -358,7 +354,7 @@ impl Model {
             Tensors::from_bytes(bytes).map_err(|error| format!("damaged ({error})"))?;
         let text = header
             .get(KEY)
-            .ok_or("not a model of a run: its header has no description of one")?;
+            .ok_or("expected a model of a run, found a header without its description")?;
         let head: Head =
             serde_json::from_str(text).map_err(|error| format!("damaged ({error})"))?;
         if head.format != 1 {
@@ -383,7 +379,7 @@ impl Model {
                 columns: head.columns,
                 members,
             }),
-            None => Err("damaged (its parts do not fit together)".to_owned()),
+            None => Err("damaged (its parts do not fit each other)".to_owned()),
         }
     }
 }
@@ -415,7 +411,7 @@ impl Head {
             Algorithm::Vote => boxed(FusionClassifier::load(from, FusionPart::Vote, k, d)),
             Algorithm::Fused => boxed(FusionClassifier::load(from, FusionPart::Fused, k, d)),
         }?;
-        // One of another number of columns does not fit the rows that it would be given.
+        // With another number of columns it would not fit the rows.
         let preparation =
             Preparation::load(from).filter(|preparation| preparation.columns() == d)?;
         Some(Member {
@@ -494,7 +490,7 @@ mod tests {
             let bytes = model.to_bytes(&settings).unwrap();
             let again = Model::from_bytes(&bytes).unwrap();
             assert_eq!(again.probabilities(queries.view()), p, "{name}");
-            // two equal members, so the ensemble predicts as each of them
+            // two equal members, so the ensemble predicts as each does
             let pair = Model::joined(vec![(0.25, fit()), (0.75, fit())])
                 .unwrap()
                 .to_bytes(&settings)
@@ -506,7 +502,7 @@ mod tests {
                 (&pair - &p).iter().all(|apart| apart.abs() < 1e-6),
                 "{name}"
             );
-            // one thread fits the same model bit for bit
+            // one thread fits bit-for-bit the same model
             let alone = rayon::ThreadPoolBuilder::new()
                 .num_threads(1)
                 .build()

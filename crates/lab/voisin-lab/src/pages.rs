@@ -10,22 +10,22 @@ use crate::eval::plots::{MapPanel, Series, bars, chart, confusion_map, curves, g
 use voisin_base::text::{count, count_with};
 use voisin_explore::scene::Scene;
 
-/// Classes that a matrix or a curve is drawn of.
+/// Most classes in a matrix, and most curves.
 const DRAWN: usize = 40;
 const CURVES: usize = 8;
 /// Single columns whose importance is shown.
 const SINGLE: usize = 20;
-/// Draws of fewer groups than this tell less of a figure than they seem to.
+/// With fewer groups than this, an interval is too narrow.
 const FEWEST_GROUPS: usize = 10;
 
 pub(super) fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
 }
 
-/// Of fewer tracks one is more than five points: they are counted.
+/// With fewer tracks, one is more than five points, so counts are shown.
 const FEWEST_FOR_SHARES: usize = 20;
 
-/// A share of so many tracks: in per cent, or of few as a count.
+/// A share of tracks: in per cent, or as a count if they are few.
 fn share(value: f64, tracks: usize) -> String {
     if tracks < FEWEST_FOR_SHARES {
         format!("{:.0} of {tracks}", value * tracks as f64)
@@ -50,7 +50,7 @@ fn strings<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 /// A run's report.
 pub fn run(report: &Report) -> Document {
-    let mut page = Document::new(format!("How well {} is recognised", report.data.label_name));
+    let mut page = Document::new(format!("Prediction of {}", report.data.label_name));
     let figures = &report.figures;
     let chosen = report
         .methods
@@ -60,20 +60,20 @@ pub fn run(report: &Report) -> Document {
     let seconds: f64 = report.cost.iter().map(|cost| cost.seconds).sum();
     let right = share(figures.accuracy.value, figures.tracks);
     let right = match figures.tracks {
-        tracks if tracks < FEWEST_FOR_SHARES => format!("{right} rightly"),
-        // Draws of a handful of artists repeat the same few, and their interval is too narrow.
+        tracks if tracks < FEWEST_FOR_SHARES => format!("{right} correctly"),
+        // A bootstrap over a handful of artists gives too narrow an interval.
         tracks if figures.groups < FEWEST_GROUPS => format!(
-            "{right} of {tracks} rightly (too few groups for an interval: {})",
+            "{right} of {tracks} correctly (too few groups for an interval: {})",
             figures.groups
         ),
         tracks => format!(
-            "{right} of {tracks} rightly (95 % interval over groups: {:.1} to {:.1})",
+            "{right} of {tracks} correctly (95 % interval over groups: {:.1} to {:.1})",
             100.0 * figures.accuracy.low,
             100.0 * figures.accuracy.high
         ),
     };
     let sizes = figures.per_class.iter().map(|class| class.measures.support);
-    // Always naming one class would reach as much: accuracy without it says nothing.
+    // The accuracy of always predicting one class, for comparison.
     let commonest = sizes.max().unwrap_or_default() as f64 / figures.tracks.max(1) as f64;
     let balanced = if figures.tracks < FEWEST_FOR_SHARES {
         String::new()
@@ -82,9 +82,9 @@ pub fn run(report: &Report) -> Document {
         format!(", the mean over classes (balanced accuracy) {mean}")
     };
     page.text(format!(
-        "Of tracks that it was not trained on ({}), {chosen} names the {} of {right}. The most frequent class alone is {} of \
+        "Of tracks that it was not trained on ({}), {chosen} predicts the {} of {right}. The most frequent class alone is {} of \
          them{balanced}. It took {seconds:.0} seconds.",
-        figures.judged_on(),
+        figures.evaluated_on(),
         report.data.label_name,
         share(commonest, figures.tracks),
     ));
@@ -106,12 +106,15 @@ pub fn run(report: &Report) -> Document {
     self::figures(&mut page, chosen, figures);
     importance(&mut page, report);
     if !figures.wrong.is_empty() {
-        page.heading("Most confidently wrong");
-        page.hint("The labels themselves may be at fault.");
+        page.heading("Most confident errors");
+        page.hint("Some may be errors in the labels.");
         let wrong = figures.wrong.iter();
         let rows =
             wrong.map(|w| strings([&w.path, &w.genre, &w.predicted, &percent(w.probability)]));
-        page.detail(&["track", "label", "answer", "probability"], rows.collect());
+        page.detail(
+            &["track", "label", "prediction", "probability"],
+            rows.collect(),
+        );
     }
     cost(&mut page, report);
     page
@@ -119,7 +122,7 @@ pub fn run(report: &Report) -> Document {
 
 fn data_card(page: &mut Document, report: &Report) {
     let data = &report.data;
-    page.heading("The data");
+    page.heading("Data");
     page.hint(format!(
         "{}: {}, {}, {} known{}; {} columns from {}.",
         data.source,
@@ -167,12 +170,12 @@ fn data_card(page: &mut Document, report: &Report) {
             .first_failures
             .iter()
             .map(|(key, why)| strings([key, why]));
-        page.detail(&["track", "why"], rows.collect());
+        page.detail(&["track", "reason"], rows.collect());
     }
 }
 
 fn leak_card(page: &mut Document, report: &Report) {
-    page.heading("Leakage: what is on both sides of the split");
+    page.heading("Leakage: tracks, artists and albums on both sides of the split");
     page.text(&report.split);
     for shared in &report.leak.shared {
         let pairs: Vec<String> = shared
@@ -215,7 +218,7 @@ fn leak_card(page: &mut Document, report: &Report) {
         .iter()
         .filter(|one| one.why != Likeness::Audio || report.leak.shared.is_empty());
     apart
-        // all of them are in report.json
+        // report.json has all of them
         .take(20)
         .for_each(|one| page.text(format!("leak: {}, on two sides", named(one))));
     if !together.is_empty() {
@@ -235,7 +238,7 @@ fn leak_card(page: &mut Document, report: &Report) {
     );
     if let Some(both) = report.leak.random_folds {
         page.text(format!(
-            "leak: folds at random would be {:.1} points too kind ({} instead of {}: logistic regression, five folds, \
+            "leak: random folds would be {:.1} points too high ({} instead of {}: logistic regression, five folds, \
              repeated three times)",
             both.points(),
             percent(both.random),
@@ -248,29 +251,25 @@ fn learning(page: &mut Document, report: &Report) {
     let Some(learning) = &report.learning else {
         return;
     };
-    page.heading("How it learnt");
+    page.heading("Training");
     learning.notes.iter().for_each(|note| page.hint(note));
     if !learning.layers.is_empty() {
         page.detail(&LAYERS, layer_table(&learning.layers));
     }
     if !learning.decisions.is_empty() {
-        page.heading("Windows against tracks");
+        page.heading("Windows and tracks");
         page.hint(
-            "Predictions of single windows or crops, and of all of a track's together (--decide).",
+            "Accuracy of single windows or crops, and of tracks by each decision rule (--decide).",
         );
         let rows = learning
             .decisions
             .iter()
             .map(|(name, share)| strings([name, &percent(*share)]));
-        page.detail(&["decided", "named rightly"], rows.collect());
+        page.detail(&["decision", "accuracy"], rows.collect());
     }
     for (name, title, parts) in [
         ("loss", "Loss after each epoch", &learning.loss),
-        (
-            "accuracy",
-            "Share named rightly after each epoch",
-            &learning.accuracy,
-        ),
+        ("accuracy", "Accuracy after each epoch", &learning.accuracy),
     ] {
         let curves = ["training", "validation"].iter().zip(parts);
         let curves: Vec<_> = curves
@@ -283,17 +282,17 @@ fn learning(page: &mut Document, report: &Report) {
     }
 }
 
-/// Maps of the inner layer that are shown, at most.
+/// Most maps of the inner layer.
 const MAPS: usize = 8;
 
-/// How the inner layer came to be a space.
+/// The formation of the inner layer as a vector space.
 ///
-/// - `classes`: those that it was taught
+/// - `classes`: those of the training set
 fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     page.heading("How the space forms");
     page.hint(
-        "The inner layer's map before training and after epochs, of tracks that it has not learnt from, on the plane in which \
-         they vary most in the epoch that is kept. Nearness is the cosine, classes are the means of tracks that it learnt from: the pale dots.",
+        "The inner layer's map before training and after epochs, of tracks that it was not trained on, on the plane of their \
+         largest variance in the chosen epoch. Nearness is the cosine; pale dots are the means of each class's training tracks.",
     );
     let left_out = (!forming.left_out.is_empty()).then(|| forming.left_out.clone());
     let names: Vec<String> = classes.iter().cloned().chain(left_out).collect();
@@ -302,7 +301,7 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     let last = forming.epochs.len().saturating_sub(1);
     let mut shown: Vec<usize> = (0..=last).collect();
     if last >= MAPS {
-        // evenly spread, the first and the last epoch among them
+        // evenly spread, including the first and the last epoch
         shown = (0..MAPS).map(|at| at * last / (MAPS - 1)).collect();
     }
     let title = |epoch: usize| {
@@ -330,25 +329,25 @@ fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
     );
     let mapped = class_of.iter().filter(|&&class| Some(class) != apart);
     let mapped = mapped.count();
-    let [before, after] = forming.own.map(|value| share(value, mapped));
+    let [before, after] = forming.in_class.map(|value| share(value, mapped));
     page.text(format!(
-        "Of the tracks that it has not learnt from, {after} are nearest to their own class (before training {before})."
+        "Of the tracks that it was not trained on, {after} are nearest to their own class (before training {before})."
     ));
     if forming.plane_agrees < 0.8 {
         let (shown, counted) = if forming.left_out.is_empty() {
             ("tracks", mapped)
         } else {
-            ("tracks that were left out", forming.left_out_tracks)
+            ("left-out tracks", forming.left_out_tracks)
         };
         page.hint(format!(
-            "A plane shows two of many dimensions: of the {shown}, only {} lie on it nearest to the class that they are nearest to in \
+            "A plane shows two of many dimensions: of the {shown}, only {} have the same nearest class on it as in \
              all of them.",
             share(forming.plane_agrees, counted)
         ));
     }
 }
 
-/// Where the tracks of the class lie that was left out, by their neighbours and by the classes' means.
+/// The position of the left-out class's tracks, by their neighbours and by the classes' means.
 fn left_out_card(page: &mut Document, forming: &Forming) {
     if forming.left_out.is_empty() {
         return;
@@ -366,7 +365,7 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
         let artists = forming.artists.get(class);
         artists.map(|&artists| count(artists as u64, "artist"))
     };
-    page.heading(format!("Where {name} lies, which was left out"));
+    page.heading(format!("Position of {name}, which was left out"));
     let by = artists(name).map_or_else(String::new, |artists| format!(" by {artists}"));
     page.text(format!(
         "{}{by}. Their ten nearest tracks are: {}. The class whose mean is nearest: {}.",
@@ -383,17 +382,17 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
     if let (Some(voted), Some(near)) = (first(&forming.votes), first(&forming.nearest)) {
         if voted != near {
             page.text(format!(
-                "The two differ: a genre of many styles has a mean that lies far from most of its own tracks, so {near} can be nearer by \
-                 its mean while single tracks of {voted} lie nearest. Neighbours are what `voisin genres` and `classify` go by."
+                "The two differ: the mean of a genre of many styles is far from most of its tracks, so {near} can be nearer by \
+                 its mean while single tracks of {voted} are nearest. `voisin genres` and `classify` use neighbours."
             ));
         }
         let few = [voted, near].into_iter().collect::<BTreeSet<String>>();
-        let rests: Vec<String> = few
+        let known: Vec<String> = few
             .iter()
-            .filter_map(|class| artists(class).map(|artists| format!("{class} rests on {artists}")))
+            .filter_map(|class| artists(class).map(|artists| format!("{class} has {artists}")))
             .collect();
-        if !rests.is_empty() {
-            page.hint(format!("In training {}.", rests.join(", ")));
+        if !known.is_empty() {
+            page.hint(format!("In training {}.", known.join(", ")));
         }
     }
     let bars_of: Vec<(String, f64, f64)> = forming
@@ -404,7 +403,7 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
         .collect();
     page.picture(
         "left-out",
-        format!("Where {name} lies"),
+        format!("Position of {name}"),
         bars(&format!("Ten nearest tracks of {name}"), &bars_of),
     );
 }
@@ -414,7 +413,7 @@ fn by_epoch(numbers: &[f64]) -> Vec<(f64, f64)> {
     (1..).map(f64::from).zip(numbers.iter().copied()).collect()
 }
 
-/// A network's layers as a table, and all that they learn.
+/// A network's layers as a table, with the sum of parameters.
 pub fn layer_table(layers: &[(String, String, usize)]) -> Vec<Vec<String>> {
     let all: usize = layers.iter().map(|(.., learnt)| learnt).sum();
     let rows = layers
@@ -425,10 +424,10 @@ pub fn layer_table(layers: &[(String, String, usize)]) -> Vec<Vec<String>> {
 }
 
 /// Header of [`layer_table`].
-pub const LAYERS: [&str; 3] = ["layer", "what comes out", "parameters"];
+pub const LAYERS: [&str; 3] = ["layer", "output", "parameters"];
 
 fn methods(page: &mut Document, report: &Report) {
-    page.heading("Algorithms side by side");
+    page.heading("Algorithms");
     page.hint(format!("{}.", report.judged_by));
     let row = |m: &super::report::Method| {
         strings([
@@ -469,7 +468,7 @@ fn methods(page: &mut Document, report: &Report) {
 ///
 /// - `who`: name of the method
 pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
-    page.heading("Right and wrong");
+    page.heading("Accuracy");
     let over = if f.on == "folds" {
         "all folds taken together, not their mean"
     } else {
@@ -477,7 +476,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     };
     if f.tracks < FEWEST_FOR_SHARES {
         page.text(format!(
-            "{who}, over {over}: {} right, and {} among the two most probable; shares and measures of so few tracks are left out",
+            "{who}, over {over}: {} right, and {} among the two most probable; with so few tracks, shares and other measures are omitted",
             share(f.accuracy.value, f.tracks),
             share(f.top2, f.tracks)
         ));
@@ -516,21 +515,21 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         .iter()
         .map(|&t| drawn.iter().map(|&a| f.confusion[t][a]).collect())
         .collect();
-    page.heading("Which are taken for which");
+    page.heading("Confusion matrix");
     page.hint(
-        "Each row is a class as labelled, each column an answer; the darker, the more of the row.",
+        "Each row is a labelled class, each column a prediction; the darker, the larger the share of the row.",
     );
     if drawn.len() < order.len() {
         page.hint(format!("The {DRAWN} largest of {} classes.", order.len()));
     }
     page.picture(
         "confusion",
-        "Which are taken for which",
+        "Confusion matrix",
         confusion_map(&names, &cells),
     );
     for (name, answered, support, from) in f.attractors() {
         page.text(format!(
-            "{name} attracts: answered {answered} times, true {support} times, mostly for {}",
+            "{name} is predicted too often: {answered} times, true {support} times, mostly for {}",
             from.join(", ")
         ));
     }
@@ -538,20 +537,20 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         .confused(10)
         .into_iter()
         .map(|(t, a, n)| strings([t, a, &n.to_string()]));
-    page.detail(&["true", "answered", "tracks"], pairs.collect());
+    page.detail(&["true", "predicted", "tracks"], pairs.collect());
     classes(page, f);
     let has_curve =
         |c: &usize| !f.per_class[*c].roc.is_empty() && f.per_class[*c].measures.support >= FEW;
     let largest: Vec<usize> = order.into_iter().filter(has_curve).take(CURVES).collect();
     if !largest.is_empty() {
-        page.heading("Finding each class");
+        page.heading("ROC and precision by class");
         let more = if f.per_class.len() > CURVES {
             " The largest classes."
         } else {
             ""
         };
         page.hint(format!(
-            "The nearer a curve comes to the upper left corner, the better.{more}"
+            "The nearer a ROC curve comes to the upper left corner, the better.{more}"
         ));
         let series = |points: &dyn Fn(usize) -> Vec<(f64, f64)>| -> Vec<Series> {
             let one = |&c: &usize| Series {
@@ -585,10 +584,10 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
             curves(title, "recall", "precision", &series(&pr), false, 1.0),
         );
     }
-    page.heading("Can the probabilities be believed?");
+    page.heading("Calibration");
     page.hint(format!(
-        "When it says 80 %, is it right in 80 of 100? Points on the line are honest. Mean distance from it (expected \
-         calibration error): {:.3}.",
+        "Of predictions with a probability of 80 %, 80 of 100 should be correct: points should be on the line. Mean distance \
+         from it (expected calibration error): {:.3}.",
         f.calibration_error
     ));
     let bins = f
@@ -608,13 +607,13 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     let scene = curves(
         title,
         "predicted probability",
-        "share that was right",
+        "share correct",
         &one(bins, true),
         true,
         1.0,
     );
     page.picture("calibration", title, scene);
-    page.heading("How much can be answered safely?");
+    page.heading("Errors among the most probable predictions");
     let risk: Vec<(f64, f64)> = f
         .risk_coverage
         .iter()
@@ -622,7 +621,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
         .collect();
     // the axis ends at the next tenth above the curve
     let top = (risk.iter().map(|point| point.1).fold(0.05, f64::max) * 10.0).ceil() / 10.0;
-    let title = "Wrong answers when only the surest are given";
+    let title = "Share of errors when only the most probable are answered";
     page.picture(
         "risk",
         title,
@@ -638,12 +637,12 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
 }
 
 fn classes(page: &mut Document, f: &Figures) {
-    page.heading("Class by class");
+    page.heading("Classes");
     page.hint(
         format!(
-            "Precision: of the tracks given this class, how many have it. Recall: of the tracks that have it, how many were \
-             given it. AUC: chance that a track of the class is rated higher for it than a track of another. Of a class of \
-             fewer than {FEW} tracks they are chance, and left out."
+            "Precision: share of the tracks predicted as this class that have it. Recall: share of the tracks of this class that \
+             are predicted as it. AUC: probability that a track of the class is rated higher for it than another track. For \
+             classes of fewer than {FEW} tracks they are chance, and omitted."
         ),
     );
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.3}"));
@@ -685,7 +684,7 @@ fn classes(page: &mut Document, f: &Figures) {
         "F1",
         "AUC",
         "average precision",
-        "most often taken for",
+        "most often confused with",
     ];
     page.table(&header, (0..f.per_class.len()).map(row).collect(), None);
 }
@@ -697,11 +696,11 @@ fn importance(page: &mut Document, report: &Report) {
     page.heading("Importance");
     let is_network = report.learning.is_some();
     page.hint(if is_network {
-        "Points of probability that tracks' own classes lose when a part of the spectrogram is blanked, mean over tracks that \
+        "Points of probability that the true class loses when a part of the spectrogram is blanked, mean over tracks that \
          it was not trained on and the mean's standard error."
     } else {
         "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles; \
-         beside it the algorithm's own measure."
+         and the algorithm's own measure."
     });
     let titles = if is_network {
         ["bands", "time"]
@@ -716,16 +715,16 @@ fn importance(page: &mut Document, report: &Report) {
             .take(most);
         let rows = shown.map(|i| {
             let lost = format!("{:.1} ± {:.1}", 100.0 * i.drop, 100.0 * i.deviation);
-            let own_measure = i.own.map(percent);
+            let own_measure = i.internal.map(percent);
             [i.columns.clone(), lost]
                 .into_iter()
                 .chain(own_measure)
                 .collect::<Vec<_>>()
         });
         let rows: Vec<Vec<String>> = rows.collect();
-        // Without a measure of the algorithm's own the third column is left away.
+        // Without a measure of the algorithm there is no third column.
         let wide = rows.first().map_or(0, Vec::len);
-        page.detail(&[title, "points lost", "own measure"][..wide], rows);
+        page.detail(&[title, "points lost", "algorithm's measure"][..wide], rows);
     }
     if let Some(found) = report
         .learning
@@ -736,10 +735,9 @@ fn importance(page: &mut Document, report: &Report) {
     }
 }
 
-/// Occlusion map of a network: the more a cell takes away from the true class, the darker. High
-/// bands are on top.
+/// Occlusion map of a network: the larger the loss of the true class, the darker the cell. High bands are on top.
 fn occlusion_map(found: &Occlusion) -> Scene {
-    // The darkest cell is the one that costs most, unless nothing costs anything.
+    // The darkest cell has the largest loss, unless there is none.
     let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
     let bands: Vec<String> = found.bands.iter().rev().cloned().collect();
     grid(
@@ -760,7 +758,7 @@ fn occlusion_map(found: &Occlusion) -> Scene {
 }
 
 fn cost(page: &mut Document, report: &Report) {
-    page.heading("What it took");
+    page.heading("Time and memory");
     let number = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
     let rows = report.cost.iter().map(|c| {
         strings([
@@ -771,15 +769,10 @@ fn cost(page: &mut Document, report: &Report) {
         ])
     });
     page.detail(
-        &[
-            "phase",
-            "seconds",
-            "processor seconds",
-            "memory at most, MB",
-        ],
+        &["phase", "seconds", "CPU seconds", "peak memory, MB"],
         rows.collect(),
     );
-    page.heading("How to repeat it");
+    page.heading("Reproduction");
     page.hint(&report.command);
     report
         .digests
@@ -797,18 +790,18 @@ const CONFUSIONS: [&str; 6] = [
     "confusion-6",
 ];
 
-/// Runs beside the first.
+/// Compares runs with the first.
 ///
-/// - `runs`: what each is called, and its report
+/// - `runs`: name and report of each
 pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Document {
-    let mut page = Document::new("Runs side by side");
+    let mut page = Document::new("Comparison of runs");
     for one in compared {
         let d = one.difference;
-        // 0 lies outside of the interval.
+        // 0 is outside of the interval.
         let sure = if d.low > 0.0 || d.high < 0.0 {
             ""
         } else {
-            ": no difference that 95 % of draws agree on"
+            ": not significant at 95 %"
         };
         page.heading(format!("{} and {}", one.first, one.second));
         page.text(format!(
@@ -825,7 +818,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         ));
         let [first, second] = one.only;
         page.hint(format!(
-            "{first} only the first has right, {second} only the second."
+            "Correct in the first run only: {first}; in the second only: {second}."
         ));
         one.warnings.iter().for_each(|warning| page.hint(warning));
         let recall = one.recall.iter();
@@ -842,7 +835,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
             .filter_map(|(name, report)| Some((name, report.learning.as_ref()?)))
     };
     for (picture, title, is_loss) in [
-        ("accuracy", "Share named rightly after each epoch", false),
+        ("accuracy", "Accuracy after each epoch", false),
         ("loss", "Loss after each epoch", true),
     ] {
         let curves = learning().flat_map(|(name, learning)| {
@@ -859,7 +852,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
             page.picture(picture, title, chart(title, "epoch", "", &curves));
         }
     }
-    page.heading("What each took");
+    page.heading("Time");
     let sum = |report: &Report| -> [f64; 2] {
         let total = |part: &dyn Fn(&Cost) -> f64| report.cost.iter().map(part).sum::<f64>();
         [
@@ -871,16 +864,16 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         let [seconds, processor] = sum(report).map(|seconds| format!("{seconds:.1}"));
         strings([name, &seconds, &processor])
     });
-    page.detail(&["run", "seconds", "processor seconds"], rows.collect());
-    // Names of pictures are constants, so that no more than the first runs have one.
+    page.detail(&["run", "seconds", "CPU seconds"], rows.collect());
+    // Names of pictures are constants, so only the first runs have one.
     for ((name, report), picture) in runs.iter().zip(CONFUSIONS) {
         let f = &report.figures;
         if f.per_class.len() <= DRAWN {
-            page.heading(format!("What {name} takes for which"));
+            page.heading(format!("Confusion matrix of {name}"));
             let names: Vec<String> = f.per_class.iter().map(|class| class.name.clone()).collect();
             page.picture(
                 picture,
-                "Which are taken for which",
+                "Confusion matrix",
                 confusion_map(&names, &f.confusion),
             );
         }

@@ -1,4 +1,4 @@
-//! Probes: how well simple classifiers read labels off vectors, with all tracks of an artist on one side.
+//! Probes: accuracy of simple classifiers that predict labels from vectors, with all tracks of an artist on one side.
 //!
 //! The linear probe is multinomial logistic regression with a square penalty (Alain and Bengio, "Understanding
 //! intermediate layers using linear classifier probes", 2016); the other is the support vector machine of [`Svm`].
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::eval::retrieval::RetrievalError;
 use voisin_learn::metrics::Spread;
-use voisin_learn::{Fold, deal_folds};
+use voisin_learn::{Fold, split_folds};
 use voisin_learn::{Logistic, Penalty, Svm};
 
-/// How to probe.
+/// Options of the probes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProbeOptions {
     /// Number of folds; all tracks of an artist are in one.
@@ -40,19 +40,19 @@ impl Default for ProbeOptions {
 pub struct Probes {
     /// Labelled tracks.
     pub tracks: usize,
-    /// Artists; tracks without one are artists of their own.
+    /// Artists; a track without one counts as its own artist.
     pub groups: usize,
     /// Number of folds.
     pub folds: usize,
     /// Repeats.
     pub seeds: u64,
-    /// Share of tracks named rightly by the most common label.
+    /// Accuracy of always predicting the most common label.
     pub majority: f64,
-    /// Share of tracks named rightly by logistic regression; mean and deviation over repeats.
+    /// Accuracy of logistic regression; mean and deviation over repeats.
     pub linear: Spread,
-    /// The same of the support vector machine with an RBF kernel.
+    /// The same for the support vector machine with an RBF kernel.
     pub svm: Spread,
-    /// The machine's share within each label, in the order of the labels' numbers; NaN where there are none.
+    /// The machine's accuracy within each label, in the order of the labels' numbers; NaN without tracks.
     pub svm_by_label: Vec<f64>,
 }
 
@@ -78,7 +78,7 @@ pub fn probes(
     let groups: Vec<usize> = artists
         .iter()
         .enumerate()
-        // a track without an artist is a group of its own
+        // a track without an artist is its own group
         .map(|(row, artist)| artist.unwrap_or(named + row))
         .collect();
     let count = groups
@@ -100,10 +100,10 @@ pub fn probes(
     let mut right_by_label = vec![0usize; classes];
     for Fold {
         repeat,
-        rest: training_rows,
-        held: test_rows,
+        train: training_rows,
+        test: test_rows,
         ..
-    } in deal_folds(
+    } in split_folds(
         &classes_of,
         classes,
         &groups,
@@ -122,7 +122,7 @@ pub fn probes(
         .predict(test.view());
         let machine = Svm::fit(train.view(), &known, classes, options.svm_c).predict(test.view());
         for (at, label) in test_rows.iter().map(|&row| labels[row]).enumerate() {
-            // Summed over the folds of a repeat, in which each row is predicted once.
+            // Summed over the folds of a repeat, which predict each row once.
             linear[repeat] += f64::from(u8::from(probe[at] == label));
             svm[repeat] += f64::from(u8::from(machine[at] == label));
             right_by_label[label] += usize::from(machine[at] == label);

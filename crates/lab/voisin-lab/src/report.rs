@@ -1,4 +1,4 @@
-//! Figures of a run, each with what is needed to believe it.
+//! Figures of a run, with their uncertainty.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use voisin_learn::metrics::{
     roc_curve, top_k_accuracy, weighted_f1,
 };
 
-/// A figure and where it lies in 95 of 100 draws of the groups.
+/// A figure with its 95 % interval, by a bootstrap over groups.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The figure.
@@ -29,7 +29,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Around a figure from the values that it has in the draws of a bootstrap.
+    /// The interval from a figure's values in bootstrap draws.
     pub(crate) fn of_draws(value: f64, mut draws: Vec<f64>) -> Self {
         draws.sort_unstable_by(f64::total_cmp);
         let beyond = draws.len() / 40;
@@ -41,12 +41,12 @@ impl Interval {
     }
 }
 
-/// One algorithm, evaluated beside the others.
+/// The evaluation of one algorithm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     /// The algorithm.
     pub name: String,
-    /// Share of tracks named rightly, with its interval.
+    /// Share of tracks predicted correctly, with its interval.
     pub accuracy: Interval,
     /// Deviation of the accuracy between repeats; 0 for one.
     pub deviation: f64,
@@ -56,9 +56,9 @@ pub struct Method {
     pub macro_f1: Interval,
     /// Seconds that its fits took.
     pub seconds: f64,
-    /// A remark about the fit.
+    /// A note on the fit.
     pub note: Option<String>,
-    /// Whether it is the one that answers.
+    /// Whether it makes the run's predictions.
     pub chosen: bool,
 }
 
@@ -67,10 +67,10 @@ pub struct Method {
 pub struct ClassFigures {
     /// Its name.
     pub name: String,
-    /// Precision, recall, F1, and how many tracks.
+    /// Precision, recall, F1, and number of tracks.
     #[serde(flatten)]
     pub measures: ClassMeasures,
-    /// How often it was answered.
+    /// Number of tracks predicted as this class.
     pub answered: usize,
     /// Area under its ROC curve.
     pub auc: Option<f64>,
@@ -82,7 +82,7 @@ pub struct ClassFigures {
     pub pr: Vec<(f64, f64)>,
 }
 
-/// Everything about one set of answers.
+/// All figures of a set of predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// test, validation (of a network without a test part), or folds.
@@ -91,9 +91,9 @@ pub struct Figures {
     pub tracks: usize,
     /// Groups (artists) among them.
     pub groups: usize,
-    /// Share named rightly.
+    /// Share of tracks predicted correctly.
     pub accuracy: Interval,
-    /// The same, tracks that could not be decoded counted as wrong.
+    /// The same, with tracks that could not be decoded counted as wrong.
     pub accuracy_with_failures: f64,
     /// Mean recall over classes.
     pub balanced_accuracy: Interval,
@@ -113,49 +113,51 @@ pub struct Figures {
     pub top2: f64,
     /// Expected calibration error, ten bins.
     pub calibration_error: f64,
-    /// Truth (row) against answer (column).
+    /// Truth (row) against prediction (column).
     pub confusion: Vec<Vec<usize>>,
     /// By class, in the order of `confusion`.
     pub per_class: Vec<ClassFigures>,
     /// The reliability diagram.
     pub reliability: Vec<ReliabilityBin>,
-    /// How often answers are wrong when only the surest are given.
+    /// Share of wrong predictions among the most probable ones.
     pub risk_coverage: Vec<RiskStep>,
-    /// Most confidently wrong first.
+    /// Wrong predictions, the most confident first.
     pub wrong: Vec<Wrong>,
 }
 
-/// An answer that the label contradicts.
+/// A prediction that the label contradicts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Wrong {
     /// The track.
     pub path: String,
     /// Its label.
     pub genre: String,
-    /// The answer.
+    /// The prediction.
     pub predicted: String,
-    /// The answer's probability.
+    /// The prediction's probability.
     pub probability: f64,
 }
 
-/// How much answers depend on some columns.
+/// How much predictions depend on some columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
-    /// The columns, by what they measure.
+    /// The columns, by the quantity that they measure.
     pub columns: String,
-    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles; of a network's bands and times,
-    /// how much of the probability of a track's own class is lost when they are blanked, mean over tracks.
+    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles; for a
+    /// network's bands and times, the loss of probability of a track's true class when they are
+    /// masked, mean over tracks.
     pub drop: f64,
-    /// Deviation between shuffles; of a network the mean's standard error.
+    /// Deviation between shuffles; for a network the mean's standard error.
     pub deviation: f64,
-    /// The algorithm's own measure, as a share.
-    pub own: Option<f64>,
-    /// Whether it is one of the single columns that tell classes apart best, rather than all that measure one thing; of a
-    /// network, a time rather than bands.
+    /// The algorithm's internal importance, as a share.
+    #[serde(rename = "own")]
+    pub internal: Option<f64>,
+    /// Whether it is one of the single columns that separate classes best, rather than all columns
+    /// of one quantity; for a network, a time rather than bands.
     pub single: bool,
 }
 
-/// The data of a run, in numbers.
+/// Statistics of a run's data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataCard {
     /// `KIND:PATH` with its options.
@@ -166,11 +168,11 @@ pub struct DataCard {
     pub label_name: String,
     /// Tracks used.
     pub tracks: usize,
-    /// Artists that are known.
+    /// Known artists.
     pub artists: usize,
     /// Tracks of each class, in the order of the classes.
     pub sizes: Vec<usize>,
-    /// Seconds of music, where it was decoded.
+    /// Seconds of music, if it was decoded.
     pub seconds: f64,
     /// Tracks of each licence.
     pub licences: BTreeMap<String, usize>,
@@ -178,14 +180,14 @@ pub struct DataCard {
     pub failed: usize,
     /// The first of them, with reasons.
     pub first_failures: Vec<(String, String)>,
-    /// Remarks about how it was read.
+    /// Notes on how it was read.
     pub notes: Vec<String>,
 }
 
 /// A finished run: `report.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Of this file.
+    /// Version of this file.
     pub format: u32,
     /// The data.
     pub data: DataCard,
@@ -195,17 +197,17 @@ pub struct Report {
     pub at_random: bool,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Sets of features and how many columns they have.
+    /// Feature sets with their number of columns.
     pub features: Vec<String>,
     /// Columns.
     pub columns: usize,
     /// Columns that never vary.
     pub constant: Vec<String>,
-    /// How the algorithms were evaluated side by side.
+    /// How the algorithms were evaluated, in a sentence.
     pub judged_by: String,
-    /// Side by side.
+    /// The evaluation of each algorithm.
     pub methods: Vec<Method>,
-    /// Of the chosen algorithm's predictions.
+    /// Figures of the chosen algorithm's predictions.
     pub figures: Figures,
     /// Importance of the features; most important first.
     pub importance: Vec<Importance>,
@@ -215,9 +217,9 @@ pub struct Report {
     pub cost: Vec<Cost>,
     /// Of the data (content, label, split) and of the run (settings, data, weights).
     pub digests: BTreeMap<String, String>,
-    /// How to repeat it.
+    /// The command that repeats it.
     pub command: String,
-    /// How a network learnt, epoch by epoch.
+    /// A network's training, epoch by epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning: Option<Learning>,
 }
@@ -225,55 +227,55 @@ pub struct Report {
 /// A network's epochs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Learning {
-    /// Remarks on the curves.
+    /// Notes on the curves.
     pub notes: Vec<String>,
     /// Mean loss of the training and the validation part after each epoch.
     pub loss: [Vec<f64>; 2],
-    /// Share named rightly of both.
+    /// Accuracy of both.
     pub accuracy: [Vec<f64>; 2],
     /// Each layer, its output, and its number of parameters.
     pub layers: Vec<(String, String, usize)>,
-    /// Accuracy of single windows, and of tracks by each way to join their windows.
+    /// Accuracy of single windows, and of tracks by each decision rule.
     pub decisions: Vec<(String, f64)>,
-    /// How the inner layer forms, of a network whose inner layer is a space.
+    /// Formation of the inner layer, for a network whose inner layer is a vector space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forming: Option<Forming>,
-    /// Occlusion map, of a network that takes spectrograms.
+    /// Occlusion map, for a network of spectrograms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occlusion: Option<Occlusion>,
 }
 
-/// An inner layer's map, epoch by epoch, of tracks that were not learnt from, and where the class that was left out lies.
+/// An inner layer's map, epoch by epoch, of tracks outside of the training set, and the position of the left-out class.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Forming {
-    /// The class of each drawn track.
+    /// The class of each track on the map.
     pub classes: Vec<String>,
-    /// Before the first epoch and after each: where each drawn track is, on the plane in which they vary most in the epoch that is kept.
+    /// Positions of the tracks before the first epoch and after each, on the plane of largest variance in the chosen epoch.
     pub epochs: Vec<Vec<[f32; 2]>>,
-    /// Where the mean of each class is on those maps, of tracks that were learnt from.
+    /// Positions of the means of each class's training tracks on these maps.
     pub means: Vec<Vec<[f32; 2]>>,
-    /// The class that was left out; empty: none.
+    /// The left-out class; empty: none.
     pub left_out: String,
-    /// To which class's mean the tracks that were left out are nearest, before and in the end: shares, most first.
+    /// The class means nearest to the left-out tracks, before and after training: shares, largest first.
     pub nearest: Vec<(String, [f64; 2])>,
-    /// Their nearest tracks that were learnt from, ten each: the share of each class, before and in the end, most first.
+    /// Their ten nearest training tracks each: the share of each class, before and after training, largest first.
     #[serde(default)]
     pub votes: Vec<(String, [f64; 2])>,
-    /// Tracks that were left out and drawn.
+    /// Left-out tracks on the map.
     #[serde(default)]
     pub left_out_tracks: usize,
-    /// Artists of each class in the tracks that were learnt from, and of the one that was left out; empty where none are known.
+    /// Artists of each class in the training tracks, and of the left-out class; empty if none are known.
     #[serde(default)]
     pub artists: BTreeMap<String, usize>,
-    /// Of the tracks that were left out (of all where none was), the share whose nearest class on the picture's plane is the
-    /// nearest in all dimensions.
+    /// Of the left-out tracks (or of all), the share whose nearest class on the map's plane is the nearest in all dimensions.
     #[serde(default)]
     pub plane_agrees: f64,
-    /// Share of the other drawn tracks that are nearest to the mean of their own class, before and in the end.
-    pub own: [f64; 2],
+    /// Share of the other tracks on the map that are nearest to their class's mean, before and after training.
+    #[serde(rename = "own")]
+    pub in_class: [f64; 2],
 }
 
-/// How much of the probability of a track's own class is lost where bands are blanked for a time.
+/// Loss of probability of a track's true class when bands are masked for a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Occlusion {
     /// The bands, lowest first.
@@ -291,19 +293,19 @@ pub struct Cost {
     pub phase: String,
     /// Wall-clock seconds.
     pub seconds: f64,
-    /// CPU seconds of all threads, where the system counts them.
+    /// CPU seconds of all threads, if the system counts them.
     pub processor: Option<f64>,
-    /// Peak memory so far in megabytes, where the system counts it.
+    /// Peak memory so far in megabytes, if the system counts it.
     pub memory: Option<f64>,
 }
 
 impl Learning {
-    /// A remark where the training loss rose far above that of the first epoch, or ceased to be a number.
+    /// A note if the training loss rose far above that of the first epoch, or is not finite.
     pub fn exploded(&self) -> Option<String> {
-        /// Between seeds it varies by less than half.
+        /// Between seeds the loss varies by less than half.
         const FAR_ABOVE: f64 = 2.0;
         let first = *self.loss[0].first()?;
-        // NaN compares as false, so that it needs a test of its own.
+        // NaN compares as false, so it needs a separate test.
         let worst = |loss: &f64| !loss.is_finite() || *loss > FAR_ABOVE * first;
         let epoch = self.loss[0].iter().position(worst)?;
         Some(format!(
@@ -321,7 +323,7 @@ impl Report {
         let path = run.join("report.json");
         if !path.is_file() {
             let what = if run.is_dir() {
-                "a finished run has report.json, this has none"
+                "expected report.json of a finished run, found none"
             } else {
                 "no such folder"
             };
@@ -343,23 +345,23 @@ pub struct Answers<'a> {
     pub classes: &'a [String],
     /// The key of each track, for the list of wrong predictions; may be empty.
     pub keys: Vec<&'a str>,
-    /// The classes of each; an answer that is one of them is right.
+    /// The classes of each; a prediction that is one of them is correct.
     pub truth: Vec<Vec<usize>>,
     /// `[tracks, classes]`
     pub probabilities: Array2<f32>,
-    /// Tracks of one number are drawn together.
+    /// The group of each track; groups are resampled whole.
     pub groups: Vec<usize>,
 }
 
 /// Draws of the bootstrap.
 const DRAWS: usize = 1000;
-/// Wrong answers that are listed.
+/// Wrong predictions that are listed.
 const WRONG: usize = 20;
-/// Of a class of fewer tracks no curve is drawn, and among a library's genres it counts in no mean over classes.
+/// A class with fewer tracks gets no curve, and among a library's genres it is in no mean over classes.
 pub(super) const FEW: usize = 3;
 
 /// True and predicted class for each label of each track, and the track's row: a prediction that is
-/// one of a track's labels counts as right for all of them, any other as wrong for all.
+/// one of a track's labels counts as correct for all of them, any other as wrong for all.
 pub(super) fn by_class(
     truth: &[Vec<usize>],
     answers: &[usize],
@@ -370,7 +372,7 @@ pub(super) fn by_class(
     for (row, (labels, &answer)) in truth.iter().zip(answers).enumerate() {
         for &class in labels {
             expected.push(class);
-            // One line of the confusion for each label, all of them right or all wrong.
+            // One entry in the confusion for each label, all correct or all wrong.
             predicted.push(if labels.contains(&answer) {
                 class
             } else {
@@ -382,7 +384,7 @@ pub(super) fn by_class(
     (expected, predicted, rows)
 }
 
-/// Accuracy, balanced accuracy and macro F1, with intervals by drawing whole groups (Efron, 1979).
+/// Accuracy, balanced accuracy and macro F1, with intervals by a bootstrap over groups (Efron, 1979).
 pub fn intervals(
     truth: &[usize],
     answers: &[usize],
@@ -407,14 +409,14 @@ pub(super) fn intervals_of(
             macro_f1_of(m, &counts),
         ]
     };
-    // Counts by group, so that each of a thousand draws adds up a few numbers and not all tracks.
+    // Counts by group, so that each of a thousand draws adds a few numbers and not all tracks.
     let whole = measure(&confusion(truth, answers, classes));
     let mut members: BTreeMap<usize, BTreeMap<(usize, usize), usize>> = BTreeMap::new();
     for ((&t, &a), &group) in truth.iter().zip(answers).zip(groups) {
         *members.entry(group).or_default().entry((t, a)).or_default() += 1;
     }
     let members: Vec<_> = members.into_values().collect();
-    // a constant seed: the interval of the same predictions is the same in every report
+    // a constant seed, so that the same predictions have the same interval
     let mut random = Random::new(1);
     let mut draws: [Vec<f64>; 3] = Default::default();
     for _ in 0..DRAWS {
@@ -434,8 +436,8 @@ pub(super) fn intervals_of(
 }
 
 impl Figures {
-    /// Which tracks they are of, in words.
-    pub fn judged_on(&self) -> &'static str {
+    /// The evaluated tracks, in words.
+    pub fn evaluated_on(&self) -> &'static str {
         match self.on.as_str() {
             "test" => "the test part",
             "validation" => "the validation part, which chose its epoch",
@@ -452,12 +454,12 @@ impl Figures {
             .map(|row| row.iter().map(|v| f64::from(*v)).collect())
             .collect();
         let answers: Vec<usize> = p.iter().map(argmax).collect();
-        // the prediction where it is one of the track's labels, else its first label
+        // the prediction if it is one of the track's labels, else its first label
         let truth = answered.truth.iter().zip(&answers);
         let truth: Vec<usize> = truth
             .map(|(labels, a)| if labels.contains(a) { *a } else { labels[0] })
             .collect();
-        // the most probable of a track's labels stands for it in measures of probabilities
+        // measures of probabilities use the most probable of a track's labels
         let likeliest = |(labels, p): (&Vec<usize>, &Vec<f64>)| {
             labels
                 .iter()
@@ -469,12 +471,12 @@ impl Figures {
         let (expected, found, rows) = by_class(&answered.truth, &answers);
         let matrix = confusion(&expected, &found, k);
         let [overall, mut balanced, mut f1] = intervals(&truth, &answers, &answered.groups, k);
-        // with several labels a track, means over classes count each label once
+        // with several labels for a track, means over classes count each label once
         if rows.len() > truth.len() {
             let groups: Vec<usize> = rows.iter().map(|&row| answered.groups[row]).collect();
             [_, balanced, f1] = intervals(&expected, &found, &groups, k);
         }
-        // How sure each answer was, and whether it was right.
+        // Each prediction's probability, and whether it was correct.
         let sure: Vec<(f64, bool)> = p
             .iter()
             .zip(&answers)
@@ -540,13 +542,13 @@ impl Figures {
         }
     }
 
-    /// Classes that are answered at least half as often again as they occur: name, answered, true, and the two classes
-    /// that are most often taken for it.
+    /// Classes predicted at least half as often again as they occur: name, predictions, tracks, and
+    /// the two classes most often confused with it.
     pub fn attractors(&self) -> Vec<(&str, usize, usize, Vec<&str>)> {
         let mut found: Vec<(&str, usize, usize, Vec<&str>)> = Vec::new();
         for (c, class) in self.per_class.iter().enumerate() {
             let support = class.measures.support;
-            // three more at least: in a small class half as many again is one or two tracks
+            // at least three more, since in a small class half again is one or two tracks
             if class.answered * 2 < support * 3 || class.answered < support + 3 {
                 continue;
             }
@@ -561,12 +563,12 @@ impl Figures {
                 .collect();
             found.push((&class.name, class.answered, support, from));
         }
-        // By how much oftener it is answered than true, compared without division.
+        // By the ratio of predictions to tracks, compared without division.
         found.sort_by(|a, b| (b.1 * a.2.max(1)).cmp(&(a.1 * b.2.max(1))));
         found
     }
 
-    /// Pairs that are most often taken for each other: truth, answer, how often.
+    /// The most frequent confusions: truth, prediction, number.
     pub fn confused(&self, most: usize) -> Vec<(&str, &str, usize)> {
         let mut pairs: Vec<(&str, &str, usize)> = Vec::new();
         for (t, row) in self.confusion.iter().enumerate() {
@@ -584,7 +586,7 @@ impl Figures {
     }
 }
 
-/// At most 200 of the points, the last among them: what a picture can show.
+/// At most 200 of the points, including the last, enough for a picture.
 pub(super) fn thinned<T: Copy>(points: Vec<T>) -> Vec<T> {
     const MOST: usize = 200;
     if points.len() <= MOST {
@@ -600,9 +602,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_widen_where_tracks_hang_together() {
+    fn intervals_are_wider_for_correlated_tracks() {
         let truth: Vec<usize> = (0..200).map(|i| i % 2).collect();
-        // groups of ten, right or wrong as a whole
+        // groups of ten, correct or wrong as a whole
         let answers: Vec<usize> = (0..200)
             .map(|i| if i / 10 % 4 == 0 { 1 - i % 2 } else { i % 2 })
             .collect();
@@ -619,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_explodes_is_remarked_on() {
+    fn an_exploding_loss_gets_a_note() {
         let learning = |loss: &[f64]| Learning {
             loss: [loss.to_vec(), Vec::new()],
             ..Learning::default()
@@ -634,7 +636,7 @@ mod tests {
     fn attractors_and_pairs_are_named() {
         let classes = ["a", "b", "c"].map(str::to_owned);
         let truth: Vec<Vec<usize>> = (0..30).map(|i| vec![i / 10]).collect();
-        // b is always taken for c
+        // b is always predicted as c
         let answer = |t: usize| if t == 1 { 2 } else { t };
         let probabilities =
             Array2::from_shape_fn(

@@ -1,5 +1,5 @@
-//! A run: algorithms evaluated side by side; the best one is fitted on training and validation rows
-//! together and evaluated once on the test part.
+//! A run: algorithms are compared; the best one is fitted on training and validation rows together
+//! and evaluated once on the test part.
 //!
 //! Every fit is stored in the run's folder when it ends, so an interrupted run resumes there. The
 //! remaining work depends on the settings and the data alone, so the result is bit-for-bit
@@ -30,7 +30,7 @@ use voisin_learn::Fold;
 use voisin_learn::Tensors;
 use voisin_learn::metrics::argmax;
 
-/// Reasons for failures that the report repeats.
+/// Failures that the report lists.
 const FIRST_FAILURES: usize = 20;
 
 /// Progress of a run.
@@ -38,7 +38,7 @@ const FIRST_FAILURES: usize = 20;
 pub struct Progress {
     /// Share of the fits that are done.
     pub share: f64,
-    /// In a few words.
+    /// The current step, in a few words.
     pub doing: String,
     /// Seconds left, estimated from the fits so far.
     pub seconds_left: f64,
@@ -46,37 +46,37 @@ pub struct Progress {
 
 /// Folder of the finished fits of an unfinished run, in the run's folder.
 const WORK: &str = "work";
-/// The table of a search's trials, in the folder of the run that is chosen by them, and its first line.
+/// The table of a search's trials, in the folder of the chosen run.
 pub const TRIALS: &str = "trials.csv";
 /// Its columns.
 pub const TRIALS_HEADER: &str = "trial,settings,budget,accuracy,low,high,seconds";
-/// Bytes of it: a thousand trials with all of their settings have less.
+/// Its largest size in bytes: a thousand trials with all settings have less.
 const LARGEST_TRIALS: u64 = 64 << 20;
 
-/// A report's digest of the data as it was read, before anything was decoded.
+/// Key of a report's digest of the data as read, before decoding.
 const READ: &str = "read";
-const CHANGED: &str = "the data changed since this run was begun: name another folder for it";
+const CHANGED: &str = "the data changed since this run was started: use another folder";
 
 /// Inputs of a run.
 #[derive(Debug)]
 pub struct RunInputs<'a> {
     /// All settings.
     pub config: &'a Config,
-    /// The data as it was read.
+    /// The data as read.
     pub set: &'a Dataset,
-    /// Its numbers.
+    /// Its features.
     pub matrix: Matrix,
     /// Whether random folds are to be compared with grouped ones.
     pub random_folds: bool,
-    /// Of how many settings these are the best; [`TRIAL`] leaves the test part alone.
+    /// The number of settings from which these were chosen; [`TRIAL`] does not use the test part.
     pub chosen_among: usize,
-    /// How to repeat it.
+    /// The command that repeats it.
     pub command: String,
-    /// Of the phases before it: reading and decoding.
+    /// Costs of the phases before it: reading and decoding.
     pub cost: Vec<Cost>,
 }
 
-/// The part of a report's sentence that names how settings were chosen.
+/// The part of a report's sentence on how settings were chosen.
 pub(super) fn among(settings: usize) -> String {
     match settings {
         0 => String::new(),
@@ -85,10 +85,10 @@ pub(super) fn among(settings: usize) -> String {
     }
 }
 
-/// Begins a run in its folder, or finds that it was begun with the same settings.
+/// Starts a run in its folder, or resumes one with the same settings.
 ///
-/// - `set`: its data as it was read now; a finished run of other data is refused, as an unfinished one is
-/// - returns: whether it is finished already
+/// - `set`: its data as read now; a run of other data is refused, finished or not
+/// - returns: whether it is already finished
 pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabError> {
     if run.join("config.toml").exists() {
         match Config::of_run(run)?.first_difference(config) {
@@ -102,14 +102,14 @@ pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabErro
                     {
                         return Err(LabError::run(run, CHANGED));
                     }
-                    // a run that was killed after its report and before this left it behind
+                    // left by a run that was killed after writing its report
                     let _ = std::fs::remove_dir_all(run.join(WORK));
                 }
                 return Ok(finished);
             }
             Some((key, begun_with, wanted)) if run.join("data.csv").exists() => {
                 let problem = format!(
-                    "this run was begun with {key} = {begun_with}, and now {key} is {wanted}: name another folder, or keep the setting"
+                    "this run was begun with {key} = {begun_with}, and now {key} is {wanted}: use another folder, or keep the setting"
                 );
                 return Err(LabError::run(run, problem));
             }
@@ -117,21 +117,21 @@ pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabErro
             Some(_) => {}
         }
     }
-    // Before anything is written: a mistyped name must not put files into a folder of music.
+    // Before anything is written, so that a mistyped name puts no files into a folder of music.
     refuse_others(run)?;
     std::fs::create_dir_all(run).map_err(LabError::io(run))?;
     write(&run.join("config.toml"), config.text())?;
     Ok(false)
 }
 
-/// Refuses the folder of a run that was not begun there, if it holds anything else, and what is no folder.
+/// Refuses a folder with other contents than a run's, and anything that is no folder.
 pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     check_folder(run, &[], false)?;
     if run.join("config.toml").exists() {
         return Ok(());
     }
-    // Half-written files of a killed run have names that begin with a dot, and a search writes its
-    // trials before the run that is chosen by them begins.
+    // Unfinished files of a killed run have names that begin with a dot, and a search writes its
+    // trials before the chosen run starts.
     let is_other = |name: std::ffi::OsString| match &*name.to_string_lossy() {
         TRIALS => !regular_file::read_text(&run.join(TRIALS), LARGEST_TRIALS)
             .is_ok_and(|text| text.starts_with(TRIALS_HEADER)),
@@ -141,13 +141,13 @@ pub fn refuse_others(run: &Path) -> Result<(), LabError> {
     if entries.any(|entry| entry.is_ok_and(|entry| is_other(entry.file_name()))) {
         return Err(LabError::run(
             run,
-            "expected an empty folder or one of this run, found other files: name another",
+            "expected an empty folder or one of this run, found other files: use another folder",
         ));
     }
     Ok(())
 }
 
-/// Does what is left of a run, and writes its report.
+/// Runs or resumes the fits of a run, and writes its report.
 pub fn train(
     run: &Path,
     given: RunInputs,
@@ -174,9 +174,9 @@ pub fn train(
             )
         })
         .collect();
-    // The first of equals, and algorithms are tried the cheapest first.
+    // The first of equals, which is the cheapest, by the order of algorithms.
     let best = argmax(methods.iter().map(|method| method.accuracy.value));
-    let mut answering = vec![(evaluated[best].algorithm, 1.0)];
+    let mut members = vec![(evaluated[best].algorithm, 1.0)];
     let mut answers = evaluated[best].p.clone();
     let mut chosen = best;
     if config.algorithms.combine == Combine::Select && evaluated.len() > 1 {
@@ -193,9 +193,9 @@ pub fn train(
             .map(|(algorithm, weight)| format!("{} {weight:.2}", algorithm.name()));
         let note = words.collect::<Vec<_>>().join(", ");
         methods.push(bench.method("select", &folds, &p, 0.0, Some(note)));
-        // An ensemble that is no better is not worth its cost: one algorithm is kept.
+        // An ensemble that is not better is not worth its cost.
         if methods[evaluated.len()].accuracy.value > methods[best].accuracy.value {
-            (answering, answers, chosen) = (joined, p, evaluated.len());
+            (members, answers, chosen) = (joined, p, evaluated.len());
         }
     }
     methods[chosen].chosen = true;
@@ -209,10 +209,10 @@ pub fn train(
     });
     let test = bench.test_rows(given.chosen_among);
     let learnt: Vec<usize> = (0..bench.class_of.len())
-        .filter(|&row| bench.is_learnt_from(row))
+        .filter(|&row| bench.is_trained_on(row))
         .collect();
-    // On training and validation rows together: what was to be chosen is chosen.
-    let model = bench.fit_all(&answering, &learnt)?;
+    // On training and validation rows together, since all choices are made.
+    let model = bench.fit_all(&members, &learnt)?;
     let bytes = model
         .to_bytes(&config.settings)
         .map_err(|error| LabError::run(run, error))?;
@@ -221,7 +221,7 @@ pub fn train(
 
     let clock = Clock::start();
     let predictions = (!test.is_empty()).then(|| bench.predict(&model, &test));
-    // The test part is first looked at here, when nothing is left to be chosen.
+    // The test part is first used here, after all choices.
     let figures = bench.conclude(
         run,
         given.set,
@@ -229,11 +229,11 @@ pub fn train(
         (&test, predictions),
         "folds",
     )?;
-    let importance = bench.importance(&folds[0], &model, &answering, &test)?;
-    let mut found = leak::look(&bench.matrix.rows, &bench.split);
-    // a search decodes pairs of copies once, in the chosen run
+    let importance = bench.importance(&folds[0], &model, &members, &test)?;
+    let mut found = leak::find_overlaps(&bench.matrix.rows, &bench.split);
+    // a search decodes pairs only in the chosen run
     if given.chosen_among != TRIAL {
-        leak::listen(
+        leak::decode_pairs(
             &mut found,
             &bench.matrix.rows,
             bench.matrix.values.view(),
@@ -241,7 +241,7 @@ pub fn train(
             stop,
         );
     }
-    // For the report alone: how much too good figures without groups would have been.
+    // For the report only: by how much figures without groups would be too good.
     if given.random_folds {
         found.random_folds = Some(bench.random_folds()?);
     }
@@ -259,7 +259,7 @@ pub fn train(
         given.command,
     );
     report.judged_by += &among(given.chosen_among);
-    // The class that no model knows: which of the others its tracks are taken for.
+    // The left-out class: as which of the others its tracks are predicted.
     if !bench.left_out.0.is_empty() {
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
         for p in model.probabilities(bench.left_out.1.view()).outer_iter() {
@@ -270,7 +270,7 @@ pub fn train(
             .map(|(name, n)| format!("{name} {n}"))
             .collect();
         report.data.notes.push(format!(
-            "{} is taken for {}",
+            "{} is predicted as {}",
             config.data.left_out,
             taken.join(", ")
         ));
@@ -279,7 +279,7 @@ pub fn train(
     Ok(report)
 }
 
-/// BLAKE3 of the data, as it was read and as it was used, and of settings, data and weights together.
+/// BLAKE3 of the data as read and as used, and of settings, data and weights together.
 pub(super) fn digests(
     config: &Config,
     set: &Dataset,
@@ -300,14 +300,14 @@ pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), La
     OutputTarget::page(&run.join("report.html"), true)?.write(pages::run(report).html())?;
     let json =
         serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
-    // Last: a folder with a report is a finished run.
+    // Last, since a folder with a report is a finished run.
     write(&run.join("report.json"), json)?;
     let _ = std::fs::remove_dir_all(work);
     Ok(())
 }
 
 impl Bench<'_> {
-    /// Evaluates each algorithm on held-out rows; fits that are already done are read from `work`.
+    /// Evaluates each algorithm on held-out rows; finished fits are read from `work`.
     fn evaluate(
         &self,
         folds: &[Fold],
@@ -339,7 +339,7 @@ impl Bench<'_> {
                 progress(&Progress {
                     share: done / all,
                     doing: format!("{}, repeat {repeat}, fold {number}", algorithm.name()),
-                    // fits that were read from the disk say nothing about the time of the others
+                    // fits that were read from disk do not count for the estimate
                     seconds_left: if fitted > 0.0 {
                         spent / fitted * (all - done)
                     } else {
@@ -348,14 +348,14 @@ impl Bench<'_> {
                 });
                 let name = format!("{}-{repeat}-{number}.safetensors", algorithm.name());
                 let path = work.join(name);
-                // a fit whose file was cut off by a kill is done again
-                let kept = read_unit(&path, fold.held.len(), self.classes.len());
+                // a fit whose file is incomplete is repeated
+                let kept = read_unit(&path, fold.test.len(), self.classes.len());
                 let (p, note, seconds) = if let Some(kept) = kept {
                     kept
                 } else {
                     let start = Instant::now();
-                    let model = self.fit(algorithm, &fold.rest)?;
-                    let p = self.predict(&model, &fold.held);
+                    let model = self.fit(algorithm, &fold.train)?;
+                    let p = self.predict(&model, &fold.test);
                     let note = model.note();
                     let seconds = start.elapsed().as_secs_f64();
                     write_unit(&path, &p, note.as_deref(), seconds)?;
@@ -375,7 +375,7 @@ impl Bench<'_> {
         Ok(evaluated)
     }
 
-    /// Creates a run's work folder, or resumes in it if the data are the same as before.
+    /// Creates a run's work folder, or resumes in it if the data are the same.
     ///
     /// - returns: that folder, and the digest of the data
     pub(super) fn begin_work(
@@ -387,7 +387,7 @@ impl Bench<'_> {
         std::fs::create_dir_all(&work).map_err(LabError::io(&work))?;
         let digest = self.digest();
         let digest_file = work.join("data.txt");
-        // Fits in the folder are of these numbers; others must not be mixed with them.
+        // Fits in the folder are of these features and must not be mixed with others.
         let both = format!("{digest}\n{}\n", self.numbers_digest());
         match regular_file::read(&digest_file, 1000) {
             Ok(known) if known != both.as_bytes() => {
@@ -396,13 +396,12 @@ impl Bench<'_> {
             Ok(_) => {}
             Err(_) => write(&digest_file, &both)?,
         }
-        // Also marks that the run has begun: from now on its settings are fixed.
+        // This also marks the run as started: from now on its settings are fixed.
         self.write_data(run, set)?;
         Ok((work, digest))
     }
 
-    /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; without audio the key
-    /// stands for the content.
+    /// BLAKE3 over the sorted `CONTENT NUL LABEL NUL PART LF` of all tracks; without audio, the key instead of the content.
     fn digest(&self) -> String {
         let line = |(row, part): (&MatrixRow, &Option<Part>)| {
             let content = row
@@ -423,7 +422,7 @@ impl Bench<'_> {
         blake3::hash(lines.concat().as_bytes()).to_hex().to_string()
     }
 
-    /// BLAKE3 of the numbers: a table of features may change between two commands.
+    /// BLAKE3 of the features, since a table may change between two commands.
     fn numbers_digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         self.matrix.values.iter().for_each(|value| {
@@ -469,10 +468,10 @@ impl Bench<'_> {
         }
     }
 
-    /// Figures of a run's predictions for the test part, else for the folds of the first repeat;
-    /// all predictions are written.
+    /// Computes figures of a run's predictions for the test part, else for the folds of the first
+    /// repeat, and writes all predictions.
     ///
-    /// - `test`: its rows, and their predictions; `otherwise`: name of the rows without a test part
+    /// - `test`: its rows and their predictions; `otherwise`: name of the evaluated rows without a test part
     pub(super) fn conclude(
         &self,
         run: &Path,
@@ -489,7 +488,7 @@ impl Bench<'_> {
             .collect();
         let held_out: Vec<usize> = first
             .iter()
-            .flat_map(|(fold, _)| fold.held.clone())
+            .flat_map(|(fold, _)| fold.test.clone())
             .collect();
         let parts: Vec<_> = first.iter().map(|(_, p)| p.view()).collect();
         let out_of_fold = ndarray::concatenate(Axis(0), &parts)
@@ -548,7 +547,7 @@ impl Bench<'_> {
             "validation"
         };
         for (fold, predictions) in folds {
-            let held_out = fold.held.iter().zip(predictions.outer_iter());
+            let held_out = fold.test.iter().zip(predictions.outer_iter());
             rows.extend(held_out.map(|(&row, p)| line(row, part, fold.number.to_string(), p)));
         }
         if let Some((test, predictions)) = test {
@@ -561,10 +560,7 @@ impl Bench<'_> {
         write(&run.join("predictions.csv"), csv_bytes(&header, b',', rows))
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parts of a report, each made elsewhere"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "the parts of a report")]
     pub(super) fn report(
         &self,
         set: &Dataset,
@@ -596,7 +592,7 @@ impl Bench<'_> {
             let one = match (size, groups.len()) {
                 (1, _) => "track",
                 (_, 1) if data.folds > 0 => "group",
-                // Classes of more than one track and group need no remark.
+                // Classes of more than one track and group need no note.
                 _ => continue,
             };
             notes.push(format!(
@@ -627,7 +623,7 @@ impl Bench<'_> {
                 tracks: rows.len(),
                 artists: artists(rows),
                 sizes,
-                // the sum of nothing is -0; adding 0 makes it 0
+                // an empty sum is -0; adding 0 makes it 0
                 seconds: rows.iter().filter_map(|row| row.seconds).sum::<f64>() + 0.0,
                 licences: licences(rows),
                 failed: self.matrix.faults.len(),
@@ -665,7 +661,7 @@ impl Bench<'_> {
     }
 }
 
-/// A finished fit's predictions, its note, and its seconds; nothing where the file is not whole.
+/// A finished fit's predictions, its note, and its seconds; `None` if the file is incomplete.
 fn read_unit(
     path: &Path,
     rows: usize,
@@ -673,7 +669,7 @@ fn read_unit(
 ) -> Option<(Array2<f32>, Option<String>, f64)> {
     let bytes = regular_file::read(path, 1 << 32).ok()?;
     let (tensors, header) = Tensors::from_bytes(&bytes).ok()?;
-    // A file of other folds or classes counts as not there.
+    // A file of other folds or classes counts as missing.
     let p = tensors.matrix("p").filter(|p| p.dim() == (rows, classes))?;
     Some((
         p,

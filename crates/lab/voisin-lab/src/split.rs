@@ -10,12 +10,12 @@ use voisin_base::random::Random;
 use voisin_base::text::{count, fold};
 use voisin_learn::grouped_folds;
 
-/// A held-out part is a tenth of the tracks: one for testing, one for validation.
+/// Each held-out part is a tenth of the tracks: one for testing, one for validation.
 const TENTH: usize = 10;
-/// Random splits of which the one closest to the class distribution is used.
+/// Random splits tried; the one closest to the class distribution is used.
 const ATTEMPTS: u64 = 32;
 
-/// The warning beside figures of a split that keeps no artists together, or few.
+/// The warning for a split that keeps no artists together, or few.
 ///
 /// - `how`: as [`Split::how`]
 pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
@@ -23,7 +23,7 @@ pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
     let known = rows.iter().filter(is_known).count();
     if how == "artist" {
         format!(
-            "{known} of {} have an artist, whose tracks are kept together, the others are at random: figures are too good if these share a maker",
+            "{known} of {} have an artist, whose tracks are kept together, the others are split at random: figures are too good if these share a maker",
             count(rows.len() as u64, "track")
         )
     } else if known > 0 {
@@ -36,17 +36,17 @@ pub(super) fn at_random(rows: &[MatrixRow], how: &str) -> String {
 /// Parts of all rows, and the groups that are kept together.
 #[derive(Debug, Clone)]
 pub struct Split {
-    /// The part of each row; `None`: it is in no part.
+    /// The part of each row; `None`: no part.
     pub parts: Vec<Option<Part>>,
-    /// Rows of one number are always in the same part.
+    /// The group of each row; a group is in one part.
     pub groups: Vec<usize>,
     /// given, artist, album, folder, track, lists or table.
     pub how: String,
-    /// In a sentence, with a warning where figures may be too good.
+    /// A description, with a warning if figures may be too good.
     pub summary: String,
-    /// Whether figures must be marked: nothing keeps most tracks' artists on one side.
+    /// Whether figures must be marked, since most artists may be on both sides.
     pub at_random: bool,
-    /// By the stems of names: the parts that lists or a table name.
+    /// The parts in lists or a table, by stem.
     pub(super) listed: HashMap<String, Part>,
 }
 
@@ -58,7 +58,7 @@ impl Split {
             .collect()
     }
 
-    /// The part that the data set, a list or a table names for an item; `None` where parts are dealt.
+    /// The part of an item in the data set, a list or a table; `None` if it is not in them.
     fn named_part(&self, item: &Item) -> Option<Part> {
         match self.how.as_str() {
             "given" => item.part,
@@ -66,10 +66,10 @@ impl Split {
         }
     }
 
-    /// How many of the items that failed would be among some rows. Where parts are named that is known; items that nobody
-    /// gave to a part have no row that could be dealt, and count by the share of the rows that were.
+    /// The number of failed items that would be among some rows: for each named part, and for items
+    /// without one, its failed items times the share of its rows that are among them.
     ///
-    /// - `rows`: all of them; `among`: some, by number
+    /// - `rows`: all rows; `among`: the indices of some
     pub(super) fn failures_among(
         &self,
         rows: &[MatrixRow],
@@ -86,14 +86,14 @@ impl Split {
                 .filter(|&&row| is_of_part(&rows[row].item))
                 .count();
             let failed = failed.iter().filter(|item| is_of_part(item)).count();
-            // In proportion, rounded down: which of them would be held out is not known.
+            // In proportion, rounded down, since their parts are not known.
             failed * held / all.max(1)
         });
         expected.sum()
     }
 }
 
-/// Splits the rows into parts.
+/// Splits rows into parts.
 ///
 /// - `how`: auto, given, artist, album, folder, track, lists:DIR, or a CSV file; `class_of`: the class of each row
 pub fn split_rows(
@@ -104,12 +104,12 @@ pub fn split_rows(
     seed: u64,
 ) -> Result<Split, LabError> {
     let has =
-        // a tag that most tracks lack leaves most of them in groups of one
+        // with a tag that most tracks lack, most groups would have one track
         |value: fn(&MatrixRow) -> bool| rows.iter().filter(|row| value(row)).count() * 2 > rows.len();
     let is_given = rows.iter().all(|row| row.item.part.is_some());
     let has_pieces = are_pieces(rows, class_of);
     let has_artists = has(|row| row.item.artist.is_some());
-    // The best that the data allow: artists, albums, recordings, then the few artists that are known.
+    // The best grouping that the data allow: artists, albums, recordings, then the few known artists.
     let best = if has_artists {
         "artist"
     } else if has(|row| row.item.album.is_some()) {
@@ -121,13 +121,13 @@ pub fn split_rows(
     } else {
         "track"
     };
-    // Before them comes what the data set says itself.
+    // A split of the data set takes precedence.
     let chosen = match how {
         "auto" if is_given => "given",
         "auto" => best,
         other => other,
     };
-    // A given split needs groups too: they keep the folds of its training rows apart.
+    // A given split needs groups too, for the folds of its training rows.
     let by = match chosen {
         "artist" | "album" | "folder" | "track" => chosen,
         _ => best,
@@ -146,9 +146,9 @@ pub fn split_rows(
             if let Some(row) = rows.iter().find(|row| row.item.part.is_none()) {
                 let key = &row.item.key;
                 let text = format!(
-                    "--split given: the data set gives {key} to no part; use --split artist"
+                    "--split given: expected a part for each track, found none for {key}; use --split artist"
                 );
-                return Err(LabError::Asked(text));
+                return Err(LabError::Options(text));
             }
             split.parts = rows.iter().map(|row| row.item.part).collect();
         }
@@ -172,24 +172,24 @@ pub fn split_rows(
                 .collect();
             split.listed = parts;
             if split.parts.iter().all(Option::is_none) {
-                return Err(LabError::Asked(format!(
-                    "--split {chosen}: names no track of the data set"
+                return Err(LabError::Options(format!(
+                    "--split {chosen}: expected tracks of the data set, found none"
                 )));
             }
         }
     }
     if split.rows(Part::Training).is_empty() {
-        return Err(LabError::Asked(format!(
-            "--split {chosen}: no track is left for training"
+        return Err(LabError::Options(format!(
+            "--split {chosen}: expected tracks for training, found none"
         )));
     }
     // Given splits often have no validation part.
     fill_validation(&mut split, class_of, classes, seed);
     split.summary = sentence(&split, by, rows);
     if has_pieces && by == "track" {
-        split.summary += "; names that differ in a last number look like pieces of one recording, which are on several sides";
+        split.summary += "; names that differ only in their last number look like pieces of one recording, and are on several sides";
     } else if by == "recording" {
-        split.summary += "; names that differ in a last number are taken for pieces of one recording, and stay together";
+        split.summary += "; names that differ only in their last number are treated as pieces of one recording, and stay together";
     }
     Ok(split)
 }
@@ -237,9 +237,9 @@ fn sentence(split: &Split, by: &str, rows: &[MatrixRow]) -> String {
     )
 }
 
-/// The name of a recording and the number of the piece of it that a key like `blues.00000.7.wav` names.
+/// The name of a recording and the number of its piece in a key like `blues.00000.7.wav`.
 fn recording(key: &str) -> Option<(&str, u32)> {
-    // An ending of digits is no file's ending but the number of a piece.
+    // An extension of digits is the number of a piece.
     let stem = key
         .rsplit_once('.')
         .filter(|(_, ending)| ending.parse::<u32>().is_err());
@@ -250,8 +250,8 @@ fn recording(key: &str) -> Option<(&str, u32)> {
     (!name.is_empty() && !name.ends_with('/')).then_some((name, number))
 }
 
-/// Whether most names say that their tracks are pieces of recordings: several have a name but for their numbers, all of one
-/// class, which has others as well. Recordings that are numbered through a class are none.
+/// Whether most names are those of pieces of recordings: several differ only in their number, all
+/// of one class that has other names too. Recordings numbered through a class are no pieces.
 fn are_pieces(rows: &[MatrixRow], class_of: &[usize]) -> bool {
     let mut found: HashMap<&str, (usize, BTreeSet<u32>, usize)> = HashMap::new();
     let mut rows_of_class: HashMap<usize, usize> = HashMap::new();
@@ -259,24 +259,24 @@ fn are_pieces(rows: &[MatrixRow], class_of: &[usize]) -> bool {
         *rows_of_class.entry(class).or_default() += 1;
         if let Some((name, number)) = recording(&row.item.key) {
             let (first, numbers, same) = found.entry(name).or_insert((class, BTreeSet::new(), 0));
-            // The same number twice is a copy, not another piece.
+            // The same number again is a copy, not another piece.
             if *first == class && numbers.insert(number) {
                 *same += 1;
             }
         }
     }
-    // A name with one number says nothing about pieces.
+    // A name with one number is not evidence of pieces.
     found.retain(|_, (_, _, pieces)| *pieces > 1);
     let pieces: usize = found.values().map(|(_, _, pieces)| pieces).sum();
     let is_part = |(class, _, pieces): &(usize, BTreeSet<u32>, usize)| {
-        // A recording of more than half of its class is the class itself, numbered through.
+        // A recording with more than half of its class is the class, numbered through.
         2 * pieces <= rows_of_class.get(class).copied().unwrap_or_default()
     };
     2 * pieces > rows.len() && found.values().all(is_part)
 }
 
-/// A number for each artist, album, folder or recording that is in pieces; rows without one share it with
-/// those of the same audio, numbers or key, or have one of their own.
+/// A number for each artist, album, folder or recording in pieces; rows without one share a number
+/// with those of the same audio, features or key, or have another.
 pub fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut contents: HashMap<voisin_base::track::ContentId, usize> = HashMap::new();
@@ -299,7 +299,7 @@ pub fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
                 _ => None,
             };
             let next = numbers.len();
-            // Copies must not be in two parts, even where nothing else keeps tracks together.
+            // Copies must not be in two parts, even if nothing else groups tracks.
             if name.is_none()
                 && let Some(&same) = row
                     .content
@@ -308,7 +308,7 @@ pub fn groups(rows: &[MatrixRow], by: &str) -> Vec<usize> {
             {
                 return same;
             }
-            // NUL keeps the keys of tracks without a name apart from names.
+            // NUL distinguishes keys of tracks without a name from names.
             let name = name.unwrap_or_else(|| format!("\0{}", item.key));
             let number = *numbers.entry(name).or_insert(next);
             if let Some(content) = row.content {
@@ -332,19 +332,19 @@ fn hold_out_tenths(
             "track" => ("track", "add tracks"),
             how => (how, "use --split track, which marks the figures"),
         };
-        return Err(LabError::Asked(format!(
+        return Err(LabError::Options(format!(
             "--split {what}: found {}, three parts need at least 3; {next}",
             count(known as u64, what)
         )));
     }
-    // Two parts at once, so that neither takes the groups that the other needs.
+    // Both parts at once, so that neither takes the groups that the other needs.
     let part_of = hold_out(class_of, classes, &split.groups, 2, TENTH, seed);
     let parts = [Part::Training, Part::Test, Part::Validation];
     split.parts = part_of.into_iter().map(|part| Some(parts[part])).collect();
     Ok(())
 }
 
-/// Takes a tenth of the training rows for validation where a split has no validation part.
+/// Takes a tenth of the training rows for validation if a split has no validation part.
 fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: u64) {
     if !split.rows(Part::Validation).is_empty() {
         return;
@@ -355,7 +355,7 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
         .map(|&row| (class_of[row], split.groups[row]))
         .unzip();
     let part_of = hold_out(&labels, classes, &groups, 1, TENTH, seed);
-    // All groups held out would leave nothing to train on; the split then stays without validation.
+    // If all groups would be held out, the split stays without validation.
     if part_of.contains(&0) {
         for (row, _) in rows.iter().zip(part_of).filter(|(_, part)| *part > 0) {
             split.parts[*row] = Some(Part::Validation);
@@ -367,8 +367,8 @@ fn fill_validation(split: &mut Split, class_of: &[usize], classes: usize, seed: 
 /// distribution and number of groups. Groups larger than half a part stay in training, unless a
 /// class has no others.
 ///
-/// - `parts`: how many; `share`: each is this part of the rows
-/// - returns: of each row its part's number, from 1; 0: none
+/// - `parts`: number of parts; `share`: each has 1 / `share` of the rows
+/// - returns: the part of each row, from 1; 0: none
 pub(super) fn hold_out(
     class_of: &[usize],
     classes: usize,
@@ -389,7 +389,7 @@ pub(super) fn hold_out(
     let mut small: BTreeSet<usize> = sizes.keys().copied().filter(is_small).collect();
     for class_groups in &of_class {
         let mut class_groups: Vec<usize> = class_groups.iter().copied().collect();
-        // Before the stable sort, so that chance decides among groups of one size.
+        // Before the stable sort, so that groups of one size are in random order.
         Random::new(seed).shuffle(&mut class_groups);
         class_groups.sort_by_key(|group| sizes[group]);
         // at least one group of every class stays in training
@@ -405,11 +405,11 @@ pub(super) fn hold_out(
         .collect();
     let labels: Vec<Vec<usize>> = rows.iter().map(|&row| vec![class_of[row]]).collect();
     let own_groups: Vec<usize> = rows.iter().map(|&row| groups[row]).collect();
-    // only small groups are divided, but a fold is to have its share of all rows
+    // only small groups are divided, but a fold should have its share of all rows
     let folds = (rows.len() * share / groups.len().max(1)).max(parts);
     let mut best: Option<(f64, Vec<usize>)> = None;
     for attempt in 0..ATTEMPTS {
-        // No two seeds of a user share an attempt.
+        // Different seeds have no attempt in common.
         let seed = seed.wrapping_mul(ATTEMPTS).wrapping_add(attempt);
         let fold_of = grouped_folds(&labels, classes, &own_groups, folds, seed);
         let mut in_fold = vec![vec![(0.0, BTreeSet::new()); classes]; folds];
@@ -423,7 +423,7 @@ pub(super) fn hold_out(
                 let (found, found_groups) = &in_fold[fold][class];
                 let wanted = rows_of_class[class] / share as f64;
                 let wanted_groups = of_class[class].len() as f64 / share as f64;
-                // A part of few groups measures these artists; more groups than wanted do no harm.
+                // A part of few groups would measure these artists; more groups are no problem.
                 let too_few = (wanted_groups - found_groups.len() as f64).max(0.0);
                 (found - wanted).powi(2) / wanted + too_few.powi(2) / wanted_groups
             };
@@ -439,7 +439,7 @@ pub(super) fn hold_out(
             .collect();
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         order.truncate(parts);
-        // a class wholly held out could never be predicted: worse than any uneven split
+        // a class that is entirely held out could not be predicted: worse than any uneven split
         let untaught = (0..classes).filter(|&class| {
             let held: f64 = order.iter().map(|(_, fold)| in_fold[*fold][class].0).sum();
             held > 0.0 && held >= rows_of_class[class]
@@ -461,7 +461,7 @@ pub(super) fn hold_out(
     best.map_or_else(Vec::new, |(_, held)| held)
 }
 
-/// The name of a file without folder and ending: lists and copies disagree about both.
+/// The name of a file without folder and extension, in which lists and copies often differ.
 fn stem(name: &str) -> String {
     let name = name.replace('\\', "/");
     let name = name.rsplit('/').next().unwrap_or_default();
@@ -478,7 +478,7 @@ fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
-    // read_dir has no order, and where two lists name one track the last one counts
+    // read_dir has no order, and if two lists name one track the last one counts
     files.sort();
     for file in files {
         let name = file
@@ -500,8 +500,7 @@ fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
             .map(str::trim)
             .filter(|line| !line.is_empty())
         {
-            // By the stem alone: published lists name other folders and endings than the files at
-            // hand have.
+            // By stem: published lists often have other folders and extensions than the files.
             parts.insert(stem(line), part);
         }
     }
@@ -517,7 +516,7 @@ fn of_lists(folder: &Path) -> Result<HashMap<String, Part>, LabError> {
 /// A CSV file with the columns path and split.
 fn of_table(path: &Path) -> Result<HashMap<String, Part>, LabError> {
     if !path.is_file() {
-        return Err(LabError::Asked(format!(
+        return Err(LabError::Options(format!(
             "--split {}: expected given, artist, album, folder, track, lists:FOLDER, or a CSV file that is there",
             path.display()
         )));
@@ -596,7 +595,7 @@ mod tests {
         let names: Vec<String> = (0..40).map(|i| format!("Artist {}", i / 8)).collect();
         let few = |i: usize| (i < 16).then(|| names[i].as_str());
         let mut rows = rows(&(0..40).map(few).collect::<Vec<_>>());
-        // A copy without tags of a track that has them.
+        // A copy without tags of a track with tags.
         let content = Some(voisin_base::track::ContentId([1; 32]));
         rows[0].content = content;
         rows[39].content = content;
@@ -610,7 +609,7 @@ mod tests {
                 assert_eq!(split.parts[i], split.parts[i / 8 * 8]);
             }
             assert_eq!(split.groups[39], split.groups[0]);
-            let leak = crate::leak::look(&rows, &split);
+            let leak = crate::leak::find_overlaps(&rows, &split);
             assert!(leak.shared.iter().all(|shared| shared.artists.is_empty()));
         }
         let by_track = split_rows(&rows, &class_of, 2, "track", 3).unwrap();
@@ -641,7 +640,7 @@ mod tests {
         for i in 0..240 {
             assert_eq!(split.parts[i], split.parts[i / 6 * 6]);
         }
-        // Numbered through each class they are recordings of their own.
+        // Numbered through each class, they are separate recordings.
         let numbered = (0..240).map(|i| format!("{0}/{0}.{1:05}.wav", name(i), i % 60));
         let split = split_rows(&keyed(numbered), &class_of, 4, "auto", 3).unwrap();
         assert_eq!(split.how, "track");
@@ -651,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_are_split_at_random_are_remarked_on() {
+    fn pieces_that_are_split_at_random_get_a_note() {
         let class_of: Vec<usize> = (0..80).map(|i| i / 20).collect();
         let rows = keyed((0..80).map(|i| format!("{} take-{}", i / 4, i % 4)));
         let split = split_rows(&rows, &class_of, 4, "track", 3).unwrap();
@@ -660,7 +659,7 @@ mod tests {
 
     #[test]
     fn held_out_parts_have_several_artists_and_depend_on_the_seed() {
-        // two of four classes belong to one artist for the most part
+        // two of four classes are mostly by one artist
         let size = |class: usize, artist: usize| if class < 2 && artist == 0 { 17 } else { 3 };
         let mut artists = Vec::new();
         let mut class_of = Vec::new();
@@ -674,10 +673,10 @@ mod tests {
         }
         let artists: Vec<Option<&str>> = artists.iter().map(|name| Some(name.as_str())).collect();
         let rows = rows(&artists);
-        let deals: Vec<Split> = (1..6)
+        let splits: Vec<Split> = (1..6)
             .map(|seed| split_rows(&rows, &class_of, 4, "auto", seed).unwrap())
             .collect();
-        for split in &deals {
+        for split in &splits {
             for part in [Part::Validation, Part::Test] {
                 let held = split.rows(part);
                 for class in 0..4 {
@@ -692,7 +691,7 @@ mod tests {
                 assert!(groups.len() >= 5, "{}", split.summary);
             }
         }
-        assert!(deals.iter().any(|split| split.parts != deals[0].parts));
+        assert!(splits.iter().any(|split| split.parts != splits[0].parts));
     }
 
     #[test]
@@ -718,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_count_where_their_part_is_named() {
+    fn failures_count_in_their_named_part() {
         let mut all = rows(&[None; 10]);
         for (at, row) in all.iter_mut().enumerate() {
             let part = if at < 5 { Part::Training } else { Part::Test };

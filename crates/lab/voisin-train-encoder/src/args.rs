@@ -1,20 +1,20 @@
-//! The command line as clap reads it.
+//! The command line, defined for clap.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use voisin_encoder::{DeviceChoice, Precision};
 
-/// Trains an encoder: an OpenL3-shaped network learns what teachers hear in your music.
+/// Trains an encoder: an OpenL3-shaped network learns to reproduce its teachers' outputs on your music.
 ///
-/// Three steps, each of which goes on where it was cut off: prepare (decode the music, run the teachers), run (train),
-/// export (write a model that `voisin --model` takes).
+/// Three steps, each of which continues after an interruption: prepare (decode the music, run the
+/// teachers), run (train), export (write a model for `voisin --model`).
 #[derive(Debug, Parser)]
 #[command(
     name = "voisin-train-encoder",
     version,
     max_term_width = 110,
-    after_help = "Example:\n  voisin-train-encoder prepare music --cache cache --grooves grooves\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run2 --from run1/checkpoint.safetensors --windows 150000 --rate 1e-3\n  voisin-train-encoder export run2/checkpoint.safetensors --name mine\n  voisin --model mine add ~/Music\n\nExit codes: 0 fine, 1 some files were skipped, 2 a mistake on the command line or a fault, 130 interrupted."
+    after_help = "Example:\n  voisin-train-encoder prepare music --cache cache --grooves grooves\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run2 --from run1/checkpoint.safetensors --windows 150000 --rate 1e-3\n  voisin-train-encoder export run2/checkpoint.safetensors --name mine\n  voisin --model mine add ~/Music\n\nExit codes: 0 success, 1 some files were skipped, 2 wrong arguments or a failure, 130 interrupted."
 )]
 pub(crate) struct EncoderCli {
     #[command(flatten)]
@@ -23,7 +23,7 @@ pub(crate) struct EncoderCli {
     pub(crate) command: EncoderCommand,
 }
 
-/// Where it runs and how much it prints.
+/// Device, precision, threads and output.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
     /// Where the network runs: auto, cpu, cuda or cuda:N
@@ -35,14 +35,13 @@ pub(crate) struct MachineArgs {
         value_name = "DEVICE"
     )]
     pub(crate) device: DeviceChoice,
-    /// Number type of the network's products: f32, or bf16, which takes about half the time where the processor or GPU
-    /// has it
+    /// Number type of the network's products: f32, or bf16, which takes about half the time if the processor or GPU supports it
     #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
     pub(crate) dtype: Precision,
     /// At most this many threads [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Print results and errors alone
+    /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
@@ -56,14 +55,14 @@ pub(crate) enum EncoderCommand {
 
 /// Decode music once: spectrograms for the student, outputs of the teachers
 ///
-/// Each track is cut at random places; a second pass cuts at others. Files that are there already are kept, and get the
-/// outputs of teachers that they lack.
+/// Each track is cut at random positions, different in each pass. Existing files are kept, and the
+/// outputs of missing teachers are added.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
 )]
 pub(crate) struct PrepareArgs {
-    /// Folders of music; the first folder below one is a track's group, and groups are what is held out
+    /// Folders of music; the first folder below one is a track's group, and validation holds out groups
     #[arg(value_name = "DIR", required_unless_present = "grooves", value_hint = ValueHint::DirPath)]
     pub(crate) music: Vec<PathBuf>,
     /// Folder of the prepared files
@@ -75,33 +74,33 @@ pub(crate) struct PrepareArgs {
     /// A teacher: a model with tags at 16 kHz, by name or manifest; may be repeated [default: musicnn-msd]
     #[arg(long, value_name = "MODEL")]
     pub(crate) teacher: Vec<String>,
-    /// Passes over the music, each with crops of its own
+    /// Passes over the music, each with other crops
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) passes: u32,
-    /// More passes, of mixtures that the teachers hear too: other speeds and balances, two tracks at once
+    /// Further passes with mixtures, as input of the teachers too: other speeds and balances, two tracks at once
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) mixed: u32,
     /// Mixtures of each crop in such a pass: other balances, speeds and pieces of the same companions
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) mixtures: u32,
-    /// Folder of what is laid over mixtures at times: voices, say; may be repeated
+    /// Folder of sounds that are mixed in at times, such as voices; may be repeated
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) overlay: Vec<PathBuf>,
     /// Crops per track and pass; short tracks give fewer
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) crops: u32,
-    /// Degraded versions of each crop, beside the music as it is
+    /// Degraded versions of each crop, besides the original
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) degraded: u32,
-    /// Where random numbers start: the same number gives the same result
+    /// Seed of random numbers: the same seed gives the same result
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) random_seed: u64,
 }
 
-/// Train on prepared music; the same command goes on where it was cut off
+/// Train on prepared music; repeat the command to continue an interrupted run
 ///
 /// Writes into the run's folder: checkpoint.safetensors, loss.csv, validation.csv, loss.svg and loss.png. Ctrl-C writes a
-/// checkpoint and stops. The same options, music and processor give the same weights, however often a run was cut off.
+/// checkpoint and stops. The same options, music and processor give the same weights, also after interruptions.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
@@ -124,10 +123,10 @@ pub(crate) struct RunArgs {
         conflicts_with = "width"
     )]
     pub(crate) widths: Option<Vec<usize>>,
-    /// Windows to see in all; the schedule ends here
+    /// Windows to train on in all; the schedule ends here
     #[arg(long, default_value_t = 200_000, value_name = "N")]
     pub(crate) windows: u64,
-    /// Minutes of training in all, over every session: an earlier end of the schedule
+    /// Minutes of training in all sessions, if that ends before --windows
     #[arg(long, value_name = "MINUTES")]
     pub(crate) minutes: Option<f64>,
     /// Windows per step
@@ -136,14 +135,14 @@ pub(crate) struct RunArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 2e-3, value_name = "RATE")]
     pub(crate) rate: f64,
-    /// Where random numbers start: the same number gives the same result
+    /// Seed of random numbers: the same seed gives the same result
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) random_seed: u64,
-    /// Begin with the weights of another run or of a finished model (a name from `voisin model list`, a manifest or a
-    /// weights file), widened where this run is wider
+    /// Start with the weights of another run or of a finished model (a name from `voisin model
+    /// list`, a manifest or a weights file), widened if this run is wider
     #[arg(long, value_name = "CHECKPOINT|MODEL", value_hint = ValueHint::FilePath)]
     pub(crate) from: Option<String>,
-    /// A teacher to learn from and its weight; may be repeated [default: all that were asked, or the run's own]
+    /// A teacher to learn from and its weight; may be repeated [default: all in the prepared music, or the run's]
     #[arg(long, value_name = "NAME[:WEIGHT]")]
     pub(crate) teacher: Vec<Weighted>,
     /// Objective: mean square error of the teachers' penultimate layers; 0 switches it off
@@ -158,7 +157,7 @@ pub(crate) struct RunArgs {
     /// Objective: cross-entropy of the tags' probabilities
     #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
     pub(crate) bce: f32,
-    /// Objective: windows of one track near each other, others away
+    /// Objective: windows of one track near each other, others far apart
     #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
     pub(crate) contrast: f32,
     /// Temperature of the contrast
@@ -167,7 +166,7 @@ pub(crate) struct RunArgs {
     /// Objective: the style of rendered grooves
     #[arg(long, default_value_t = 0.0, value_name = "WEIGHT")]
     pub(crate) style: f32,
-    /// Without tilt and band limits on the spectrograms
+    /// Do not augment spectrograms by tilt and band limits
     #[arg(long)]
     pub(crate) no_colour: bool,
     /// Share of the moving average of the weights that each step keeps
@@ -185,16 +184,16 @@ pub(crate) struct RunArgs {
     /// Seconds between checkpoints
     #[arg(long, default_value_t = 180, value_name = "SECONDS")]
     pub(crate) checkpoint_every: u64,
-    /// Stop after this step, as Ctrl-C would; the same command goes on
+    /// Stop after this step, as Ctrl-C would; repeat the command to continue
     #[arg(long, value_name = "STEP")]
     pub(crate) stop_after: Option<u64>,
 }
 
 /// Write a run's averaged weights as a model: f16, a manifest, a SHA-256
 ///
-/// The search vector is a last linear layer, 512 numbers to 512: the teachers' penultimate layers as the student
-/// predicts them. With --cache, centring and whitening are fitted on the prepared music and folded in if they help on
-/// groups that they were not fitted on.
+/// The search vector comes from a last linear layer, 512 numbers to 512: the student's prediction
+/// of the teachers' penultimate layers. With --cache, centring and whitening are fitted on the
+/// prepared music and folded in if they help on groups that they were not fitted on.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin-train-encoder export run2/checkpoint.safetensors --name mine --cache cache"
@@ -222,16 +221,16 @@ pub(crate) struct ExportEncoderArgs {
         value_name = "TEXT"
     )]
     pub(crate) provenance: String,
-    /// Widen a narrow network to OpenL3's own channels, for programs that expect those; the vectors stay the same
+    /// Widen a narrow network to OpenL3's channels, for programs that expect those; the vectors stay the same
     #[arg(long)]
     pub(crate) full_width: bool,
-    /// A teacher whose frame is in the search vector, and its weight; may be repeated [default: the first]
+    /// A teacher whose penultimate layer is in the search vector, and its weight; may be repeated [default: the first]
     #[arg(long, value_name = "NAME[:WEIGHT]")]
     pub(crate) frame: Vec<Weighted>,
-    /// Share of the tag logits in the search vector, beside 1 for the penultimate layer
+    /// Share of the tag logits in the search vector, relative to 1 for the penultimate layer
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub(crate) tags_share: f32,
-    /// A teacher whose tags the model tells, for `find` and `show`; may be repeated [default: all whose tags have names]
+    /// A teacher whose tags the model predicts, for `find` and `show`; may be repeated [default: all whose tags have names]
     #[arg(long, value_name = "NAME")]
     pub(crate) tell: Vec<String>,
     /// Prepared music to fit centring and whitening on

@@ -1,4 +1,4 @@
-//! Augmentations: other speeds, noise, lossy codecs, lost high bands, another balance of low and high.
+//! Augmentations: speed, noise, lossy codecs, low-pass, spectral tilt.
 
 use super::codec::{CodecSetting, LossyCodec};
 use super::mix::at_speed;
@@ -6,8 +6,8 @@ use voisin_base::random::Random;
 use voisin_encoder::openl3::{FRAMES, MELS};
 use voisin_train::power;
 
-/// Cuts `out.len()` samples out of `patch` at a random place, with random speed (± 3 %, pitch and tempo together),
-/// noise, and a lossy codec's trace. Each is left out at times.
+/// Cuts `out.len()` samples out of `patch` at a random position, with random speed (± 3 %, pitch
+/// and tempo together), noise, and a lossy codec. Each is omitted at times.
 pub(super) fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
     let speed = if random.f64() < 0.4 {
         random.range(0.97, 1.03)
@@ -60,7 +60,7 @@ pub(super) fn colour(mel: &mut [f32], random: &mut Random) {
             loudest = loudest.max(*x);
         }
     }
-    // Decibels below the loudest cell again, as the front end gives them.
+    // Again relative to the loudest cell, as in the front end.
     for x in mel {
         *x = (*x - loudest).max(-80.0);
     }
@@ -81,7 +81,7 @@ mod tests {
         for seed in 0..40 {
             degrade(&patch, &codec, &mut Random::stream(seed, 0), &mut out);
             let power = out[600..47_400].iter().map(|x| x * x).sum::<f32>() / 46_800.0;
-            // A coded tone may be a decibel softer.
+            // Coding may reduce a tone by a decibel.
             assert!((0.085..0.14).contains(&power), "seed {seed}: {power}");
             exact += usize::from((power - 0.125).abs() < 0.001);
         }

@@ -15,7 +15,7 @@ pub(super) fn average(average: &mut [f32], values: &[f32], keep: f32) {
         });
 }
 
-/// How much of the average is kept at a step: less in the beginning, when the weights are still random.
+/// The share of the average that a step keeps: less at the start, when the weights are still random.
 pub(super) fn keep(limit: f32, step: u64) -> f32 {
     limit.min((1.0 + step as f32) / (10.0 + step as f32))
 }

@@ -1,4 +1,4 @@
-//! The state that a run begins with: from random weights, another run, a finished model, or its own checkpoint.
+//! The initial state of a run: random weights, another run, a finished model, or its checkpoint.
 
 use std::path::Path;
 
@@ -12,15 +12,15 @@ use voisin_train::model_weights;
 
 /// The network that a new run starts from.
 pub(super) enum Origin {
-    /// Nothing: random weights.
+    /// Random weights.
     Seeded,
     /// Another run, with its head and the statistics of its targets.
     Run(Box<Checkpoint>),
-    /// A finished model's network; its head is fitted anew.
+    /// A finished model's network; a head is fitted to it.
     Model(OpenL3Weights),
 }
 
-/// Reads what a new run is grown from; a run that goes on needs nothing.
+/// Reads the origin of a new run; a resumed run needs none.
 pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, TrainError> {
     Ok(match &options.start {
         Start::From(path) if is_new => Origin::Run(Box::new(Checkpoint::load(path)?)),
@@ -29,15 +29,14 @@ pub(super) fn origin(options: &TrainOptions, is_new: bool) -> Result<Origin, Tra
     })
 }
 
-/// Names of the teachers to learn from; `None` for all that there are.
+/// Names of the teachers to learn from; `None` for all.
 pub(super) fn teachers(
     options: &TrainOptions,
     resumed: Option<&Checkpoint>,
     origin: &Origin,
 ) -> Option<Vec<String>> {
     if options.teachers.is_empty() {
-        // The order of the head's outputs is that of these names: a run that is resumed has to keep
-        // it.
+        // These names give the order of the head's outputs, which a resumed run has to keep.
         let before = match origin {
             Origin::Run(state) => Some(&**state),
             _ => resumed,
@@ -54,20 +53,20 @@ pub(super) fn teachers(
     }
 }
 
-/// Checks that a run's own checkpoint fits what is asked for now, and brings its description up to date.
+/// Checks that a run's checkpoint fits the current options, and updates its description.
 pub(super) fn resume(
     options: &TrainOptions,
     data: &TrainingSet,
     path: &Path,
     mut state: Checkpoint,
 ) -> Result<Checkpoint, TrainError> {
-    // Weights and the order of the crops follow from these two.
+    // Weights and the order of the crops depend on these two.
     if state.run.widths != options.widths || state.run.seed != options.seed {
         return Err(TrainError::checkpoint(
             path,
             format!(
-                "is of a run with widths {:?} and seed {}, asked for are {:?} and {}: use another folder",
-                state.run.widths, state.run.seed, options.widths, options.seed
+                "expected widths {:?} and seed {}, found {:?} and {}: use another folder",
+                options.widths, options.seed, state.run.widths, state.run.seed
             ),
         ));
     }
@@ -75,7 +74,7 @@ pub(super) fn resume(
         return Err(TrainError::checkpoint(
             path,
             format!(
-                "learnt from {:?}, asked for are {:?}: use another folder",
+                "found teachers {:?}, expected {:?}: use another folder",
                 state.run.teachers,
                 data.teachers()
                     .iter()
@@ -88,7 +87,7 @@ pub(super) fn resume(
         return Err(TrainError::checkpoint(
             path,
             format!(
-                "knows {} groove styles, the prepared music has {}: use another folder",
+                "has {} groove styles, the prepared music {}: use another folder",
                 state.run.styles.len(),
                 data.style_names().len()
             ),
@@ -97,11 +96,10 @@ pub(super) fn resume(
     if state.run.styles.is_empty() && options.losses.style > 0.0 {
         return Err(TrainError::checkpoint(
             path,
-            "was begun without groove styles: use another folder",
+            "expected a run with groove styles, found one without: use another folder",
         ));
     }
-    // Their order is that of `data.teachers`, which was opened with these names and has just been
-    // compared.
+    // In the order of `data.teachers`, which was opened with these names.
     if !options.teachers.is_empty() {
         state.run.weights = options.teachers.iter().map(|(_, weight)| *weight).collect();
     }
@@ -122,7 +120,7 @@ pub(super) fn begin(
     };
     if options.losses.style > 0.0 && styles.len() < 2 {
         return Err(TrainError::Options(
-            "the style objective needs prepared grooves of two styles or more: prepare some, or leave it out"
+            "the style objective needs prepared grooves of two styles or more: prepare some, or omit it"
                 .to_owned(),
         ));
     }
@@ -131,7 +129,7 @@ pub(super) fn begin(
         styles: styles.len(),
     };
     let (mut mean, mut deviation) = moments(data, crops);
-    // Styles are labels, not targets: nothing is taken off their logits.
+    // Styles are labels, not targets: their logits are not standardised.
     mean.resize(layout.outputs(), 0.0);
     deviation.resize(layout.outputs(), 1.0);
     let mut head = TeacherHead::seeded(options.widths[7], layout.outputs(), options.seed);
@@ -139,8 +137,7 @@ pub(super) fn begin(
     let network = match origin {
         Origin::Seeded => OpenL3Weights::seeded(options.seed, &options.widths),
         Origin::Model(weights) => {
-            // Fitted to the network as it is; widening then shares the columns of the head among
-            // the copies.
+            // Fitted before widening, which then shares the columns of the head among the copies.
             let fitted = probe::fit(data, crops, &weights, &layout, &mean, &deviation)?;
             let (network, wide) = widen(&weights, &fitted, &options.widths, options.seed)?;
             head = wide;
@@ -156,8 +153,7 @@ pub(super) fn begin(
             )?;
             let old = from.run.layout();
             let inputs = head.inputs;
-            // Rows of the head, with the statistics that they were learnt against: under other
-            // means and deviations they would predict something else.
+            // Rows of the head with their target statistics: with other means and deviations their predictions would change.
             let mut take = |to: usize, at: usize, n: usize| {
                 let (rows, bias) = head.parameters.split_at_mut(layout.outputs() * inputs);
                 let (old_rows, old_bias) = wide.parameters.split_at(old.outputs() * inputs);
@@ -167,7 +163,7 @@ pub(super) fn begin(
                 mean[to..to + n].copy_from_slice(&from.target_mean[at..at + n]);
                 deviation[to..to + n].copy_from_slice(&from.target_deviation[at..at + n]);
             };
-            // Teachers that both know keep their rows; new ones begin at random.
+            // Common teachers keep their rows; new ones start at random.
             for (teacher, to) in layout.spans() {
                 if let Some((_, at)) = old.spans().find(|(known, _)| *known == teacher) {
                     take(to, at, teacher.outputs());
@@ -179,8 +175,7 @@ pub(super) fn begin(
             network
         }
     };
-    // Adam begins anew in any case: its means belong to the shape of the network they were gathered
-    // in.
+    // Adam starts anew in any case, since its means belong to the former network's shape.
     let zeros = |n: usize| (vec![0.0; n], vec![0.0; n]);
     let adam = [
         zeros(flatten(&network).0.len()),
@@ -239,7 +234,7 @@ fn moments(data: &TrainingSet, crops: &[usize]) -> (Vec<f32>, Vec<f32>) {
     sums.iter()
         .map(|(sum, square)| {
             let mean = sum / n;
-            // A target that never moves is not blown up.
+            // A constant target is not scaled up.
             (
                 mean as f32,
                 // Rounding may bring the variance below 0.

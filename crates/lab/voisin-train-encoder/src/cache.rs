@@ -1,10 +1,10 @@
 //! Prepared music: one safetensors file per track and pass.
 //!
-//! Tensors: `mels` f16 `[crops, variants, 128, 199]` (the first variant is the music as it is), `starts` f32
-//! `[crops]` in seconds, and `teacher.NAME` f32 `[crops, penultimate + tags]`: the penultimate layer, then the tag
-//! logits, of the 3 s around the crop. Metadata: format, group, track, `style` for rendered grooves,
-//! `penultimate.NAME` for teachers whose penultimate layer has not 200 values, and for mixtures `mixed`, what the
-//! track was mixed with, and `partner`, that track's group.
+//! Tensors: `mels` f16 `[crops, variants, 128, 199]` (the first variant is the original), `starts`
+//! f32 `[crops]` in seconds, and `teacher.NAME` f32 `[crops, penultimate + tags]`: the penultimate
+//! layer, then the tag logits, of the 3 s around the crop. Metadata: format, group, track, `style`
+//! for rendered grooves, `penultimate.NAME` for teachers whose penultimate layer does not have 200
+//! values, and for mixtures `mixed`, the track mixed in, and `partner`, that track's group.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -23,9 +23,9 @@ use voisin_train::session::{StoredTensor, write_safetensors};
 
 /// Layout of files whose teachers all have 200 penultimate values; also what version 1 wrote.
 const FORMAT: &str = "voisin-crops-1";
-/// Layout that says how long each penultimate layer is.
+/// Layout with the length of each penultimate layer.
 const FORMAT_2: &str = "voisin-crops-2";
-/// End of every file's name.
+/// Suffix of every file's name.
 const SUFFIX: &str = ".crops.safetensors";
 
 /// The contents of a file of [`write`].
@@ -42,15 +42,14 @@ pub(super) struct TrackCrops {
     pub teachers: Vec<(Teacher, Vec<f32>)>,
 }
 
-/// Where a track's crops of a pass lie.
+/// The file with a track's crops of a pass.
 pub(super) fn file(cache: &Path, track: &str, pass: u32) -> PathBuf {
     let digest = blake3::hash(track.as_bytes()).to_hex();
-    // Eighty bits keep the names of all tracks apart; names themselves may hold what a file name
-    // cannot.
+    // A digest of eighty bits, since names may contain characters that file names cannot.
     cache.join(format!("{}-{pass}{SUFFIX}", &digest[..20]))
 }
 
-/// Refuses a folder that holds other files, and nothing that was prepared.
+/// Refuses a folder with other files and no prepared ones.
 pub(super) fn refuse_others(cache: &Path) -> Result<(), TrainError> {
     check_folder(cache, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
     let names = cache
@@ -68,7 +67,7 @@ pub(super) fn refuse_others(cache: &Path) -> Result<(), TrainError> {
         return Ok(());
     }
     Err(TrainError::Options(format!(
-        "{}: expected an empty folder or one of prepared music, found other files: name another",
+        "{}: expected an empty folder or one of prepared music, found other files: use another folder",
         cache.display()
     )))
 }
@@ -118,8 +117,7 @@ fn push_teachers(
         let name = format!("teacher.{}", teacher.name);
         tensors.push((name, Dtype::F32, vec![values.len() / width, width], bytes));
         if teacher.penultimate != PENULTIMATE {
-            // The version is raised only where version 1 could not say it, so that older programs
-            // read the other files.
+            // Version 2 only if version 1 cannot express it, so that older programs read the other files.
             metadata.insert(
                 format!("penultimate.{}", teacher.name),
                 teacher.penultimate.to_string(),
@@ -129,17 +127,17 @@ fn push_teachers(
     }
 }
 
-/// The head of a prepared file.
+/// The header of a prepared file.
 pub(super) struct Peek {
     /// Names of the teachers.
     pub teachers: Vec<String>,
-    /// Places of the crops, seconds.
+    /// Positions of the crops, seconds.
     pub starts: Vec<f32>,
     /// The name of the track mixed in.
     pub mixed: Option<String>,
 }
 
-/// Reads the head of a prepared file; `None` if it cannot be read.
+/// Reads the header of a prepared file; `None` if it cannot be read.
 pub(super) fn peek(path: &Path) -> Option<Peek> {
     // A damaged file counts as absent and is prepared again.
     let file = File::open(path).ok()?;
@@ -174,7 +172,7 @@ pub(super) fn add_teachers(
     path: &Path,
     teachers: &[(Teacher, Vec<f32>)],
 ) -> Result<(), TrainError> {
-    // Read, not mapped: the file is replaced below.
+    // Read, not mapped, since the file is replaced below.
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| TrainError::cache(path, e))?;
     let mut metadata = header.metadata().clone().unwrap_or_default();
@@ -195,7 +193,7 @@ pub(super) fn add_teachers(
     write_safetensors(path, &tensors, metadata).map_err(|error| TrainError::cache(path, error))
 }
 
-/// All prepared music of a folder, in memory as far as the system sees fit.
+/// All prepared music of a folder, memory-mapped.
 pub struct TrainingSet {
     files: Vec<Mapped>,
     /// `(file, crop in it, track)`
@@ -250,7 +248,7 @@ impl TrainingSet {
                 paths.push(path);
             }
         }
-        // The order of the crops follows from it, and so does a run from its seed.
+        // The order of the crops, and thereby the run of a seed, depends on it.
         paths.sort();
         let mut hasher = blake3::Hasher::new();
         let mut files = Vec::new();
@@ -278,8 +276,7 @@ impl TrainingSet {
                 let mels = tensors
                     .tensor("mels")
                     .map_err(|e| TrainError::cache(path, e))?;
-                // The checks here make the slices of `mel` safe: shape, type and number of bytes
-                // are those that it counts with.
+                // `mel` slices by this shape, type and number of bytes.
                 let &[n, variants, MELS, FRAMES] = mels.shape() else {
                     return Err(bad("other spectrograms"));
                 };
@@ -292,7 +289,7 @@ impl TrainingSet {
                     let Some(name) = name.strip_prefix("teacher.") else {
                         continue;
                     };
-                    // Outputs of teachers that were not named are not kept in memory.
+                    // Outputs of other teachers are not kept in memory.
                     if only.is_some_and(|only| !only.iter().any(|wanted| wanted == name)) {
                         continue;
                     }
@@ -336,14 +333,14 @@ impl TrainingSet {
                 )
             };
             let next = tracks.len() as u32;
-            // The passes of a track are files of their own with the same name.
+            // Each pass of a track is a separate file with the same track name.
             let id = *by_name.entry(track.1.clone()).or_insert(next);
             if id == next {
                 hasher.update(track.1.as_bytes());
                 tracks.push(track);
                 styles.push(style);
             }
-            // Of each file 4 KiB, which begin with its header: reading all of a large cache at each
+            // Only the first 4 KiB of each file, with its header: reading all of a large cache at each
             // start would take long.
             hasher.update(&map[..map.len().min(4096)]);
             for (teacher, values) in teachers {
@@ -353,7 +350,7 @@ impl TrainingSet {
                 if *known != teacher {
                     return Err(TrainError::cache(
                         path,
-                        "a teacher has not as many outputs as in other files",
+                        "a teacher has another number of outputs than in other files",
                     ));
                 }
                 *seen += 1;
@@ -398,7 +395,7 @@ impl TrainingSet {
                 cache.display()
             )));
         }
-        // From one list for each teacher to one row for each crop, as a batch reads them.
+        // From a list for each teacher to a row for each crop, the layout that batches read.
         let mut targets = Vec::with_capacity(whole.iter().map(|(_, values)| values.len()).sum());
         for i in 0..crops.len() {
             for (teacher, values) in &whole {
@@ -436,7 +433,7 @@ impl TrainingSet {
         self.crops.len()
     }
 
-    /// Whether there is none (never, once opened).
+    /// Whether there are no crops (never, once opened).
     pub fn is_empty(&self) -> bool {
         self.crops.is_empty()
     }
@@ -458,7 +455,7 @@ impl TrainingSet {
 
     /// Style of a crop's track, by its number in [`style_names`](Self::style_names); `None` for music and mixtures.
     pub fn style(&self, crop: usize) -> Option<usize> {
-        // A mixture of two tracks has no style of its own.
+        // A mixture of two tracks has no style.
         if self.partner(crop).is_some() {
             None
         } else {
@@ -466,7 +463,7 @@ impl TrainingSet {
         }
     }
 
-    /// Group of the track that a crop's track was mixed with; `None` for a track by itself.
+    /// Group of the track that was mixed with a crop's track; `None` for a track alone.
     pub fn partner(&self, crop: usize) -> Option<&str> {
         self.files[self.crops[crop].0 as usize].partner.as_deref()
     }
@@ -491,12 +488,12 @@ impl TrainingSet {
         self.crops[crop].2 as usize
     }
 
-    /// Variants of a crop; 0 is the music as it is.
+    /// Variants of a crop; 0 is the original.
     pub fn variants(&self, crop: usize) -> usize {
         self.files[self.crops[crop].0 as usize].variants
     }
 
-    /// Identity of all that is in it, in the order it is in.
+    /// Digest of its contents and their order.
     pub fn digest(&self) -> &str {
         &self.digest
     }

@@ -1,4 +1,4 @@
-//! All that a run needs to go on as if it had never stopped.
+//! Checkpoints, from which a run resumes bit for bit.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ use voisin_base::regular_file;
 use voisin_encoder::openl3::OpenL3Weights;
 use voisin_train::session::{LARGEST, read_state, write_state};
 
-/// Where a checkpoint's header says what the run is.
+/// Key of the run in a checkpoint's header.
 const KEY: &str = "run";
-/// Version of the layout: 2 says how many outputs each teacher has, and may have styles.
+/// Version of the layout: 2 has the number of outputs of each teacher, and may have styles.
 const FORMAT: u32 = 2;
-/// Earlier layouts that are read: one kind of teacher, no styles.
+/// The oldest layout that is read: one kind of teacher, no styles.
 const OLDEST: u32 = 1;
 /// Tags of every teacher in version 1.
 const TAGS: usize = 50;
@@ -29,9 +29,9 @@ pub struct Run {
     pub format: u32,
     /// Optimiser steps done.
     pub step: u64,
-    /// Windows seen.
+    /// Windows trained on.
     pub windows: u64,
-    /// Windows that earlier runs, which this one was grown from, had seen.
+    /// Windows that the runs from which this one was started were trained on.
     pub windows_before: u64,
     /// Seconds of training, over all sessions.
     pub seconds: f64,
@@ -45,10 +45,10 @@ pub struct Run {
     pub losses: LossWeights,
     /// Teachers, in the order of the head's outputs.
     pub teachers: Vec<String>,
-    /// Penultimate values and tags of each teacher; 200 and 50 where nothing is said.
+    /// Penultimate values and tags of each teacher; 200 and 50 by default.
     #[serde(default)]
     pub outputs: Vec<[usize; 2]>,
-    /// Weight of each teacher; 1 where nothing is said.
+    /// Weight of each teacher; 1 by default.
     #[serde(default)]
     pub weights: Vec<f32>,
     /// Groove styles, in the order of the head's last outputs.
@@ -56,7 +56,7 @@ pub struct Run {
     pub styles: Vec<String>,
     /// Identity of the prepared music in the latest session.
     pub data: String,
-    /// Tracks that were trained on in the latest session, and crops.
+    /// Tracks that were trained on in the latest session.
     pub tracks: usize,
     /// Crops that were trained on in the latest session.
     pub crops: usize,
@@ -94,7 +94,7 @@ pub struct Checkpoint {
     pub run: Run,
     /// The network as trained.
     pub network: OpenL3Weights,
-    /// Its moving average: what is validated and exported.
+    /// Its moving average, which is validated and exported.
     pub average: OpenL3Weights,
     /// The head as trained.
     pub head: TeacherHead,
@@ -113,7 +113,7 @@ pub(super) fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
     let mut parameters = Vec::new();
     let mut statistics = Vec::new();
     weights.for_each(|name, _, values| {
-        // Running statistics are no parameters: no gradient, no optimiser, but an average.
+        // Running statistics are no parameters: averaged, but without gradient.
         if name.contains(".running_") {
             &mut statistics
         } else {
@@ -134,7 +134,7 @@ pub(super) fn unflatten(
     let mut named = HashMap::new();
     let mut parameters = parameters;
     let mut statistics = statistics;
-    // Counted before anything of these sizes is made: a damaged file may claim any widths.
+    // Counted before anything is allocated: a damaged file may state any widths.
     let weights: usize = std::iter::once(1)
         .chain(widths)
         .zip(widths)
@@ -144,7 +144,7 @@ pub(super) fn unflatten(
     if parameters.len() != weights + 2 * norms || statistics.len() != 2 * norms {
         return None;
     }
-    // For the names and shapes alone; the values are not used.
+    // For the names and shapes; the values are not used.
     OpenL3Weights::seeded(0, &widths).for_each(|name, _, values| {
         let from = if name.contains(".running_") {
             &mut statistics
@@ -182,7 +182,7 @@ impl Checkpoint {
         write_state(path, Some((KEY, &self.run)), tensors)
     }
 
-    /// Whether a file says of itself that it is a checkpoint; its tensors are not looked at.
+    /// Whether a file is a checkpoint, by its header alone.
     pub fn is_one(path: &Path) -> bool {
         regular_file::read(path, LARGEST).is_ok_and(|bytes| {
             SafeTensors::read_metadata(&bytes).is_ok_and(|(_, header)| {
@@ -210,8 +210,8 @@ impl Checkpoint {
                 .cloned()
                 .ok_or_else(|| bad(format!("tensor \"{name}\" is missing")))
         };
-        // The kernels of the training step want multiples of 16; the bound keeps a damaged header
-        // from asking for any amount of memory.
+        // The kernels of the training step need multiples of 16; the bound keeps a damaged header
+        // from allocating any amount of memory.
         if run
             .widths
             .iter()
@@ -234,7 +234,7 @@ impl Checkpoint {
         let target_deviation = take("target.deviation")?;
         let inputs = run.widths.get(7).copied().unwrap_or(0);
         let outputs = target_mean.len();
-        // Counts come from a file: they are added up without overflow.
+        // Counts come from a file, so they are added with overflow checks.
         let counted = run
             .outputs
             .iter()
@@ -323,7 +323,7 @@ mod tests {
             unflatten(&weights.widths(), &parameters[1..], &statistics),
             None
         );
-        // Of the size that they claim, weights would be a billion numbers.
+        // Weights of these widths would have a billion numbers.
         assert_eq!(unflatten(&[4096; 8], &parameters, &statistics), None);
     }
 

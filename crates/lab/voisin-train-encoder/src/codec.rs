@@ -1,9 +1,10 @@
-//! The losses of lossy codecs: bands above an edge, and detail wherever the bits do not reach.
+//! A model of lossy codecs: they lose bands above an edge, and detail for which there are no bits.
 //!
-//! A transform codec in outline, as MP3 and AAC work (Brandenburg, "MP3 and AAC explained", AES 1999; Bosi and Goldberg,
-//! "Introduction to digital audio coding and standards", 2003): MDCT with a sine window, bands of about half a Bark whose
-//! noise may lie some dB below them, a quantiser with exponent 3/4, and one gain over all bands that is turned down until
-//! the estimated bits fit the rate. No block switching, no reservoir, no stereo.
+//! A simplified transform codec like MP3 and AAC (Brandenburg, "MP3 and AAC explained", AES 1999;
+//! Bosi and Goldberg, "Introduction to digital audio coding and standards", 2003): MDCT with a sine
+//! window, bands of about half a Bark with noise some dB below them, a quantiser with exponent 3/4,
+//! and one gain over all bands that is reduced until the estimated bits fit the rate. No block
+//! switching, no reservoir, no stereo.
 
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -16,35 +17,35 @@ use voisin_base::random::Random;
 const SIZES: [usize; 2] = [576, 1152];
 /// Rates for one channel, bit/s.
 const RATES: (f64, f64) = (20_000.0, 72_000.0);
-/// dB by which the noise may come nearer to the music for each Bark. At 64 kbit/s LAME leaves the lowest sixteenth of
-/// the mel bands within 0.6 dB, those below the edge within 2.1.
+/// dB a Bark by which the noise may come nearer to the music. At 64 kbit/s LAME leaves the lowest
+/// sixteenth of the mel bands within 0.6 dB, those below the edge within 2.1.
 const SLOPE: f64 = 1.3;
-/// Steps of the gain, each of 1.5 dB, that are tried at most.
+/// Most steps of the gain, of 1.5 dB each.
 const GAINS: u32 = 60;
 
-/// Codes and decodes; shared by threads.
+/// Encodes and decodes; shared by threads.
 pub(super) struct LossyCodec {
     rate: f64,
     transforms: Vec<Mdct>,
 }
 
-/// The settings of a copy's codec.
+/// Codec settings of a copy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CodecSetting {
     /// Index into [`SIZES`].
     size: usize,
     /// bit/s.
     rate: f64,
-    /// Highest frequency that is coded, Hz.
+    /// Highest coded frequency, Hz.
     edge: f64,
-    /// Noise below the lowest band's own level that is aimed at, dB; [`SLOPE`] less for each Bark above.
+    /// Target noise below the lowest band's level, dB; [`SLOPE`] less for each Bark above.
     distance: f64,
 }
 
 impl CodecSetting {
-    /// Coders lower their edge with their rate: 32 kbit/s a channel is cut near 11 kHz, 64 near 16 kHz.
+    /// Draws settings. Encoders lower the edge with the rate: near 11 kHz at 32 kbit/s a channel, near 16 kHz at 64.
     pub(super) fn draw(random: &mut Random) -> Self {
-        // Evenly in octaves: 20 to 40 kbit/s is as likely as 36 to 72.
+        // Uniform in octaves: 20 to 40 kbit/s is as likely as 36 to 72.
         let rate = RATES.0 * (RATES.1 / RATES.0).powf(random.f64());
         let edge = 11_000.0 * (rate / 32_000.0).powf(0.55) * random.range(0.9, 1.1);
         Self {
@@ -57,7 +58,7 @@ impl CodecSetting {
 }
 
 impl LossyCodec {
-    /// - `rate`: sample rate of what is coded, Hz
+    /// - `rate`: sample rate of the input, Hz
     pub(super) fn new(rate: u32) -> Self {
         let transforms = SIZES.iter().map(|&n| Mdct::new(n)).collect();
         Self {
@@ -66,7 +67,7 @@ impl LossyCodec {
         }
     }
 
-    /// Replaces `samples` by their decoded copy, in place and in time with them.
+    /// Replaces `samples` by their decoded copy, in place and without delay.
     pub(super) fn round_trip(&self, setting: CodecSetting, samples: &mut [f32]) {
         let transform = &self.transforms[setting.size];
         let n = transform.size;
@@ -85,7 +86,7 @@ impl LossyCodec {
         let mut decoded = vec![0.0; samples.len() + 2 * n];
         let mut frame = vec![0.0; 2 * n];
         let mut spectrum = vec![0.0; n];
-        // The first frame begins one hop early: every sample lies in two.
+        // The first frame begins one hop early, so that every sample is in two.
         for at in (0..samples.len() + n).step_by(n) {
             for (i, x) in frame.iter_mut().enumerate() {
                 *x = (at + i)
@@ -101,7 +102,7 @@ impl LossyCodec {
                 *y += x;
             }
         }
-        // The hop that was put in front is dropped again: the copy is in time with the original.
+        // The extra hop is dropped, so that the copy has no delay.
         samples.copy_from_slice(&decoded[n..][..samples.len()]);
     }
 }
@@ -118,8 +119,7 @@ fn bands(lines: usize, hertz: f64) -> Vec<usize> {
     let mut edges = vec![0];
     for line in 1..lines {
         let begin = edges[edges.len() - 1];
-        // Four lines at least: of the line or two that half a Bark is at low frequencies no power
-        // could be estimated.
+        // At least four lines: at low frequencies half a Bark has one or two, too few to estimate a power.
         if line - begin >= 4 && bark(line) - bark(begin) >= 0.5 {
             edges.push(line);
         }
@@ -130,7 +130,7 @@ fn bands(lines: usize, hertz: f64) -> Vec<usize> {
 
 /// Quantises a frame so that it takes at most `budget` bits; lines above the last band are dropped.
 ///
-/// - `noise`: of each band, relative to its RMS, that is aimed at
+/// - `noise`: target noise of each band, relative to its RMS
 fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
     let steps: Vec<f32> = bands
         .windows(2)
@@ -138,7 +138,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
         .map(|(edges, noise)| {
             let band = &spectrum[edges[0]..edges[1]];
             let power = band.iter().map(|x| x * x).sum::<f32>() / band.len() as f32;
-            // A step s leaves noise of s / √12; never below a 16-bit file's own.
+            // A step s leaves noise of s / √12; never below that of a 16-bit file.
             (12f32.sqrt() * power.sqrt() * noise).max(1e-5)
         })
         .collect();
@@ -148,7 +148,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
             .zip(&steps)
             .map(|(edges, step)| {
                 let scale = 1.0 / (step * gain);
-                // Huffman codes of small numbers cost about this much; a band of zeros next to nothing.
+                // The approximate cost of Huffman codes for small numbers; a band of zeros costs almost nothing.
                 let bits = |x: &f32| {
                     let q = f64::from(level(x.abs() * scale));
                     if q == 0.0 { 0.3 } else { 1.5 + 1.6 * q.log2() }
@@ -163,7 +163,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
             .sum()
     };
     let gain_of = |turns: u32| 10f32.powf(0.075 * turns as f32);
-    // The least gain that fits; bits fall with it, nearly always.
+    // The smallest gain that fits, by bisection: bits nearly always fall with it.
     let mut low = 0;
     let mut high = GAINS;
     while low < high {
@@ -187,8 +187,7 @@ fn quantise(spectrum: &mut [f32], bands: &[usize], budget: f64, noise: &[f32]) {
 
 /// The quantiser of MP3 and AAC.
 fn level(x: f32) -> f32 {
-    // The nearest whole number to `x^0.75 - 0.0946`, as the example encoder of ISO/IEC 11172-3
-    // rounds.
+    // Rounds `x^0.75 - 0.0946`, as the example encoder of ISO/IEC 11172-3.
     (x.powf(0.75) + 0.4054).floor()
 }
 
@@ -249,7 +248,7 @@ impl Mdct {
         )
     }
 
-    /// Lines of a frame of 2N samples, scaled so that the transform keeps power.
+    /// Lines of a frame of 2N samples, scaled to preserve power.
     fn forward(
         &self,
         frame: &[f32],
@@ -278,7 +277,7 @@ impl Mdct {
         frame: &mut [f32],
         (buffer, more): &mut (Vec<Complex32>, Vec<Complex32>),
     ) {
-        // The upper half stays 0: a transform of N lines is computed with one of 2N.
+        // The upper half stays 0: N lines are transformed with one of 2N.
         buffer.fill(Complex32::default());
         for ((y, line), turn) in buffer.iter_mut().zip(lines).zip(&self.back_before) {
             *y = turn * line;
@@ -352,7 +351,7 @@ mod tests {
     #[test]
     fn fewer_bits_are_worse_and_time_stays() {
         let codec = LossyCodec::new(48_000);
-        // A chord over noise: tones survive, the noise does not.
+        // A chord over noise: the codec keeps the tones and loses the noise.
         let signal: Vec<f32> = noise(48_000)
             .iter()
             .enumerate()

@@ -1,4 +1,4 @@
-//! From a checkpoint to a model that [`voisin_encoder::Encoder`] loads.
+//! Exports a checkpoint as a model that [`voisin_encoder::Encoder`] loads.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,56 +27,57 @@ pub struct ExportOptions {
     pub name: String,
     /// SPDX expression of the weights' licence.
     pub licence: String,
-    /// The music of the training; the run's own figures are added.
+    /// The music of the training; the run's figures are added.
     pub provenance: String,
-    /// Widens a narrow network to OpenL3's own channels, without changing its function.
+    /// Widens a narrow network to OpenL3's channels, without changing its function.
     pub full_width: bool,
-    /// Share of the tag logits in the search vector, beside 1 for the penultimate layer.
+    /// Share of the tag logits in the search vector, relative to 1 for the penultimate layer.
     pub tags_share: f32,
-    /// Teachers whose frames make up the search vector, with a weight each; none: the first, with weight 1.
+    /// Teachers whose penultimate layers make up the search vector, with weights; none: the first, with weight 1.
     pub frames: Vec<(String, f32)>,
-    /// Teachers whose tags the model tells; none: all whose tags have names.
-    pub told: Vec<String>,
-    /// Prepared music to fit centring and whitening on; they are folded in only if they help on groups that they were
-    /// not fitted on.
+    /// Teachers whose tags the model predicts; none: all whose tags have names.
+    pub tag_teachers: Vec<String>,
+    /// Prepared music to fit centring and whitening on; they are folded in only if they help on held-out groups.
     pub corpus: Option<PathBuf>,
 }
 
 /// The files written, and their figures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exported {
-    /// The model's card.
+    /// The model's manifest.
     pub manifest: ModelManifest,
-    /// Where it lies.
+    /// The manifest's path.
     pub path: PathBuf,
     /// Bytes of the weights.
     pub bytes: u64,
-    /// Figures of the whitenings tried on the search vector; empty without prepared music.
+    /// Results of the whitenings tried on the search vector; empty without prepared music.
     pub whitening: Vec<WhiteningFigure>,
 }
 
 /// Writes the averaged weights, kernels in f16, all else in f32.
 ///
-/// Two linear layers are added: `projection.{weight, bias}` (512 → 512), which turns an embedding into the teachers'
-/// frames, one below the other: for each teacher of `frames` its z-scored penultimate layer times its weight and, where
-/// `tags_share` is not 0, its z-scored tag logits times weight and share. Rows beyond are zero. More than 512 rows are
-/// folded into 512 that give the same angles between vectors (the triangular factor of a QR decomposition; what is lost
-/// is a constant that all vectors share).
+/// Two linear layers are added: `projection.{weight, bias}` (512 → 512), which maps an embedding to
+/// the concatenated frames of the teachers: for each teacher of `frames` its z-scored penultimate
+/// layer times its weight and, if `tags_share` is not 0, its z-scored tag logits times weight and
+/// share. The other rows are zero. More than 512 rows are folded into 512 that preserve the angles
+/// between vectors (the triangular factor of a QR decomposition), up to a constant that all vectors
+/// share.
 ///
-/// Where rows are left, the z-scored tag logits of the teachers that are told follow, too small to move an angle, and
-/// `told.{weight, bias}` reads them off the vector again, so that stored vectors tell them. Where none are, or
-/// whitening has mixed the rows, `tags.{weight, bias}` gives the first teacher's from the embedding itself.
+/// If enough rows are free, they hold the z-scored tag logits of `tag_teachers`, scaled so that
+/// angles hardly change, and `told.{weight, bias}` decodes them from stored vectors. Otherwise, or
+/// if whitening has mixed the rows, `tags.{weight, bias}` predicts the first teacher's tags from
+/// the embedding.
 pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let state = Checkpoint::load(&options.checkpoint)?;
     let dimension = OPENL3_WIDTHS[7];
-    // `load` has checked the widths of the network, which has eight of them.
+    // `load` has checked that there are eight widths.
     let widths: [usize; 8] = state
         .run
         .widths
         .as_slice()
         .try_into()
         .unwrap_or(OPENL3_WIDTHS);
-    // Narrow layers stay narrow, which is faster; the embedding has 512 numbers in any case.
+    // Narrow layers stay narrow, which is faster; the embedding always has 512 numbers.
     let widths = if options.full_width || widths[7] != dimension {
         OPENL3_WIDTHS
     } else {
@@ -85,7 +86,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let (network, head) = widen(&state.average, &state.head_average, &widths, state.run.seed)?;
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |name: &str, shape: &[usize], values: &[f32]| {
-        // Matrices are nearly all of the file; biases and statistics are few.
+        // Matrices make up nearly all of the file, so only these are f16.
         let (dtype, bytes): (_, Vec<u8>) = if shape.len() > 1 {
             (
                 Dtype::F16,
@@ -109,10 +110,9 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let mut used = stacked.len();
     let (mut projection, mut offset) = fold(stacked, dimension);
     let mut whitening = Vec::new();
-    // Whitening is fitted on the vectors as they leave the layer that is folded in here, and is
-    // folded into it as well: the model costs no more.
+    // Whitening is fitted on the outputs of this layer and folded into it, so that the model costs no more.
     if let Some(cache) = &options.corpus {
-        // Teachers' outputs are not needed here, but the set is opened with some.
+        // Teachers' outputs are not needed, but a set cannot be opened without any.
         let data = TrainingSet::open_with(cache, Some(&state.run.teachers[..1]))?;
         let (vectors, groups) = refine::track_vectors(&data, &network, &projection, &offset)?;
         let (refinement, figures) = refine::choose(&vectors, &groups);
@@ -129,25 +129,25 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             .flat_map(|(_, at, names)| *at..at + names.len())
     };
     let mut tags = Vec::new();
-    // The tags take rows of the search vector that are still free.
-    let is_told = !teacher_tags.is_empty() && used + outputs().count() <= dimension;
-    if is_told {
+    // Tags use the free rows of the search vector.
+    let in_vector = !teacher_tags.is_empty() && used + outputs().count() <= dimension;
+    if in_vector {
         for (row, output) in (used..).zip(outputs()) {
             let from = &weight[output * dimension..][..dimension];
             for (to, from) in projection[row * dimension..].iter_mut().zip(from) {
-                *to = TOLD_SHARE * from;
+                *to = TAGS_SCALE * from;
             }
-            offset[row] = TOLD_SHARE * bias[output];
+            offset[row] = TAGS_SCALE * bias[output];
             let mut reader = vec![0.0; dimension];
-            // The reader takes the row back to a logit: undoes the share, then the z-score.
-            reader[row] = state.target_deviation[output] / TOLD_SHARE;
+            // Decodes the row to a logit: undoes the scale, then the z-score.
+            reader[row] = state.target_deviation[output] / TAGS_SCALE;
             tags.push((reader, state.target_mean[output]));
         }
     } else {
         let (first, at) = layout.spans().next().ok_or_else(|| {
             TrainError::checkpoint(
                 &options.checkpoint,
-                "learnt from no teacher: there is nothing to export",
+                "expected a run with a teacher, found none: there is nothing to export",
             )
         })?;
         for output in at + first.penultimate..at + first.outputs() {
@@ -162,7 +162,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     add("projection.weight", &[dimension, dimension], &projection);
     add("projection.bias", &[dimension], &offset);
     let (rows, biases): (Vec<Vec<f32>>, Vec<f32>) = tags.into_iter().unzip();
-    let layer = if is_told { "told" } else { "tags" };
+    let layer = if in_vector { "told" } else { "tags" };
     add(
         &format!("{layer}.weight"),
         &[rows.len(), dimension],
@@ -175,18 +175,18 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     let path = options.out.join(&file);
     write_safetensors(&path, &tensors, HashMap::new())
         .map_err(|e| TrainError::checkpoint(&path, e))?;
-    // Read back, because the digest is to be of the bytes that are on the disk.
+    // Read back, so that the digest is of the bytes on disk.
     let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
     let run = &state.run;
     let mut named = teacher_tags
         .into_iter()
         .map(|(teacher, _, names)| (teacher, names));
-    let (tags, outputs) = if is_told {
+    let (tags, outputs) = if in_vector {
         let tags = named.next().map(|(_, names)| names);
         (
             tags.clone(),
             named
-                .map(|(name, labels)| apart(name, labels, tags.as_deref()))
+                .map(|(name, labels)| distinct_labels(name, labels, tags.as_deref()))
                 .collect(),
         )
     } else {
@@ -203,7 +203,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
             2
         },
         name: options.name.clone(),
-        description: "voisin's own weights: an OpenL3-shaped network that learnt from MusiCNN"
+        description: "voisin's own weights: an OpenL3-shaped network distilled from MusiCNN"
             .to_owned(),
         architecture: Architecture::OpenL3,
         front_end: Architecture::OpenL3.front_end(),
@@ -237,7 +237,7 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         clap: None,
         onnx: None,
     };
-    // The card last: a model is found by it, and then its weights are there.
+    // The manifest last, so that a listed model has its weights.
     let card = options.out.join(format!("{}.json", options.name));
     write_json(&card, &manifest)?;
     Ok(Exported {
@@ -248,30 +248,30 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
     })
 }
 
-/// The factor of tag logits in the search vector: a hundred of them turn it by less than a thousandth.
-const TOLD_SHARE: f32 = 0.02;
+/// The scale of tag logits in the search vector: a hundred of them change its direction by less than a thousandth.
+const TAGS_SCALE: f32 = 0.02;
 
-/// The teachers whose tags are told: name, place of the first logit among the head's outputs, names of the tags.
+/// The teachers whose tags are predicted: name, index of the first logit among the head's outputs, names of the tags.
 fn tags_of_teachers(
     layout: &Layout,
     options: &ExportOptions,
 ) -> Result<Vec<(String, usize, Vec<String>)>, TrainError> {
     let known = || layout.teachers.iter().map(|teacher| teacher.name.clone());
-    let wanted = if options.told.is_empty() {
+    let wanted = if options.tag_teachers.is_empty() {
         known().collect()
     } else {
-        options.told.clone()
+        options.tag_teachers.clone()
     };
     let mut tags = Vec::new();
     for name in wanted {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == name) else {
-            return Err(not_learnt(layout, &name));
+            return Err(unknown_teacher(layout, &name));
         };
         let names = tag_names(&name).filter(|names| names.len() == teacher.tags);
-        // Teachers whose tags have no names are left out, unless they were named.
+        // Teachers whose tags have no names are skipped, unless the options name them.
         match names {
             Some(names) => tags.push((name, at + teacher.penultimate, names)),
-            None if options.told.is_empty() => {}
+            None if options.tag_teachers.is_empty() => {}
             None => {
                 return Err(TrainError::Options(format!(
                     "the tags of \"{name}\" have no names: expected a model of that name, or one with an output of that name, among `voisin model list`"
@@ -282,13 +282,13 @@ fn tags_of_teachers(
     Ok(tags)
 }
 
-/// The names of a teacher's tags, as its own card has them or that of a model that it is part of.
+/// The names of a teacher's tags, from its manifest or that of a model that contains it.
 fn tag_names(teacher: &str) -> Option<Vec<String>> {
     let names = ModelRef::Name(teacher.to_owned())
         .manifest()
         .ok()
         .and_then(|manifest| manifest.tags);
-    // A teacher may be a part of a model that is installed without being a model of its own.
+    // A teacher may be part of an installed model without being a model itself.
     names.or_else(|| {
         let cards = models(models_dir().as_deref())
             .into_iter()
@@ -300,8 +300,8 @@ fn tag_names(teacher: &str) -> Option<Vec<String>> {
     })
 }
 
-/// An output whose labels are none of `tags`: one that is has the output's name before it.
-fn apart(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> ModelOutput {
+/// An output with labels distinct from `tags`: duplicates get the output's name as a prefix.
+fn distinct_labels(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> ModelOutput {
     let is_tag = |label: &str| {
         tags.unwrap_or_default()
             .iter()
@@ -313,19 +313,19 @@ fn apart(name: String, mut labels: Vec<String>, tags: Option<&[String]>) -> Mode
     ModelOutput { name, labels }
 }
 
-fn not_learnt(layout: &Layout, name: &str) -> TrainError {
+fn unknown_teacher(layout: &Layout, name: &str) -> TrainError {
     let known: Vec<&str> = layout
         .teachers
         .iter()
         .map(|teacher| teacher.name.as_str())
         .collect();
     TrainError::Options(format!(
-        "the run did not learn from \"{name}\": expected one of {}",
+        "the run has no teacher \"{name}\": expected one of {}",
         known.join(", ")
     ))
 }
 
-/// Rows of the search vector, each with its offset as a last value.
+/// Rows of the search vector, each with its offset as the last value.
 fn stack(
     layout: &Layout,
     options: &ExportOptions,
@@ -345,7 +345,7 @@ fn stack(
     };
     for (name, share) in frames {
         let Some((teacher, at)) = layout.spans().find(|(teacher, _)| teacher.name == *name) else {
-            return Err(not_learnt(layout, name));
+            return Err(unknown_teacher(layout, name));
         };
         let tags = if options.tags_share == 0.0 {
             0
@@ -367,11 +367,11 @@ fn stack(
     Ok(rows)
 }
 
-/// At most `dimension` rows with the same products between vectors, as a matrix `[dimension][dimension]` and offsets.
+/// At most `dimension` rows that preserve products between vectors, as a matrix `[dimension][dimension]` and offsets.
 fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
     let width = dimension + 1;
     if rows.len() > dimension {
-        // Householder's triangularisation: rotations of the rows change no product.
+        // Householder's triangularisation, since rotations of the rows preserve products.
         for column in 0..width {
             let length = rows[column..]
                 .iter()
@@ -384,8 +384,7 @@ fn fold(mut rows: Vec<Vec<f64>>, dimension: usize) -> (Vec<f32>, Vec<f32>) {
             }
             let pivot = rows[column][column];
             let mut mirror: Vec<f64> = rows[column..].iter().map(|row| row[column]).collect();
-            // Away from zero, so that nothing cancels where the column points along its first axis
-            // already.
+            // Away from zero, so that nothing cancels if the column already points along its first axis.
             mirror[0] += length.copysign(pivot);
             let square: f64 = mirror.iter().map(|x| x * x).sum();
             for other in column..width {
@@ -474,7 +473,7 @@ mod tests {
             let after = distance(&folded, &pair[0], &pair[1]);
             assert!((before / after - 1.0).abs() < 1e-5, "{before}, {after}");
         }
-        // Few rows stay as they are.
+        // Few rows are not changed.
         let (matrix, offsets) = fold(rows[..3].to_vec(), dimension);
         assert_eq!(
             matrix[dimension..dimension + 2],

@@ -1,11 +1,11 @@
-//! Which output of the head is what.
+//! The meaning of the head's outputs.
 
 use serde::{Deserialize, Serialize};
 
-/// Values of MusiCNN's penultimate layer: what a file that does not say has.
+/// Values of MusiCNN's penultimate layer, the default of files that do not state it.
 pub(super) const PENULTIMATE: usize = 200;
 
-/// A teacher, and how many values it gives for a crop.
+/// A teacher, and the number of its outputs for a crop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Teacher {
     /// Its model's name.
@@ -73,7 +73,7 @@ impl Layout {
     }
 }
 
-/// Brings raw targets to mean 0 and deviation 1.
+/// Scales raw targets to mean 0 and deviation 1.
 pub(super) fn standardise(raw: &[f32], mean: &[f32], deviation: &[f32], out: &mut [f32]) {
     for (((y, x), mean), deviation) in out.iter_mut().zip(raw).zip(mean).zip(deviation) {
         *y = (x - mean) / deviation;

@@ -1,12 +1,13 @@
-//! Training of encoders: an OpenL3-shaped student learns what teachers hear.
+//! Training of encoders: an OpenL3-shaped student learns to reproduce its teachers' outputs.
 //!
 //! ```text
 //! music files → prepare → cache (spectrograms + teachers' outputs) → train → checkpoint → export → model
 //! ```
 //!
-//! [`prepare()`] decodes every track once and keeps, for crops from everywhere in it, the student's spectrograms (as
-//! they are, and degraded) and the teachers' tag logits and penultimate layers. [`train()`] fits the network with a
-//! linear head to those. [`export()`] writes a model that voisin loads.
+//! [`prepare()`] decodes every track once and stores, for crops spread over it, the student's
+//! spectrograms (original and degraded) and the teachers' tag logits and penultimate layers.
+//! [`train()`] fits the network with a linear head to those. [`export()`] writes a model that
+//! voisin loads.
 //!
 //! Distillation: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015. Student: Cramer, Wu,
 //! Salamon and Bello, "Look, listen and learn more", ICASSP 2019. Contrast: Khosla and others, "Supervised
@@ -15,7 +16,7 @@
 //! Not for: genre heads, which users train in seconds (`voisin train genre`), the laboratory's networks and the loop that
 //! all training shares ([`voisin_train`]), or the arithmetic of a step ([`voisin_encoder`]).
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]
 
 mod augment;

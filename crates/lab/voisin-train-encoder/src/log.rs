@@ -46,8 +46,7 @@ pub(super) fn validation(folder: &Path, run: &Run, v: &Validation) -> Result<(),
     )
 }
 
-/// Begins the files, or drops the rows that came after the checkpoint. Columns that an older version did not write
-/// become 0.
+/// Creates the files, or drops the rows after the checkpoint. Columns that an older version did not write become 0.
 pub(super) fn keep_rows(folder: &Path, step: u64) -> Result<(), TrainError> {
     for [name, header] in [LOSS, VALIDATION] {
         let path = folder.join(name);
@@ -72,7 +71,7 @@ pub(super) fn keep_rows(folder: &Path, step: u64) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Refuses a folder that holds what no run wrote: one without a checkpoint has these files at most.
+/// Refuses a folder with files that no run wrote: without a checkpoint, a run has at most these.
 pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
     check_folder(folder, &[], false).map_err(|error| TrainError::Options(error.to_string()))?;
     let is_ours = |name: &std::ffi::OsStr| {
@@ -82,7 +81,7 @@ pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
         let begins = |[name, header]: [&str; 2]| {
             // An older version wrote fewer columns.
             let first = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-            // A file of that name with another header is somebody else's and would be lost.
+            // A file of that name with another header is not a run's, and would be lost.
             header.starts_with(first.lines().next().unwrap_or("-"))
         };
         known.map_or_else(|| name.as_encoded_bytes().starts_with(b"."), begins)
@@ -90,7 +89,7 @@ pub(super) fn refuse_others(folder: &Path) -> Result<(), TrainError> {
     let mut entries = folder.read_dir().into_iter().flatten().flatten();
     match entries.find(|entry| !is_ours(&entry.file_name())) {
         Some(other) => Err(TrainError::Options(format!(
-            "{}: expected an empty folder or one of this run, found {}: name another",
+            "{}: expected an empty folder or one of this run, found {}: use another folder",
             folder.display(),
             other.file_name().display()
         ))),

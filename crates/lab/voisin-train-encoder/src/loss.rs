@@ -17,7 +17,7 @@ pub struct LossWeights {
     pub tags_mse: f32,
     /// Cross-entropy of the tags' probabilities (the teacher's are the labels), mean over tags.
     pub tags_bce: f32,
-    /// Windows of one track near each other, others away; compared are predictions of the penultimate layer.
+    /// Contrastive loss between predictions of the penultimate layer: windows of one track near each other, others far apart.
     pub contrast: f32,
     /// Temperature of the contrast.
     pub temperature: f32,
@@ -44,7 +44,7 @@ impl Default for LossWeights {
 /// Each objective's value, unweighted, and their weighted sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossParts {
-    /// Weighted sum: what is minimised.
+    /// The weighted sum, which is minimised.
     pub total: f32,
     /// Mean square error of the penultimate layer.
     pub penultimate_mse: f32,
@@ -87,7 +87,7 @@ impl LossParts {
 /// The targets of predictions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch<'a> {
-    /// Which output is what.
+    /// The meaning of the outputs.
     pub layout: &'a Layout,
     /// Weight of each teacher.
     pub teachers: &'a [f32],
@@ -118,8 +118,7 @@ pub(super) fn evaluate(
     let all: f32 = batch.teachers.iter().sum();
     for i in 0..n {
         for ((teacher, at), &weight) in batch.layout.spans().zip(batch.teachers) {
-            // A teacher of weight 0 keeps its outputs, so that the weights can change between
-            // sessions, but does not learn.
+            // A teacher of weight 0 keeps its outputs, so that weights can change between sessions, but has no gradient.
             if weight <= 0.0 {
                 continue;
             }
@@ -152,7 +151,7 @@ pub(super) fn evaluate(
             }
         }
     }
-    // Over all windows of the batch at once, unlike the others.
+    // Over all windows of the batch at once, unlike the other losses.
     if weights.contrast > 0.0 {
         sums[4] = contrast(weights, &batch, outputs, predictions, gradient);
     }
@@ -195,7 +194,7 @@ fn cosine(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
     let pp = dot(p, p).max(1e-12).sqrt();
     let tt = dot(t, t).max(1e-12).sqrt();
     let c = dot(p, t) / (pp * tt);
-    // The value is wanted for the log in any case, the gradient only where it counts.
+    // The value is always logged; the gradient is needed only with a weight.
     if weight > 0.0 {
         for ((p, t), d) in p.iter().zip(t).zip(d) {
             *d += weight * (c * p / (pp * pp) - t / (pp * tt));
@@ -204,7 +203,7 @@ fn cosine(p: &[f32], t: &[f32], d: &mut [f32], weight: f32) -> f64 {
     1.0 - f64::from(c)
 }
 
-/// Cross-entropy of sigmoids, on logits as the teacher scales them.
+/// Cross-entropy of sigmoids, on logits in the teacher's scale.
 fn entropy(p: &[f32], t: &[f32], scale: &[f32], shift: &[f32], d: &mut [f32], weight: f32) -> f64 {
     let n = p.len() as f32;
     let mut sum = 0.0;
@@ -249,8 +248,8 @@ fn style(weight: f32, batch: &Batch<'_>, predictions: &[f32], gradient: &mut [f3
     sum / count as f64
 }
 
-/// Supervised contrastive loss over the batch, mean over windows that have another of their track. Compared are
-/// predictions of the first teacher's penultimate layer.
+/// Supervised contrastive loss over the batch between predictions of the first teacher's
+/// penultimate layer; mean over windows with another window of their track.
 fn contrast(
     weights: &LossWeights,
     batch: &Batch<'_>,
@@ -282,11 +281,11 @@ fn contrast(
         return 0.0;
     }
     // d loss / d similarity[i][j], of anchors i.
-    let mut pull = vec![0.0f32; n * n];
+    let mut slopes = vec![0.0f32; n * n];
     let mut total = 0.0f64;
     for i in (0..n).filter(|&i| positives[i] > 0) {
         let logits: Vec<f32> = (0..n).map(|j| dot(&unit[i], &unit[j]) * inverse).collect();
-        // A window is no other of itself: it is neither a positive nor in the sum.
+        // A window itself is neither a positive nor in the sum.
         let others = (0..n).filter(|&j| j != i);
         let most = others
             .clone()
@@ -300,19 +299,19 @@ fn contrast(
                 total += f64::from(log_sum - logits[j]) / positives[i] as f64;
                 d -= 1.0 / positives[i] as f32;
             }
-            pull[i * n + j] = d * inverse / anchors as f32;
+            slopes[i * n + j] = d * inverse / anchors as f32;
         }
     }
     // Each similarity has two windows and occurs with either as the anchor.
     for i in 0..n {
         let mut d_unit = vec![0.0f32; width];
         for j in (0..n).filter(|&j| j != i) {
-            let both = pull[i * n + j] + pull[j * n + i];
+            let both = slopes[i * n + j] + slopes[j * n + i];
             for (d, u) in d_unit.iter_mut().zip(&unit[j]) {
                 *d += both * u;
             }
         }
-        // The part along the unit vector would only change its length, which normalisation undoes.
+        // The component along the unit vector changes only the length, which is normalised.
         let along = dot(&d_unit, &unit[i]);
         let d_row = &mut gradient[i * outputs..i * outputs + width];
         for ((d, d_unit), u) in d_row.iter_mut().zip(&d_unit).zip(&unit[i]) {
@@ -395,7 +394,7 @@ mod tests {
     };
 
     #[test]
-    fn every_gradient_is_its_losss() {
+    fn every_gradient_is_that_of_its_loss() {
         check(
             LossWeights {
                 penultimate_mse: 0.7,
@@ -473,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_teacher_without_weight_pulls_nothing() {
+    fn a_teacher_without_weight_has_no_gradient() {
         let layout = layout(2, 0);
         let width = layout.outputs();
         let targets = vec![0.0; width];
@@ -492,8 +491,8 @@ mod tests {
                 styles: &[None],
             };
             evaluate(&LossWeights::default(), batch, &predictions, &mut gradient);
-            let pull = |range: std::ops::Range<usize>| gradient[range].iter().sum::<f32>();
-            (pull(0..250), pull(250..width))
+            let sum = |range: std::ops::Range<usize>| gradient[range].iter().sum::<f32>();
+            (sum(0..250), sum(250..width))
         };
         // Two means of squares, each with a gradient of 2 in all; a teacher's share of the weights scales it.
         let (first, second) = parts(&[1.0, 0.0]);

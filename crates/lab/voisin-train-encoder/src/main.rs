@@ -28,9 +28,9 @@ use voisin_train_encoder::{
     prepare, train,
 };
 
-/// Exit code where some files were skipped.
+/// Exit code if some files were skipped.
 const SOME_SKIPPED: u8 = 1;
-/// Exit code of a mistake on the command line, or a fault.
+/// Exit code of wrong arguments or a failure.
 const FAULT: u8 = 2;
 /// Exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -69,13 +69,13 @@ fn run(cli: &EncoderCli) -> anyhow::Result<u8> {
     }
 }
 
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
+/// A flag that Ctrl-C sets; a second Ctrl-C ends the program at once.
 fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if raised.swap(true, Ordering::Relaxed) {
-            // Nothing is dropped where a process exits.
+            // Destructors do not run when a process exits.
             abandoned::remove_unfinished();
             std::process::exit(i32::from(INTERRUPTED));
         }
@@ -102,13 +102,13 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// Reasons that the end of a preparation repeats.
+/// Reasons for skipped files that are printed at the end.
 const FIRST_REASONS: usize = 5;
 
 fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8> {
     let mut options = PrepareOptions::new(args.music.clone(), args.cache.clone());
     options.grooves.clone_from(&args.grooves);
-    // Mixed passes are numbered behind the plain ones.
+    // Mixed passes are numbered after the plain ones.
     options.passes = 0..args.passes + args.mixed;
     options.mixed_from = args.passes;
     options.overlays.clone_from(&args.overlay);
@@ -159,7 +159,7 @@ fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8
         ));
     }
     print_line(&format!(
-        "prepared {} with {}; {} were there, {} of them got more teachers; {} skipped",
+        "prepared {} with {}; {} already prepared, teachers added to {} of them; {} skipped",
         count(prepared.tracks as u64, "track"),
         count(prepared.crops as u64, "crop"),
         prepared.present + prepared.added,
@@ -167,10 +167,7 @@ fn prepare_music(machine: &MachineArgs, args: &PrepareArgs) -> anyhow::Result<u8
         prepared.skipped.len()
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        note(
-            machine.quiet,
-            "interrupted: the same command goes on from here",
-        );
+        note(machine.quiet, "interrupted: repeat the command to continue");
         INTERRUPTED
     } else if prepared.skipped.is_empty() {
         0
@@ -190,7 +187,7 @@ fn training_options(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<Tra
     options.widths = match &args.widths {
         Some(list) => match list.as_slice().try_into() {
             Ok(widths) => widths,
-            Err(_) => bail!("--widths takes eight numbers, found {}", list.len()),
+            Err(_) => bail!("--widths: expected eight numbers, found {}", list.len()),
         },
         None => widths(args.width)?,
     };
@@ -270,7 +267,7 @@ fn run_training(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<u8> {
         !stop.load(Ordering::Relaxed) && args.stop_after.is_none_or(|last| p.step < last)
     })?;
     meter.finish();
-    // Also after a stop, so that the curves show how far it is.
+    // Also after a stop, so that the curves show its progress.
     plot(&args.run)?;
     let run = &trained.checkpoint.run;
     print_line(&format!(
@@ -286,17 +283,14 @@ fn run_training(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<u8> {
         args.run.join("checkpoint.safetensors").display()
     ))?;
     Ok(if stop.load(Ordering::Relaxed) {
-        note(
-            machine.quiet,
-            "interrupted: the same command goes on from here",
-        );
+        note(machine.quiet, "interrupted: repeat the command to continue");
         INTERRUPTED
     } else {
         0
     })
 }
 
-/// Columns of a CSV file over its column `windows`; those that are always 0 are left out.
+/// Columns of a CSV file over its column `windows`; columns of zeros are left out.
 fn curves(path: &Path, wanted: &[&str]) -> anyhow::Result<Vec<Curve>> {
     let mut reader =
         csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -357,7 +351,7 @@ fn plot(run: &Path) -> anyhow::Result<()> {
         ),
     ] {
         let curves = curves(&run.join(format!("{name}.csv")), wanted)?;
-        // A line takes two points.
+        // A line needs two points.
         if curves.iter().all(|(_, points)| points.len() < 2) {
             continue;
         }
@@ -380,10 +374,10 @@ fn export_model(machine: &MachineArgs, args: &ExportEncoderArgs) -> anyhow::Resu
         }
     };
     let files = ["json", "safetensors"].map(|ending| format!("{}.{ending}", args.name));
-    // A name that is taken is refused before the work.
+    // An existing name is refused before the work.
     if let Err(error) = check_folder(&out, &files.each_ref().map(String::as_str), args.force) {
         match error.remedy() {
-            Some(_) => bail!("{error}: --force replaces it, or name another"),
+            Some(_) => bail!("{error}: replace it with --force, or use another name"),
             None => return Err(error.into()),
         }
     }
@@ -396,7 +390,7 @@ fn export_model(machine: &MachineArgs, args: &ExportEncoderArgs) -> anyhow::Resu
         full_width: args.full_width,
         tags_share: args.tags_share,
         frames: pairs(&args.frame),
-        told: args.tell.clone(),
+        tag_teachers: args.tell.clone(),
         corpus: args.cache.clone(),
     })?;
     for figure in &exported.whitening {

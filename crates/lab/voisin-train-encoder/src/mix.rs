@@ -1,8 +1,8 @@
-//! Music that nobody recorded: another speed, another balance, two tracks and a voice at once.
+//! Mixtures as augmentation: another speed, another balance, two tracks and a voice at once.
 //!
-//! The teachers hear the mixture too, so that whatever it is like, their answers are right for it. Distillation on
-//! such inputs follows the teachers' function instead of their answers to few tracks (Beyer and others, "Knowledge
-//! distillation: a good teacher is patient and consistent", CVPR 2022).
+//! The teachers' input is the mixture too, so their outputs are right for it. Distillation on such
+//! inputs learns the teachers' function instead of their outputs on a few tracks (Beyer and others,
+//! "Knowledge distillation: a good teacher is patient and consistent", CVPR 2022).
 
 use std::f64::consts::TAU;
 
@@ -12,12 +12,12 @@ use voisin_train::{cubic, power};
 /// Slowest and fastest speed; pitch and tempo change together.
 const SPEED: (f64, f64) = (0.72, 1.35);
 
-/// Samples of a source from which `length` can be cut at any speed.
+/// Samples of a source that suffice to cut `length` at any speed.
 pub(super) fn reach(length: usize) -> usize {
     (length as f64 * SPEED.1).ceil() as usize + 4
 }
 
-/// A mixture of `own` with, at times, a `partner` and something laid over both, `overlay`; each [`reach`] long.
+/// A mixture of `own` with, at times, a `partner` and an `overlay`; each [`reach`] long.
 pub(super) fn invent(
     signal: &[f32],
     partner: Option<&[f32]>,
@@ -39,7 +39,7 @@ pub(super) fn invent(
         add(&other, random.range(-15.0, 0.0), out);
     }
     for _ in 0..random.below(4) {
-        // 60 Hz to 9 kHz, evenly in octaves.
+        // 60 Hz to 9 kHz, uniform in octaves.
         let frequency = 60.0 * 150f64.powf(random.f64());
         peak(
             out,
@@ -62,10 +62,9 @@ fn speed(random: &mut Random) -> f64 {
     SPEED.0 * (SPEED.1 / SPEED.0).powf(random.f64())
 }
 
-/// Cuts `out.len()` samples at a random place.
+/// Cuts `out.len()` samples at a random position.
 pub(super) fn at_speed(source: &[f32], speed: f64, random: &mut Random, out: &mut [f32]) {
-    // Three more samples than the piece has: the cubic reads one before its place and two behind
-    // it.
+    // Three more samples: the cubic reads one before its position and two after it.
     let needed = (out.len() as f64 * speed).ceil() as usize + 3;
     let start = random.below(source.len().saturating_sub(needed)) as f64 + 1.0;
     for (i, y) in out.iter_mut().enumerate() {
@@ -78,7 +77,7 @@ fn rms(samples: &[f32]) -> f64 {
     power(samples).sqrt()
 }
 
-/// Adds `other` at a level in dB relative to what is there; silence on either side stays as it is.
+/// Adds `other` at a level in dB relative to `out`, unless one of them is silent.
 fn add(other: &[f32], level: f64, out: &mut [f32]) {
     let there = rms(out);
     let new = rms(other);
@@ -114,7 +113,7 @@ fn peak(samples: &mut [f32], rate: u32, frequency: f64, q: f64, gain: f64) {
     }
 }
 
-/// Soft saturation, as of a driven amplifier: `drive` times the RMS is where the curve bends.
+/// Soft saturation, as of an overdriven amplifier: the curve bends at `drive` times the RMS.
 fn saturate(samples: &mut [f32], drive: f64) {
     let gain = (drive / rms(samples).max(1e-6)) as f32;
     for x in samples {
@@ -211,7 +210,7 @@ mod tests {
             different += usize::from(alone != make(seed, Some(&other), None));
             different += usize::from(alone != make(seed, None, Some(&other)));
         }
-        // Companions come and go.
+        // Partners and overlays are added at times only.
         assert!((60..115).contains(&different), "{different} of 120");
     }
 }

@@ -16,15 +16,15 @@ pub enum Start {
     Seeded,
     /// The averaged weights of another run's checkpoint, widened to this run's width if that is larger.
     From(PathBuf),
-    /// A finished model of OpenL3's shape, widened likewise; a head that fits it is solved for by least squares.
+    /// A finished model of OpenL3's shape, widened likewise; its head is fitted by least squares.
     Model(ModelRef),
 }
 
 impl Start {
-    /// A checkpoint where `text` is the path of one, else a model by name or path.
+    /// A checkpoint if `text` is the path of one, else a model by name or path.
     pub fn of(text: &str) -> Self {
         let path = Path::new(text);
-        // A path that exists wins over a model of that name.
+        // A checkpoint takes precedence over a model of that name.
         if Checkpoint::is_one(path) {
             return Self::From(path.to_owned());
         }
@@ -35,18 +35,18 @@ impl Start {
     }
 }
 
-/// How to train.
+/// Options of training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainOptions {
     /// Folder of prepared music.
     pub cache: PathBuf,
-    /// Folder of the run: `checkpoint.safetensors`, `loss.csv`, `validation.csv`. A run that has a checkpoint goes on.
+    /// Folder of the run: `checkpoint.safetensors`, `loss.csv`, `validation.csv`. A run with a checkpoint is resumed.
     pub out: PathBuf,
     /// The network that a new run starts from.
     pub start: Start,
     /// Channels of the eight convolutions; see [`voisin_train::widths`].
     pub widths: [usize; 8],
-    /// Who computes the steps: the CPU's own kernels, or Candle on a GPU.
+    /// Device of the steps: a CPU with voisin's kernels, or a GPU with Candle.
     pub device: DeviceChoice,
     /// Precision of the convolutions' products; parameters, statistics and sums are f32 in any case.
     pub precision: Precision,
@@ -63,14 +63,14 @@ pub struct TrainOptions {
     pub warm_up: f64,
     /// Weight decay of filters and of the head's matrix.
     pub weight_decay: f32,
-    /// Longest gradient.
+    /// Maximum norm of the gradient.
     pub clip: f64,
     /// Share of the average that is kept at each step.
     pub average: f32,
     /// Objectives.
     pub losses: LossWeights,
-    /// Teachers to learn from, with a weight each. None given: those of the run that goes on or is grown, else all
-    /// that every prepared file has, with weight 1.
+    /// Teachers to learn from, with weights. None: those of the resumed run or of its origin, else
+    /// all that every prepared file has, with weight 1.
     pub teachers: Vec<(String, f32)>,
     /// Tilt and band limits on the spectrograms, besides the degraded variants.
     pub colour: bool,
@@ -80,7 +80,7 @@ pub struct TrainOptions {
     pub holdout_groups: Vec<String>,
     /// Windows between validations.
     pub validate_every: u64,
-    /// Held-out windows that are looked at.
+    /// Held-out windows that are evaluated.
     pub validation_windows: usize,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
@@ -120,7 +120,7 @@ impl TrainOptions {
 
     pub(super) fn check(&self) -> Result<(), TrainError> {
         let wrong = |text: &str| Err(TrainError::Options(text.to_owned()));
-        // Statistics of a batch need two windows, and the contrast takes them in pairs.
+        // Batch statistics need two windows, and the contrastive loss needs pairs.
         if self.batch < 2 || (self.losses.contrast > 0.0 && !self.batch.is_multiple_of(2)) {
             return wrong("the batch must be 2 or more, and even with a contrastive loss");
         }
@@ -169,12 +169,12 @@ impl TrainOptions {
     }
 }
 
-/// How far a run is; given after every step.
+/// Progress of a run, reported after every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingProgress {
     /// Optimiser steps done.
     pub step: u64,
-    /// Windows seen, over all sessions.
+    /// Windows trained on, over all sessions.
     pub windows: u64,
     /// Windows in all.
     pub total: u64,
@@ -195,7 +195,7 @@ pub struct TrainingProgress {
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    /// Its state; also in the run's folder.
+    /// Its final state, also in the run's folder.
     pub checkpoint: Checkpoint,
     /// The last validation; none without held-out groups.
     pub validation: Option<Validation>,

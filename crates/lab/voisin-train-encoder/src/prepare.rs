@@ -1,4 +1,4 @@
-//! Decoding the music once: crops, spectrograms, teachers' outputs.
+//! Prepares music: decodes it once into crops, spectrograms and teachers' outputs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,41 +26,40 @@ const WINDOW_SAMPLES: usize = 48_000;
 const DECIMATION: usize = 3;
 /// Filter taps on either side of the middle one.
 const REACH: usize = 63;
-/// Level that teachers hear everything at, RMS, dB relative to full scale.
+/// Level to which the teachers' input is normalised, RMS, dB relative to full scale.
 const LEVEL_DBFS: f64 = -20.0;
 
 /// The music to prepare, and the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrepareOptions {
-    /// Folders of music. The first folder below one is a track's group (a package, an album …): groups are what
-    /// validation holds out.
+    /// Folders of music. The first folder below one is a track's group (a package, an album …): validation holds out groups.
     pub sources: Vec<PathBuf>,
     /// Folders of rendered grooves: the first folder below one is a track's style. Their groups are eight parts with
     /// every style in each.
     pub grooves: Vec<PathBuf>,
-    /// Folder of the prepared files; made if it is not there.
+    /// Folder of the prepared files; created if missing.
     pub cache: PathBuf,
-    /// Passes of these numbers are prepared: each pass has crops of its own from every track.
+    /// Numbers of the passes to prepare; each pass has other crops from every track.
     pub passes: std::ops::Range<u32>,
-    /// Passes from this number on are mixtures, which the teachers hear as they are: each track at other speeds and
-    /// with another balance, with another track and an overlay at times.
+    /// Passes from this number on are mixtures, as input of the teachers too: each track at other
+    /// speeds and with another balance, with another track and an overlay at times.
     pub mixed_from: u32,
-    /// Folders of what is laid over mixtures: voices, say.
+    /// Folders of overlays for mixtures, such as voices.
     pub overlays: Vec<PathBuf>,
     /// Crops per track and pass; fewer from tracks shorter than 1.5 s times this.
     pub crops: usize,
-    /// Mixtures of each crop, each with other pieces of the same companions: most of a mixture's cost is decoding.
+    /// Mixtures of each crop, with other pieces of the same companions, since most of a mixture's cost is decoding.
     pub mixtures: usize,
-    /// Degraded versions of each crop, beside the music as it is.
+    /// Degraded versions of each crop, besides the original.
     pub degraded: usize,
     /// Teachers, by model: networks at 16 kHz with tags. Prepared files that lack one get its outputs added.
     pub teachers: Vec<ModelRef>,
-    /// Seed of places and degradations.
+    /// Seed of positions and degradations.
     pub seed: u64,
 }
 
 impl PrepareOptions {
-    /// One pass of 12 crops with one degraded version each, taught by the built-in MusiCNN.
+    /// One pass of 12 crops with one degraded version each, with the built-in MusiCNN as the teacher.
     pub fn new(sources: Vec<PathBuf>, cache: PathBuf) -> Self {
         Self {
             sources,
@@ -78,7 +77,7 @@ impl PrepareOptions {
     }
 }
 
-/// How far the preparation is.
+/// Progress of the preparation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareProgress {
     /// Tracks done, skipped ones included, over all passes.
@@ -104,9 +103,9 @@ pub struct Prepared {
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-/// Prepares every track of the sources that is not prepared yet; interrupted, it goes on where it stopped.
+/// Prepares every track of the sources that is not prepared yet; after an interruption it continues.
 ///
-/// `progress` is called after each track; `false` stops after the tracks in work. Runs on rayon's current pool.
+/// `progress` is called after each track; `false` stops after the tracks in progress. Runs on rayon's current pool.
 pub fn prepare(
     options: &PrepareOptions,
     progress: &(dyn Fn(PrepareProgress) -> bool + Sync),
@@ -133,7 +132,7 @@ pub fn prepare(
         }
         tracks.extend(found);
     }
-    // Any part of the work is a sample of all the music.
+    // In random order, so that a part of the work is a sample of all the music.
     tracks.sort_by_key(|track| *blake3::hash(track.name.as_bytes()).as_bytes());
     let mut overlays = Vec::new();
     for folder in &options.overlays {
@@ -154,10 +153,9 @@ pub fn prepare(
         .flat_map(|pass| tracks.iter().map(move |track| (pass, track)))
         .collect();
     let total = jobs.len();
-    // One job after the other, so that earlier passes are whole before later ones begin.
+    // In order, so that earlier passes are complete before later ones begin.
     let next = std::sync::atomic::AtomicUsize::new(0);
-    // One loop a thread instead of a parallel iterator, which would split the list and begin with
-    // later passes.
+    // One loop per thread instead of a parallel iterator, which would split the list and start with later passes.
     rayon::broadcast(|_| {
         loop {
             let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -169,7 +167,7 @@ pub fn prepare(
             }
             let path = cache::file(&options.cache, &track.name, pass);
             let done = worker.one(track, pass, &path);
-            // A full disk or a lost folder stops the run; a bad track does not.
+            // A full disk or a missing folder stops the run; a bad track does not.
             if let Err(error @ (TrainError::Io { .. } | TrainError::Cache { .. })) = done {
                 if let Ok(mut state) = state.lock() {
                     state.2 = false;
@@ -183,12 +181,12 @@ pub fn prepare(
             match done {
                 Ok(TrackOutcome::Present) => state.0.present += 1,
                 Ok(TrackOutcome::Added) => state.0.added += 1,
-                // No file was written: the next call will look at it again.
+                // No file was written, so the next call tries it again.
                 Ok(TrackOutcome::Written(0)) => {
-                    state
-                        .0
-                        .skipped
-                        .push((track.path.clone(), "nothing but silence".to_owned()));
+                    state.0.skipped.push((
+                        track.path.clone(),
+                        "expected music, found only silence".to_owned(),
+                    ));
                 }
                 Ok(TrackOutcome::Written(crops)) => {
                     state.0.tracks += 1;
@@ -231,7 +229,7 @@ enum TrackOutcome {
     Written(usize),
 }
 
-/// Parts of the grooves that can be held out.
+/// Groups of grooves for holding out.
 const GROOVE_GROUPS: u8 = 8;
 
 /// Audio files below a folder, sorted.
@@ -255,7 +253,7 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
         if grooves {
             let part = blake3::hash(name.as_bytes()).as_bytes()[8] % GROOVE_GROUPS;
             let group = format!("grooves {part}");
-            // The prefix keeps a groove apart from a track of music with the same path.
+            // The prefix distinguishes a groove from a track of music with the same path.
             let name = format!("grooves/{name}");
             tracks.push(MusicFile {
                 path: entry.path().to_owned(),
@@ -276,7 +274,7 @@ fn list(source: &Path, grooves: bool) -> Result<Vec<MusicFile>, TrainError> {
     Ok(tracks)
 }
 
-/// State that every thread shares.
+/// State shared by all threads.
 struct Preparer<'a> {
     options: &'a PrepareOptions,
     tracks: &'a [MusicFile],
@@ -303,7 +301,7 @@ impl<'a> Preparer<'a> {
             let penultimate = manifest.dimension;
             let tags = encoder.tags();
             let networks = encoder.front_ends().count();
-            // The filter below brings 48 kHz to 16 kHz and to nothing else.
+            // The filter below supports only 48 kHz to 16 kHz.
             if rate * DECIMATION as u32 != RATE || tags == 0 || networks != 1 {
                 return Err(TrainError::Options(format!(
                     "{model} is no teacher: expected one network with tags at 16 kHz, found {networks} with {tags} tags at {rate} Hz"
@@ -315,7 +313,7 @@ impl<'a> Preparer<'a> {
                 .any(|(known, ..): &(Teacher, _, _)| known.name == name)
             {
                 return Err(TrainError::Options(format!(
-                    "two teachers are called \"{name}\""
+                    "expected different teachers, found \"{name}\" twice"
                 )));
             }
             teachers.push((
@@ -369,8 +367,7 @@ impl<'a> Preparer<'a> {
         if missing.is_empty() {
             return Ok(TrackOutcome::Present);
         }
-        // Everything is drawn as it was the first time, so that the new teachers hear the same
-        // crops.
+        // All random numbers are the same as the first time, so that the new teachers get the same crops.
         let crops = self.track(track, pass, &missing, false)?;
         if crops.starts != present.starts || crops.mixed.map(|(with, _)| with) != present.mixed {
             return Err(TrainError::Options(format!(
@@ -382,8 +379,8 @@ impl<'a> Preparer<'a> {
         Ok(TrackOutcome::Added)
     }
 
-    /// - `teachers`: numbers of those to ask
-    /// - `student`: whether the student's spectrograms are made
+    /// - `teachers`: indices of those to run
+    /// - `student`: whether the student's spectrograms are computed
     fn track(
         &self,
         track: &MusicFile,
@@ -407,8 +404,7 @@ impl<'a> Preparer<'a> {
                 .first_chunk()
                 .expect("a digest has 32 bytes"),
         );
-        // A stream for each track and pass: neither the order of the work nor the other tracks
-        // change what is drawn.
+        // A stream for each track and pass, independent of the order of work and of other tracks.
         let mut random = Random::stream(
             options.seed,
             // An odd factor spreads the numbers of passes over all bits.
@@ -421,7 +417,7 @@ impl<'a> Preparer<'a> {
             size,
             &mut random,
         );
-        // A mixture is always another: one spectrogram of it, degraded, is enough.
+        // Each mixture is different, so one degraded spectrogram of it is enough.
         let variants = if mixed { 1 } else { 1 + options.degraded };
         let companions = mixed.then(|| self.companions(track, starts.len(), size, &mut random));
         let mut crops = TrackCrops {
@@ -453,7 +449,7 @@ impl<'a> Preparer<'a> {
         let mut teacher_mels = vec![Vec::new(); teachers.len()];
         let middle = (patch_size - WINDOW_SAMPLES) / 2;
         let mut one = |i: usize, patch: &[f32], random: &mut Random| {
-            // The student's second alone decides: that is all it hears.
+            // Only the student's second counts, since it is its whole input.
             if windows::is_near_silent(&patch[middle..middle + WINDOW_SAMPLES]) {
                 return;
             }
@@ -469,7 +465,7 @@ impl<'a> Preparer<'a> {
             if !mixed {
                 keep(&patch[middle..middle + WINDOW_SAMPLES]);
             }
-            // Drawn whether or not they are kept: what comes after must not depend on it.
+            // Drawn even if they are not kept, so that later random numbers do not depend on it.
             for _ in 0..if mixed { 1 } else { options.degraded } {
                 augment::degrade(patch, &self.codec, random, &mut cut);
                 keep(&cut);
@@ -490,7 +486,7 @@ impl<'a> Preparer<'a> {
             let Some(companions) = &companions else {
                 return one(i, source, &mut random);
             };
-            // Decoding is most of the work: several mixtures of one reading.
+            // Decoding is most of the work, so it serves several mixtures.
             for turn in 0..options.mixtures {
                 let (partner, overlay) = companions.pieces(i, turn);
                 mix::invent(source, partner, overlay, &mut random, RATE, &mut mixture);
@@ -499,7 +495,7 @@ impl<'a> Preparer<'a> {
         })?;
         let n = crops.starts.len();
         for ((teacher, encoder, _), mels) in teachers.into_iter().zip(&teacher_mels) {
-            // All crops of a track in one call, after the decoder is done.
+            // All crops of a track in one call, after decoding.
             let tagged = encoder.encode_with_tags(mels, n)?;
             let mut values = Vec::with_capacity(n * teacher.outputs());
             let rows = tagged
@@ -515,7 +511,7 @@ impl<'a> Preparer<'a> {
         Ok(crops)
     }
 
-    /// Pieces of another track and of an overlay, `count` each of `size` samples. One that cannot be read is left out.
+    /// Pieces of another track and of an overlay, `count` each of `size` samples. A file that cannot be read is left out.
     fn companions(
         &self,
         track: &MusicFile,
@@ -546,7 +542,7 @@ impl<'a> Preparer<'a> {
                     },
                 )
             });
-            // Left out as a whole: which pieces there are would depend on where decoding failed.
+            // Left out entirely: its pieces would depend on where decoding failed.
             if read.is_err() {
                 pieces.clear();
             }
@@ -555,7 +551,7 @@ impl<'a> Preparer<'a> {
         };
         let mut companions = Companions {
             names: (partner.name.clone(), partner.group.clone()),
-            // Mixed with itself a track is only louder.
+            // A track mixed with itself is only louder.
             partner: if partner.name == track.name {
                 Vec::new()
             } else {
@@ -579,9 +575,9 @@ struct Companions {
 }
 
 impl Companions {
-    /// The pieces for the `turn`th mixture of the `i`th crop; none where they ran out.
+    /// The pieces for the `turn`th mixture of the `i`th crop; none if there are too few.
     fn pieces(&self, i: usize, turn: usize) -> (Option<&[f32]>, Option<&[f32]>) {
-        // Different steps for the two, so that the same pieces do not meet again.
+        // Different steps, so that the same two pieces are not combined again.
         let partner =
             (i < self.partner.len()).then(|| &*self.partner[(i + 5 * turn) % self.partner.len()]);
         let overlay =
@@ -590,10 +586,10 @@ impl Companions {
     }
 }
 
-/// Where `size` samples are read for each crop: one from each part of a track of `length` samples, placed by their
-/// middle second; inside the track where they can, and around a shorter one.
+/// The start of the `size` samples of each crop: one from each part of a track of `length` samples,
+/// positioned by the middle second; inside the track if possible, and around a shorter one.
 fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i64> {
-    // A crop for each second and a half, so that they overlap little.
+    // One crop for each second and a half, so that they overlap little.
     let count = crops.min((length as usize * 2 / (3 * WINDOW_SAMPLES)).max(1));
     let room = length as f64 - WINDOW_SAMPLES as f64;
     let before = (size - WINDOW_SAMPLES) as f64 / 2.0;
@@ -601,7 +597,7 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
         .map(|i| {
             let middle = room.max(0.0) * (i as f64 + random.f64()) / count as f64;
             let most = length as f64 - size as f64;
-            // Negative: the reader fills what lies before and behind the track with zeros.
+            // Negative: the reader pads with zeros before and after the track.
             if most < 0.0 {
                 (most / 2.0).floor() as i64
             } else {
@@ -611,9 +607,9 @@ fn places(length: u64, crops: usize, size: usize, random: &mut Random) -> Vec<i6
         .collect()
 }
 
-/// A windowed sinc with unit gain that passes 7.2 kHz and stops what would fold at 16 kHz.
+/// A windowed sinc with unit gain that passes 7.2 kHz and stops aliasing at 16 kHz.
 fn low_pass() -> Vec<f32> {
-    // In the middle between 7.2 kHz, which passes, and 8 kHz, where folding begins.
+    // Between 7.2 kHz, which passes, and 8 kHz, where aliasing begins.
     let edge = 2.0 * 7600.0 / f64::from(RATE);
     let taps: Vec<f64> = (0..=2 * REACH)
         .map(|i| {
@@ -636,7 +632,7 @@ fn decimate(patch: &[f32], taps: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Brings the RMS to [`LEVEL_DBFS`].
+/// Normalises the RMS to [`LEVEL_DBFS`].
 fn level(samples: &mut [f32]) {
     let power = samples
         .iter()

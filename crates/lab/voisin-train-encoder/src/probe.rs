@@ -1,4 +1,4 @@
-//! A head for a network that has none: least squares of the teachers' targets on its embeddings.
+//! Fits a head to a network without one, by least squares of the teachers' targets on its embeddings.
 
 use ndarray::{Array2, Axis};
 
@@ -53,7 +53,7 @@ fn solve(x: &Array2<f64>, y: &Array2<f64>, outputs: usize) -> TeacherHead {
     let mean_of = |a: &Array2<f64>| a.sum_axis(Axis(0)) / n.max(1) as f64;
     let x_mean = mean_of(x);
     let y_mean = mean_of(y);
-    // Centred, so that the ridge does not pull the bias.
+    // Centred, so that the penalty does not affect the bias.
     let x = x - &x_mean;
     let y = y - &y_mean;
     let mut gram = x.t().dot(&x);

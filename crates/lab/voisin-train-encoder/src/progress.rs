@@ -1,21 +1,21 @@
-//! Lines on standard error, and a bar where somebody looks.
+//! Messages on standard error, and a progress bar on a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between lines where there is no bar.
+/// Time between lines if there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(20);
 
-/// Writes a line to standard error; names of files may hold characters that a terminal would obey.
+/// Writes a line to standard error; control characters, as in names of files, are replaced.
 fn write_line(text: &str) {
     let harmless = text.replace(char::is_control, "\u{fffd}");
     // A closed standard error is no reason to stop.
     let _ = writeln!(io::stderr(), "{harmless}");
 }
 
-/// Writes a line besides the results.
+/// Writes a note, unless quiet.
 pub(crate) fn note(quiet: bool, text: &str) {
     if !quiet {
         write_line(text);
@@ -27,7 +27,7 @@ pub(crate) fn report(text: &str) {
     write_line(&format!("voisin-train-encoder: {text}"));
 }
 
-/// How far a long piece of work is: a bar on a terminal, a line now and then in a log.
+/// Progress of long work: a bar on a terminal, occasional lines in a log.
 pub(crate) struct ProgressLine {
     bar: Option<ProgressBar>,
     quiet: bool,
@@ -58,10 +58,10 @@ impl ProgressLine {
         }
     }
 
-    /// A line that stays.
+    /// Writes a line that stays.
     pub(crate) fn line(&self, text: &str) {
         match &self.bar {
-            // The bar would be drawn over the line otherwise.
+            // Otherwise the bar would be drawn over the line.
             Some(bar) => bar.suspend(|| note(self.quiet, text)),
             None => note(self.quiet, text),
         }

@@ -1,7 +1,7 @@
-//! Centring and whitening of the search vector, kept only if they help on music that they were not fitted on.
+//! Centring and whitening of the search vector, used only if they help on held-out music.
 //!
-//! Labels are groups (packages, albums): tracks of one group are of one style more often than not. Whitening after Jégou
-//! and Chum, "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
+//! Labels are groups (packages, albums), since tracks of one group usually share a style. Whitening after Jégou and Chum,
+//! "Negative evidences and co-occurences in image retrieval: the benefit of PCA and whitening", ECCV 2012.
 
 use super::TrainError;
 use super::cache::TrainingSet;
@@ -9,19 +9,19 @@ use voisin_base::vector::dot;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_kernels::{Precision, isa};
 
-/// Crops of a track that are looked at.
+/// Crops used for each track.
 const CROPS: usize = 4;
-/// Parts that are held out in turn.
+/// Folds of the cross-validation.
 const FOLDS: usize = 5;
-/// Neighbours that are looked at.
+/// Neighbours that are evaluated.
 const NEIGHBOURS: usize = 10;
-/// Shares of a round covariance that are mixed in; 1 only centres.
+/// Shares of a spherical covariance that are mixed in; 1 only centres.
 const SHRINKAGES: [f64; 4] = [1.0, 0.8, 0.5, 0.2];
 
-/// How a way to refine the search vector fared.
+/// The result of one refinement of the search vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WhiteningFigure {
-    /// The name of the step.
+    /// The name of the refinement.
     pub name: String,
     /// Share of the nearest tracks that are of the query's group; groups held out from fitting.
     pub precision: f64,
@@ -60,10 +60,9 @@ pub(super) fn track_vectors(
     let mut mels = vec![0.0; CROPS * WINDOW];
     let mut out = vec![0.0; CROPS * inputs];
     for (track, crops) in by_track.iter().enumerate() {
-        // A track with many crops counts as much as one with few.
+        // A track with many crops has the same weight as one with few.
         let crops = super::validate::thin(crops, CROPS);
-        // The group of a groove is one of eight parts with every style in each: it says nothing of
-        // what is alike.
+        // The group of a groove is one of eight parts that contain every style, so it does not indicate similarity.
         if data.is_groove(track) || crops.is_empty() {
             continue;
         }
@@ -84,7 +83,7 @@ pub(super) fn track_vectors(
     Ok((vectors, groups))
 }
 
-/// An affine map: `map · (x - mean)`; without a map only the mean is taken away.
+/// An affine map: `map · (x - mean)`; without a map only the mean is subtracted.
 pub(super) struct Refinement {
     mean: Vec<f64>,
     /// `[dimension][dimension]`, lower triangular.
@@ -112,13 +111,13 @@ impl Refinement {
                 .map(|(&x, m)| f64::from(x) - m)
                 .collect();
             for (i, &a) in centred.iter().enumerate() {
-                // The lower half is enough for the factor.
+                // The factor needs only the lower half.
                 for (to, &b) in covariance[i * d..=i * d + i].iter_mut().zip(&centred) {
                     *to += (1.0 - shrinkage) * a * b / n;
                 }
             }
         }
-        // Dimensions that are always zero have no part in the mean variance.
+        // Dimensions that are always zero are not in the mean variance.
         let used = (0..d)
             .filter(|&i| covariance[i * d + i] > 0.0)
             .count()
@@ -149,7 +148,7 @@ impl Refinement {
         }
     }
 
-    /// The layer `matrix · e + offsets` with this map behind it.
+    /// The layer `matrix · e + offsets` followed by this map.
     pub(super) fn after(&self, matrix: &[f32], offsets: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let d = offsets.len();
         let inputs = matrix.len() / d;
@@ -190,7 +189,7 @@ impl Refinement {
 
 /// Inverse of the Cholesky factor of a positive definite matrix, of which the lower half is read.
 pub(super) fn inverse_factor(mut a: Vec<f64>, d: usize) -> Vec<f64> {
-    // Column by column, in place: what lies to the left is the factor already.
+    // Column by column, in place: the columns to the left are already the factor's.
     for j in 0..d {
         for i in j..d {
             let sum: f64 = (0..j).map(|k| a[i * d + k] * a[j * d + k]).sum();
@@ -228,7 +227,7 @@ fn precisions(vectors: &[Vec<f32>], groups: &[&str]) -> Vec<Option<f64>> {
             let same = (0..unit.len())
                 .filter(|&j| j != i && groups[j] == groups[i])
                 .count();
-            // Nothing could be right, or nothing wrong.
+            // No neighbour could be right, or none wrong.
             if same == 0 || same + 1 == unit.len() {
                 return None;
             }
@@ -237,7 +236,7 @@ fn precisions(vectors: &[Vec<f32>], groups: &[&str]) -> Vec<Option<f64>> {
                 .map(|j| (dot(&unit[i], &unit[j]), j))
                 .collect();
             order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            // As many as could be right at most.
+            // At most as many as can be right.
             let k = NEIGHBOURS.min(same);
             Some(
                 order[..k]
@@ -250,12 +249,12 @@ fn precisions(vectors: &[Vec<f32>], groups: &[&str]) -> Vec<Option<f64>> {
         .collect()
 }
 
-/// Tries every way on held-out groups; the best is fitted on all and given back if its gain is larger than its error.
+/// Evaluates every refinement on held-out groups; the best is fitted on all and returned if its gain is larger than its error.
 pub(super) fn choose(
     vectors: &[Vec<f32>],
     groups: &[String],
 ) -> (Option<Refinement>, Vec<WhiteningFigure>) {
-    // By a digest of the group: no group is on both sides, and the folds are the same each time.
+    // By a digest of the group, so that no group is on both sides and the folds are always the same.
     let fold = |group: &str| usize::from(blake3::hash(group.as_bytes()).as_bytes()[0]) % FOLDS;
     let mut plain: Vec<f64> = Vec::new();
     let mut refined: Vec<Vec<f64>> = vec![Vec::new(); SHRINKAGES.len()];
@@ -275,7 +274,7 @@ pub(super) fn choose(
             values.extend(precisions(&mapped, &names).into_iter().flatten());
         }
     }
-    // Values of all ways are in the same order, so that gains are taken query by query.
+    // Values of all refinements are in the same order, so that gains are paired by query.
     let n = plain.len().max(1) as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let mut figures = vec![WhiteningFigure {
@@ -317,7 +316,7 @@ mod tests {
     use super::*;
     use voisin_base::random::Random;
 
-    /// Groups differ in four quiet dimensions; three loud ones say nothing.
+    /// Groups differ in four dimensions of low variance; three of high variance are noise.
     fn made_up(noise: f64) -> (Vec<Vec<f32>>, Vec<String>) {
         let mut random = Random::stream(6, 6);
         let mut vectors = Vec::new();
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn whitening_is_kept_where_loud_dimensions_say_nothing() {
+    fn whitening_is_used_against_loud_noise() {
         let (vectors, groups) = made_up(4.0);
         let (refinement, figures) = choose(&vectors, &groups);
         let kept = figures.iter().find(|figure| figure.chosen).unwrap();
@@ -348,7 +347,7 @@ mod tests {
             "{figures:?}"
         );
         let refinement = refinement.unwrap();
-        // Folded into a layer, the same numbers.
+        // Folded into a layer, it gives the same numbers.
         let d = vectors[0].len();
         let mut random = Random::stream(1, 2);
         let matrix: Vec<f32> = (0..d * d).map(|_| random.normal() as f32).collect();
@@ -368,9 +367,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_nothing_helps() {
+    fn a_refinement_without_gain_is_dropped() {
         let (vectors, _) = made_up(0.5);
-        // Groups dealt out at random: no map can help but by chance.
+        // With random groups, a map can help only by chance.
         let groups: Vec<String> = (0..vectors.len())
             .map(|i| format!("{}", i * 7919 % 20))
             .collect();

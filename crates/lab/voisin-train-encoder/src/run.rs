@@ -1,4 +1,4 @@
-//! A run of an encoder's training.
+//! Trains an encoder.
 
 use rayon::prelude::*;
 
@@ -16,13 +16,14 @@ use super::{TeacherHead, TrainError};
 use voisin_base::random::Random;
 use voisin_encoder::Device;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_train::session::{CHECKPOINT, Optimiser, Resumable, go_on};
+use voisin_train::session::{CHECKPOINT, Optimiser, Resumable, run_session};
 use voisin_train::{AdamWOptions, LearningLayer, Student, cosine};
 
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
-/// The same options, music and instruction set give the same weights, however often the run was interrupted and
-/// however many threads there are, unless there is a time limit or a GPU, which may add up in another order. Runs on rayon's current pool.
+/// The same options, music and instruction set give bit-for-bit the same weights, for any
+/// interruptions and number of threads, except with a time limit or on a GPU, where the order of
+/// sums may differ. Runs on rayon's current pool.
 pub fn train(
     options: &TrainOptions,
     progress: &mut dyn FnMut(&TrainingProgress) -> bool,
@@ -45,7 +46,7 @@ pub fn train(
     let (held, crops) = validate::split(&data, options.holdout, &options.holdout_groups)?;
     if crops.is_empty() {
         return Err(TrainError::Options(
-            "every group is held out: nothing is left to train on".to_owned(),
+            "expected groups to train on, found every group held out".to_owned(),
         ));
     }
     let state = match resumed {
@@ -54,10 +55,10 @@ pub fn train(
     };
     let device = options.device.resolve()?;
     let mut trainer = Trainer::new(options, &data, state, crops, &held, &device)?;
-    // Rows behind the checkpoint belong to steps that are done again.
+    // Rows after the checkpoint belong to steps that are repeated.
     log::keep_rows(&options.out, trainer.run.step)?;
-    let finished = go_on(&mut trainer, options.checkpoint_every, progress)?;
-    // A run that was finished before it began still reports how good it is.
+    let finished = run_session(&mut trainer, options.checkpoint_every, progress)?;
+    // A run that was already finished still reports a validation.
     if trainer.last.is_none() && trainer.validates() {
         trainer.last = Some(trainer.validate()?);
     }
@@ -72,7 +73,7 @@ struct Trainer<'a> {
     options: &'a TrainOptions,
     data: &'a TrainingSet,
     crops: Vec<usize>,
-    /// Crops of each track, for the contrast's partners.
+    /// Crops of each track, for pairs in the contrastive loss.
     by_track: Vec<Vec<usize>>,
     /// Held-out music, and held-out grooves.
     held: Vec<usize>,
@@ -133,7 +134,7 @@ impl<'a> Trainer<'a> {
         data.digest().clone_into(&mut run.data);
         run.crops = crops.len();
         run.tracks = by_track.iter().filter(|crops| !crops.is_empty()).count();
-        // As they are from now on; they may differ between sessions.
+        // These may differ between sessions.
         (run.batch, run.losses) = (options.batch, options.losses);
         let (grooves, music): (Vec<usize>, Vec<usize>) =
             held.iter().partition(|&&crop| data.style(crop).is_some());
@@ -145,7 +146,7 @@ impl<'a> Trainer<'a> {
             head_average: state.head_average,
             target_mean: state.target_mean,
             target_deviation: state.target_deviation,
-            // No epoch has this number: the first `draw` shuffles.
+            // No epoch has this number, so the first `draw` shuffles.
             order: (u64::MAX, Vec::new()),
             mels: vec![0.0; options.batch * WINDOW],
             targets: vec![0.0; options.batch * layout.targets()],
@@ -190,13 +191,13 @@ impl<'a> Trainer<'a> {
         (windows / rate.max(1e-9)).min(limit).max(0.0)
     }
 
-    /// Fills `mels` and `targets` for the next step; returns the windows' tracks and styles. What is drawn depends on
-    /// seed and step alone.
+    /// Fills `mels` and `targets` for the next step; returns the windows' tracks and styles. Random
+    /// numbers depend on seed and step alone.
     fn load(&mut self) -> (Vec<usize>, Vec<Option<usize>>) {
         let batch = self.options.batch;
         let outputs = self.layout.targets();
         let pairs = self.options.losses.contrast > 0.0;
-        // Half of the batch are partners: each window's other one of its track.
+        // Half of the batch are partners, one of the same track for each window.
         let fresh = if pairs { batch / 2 } else { batch };
         let mut random = Random::stream(self.options.seed, 0x57e9 ^ (self.run.step << 16));
         let mut chosen = Vec::with_capacity(batch);
@@ -209,7 +210,7 @@ impl<'a> Trainer<'a> {
                 chosen.push(others[random.below(others.len())]);
             }
         }
-        // All random numbers are drawn here, in order; the threads below get a seed each.
+        // All random numbers are drawn here, in order; the threads below get seeds.
         let items: Vec<(usize, usize, u64)> = chosen
             .iter()
             .map(|&crop| (crop, random.below(self.data.variants(crop)), random.u64()))
@@ -261,7 +262,7 @@ impl<'a> Trainer<'a> {
         let weights = self.averaged()?;
         let predict =
             |crops: &[usize]| validate::predict(self.data, crops, &weights, &self.head_average);
-        // Of grooves alone, the teachers' agreement is that on grooves.
+        // With grooves alone, agreement with the teachers is measured on grooves.
         let held = if self.held.is_empty() {
             &self.held_grooves
         } else {
@@ -354,8 +355,7 @@ impl Resumable for Trainer<'_> {
                 self.head.show(visit);
             })?;
         let keep = average::keep(self.options.average, self.run.step);
-        // Batch norms' running statistics are averaged as well: they belong to the averaged
-        // weights.
+        // Running statistics are averaged too, since they belong to the averaged weights.
         let (parameters, statistics) = flatten(&self.student.state().weights());
         average::average(&mut self.average.0, &parameters, keep);
         average::average(&mut self.average.1, &statistics, keep);
@@ -389,7 +389,7 @@ impl Resumable for Trainer<'_> {
             self.next_validation = next.saturating_add(self.options.validate_every);
             let found = self.validate()?;
             (validation, self.last) = (Some(found), Some(found));
-            // With the time that validation took: a limit in minutes is one of the clock.
+            // Including the time of validation, since the time limit is wall-clock time.
             self.run.seconds = self.begun.1 + clock();
             log::validation(&self.options.out, &self.run, &found)?;
         }

@@ -1,4 +1,4 @@
-//! How near the student is to its teachers on music that it never learns from.
+//! Agreement of the student with its teachers on held-out music.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +14,10 @@ const BATCH: usize = 32;
 /// Neighbours that are compared.
 const NEIGHBOURS: usize = 10;
 
-/// Agreement with the teachers on held-out groups. Means over targets; windows as they are, not degraded.
+/// Agreement with the teachers on held-out groups. Means over targets, on windows that are not degraded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Windows that were compared.
+    /// Windows compared.
     pub windows: usize,
     /// Tracks that they come from.
     pub tracks: usize,
@@ -37,8 +37,9 @@ pub struct Validation {
     pub styles: f32,
 }
 
-/// Crops whose group is held out, and the others. Mixtures with a held-out group are in neither. Groups are taken in the order of a hash of their name until a
-/// `share` of the tracks is held out; a group that would overshoot by half the share is passed over.
+/// Splits crops into those of held-out groups and the others; mixtures with a held-out group are in
+/// neither. Groups are held out in the order of a hash of their name until they have a `share` of
+/// the tracks; a group that would exceed it by half is skipped.
 pub(super) fn split(
     data: &TrainingSet,
     share: f64,
@@ -46,7 +47,7 @@ pub(super) fn split(
 ) -> Result<(Vec<usize>, Vec<usize>), TrainError> {
     let tracks = data.tracks();
     let mut sizes = std::collections::BTreeMap::<&str, usize>::new();
-    // Grooves are all of a kind: the first part of them is held out, beside the share of the music.
+    // All groups of grooves are equivalent, so the first is held out, in addition to the share of the music.
     let mut grooves = std::collections::BTreeSet::<&str>::new();
     for (i, (group, _)) in tracks.iter().enumerate() {
         *sizes.entry(group).or_default() += 1;
@@ -63,7 +64,7 @@ pub(super) fn split(
         )));
     }
     let mut out: std::collections::BTreeSet<&str> = groups.iter().map(String::as_str).collect();
-    // One group alone cannot be held out.
+    // A single group cannot be held out.
     if out.is_empty() && sizes.len() > 1 {
         let mut order: Vec<(&str, usize)> = sizes
             .into_iter()
@@ -98,13 +99,13 @@ pub(super) fn split(
     Ok((held, rest))
 }
 
-/// Of `crops`, at most `limit`, evenly spread.
+/// At most `limit` of `crops`, evenly spread.
 pub(super) fn thin(crops: &[usize], limit: usize) -> Vec<usize> {
     let n = crops.len().min(limit);
     (0..n).map(|i| crops[i * crops.len() / n]).collect()
 }
 
-/// Embeddings of crops as they are, `[n][dimension]`.
+/// Embeddings of crops that are not degraded, `[n][dimension]`.
 pub(super) fn embed(
     data: &TrainingSet,
     crops: &[usize],
@@ -125,7 +126,7 @@ pub(super) fn embed(
     Ok(out)
 }
 
-/// Predictions of the head for crops as they are, `[n][outputs]`.
+/// Predictions of the head for crops that are not degraded, `[n][outputs]`.
 pub(super) fn predict(
     data: &TrainingSet,
     crops: &[usize],
@@ -177,7 +178,7 @@ pub(super) fn compare(
         let mean = t.iter().sum::<f64>() / t.len() as f64;
         let total: f64 = t.iter().map(|t| (t - mean).powi(2)).sum();
         let residual: f64 = p.iter().zip(&t).map(|(p, t)| (p - t).powi(2)).sum();
-        // A target that hardly moves on this music has no share to explain.
+        // A target that is nearly constant on this music has no variance to explain.
         if total <= 1e-9 {
             continue;
         }
@@ -328,7 +329,7 @@ mod tests {
                 && zero.r2_penultimate > -0.1
                 && zero.correlation.abs() < 1e-6
         );
-        // Half the amplitude: three quarters of the variance are explained, all of the order.
+        // With half the amplitude, three quarters of the variance are explained, and the order is perfect.
         let half: Vec<f32> = targets.iter().map(|x| x * 0.5).collect();
         let half = compare(&half, &targets, &tracks, &layout);
         assert!((half.r2_penultimate - 0.75).abs() < 0.02 && (half.correlation - 1.0).abs() < 1e-6);
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn styles_are_counted_where_they_are_known() {
+    fn style_accuracy_counts_windows_with_a_style() {
         let teacher = Teacher {
             name: String::new(),
             penultimate: 1,

@@ -1,17 +1,17 @@
-//! Growing a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
+//! Widens a network without changing its function (Chen, Goodfellow and Shlens, "`Net2Net`", ICLR 2016).
 
 use super::{TeacherHead, TrainError};
 use voisin_base::random::Random;
 use voisin_encoder::openl3::{ConvWeights, NormWeights, OpenL3Weights};
 
-/// A wider network that computes the same, and a head that fits it.
+/// Returns a wider network with the same function, and a head that fits it.
 ///
-/// Channel j of a wider layer is a copy of channel j modulo the old width; what read a channel reads its copies with
-/// random shares that sum to its old weight, so that copies grow apart in training. Copied dimensions of the
-/// embedding share their column of the head in the same way.
+/// Channel j of a wider layer is a copy of channel j modulo the old width. The next layer's weight
+/// for a channel is split among its copies in random shares, so that copies diverge in training.
+/// Copied dimensions of the embedding share their column of the head in the same way.
 ///
 /// # Errors
-/// A width is smaller than the network's.
+/// A width is smaller than that of the network.
 pub fn widen(
     weights: &OpenL3Weights,
     head: &TeacherHead,
@@ -89,7 +89,7 @@ fn copies(values: &[f32], n: usize) -> Vec<f32> {
 
 /// Shares of `new` copies of `old` channels: those of one channel sum to 1, each at least a third of an even share.
 fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
-    // No copies: the weights stay bit by bit.
+    // Without copies the weights stay bit-for-bit the same.
     if old == new {
         return vec![1.0; new];
     }
@@ -141,7 +141,7 @@ mod tests {
             .zip(&after)
             .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(scale > 0.01 && error < 1e-4 * scale, "{error} of {scale}");
-        // In training mode too, where batch norm sees the batch.
+        // In training mode too, where batch norm uses the batch.
         let train = |weights: &OpenL3Weights, head: &TeacherHead| {
             head.forward(&train(weights).forward(&mels, 2))
         };
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_can_grow_apart() {
+    fn copies_diverge_in_training() {
         let weights = OpenL3Weights::seeded(3, &NARROW);
         let head = TeacherHead::seeded(32, 250, 3);
         let (wide, _) = widen(&weights, &head, &[32; 8], 4).unwrap();

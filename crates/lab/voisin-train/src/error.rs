@@ -13,7 +13,7 @@ pub enum TrainError {
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -21,10 +21,10 @@ pub enum TrainError {
     /// A track could not be decoded.
     #[error(transparent)]
     Audio(#[from] AudioError),
-    /// The teacher, or the weights.
+    /// The teacher or the weights.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// The instruction set asked for cannot be had.
+    /// The requested instruction set is not available.
     #[error(transparent)]
     Isa(#[from] voisin_kernels::IsaError),
     /// The front end.
@@ -55,7 +55,7 @@ pub enum TrainError {
     /// An option is out of range, or options contradict each other.
     #[error("{0}")]
     Options(String),
-    /// The loss is no number any more.
+    /// The loss is not finite.
     #[error(
         "the loss is {loss} at step {step}: lower the learning rate and resume from the last checkpoint"
     )]
@@ -75,10 +75,7 @@ impl TrainError {
     }
 
     /// A prepared file is damaged or of another kind.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "an error or a text, taken as they come"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "an error or a text")]
     pub fn cache(path: &Path, reason: impl ToString) -> Self {
         Self::Cache {
             path: path.to_owned(),

@@ -32,10 +32,10 @@ impl TeacherHead {
         }
     }
 
-    /// A head whose outputs are its inputs.
+    /// A head whose outputs equal its inputs.
     pub fn identity(inputs: usize) -> Self {
         let mut parameters = vec![0.0; inputs * (inputs + 1)];
-        // The diagonal: each is one row and one column behind the last.
+        // The diagonal: each entry is one row and one column after the last.
         parameters[..inputs * inputs]
             .iter_mut()
             .step_by(inputs + 1)
@@ -58,7 +58,7 @@ impl TeacherHead {
         out
     }
 
-    /// From the gradient of the predictions: that of the parameters (overwritten) and of the embeddings (returned).
+    /// Computes the gradients of the parameters (overwritten) and of the embeddings (returned) from that of the predictions.
     ///
     /// # Panics
     /// If lengths do not fit.

@@ -1,13 +1,13 @@
-//! Training of networks that tell classes apart, and the steps, the checkpoints and the loop that any training shares.
+//! Training of classifying networks, and the optimiser, checkpoints and loop that all training shares.
 //!
 //! ```text
 //! spectrograms of labelled tracks → fit → best weights
 //! ```
 //!
-//! Not here: the networks and their gradients ([`voisin_encoder`]), genre heads
-//! (`voisin-genre`), training of encoders (`voisin-train-encoder`).
+//! Not for: the networks and their gradients ([`voisin_encoder`]), genre heads (`voisin-genre`),
+//! training of encoders (`voisin-train-encoder`).
 
-// Not forbid: ndarray's s![] allows itself an unsafe block where it is used.
+// Not forbid: ndarray's s![] expands to an unsafe block.
 #![deny(unsafe_code)]
 
 pub mod classifier;

@@ -1,4 +1,4 @@
-//! Networks of OpenL3's shape, to train on.
+//! Networks of OpenL3's shape for training.
 
 use super::TrainError;
 use voisin_encoder::ModelRef;
@@ -7,10 +7,10 @@ use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights};
 /// The network of a model of OpenL3's shape.
 ///
 /// # Errors
-/// The model cannot be read, is of another shape, or has widths that the training step does not take.
+/// The model cannot be read, is of another shape, or has widths that the training step does not support.
 pub fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
     let weights = model.openl3_weights()?;
-    // The kernels of the training step want these; what is built in or exported has them.
+    // The kernels of the training step need these; built-in and exported models have them.
     if weights
         .widths()
         .iter()
@@ -30,7 +30,7 @@ pub fn model_weights(model: &ModelRef) -> Result<OpenL3Weights, TrainError> {
 /// maximum carries gradient.
 ///
 /// # Errors
-/// `divisor` is not 1, 2 or 4 (the kernels want multiples of 16 channels).
+/// `divisor` is not 1, 2 or 4 (the kernels need multiples of 16 channels).
 pub fn widths(divisor: usize) -> Result<[usize; 8], TrainError> {
     if ![1, 2, 4].contains(&divisor) {
         return Err(TrainError::Options(format!(

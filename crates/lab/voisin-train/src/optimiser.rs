@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-/// Decay rates and the like.
+/// Adam's parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWOptions {
     /// Share of the old mean gradient that is kept.
@@ -31,7 +31,7 @@ pub struct AdamW {
     pub mean: Vec<f32>,
     /// Mean square of it.
     pub square: Vec<f32>,
-    /// Steps that were made.
+    /// Steps so far.
     pub steps: u64,
 }
 
@@ -77,12 +77,10 @@ impl AdamW {
         let power = self.steps.min(1 << 24) as i32;
         let bias1 = 1.0 - beta1.powi(power);
         let bias2 = (1.0 - beta2.powi(power)).sqrt();
-        // The two corrections of the biased means in one factor, as Kingma and Ba suggest at the
-        // end of section 2.
+        // Both bias corrections in one factor, as Kingma and Ba suggest at the end of section 2.
         let rate1 = rate * bias2 / bias1;
         let eps = epsilon * bias2;
-        // A fixed size, whatever the number of threads: each parameter is computed alone, so the
-        // result is the same.
+        // Each parameter is computed alone, so the result does not depend on the number of threads.
         let chunk = 1 << 14;
         parameters
             .par_chunks_mut(chunk)
@@ -108,10 +106,10 @@ impl AdamW {
 /// (Loshchilov and Hutter, 2017).
 pub fn cosine(peak: f64, progress: f64, warm: f64) -> f64 {
     if progress < warm {
-        // Not 0 at the first step, which would be one without effect.
+        // Not 0 at the first step, which would have no effect.
         return peak * (progress / warm).max(0.01);
     }
-    // A run that is longer than planned stays at the lowest rate.
+    // A longer run than planned stays at the lowest rate.
     let at = ((progress - warm) / (1.0 - warm).max(1e-9)).min(1.0);
     peak * (0.01 + 0.99 * 0.5 * (1.0 + (std::f64::consts::PI * at).cos()))
 }

@@ -1,5 +1,4 @@
-//! A session of training: the optimiser's step over all blocks of a network, the file that says how far it got, and
-//! the loop that goes on where it was cut off.
+//! A training session: the optimiser's step over all blocks of a network, checkpoints, and the loop that resumes from them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,16 +14,16 @@ use voisin_base::vector::squared_norm;
 use voisin_base::{atomic_file, regular_file};
 use voisin_encoder::Weights;
 
-/// Name of the checkpoint in a run's folder: all that is needed to go on.
+/// Name of the checkpoint in a run's folder.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Largest file that is read, in bytes.
 pub const LARGEST: u64 = 4 << 30;
 
-/// Takes a block's parameters, its gradients, and which of the parameters weight decay applies to.
+/// Takes a block's parameters, its gradients, and which parameters decay.
 pub type BlockVisitor<'a> = dyn FnMut(&mut [f32], &[f32], &[bool]) + 'a;
 
-/// Shows every block of a network, always in the same order.
+/// Calls its argument with every block of a network, always in the same order.
 pub type EachBlock<'a> = dyn FnMut(&mut BlockVisitor<'_>) + 'a;
 
 /// Name, shape and values of a tensor.
@@ -33,22 +32,22 @@ pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 /// Name, type, shape and bytes of a tensor.
 pub type StoredTensor = (String, Dtype, Vec<usize>, Vec<u8>);
 
-/// Adam over all blocks of a network, which have one gradient.
+/// Adam over all blocks of a network, with one gradient norm.
 pub struct Optimiser {
     /// One per block, in the order of the blocks.
     pub adam: Vec<AdamW>,
-    /// Decoupled decay of what decays.
+    /// Decoupled decay of the parameters that decay.
     pub decay: f32,
-    /// The weight in the loss of the sum of absolute values of decaying parameters.
+    /// Weight of the L1 penalty on decaying parameters in the loss.
     pub l1: f64,
-    /// The weight in the loss of the sum of squares of decaying parameters.
+    /// Weight of the L2 penalty on decaying parameters in the loss.
     pub l2: f64,
-    /// Longest gradient; 0: any.
+    /// Maximum norm of the gradient; 0: no limit.
     pub clip: f64,
 }
 
 impl Optimiser {
-    /// Before the first step, without decay and limits.
+    /// Starts without decay, penalties and clipping.
     pub fn new(options: AdamWOptions, blocks: &mut EachBlock<'_>) -> Self {
         let mut adam = Vec::new();
         blocks(&mut |parameters, _, _| adam.push(AdamW::new(parameters.len(), options)));
@@ -61,10 +60,10 @@ impl Optimiser {
         }
     }
 
-    /// One step.
+    /// Makes one step.
     ///
-    /// - `at`, `loss`: the step's number and its loss; where that or the gradient is no number, nothing is changed
-    /// - returns: the gradient's length
+    /// - `at`, `loss`: the step's number and its loss; if that or the gradient is not finite, nothing is changed
+    /// - returns: the gradient's norm
     pub fn step(
         &mut self,
         rate: f32,
@@ -73,15 +72,13 @@ impl Optimiser {
     ) -> Result<f64, TrainError> {
         let both = [self.l1, self.l2];
         let decay = self.decay;
-        // The length of the gradient over all blocks comes first: they are clipped by one factor,
-        // so that its direction stays.
+        // The norm over all blocks comes first, since one factor clips them all and keeps the direction.
         let mut square = 0.0;
         blocks(&mut |parameters, gradients, decays| {
-            square += squared_norm(&pulled(parameters, gradients, decays, both));
+            square += squared_norm(&with_penalty(parameters, gradients, decays, both));
         });
         let length = square.sqrt();
-        // Before anything is changed, so that the last checkpoint and the weights in memory are
-        // both good.
+        // Before anything is changed, so that the weights in memory stay valid.
         if !(length.is_finite() && loss.is_finite()) {
             return Err(TrainError::Diverged { step: at, loss });
         }
@@ -90,14 +87,14 @@ impl Optimiser {
         } else {
             1.0
         };
-        // The blocks come in the same order as in `new`, so each meets its own optimiser.
+        // The blocks come in the same order as in `new`, so each gets its own optimiser.
         let mut adam = self.adam.iter_mut();
         blocks(&mut |parameters, gradients, decays| {
             let decay: Vec<f32> = decays
                 .iter()
                 .map(|&decays| if decays { decay } else { 0.0 })
                 .collect();
-            let gradients = pulled(parameters, gradients, decays, both);
+            let gradients = with_penalty(parameters, gradients, decays, both);
             if let Some(adam) = adam.next() {
                 adam.step(parameters, &gradients, rate, scale, &decay);
             }
@@ -106,8 +103,8 @@ impl Optimiser {
     }
 }
 
-/// Gradients with those of `l1` times the sum of what decays without its sign, and `l2` times that of its squares.
-fn pulled<'a>(
+/// Adds the L1 and L2 penalties on decayed weights to the gradients.
+fn with_penalty<'a>(
     parameters: &[f32],
     gradients: &'a [f32],
     decays: &[bool],
@@ -116,9 +113,9 @@ fn pulled<'a>(
     if l1 == 0.0 && l2 == 0.0 {
         return gradients.into();
     }
-    // `signum` of 0 is 1: a weight that the penalty has brought to 0 would be pushed off again.
+    // `signum` of 0 is 1, which would push a weight away from 0 again.
     let sign = |p: f32| if p == 0.0 { 0.0 } else { p.signum() };
-    let pull = |p: &f32, decays: bool| {
+    let penalty = |p: &f32, decays: bool| {
         if decays {
             l1 as f32 * sign(*p) + 2.0 * l2 as f32 * p
         } else {
@@ -129,7 +126,7 @@ fn pulled<'a>(
         .iter()
         .zip(gradients)
         .zip(decays)
-        .map(|((p, g), decays)| g + pull(p, *decays))
+        .map(|((p, g), decays)| g + penalty(p, *decays))
         .collect()
 }
 
@@ -155,7 +152,7 @@ pub fn write_safetensors(
     atomic_file::write(path, bytes).map_err(|error| error.to_string())
 }
 
-/// Writes tensors and what is said of them, whole or not at all.
+/// Writes tensors and metadata, whole or not at all.
 pub fn write_state(
     path: &Path,
     metadata: Option<(&str, &impl Serialize)>,
@@ -180,7 +177,7 @@ pub fn write_state(
 
 /// Reads a file of [`write_state`]: the value under `key`, and the tensors.
 ///
-/// - `kind`: of training, in words
+/// - `kind`: of training, for messages
 pub fn read_state<H: DeserializeOwned>(
     path: &Path,
     key: &str,
@@ -188,7 +185,7 @@ pub fn read_state<H: DeserializeOwned>(
 ) -> Result<(H, BTreeMap<String, Vec<f32>>), TrainError> {
     let bad = |reason: String| TrainError::checkpoint(path, reason);
     let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
-    // The header first: a file of another kind is refused before its tensors are read.
+    // The header first, so that a file of another kind is refused before its tensors are read.
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
     let value = header.metadata().as_ref().and_then(|words| words.get(key));
     let value = value.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
@@ -203,11 +200,11 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
     let weights = Weights::from_safetensors(&bytes, &path.display().to_string())?;
     let mut found = BTreeMap::new();
     for (name, tensor) in weights.iter() {
-        // A checkpoint of a run that had diverged would spoil all that is trained from it.
+        // The checkpoint of a diverged run would spoil all training from it.
         if tensor.values.iter().any(|x| !x.is_finite()) {
             return Err(TrainError::checkpoint(
                 path,
-                format!("tensor \"{name}\" holds what is no number"),
+                format!("tensor \"{name}\" has values that are not finite"),
             ));
         }
         found.insert(name.to_owned(), tensor.values.clone());
@@ -215,7 +212,7 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
     Ok(found)
 }
 
-/// A training that may be cut off after any step.
+/// A training that may be interrupted after any step.
 pub trait Resumable {
     /// The report after a step.
     type Progress;
@@ -223,7 +220,7 @@ pub trait Resumable {
     /// Whether the schedule is at its end.
     fn is_finished(&self) -> bool;
 
-    /// One step, and what is due after it: lines of files, validation.
+    /// Makes one step, with validation and output that are due after it.
     ///
     /// - `clock`: seconds of this session
     fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<Self::Progress, TrainError>;
@@ -235,7 +232,7 @@ pub trait Resumable {
 /// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
 ///
 /// - returns: whether the schedule is at its end
-pub fn go_on<S: Resumable>(
+pub fn run_session<S: Resumable>(
     training: &mut S,
     checkpoint_every: Duration,
     progress: &mut dyn FnMut(&S::Progress) -> bool,
@@ -259,13 +256,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn squares_and_sizes_pull_what_decays() {
+    fn penalties_change_the_gradients_of_decaying_weights() {
         assert_eq!(
-            pulled(&[-1.0, 0.0], &[0.5, 0.5], &[true, true], [0.25, 0.0]).to_vec(),
+            with_penalty(&[-1.0, 0.0], &[0.5, 0.5], &[true, true], [0.25, 0.0]).to_vec(),
             [0.25, 0.5]
         );
         assert_eq!(
-            pulled(&[1.0, -2.0], &[0.5, 0.5], &[true, false], [0.0, 0.1]).to_vec(),
+            with_penalty(&[1.0, -2.0], &[0.5, 0.5], &[true, false], [0.0, 0.1]).to_vec(),
             [0.7, 0.5]
         );
     }

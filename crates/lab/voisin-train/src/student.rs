@@ -1,4 +1,4 @@
-//! The network in training, wherever its steps are computed, and linear layers behind it.
+//! The network in training, on any device, and linear layers after it.
 
 use super::{TeacherHead, TrainError};
 use crate::session::BlockVisitor;
@@ -6,12 +6,12 @@ use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights};
 use voisin_encoder::{Device, Precision};
 use voisin_kernels::isa;
 
-/// On the CPU by the project's own kernels, elsewhere by Candle.
+/// The network in training: on the CPU with voisin's kernels, elsewhere with Candle.
 #[derive(Debug)]
 pub enum Student {
     /// On the CPU.
     Fast(Box<OpenL3Train>),
-    /// On a device of Candle's.
+    /// On a device of Candle.
     Device(Box<OpenL3TrainOnDevice>),
 }
 
@@ -19,7 +19,7 @@ impl Student {
     /// A network in training that begins with `weights`.
     ///
     /// # Errors
-    /// The instruction set that was asked for is not there.
+    /// The requested instruction set is not available.
     pub fn new(
         precision: Precision,
         weights: &OpenL3Weights,
@@ -74,7 +74,7 @@ impl Student {
 
     /// Parameters and gradients.
     pub fn show(&mut self, visit: &mut BlockVisitor<'_>) {
-        // On a GPU these are the copies on the host, on which the optimiser works.
+        // For a GPU these are the host's copies, which the optimiser updates.
         let state = self.state_mut();
         let mut decays = vec![false; state.parameters().len()];
         for parameter in state.layout().iter().filter(|parameter| parameter.decays) {
@@ -88,7 +88,7 @@ impl Student {
 /// A linear layer in training.
 #[derive(Debug)]
 pub struct LearningLayer {
-    /// As it is now.
+    /// Its current parameters.
     pub linear: TeacherHead,
     gradients: Vec<f32>,
     decays: Vec<bool>,
@@ -118,7 +118,7 @@ impl LearningLayer {
         self.linear.forward(&self.given)
     }
 
-    /// From the gradient of the last pass to that of what it was given.
+    /// Computes the gradient of the last inputs from that of the outputs.
     pub fn backward(&mut self, gradient: &[f32]) -> Vec<f32> {
         self.linear
             .backward(&self.given, gradient, &mut self.gradients)

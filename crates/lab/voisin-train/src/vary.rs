@@ -1,20 +1,20 @@
-//! Sound at other speeds, so that a network does not learn recordings by heart.
+//! Sound at other speeds, so that a network does not memorise recordings.
 
 use voisin_base::random::Random;
 
 /// Sound at another speed, up to a tenth (pitch and tempo together), with white noise 20 to 50 dB below it.
 pub fn vary(samples: &[f32], random: &mut Random) -> Vec<f32> {
     let speed = random.range(0.9, 1.1);
-    // The ratio is one of power, -50 to -20 dB.
+    // A ratio of powers, -50 to -20 dB.
     let level = (power(samples) * 10f64.powf(random.range(-5.0, -2.0))).sqrt();
     let count = (samples.len() as f64 / speed) as usize;
-    let heard = (0..count).map(|i| {
+    let varied = (0..count).map(|i| {
         let at = i as f64 * speed;
         // uniform within the root of three has a power of one
         cubic(samples, at as usize, (at - at.floor()) as f32)
             + (level * random.range(-1.732, 1.732)) as f32
     });
-    heard.collect()
+    varied.collect()
 }
 
 /// Mean square of samples.
@@ -29,7 +29,7 @@ pub fn power(samples: &[f32]) -> f64 {
 /// Catmull and Rom's cubic through the four samples around place `at + t`, `t` from 0 to 1; beyond the ends all is 0.
 pub fn cubic(x: &[f32], at: usize, t: f32) -> f32 {
     let get = |i: usize| x.get(i).copied().unwrap_or(0.0);
-    // Before the first sample the index wraps to the largest number, where there is nothing either.
+    // Before the first sample the index wraps to the largest number, which is beyond the end.
     let a = get(at.wrapping_sub(1));
     let b = get(at);
     let c = get(at + 1);
@@ -52,13 +52,13 @@ mod tests {
     fn varied_sound_is_faster_or_slower_and_hardly_louder() {
         let tone: Vec<f32> = (0..20_000).map(|i| (i as f32 * 0.1).sin()).collect();
         for seed in 0..20 {
-            let heard = vary(&tone, &mut Random::stream(seed, 2));
-            let share = heard.len() as f64 / 20_000.0;
+            let varied = vary(&tone, &mut Random::stream(seed, 2));
+            let share = varied.len() as f64 / 20_000.0;
             assert!((0.9..1.12).contains(&share) && share != 1.0, "{share}");
-            let power = heard.iter().map(|x| x * x).sum::<f32>() / heard.len() as f32;
+            let power = varied.iter().map(|x| x * x).sum::<f32>() / varied.len() as f32;
             assert!((0.49..0.52).contains(&power), "{power}");
             // a tone of 0.1 a sample crosses zero once in every 31.4
-            let crossings = heard
+            let crossings = varied
                 .windows(2)
                 .filter(|pair| (pair[0] < 0.0) != (pair[1] < 0.0))
                 .count() as f64;

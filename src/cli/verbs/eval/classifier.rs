@@ -75,7 +75,7 @@ fn scored(submission: &Path, truth: &Path, format: ReportFormat) -> anyhow::Resu
             }
         }
     }
-    // A submission with rows missing is scored all the same, but not as if it were whole.
+    // A submission with missing rows is scored, but the exit code is 1.
     let is_whole = found.missing.is_empty() && found.unknown.is_empty();
     Ok(if is_whole {
         Ending::Fine

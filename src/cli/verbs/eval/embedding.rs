@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         svm_c: args.svm_c,
         linear_c: args.linear_c,
     };
-    // Written so that NaN is refused, too.
+    // This form also refuses NaN.
     if !(options.svm_c > 0.0 && options.linear_c > 0.0) {
         anyhow::bail!("--svm-c and --linear-c must be above 0");
     }
@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
         row(
             "most common genre".to_owned(),
             Spread {
-                // The yardstick: what always answering the most common genre reaches.
+                // The baseline.
                 mean: found.majority,
                 deviation: 0.0,
             },
@@ -69,8 +69,8 @@ pub(super) fn run(context: &Context, args: &EmbeddingArgs) -> anyhow::Result<End
     by_genre(
         &mut page,
         &by_label,
-        "named rightly by the SVM",
-        "Share named rightly by the RBF SVM",
+        "right by the SVM",
+        "Share predicted right by the RBF SVM",
     );
     let json = json!({
         "model": {"name": model.name, "fingerprint": model.fingerprint},

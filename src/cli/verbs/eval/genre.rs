@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
             let is_nameless = |row: &&usize| tracks.facts[**row].artist.is_none();
             nameless = rows.iter().filter(is_nameless).count();
             if nameless == rows.len() {
-                // albums, where any is known, keep their tracks together
+                // Then tracks are grouped by album, if any is known.
                 let groups: BTreeSet<usize> = rows.iter().map(|&row| tracks.groups[row]).collect();
                 let kind = if groups.len() < rows.len() {
                     "album"
@@ -89,7 +89,7 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
     let labels = read_labels(labels, x.nrows())?;
     let groups = match &args.groups {
         Some(groups) => read_groups(groups, x.nrows())?,
-        // Without groups each row is one of its own.
+        // Without groups each row is its own.
         None => (0..x.nrows()).collect(),
     };
     let ids: Vec<TrackId> = (0..x.nrows() as i64).map(TrackId).collect();
@@ -124,14 +124,14 @@ pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<End
         count(model.genres().len() as u64, "genre"),
         100.0 * quality.accuracy,
         if quality.knows_groups() {
-            "groups left out"
+            "held-out groups"
         } else {
-            "rows left out, at most, since no groups are known"
+            "held-out rows, at most, since no groups are known"
         },
         100.0 * quality.head_accuracy,
         100.0 * quality.vote_accuracy
     ));
-    // Two documents in one stream would be neither CSV nor JSON.
+    // On standard output both would be mixed.
     if args.format == ReportFormat::Json && !out.is_standard() {
         render::print_json(&serde_json::json!({
             "predictions": out.path().to_string_lossy(),
@@ -157,7 +157,7 @@ fn fit(args: &EvalGenreArgs) -> FitOptions {
     }
 }
 
-/// The groups that are never on both sides of a split, and how many tracks name none.
+/// The kind of groups that are never on both sides of a split, and the number of tracks without one.
 struct FoldGrouping {
     group: String,
     nameless: usize,
@@ -191,7 +191,7 @@ fn cross_validate(
     Ok(Ending::Fine)
 }
 
-/// Vectors of a file that can be compared: one at least, none of which is zero.
+/// The vectors of a file, checked for cosines: at least one, and none is zero.
 fn directions(path: &Path) -> anyhow::Result<Array2<f32>> {
     let x = read_vectors(path)?;
     let path = path.display();

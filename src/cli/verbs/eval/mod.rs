@@ -1,6 +1,6 @@
 //! `voisin eval genre|retrieval|embedding`.
 //!
-//! For: reading labels from the library, and showing what was measured. Not for: measuring; that is [`voisin_lab::eval`].
+//! For: reading labels from the library, and printing results. Not for: computing them; that is [`voisin_lab::eval`].
 
 mod classifier;
 mod embedding;
@@ -52,7 +52,7 @@ struct LabelledSet {
 }
 
 impl LabelledSet {
-    /// Name and size of each label, with what was found of it.
+    /// Name and size of each label, with its result.
     fn by_label(&self, found: &[f64]) -> Vec<(String, usize, f64)> {
         let labels = self.names.iter().zip(&self.sizes).zip(found);
         labels
@@ -61,7 +61,7 @@ impl LabelledSet {
     }
 
     fn artist_count(&self) -> usize {
-        // An unknown artist counts as one of its own, as the artist filter treats it.
+        // An unknown artist counts as a separate one, as in the artist filter.
         self.known_artists() + self.artists.iter().filter(|by| by.is_none()).count()
     }
 
@@ -70,19 +70,19 @@ impl LabelledSet {
         most.map_or(0, |most| most + 1)
     }
 
-    /// By how many artists the tracks are, as the end of a phrase: a track without one is nobody's.
+    /// The number of artists, as the end of a phrase.
     fn by_artists(&self) -> String {
         let known = self.known_artists();
         let artists = count(known as u64, "artist");
         match self.artist_count() - known {
             0 => format!(" by {artists}"),
             _ if known == 0 => ", no artist known (figures are at most this)".to_owned(),
-            nameless => format!(" by {artists} ({nameless} by nobody known)"),
+            nameless => format!(" by {artists} ({nameless} by unknown artists)"),
         }
     }
 }
 
-/// The figures of each genre, as a table and as bars.
+/// Adds the figures of each genre to a page, as a table and as bars.
 fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, title: &str) {
     let rows = genres
         .iter()
@@ -95,7 +95,7 @@ fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, 
     page.picture("genres", title, bars(title, &shares));
 }
 
-/// Keys of genres that are joined, each with the name of the whole.
+/// Keys of genres that are joined, each with the name of its group.
 fn joins(
     taxonomy: &Taxonomy,
     known: &[Genre],
@@ -111,7 +111,7 @@ fn joins(
             bail!("--join {group}: expected two genres or more, separated by commas");
         }
         GenreError::check_known(&members, known)?;
-        // As the library spells them, whatever was typed.
+        // In the library's spelling.
         let spelt = |member: &Genre| {
             known
                 .iter()
@@ -156,10 +156,10 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     for name in first.iter().flatten() {
         *sizes.entry(name.clone()).or_default() += 1;
     }
-    // Sizes before numbers: genres that are too small get none.
+    // Before numbers are assigned, as genres that are too small get none.
     sizes.retain(|_, size| *size >= output.min_tracks as usize);
     let mut order: Vec<(String, usize)> = sizes.into_iter().collect();
-    // By name where sizes are equal, so that the same library gives the same report.
+    // By name if sizes are equal, so that reports are reproducible.
     order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     let number: BTreeMap<&str, usize> = order
         .iter()
@@ -174,7 +174,7 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
         let Some(&label) = first[row].as_deref().and_then(|name| number.get(name)) else {
             continue;
         };
-        // Spellings that differ in case are one artist, or copies would be each other's neighbours.
+        // Case-insensitive, or copies with another spelling would be each other's neighbours.
         let artist = facts.artist.as_ref().map(|name| name.trim().to_lowercase());
         let artist = artist.filter(|name| !name.is_empty());
         rows.push(row);

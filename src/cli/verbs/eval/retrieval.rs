@@ -20,17 +20,17 @@ use voisin_lab::eval::degrade::{Degradation, Tools, degrade};
 use voisin_lab::eval::plots::bars;
 use voisin_lab::eval::retrieval::{Figure, RetrievalOptions, Robustness, retrieval};
 
-/// Longer tracks are not copied: a copy is held in memory as a whole.
+/// Longest track to copy, since a copy is held in memory.
 const LONGEST_SECONDS: f64 = 1200.0;
 
-/// How copies of one kind fared.
+/// Results of copies of one kind.
 #[derive(Serialize)]
 struct DegradationFigures {
     degradation: Degradation,
     name: &'static str,
     #[serde(flatten)]
     figures: Option<Robustness>,
-    /// Copies that could not be made or heard.
+    /// Copies that could not be made or analysed.
     failed: usize,
     /// Why none was made.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         k: args.neighbours as usize,
         standardise: args.standardise,
     };
-    // Centred as searches compare them; raw vectors would measure something else.
+    // Centred, as in searches.
     let vectors = LibrarySpace::of_library(engine.library())?.centre_rows(set.vectors.clone());
     let found = retrieval(vectors.view(), &set.labels, &set.artists, options)?;
     let by_label = set.by_label(&found.by_label);
@@ -149,7 +149,7 @@ fn cells(kind: &DegradationFigures) -> Vec<String> {
     }
 }
 
-/// Makes copies of some tracks, listens to them, and looks for their originals in the whole library.
+/// Makes copies of some tracks, analyses them, and searches for their originals in the whole library.
 fn robustness(
     context: &Context,
     engine: &Engine,
@@ -163,7 +163,7 @@ fn robustness(
     let mut there: Vec<(usize, PathBuf)> = Vec::new();
     for (row, id) in ids.iter().enumerate() {
         let track = engine.library().track(*id)?;
-        // Files that are gone or cannot be read are passed over: it is not they that are measured.
+        // Files that are gone or cannot be read are skipped.
         let short = audio::probe(&track.path).is_ok_and(|info| info.seconds() <= LONGEST_SECONDS);
         if short {
             there.push((row, track.path));
@@ -175,7 +175,7 @@ fn robustness(
         there.len().min(args.sample as usize)
     };
     let chosen: Vec<&(usize, PathBuf)> = (0..wanted)
-        // Evenly over the library, and the same ones each time.
+        // Evenly over the library, and reproducible.
         .map(|i| &there[i * there.len() / wanted])
         .collect();
     if chosen.is_empty() {
@@ -197,7 +197,7 @@ fn robustness(
             failed: 0,
             skipped: tools.can(way).err(),
         };
-        // Listed with its reason: a table without the row would look complete.
+        // Listed with the reason, as a table without the row would look complete.
         if let Some(reason) = kind.skipped {
             context.console.note(&format!("{name}: left out, {reason}"));
             kinds.push(kind);
@@ -212,14 +212,14 @@ fn robustness(
                 *interrupted = true;
                 return Ok(kinds);
             }
-            let heard = degrade(path, way, folder.path(), tools)
+            let embedding = degrade(path, way, folder.path(), tools)
                 .map_err(anyhow::Error::from)
                 .and_then(|copy| Ok((audio::probe(&copy)?, copy)))
                 .and_then(|(info, copy)| Ok(embedder.embed(&copy, &info, plan, None)?));
-            match heard {
-                // Copies are compared in the library's own space, with its mean.
-                Ok(heard) => {
-                    rows.extend(space.centre(heard.vector.as_slice()));
+            match embedding {
+                // Copies are centred with the library's mean.
+                Ok(embedding) => {
+                    rows.extend(space.centre(embedding.vector.as_slice()));
                     own_rows.push(*row);
                 }
                 Err(error) => {
@@ -232,7 +232,7 @@ fn robustness(
         }
         let copies = Array2::from_shape_vec((own_rows.len(), vectors.ncols()), rows)?;
         kind.figures =
-            // No figures where every copy failed; the count of failures tells it.
+            // An error means that all copies failed, which are counted.
             voisin_lab::eval::retrieval::robustness(vectors.view(), copies.view(), &own_rows).ok();
         kinds.push(kind);
     }

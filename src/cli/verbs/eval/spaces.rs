@@ -1,4 +1,4 @@
-//! `voisin eval retrieval --spaces`: vector spaces of a library beside each other.
+//! `voisin eval retrieval --spaces`: compares vector spaces of a library.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use voisin_lab::report::Interval;
 
 pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
     let names: BTreeSet<&String> = args.spaces.iter().collect();
-    // A space compared with itself would look like a tie.
+    // A space compared with itself would always be a tie.
     if names.len() < args.spaces.len() || names.len() < 2 {
         bail!("--spaces: expected two names or more, each once, separated by commas");
     }
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
         let vectors = LibrarySpace::of_library(engine.library())?.centre_rows(set.vectors.clone());
         sets.push((engine.model()?, set, vectors));
     }
-    // The same queries and candidates for each: tracks that all of them have.
+    // The same queries and candidates for each: tracks that all spaces have.
     let (_, first, _) = &sets[0];
     let mut common: BTreeSet<TrackId> = first.ids.iter().copied().collect();
     for (_, set, _) in &sets[1..] {
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
             .filter(|&row| common.contains(&ids[row]))
             .collect()
     };
-    // Labels and artists are those of the library, so the first space's rows stand for all.
+    // Labels and artists are those of the library, so those of the first space apply to all.
     let kept = rows(&first.ids);
     let labels: Vec<usize> = kept.iter().map(|&row| first.labels[row]).collect();
     let artists: Vec<Option<usize>> = kept.iter().map(|&row| first.artists[row]).collect();
@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<End
             args.spaces[0]
         ));
     }
-    page.hint("Neighbours are by other artists; the interval is over redraws of the artists. Labels are not all that likeness is.");
+    page.hint("Neighbours are by other artists; the interval is over redraws of the artists. Labels cover only part of similarity.");
     let json = json!({
         "tracks": labels.len(),
         "k": options.k,
@@ -121,6 +121,6 @@ fn verdict(interval: Interval) -> &'static str {
     } else if interval.high < 0.0 {
         "is worse than"
     } else {
-        "cannot be told from"
+        "does not differ significantly from"
     }
 }

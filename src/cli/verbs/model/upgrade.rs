@@ -11,7 +11,7 @@ use voisin_engine::{Engine, GenreHead, UpgradeProgress, held_model, remember_mod
 use voisin_library::{LibraryError, OpenMode, Upgrade};
 use voisin_questions::answers::model::UpgradeSummaryJson;
 
-/// How many reasons are repeated at the end.
+/// Number of reasons that are repeated at the end.
 const FIRST_REASONS: usize = 5;
 
 pub(super) fn run(
@@ -33,8 +33,7 @@ pub(super) fn run(
         (None, Some(under_way)) => held_model(engine.library(), &under_way.model)?,
         (None, None) => ModelRef::default(),
     };
-    // Also where an earlier upgrade was killed after the change: what it had left to clear is
-    // cleared here.
+    // Also clears the rest of an earlier upgrade that was killed after the switch.
     if target.manifest()?.fingerprint() == before.fingerprint {
         engine.library_mut().upgrades_mut().forget_other_models()?;
         if format == ReportFormat::Json {
@@ -56,20 +55,20 @@ pub(super) fn run(
     }
     let embedder = context.embedder_of(&target)?;
     let fingerprint = embedder.encoder().manifest().fingerprint();
-    // The file may lie anywhere; the next run has to find it without being told again.
+    // The model's file may lie anywhere, and the next run has to find it.
     remember_model(engine.library_mut(), &target, &fingerprint)?;
     let stop = context.stop_on_ctrl_c()?;
     let windows = engine.windows_setting()?;
-    let mut run = HearingRun::new(context.console);
-    let listen = |run: &mut HearingRun, engine: &mut Engine| {
+    let mut run = EmbeddingRun::new(context.console);
+    let embed = |run: &mut EmbeddingRun, engine: &mut Engine| {
         run.begin();
-        let mut tell = |progress: UpgradeProgress<'_>| run.tell(&progress);
+        let mut show = |progress: UpgradeProgress<'_>| run.show(&progress);
         upgrade(
             engine.library_mut(),
             &embedder,
             windows,
             context.threads(),
-            &mut tell,
+            &mut show,
             &stop,
         )?;
         run.finish();
@@ -81,21 +80,20 @@ pub(super) fn run(
                 .len() as u64,
         )
     };
-    // Without the lock, so that others may add and search for the hours that this takes.
-    let mut missing = listen(&mut run, &mut engine)?;
+    // Without the lock, so that other commands can add and search for the hours that this takes.
+    let mut missing = embed(&mut run, &mut engine)?;
     let is_stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
     let mut switched = false;
     if !is_stopped() {
-        // From here on nobody may add vectors of the old model.
+        // From here on no other process may add vectors of the old model.
         let _lock = engine.library().lock_for_writing()?;
-        // More are missing than could not be heard, so somebody has added some.
+        // More are missing than failed, so tracks were added meanwhile.
         if missing > run.failed() {
-            // Tracks that were added meanwhile.
-            missing = listen(&mut run, &mut engine)?;
+            missing = embed(&mut run, &mut engine)?;
         }
-        // Read before the change: afterwards it is a head of other vectors, and refused.
+        // Read before the switch: afterwards it is a head of other vectors, and refused.
         let head = engine.genres().genre_head().ok().flatten();
-        // A library of which nothing can be heard is more likely away than gone.
+        // If no track can be analysed, the disk is more likely not mounted than gone.
         let leave_out = leave_out && missing < engine.library().status()?.tracks;
         if !is_stopped() {
             missing = engine
@@ -111,12 +109,14 @@ pub(super) fn run(
             engine.words_mut().keep_tags()?;
             engine.scales_mut().fill_moods()?;
             renew(context.console, &engine, head.as_ref());
-            // Last, so that a run that is killed before this has lost nothing that answered.
+            // Last, so that a run that is killed before has lost no vectors in use.
             engine.library_mut().upgrades_mut().forget_other_models()?;
         }
     }
-    let HearingRun { heard, reasons, .. } = run;
-    say(context.console, &reasons, missing, switched);
+    let EmbeddingRun {
+        embedded, reasons, ..
+    } = run;
+    report_missing(context.console, &reasons, missing, switched);
     let now = engine.model()?;
     if format == ReportFormat::Json {
         let model = now.name;
@@ -125,7 +125,7 @@ pub(super) fn run(
             model,
             fingerprint,
             switched,
-            heard,
+            heard: embedded,
             missing,
         })?;
     } else {
@@ -135,13 +135,13 @@ pub(super) fn run(
             "still".to_owned()
         };
         render::print_line(&render::terminal_safe(&format!(
-            "{} listened to; this library's vectors are from model {} {since}",
-            count(heard, "track"),
+            "{} analysed; this library's vectors are from model {} {since}",
+            count(embedded, "track"),
             now.name
         )))?;
     }
     Ok(match (is_stopped() && !switched, missing) {
-        // Ctrl-C after the change came too late to interrupt anything.
+        // After the switch Ctrl-C interrupts nothing.
         (true, _) => Ending::Interrupted,
         (false, 0) => Ending::Fine,
         (false, _) => Ending::Partial,
@@ -155,18 +155,18 @@ fn end(
 ) -> anyhow::Result<Ending> {
     engine.library_mut().upgrades_mut().abandon_upgrade()?;
     let Some(upgrade) = under_way else {
-        console.note("no upgrade is under way: nothing to end");
+        console.note("no unfinished upgrade: nothing to abandon");
         return Ok(Ending::Partial);
     };
     render::print_line(&render::terminal_safe(&format!(
-        "the upgrade to {} is given up: {} of it forgotten",
+        "the upgrade to {} is abandoned: {} of it deleted",
         upgrade.model.name,
         count(upgrade.done, "track")
     )))?;
     Ok(Ending::Fine)
 }
 
-/// The trained head read vectors of the old model.
+/// Trains the head again, since it was trained on vectors of the old model.
 pub(in crate::cli::verbs) fn renew(console: Console, engine: &Engine, head: Option<&GenreHead>) {
     match head.map(|head| engine.genres().renew_genre_head(head)) {
         None => {}
@@ -178,22 +178,22 @@ pub(in crate::cli::verbs) fn renew(console: Console, engine: &Engine, head: Opti
     }
 }
 
-fn say(console: Console, reasons: &[String], missing: u64, switched: bool) {
+fn report_missing(console: Console, reasons: &[String], missing: u64, switched: bool) {
     if missing == 0 {
         return;
     }
     warn_of(console, reasons);
     let tracks = count(missing, "track");
     console.note(&if switched {
-        format!("{tracks} left out: no search finds them until \"voisin add\" has listened to their files")
+        format!("{tracks} left out: no search finds them until \"voisin add\" has analysed their files")
     } else {
         format!(
-            "{tracks} to go: the old vectors answer until then; the same command goes on, with --leave-out it changes over without them"
+            "{tracks} left: the old vectors are used until then; the same command resumes, with --leave-out it switches without them"
         )
     });
 }
 
-/// Repeats why tracks could not be heard.
+/// Repeats why tracks could not be analysed.
 pub(in crate::cli::verbs) fn warn_of(console: Console, reasons: &[String]) {
     for reason in reasons.iter().take(FIRST_REASONS) {
         console.warn(reason);
@@ -203,45 +203,45 @@ pub(in crate::cli::verbs) fn warn_of(console: Console, reasons: &[String]) {
     }
 }
 
-/// Progress so far: a bar for eyes, a line per hundred tracks for pipes.
-pub(in crate::cli::verbs) struct HearingRun {
+/// Progress so far: a bar on a terminal, else a line per hundred tracks.
+pub(in crate::cli::verbs) struct EmbeddingRun {
     console: Console,
-    heard: u64,
+    embedded: u64,
     reasons: Vec<String>,
     bar: Option<ProgressBar>,
 }
 
-impl HearingRun {
+impl EmbeddingRun {
     pub(in crate::cli::verbs) fn new(console: Console) -> Self {
         Self {
             console,
-            heard: 0,
+            embedded: 0,
             reasons: Vec::new(),
             bar: None,
         }
     }
 
-    /// Forgets what could not be heard before.
+    /// Clears the failures of earlier passes.
     pub(in crate::cli::verbs) fn begin(&mut self) {
         self.reasons.clear();
     }
 
-    /// Tracks that were listened to.
-    pub(in crate::cli::verbs) fn heard(&self) -> u64 {
-        self.heard
+    /// Number of tracks that were analysed.
+    pub(in crate::cli::verbs) fn embedded(&self) -> u64 {
+        self.embedded
     }
 
-    /// Tracks that could not be, since the last beginning.
+    /// Number of tracks that failed in this pass.
     pub(in crate::cli::verbs) fn failed(&self) -> u64 {
         self.reasons.len() as u64
     }
 
-    /// Why they could not.
+    /// The reasons of these failures.
     pub(in crate::cli::verbs) fn reasons(&self) -> &[String] {
         &self.reasons
     }
 
-    pub(in crate::cli::verbs) fn tell(&mut self, progress: &UpgradeProgress<'_>) {
+    pub(in crate::cli::verbs) fn show(&mut self, progress: &UpgradeProgress<'_>) {
         let UpgradeProgress {
             done,
             total,
@@ -249,7 +249,7 @@ impl HearingRun {
             error,
         } = progress;
         match error {
-            None => self.heard += 1,
+            None => self.embedded += 1,
             Some(error) => self.reasons.push(with_causes(error)),
         }
         if self.console.shows_progress_bar() {

@@ -23,23 +23,23 @@ pub(super) fn run(
     let seed = one_seed(context, engine, &one_seed_name(&question.seeds[0])?)?;
     question.filters.check_folders(engine)?;
     let (passage, found) = question.run_passage(engine, seed, &embedder)?;
-    let heard = f64::from(passage.seconds);
-    // A passage is as long as whole samples allow; less than this is rounding.
-    if heard + 0.05 < to - from {
+    let length = f64::from(passage.seconds);
+    // A smaller difference is from rounding to whole samples.
+    if length + 0.05 < to - from {
         context.console.note(&format!(
-            "the track ends at {}: the passage is {heard:.1} s long",
-            clock(from + heard)
+            "the track ends at {}: the passage is {length:.1} s long",
+            clock(from + length)
         ));
     }
     if found.is_empty() {
         context.nothing_found(engine.library(), &question.filters, "")?;
         return Ok(Ending::Partial);
     }
-    // Their places come from stored windows, which stand further apart.
+    // Their positions come from stored windows, which are further apart.
     let unread = found.iter().filter(|found| found.is_unread).count();
     if unread > 0 {
         context.console.warn(&format!(
-            "{} could not be read again: places in them are rough",
+            "{} could not be read again: positions in them are approximate",
             count(unread as u64, "file")
         ));
     }

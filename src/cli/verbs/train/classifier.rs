@@ -7,7 +7,8 @@ use crate::cli::Ending;
 use crate::cli::args::TrainClassifierArgs;
 use crate::cli::context::Context;
 use crate::cli::lab::{
-    feature_sets, interrupted, listen, open, report_faults, show_page, usual_sets, with_meter,
+    compute_features, feature_sets, interrupted, open, report_faults, show_page, usual_sets,
+    with_meter,
 };
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table, clock, count};
@@ -24,7 +25,7 @@ use voisin_lab::run::{
     Clock, Progress, RunInputs, TRIAL, TRIALS, TRIALS_HEADER, begin, refuse_others, train,
 };
 
-/// Most combinations of settings to be tried, and to be drawn from.
+/// Most combinations of settings to try, and to draw from.
 const MOST_TRIALS: usize = 1000;
 const MOST_DRAWN: usize = 100_000;
 
@@ -42,11 +43,11 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         return plan(context, &config, &set);
     }
     let searches = !args.tries.is_empty();
-    // A search begins its runs itself, when it knows their settings.
+    // A search begins its runs itself, with their settings.
     if !searches && begin(&args.run, &config, &set)? {
         context
             .console
-            .note("this run is finished; here are its figures again");
+            .note("this run is finished; its figures are shown again");
         let report = Report::read(&args.run)?;
         return show(args, &report);
     }
@@ -64,7 +65,7 @@ pub(super) fn run(context: &Context, args: &TrainClassifierArgs) -> anyhow::Resu
         job.train(&args.run, &config, 0, cost)
     };
     let report = match report {
-        // After Ctrl-C any failure is that of work that was broken off.
+        // After Ctrl-C any error is that of the interruption.
         Err(_) if stop.load(Ordering::Relaxed) => return Ok(interrupted(context)),
         other => other?,
     };
@@ -96,8 +97,8 @@ impl TrainingJob<'_> {
             set,
             stop,
         } = *self;
-        let listening = Clock::start();
-        // A run that is cut off while it listens goes on from what its own folder has.
+        let analysis = Clock::start();
+        // In the run's folder, so that an aborted analysis can be resumed.
         let subfolder = if chosen_among == 0 {
             "work/features"
         } else {
@@ -108,20 +109,19 @@ impl TrainingJob<'_> {
             .clone()
             .unwrap_or_else(|| args.run.join(subfolder));
         let command = command(run, config);
-        let tell = |matrix: &Matrix| {
-            // Trials hear the same files again and again; their faults are told once, by the run
-            // itself.
+        let report_matrix = |matrix: &Matrix| {
+            // Trials analyse the same files, whose faults are reported once, by the run itself.
             if chosen_among != TRIAL {
                 report_faults(context, &matrix.faults);
             }
         };
         if let Some((recipe, settings)) = config.network() {
             let kept = KeptSpectrograms::new(ClipReader::new(recipe, settings)?, cache);
-            let matrix = with_meter(context, set.items.len(), "listened to", |progress| {
+            let matrix = with_meter(context, set.items.len(), "analysed", |progress| {
                 compute(set, false, &[&kept], None, progress, stop)
             })?;
-            cost.push(listening.cost("listening"));
-            tell(&matrix);
+            cost.push(analysis.cost("computing features"));
+            report_matrix(&matrix);
             let given = RunInputs {
                 config,
                 set,
@@ -137,9 +137,9 @@ impl TrainingJob<'_> {
             });
             return Ok(report?);
         }
-        let matrix = listen(context, set, &config.features.sets, Some(cache), stop)?;
-        cost.push(listening.cost("listening"));
-        tell(&matrix);
+        let matrix = compute_features(context, set, &config.features.sets, Some(cache), stop)?;
+        cost.push(analysis.cost("computing features"));
+        report_matrix(&matrix);
         let random_folds = args.leak && chosen_among != TRIAL;
         let given = RunInputs {
             config,
@@ -155,9 +155,8 @@ impl TrainingJob<'_> {
         })?)
     }
 
-    /// Every combination of the values that are to be tried, each a run of its own that knows no test part; with halving
-    /// all with little of the budget, and ever fewer with more. Then the run with the settings that were best, the first of
-    /// equals.
+    /// Tries every combination of values, each as a separate run without the test part; with halving all with a part of the
+    /// budget, then fewer with more. Then trains with the best settings, the first of equals.
     fn search(&self, source: &str, cost: Vec<Cost>) -> anyhow::Result<Report> {
         refuse_others(&self.args.run)?;
         let folder = self.args.run.join("trials");
@@ -184,16 +183,16 @@ impl TrainingJob<'_> {
             }
         }
         if let Some(trials) = self.args.trials {
-            // By the run's own seed: the same command draws the same combinations, and so goes on.
+            // By the run's seed, so that the same command draws the same combinations, and resumes.
             Random::new(self.args.random_seed.unwrap_or(1)).shuffle(&mut all);
             all.truncate(trials as usize);
         }
-        // All are looked at before the first is begun.
+        // All are checked before the first is begun.
         let configs = all
             .iter()
             .map(|pairs| config(self.args, self.set, source, pairs));
         let configs = configs.collect::<anyhow::Result<Vec<_>>>()?;
-        // Trials after the test part was used would choose by it.
+        // Trials after the test part was used would be selected by it.
         let is_finished = self.args.run.join("report.json").exists();
         let parts: &[usize] = if self.args.halving { &[9, 3, 1] } else { &[1] };
         let mut table = format!("{TRIALS_HEADER}\n");
@@ -227,7 +226,7 @@ impl TrainingJob<'_> {
                 if is_finished && !folder.join(&name).join("report.json").exists() {
                     let run = self.args.run.display();
                     anyhow::bail!(
-                        "{run}: this search is finished, and knew no trial of {settings}: name another folder"
+                        "{run}: this search is finished without a trial of {settings}: name another folder"
                     );
                 }
                 let method = self.trial(&folder.join(name), &config)?;
@@ -241,7 +240,7 @@ impl TrainingJob<'_> {
                 atomic_file::write(&self.args.run.join(TRIALS), &table)?;
                 found.push((value, at));
             }
-            // the first of equals
+            // The first of equals.
             found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             found.truncate(if part > 1 { found.len().div_ceil(3) } else { 1 });
             alive = found.into_iter().map(|(_, at)| at).collect();
@@ -253,12 +252,12 @@ impl TrainingJob<'_> {
             return Ok(Report::read(&self.args.run)?);
         }
         let report = self.train(&self.args.run, config, configs.len(), cost)?;
-        // A cache only; what stays is a folder too many.
+        // Errors are ignored, as it is only a cache.
         let _ = std::fs::remove_dir_all(folder.join("features"));
         Ok(report)
     }
 
-    /// How well settings do that know no test part.
+    /// Evaluates settings without the test part.
     fn trial(&self, run: &Path, config: &Config) -> anyhow::Result<Method> {
         let is_finished = begin(run, config, self.set)?;
         let report = if is_finished {
@@ -267,7 +266,7 @@ impl TrainingJob<'_> {
             self.train(run, config, TRIAL, Vec::new())?
         };
         let chosen = report.methods.into_iter().find(|method| method.chosen);
-        chosen.ok_or_else(|| anyhow::anyhow!("{}: its report names no answer", run.display()))
+        chosen.ok_or_else(|| anyhow::anyhow!("{}: its report has no chosen method", run.display()))
     }
 }
 
@@ -286,7 +285,7 @@ fn with_budget(pairs: &[(String, String)], config: &Config, part: usize) -> Vec<
     pairs.iter().cloned().chain(budget).collect()
 }
 
-/// Does something that tells how far it is.
+/// Runs work that reports its progress.
 fn metered<T>(context: &Context, work: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
     let mut meter = Meter::new(context);
     let done = work(&mut |progress| {
@@ -316,7 +315,7 @@ fn show(args: &TrainClassifierArgs, report: &Report) -> anyhow::Result<Ending> {
     })
 }
 
-/// The configuration that the options ask for.
+/// The configuration of the options.
 ///
 /// - `tried`: settings that override all others
 fn config(
@@ -325,7 +324,7 @@ fn config(
     source: &str,
     tried: &[(String, String)],
 ) -> anyhow::Result<Config> {
-    // Text is quoted as TOML quotes it, so that no value is taken for a number.
+    // Text is quoted as in TOML, so that no value is taken for a number.
     let text = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut pairs = vec![("data.source".to_owned(), text(source))];
     let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));
@@ -363,7 +362,7 @@ fn config(
         let names: Vec<String> = sets.split('+').map(|name| text(name.trim())).collect();
         put("features.sets", format!("[{}]", names.join(", ")));
     }
-    // Later pairs win: --set over the options, a trial's values over both.
+    // Later pairs take precedence: --set over the options, a trial's values over both.
     pairs.extend(args.set.iter().chain(tried).cloned());
     let mut config = Config::changed(args.config.as_deref(), &pairs)?;
     if let Some((recipe, _)) = config.network() {
@@ -438,13 +437,13 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
     };
     let columns: usize = own_numbers + sets.iter().map(|set| set.columns().len()).sum::<usize>();
     // A fit for each fold of each repeat, or one for the validation part, and the last one on all.
-    let judgings = config.data.folds.max(1)
+    let evaluations = config.data.folds.max(1)
         * if config.data.folds > 0 {
             config.data.repeats
         } else {
             1
         };
-    let fits = config.algorithms.names.len() * judgings + 1;
+    let fits = config.algorithms.names.len() * evaluations + 1;
     let names: Vec<&str> = config
         .algorithms
         .names

@@ -28,12 +28,12 @@ pub(super) fn run(context: &Context, args: &TrainGenreArgs) -> anyhow::Result<En
         .busy("training and validating the genre head");
     let (head, tracks) = engine.genres().train_genre(&source, &options)?;
     drop(busy);
-    // The head's labels and the library's must not drift apart.
+    // The head's labels and the library's must have the same source.
     engine.genres_mut().set_label_source(&source)?;
     let now = engine.genres().label_source();
     if now != before {
         context.console.note(&format!(
-            "this library's labels come from {now} from now on, not from {before} (\"voisin labels {before}\" sets them back)"
+            "from now on this library's labels come from {now}, not from {before} (\"voisin labels {before}\" restores that)"
         ));
     }
     let seconds = start.elapsed().as_secs_f64();
@@ -93,7 +93,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// The settings that validation chose, for those who know the method.
+/// The settings that validation chose.
 fn settings(head: &GenreHead) -> String {
     let Settings { penalty, vote, .. } = head.model.settings();
     format!(
@@ -123,7 +123,7 @@ fn report(
     let sampled = tracks.labelled().saturating_sub(model.tracks());
     if sampled > 0 {
         lines.push(format!(
-            "sampled:  {} more were left out, by whole artists",
+            "sampled:  {} more left out, by whole artists",
             count(sampled as u64, "labelled track")
         ));
     }
@@ -163,12 +163,12 @@ fn report(
             FusionPart::Fused => "head and neighbours together",
         };
         lines.push(format!(
-            "answers:  by {chosen}: the simplest that is behind the best by no more than chance explains"
+            "answers:  by {chosen}: the simplest that is not significantly worse than the best"
         ));
     }
     if !quality.knows_groups() {
         lines.push(
-            "artists:  no two tracks are known to share one, so copies may be on both sides: the quality is at most this"
+            "artists:  no two tracks are known to share one, so copies may be on both sides of a split: the quality is at most this"
                 .to_owned(),
         );
     }
@@ -178,7 +178,7 @@ fn report(
             .map(|s| format!("{} ({})", s.genre, s.tracks))
             .collect();
         lines.push(format!(
-            "too small: fewer than {min_tracks} tracks, so neighbours alone speak for {}",
+            "too small: fewer than {min_tracks} tracks, so neighbours alone decide for {}",
             names.join(", ")
         ));
     }
@@ -192,8 +192,7 @@ fn commonest(labels: &[Vec<Genre>]) -> Option<(&Genre, f64)> {
         *counts.entry(genre).or_default() += 1;
     }
     let labelled = labels.iter().filter(|genres| !genres.is_empty()).count();
-    // A track with two genres counts for both: the yardstick is whether the answer would be one of
-    // them.
+    // A track with two genres counts for both, as either would be a right answer.
     let (genre, tracks) = counts.into_iter().max_by_key(|&(_, tracks)| tracks)?;
     // There is a genre, so at least one track is labelled.
     Some((genre, tracks as f64 / labelled as f64))
@@ -205,7 +204,7 @@ mod tests {
     use voisin_genre::Taxonomy;
 
     #[test]
-    fn a_library_of_one_genre_says_what_guessing_would_give() {
+    fn the_commonest_genre_has_its_share_of_labelled_tracks() {
         let taxonomy = Taxonomy::default();
         let mut labels = vec![taxonomy.parse(&["Rock"]); 19];
         labels.push(taxonomy.parse(&["Classical"]));

@@ -1,4 +1,4 @@
-//! `APEv2` tags behind an MP3: items as they lie in them.
+//! `APEv2` tags after an MP3, and their items.
 //!
 //! Follows the `APEv2` specification (wiki.hydrogenaudio.org).
 
@@ -15,26 +15,26 @@ use crate::fill::read_up_to;
 
 /// Bytes of a header or footer.
 const MARK: usize = 32;
-/// Before the name of an item.
+/// Prefix of an item's name in messages.
 const ITEM: &str = "item ";
 /// Bytes of an `ID3v1` tag.
 const V1: u64 = 128;
 
-/// The tags behind the audio of an MP3.
+/// The tags after the audio of an MP3.
 #[derive(Default)]
 pub(super) struct Trailing {
-    /// Each APE tag, from its header, or its first item where it has none, to the end of its footer, and where it begins.
+    /// Position and bytes of each APE tag, from its header, or its first item if it has none, to the end of its footer.
     pub(super) ape: Vec<(u64, Vec<u8>)>,
     /// The `ID3v1` tag.
     pub(super) v1: Option<Vec<u8>>,
-    /// There is an APE tag that was too large to be read, or one before too many others.
+    /// Whether an APE tag was skipped, because it was too large or there were too many.
     pub(super) is_too_large: bool,
     /// Where the audio ends.
     pub(super) audio: u64,
 }
 
-/// As [`id3::find`], and the tag at the end of a file, which has a footer (ID3 2.4 structure, 3.4). It is read only: such a
-/// file gets new frames at its start.
+/// As [`id3::find`], and the tag at the end of a file, which has a footer (ID3 2.4 structure, 3.4). That one is read
+/// only: new frames are written at the start.
 pub(super) fn find_id3(file: &mut File) -> io::Result<id3::Id3Tags> {
     let mut found = id3::find(file)?;
     let end = find(file, found.audio)?.audio;
@@ -46,11 +46,11 @@ pub(super) fn find_id3(file: &mut File) -> io::Result<id3::Id3Tags> {
     if read_up_to(file, &mut footer)? < id3::HEADER || !footer.starts_with(b"3DI") {
         return Ok(found);
     }
-    // The same as the header, but for the mark.
+    // Equal to the header except for the mark.
     footer[..3].copy_from_slice(b"ID3");
     let start =
         id3::body_size(&footer).and_then(|body| footer_at.checked_sub((id3::HEADER + body) as u64));
-    // A file of nothing but this tag has it at its start.
+    // If the file has nothing else, the tag is at its start as well.
     let is_new = |start: &u64| *start >= found.audio && !found.starts.contains(start);
     let Some(start) = start.filter(is_new) else {
         return Ok(found);
@@ -65,8 +65,8 @@ pub(super) fn find_id3(file: &mut File) -> io::Result<id3::Id3Tags> {
     Ok(found)
 }
 
-/// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. What lies before an APE tag that is not read,
-/// as the file has more than [`id3::MOST`] bytes or [`id3::TAGS`] of them, counts as audio, and so does that tag.
+/// Finds the tags at a file's end: `ID3v1`, APE and `Lyrics3v2`, in any order. An APE tag beyond [`id3::MOST`] bytes or
+/// [`id3::TAGS`] tags is not read, and counts as audio with everything before it.
 pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
     let mut found = Trailing {
         audio: file.metadata()?.len(),
@@ -78,7 +78,7 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
         let room = end.saturating_sub(audio);
         if room >= V1 && found.v1.is_none() {
             let tag = read(file, end - V1, V1)?;
-            // An APE tag's own mark has these letters too.
+            // An APE tag's mark contains these letters, too.
             let is_mark =
                 read(file, (end - V1).saturating_sub(3), 3)? == b"APE" && tag.starts_with(b"TAGEX");
             if tag.starts_with(b"TAG") && !is_mark {
@@ -86,7 +86,7 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
                 found.audio -= V1;
             }
         }
-        // Its own end, as an `ID3v1` tag may just have been taken off.
+        // Read again, as an `ID3v1` tag may just have been removed.
         let footer = read(file, found.audio.saturating_sub(MARK as u64), MARK as u64)?;
         if footer.starts_with(b"APETAGEX") && footer.len() == MARK {
             let header = if footer[23] & 0x80 != 0 {
@@ -134,10 +134,10 @@ pub(super) fn little(bytes: &[u8]) -> u32 {
         .map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The items of a tag and where they end.
+/// The items of a tag and their end.
 ///
 /// # Errors
-/// The tag is damaged; in words.
+/// A message if the tag is damaged.
 pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let found = follow(tag).filter(|(items, end)| items.len() as u32 == little(&tag[end + 16..]));
     found.ok_or_else(|| {
@@ -147,7 +147,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     })
 }
 
-/// The items up to one that makes no sense, [`MOST_TEXTS`] at most, and where they should end.
+/// The items up to an invalid one, at most [`MOST_TEXTS`], and where they should end.
 fn follow(tag: &[u8]) -> Option<(Vec<TagItem>, usize)> {
     let end = tag.len().checked_sub(MARK)?;
     let mut at = if tag.starts_with(b"APETAGEX") && end >= MARK {
@@ -191,14 +191,14 @@ pub(super) fn texts(tag: &[u8]) -> Vec<(String, &[u8])> {
     named.collect()
 }
 
-/// The fields of an `ID3v1` tag, by the names that an APE tag has for them.
+/// The fields of an `ID3v1` tag, by their names in APE tags.
 pub(super) fn v1_texts(tag: &[u8]) -> Vec<(String, Vec<u8>)> {
     let field = |range: Range<usize>| {
         let bytes = tag.get(range).unwrap_or_default();
         let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
         text.trim_ascii().to_vec()
     };
-    // ID3v1.1: behind a zero, the last byte of the comment is the track's number.
+    // ID3v1.1: after a zero, the last byte of the comment is the track number.
     let number = match tag.get(125..127) {
         Some(&[0, number]) if number > 0 => number.to_string(),
         _ => String::new(),
@@ -238,10 +238,10 @@ fn field(name: &str) -> Option<TagField> {
         .find(|&field| key(field).eq_ignore_ascii_case(name))
 }
 
-/// The changes that give a tag the edited fields and keep everything else.
+/// The splices that write the edited fields into a tag and keep everything else.
 ///
 /// # Errors
-/// The tag is damaged; in words.
+/// A message if the tag is damaged.
 pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
     let (items, end) = parse(tag)?;
     let item = |edit: &TagEdit| {
@@ -270,7 +270,7 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
     let added = edits.iter().filter(|edit| !edit.values.is_empty()).count();
     let size = i64::from(little(&tag[end + 12..])) + growth(&splices);
     let size = u32::try_from(size).map_err(|_| "its APE tag would be larger than any may be")?;
-    // Size and number of items lie side by side, in the header as in the footer.
+    // Size and number of items are adjacent, in the header as in the footer.
     let numbers = [size, (items.len() - removed + added) as u32]
         .map(u32::to_le_bytes)
         .concat();
@@ -284,7 +284,7 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
 /// The comment of an `ID3v1` tag.
 pub(super) fn v1_comment(tag: &[u8]) -> Option<String> {
     let comment = tag.get(97..127)?;
-    // The last two bytes are a zero and the track's number where that is given.
+    // The last two bytes are a zero and the track number, if there is one.
     let comment = if comment[28] == 0 {
         &comment[..28]
     } else {

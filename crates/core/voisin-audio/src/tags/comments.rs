@@ -1,25 +1,26 @@
-//! Vorbis comments as they lie in a FLAC block or an Ogg packet.
+//! Vorbis comments in a FLAC block or an Ogg packet.
 //!
-//! Follows the Vorbis I specification, 5, and RFC 7845, 5.2. What is no UTF-8, has no "=", or lies behind the list is kept.
+//! Follows the Vorbis I specification, 5, and RFC 7845, 5.2. Comments that are no UTF-8 or have no "=", and bytes after
+//! the list, are kept.
 
 use super::ape::little;
 use super::patch::{Splice, TagItem, replace};
 use super::values::{MOST_TEXTS, R128_OFFSET, decibels};
 use super::{TagEdit, TagField};
 
-/// Comments, how many are announced, and where that is said.
+/// A parsed list of comments.
 pub(super) struct Comments {
     pub(super) items: Vec<TagItem>,
     /// Bytes before the number of comments.
     count_at: usize,
-    /// Bytes up to where the last comment ends.
+    /// Bytes up to the end of the last comment.
     pub(super) end: usize,
 }
 
-/// The comments of a list, which begins with the vendor's name.
+/// Parses a list of comments, which begins with the vendor's name.
 ///
 /// # Errors
-/// The list is cut off; in words.
+/// A message if the list is truncated.
 pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
     let found = follow(list).filter(|(_, is_whole)| *is_whole);
     found.map(|(comments, _)| comments).ok_or_else(|| {
@@ -29,7 +30,7 @@ pub(super) fn parse(list: &[u8]) -> Result<Comments, String> {
     })
 }
 
-/// The comments up to one that is cut off, [`MOST_TEXTS`] at most, and whether they are all that are announced.
+/// The comments up to a truncated one, at most [`MOST_TEXTS`], and whether the list is complete.
 fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let sized = |at: usize| -> Option<usize> {
         let size = list.get(at..at + 4)?;
@@ -40,8 +41,7 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     let count = little(list.get(count_at..count_at + 4)?);
     let mut end = count_at + 4;
     let mut items = Vec::new();
-    // The number is a claim of the file, so nothing is allocated by it, and the list's end ends the
-    // loop.
+    // The number is not trusted: nothing is allocated by it, and the list's end ends the loop.
     for _ in 0..count.min(MOST_TEXTS as u32) {
         let start = end;
         let Some(next) = sized(start) else { break };
@@ -51,7 +51,7 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
             .split(|&byte| byte == b'=')
             .next()
             .unwrap_or_default();
-        // A comment without "=" is no field, whatever it says.
+        // A comment without "=" is no field.
         let field = if name.len() < comment.len() {
             field(name)
         } else {
@@ -73,7 +73,7 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
     Some((comments, is_whole))
 }
 
-/// The comments that can be read, by their names.
+/// The readable comments with their names.
 pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
     let items = follow(list).map_or(Vec::new(), |(comments, _)| comments.items);
     let comments = items.iter().map(|item| &list[item.start + 4..item.end]);
@@ -85,7 +85,7 @@ pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
     named.collect()
 }
 
-/// How many comments have no name, or are announced and not there; those behind [`MOST_TEXTS`] others do not count.
+/// Number of comments without a name or missing from the list; those after [`MOST_TEXTS`] others do not count.
 pub(super) fn unread(list: &[u8]) -> u32 {
     let Some((comments, is_whole)) = follow(list) else {
         return u32::from(!list.is_empty());
@@ -100,7 +100,7 @@ pub(super) fn unread(list: &[u8]) -> u32 {
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 const GAIN_OF_OPUS: &str = "R128_TRACK_GAIN";
 
-/// Names that hold a field, the one to write first.
+/// Names of a field, the one that is written first.
 fn names(field: TagField, opus: bool) -> &'static [&'static str] {
     match field {
         TagField::Genre => &["GENRE"],
@@ -122,7 +122,7 @@ fn field(name: &[u8]) -> Option<TagField> {
 
 /// A comment for each value.
 ///
-/// - `opus`: gains are kept as RFC 7845 has them: whole numbers of 1/256 dB, to -23 LUFS rather than to -18
+/// - `opus`: write gains as in RFC 7845: integers of 1/256 dB, to -23 LUFS instead of -18
 fn made(edit: &TagEdit, opus: bool) -> Vec<u8> {
     let name = names(edit.field, opus)[0];
     let comment = |value: &String| {
@@ -139,10 +139,10 @@ fn sized(text: &str) -> Vec<u8> {
     [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
 }
 
-/// The changes that give a list the edited fields and keep everything else.
+/// The splices that write the edited fields into a list and keep everything else.
 ///
 /// # Errors
-/// The list is cut off; in words.
+/// A message if the list is truncated.
 pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let comments = parse(list)?;
     let mut splices = replace(&comments.items, comments.end, edits, |edit| {
@@ -161,7 +161,7 @@ pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Sp
     Ok(splices)
 }
 
-/// A list of these fields, and of others by their names.
+/// A list of these fields, and of others by name.
 pub(super) fn new_list(edits: &[&TagEdit], others: &[(&str, String)]) -> Vec<u8> {
     let mut all: Vec<u8> = others
         .iter()

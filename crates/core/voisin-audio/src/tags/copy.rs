@@ -1,4 +1,5 @@
-//! The new version of a user's file, made beside it: with the owner, the rights and the extended attributes of the old one.
+//! The new version of a user's file, written beside it, with the owner, permissions and extended attributes of the old
+//! one.
 
 use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Read, Write as _};
@@ -12,7 +13,7 @@ use voisin_base::regular_file;
 pub(super) struct Copy(AtomicFile);
 
 impl Copy {
-    /// An empty one.
+    /// Creates an empty copy.
     pub(super) fn beside(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         AtomicFile::create_noted(target, note).map(Self)
     }
@@ -25,10 +26,10 @@ impl Copy {
         self.0.path()
     }
 
-    /// Gives the copy what belongs to the file besides its contents.
+    /// Copies the file's metadata: everything besides its contents.
     ///
     /// # Errors
-    /// Names the attribute that cannot be kept.
+    /// A message with the attribute that cannot be kept.
     pub(super) fn take_after(&mut self, target: &Path, before: &Metadata) -> Result<(), String> {
         let copy = self.0.file();
         #[cfg(unix)]
@@ -36,7 +37,7 @@ impl Copy {
             let original = copies::open(target).map_err(|error| error.to_string())?;
             unix::keep_owner(copy, before)?;
             unix::keep_attributes(copy, &original)?;
-            // Last: the mode is what a list that was taken away, or set, left of it.
+            // Last, since access control lists change the mode.
             unix::keep_mode(copy, before)
         }
         #[cfg(not(unix))]
@@ -52,14 +53,14 @@ impl Copy {
         self.file().flush()
     }
 
-    /// Puts the copy in the file's place, if nobody changed the file meanwhile.
+    /// Replaces the file by the copy, if the file was not changed meanwhile.
     pub(super) fn replace(
         mut self,
         target: &Path,
         before: &Metadata,
         keep_mtime: bool,
     ) -> io::Result<()> {
-        // A link that took its place is not followed: what it leads to is another file.
+        // Links are not followed: a link that replaced the file leads to another one.
         let now = std::fs::symlink_metadata(target)?;
         let is_same = regular_file::is_same(&now, before)
             && now.len() == before.len()
@@ -81,7 +82,7 @@ impl Copy {
     }
 }
 
-/// Why the new version of a file cannot take its place without a loss, if so.
+/// Why replacing the file would lose something, if it would.
 pub(super) fn loss(before: &Metadata) -> Option<String> {
     #[cfg(unix)]
     {
@@ -109,7 +110,7 @@ mod unix {
 
     use xattr::FileExt as _;
 
-    /// Attributes that the system derives from a file's contents or its maker, and that would be wrong of new contents.
+    /// Attributes that the system derives from a file's contents or origin, which would be wrong for new contents.
     const OF_THE_SYSTEM: [&str; 4] = [
         "security.capability",
         "security.evm",
@@ -117,7 +118,7 @@ mod unix {
         "com.apple.provenance",
     ];
 
-    /// When contents, attributes, owner, rights or names changed last.
+    /// Time of the last change of contents, attributes, owner, permissions or names.
     pub(super) fn changed_at(metadata: &Metadata) -> (i64, i64) {
         (metadata.ctime(), metadata.ctime_nsec())
     }
@@ -134,14 +135,14 @@ mod unix {
         })
     }
 
-    /// The rights of owner, group and others; a program's right to run as another user goes.
+    /// Sets the permissions of owner, group and others, without setuid and setgid.
     pub(super) fn keep_mode(copy: &File, before: &Metadata) -> Result<(), String> {
         let mode = Permissions::from_mode(before.mode() & 0o1777);
         copy.set_permissions(mode)
             .map_err(|error| format!("its rights cannot be kept: {error}"))
     }
 
-    /// The extended attributes of a file, access control lists of Linux among them; none where the file system has none.
+    /// The extended attributes of a file, including access control lists on Linux; none if the file system has none.
     fn attributes(file: &File) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
         let is_none = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
         let names = match file.list_xattr() {
@@ -161,7 +162,8 @@ mod unix {
         Ok(attributes)
     }
 
-    /// Takes away what the copy has of its folder alone, such as an access control list for new files, too.
+    /// Copies extended attributes, and removes those that the copy inherited from its folder, such as a
+    /// default access control list.
     pub(super) fn keep_attributes(copy: &File, original: &File) -> Result<(), String> {
         let failed = |error: io::Error| format!("its extended attributes cannot be read: {error}");
         let wanted = attributes(original).map_err(failed)?;

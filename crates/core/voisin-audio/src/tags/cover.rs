@@ -1,7 +1,7 @@
 //! The picture of a file's front cover.
 //!
-//! A parser looks for it in a file without `ID3v2` tags ([`Masked`]) and reads no more of that than
-//! its share ([`Bounded`]); the pictures of those tags come in tags of nothing else.
+//! Parsers read the file with its `ID3v2` tags masked ([`Masked`]), up to a limit ([`Bounded`]);
+//! pictures in those tags are read from tags of pictures alone.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -20,10 +20,10 @@ use crate::guard::guard;
 use crate::source::open;
 use voisin_music::cue::Place;
 
-/// One picture as it is read (bytes).
+/// Most bytes of a picture.
 const MOST_OF_A_PICTURE: usize = 12 << 20;
 
-/// The picture of the front, else the first one.
+/// The front cover, else the first picture.
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let place = Place::of(path).map_err(io)?;
@@ -41,7 +41,7 @@ pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     Ok(cover.unwrap_or_default())
 }
 
-/// The pictures of a file. Those of `ID3v2` tags are read from a copy of each, everything else from the file without them.
+/// The pictures of a file. Those in `ID3v2` tags are read from a copy of each, the others from the file without them.
 fn pictures(file: File, found: &id3::Id3Tags) -> Vec<Picture> {
     let options = options().read_cover_art(true);
     let mut room = id3::MOST;
@@ -67,7 +67,7 @@ fn pictures(file: File, found: &id3::Id3Tags) -> Vec<Picture> {
     tags.flat_map(Tag::pictures).cloned().collect()
 }
 
-/// A tag of the pictures of `tag` alone.
+/// A tag with only the pictures of `tag`.
 fn only_pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     let is_picture = |id: &[u8]| id == b"APIC" || id == b"PIC";
     let wanted = |id: &[u8]| is_picture(id).then_some(MOST_OF_A_PICTURE);
@@ -77,8 +77,7 @@ fn only_pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     })
 }
 
-/// A file of which a parser may read so many bytes and no more: comments and atoms may be as large as the file, and are
-/// read into memory whole.
+/// A reader limited to a number of bytes, as comments and atoms may be as large as the file and are read into memory.
 struct Bounded<R> {
     inner: R,
     left: usize,
@@ -87,8 +86,7 @@ struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && !buffer.is_empty() {
-            // An error and not the end, or a parser would take a tag that is cut here for a whole
-            // one.
+            // An error and not the end, or a parser would accept a tag that is cut off here.
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
                 "tags larger than any that are read",
@@ -107,12 +105,12 @@ impl<R: Seek> Seek for Bounded<R> {
     }
 }
 
-/// A file from `start` on, in which no `ID3v2` tag can be found.
+/// A file from `start` on, with its `ID3v2` tags hidden.
 struct Masked {
     file: File,
     start: u64,
     position: u64,
-    /// Chunks that get another name: a reader that finds no tag where one is announced gives the whole file up.
+    /// Chunks that are renamed: readers refuse a file with a tag chunk but no tag.
     chunks: Vec<u64>,
 }
 
@@ -129,7 +127,7 @@ impl Masked {
 
 impl Read for Masked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A header's four bytes may begin before the part that is asked for, and end behind it.
+        // A header's four bytes may begin before the requested range and end after it.
         let before = 3.min(self.position);
         self.file
             .seek(SeekFrom::Start(self.start + self.position - before))?;
@@ -137,10 +135,9 @@ impl Read for Masked {
         let n = read_up_to(&mut self.file, &mut wide)?;
         wide.truncate(n);
         for at in 0..n.saturating_sub(3) {
-            // Some readers do not mind a size that cannot be one.
+            // Some readers accept an invalid size.
             if matches!(wide[at..at + 4], [b'I', b'D', b'3', 2..=4]) {
-                // Sound with these bytes changes, too; nothing that reads through this mask reads
-                // sound.
+                // Sound with these bytes changes, too, but is not read through this mask.
                 wide[at..at + 3].fill(0);
             }
         }
@@ -175,7 +172,7 @@ impl Seek for Masked {
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position = target.ok_or_else(invalid)?;
-        // Positions far behind the end are kept, so that the sum with `start` stays in range.
+        // Positions far beyond the end are allowed if the sum with `start` stays in range.
         self.start.checked_add(self.position).ok_or_else(invalid)?;
         Ok(self.position)
     }

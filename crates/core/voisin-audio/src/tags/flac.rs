@@ -14,9 +14,9 @@ pub(super) const COMMENTS: u8 = 4;
 const INVALID: u8 = 127;
 /// In the byte of the type: no block follows.
 const LAST: u8 = 0x80;
-/// Blocks that are followed; files have a handful, and one without content takes four bytes.
+/// Most blocks that are read; files have a handful, and an empty one takes four bytes.
 pub(super) const BLOCKS: usize = 1 << 10;
-/// Bytes before what a block holds.
+/// Bytes before a block's content.
 pub(super) const HEADER: u64 = 4;
 
 /// A metadata block.
@@ -25,7 +25,7 @@ pub(super) struct MetadataBlock {
     pub(super) at: u64,
     pub(super) kind: u8,
     is_last: bool,
-    /// Bytes behind the header.
+    /// Bytes after the header.
     pub(super) size: u64,
 }
 
@@ -48,10 +48,10 @@ impl MetadataBlock {
 
 /// The blocks of a file.
 ///
-/// - `start`: where `fLaC` lies, behind any `ID3v2` tags
+/// - `start`: position of `fLaC`, after any `ID3v2` tags
 ///
 /// # Errors
-/// They cannot be followed to the last; in words.
+/// A message if they cannot be read to the last.
 pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, String> {
     let (blocks, damaged) = follow(file, start)?;
     if let Some(at) = damaged {
@@ -65,10 +65,10 @@ pub(super) fn blocks(file: &mut File, start: u64) -> Result<Vec<MetadataBlock>, 
     Ok(blocks)
 }
 
-/// The blocks up to one that makes no sense, or is behind [`BLOCKS`] others, and where that is.
+/// The blocks up to an invalid one or the limit [`BLOCKS`], and their end.
 ///
 /// # Errors
-/// There is no FLAC stream; in words.
+/// A message if there is no FLAC stream.
 pub(super) fn follow(
     file: &mut File,
     start: u64,
@@ -106,11 +106,11 @@ pub(super) fn follow(
     Ok((blocks, None))
 }
 
-/// The changes that give a file's comments the edited fields and keep everything else: each block of comments, where there
-/// are several, since readers differ in which one they take.
+/// The splices that write the edited fields into a file's comments and keep everything else; into each block of
+/// comments, since readers differ in which one they use.
 ///
 /// # Errors
-/// The blocks or a list of comments are damaged; in words.
+/// A message if the blocks or a list of comments are damaged.
 pub(super) fn edit(
     file: &mut File,
     start: u64,
@@ -125,7 +125,7 @@ pub(super) fn edit(
         let changes = comments::edit(&block.read(file)?, edits, false)?;
         let size = size(block.size.saturating_add_signed(growth(&changes)))?;
         splices.push(Splice {
-            // The three bytes of the size, behind the type.
+            // The three bytes of the size, after the type.
             at: block.at + 1,
             removed: 3,
             put: size,
@@ -143,7 +143,7 @@ pub(super) fn edit(
             .map(|(_, name, value)| (name, value))
             .collect();
         let list = comments::new_list(edits, &others);
-        // Behind STREAMINFO, which must stay the first and is no longer the last.
+        // After STREAMINFO, which must stay first and is no longer last.
         let last = if first.is_last { LAST } else { 0 };
         let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();
         splices.push(Splice {

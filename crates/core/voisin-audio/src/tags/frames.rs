@@ -1,4 +1,4 @@
-//! The frames of an `ID3v2` tag as they lie in it: all but those of the edited tags stay as they are, whatever they hold.
+//! Editing the frames of an `ID3v2` tag: all frames but those of the edited fields stay unchanged, whatever they hold.
 //!
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
@@ -7,17 +7,17 @@ use super::patch::{Splice, TagItem, growth, replace};
 use super::{ENERGY, MOOD, TagEdit, TagField, TrackTags, carried};
 use voisin_base::text::LONGEST_TEXT;
 
-/// In the header's flags.
+/// A flag of the header.
 const UNSYNCHRONISED: u8 = 0x80;
 const EXTENDED: u8 = 0x40;
 const FOOTER: u8 = 0x10;
 
 const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 
-/// The frames of a tag, and where they end (bytes of the tag).
+/// The frames of a tag, and their end (bytes of the tag).
 ///
 /// # Errors
-/// Says how the tag is damaged: bytes after the damage cannot be told from a frame.
+/// A message if the tag is damaged, as the bytes after the damage may be frames.
 pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let damaged = |at: usize, found: &str| {
         format!(
@@ -55,10 +55,10 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
     let mut end = places.raw_of(extended);
     while let Some(frame) = Frame::split(version, &mut rest) {
         let start = end;
-        // Frames are split in the plain body, but changed where they lie in the file.
+        // Frames are split in the decoded body, but edited at their position in the file.
         end = places.raw_of(plain.len() - rest.len());
         let id = &frame.header[..if version == 2 { 3 } else { 4 }];
-        // Names of version 2.2 in a tag of 2.3 have a zero or a space behind them.
+        // Names of version 2.2 in a tag of 2.3 are followed by a zero or a space.
         let is_name = |(i, byte): (usize, &u8)| {
             byte.is_ascii_uppercase() || byte.is_ascii_digit() || i == 3 && matches!(byte, 0 | b' ')
         };
@@ -93,7 +93,7 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
             name: format!("frame {name}"),
         });
     }
-    // Only padding may follow: anything else would be read otherwise once the tag has changed.
+    // Only padding may follow: other bytes could be parsed differently after the change.
     if let Some(odd) = rest.iter().position(|&byte| byte != 0) {
         return Err(damaged(
             HEADER + end,
@@ -125,7 +125,7 @@ fn extended(version: u8, plain: &[u8]) -> Result<usize, String> {
     Ok(size)
 }
 
-/// From places in a body without stuffing, ascending, to those in the body as it is.
+/// Maps ascending positions in a body without stuffing to positions in the raw body.
 struct RawPlaces<'a> {
     raw: &'a [u8],
     is_stuffed: bool,
@@ -134,7 +134,7 @@ struct RawPlaces<'a> {
 }
 
 impl RawPlaces<'_> {
-    /// Stuffing belongs to the byte before it.
+    /// The raw position; stuffing belongs to the byte before it.
     fn raw_of(&mut self, plain: usize) -> usize {
         if !self.is_stuffed {
             return plain;
@@ -167,8 +167,7 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
                     .collect()
             };
             let description: Vec<u16> = match (encoding, text) {
-                // Encoding 1 has a byte order mark and 2 has none; without a mark the order is
-                // taken for big-endian.
+                // Encoding 1 has a byte order mark and 2 has none; without a mark it is big-endian.
                 (1, [0xff, 0xfe, text @ ..]) => wide(u16::from_le_bytes, text),
                 (1, [0xfe, 0xff, text @ ..]) | (1 | 2, text) => wide(u16::from_be_bytes, text),
                 _ => text
@@ -192,20 +191,20 @@ fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagFie
     }
 }
 
-/// The changes that give a tag the edited fields and keep everything else.
+/// The splices that write the edited fields into a tag and keep everything else.
 ///
 /// - `tag`: with its header, without its footer
-/// - `behind`: the bytes behind it, as many as a footer has
+/// - `behind`: the bytes after it, as many as a footer has
 ///
 /// # Errors
-/// The tag cannot be changed without a loss; in words.
+/// A message if the tag cannot be changed without a loss.
 pub(super) fn edit(tag: &[u8], behind: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
     let (items, end) = parse(tag)?;
     if has_footer(tag) && (behind.len() < HEADER || !behind.starts_with(b"3DI")) {
         return Err("its ID3v2 tag says that it has a footer, and has none".to_owned());
     }
     let mut splices = replace(&items, end, edits, |edit| frame(tag[3], tag[5], edit));
-    // Not even the size is written then, so that the file stays as it is.
+    // Then the size is not written either, so that the file stays unchanged.
     if splices.is_empty() {
         return Ok(splices);
     }
@@ -219,7 +218,7 @@ pub(super) fn edit(tag: &[u8], behind: &[u8], edits: &[&TagEdit]) -> Result<Vec<
     Ok(splices)
 }
 
-/// Whether a tag says that the header is there again behind it.
+/// Whether a tag has a footer, which repeats the header.
 pub(super) fn has_footer(tag: &[u8]) -> bool {
     tag.get(5).is_some_and(|flags| flags & FOOTER != 0)
 }
@@ -230,7 +229,7 @@ fn in_header(size: i64) -> Result<[u8; 4], String> {
         .ok_or_else(|| "its ID3v2 tag would be larger than any may be".to_owned())
 }
 
-/// A frame with a NUL between values; none where there are none.
+/// A frame with NULs between the values; empty without values.
 fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
     if edit.values.is_empty() {
         return Vec::new();
@@ -239,7 +238,7 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
         TagField::Genre => ["TCO", "TCON"],
         TagField::Bpm => ["TBP", "TBPM"],
         TagField::Key => ["TKE", "TKEY"],
-        // Its frame came with version 2.4.
+        // This frame is new in version 2.4.
         TagField::Mood if version == 4 => ["TXX", "TMOO"],
         TagField::ReplayGain | TagField::Energy | TagField::Mood => ["TXX", "TXXX"],
     };
@@ -255,7 +254,7 @@ fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
         body.extend(if version == 4 { &[0][..] } else { &[0, 0] });
     }
     let value = id3::text(version, &edit.values.join("\0"));
-    // The encoding, said once.
+    // Only the first text has the encoding's byte.
     body.extend(&value[usize::from(!body.is_empty())..]);
     let whole = framed(version, id[usize::from(version > 2)], &body);
     if version < 4 && flags & UNSYNCHRONISED != 0 {
@@ -274,7 +273,7 @@ fn framed(version: u8, id: &str, body: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A zero after each byte of eight ones that would pass for the start of an MP3 frame, or for stuffing.
+/// Inserts a zero after each byte 0xff that could be read as the start of an MP3 frame or as stuffing.
 fn stuffed(bytes: &[u8]) -> Vec<u8> {
     let mut all = Vec::with_capacity(bytes.len() + 8);
     for (i, &byte) in bytes.iter().enumerate() {
@@ -290,11 +289,11 @@ fn stuffed(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// A tag of version 2.4 with these fields, and with those that the file's other kinds of tags have: who reads the richest
-/// kind alone would miss them.
+/// A tag of version 2.4 with these fields and those of the file's other kinds of tags, which readers of the richest
+/// kind alone would miss.
 ///
-/// - `present`: as the file's tags are read
-/// - `comment`: that of the file's other kinds of tags
+/// - `present`: the file's tags
+/// - `comment`: the comment of the file's other kinds of tags
 pub(super) fn new_tag(
     edits: &[&TagEdit],
     present: &TrackTags,
@@ -305,7 +304,7 @@ pub(super) fn new_tag(
         frames.extend(framed(4, id, &id3::text(4, &value)));
     }
     if let Some(comment) = comment {
-        // Of no known language, without a description.
+        // Unknown language, no description.
         frames.extend(framed(
             4,
             "COMM",
@@ -340,7 +339,7 @@ mod tests {
 
     #[test]
     fn stuffed_frames_stay_stuffed_as_they_were() {
-        // The private frame has a byte of eight ones that needed no stuffing and has none, and ends in one that has.
+        // The private frame has a byte 0xff without stuffing, which needs none, and ends with one that has it.
         let body =
             b"PRIV\0\0\0\x04\0\0\xff\0\xe0\xff\x01TCON\0\0\0\x02\0\0\0QTIT2\0\0\0\x03\0\0\0\xff\0\xff\0\0\0";
         let old = tag(3, UNSYNCHRONISED, body);

@@ -1,12 +1,12 @@
-//! `ID3v2` tags as they lie in a file: where they are, and the frames that they hold.
+//! `ID3v2` tags in a file: their positions and frames.
 //!
-//! Chapters hold frames that hold chapters, as deep as a file likes, and a parser that follows them
-//! runs out of stack, which ends the process. Compressed frames inflate to any size. So lofty is
-//! never shown a tag as it lies in the file, but one [`assembled`] of the frames that voisin reads,
-//! which hold no others, are not compressed, and stay within [`MOST`].
+//! Chapters may be nested so deep that a recursive parser overflows its stack, which ends the
+//! process, and compressed frames inflate to any size. So lofty never parses a file's own tag, but
+//! one [`assembled`] of the frames that voisin reads, which are not nested, not compressed, and
+//! within [`MOST`].
 //!
-//! For: finding tags, taking them apart and putting them together. Not for: the meaning of their
-//! frames (`id3_texts`, `cover`), or their changes (`frames`).
+//! For: finding, splitting and assembling tags. Not for: the meaning of their frames (`id3_texts`,
+//! `cover`), or editing (`frames`).
 //!
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
@@ -16,18 +16,18 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use super::values::MOST_TEXTS;
 use crate::fill::read_up_to;
 
-/// All tags of a file together, as they lie in it and as they are read (bytes).
+/// Most bytes of all tags of a file together, raw and inflated.
 pub(super) const MOST: usize = 64 << 20;
-/// Tags of one kind that are read of a file, which has one, or two where a program did not find the first.
+/// Most tags of one kind that are read; a file has one, or two if a program missed the first.
 pub(super) const TAGS: usize = 64;
-/// Chunks of a WAV or AIFF file that are looked at.
+/// Most chunks of a WAV or AIFF file that are read.
 const CHUNKS: usize = 1024;
-/// Bytes at the start of a file in which a tag is looked for.
+/// Bytes at the start of a file that are searched for a tag.
 const JUNK: u64 = 1024;
 /// Bytes of a tag's header, of its footer, and of a frame's header (6 in `ID3v2.2`).
 pub(super) const HEADER: usize = 10;
 
-/// The size that a tag's header gives its body (bytes), if these ten bytes are one.
+/// The size of a tag's body (bytes), if these ten bytes are a header.
 pub(super) fn body_size(header: &[u8]) -> Option<usize> {
     let [b'I', b'D', b'3', 2..=4, _, _, size @ ..] = header.get(..HEADER)? else {
         return None;
@@ -50,22 +50,22 @@ pub(super) fn eight_bits(bytes: &[u8]) -> usize {
         .fold(0, |size, &byte| size << 8 | usize::from(byte))
 }
 
-/// The tags of a file, where readers look for them: at its start, or in a chunk of a WAV or AIFF file.
+/// The tags of a file at the standard places: its start, or a chunk of a WAV or AIFF file.
 #[derive(Default)]
 pub(super) struct Id3Tags {
     /// Each tag with its header, without the frames of the next.
     pub(super) tags: Vec<Vec<u8>>,
     /// Where each of them begins.
     pub(super) starts: Vec<u64>,
-    /// There is a tag that was too large to be read, or one behind too many others.
+    /// Whether a tag was skipped, because it was too large or there were too many.
     pub(super) is_too_large: bool,
     /// Where the audio begins after the tags at the start of the file.
     pub(super) audio: u64,
-    /// Where the chunks begin that hold tags.
+    /// Positions of the chunks with tags.
     pub(super) chunks: Vec<u64>,
 }
 
-/// Finds a file's tags and reads them, up to [`MOST`] bytes and [`TAGS`] tags; what is beyond counts as no tag.
+/// Finds and reads a file's tags, up to [`MOST`] bytes and [`TAGS`] tags; the rest is ignored.
 pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     let length = file.metadata()?.len();
     let mut found = Id3Tags::default();
@@ -80,7 +80,7 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
         }
         _ => {
             let mut at = first_tag(file)?;
-            // Tags may follow each other; all are read, and the audio begins behind the last.
+            // Tags may follow each other; all are read, and the audio begins after the last.
             while let Some(start) = at {
                 let Some(end) = read_tag(file, start, length, &mut room, &mut found)? else {
                     break;
@@ -93,7 +93,7 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
     Ok(found)
 }
 
-/// Where the first tag begins: at once, after zeros, or after a little junk.
+/// Position of the first tag: at the start, after zeros, or after a little junk.
 fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
     let mut start = vec![0; JUNK as usize];
     file.seek(SeekFrom::Start(0))?;
@@ -104,7 +104,7 @@ fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
     Ok(place.map(|place| place as u64))
 }
 
-/// Reads the tag at `start`, if there is one; returns where it ends.
+/// Reads the tag at `start`, if there is one; returns its end.
 pub(super) fn read_tag(
     file: &mut File,
     start: u64,
@@ -129,7 +129,7 @@ pub(super) fn read_tag(
     let there = length
         .saturating_sub(start + HEADER as u64)
         .min(body as u64) as usize;
-    // Empty tags take room, too: a file could hold millions of them.
+    // Empty tags count, too: a file could hold millions of them.
     if HEADER + there <= *room && found.tags.len() < TAGS {
         *room -= HEADER + there;
         let mut tag = header.to_vec();
@@ -139,7 +139,7 @@ pub(super) fn read_tag(
     } else {
         found.is_too_large = true;
     }
-    // A tag that reaches the end of the file has no audio behind it to go on with.
+    // No audio follows a tag that reaches the end of the file.
     Ok((end < length).then_some(end))
 }
 
@@ -180,9 +180,10 @@ fn in_chunks(
     Ok(())
 }
 
-/// The tag's version, and the content of those of its frames for whose name `wanted` gives how long they may be (bytes).
+/// The tag's version, and the content of the frames for whose name `wanted` returns a size limit (bytes).
 ///
-/// - `unread`: how many of those are cut off, too long, damaged or encrypted, or behind [`MOST_TEXTS`] others, counted on
+/// - `unread`: increased by the number of those that are truncated, too long, damaged or encrypted, or after
+///   [`MOST_TEXTS`] others
 #[expect(clippy::type_complexity, reason = "a name and a content, twice")]
 pub(super) fn contents(
     tag: &[u8],
@@ -199,7 +200,7 @@ pub(super) fn contents(
     while let Some(frame) = Frame::split(version, &mut rest) {
         let id = &frame.header[..if version == 2 { 3 } else { 4 }];
         let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-        // `wanted` need not look at all letters, so names of other bytes are left out here.
+        // `wanted` need not check all letters, so invalid names are skipped here.
         let Some(longest) = wanted(id).filter(|_| id.iter().all(is_name)) else {
             continue;
         };
@@ -214,7 +215,7 @@ pub(super) fn contents(
         let Some(content) = content.filter(|content| !content.is_empty()) else {
             continue;
         };
-        // As inflated: compressed frames could otherwise take any amount of memory.
+        // Of the inflated content: compressed frames could take any amount of memory.
         *room -= content.len();
         frames.push((id.to_vec(), content));
     }
@@ -243,8 +244,8 @@ pub(super) fn assembled(version: u8, frames: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     tag
 }
 
-/// The frames of a tag's body: without an extended header, and in versions before 2.4 as they were before they were
-/// made free of false synchronisation (in 2.4 each frame says so for itself).
+/// The frames of a tag's body, without an extended header; before version 2.4 unsynchronisation is undone (in 2.4
+/// each frame has its own flag).
 fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     let mut body = if flags & 0x80 != 0 && version < 4 {
         resynchronised(body)
@@ -253,7 +254,7 @@ fn frames_of(version: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     };
     if flags & 0x40 != 0 && version > 2 {
         let extended = body.get(..4).map_or(0, |size| match version {
-            // In 2.3 the size leaves out its own four bytes, in 2.4 it has them.
+            // In 2.3 the size excludes its own four bytes, in 2.4 it includes them.
             3 => 4 + eight_bits(size),
             _ => seven_bits(size),
         });
@@ -266,7 +267,7 @@ pub(super) fn in_seven_bits(size: u32) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }
 
-/// Takes out the zero that follows each byte of eight ones.
+/// Removes the zero after each byte 0xff.
 pub(super) fn resynchronised(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut after = false;
@@ -282,14 +283,14 @@ pub(super) fn resynchronised(bytes: &[u8]) -> Vec<u8> {
 pub(super) struct Frame<'a> {
     pub(super) header: &'a [u8],
     pub(super) body: &'a [u8],
-    /// The tag ends before the frame does.
+    /// Whether the tag ends before the frame.
     pub(super) is_cut: bool,
-    /// Its size is given in eight bits a byte, although those of its version have seven.
+    /// Whether its size has eight bits a byte, although its version has seven.
     pub(super) is_in_eight_bits: bool,
 }
 
-/// Whether the frame that `rest` begins with has the size that old versions of iTunes wrote: only with eight bits a byte
-/// does another frame, padding or the end come behind it.
+/// Whether the first frame of `rest` has a size as old versions of iTunes wrote it: another frame, padding or the end
+/// only follows if the size has eight bits a byte.
 fn is_in_eight_bits(rest: &[u8]) -> bool {
     let follows = |size: usize| {
         let behind = rest.get(HEADER + size..);
@@ -309,7 +310,7 @@ fn is_in_eight_bits(rest: &[u8]) -> bool {
 }
 
 impl<'a> Frame<'a> {
-    /// The next frame; `None` at the padding, or where the rest is no frame.
+    /// The next frame; `None` at the padding, or if the rest is no frame.
     pub(super) fn split(version: u8, rest: &mut &'a [u8]) -> Option<Self> {
         let length = if version == 2 { 6 } else { HEADER };
         let header = rest.get(..length)?;
@@ -366,8 +367,7 @@ impl<'a> Frame<'a> {
             _ => (
                 flags & 0x04 != 0,
                 flags & 0x40 != 0,
-                // The length may be given (0x01) without compression (0x08), which cannot do
-                // without it.
+                // The length may be given (0x01) without compression (0x08), which requires it.
                 flags & 0x09 != 0,
                 unsynchronised || flags & 0x02 != 0,
             ),
@@ -376,7 +376,7 @@ impl<'a> Frame<'a> {
             return None;
         }
         let mut body = self.body;
-        // A byte for the group, four for the length when inflated, in either order.
+        // A byte for the group and four for the inflated length, in either order.
         for before in [grouped.then_some(1), length.then_some(4)]
             .into_iter()
             .flatten()
@@ -392,14 +392,14 @@ impl<'a> Frame<'a> {
             return Some(body);
         }
         let mut inflated = Vec::new();
-        // One byte more than may be, to tell a text that just fits from one that was cut.
+        // One byte more than allowed, to detect a longer text.
         let mut reader = flate2::read::ZlibDecoder::new(&body[..]).take(most as u64 + 1);
         reader.read_to_end(&mut inflated).ok()?;
         (inflated.len() <= most).then_some(inflated)
     }
 }
 
-/// The encoding's number and the text in it: UTF-8 in version 2.4, UTF-16 before.
+/// A text with its encoding's number: UTF-8 in version 2.4, UTF-16 before.
 pub(super) fn text(version: u8, text: &str) -> Vec<u8> {
     if version == 4 {
         return [&[3], text.as_bytes()].concat();

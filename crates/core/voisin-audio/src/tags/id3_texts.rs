@@ -1,8 +1,8 @@
-//! The texts of an `ID3v2` tag, in a new tag that a parser may be shown: one that makes no sense,
-//! or inflates beyond bounds, hides no other.
+//! The texts of an `ID3v2` tag in a new tag that is safe to parse: an invalid or too large text
+//! hides no other.
 //!
-//! For: texts and addresses in an encoding of the tag's version, years as numbers. Not for: the
-//! fields that they stand for (`read`), or the frames as they lie in a file (`id3`).
+//! For: texts and addresses in an encoding of the tag's version, years as numbers. Not for: their
+//! meaning (`read`), or raw frames (`id3`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,15 +15,15 @@ use super::values::{REPLACEMENT, gain_of_itunes, year};
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
-/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), each as the standard has it: whole
-/// texts in an encoding of the tag's version, frames of one name together, years as numbers, nothing that is compressed
-/// or holds other frames. What cannot be made so is left out alone. What is compressed is inflated, as far as `room`
-/// (bytes, of all tags) and [`LONGEST_TEXT`] allow.
+/// A tag of the frames of `tag` that voisin reads (text, links, file identifiers), each by the standard: complete texts
+/// in an encoding of the tag's version, frames of one name together, years as numbers, nothing compressed or nested.
+/// Only frames that cannot be converted are left out. Compressed frames are inflated within `room` (bytes, of all tags)
+/// and [`LONGEST_TEXT`].
 ///
-/// - `unread`: how many frames were left out, or have characters that make no sense, counted on
+/// - `unread`: increased by the number of frames that were left out or have invalid characters
 pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
-    // Lists of pairs, of which one that is odd spoils the tag, and the address of a podcast, which programs write as one
-    // of two kinds of frame: voisin reads none of them.
+    // Lists of pairs, which make a tag invalid if their number is odd, and the address of a podcast, which programs
+    // write in two kinds of frame: voisin reads none of them.
     const LEFT_OUT: [&[u8]; 6] = [b"TIPL", b"TMCL", b"WFED", b"WFD", b"WXXX", b"WXX"];
     let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !LEFT_OUT.contains(&id);
     let wanted = |id: &[u8]| is_read(id).then_some(LONGEST_TEXT);
@@ -43,10 +43,10 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
     });
     let wide: Vec<String> = wide.collect();
     let wide = wide.iter().map(String::as_bytes);
-    // From all texts together, as one title is too short to tell an encoding by.
+    // From all texts together, as one title is too short to detect an encoding.
     let old = OldEncoding::detect(unmarked.flatten().chain(wide));
     let mut texts: Vec<PlainText> = Vec::new();
-    // By name, as a search for each among all before it takes minutes in a tag of many.
+    // A map, as a linear search for each takes minutes in a tag with many frames.
     let mut places = HashMap::new();
     let mut usual = Vec::new();
     let mut others = Vec::new();
@@ -60,7 +60,7 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
                 };
                 usual.extend(text.in_usual_frame(version));
                 match places.entry(text.name()) {
-                    // A date has no list of values.
+                    // Dates are not joined to lists of values.
                     Entry::Occupied(_) if YEARS.contains(&text.id.as_slice()) => {}
                     Entry::Occupied(place) => {
                         let first: &mut PlainText = &mut texts[*place.get()];
@@ -99,19 +99,19 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
     id3::assembled(version, &all)
 }
 
-/// Frames of which a year is read.
+/// Frames with a year.
 const YEARS: [&[u8]; 7] = [b"TDRC", b"TDRL", b"TDOR", b"TYER", b"TORY", b"TYE", b"TOR"];
 
 /// A text frame.
 struct PlainText {
     id: Vec<u8>,
-    /// Of those that have a name of their own.
+    /// The name of a user-defined frame.
     description: Option<String>,
     values: Vec<String>,
 }
 
 impl PlainText {
-    /// `None` where the frame makes no sense.
+    /// `None` if the frame is invalid.
     fn read(version: u8, id: &[u8], content: &[u8], old: OldEncoding) -> Option<Self> {
         let (&encoding, text) = content.split_first()?;
         let decode = |bytes: &[u8]| match encoding {
@@ -129,7 +129,7 @@ impl PlainText {
         } else {
             (None, text)
         };
-        // Programs write the recording's year under these names, too, and some under nothing else.
+        // Programs write the recording's year under these names, too, and some only there.
         let is_original = description.as_ref().is_some_and(|name| {
             ["originaldate", "originalyear", "originalreleasedate"]
                 .contains(&name.to_lowercase().as_str())
@@ -142,7 +142,7 @@ impl PlainText {
         };
         let description = description.filter(|_| !is_original);
         let text = decode(text)?;
-        // Each value may have a mark of its own.
+        // Each value may have its own mark.
         let values = text.split('\0').map(|value| value.trim_matches('\u{feff}'));
         let mut values: Vec<String> = values
             .filter(|value| !value.trim().is_empty())
@@ -153,7 +153,7 @@ impl PlainText {
             values = year.map(|year| format!("{year:04}")).into_iter().collect();
         }
         let id = match (version, id) {
-            // Frames of 2.3 in a tag of 2.4, in which a reader does not look for them.
+            // Frames of 2.3 in a tag of 2.4, where readers ignore them.
             (4, b"TYER") => b"TDRC",
             (4, b"TORY") => b"TDOR",
             _ => id,
@@ -165,16 +165,16 @@ impl PlainText {
         })
     }
 
-    /// Whether it says something that is read.
+    /// Whether voisin reads it.
     fn is_wanted(&self) -> bool {
-        // Days and times of day, which make no year, and times of encoding and tagging.
+        // Days and times without a year, and times of encoding and tagging.
         const LEFT_OUT: [&[u8]; 8] = [
             b"TDAT", b"TIME", b"TRDA", b"TDA", b"TIM", b"TRD", b"TDEN", b"TDTG",
         ];
         !self.values.is_empty() && !LEFT_OUT.contains(&self.id.as_slice())
     }
 
-    /// The frame that a field has in most tags, where this one is another program's for it.
+    /// The standard frame of the field, if this is a program's own frame for it.
     fn in_usual_frame(&self, version: u8) -> Option<Self> {
         let key = other_key(self.description.as_ref()?)?;
         let id: &[u8] = match (key, version) {
@@ -195,25 +195,25 @@ impl PlainText {
         texts.any(|text| text.contains(REPLACEMENT))
     }
 
-    /// Frames of one name belong together.
+    /// The key by which frames are joined.
     fn name(&self) -> (Vec<u8>, Option<String>) {
         let description = self.description.as_ref().map(|name| name.to_lowercase());
         (self.id.clone(), description)
     }
 
-    /// The frame's content anew.
+    /// Encodes the frame's content.
     fn content(&self, version: u8) -> Vec<u8> {
         let value = id3::text(version, &self.values.join("\0"));
         let Some(name) = &self.description else {
             return value;
         };
         let end: &[u8] = if version == 4 { &[0] } else { &[0, 0] };
-        // The encoding is given once.
+        // The encoding's byte comes once.
         [&id3::text(version, name), end, &value[1..]].concat()
     }
 }
 
-/// The text before and behind the first NUL; in UTF-16 that is two bytes.
+/// The text before and after the first NUL, which has two bytes in UTF-16.
 fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
     let width = if is_wide { 2 } else { 1 };
     let mut units = text.chunks_exact(width);
@@ -221,7 +221,7 @@ fn split_at_nul(text: &[u8], is_wide: bool) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + width..]))
 }
 
-/// The gain (dB) of a tag that is not `ReplayGain`'s: that of `RVA2`, else the comment of iTunes.
+/// The gain (dB) of a tag without `ReplayGain`: that of `RVA2`, else of iTunes' comment.
 pub(super) fn other_gain(tag: &[u8]) -> Option<f64> {
     let wanted =
         |id: &[u8]| matches!(id, b"RVA2" | b"XRVA" | b"COMM" | b"COM").then_some(LONGEST_TEXT);
@@ -235,7 +235,8 @@ pub(super) fn other_gain(tag: &[u8]) -> Option<f64> {
     volumes.next().or_else(|| comments.next())
 }
 
-/// The change of all channels in a frame `RVA2` (dB) that is not about an album (ID3 2.4 native frames, 4.11).
+/// The gain of the master volume in an `RVA2` frame (dB) that is not for an album (ID3 2.4 native frames,
+/// 4.11).
 fn volume_change(content: &[u8]) -> Option<f64> {
     const MASTER: u8 = 1;
     let end = content.iter().position(|&byte| byte == 0)?;
@@ -256,9 +257,9 @@ fn volume_change(content: &[u8]) -> Option<f64> {
 /// The gain in a comment of iTunes (dB).
 fn itunes_comment(content: &[u8]) -> Option<f64> {
     let (encoding, text) = content.split_first()?;
-    // Behind three letters for the language.
+    // After three letters for the language.
     let (name, text) = split_at_nul(text.get(3..)?, matches!(encoding, 1 | 2))?;
-    // Both are ASCII, which in UTF-16 has zeros and a mark besides.
+    // Both are ASCII, with zeros and a mark in UTF-16.
     let ascii = |bytes: &[u8]| -> String {
         let letters = bytes.iter().filter(|byte| matches!(byte, 1..=127));
         letters.map(|&byte| char::from(byte)).collect()

@@ -1,7 +1,7 @@
-//! People's own words about the music: tags read from, and some of them written to, audio files.
+//! Reading tags of audio files, and writing some of them.
 //!
-//! For: a fixed set of facts, spelt as the file has them, whatever the container. Not for: what a genre
-//! means or a licence permits (`genre`, `library`), pictures, lyrics, or any tag that voisin does not use.
+//! For: a fixed set of fields, spelt as in the file, from any container. Not for: the meaning of genres or
+//! licences (`genre`, `library`), lyrics, or tags that voisin does not use.
 
 mod ape;
 mod comments;
@@ -30,19 +30,19 @@ use std::path::Path;
 use super::AudioError;
 use voisin_music::tags::TrackTags;
 
-/// How [`prepare`] and [`restore`] go about it.
+/// Options of [`prepare`] and [`restore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Replace genres the file already has; without it such a file is left alone.
+    /// Replace genres that the file already has; else such a file is left unchanged.
     pub overwrite: bool,
     /// Keep the file's modification time.
     pub keep_mtime: bool,
-    /// Find out what would happen, and change nothing.
+    /// Report what would happen, without changing anything.
     pub dry_run: bool,
 }
 
 impl Default for WriteOptions {
-    /// Never over existing genres, modification time kept, for real.
+    /// Keeps existing genres and the modification time; no dry run.
     fn default() -> Self {
         Self {
             overwrite: false,
@@ -57,7 +57,7 @@ impl Default for WriteOptions {
 pub enum TagField {
     /// Any number of values.
     Genre,
-    /// Beats a minute.
+    /// Beats per minute.
     Bpm,
     /// Such as `Am`.
     Key,
@@ -70,7 +70,7 @@ pub enum TagField {
 }
 
 impl TagField {
-    /// All fields, in the order in which they are listed.
+    /// All fields, in the order of reports.
     pub const ALL: [Self; 6] = [
         Self::Genre,
         Self::Bpm,
@@ -80,7 +80,7 @@ impl TagField {
         Self::Mood,
     ];
 
-    /// The field's name, as options and reports have it.
+    /// The field's name in options and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Genre => "genre",
@@ -92,7 +92,7 @@ impl TagField {
         }
     }
 
-    /// The field's values in a file's tags, which were read from it.
+    /// The field's values in a file; `tags` are those read from it.
     pub fn values(self, path: &Path, tags: &TrackTags) -> Vec<String> {
         let one = |value: Option<String>| value.into_iter().collect();
         match self {
@@ -105,7 +105,7 @@ impl TagField {
         }
     }
 
-    /// Whether two lists of values say the same. Opus keeps a gain in steps of 1/256 dB.
+    /// Whether two lists of values are equal, except for Opus' steps of 1/256 dB in a gain.
     pub fn is_same(self, a: &[String], b: &[String]) -> bool {
         let gain = |values: &[String]| {
             values
@@ -137,76 +137,76 @@ const ENERGY: &str = "ENERGYLEVEL";
 /// The name of [`TagField::Mood`] in tags that name their fields.
 const MOOD: &str = "MOOD";
 
-/// A tag's new values; none take it out.
+/// New values of a field; none remove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagEdit {
-    /// Which field.
+    /// The field.
     pub field: TagField,
-    /// Its values, none if the file has none.
+    /// Its values; empty to remove the field.
     pub values: Vec<String>,
 }
 
-/// The result of writing, or in a dry run of what would be written.
+/// The result of writing, or the expected one in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
     /// The genres were written.
     Written,
     /// The file has exactly these genres already.
     Unchanged,
-    /// The file has other genres, and they were not to be replaced.
+    /// The file has other genres, which were not replaced.
     KeptExisting(Vec<String>),
 }
 
-/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, whatever the case of its letters; those of
-/// CUE parts are not known. Never panics.
+/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, ignoring case; none for CUE parts.
+/// Never panics.
 pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
     read::read_named(path, name)
 }
 
-/// Reads a file's tags; a file without tags, or with damaged ones, gives what there is. Never panics.
+/// Reads a file's tags; of damaged ones, what can be read. Never panics.
 ///
-/// Contents decide what the file is, not its name. Cover art is not loaded. Errors are those of the file
-/// system only. Where a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
+/// The content decides the format, not the name. Cover art is not loaded. Errors are those of the file
+/// system only. If a file has several kinds of tags (`ID3v2`, APE and `ID3v1` in an MP3), the richer kind
 /// counts and the others fill its gaps; genres all come from one kind.
 pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
 }
 
-/// A file's tags, and how they could be read.
+/// A file's tags, with details that a library does not store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FileTags {
-    /// Those that a library keeps.
+    /// The tags that a library stores.
     pub tags: TrackTags,
-    /// The year of the release that the file is of, where it has one besides that of the recording.
+    /// The year of the release, if the file has one besides that of the recording.
     pub release_year: Option<i32>,
-    /// Kinds of that release as `MusicBrainz` names them, in lower case: `album`, `audiobook`.
+    /// The release's types in `MusicBrainz`, in lower case: `album`, `audiobook`.
     pub release_types: Vec<String>,
-    /// Whether the gain is one that players of `ReplayGain` do not know: that of `RVA2` or iTunes.
+    /// Whether the gain is from `RVA2` or iTunes, which `ReplayGain` players do not read.
     pub is_other_gain: bool,
-    /// How many frames, comments and items could not be read, or not whole.
+    /// Number of frames, comments and items that could not be read completely.
     pub unread: u32,
 }
 
-/// As [`read_tags`], with what a library does not keep.
+/// As [`read_tags`], with details that a library does not store.
 pub fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     read::read_file_tags(path)
 }
 
-/// Reads which works, by their ids at `MusicBrainz` (UUIDs in lower case), a file is a recording of; none where its tags do
-/// not say, are damaged or of a kind that has no such field (Matroska, CAF, parts of CUE sheets). Errors are those of the
-/// file system only.
+/// Reads the `MusicBrainz` ids (UUIDs in lower case) of the works that a file is a recording of; none if its tags have
+/// none, are damaged or of a kind without this field (Matroska, CAF, parts of CUE sheets). Errors are those of the file
+/// system only.
 pub fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     read::read_works(path)
 }
 
-/// Reads the picture of a file's front cover, else its first one, up to 12 MB in `ID3v2` tags; `None` where it has none,
-/// or its tags are damaged. What kind of picture it is, its bytes tell. Errors are those of the file system only.
+/// Reads a file's front cover, else its first picture, up to 12 MB in `ID3v2` tags; `None` if it has none, or its tags
+/// are damaged. The picture's format must be detected from its bytes. Errors are those of the file system only.
 pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     cover::read_cover(path)
 }
 
-/// Tags that a new tag of a richer kind takes over, so that a recording's facts stay the same in every kind: the names it has
-/// in `ID3v2` and in Vorbis comments, and its value. Fields that are edited are left out.
+/// Fields to copy into a new tag of a richer kind, so that all kinds agree: the name in `ID3v2`, the name in Vorbis
+/// comments, and the value. Edited fields are left out.
 fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static str, String)> {
     let genres = Some(tags.genres.join("\0")).filter(|genres| !genres.is_empty());
     let genres = genres.filter(|_| !edits.iter().any(|edit| edit.field == TagField::Genre));
@@ -228,18 +228,18 @@ fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static 
         .collect()
 }
 
-/// Makes the new version of an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file with these tags, beside it; nothing is
-/// replaced before [`PreparedWrite::commit`].
+/// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file with these tags beside it; the file is
+/// replaced by [`PreparedWrite::commit`].
 ///
-/// Only the bytes of these tags change, and those that say how long something is or where it lies: every other frame,
-/// comment, item, chunk and block stays as it is, whatever it holds, and so do `ID3v1` tags. A file that has no tag of the
-/// richer kind gets one with what its others say. Before it can replace the file, the new version is read back: its tags
-/// must be these, everything else must be there as before, byte for byte, and its
-/// [`voisin_base::track::ContentId`] must be that of the file; else the file is refused with what would be lost.
+/// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
+/// chunk and block stays unchanged, and so do `ID3v1` tags. A file without a tag of the richer kind gets one with the
+/// fields of its other tags. Before it can replace the file, the new version is read back: its tags must be these,
+/// everything else must be equal byte for byte, and its [`voisin_base::track::ContentId`] must be that of the file;
+/// else the write is refused with what would be lost.
 ///
-/// The new version is a temporary copy, flushed and renamed over the file: a crash at any moment leaves the old file or
-/// the new one, whole (and perhaps a hidden `.voisin-…` copy, whose name `note` is told before it is made, so that it can
-/// be found and removed). Values must not be empty strings or contain NULs.
+/// The new version is a temporary copy, flushed and renamed over the file: a crash leaves either the old file or the
+/// new one complete (and perhaps a hidden `.voisin-…` copy, whose path is passed to `note` before it is made, so that
+/// it can be removed). Values must not be empty or contain NULs.
 pub fn prepare(
     path: &Path,
     edits: &[TagEdit],
@@ -249,8 +249,8 @@ pub fn prepare(
     write::prepare(path, edits, options, note)
 }
 
-/// Gives a file the bytes that it had before tags were written into it, if it has those that it was left with; tells
-/// whether it has them (or, in a dry run, would have them).
+/// Restores a file's bytes from before tags were written into it, unless it was changed since; returns whether they
+/// are restored (or, in a dry run, would be).
 pub fn restore(
     path: &Path,
     patch: &ReversePatch,
@@ -260,12 +260,12 @@ pub fn restore(
     write::restore(path, patch, options, note)
 }
 
-/// Whether a file has the bytes that it had before tags were written into it.
+/// Whether a file's bytes are those from before tags were written into it.
 pub fn is_as_before(path: &Path, patch: &ReversePatch) -> Result<bool, AudioError> {
     write::is_as_before(path, patch)
 }
 
-/// Writes one genre an entry, as [`prepare`] does: what tests and fuzz targets take.
+/// Writes genres, as [`prepare`] does, for tests and fuzz targets.
 pub fn write_genres(
     path: &Path,
     genres: &[String],

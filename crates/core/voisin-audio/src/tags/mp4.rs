@@ -1,6 +1,6 @@
-//! Boxes of MP4 files, and the items in them that are tags.
+//! Boxes of MP4 files, and their tags (items).
 //!
-//! For: finding and reading them. Not for: their changes (`mp4_edit`).
+//! For: finding and reading them. Not for: editing (`mp4_edit`).
 //!
 //! ISO/IEC 14496-12 for the boxes; Apple's "`QuickTime` File Format" for the items.
 
@@ -17,13 +17,13 @@ use super::values::MOST_TEXTS;
 use super::{TagField, id3};
 use crate::fill::big;
 
-/// A box of a file, or of another one.
+/// A box of a file or of another box.
 #[derive(Debug, Clone)]
 pub(super) struct Atom {
     pub(super) kind: [u8; 4],
-    /// Where it begins; in boxes of a file, in the file, else in the bytes that it was found in.
+    /// Its start: in the file for an outermost box, else in the bytes it was found in.
     pub(super) start: u64,
-    /// Where what it holds begins.
+    /// Start of its content.
     pub(super) body: u64,
     pub(super) end: u64,
 }
@@ -39,7 +39,7 @@ impl Atom {
     }
 }
 
-/// The box that begins with `head`, at `at` of what ends at `end`.
+/// The box with the header `head` at position `at` of a range that ends at `end`.
 fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
     let size = head.get(..4)?;
     let kind = head.get(4..8)?;
@@ -59,10 +59,10 @@ fn atom(head: &[u8], at: u64, end: u64) -> Option<Atom> {
     })
 }
 
-/// The boxes that lie one behind the other; fewer than eight bytes, or zeros, may be left over.
+/// The consecutive boxes of a range; fewer than eight bytes, or zeros, may be left over.
 ///
 /// # Errors
-/// They do not fill the range; in words.
+/// A message if they do not fill the range.
 pub(super) fn atoms(bytes: &[u8], range: Range<usize>) -> Result<Vec<Atom>, String> {
     match follow(bytes, range) {
         (atoms, None) => Ok(atoms),
@@ -70,7 +70,7 @@ pub(super) fn atoms(bytes: &[u8], range: Range<usize>) -> Result<Vec<Atom>, Stri
     }
 }
 
-/// The boxes up to one that makes no sense, and where that is.
+/// The boxes up to an invalid one, and its position.
 fn follow(bytes: &[u8], range: Range<usize>) -> (Vec<Atom>, Option<usize>) {
     let mut found = Vec::new();
     let mut at = range.start;
@@ -84,10 +84,10 @@ fn follow(bytes: &[u8], range: Range<usize>) -> (Vec<Atom>, Option<usize>) {
     (found, None)
 }
 
-/// The boxes of a file itself.
+/// The outermost boxes of a file.
 ///
 /// # Errors
-/// One is cut off; in words.
+/// A message if one is truncated.
 pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
     match follow_file(file) {
         Ok((atoms, None)) => Ok(atoms),
@@ -96,7 +96,7 @@ pub(super) fn atoms_of_file(file: &mut File) -> Result<Vec<Atom>, String> {
     }
 }
 
-/// The boxes up to one that makes no sense, and where that is.
+/// The boxes up to an invalid one, and its position.
 fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
     let length = file.metadata()?.len();
     let mut found = Vec::new();
@@ -113,9 +113,9 @@ fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
                 end: length,
             })
         };
-        // Sound that is cut off plays up to there.
+        // Truncated sound plays up to the end.
         let Some(atom) = atom(&head, at, length).or_else(|| cut(b"mdat")) else {
-            // A movie has the tags that are left, and is not written to.
+            // Tags of a truncated movie are read as far as they go, and not written.
             found.extend(cut(b"moov"));
             return Ok((found, Some(at)));
         };
@@ -125,7 +125,7 @@ fn follow_file(file: &mut File) -> io::Result<(Vec<Atom>, Option<u64>)> {
     Ok((found, None))
 }
 
-/// The items of a file by their names, as many as can be read: texts as their bytes, numbers written out.
+/// The readable items of a file by name: texts as bytes, numbers as decimal text.
 pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
     let all = follow_file(file).map_or(Vec::new(), |(atoms, _)| atoms);
     let first = all.into_iter().find(|atom| atom.kind == *b"moov");
@@ -145,7 +145,7 @@ pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    // Beside the item for genres, a free one of that name repeats it, or was left by a program that changed the other.
+    // A freeform item for genres beside the standard one is a copy, maybe outdated.
     if !texts.iter().any(|(name, _)| name == GENRE) {
         for (name, _) in &mut texts {
             if name.eq_ignore_ascii_case("----:com.apple.iTunes:GENRE") {
@@ -174,19 +174,19 @@ pub(super) fn read_box(file: &mut File, atom: &Atom) -> Result<Vec<u8>, String> 
     Ok(bytes)
 }
 
-/// The box that all that is not sound lies in, in memory.
+/// The `moov` box, which holds everything but the sound, in memory.
 pub(super) struct Movie {
     pub(super) bytes: Vec<u8>,
-    /// In `bytes`.
+    /// The box in `bytes`.
     pub(super) root: Atom,
-    /// In the file.
+    /// Its position in the file.
     pub(super) at: u64,
 }
 
 /// Reads a file's movie.
 ///
 /// # Errors
-/// There is none, or several; in words.
+/// A message if there is none or several.
 pub(super) fn movie(file: &mut File, all: &[Atom]) -> Result<Movie, String> {
     let mut movies = all.iter().filter(|atom| atom.kind == *b"moov");
     let (Some(found), None) = (movies.next(), movies.next()) else {
@@ -211,10 +211,10 @@ impl Movie {
         atoms(&self.bytes, self.content(atom))
     }
 
-    /// Where the boxes within another lie.
+    /// The range of the boxes within another.
     fn content(&self, atom: &Atom) -> Range<usize> {
         let mut range = atom.within();
-        // A version and flags come before the boxes within, but for QuickTime's.
+        // A version and flags precede the inner boxes, except in QuickTime's.
         if atom.kind == *b"meta"
             && self.bytes.get(range.start + 4..range.start + 8) != Some(b"hdlr")
         {
@@ -235,11 +235,11 @@ impl Movie {
         Ok(found)
     }
 
-    /// Boxes within another up to one that makes no sense.
+    /// Boxes within another up to an invalid one.
     fn readable(&self, atom: &Atom, kind: &[u8; 4]) -> Vec<Atom> {
         let content = self.content(atom);
         let (mut found, odd) = follow(&self.bytes, content.clone());
-        // A list that is cut off with the movie holds what is left of it.
+        // A list that is truncated with the movie holds the rest.
         if let Some(at) = odd
             && matches!(kind, b"udta" | b"meta" | b"ilst")
             && self.bytes[at + 4..at + 8] == *kind
@@ -259,7 +259,7 @@ impl Movie {
             .collect()
     }
 
-    /// The values of an item with its name.
+    /// The values of an item, each with its name.
     fn texts_of(&self, item: &Atom) -> Vec<(String, Vec<u8>)> {
         const UTF_16: u64 = 2;
         let names: String = item.kind.iter().map(|&byte| char::from(byte)).collect();
@@ -287,18 +287,18 @@ impl Movie {
             .collect()
     }
 
-    /// Whether a `meta` holds items as iTunes has them.
+    /// Whether a `meta` box holds items in the format of iTunes.
     pub(super) fn is_itunes(&self, meta: &Atom) -> Result<bool, String> {
         let handler = self
             .children(meta)?
             .into_iter()
             .find(|child| child.kind == *b"hdlr");
         let kind = handler.and_then(|handler| self.bytes[handler.within()].get(8..12));
-        // Items by number and key as QuickTime has them, and an ID3v2 tag in a box.
+        // Not QuickTime's items by number and key, nor an ID3v2 tag in a box.
         Ok(!kind.is_some_and(|kind| kind == b"mdta" || kind == b"ID32"))
     }
 
-    /// The lists of items, each within its boxes from the outermost on.
+    /// The lists of items, each with its enclosing boxes, outermost first.
     pub(super) fn lists(&self) -> Result<Vec<[Atom; 4]>, String> {
         let mut found = Vec::new();
         for udta in self.all(std::slice::from_ref(&self.root), b"udta")? {
@@ -330,7 +330,7 @@ impl Movie {
         Ok(self.children(list)?.into_iter().map(item).collect())
     }
 
-    /// The name of an item that has one of its own: `:com.apple.iTunes:BPM`.
+    /// The name of a freeform item: `:com.apple.iTunes:BPM`.
     fn name(&self, item: &Atom) -> String {
         let Ok(parts) = (if item.kind == *b"----" {
             self.children(item)

@@ -1,7 +1,6 @@
-//! Changes to the items of MP4 files, and to what else in them knows where the sound lies, as new
-//! items may move it.
+//! Editing the items of MP4 files, and the tables with positions of the sound, which may move.
 //!
-//! For: bytes and their places. Not for: following boxes (`mp4`).
+//! For: bytes and their positions. Not for: parsing boxes (`mp4`).
 //!
 //! ISO/IEC 14496-12 for the boxes; Apple's "`QuickTime` File Format" for the items.
 
@@ -13,12 +12,12 @@ use super::{TagEdit, TagField};
 use crate::fill::big;
 
 impl Atom {
-    /// The splice that gives it another size.
+    /// The splice that changes its size.
     fn resized(&self, movie: &[u8], growth: i64) -> Result<Splice, String> {
         let size = (self.end - self.start).saturating_add_signed(growth);
         let start = self.start as usize;
         match big(&movie[start..start + 4]) {
-            // Up to the end of the file, whatever that is.
+            // Up to the end of the file: no change.
             0 => Ok(Splice::new(start, 0, Vec::new())),
             1 => Ok(Splice::new(start + 8, 8, size.to_be_bytes().to_vec())),
             _ => {
@@ -78,11 +77,11 @@ fn item(edit: &TagEdit) -> Vec<u8> {
     }
 }
 
-/// The changes that give a file the edited fields and keep everything else. Where sound lies behind the items, padding
-/// is used up, or the places that the file states are moved.
+/// The splices that write the edited fields into a file and keep everything else. If sound follows the items, padding
+/// is used, or the positions in the file's tables are moved.
 ///
 /// # Errors
-/// The boxes cannot be followed, or something knows places in a way that voisin does not; in words.
+/// A message if the boxes cannot be parsed, or have positions in a form that voisin does not support.
 pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
     let all = atoms_of_file(file)?;
     let movie = movie(file, &all)?;
@@ -107,7 +106,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     }
     let grown = growth(&changes.splices);
     let movie_end = movie.at + movie.bytes.len() as u64;
-    // Padding may move; everything else behind the movie has places that something may know.
+    // Padding may move; positions of anything else after the movie may be in tables.
     let is_followed = all
         .iter()
         .any(|atom| atom.start >= movie_end && atom.kind != *b"free");
@@ -124,16 +123,16 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     Ok(splices)
 }
 
-/// Changes within a movie; places are those in its bytes.
+/// Changes within a movie; positions are those in its bytes.
 struct MovieChanges<'a> {
     movie: &'a Movie,
     splices: Vec<Splice>,
-    /// Boxes that grow, by how much.
+    /// Boxes that grow, with their growth.
     growths: Vec<(Atom, i64)>,
 }
 
 impl MovieChanges<'_> {
-    /// - `parents`: boxes that the changes lie in
+    /// - `parents`: boxes that enclose the changes
     fn make(&mut self, parents: &[Atom], splices: Vec<Splice>) {
         if splices.is_empty() {
             return;
@@ -152,7 +151,7 @@ impl MovieChanges<'_> {
         }
     }
 
-    /// Adds a list of items, and the boxes that it needs around it.
+    /// Adds a list of items with its enclosing boxes.
     fn add_list(&mut self, edits: &[&TagEdit]) -> Result<(), String> {
         let items: Vec<u8> = edits.iter().flat_map(|edit| item(edit)).collect();
         let list = boxed(b"ilst", &items);
@@ -177,7 +176,7 @@ impl MovieChanges<'_> {
                     self.make(&[root, udta.clone(), meta.clone()], vec![put]);
                     return Ok(());
                 }
-                // Items of another kind: a reader looks for these in the first.
+                // Items of another kind: readers search for items in the first.
                 Some(_) => {}
                 None => {
                     let put = Splice::new(behind(&udta)?, 0, meta_of(&list));
@@ -191,15 +190,15 @@ impl MovieChanges<'_> {
         Ok(())
     }
 
-    /// Makes padding behind the items smaller by what they gained, or larger; tells whether there is enough.
+    /// Shrinks the padding after the items by their growth, or enlarges it; returns whether there is enough.
     fn use_padding(&mut self, by: i64) -> Result<bool, String> {
         let parents: Vec<Atom> = self.growths.iter().map(|(atom, _)| atom.clone()).collect();
         if parents.windows(2).any(|pair| pair[1].end > pair[0].end) {
             return Ok(false);
         }
-        // The innermost first: the fewest boxes then change their sizes.
+        // Innermost first, so that the fewest boxes change their sizes.
         for (depth, parent) in parents.iter().enumerate().rev() {
-            // Padding of other atoms would be an item here.
+            // Padding would be an item here.
             if parent.kind == *b"ilst" {
                 continue;
             }
@@ -241,10 +240,10 @@ fn meta_of(list: &[u8]) -> Vec<u8> {
     boxed(b"meta", &[&[0; 4], &handler[..], list].concat())
 }
 
-/// Moves the places that a file states and that lie behind its movie.
+/// Moves the positions in a file's tables that are after its movie.
 ///
 /// # Errors
-/// Something knows places in a way that voisin does not; in words.
+/// A message if there are positions in a form that voisin does not support.
 fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Splice>, String> {
     let behind = movie.at + movie.bytes.len() as u64;
     let unknown = |kind: &[u8; 4]| {
@@ -300,7 +299,8 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
             }
         }
     }
-    // Wherever these letters are: a false alarm costs a refusal, an overlooked table the sound.
+    // These letters anywhere: a false alarm refuses a write, an overlooked table would destroy the
+    // sound.
     for kind in [b"saio", b"iloc", b"cmov"] {
         if movie.bytes.windows(4).any(|four| four == kind) {
             return Err(unknown(kind));
@@ -317,7 +317,7 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
                 }
                 for header in fragment.all(&tracks, b"tfhd")? {
                     let body = header.body as usize;
-                    // The places of a fragment are counted from here, or from the fragment's own.
+                    // Positions in a fragment are relative to this one, or to the fragment.
                     if fragment
                         .bytes
                         .get(body + 3)
@@ -337,7 +337,7 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
                         .ok_or("its box tfra is cut off")?;
                     let wide = if head[0] == 1 { 8 } else { 4 };
                     let sizes = usize::from(head[11]);
-                    // Time and place, then three numbers of one to four bytes, as the header says.
+                    // Time and position, then three numbers of one to four bytes, by the header.
                     let entry = 2 * wide
                         + [4, 2, 0]
                             .map(|bit| (sizes >> bit & 3) + 1)

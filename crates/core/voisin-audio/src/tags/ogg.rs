@@ -1,6 +1,6 @@
-//! Pages of Ogg files (RFC 3533): whether they are as they were written, and those of the comments written anew.
+//! Pages of Ogg files (RFC 3533): verifying them, and rewriting those of the comments.
 //!
-//! Whoever writes tags into a file computes the checksum of every page anew, and would make a damaged page look sound.
+//! Writing tags computes new checksums of pages, which would hide damage, so pages are verified first.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -10,17 +10,17 @@ use super::{TagEdit, comments, id3};
 use crate::fill::read_up_to;
 use crate::ogg::{CHECKSUM, FIRST, FLAGS, HEADER, checksum, read_more};
 
-/// Where in a page its serial number and its own number lie.
+/// Positions of the stream's serial number and the page's number in a page.
 const SERIAL: std::ops::Range<usize> = 14..18;
 const NUMBER: std::ops::Range<usize> = 18..22;
-/// Flags of a page that goes on with a packet, and of one that ends a stream.
+/// Flags of a page that continues a packet, and of one that ends a stream.
 const CONTINUED: u8 = 1;
 const LAST: u8 = 4;
-/// Segments that a page may have, and bytes of each.
+/// Most segments of a page, and most bytes of each.
 const SEGMENTS: usize = 255;
 const SEGMENT: usize = 255;
 
-/// A page as it lies in a file.
+/// A page of a file.
 pub(super) struct OggPage {
     pub(super) at: u64,
     pub(super) bytes: Vec<u8>,
@@ -28,7 +28,7 @@ pub(super) struct OggPage {
 }
 
 impl OggPage {
-    /// The next page of a file; `None` at its end and where there is none.
+    /// The next page of a file; `None` at its end or if no page follows.
     fn read(file: &mut impl Read, at: u64) -> io::Result<Option<Self>> {
         let mut bytes = vec![0; HEADER];
         if read_up_to(file, &mut bytes)? < HEADER || !bytes.starts_with(b"OggS") {
@@ -58,16 +58,16 @@ impl OggPage {
         super::ape::little(&self.bytes[NUMBER])
     }
 
-    /// All but its number and checksum, which change where pages before it come or go.
+    /// All but its number and checksum, which change if pages before it are added or removed.
     pub(super) fn without_number(&self) -> [&[u8]; 2] {
         [&self.bytes[..NUMBER.start], &self.bytes[CHECKSUM.end..]]
     }
 }
 
-/// Pages from the start of a file up to what is none.
+/// The pages from the start of a file up to anything else.
 pub(super) struct OggPages<R> {
     file: BufReader<R>,
-    /// Where the next one begins.
+    /// Position of the next page.
     pub(super) at: u64,
 }
 
@@ -93,8 +93,8 @@ impl<R: Read + Seek> Iterator for OggPages<R> {
     }
 }
 
-/// Where the first page begins whose checksum is not its own (bytes); `None` where all are sound, and in what is no Ogg
-/// file. Pages are followed from the start of the file up to what is none.
+/// Position (bytes) of the first page with a wrong checksum; `None` if all are valid or the file is no Ogg file. Pages
+/// are read from the start of the file up to anything else.
 pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
     for page in OggPages::new(file)? {
         let page = page?;
@@ -107,13 +107,13 @@ pub(super) fn damaged_page(file: impl Read + Seek) -> io::Result<Option<u64>> {
 
 /// The pages of a file that hold the packets before its sound.
 pub(super) struct OggHead {
-    /// The first packet, which names the codec, has pages of its own.
+    /// Without the first packet's: it names the codec and has its own pages.
     pub(super) pages: Vec<OggPage>,
-    /// The packets behind the first, that of the comments before the others.
+    /// The packets after the first, beginning with the comments.
     pub(super) packets: Vec<Vec<u8>>,
 }
 
-/// The bytes that the packet of comments begins with, before the list.
+/// The first bytes of the packet of comments, before the list.
 pub(super) fn mark(opus: bool) -> &'static [u8] {
     if opus { b"OpusTags" } else { b"\x03vorbis" }
 }
@@ -121,11 +121,11 @@ pub(super) fn mark(opus: bool) -> &'static [u8] {
 /// Reads the packets before the sound.
 ///
 /// # Errors
-/// They are not where they should be; in words.
+/// A message if they are not in the expected place.
 pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     let text = |error: io::Error| error.to_string();
     let odd = |what: &str| format!("the packets at the start of its Ogg stream are odd: {what}");
-    // The comments, and in Vorbis the setup packet, which may begin on the comments' last page.
+    // The comments, and for Vorbis the setup packet, which may begin on their last page.
     let wanted = if opus { 1 } else { 2 };
     let mut pages = OggPages::new(&mut *file).map_err(text)?;
     let first = pages
@@ -145,14 +145,14 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
             .map_err(text)?
             .ok_or_else(|| odd("they end too soon"))?;
         if page.bytes[SERIAL] != serial[..] {
-            // Of another stream: it stays, and nothing may come between the pages that are written anew.
+            // A page of another stream stays; it may not lie between the rewritten pages.
             if head.pages.is_empty() {
                 continue;
             }
             return Err(odd("pages of another stream lie between theirs"));
         }
         let is_continued = page.bytes[FLAGS] & CONTINUED != 0;
-        // A page goes on with a packet if and only if the one before left it open.
+        // A page continues a packet if and only if the one before left it open.
         if page.bytes[FLAGS] & (FIRST | LAST) != 0 || is_continued == packet.is_empty() {
             return Err(odd("a packet ends within another"));
         }
@@ -181,9 +181,9 @@ pub(super) fn head(file: &mut File, opus: bool) -> Result<OggHead, String> {
     Ok(head)
 }
 
-/// The packet of the comments of a file's first stream of sound, as far as it can be read, and whether that is Opus.
+/// The packet of comments of a file's first audio stream, as far as it can be read, and whether that is Opus.
 ///
-/// - `start`: where the first page lies
+/// - `start`: position of the first page
 pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8>, bool)> {
     const CODECS: [&[u8]; 3] = [b"OpusHead", b"\x01vorbis", b"\x7fFLAC"];
     let mut pages = OggPages::new(file)?;
@@ -213,11 +213,11 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
     Ok((packet, is_opus))
 }
 
-/// The changes that give a file's comments the edited fields and keep everything else. Pages behind get other numbers only
-/// where the comments need another number of pages.
+/// The splices that write the edited fields into a file's comments and keep everything else. Later pages are only
+/// renumbered if the number of the comments' pages changes.
 ///
 /// # Errors
-/// Says why the file's pages cannot be followed.
+/// A message why the file's pages cannot be read.
 pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     let OggHead {
@@ -240,12 +240,12 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
         removed: end - old[0].at,
         put,
     }];
-    // As many pages as before: those of the sound keep their numbers, and stay as they are.
+    // As many pages as before: those of the sound keep their numbers and stay unchanged.
     if new.len() == old.len() {
         return Ok(splices);
     }
     let shift = new.len() as u32;
-    // Numbers wrap, so that fewer pages are a shift, too.
+    // Numbers wrap, so fewer pages are a shift, too.
     let shift = shift.wrapping_sub(old.len() as u32);
     let length = file.metadata().map_err(text)?.len();
     let mut pages = OggPages::new(&mut *file).map_err(text)?;
@@ -255,7 +255,7 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
             continue;
         }
         if page.bytes[FLAGS] & FIRST != 0 {
-            // Another piece behind it, that happens to have the same serial number.
+            // Another chained stream with the same serial number by chance.
             is_over = true;
             continue;
         }
@@ -277,29 +277,29 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Ve
     Ok(splices)
 }
 
-/// Pages of packets, of which as many as there were where that is possible.
+/// Splits packets into pages, as many as before if possible.
 ///
-/// - `model`: the first one as it was
-/// - `wanted`: pages
+/// - `model`: the former first page
+/// - `wanted`: number of pages
 fn paged(model: &OggPage, wanted: usize, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    /// A page on which no packet ends has no time.
+    /// Granule position of a page on which no packet ends.
     const NO_TIME: [u8; 8] = [0xff; 8];
     let mut segments: Vec<u8> = Vec::new();
     for packet in packets {
         segments.resize(segments.len() + packet.len() / SEGMENT, SEGMENT as u8);
-        // Also where that is 0: only a segment that is not full ends a packet.
+        // Even 0: only a segment that is not full ends a packet.
         segments.push((packet.len() % SEGMENT) as u8);
     }
     let body = packets.concat();
     let least = segments.len().div_ceil(SEGMENTS);
-    // Each page needs a segment at least.
+    // Each page needs at least one segment.
     let count = wanted.max(least).min(segments.len());
     let mut rest = &body[..];
     let mut left = &segments[..];
     let mut is_continued = false;
     let mut pages = Vec::new();
     for i in 0..count {
-        // As full as the pages that are still to come allow.
+        // As full as the remaining pages allow.
         let n = (left.len() - (count - 1 - i)).min(SEGMENTS);
         let (table, after) = left.split_at(n);
         left = after;

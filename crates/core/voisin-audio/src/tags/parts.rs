@@ -1,4 +1,4 @@
-//! Everything that a file is made of, tag by tag, so that two versions of it can be compared.
+//! Splits a file into its parts, down to single tags, so that two versions of it can be compared.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -10,18 +10,19 @@ use super::mp4::Movie;
 use super::patch::TagItem;
 use super::{TagEdit, TagField, ape, comments, flac, frames, id3, mp4, ogg, riff};
 
-/// Boxes within boxes that are followed: a table of places lies four below the movie, an item three.
+/// Deepest boxes that are compared: a table of positions is four levels below the movie, an item
+/// three.
 const DEEPEST: usize = 4;
 
 /// A frame, comment, item, chunk, block, or the sound.
 pub(super) struct FilePart {
     field: Option<TagField>,
-    /// For people.
+    /// For messages.
     name: String,
     digest: blake3::Hash,
 }
 
-/// The first unedited part of `before` that is missing from `after`, or is there in another order: for people.
+/// The name of the first unedited part of `before` that is missing from `after` or in another order.
 pub(super) fn missing<'a>(
     before: &'a [FilePart],
     after: &[FilePart],
@@ -30,8 +31,8 @@ pub(super) fn missing<'a>(
     let is_kept = |part: &&FilePart| !edits.iter().any(|edit| part.field == Some(edit.field));
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
-    // New parts may lie between.
-    // `any` goes on where it stopped, so that a part in another order counts as missing.
+    // New parts may lie between. `any` continues where it stopped, so a part in another order
+    // counts as missing.
     kept.find(|part| !there.any(|other| other.digest == part.digest))
         .map(|part| part.name.as_str())
 }
@@ -39,7 +40,7 @@ pub(super) fn missing<'a>(
 /// The parts of a file.
 ///
 /// # Errors
-/// They cannot be followed; in words.
+/// A message if they cannot be parsed.
 pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, String> {
     let text = |error: io::Error| error.to_string();
     let mut all = FileParts::default();
@@ -48,7 +49,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
             let found = leading(file, &mut all)?;
             let trailing = ape::find(file, found.audio).map_err(text)?;
             all.range(file, "the sound", found.audio..trailing.audio)?;
-            // They were found from the end of the file on.
+            // They were found from the end of the file backwards.
             for (_, tag) in trailing.ape.iter().rev() {
                 all.items(tag, ape::parse(tag)?.0);
             }
@@ -74,7 +75,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
         }
         FileType::Vorbis | FileType::Opus => {
             let is_opus = kind == FileType::Opus;
-            // The pages of the comments are compared by their packets, as they may be cut anew.
+            // The comments are compared by packets, as their pages may be split differently.
             let head = ogg::head(file, is_opus)?;
             let prefix = ogg::mark(is_opus);
             all.comments(&head.packets[0][prefix.len()..])?;
@@ -97,7 +98,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
             let atoms = mp4::atoms_of_file(file)?;
             for atom in &atoms {
                 match &atom.kind {
-                    // Fragments are compared as sound; where they say that it lies may change.
+                    // Fragments are compared by their sound; positions may change.
                     b"moov" | b"moof" | b"mfra" | b"free" | b"skip" => {}
                     kind => {
                         let name = format!("the box {}", kind.escape_ascii());
@@ -179,14 +180,14 @@ impl FileParts {
         let size = id3::body_size(tag).map_or(tag.len(), |size| tag.len().min(id3::HEADER + size));
         let (items, end) = frames::parse(&tag[..size])?;
         let first = items.first().map_or(end, |item| item.start);
-        // An extended header; of the header itself, and of a footer, what does not say how long the tag is.
+        // An extended header, and the header and footer without their sizes.
         self.bytes(
             "the header of its ID3v2 tag",
             &[&tag[..6], &tag[id3::HEADER..first]].concat(),
         );
         self.items(tag, items);
         let behind = &tag[size..];
-        // It repeats the header, whose size may change.
+        // The footer repeats the header, whose size may change.
         let footer = if frames::has_footer(tag) {
             behind.len().min(id3::HEADER)
         } else {
@@ -204,7 +205,7 @@ impl FileParts {
         Ok(())
     }
 
-    /// Boxes within another; of tables of places, the sound tells whether they are right.
+    /// Adds the boxes within another, without tables of positions, which the sound verifies.
     fn boxes(&mut self, movie: &Movie, parent: &mp4::Atom, depth: usize) -> Result<(), String> {
         for child in movie.children(parent)? {
             match &child.kind {

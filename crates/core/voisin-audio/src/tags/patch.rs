@@ -1,18 +1,18 @@
-//! Changes to a file as the few bytes that differ, forwards and back.
+//! Edits of a file as splices of the few bytes that differ, and their reverse.
 
 use std::io::{self, Read};
 
 use super::TagEdit;
 use crate::fill::read_up_to;
 
-/// Bytes of a file that others take the place of.
+/// A replacement of bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Splice {
-    /// Where they begin.
+    /// Position of the replaced bytes.
     pub(super) at: u64,
-    /// How many they are.
+    /// Number of replaced bytes.
     pub(super) removed: u64,
-    /// The bytes in their place.
+    /// The new bytes.
     pub(super) put: Vec<u8>,
 }
 
@@ -25,12 +25,12 @@ impl Splice {
         }
     }
 
-    /// Bytes that the file gains.
+    /// Number of bytes that the file gains.
     pub(super) fn growth(&self) -> i64 {
         self.put.len() as i64 - self.removed as i64
     }
 
-    /// The same further on in a file.
+    /// The same splice `by` bytes later.
     pub(super) fn moved(self, by: u64) -> Self {
         Self {
             at: self.at + by,
@@ -39,25 +39,25 @@ impl Splice {
     }
 }
 
-/// Bytes that a file gains by all of them.
+/// Number of bytes that a file gains by all splices.
 pub(super) fn growth(splices: &[Splice]) -> i64 {
     splices.iter().map(Splice::growth).sum()
 }
 
-/// Something that tags are made of (a frame, a comment, an item), as a list of such things has it.
+/// An element of a tag: a frame, a comment or an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TagItem {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// The tag that it holds, if it is one that voisin writes.
+    /// Its field, if voisin writes it.
     pub(super) field: Option<super::TagField>,
-    /// Its name, for people.
+    /// Its name, for messages.
     pub(super) name: String,
 }
 
-/// Replaces what items hold of the edited fields: what is new stands where the first of the field stood, else at `end`.
+/// Replaces the items of the edited fields: new ones are inserted at the field's first item, else at `end`.
 ///
-/// - `made`: the new items of a field, as bytes; none where the field is to be taken out
+/// - `made`: the new items of a field, as bytes; empty to remove the field
 pub(super) fn replace(
     items: &[TagItem],
     end: usize,
@@ -81,7 +81,7 @@ pub(super) fn replace(
     splices
 }
 
-/// Edits that take the fields out.
+/// Edits that remove the fields.
 pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
     edits
         .iter()
@@ -92,7 +92,7 @@ pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
         .collect()
 }
 
-/// Bytes in memory with the splices made.
+/// Applies splices to bytes in memory.
 ///
 /// # Errors
 /// The splices overlap or reach beyond the bytes.
@@ -102,13 +102,13 @@ pub(super) fn spliced(bytes: &[u8], splices: Vec<Splice>) -> io::Result<Vec<u8>>
     Ok(all)
 }
 
-/// A reader of what a file is with its splices made.
+/// A reader of a file with splices applied.
 pub(super) struct Patched<R> {
     inner: R,
     splices: std::vec::IntoIter<Splice>,
-    /// Of the file: where the reader is.
+    /// The reader's position in the file.
     at: u64,
-    /// Bytes of the file before the next splice; all that are left where there is none.
+    /// Bytes of the file before the next splice; without one, all that are left.
     before: u64,
     next: Option<Splice>,
     /// The rest of the inserted bytes.
@@ -174,8 +174,7 @@ impl<R: Read> Read for Patched<R> {
                 if n == 0 && self.next.is_some() {
                     return Err(is_cut());
                 }
-                // Behind the last splice `before` stays as large as it can be: all that is left is
-                // passed on.
+                // After the last splice `before` stays at its maximum: the rest is passed on.
                 if self.next.is_some() {
                     self.before -= n as u64;
                 }
@@ -190,8 +189,8 @@ impl<R: Read> Read for Patched<R> {
                 let most = buffer
                     .len()
                     .min(usize::try_from(left).unwrap_or(usize::MAX));
-                // Over what the caller gets next: `io::copy` has 8 KB on the stack, and readers lie
-                // within readers.
+                // Reads into the caller's buffer: `io::copy` takes 8 KB of stack, and readers are
+                // nested.
                 if read_up_to(&mut self.inner, &mut buffer[..most])? < most {
                     return Err(is_cut());
                 }
@@ -213,7 +212,7 @@ pub(super) struct FileDigest {
 }
 
 impl FileDigest {
-    /// Of what is read to its end.
+    /// Reads to the end.
     pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
         let mut hasher = blake3::Hasher::new();
         let length = io::copy(reader, &mut hasher)?;
@@ -224,27 +223,27 @@ impl FileDigest {
     }
 }
 
-/// How the bytes that a file had before tags were written into it come out of those that it has since: only what differs
-/// is kept, with the digests of both states.
+/// A patch that restores a file's bytes from before tags were written into it: the differing bytes, and digests of both
+/// states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReversePatch {
     pub(super) after: FileDigest,
     pub(super) before: FileDigest,
-    /// One for each time that the file was written, the last one first.
+    /// One per write, the latest first.
     layers: Vec<Vec<Splice>>,
 }
 
 impl ReversePatch {
-    /// Bytes that a patch may have, as it is stored: tags of a common size fit a hundred times, and a thousand files
-    /// take no more room than one long recording.
+    /// Most bytes of a stored patch: tags of a common size fit a hundred times, and a thousand files take no more
+    /// space than one long recording.
     pub const MOST: usize = 1 << 20;
-    /// Layers that a patch may have: each is a reader within another, and takes some of the stack.
+    /// Most layers of a patch: each is a nested reader and takes some stack.
     const LAYERS: usize = 256;
     const VERSION: u8 = 1;
 
     /// The reverse of `splices`; `None` where that is more than [`MOST`](Self::MOST).
     ///
-    /// - `file`: as it is before they are made
+    /// - `file`: before the splices
     pub(super) fn new(
         mut file: impl Read + io::Seek,
         splices: &[Splice],
@@ -252,7 +251,7 @@ impl ReversePatch {
         after: FileDigest,
     ) -> io::Result<Option<Self>> {
         let mut splices = splices.to_vec();
-        // As `Patched` makes them, or the shifts would be wrong.
+        // In the order in which `Patched` applies them, or the shifts would be wrong.
         splices.sort_by_key(|splice| (splice.at, splice.removed > 0));
         if splices.iter().map(|splice| splice.removed).sum::<u64>() > Self::MOST as u64 {
             return Ok(None);
@@ -279,8 +278,8 @@ impl ReversePatch {
         Ok((patch.to_bytes().len() <= Self::MOST).then_some(patch))
     }
 
-    /// The reverse of this writing and the one after it; `None` where the file changed between the two, or that is more
-    /// than [`MOST`](Self::MOST), or than 256 writings.
+    /// The reverse of this write and a later one; `None` if the file changed between the two, or the patch exceeds
+    /// [`MOST`](Self::MOST) or 256 writes.
     pub fn followed_by(&self, later: &Self) -> Option<Self> {
         let layers = later.layers.iter().chain(&self.layers).cloned().collect();
         let both = Self {
@@ -292,9 +291,9 @@ impl ReversePatch {
         (self.after == later.before && is_kept).then_some(both)
     }
 
-    /// A reader of the file as it was.
+    /// A reader of the former file.
     ///
-    /// - `file`: as it was left, at its first byte
+    /// - `file`: as written, at its first byte
     pub(super) fn undone<'a>(&self, file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
         let mut reader: Box<dyn Read + 'a> = Box::new(file);
         for layer in &self.layers {
@@ -303,9 +302,8 @@ impl ReversePatch {
         Ok(reader)
     }
 
-    /// A version (1), length and BLAKE3 digest of the state after and of the one before, the number of layers, and of
-    /// each the number of splices and for each its distance from the one before, what goes and what comes. Numbers have
-    /// seven bits a byte, the lowest first.
+    /// A version (1), length and BLAKE3 digest of the state after and of the one before, the number of layers, and for
+    /// each the number of splices, with the distance from the previous one, removed and new bytes. Numbers are LEB128.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![Self::VERSION];
         for state in [&self.after, &self.before] {
@@ -327,7 +325,7 @@ impl ReversePatch {
         bytes
     }
 
-    /// Reads the bytes of [`to_bytes`](Self::to_bytes); `None` of anything else.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes); `None` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&version, mut rest) = bytes.split_first()?;
         if version != Self::VERSION {
@@ -347,7 +345,7 @@ impl ReversePatch {
                 at = at.checked_add(take_number(&mut rest)?)?;
                 let removed = take_number(&mut rest)?;
                 let length = usize::try_from(take_number(&mut rest)?).ok()?;
-                // A length beyond the bytes there are ends here, before anything is allocated.
+                // A length beyond the available bytes ends here, before anything is allocated.
                 let put = rest.split_off(..length)?.to_vec();
                 at.checked_add(removed)?;
                 layer.push(Splice { at, removed, put });

@@ -1,8 +1,7 @@
-//! A file's tags as facts: those of all its kinds of tags, the richest first, which fill each
-//! other's gaps.
+//! Merges a file's tags of all kinds, the richest first, into one set of fields.
 //!
-//! For: which text stands for which field. Not for: texts as they lie in a file (`texts`,
-//! `id3_texts`), what one text says (`values`), pictures (`cover`).
+//! For: which text is which field. Not for: raw texts of a file (`texts`, `id3_texts`), parsing one
+//! text (`values`), pictures (`cover`).
 
 use std::collections::HashSet;
 use std::io::{self, Cursor};
@@ -32,7 +31,7 @@ pub(super) fn options() -> ParseOptions {
         .parsing_mode(ParsingMode::Relaxed)
 }
 
-/// A file of an `ID3v2` tag, with room for the tags that a reader looks for at the end.
+/// A file of an `ID3v2` tag, padded for readers that search for tags at the end.
 pub(super) fn padded_file(mut tag: Vec<u8>) -> Cursor<Vec<u8>> {
     tag.resize(tag.len() + 256, 0);
     Cursor::new(tag)
@@ -94,13 +93,13 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     Ok(read)
 }
 
-/// How many of a file's other tags are richer than its `ID3v2` tags, which are foreign to their formats.
+/// How many of a file's other tags are richer than its `ID3v2` tags, because the format has no `ID3v2`.
 fn rank_of_id3(others: &[Tag]) -> usize {
     let is_own = |tag: &&Tag| matches!(tag.tag_type(), TagType::VorbisComments | TagType::Mp4Ilst);
     others.iter().take_while(is_own).count()
 }
 
-/// A file's `ID3v2` tags, the first first.
+/// A file's `ID3v2` tags, in file order.
 fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
     let mut room = id3::MOST;
     let read = |tag: &Vec<u8>| {
@@ -111,11 +110,11 @@ fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
     found.tags.iter().filter_map(read).flatten().collect()
 }
 
-/// A CUE part's tags: the sheet's, and the file's where the sheet is silent.
+/// A CUE part's tags: the sheet's, and the file's for fields that the sheet lacks.
 fn of_part(part: CuePart, whole: TrackTags) -> TrackTags {
     let genres: Vec<String> = part.genre.into_iter().collect();
     TrackTags {
-        // The file's title, number and ISRC are those of the whole, and never of a part.
+        // The file's title, number and ISRC are never those of a part.
         title: part.title,
         artist: part.artist.or(whole.artist),
         album: part.album.or(whole.album),
@@ -135,7 +134,7 @@ fn of_part(part: CuePart, whole: TrackTags) -> TrackTags {
     }
 }
 
-/// The works at `MusicBrainz` that a file says it is a recording of.
+/// The `MusicBrainz` works in a file's tags.
 pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     if let Ok(Place::Part(_)) = Place::of(path) {
         return Ok(Vec::new());
@@ -157,7 +156,7 @@ pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
     Ok(works.unwrap_or_default())
 }
 
-/// The values of a tag by its name, whoever wrote it; of `ID3v2` a `TXXX` frame, or `TMOO` for `MOOD`.
+/// The values of a tag by its name; in `ID3v2` of a `TXXX` frame, or `TMOO` for `MOOD`.
 pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
     if let Ok(Place::Part(_)) = Place::of(path) {
         return Ok(Vec::new());
@@ -201,7 +200,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         release_year = release_year.or(first_year(tag, &RELEASE_DATES));
         if release_types.is_empty() {
             let kinds = tag.get_strings(ItemKey::MusicBrainzReleaseType);
-            // Several stand in one text, with a sign between them.
+            // One text may have several, with a separator.
             let kinds = kinds.flat_map(|kinds| kinds.split(['\0', ';', '/', ',', '+']));
             let kinds = kinds.map(|kind| kind.trim().to_lowercase());
             release_types.extend(kinds.filter(|kind| !kind.is_empty()));
@@ -221,7 +220,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         merged.bpm = merged.bpm.or(tags.bpm);
         merged.musical_key = merged.musical_key.or(tags.musical_key);
         merged.replay_gain = merged.replay_gain.or(tags.replay_gain);
-        // From one kind alone: kinds repeat each other, often in other spellings.
+        // From one kind alone: kinds repeat genres, often in other spellings.
         if merged.genres.is_empty() {
             merged.genres = tags.genres;
         }
@@ -235,7 +234,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
     }
 }
 
-/// Where the year of a release stands.
+/// Fields with the year of a release.
 const RELEASE_DATES: [ItemKey; 3] = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate];
 
 /// The first year in these fields.
@@ -278,7 +277,7 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
             .get_strings(ItemKey::MusicBrainzRecordingId)
             .find_map(mbid),
         isrc: tag.get_strings(ItemKey::Isrc).find_map(isrc),
-        // Fields that are meant for a licence first; a copyright notice only where it names one.
+        // Fields for a licence first; a copyright notice only if it names one.
         licence: [ItemKey::License, ItemKey::CopyrightUrl]
             .into_iter()
             .find_map(|key| {
@@ -299,7 +298,7 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
                     .find_map(|text| within(text, 10.0, 1000.0))
             }),
         musical_key: tag.get_strings(ItemKey::InitialKey).flat_map(values).next(),
-        // RFC 7845, 5.2.1: Opus has a gain of its own, and no other is to count.
+        // RFC 7845, 5.2.1: Opus has its own gain, and others must be ignored.
         replay_gain: if is_opus {
             r128_gain().or_else(replay_gain)
         } else {

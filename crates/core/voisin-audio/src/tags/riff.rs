@@ -1,4 +1,4 @@
-//! Chunks of WAV files: an `ID3v2` tag in one, and texts in a list of its own kind.
+//! Chunks of WAV files with tags: an `ID3v2` tag, and a list of texts.
 //!
 //! Follows "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft, 1991).
 
@@ -11,18 +11,18 @@ use super::values::MOST_TEXTS;
 use super::{TagEdit, TagField, TrackTags, frames, id3};
 use crate::fill::read_up_to;
 
-/// Bytes before what a chunk holds.
+/// Bytes before a chunk's content.
 const HEADER: u64 = 8;
-/// More chunks than this no file has.
+/// Most chunks of a file.
 const MOST: usize = 1 << 16;
 
 /// A chunk of a file.
 pub(super) struct RiffChunk {
-    /// Where its header begins.
+    /// Start of its header.
     pub(super) at: u64,
     pub(super) name: [u8; 4],
     pub(super) size: u64,
-    /// Whether all of it is there.
+    /// Whether it is complete.
     pub(super) is_whole: bool,
 }
 
@@ -31,7 +31,7 @@ impl RiffChunk {
         self.at + HEADER
     }
 
-    /// Where the next one begins.
+    /// Start of the next chunk.
     fn end(&self) -> u64 {
         self.body() + self.size + (self.size & 1)
     }
@@ -61,7 +61,7 @@ impl RiffChunk {
         Ok(content.filter(|content| content.starts_with(b"INFO")))
     }
 
-    /// The changes to what it holds with those to its size; the byte that makes an odd size even comes or goes.
+    /// Adds the splices of its size and of the pad byte of an odd size to those of its content.
     fn changed(&self, length: u64, changes: Vec<Splice>) -> Result<Vec<Splice>, String> {
         if changes.is_empty() {
             return Ok(changes);
@@ -88,7 +88,7 @@ impl RiffChunk {
     }
 }
 
-/// The chunks of a file, up to its end or to one that is cut off.
+/// The chunks of a file, up to its end or a truncated one.
 pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
     let text = |error: io::Error| error.to_string();
     let length = file.metadata().map_err(text)?.len();
@@ -122,7 +122,7 @@ pub(super) fn chunks(file: &mut File) -> Result<Vec<RiffChunk>, String> {
 /// The texts of a list, from its first byte.
 ///
 /// # Errors
-/// They do not fill the list; in words.
+/// A message if they do not fill the list.
 pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
     match follow(list) {
         (items, None) => Ok(items),
@@ -132,7 +132,7 @@ pub(super) fn texts(list: &[u8]) -> Result<Vec<TagItem>, String> {
     }
 }
 
-/// The texts up to one that makes no sense, or is behind [`MOST_TEXTS`] others, and where that is.
+/// The texts up to an invalid one or the limit [`MOST_TEXTS`], and their end.
 pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
     let mut items = Vec::new();
     let mut start = 4;
@@ -159,10 +159,10 @@ pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
     (items, None)
 }
 
-/// The changes that give a file the edited fields and keep everything else.
+/// The splices that write the edited fields into a file and keep everything else.
 ///
 /// # Errors
-/// Its chunks cannot be followed; in words.
+/// A message if its chunks cannot be read.
 pub(super) fn edit(
     file: &mut File,
     edits: &[&TagEdit],
@@ -179,7 +179,7 @@ pub(super) fn edit(
         );
     }
     let chunks = chunks(file)?;
-    // A field is given once, and taken out everywhere else.
+    // A field is written once and removed everywhere else.
     let gone = without_values(edits);
     let gone: Vec<&TagEdit> = gone.iter().collect();
     let mut splices = Vec::new();
@@ -218,8 +218,7 @@ pub(super) fn edit(
     let is_followed =
         chunks.iter().all(|chunk| chunk.is_whole) && (end == length || end == length + 1);
     if !has_tag {
-        // At the end of the file, or where the form ends by its header if something else is behind
-        // that.
+        // At the end of the file, or at the form's end by its header if other bytes follow.
         let at = if is_followed { length } else { HEADER + stated };
         if !is_followed && !chunks.iter().any(|chunk| chunk.at == at) {
             return Err("its chunks do not end where it ends or where its header says, so that a new one would not be found".to_owned());
@@ -227,7 +226,7 @@ pub(super) fn edit(
         let tag = frames::new_tag(edits, present, None)?;
         let mut chunk = [b"ID3 ", &(tag.len() as u32).to_le_bytes()[..], &tag].concat();
         chunk.resize(chunk.len() + (tag.len() & 1), 0);
-        // The last chunk has an odd size and lacks the byte that makes it even.
+        // The last chunk has an odd size and lacks its pad byte.
         if is_followed && end > length {
             chunk.insert(0, 0);
         }
@@ -237,7 +236,7 @@ pub(super) fn edit(
             put: chunk,
         });
     }
-    // Programs that do not know yet how long a recording will be leave these.
+    // Programs that do not know the length of a recording yet write these.
     let is_open = stated == 0 || stated == u64::from(u32::MAX);
     if !is_open && !splices.is_empty() {
         let before = if is_followed { length - HEADER } else { stated };
@@ -252,7 +251,7 @@ pub(super) fn edit(
     Ok(splices)
 }
 
-/// This kind holds one value.
+/// The text of a field, which has one value here.
 fn in_list(edit: &TagEdit) -> Vec<u8> {
     if edit.values.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! The texts of all kinds of tags but `ID3v2`, one at a time: one that makes no sense, or is cut off, hides no other.
+//! The texts of all kinds of tags but `ID3v2`, one at a time: an invalid or truncated one hides no other.
 //!
 //! For: names and values, whatever their encoding. Not for: what they mean (`read`).
 
@@ -15,7 +15,7 @@ use super::{ape, comments, flac, id3, mp4, ogg, riff};
 use crate::fill::{big, read_up_to};
 use crate::mkv;
 
-/// Names and values as they lie in a file.
+/// Raw names and values of a file.
 pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 
 /// The tags of a file besides its `ID3v2` tags.
@@ -23,17 +23,17 @@ pub(super) type NamedTexts = Vec<(String, Vec<u8>)>;
 pub(super) struct FileTexts {
     /// The richest first.
     pub(super) tags: Vec<Tag>,
-    /// Whether they are those of an Opus stream.
+    /// Whether the file is an Opus stream.
     pub(super) is_opus: bool,
     /// The gain of iTunes (dB).
     pub(super) itunes_gain: Option<f64>,
-    /// How many could not be read, or not whole.
+    /// Number of texts that could not be read completely.
     pub(super) unread: u32,
 }
 
-/// Reads what is no `ID3v2` tag.
+/// Reads all tags but `ID3v2`.
 ///
-/// - `start`: where the file begins behind `ID3v2` tags
+/// - `start`: start of the file after `ID3v2` tags
 pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
     let mut unread = 0;
     let (all, is_opus) = raw(file, start, &mut unread)?;
@@ -51,7 +51,7 @@ pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
     })
 }
 
-/// The texts of this name, whatever program it is of, besides those of `ID3v2` tags.
+/// The texts with this name, of any program, without those of `ID3v2` tags.
 pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<String>> {
     let (all, _) = raw(file, start, &mut 0)?;
     let mut found = Vec::new();
@@ -68,7 +68,7 @@ pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<S
 
 /// All texts, by kind.
 ///
-/// - `unread`: how many there are besides, cut off or without a name
+/// - `unread`: increased by the number of those that are truncated or have no name
 fn raw(
     file: &mut File,
     start: u64,
@@ -89,8 +89,7 @@ fn raw(
             one(TagType::RiffInfo, of_riff(file, unread)?)
         }
         [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
-        // CAF and Matroska have names of their own, which their readers turn into those of Vorbis
-        // comments.
+        // Readers convert the names in CAF and Matroska to those of Vorbis comments.
         [b'c', b'a', b'f', b'f', ..] => one(TagType::VorbisComments, of_caf(file)?),
         [0x1a, 0x45, 0xdf, 0xa3, ..] => one(TagType::VorbisComments, mkv::texts(file)),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => {
@@ -110,13 +109,13 @@ fn raw(
     }
 }
 
-/// A tag of these texts, each in UTF-8 or in the encoding that all of them together are most likely in.
+/// A tag of these texts, each in UTF-8 or in the most likely encoding of all of them together.
 ///
-/// - `unread`: how many could not be read, counted on
+/// - `unread`: increased by the number that could not be read
 fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
-    // Whoever made the list stopped there.
+    // The list was cut at this limit.
     *unread += u32::from(texts.len() >= MOST_TEXTS);
     let mut others = Vec::new();
     for (name, text) in texts {
@@ -136,22 +135,22 @@ fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
             }
         }
     }
-    // Behind those of the usual names, the first of which counts.
+    // After those with the usual names, the first of which counts.
     for item in others {
         tag.push_unchecked(item);
     }
     tag
 }
 
-/// The name of iTunes's gain.
+/// The name of iTunes' gain.
 pub(super) const ITUNES_GAIN: &str = "iTunNORM";
 
-/// The name without the program's: `----:com.apple.iTunes:NAME`.
+/// The name without the program's prefix: `----:com.apple.iTunes:NAME`.
 fn last_part(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or_default()
 }
 
-/// The field that only some programs give this name, which lofty takes for nothing.
+/// The field that only some programs write under this name, which lofty does not map.
 pub(super) fn other_key(name: &str) -> Option<ItemKey> {
     match last_part(name).to_ascii_lowercase().as_str() {
         "initialkey" | "initial_key" | "initial key" | "key" => Some(ItemKey::InitialKey),
@@ -160,8 +159,8 @@ pub(super) fn other_key(name: &str) -> Option<ItemKey> {
     }
 }
 
-/// Fields that lofty takes for others: in some kinds of tags one has a track's number and the total, and it is taken for
-/// the total; the kind of a release has two names; a recording's date has two, in any letters, and in movies a prefix.
+/// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
+/// release's type has two names; a recording's date has two, in any case, and a prefix in movies.
 fn key(name: &str) -> Option<ItemKey> {
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
@@ -183,7 +182,7 @@ fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
 }
 
 fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
-    // Of blocks that cannot be followed to the last, those before are still true.
+    // If the blocks cannot be read to the last, those before are still valid.
     let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
     *unread += u32::from(blocks.len() == flac::BLOCKS);
     let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
@@ -202,7 +201,7 @@ fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
         let Ok(list) = block.read(file) else { continue };
         *unread += comments::unread(&list);
         let mut texts = owned(comments::texts(&list));
-        // Programs that write into each of several lists mean one comment.
+        // Programs write the same comment into each of several lists.
         texts.retain(|text| !earlier.contains(text));
         earlier.extend(texts.iter().cloned());
         all.extend(texts);
@@ -214,7 +213,7 @@ fn of_ogg(packet: &[u8], unread: &mut u32) -> NamedTexts {
     let list = [ogg::mark(true), ogg::mark(false)]
         .iter()
         .find_map(|mark| packet.strip_prefix(*mark));
-    // A block of FLAC, behind its header.
+    // A FLAC block, after its header.
     let list = list.or_else(|| match packet {
         [kind, _, _, _, list @ ..] if kind & 0x7f == flac::COMMENTS => Some(list),
         _ => None,
@@ -235,7 +234,7 @@ fn of_riff(file: &mut File, unread: &mut u32) -> io::Result<NamedTexts> {
         if !list.starts_with(b"INFO") {
             continue;
         }
-        // As large as all tags together may be, or as many.
+        // Within the limits of all tags together.
         let Some(rest) = left
             .checked_sub(list.len())
             .filter(|_| texts.len() < MOST_TEXTS)
@@ -267,7 +266,7 @@ fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
     for (name, at, size) in chunks {
         if TEXTS.contains(&&name) {
-            // One byte more than is read, to tell a text that is too long.
+            // One byte more than is used, to detect a text that is too long.
             let text = bytes(file, at, size.min(LONGEST_TEXT as u64 + 1))?;
             texts.push((
                 String::from_utf8_lossy(&name).into_owned(),
@@ -278,7 +277,7 @@ fn of_aiff(file: &mut File) -> io::Result<NamedTexts> {
     Ok(texts)
 }
 
-/// Pairs of names and values, each with a NUL behind it (Apple's Core Audio Format, "Information Chunk").
+/// NUL-terminated names and values (Apple's Core Audio Format, "Information Chunk").
 fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
     for (name, at, size) in chunks(file, 8, 8)? {
@@ -286,7 +285,7 @@ fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
             continue;
         }
         let info = bytes(file, at, size)?;
-        // Behind the number of pairs, which is not needed: they end with the chunk.
+        // After the number of pairs, which is not needed, as they end with the chunk.
         let mut words = info.get(4..).unwrap_or_default().split(|&byte| byte == 0);
         while texts.len() < MOST_TEXTS
             && let (Some(name), Some(value)) = (words.next(), words.next())
@@ -307,10 +306,10 @@ fn of_caf(file: &mut File) -> io::Result<NamedTexts> {
     Ok(texts)
 }
 
-/// The names of a file's chunks, and where what they hold begins and how long it is.
+/// Names of a file's chunks, with start and length of their content.
 ///
-/// - `start`: where the first one lies
-/// - `width`: bytes of a size; chunks with sizes of four begin at even places
+/// - `start`: position of the first one
+/// - `width`: bytes of a size; chunks with sizes of four bytes begin at even positions
 fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4], u64, u64)>> {
     const MOST: usize = 1024;
     let length = file.metadata()?.len();
@@ -325,8 +324,8 @@ fn chunks(file: &mut File, start: u64, width: usize) -> io::Result<Vec<([u8; 4],
         let body = at + head.len() as u64;
         found.push((*name, body, size));
         let padding = if width == 4 { size & 1 } else { 0 };
-        // A size of -1 in a CAF, to the end of the file, reads as the largest number and ends the
-        // walk.
+        // A CAF size of -1, up to the end of the file, is read as the largest number and ends the
+        // loop.
         at = body.saturating_add(size).saturating_add(padding);
     }
     Ok(found)

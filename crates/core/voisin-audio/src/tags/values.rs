@@ -1,18 +1,17 @@
-//! Values in the texts of tags: years, gains and other numbers, codes, licences; how many texts are
-//! read.
+//! Parses values in texts of tags: years, gains and other numbers, codes, licences.
 
 use voisin_base::encoding::without_controls;
 
-/// Texts that are read of one tag, which has dozens, and with its chapters some thousand. An empty one takes a few bytes of a
-/// file and a hundred of memory, and lofty compares each with all before it.
+/// Most texts that are read of one tag, which has dozens, or with chapters some thousand. An empty one takes a few
+/// bytes of a file and a hundred of memory, and lofty compares each with all before it.
 pub(super) const MOST_TEXTS: usize = 1 << 12;
 
-/// Stands for bytes that make no character.
+/// Replaces bytes that are no character.
 pub(super) const REPLACEMENT: char = '\u{fffd}';
 
-/// A number between two bounds. Programs that found no tempo write 0.
+/// A number between two bounds. Programs write 0 for an unknown tempo.
 pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
-    // Some programs write numbers as the system's language does.
+    // Some programs write a decimal comma, by the system's language.
     let text = text.trim_matches(['\0', ' ']).replace(',', ".");
     text.parse()
         .ok()
@@ -25,8 +24,8 @@ pub(super) fn decibels(text: &str) -> Option<f64> {
     within(text.strip_suffix("db").unwrap_or(&text).trim(), -60.0, 60.0)
 }
 
-/// The gain (dB) of iTunes, ` 00000A8C 00000B2A …`: ten numbers, of which the first two are the power of the left and the
-/// right channel, 1000 where nothing is to be changed.
+/// The gain (dB) of iTunes, ` 00000A8C 00000B2A …`: ten numbers, of which the first two are the power of the left and
+/// the right channel, 1000 for no gain.
 pub(super) fn gain_of_itunes(text: &str) -> Option<f64> {
     let words = text.split(|c: char| c.is_whitespace() || c == '\0');
     let words = words.filter(|word| !word.is_empty());
@@ -39,11 +38,11 @@ pub(super) fn gain_of_itunes(text: &str) -> Option<f64> {
     Some(-10.0 * (loudest / 1000.0).log10()).filter(|gain| gain.abs() <= 60.0)
 }
 
-/// A gain to -23 LUFS lowers by so many dB more than one to -18 LUFS does, as `ReplayGain` is.
+/// Difference (dB) between gains to -23 LUFS and to `ReplayGain`'s -18 LUFS.
 pub(super) const R128_OFFSET: f64 = 5.0;
 
-/// The first run of four digits, or of the eight of a day with the year before or behind: `1987`, `1987-06-01`,
-/// `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`.
+/// The first run of four digits, or of the eight digits of a date with the year first or last: `1987`,
+/// `1987-06-01`, `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`.
 pub(super) fn year(text: &str) -> Option<i32> {
     let runs = text.split(|c: char| !c.is_ascii_digit());
     let mut years = runs.filter_map(|digits| match digits.len() {
@@ -61,7 +60,7 @@ pub(super) fn year(text: &str) -> Option<i32> {
     years.find_map(|digits| digits.parse().ok().filter(|&year| year > 0))
 }
 
-/// `ID3v2` puts a NUL between the values of one frame; padding with NULs gives empty ones.
+/// Splits at the NULs between values in `ID3v2`; empty ones, from padding, are dropped.
 pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('\0').map(without_controls).filter_map(|value| {
         let value = value.trim_matches(|c: char| c.is_whitespace() || is_mark(c));
@@ -70,8 +69,8 @@ pub(super) fn values(text: &str) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// Whether a character only steers how others are shown: byte-order marks and marks of direction.
-/// iTunes writes them before titles.
+/// Whether a character is invisible: byte-order marks and direction marks, which iTunes writes
+/// before titles.
 fn is_mark(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -85,7 +84,7 @@ pub(super) fn mbid(text: &str) -> Option<String> {
     (lengths == [8, 4, 4, 4, 12] && parts.iter().all(hexadecimal)).then_some(text)
 }
 
-/// Two letters, three letters or digits, seven digits; often written with hyphens.
+/// An ISRC: two letters, three letters or digits, seven digits; often written with hyphens.
 pub(super) fn isrc(text: &str) -> Option<String> {
     let text: String = text
         .chars()
@@ -98,7 +97,7 @@ pub(super) fn isrc(text: &str) -> Option<String> {
     is_code.then_some(text)
 }
 
-/// Whether a copyright notice says under which licence a recording may be used, and not only whose it is.
+/// Whether a copyright notice names a licence and not only the owner.
 pub(super) fn names_licence(notice: &str) -> bool {
     let notice = notice.to_ascii_lowercase();
     [
@@ -113,18 +112,18 @@ pub(super) fn names_licence(notice: &str) -> bool {
     .any(|words| notice.contains(words))
 }
 
-/// `-1234`: 1/256 dB, as RFC 7845 has it.
+/// Parses `-1234`, in units of 1/256 dB (RFC 7845).
 pub(super) fn gain_of_opus(text: &str) -> Option<f64> {
     Some(within(text, -32768.0, 32767.0)? / 256.0 + R128_OFFSET).filter(|gain| gain.abs() <= 60.0)
 }
 
-/// `3`, `03`, `3/12`.
+/// Parses the first number in `3`, `03`, `3/12`.
 pub(super) fn leading_number(text: &str) -> Option<u32> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
-    // Programs write 0 where they know no number.
+    // Programs write 0 for an unknown number.
     text[..digits].parse().ok().filter(|&number| number > 0)
 }
 

@@ -1,4 +1,4 @@
-//! Writing tags, without ever having half a file, or losing what is not written.
+//! Writing tags, without ever leaving an incomplete file or losing other data.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -16,7 +16,7 @@ use crate::source::open;
 use crate::{AudioError, AudioInfo, HeldFile, probe};
 use voisin_music::cue::Place;
 
-/// The new version of a file, beside it: [`commit`](Self::commit) puts it in the file's place.
+/// The new version of a file, beside it; [`commit`](Self::commit) replaces the file.
 pub struct PreparedWrite {
     path: PathBuf,
     outcomes: Vec<WriteOutcome>,
@@ -30,15 +30,15 @@ impl PreparedWrite {
         &self.outcomes
     }
 
-    /// The patch that undoes the writing; `None` where nothing is written, or it is larger than [`ReversePatch::MOST`].
+    /// The patch that undoes the write; `None` if nothing is written, or it is larger than [`ReversePatch::MOST`].
     pub fn reverse_patch(&self) -> Option<&ReversePatch> {
         self.patch.as_ref()
     }
 
-    /// Puts the new version in the file's place; what became of each edit.
+    /// Replaces the file by the new version; returns the outcome of each edit.
     ///
     /// # Errors
-    /// Those of the file system, of a file that was changed meanwhile too: it is as it was.
+    /// Those of the file system, and if the file was changed meanwhile; it stays unchanged.
     pub fn commit(self) -> Result<Vec<WriteOutcome>, AudioError> {
         if let Some(replacement) = self.replacement {
             replacement
@@ -75,11 +75,10 @@ pub(super) fn prepare(
             "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead".to_owned(),
         ));
     }
-    // Held until the new version is in its place: what takes its name meanwhile is not written
-    // over.
+    // Held until it is replaced, so that another file under its path is not overwritten.
     let held = HeldFile::open(path)?;
     let mut present = read_file_tags(path)?;
-    // Players of ReplayGain do not know it: such a file gets one.
+    // ReplayGain players do not read such a gain, so the file gets one.
     if present.is_other_gain {
         present.tags.replay_gain = None;
     }
@@ -117,7 +116,7 @@ pub(super) fn prepare(
             "its Ogg page at byte {at} is damaged (its checksum differs) or cut off, and new tags would hide that: get a sound copy first"
         )));
     }
-    // All that must still be there afterwards.
+    // All parts that must still be there afterwards.
     let there = parts::parts(&mut file, kind).map_err(unwritable)?;
     let splices = edit(kind, &mut file, &wanted, &present).map_err(unwritable)?;
     if options.dry_run {
@@ -127,8 +126,8 @@ pub(super) fn prepare(
     let before = FileDigest::read(&mut rewound(&mut file).map_err(io)?).map_err(io)?;
     let contents = Patched::new(rewound(&mut file).map_err(io)?, splices.clone());
     copy.fill(&mut contents.map_err(io)?).map_err(io)?;
-    // The new version must prove itself before it replaces anything: tags, other parts, sound, and
-    // the way back.
+    // The new version is verified before it replaces the file: tags, other parts, sound, and the
+    // reverse patch.
     let mut new = open(copy.path())?;
     let written = read_tags(copy.path())?;
     let is_there = |edit: &&&TagEdit| {
@@ -208,9 +207,9 @@ fn rewound(file: &mut File) -> io::Result<&mut File> {
     Ok(file)
 }
 
-/// A file that is to be replaced: itself, not a link to it.
+/// A file to be replaced, not a link to it.
 ///
-/// It is held until then: nothing that takes its name meanwhile is read or replaced.
+/// It is held until then, so that another file under its path is neither read nor replaced.
 struct WriteTarget {
     path: PathBuf,
     held: HeldFile,
@@ -218,10 +217,10 @@ struct WriteTarget {
 
 impl WriteTarget {
     /// # Errors
-    /// It may not be replaced, or not without a loss.
+    /// If it may not be replaced, or not without a loss.
     fn of(path: &Path, mut held: HeldFile) -> Result<Self, AudioError> {
         let target =
-            // A rename over a link would replace the link, and leave the file with its old tags.
+            // Renaming over a link would replace the link and leave the file with its old tags.
             std::fs::canonicalize(path).map_err(|error| AudioError::from_io(path, error))?;
         held.also_known_as(&target);
         let before = held.metadata();
@@ -236,11 +235,11 @@ impl WriteTarget {
         }
     }
 
-    /// An empty copy beside it that has its rights.
+    /// An empty copy beside it with its permissions.
     fn copy(&self, note: &mut dyn FnMut(&Path)) -> Result<Copy, AudioError> {
         let mut copy = Copy::beside(&self.path, note)
             .map_err(|error| AudioError::from_io(&self.path, error))?;
-        // Before its contents: nobody is to read there what they cannot read in the file.
+        // Before the contents are written, so that nobody can read them who cannot read the file.
         copy.take_after(&self.path, self.held.metadata())
             .map_err(|reason| unwritable(&self.path, reason))?;
         Ok(copy)
@@ -263,7 +262,7 @@ impl Replacement {
     }
 }
 
-/// The kind of the file by its contents, if it is one that can be written.
+/// The file's format by its content, if tags can be written into it.
 fn kind(info: &AudioInfo) -> Option<FileType> {
     match (info.container.as_str(), info.codec.as_str()) {
         ("mp3", _) => Some(FileType::Mpeg),
@@ -276,10 +275,10 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
     }
 }
 
-/// The changes that give a file the edited fields.
+/// The splices that write the edited fields into a file.
 ///
 /// # Errors
-/// They cannot be made without a loss; in words.
+/// A message if that is not possible without a loss.
 fn edit(
     kind: FileType,
     file: &mut File,
@@ -324,7 +323,8 @@ fn edit(
     }
 }
 
-/// The changes to the `ID3v2` tags at a file's start: a field is given in the first, and taken out of the others.
+/// The splices of the `ID3v2` tags at a file's start: a field is written into the first and removed from the
+/// others.
 fn in_leading(
     file: &mut File,
     found: &id3::Id3Tags,

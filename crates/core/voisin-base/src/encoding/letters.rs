@@ -1,9 +1,9 @@
-//! Whether a text makes words: a reading in a wrong encoding has letters that no language has together, signs within words,
-//! and capitals behind small letters.
+//! Whether a text consists of words: text decoded in a wrong encoding has letters of different languages, signs within
+//! words, and capitals after small letters.
 //!
-//! For: one or two titles, of which a detector knows little. Not for: bytes and encodings.
+//! For: one or two titles, too short for a detector. Not for: bytes and encodings.
 
-/// Letters that languages have besides ASCII's, and a few that they borrow: those of Windows-1252.
+/// Letters of languages beyond ASCII, with a few borrowed ones, in Windows-1252.
 const WESTERN: [&str; 13] = [
     "àâæçèéêëîïôùûüÿœ",
     "äöüßé",
@@ -19,7 +19,8 @@ const WESTERN: [&str; 13] = [
     "áéíóúëïöü",
     "ëç",
 ];
-/// Those of Windows-1250, without the rarest ("ŕ", "ĺ"), which French and Swedish would be read as.
+/// Letters in Windows-1250, without the rarest ("ŕ", "ĺ"), as which French and Swedish would be
+/// read.
 const CENTRAL: [&str; 6] = [
     "ąćęłńóśźż",
     "áčďéěíňóřšťúůýž",
@@ -28,9 +29,9 @@ const CENTRAL: [&str; 6] = [
     "čćđšž",
     "ăâîşţ",
 ];
-/// Those of Windows-1254.
+/// Letters in Windows-1254.
 const TURKISH: [&str; 1] = ["çğıöşüâî"];
-/// Those of Windows-1251: Russian and Ukrainian.
+/// Letters in Windows-1251: Russian and Ukrainian.
 const CYRILLIC: &str = "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґ";
 const CYRILLIC_VOWELS: &str = "аеёиоуыэюяіїє";
 /// Often the only word of a file that is not English.
@@ -52,7 +53,7 @@ const CYRILLIC_GENRES: [&str; 15] = [
     "классика",
 ];
 
-/// Letters but for those of numbers and units.
+/// Letters, without those of numbers and units.
 fn is_letter(c: char) -> bool {
     c.is_alphabetic() && !matches!(c, 'ª' | 'º' | 'µ')
 }
@@ -63,7 +64,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| !word.is_empty())
 }
 
-/// Whether all letters are of one of these languages, and no capital besides ASCII's stands behind a small letter.
+/// Whether all letters are of one of these languages, and no capital beyond ASCII follows a small letter.
 fn is_in(text: &str, languages: &[&str]) -> bool {
     let letters: Vec<char> = text.chars().collect();
     let is_odd_pair =
@@ -77,7 +78,7 @@ fn is_in(text: &str, languages: &[&str]) -> bool {
         && languages.any(|language| special.iter().all(|&c| language.contains(c)))
 }
 
-/// Whether a sign stands where only a letter of another encoding would.
+/// Whether a sign is where only a letter of another encoding could be.
 fn has_odd_sign(text: &[char]) -> bool {
     let is_letter_at = |at: Option<usize>| {
         let c = at.and_then(|at| text.get(at));
@@ -92,7 +93,7 @@ fn has_odd_sign(text: &[char]) -> bool {
             '£' | '¥' | '¯' | 'ª' | '¼' | '¾' => behind,
             '¹' => before || behind,
             '²' => behind || !last.is_some_and(|c| c.is_alphanumeric()),
-            // "nº 5" and "cm³" are none.
+            // Not in "nº 5" and "cm³".
             'º' => {
                 behind && !matches!(last, Some('n' | 'N'))
                     || before && is_letter_at(at.checked_sub(2))
@@ -108,7 +109,7 @@ fn has_odd_sign(text: &[char]) -> bool {
 /// Whether a text may be in Windows-1252.
 pub(super) fn is_western(text: &str) -> bool {
     let letters: Vec<char> = text.chars().collect();
-    // Each word for itself: titles name singers of other countries.
+    // Each word separately: titles name singers of other countries.
     let is_word = |word: &str| is_in(word, &WESTERN) && has_western_order(word);
     !has_odd_sign(&letters) && words(text).all(is_word)
 }
@@ -117,7 +118,7 @@ fn has_western_order(word: &str) -> bool {
     let letters: Vec<char> = word.to_lowercase().chars().collect();
     let has_small = word.chars().any(char::is_lowercase);
     if letters.len() > 1 && has_small && !letters.iter().any(char::is_ascii) {
-        // Words without an ASCII letter, such as "Öö" and "Þú", are of few letters.
+        // Words without an ASCII letter, such as "Öö" and "Þú", are short.
         let is_icelandic = letters.len() == 2 && letters.iter().any(|c| matches!(c, 'þ' | 'ð'));
         return is_icelandic || letters.iter().all(|&c| "äöåõüæø".contains(c));
     }
@@ -126,7 +127,7 @@ fn has_western_order(word: &str) -> bool {
         ('œ', Some(next)) => "uidsct".contains(*next),
         // The "ř" of Czech.
         ('ø', Some(next)) => !"áéíúýìù".contains(*next),
-        // Icelandic begins no word with "ð", ends none with "þ", and has that before few consonants.
+        // No Icelandic word begins with "ð" or ends with "þ", which precedes few consonants.
         ('ð', Some(_)) => at > 0 || !has_small,
         ('þ', None) => !has_small,
         ('þ', Some(next)) => !next.is_ascii() || "aeiouyrvj".contains(*next),
@@ -136,7 +137,7 @@ fn has_western_order(word: &str) -> bool {
 
 /// Whether texts may be in Windows-1250.
 pub(super) fn are_central(texts: &[String]) -> bool {
-    // Before a consonant or beside a "k", a "ţ" is the "ş" of Turkish.
+    // Before a consonant or beside a "k", a "ţ" is a Turkish "ş".
     let is_romanian = |word: &str| {
         let mut parts = word.split('ţ').skip(1);
         let is_part = |part: &str| part.starts_with(['a', 'e', 'i', 'o', 'u', 'ă', 'â', 'î']);
@@ -152,13 +153,13 @@ pub(super) fn are_turkish(texts: &[String]) -> bool {
     has_mixed_word(texts) && texts.iter().all(|text| is_in(text, &TURKISH))
 }
 
-/// Whether there is a word of ASCII's and other letters, as languages of Latin letters have them.
+/// Whether there is a word of ASCII and other letters, as in Latin scripts.
 fn has_mixed_word(texts: &[String]) -> bool {
     let is_mixed = |word: &str| !word.is_ascii() && word.contains(|c: char| c.is_ascii());
     texts.iter().flat_map(|text| words(text)).any(is_mixed)
 }
 
-/// Whether a text may be Russian or Ukrainian: words of their letters alone, with a vowel if not in capitals.
+/// Whether a text may be Russian or Ukrainian: words of only their letters, with a vowel if not in capitals.
 pub(super) fn is_cyrillic(text: &str) -> bool {
     let letters: Vec<char> = text.chars().collect();
     let is_word = |word: &str| {
@@ -180,7 +181,7 @@ pub(super) fn is_cyrillic_genre(text: &str) -> bool {
     CYRILLIC_GENRES.contains(&text.trim().to_lowercase().as_str())
 }
 
-/// Whether a text has a small letter behind a capital that is the first of its letters besides ASCII's.
+/// Whether the text's first letter beyond ASCII is a capital followed by a small letter.
 pub(super) fn is_capitalised(text: &str) -> bool {
     let mut special = text.chars().filter(|&c| !c.is_ascii() && is_letter(c));
     special.next().is_some_and(char::is_uppercase) && special.any(char::is_lowercase)

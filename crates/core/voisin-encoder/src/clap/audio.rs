@@ -1,4 +1,4 @@
-//! HTSAT: a Swin transformer over a spectrogram that is folded into a square.
+//! HTSAT: a Swin transformer over a spectrogram folded into a square.
 //!
 //! Chen, Du, Zhu, Ma, Berg-Kirkpatrick, Dubnov, "HTS-AT: a hierarchical token-semantic audio
 //! transformer for sound classification and detection", ICASSP 2022; Liu et al., "Swin transformer",
@@ -27,7 +27,7 @@ pub(super) const WINDOW: usize = 8;
 pub(super) const TOKENS: usize = WINDOW * WINDOW;
 const EPSILON: f64 = 1e-5;
 
-/// The network that hears.
+/// The audio encoder.
 pub(crate) struct ClapAudio {
     device: Device,
     pub(super) fold: SpectrogramFold,
@@ -46,7 +46,7 @@ pub(super) struct SpectrogramFold {
     stretch: Vec<StretchTaps>,
 }
 
-/// Where a stretched frame comes from: four frames and the weight of each.
+/// Interpolation of a stretched frame: four frames and their weights.
 struct StretchTaps {
     frames: [usize; 4],
     weights: [f32; 4],
@@ -56,7 +56,7 @@ pub(super) struct SwinStage {
     /// Patches in a row.
     pub(super) side: usize,
     pub(super) blocks: Vec<SwinBlock>,
-    /// To half as many in a row, twice as wide.
+    /// Merging to half as many in a row, twice as wide.
     pub(super) merging: Option<(LayerNorm, Linear)>,
 }
 
@@ -68,8 +68,8 @@ pub(super) struct SwinBlock {
     pub(super) key: Linear,
     pub(super) value: Linear,
     pub(super) output: Linear,
-    /// Added to scores, `[windows or 1, heads, 64, 64]`: by relative position, and against
-    /// looking over the seam of a shifted grid.
+    /// Added to scores, `[windows or 1, heads, 64, 64]`: by relative position, and to mask
+    /// attention across the seam of a shifted grid.
     pub(super) bias: Tensor,
     pub(super) mlp: [Linear; 2],
 }
@@ -103,7 +103,7 @@ impl SpectrogramFold {
                 let sum: f32 = (0..4)
                     .map(|k| taps.weights[k] * frames[taps.frames[k]])
                     .sum();
-                // The weights of a frame add up to 1, so the norm may come behind them.
+                // The weights of a frame add up to 1, so the norm may follow.
                 let value = sum * self.scale[band] + self.shift[band];
                 let row = i / SQUARE * SHAPE[0] + band;
                 let column = i % SQUARE;
@@ -165,7 +165,7 @@ impl ClapAudio {
         })
     }
 
-    /// The output of each stage, the embedded patches first, `[n, patches, channels]`.
+    /// The output of each stage, beginning with the embedded patches, `[n, patches, channels]`.
     fn stages(&self, mels: &[f32], mut visit: impl FnMut(&Tensor)) -> Result<Tensor> {
         let n = mels.len() / CELLS;
         let mut patches = vec![0.0; n * SQUARE * SQUARE];
@@ -201,8 +201,7 @@ impl ClapAudio {
 
 impl Backend for ClapAudio {
     fn forward(&self, mels: &[f32], n: usize) -> std::result::Result<Pass, EncoderError> {
-        // One window at a time on a CPU, where Candle's products depend on the batch in their last
-        // bits.
+        // One window at a time on a CPU, as the last bits of Candle's products depend on the batch.
         let together = if self.device.is_cpu() { 1 } else { n.max(1) };
         let mut embeddings = Vec::new();
         for mels in mels.chunks(together * CELLS) {
@@ -258,7 +257,7 @@ impl SwinStage {
         };
         let (n, _, channels) = x.dims3()?;
         let half = self.side / 2;
-        // Of four patches first the two of the left column, then those of the right.
+        // The two patches of the left column, then those of the right.
         let joined = x
             .reshape(vec![n, half, 2, half, 2, channels])?
             .permute(vec![0, 1, 3, 4, 2, 5])?
@@ -350,8 +349,8 @@ impl SwinBlock {
         let query = (apart(&self.query)? / (size as f64).sqrt())?;
         let scores = query.matmul(&apart(&self.key)?.t()?)?;
         let of_grid = self.bias.dim(0)?;
-        // An unshifted grid has one bias for all windows; of a shifted one each window has its own,
-        // again for every example.
+        // An unshifted grid has one bias for all windows; a shifted one has one per window,
+        // repeated for every example.
         let repeats = if of_grid == 1 { count } else { n };
         let scores = scores
             .reshape((repeats, of_grid, self.heads, tokens, tokens))?
@@ -370,7 +369,7 @@ impl SwinBlock {
 ///
 /// - `table`: by relative position, `[15 · 15, heads]`
 fn bias(table: &Tensor, side: usize, shift: usize) -> Result<Tensor> {
-    /// Against looking over a seam, as the network was trained.
+    /// Masks attention across a seam, as in training.
     const SEAM: f32 = -100.0;
     let heads = table.dim(1)?;
     let device = table.device();

@@ -1,8 +1,8 @@
 //! HTSAT on a CPU: the layers of [`ClapAudio`], with their weights packed for its products.
 //!
-//! It answers as the module in Candle does, which stays the way on a GPU and the oracle of the
-//! tests (`--engine candle`). Windows, and parts of one window, go to different threads; the answer
-//! is the same with any number of them.
+//! The results are those of the Candle module, which is used on GPUs and as the reference in tests
+//! (`--engine candle`). Windows, and parts of one window, run on different threads; the result does
+//! not depend on their number.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::{LayerNorm, Linear};
@@ -18,11 +18,11 @@ use super::audio::{
 use crate::EncoderError;
 use crate::backend::{Backend, Pass};
 
-/// Patches that a task takes through its layers at once: two windows of attention. More would share
-/// a thread's reading of the weights, but leave other threads without work in the last stages.
+/// Patches per task: two windows of attention. More would share reads of the weights, but leave
+/// threads idle in the last stages.
 const TASK: usize = 2 * TOKENS;
 
-/// The network that hears, compiled.
+/// The compiled audio encoder.
 pub(crate) struct CompiledClapAudio {
     isa: Isa,
     fold: SpectrogramFold,
@@ -48,7 +48,7 @@ struct CompiledBlock {
     shift: usize,
     heads: usize,
     norms: [RowNorm; 2],
-    /// Queries, keys and values of all heads side by side: the rows are read once.
+    /// Queries, keys and values of all heads in one product, so that rows are read once.
     attention: Panels,
     output: Panels,
     /// `[windows or 1][heads][64][64]`
@@ -82,7 +82,7 @@ impl RowNorm {
     }
 }
 
-/// Layers of the same input as one, their outputs side by side, each times its factor.
+/// Joins layers of the same input into one with concatenated outputs, each times its factor.
 fn panels(isa: Isa, layers: &[(&Linear, f32)]) -> Result<Panels> {
     let mut weights = Vec::new();
     let mut biases = Vec::new();
@@ -108,8 +108,8 @@ fn multiply(layer: &Panels, input: &[f32], stride: usize) -> Vec<f32> {
     out
 }
 
-/// Numbers between which a patch of the grid stands in the order of windows, for a grid that is
-/// shifted by so many patches in both directions: the window, then the token in it.
+/// Window, and token in it, of each patch of a grid that is shifted by this many patches in both
+/// directions.
 fn place(patch: usize, side: usize, shift: usize) -> usize {
     let row = (patch / side + side - shift) % side;
     let column = (patch % side + side - shift) % side;
@@ -137,7 +137,8 @@ impl CompiledClapAudio {
 
     /// The mean of the last stage's patches.
     ///
-    /// - `visit`: is given the output of each stage, the embedded patches first, `[patches][channels]`
+    /// - `visit`: called with the output of each stage, beginning with the embedded patches,
+    ///   `[patches][channels]`
     pub(super) fn pooled(&self, mel: &[f32], mut visit: impl FnMut(&[f32])) -> Vec<f32> {
         let mut patches = vec![0.0; SQUARE * SQUARE];
         self.fold.fold(mel, &mut patches);
@@ -311,7 +312,7 @@ impl CompiledBlock {
         });
     }
 
-    /// The heads' answers side by side, `[tokens][channels]`.
+    /// The heads' concatenated outputs, `[tokens][channels]`.
     ///
     /// - `windows`: whole windows, `[tokens][channels]`
     /// - `first`: which of the grid's windows is the first
@@ -323,7 +324,7 @@ impl CompiledBlock {
         let mut joined = vec![0.0; windows.len()];
         let mut query = vec![0.0; TOKENS * size];
         let mut key = vec![0.0; size * TOKENS];
-        // Products take whole registers; what fills them stays zero.
+        // Products take whole registers; the padding stays zero.
         let padded = size.next_multiple_of(WIDTH);
         let mut value = vec![0.0; TOKENS * padded];
         let mut scores = vec![0.0; TOKENS * TOKENS];

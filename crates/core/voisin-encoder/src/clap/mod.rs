@@ -1,9 +1,9 @@
-//! CLAP: a network that hears music and one that reads sentences, in one space.
+//! CLAP: an audio encoder and a text encoder with one vector space.
 //!
 //! Wu, Chen, Zhang, Hui, Berg-Kirkpatrick, Dubnov, "Large-scale contrastive language-audio
-//! pretraining with feature fusion and keyword-to-caption augmentation", ICASSP 2023, as `ClapModel`
-//! of the transformers library has it: HTSAT ([`audio`]) and `RoBERTa` ([`text`]), each with a
-//! projection of two layers behind it. Weights are read under that library's names.
+//! pretraining with feature fusion and keyword-to-caption augmentation", ICASSP 2023, as in
+//! `ClapModel` of the transformers library: HTSAT ([`audio`]) and `RoBERTa` ([`text`]), each
+//! followed by a projection of two layers. Weights have that library's names.
 //!
 //! Not here: spectrograms ([`MelConfig::clap`](voisin_features::MelConfig::clap)), and reading the
 //! hub's folders (`voisin-import`).
@@ -30,9 +30,9 @@ pub use text::{ClapText, caption_vectors};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClapTowers {
-    /// The network that hears.
+    /// The audio encoder.
     pub audio: ClapAudioSizes,
-    /// The network that reads.
+    /// The text encoder.
     pub text: ClapTextSizes,
     /// Hidden layer and output of both projections: the length of a vector.
     pub projection: usize,
@@ -46,7 +46,7 @@ pub struct ClapTowers {
     pub captions_sha256: String,
 }
 
-/// Sizes of HTSAT; those that are not listed are the same in every published model.
+/// Sizes of HTSAT; those not listed are the same in every published model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClapAudioSizes {
@@ -72,7 +72,7 @@ pub struct ClapTextSizes {
     pub heads: usize,
     /// Hidden layer of a block.
     pub intermediate: usize,
-    /// Tokens that there are.
+    /// Size of the vocabulary.
     pub vocabulary: usize,
     /// Positions, those of padding included.
     pub positions: usize,
@@ -83,9 +83,9 @@ pub struct ClapTextSizes {
 }
 
 impl ClapTowers {
-    /// Whether networks of these sizes can be computed at all.
+    /// Whether the sizes are valid.
     pub(super) fn check(&self) -> Result<(), String> {
-        /// No published size comes near; what is larger would only fail later.
+        /// Far above any published size; larger networks would fail later.
         const MOST: usize = 1 << 16;
         let sizes = [
             ("projection", self.projection),
@@ -111,7 +111,7 @@ impl ClapTowers {
                 ));
             }
         }
-        // A sentence has a beginning, an end, and a word between.
+        // A sentence has a start token, an end token, and at least one word.
         if self.text.positions < self.text.padding as usize + 4 {
             return Err(format!(
                 "text.positions is {}: expected at least {}",
@@ -128,12 +128,12 @@ impl ClapTowers {
 pub(super) struct ClapFiles {
     pub(super) manifest: ModelManifest,
     pub(super) towers: ClapTowers,
-    /// A file of the folder that they lie in.
+    /// A file of their folder.
     beside: PathBuf,
 }
 
 impl ClapFiles {
-    /// `None` for a model of another kind.
+    /// `None` for other models.
     pub(super) fn of(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         let Some((manifest, beside)) = model.located()? else {
             return Ok(None);
@@ -146,7 +146,7 @@ impl ClapFiles {
         }))
     }
 
-    /// A file beside the manifest, mapped: a tower reads the tensors that it needs, once.
+    /// Maps a file beside the manifest; each encoder reads its tensors once.
     fn map(
         &self,
         name: &str,
@@ -155,19 +155,19 @@ impl ClapFiles {
         map_beside(&self.beside, name, digest)
     }
 
-    /// The network that hears, in Candle.
+    /// The audio encoder, in Candle.
     pub(super) fn audio(&self, device: &Device) -> Result<ClapAudio, EncoderError> {
         let bytes = self.map(&self.manifest.weights, &self.manifest.weights_sha256)?;
         clap_audio(&bytes, &self.towers, device).map_err(in_file(&self.manifest.weights))
     }
 
-    /// The network that hears, compiled for this processor.
+    /// The audio encoder, compiled for this processor.
     pub(super) fn compiled_audio(&self, isa: Isa) -> Result<CompiledClapAudio, EncoderError> {
         CompiledClapAudio::new(self.audio(&Device::Cpu)?, isa)
     }
 }
 
-/// Names the file in a fault of Candle, without the backtrace that may follow it.
+/// Adds the file to an error of Candle, and removes a backtrace.
 fn in_file(origin: &str) -> impl FnOnce(EncoderError) -> EncoderError + use<> {
     let origin = origin.to_owned();
     move |error| match error {
@@ -200,7 +200,7 @@ fn clap_audio(
     ClapAudio::new(towers, &variables(bytes, device)?, device)
 }
 
-/// Reads both networks of a file of weights, as an import does before it keeps it.
+/// Checks a file of weights for an import by loading both networks.
 ///
 /// # Errors
 /// A tensor is missing or of another shape; the tokenizer cannot be read.
@@ -217,7 +217,7 @@ pub fn open_clap(
     let bytes = map(weights)?;
     let origin = weights.display().to_string();
     let audio = clap_audio(&bytes, towers, &Device::Cpu).map_err(in_file(&origin))?;
-    // Weights that are not finite show in whatever is heard.
+    // Weights that are not finite show in any output.
     let ramp: Vec<f32> = (0..audio::CELLS)
         .map(|i| (i * 37 % 101) as f32 - 80.0)
         .collect();
@@ -241,8 +241,8 @@ pub fn digest_of_file(path: &Path) -> Result<String, EncoderError> {
     Ok(sha256_hex(&map(path)?))
 }
 
-/// Captions that a sentence's likeness is held against, one a line: made of voisin's own words and
-/// genres by `research/quality/captions.py`.
+/// Captions with which a sentence's similarity is compared, one a line: made from voisin's words
+/// and genres by `research/quality/captions.py`.
 pub fn captions() -> impl Iterator<Item = &'static str> {
     include_str!("captions.txt").lines()
 }
@@ -262,7 +262,7 @@ impl ClapProjection {
     }
 
     /// - `pooled`: `[n, input]`
-    /// - returns: `n` vectors of length 1, one behind the other
+    /// - returns: `n` vectors of length 1, concatenated
     fn vectors(&self, pooled: &Tensor) -> Result<Vec<Vec<f32>>, EncoderError> {
         let vectors = self.second.forward(&self.first.forward(pooled)?.relu()?)?;
         let mut vectors = vectors.to_dtype(DType::F32)?.to_vec2::<f32>()?;

@@ -43,7 +43,7 @@ fn small() -> ClapTowers {
     }
 }
 
-/// Those of clap-htsat-unfused.
+/// The sizes of clap-htsat-unfused.
 fn real() -> ClapTowers {
     ClapTowers {
         audio: ClapAudioSizes {
@@ -77,7 +77,7 @@ fn answers() -> BTreeMap<String, WeightTensor> {
     read_safetensors(&std::fs::read(golden().join("golden.safetensors")).unwrap()).unwrap()
 }
 
-/// As the script makes it.
+/// The input of the script.
 fn clip(seconds: f64) -> Vec<f32> {
     (0..(seconds * 48_000.0).round() as usize)
         .map(|i| {
@@ -96,8 +96,8 @@ fn mel(seconds: f64, htk: bool) -> Vec<f32> {
     mel.into_raw_vec_and_offset().0
 }
 
-/// Largest difference beside the largest of the expected numbers; of the real sizes the script keeps every so-manieth
-/// number.
+/// Largest difference relative to the largest expected number; for the real sizes the script stores a regular sample
+/// of the numbers.
 fn error(found: &[f32], expected: &WeightTensor) -> f32 {
     let every = (found.len() / 20_000).max(1);
     let every = if found.len() == expected.values.len() {
@@ -144,7 +144,7 @@ fn spectrograms_are_those_of_claps_extractor() {
 }
 
 #[test]
-fn every_stage_of_hearing_is_that_of_transformers() {
+fn audio_stages_equal_those_of_transformers() {
     let answers = answers();
     let bytes = std::fs::read(golden().join("model.safetensors")).unwrap();
     let network = clap_audio(&bytes, &towers(), &Device::Cpu).unwrap();
@@ -169,8 +169,8 @@ fn every_stage_of_hearing_is_that_of_transformers() {
         let compiled = CompiledClapAudio::new(network, isa).unwrap();
         let mut seen = 0;
         let pooled = compiled.pooled(&heard, |stage| {
-            // The reference keeps channels before patches, and merges four patches behind each of
-            // the first three stages.
+            // The reference has channels before patches, and merges four patches after each of the
+            // first three stages.
             let patches = [64 * 64, 32 * 32, 16 * 16, 8 * 8, 8 * 8][seen];
             let channels = stage.len() / patches;
             let turned: Vec<f32> = (0..channels)
@@ -191,7 +191,7 @@ fn every_stage_of_hearing_is_that_of_transformers() {
 }
 
 #[test]
-fn every_stage_of_reading_is_that_of_transformers() {
+fn text_stages_equal_those_of_transformers() {
     let answers = answers();
     let folder = golden();
     let weights = folder.join("model.safetensors");
@@ -233,7 +233,7 @@ fn sizes_that_no_network_has_are_refused() {
         let reason = towers.check().unwrap_err();
         assert!(reason.contains(expected), "{reason}");
     }
-    // Shapes that the weights do not have are told before anything is allocated.
+    // Wrong shapes are reported before anything is allocated.
     let folder = golden();
     let mut towers = small();
     towers.text.intermediate = 65_536;

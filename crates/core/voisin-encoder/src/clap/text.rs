@@ -1,4 +1,4 @@
-//! `RoBERTa` with a pooler: what a sentence means, as a vector beside those of music.
+//! `RoBERTa` with a pooler: the vector of a sentence, in the space of the audio vectors.
 //!
 //! Its blocks are Candle's `XLMRobertaModel`: positions count from the padding token in both.
 
@@ -16,10 +16,10 @@ use crate::onnx::{OnnxFiles, OnnxText};
 use crate::tensor_file::read_safetensors;
 use crate::{EncoderError, ModelRef};
 
-/// Letters of a text that are read; a model hears some three hundred words of them.
+/// Most letters of a text; a model uses some three hundred words of them.
 const LONGEST_TEXT: usize = 4096;
 
-/// The network that reads, with its tokenizer. It runs on the CPU: a sentence is little work.
+/// The text encoder with its tokenizer. It runs on the CPU, as a sentence is little work.
 pub struct ClapText {
     tokenizer: Tokenizer,
     tower: TextTower,
@@ -27,10 +27,10 @@ pub struct ClapText {
     longest: usize,
 }
 
-/// Who computes.
+/// The implementation.
 enum TextTower {
     Roberta(Box<Roberta>),
-    /// Another program's network, and the token that pads.
+    /// An ONNX network, and the padding token.
     Onnx(OnnxReader, u32),
 }
 
@@ -59,7 +59,7 @@ impl ClapText {
         Self::new(towers, &variables, &tokens, Path::new(&towers.tokenizer)).map(Some)
     }
 
-    /// Of an ONNX model.
+    /// The text encoder of an ONNX model.
     fn of_onnx(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         let Some(files) = OnnxFiles::of(model)? else {
             return Ok(None);
@@ -73,7 +73,7 @@ impl ClapText {
         Self::reading(reader, text.tokens, &tokens, Path::new(&text.tokenizer)).map(Some)
     }
 
-    /// The network that reads, of an import: its file, cut to one output, and its tokenizer.
+    /// The text encoder for an import: its file, reduced to one output, and its tokenizer.
     ///
     /// - returns: the network, and the length of its vectors
     pub fn open_onnx(
@@ -137,10 +137,10 @@ impl ClapText {
         })
     }
 
-    /// The vector of a text, of length 1; all but the beginning of a very long one is left out.
+    /// The vector of a text, of length 1; very long texts are truncated.
     ///
     /// # Errors
-    /// It has no token, or one that the network does not know.
+    /// It has no token, or one outside the vocabulary.
     pub fn vector(&self, text: &str) -> Result<Vec<f32>, EncoderError> {
         let ids = self.tokens(text)?;
         let vector = match &self.tower {
@@ -157,7 +157,7 @@ impl ClapText {
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>, EncoderError> {
-        // Before the tokenizer, whose time and memory grow with the text.
+        // Truncated before tokenizing, whose time and memory grow with the text.
         let text: String = text.chars().take(LONGEST_TEXT).collect();
         let encoding = self
             .tokenizer
@@ -211,17 +211,17 @@ impl Roberta {
     }
 }
 
-/// A tokenizer that reads each text alone, whatever its file asks for.
+/// A tokenizer for single texts, without the padding and truncation of its file.
 fn open_tokenizer(tokens: &[u8], path: &Path) -> Result<Tokenizer, EncoderError> {
     let bad = |reason: String| EncoderError::BadWeights {
         origin: path.display().to_string(),
         reason: format!("expected a tokenizer.json of the tokenizers library: {reason}"),
     };
-    // The library may panic at what contradicts itself; that must not end the process.
+    // The library may panic on a contradictory file, which must not end the process.
     let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(tokens))
         .map_err(|_| bad("it contradicts itself".to_owned()))?
         .map_err(|error| bad(error.to_string()))?;
-    // A file may ask for texts of one length; here each is read alone.
+    // A file may request padding to one length; here texts are single.
     tokenizer.with_padding(None);
     tokenizer
         .with_truncation(None)

@@ -1,4 +1,4 @@
-//! Whether a model's card holds together.
+//! Validation of manifests.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::{Stack, StackShape};
 use voisin_features::MelConfig;
 
 impl ModelManifest {
-    /// Checks that nothing contradicts itself or is impossible.
+    /// Checks that all fields are valid and consistent.
     pub(super) fn check(&self) -> Result<(), String> {
         let architecture = self.architecture;
         // A name becomes a file name in the models folder.
@@ -40,7 +40,7 @@ impl ModelManifest {
         self.check_layers()?;
         self.check_clap()?;
         self.check_onnx()?;
-        // An older voisin would ignore a field that it does not know, and make other vectors.
+        // An older voisin would ignore an unknown field and compute other vectors.
         let is_newer = self.layer.is_some()
             || !self.layers.is_empty()
             || self.pooling.is_some()
@@ -117,7 +117,7 @@ impl ModelManifest {
         Ok(())
     }
 
-    /// Whether the sizes of a CLAP model are there where they should be.
+    /// Checks that a CLAP model, and no other, has its sizes.
     fn check_clap(&self) -> Result<(), String> {
         let is_clap = self.architecture == Architecture::Clap;
         let Some(towers) = &self.clap else {
@@ -144,7 +144,7 @@ impl ModelManifest {
         towers.check()
     }
 
-    /// Whether it is said how an ONNX network is fed, and only where there is one.
+    /// Checks that an ONNX network, and no other, has its settings.
     fn check_onnx(&self) -> Result<(), String> {
         let is_onnx = self.architecture == Architecture::Onnx;
         let Some(settings) = &self.onnx else {
@@ -225,7 +225,7 @@ fn check_network(
     check_file(weights, digest)
 }
 
-/// Whether a file of weights is named as it should be.
+/// Checks the file name and the digest of weights.
 fn check_file(weights: &str, digest: &str) -> Result<(), String> {
     // Lower case only: digests are compared as text.
     if digest.len() != 64

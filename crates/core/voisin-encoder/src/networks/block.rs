@@ -1,4 +1,4 @@
-//! A convolution with what follows it, in Candle's own operations.
+//! A block of convolution, ReLU, batch norm and pool, in Candle's own operations.
 
 use candle_core::{D, DType, Module, ModuleT as _, Result, Tensor};
 use candle_nn::{BatchNorm, VarBuilder};
@@ -19,19 +19,18 @@ pub(crate) struct Block {
     pub(crate) bias: Tensor,
     pub(crate) norm: Option<BatchNorm>,
     pub(crate) place: NormPlace,
-    /// Zeros around the image keep so much of its height and width. Of an odd number the odd zero comes last, as
-    /// TensorFlow has it.
+    /// Zeros around the image. If their number is odd, the odd zero comes last, as in TensorFlow.
     pub(crate) same: [bool; 2],
-    /// Height and width; without one the largest of all places.
+    /// Height and width; `None`: global maximum.
     pub(crate) pool: Option<Size>,
-    /// Type of the convolution's factors, where it is not that of the image.
+    /// Type of the convolution's factors, if not that of the image.
     factors: Option<DType>,
     span: tracing::Span,
 }
 
 impl Block {
     /// - `shape`: of the filters in the weights file, `[outputs, inputs, rows]` with a fourth axis or without
-    /// - `norm`: with its place
+    /// - `norm`: the batch norm and its position
     pub(crate) fn new(
         vb: &VarBuilder,
         name: &str,
@@ -60,7 +59,7 @@ impl Block {
         })
     }
 
-    /// The same with a convolution whose factors are of another type, while all else stays as it is.
+    /// The same with another type of the convolution's factors.
     pub(crate) fn with_factors(self, factors: DType) -> Self {
         Self {
             factors: Some(factors),
@@ -68,7 +67,7 @@ impl Block {
         }
     }
 
-    /// Zeros before and behind each axis.
+    /// Zeros before and after each axis.
     pub(crate) fn padding(&self) -> [Size; 2] {
         [0, 1].map(|axis| match self.weight.dims()[2 + axis] {
             length if self.same[axis] => [(length - 1) / 2, length / 2],
@@ -90,7 +89,7 @@ impl Block {
         let factors = self.factors.unwrap_or_else(|| x.dtype());
         let weight = self.weight.to_dtype(factors)?;
         let factor = x.to_dtype(factors)?;
-        // Candle knows one number of zeros for all four sides.
+        // Candle has one number of zeros for all four sides.
         let y = if rows == columns && rows[0] == rows[1] {
             factor.conv2d(&weight, rows[0], 1, 1, 1)?
         } else {
@@ -106,8 +105,8 @@ impl Block {
     pub(crate) fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let _span = self.span.enter();
         let bias = self.bias.reshape((1, (), 1, 1))?;
-        // A norm right behind takes it out again and leaves rounding errors of its gradient, but the running mean must
-        // know it.
+        // A following norm cancels the bias and leaves only rounding errors of its gradient, but the running mean must
+        // include it.
         let bias = if train && self.place == NormPlace::BeforeRelu {
             bias.detach()
         } else {
@@ -129,8 +128,8 @@ impl Module for Block {
     }
 }
 
-/// The largest of each pool, or of all places; a rest at the end is left out. By hand: the gradient of Candle's own
-/// `max_pool2d` is a quarter of the right one.
+/// Max pooling, or a global maximum; incomplete pools are dropped. Not by Candle's `max_pool2d`, whose gradient is
+/// a quarter of the right one.
 fn largest(x: &Tensor, pool: Option<Size>) -> Result<Tensor> {
     let (n, c, height, width) = x.dims4()?;
     let [rows, columns] = pool.unwrap_or([height, width]);

@@ -1,6 +1,6 @@
-//! A run of blocks, compiled from their Candle modules into one operation.
+//! Consecutive blocks, compiled from their Candle modules into one operation.
 //!
-//! On a CPU it is voisin's fused chain of convolutions, on a GPU products of matrices between kernels of our own.
+//! On a CPU it is voisin's fused chain of convolutions, on a GPU matrix products and voisin's kernels.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::BatchNorm;
@@ -12,7 +12,7 @@ use voisin_networks::conv::{
     BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine,
 };
 
-/// Blocks in a row.
+/// Consecutive blocks.
 pub(crate) struct BlockRun<'a> {
     /// The image's own batch norm.
     pub(crate) input: Option<&'a BatchNorm>,
@@ -21,7 +21,8 @@ pub(crate) struct BlockRun<'a> {
     pub(crate) turned: bool,
 }
 
-/// Blocks in a row as one operation, `[n, inputs, height, width]` to `[n, outputs, height, width]`.
+/// Consecutive blocks as one operation, `[n, inputs, height, width]` to `[n, outputs, height,
+/// width]`.
 #[derive(Debug)]
 pub(crate) enum CompiledChain {
     Cpu(FastChain),
@@ -83,12 +84,12 @@ pub(crate) fn slices(numbers: &[Vec<f32>; 4]) -> [&[f32]; 4] {
     numbers.each_ref().map(Vec::as_slice)
 }
 
-/// Scale and shift that a batch norm is in use.
+/// Scale and shift of a batch norm in inference.
 fn scales(norm: &BatchNorm) -> Result<(Vec<f32>, Vec<f32>)> {
     Ok(affine(slices(&numbers(norm)?), norm.eps()))
 }
 
-/// A bias before a batch norm, behind it.
+/// Moves a bias from before a batch norm to after it.
 fn moved(bias: &[f32], scale: &[f32], shift: &[f32]) -> Vec<f32> {
     bias.iter()
         .zip(scale.iter().zip(shift))
@@ -113,10 +114,10 @@ impl BlockRun<'_> {
         }
     }
 
-    /// The blocks as the kernels of a CPU know them.
+    /// The blocks for the CPU kernels.
     ///
     /// - `size`: of the image
-    /// - `together`: examples that go through each block together
+    /// - `together`: examples per pass of each block
     pub(crate) fn plan(&self, size: Size, together: &[usize]) -> ChainPlan {
         let norms = self.blocks.iter().find_map(|block| block.norm.as_ref());
         let blocks = self.blocks.iter().zip(together);
@@ -138,10 +139,10 @@ impl BlockRun<'_> {
         }
     }
 
-    /// For a CPU, with the batch norms folded that stand before ReLU.
+    /// For a CPU, with batch norms before ReLU folded.
     ///
     /// - `size`: of the image
-    /// - `together`: examples that go through each block together
+    /// - `together`: examples per pass of each block
     pub(crate) fn fast(
         &self,
         size: Size,
@@ -153,7 +154,7 @@ impl BlockRun<'_> {
         for block in self.blocks {
             let packed = HostBlock::new(block, &self.weight(block)?)?;
             host.push(match &block.norm {
-                // All before ReLU is one affine map.
+                // Everything before ReLU is one affine map.
                 Some(norm) if block.place == NormPlace::BeforeRelu => packed.folded(norm)?,
                 _ => packed,
             });
@@ -200,7 +201,7 @@ impl BlockRun<'_> {
                 None => (ones.clone(), zeros.clone()),
             };
             let behind = moved(&bias, &scale, &shift);
-            // Where ReLU comes first, the norm stays behind it.
+            // If ReLU comes first, the norm stays after it.
             let parameters = match block.place {
                 NormPlace::AfterRelu => [&*ones, &bias, &scale, &shift],
                 _ => [&*scale, &behind, &ones, &zeros],

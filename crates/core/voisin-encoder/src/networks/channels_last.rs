@@ -1,10 +1,9 @@
-//! Convolutions over images whose channels lie next to each other, `[n, height, width, channels]`:
-//! what the networks are made of on a GPU.
+//! Convolutions over channels-last images, `[n, height, width, channels]`, for networks on a GPU.
 //!
-//! A convolution is one product of matrices: each output's part of the image in a row (Chellapilla,
-//! Puri, Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006)
-//! with the filters. Candle's own computes five 64-bit divisions for each number of these rows, and
-//! a batch norm in five passes: on an H200 it takes 10 to 40 times as long.
+//! A convolution is one matrix product: each output's part of the image as a row (im2col:
+//! Chellapilla, Puri, Simard, "High Performance Convolutional Neural Networks for Document
+//! Processing", 2006) with the filters. Candle's own computes five 64-bit divisions for each number
+//! of these rows, and a batch norm in five passes: on an H200 it takes 10 to 40 times as long.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
@@ -18,7 +17,7 @@ pub(crate) enum GpuStage {
     Convolution(GpuConvolution),
 }
 
-/// A convolution with what follows it.
+/// A convolution.
 #[derive(Debug)]
 pub(crate) struct GpuConvolution {
     /// `[kernel height · kernel width · inputs, outputs]`
@@ -36,22 +35,22 @@ pub(crate) struct ConvolutionFinish {
     /// `[4, channels]`: first, bias, second, shift
     parameters: Tensor,
     relu: bool,
-    /// Without one, all places.
+    /// `None`: global maximum.
     pool: Option<Size>,
 }
 
-/// Where the numbers of such images are.
+/// Storage of such images.
 pub(crate) trait ChannelsLast: BackendStorage {
     /// Storage of this kind.
     fn of(storage: &Storage) -> Option<&Self>;
 
-    /// Rows that the outputs of a convolution over an image are products with: `[n · height · width, kernel height ·
-    /// kernel width · channels]`.
+    /// The im2col rows of a convolution over an image: `[n · height · width, kernel height · kernel width ·
+    /// channels]`.
     ///
     /// - `sizes`: height and width of the kernel, of the zeros above and to the left, and of the outputs
     fn columns(&self, layout: &Layout, sizes: [Size; 3]) -> Result<(Self, Shape)>;
 
-    /// The largest of each pool of an image.
+    /// Max pooling of an image.
     ///
     /// - `parameters`: `[4, channels]` of f32
     fn finish(
@@ -140,7 +139,7 @@ impl GpuConvolution {
 
     fn run<S: ChannelsLast>(&self, x: &S, layout: &Layout) -> Result<(S, Shape)> {
         let (n, height, width, _) = layout.shape().dims4()?;
-        // Converted here, behind the image's norm: decibels would lose their last digits in bf16.
+        // Converted after the image's norm, as decibels would lose their last digits in bf16.
         if x.dtype() != self.filters.dtype() {
             let x = x.to_dtype(layout, self.filters.dtype())?;
             return self.run(&x, &Layout::contiguous(layout.shape()));
@@ -165,7 +164,7 @@ impl GpuConvolution {
     }
 }
 
-/// The numbers of a tensor that is as a whole in memory.
+/// The numbers of a contiguous tensor.
 pub(crate) fn whole<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&storage.as_slice()?[from..to]),
@@ -173,7 +172,7 @@ pub(crate) fn whole<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
-/// As a GPU computes it, for tests.
+/// The GPU's computation, for tests.
 impl ChannelsLast for CpuStorage {
     fn of(storage: &Storage) -> Option<&Self> {
         match storage {
@@ -227,7 +226,7 @@ impl ChannelsLast for CpuStorage {
             let column = pixel % columns;
             let row = pixel / columns % rows;
             let image = pixel / columns / rows;
-            // The bias of the convolution comes before ReLU, the batch norm behind it, so two pairs
+            // The bias of the convolution comes before ReLU, the batch norm after it, so two pairs
             // are needed.
             let [first, bias, second, shift] =
                 [0, 1, 2, 3].map(|at| parameters[at * channels + channel]);
@@ -238,7 +237,7 @@ impl ChannelsLast for CpuStorage {
                 let value =
                     first * x[((image * height + y) * width + z) * channels + channel] + bias;
                 let value = second * if relu && value < 0.0 { 0.0 } else { value } + shift;
-                // NaN fails every comparison and would be dropped: it has to stay visible.
+                // NaN fails every comparison and would be dropped, but has to stay visible.
                 if value > largest || value.is_nan() {
                     largest = value;
                 }

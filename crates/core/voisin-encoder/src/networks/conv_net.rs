@@ -1,4 +1,4 @@
-//! OpenL3, and the VGG network of the musicnn package: blocks of 3×3 convolutions one after the other.
+//! OpenL3, and the VGG network of the musicnn package: sequences of blocks of 3×3 convolutions.
 
 use candle_core::{
     CpuStorage, CustomOp1, DType, Layout, Module, ModuleT as _, Result, Shape, Tensor, bail,
@@ -23,19 +23,19 @@ const OPENL3_EPSILON: f64 = EPSILON as f32 as f64;
 /// Filters of every convolution of the VGG.
 const VGG_CHANNELS: usize = 128;
 
-/// Windows that go through each block together on a CPU: the deep ones' filters are read once for all.
+/// Windows per pass of each block on a CPU: the deep ones' filters are read once for all.
 const OPENL3_TOGETHER: [usize; 8] = [2, 2, 2, 2, 2, 2, 8, 8];
 const VGG_TOGETHER: [usize; 5] = [8; 5];
 
-/// Zeros on each side: the size stays.
+/// Zeros on each side, which keep the size.
 const SAME: [bool; 2] = [true, true];
 
 /// A network of blocks.
 pub(crate) struct ConvNet {
     input: BatchNorm,
-    /// It hears time downwards.
+    /// Whether time is the vertical axis.
     turned: bool,
-    /// None where they are compiled.
+    /// Empty if they are compiled.
     blocks: Vec<Block>,
     chain: Option<CompiledChain>,
     /// From the embedding to the logits of tags.
@@ -50,7 +50,7 @@ enum TagsOf {
     FixedOrder(FixedOrder),
 }
 
-/// A linear layer whose sums are in one order, for the same bits whatever the batch.
+/// A linear layer with sums in a fixed order, for the same bits in any batch.
 struct FixedOrder {
     /// `[outputs][inputs]`
     weight: Vec<f32>,
@@ -74,7 +74,7 @@ impl ConvNet {
             } else {
                 Some((norm(i + 1)?, NormPlace::BeforeRelu))
             };
-            // [n, 64, 64, 99], [n, 128, 32, 49], [n, 256, 16, 24] behind the second, fourth and sixth; in the end
+            // [n, 64, 64, 99], [n, 128, 32, 49], [n, 256, 16, 24] after the second, fourth and sixth; in the end
             // [n, 512, 1, 1], one maximum over all 16 × 24 places
             let pool = if matches!(i, 1 | 3 | 5) {
                 [2, 2]
@@ -187,7 +187,7 @@ impl Definition for ConvNet {
                 bias: bias.to_vec1()?,
             }));
         }
-        // Their weights are in the chain now, in the order that the kernels read them in.
+        // Their weights are in the chain now, in the kernels' order.
         self.blocks = Vec::new();
         self.chain = Some(CompiledChain::Cpu(chain));
         Ok((self, precision))

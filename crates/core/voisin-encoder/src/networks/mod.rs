@@ -1,8 +1,7 @@
-//! OpenL3, MusiCNN and the VGG, each defined once, as a module of Candle's.
+//! OpenL3, MusiCNN and the VGG, each defined once, as a Candle module.
 //!
-//! As they are they compute in Candle's own operations, layer by layer: slow, and what everything else is tested
-//! against. Their convolutions are *compiled* from the modules: on a CPU into voisin's kernels, on a GPU into products of
-//! matrices with kernels of our own between them.
+//! The modules use Candle's own operations, layer by layer: slow, and the reference for tests. Their convolutions are
+//! *compiled* from the modules: on a CPU into voisin's kernels, on a GPU into matrix products and voisin's kernels.
 //!
 //! Not here: networks of layers that a manifest lists ([`stack`](super::stack)), and CLAP.
 
@@ -23,7 +22,7 @@ use candle_nn::var_builder::SimpleBackend;
 use super::backend::{Backend, Pass};
 use super::{Architecture, CpuPath, EncoderError, Precision, Weights};
 use conv_net::openl3_channels;
-use musicnn::hears_mean;
+use musicnn::averages_bands;
 use voisin_kernels::{Isa, isa};
 
 pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
@@ -37,22 +36,22 @@ pub(crate) fn dtype(precision: Precision) -> DType {
     }
 }
 
-/// How a network is computed.
+/// Implementations of a network.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkWay {
     /// Layer by layer, by Candle's own operations.
     Layers,
     /// Compiled into voisin's kernels, on a CPU.
     Kernels(Isa),
-    /// Compiled into products of matrices, as a GPU has it.
+    /// Compiled into matrix products, as for a GPU.
     Products,
 }
 
 impl NetworkWay {
-    /// How an engine computes on a device.
+    /// The implementation of an engine on a device.
     ///
     /// # Errors
-    /// The instruction set that was asked for is not there.
+    /// The requested instruction set is not available.
     pub(crate) fn of(engine: CpuPath, device: &Device) -> Result<Self, EncoderError> {
         Ok(match engine {
             CpuPath::Candle => Self::Layers,
@@ -62,12 +61,12 @@ impl NetworkWay {
     }
 }
 
-/// A module of Candle's that computes.
+/// A Candle module in use.
 type Computing = Box<dyn Module + Send + Sync>;
 
-/// A network as it is defined, in Candle's own operations.
+/// A network's definition, in Candle's own operations.
 trait Definition: Module + Send + Sync {
-    /// Compiled for a CPU, with the precision that its products then have.
+    /// Compiled for a CPU, with the precision of its products.
     ///
     /// - `size`: mel bands and frames of a window
     fn in_kernels(
@@ -77,16 +76,17 @@ trait Definition: Module + Send + Sync {
         precision: Precision,
     ) -> candle_core::Result<(Computing, Precision)>;
 
-    /// Compiled as a GPU has it.
+    /// Compiled as for a GPU.
     ///
     /// - `factors`: type of the products' factors
     fn in_products(self: Box<Self>, factors: DType) -> candle_core::Result<Computing>;
 }
 
-/// The network; with the sizes of `weights`, or those that were published.
+/// The network, with the sizes of `weights` or the published ones.
 ///
 /// # Errors
-/// A tensor that is missing or of another shape, a failure of the device, or an architecture that only a manifest knows.
+/// A tensor that is missing or of another shape, a failure of the device, or an architecture that is only defined by a
+/// manifest.
 fn define(
     architecture: Architecture,
     weights: Option<&Weights>,
@@ -98,7 +98,7 @@ fn define(
             Box::new(ConvNet::openl3(&channels, vb)?)
         }
         Architecture::Vgg => Box::new(ConvNet::vgg(vb)?),
-        Architecture::Musicnn => Box::new(Musicnn::new(vb, weights.is_some_and(hears_mean))?),
+        Architecture::Musicnn => Box::new(Musicnn::new(vb, weights.is_some_and(averages_bands))?),
         Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
             return Err(EncoderError::UnknownArchitecture { origin });
@@ -109,7 +109,7 @@ fn define(
 /// Names and shapes of tensors.
 type NamedShapes = Vec<(String, Vec<usize>)>;
 
-/// Notes what a network asks for.
+/// Records the tensors that a network requests.
 struct TensorRecorder(Arc<Mutex<NamedShapes>>);
 
 impl SimpleBackend for TensorRecorder {
@@ -123,7 +123,7 @@ impl SimpleBackend for TensorRecorder {
     ) -> candle_core::Result<Tensor> {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         list.push((name.to_owned(), shape.dims().to_vec()));
-        // The definition runs to its end on zeros; only what it asks for is of interest.
+        // The definition runs on zeros, to record the requests.
         Tensor::zeros(shape, dtype, device)
     }
 
@@ -136,14 +136,14 @@ impl SimpleBackend for TensorRecorder {
     }
 }
 
-/// Name and shape of every tensor of the network; none of one that only a manifest knows.
+/// Name and shape of every tensor of the network; none for one that is only defined by a manifest.
 ///
-/// - `weights`: whose sizes it has; without them those that were published
+/// - `weights`: have its sizes; without them the published ones
 pub(crate) fn tensors(architecture: Architecture, weights: Option<&Weights>) -> NamedShapes {
     let list = Arc::new(Mutex::new(NamedShapes::new()));
     let recorder = Box::new(TensorRecorder(Arc::clone(&list)));
     let vb = VarBuilder::from_backend(recorder, DType::F32, Device::Cpu);
-    // An architecture without a definition has asked for nothing.
+    // An architecture without a definition requests nothing.
     let _ = define(architecture, weights, &vb);
     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::take(&mut *list)
@@ -161,7 +161,7 @@ pub(crate) struct InCandle {
 }
 
 impl InCandle {
-    /// - `precision`: of the products, where device and way have it
+    /// - `precision`: of the products, if the implementation has it
     pub(crate) fn new(
         architecture: Architecture,
         weights: &Weights,
@@ -169,7 +169,8 @@ impl InCandle {
         way: NetworkWay,
         precision: Precision,
     ) -> Result<Self, EncoderError> {
-        // Candle's products on a CPU know no bf16, nor do the kernels of others than OpenL3.
+        // Candle's products on a CPU have no bf16, nor do the kernels of networks other than
+        // OpenL3.
         let is_half_known = match way {
             NetworkWay::Kernels(_) => architecture == Architecture::OpenL3,
             _ => device.is_cuda(),
@@ -180,7 +181,7 @@ impl InCandle {
             Precision::F32
         };
         let factors = dtype(precision);
-        // A compiled chain converts for its products alone.
+        // A compiled chain only converts for its products.
         let dtype = if way == NetworkWay::Layers {
             factors
         } else {
@@ -215,7 +216,7 @@ impl Backend for InCandle {
         let found = self.module.forward(&mels.to_dtype(self.dtype)?)?;
         let width = found.dim(1)?;
         let values: Vec<f32> = found.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        // A network without tags gives the vector alone.
+        // A network without tags only has the vector.
         if width == self.dimension {
             return Ok(Pass {
                 embeddings: values,

@@ -23,7 +23,7 @@ use voisin_networks::musicnn::{
 /// The network.
 pub(crate) struct Musicnn {
     input: BatchNorm,
-    hears_mean: bool,
+    averages_bands: bool,
     front: Vec<Stage>,
     middle: Vec<Stage>,
     pools: BatchNorm,
@@ -39,7 +39,7 @@ enum Stage {
     Compiled(CompiledChain),
 }
 
-/// The whole network by voisin's kernels.
+/// The whole network in voisin's kernels.
 struct WholeMusicnn(FastMusicnn);
 
 impl Module for Stage {
@@ -52,8 +52,8 @@ impl Module for Stage {
 }
 
 impl Musicnn {
-    /// - `hears_mean`: see [`hears_mean`]
-    pub(crate) fn new(vb: &VarBuilder, hears_mean: bool) -> Result<Self> {
+    /// - `averages_bands`: see [`averages_bands`]
+    pub(crate) fn new(vb: &VarBuilder, averages_bands: bool) -> Result<Self> {
         let numbered = |name: &str, i: usize| match i {
             0 => name.to_owned(),
             _ => format!("{name}_{i}"),
@@ -62,14 +62,14 @@ impl Musicnn {
             batch_norm(channels, EPSILON, vb.pp(numbered("batch_normalization", i)))
         };
         let block = |i: usize, shape: &[usize]| {
-            // The largest over the bands that the kernel leaves; one that hears their mean has no axis for them.
+            // The maximum over the remaining bands; a kernel over their mean has no axis for them.
             let bands = shape.get(3).map_or(1, |width| BANDS + 1 - width);
             let norm = Some((norm(i + 1, shape[0])?, NormPlace::AfterRelu));
             let name = numbered("conv2d", i);
             Block::new(vb, &name, shape, norm, [true, false], Some([1, bands])).map(Stage::Block)
         };
         let temporal = |i: usize, frames: usize| {
-            if hears_mean {
+            if averages_bands {
                 block(i, &[51, 1, frames + 1])
             } else {
                 block(i, &[51, 1, frames, 1])
@@ -77,7 +77,7 @@ impl Musicnn {
         };
         Ok(Self {
             input: norm(0, 1)?, // [n, 1, 187, 96]
-            hears_mean,
+            averages_bands,
             front: vec![
                 block(0, &[204, 1, 7, 38])?, // [n, 204, 187, 1]
                 block(1, &[204, 1, 7, 67])?, // [n, 204, 187, 1]
@@ -139,7 +139,7 @@ impl Definition for Musicnn {
         let tensors = MusicnnTensors {
             input: slices(&input),
             convolutions: convolutions.iter().map(HostBlock::tensors).collect(),
-            hears_mean: self.hears_mean,
+            averages_bands: self.averages_bands,
             pools: slices(&pools),
             dense: (&dense.0, &dense.1),
             penultimate: slices(&penultimate),
@@ -160,7 +160,7 @@ impl Module for Musicnn {
             .forward_t(mels, false)?
             .transpose(2, 3)?
             .contiguous()?; // [n, 1, 187, 96]
-        let mean = if self.hears_mean {
+        let mean = if self.averages_bands {
             x.mean_keepdim(3)? // [n, 1, 187, 1]
         } else {
             x.clone()
@@ -216,10 +216,10 @@ impl Module for WholeMusicnn {
     }
 }
 
-/// Whether the temporal kernels of these weights have no axis for the bands: they hear the mean of
-/// the bands, as in Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging
-/// models", SMC 2020.
-pub(crate) fn hears_mean(weights: &Weights) -> bool {
+/// Whether the temporal kernels of these weights have no axis for the bands: their input is the
+/// mean of the bands, as in Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music
+/// tagging models", SMC 2020.
+pub(crate) fn averages_bands(weights: &Weights) -> bool {
     weights
         .tensor("conv2d_2.weight")
         .is_some_and(|tensor| tensor.shape.len() == 3)

@@ -36,7 +36,7 @@ fn turned(weights: &Weights) -> Weights {
     Weights::new("turned", tensors)
 }
 
-/// Of each of `n` rows the largest difference, over the largest magnitude of what was expected.
+/// For each of `n` rows the largest difference, relative to the largest expected magnitude.
 fn error(found: &[f32], expected: &[f32], n: usize) -> f32 {
     assert_eq!(found.len(), expected.len());
     let width = (expected.len() / n).max(1);
@@ -109,7 +109,7 @@ fn a_vgg_gives_the_same_bits_whatever_the_batch() {
 }
 
 #[test]
-fn temporal_kernels_of_musicnn_may_hear_the_mean_of_the_bands() {
+fn temporal_kernels_of_musicnn_may_take_the_mean_of_the_bands() {
     let random = Weights::random(Architecture::Musicnn, 7);
     let mut tensors = tensors_of(&random);
     for (name, frames) in [("conv2d_2", 129), ("conv2d_3", 65), ("conv2d_4", 33)] {
@@ -120,7 +120,7 @@ fn temporal_kernels_of_musicnn_may_hear_the_mean_of_the_bands() {
     }
     let weights = Weights::new("hears the mean", tensors);
     weights.check(Architecture::Musicnn).unwrap();
-    assert!(hears_mean(&weights) && !hears_mean(&random));
+    assert!(averages_bands(&weights) && !averages_bands(&random));
     compare(Architecture::Musicnn, &weights);
 }
 

@@ -1,4 +1,4 @@
-//! Encoders and readers of sentences made of ONNX networks.
+//! Audio and text encoders of ONNX networks.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::{EncoderError, Precision};
 
 pub(super) struct OnnxEncoder {
     network: Box<dyn OnnxRunner>,
-    /// Mel bands, where frames come first.
+    /// Mel bands, if frames come first.
     bands: Option<usize>,
     cells: usize,
 }
@@ -95,7 +95,7 @@ impl Backend for OnnxEncoder {
     }
 }
 
-/// A network that reads.
+/// A text encoder.
 pub(crate) struct OnnxReader {
     network: Box<dyn OnnxRunner>,
     tokens: usize,
@@ -151,7 +151,7 @@ impl OnnxReader {
         })
     }
 
-    /// Length of its vectors; `None` where the output is none.
+    /// Length of its vectors; `None` if the output is no vector.
     pub(crate) fn dimension(&self) -> Option<usize> {
         match *self.network.output_shape() {
             [1, d] | [d] => Some(d),
@@ -160,7 +160,7 @@ impl OnnxReader {
     }
 
     /// - `ids`: tokens of a text, of which as many count as it takes
-    /// - `padding`: the token behind them
+    /// - `padding`: the token after them
     pub(crate) fn vector(&self, ids: &[u32], padding: u32) -> Result<Vec<f32>, EncoderError> {
         let n = ids.len().min(self.tokens);
         let padded = |given: &dyn Fn(usize) -> i64, rest: i64| -> Vec<i64> {
@@ -188,7 +188,7 @@ pub(super) fn vector(values: &[f32], shape: &[usize]) -> Vec<f32> {
     let Some(length) = onnx_vector_length(shape) else {
         return Vec::new();
     };
-    // Frames, or the places behind the channels: all that the mean is taken over.
+    // Frames, or the positions after the channels, over which the mean is taken.
     let others = values.len() / length;
     if shape.len() > 3 {
         let mean = |channel: &[f32]| channel.iter().map(|x| f64::from(*x)).sum::<f64>();

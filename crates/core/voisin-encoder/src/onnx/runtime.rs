@@ -1,7 +1,7 @@
-//! Who runs ONNX networks: a runtime that the program installs when it starts.
+//! The interface of the runtime for ONNX networks, which the program installs when it starts.
 //!
-//! tract, which runs them, is as large as all else that a default build compiles. Behind these traits it concerns the crate
-//! `voisin-onnx` and the program alone: no other crate is compiled a second time for the feature `onnx`.
+//! tract, which runs them, is as large as the rest of a default build. With these traits only the crate `voisin-onnx`
+//! and the program depend on it, so that no other crate is compiled twice for the feature `onnx`.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -13,9 +13,9 @@ use crate::EncoderError;
 pub struct OnnxInput {
     /// Its name.
     pub name: String,
-    /// Its axes, `None` where the length may vary.
+    /// Its axes; `None` if the length may vary.
     pub axes: Vec<Option<usize>>,
-    /// Whether it takes whole numbers, as tokens are.
+    /// Whether it takes integers, such as tokens.
     pub whole: bool,
 }
 
@@ -24,18 +24,18 @@ pub struct OnnxInput {
 pub enum OnnxValues<'a> {
     /// A spectrogram or samples.
     Floats(&'a [f32]),
-    /// Tokens, or which of them count.
+    /// Tokens, or their mask.
     Wholes(&'a [i64]),
 }
 
-/// Gives the bytes of a file beside a network by its name, which has no folders.
+/// Returns the bytes of a file beside a network by its name, without folders.
 pub type ExternalData<'a> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'a;
 
-/// Reads ONNX files. Errors of these traits are messages for people.
+/// Reads ONNX files. Errors of these traits are messages for users.
 pub trait OnnxRuntime: Sync {
     /// Reads and checks a file.
     ///
-    /// - `external`: is called once for each name
+    /// - `external`: called once for each name
     fn read(
         &self,
         bytes: &[u8],
@@ -45,13 +45,13 @@ pub trait OnnxRuntime: Sync {
 
 /// A checked file, with all its data within.
 pub trait OnnxGraph {
-    /// The inputs that are fed, those that have a value in the file left out.
+    /// The inputs, without those that have a value in the file.
     fn inputs(&self) -> Vec<OnnxInput>;
 
     /// Names of the outputs.
     fn outputs(&self) -> Vec<String>;
 
-    /// Leaves one output, and the nodes and data that it needs.
+    /// Reduces the graph to one output, with the nodes and data that it needs.
     ///
     /// - `output`: the name of any value or node in the graph; by default the only output
     fn cut(&mut self, output: Option<&str>) -> Result<(), String>;
@@ -70,24 +70,24 @@ pub trait OnnxRunner: Send + Sync {
     /// Shape of the output.
     fn output_shape(&self) -> &[usize];
 
-    /// The output for one set of inputs, row-major; the same numbers give the same answer to the last bit.
+    /// The output for one set of inputs, row-major; bit-for-bit reproducible.
     fn run(&self, values: &[OnnxValues<'_>]) -> Result<Vec<f32>, String>;
 }
 
 static RUNTIME: OnceLock<&'static dyn OnnxRuntime> = OnceLock::new();
 
-/// Lets this process run ONNX networks. The first runtime stays.
+/// Installs the runtime for this process. The first one stays.
 pub fn install_onnx_runtime(runtime: &'static dyn OnnxRuntime) {
-    // A second call, of another test in the same process say, finds what it wanted.
+    // A second call, e.g. of another test in the same process, has no effect.
     let _ = RUNTIME.set(runtime);
 }
 
 /// The runtime that was installed.
 ///
-/// - `file`: the network that asks for it, for the message
+/// - `file`: the network that needs it, for the message
 ///
 /// # Errors
-/// None was: the program was built without the feature `onnx`.
+/// None is installed: the program was built without the feature `onnx`.
 pub fn onnx_runtime(file: &Path) -> Result<&'static dyn OnnxRuntime, EncoderError> {
     RUNTIME
         .get()

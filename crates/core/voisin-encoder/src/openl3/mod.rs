@@ -1,4 +1,4 @@
-//! OpenL3 mel128 in training: its tensors by name, a step on a CPU and on a GPU. The network itself is a module of
+//! OpenL3 mel128 in training: its tensors by name, a step on a CPU and on a GPU. The network itself is in
 //! [`networks`](super::networks).
 
 mod on_device;

@@ -1,4 +1,4 @@
-//! Training OpenL3 in Candle: what runs on a GPU. On a CPU [`OpenL3Train`] is many times as fast.
+//! Training OpenL3 in Candle, for GPUs. On a CPU [`OpenL3Train`] is many times as fast.
 
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ use crate::{Device, EncoderError};
 use voisin_kernels::{Isa, Precision};
 
 /// An OpenL3-shaped network in training on a device of Candle's. Parameters, gradients and running statistics are those
-/// of an [`OpenL3Train`], so that an optimiser and a checkpoint need not know where the step was computed.
+/// of an [`OpenL3Train`], so that optimisers and checkpoints do not depend on the device.
 #[derive(Debug)]
 pub struct OpenL3TrainOnDevice {
     device: candle_core::Device,
-    /// Of the factors of the convolutions; everything else is f32.
+    /// Type of the convolutions' factors; everything else is f32.
     factors: DType,
     input: (usize, usize),
     channels: [usize; 9],
@@ -86,7 +86,7 @@ impl OpenL3TrainOnDevice {
             }
         }
         let mut tensors = HashMap::new();
-        // Made anew in every step, as the optimiser changes the parameters on the host.
+        // Rebuilt in every step, as the optimiser changes the parameters on the host.
         self.vars.clear();
         for parameter in self.host.layout() {
             let values = &self.host.parameters()[parameter.range.clone()];
@@ -124,8 +124,8 @@ impl OpenL3TrainOnDevice {
             .take()
             .expect("forward comes before backward");
         let gradient = Tensor::from_slice(gradient, embeddings.dims(), &self.device)?;
-        // Candle goes back from a single number: the sum of these products has the given gradient
-        // at the embeddings.
+        // Candle differentiates a scalar: the sum of these products has the given gradient at the
+        // embeddings.
         let gradients = (embeddings * gradient)?.sum_all()?.backward()?;
         let layout = self.host.layout().to_vec();
         let all = self.host.gradients_mut();
@@ -180,8 +180,8 @@ mod tests {
                 let found = &fast.gradients()[range.clone()];
                 let mut off = error(found, &slow.host().gradients()[range.clone()]);
                 if parameter.name == "batch_normalization_1.weight" {
-                    // The next batch norm takes out the input's scale, so this one value is what is left of large
-                    // terms that cancel: measured against its sibling's.
+                    // The next batch norm cancels the input's scale, so this value is a difference of large terms
+                    // and compared with its sibling's magnitude.
                     let pair = &slow.host().gradients()[range.start..range.start + 2];
                     off *= (pair[0] / pair[1]).abs().min(1.0);
                 }

@@ -7,7 +7,7 @@ use super::{FRAMES, MELS};
 use voisin_kernels::{Isa, Precision};
 use voisin_networks::conv::TrainChain;
 
-/// Windows that go through each convolution together, for one step backward.
+/// Windows per pass of each convolution, for one step backward.
 const TOGETHER: [usize; 8] = [2, 2, 4, 4, 8, 8, 8, 8];
 
 /// Running statistics of a batch norm, in their order.
@@ -20,7 +20,7 @@ pub struct Parameter {
     pub name: String,
     /// Its shape; `[out, in, 3, 3]` for filters.
     pub shape: Vec<usize>,
-    /// Where it lies in [`OpenL3Train::parameters`] and [`OpenL3Train::gradients`].
+    /// Its range in [`OpenL3Train::parameters`] and [`OpenL3Train::gradients`].
     pub range: Range<usize>,
     /// Whether it is a filter bank, to which weight decay applies (biases and batch norms are not).
     pub decays: bool,
@@ -100,7 +100,7 @@ impl OpenL3Train {
         self.chain.gradients()
     }
 
-    /// The same, to be filled by who computes them elsewhere.
+    /// The same, mutable, for gradients computed elsewhere.
     pub(super) fn gradients_mut(&mut self) -> &mut [f32] {
         self.chain.gradients_mut()
     }
@@ -110,7 +110,7 @@ impl OpenL3Train {
         self.chain.running(i.checked_sub(1))
     }
 
-    /// Takes over the running statistics of norm `i`.
+    /// Sets the running statistics of norm `i`.
     pub(super) fn set_running(&mut self, i: usize, mean: Vec<f32>, variance: Vec<f32>) {
         self.chain.set_running(i.checked_sub(1), mean, variance);
     }
@@ -125,7 +125,7 @@ impl OpenL3Train {
         self.dimension
     }
 
-    /// The parameters and running statistics as they are now.
+    /// The present parameters and running statistics.
     pub fn weights(&self) -> OpenL3Weights {
         let named = |name: &str| {
             if let Some(parameter) = self.layout.iter().find(|parameter| parameter.name == name) {

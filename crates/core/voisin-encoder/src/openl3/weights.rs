@@ -192,8 +192,8 @@ impl OpenL3Weights {
             .expect("it has every tensor of a network of its widths")
     }
 
-    /// The network in use, compiled from its module, for windows of 128 × 199 values in dB; what comes out of a window is
-    /// its embedding.
+    /// The network for inference, compiled from its module, for windows of 128 × 199 values in dB; its output is the
+    /// embedding.
     ///
     /// - `precision`: of the products (f32 where `isa` has no other)
     pub fn compile(&self, isa: Isa, precision: Precision) -> FastChain {
@@ -262,7 +262,7 @@ impl OpenL3Weights {
             .collect()
     }
 
-    /// Channels before and behind each convolution.
+    /// Channels before and after each convolution.
     pub(super) fn channels(&self) -> [usize; 9] {
         std::array::from_fn(|i| {
             self.convs

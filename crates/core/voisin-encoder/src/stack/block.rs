@@ -1,5 +1,5 @@
-//! A convolution over steps with what follows it, by voisin's kernels: Candle takes some thirty
-//! passes over every number of a batch for it, and its threads wait for each other behind each.
+//! A block that begins with a convolution over steps, by voisin's kernels: Candle takes some thirty
+//! passes over every number of a batch for it, with a barrier after each.
 
 use rayon::prelude::*;
 
@@ -8,16 +8,16 @@ use super::layer::{StackLayer, StackShape};
 use voisin_kernels::Isa;
 use voisin_networks::conv1::Convolution1;
 
-/// Sums that are kept side by side.
+/// Parallel sums.
 const LANES: usize = 16;
 
-/// The layers of a block: a convolution, and as far as they follow in this order a batch norm, a
-/// relu, a pool, a dropout.
+/// The layers of a block: a convolution, then optionally, in this order, a batch norm, a relu, a
+/// pool, a dropout.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StepBlock {
     isa: Isa,
     convolution: usize,
-    /// Channels and steps of what goes in.
+    /// Channels and steps of the input.
     input: [usize; 2],
     outputs: usize,
     kernel: usize,
@@ -25,10 +25,10 @@ pub(super) struct StepBlock {
     sides: usize,
     norm: Option<usize>,
     relu: bool,
-    /// Steps of which the largest number remains.
+    /// Steps of a max pool.
     pool: usize,
     dropout: Option<(usize, f64)>,
-    /// The layer behind it.
+    /// The next layer.
     pub(super) end: usize,
 }
 
@@ -38,17 +38,17 @@ pub(super) struct StepBlockPass {
     x: Vec<f32>,
     /// The convolution's output.
     convolved: Vec<f32>,
-    /// Means and variances that the batch norm went by.
+    /// Means and variances of the batch norm.
     moments: [Vec<f32>; 2],
-    /// Numbers that dropout keeps, where there is one.
+    /// Numbers kept by dropout, if there is one.
     kept: Vec<bool>,
 }
 
-/// How a channel's numbers become those that the pool takes.
+/// The map of a channel's numbers before the pool.
 #[derive(Clone, Copy)]
 struct ChannelScale {
     mean: f32,
-    /// One by the deviation.
+    /// The inverse deviation.
     steepness: f32,
     weight: f32,
     bias: f32,
@@ -77,7 +77,7 @@ pub(super) type TakeGradient<'a> = dyn FnMut(usize, &str, &[f32]) + 'a;
 impl StepBlock {
     /// The block that begins with a layer.
     ///
-    /// - `layers`: each with the shape of what goes in
+    /// - `layers`: each with the shape of its input
     pub(super) fn of(isa: Isa, layers: &[(StackLayer, StackShape)], at: usize) -> Option<Self> {
         let (StackLayer::Convolution1 { out, kernel, same }, StackShape::Signal(inputs, steps)) =
             *layers.get(at)?
@@ -163,9 +163,9 @@ impl StepBlock {
         (0..self.outputs).map(scale_of).collect()
     }
 
-    /// Drops what is not kept, and lets the others grow by as much.
+    /// Sets dropped numbers to zero and scales the others up.
     fn mask(&self, kept: &[bool], numbers: &mut [f32]) {
-        // Inverted dropout: nothing has to be scaled when the network is used.
+        // Inverted dropout, so that inference needs no scaling.
         let growth = self
             .dropout
             .map_or(1.0, |(_, share)| (1.0 / (1.0 - share)) as f32);
@@ -196,7 +196,7 @@ impl StepBlock {
         let moments = match (self.norm, pass) {
             (None, _) => [Vec::new(), Vec::new()],
             (Some(_), PassMode::Training { .. }) => moments(&convolved, outputs, length),
-            (Some(norm), PassMode::Judging) => {
+            (Some(norm), PassMode::Evaluating) => {
                 ["running_mean", "running_var"].map(|name| tensor(norm, name).to_vec())
             }
         };
@@ -242,9 +242,9 @@ impl StepBlock {
         })
     }
 
-    /// Gradients of its tensors, and of what went in where those are wanted.
+    /// Gradients of its tensors, and of the input if requested.
     ///
-    /// - `d_out`: of what it made
+    /// - `d_out`: gradients of the output
     pub(super) fn backward(
         &self,
         made: &StepBlockPass,
@@ -272,14 +272,14 @@ impl StepBlock {
         places.zip(made.convolved.par_chunks(length)).for_each_init(
             Vec::new,
             |scaled, ((row, (d, d_out)), convolved)| {
-                // Computed again instead of kept: one row of scratch memory serves for all.
+                // Computed again instead of stored: one row of scratch memory suffices.
                 scales[row % outputs].apply(convolved, scaled);
                 for ((d, run), d_out) in d
                     .chunks_exact_mut(pool)
                     .zip(scaled.chunks_exact(pool))
                     .zip(d_out)
                 {
-                    // A run without a positive number has no place, and its gradient ends at the
+                    // A run without a positive number has no maximum, and its gradient ends at the
                     // relu.
                     if let Some(d) = d.get_mut(largest(run, relu).1) {
                         *d = *d_out;
@@ -379,8 +379,8 @@ fn moments(x: &[f32], channels: usize, length: usize) -> [Vec<f32>; 2] {
     [mean, variance]
 }
 
-/// The largest number of a run and where it is first; what is not above 0 is 0 and nowhere, with a
-/// relu.
+/// The largest number of a run and its first position; with a relu, 0 and no position if none is
+/// positive.
 fn largest(run: &[f32], relu: bool) -> (f32, usize) {
     let start = if relu {
         (0.0, usize::MAX)

@@ -1,4 +1,4 @@
-//! A network of layers as a model: what comes out of its last layer is a window's vector.
+//! A network of layers as a model: its last layer's output is a window's vector.
 
 use super::super::backend::{Backend, Pass};
 use super::super::{Architecture, Device, EncoderError, Weights};
@@ -6,29 +6,28 @@ use super::layer::{StackLayer, StackShape};
 use super::list::{FirstWeights, Stack, StackTensor};
 use super::train::{FinishedStack, kernels};
 
-/// Most numbers of a vector that comes out of a network as it is.
+/// Most numbers of a vector that is a layer's direct output.
 const LONGEST: usize = 2048;
 
 impl Stack {
-    /// The layers of a classifier up to its inner layer: what its last linear layer takes, but if
-    /// that is a flattened image or signal, or more than 2048 numbers, the means of each channel of
-    /// the last image or signal.
+    /// The layers of a classifier up to its inner layer: the input of its last linear layer, or, if
+    /// that is a flattened image or signal or has more than 2048 numbers, the channel means of the
+    /// last image or signal.
     ///
-    /// - returns: those layers as they are written, and how many numbers come out of them
+    /// - returns: the texts of those layers, and the length of their output
     pub fn inner(&self) -> (Vec<String>, usize) {
         let layers: Vec<(StackLayer, StackShape)> = self.layers().collect();
         let last_linear = layers
             .iter()
             .rposition(|(layer, _)| matches!(layer, StackLayer::Linear(_)));
         let end = last_linear.unwrap_or(layers.len());
-        // Dropout changes nothing in use, so the layer before it is the one that made the numbers.
+        // Dropout has no effect in inference, so the layer before it counts.
         let maker = layers[..end]
             .iter()
             .rev()
             .find(|(layer, _)| !matches!(layer, StackLayer::Dropout(_)));
         let is_flat = maker.is_some_and(|(layer, _)| *layer == StackLayer::Flatten);
-        // A flattened image has a number for each place; the means of its channels do not depend on
-        // where in the window something was.
+        // A flattened image depends on positions in the window; the means of its channels do not.
         match layers.get(end) {
             Some((_, StackShape::Vector(numbers))) if *numbers <= LONGEST && !is_flat => {
                 (self.written(end), *numbers)
@@ -48,13 +47,13 @@ impl Stack {
     }
 }
 
-/// A network of layers that gives vectors.
+/// A network of layers that computes vectors.
 pub(crate) struct LayersEncoder(FinishedStack);
 
 impl LayersEncoder {
     /// - `shape`: bands and frames of a window
     /// - `dimension`: of the vector
-    /// - `in_candle`: all of it, also what voisin's kernels compute otherwise
+    /// - `in_candle`: use Candle for all layers instead of voisin's kernels
     pub(crate) fn new(
         layers: &[String],
         [bands, frames]: [usize; 2],
@@ -90,7 +89,7 @@ impl LayersEncoder {
 impl Backend for LayersEncoder {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         Ok(Pass {
-            embeddings: self.0.judge(mels, n)?,
+            embeddings: self.0.evaluate(mels, n)?,
             logits: Vec::new(),
         })
     }

@@ -1,5 +1,5 @@
-//! The layers in Candle. Where Candle's own operation has a wrong gradient or none, another one is
-//! taken: see `tests/parts/conv/traps.rs`.
+//! The layers in Candle. Operations of Candle with a wrong gradient or none are replaced: see
+//! `tests/parts/conv/traps.rs`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -24,10 +24,10 @@ pub(super) enum PassMode {
     /// Batch norms by the batch, dropout by seed and step.
     Training { seed: u64, step: u64 },
     /// Batch norms by running statistics, no dropout.
-    Judging,
+    Evaluating,
 }
 
-/// A batch's mean and variance of each channel, and of how many numbers.
+/// A batch's mean and variance of each channel, and their count.
 #[derive(Debug)]
 pub(super) struct Observed {
     pub(super) layer: usize,
@@ -49,7 +49,7 @@ struct CandleLayer {
 }
 
 impl CandleLayers {
-    /// - `range`: which of the network's layers
+    /// - `range`: the network's layers
     /// - `vb`: has their tensors under `layers.N`
     pub(super) fn new(stack: &Stack, range: Range<usize>, vb: &VarBuilder) -> Result<Self> {
         let layers = stack.layers().enumerate().take(range.end).skip(range.start);
@@ -68,7 +68,7 @@ impl CandleLayers {
 
     /// Output of the layers for the input of the first of them, `[n, …]`.
     ///
-    /// - `observed`: takes the moments that batch norms see in training
+    /// - `observed`: receives the moments of batch norms in training
     pub(super) fn forward_t(
         &self,
         x: &Tensor,
@@ -85,7 +85,7 @@ impl CandleLayers {
 
 impl Module for CandleLayers {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_t(x, PassMode::Judging, &mut Vec::new())
+        self.forward_t(x, PassMode::Evaluating, &mut Vec::new())
     }
 }
 
@@ -137,7 +137,7 @@ impl CandleLayer {
             StackLayer::Elu => x.elu(1.0)?,
             StackLayer::Pool([rows, columns]) => {
                 let (n, c, h, w) = x.dims4()?;
-                // A rest at the end is cut off, so that every window is whole.
+                // An incomplete window at the end is dropped.
                 let high = h / rows;
                 let wide = w / columns;
                 let x = x.narrow(2, 0, high * rows)?.narrow(3, 0, wide * columns)?;
@@ -158,7 +158,7 @@ impl CandleLayer {
             }
             StackLayer::Dropout(share) => match pass {
                 PassMode::Training { seed, step } => (&x * mask(&x, share, seed, step, at)?)?,
-                PassMode::Judging => x,
+                PassMode::Evaluating => x,
             },
             StackLayer::Frames => {
                 let (n, c, h, w) = x.dims4()?;
@@ -181,7 +181,7 @@ impl CandleLayer {
     }
 }
 
-/// Zeros on both sides of an axis, so that a kernel keeps its length.
+/// Zeros on both sides of an axis, so that a convolution keeps its length.
 fn padded(x: &Tensor, axis: usize, kernel: usize) -> Result<Tensor> {
     if kernel > 1 {
         x.pad_with_zeros(axis, kernel / 2, kernel / 2)
@@ -211,8 +211,8 @@ fn mask(x: &Tensor, share: f64, seed: u64, step: u64, layer: usize) -> Result<Te
     }
 }
 
-/// Which numbers dropout keeps: of seed, step, layer and place alone. Channels of an image lie side
-/// by side.
+/// The numbers that dropout keeps, determined by seed, step, layer and position. Images are
+/// channels-last.
 pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize) -> Vec<bool> {
     // Four of each number drawn, 16 bits for each.
     let dropped = (share * 65_536.0).round() as u64;
@@ -220,7 +220,7 @@ pub(super) fn kept(count: usize, share: f64, seed: u64, step: u64, layer: usize)
     kept.par_chunks_mut(DRAWN_TOGETHER)
         .enumerate()
         .for_each(|(part, kept)| {
-            // A stream for each part, so that threads may draw them in any order.
+            // A random stream per part, so that threads may draw in any order.
             let stream = Random::stream(seed ^ (step << 8), layer as u64).u64();
             let mut random = Random::stream(stream, part as u64);
             for four in kept.chunks_mut(4) {
@@ -250,14 +250,14 @@ fn batch_norm(
             let variance = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2))?;
             observed.push(Observed {
                 layer,
-                // Taken off the graph: running statistics have no gradient.
+                // Detached: running statistics have no gradient.
                 mean: mean.flatten_all()?.to_vec1()?,
                 variance: variance.flatten_all()?.to_vec1()?,
                 count: x.elem_count() / channels,
             });
             (mean, variance)
         }
-        PassMode::Judging => (wide(tensor("running_mean"))?, wide(tensor("running_var"))?),
+        PassMode::Evaluating => (wide(tensor("running_mean"))?, wide(tensor("running_var"))?),
     };
     let y = x
         .broadcast_sub(&mean)?
@@ -309,7 +309,7 @@ fn recurrent(
     }
 }
 
-/// Examples as a layer takes them.
+/// Reshapes examples for a layer.
 pub(super) fn batch(
     x: &[f32],
     n: usize,

@@ -9,10 +9,10 @@ use voisin_networks::conv::{
     BlockMask, BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, TrainChain,
 };
 
-/// Tiles of 4 × 4 that go through a block's steps together in training: enough for many threads.
+/// Tiles of 4 × 4 per pass of a block in training: enough for many threads.
 const TILES: usize = 2048;
 
-/// The layers of one block, by their numbers.
+/// The layers of one block, by number.
 #[derive(Debug, Clone, Copy, Default)]
 struct Places {
     convolution: usize,
@@ -20,18 +20,18 @@ struct Places {
     dropout: Option<(usize, f64)>,
 }
 
-/// The layers that a network begins with, as far as kernels know them.
+/// The first layers of a network for which there are kernels.
 #[derive(Debug)]
 pub(super) struct Front {
     plan: ChainPlan,
     places: Vec<Places>,
-    /// Layers that it stands for.
+    /// Number of its layers.
     layers: usize,
     isa: Isa,
 }
 
 impl Front {
-    /// `None` where a network begins otherwise than with an image of one channel and blocks of
+    /// `None` unless the network begins with an image of one channel and blocks of
     /// `conv N 3x3 same` with N a multiple of 16, `batch-norm` or not, `relu`, `pool 2x2` or not,
     /// `dropout` or not.
     pub(super) fn of(stack: &Stack, isa: Isa) -> Option<Self> {
@@ -62,7 +62,7 @@ impl Front {
         })
     }
 
-    /// Layers that it stands for.
+    /// Number of its layers.
     pub(super) fn layers(&self) -> usize {
         self.layers
     }
@@ -83,14 +83,13 @@ impl Front {
             .collect()
     }
 
-    /// The chain in use, example by example, so that memory does not grow with their number.
+    /// The chain for inference, example by example, so that memory does not grow with their number.
     pub(super) fn finished(&self, tensors: &[StackTensor]) -> FastChain {
         let mut plan = self.plan.clone();
         plan.blocks.iter_mut().for_each(|block| block.together = 1);
         FastChain::new(
             plan,
-            // The image comes in as it is: a network of layers has no batch norm before its first
-            // convolution.
+            // Without scaling: a network of layers has no batch norm before its first convolution.
             (1.0, 0.0),
             &self.tensors(tensors),
             false,
@@ -155,8 +154,7 @@ impl FrontTrain {
         out
     }
 
-    /// Gradients of the tensors into `to`, which has a place for each, from that of the last
-    /// [`forward`](Self::forward).
+    /// Writes gradients of the tensors into `to`, from that of the last [`forward`](Self::forward).
     pub(super) fn backward(
         &mut self,
         gradient: &[f32],
@@ -179,7 +177,7 @@ impl FrontTrain {
     }
 }
 
-/// The block that begins with layer `at`, and the layer behind it.
+/// The block that begins with layer `at`, and the next layer.
 fn block(layers: &[(StackLayer, StackShape)], at: usize) -> Option<(BlockPlan, Places, usize)> {
     let layer = |at: usize| layers.get(at).map(|(layer, _)| layer);
     let (

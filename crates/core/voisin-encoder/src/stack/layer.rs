@@ -1,4 +1,4 @@
-//! One layer: as it is written, the shape that it makes of another, its tensors.
+//! One layer: its text, output shape and tensors.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -9,7 +9,7 @@ const WIDEST: usize = 65_536;
 /// Longest side of a kernel or a pool.
 const LONGEST: usize = 1024;
 
-/// The shape of one example on its way through a network.
+/// The shape of one example between layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StackShape {
     /// Channels, rows (bands), columns (frames).
@@ -30,7 +30,7 @@ impl StackShape {
         }
     }
 
-    /// Length of each axis, behind that of the batch.
+    /// Length of each axis after the batch's.
     pub(super) fn axes(self) -> Vec<usize> {
         match self {
             Self::Image(c, h, w) => vec![c, h, w],
@@ -52,33 +52,34 @@ impl fmt::Display for StackShape {
 pub enum StackLayer {
     /// A convolution over rows and columns, with a bias.
     Convolution {
-        /// Channels that it makes.
+        /// Output channels.
         out: usize,
         /// Rows and columns of its kernel.
         kernel: [usize; 2],
-        /// Zeros around the input keep its sides.
+        /// Whether zeros around the input keep its sides.
         same: bool,
     },
     /// A convolution over steps, with a bias.
     Convolution1 {
-        /// Channels that it makes.
+        /// Output channels.
         out: usize,
         /// Steps of its kernel.
         kernel: usize,
-        /// Zeros around the input keep its length.
+        /// Whether zeros around the input keep its length.
         same: bool,
     },
-    /// Brings every channel to mean 0 and deviation 1 over the batch, then scales and shifts it.
+    /// Normalises every channel to mean 0 and deviation 1 over the batch, then scales and shifts
+    /// it.
     BatchNorm,
     /// Negative numbers become 0.
     Relu,
     /// Negative numbers become `exp(x) - 1`.
     Elu,
-    /// The largest of so many rows and columns; a rest at the end is left out.
+    /// The maximum of this many rows and columns; incomplete pools are dropped.
     Pool([usize; 2]),
-    /// The largest of so many steps; a rest at the end is left out.
+    /// The maximum of this many steps; incomplete pools are dropped.
     Pool1(usize),
-    /// In training, numbers become 0 with this probability; the others grow by as much.
+    /// In training, numbers become 0 with this probability, and the others are scaled up.
     Dropout(f64),
     /// Columns become steps, rows and channels together become channels.
     Frames,
@@ -90,7 +91,7 @@ pub enum StackLayer {
         units: usize,
         /// The state after every step instead of the last one.
         all: bool,
-        /// One bias for each gate, as Keras has it, instead of PyTorch's two.
+        /// One bias for each gate, as in Keras, instead of PyTorch's two.
         one_bias: bool,
     },
     /// The mean of each channel.
@@ -114,7 +115,7 @@ pub(super) struct TensorPlan {
 pub(super) enum Beginning {
     /// Uniform within ± this.
     Uniform(f64),
-    /// All the same.
+    /// A constant.
     Constant(f32),
 }
 
@@ -226,16 +227,16 @@ impl StackLayer {
         use StackShape::{Image, Signal, Vector};
         let side = |length: usize, kernel: usize, same: bool| {
             let kept = if same {
-                // Padding by half a kernel on each side leaves as many outputs as inputs.
+                // Padding by half a kernel on each side keeps the length.
                 Some(length)
             } else {
-                // None for a kernel longer than the side, which would have no place to lie.
+                // `None` for a kernel longer than the side.
                 (length + 1).checked_sub(kernel)
             };
             kept.filter(|&kept| kept > 0)
                 .ok_or_else(|| format!("needs a side of {kernel} or more"))
         };
-        // Zeros on both sides keep a length only if the kernel has a middle.
+        // Symmetric padding only keeps a length if the kernel is odd.
         let odd = |kernel: usize, same: bool| {
             if same && kernel.is_multiple_of(2) {
                 Err("with \"same\" needs an odd kernel")
@@ -243,8 +244,7 @@ impl StackLayer {
                 Ok(())
             }
         };
-        // A pool larger than the image would leave nothing; the rest behind the last whole pool is
-        // dropped.
+        // A pool larger than the image would leave nothing; incomplete pools are dropped.
         let pooled = |length: usize, by: usize| {
             if length >= by {
                 Ok(length / by)
@@ -273,7 +273,7 @@ impl StackLayer {
                 Image(c, pooled(h, rows)?, pooled(w, columns)?)
             }
             (Self::Pool1(by), Signal(c, t)) => Signal(c, pooled(t, by)?),
-            // Every band of every channel becomes a channel, as a recurrent layer wants one vector
+            // Every band of every channel becomes a channel, as a recurrent layer takes one vector
             // per step.
             (Self::Frames, Image(c, h, w)) => Signal(c * h, w),
             (Self::Sequence, Vector(d)) => Signal(1, d),
@@ -347,7 +347,7 @@ impl StackLayer {
             Self::Recurrent {
                 units, one_bias, ..
             } => {
-                // The four gates' matrices lie below each other, as in PyTorch.
+                // The four gates' matrices are stacked, as in PyTorch.
                 let rows = 4 * units;
                 let start = Beginning::Uniform(1.0 / (units as f64).sqrt());
                 let mut tensors = vec![

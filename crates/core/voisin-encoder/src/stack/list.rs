@@ -1,4 +1,4 @@
-//! A list of layers that fit each other, and the tensors that it begins with.
+//! A list of layers with matching shapes, and its initial tensors.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use voisin_base::random::Random;
 const MOST_LAYERS: usize = 200;
 const MOST_PARAMETERS: usize = 1 << 28;
 
-/// A network: layers that fit each other, from an input of one shape to an output for each class.
+/// A network: layers with matching shapes, from an input to an output for each class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stack {
     layers: Vec<StackLayer>,
-    /// As they were written.
+    /// Their texts.
     texts: Vec<String>,
     /// Inputs of the layers, and the output of the last.
     shapes: Vec<StackShape>,
@@ -32,7 +32,7 @@ pub struct StackTensor {
     pub values: Vec<f32>,
 }
 
-/// Whose way of choosing first weights is followed.
+/// Schemes of initial weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FirstWeights {
@@ -54,7 +54,7 @@ impl StackTensor {
         number.expect("names are made of a layer's number")
     }
 
-    /// Whether it is learnt; running statistics are measured.
+    /// Whether it is learnt; running statistics are not.
     pub fn is_parameter(&self) -> bool {
         !self.name.contains(".running_")
     }
@@ -66,7 +66,7 @@ impl Stack {
     /// - `input`: one example
     ///
     /// # Errors
-    /// The first layer that does not fit, with what came to it.
+    /// The first layer that does not fit, with the shape of its input.
     pub fn new<T: AsRef<str>>(
         texts: &[T],
         input: StackShape,
@@ -75,7 +75,7 @@ impl Stack {
         let mut layers = Vec::new();
         let mut written = Vec::new();
         let mut shapes = vec![input];
-        // Counted while reading: a line of text could ask for more memory than there is.
+        // Counted while parsing, as a line of text could need more memory than there is.
         let mut parameters = 0usize;
         let bad = |at: usize, problem: String| EncoderError::BadLayer {
             number: at + 1,
@@ -137,22 +137,22 @@ impl Stack {
         self.classes
     }
 
-    /// The first layers as they were written.
+    /// The texts of the first layers.
     pub(super) fn written(&self, count: usize) -> Vec<String> {
         self.texts[..count].to_vec()
     }
 
-    /// Layers, each with what goes into it.
+    /// Layers, each with the shape of its input.
     pub(super) fn layers(&self) -> impl Iterator<Item = (StackLayer, StackShape)> {
         self.layers.iter().copied().zip(self.shapes.iter().copied())
     }
 
-    /// Length of each axis of what goes into a layer, without that of the batch.
+    /// Length of each axis of a layer's input, without the batch's.
     pub(super) fn axes(&self, layer: usize) -> Vec<usize> {
         self.shapes[layer].axes()
     }
 
-    /// Layers, the shapes that they make, and the numbers that they learn.
+    /// Layers, their output shapes, and their numbers of parameters.
     pub fn summary(&self) -> Vec<(String, String, usize)> {
         let rows = self.layers().zip(&self.texts).zip(&self.shapes[1..]);
         rows.map(|(((layer, from), text), to)| {
@@ -175,7 +175,7 @@ impl Stack {
         for (at, (layer, from)) in self.layers().enumerate() {
             for plan in layer.tensors(from, self.classes) {
                 let count = plan.shape.iter().product();
-                // A stream for each tensor: a layer that is added behind changes none before it.
+                // A random stream per tensor, so that an appended layer changes no other.
                 let mut random = Random::stream(seed, 0x57ac ^ ((tensors.len() as u64) << 16));
                 let values = match (plan.start, first) {
                     (Beginning::Constant(value), _) => vec![value; count],
@@ -203,7 +203,7 @@ fn uniform(count: usize, most: f64, random: &mut Random) -> Vec<f32> {
         .collect()
 }
 
-/// A tensor as Keras begins with it.
+/// A tensor's initial values in Keras.
 fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f32> {
     let rows = plan.shape[0];
     let count = plan.shape.iter().product::<usize>();
@@ -224,13 +224,13 @@ fn as_keras(layer: StackLayer, plan: &TensorPlan, random: &mut Random) -> Vec<f3
     }
 }
 
-/// Columns of length 1 at right angles to each other (Saxe, `McClelland` and Ganguli, 2014).
+/// Orthonormal columns (Saxe, `McClelland` and Ganguli, 2014).
 fn orthogonal(rows: usize, columns: usize, random: &mut Random) -> Vec<f32> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let mut basis: Vec<Vec<f64>> = Vec::new();
     for _ in 0..columns {
         let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
-        // Gram-Schmidt; columns that follow are at right angles to all before.
+        // Gram-Schmidt: later columns are orthogonal to all before.
         for other in &basis {
             let along = dot(&column, other);
             column
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn first_weights_have_the_spread_that_is_asked_for() {
+    fn first_weights_have_the_requested_spread() {
         let texts = ["conv 32 3x3 same", "batch-norm", "gap", "linear classes"];
         let tensors = Stack::new(&texts, StackShape::Image(16, 8, 8), 10)
             .unwrap()

@@ -1,14 +1,12 @@
-//! Networks as lists of layers, in training: what users write, shapes checked, tensors made, steps
-//! computed.
+//! Networks as lists of layers: parsing, checking shapes, initial tensors, training steps.
 //!
 //! ```text
 //! conv N KxK [same|valid]    conv1 N K [same|valid]    batch-norm    relu    elu    pool KxK    pool1 K    dropout P
 //! frames    sequence    lstm H [last|all] [one-bias]    gap    flatten    linear N|classes
 //! ```
 //!
-//! For: classifiers of the laboratory, and the models that their inner layers make. Not for:
-//! networks whose weights come from elsewhere ([`networks`](super::networks)), and not for reading
-//! audio.
+//! For: classifiers of the laboratory, and models of their inner layers. Not for: networks with published weights
+//! ([`networks`](super::networks)), and not for reading audio.
 
 mod block;
 mod encoder;

@@ -91,7 +91,7 @@ impl LstmLayer {
             one_bias,
             ..
         } = *self;
-        // The kernel takes steps one after the other, each with its channels side by side.
+        // The kernel takes steps in order, each with contiguous channels.
         let mut turned = vec![0.0; x.len()];
         let cells = channels * steps;
         let examples = turned.chunks_exact_mut(cells).zip(x.chunks_exact(cells));
@@ -104,7 +104,7 @@ impl LstmLayer {
         for (row, (from, back)) in rows.enumerate() {
             weights.extend_from_slice(from);
             weights.extend_from_slice(back);
-            // PyTorch has two biases, whose sum is all that counts.
+            // PyTorch has two biases, of which only the sum counts.
             weights.push(
                 values_of("bias_ih")[row]
                     + if one_bias {
@@ -134,10 +134,10 @@ impl LstmLayer {
         )
     }
 
-    /// Gradients of its tensors, and of what went in, `[n][channels][steps]`, or nothing.
+    /// Gradients of its tensors, and of the input, `[n][channels][steps]`, or nothing.
     ///
-    /// - `d_out`: of what [`forward`](Self::forward) gave
-    /// - `to_inputs`: whether those of what went in are wanted
+    /// - `d_out`: gradients of the output of [`forward`](Self::forward)
+    /// - `to_inputs`: whether those of the input are requested
     pub(super) fn backward(
         &self,
         made: &LstmLayerPass,
@@ -155,7 +155,7 @@ impl LstmLayer {
             ..
         } = *self;
         let mut d_states = vec![0.0; made.kept.len() / KEPT];
-        // Only the last state has a gradient from outside, unless all go on.
+        // Only the last state has a gradient from outside, unless all are outputs.
         let gradients = d_out.chunks_exact(if all { steps * units } else { units });
         for (to, gradients) in d_states.chunks_exact_mut(steps * units).zip(gradients) {
             if all {

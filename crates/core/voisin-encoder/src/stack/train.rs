@@ -1,5 +1,5 @@
-//! A network of layers in training: blocks of convolutions at its beginning by voisin's kernels on a CPU, all else, and
-//! all of it on a GPU, in Candle.
+//! Training a network of layers: on a CPU its first blocks of convolutions by voisin's kernels; everything else, and on
+//! a GPU all of it, in Candle.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,23 +19,23 @@ use voisin_networks::conv::FastChain;
 
 /// Share of a new batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
-/// Bytes that are allocated and given back once: glibc keeps twice the largest block that it ever got back so at its heap's
-/// end, where a step's numbers come and go, and gives the system the rest, to be faulted in anew at the next step.
+/// Bytes that are allocated and freed once: glibc keeps twice the largest block ever freed at its heap's end, and
+/// returns the rest to the system, which would be faulted in again at each step.
 const GIVEN_BACK: usize = 30 << 20;
 
-/// A network of layers with its parameters, which [`forward`](Self::forward) and [`backward`](Self::backward) give
-/// gradients of.
+/// A network of layers in training; [`forward`](Self::forward) and [`backward`](Self::backward) compute gradients
+/// of its parameters.
 #[derive(Debug)]
 pub struct StackTrain {
     stack: Stack,
     device: Device,
     seed: u64,
     tensors: Vec<StackTensor>,
-    /// As long as the tensors; those of running statistics stay empty.
+    /// One per tensor; those of running statistics stay empty.
     gradients: Vec<Vec<f32>>,
     isa: Option<Isa>,
     front: Option<FrontTrain>,
-    /// The parts behind the front.
+    /// The parts after the front.
     parts: Vec<StackPart>,
     /// Values of each part's last pass for its gradients.
     last: Vec<StackPartPass>,
@@ -55,7 +55,7 @@ enum StackPartPass {
     Block(StepBlockPass),
     Lstm(LstmLayerPass),
     Candle {
-        /// The input, where its gradient is wanted.
+        /// The input, if its gradient is requested.
         input: Option<Var>,
         /// Parameters, each with the number of its tensor.
         vars: Vec<(usize, Var)>,
@@ -65,7 +65,7 @@ enum StackPartPass {
 
 /// The parts of a network from a layer on.
 ///
-/// - `isa`: what kernels use; nothing: all is Candle's
+/// - `isa`: for the kernels; `None`: use Candle for all layers
 fn parts(stack: &Stack, start: usize, isa: Option<Isa>) -> Vec<StackPart> {
     let layers: Vec<(StackLayer, StackShape)> = stack.layers().collect();
     let mut found = Vec::new();
@@ -100,7 +100,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>, EncoderError> {
 }
 
 impl StackTrain {
-    /// A network with the weights that its seed gives.
+    /// A network with initial weights by a seed.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let isa = kernels(&device);
         let net = Self::in_candle(stack, seed, first, device);
@@ -111,7 +111,7 @@ impl StackTrain {
         }
     }
 
-    /// The same with every layer in Candle, to compare with.
+    /// The same with every layer in Candle, for comparison.
     pub fn in_candle(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         let tensors = stack.tensors(seed, first);
         let length = |one: &StackTensor| {
@@ -159,7 +159,7 @@ impl StackTrain {
         &self.tensors
     }
 
-    /// Takes over values of every tensor.
+    /// Sets the values of every tensor.
     ///
     /// - `get`: the values of a name
     /// - returns: the first name whose values are missing or of another length
@@ -218,7 +218,7 @@ impl StackTrain {
                 }
                 StackPart::Candle(range) => {
                     let mut input = forward::batch(&x, n, &self.stack.axes(range.start), device)?;
-                    // The first part hears the spectrogram itself, whose gradient nobody wants.
+                    // The gradient of the spectrogram is not needed.
                     let var = (at > 0 || self.front.is_some())
                         .then(|| Var::from_tensor(&input))
                         .transpose()?;
@@ -292,7 +292,7 @@ impl StackTrain {
                     let found = (outputs * gradient)?.sum_all()?.backward()?;
                     let gradient_of = |var: &Var| match found.get(var) {
                         Some(found) => numbers(found),
-                        // Nothing that came out depends on it.
+                        // The output does not depend on it.
                         None => Ok(vec![0.0; var.elem_count()]),
                     };
                     for (at, var) in &vars {
@@ -313,7 +313,7 @@ impl StackTrain {
         Ok(())
     }
 
-    /// The network as it is now.
+    /// The present network, for inference.
     pub fn finished(&self) -> Result<FinishedStack, EncoderError> {
         FinishedStack::new(
             self.stack.clone(),
@@ -339,14 +339,14 @@ impl StackTrain {
     }
 }
 
-/// The instruction set of kernels on a device; on a GPU there are none.
+/// The instruction set of kernels on a device; `None` on a GPU.
 pub(super) fn kernels(device: &Device) -> Option<Isa> {
     voisin_kernels::isa()
         .ok()
         .filter(|_| device.candle().is_cpu())
 }
 
-/// A network of layers that is asked and no longer trained.
+/// A trained network of layers, for inference.
 #[derive(Debug)]
 pub struct FinishedStack {
     stack: Stack,
@@ -359,8 +359,8 @@ pub struct FinishedStack {
 }
 
 impl FinishedStack {
-    /// - `tensors`: all that the layers ask for
-    /// - `isa`: what voisin's kernels use; nothing: all is Candle's
+    /// - `tensors`: all tensors of the layers
+    /// - `isa`: for voisin's kernels; `None`: use Candle for all layers
     pub(super) fn new(
         stack: Stack,
         tensors: &[StackTensor],
@@ -407,7 +407,7 @@ impl FinishedStack {
     }
 
     /// Outputs `[n][classes]`: batch norms by their running statistics, no dropout.
-    pub fn judge(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
+    pub fn evaluate(&self, x: &[f32], n: usize) -> Result<Vec<f32>, EncoderError> {
         let mut x = x.to_vec();
         if let Some((_, chain)) = &self.front {
             let mut made = vec![0.0; n * chain.dimension()];
@@ -416,7 +416,7 @@ impl FinishedStack {
         }
         let tensor =
             |layer: usize, name: &str| &*self.tensors[find(&self.tensors, layer, name)].values;
-        let pass = PassMode::Judging;
+        let pass = PassMode::Evaluating;
         for part in &self.parts {
             x = match part {
                 StackPart::Block(block) => block.forward(x, &tensor, pass).0,
@@ -566,8 +566,8 @@ mod tests {
     }
 
     #[test]
-    fn kernels_compute_what_candle_computes_on_every_instruction_set() {
-        // Odd and small sides, all kinds of blocks, and layers that the kernels do not know.
+    fn kernels_match_candle_on_every_instruction_set() {
+        // Odd and small sides, all kinds of blocks, and layers without kernels.
         let all = [
             "conv 16 3x3 same",
             "batch-norm",
@@ -637,7 +637,7 @@ mod tests {
                     outputs.extend(net.forward(&x, n, step).unwrap());
                     net.backward(&d).unwrap();
                 }
-                let judged = net.finished().unwrap().judge(&x, n).unwrap();
+                let judged = net.finished().unwrap().evaluate(&x, n).unwrap();
                 let mut found = vec![outputs, judged];
                 found.extend(net.blocks().map(|(_, gradient, _)| gradient.to_vec()));
                 found.extend(net.tensors().iter().map(|tensor| tensor.values.clone()));
@@ -685,7 +685,7 @@ mod tests {
             "examples of a batch are masked differently"
         );
         let finished = net.finished().unwrap();
-        let [a, b] = [1, 2].map(|n| finished.judge(&x[..n * 2000], n).unwrap());
+        let [a, b] = [1, 2].map(|n| finished.evaluate(&x[..n * 2000], n).unwrap());
         // a product of one row and one of two may add in another order
         for (a, b) in a.iter().zip(&b[..2]).chain(b[..2].iter().zip(&b[2..])) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");

@@ -1,4 +1,4 @@
-//! The answer to "which genre is this?", whoever gives it.
+//! The predicted genre of a track, whatever the method.
 
 use std::path::PathBuf;
 
@@ -9,56 +9,54 @@ use voisin_genre::{
     Familiar, Genre, GenrePrediction, GenreShare, Guess, LabelCount, UnknownReason, Votes,
 };
 
-/// The genre of one track, with reasons.
+/// The predicted genre of a track, with reasons.
 #[derive(Debug, Clone)]
 pub struct GenreAnswer {
     /// The track of the library, if it is one.
     pub track: Option<TrackId>,
     /// The file that was named, or the track's own path.
     pub path: PathBuf,
-    /// Whether `path` is what was named: then it alone stands for the track.
+    /// Whether the user named `path`: then results show this file, not another copy in the library.
     pub is_named_file: bool,
     /// Whether only some genres were allowed.
     pub is_limited: bool,
-    /// How much of the library is labelled (with the genres that were allowed): what the answer rests on, or why it is
-    /// none of the library's own.
+    /// The number of tracks labelled with allowed genres, on which the prediction is based, or which is too small for one.
     pub labelled: LabelCount,
     /// Share of the labelled tracks that are no more familiar than this one, above 0 to 1.
     pub familiar: Option<f32>,
-    /// The genre that it sounds like, by the first guess, where the labels have it neither by name nor by kin, and how
-    /// likely that is.
+    /// The genre and its probability by the first guess, if neither it nor a related genre is among the labels.
     pub sounds_like: Option<GenreShare>,
-    /// Its probability before it was lowered for being unlike the labelled tracks, where it was.
+    /// The probability before it was lowered for a track unlike the labelled ones, if it was.
     pub before_doubt: Option<f32>,
-    /// Why it is unknown whatever the voices say.
+    /// Why it is unknown regardless of the finding.
     pub rejected: Option<UnknownReason>,
-    /// The finding.
+    /// The result of the method.
     pub finding: Finding,
 }
 
-/// A finding, by its source.
+/// The result of a method.
 #[derive(Debug, Clone)]
 pub enum Finding {
-    /// Too few tracks of the library are labelled, and the model has no tags to guess from.
-    Nobody,
-    /// A first guess from the model's tags: too few tracks of the library are labelled.
+    /// None: too few tracks are labelled, and the model has no tags for a guess.
+    NoMethod,
+    /// A first guess from the model's tags, because too few tracks are labelled.
     FirstGuess(Guess),
     /// The vote of labelled neighbours alone.
     Vote {
         /// Shares and voters.
         votes: Votes,
-        /// The winner, then the genres that a track most likely has along with it.
+        /// The winner, and the genres that the track most likely has as well.
         genres: Vec<Genre>,
-        /// These in words.
+        /// These as text.
         words: String,
         /// The voters, nearest first.
         evidence: Vec<Evidence>,
-        /// Share of the votes below which the answer is unknown.
+        /// Share of the votes below which the genre is unknown.
         least_share: f32,
     },
     /// The trained head and labelled neighbours together.
     Head {
-        /// The joined answer.
+        /// The combined prediction.
         prediction: Box<GenrePrediction>,
         /// The voters.
         evidence: Vec<Evidence>,
@@ -96,22 +94,22 @@ impl GenreAnswer {
         }
     }
 
-    /// A first guess, or none, where too little is labelled.
+    /// A first guess, if any, for a library with too few labels.
     pub fn guessed(guess: Option<Guess>, seed: Seed, labelled: LabelCount) -> Self {
         Self::new(
             seed,
             false,
             labelled,
-            guess.map_or(Finding::Nobody, Finding::FirstGuess),
+            guess.map_or(Finding::NoMethod, Finding::FirstGuess),
         )
     }
 
-    /// The answer; `None` where it is unknown, or nobody could vote.
+    /// The genre; `None` if it is unknown.
     pub fn genre(&self) -> Option<&Genre> {
         match &self.finding {
-            // Before all findings: what was rejected stays unknown, whatever its shares.
+            // First, because a rejected track stays unknown whatever its shares.
             _ if self.rejected.is_some() => None,
-            Finding::Nobody => None,
+            Finding::NoMethod => None,
             Finding::FirstGuess(guess) => guess.genre.as_ref(),
             Finding::Vote { least_share, .. } => {
                 self.best().filter(|_| self.probability() >= *least_share)
@@ -120,7 +118,7 @@ impl GenreAnswer {
         }
     }
 
-    /// The answer, then the genres that the track most likely has along with it; empty where it is unknown.
+    /// The genre, and those that the track most likely has as well; empty if it is unknown.
     pub fn genres(&self) -> Vec<&Genre> {
         match &self.finding {
             Finding::Vote { genres, .. } if self.genre().is_some() => genres.iter().collect(),
@@ -129,10 +127,10 @@ impl GenreAnswer {
         }
     }
 
-    /// The likeliest genre, also where the answer is unknown.
+    /// The most likely genre, even if the result is unknown.
     pub fn best(&self) -> Option<&Genre> {
         match &self.finding {
-            Finding::Nobody => None,
+            Finding::NoMethod => None,
             Finding::FirstGuess(guess) => guess.shares.first().map(|share| &share.genre),
             Finding::Vote { votes, .. } => votes.winner().map(|winner| &winner.genre),
             Finding::Head { prediction, .. } => Some(&prediction.best),
@@ -142,28 +140,28 @@ impl GenreAnswer {
     /// Probability of [`best`](Self::best), or its share of the votes, in [0, 1].
     pub fn probability(&self) -> f32 {
         match &self.finding {
-            Finding::Nobody => 0.0,
+            Finding::NoMethod => 0.0,
             Finding::FirstGuess(guess) => guess.probability,
             Finding::Vote { votes, .. } => votes.winner().map_or(0.0, |winner| winner.share),
             Finding::Head { prediction, .. } => prediction.probability,
         }
     }
 
-    /// Why the answer is unknown, where somebody could have answered.
+    /// Why the genre is unknown; `None` if it is known or no method was available.
     pub fn unknown(&self) -> Option<UnknownReason> {
         match &self.finding {
-            Finding::Nobody => None,
+            Finding::NoMethod => None,
             _ if self.rejected.is_some() => self.rejected,
             Finding::FirstGuess(guess) => guess.genre.is_none().then_some(UnknownReason::Unsure),
             Finding::Vote { .. } => {
-                // Where nobody voted there is nothing to be unsure of.
+                // Without votes there is no uncertain genre.
                 (self.best().is_some() && self.genre().is_none()).then_some(UnknownReason::Unsure)
             }
             Finding::Head { prediction, .. } => prediction.unknown,
         }
     }
 
-    /// The genres that it is nearest to, where the answer is unknown.
+    /// The nearest genres, if it is unknown.
     pub fn kin(&self) -> Vec<&Genre> {
         match &self.finding {
             _ if self.unknown().is_none() => Vec::new(),
@@ -172,7 +170,7 @@ impl GenreAnswer {
         }
     }
 
-    /// Why it is unknown, in words.
+    /// Why it is unknown, as text.
     fn why_unknown(&self) -> Option<String> {
         let kin: Vec<&str> = self.kin().into_iter().map(Genre::name).collect();
         let sounds_like = self.sounds_like.as_ref().map(|share| &share.genre);
@@ -180,7 +178,7 @@ impl GenreAnswer {
             .map(|reason| reason.sentence(&kin, sounds_like))
     }
 
-    /// Why its probability is lower than the voices' own, in words.
+    /// Why its probability was lowered, as text.
     pub fn why_lowered(&self) -> Option<String> {
         let before = self.before_doubt?;
         Some(format!(
@@ -190,7 +188,7 @@ impl GenreAnswer {
         ))
     }
 
-    /// The answer in words, without the track.
+    /// The result as text, without the track.
     pub fn summary(&self) -> String {
         let percent = format!("{:.0} %", 100.0 * self.probability());
         let limit = if self.is_limited {
@@ -205,7 +203,7 @@ impl GenreAnswer {
             (None, None) => "unknown".to_owned(),
         };
         match &self.finding {
-            Finding::Nobody => format!("{genre} ({})", self.labelled.shortage()),
+            Finding::NoMethod => format!("{genre} ({})", self.labelled.shortage()),
             Finding::FirstGuess(_) => {
                 format!(
                     "{limit}{genre} ({percent}, a first guess, with {})",
@@ -228,11 +226,11 @@ impl GenreAnswer {
         }
     }
 
-    /// Calls it unknown, or lowers its probability, by how familiar it is among the labelled tracks.
+    /// Lowers the probability or makes the result unknown, by how familiar the track is among the labelled ones.
     ///
-    /// - `sounds_like`: the genre that it sounds like and that the labels lack
-    /// - `threshold`: the least probability of a head that is an answer
-    pub(super) fn judge(
+    /// - `sounds_like`: the genre by the first guess, if the labels lack it
+    /// - `threshold`: the least probability of a known genre, for a head
+    pub(super) fn apply_familiarity(
         &mut self,
         familiar: Familiar,
         sounds_like: Option<GenreShare>,
@@ -241,8 +239,7 @@ impl GenreAnswer {
         let before = self.probability();
         self.familiar = Some(familiar.share);
         self.sounds_like = sounds_like;
-        // The prediction of a head lowers itself by its own threshold; shares of votes are lowered
-        // here.
+        // The prediction of a head handles its own threshold; shares of votes are lowered here.
         match &mut self.finding {
             Finding::Head { prediction, .. } => prediction.doubt(familiar, threshold),
             Finding::Vote { votes, .. } => {
@@ -255,14 +252,13 @@ impl GenreAnswer {
             _ => {}
         }
         self.before_doubt = (self.probability() < before).then_some(before);
-        // Only an answer is rejected for this: an unknown that is also lacking keeps its own
-        // reason.
+        // A result that is already unknown keeps its reason.
         if self.sounds_like.is_some() && self.genre().is_some() {
             self.reject(UnknownReason::Lacking);
         }
     }
 
-    /// Calls it unknown, whatever the voices say.
+    /// Makes the result unknown.
     pub fn reject(&mut self, reason: UnknownReason) {
         self.rejected = Some(reason);
         if let Finding::Head { prediction, .. } = &mut self.finding {
@@ -270,20 +266,20 @@ impl GenreAnswer {
         }
     }
 
-    /// Leaves out all voters but the first few.
+    /// Keeps only the first voters.
     pub fn keep_voters(&mut self, most: usize) {
         match &mut self.finding {
-            Finding::Nobody | Finding::FirstGuess(_) => {}
+            Finding::NoMethod | Finding::FirstGuess(_) => {}
             Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => {
                 evidence.truncate(most);
             }
         }
     }
 
-    /// Who voted; empty for a first guess.
+    /// The voters; empty for a first guess.
     pub fn evidence(&self) -> &[Evidence] {
         match &self.finding {
-            Finding::Nobody | Finding::FirstGuess(_) => &[],
+            Finding::NoMethod | Finding::FirstGuess(_) => &[],
             Finding::Vote { evidence, .. } | Finding::Head { evidence, .. } => evidence,
         }
     }

@@ -1,4 +1,4 @@
-//! Who answers: chosen once, then asked about every track of a run.
+//! Chooses the method of classification once per run, and classifies tracks with it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,26 +28,26 @@ use voisin_library::{Library, OpenMode};
 /// How tracks are classified.
 #[derive(Debug, Clone, Default)]
 pub struct ClassifyOptions {
-    /// Where labels come from; `None`: as [`EngineGenres::label_source`](crate::EngineGenres::label_source) says.
+    /// Where labels come from; `None`: [`EngineGenres::label_source`](crate::EngineGenres::label_source).
     pub labels: Option<LabelSource>,
-    /// Let so many neighbours vote, without the trained head. `None`: the head answers where there is one.
+    /// The number of neighbours that vote, without the trained head. `None`: the head is used if there is one.
     pub neighbours: Option<usize>,
     /// Only neighbours by other artists vote.
     pub other_artists: bool,
-    /// Genres that an answer may be, in any spelling; none: all.
+    /// Genres to choose from, in any spelling; empty: all.
     pub among: Vec<String>,
-    /// Answers less sure than this precision asks for are unknown; only a trained head can promise one.
+    /// The precision of answers; less certain ones become unknown. Needs a trained head.
     pub precision: Option<f32>,
-    /// Where no head can promise the precision, take it as the least share of the votes instead of refusing.
+    /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// How neighbours are found where no head helps them.
+    /// How neighbours are searched without a head.
     pub mode: SearchMode,
-    /// Every track will be asked about: labels are then read all at once.
+    /// All tracks will be classified, so that all labels are read at once.
     pub all: bool,
 }
 
 impl ClassifyOptions {
-    /// Whether neighbours are to vote as they do where nobody says otherwise.
+    /// Whether the vote has default settings.
     fn is_usual_vote(&self, source: &LabelSource) -> bool {
         let Self {
             neighbours,
@@ -57,8 +57,8 @@ impl ClassifyOptions {
             mode,
             ..
         } = self;
-        // The summary that is kept is of tags, of all genres and of the default vote. Any other
-        // wish needs the labels themselves.
+        // The stored summary is for tags, all genres and the default vote. Other settings need the
+        // labels themselves.
         *source == LabelSource::Tags
             && neighbours.is_none()
             && !other_artists
@@ -68,50 +68,50 @@ impl ClassifyOptions {
     }
 }
 
-/// News about the classifier.
+/// Events of the classifier.
 #[derive(Debug)]
 pub enum GenreNews {
-    /// Neighbours alone were asked for.
-    NeighboursAskedFor,
-    /// There is no trained head. The labels are those that were asked for, where they need not be the library's own.
+    /// A vote of neighbours without the head was requested.
+    NeighboursOnly,
+    /// There is no trained head. With the requested source of labels, if any.
     NoHead(Option<LabelSource>),
-    /// No head can promise this precision: it is the least share of the votes.
+    /// There is no head for this precision, which is taken as the least share of the votes.
     ShareForPrecision(f32),
-    /// There is one that cannot be used.
+    /// The trained head cannot be used.
     UnusableHead(EngineError),
-    /// There is one that was trained on other labels than asked for.
+    /// The head was trained on other labels than requested.
     OtherLabels {
-        /// Whose labels were asked for.
-        asked: LabelSource,
-        /// Whose labels the head knows.
+        /// The requested labels.
+        requested: LabelSource,
+        /// The labels that the head was trained on.
         trained: LabelSource,
     },
     /// Labels changed since the head was trained.
     LabelsChanged {
-        /// Share of the labels.
+        /// Share of the labels that changed.
         share: f64,
-        /// Its outcome.
+        /// Whether the head was trained again.
         outcome: Retraining,
     },
-    /// Too little is labelled: a first guess is all there is.
+    /// Too few tracks are labelled, so that only a first guess is made.
     FirstGuess(LabelCount),
-    /// Too little is labelled, and nobody makes a first guess.
-    Nobody {
-        /// How much is labelled.
+    /// Too few tracks are labelled, and no first guess can be made.
+    NoMethod {
+        /// The number of labelled tracks.
         labelled: LabelCount,
-        /// Why the model cannot be asked; `None`: it has not the tags for it.
+        /// Why the model cannot be used; `None`: it lacks the tags.
         problem: Option<EngineError>,
     },
 }
 
-/// The outcome for a head whose labels changed.
+/// The result for a head whose labels changed.
 #[derive(Debug)]
 pub enum Retraining {
     /// It was trained again.
     Done,
-    /// It was not, since the library cannot be written.
+    /// It was not trained again, because the library is read-only.
     ReadOnly,
-    /// It could not be.
+    /// Training failed.
     Failed(EngineError),
 }
 
@@ -120,16 +120,14 @@ impl GenreNews {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::NoHead(labels) => Some(train_on(labels.as_ref())),
-            Self::OtherLabels {
-                asked: requested, ..
-            } => Some(train_on(Some(requested))),
+            Self::OtherLabels { requested, .. } => Some(train_on(Some(requested))),
             Self::UnusableHead(error) => error.remedy(),
-            Self::FirstGuess(_) | Self::Nobody { .. } => Some(Remedy::GiveGenres),
+            Self::FirstGuess(_) | Self::NoMethod { .. } => Some(Remedy::GiveGenres),
             _ => None,
         }
     }
 
-    /// Whether something is wrong that the user can mend.
+    /// Whether it is a problem that the user can fix.
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
@@ -145,20 +143,17 @@ impl GenreNews {
 impl std::fmt::Display for GenreNews {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NeighboursAskedFor => f.write_str("the neighbours vote alone, as was asked for"),
+            Self::NeighboursOnly => f.write_str("the neighbours vote alone, as requested"),
             Self::NoHead(_) => f.write_str("no trained head yet: the neighbours vote alone"),
             Self::ShareForPrecision(share) => write!(
                 f,
-                "without a trained head no precision can be promised: genres with less than {:.0} % of the votes count as unknown",
+                "without a trained head no precision can be guaranteed: genres with less than {:.0} % of the votes count as unknown",
                 100.0 * share
             ),
             Self::UnusableHead(error) => write!(f, "{error}; until then the neighbours vote alone"),
-            Self::OtherLabels {
-                asked: requested,
-                trained,
-            } => write!(
+            Self::OtherLabels { requested, trained } => write!(
                 f,
-                "the trained head knows labels from {trained}, not from {requested}: the neighbours vote alone"
+                "the head was trained on labels from {trained}, not from {requested}: the neighbours vote alone"
             ),
             Self::LabelsChanged { share, outcome } => {
                 write!(
@@ -169,12 +164,12 @@ impl std::fmt::Display for GenreNews {
                 match outcome {
                     Retraining::Done => f.write_str(": it was trained again"),
                     Retraining::ReadOnly => {
-                        f.write_str(": it answers as it is, since the library is read-only")
+                        f.write_str(": it is used unchanged, since the library is read-only")
                     }
                     Retraining::Failed(error) => {
                         write!(
                             f,
-                            ", and it cannot be trained again ({error}): it answers as it is"
+                            ", and it cannot be trained again ({error}): it is used unchanged"
                         )
                     }
                 }
@@ -186,14 +181,14 @@ impl std::fmt::Display for GenreNews {
                     labelled.shortage()
                 )
             }
-            Self::Nobody { labelled, problem } => {
+            Self::NoMethod { labelled, problem } => {
                 let problem = problem.as_ref().map_or_else(
-                    || "it takes a model with the 50 tags of the Million Song Dataset".to_owned(),
+                    || "it needs a model with the 50 tags of the Million Song Dataset".to_owned(),
                     |error| with_causes(error),
                 );
                 write!(
                     f,
-                    "nobody can answer: {}; no first guess: {problem}",
+                    "no genre can be predicted: {}; no first guess: {problem}",
                     labelled.shortage()
                 )
             }
@@ -201,27 +196,27 @@ impl std::fmt::Display for GenreNews {
     }
 }
 
-/// Who answers.
+/// A method of classification.
 pub enum Classifier {
-    /// Too little is labelled: the model's tags.
+    /// By the model's tags, since too few tracks are labelled.
     FirstGuess(FirstGuess),
-    /// The labelled tracks of the library.
+    /// By the labelled tracks of the library.
     Labelled(Labelled),
 }
 
-/// Labelled tracks, and how they are asked.
+/// A classifier based on labelled tracks.
 pub struct Labelled {
     voters: Voters,
-    /// Those with genres that are allowed.
+    /// The number of tracks with allowed genres.
     count: LabelCount,
-    voice: Voice,
-    /// `None` where only some genres are allowed.
+    method: GenreMethod,
+    /// `None` if only some genres are allowed.
     familiarity: Option<Box<Familiarity>>,
     lacking: Option<Box<Lacking>>,
     other_artists: bool,
 }
 
-enum Voice {
+enum GenreMethod {
     Vote {
         priors: Priors,
         nesting: Nesting,
@@ -237,15 +232,15 @@ enum Voice {
 }
 
 impl Classifier {
-    /// Reads head and labels, once, and decides who answers.
+    /// Reads head and labels, and chooses the method.
     ///
-    /// - `engine`: `None` where there is no library yet
-    /// - `embedder`: makes the model of a library (or the default one) ready, for a first guess
-    /// - `tell`: is told what is worth knowing
+    /// - `engine`: `None` if there is no library yet
+    /// - `embedder`: loads the model of a library (or the default one), for a first guess
+    /// - `tell`: called with events
     ///
     /// # Errors
-    /// No answer can be among the genres asked for; a precision or neighbours are asked for that too few labels cannot
-    /// give; labels cannot be read; there is neither a library nor a model with tags.
+    /// None of the requested genres exists; there are too few labels for the requested precision or neighbours; labels
+    /// cannot be read; there is neither a library nor a model with tags.
     pub fn open(
         engine: Option<&mut Engine>,
         options: &ClassifyOptions,
@@ -261,7 +256,7 @@ impl Classifier {
         }
     }
 
-    /// Refuses to have answers written into files that too few labels are behind, however sure they are.
+    /// Checks that there are enough labels for results to be written into files.
     pub fn check_for_writing(&self) -> Result<(), GenreError> {
         GenreError::check_enough_to_write(match self {
             Self::FirstGuess(guess) => guess.labelled(),
@@ -291,8 +286,8 @@ impl Classifier {
         let mut problem = None;
         let embedder = match embedder(engine.map(Engine::library)) {
             Ok(embedder) => Some(embedder),
-            // Without its model a library still answers all other queries; without a library the
-            // guess is all there is.
+            // Without its model a library can still be used for other queries; without a library
+            // there is only the guess.
             Err(error @ (EngineError::Model { .. } | EngineError::Encoder(_)))
                 if engine.is_some() =>
             {
@@ -302,10 +297,10 @@ impl Classifier {
             Err(error) => return Err(error),
         };
         let guess = FirstGuess::new(engine, embedder, &among, labelled)?;
-        if !guess.is_mute() {
+        if guess.is_possible() {
             tell(GenreNews::FirstGuess(labelled));
         } else if engine.is_some() {
-            tell(GenreNews::Nobody { labelled, problem });
+            tell(GenreNews::NoMethod { labelled, problem });
         } else {
             return Err(EngineError::NoLabels);
         }
@@ -313,7 +308,7 @@ impl Classifier {
     }
 }
 
-/// A precision was asked for, and neighbours alone can promise none.
+/// The error for a precision without a head.
 fn no_head(options: &ClassifyOptions) -> EngineError {
     let next = match options.neighbours {
         Some(_) => Remedy::LeaveOutNeighbours,
@@ -325,7 +320,7 @@ fn no_head(options: &ClassifyOptions) -> EngineError {
     }
 }
 
-/// - `labels`: those that were asked for, where they need not be the library's own
+/// - `labels`: the requested source, if any
 fn train_on(labels: Option<&LabelSource>) -> Remedy {
     labels.map_or(Remedy::TrainGenres, |labels| {
         Remedy::TrainGenresOn(labels.to_string())
@@ -333,14 +328,12 @@ fn train_on(labels: Option<&LabelSource>) -> Remedy {
 }
 
 impl Labelled {
-    /// Reads head and labels, once, and decides who answers; an inner error is how little is labelled, where that is too
-    /// little to tell genres by.
+    /// Reads head and labels, and chooses the method. The inner error is the number of labels if there are too few.
     ///
-    /// - `tell`: is told what is worth knowing
+    /// - `tell`: called with events
     ///
     /// # Errors
-    /// No answer can be among the genres asked for; a precision is asked for that nobody can promise; labels cannot be
-    /// read.
+    /// None of the requested genres exists; a precision is requested without a head; labels cannot be read.
     pub fn open(
         engine: &mut Engine,
         options: &ClassifyOptions,
@@ -348,7 +341,8 @@ impl Labelled {
     ) -> Result<Result<Self, LabelCount>, EngineError> {
         let head = match engine.genres().genre_head() {
             Ok(head) => head,
-            // An empty library has no labels either. Any other fault of the head leaves the vote.
+            // An empty library has no labels either. After any other error of the head the neighbours
+            // vote.
             Err(error @ EngineError::EmptyLibrary { .. }) => return Err(error),
             Err(error) => {
                 tell(GenreNews::UnusableHead(error));
@@ -378,12 +372,12 @@ impl Labelled {
         }
         let head = match (head, trained) {
             (Some(_), _) if options.neighbours.is_some() => {
-                tell(GenreNews::NeighboursAskedFor);
+                tell(GenreNews::NeighboursOnly);
                 None
             }
             (Some(_), Some(trained)) if !same_source(&source, &trained) => {
                 tell(GenreNews::OtherLabels {
-                    asked: source.clone(),
+                    requested: source.clone(),
                     trained,
                 });
                 None
@@ -410,11 +404,11 @@ impl Labelled {
         Ok(Ok(labelled))
     }
 
-    /// By what is kept of the labels.
+    /// A vote based on the stored summary of the labels.
     fn near(mut near: NearLabels, options: &ClassifyOptions) -> Self {
         let familiarity = near.familiarity.take();
         let lacking = near.lacking.take().map(Box::new);
-        let voice = Voice::Vote {
+        let method = GenreMethod::Vote {
             priors: std::mem::take(&mut near.priors),
             nesting: near.nesting.clone(),
             options: vote_options(options.neighbours),
@@ -426,7 +420,7 @@ impl Labelled {
         Self {
             voters: Voters::Near(Box::new(near)),
             count,
-            voice,
+            method,
             familiarity,
             lacking,
             other_artists: false,
@@ -443,17 +437,16 @@ impl Labelled {
         let among = engine.genres().taxonomy()?.named(&options.among);
         let count = tracks.label_count(&among);
         let is_limited = !among.is_empty();
-        // Whoever allows some genres only wants the likeliest of these, however unlike the track
-        // is.
+        // With a choice of genres the most likely of them is returned, however unlike the track is.
         let lacking = if is_limited {
             None
         } else {
             Lacking::of(engine, &tracks)?.map(Box::new)
         };
-        let voice = if let Some(head) = head {
+        let method = if let Some(head) = head {
             let model = up_to_date(engine, head, &tracks, tell)
                 .model
-                // The head may be some changes of labels behind; the voters beside it are today's.
+                // The head may be older than some labels; the voters are current.
                 .with_voters(&tracks.set())?;
             GenreError::check_among(&among, model.genres().iter())?;
             let options = PredictOptions {
@@ -461,7 +454,7 @@ impl Labelled {
                 among,
                 ..PredictOptions::default()
             };
-            Voice::Head {
+            GenreMethod::Head {
                 model: Box::new(model),
                 options,
             }
@@ -472,13 +465,13 @@ impl Labelled {
                 }
                 tell(GenreNews::ShareForPrecision(precision));
             }
-            // Tracks of other genres then have no label and do not vote, so that the nearest of
-            // those allowed do.
+            // Tracks of other genres lose their labels and do not vote, so that the nearest tracks of
+            // allowed genres do.
             if is_limited {
                 tracks.keep_among(&among)?;
             }
             let priors = Priors::from_labels(tracks.labels.iter().map(Vec::as_slice));
-            Voice::Vote {
+            GenreMethod::Vote {
                 priors,
                 nesting: Nesting::of(&tracks.labels),
                 options: vote_options(options.neighbours),
@@ -492,17 +485,17 @@ impl Labelled {
         let mut labelled = Self {
             voters,
             count,
-            voice,
+            method,
             familiarity: None,
             lacking,
             other_artists,
         };
-        // Last, because it asks the finished classifier about labelled tracks.
+        // Last, because the finished classifier predicts labelled tracks.
         if let (false, Voters::All(tracks)) = (is_limited, &labelled.voters) {
             let probabilities = |rows: &[usize]| -> Result<Vec<f32>, EngineError> {
                 let seeds = rows.iter().map(|&row| tracks.seed(row)).collect();
                 Ok(labelled
-                    .ask(engine, seeds)?
+                    .predict(engine, seeds)?
                     .iter()
                     .map(GenreAnswer::probability)
                     .collect())
@@ -529,9 +522,9 @@ impl Labelled {
         }
     }
 
-    /// One answer a seed, in their order. A track never votes for itself, nor does another copy of it.
+    /// Classifies seeds, in their order. Neither a track nor its copies vote for itself.
     ///
-    /// A track that is unlike the labelled tracks, or never changes, is unknown, unless only some genres are allowed.
+    /// A track that is unlike the labelled tracks or never changes is unknown, unless only some genres are allowed.
     pub fn classify(
         &self,
         engine: &mut Engine,
@@ -540,15 +533,15 @@ impl Labelled {
         let mut ballots = self.voters.ballots(engine)?;
         ballots.read(engine, seeds.iter().filter_map(|seed| seed.track))?;
         let group = |seed: &Seed| {
-            // A labelled track is compared without those of its own artist, as it was when
-            // familiarity was measured.
+            // A labelled track is compared without those by the same artist, as in the measurement of
+            // familiarity.
             let ballot = ballots.of(seed.track?)?;
             (!ballot.genres.is_empty()).then_some(ballot.group)
         };
         let groups: Vec<Option<usize>> = seeds.iter().map(group).collect();
-        // Before `ask`, which takes the seeds.
+        // Before `predict`, which consumes the seeds.
         let vectors = stacked(&seeds, self.voters.dimension())?;
-        // a label is its owner's word that it is music
+        // A labelled track is music, even if it never changes.
         let steady = |(seed, group): (&Seed, &Option<usize>)| {
             Ok(group.is_none() && engine.genres().is_steady(seed)?)
         };
@@ -557,25 +550,27 @@ impl Labelled {
             .zip(&groups)
             .map(steady)
             .collect::<Result<_, EngineError>>()?;
-        let threshold = match &self.voice {
-            Voice::Head { model, options } => options.precision.map_or(0.0, |p| model.threshold(p)),
-            Voice::Vote { .. } => 0.0,
+        let threshold = match &self.method {
+            GenreMethod::Head { model, options } => {
+                options.precision.map_or(0.0, |p| model.threshold(p))
+            }
+            GenreMethod::Vote { .. } => 0.0,
         };
         let sounds_like = match &self.lacking {
             Some(lacking) => lacking.of_seeds(engine, &seeds)?,
             None => vec![None; seeds.len()],
         };
-        let mut answers = self.ask(engine, seeds)?;
+        let mut answers = self.predict(engine, seeds)?;
         if let Some(familiarity) = &self.familiarity {
             let probabilities: Vec<f32> = answers.iter().map(GenreAnswer::probability).collect();
-            let familiar = familiarity.judge(vectors.view(), &groups, &probabilities);
-            let judged = answers
+            let familiar = familiarity.assess(vectors.view(), &groups, &probabilities);
+            let assessed = answers
                 .iter_mut()
                 .zip(familiar)
                 .zip(sounds_like)
                 .zip(steady);
-            for (((answer, familiar), sounds_like), is_steady) in judged {
-                answer.judge(familiar, sounds_like, threshold);
+            for (((answer, familiar), sounds_like), is_steady) in assessed {
+                answer.apply_familiarity(familiar, sounds_like, threshold);
                 if is_steady {
                     answer.reject(UnknownReason::Steady);
                 }
@@ -584,9 +579,13 @@ impl Labelled {
         Ok(answers)
     }
 
-    fn ask(&self, engine: &mut Engine, seeds: Vec<Seed>) -> Result<Vec<GenreAnswer>, EngineError> {
-        match &self.voice {
-            Voice::Head { model, options } => engine.ask_head(
+    fn predict(
+        &self,
+        engine: &mut Engine,
+        seeds: Vec<Seed>,
+    ) -> Result<Vec<GenreAnswer>, EngineError> {
+        match &self.method {
+            GenreMethod::Head { model, options } => engine.predict_by_head(
                 model,
                 &self.voters,
                 self.count,
@@ -594,7 +593,7 @@ impl Labelled {
                 options,
                 self.other_artists,
             ),
-            Voice::Vote {
+            GenreMethod::Vote {
                 priors,
                 nesting,
                 options,
@@ -631,7 +630,7 @@ impl Labelled {
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Whether a track never changes, as a tone or noise: by its sound, or by the windows that the library has.
+    /// Whether a track never changes, as a tone or noise: by its sound, or by its stored windows.
     pub fn is_steady(&self, seed: &Seed) -> Result<bool, EngineError> {
         match (seed.is_steady, seed.track) {
             (Some(is_steady), _) => Ok(is_steady),

@@ -1,4 +1,4 @@
-//! Who voted for a genre, so that a person can check the answer by ear.
+//! The tracks that voted for a genre, so that a user can check the result by listening.
 
 use std::path::PathBuf;
 
@@ -14,12 +14,12 @@ pub struct Evidence {
     pub path: PathBuf,
     /// Artist and title, or the file's name.
     pub display: String,
-    /// Its artist, or its composers where tracks count as by these.
+    /// Its artist, or its composers if the library is set to these.
     pub artist: Option<String>,
     /// The genres it voted for.
     pub genres: Vec<Genre>,
     /// Cosine similarity to the track in question.
     pub similarity: f32,
-    /// Its part of all voting weight.
+    /// Its share of the total voting weight.
     pub weight: f32,
 }

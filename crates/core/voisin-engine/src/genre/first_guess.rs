@@ -1,4 +1,4 @@
-//! A first guess from the model's tags, where too little music is labelled to tell genres by.
+//! A first guess of genres from the model's tags, for libraries with too few labels.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::{Embedder, Engine, EngineError, WindowPlan};
 use voisin_genre::{DefaultGenres, Genre, GenreError, Guess, LabelCount, Taxonomy, UnknownReason};
 use voisin_library::stored_path;
 
-/// Guesses genres by listening for the model's tags; answers "unknown" where the model has none.
+/// Guesses genres by the model's tags; the result is "unknown" if the model has none.
 pub struct FirstGuess {
     guesser: Option<Guesser>,
     is_limited: bool,
@@ -23,13 +23,13 @@ struct Guesser {
 }
 
 impl FirstGuess {
-    /// - `engine`: the library whose windows setting is used, if there is a library
+    /// - `engine`: the library whose windows setting is used, if there is one
     /// - `embedder`: `None`: the library's model is not on this machine
-    /// - `among`: the genres that an answer may be; none: all
-    /// - `labelled`: why the library's own labels do not answer
+    /// - `among`: genres to choose from; empty: all
+    /// - `labelled`: the number of labels, which is too small
     ///
     /// # Errors
-    /// `among` names a genre that no guess can be.
+    /// `among` has a genre that cannot be guessed.
     pub(super) fn new(
         engine: Option<&Engine>,
         embedder: Option<Arc<Embedder>>,
@@ -45,27 +45,27 @@ impl FirstGuess {
         })
     }
 
-    /// Why the library's own labels do not answer.
+    /// The number of labels, which is too small.
     pub(super) fn labelled(&self) -> LabelCount {
         self.labelled
     }
 
-    /// Whether it can only say that nothing is known.
-    pub(super) fn is_mute(&self) -> bool {
-        self.guesser.is_none()
+    /// Whether the model has the tags for a guess.
+    pub(super) fn is_possible(&self) -> bool {
+        self.guesser.is_some()
     }
 
-    /// Listens to a file.
-    pub fn listen(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
+    /// Analyses a file and guesses its genre.
+    pub fn classify(&self, path: &Path) -> Result<GenreAnswer, EngineError> {
         let (finding, rejected) = match &self.guesser {
             Some(guesser) => {
-                let (guess, is_steady) = guesser.listen(path)?;
+                let (guess, is_steady) = guesser.guess(path)?;
                 (
                     Finding::FirstGuess(guess),
                     is_steady.then_some(UnknownReason::Steady),
                 )
             }
-            None => (Finding::Nobody, None),
+            None => (Finding::NoMethod, None),
         };
         Ok(GenreAnswer {
             before_doubt: None,
@@ -83,7 +83,7 @@ impl FirstGuess {
 }
 
 impl Guesser {
-    /// `None` where the model has other tags than the fifty of the Million Song Dataset.
+    /// `None` unless the model has the fifty tags of the Million Song Dataset.
     fn new(
         engine: Option<&Engine>,
         embedder: Arc<Embedder>,
@@ -92,7 +92,7 @@ impl Guesser {
         let genres = DefaultGenres::shipped(&Taxonomy::default())?;
         let encoder = embedder.encoder();
         let tags = encoder.manifest().tags.as_deref().unwrap_or_default();
-        // Tags of further networks of a model come behind.
+        // Tags of further networks of a model come after these.
         if tags != genres.tags() || encoder.tags() < tags.len() {
             return Ok(None);
         }
@@ -107,7 +107,7 @@ impl Guesser {
     }
 
     /// A guess, and whether the sound never changes.
-    fn listen(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
+    fn guess(&self, path: &Path) -> Result<(Guess, bool), EngineError> {
         let info = voisin_audio::probe(path)?;
         let (logits, is_steady) = self.embedder.tag_logits(path, &info, self.windows)?;
         Ok((

@@ -1,4 +1,4 @@
-//! The trained genre head of a library: made, kept, renewed, and asked.
+//! The trained genre head of a library: trains, stores, renews and applies it.
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use voisin_library::OpenMode;
 /// Name of the trained head inside a library's folder.
 pub const GENRE_MODEL_FILE: &str = "genre.safetensors";
 
-/// Share of changed labels from which on `voisin classify` trains again.
+/// Share of changed labels from which `voisin classify` trains the head again.
 pub const RETRAIN_SHARE: f64 = 0.1;
 
-/// Tracks classified at once, so that their vectors fit in memory.
+/// Tracks per batch, which bounds the memory for their vectors.
 const BATCH: usize = 1000;
 
 /// A trained head with its origin.
@@ -45,40 +45,40 @@ impl GenreHead {
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Where the trained head is kept.
+    /// The path of the trained head.
     pub fn genre_model_path(&self) -> PathBuf {
         self.library().dir().join(GENRE_MODEL_FILE)
     }
 
-    /// Trains a head on the library's labelled tracks, from stored vectors, and keeps it in the library's folder.
+    /// Trains a head on the stored vectors of the library's labelled tracks, and saves it in the library's folder.
     pub fn train_genre(
         &self,
         source: &LabelSource,
         options: &FitOptions,
     ) -> Result<(GenreHead, LabelledTracks), EngineError> {
-        // It is remembered with the head, which is trained again from other folders.
+        // Absolute, because it is stored with the head, which may be trained again from another folder.
         let source = source.absolute();
         let tracks = self.labelled_tracks(&source, &GroupBy::Artist)?;
         Ok((self.fit_genre(&tracks, &source, options)?, tracks))
     }
 
-    /// Trains a head again, as it was asked for the first time: after a change of the model, whose vectors it read.
+    /// Trains a head again with the same options, after a change of the model.
     pub fn renew_genre_head(&self, head: &GenreHead) -> Result<GenreHead, EngineError> {
         let tracks = self.labelled_tracks(&head.source(), &GroupBy::Artist)?;
         self.retrain_genre(head, &tracks)
     }
 
-    /// The trained head, if there is one. An error says why one that is there is of no use.
+    /// The trained head, if there is one; an error if it cannot be used.
     ///
-    /// One that an older voisin made is fitted anew from what it was trained on, and kept so where the library may be
-    /// written.
+    /// A head of an older version of voisin is fitted again to its training data, and saved unless the library is
+    /// read-only.
     pub fn genre_head(&self) -> Result<Option<GenreHead>, EngineError> {
         let path = self.genre_model_path();
         if !path.exists() {
             return Ok(None);
         }
         let (model, provenance) = GenreModel::load(&path, &self.model()?.fingerprint)?;
-        // Fitted anew by each reader otherwise.
+        // Otherwise each reader would have to fit it again.
         if model.is_refitted() && self.library.mode() != OpenMode::ReadOnly {
             model.save(&path, &provenance)?;
         }
@@ -113,7 +113,7 @@ impl Engine {
         Ok(GenreHead { model, provenance })
     }
 
-    /// Trains a head again on today's labels, as it was asked for the first time.
+    /// Trains a head again with the same options on the current labels.
     ///
     /// - `tracks`: with the labels of the head's source
     pub(super) fn retrain_genre(
@@ -121,7 +121,7 @@ impl Engine {
         head: &GenreHead,
         tracks: &LabelledTracks,
     ) -> Result<GenreHead, EngineError> {
-        // A head of an older voisin has no recipe: it is trained by today's defaults.
+        // A head of an older version has no recipe and is trained with the current defaults.
         let mut options = FitOptions::default();
         if let Some(recipe) = head.provenance.recipe {
             (options.min_tracks, options.folds) = (recipe.min_tracks, recipe.folds);
@@ -130,14 +130,14 @@ impl Engine {
         self.fit_genre(tracks, &head.source(), &options)
     }
 
-    /// Names the genres of tracks by the trained head and the labelled tracks of today.
+    /// Predicts the genres of tracks by the trained head and the current labelled tracks.
     ///
-    /// A track never votes for itself, nor does another copy of it.
+    /// Neither a track nor its copies vote for itself.
     ///
-    /// - `head`: with today's voters, see [`GenreModel::with_voters`]
-    /// - `labelled`: how much is labelled with genres that are allowed
-    /// - `other_artists`: tracks of the same artist do not vote
-    pub(super) fn ask_head(
+    /// - `head`: with current voters, see [`GenreModel::with_voters`]
+    /// - `labelled`: the number of tracks with allowed genres
+    /// - `other_artists`: tracks by the same artist do not vote
+    pub(super) fn predict_by_head(
         &self,
         head: &GenreModel,
         voters: &Voters,
@@ -156,7 +156,7 @@ impl Engine {
             }
             let vectors = stacked(&batch, head.dimension())?;
             let ids: Vec<Option<TrackId>> = batch.iter().map(|seed| seed.track).collect();
-            // Without groups only the track itself and its copies are kept from voting.
+            // Without groups only the track itself and its copies are excluded.
             let groups: Vec<Option<usize>> = if other_artists {
                 ballots.read(self, ids.iter().copied().flatten())?;
                 ids.iter()

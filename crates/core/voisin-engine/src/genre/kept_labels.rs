@@ -1,8 +1,8 @@
-//! A summary of a large library's labels, kept with it: a question about a few tracks then reads the labels
-//! of those near to them alone.
+//! A stored summary of a large library's labels, with which the classification of a few tracks reads only the labels near
+//! them.
 //!
-//! How common genres are, which lie within which, and how familiar labelled tracks are to each other may be behind the library
-//! by [`RENEWAL_SHARE`]; the labels that vote never are.
+//! Frequencies and nesting of genres and the familiarity of labelled tracks may lag behind the library by
+//! [`RENEWAL_SHARE`]; the labels that vote are always current.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -20,38 +20,38 @@ use voisin_genre::{
 use voisin_library::Person;
 use voisin_library::{LabelTotals, OpenMode};
 
-/// Tracks from which on it is kept: fewer are soon read.
+/// Tracks from which the summary is stored; in smaller libraries all labels are read quickly.
 const KEPT_FROM: u64 = if cfg!(test) { 200 } else { 5000 };
-/// Share of the tracks that must have come, gone or been labelled otherwise before it is worked out anew.
+/// Share of tracks added, removed or relabelled from which the summary is computed again.
 const RENEWAL_SHARE: f64 = 0.05;
-/// Share of the tracks that must be labelled: where fewer are, too many have to be looked at before enough of them vote.
+/// Least share of labelled tracks; with fewer, too many tracks would be read until enough of them vote.
 const LABELLED_FROM: f64 = 0.05;
 
-/// A summary of the labels in files' tags and those by hand.
+/// A summary of the labels in tags and of manual labels.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct KeptLabels {
-    /// The space that neighbours were found in.
+    /// The space of the neighbours.
     space: String,
-    /// The library's generation, and how many tracks there were.
+    /// The library's generation, and its number of tracks then.
     generation: u64,
     tracks: u64,
     totals: LabelTotals,
     /// Length and time of the user's tables.
     tables: [Option<(u64, SystemTime)>; 2],
     count: LabelCount,
-    /// Names in their commonest spelling with their keys, ascending by these.
+    /// Names in their most common spelling with their keys, ascending by key.
     genres: Vec<(String, String)>,
-    /// Numbers of the genres that tracks bear, and how many bear just these.
+    /// Sets of genres, as positions in `genres`, and the number of tracks with each set.
     sets: Vec<(Vec<usize>, usize)>,
-    /// Genres that are there by sound.
+    /// Genres of labelled tracks by the first guess.
     sounding: Vec<(String, String)>,
     familiarity: MeasuredFamiliarity,
-    /// Who leads each track that is compared with.
+    /// The artist group of each reference track.
     groups: Vec<String>,
 }
 
 impl KeptLabels {
-    /// Of nothing that was damaged.
+    /// Whether the contents are consistent, as after no damage.
     fn is_whole(&self) -> bool {
         // Strictly ascending, since spellings are looked up by binary search.
         let in_order = self.genres.is_sorted_by(|a, b| a.1 < b.1);
@@ -62,7 +62,7 @@ impl KeptLabels {
     }
 
     fn is_current(&self, now: &Self) -> bool {
-        // A generation counts vectors, totals count labels: each change of either is one.
+        // Generations count changes of vectors, totals those of labels.
         let changes = self.generation.abs_diff(now.generation) + self.totals.changes(&now.totals);
         self.space == now.space
             && self.tables == now.tables
@@ -70,19 +70,19 @@ impl KeptLabels {
     }
 }
 
-/// Labels that are read as votes need them.
+/// Labels that are read only for tracks that vote.
 pub(super) struct NearLabels {
     pub(super) count: LabelCount,
     pub(super) priors: Priors,
     pub(super) nesting: Nesting,
-    /// `None` once it was taken.
+    /// `None` after it was taken.
     pub(super) familiarity: Option<Box<Familiarity>>,
     pub(super) lacking: Option<Lacking>,
     pub(super) dimension: usize,
     taxonomy: Taxonomy,
     source: LabelSource,
     genres: Vec<Genre>,
-    /// Numbers of those who lead tracks that are compared with.
+    /// Group numbers of the reference tracks, by artist.
     groups: HashMap<String, usize>,
 }
 
@@ -111,8 +111,7 @@ impl NearLabels {
         let mut groups: HashMap<String, usize> = HashMap::new();
         let mut values = Vec::new();
         let mut of_reference = Vec::new();
-        // Tracks that were removed since drop out of the reference; up to a twentieth may have
-        // changed.
+        // Tracks that were removed meanwhile are left out of the reference.
         for (&track, group) in kept.familiarity.reference.iter().zip(kept.groups) {
             if let Some(vector) = engine
                 .library()
@@ -127,7 +126,7 @@ impl NearLabels {
         let vectors = Array2::from_shape_fn((of_reference.len(), dimension), |(row, at)| {
             values[row * dimension + at]
         });
-        let familiarity = Some(Box::new(Familiarity::again(
+        let familiarity = Some(Box::new(Familiarity::restore(
             kept.familiarity,
             vectors,
             of_reference,
@@ -162,7 +161,7 @@ pub(super) struct Ballot<'a> {
     pub(super) display: &'a TrackDisplay,
 }
 
-/// Labels of tracks as they are met.
+/// Labels of the tracks that were read so far.
 pub(super) struct MetTracks<'a> {
     near: &'a NearLabels,
     labeller: Labeller<'a>,
@@ -194,8 +193,8 @@ impl<'a> MetTracks<'a> {
             spell(&self.near.genres, genres.iter_mut());
             let group = artist_group(&track);
             let next = self.near.groups.len() + self.groups.len();
-            // Numbers of artists continue those of the reference, so that one artist has one number
-            // in both.
+            // Group numbers continue those of the reference, so that an artist has the same number in
+            // both.
             let known = self.near.groups.get(&group).copied();
             let group = known.unwrap_or_else(|| *self.groups.entry(group).or_insert(next));
             self.met
@@ -215,12 +214,12 @@ impl<'a> MetTracks<'a> {
 }
 
 impl Engine {
-    /// The stored summary; `None` where there is none, or too much has changed since.
+    /// The stored summary; `None` if there is none, or too much has changed.
     pub(super) fn near_labels(&mut self) -> Result<Option<NearLabels>, EngineError> {
         if self.library.status()?.vectors < KEPT_FROM {
             return Ok(None);
         }
-        // The space first: it brings the index up to date, whose stamp is compared below.
+        // The space first, since that updates the index, whose stamp is compared below.
         self.space()?;
         let text = self.library.settings().setting(&self.name_of_kept()?)?;
         let kept = text.and_then(|text| serde_json::from_str::<KeptLabels>(&text).ok());
@@ -237,7 +236,7 @@ impl Engine {
         })
     }
 
-    /// The state of the library, with nothing worked out.
+    /// The current state of the library, without computed values.
     fn labels_now(&self) -> Result<KeptLabels, EngineError> {
         let status = self.library.status()?;
         Ok(KeptLabels {
@@ -255,7 +254,7 @@ impl Engine {
         })
     }
 
-    /// Keeps what the labels in tags and by hand come to, where that is worth it.
+    /// Stores the summary of the labels, if the library is large enough.
     pub(super) fn keep_labels(
         &mut self,
         tracks: &LabelledTracks,
@@ -272,13 +271,13 @@ impl Engine {
         }
         let now = self.labels_now()?;
         if now.tracks != all as u64 {
-            // Another process has put something in meanwhile.
+            // Another process has changed the library meanwhile.
             return Ok(());
         }
         let genres: BTreeSet<&Genre> = tracks.labels.iter().flatten().collect();
         let genres: Vec<&Genre> = genres.into_iter().collect();
-        // Tracks with the same genres are counted together: priors and nesting need no more, and
-        // there are few such sets.
+        // Tracks with the same set of genres are counted together, which suffices for priors and
+        // nesting.
         let mut sets: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         for labels in tracks.labels.iter().filter(|labels| !labels.is_empty()) {
             let labels: BTreeSet<usize> = labels
@@ -301,7 +300,7 @@ impl Engine {
             groups: reference.iter().map(artist_group).collect(),
             ..now
         };
-        // Where it cannot be kept it is worked out again next time.
+        // If it cannot be stored, it is computed again next time.
         let text = serde_json::to_string(&kept).unwrap_or_default();
         let name = self.name_of_kept()?;
         self.library
@@ -327,7 +326,7 @@ mod tests {
     const TRACKS: u64 = 300;
     const GENRES: [&[&str]; 4] = [&["Rock"], &["jazz"], &["Jazz", "Bebop"], &["Ambient"]];
 
-    /// Around a direction that its genre decides; two thirds are labelled, two tracks are by one artist.
+    /// A track near the direction of its genre; two thirds are labelled, each artist has two tracks.
     fn new(seed: u64) -> NewTrack {
         let mut rng = Random::new(seed);
         let mut vector: Vec<f32> = (0..16).map(|_| 0.5 * (rng.f32() - 0.5)).collect();
@@ -351,8 +350,8 @@ mod tests {
         }
     }
 
-    /// Whether labels were read as votes needed them, and the answers of some tracks and of one from elsewhere.
-    fn asked(dir: &Path) -> (bool, Vec<GenreAnswer>) {
+    /// Whether the summary was used, and the results for some tracks and for a file outside the library.
+    fn classified(dir: &Path) -> (bool, Vec<GenreAnswer>) {
         let mut engine = Engine::open(dir, OpenMode::ReadWrite).unwrap();
         let labelled = Labelled::open(&mut engine, &ClassifyOptions::default(), |_| ())
             .unwrap()
@@ -375,11 +374,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_by_what_is_kept_are_the_same() {
+    fn classification_with_the_summary_gives_the_same_results() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
-        let (first, whole) = asked(dir.path());
-        let (second, near) = asked(dir.path());
+        let (first, whole) = classified(dir.path());
+        let (second, near) = classified(dir.path());
         assert!(!first && second);
         assert_eq!(format!("{whole:?}"), format!("{near:?}"));
         let shares: BTreeSet<u32> = near
@@ -389,16 +388,16 @@ mod tests {
             .collect();
         assert!(
             shares.len() > 10,
-            "tracks differ in how familiar they are: {shares:?}"
+            "tracks have different familiarity: {shares:?}"
         );
         assert!(near.iter().all(|answer| voters_of(answer).len() == 15));
     }
 
     #[test]
-    fn a_label_votes_at_once_and_many_changes_renew_what_is_kept() {
+    fn a_label_votes_at_once_and_many_changes_renew_the_summary() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
-        let (_, before) = asked(dir.path());
+        let (_, before) = classified(dir.path());
         let voter = &voters_of(&before[1])[0];
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let content = library.tracks_by_id(&[voter.track]).unwrap()[0]
@@ -408,27 +407,27 @@ mod tests {
             .labels_mut()
             .set_labels(&[content], Some("Zeuhl"))
             .unwrap();
-        let (is_near, after) = asked(dir.path());
+        let (is_near, after) = classified(dir.path());
         assert!(is_near);
         assert_eq!(voters_of(&after[1])[0].genres, [Genre::plain("Zeuhl")]);
 
-        // One in twenty: what is kept no longer stands for the library.
+        // One change in twenty tracks renews the summary.
         let contents: Vec<_> = (20..40).map(|seed| new(seed).audio.content).collect();
         library
             .labels_mut()
             .set_labels(&contents, Some("Zeuhl"))
             .unwrap();
-        let (is_near, whole) = asked(dir.path());
-        let (again, near) = asked(dir.path());
+        let (is_near, whole) = classified(dir.path());
+        let (again, near) = classified(dir.path());
         assert!(!is_near && again);
         assert_eq!(format!("{whole:?}"), format!("{near:?}"));
     }
 
     #[test]
-    fn damage_to_what_is_kept_is_noticed() {
+    fn a_damaged_summary_is_computed_again() {
         let dir = tempfile::tempdir().unwrap();
         made(dir.path());
-        asked(dir.path());
+        classified(dir.path());
         let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
         let name = format!("labels.{}", library.model().unwrap().unwrap().fingerprint);
         let text = library.settings().setting(&name).unwrap().unwrap();
@@ -446,13 +445,13 @@ mod tests {
                 .settings_mut()
                 .set_setting(&name, Some(&damaged))
                 .unwrap();
-            assert!(!asked(dir.path()).0);
-            assert!(asked(dir.path()).0, "it was worked out anew and kept");
+            assert!(!classified(dir.path()).0);
+            assert!(classified(dir.path()).0, "it was computed again and stored");
         }
     }
 
     #[test]
-    fn few_labels_are_read_all_at_once() {
+    fn a_library_with_few_labels_has_no_summary() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 16);
         for seed in 0..TRACKS {
@@ -463,7 +462,7 @@ mod tests {
             library.insert_track(&new).unwrap();
         }
         drop(library);
-        asked(dir.path());
-        assert!(!asked(dir.path()).0);
+        classified(dir.path());
+        assert!(!classified(dir.path()).0);
     }
 }

@@ -1,4 +1,4 @@
-//! How the library's genres are related, and which tracks bear a label that looks wrong.
+//! Kinship of the library's genres, and tracks whose labels look wrong.
 
 use super::{GroupBy, LabelSource};
 use crate::parts::EngineGenres;
@@ -7,7 +7,7 @@ use std::ops::Deref;
 use voisin_genre::{FitOptions, Kinship, KinshipOptions, Suspect, kinship, suspects};
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Measures how near the genres of the library lie, by the vectors of their tracks.
+    /// Measures how near the library's genres are to each other, by the vectors of their tracks.
     ///
     /// Tracks of one artist never count as each other's neighbours.
     pub fn kinship(

@@ -1,4 +1,4 @@
-//! Labelled tracks of a library: genres from tags, folders or a file, and who belongs together.
+//! Labelled tracks of a library: genres from tags, folders or a file, and groups of tracks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::{Deref, DerefMut};
@@ -31,7 +31,7 @@ pub enum LabelSource {
     /// The files' genre tags.
     #[default]
     Tags,
-    /// The name of the folder a file lies in.
+    /// The name of a file's folder.
     Folder,
     /// A CSV file (tab-separated if it ends in `.tsv`) with the columns `path` (or `file`), `mbid`, or both, and `genre`.
     /// An absolute path is that file; a relative one is every file whose path ends with it; an `mbid` is every track whose
@@ -62,7 +62,7 @@ impl std::fmt::Display for LabelSource {
 }
 
 impl LabelSource {
-    /// The same from every folder: a relative path means something else in another one.
+    /// With an absolute path, since a relative one would depend on the current folder.
     pub(super) fn absolute(&self) -> Self {
         match self {
             Self::File(path) => {
@@ -73,19 +73,19 @@ impl LabelSource {
     }
 }
 
-/// Which tracks must not be on both sides of a split.
+/// Groups of tracks that must not be on both sides of a split.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum GroupBy {
-    /// Those of one artist; where nobody is named, those of one album, and without one a track stands alone.
+    /// Tracks of one artist; without an artist, those of one album, and without an album single tracks.
     #[default]
     Artist,
-    /// Those of one album of one artist.
+    /// Tracks of one album of one artist.
     Album,
-    /// Those in one folder.
+    /// Tracks in one folder.
     Folder,
-    /// None: every track stands alone.
+    /// Single tracks.
     Track,
-    /// As a CSV file with the columns `path` (or `file`), `mbid`, or both, and `group` says.
+    /// Groups in a CSV file with the columns `path` (or `file`), `mbid`, or both, and `group`.
     File(PathBuf),
 }
 
@@ -115,10 +115,10 @@ impl std::fmt::Display for GroupBy {
     }
 }
 
-/// The facts of a track that a person is shown.
+/// Facts of a track to show to a user.
 #[derive(Debug, Clone)]
 pub struct TrackDisplay {
-    /// Its artist, or its album's; its composers where tracks count as by these.
+    /// Its artist, or its album's; its composers if the library is set to these.
     pub artist: Option<String>,
     /// Artist and title, or the file's name.
     pub display: String,
@@ -126,10 +126,10 @@ pub struct TrackDisplay {
     pub path: PathBuf,
 }
 
-/// Every track that has a vector, with its labels and its group; without labels where it has none.
+/// All tracks with a vector, with their labels, if any, and their groups.
 #[derive(Debug, Clone)]
 pub struct LabelledTracks {
-    /// Who they are, ascending.
+    /// The tracks, ascending.
     pub ids: Vec<TrackId>,
     /// `[tracks, dimension]`, raw, unit rows.
     pub vectors: Array2<f32>,
@@ -181,8 +181,8 @@ impl TrackDisplay {
     }
 }
 
-/// Who leads a track, or its album where nobody is named, or the track itself: by those who join in for a song, whole genres
-/// would become one group.
+/// The main artist of a track, without one its album, or the track itself. With featured artists whole genres would become
+/// one group.
 pub(super) fn artist_group(track: &Track) -> String {
     track
         .people()
@@ -190,12 +190,12 @@ pub(super) fn artist_group(track: &Track) -> String {
         .map_or_else(|| album_group(track), |artist| fold(artist))
 }
 
-/// The album; the track itself where none is named.
+/// The album, or the track itself without one.
 fn album_group(track: &Track) -> String {
     album_of(track).unwrap_or_else(|| group_of_one(track))
 }
 
-/// NUL cannot stand in a tag or a path, so a track of its own never meets another.
+/// A unique group: NUL cannot occur in a tag or a path.
 fn group_of_one(track: &Track) -> String {
     format!("\0{}\0{}", track.path.display(), track.id)
 }
@@ -229,7 +229,7 @@ impl LabelledTracks {
         }
     }
 
-    /// Forgets every label but these genres.
+    /// Removes all labels except these genres.
     ///
     /// # Errors
     /// No track has one of them.
@@ -242,7 +242,7 @@ impl LabelledTracks {
         Ok(())
     }
 
-    /// How many tracks have a label.
+    /// Number of tracks with a label.
     pub fn labelled(&self) -> usize {
         self.labels
             .iter()
@@ -250,7 +250,7 @@ impl LabelledTracks {
             .count()
     }
 
-    /// How much is labelled with these genres; none: with any.
+    /// Number of tracks labelled with these genres; empty: with any.
     pub(super) fn label_count(&self, among: &[Genre]) -> LabelCount {
         let is_allowed = |genre: &&Genre| among.is_empty() || among.contains(genre);
         LabelCount::of(
@@ -266,7 +266,7 @@ pub(super) struct Labeller<'a> {
     taxonomy: &'a Taxonomy,
     source: &'a LabelSource,
     table: Option<PathTable>,
-    /// The owner's labels of single recordings: they stand above every source.
+    /// Manual labels of single recordings, which take precedence over every source.
     by_hand: HashMap<ContentId, String>,
 }
 
@@ -289,8 +289,8 @@ impl<'a> Labeller<'a> {
     }
 
     pub(super) fn genres(&mut self, track: &Track) -> Vec<Genre> {
-        // Read even where a label by hand stands above it: a table notes which of its lines named a
-        // track.
+        // Looked up even if there is a manual label, because a table records which of its lines matched
+        // a track.
         let of_source = self.of_source(track);
         match self.by_hand.get(&track.audio.content) {
             Some(genre) => self.taxonomy.parse(&[genre]),
@@ -323,7 +323,7 @@ impl<'a> Labeller<'a> {
     }
 }
 
-/// Length and time of a table; `None` where it cannot be looked at.
+/// Length and time of a table; `None` if its metadata cannot be read.
 pub(crate) fn table_state(path: &Path) -> Option<(u64, SystemTime)> {
     let table = std::fs::metadata(path).ok()?;
     Some((table.len(), table.modified().ok()?))
@@ -344,12 +344,12 @@ fn paths(track: &Track) -> impl Iterator<Item = &Path> {
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// How genres are spelt: what comes with voisin, and the synonyms in the library's folder if there are any.
+    /// Spellings of genres: voisin's own, and the synonyms in the library's folder, if any.
     pub fn taxonomy(&self) -> Result<Taxonomy, EngineError> {
         let [synonyms, hierarchy] =
             [SYNONYMS_FILE, HIERARCHY_FILE].map(|name| self.library.dir().join(name));
         let shipped = Taxonomy::default();
-        // Synonyms first: the hierarchy names genres, whose spellings they decide.
+        // Synonyms first, because they decide the spellings of genres in the hierarchy.
         let read = if synonyms.is_file() {
             shipped.with_user_file(&synonyms)?
         } else {
@@ -362,8 +362,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         })
     }
 
-    /// Where this library's labels come from: as it was set; where nobody did, from where the trained head has them, or
-    /// from the tags if there is none.
+    /// Where this library's labels come from: the setting; without one, the source of the trained head, or else the tags.
     pub fn label_source(&self) -> LabelSource {
         if let Ok(Some(source)) = self.library.settings().setting(SOURCE_SETTING) {
             let Ok(source) = source.parse();
@@ -375,20 +374,20 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         }
     }
 
-    /// The genres of some tracks, as the library's label source has them; by their tags where that cannot be read.
+    /// The genres of some tracks from the library's label source, or from their tags if that cannot be read.
     pub fn genres_of(&self, tracks: &[Track]) -> Result<Vec<Vec<Genre>>, EngineError> {
         let taxonomy = self.taxonomy()?;
         let source = self.label_source();
         let mut labeller = match Labeller::new(&taxonomy, &source, &self.library) {
             Ok(labeller) => labeller,
-            // A table on a disk that is not mounted must not end a search; whoever asks for labels
-            // themselves gets the error.
+            // A table on a disk that is not mounted must not fail a search; functions about labels
+            // return the error.
             Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, &self.library)?,
         };
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
     }
 
-    /// Those of some tracks that are speech.
+    /// The tracks that are speech.
     #[doc(hidden)]
     pub fn speech_of(&self, tracks: &[Track]) -> Result<HashSet<TrackId>, EngineError> {
         let genres = self.genres_of(tracks)?;
@@ -400,7 +399,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         )
     }
 
-    /// The genres that tracks have, as the library's label source has them.
+    /// All genres of tracks, from the library's label source.
     pub fn genre_names(&self) -> Result<Vec<String>, EngineError> {
         let mut met = Vec::new();
         self.for_each_labelled(&self.label_source(), |_, genres| {
@@ -421,7 +420,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         source: &LabelSource,
         group_by: &GroupBy,
     ) -> Result<LabelledTracks, EngineError> {
-        // Read before the vectors: a mistake in it should show at once.
+        // Read before the vectors, so that a mistake in it is reported at once.
         let mut group_table = match group_by {
             GroupBy::File(file) => Some(PathTable::of_library(file, "group", &self.library)?),
             _ => None,
@@ -462,18 +461,18 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
             facts[row] = Some(TrackDisplay::of(&track));
             Ok(())
         })?;
-        // By name: the same folds are dealt whatever numbers a library gave its tracks.
+        // Ordered by name, so that folds do not depend on the ids of tracks.
         for (group, rows) in members.into_values().enumerate() {
             rows.into_iter().for_each(|row| groups[row] = group);
         }
-        // Only its error counts here, where no line named a track.
+        // An error if no line matched a track.
         if let Some(table) = &group_table {
             table.unused()?;
         }
         if labels.iter().all(Vec::is_empty) {
             return Err(EngineError::NoLabels);
         }
-        // One spelling per genre: the commonest.
+        // One spelling per genre: the most common.
         let spellings = Spellings::count(labels.iter().flatten()).genres();
         spell(&spellings, labels.iter_mut().flatten());
         let facts = facts
@@ -498,7 +497,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
 }
 
 impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
-    /// Sets where this library's labels come from, for all that speaks of genres.
+    /// Sets where this library's labels come from.
     pub fn set_label_source(&mut self, source: &LabelSource) -> Result<(), EngineError> {
         let source = source.absolute();
         let text = match &source {
@@ -508,7 +507,7 @@ impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
                     .ok_or_else(|| EngineError::Table {
                         path: path.clone(),
                         line: 0,
-                        problem: "expected a path in UTF-8, since the library remembers it".into(),
+                        problem: "expected a path in UTF-8, since the library stores it".into(),
                     })?
             }
             named => named.to_string(),
@@ -521,8 +520,8 @@ impl<L: DerefMut<Target = Engine>> EngineGenres<L> {
 }
 
 impl Engine {
-    /// Calls `visit` with each track and its genres, one in memory at a time; returns how many lines of a label file
-    /// named no file of the library.
+    /// Calls `visit` with each track and its genres, with one track in memory at a time; returns the number of lines of a
+    /// label file that match no file of the library.
     pub(crate) fn for_each_labelled(
         &self,
         source: &LabelSource,
@@ -545,7 +544,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_album_of_nobody_is_one_group() {
+    fn an_album_without_artists_is_one_group() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let mut group = |seed: u64, artist: Option<&str>, album: Option<&str>| {
@@ -564,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_read_as_written() {
+    fn a_label_source_parses_as_it_is_displayed() {
         for (text, source) in [
             ("tags", LabelSource::Tags),
             ("folder", LabelSource::Folder),

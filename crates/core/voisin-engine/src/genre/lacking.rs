@@ -1,4 +1,4 @@
-//! Genres that a library's labels lack, by the first guess from the model's tags.
+//! Genres that are missing from a library's labels, by the first guess from the model's tags.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Deref;
@@ -14,10 +14,10 @@ use voisin_genre::{
     DefaultGenres, Genre, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned,
 };
 
-/// A user's own families of kin styles, inside a library's folder.
+/// Name of a user's families of related styles inside a library's folder.
 const KIN_FILE: &str = "genre-kin.tsv";
-/// Labelled tracks whose first guess is asked for, at most.
-const HEARD: usize = 4000;
+/// Most labelled tracks for which a first guess is computed.
+const MOST_GUESSED: usize = 4000;
 
 /// First guesses, and which of their genres the labels have.
 pub(super) struct Lacking {
@@ -27,31 +27,31 @@ pub(super) struct Lacking {
 }
 
 impl Lacking {
-    /// - `tracks`: the labelled ones
+    /// - `tracks`: the library's labelled tracks
     ///
-    /// Returns nothing where the model has not the tags that a first guess is made from.
+    /// Returns `None` if the model lacks the tags for a first guess.
     ///
     /// # Errors
-    /// A user's own table of kin styles cannot be read.
+    /// A user's table of related styles cannot be read.
     pub(super) fn of(
         engine: &Engine,
         tracks: &LabelledTracks,
     ) -> Result<Option<Self>, EngineError> {
-        let Some((genres, layer)) = heard_by(engine)? else {
+        let Some((genres, layer)) = guess_layer(engine)? else {
             return Ok(None);
         };
         let labelled: Vec<usize> = (0..tracks.labels.len())
             .filter(|&row| !tracks.labels[row].is_empty())
             .collect();
-        let some = thinned(labelled.len(), HEARD)
+        let some = thinned(labelled.len(), MOST_GUESSED)
             .into_iter()
             .map(|at| tracks.ids[labelled[at]]);
-        let heard = guesses(engine, &genres, &layer, &some.collect::<Vec<_>>())?;
-        let heard: Vec<(usize, Guess)> = heard
+        let found = guesses(engine, &genres, &layer, &some.collect::<Vec<_>>())?;
+        let found: Vec<(usize, Guess)> = found
             .into_iter()
             .filter_map(|(id, guess)| Some((tracks.row(id)?, guess)))
             .collect();
-        let present = PresentGenres::new(&tracks.labels, &heard, engine.genres().kin_styles()?);
+        let present = PresentGenres::new(&tracks.labels, &found, engine.genres().kin_styles()?);
         Ok(Some(Self {
             genres,
             layer,
@@ -59,13 +59,13 @@ impl Lacking {
         }))
     }
 
-    /// The same, where it is known what is there by sound.
+    /// The same from stored genres.
     pub(super) fn known(
         engine: &Engine,
         labels: BTreeSet<Genre>,
         sounding: BTreeSet<Genre>,
     ) -> Result<Option<Self>, EngineError> {
-        let Some((genres, layer)) = heard_by(engine)? else {
+        let Some((genres, layer)) = guess_layer(engine)? else {
             return Ok(None);
         };
         let present = PresentGenres::known(labels, sounding, engine.genres().kin_styles()?);
@@ -76,12 +76,12 @@ impl Lacking {
         }))
     }
 
-    /// Genres that the labels have by sound.
+    /// Genres that the labelled tracks have by the first guess.
     pub(super) fn sounding(&self) -> impl Iterator<Item = &Genre> {
         self.present.sounding()
     }
 
-    /// The genre that each track sounds like and that the labels lack.
+    /// The genre of each seed by the first guess, if the labels lack it.
     pub(super) fn of_seeds(
         &self,
         engine: &Engine,
@@ -90,7 +90,7 @@ impl Lacking {
         let stored: Vec<TrackId> = seeds.iter().filter_map(|seed| seed.track).collect();
         let stored = guesses(engine, &self.genres, &self.layer, &stored)?;
         let guess_of_seed = |seed: &Seed| {
-            let listened = || {
+            let from_windows = || {
                 let mean = seed.windows.as_ref()?.mean_axis(Axis(0))?;
                 Some(guess(&self.genres, &self.layer.logits(&mean.to_vec())))
             };
@@ -99,7 +99,7 @@ impl Lacking {
                     let at = stored.binary_search_by_key(&track, |(id, _)| *id).ok();
                     at.and_then(|at| self.present.lacking(&stored[at].1))
                 }
-                None => listened()
+                None => from_windows()
                     .transpose()?
                     .and_then(|guess| self.present.lacking(&guess)),
             })
@@ -108,8 +108,8 @@ impl Lacking {
     }
 }
 
-/// The table and layer of first guesses; nothing where the model has not the tags for it.
-fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, EngineError> {
+/// The table and the tag layer for first guesses; `None` if the model lacks the tags.
+fn guess_layer(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, EngineError> {
     let genres = DefaultGenres::shipped(&Taxonomy::default())?;
     let layer = engine
         .tag_layer_if_any()?
@@ -118,7 +118,7 @@ fn heard_by(engine: &Engine) -> Result<Option<(DefaultGenres, TagLayer)>, Engine
 }
 
 impl<L: Deref<Target = Engine>> EngineGenres<L> {
-    /// Families of kin genres, with the library's own.
+    /// Families of related genres, including the library's own.
     #[doc(hidden)]
     pub fn kin_styles(&self) -> Result<KinStyles, EngineError> {
         Ok(KinStyles::with_user_file(
@@ -126,9 +126,9 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         )?)
     }
 
-    /// Which of some tracks are speech: by a genre of that kin, or where they have no genre by a first guess.
+    /// The tracks that are speech by their genres, or without genres by the first guess.
     ///
-    /// - `tracks`: with their genres, as the label source has them
+    /// - `tracks`: with their genres from the label source
     pub fn speech<'a>(
         &self,
         tracks: impl IntoIterator<Item = (TrackId, &'a [Genre])>,
@@ -143,24 +143,24 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
                 speech.insert(track);
             }
         }
-        // The first guess reads the model's tags: only for tracks that no genre decides.
+        // The first guess needs the model's tags, which are read only for tracks without genres.
         if !unlabelled.is_empty()
-            && let Some((genres, layer)) = heard_by(self)?
+            && let Some((genres, layer)) = guess_layer(self)?
         {
-            let heard = guesses(self, &genres, &layer, &unlabelled)?;
-            let heard = heard.into_iter().filter(|(_, guess)| guess.is_speech());
-            speech.extend(heard.map(|(track, _)| track));
+            let found = guesses(self, &genres, &layer, &unlabelled)?;
+            let found = found.into_iter().filter(|(_, guess)| guess.is_speech());
+            speech.extend(found.map(|(track, _)| track));
         }
         Ok(speech)
     }
 }
 
-/// - `logits`: of the model's tags, of which those that a guess is made from come first
+/// - `logits`: of the model's tags, beginning with those for the guess
 fn guess(genres: &DefaultGenres, logits: &[f32]) -> Result<Guess, EngineError> {
     Ok(genres.guess(&logits[..genres.tags().len()], &[])?)
 }
 
-/// Of tracks of a library, ascending, those without windows left out.
+/// First guesses of a library's tracks with windows, ascending by id.
 fn guesses(
     engine: &Engine,
     genres: &DefaultGenres,

@@ -1,4 +1,4 @@
-//! Which tracks of a library fit a filter.
+//! The tracks of a library that pass a filter.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -12,10 +12,10 @@ use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 use voisin_library::{TrackFilter, TrackSet};
 
 impl Engine {
-    /// The tracks that fit a filter, whose genres are those of the library's label source; `None`: all.
+    /// The tracks that pass a filter, with genres from the library's label source; `None`: all.
     ///
     /// # Errors
-    /// No track has a genre that the filter names; labels cannot be read.
+    /// No track has a genre of the filter; labels cannot be read.
     pub fn matching(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
         let state = if filter.is_empty() {
             None
@@ -33,8 +33,7 @@ impl Engine {
         if let Some(set) = known().get(&state, filter) {
             return Ok(Some(set));
         }
-        // The lock is not held while the tracks are read: two threads may both read them, with the
-        // same result.
+        // The lock is not held meanwhile: two threads may both read the tracks, with the same result.
         let found = self.matching_now(filter)?;
         if let Some(set) = &found {
             known().put(state, filter, set);
@@ -42,7 +41,7 @@ impl Engine {
         Ok(found)
     }
 
-    /// All that decides what fits a filter; `None` where that is in files of anybody's, or in a model.
+    /// The state that a filter's result depends on; `None` if that includes other files or a model.
     fn filter_state(&self, filter: &TrackFilter) -> Result<Option<FilterState>, EngineError> {
         let source = self.genres().label_source();
         if !filter.words.is_empty() || matches!(source, LabelSource::File(_)) {
@@ -62,7 +61,7 @@ impl Engine {
     }
 
     fn matching_now(&self, filter: &TrackFilter) -> Result<Option<TrackSet>, EngineError> {
-        // The database knows neither synonyms nor words: genres and words are decided here, all
+        // The database has neither synonyms nor words: genres and words are evaluated here, everything
         // else there.
         let rest = TrackFilter {
             genres: Vec::new(),
@@ -87,17 +86,16 @@ impl Engine {
             LabelSource::Tags => self.tagged(&taxonomy, &wanted, &unwanted)?,
             _ => None,
         };
-        // `None` also where a genre is unknown: the slow way then gives the error, with names that
-        // are spelt alike.
+        // `None` also for an unknown genre: the slow way then returns the error with similar names.
         let set = tagged.map_or_else(|| self.labelled(&source, &wanted, &unwanted), Ok)?;
         let is_in = |track: &TrackId| fitting.as_ref().is_none_or(|set| set.contains(*track));
         Ok(Some(set.into_iter().filter(is_in).collect()))
     }
 
-    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones; all are looked at.
+    /// Tracks that have one of the wanted genres (empty: all tracks) and none of the unwanted ones, by reading all tracks.
     ///
     /// # Errors
-    /// No track has one that is named.
+    /// No track has one of these genres.
     fn labelled(
         &self,
         source: &LabelSource,
@@ -119,15 +117,14 @@ impl Engine {
         Ok(set)
     }
 
-    /// Tracks that have one of the wanted genres (none: any or none) and none of the unwanted ones, by their tags and by
-    /// hand; the database finds them. `None` where no track has one that is named.
+    /// The same for tags and manual labels, from the database. `None` if no track has one of these genres.
     fn tagged(
         &self,
         taxonomy: &Taxonomy,
         wanted: &[Genre],
         unwanted: &[Genre],
     ) -> Result<Option<BTreeSet<TrackId>>, EngineError> {
-        // Each spelling that occurs is parsed once, not each track.
+        // Parses each spelling once, not for each track.
         let texts = self.library.lookup().genre_texts()?;
         let named: Vec<(&str, Vec<Genre>)> = texts
             .iter()
@@ -166,8 +163,8 @@ impl Engine {
             let out = tracks_of(unwanted)?;
             set.retain(|track| !out.contains(*track));
         }
-        // Last: a label by hand replaces the genres of the tags, whether that lets the track in or
-        // keeps it out.
+        // Last, because a manual label replaces the genres of the tags, which may add or remove the
+        // track.
         for (track, genres) in by_hand {
             let has = |some: &[Genre]| genres.iter().any(|genre| some.contains(genre));
             if (wanted.is_empty() || has(wanted)) && !has(unwanted) {
@@ -185,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_found_anew_after_every_change() {
+    fn a_change_of_the_library_invalidates_cached_filters() {
         use voisin_library::testing::{library, track};
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
@@ -208,7 +205,7 @@ mod tests {
             set.to_vec().into_iter().map(|track| track.0).collect()
         };
         assert_eq!(found(&engine), [1]);
-        // By this connection, by another one, and in a table beside the database.
+        // Changes by this connection, by another one, and in a table beside the database.
         engine.library.insert_track(&new(3, "Jazz")).unwrap();
         assert_eq!(found(&engine), [1, 3]);
         let mut other =
@@ -227,7 +224,7 @@ mod tests {
             ..TrackFilter::default()
         };
         assert!(engine.matching(&salsa).is_err() && engine.matching(&salsa).is_err());
-        // Only so many are kept, and the one that was asked for last is.
+        // The number of cached filters is limited, and the most recently used stays.
         for year in 0..40 {
             let from = TrackFilter {
                 year_from: Some(1900 + year),
@@ -241,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_finds_genres_as_reading_every_track_does() {
+    fn the_database_finds_the_same_genres_as_reading_all_tracks() {
         use voisin_library::testing::{library, track};
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 2);
@@ -261,7 +258,7 @@ mod tests {
             new.tags.genres = genres.iter().map(|genre| (*genre).to_owned()).collect();
             library.insert_track(&new).unwrap();
         }
-        // A second file of the first track says otherwise, and the owner of the sixth.
+        // A second file of the first track has another genre, and the sixth a manual label.
         let mut second = track(1, vec![0.6, 0.8], 0);
         second.file.path = "/m/other.ogg".into();
         second.tags.genres = vec!["Polka".into()];

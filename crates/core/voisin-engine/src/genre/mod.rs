@@ -1,10 +1,10 @@
-//! Which genre is this? The one road from a library's labels to answers with reasons.
+//! Genre classification from a library's labels, with reasons.
 //!
-//! [`Classifier::open`] reads the labels and decides who answers all questions of a run: the trained head together with
-//! labelled neighbours, the neighbours alone, or a first guess from the model's tags where nothing is labelled. Every
-//! answer is a [`GenreAnswer`]. Beside it: training the head, the kinship of genres, and labels that look wrong.
+//! [`Classifier::open`] reads the labels and chooses the method of a run: the trained head together with labelled
+//! neighbours, the neighbours alone, or a first guess from the model's tags if too few tracks are labelled. Each result is a
+//! [`GenreAnswer`]. Also here: training the head, the kinship of genres, and labels that look wrong.
 //!
-//! Not for: the mathematics of heads and votes, which [`voisin_genre`] does on plain vectors.
+//! Not for: the mathematics of heads and votes, which is in [`voisin_genre`].
 
 mod answer;
 mod classifier;

@@ -1,4 +1,4 @@
-//! A user's table of files or recordings: which genre, or which group, each of them belongs to.
+//! A user's table that assigns genres or groups to files or recordings.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -14,12 +14,12 @@ use voisin_library::{Library, PathLookup, stored_path};
 pub(super) struct PathTable {
     file: PathBuf,
     exact: HashMap<PathBuf, Vec<usize>>,
-    /// Relative paths by their last part.
+    /// Relative paths by their last component.
     endings: HashMap<OsString, Vec<(PathBuf, usize)>>,
     /// In lower case.
     mbids: HashMap<String, Vec<usize>>,
     values: Vec<String>,
-    /// The path of each line, where it has one.
+    /// The path of each line, if it has one.
     paths: Vec<Option<PathBuf>>,
     used: Vec<bool>,
 }
@@ -40,7 +40,7 @@ impl PathTable {
         let (header_line, header) = rows.next().unwrap_or((1, Vec::new()));
         let find = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
         let path_at = find("path").or_else(|| find("file"));
-        // As voisin, ListenBrainz and beets call it; beets names genres in the plural, too.
+        // The column's name in voisin, ListenBrainz and beets; beets also has genres in the plural.
         let mbid_at = ["mbid", "recording_mbid", "mb_trackid"]
             .into_iter()
             .find_map(find);
@@ -69,14 +69,13 @@ impl PathTable {
             used: Vec::new(),
         };
         for (line, cells) in rows {
-            // Rows may have more or fewer cells than the header, as spreadsheets and people write
-            // them.
+            // Rows may have more or fewer cells than the header.
             let cell =
                 |at: Option<usize>| at.and_then(|at| cells.get(at)).map_or("", String::as_str);
             let path = cell(path_at);
             let mbid = cell(mbid_at);
             let value = cell(Some(value_at));
-            // The quote of a cell below may close one that was never closed.
+            // An unclosed quote extends to the next quote, lines below.
             if path.contains('\n') || value.contains('\n') {
                 let expected = format!("expected a path and {column} on one line each");
                 return Err(problem(line, format!("{expected}: is a quote closed?")));
@@ -116,7 +115,7 @@ impl PathTable {
                     .or_default()
                     .push(at);
             } else if let Some(name) = path.file_name() {
-                // By their last part, so that a track is compared only with endings that could fit.
+                // By the last component, so that a track is compared only with possible endings.
                 table
                     .endings
                     .entry(name.to_owned())
@@ -127,7 +126,7 @@ impl PathTable {
         Ok(table)
     }
 
-    /// As [`read`](Self::read); lines that name no file of the library as they stand name the file that they mean.
+    /// As [`read`](Self::read); paths that match no file of the library are translated to those of this machine.
     pub(super) fn of_library(
         file: &Path,
         column: &str,
@@ -135,8 +134,8 @@ impl PathTable {
     ) -> Result<Self, EngineError> {
         let mut table = Self::read(file, column)?;
         let mut is_there = vec![false; table.values.len()];
-        // Lines that fit as they stand are left alone; only the others are looked for under other
-        // spellings of the path.
+        // Lines that match are left unchanged; only for the others, other spellings of the path are
+        // tried.
         for (path, _) in library.files().paths_of_tracks()? {
             table.lines_of(&path).for_each(|at| is_there[at] = true);
         }
@@ -163,8 +162,8 @@ impl PathTable {
         )
     }
 
-    /// The values of the lines that name a track, by a file of it or by its recording at `MusicBrainz`, in the order of the
-    /// lines.
+    /// The values of the lines that match a track, by one of its files or by its recording at `MusicBrainz`, in the order of
+    /// the lines.
     pub(super) fn of<'a>(
         &mut self,
         files: impl IntoIterator<Item = &'a Path>,
@@ -175,7 +174,7 @@ impl PathTable {
         for path in files {
             found.extend(self.lines_of(path));
         }
-        // A line may name a track in several ways, by several of its files and by its recording.
+        // A line may match a track several times, by its files and by its recording.
         found.sort_unstable();
         found.dedup();
         found.iter().for_each(|&at| self.used[at] = true);
@@ -185,7 +184,7 @@ impl PathTable {
             .collect()
     }
 
-    /// Lines that named no track; an error if none did.
+    /// The number of lines that matched no track; an error if none matched.
     pub(super) fn unused(&self) -> Result<usize, EngineError> {
         let used = self.used.iter().filter(|used| **used).count();
         if used == 0 {
@@ -215,7 +214,7 @@ mod tests {
     use voisin_library::testing::{library, track};
 
     #[test]
-    fn paths_of_a_table_match_whole_parts_from_the_end() {
+    fn paths_of_a_table_match_whole_components_from_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let root = dunce::canonicalize(folder.path()).unwrap();
         let file = root.join("labels.csv");
@@ -253,7 +252,7 @@ mod tests {
             error.ends_with("line 4: expected a path, found nothing"),
             "{error}"
         );
-        // Excel ends tables with rows of separators alone.
+        // Excel may end tables with rows of separators.
         std::fs::write(&file, "path;genre\na.mp3;Rock\n;;\n;\n").unwrap();
         assert_eq!(PathTable::read(&file, "genre").unwrap().values, ["Rock"]);
         for (text, end) in [
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_another_machine_name_the_files_here() {
+    fn paths_of_another_machine_match_files_of_this_one() {
         let folder = tempfile::tempdir().unwrap();
         let mut library = library(folder.path(), 2);
         let mut paths = Vec::new();
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn recordings_of_a_table_match_by_their_id_and_by_their_file() {
+    fn recordings_of_a_table_match_by_id_and_by_file() {
         const ONE: &str = "8f3471b5-7e6a-48da-86a9-c1c07a0f47ae";
         const TWO: &str = "b1a9c0e9-d987-4042-ae91-78d6a3267d69";
         let folder = tempfile::tempdir().unwrap();

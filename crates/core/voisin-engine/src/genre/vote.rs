@@ -12,10 +12,10 @@ use voisin_explore::KnnGraph;
 use voisin_genre::{LabelCount, LabelledNeighbor, Priors, VoteOptions, Voter, Votes, vote};
 use voisin_index::{IndexError, Neighbor, SearchMode};
 
-/// Voters where nobody says how many.
+/// Default number of voters.
 const VOTERS: usize = 15;
 
-/// How neighbours vote where no head helps them.
+/// Options of a vote without a head.
 pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
     VoteOptions {
         k: neighbours.unwrap_or(VOTERS),
@@ -23,15 +23,15 @@ pub(super) fn vote_options(neighbours: Option<usize>) -> VoteOptions {
     }
 }
 
-/// Who may vote.
+/// The tracks that may vote.
 pub(super) enum Voters {
-    /// All tracks, whose labels are in memory.
+    /// All tracks, with labels in memory.
     All(LabelledTracks),
-    /// Those that are met, whose labels are read then.
+    /// Tracks near the query, whose labels are read on demand.
     Near(Box<NearLabels>),
 }
 
-/// Their votes.
+/// The votes of tracks.
 pub(super) enum Ballots<'a> {
     All(&'a LabelledTracks),
     Met(Box<MetTracks<'a>>),
@@ -54,7 +54,7 @@ impl Voters {
 }
 
 impl Ballots<'_> {
-    /// Makes these ready to be looked up.
+    /// Reads the votes of these tracks.
     pub(super) fn read(
         &mut self,
         engine: &Engine,
@@ -66,7 +66,7 @@ impl Ballots<'_> {
         }
     }
 
-    /// The voters with what is shown of them, in the same order.
+    /// The voters with their facts to show, in the same order.
     pub(super) fn evidence(
         &mut self,
         engine: &Engine,
@@ -77,7 +77,7 @@ impl Ballots<'_> {
         Ok(voters.iter().filter_map(shown).collect())
     }
 
-    /// None of a track that is not known.
+    /// `None` for an unknown track.
     pub(super) fn of(&self, track: TrackId) -> Option<Ballot<'_>> {
         match self {
             Self::All(tracks) => {
@@ -96,12 +96,12 @@ impl Ballots<'_> {
 }
 
 impl Engine {
-    /// Lets the labelled neighbours of each track vote for its genre.
+    /// The vote of each track's labelled neighbours for its genre.
     ///
-    /// A track never votes for itself, nor does another copy of it. The index must have been opened.
+    /// Neither a track nor its copies vote for itself. The index must have been opened.
     ///
     /// - `priors`: of the labels of all tracks
-    /// - `other_artists`: tracks of the same artist do not vote
+    /// - `other_artists`: tracks by the same artist do not vote
     pub(super) fn vote(
         &self,
         seeds: &[Seed],
@@ -142,8 +142,7 @@ impl Engine {
             let itself = seed.track == Some(neighbor.id) || is_same_recording(neighbor.similarity);
             !ballot.genres.is_empty() && !itself && Some(ballot.group) != own_group
         };
-        // The search goes on until so many neighbours with a label are found, not among a fixed
-        // number of nearest.
+        // The search continues until enough labelled neighbours are found.
         let found =
             self.search_until_all(vectors.view(), options.k, mode, None, |at, mut found| {
                 ballots.read(self, found.iter().map(|neighbor| neighbor.id))?;
@@ -171,13 +170,13 @@ impl Engine {
 }
 
 impl Collection {
-    /// Sets each track's predicted genre: the vote of its labelled neighbours on the graph. A track never votes for
-    /// itself, nor does another copy of it.
+    /// Sets each track's predicted genre by the vote of its labelled neighbours in the graph. Neither a track nor its copies
+    /// vote for itself.
     ///
-    /// - `graph`: of this collection; tracks without a labelled neighbour in it keep no prediction, and none has one where
-    ///   too few tracks are labelled to tell genres by
+    /// - `graph`: of this collection; tracks without a labelled neighbour get no prediction, and no track gets one if too
+    ///   few tracks are labelled
     ///
-    /// Returns how many are.
+    /// Returns the number of labelled tracks.
     pub fn predict_genres(&mut self, graph: &KnnGraph) -> Result<LabelCount, EngineError> {
         let genres = &self.genres;
         let labelled = LabelCount::of(genres);

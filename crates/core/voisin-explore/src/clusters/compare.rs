@@ -1,4 +1,4 @@
-//! How much two divisions of the same tracks agree.
+//! Agreement of two divisions of the same tracks.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
         return 1.0;
     }
     let mut cells: Vec<_> = table.cells.iter().collect();
-    // A map's order differs from run to run, and with it the last bits of the sum.
+    // Sorted, because a map's random order would change the last bits of the sum.
     cells.sort_unstable_by_key(|(key, _)| **key);
     let information: f64 = cells
         .into_iter()
@@ -51,7 +51,7 @@ pub fn normalised_mutual_information(a: &[u32], b: &[u32]) -> f64 {
     (2.0 * information / (ha + hb)).clamp(0.0, 1.0)
 }
 
-/// Adjusted Rand index (Hubert and Arabie, 1985): 0 is what chance gives, 1 identical up to names.
+/// Adjusted Rand index (Hubert and Arabie, 1985): 0 is the expectation for random divisions, 1 identical up to names.
 pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
     let table = table(a, b);
     let pairs = |c: f64| c * (c - 1.0) / 2.0;
@@ -62,7 +62,7 @@ pub fn adjusted_rand_index(a: &[u32], b: &[u32]) -> f64 {
     let all = pairs(table.n);
     let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = f64::midpoint(rows, columns);
-    // Both have one group, or each track alone: they agree in the only way there is.
+    // Both have a single group, or only groups of one track.
     if most - expected == 0.0 {
         1.0
     } else {

@@ -14,7 +14,7 @@ pub(super) fn centres(
     groups: usize,
     group_of: impl Fn(usize) -> Option<usize>,
 ) -> Array2<f32> {
-    // in f64: a large cluster adds up a hundred thousand vectors
+    // In f64, because a cluster may have a hundred thousand vectors.
     let mut sums = Array2::<f64>::zeros((groups, vectors.ncols()));
     let mut sizes = vec![0.0_f64; groups];
     for (row, vector) in vectors.rows().into_iter().enumerate() {
@@ -64,7 +64,7 @@ pub(super) fn describe(
                 .collect()
         },
     ];
-    // Counted once: every cluster's shares are compared with it.
+    // Counted once, since every cluster's shares are compared with it.
     let collection = kinds.map(|kind| counts(meta, &all, kind));
 
     let mut clusters: Vec<Cluster> = Vec::with_capacity(order.len());
@@ -78,7 +78,7 @@ pub(super) fn describe(
         let rows: Vec<usize> = by_closeness.into_iter().map(|(_, row)| row).collect();
         let [mut genres, mut tags, mut artists] =
             [0, 1, 2].map(|kind| shares(meta, &rows, kinds[kind], &collection[kind]));
-        // Before the genres are sorted by size: the name takes the most distinctive.
+        // Before genres are sorted by size, because the name has the most distinctive ones.
         let name = name(&genres, &tags, &artists);
         genres.sort_by(|a, b| b.tracks.cmp(&a.tracks).then_with(|| a.label.cmp(&b.label)));
         tags.truncate(12);
@@ -87,7 +87,7 @@ pub(super) fn describe(
             id,
             name,
             members: rows.iter().map(|&row| meta[row].id).collect(),
-            // For unit vectors the mean similarity to all members is the product with their mean.
+            // For unit vectors the mean similarity to all members is the dot product with their mean.
             medoid: meta[rows[0]].id,
             cohesion: centre.dot(&centre).sqrt().min(1.0),
             genres,
@@ -120,7 +120,7 @@ pub(super) fn describe(
     clusters
 }
 
-/// Genres of a track: the tags', or the predicted one where there are none.
+/// Genres of a track: those of its tags, or else the predicted one.
 fn genres(track: &TrackMeta) -> Vec<&str> {
     if track.genres.is_empty() {
         track.predicted_genre.as_deref().into_iter().collect()
@@ -129,7 +129,7 @@ fn genres(track: &TrackMeta) -> Vec<&str> {
     }
 }
 
-/// Tracks per label (folded case), with the label as most of them spell it.
+/// Tracks per label (folded case), with the label's most common spelling.
 fn counts<'a>(
     meta: &[&'a TrackMeta],
     rows: &[usize],
@@ -140,7 +140,7 @@ fn counts<'a>(
         let mut seen = HashSet::new();
         for label in labels(meta[row]) {
             let key = label.to_lowercase();
-            // A track that has a label in two spellings counts once.
+            // Two spellings of a label on one track count once.
             if seen.insert(key.clone()) {
                 *spellings.entry(key).or_default().entry(label).or_default() += 1;
             }
@@ -159,8 +159,8 @@ fn counts<'a>(
         .collect()
 }
 
-/// Labels of some rows, most distinctive first: by share times the logarithm of the lift (the label's part of
-/// the information that the cluster gives about it).
+/// Labels of some rows, most distinctive first: by share times the logarithm of the lift (the label's
+/// contribution to the mutual information).
 fn shares<'a>(
     meta: &[&'a TrackMeta],
     rows: &[usize],
@@ -192,11 +192,11 @@ fn weight(share: &Share) -> f32 {
     share.share * share.lift.ln()
 }
 
-/// Up to two genres, two tags that say something new, and an artist, as far as they are distinctive; "mixed" where there are
-/// genres, but none that is as common in it as elsewhere.
+/// Up to two genres, two further tags and an artist, if they are distinctive; "mixed" if there are genres, but none that is at
+/// least as common as elsewhere.
 fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     let distinctive = |share: &&Share, least: f32, lift: f32| {
-        // One track makes no group, however rare its label is elsewhere.
+        // At least two tracks, however rare the label is elsewhere.
         share.tracks >= 2 && share.share >= least && share.lift >= lift
     };
     let mut words: Vec<&str> = genres
@@ -205,8 +205,8 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
         .take(2)
         .map(|g| g.label.as_str())
         .collect();
-    // The genre of most tracks comes first, even if it is as common elsewhere; where none is
-    // distinctive, the commonest.
+    // The genre of most tracks comes first, even if it is as common elsewhere; if none is distinctive,
+    // the most common.
     let enough = if words.is_empty() { 0.3 } else { 0.5 };
     let common = genres
         .iter()
@@ -243,10 +243,10 @@ fn name(genres: &[Share], tags: &[Share], artists: &[Share]) -> String {
     name
 }
 
-/// Least lift of a genre that names a cluster: it is no rarer there than elsewhere, up to rounding.
+/// Least lift of a genre in a name: not rarer than elsewhere, except for rounding.
 const AS_COMMON: f32 = 0.999;
 
-/// Names that occur twice get their most distinctive artist that the others do not have, or the medoid.
+/// Adds to repeated names the most distinctive artist that the others lack, or the medoid.
 fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
     let medoids: HashSet<TrackId> = clusters.iter().map(|cluster| cluster.medoid).collect();
     let title: HashMap<_, _> = meta
@@ -254,7 +254,7 @@ fn make_names_unique(clusters: &mut [Cluster], meta: &[&TrackMeta]) {
         .filter(|track| medoids.contains(&track.id))
         .map(|track| (track.id, track.display()))
         .collect();
-    // Each pass may make a name equal to another one; ids differ, so the third pass ends it.
+    // Each pass may make names equal again; the third uses ids, which are unique.
     for pass in 0..3 {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for cluster in clusters.iter() {
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_genre_rarer_here_than_elsewhere_names_no_cluster() {
+    fn a_genre_rarer_than_elsewhere_is_not_in_a_name() {
         let share = |label: &str, share: f32, lift: f32| Share {
             label: label.to_owned(),
             tracks: (100.0 * share) as usize,
@@ -301,6 +301,6 @@ mod tests {
         assert_eq!(name(&[rock], &[], &[lehrer]), "mixed · Tom Lehrer");
         let everywhere = share("Rock", 1.0, 1.0);
         assert_eq!(name(&[everywhere], &[], &[]), "Rock");
-        assert_eq!(name(&[], &[], &[]), "", "nothing is known of genres");
+        assert_eq!(name(&[], &[], &[]), "", "no genres are known");
     }
 }

@@ -21,29 +21,29 @@ pub(super) struct Division {
     pub(super) resolution: f64,
 }
 
-/// A cold division replaces the one grown from the previous clustering only if its quality is better by
-/// this much: below, a better score is not worth unfamiliar clusters.
+/// Least gain in quality for which a new division replaces the one grown from the previous clustering; smaller
+/// gains do not justify changed clusters.
 const WORTH_A_CHANGE: f64 = 0.02;
 
-/// Share of tracks with a group from the previous clustering from which on its resolution is kept.
+/// Share of tracks with a group in the previous clustering from which its resolution is kept.
 const MOSTLY_KNOWN: f64 = 0.8;
 
-/// Factor from one resolution to the next that is tried where most tracks are in no group.
+/// Factor between the resolutions to try if most tracks are in no group.
 const STEP: f64 = std::f64::consts::SQRT_2;
 
-/// Divisions that vote on each edge: of up to [`SMALL`] tracks, of up to 20 000, and of more, whose divisions agree more.
+/// Runs of the consensus for up to [`SMALL`] tracks, up to 20 000, and more, where runs agree better.
 const CONSENSUS_RUNS: [u64; 3] = [24, 8, 4];
 
-/// More tracks are divided by a part of them.
+/// Tracks up to which a collection is divided as a whole; of more, only a sample.
 const WHOLE: usize = 200_000;
-/// Tracks of that part.
+/// Tracks in the sample.
 const DIVIDED: usize = 100_000;
-/// Least size of a group of that part.
+/// Least size of a group in the sample.
 const LEAST_OF_PART: usize = 3;
-/// The stream of random numbers that draws the part.
+/// The stream of random numbers for the sample.
 const PART: u64 = 0xD1F1;
 
-/// Undirected edges of the graph: one piece of weight 1 from each end that names the other.
+/// Undirected edges of the graph, with an entry of weight 1 from each end that has the other as a neighbour.
 fn pieces<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Edge> + 'a {
     let rows = (0..graph.len()).filter(|&row| !noise[row]);
     rows.flat_map(|row| {
@@ -55,11 +55,11 @@ fn pieces<'a>(graph: &'a KnnGraph, noise: &'a [bool]) -> impl Iterator<Item = Ed
     })
 }
 
-/// The same with the pieces of an edge together: it weighs 2 where both name each other, 1 where one does.
+/// The same with entries merged: weight 2 for mutual neighbours, else 1.
 pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
     let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(graph.len() * NEIGHBOURS);
     pairs.extend(pieces(graph, noise).map(|(a, b, _)| (a as u32, b as u32)));
-    // sorted pairs put the two pieces of an edge next to each other
+    // Sorting makes the two entries of an edge adjacent.
     pairs.sort_unstable();
     let mut edges: Vec<Edge> = Vec::with_capacity(pairs.len());
     for (a, b) in pairs {
@@ -76,12 +76,12 @@ pub(super) fn edges(graph: &KnnGraph, noise: &[bool]) -> Vec<Edge> {
 pub(super) struct DivisionInput<'a> {
     pub(super) vectors: ArrayView2<'a, f32>,
     pub(super) graph: &'a KnnGraph,
-    /// Rows left out from the start.
+    /// Rows to leave out.
     pub(super) noise: &'a [bool],
     /// Smaller groups become noise.
     pub(super) min_size: usize,
     pub(super) options: &'a ClusterOptions,
-    /// Group of each row in the previous clustering, if there was one, and what it was made at.
+    /// Group of each row in the previous clustering, if there was one, and its resolution.
     pub(super) start: Option<Vec<Option<u32>>>,
     pub(super) resolution: Option<f64>,
 }
@@ -101,7 +101,7 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
         resolution: previous_resolution,
     } = input;
     let edges = edges(graph, noise);
-    // built once: every run of the consensus divides the same graph
+    // Built once for all runs of the consensus.
     let divided = leiden::graph(graph.len(), edges.iter());
     let search = DivisionSearch {
         divided: &divided,
@@ -111,7 +111,7 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
         seed: options.seed,
     };
     let (mut labels, resolution) = if let Some(count) = options.count {
-        // A small collection may fall into so many groups only if they may be small, too.
+        // A small collection has so many groups only if they may be small, too.
         search
             .with_count(vectors, count, start.as_deref())
             .or_else(|error| {
@@ -123,7 +123,7 @@ pub(super) fn divide(input: DivisionInput<'_>) -> Result<Division> {
             })?
     } else {
         let resolution = match options.detail.resolution() {
-            // A level that was asked for does not depend on what was found before.
+            // A requested level does not depend on the previous clustering.
             Some(resolution) => resolution,
             None => match previous_resolution.filter(|_| mostly_known(start.as_deref())) {
                 Some(resolution) => resolution,
@@ -158,7 +158,7 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
         vectors: vectors.select(Axis(0), &rows).view(),
         graph: &graph.thinned(vectors, &rows),
         noise: &vec![false; rows.len()],
-        // A group of the whole has as much smaller a share in the part.
+        // Sizes of groups are proportional to the sample.
         min_size: (input.min_size * rows.len() / usable.max(1)).max(LEAST_OF_PART),
         start: input
             .start
@@ -170,8 +170,8 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
         .zip(&division.labels)
         .for_each(|(&row, &label)| labels[row] = label);
     let is_drawn: HashSet<usize> = rows.into_iter().collect();
-    // A row that has no group yet takes the one that most of its neighbours have; once all have
-    // one, each is assigned again, since its neighbours may only now have theirs.
+    // A row without a group takes the most common one of its neighbours; once all have one, each is
+    // assigned again, since its neighbours may have changed.
     let mut again = true;
     while again {
         let free = (0..graph.len()).filter(|row| !noise[*row] && labels[*row].is_none());
@@ -195,14 +195,14 @@ fn divide_by_part(input: DivisionInput<'_>, most: usize) -> Result<Division> {
     })
 }
 
-/// For each of some rows the group that its neighbours have by most similarity, of equals the lowest; none where they
-/// have none.
+/// For each of some rows the group with the greatest sum of neighbours' similarities, of equals the lowest; rows without
+/// such neighbours are left out.
 fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(usize, usize)> {
     let group = |&row: &usize| {
         let mut ties: BTreeMap<usize, f32> = BTreeMap::new();
         for (other, similarity) in graph.row(row).take(NEIGHBOURS) {
             if let Some(group) = labels[other] {
-                // Above 0, so that a group among opposite neighbours still counts as one.
+                // Above 0, so that groups of dissimilar neighbours count.
                 *ties.entry(group).or_default() += similarity.max(f32::MIN_POSITIVE);
             }
         }
@@ -214,15 +214,15 @@ fn joined(graph: &KnnGraph, labels: &[Option<usize>], rows: &[usize]) -> Vec<(us
     rows.par_iter().filter_map(group).collect()
 }
 
-/// Whether most tracks had a group before: then the resolution stays, or a few new tracks could redraw everything.
+/// Whether most tracks had a group before, so that the resolution is kept and a few new tracks do not change everything.
 fn mostly_known(start: Option<&[Option<u32>]>) -> bool {
     start.is_some_and(|start| {
         start.iter().flatten().count() as f64 >= MOSTLY_KNOWN * start.len() as f64
     })
 }
 
-/// The division that `groups` are, as if it had just been made: growing on from it might move a track, although
-/// nothing has changed.
+/// The division with these groups, without another optimisation, which might move a track although nothing has
+/// changed.
 pub(super) fn unchanged(
     graph: &KnnGraph,
     noise: &[bool],
@@ -254,15 +254,15 @@ struct DivisionSearch<'a> {
 }
 
 impl DivisionSearch<'_> {
-    /// The consensus of many near-optimal divisions, unless one that grew from `start` is nearly as
+    /// The consensus of many near-optimal divisions, unless one grown from `start` is nearly as
     /// good.
     ///
-    /// Leiden with other seeds finds divisions of nearly the same modularity that differ at their borders.
+    /// Leiden with different seeds finds divisions of nearly the same modularity that differ at their borders.
     /// Each edge is weighted by the share of runs that keep its ends together, and Leiden divides that graph
     /// (Lancichinetti and Fortunato, "Consensus clustering in complex networks", 2012).
     fn best(&self, resolution: f64, start: Option<&[Option<u32>]>) -> Vec<Option<usize>> {
         let runs = CONSENSUS_RUNS[[SMALL, 20_000].partition_point(|most| *most < self.noise.len())];
-        // Spread out, so that the runs of one seed are not those of the next.
+        // Hashed, so that the runs of adjacent seeds differ.
         let seed = self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let found: Vec<Vec<usize>> = (0..runs)
             .into_par_iter()
@@ -270,8 +270,8 @@ impl DivisionSearch<'_> {
             .collect();
         let agreed = self.edges.iter().filter_map(|&(a, b, weight)| {
             let together = found.iter().filter(|labels| labels[a] == labels[b]).count();
-            // the paper's threshold: edges that fewer than half of the runs keep together are
-            // dropped
+            // The paper's threshold: edges that fewer than half of the runs keep together are
+            // dropped.
             let agree = 2 * together >= found.len();
             agree.then(|| (a, b, weight * together as f64 / found.len() as f64))
         });
@@ -279,7 +279,7 @@ impl DivisionSearch<'_> {
         let agreed = leiden::graph(self.noise.len(), agreed.iter());
         let mut labels = leiden(&agreed, resolution, seed, None);
         if let Some(start) = start.filter(|start| start.iter().any(Option::is_some)) {
-            // the previous groups compete twice: unchanged, and improved by Leiden
+            // The previous groups are considered unchanged and improved by Leiden.
             let grown = self.grown(start);
             let warm = leiden(self.divided, resolution, seed, Some(grown.clone()));
             let quality = |labels: &[usize]| {
@@ -289,7 +289,7 @@ impl DivisionSearch<'_> {
                     resolution,
                 )
             };
-            // The same threshold: improving on the previous groups must be worth it as well.
+            // The same threshold applies to improvements of the previous groups.
             let familiar = if quality(&warm) < quality(&grown) + WORTH_A_CHANGE {
                 grown
             } else {
@@ -302,10 +302,10 @@ impl DivisionSearch<'_> {
         self.without_small_groups(&labels)
     }
 
-    /// As [`best`](Self::best), at a lower resolution where groups get so small that most tracks
-    /// are in none: a resolution that divides a large collection finely takes a small one to
-    /// pieces. Where a lower one gives no groups either, the first result. Also returns the
-    /// resolution used.
+    /// As [`best`](Self::best), with a lower resolution if groups are so small that most tracks are in
+    /// none, since a resolution for fine groups in a large collection leaves a small one without groups.
+    /// If lower ones give no groups either, returns the first result. Also returns the resolution
+    /// used.
     fn mostly_grouped(
         &self,
         mut resolution: f64,
@@ -319,7 +319,7 @@ impl DivisionSearch<'_> {
                 return (labels, resolution);
             }
             let first_result = first.get_or_insert((labels, resolution));
-            // No lower: this is plain modularity.
+            // Not lower than plain modularity.
             if resolution <= USUAL {
                 return std::mem::take(first_result);
             }
@@ -327,11 +327,11 @@ impl DivisionSearch<'_> {
         }
     }
 
-    /// The previous groups, each new track in the one that it has most edges to.
+    /// The previous groups, with each new track in the group to which it has most edges.
     fn grown(&self, start: &[Option<u32>]) -> Vec<usize> {
         let mut ties: HashMap<usize, BTreeMap<u32, f64>> = HashMap::new();
         for &(a, b, weight) in self.edges {
-            // An edge lies the lower row first, whichever of the two is new.
+            // Either end of an edge may be the new one.
             for (new, old) in [(a, b), (b, a)] {
                 if let (None, Some(group)) = (start[new], start[old]) {
                     *ties.entry(new).or_default().entry(group).or_default() += weight;
@@ -348,21 +348,21 @@ impl DivisionSearch<'_> {
         from_previous(&groups)
     }
 
-    /// Groups below the least size become noise.
+    /// Marks groups below the least size as noise.
     fn without_small_groups(&self, labels: &[usize]) -> Vec<Option<usize>> {
         let mut sizes: HashMap<usize, usize> = HashMap::new();
         for (label, _) in labels.iter().zip(self.noise).filter(|&(_, &noise)| !noise) {
             *sizes.entry(*label).or_default() += 1;
         }
         let kept = |(label, &noise): (&usize, &bool)| {
-            // Noise rows have no edges, so each is a group of its own for Leiden.
+            // Noise rows have no edges and are single groups for Leiden.
             (!noise && sizes[label] >= self.min_size).then_some(*label)
         };
         labels.iter().zip(self.noise).map(kept).collect()
     }
 
-    /// Exactly `count` groups: the resolution is bisected until it gives at least as many, then the best
-    /// connected ones are joined.
+    /// Exactly `count` groups: bisects the resolution for at least as many, and joins the best connected
+    /// ones.
     fn with_count(
         &self,
         vectors: ArrayView2<'_, f32>,
@@ -382,10 +382,10 @@ impl DivisionSearch<'_> {
             found: count.to_string(),
             expected: "fewer: the collection does not fall into so many groups of the least size",
         };
-        // Where does a single run begin to give enough groups? Most requests are near what Leiden
-        // alone gives. Below the coarse level Leiden merges everything connected; joining by Ward
-        // keeps groups even.
-        // Resolutions are compared by their ratio, so the bisection runs over logarithms.
+        // The least resolution at which a single run gives enough groups. Not below the coarse level,
+        // where Leiden merges everything connected, while joining by Ward keeps groups even.
+        //
+        // Bisects logarithms, since ratios of resolutions matter.
         let mut low = COARSE.ln();
         let mut high = 200.0_f64.ln();
         for step in 0..10 {
@@ -407,8 +407,8 @@ impl DivisionSearch<'_> {
         let mut resolution = high.exp();
         let mut labels = self.best(resolution, start);
         while groups(&labels) < count {
-            // the consensus may have fewer groups than the single run of the bisection
-            // In small steps: the fewest groups above `count` leave least to join.
+            // The consensus may have fewer groups than the single run of the bisection. In small steps,
+            // so that few groups have to be joined.
             resolution *= 1.25;
             if resolution > 500.0 {
                 return Err(too_many());
@@ -420,7 +420,7 @@ impl DivisionSearch<'_> {
     }
 }
 
-/// Groups of the previous clustering as a start; tracks without one start alone.
+/// Groups of the previous clustering as a start; tracks without one start as single groups.
 fn from_previous(start: &[Option<u32>]) -> Vec<usize> {
     let mut numbers: HashMap<u32, usize> = HashMap::new();
     let mut next = 0;
@@ -442,7 +442,7 @@ fn from_previous(start: &[Option<u32>]) -> Vec<usize> {
         .collect()
 }
 
-/// How many different groups there are.
+/// Number of different groups.
 fn groups(labels: &[Option<usize>]) -> usize {
     labels
         .iter()
@@ -451,8 +451,8 @@ fn groups(labels: &[Option<usize>]) -> usize {
         .len()
 }
 
-/// Joins groups pairwise, the pair first that gains most modularity, then, where no pair gains, the pair that
-/// adds least to the squared distances from centres (Ward, 1963), until `count` are left.
+/// Joins groups pairwise until `count` are left: the pair with the largest gain of modularity, or if no pair gains, the
+/// pair with the least increase of squared distances from centres (Ward, 1963).
 fn join_down_to(
     vectors: ArrayView2<'_, f32>,
     edges: &[Edge],
@@ -465,7 +465,7 @@ fn join_down_to(
     for &label in labels.iter().flatten() {
         sizes[label] += 1.0;
     }
-    // Dense, as any pair may be joined; there are hardly more groups than were asked for.
+    // Dense, since any pair may be joined; there are few more groups than requested.
     let mut between = Array2::<f64>::zeros((n, n));
     let mut volume = vec![0.0; n];
     for &(a, b, weight) in edges {
@@ -486,7 +486,7 @@ fn join_down_to(
                 .enumerate()
                 .flat_map(|(i, &a)| alive[i + 1..].iter().map(move |&b| (a, b)))
         };
-        // Up to a constant factor, which does not change the order.
+        // Without a constant factor, which does not change the order.
         let gain = |(a, b): (usize, usize)| between[[a, b]] - volume[a] * volume[b] / total;
         let cost = |(a, b): (usize, usize)| {
             let squared: f32 = centres
@@ -506,7 +506,7 @@ fn join_down_to(
         };
         let size_a = sizes[a];
         let size_b = sizes[b];
-        // Copied, as two rows of one matrix cannot be borrowed at once.
+        // Copied, since two rows of a matrix cannot be borrowed at once.
         let moved = centres.row(b).to_owned();
         centres.row_mut(a).zip_mut_with(&moved, |x, &y| {
             *x = (*x * size_a + y * size_b) / (size_a + size_b);
@@ -529,7 +529,7 @@ fn join_down_to(
     }
 }
 
-/// Renumbers groups from 0 by first occurrence; returns how many there are.
+/// Renumbers groups from 0 by first occurrence; returns their number.
 fn compact(labels: &mut [Option<usize>]) -> usize {
     let mut numbers: HashMap<usize, usize> = HashMap::new();
     for label in labels.iter_mut().flatten() {
@@ -539,9 +539,9 @@ fn compact(labels: &mut [Option<usize>]) -> usize {
     numbers.len()
 }
 
-/// Newman's modularity of the labelled part of the graph; an edge may come in several pieces.
+/// Newman's modularity of the labelled part of the graph; an edge may have several entries.
 fn modularity(edges: impl Iterator<Item = Edge>, labels: &[Option<usize>], resolution: f64) -> f64 {
-    // Labels may have gaps; a group without rows adds nothing.
+    // Numbers may have gaps, since a group without rows adds nothing.
     let groups = labels.iter().flatten().max().map_or(0, |&most| most + 1);
     let mut inside = 0.0;
     let mut volume = vec![0.0; groups];
@@ -578,12 +578,12 @@ mod tests {
             .map(|(a, b)| (a, b, 1.0))
             .to_vec();
         let labels: Vec<Option<usize>> = [0, 0, 0, 1, 1, 1].map(Some).to_vec();
-        // 6/7 inside; each side has 7 of 14 edge ends.
+        // 6/7 are inside; each side has 7 of 14 edge ends.
         assert!((modularity(edges.into_iter(), &labels, 1.0) - (6.0 / 7.0 - 0.5)).abs() < 1e-12);
     }
 
     #[test]
-    fn a_part_divides_the_whole_as_all_of_it_would() {
+    fn a_sample_divides_the_collection_like_all_tracks() {
         let (vectors, _) = super::super::super::testing::grouped(12, 250, 24, 0.9, 6);
         let graph = KnnGraph::exact(vectors.view(), NEIGHBOURS).expect("unit vectors");
         let mut noise = vec![false; 3000];
@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn joining_takes_the_best_connected() {
+    fn joining_merges_the_best_connected_groups() {
         let edges = vec![
             (0, 1, 5.0),
             (1, 2, 0.5),

@@ -1,4 +1,4 @@
-//! Ids that survive a rescan.
+//! Ids of clusters that persist over rescans.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use voisin_base::track::TrackId;
 
-/// State that the next clustering needs to give the same ids to the same groups.
+/// State with which the next clustering gives the same ids to the same groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Smallest id never used: an id that is gone is not given to another group.
+    /// Smallest unused id; ids of removed groups are not used again.
     pub next_id: u32,
-    /// Cluster id of each track then; noise is left out.
+    /// Cluster id of each track, without noise.
     pub members: Vec<(TrackId, u32)>,
-    /// Leiden's resolution then.
+    /// Leiden's resolution.
     #[serde(default)]
     pub resolution: Option<f64>,
-    /// Hash of the tracks, their vectors and the options then: the same question gets the same answer.
+    /// Hash of the tracks, their vectors and the options: with the same hash the result is unchanged.
     #[serde(default)]
     pub question: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// The cluster of a track; `None` for noise and for tracks that came later.
+    /// The cluster of a track; `None` for noise and for later tracks.
     pub fn of(&self, track: TrackId) -> Option<u32> {
         self.members
             .iter()
@@ -42,7 +42,7 @@ impl Identity {
             .map(|(_, cluster)| *cluster)
     }
 
-    /// The id each of these tracks had, `None` for new tracks and noise.
+    /// The id of each of these tracks, `None` for new tracks and noise.
     pub(super) fn labels(&self, ids: &[TrackId]) -> Vec<Option<u32>> {
         let known: HashMap<TrackId, u32> = self.members.iter().copied().collect();
         ids.iter().map(|id| known.get(id).copied()).collect()
@@ -53,23 +53,23 @@ impl Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Change {
-    /// No old cluster gave more than half of its tracks.
+    /// A cluster without more than half of the tracks of any old one.
     New {
         /// The new id.
         id: u32,
     },
-    /// A part of an old cluster that went its own way: more than half of its old tracks were there.
+    /// A part of an old cluster: more than half of its old tracks were in that one.
     Split {
         /// The old cluster.
         from: u32,
         /// The part's new id.
         id: u32,
     },
-    /// An old cluster more than half of whose tracks went into another.
+    /// An old cluster of which more than half of the tracks are now in another.
     Merged {
         /// The old cluster.
         from: u32,
-        /// The cluster that took it in.
+        /// The other cluster.
         into: u32,
     },
     /// An old cluster whose tracks were removed or scattered.
@@ -79,10 +79,10 @@ pub enum Change {
     },
 }
 
-/// Gives ids to groups: each old id goes to the group with which it shares most tracks, one to one, largest
-/// overlap first, if that is more than a quarter of the smaller of the two (counting tracks there then and now).
+/// Assigns ids to groups: each old id goes to the group with which it shares most tracks, one to one, largest
+/// overlap first, if that is more than a quarter of the smaller of the two (of tracks that are in both clusterings).
 ///
-/// Returns the id per row (0 is noise), the changes by id, and the identity for the next time.
+/// Returns the id per row (0 is noise), the changes by id, and the identity for the next clustering.
 pub(super) fn carry_over(
     ids: &[TrackId],
     labels: &[Option<usize>],
@@ -113,7 +113,7 @@ pub(super) fn carry_over(
     let mut id_of: Vec<Option<u32>> = vec![None; groups];
     let mut taken: HashSet<u32> = HashSet::new();
     for &(shared, id, group) in &candidates {
-        // Of the smaller of the two, so that a group which grew or shrank much keeps its id.
+        // Of the smaller one, so that a group that grew or shrank a lot keeps its id.
         let enough = 4 * shared > old_size[&id].min(new_size[group]);
         if enough && id_of[group].is_none() && !taken.contains(&id) {
             id_of[group] = Some(id);
@@ -123,8 +123,8 @@ pub(super) fn carry_over(
     let all_old: BTreeSet<u32> = previous
         .map(|p| p.members.iter().map(|m| m.1).collect())
         .unwrap_or_default();
-    // The stored state may be of another version or edited: an id in use is never given again, and
-    // behind the largest number the smallest free one follows.
+    // The stored state may be of another version or edited: ids in use are never assigned again, and after
+    // the largest number comes the smallest free one.
     let id_behind = |id: u32| {
         let mut ids = id.wrapping_add(1)..=u32::MAX;
         let free = ids.find(|id| *id > 0 && !all_old.contains(id));
@@ -142,7 +142,7 @@ pub(super) fn carry_over(
         id_of[group] = Some(id);
         let parent = candidates
             .iter()
-            // The largest overlap comes first; the old cluster may have kept its id elsewhere.
+            // The largest overlap first; the old cluster may have kept its id elsewhere.
             .find(|c| c.2 == group && 2 * c.0 > group_size[group]);
         changes.push(
             parent.map_or(Change::New { id }, |&(_, from, _)| Change::Split {
@@ -163,7 +163,7 @@ pub(super) fn carry_over(
             None => Change::Gone { id },
         });
     }
-    // everything is new in the first run
+    // Everything is new in the first run.
     if previous.is_none() {
         changes.clear();
     }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_the_largest_number_has_one_behind_it() {
+    fn after_the_largest_id_comes_the_smallest_free_one() {
         let ids = tracks(0..4);
         let previous = Identity {
             next_id: u32::MAX,

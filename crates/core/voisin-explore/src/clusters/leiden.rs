@@ -1,9 +1,9 @@
-//! One division of a weighted graph, by Leiden.
+//! The Leiden algorithm on a weighted graph.
 //!
 //! Traag, Waltman and van Eck, "From Louvain to Leiden: guaranteeing well-connected communities", 2019: rows move to the
-//! group among their neighbours that gains most modularity; each group is taken to pieces that hang together, and
-//! these move on as the rows of a smaller graph. Pieces are joined greedily here, not by chance. One thread and one stream
-//! of random numbers: a seed gives one division.
+//! neighbouring group with the largest gain of modularity; each group is refined into connected pieces, which become the rows of
+//! a smaller graph. Here pieces are joined greedily, not at random. One thread and one stream of random numbers make a division
+//! reproducible by its seed.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,9 +14,9 @@ use voisin_base::random::Random;
 /// Two rows and the weight between them.
 pub(super) type Edge = (usize, usize, f64);
 
-/// Divisions that each start from the one before, at most.
+/// Most rounds, each of which starts from the previous division.
 const ROUNDS: usize = 10;
-/// Modularity below which nothing is gained, of a move and of a round.
+/// Least gain of modularity of a move and of a round.
 const GAIN: f64 = 1e-9;
 /// No group.
 const NONE: u32 = u32::MAX;
@@ -31,7 +31,7 @@ pub(super) fn graph<'a>(n: usize, edges: impl Iterator<Item = &'a Edge> + Clone)
     )
 }
 
-/// Leiden until it no longer improves, from `start` or from single rows. Groups are numbered by first occurrence.
+/// Runs Leiden until it no longer improves, from `start` or from single rows. Groups are numbered by first occurrence.
 ///
 /// - `start`: the group of each row, below the number of rows
 pub(super) fn leiden(
@@ -50,7 +50,7 @@ pub(super) fn leiden(
         let mut random = Random::new(seed);
         let mut best = f64::NEG_INFINITY;
         for _ in 0..ROUNDS {
-            // On a copy: a round that no longer gains is thrown away.
+            // On a copy, because a round without gain is discarded.
             let mut next = labels.clone();
             whole.divide(&mut next, &mut random);
             let quality = whole.quality(&next);
@@ -64,7 +64,7 @@ pub(super) fn leiden(
     labels.into_iter().map(|label| label as usize).collect()
 }
 
-/// Numbers groups from 0 by first occurrence; returns how many there are.
+/// Numbers groups from 0 by first occurrence; returns their number.
 ///
 /// - `labels`: each below their number
 fn renumber(labels: &mut [u32]) -> usize {
@@ -81,10 +81,10 @@ fn renumber(labels: &mut [u32]) -> usize {
     count as usize
 }
 
-/// A graph whose rows are pieces of the groups to find: single rows at first.
+/// A graph whose rows are pieces of groups, at first single rows.
 struct Level<'a> {
     edges: Cow<'a, Edges>,
-    /// The weight of all ends of edges at each row, those inside it too.
+    /// The weight of all edge ends at each row, including those within it.
     volumes: Vec<f64>,
     /// Penalty per product of two volumes: resolution over the total volume.
     price: f64,
@@ -102,7 +102,7 @@ impl<'a> Level<'a> {
         }
     }
 
-    /// Modularity times the volume of all.
+    /// Modularity times the total volume.
     fn quality(&self, labels: &[u32]) -> f64 {
         let mut inside = 0.0;
         let mut sums = vec![0.0; labels.len()];
@@ -119,11 +119,11 @@ impl<'a> Level<'a> {
         inside - self.price * sums.iter().map(|sum: &f64| sum * sum).sum::<f64>()
     }
 
-    /// One round: `labels` are the groups to start from, and are replaced by the result.
+    /// One round from the groups in `labels`, which are replaced by the result.
     fn divide(&self, labels: &mut [u32], random: &mut Random) {
         renumber(labels);
         let mut groups = labels.to_vec();
-        // Nothing moved: the groups are as good as single moves make them.
+        // Without moves the groups are optimal with respect to single moves.
         if !self.move_rows(&mut groups, random) {
             return;
         }
@@ -131,11 +131,11 @@ impl<'a> Level<'a> {
         labels.copy_from_slice(&groups);
         let mut pieces = self.pieces(&groups, random);
         let count = renumber(&mut pieces);
-        // Each row is a piece of its own, and a smaller graph would be the same graph.
+        // If each row is a piece, the next graph would be the same.
         if count == labels.len() {
             return;
         }
-        // The pieces start in the groups of their rows, not alone, as in the paper.
+        // Pieces start in the groups of their rows, as in the paper.
         let (level, mut groups) = self.joined(&pieces, count, &groups);
         level.divide(&mut groups, random);
         labels
@@ -144,14 +144,14 @@ impl<'a> Level<'a> {
             .for_each(|(label, piece)| *label = groups[piece as usize]);
     }
 
-    /// Moves rows to the group among their neighbours' that gains most, until none gains; whether any moved.
+    /// Moves rows to the neighbouring group with the largest gain, until there is none; returns whether any moved.
     fn move_rows(&self, groups: &mut [u32], random: &mut Random) -> bool {
         let mut sums = vec![0.0; groups.len()];
         groups
             .iter()
             .zip(&self.volumes)
             .for_each(|(&group, volume)| sums[group as usize] += volume);
-        // only rows whose neighbourhood changed are visited again (the fast local move)
+        // Only rows whose neighbourhood changed are visited again (fast local move).
         let mut queue = VecDeque::from(self.order(random));
         let mut waits = vec![true; groups.len()];
         let mut ties = Ties::new(groups.len());
@@ -166,7 +166,7 @@ impl<'a> Level<'a> {
                     .row(row)
                     .map(|(other, weight)| (groups[other], weight)),
             );
-            // without the row itself, so that staying and moving are compared alike
+            // Without the row itself, so that staying and moving are compared equally.
             sums[current as usize] -= volume;
             let best = ties.best(current, |group| self.price * volume * sums[group as usize]);
             sums[best as usize] += volume;
@@ -184,7 +184,7 @@ impl<'a> Level<'a> {
         any
     }
 
-    /// Pieces of groups, each named by one of its rows: single rows join the piece of their group that gains most.
+    /// Refines groups into pieces, each identified by one of its rows: single rows join the piece of their group with the largest gain.
     fn pieces(&self, groups: &[u32], random: &mut Random) -> Vec<u32> {
         let mut pieces: Vec<u32> = (0..groups.len() as u32).collect();
         let mut sums = self.volumes.clone();
@@ -193,7 +193,7 @@ impl<'a> Level<'a> {
         for row in self.order(random) {
             let current = row;
             let at = row as usize;
-            // only single rows join: moving a row out of a piece could disconnect it
+            // Only single rows join, since moving a row out of a piece could disconnect it.
             if !is_alone[at] {
                 continue;
             }
@@ -202,7 +202,7 @@ impl<'a> Level<'a> {
                 .row(at)
                 .filter(|&(other, _)| groups[other] == groups[at]);
             ties.count(near.map(|(other, weight)| (pieces[other], weight)));
-            // A single row leaves its own piece while it looks for another.
+            // Without the row's own piece.
             sums[at] = 0.0;
             let best = ties.best(current, |piece| {
                 self.price * self.volumes[at] * sums[piece as usize]
@@ -232,7 +232,7 @@ impl<'a> Level<'a> {
         for (piece, members) in members.iter().enumerate() {
             let all = members.iter().flat_map(|&row| self.edges.row(row));
             ties.count(all.map(|(other, weight)| (pieces[other], weight)));
-            // Edges within a piece are gone, but stay in its volume.
+            // Edges within a piece are dropped, but stay in its volume.
             for (other, weight) in ties.drain().filter(|&(other, _)| other as usize != piece) {
                 edges.ends.push(other);
                 edges.weights.push(weight);
@@ -273,7 +273,7 @@ impl Ties {
     fn count(&mut self, ties: impl Iterator<Item = (u32, f32)>) {
         for (group, weight) in ties {
             let sum = &mut self.weights[group as usize];
-            // a weight is above 0, so a sum of 0 is a group not seen yet
+            // Weights are above 0, so that a sum of 0 is a new group.
             if *sum <= 0.0 {
                 self.near.push(group);
             }
@@ -281,15 +281,15 @@ impl Ties {
         }
     }
 
-    /// Takes the counted weights out.
+    /// Removes and returns the counted weights.
     fn drain(&mut self) -> impl Iterator<Item = (u32, f32)> + '_ {
         self.near
             .drain(..)
             .map(|group| (group, std::mem::take(&mut self.weights[group as usize])))
     }
 
-    /// The group that gains most, the current one where none gains more; the counted weights are
-    /// taken out.
+    /// The group with the largest gain, or the current one without any; removes the counted
+    /// weights.
     ///
     /// - `cost`: of being in a group
     fn best(&mut self, current: u32, cost: impl Fn(u32) -> f64) -> u32 {
@@ -299,7 +299,7 @@ impl Ties {
         );
         for (group, weight) in self.drain() {
             let gain = f64::from(weight) - cost(group);
-            // By more than rounding, or a row could go back and forth between two equal groups.
+            // By more than rounding, or a row could alternate between two equal groups.
             if gain > best.0 + GAIN {
                 best = (gain, group);
             }
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn cliques_in_a_ring_are_found_whatever_the_seed() {
+    fn cliques_in_a_ring_are_found_with_any_seed() {
         let n = 60;
         let within = (0..n)
             .flat_map(|a| (a + 1..n).map(move |b| (a, b)))

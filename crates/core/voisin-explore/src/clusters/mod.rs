@@ -1,16 +1,16 @@
-//! Groups found from the vectors alone.
+//! Clusters of tracks, from vectors alone.
 //!
 //! The k-NN graph is divided by Leiden (Traag, Waltman, van Eck, "From Louvain to Leiden: guaranteeing
 //! well-connected communities", 2019), which chooses the number of groups; a resolution sets the level of
-//! detail, and unless one is asked for, the most stable one is taken. An edge weighs 2 where the two tracks name
-//! each other, 1 where one names the other. Deterministic for a seed, whatever the number of threads.
+//! detail, by default the most stable one. Edges have weight 2 between mutual neighbours, else 1.
+//! Deterministic for a seed, regardless of the number of threads.
 //!
-//! More than 200 000 tracks are divided by a part of them, drawn by the seed; the others join their neighbours.
+//! In collections of more than 200 000 tracks a random sample is divided, and the others join their neighbours.
 //!
-//! Ids survive a rescan: the previous division is where the next one starts, and what comes out is matched
-//! with it by overlap ([`Identity`], [`Change`]).
+//! Ids persist over rescans: the next division starts from the previous one and is matched with it by
+//! overlap ([`Identity`], [`Change`]).
 //!
-//! Not for: genres. Nothing here sees a label, but to name a cluster after those that are common in it.
+//! Not for: genres, which are only used to name clusters.
 
 mod compare;
 mod describe;
@@ -33,31 +33,31 @@ use voisin_base::track::TrackId;
 /// 20, 30).
 pub const NEIGHBOURS: usize = 15;
 
-/// Up to this many tracks a part of the collection gets its own exact neighbour graph.
+/// Largest part of a collection for which an exact neighbour graph is computed.
 const EXACT_SUBSET: usize = 20_000;
 
-/// Tracks up to which chance makes a difference from one division to the next: those are divided more often.
+/// Tracks up to which divisions vary with the random numbers, so that more runs are made.
 const SMALL: usize = 5000;
 
 /// Resolution of [`Detail::Coarse`].
 const COARSE: f64 = 0.35;
 
-/// How finely to divide.
+/// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Detail {
     /// Few, broad groups.
     Coarse,
-    /// The most stable one: the resolution whose groups come out again when a fifth of the tracks
-    /// is missing.
+    /// The most stable level: the resolution whose groups are found again without a fifth of the
+    /// tracks.
     #[default]
     Default,
-    /// Many small groups, which hold at least half of the tracks together.
+    /// Many small groups, which together have at least half of the tracks.
     Fine,
 }
 
 impl Detail {
-    /// Its name, as [`FromStr`](std::str::FromStr) takes it; part of the key that the library keeps cluster ids under.
+    /// Its name, as parsed by [`FromStr`](std::str::FromStr); part of the key of stored cluster ids.
     pub fn name(self) -> &'static str {
         match self {
             Self::Coarse => "coarse",
@@ -66,8 +66,8 @@ impl Detail {
         }
     }
 
-    /// Leiden's resolution for this level, lower in collections that it would take to pieces; `None` is the one at which
-    /// groups are most stable.
+    /// Leiden's resolution for this level, reduced in collections that it would split too far; `None`: the most stable
+    /// one.
     pub fn resolution(self) -> Option<f64> {
         match self {
             Self::Coarse => Some(COARSE),
@@ -97,11 +97,11 @@ impl std::str::FromStr for Detail {
 /// Settings of a clustering.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClusterOptions {
-    /// Level of detail; ignored where `count` is set.
+    /// Level of detail; ignored if `count` is set.
     pub detail: Detail,
     /// Exactly this many clusters.
     pub count: Option<usize>,
-    /// Same seed, same clusters.
+    /// Seed of the random numbers: the same seed gives the same clusters.
     pub seed: u64,
     /// Smaller groups become noise; `None`: a fifth of the root of the number of tracks, from 3 to 20.
     pub min_size: Option<usize>,
@@ -110,9 +110,9 @@ pub struct ClusterOptions {
 /// A group of tracks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cluster {
-    /// Stable across rescans, see [`Identity`]. Starts at 1.
+    /// Persistent id, see [`Identity`]; from 1.
     pub id: u32,
-    /// Readable name from its most distinctive genres, tags and artists; no two clusters have the same.
+    /// Unique name from its most distinctive genres, tags and artists.
     pub name: String,
     /// Member tracks, nearest to the centre first.
     pub members: Vec<TrackId>,
@@ -120,27 +120,27 @@ pub struct Cluster {
     pub medoid: TrackId,
     /// Mean cosine similarity of its tracks to its centre, 0 to 1; higher is tighter.
     pub cohesion: f32,
-    /// Genres of its tracks (predicted where there is no tag), largest share first.
+    /// Genres of its tracks (predicted without a tag), largest share first.
     pub genres: Vec<Share>,
     /// Tags of its tracks, most distinctive first.
     pub tags: Vec<Share>,
-    /// Typical artists: most distinctive first.
+    /// Artists of its tracks, most distinctive first.
     pub artists: Vec<Share>,
     /// Other clusters by similarity of centres, nearest first; at most five.
     pub nearest: Vec<NearCluster>,
 }
 
-/// How often a label occurs in a cluster, and how much more often than in the whole collection.
+/// Frequency of a label in a cluster, and relative to the whole collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(clippy::struct_field_names, reason = "a share is what it is called")]
 pub struct Share {
     /// Genre, tag or artist.
     pub label: String,
-    /// Tracks of the cluster that bear it.
+    /// Tracks of the cluster with the label.
     pub tracks: usize,
-    /// Their share of the cluster, 0 to 1. Shares of genres may sum to more than 1: a track may have several.
+    /// Their share of the cluster, 0 to 1. Shares of genres may sum to more than 1, since a track may have several.
     pub share: f32,
-    /// Share here divided by share in the collection: 1 is what chance gives.
+    /// Share in the cluster divided by share in the collection.
     pub lift: f32,
 }
 
@@ -160,25 +160,25 @@ pub struct NearCluster {
 pub struct Clustering {
     /// Clusters, largest first.
     pub clusters: Vec<Cluster>,
-    /// Tracks that belong to none.
+    /// Tracks in no cluster.
     pub noise: Vec<TrackId>,
-    /// Cluster id per input row; 0 is noise, and rows that were not to be clustered.
+    /// Cluster id per input row; 0 for noise and for rows that were not clustered.
     pub assignment: Vec<u32>,
-    /// Modularity of the division (at resolution 1, noise apart), −0.5 to 1; higher is better separated.
+    /// Modularity of the division (at resolution 1, without noise), −0.5 to 1; higher is better separated.
     pub modularity: f64,
-    /// Leiden's resolution that gave it.
+    /// Leiden's resolution.
     pub resolution: f64,
     /// Changes since the previous clustering; empty on the first run.
     pub changes: Vec<Change>,
-    /// Keep this and pass it to the next run: ids survive by it.
+    /// To be passed to the next run, which keeps the ids.
     pub identity: Identity,
 }
 
-/// Finds clusters, names them and carries ids over from `previous`.
+/// Finds clusters, names them and keeps ids of `previous`.
 ///
-/// - `vectors`: `[n, dim]` unit vectors; `graph` and `meta` have the same rows. Of the graph's neighbours the
-///   first [`NEIGHBOURS`] are used.
-/// - `rows`: cluster only these rows (those of one genre, say), ascending; `None` for all. The result's
+/// - `vectors`: `[n, dim]` unit vectors; `graph` and `meta` have the same rows. The first [`NEIGHBOURS`] of the
+///   graph's neighbours are used.
+/// - `rows`: clusters only these rows, such as those of one genre, ascending; `None` for all. The result's
 ///   `assignment` still has one entry per input row.
 /// - `previous`: from a clustering of the same scope (same `rows` condition and level of detail)
 pub fn cluster(
@@ -208,7 +208,7 @@ pub fn cluster(
     }
     let part = vectors.select(Axis(0), rows);
     let part_graph = if rows.len() <= EXACT_SUBSET {
-        // most neighbours of the whole graph are outside of the part
+        // Most neighbours in the whole graph are outside the part.
         KnnGraph::exact(part.view(), NEIGHBOURS)?
     } else {
         graph.induced(rows)
@@ -223,7 +223,7 @@ pub fn cluster(
     Ok(clustering)
 }
 
-/// Like [`cluster`], on all rows.
+/// As [`cluster`], on all rows.
 fn cluster_rows(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -244,7 +244,7 @@ fn cluster_rows(
         });
     }
     let ids: Vec<TrackId> = meta.iter().map(|track| track.id).collect();
-    // left out before dividing: a stray would join whatever group happens to be nearest
+    // Left out before dividing, since a stray would join the nearest group in any case.
     let noise = outliers::strays(graph);
     let start = previous.map(|p| p.labels(&ids));
     let resolution = previous.and_then(|p| p.resolution);
@@ -253,7 +253,7 @@ fn cluster_rows(
         (Some(resolution), Some(groups))
             if previous.is_some_and(|p| p.question == Some(question)) =>
         {
-            // The same tracks and the same request: even a better division would only puzzle.
+            // The same tracks and options keep their division, even if there is a better one.
             divide::unchanged(graph, &noise, groups, resolution)
         }
         _ => divide::divide(divide::DivisionInput {
@@ -268,7 +268,7 @@ fn cluster_rows(
     };
     let (assignment, changes, mut identity) =
         identity::carry_over(&ids, &division.labels, previous);
-    // Kept for the next run, which starts from them.
+    // Stored for the next run.
     identity.resolution = Some(division.resolution);
     identity.question = Some(question);
     let clusters = describe::describe(vectors, meta, &assignment);
@@ -288,8 +288,8 @@ fn cluster_rows(
     })
 }
 
-/// Fingerprint of everything that a division depends on. It is stored, so its form (BLAKE3) must
-/// not change between releases.
+/// Fingerprint of everything that a division depends on. It is stored, so that its form (BLAKE3) must
+/// not change.
 fn question(
     vectors: ArrayView2<'_, f32>,
     ids: &[TrackId],
@@ -303,7 +303,7 @@ fn question(
     hasher.update(b"voisin clusters 1\0");
     hasher.update(options.detail.name().as_bytes());
     if options.detail == Detail::Fine {
-        // Former releases left most of a small collection out of fine groups.
+        // Earlier releases left most of a small collection out of fine groups.
         hasher.update(b" 2");
     }
     for n in [
@@ -315,7 +315,7 @@ fn question(
         number(&mut hasher, n);
     }
     ids.iter().for_each(|id| number(&mut hasher, id.0 as u64));
-    // Many rows at a time: BLAKE3 of long pieces takes a fifth of the time.
+    // Many rows at a time, because BLAKE3 is five times as fast for long pieces.
     let mut bytes = Vec::new();
     for rows in vectors.axis_chunks_iter(Axis(0), 128) {
         bytes.clear();
@@ -365,7 +365,7 @@ mod tests {
         )
         .expect("240 tracks");
         assert_eq!(found.clusters.len(), 6);
-        // Every cluster is pure; a few tracks at the rim may be noise.
+        // Every cluster is pure; a few tracks at the border may be noise.
         for cluster in &found.clusters {
             assert_eq!(cluster.genres.len(), 1);
         }
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn coarse_is_coarser_than_fine() {
-        // Two pairs of groups that lie near each other.
+        // Two pairs of near groups.
         let (mut vectors, labels) = grouped(6, 100, 16, 1.6, 2);
         for (i, mut row) in vectors.rows_mut().into_iter().enumerate() {
             row[labels[i] / 2] += 0.5;
@@ -505,11 +505,11 @@ mod tests {
         );
     }
 
-    /// Stored: if it changed, every library would be divided anew once.
+    /// Stored in libraries: a change would divide every library again once.
     const QUESTION: u64 = 14_011_290_312_320_270_748;
 
     #[test]
-    fn the_stored_question_never_changes_by_itself() {
+    fn the_stored_fingerprint_does_not_change() {
         let vectors = ndarray::array![[1.0_f32, 0.0], [0.6, 0.8]];
         let ids = [TrackId(3), TrackId(9)];
         let question_of = |options: &ClusterOptions| question(vectors.view(), &ids, 3, options);

@@ -1,8 +1,8 @@
-//! Choice of the resolution: the one whose groups come out again when a part of the tracks is
+//! Choice of the resolution whose groups are most stable when a part of the tracks is
 //! missing.
 //!
-//! Modularity at resolution 1 divides small collections of few styles too finely. Groups that are there are found again
-//! in parts of the collection; groups that are cut out of an even cloud come out differently each time (Ben-Hur,
+//! Modularity at resolution 1 divides small collections of few styles too finely. Real groups are found again in samples of
+//! the collection; arbitrary divisions of an even cloud differ each time (Ben-Hur,
 //! Elisseeff, Guyon, "A stability based method for discovering structure in clustered data", 2002).
 
 use rayon::prelude::*;
@@ -15,22 +15,22 @@ use voisin_base::random::Random;
 
 /// Resolutions to choose from.
 const RESOLUTIONS: [f64; 5] = [0.35, 0.5, 0.7, 1.0, 1.4];
-/// Larger collections are divided at [`USUAL`]: their groups hardly depend on parts of them.
+/// Larger collections are divided at [`USUAL`], since their groups are stable in any case.
 const MOST_TRACKS: usize = 20_000;
-/// The resolution where stability is not measured.
+/// The resolution if stability is not measured.
 pub(super) const USUAL: f64 = 1.0;
-/// Parts of the collection that are divided; half as many of more than [`SMALL`] tracks, whose parts agree more.
+/// Samples to divide; half as many for more than [`SMALL`] tracks, where samples agree better.
 const PARTS: usize = 8;
-/// Their share of the tracks.
+/// Share of the tracks in a sample.
 const SHARE: f64 = 0.8;
-/// The resolution of the previous clustering stays unless another is more stable by this much (adjusted Rand index).
+/// Least gain in stability (adjusted Rand index) for a change of the previous clustering's resolution.
 const WORTH_A_CHANGE: f64 = 0.05;
 
-/// The resolution at which the groups of random parts of the graph agree best (mean adjusted Rand index of all pairs
-/// of parts, on the tracks that they share); of equals the lowest.
+/// The resolution at which the groups of random samples agree best (mean adjusted Rand index of all pairs of samples, on
+/// their common tracks); of equals the lowest.
 ///
 /// - `edges`: of the whole graph; `noise`: rows left out
-/// - `previous`: the resolution of the previous clustering, kept where it is nearly as good
+/// - `previous`: the resolution of the previous clustering, which is kept if it is nearly as good
 pub(super) fn stable_resolution(
     edges: &[Edge],
     noise: &[bool],
@@ -38,12 +38,12 @@ pub(super) fn stable_resolution(
     previous: Option<f64>,
 ) -> f64 {
     let rows: Vec<usize> = (0..noise.len()).filter(|&row| !noise[row]).collect();
-    // Of fewer, parts of four fifths would differ by a track or two.
+    // With fewer tracks, samples would differ only by a track or two.
     if rows.len() > MOST_TRACKS || rows.len() < 10 {
         return USUAL;
     }
     let mut candidates = RESOLUTIONS.to_vec();
-    // the previous resolution is only a candidate if it is none of the usual ones
+    // The previous resolution is added unless it is among the candidates.
     candidates.extend(previous.filter(|previous| {
         (0.01..=100.0).contains(previous)
             && RESOLUTIONS
@@ -72,7 +72,7 @@ pub(super) fn stable_resolution(
             edges.iter().filter(|edge| kept[edge.0] && kept[edge.1]),
         )
     };
-    // Each part's graph serves all resolutions.
+    // The graph of each sample is used for all resolutions.
     let graphs: Vec<Edges> = parts.par_iter().map(of_part).collect();
     let tasks: Vec<(f64, usize)> = candidates
         .iter()
@@ -106,8 +106,8 @@ pub(super) fn stable_resolution(
                     };
                     let a = labels(a);
                     let b = labels(b);
-                    // a single group of everything is always found again, so it counts as no
-                    // agreement
+                    // A single group of everything is always found again and does not count as
+                    // agreement.
                     let several = |labels: &[u32]| labels.iter().any(|label| *label != labels[0]);
                     if several(&a) && several(&b) {
                         adjusted_rand_index(&a, &b)

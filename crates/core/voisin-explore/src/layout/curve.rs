@@ -1,9 +1,9 @@
-//! The curve 1 / (1 + a x^2b) that turns distance on the map into closeness.
+//! The curve 1 / (1 + a x^2b) from distance on the map to closeness.
 
-/// `a` and `b` that fit an offset exponential (1 up to `min_dist`, then `exp(min_dist` − x)) best in the sense
-/// of least squares on 300 points from 0 to 3, by Gauss–Newton with halved steps.
+/// Least-squares `a` and `b` for an offset exponential (1 up to `min_dist`, then `exp(min_dist` − x)) on 300
+/// points from 0 to 3, by Gauss–Newton with step halving.
 ///
-/// For `min_dist` 0.1: a = 1.577, b = 0.895, as umap-learn has it.
+/// For `min_dist` 0.1: a = 1.577, b = 0.895, as in umap-learn.
 pub(super) fn fit(min_dist: f32) -> (f32, f32) {
     let min_dist = f64::from(min_dist);
     let points: Vec<(f64, f64)> = (0..300)
@@ -29,13 +29,13 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
     let mut a = 1.0;
     let mut b = 1.0;
     for _ in 0..200 {
-        // keeps the determinant above 0
+        // Keeps the determinant above 0.
         let mut aa = 1e-12;
         let mut ab = 0.0;
         let mut bb = 1e-12;
         let mut ra = 0.0;
         let mut rb = 0.0;
-        // The logarithm of 0 has no value, and the curve is 1 there for any a and b.
+        // Without x = 0, where the curve is 1 for any a and b and the logarithm is undefined.
         for &(x, y) in points.iter().filter(|p| p.0 > 0.0) {
             let f = model(a, b, x);
             let power = x.powf(2.0 * b);
@@ -51,7 +51,7 @@ pub(super) fn fit(min_dist: f32) -> (f32, f32) {
         let step_a = (bb * ra - ab * rb) / determinant;
         let step_b = (aa * rb - ab * ra) / determinant;
         let before = error(a, b);
-        // A full step may overshoot; half of it, or a quarter, goes down if any does.
+        // A full step may overshoot, so that it is halved until the error decreases.
         let better = (0..20).map(|halving| 0.5_f64.powi(halving)).find(|scale| {
             let a = a + scale * step_a;
             let b = b + scale * step_b;

@@ -1,12 +1,12 @@
-//! The fuzzy neighbour graph: how strongly each pair of tracks attracts.
+//! The fuzzy neighbour graph: the attraction of each pair of tracks.
 
 use super::super::KnnGraph;
 use super::super::edges::Edges;
 
-/// Local distances made comparable and joined by fuzzy union (sections 3.1 and 3.2 of the paper).
+/// Normalises local distances and joins both directions by fuzzy union (sections 3.1 and 3.2 of the paper).
 ///
 /// In each row the nearest neighbour has strength 1 and the strengths sum to log2(k + 1), as in umap-learn,
-/// which counts the point itself among its neighbours.
+/// which counts a point among its own neighbours.
 pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
     let n = graph.len();
     let mut directed: Vec<(u32, u32, f32)> = Vec::with_capacity(n * graph.k);
@@ -28,7 +28,7 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
             (i as u32, j as u32, strength)
         }));
     }
-    // Both directions next to each other: (low, high, strength as seen from low or high).
+    // Both directions adjacent: (low, high, strength from low or high).
     let mut pairs: Vec<(u32, u32, f32)> = directed
         .into_iter()
         .map(|(i, j, w)| (i.min(j), i.max(j), w))
@@ -42,20 +42,20 @@ pub(super) fn fuzzy(graph: &KnnGraph) -> Edges {
             _ => union.push((a, b, w)),
         }
     }
-    // strengths of far neighbours underflow to 0
+    // Strengths of far neighbours underflow to 0.
     union.retain(|edge| edge.2 > 0.0);
     Edges::symmetric(n, union.iter().copied())
 }
 
-/// Distance to the nearest neighbour that is not at the same place, and the width that makes the strengths
-/// sum to log2(k + 1), by bisection.
+/// Distance to the nearest neighbour at a distance above 0, and by bisection the width for which strengths
+/// sum to log2(k + 1).
 fn smooth(distances: &[f32]) -> (f32, f32) {
     let target = (distances.len() as f32 + 1.0).log2();
     let nearest = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
     let mut low = 0.0_f32;
     let mut high = f32::INFINITY;
     let mut width = 1.0_f32;
-    // More halvings than a float has bits.
+    // More bisections than a float has bits.
     for _ in 0..64 {
         let sum: f32 = distances
             .iter()
@@ -83,8 +83,8 @@ fn smooth(distances: &[f32]) -> (f32, f32) {
         }
     }
     let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
-    // Equal distances leave a width of nothing, by which the strengths are divided; umap-learn has
-    // such a floor, too.
+    // A floor as in umap-learn, because equal distances give a width of 0, by which strengths are
+    // divided.
     (nearest, width.max(1e-3 * mean).max(f32::MIN_POSITIVE))
 }
 

@@ -1,17 +1,17 @@
-//! Empty stretches of a map, narrowed.
+//! Narrows empty stretches of a map.
 //!
-//! The optimiser pushes groups that share no neighbour apart without end, so one group far away would
-//! leave the others a corner of the picture. Distances between such groups mean nothing; what lies
-//! within a group stays as it is.
+//! The optimiser pushes groups without common neighbours apart without limit, so that one far group would
+//! leave the others only a corner of the picture. Distances between such groups have no meaning; groups
+//! themselves are unchanged.
 
-/// Widest stretch without a track that is kept, in units of the map: a group of 50 tracks is about 2 wide.
+/// Width of the widest stretch without a track, in units of the map, in which a group of 50 tracks is about 2 wide.
 const WIDEST: f32 = 1.5;
-/// Times that all directions are gone through: a group between two others is freed by the second.
+/// Rounds over all directions; a group between two others can move in the second.
 const ROUNDS: usize = 2;
 
-/// Moves what lies beyond a wide empty stretch nearer, along both axes and both diagonals.
+/// Narrows wide empty stretches along both axes and both diagonals.
 ///
-/// Tracks on one side of a stretch are moved together, and the sides stay [`WIDEST`] apart.
+/// Tracks on one side of a stretch move together, and the sides stay [`WIDEST`] apart.
 pub(super) fn close_gaps(positions: &mut [[f32; 2]]) {
     let half = std::f32::consts::FRAC_1_SQRT_2;
     let directions = [[1.0, 0.0], [0.0, 1.0], [half, half], [half, -half]];
@@ -30,7 +30,7 @@ fn close_along(positions: &mut [[f32; 2]], direction: [f32; 2]) {
     let places: Vec<f32> = order.iter().map(|&i| along(&positions[i])).collect();
     let mut shift = 0.0;
     for (rank, &row) in order.iter().enumerate().skip(1) {
-        // All that lies behind moves along, so that distances on either side stay as they are.
+        // Everything after the gap moves, so that distances on either side are unchanged.
         shift += (places[rank] - places[rank - 1] - WIDEST).max(0.0);
         positions[row][0] -= shift * direction[0];
         positions[row][1] -= shift * direction[1];
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn far_groups_come_near_and_keep_their_shape() {
+    fn far_groups_move_nearer_and_keep_their_shape() {
         let corners = [[0.0, 0.0], [80.0, 3.0], [-40.0, 60.0], [30.0, -25.0]];
         let before: Vec<[f32; 2]> = corners.into_iter().flat_map(square).collect();
         let mut after = before.clone();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_without_wide_gaps_stays() {
+    fn a_map_without_wide_gaps_is_unchanged() {
         let before: Vec<[f32; 2]> = square([1.0, 2.0]).chain(square([4.5, 2.0])).collect();
         let mut after = before.clone();
         close_gaps(&mut after);

@@ -1,12 +1,12 @@
 //! A 2-D layout that keeps neighbours together.
 //!
 //! UMAP (`McInnes`, Healy, Melville, "UMAP: Uniform Manifold Approximation and Projection", arXiv 1802.03426)
-//! on the k-NN graph. The optimiser is voisin's own: the one in `umap-rs` 0.4 draws from an unseeded
-//! generator (no two maps are the same) and cannot place new points. Here one thread draws from one
-//! seeded generator.
+//! on the k-NN graph. The optimiser is voisin's own, because that of `umap-rs` 0.4 is not reproducible (its
+//! random numbers have no seed) and cannot place new points. Here one thread uses one seeded
+//! generator.
 //!
-//! For: positions of tracks on a page, of new ones among old ones too. Not for: drawing them; that is
-//! [`map`](super::map).
+//! For: positions of tracks on a map, also of new ones among old ones. Not for: drawing them
+//! ([`map`](super::map)).
 
 mod curve;
 mod fuzzy;
@@ -24,21 +24,21 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, KnnGraph, Result, same_length};
 use voisin_base::random::Random;
 
-/// More than twice as many tracks are laid out by so many of them.
+/// Size of the sample that is laid out in collections of more than twice as many tracks.
 const LAID_OUT: usize = 100_000;
-/// Rounds that place more tracks than that.
+/// Epochs that place the other tracks.
 const FEW_EPOCHS: usize = 10;
-/// The stream of random numbers that draws the part.
+/// The stream of random numbers for the sample.
 const PART: u64 = 0x9A27;
 
-/// How to lay out.
+/// Settings of a layout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayoutOptions {
-    /// Same seed, same map.
+    /// Seed of the random numbers: the same seed gives the same map.
     pub seed: u64,
-    /// Least distance between points that lie together, from 0 to 0.99; the scale of the map is 1.
+    /// Least distance between neighbouring points, from 0 to 0.99; the scale of the map is 1.
     pub min_dist: f32,
-    /// Rounds of optimisation; `None`: 500 up to 10 000 tracks, 120 above.
+    /// Epochs of the optimisation; `None`: 500 up to 10 000 tracks, 120 above.
     pub epochs: Option<usize>,
     /// Repelling samples per attracting one.
     pub negative_samples: usize,
@@ -72,9 +72,10 @@ impl LayoutOptions {
     }
 }
 
-/// Positions of all rows of `graph`; of more than 200 000, those of 100 000 drawn by chance, and the others among them.
+/// Positions of all rows of `graph`; with more than 200 000, a random sample of 100 000 is laid out and the others are placed
+/// among them.
 ///
-/// - `vectors`: `[n, dim]` unit vectors: their principal components are where the layout starts
+/// - `vectors`: `[n, dim]` unit vectors, whose principal components are the start of the layout
 /// - returns: `[n, 2]`, no unit
 pub fn layout(
     vectors: ArrayView2<'_, f32>,
@@ -89,7 +90,7 @@ pub fn layout(
     }
     let edges = fuzzy::fuzzy(graph);
     let mut positions = start::start(vectors, &edges, options.seed);
-    // Two tracks have no shape to find.
+    // Two tracks need no optimisation.
     if n > 2 {
         let moving = vec![true; n];
         optimise::optimise(&mut positions, &edges, &moving, options.epochs(n), options);
@@ -98,7 +99,7 @@ pub fn layout(
     Ok(Array2::from_shape_fn((n, 2), |(i, d)| positions[i][d]))
 }
 
-/// A layout of so many rows, drawn by chance, among which the others are placed.
+/// A layout of a random sample of rows, among which the others are placed.
 fn by_part(
     most: usize,
     vectors: ArrayView2<'_, f32>,
@@ -111,8 +112,8 @@ fn by_part(
     rows.sort_unstable();
     let part = layout(
         vectors.select(Axis(0), &rows).view(),
-        // Most neighbours of a drawn track were not drawn, so its neighbours among the drawn are
-        // looked for.
+        // Most neighbours of a sampled track are not in the sample, so that its neighbours within the
+        // sample are searched.
         &graph.thinned(vectors, &rows),
         options,
     )?;
@@ -126,7 +127,7 @@ fn by_part(
 /// Places new rows without moving the old ones.
 ///
 /// - `known`: per row of `graph`, its position on the old map, or `None` if the row is new
-/// - returns: `[n, 2]`; rows that were known are bit-identical
+/// - returns: `[n, 2]`; known rows are bit-identical
 pub fn place_new(
     graph: &KnnGraph,
     known: &[Option<[f32; 2]>],
@@ -142,7 +143,7 @@ pub fn place_new(
         let epochs = if many > LAID_OUT {
             FEW_EPOCHS
         } else {
-            // The others are in their places, so that less is to be found than in a whole layout.
+            // Fewer epochs than a whole layout, since the other rows are fixed.
             options.epochs(graph.len()) / 3
         };
         optimise::optimise(&mut positions, &edges, &moving, epochs, options);
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_stay_together_and_a_seed_gives_one_map() {
+    fn groups_stay_together_and_a_seed_gives_the_same_map() {
         let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
         let options = LayoutOptions {
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_lays_out_the_whole() {
+    fn a_sample_lays_out_the_whole_collection() {
         let (vectors, labels) = grouped(5, 200, 32, 0.6, 3);
         let graph = KnnGraph::exact(vectors.view(), 15).expect("unit vectors");
         let options = LayoutOptions::default();
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn new_tracks_find_their_group_and_old_ones_stay() {
+    fn new_tracks_are_near_their_group_and_old_ones_stay() {
         let (vectors, labels) = grouped(5, 60, 32, 0.6, 3);
         let old = 270;
         let part = vectors.slice(ndarray::s![..old, ..]);

@@ -1,7 +1,7 @@
-//! Stochastic gradient descent on the layout: one thread, so that a seed gives one map.
+//! Stochastic gradient descent on the layout, on one thread, so that a seed gives the same map.
 //!
-//! Moving all tracks at once from the positions before the round would run on several threads and be as
-//! repeatable, but keeps 0.01 fewer of 15 neighbours (measured on GTZAN's vectors).
+//! Moving all tracks at once from the positions before the epoch would be parallel and as reproducible, but
+//! preserves 0.01 fewer of 15 neighbours (measured on GTZAN's vectors).
 
 use voisin_base::random::Random;
 
@@ -12,10 +12,10 @@ use super::curve;
 /// Largest move per sample and coordinate.
 const CLIP: f32 = 4.0;
 
-/// Moves the rows that may move so that strong pairs lie close and random pairs apart.
+/// Moves the movable rows so that strong pairs are close and random pairs apart.
 ///
-/// Follows umap-learn's schedule: an edge of relative strength w is sampled in a share w of the rounds and
-/// pulls both its ends; after each sample its head is pushed away from `negative_samples` random rows; the
+/// Follows umap-learn's schedule: an edge of relative strength w is sampled in a share w of the epochs and
+/// attracts both its ends; after each sample its head is repelled from `negative_samples` random rows; the
 /// step falls linearly from 1 to 0.
 pub(super) fn optimise(
     positions: &mut [[f32; 2]],
@@ -24,7 +24,7 @@ pub(super) fn optimise(
     epochs: usize,
     options: &LayoutOptions,
 ) {
-    // Rates are relative to it: the strongest edge is sampled in every round.
+    // Rates are relative to the strongest edge, which is sampled in every epoch.
     let strongest = edges.weights.iter().copied().fold(0.0, f32::max);
     if strongest <= 0.0 {
         return;
@@ -39,7 +39,7 @@ pub(super) fn optimise(
         .iter()
         .map(|weight| weight / strongest)
         .collect();
-    // Of each edge how often it was sampled.
+    // Number of samples of each edge.
     let mut counts = vec![0_u32; rates.len()];
     let mut due = Vec::new();
     let mut samples = Vec::new();
@@ -48,14 +48,14 @@ pub(super) fn optimise(
         for &i in &heads {
             let row = edges.offsets[i]..edges.offsets[i + 1];
             due.clear();
-            // One place more than edges, for the write that no edge keeps.
+            // One more than edges, for the last unconditional write.
             due.resize(row.len() + 1, 0);
             let mut many = 0;
-            // Whether an edge is due is hard to predict, so the loop writes without a branch.
+            // Writes without a branch, which would be mispredicted often.
             for ((&j, &rate), count) in
                 (edges.ends[row.clone()].iter().zip(&rates[row.clone()])).zip(&mut counts[row])
             {
-                // Due when the running count of samples passes a whole number.
+                // Due when the running count of samples passes an integer.
                 let now = (f64::from(rate) * (epoch + 1) as f64) as u32;
                 due[many] = j;
                 many += usize::from(now != *count);
@@ -74,24 +74,24 @@ pub(super) fn optimise(
     }
 }
 
-/// Rows that are moved side by side: each of a row's moves waits for the one before, while moves of
-/// another row can go on. Only rows whose moves do not touch each other go together, so the result
-/// is that of moving one row after the other.
+/// Rows that are moved interleaved, because each move of a row depends on the previous one, while moves
+/// of other rows are independent. Only rows whose moves do not affect each other are in a group, so that
+/// the result equals moving one row after the other.
 struct Group {
     forces: Forces,
-    /// Repelling samples behind each attracting one.
+    /// Repelling samples after each attracting one.
     negative: usize,
-    /// Rows with where their samples begin, and where all end.
+    /// Rows with the starts of their samples.
     heads: Vec<(usize, usize)>,
-    /// Of each row: an attracting row, then those that repel, and so on.
+    /// For each row: an attracting row, then the repelling ones, and so on.
     samples: Vec<u32>,
     /// The number of this group.
     number: u32,
-    /// Of each row, twice the number of the group that used it last, and 1 more if that moves it.
+    /// For each row, twice the number of the last group that uses it, plus 1 if the group moves it.
     marks: Vec<u32>,
 }
 
-/// Rows of a group at most: as many as a core has moves under way.
+/// Most rows of a group, about the number of moves that a core executes concurrently.
 const TOGETHER: usize = 8;
 
 impl Group {
@@ -108,7 +108,7 @@ impl Group {
         }
     }
 
-    /// Takes a row in, after the others were moved where it has to do with one of them.
+    /// Adds a row, after moving the others if it depends on one of them.
     fn add(
         &mut self,
         row: usize,
@@ -117,8 +117,7 @@ impl Group {
         moving: &[bool],
         step: f32,
     ) {
-        // Marked again after the run: its number has changed, and the first try left marks of the
-        // old one.
+        // Marked again after the run, which changed the number of the group.
         if self.heads.len() == TOGETHER || !self.mark(row, samples, moving) {
             self.run(positions, moving, step);
             self.mark(row, samples, moving);
@@ -127,18 +126,18 @@ impl Group {
         self.samples.extend_from_slice(samples);
     }
 
-    /// Marks the rows that a row's moves read and write. False where one of them belongs to another
-    /// row's moves.
+    /// Marks the rows that a row's moves read and write. False if one of them is in another row's
+    /// moves.
     fn mark(&mut self, row: usize, samples: &[u32], moving: &[bool]) -> bool {
         let seen = 2 * self.number;
         let moved = 2 * self.number + 1;
-        // Any mark of this group, of reading or of moving, is in the way of a row that moves.
+        // A row that moves must have no mark of this group.
         let mut is_free = self.marks[row] < seen;
         for samples in samples.chunks_exact(self.negative + 1) {
             let pulled = samples[0] as usize;
             for &other in &samples[usize::from(moving[pulled])..] {
                 let mark = &mut self.marks[other as usize];
-                // Rows that are only read may be read by several.
+                // Several rows may read the same row.
                 is_free &= *mark < moved;
                 *mark = (*mark).max(seen);
             }
@@ -151,7 +150,7 @@ impl Group {
         is_free
     }
 
-    /// Moves all rows that were taken in.
+    /// Moves all rows of the group.
     fn run(&mut self, positions: &mut [[f32; 2]], moving: &[bool], step: f32) {
         let every = self.negative + 1;
         let ends = self
@@ -163,7 +162,7 @@ impl Group {
         let mut lanes: Vec<(usize, [f32; 2], &[u32])> = (self.heads.iter().zip(ends))
             .map(|(&(row, begin), end)| (row, positions[row], &self.samples[begin..end]))
             .collect();
-        // The rows with most moves first, so that those still active are always a prefix.
+        // Rows with most moves first, so that the active ones are always a prefix.
         lanes.sort_unstable_by_key(|lane| std::cmp::Reverse(lane.2.len()));
         let most = lanes.first().map_or(0, |lane| lane.2.len());
         for first in (0..most).step_by(every) {
@@ -184,8 +183,8 @@ impl Group {
             for place in first + 1..first + every {
                 for (row, at, samples) in &mut *active {
                     let j = samples[place] as usize;
-                    // Its own place in memory is older than `at`, and would push it away from where
-                    // it was.
+                    // Its stored position is older than `at` and would repel it from its former
+                    // place.
                     if j == *row {
                         continue;
                     }
@@ -200,7 +199,7 @@ impl Group {
         self.heads.clear();
         self.samples.clear();
         self.number += 1;
-        // marks hold twice the number, which must not overflow
+        // Marks have twice the number, which must not overflow.
         if self.number == u32::MAX / 2 {
             self.marks.fill(0);
             self.number = 1;
@@ -214,8 +213,8 @@ fn difference(a: [f32; 2], b: [f32; 2]) -> (f32, f32, f32) {
     (dx, dy, dx * dx + dy * dy)
 }
 
-/// Gradient coefficients as functions of squared distance, tabulated: a power per sample would take most of
-/// the time.
+/// Gradient coefficients as tables over squared distance, because a power per sample would take most of the
+/// time.
 struct Forces {
     a: f32,
     b: f32,
@@ -223,7 +222,7 @@ struct Forces {
     repel: Vec<f32>,
 }
 
-/// Bits of the mantissa that choose an entry: 64 entries per octave.
+/// Bits of the mantissa that select an entry: 64 entries per octave.
 const FINE: u32 = 6;
 /// The table begins at 2^−24 …
 const FIRST: u32 = (127 - 24) << 23;
@@ -278,12 +277,12 @@ fn between(table: &[f32], squared: f32) -> Option<f32> {
     }
     let position = bits - FIRST;
     let entry = (position >> (23 - FINE)) as usize;
-    // Bits of a float between two entries are linear in its value, as the entries share an octave.
+    // Within an octave the bits of a float are linear in its value.
     let rest = (position & ((1 << (23 - FINE)) - 1)) as f32 / (1 << (23 - FINE)) as f32;
     Some(table[entry] + rest * (table[entry + 1] - table[entry]))
 }
 
-/// A row below `n`: the upper half of a draw, scaled. Layouts that were shown before depend on every bit of it.
+/// A random row below `n`: the upper half of a draw, scaled. Must not change, because earlier layouts have to be reproducible.
 fn draw_row(random: &mut Random, n: usize) -> u32 {
     (((random.u64() >> 32) * n as u64) >> 32) as u32
 }
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_moved_side_by_side_move_as_one_after_the_other() {
+    fn interleaved_moves_equal_sequential_ones() {
         for (n, epochs, still) in [(2, 30, 0), (40, 30, 0), (3000, 6, 0), (3000, 6, 7)] {
             let vectors = unit_vectors(n, 8, 5);
             let edges =

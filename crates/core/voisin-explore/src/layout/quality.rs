@@ -1,4 +1,4 @@
-//! How well a layout keeps neighbours.
+//! Measures how well a layout preserves neighbours.
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{ExploreError, Result, same_length};
 
-/// How well a layout keeps neighbours; both from 0 to 1, higher is better.
+/// Preservation of neighbours in a layout; both from 0 to 1, higher is better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LayoutQuality {
-    /// Venna and Kaski, 2001, as scikit-learn's `trustworthiness` (with Euclidean distance): 1 if no stranger
-    /// is among the k nearest on the map.
+    /// Venna and Kaski, 2001, as in scikit-learn's `trustworthiness` (with Euclidean distance): 1 if all k nearest
+    /// on the map are true neighbours.
     pub trustworthiness: f64,
     /// Mean share of a track's k nearest that are also among its k nearest on the map.
     pub preservation: f64,
     /// Neighbours compared.
     pub k: usize,
-    /// Rows on which it was measured.
+    /// Rows in the sample.
     pub rows: usize,
 }
 
@@ -38,7 +38,7 @@ pub fn quality(
             found: n,
         });
     }
-    // every row costs a comparison with all others
+    // Every row is compared with all others.
     let rows: Vec<usize> = (0..n).step_by(n.div_ceil(sample)).collect();
     let (penalty, kept) = rows
         .par_iter()
@@ -51,7 +51,7 @@ pub fn quality(
                 .map(|p| (p[0] - here[0]).powi(2) + (p[1] - here[1]).powi(2))
                 .collect();
             let mut order: Vec<u32> = (0..n as u32).filter(|&j| j as usize != i).collect();
-            // Only which are the k nearest matters, not their order.
+            // The order of the k nearest does not matter.
             order.select_nth_unstable_by(k - 1, |&a, &b| {
                 on_map[a as usize]
                     .total_cmp(&on_map[b as usize])
@@ -61,7 +61,7 @@ pub fn quality(
                 .iter()
                 .fold((0_u64, 0_u64), |(penalty, kept), &j| {
                     let similarity = similarities[j as usize];
-                    // Rank among the others by similarity; ties go by row.
+                    // Rank among the others by similarity, ties by row.
                     let rank = 1
                         + (0..n)
                             .filter(|&l| l != i && l != j as usize)

@@ -1,4 +1,4 @@
-//! Where a layout starts.
+//! The initial positions of a layout.
 
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ const EXTENT: f32 = 10.0;
 /// Steps of the lazy random walk that smooths the principal components along the graph.
 const SMOOTHING: usize = 30;
 
-/// The first two principal components, smoothed along the graph and brought to [−10, 10].
+/// The first two principal components, smoothed along the graph and scaled to [−10, 10].
 pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> Vec<[f32; 2]> {
     let mut positions = principal(vectors, seed);
     for _ in 0..SMOOTHING {
@@ -27,8 +27,8 @@ pub(super) fn start(vectors: ArrayView2<'_, f32>, edges: &Edges, seed: u64) -> V
                 }
                 let here = positions[i];
                 if total > 0.0 {
-                    // Lazy: each track stays half where it is, or two neighbours would swap places
-                    // for ever.
+                    // Lazy: each track moves only half the way, or two neighbours would swap places
+                    // forever.
                     [0, 1].map(|d| f32::midpoint(here[d], sum[d] / total))
                 } else {
                     here
@@ -58,17 +58,17 @@ fn principal(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<[f32; 2]> {
         .collect()
 }
 
-/// The two directions in which rows vary most, the first first, of length 1: by power iteration on the covariance of at
-/// most 5 000 rows. Fewer where rows have fewer numbers, none where there are no rows.
+/// The first two principal axes, of length 1, by power iteration on the covariance of at most 5 000 rows. Fewer if rows have
+/// fewer components, none without rows.
 ///
-/// - `vectors`: `[n, dim]`; `seed`: where the iteration begins
+/// - `vectors`: `[n, dim]`; `seed`: of the start of the iteration
 pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32>> {
     let (n, dim) = vectors.dim();
     if n == 0 || dim == 0 {
         return Vec::new();
     }
     let mean = vectors.mean_axis(ndarray::Axis(0)).expect("there are rows");
-    // A sample is enough to find two directions; the covariance costs rows × dim².
+    // A sample suffices for two directions; the covariance takes rows × dim².
     let step = n.div_ceil(5000);
     let rows: Vec<usize> = (0..n).step_by(step).collect();
     let centred: Array2<f32> = &vectors.select(ndarray::Axis(0), &rows) - &mean;
@@ -114,8 +114,8 @@ pub fn principal_axes(vectors: ArrayView2<'_, f32>, seed: u64) -> Vec<Array1<f32
 
 /// Brings each coordinate to [−10, 10] around its mean and adds a little noise, so that no two tracks coincide.
 fn scale(positions: &mut [[f32; 2]], seed: u64) {
-    // Another stream than that of the axes, so that the noise does not follow from where they
-    // began.
+    // Another stream than that of the axes, so that the noise is independent of their
+    // start.
     let mut rng = Random::new(seed ^ 0x5eed);
     for d in 0..2 {
         let mean =
@@ -136,13 +136,13 @@ fn scale(positions: &mut [[f32; 2]], seed: u64) {
     }
 }
 
-/// Known positions as they are; new tracks in the middle of their neighbours, those with known neighbours
-/// first, then those that hang on them; tracks that hang on nothing lie below the map.
+/// Known positions unchanged; new tracks in the middle of their neighbours, those with known neighbours
+/// first, then those connected to them; unconnected tracks are below the map.
 pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) -> Vec<[f32; 2]> {
     let mut rng = Random::new(seed ^ 0x5eed);
     let mut placed: Vec<Option<[f32; 2]>> = known.to_vec();
     loop {
-        // All of a round from the positions before it, so that the order of rows does not matter.
+        // Each round uses the positions before it, so that the order of rows does not matter.
         let found: Vec<(usize, [f32; 2])> = (0..edges.len())
             .filter(|&i| placed[i].is_none())
             .filter_map(|i| {
@@ -169,7 +169,7 @@ pub(super) fn among_known(edges: &Edges, known: &[Option<[f32; 2]>], seed: u64) 
         known.iter().flatten().map(|p| p[d]).sum::<f32>()
             / known.iter().flatten().count().max(1) as f32
     };
-    // Beside the others they would look related to somebody.
+    // Beside the others they would look related to some track.
     let below = known.iter().flatten().map(|p| p[1]).fold(0.0, f32::min) - 1.0;
     let centre = middle(0);
     placed
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn axes_are_those_of_the_largest_variance() {
+    fn axes_have_the_largest_variance() {
         let rows = Array2::from_shape_fn((60, 4), |(row, at)| {
             let turn = row as f32 * 0.7;
             [

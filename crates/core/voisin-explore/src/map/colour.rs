@@ -1,4 +1,4 @@
-//! Ways to colour a map: genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction,
+//! Colourings of a map: by genre, predicted genre, cluster, word, artist, year, folder, agreement of tag and prediction, or
 //! a scale.
 
 use std::collections::{BTreeSet, HashSet};
@@ -18,22 +18,22 @@ pub enum ColourBy {
     Predicted,
     /// Cluster.
     Cluster,
-    /// Tag of the model (mood, instrument …) that stands out most.
+    /// Strongest tag of the model (mood, instrument …).
     Word,
     /// Artist.
     Artist,
     /// Year, as a ramp from dark (early) to light (late).
     Year,
-    /// Folder, below what all files share; as deep as there are colours for.
+    /// Folder below the common part of all paths, as deep as there are colours for.
     Folder,
-    /// Whether the predicted genre is among the tags'.
+    /// Whether the predicted genre is among those of the tags.
     Agreement,
-    /// The scale with this place in [`MapData::scales`], as a ramp from dark (low) to light (high).
+    /// The scale with this index in [`MapData::scales`], as a ramp from dark (low) to light (high).
     Scale(usize),
 }
 
 impl ColourBy {
-    /// Every way but scales, in the order in which they are offered.
+    /// All colourings except scales, in the order of menus.
     pub const ALL: [Self; 8] = [
         Self::Genre,
         Self::Predicted,
@@ -45,7 +45,7 @@ impl ColourBy {
         Self::Agreement,
     ];
 
-    /// Its name, as [`FromStr`](std::str::FromStr) and the page's link take it.
+    /// Its name, as in [`FromStr`](std::str::FromStr) and in links of the page.
     pub fn name(self) -> &'static str {
         match self {
             Self::Genre => "genre",
@@ -75,7 +75,7 @@ impl ColourBy {
         }
     }
 
-    /// Categories in the order in which they take colours; a genre has the same one whether of tags or predicted.
+    /// Categories in the order of colours; a genre has the same colour by tags and by predictions.
     pub(super) fn order(self, data: &MapData<'_>, labels: &[Option<String>]) -> Vec<String> {
         match self {
             Self::Genre | Self::Predicted => genre_order(data.meta),
@@ -122,7 +122,7 @@ impl ColourBy {
         }
     }
 
-    /// The number of each row, of a way that is a ramp.
+    /// The number of each row, for colourings by a ramp.
     pub(super) fn numbers(self, data: &MapData<'_>) -> Option<Vec<Option<f32>>> {
         match self {
             Self::Year => {
@@ -142,8 +142,8 @@ pub fn genre(track: &TrackMeta) -> Option<&str> {
     names.find(|name| !name.is_empty())
 }
 
-/// All genres of tags and predictions in the order in which they take colours on every map: those that most tracks have
-/// ([`genre`]) first, and those that are no track's, by name, last.
+/// All genres of tags and predictions in the order of colours on every map: the most common ([`genre`]) first, and those
+/// without tracks last, by name.
 pub(super) fn genre_order(meta: &[TrackMeta]) -> Vec<String> {
     let mut order = ranked(meta.iter().map(genre));
     let known: HashSet<&str> = order.iter().map(String::as_str).collect();
@@ -183,7 +183,7 @@ impl std::str::FromStr for ColourBy {
 /// Names of the two results of [`agreement`], in the order of the legend.
 pub(super) const AGREEMENT: [&str; 2] = ["agree", "differ"];
 
-/// Whether the predicted genre is one of the tags'; `None` where either is missing.
+/// Whether the predicted genre is among those of the tags; `None` if either is missing.
 pub(super) fn agreement(track: &TrackMeta) -> Option<bool> {
     let predicted = track
         .predicted_genre
@@ -200,8 +200,8 @@ pub(super) fn agreement(track: &TrackMeta) -> Option<bool> {
     Some(first == predicted || tags.any(|genre| genre == predicted))
 }
 
-/// Each track's folder without the part that all share, cut to as many levels as leave no more folders than there
-/// are colours, at least one; `None` for files that lie in the shared part itself.
+/// Each track's folder without the common part, limited to as many levels as there are colours for, at least one; `None`
+/// for files in the common folder itself.
 pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
     let parts: Vec<Vec<&str>> = meta
         .iter()
@@ -216,7 +216,7 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
     let Some(first) = parts.first() else {
         return Vec::new();
     };
-    // The folders that all paths begin with, which say nothing on a map.
+    // The common folders of all paths.
     let shared = parts.iter().fold(first.len(), |shared, path| {
         first
             .iter()
@@ -237,7 +237,7 @@ pub(super) fn folders(meta: &[TrackMeta]) -> Vec<Option<String>> {
         };
         parts.iter().map(below).collect()
     };
-    // From the deepest level up: the first that has a colour for each folder.
+    // The deepest level with a colour for each folder.
     (2..=deepest)
         .rev()
         .map(cut)
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_is_named() {
+    fn every_colouring_has_a_name() {
         for way in ColourBy::ALL {
             assert_eq!(way.name().parse::<ColourBy>().expect("its own name"), way);
         }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_below_what_all_share() {
+    fn folders_begin_below_the_common_part() {
         let found = folders(&at(&[
             "/music/jazz/a/1.mp3",
             "/music/jazz/b/2.mp3",
@@ -305,7 +305,7 @@ mod tests {
             names,
             [Some("jazz/a"), Some("jazz/b"), Some("rock/c"), None]
         );
-        // A hundred albums of four artists: the artists are shown.
+        // With a hundred albums of four artists, the artists are shown.
         let many: Vec<String> = (0..100)
             .map(|i| format!("/m/artist {}/album {i}/x.mp3", i % 4))
             .collect();
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(found.iter().flatten().collect::<HashSet<_>>().len(), 4);
         assert_eq!(found[5].as_deref(), Some("artist 1"));
         assert!(folders(&[]).is_empty());
-        // "/music/ab" shares no name with "/music/abc".
+        // "/music/ab" and "/music/abc" have no common name.
         assert_eq!(
             folders(&at(&["/music/ab/1.mp3", "/music/abc/2.mp3"]))[1].as_deref(),
             Some("abc")
@@ -349,14 +349,14 @@ mod tests {
         for (row, name) in [(0, "Acid"), (1, "Jazz"), (4, "Jazz"), (5, "Jazz")] {
             meta[row].predicted_genre = Some(name.into());
         }
-        // Jazz: one tag and two predictions where there is none; no track's: Acid and Blues.
+        // Jazz: one tag and two predictions without a tag; without tracks: Acid and Blues.
         let expected = ["Jazz", "Rock", "Dub", "Acid", "Blues"];
         assert_eq!(genre_order(&meta), expected);
         assert_eq!(coloured_genres(&meta), expected);
     }
 
     #[test]
-    fn one_wrong_year_takes_no_colours() {
+    fn one_wrong_year_does_not_stretch_the_ramp() {
         let mut years: Vec<Option<f32>> = (0..101).map(|i| Some((1960 + i / 2) as f32)).collect();
         years[0] = Some(3.0);
         let [low, high] = range(&years).expect("years");

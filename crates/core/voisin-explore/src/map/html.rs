@@ -1,9 +1,9 @@
-//! The map as one HTML file: page, style, script and data, no network.
+//! The map as one self-contained HTML file: page, style, script and data.
 //!
 //! Data is packed as base64 of typed arrays (little-endian) and a dictionary of names; 100 000 tracks with
-//! eight neighbours take some 15 MB. Names from tags are hostile until proven otherwise: JSON inside the page
-//! has its `<` escaped, the script writes text only, and a content security policy with a nonce admits no
-//! other script, style or address.
+//! eight neighbours take some 15 MB. Names from tags are untrusted: JSON inside the page has its `<` escaped, the
+//! script only writes text, and a content security policy with a nonce admits no other script, style or
+//! address.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ const NEIGHBOURS: usize = 8;
 /// Index of an absent name.
 const ABSENT: u32 = u32::MAX;
 
-/// Names, and each track's as a number.
+/// Names, and the number of each track's name.
 #[derive(Serialize)]
 struct CategoryColumn<T> {
     names: Vec<T>,
@@ -69,9 +69,9 @@ struct Payload<'a> {
 /// One self-contained HTML page.
 ///
 /// - `title`: shown on top
-/// - `page_folder`: the folder the page will lie in, so that links to audio files are relative; `None` leaves
-///   paths as they are
-/// - `colour_by`: what the page is coloured by when it opens; it can do all of them
+/// - `page_folder`: the folder of the page, for relative links to audio files; `None` leaves paths
+///   unchanged
+/// - `colour_by`: the initial colouring of the page
 pub fn html(
     data: &MapData<'_>,
     title: &str,
@@ -80,7 +80,7 @@ pub fn html(
 ) -> Result<String> {
     data.check()?;
     let json =
-        // a "</script>" in a tag must not end the script
+        // A "</script>" in a tag must not end the script.
         serde_json::to_string(&payload(data, page_folder, colour_by))?.replace('<', "\\u003c");
     let script = [
         CORE,
@@ -88,13 +88,13 @@ pub fn html(
         include_str!("page/ui.js"),
     ]
     .concat();
-    // The same content gives the same file.
-    // A tag cannot guess it: it would have to hold the digest of a text that it is a part of.
+    // From the content, so that the same map gives the same file. A tag cannot contain it, since it would
+    // have to contain the digest of a text that it is a part of.
     let nonce = blake3::hash(json.as_bytes()).to_hex()[..32].to_owned();
     let title = xml(title);
     let mut page = String::with_capacity(json.len() + script.len() + 20_000);
     let mut rest = include_str!("page/page.html");
-    // Only the template is searched for fields, never what was put in: tags may hold "{{".
+    // Only the template is searched for fields, not the inserted text, because tags may contain "{{".
     while let Some((before, after)) = rest.split_once("{{") {
         let (name, after) = after
             .split_once("}}")
@@ -120,14 +120,14 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     let bounds = data.bounds();
     let quantise = |row: usize, d: usize| {
         let share = (data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]);
-        // 16 bits are finer than the pixels of a screen
+        // 16 bits are finer than the pixels of a screen.
         (share.clamp(0.0, 1.0) * 65535.0).round() as u16
     };
     let shown = |track: &TrackMeta| {
-        // Music beside the page may move along with it; what lies elsewhere is named in full.
+        // Relative paths for music beside the page, which may be moved together with it.
         let path =
             String::from_utf8_lossy(&relative(Path::new(&track.path), page_folder)).into_owned();
-        // So far up the page and the music hardly move together.
+        // Absolute paths for music farther away.
         if path.starts_with("../../") {
             track.path.clone()
         } else {
@@ -152,7 +152,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
             neighbours.push(j as u32);
             similarity.push((s * 10_000.0).round() as i16);
         }
-        // rows of equal length, so that the page can index them
+        // Rows of equal length, so that the page can index them.
         neighbours.resize(end, graph::NONE);
         similarity.resize(end, 0);
     }
@@ -160,7 +160,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         n,
         k: NEIGHBOURS,
         mode: match colour_by {
-            // Apart from other ways: a scale may have any name.
+            // With a prefix, because a scale may have any name.
             ColourBy::Scale(place) => format!("scale {}", data.scales[place].name),
             other => other.name().to_owned(),
         },
@@ -172,7 +172,7 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
         ),
         ids: pack(
             meta.iter()
-                // JavaScript numbers are doubles
+                // JavaScript numbers are doubles.
                 .flat_map(|track| (track.id.0 as f64).to_le_bytes()),
         ),
         titles: meta.iter().map(TrackMeta::display_title).collect(),
@@ -215,12 +215,12 @@ fn payload<'a>(data: &MapData<'a>, page_folder: Option<&Path>, colour_by: Colour
     }
 }
 
-/// Numbers the distinct names in the order in which they take colours; blank names are absent.
+/// Numbers the distinct names in the order of colours; blank names are absent.
 fn column<'a>(values: impl Iterator<Item = Option<&'a str>>) -> CategoryColumn<String> {
     let values: Vec<Option<&str>> = values
         .map(|value| value.map(str::trim).filter(|value| !value.is_empty()))
         .collect();
-    // Every value is among them, so that looking its number up cannot fail.
+    // Every value is among them, so that look-ups cannot fail.
     let names = ranked(values.iter().copied());
     let numbers = number(&names);
     let index = values
@@ -234,7 +234,7 @@ fn number(names: &[String]) -> HashMap<&str, u32> {
     names.iter().map(String::as_str).zip(0..).collect()
 }
 
-/// Genre names in the order in which they take colours, and the distinct sets of genres that tracks have.
+/// Genre names in the order of colours, and the distinct sets of genres of tracks.
 fn genre_columns(meta: &[TrackMeta]) -> (Vec<String>, CategoryColumn<Vec<u32>>) {
     let genres = genre_order(meta);
     let numbers = number(&genres);
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_listed_in_the_order_of_their_colours() {
+    fn names_are_in_the_order_of_their_colours() {
         let names = ["b", "a", " ", "c", "c ", "b", "c"];
         let listed = column(names.into_iter().map(Some));
         assert_eq!(listed.names, ["c", "b", "a"]);

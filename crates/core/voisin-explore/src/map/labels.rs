@@ -1,11 +1,11 @@
-//! Categories of a drawing: which there are, their colours, where their names go.
+//! Categories of a drawing, with their colours and the positions of their names.
 
 use std::collections::HashMap;
 
 use super::super::scene::Rgb;
 use super::{MapData, palette};
 
-/// A category of fewer tracks has no name on the map; it is in the legend.
+/// Fewest tracks of a category whose name is on the map; smaller ones are only in the legend.
 const FEWEST: usize = 5;
 
 /// One line of the legend.
@@ -14,16 +14,16 @@ pub(super) struct Category {
     pub(super) name: String,
     pub(super) count: usize,
     pub(super) colour: Rgb,
-    /// Where its name goes: the densest spot of its tracks, and that of a second cloud if it has one; nowhere for "other", for
-    /// tracks without a category, and for tiny ones.
+    /// Positions of its name: the densest spot of its tracks, and that of a second cloud, if any; empty for "other", for tracks
+    /// without a category, and for tiny ones.
     pub(super) spots: Vec<[f32; 2]>,
 }
 
-/// Sorts rows into categories: the category of each row and the categories, some of them without rows.
+/// Assigns rows to categories: the category of each row and the categories, some of them without rows.
 ///
 /// - `labels`: category name per row, `None` for none
-/// - `none`: what rows without one are called
-/// - `order`: names in the order in which they take colours; those beyond the palette are one category
+/// - `none`: name of the rows without one
+/// - `order`: names in the order of colours; those beyond the palette are one category
 pub(super) fn categories(
     data: &MapData<'_>,
     labels: &[Option<String>],
@@ -32,7 +32,7 @@ pub(super) fn categories(
 ) -> (Vec<usize>, Vec<Category>) {
     let palette = palette::light();
     let mut counts = counts(labels.iter().map(Option::as_deref));
-    // Labels that are not shown stay in `counts`, which is then the category "other".
+    // Labels that are not shown stay in `counts` and are the category "other".
     let shown = &order[..order.len().min(palette.colours.len())];
     let number: HashMap<&str, usize> = shown
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn categories(
         .map(|name| counts.remove(name.as_str()).unwrap_or_default())
         .collect();
     let bounds = data.bounds();
-    // A name over a handful of dots reads as that of the cloud around them. In a small library all are handfuls.
+    // A name over a few dots would seem to be that of the cloud around them; in a small library all categories are small.
     let least = FEWEST
         .min(sizes.iter().copied().max().unwrap_or_default())
         .max(2);
@@ -86,7 +86,7 @@ pub(super) fn categories(
     (of_row, categories)
 }
 
-/// Names in the order in which they take colours: those of most rows first, then by name.
+/// Names in the order of colours: the most common first, then by name.
 pub(super) fn ranked<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
     let mut order: Vec<(&str, usize)> = counts(labels).into_iter().collect();
     order.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
@@ -102,10 +102,10 @@ fn counts<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> HashMap<&'a str,
     counts
 }
 
-/// A second cloud begins at this share of the map's width or height from the first spot (page/core.js has the same).
+/// Least distance of a second cloud from the first spot, as a share of the map's width or height (the same as in page/core.js).
 const APART: f32 = 0.15;
 
-/// The densest spot, and the densest of what lies apart from it where a third of the rows are.
+/// The densest spot, and the densest spot apart from it, if a third of the rows are there.
 fn spots(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) -> Vec<[f32; 2]> {
     let rows = (0..data.meta.len()).filter(|&row| belongs(row)).count();
     let Some((_, first)) = densest(data, bounds, rows, &belongs) else {
@@ -122,8 +122,8 @@ fn spots(data: &MapData<'_>, bounds: [f32; 4], belongs: impl Fn(usize) -> bool) 
         .collect()
 }
 
-/// The row in the middle of those around the fullest field of a grid, its neighbours counted with it, and how many those
-/// are; few rows in `all` make a coarse grid. Always a row: a line to the mean of a ring would point at nothing.
+/// The most central row around the fullest cell of a grid, counted with its neighbours, and the number of rows there; the grid
+/// is coarse for few rows in `all`. A row, because the mean of a ring would be an empty place.
 fn densest(
     data: &MapData<'_>,
     bounds: [f32; 4],
@@ -131,7 +131,7 @@ fn densest(
     belongs: impl Fn(usize) -> bool,
 ) -> Option<(usize, [f32; 2])> {
     let rows: Vec<usize> = (0..data.meta.len()).filter(|&row| belongs(row)).collect();
-    // Coarser for few rows, or the fullest field would be so by chance.
+    // Coarser for few rows, or the fullest cell would be random.
     let side = (2.0 * (all as f32).sqrt()).round().clamp(6.0, 48.0);
     let cell = |row: usize, d: usize| {
         ((data.positions[[row, d]] - bounds[d]) / (bounds[d + 2] - bounds[d]) * side).floor() as i32
@@ -154,7 +154,7 @@ fn densest(
     };
     let best = fields
         .keys()
-        // Ties by place: a map's order differs from run to run.
+        // Ties by position, since the order of a map is random.
         .max_by_key(|&cell| (around(cell).0, fields[cell].0, std::cmp::Reverse(*cell)))?;
     let (count, sum) = around(best);
     let at = |row: usize| [0, 1].map(|d| data.positions[[row, d]]);
@@ -171,11 +171,11 @@ fn densest(
 /// A rectangle in pixels: left, top, right, bottom.
 pub(super) type PixelRect = [i32; 4];
 
-/// Finds a place for each name near its spot, so that no two overlap, none leaves `frame`, and few points are hidden;
-/// `None` where there is none (the name is in the legend).
+/// Places each name near its spot, without overlaps, within `frame`, and hiding few points; `None` if there is no room (the name
+/// is in the legend).
 ///
 /// - `wanted`: centre of the name, its width and height, in pixels; the most important first
-/// - `points`: what had better not be hidden, and their `radius`
+/// - `points`: points to avoid, with their `radius`
 pub(super) fn place(
     wanted: &[([i32; 2], [i32; 2])],
     frame: PixelRect,
@@ -187,8 +187,8 @@ pub(super) fn place(
         .iter()
         .map(|&([x, y], [width, height])| {
             let free = candidates(height).map(|(dx, dy)| {
-                // `max`, as a name wider than the frame would turn the bounds round, at which
-                // `clamp` panics.
+                // `max`, because `clamp` panics if its bounds are reversed, as for a name wider than the
+                // frame.
                 let left = (x + dx - width / 2).clamp(frame[0], (frame[2] - width).max(frame[0]));
                 let top = (y + dy - height / 2).clamp(frame[1], (frame[3] - height).max(frame[1]));
                 [left, top, left + width, top + height]
@@ -221,7 +221,7 @@ fn candidates(height: i32) -> impl Iterator<Item = (i32, i32)> {
             let angle = f64::from(k) * std::f64::consts::TAU / 16.0;
             let radius = f64::from(ring * height) * 0.8;
             (
-                // Names are wide, so that a step to the side must be longer than one up.
+                // Names are wide, so that horizontal steps are longer than vertical ones.
                 (radius * 1.6 * angle.cos()) as i32,
                 (radius * angle.sin()) as i32,
             )
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_belongs_to_a_track_and_not_to_the_middle_of_a_ring() {
+    fn a_name_is_at_a_track_and_not_in_the_middle_of_a_ring() {
         use super::super::super::{KnnGraph, TrackMeta};
         let positions = ndarray::Array2::from_shape_fn((12, 2), |(i, d)| {
             let angle = i as f32 / 12.0 * std::f32::consts::TAU;
@@ -261,7 +261,7 @@ mod tests {
                 .any(|row| row[0] == spot[0] && row[1] == spot[1]),
             "{spot:?}"
         );
-        // Two clouds have the name each, and a few tracks far out do not.
+        // Two clouds have a name each, but not a few tracks far away.
         for (second, expected) in [(0, 1), (4, 1), (5, 2), (7, 2)] {
             let two = ndarray::Array2::from_shape_fn((12, 2), |(i, _)| {
                 0.005 * (i as f32) + if i < second { 0.7 } else { -0.7 }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_names_of_the_legend_share_a_colour() {
+    fn names_of_the_legend_have_different_colours() {
         use super::super::super::{KnnGraph, TrackMeta};
         let rows = 60;
         let positions = super::super::super::testing::unit_vectors(rows, 2, 1);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn names_leave_points_in_sight() {
+    fn names_do_not_hide_points() {
         let points: Vec<(i32, i32)> = (0..8)
             .map(|i| (200 + 12 * (i % 4), 150 + 9 * (i / 4)))
             .collect();

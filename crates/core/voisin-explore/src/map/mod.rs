@@ -1,7 +1,7 @@
-//! Drawings of a layout: one HTML file to walk on, PNG and SVG for papers, CSV for other tools.
+//! Drawings of a layout: an interactive HTML file, PNG and SVG for papers, CSV for other tools.
 //!
-//! For: files that are complete in themselves, whoever opens them. Not for: where the tracks lie
-//! ([`layout`](super::layout)) or which groups they form ([`clusters`](super::clusters)).
+//! For: self-contained files. Not for: positions of tracks ([`layout`](super::layout)) or groups
+//! ([`clusters`](super::clusters)).
 
 mod colour;
 mod html;
@@ -24,7 +24,7 @@ use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 pub struct MapData<'a> {
     /// `[n, 2]` positions.
     pub positions: ArrayView2<'a, f32>,
-    /// One per row.
+    /// Facts of each row.
     pub meta: &'a [TrackMeta],
     /// Same rows; the first eight neighbours are shown.
     pub graph: &'a KnnGraph,
@@ -34,7 +34,7 @@ pub struct MapData<'a> {
     pub scales: &'a [MapScale],
 }
 
-/// A number that tracks have.
+/// A numeric property of tracks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapScale {
     /// Its name.
@@ -106,7 +106,7 @@ impl MapData<'_> {
             return [0.0, 0.0, 1.0, 1.0];
         }
         for d in 0..2 {
-            // All in one place: positions are divided by the width.
+            // If all are in one place, since positions are divided by the width.
             if bounds[d + 2] - bounds[d] < 1e-6 {
                 bounds[d] -= 0.5;
                 bounds[d + 2] += 0.5;
@@ -116,8 +116,8 @@ impl MapData<'_> {
     }
 }
 
-/// CSV with a header: id, x, y, cluster, words (the model's tags that stand out, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
-/// year, folder (below what all share), agreement ("agree" or "differ": tag and prediction), path, and each scale by its name. Fields that a spreadsheet would take for a formula get a leading apostrophe.
+/// CSV with a header: id, x, y, cluster, words (the model's strongest tags, joined by "; "), artist, title, album, genres (joined by "; "), `predicted_genre`,
+/// year, folder (below the common part), agreement ("agree" or "differ": tag and prediction), path, and each scale by its name. Fields that a spreadsheet would evaluate as a formula get a leading apostrophe.
 pub fn csv(data: &MapData<'_>) -> Result<String> {
     data.check()?;
     let clusters = data.cluster_names();
@@ -146,7 +146,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
         .map_err(write_error)?;
     for (row, track) in data.meta.iter().enumerate() {
         let text = |value: &str| {
-            // As OWASP's page on CSV injection has them.
+            // The characters of OWASP's page on CSV injection.
             let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
             if formula {
                 format!("'{value}")
@@ -168,7 +168,7 @@ pub fn csv(data: &MapData<'_>) -> Result<String> {
             track.year.map(|year| year.to_string()).unwrap_or_default(),
             text(folders[row].as_deref().unwrap_or("")),
             agreement[row].clone().unwrap_or_default(),
-            // Without an apostrophe: programs open the file by it.
+            // Without an apostrophe, because programs open the file by it.
             track.path.clone(),
         ];
         let scales = data.scales.iter().map(|scale| {

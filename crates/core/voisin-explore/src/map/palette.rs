@@ -1,6 +1,6 @@
-//! The colours of every map: pictures, the page of `voisin map`, the server's page.
+//! The colours of all maps: pictures, the page of `voisin map`, the server's page.
 //!
-//! For: one file, [palette.json](palette.json), that pictures and both pages read. Not for: which name gets which colour
+//! For: reading [palette.json](palette.json), which pictures and both pages use. Not for: assigning colours to names
 //! ([`colour`](super::colour)).
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use super::super::scene::Rgb;
 
 const FILE: &str = include_str!("palette.json");
 
-/// The script that both pages draw their map with: a module, the palette within it.
+/// The script by which both pages draw their map: a module that includes the palette.
 pub const CORE: &str = concat!(
     "const PALETTE = ",
     include_str!("palette.json"),
@@ -20,7 +20,7 @@ pub const CORE: &str = concat!(
     include_str!("page/core.js")
 );
 
-/// Colours on one ground, as the file has them.
+/// Colours on one background, as in the file.
 #[derive(Debug, Deserialize)]
 struct PaletteText {
     colours: Vec<String>,
@@ -28,25 +28,25 @@ struct PaletteText {
     ramp: Vec<String>,
 }
 
-/// Colours on one ground.
+/// Colours on one background.
 #[derive(Debug)]
 pub(super) struct Palette {
-    /// A category each, none like another; the first are Okabe and Ito's ("Color Universal Design", 2008), as far as the
-    /// ground does not swallow them.
+    /// Distinct colours of categories; the first are Okabe and Ito's ("Color Universal Design", 2008), except those with too
+    /// little contrast to the background.
     pub(super) colours: Vec<Rgb>,
-    /// For all that has no colour of its own.
+    /// For everything without a colour of its own.
     pub(super) grey: Rgb,
-    /// From low to high, after viridis, without the ends that the ground swallows.
+    /// From low to high, after viridis, without the ends with too little contrast.
     pub(super) ramp: Vec<Rgb>,
 }
 
-/// The colours on white paper.
+/// The colours on white.
 pub(super) fn light() -> &'static Palette {
     static LIGHT: LazyLock<Palette> = LazyLock::new(|| read("light"));
     &LIGHT
 }
 
-/// The colours of categories on white paper, none like another and none black.
+/// Distinct colours of categories on white, without black.
 pub fn category_colours() -> &'static [Rgb] {
     &light().colours
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_stand_out_from_the_ground_and_from_each_other() {
+    fn colours_contrast_with_the_background_and_each_other() {
         // The page of `voisin map` and the server's page (`--back` and `--ground` of their styles).
         for (ground, backs) in [
             ("light", ["#ffffff", "#faf8f5"]),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_style_has_the_grounds_that_the_palette_is_for() {
+    fn the_page_style_has_the_backgrounds_of_the_palette() {
         let style = include_str!("page/page.css");
         assert!(style.contains("--back: #ffffff") && style.contains("--back: #121216"));
     }

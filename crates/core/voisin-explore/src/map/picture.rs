@@ -1,4 +1,4 @@
-//! A still map for papers: PNG or SVG, names that do not overlap, the legend outside the points.
+//! A static map for papers: PNG or SVG with names that do not overlap and a legend beside the points.
 
 use super::super::scene::{Anchor, Rgb, Scene, shorten, text_width};
 use super::super::{ExploreError, Result};
@@ -6,7 +6,7 @@ use super::MapData;
 use super::colour::{self, ColourBy};
 use super::labels::{Category, categories, place};
 
-/// Size and content of a still map.
+/// Size and content of a static map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StaticOptions {
     /// Width in pixels, at least 400.
@@ -30,12 +30,12 @@ impl Default for StaticOptions {
     }
 }
 
-/// Widest and highest PNG.
+/// Largest width and height of a PNG.
 const LARGEST: u32 = 10_000;
-/// Pixels of the largest PNG, each of which takes 27 bytes while it is drawn: an A2 sheet at 300 dots an inch has 35 million.
+/// Most pixels of a PNG, each of which takes 27 bytes while it is drawn; an A2 sheet at 300 dpi has 35 million.
 const MOST_PIXELS: u32 = 40_000_000;
 
-/// Share of its field that a map fills, so that no dot lies on the edge.
+/// Share of its field that a map fills, so that no dot is on the edge.
 const INSET: f64 = 0.96;
 
 const OPACITY: f64 = 0.82;
@@ -43,7 +43,7 @@ const OPACITY: f64 = 0.82;
 const BLACK: Rgb = (0, 0, 0);
 const WHITE: Rgb = (255, 255, 255);
 
-/// PNG file's bytes.
+/// Bytes of a PNG file.
 pub fn png(data: &MapData<'_>, options: &StaticOptions) -> Result<Vec<u8>> {
     let width = options.width;
     let height = options.height;
@@ -88,12 +88,12 @@ fn draw(data: &MapData<'_>, options: &StaticOptions) -> Result<Scene> {
         })
     });
     if ramp.is_some() {
-        // One category of all numbers, which the ramp distinguishes.
+        // All numbers are one category, within which the ramp distinguishes.
         labels.iter_mut().flatten().for_each(String::clear);
     }
     let order = way.order(data, &labels);
     let (of_row, categories) = categories(data, &labels, way.none(), &order);
-    // Agreement is scattered over the whole map, so its two names belong to no place.
+    // Agreement is scattered over the whole map, so that its two names have no place on it.
     let named = way != ColourBy::Agreement;
     Ok(paint(
         data,
@@ -112,18 +112,18 @@ struct Drawn {
     /// Category of each row.
     of_row: Vec<usize>,
     categories: Vec<Category>,
-    /// Whether the map bears their names.
+    /// Whether their names are on the map.
     named: bool,
-    /// On a map by numbers.
+    /// For colourings by numbers.
     ramp: Option<ColourRamp>,
 }
 
-/// Numbers that colours from dark to light stand for.
+/// Numbers as colours from dark to light.
 struct ColourRamp {
     name: String,
     /// One per row.
     numbers: Vec<Option<f32>>,
-    /// Where the colours begin and end.
+    /// The numbers at the ends of the ramp.
     ends: [f32; 2],
 }
 
@@ -139,7 +139,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
     } else {
         margin + size(44.0) as i32
     };
-    // The legend is beside the points, and never takes more than a quarter.
+    // The legend is beside the points and takes at most a quarter.
     let legend_width = (width / 4).min(size(380.0) as i32);
     let frame = [margin, top, width - margin - legend_width, height - margin];
     if !options.title.is_empty() {
@@ -170,7 +170,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         (px, py)
     };
     let radius = (size(90.0) / (data.meta.len().max(1) as f64).sqrt()).clamp(1.5, size(7.0));
-    // Grey ones first, so that they hide nothing.
+    // Grey ones first, so that they do not hide others.
     let Drawn {
         of_row,
         categories,
@@ -178,9 +178,9 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         ramp,
     } = drawn;
     let mut rows: Vec<usize> = (0..data.meta.len()).collect();
-    // Stable, so that rows of one kind stay in their order.
+    // Stable, so that rows of one kind keep their order.
     rows.sort_by_key(|&row| !categories[of_row[row]].spots.is_empty());
-    // Dense maps have no room without points; there names lie on them.
+    // In dense maps names are over points.
     let mut points = Vec::new();
     for row in rows {
         let category = &categories[of_row[row]];
@@ -198,7 +198,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         }
     }
 
-    // Names on the map, with a white halo.
+    // Names on the map, with a white outline.
     let largest = categories
         .iter()
         .filter(|c| !c.spots.is_empty())
@@ -215,7 +215,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
             let name = shorten(&one_line(&category.name), 34);
             // Size by tracks: 12 to 20 points.
             let share = (category.count as f64 / largest as f64).sqrt();
-            // By the root, as areas are compared by eye.
+            // By the square root, since areas are compared by eye.
             let letters = size(12.0 + 8.0 * share);
             let (x, y) = to_pixel(x, y);
             let spot = [x as i32, y as i32];
@@ -227,7 +227,7 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
         }
     }
     let placed = place(&wanted, frame, &points, radius.round() as i32);
-    // A name that had to move away is tied to its place.
+    // A line connects a name that was moved to its spot.
     for ((_, _, spot), field) in names.iter().zip(&placed) {
         let Some([left, top, right, bottom]) = *field else {
             continue;
@@ -276,8 +276,8 @@ fn paint(data: &MapData<'_>, options: &StaticOptions, drawn: &Drawn) -> Scene {
 
 /// Lists the categories to the right of the points; numbers as a bar.
 ///
-/// - `field`: where, in pixels: left, top, right, bottom
-/// - `unit`: pixels to a point
+/// - `field`: the rectangle in pixels: left, top, right, bottom
+/// - `unit`: pixels per point
 fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     let [left, mut top, right, bottom] = field;
     let size = |points: f64| (points * unit).round();
@@ -297,7 +297,7 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         let bar = size(260.0).min(bottom - top - 2.0 * line);
         let width = size(26.0);
         top += line / 2.0;
-        // Two at least, as the share divides by one fewer.
+        // At least two, because the share is divided by one fewer.
         let steps = bar.max(2.0) as usize;
         let colours = (0..steps).map(|y| colour::ramp(1.0 - y as f64 / (steps - 1) as f64));
         scene.image(
@@ -334,14 +334,14 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
         scene.dot((left, y), size(7.0), category.colour, OPACITY);
         let mut name = one_line(&category.name);
         let room = (right - left - size(16.0)).max(40.0);
-        // Behind a name from right to left the count would stand on its other side.
+        // After a name from right to left the count would be on its other side.
         let turn = if is_right_to_left(&name) {
             "\u{200e}"
         } else {
             ""
         };
         let with_count = |name: &str| format!("{name}{turn}  {}", category.count);
-        // cut by measured width: letters differ too much for a count
+        // Shortened by measured width, since letters differ.
         while name.chars().count() > 4 && text_width(&with_count(&name), letters) > room {
             name = shorten(&name, name.chars().count() - 1);
         }
@@ -357,8 +357,8 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     }
 }
 
-/// The lines of the legend: categories in their order, and the two grey ones before those of fewer tracks, since that
-/// most tracks are of no category is the first thing to know of a map.
+/// The lines of the legend: categories in their order, with the two grey ones before those with fewer tracks, so that it is
+/// visible if most tracks have no category.
 fn lines(categories: &[Category]) -> Vec<&Category> {
     let is_shown = |category: &&Category| category.count > 0 && !category.name.is_empty();
     // `categories` always ends with "other" and the tracks without a category.
@@ -395,7 +395,7 @@ mod tests {
     use voisin_base::track::TrackId;
 
     #[test]
-    fn png_and_svg_hold_the_legend() {
+    fn png_and_svg_have_the_legend() {
         let (vectors, labels) = grouped(5, 40, 16, 0.6, 2);
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let positions = unit_vectors(200, 2, 3);
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_legend_begins_with_what_most_tracks_are() {
+    fn the_legend_begins_with_the_largest_category() {
         let positions = unit_vectors(12, 2, 3);
         let graph = KnnGraph::exact(unit_vectors(12, 8, 1).view(), 5).expect("unit vectors");
         let meta: Vec<TrackMeta> = (0..12_usize)
@@ -465,7 +465,7 @@ mod tests {
             .filter_map(|text| text.rsplit('>').next())
             .filter(|text| text.contains("  "))
             .collect();
-        // The mark behind the Arabic name keeps its count to its right.
+        // The mark after the Arabic name keeps its count to its right.
         assert_eq!(
             legend,
             [
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_stand_where_they_belong_and_not_on_whole_pixels() {
+    fn letters_are_placed_at_fractions_of_pixels() {
         let positions = unit_vectors(20, 2, 3);
         let graph = KnnGraph::exact(unit_vectors(20, 8, 1).view(), 5).expect("unit vectors");
         let meta: Vec<TrackMeta> = (0..20)
@@ -496,7 +496,7 @@ mod tests {
             title: "l".repeat(24),
             ..StaticOptions::default()
         };
-        // How unlike the distances between neighbouring letters of the title are, in pixels.
+        // Variation of the distances between adjacent letters of the title, in pixels.
         let unevenness = |pixels: &[u8]| {
             let ink = |x: usize| -> f64 {
                 (10..34)
@@ -592,7 +592,7 @@ mod tests {
         }
         let agreement = draw(ColourBy::Agreement);
         assert!(agreement.contains("agree  20") && agreement.contains("differ  80"));
-        // The smaller group has the first colour all the same, and only the legend names them.
+        // The smaller group keeps the first colour, and the names are only in the legend.
         assert!(agreement.contains("#0072b2") && agreement.matches("differ").count() == 1);
         assert!(draw(ColourBy::Folder).contains("2  33"));
     }

@@ -1,4 +1,4 @@
-//! A walk along a curve: energy that rises from one end to the other.
+//! Adapts a path to a curve of values, such as rising energy.
 
 use std::collections::HashSet;
 
@@ -10,19 +10,19 @@ use super::{PathOptions, Walk, are_copies, walk_of};
 use crate::course::Course;
 use crate::{ExploreError, KnnGraph, Result, TrackMeta};
 
-/// The largest step may exceed that of the walk before by this factor, by its square where no walk fits, and so on. Among 200
-/// tracks, walks of 20 were 3.7 points off an energy curve with 1.25, 9 with 1, and 19 without a curve.
+/// Factor by which the largest step may exceed that of the original path; its square if no path fits, and so on. Among 200
+/// tracks, paths of 20 were 3.7 points off an energy curve with 1.25, 9 with 1, and 19 without a curve.
 pub const BEND: f32 = 1.25;
-/// How often the factor is applied.
+/// Most times that the factor is applied.
 const TRIES: i32 = 4;
-/// Points by which a row without a value is off.
+/// Deviation in points of a row without a value.
 const UNKNOWN: f64 = 100.0;
 
-/// A walk with the stops of another at their places, and other tracks between them, whose values follow a curve.
+/// A path with the stops of another one in the same places, and between them tracks whose values follow a curve.
 ///
-/// - `walk`: as [`path`](super::path) found it with these options
-/// - `shape`: from a place of the walk, 0 to 1, to a height, 0 to 1, between what most tracks near the walk have less and more
-///   of
+/// - `walk`: the result of [`path`](super::path) with these options
+/// - `shape`: from a position on the path, 0 to 1, to a height, 0 to 1, between the low and the high percentile of tracks near
+///   the path
 /// - `values`: of each row, 0 to 100
 pub fn bend(
     vectors: ArrayView2<'_, f32>,
@@ -38,7 +38,7 @@ pub fn bend(
     let mut stops = vec![from];
     stops.extend_from_slice(&options.via);
     stops.push(to);
-    // The steps that the first walk was found on, so that its own steps are among them.
+    // The same graph of steps as for the original path, so that it contains its steps.
     let net = WalkSteps::new(vectors, graph, &stops)?;
     let is_copy = |a: usize, b: usize| a == b || are_copies(vectors, meta, a, b);
     for attempt in 1..=TRIES {
@@ -54,8 +54,7 @@ pub fn bend(
                     .collect()
             })
             .collect();
-        // Only tracks within a step of the walk can stand on it: the curve runs between its
-        // extremes.
+        // The curve is between the extremes of tracks within a step of the path.
         let near: HashSet<usize> = walk
             .rows
             .iter()
@@ -66,12 +65,12 @@ pub fn bend(
         let off = |place: usize, row: usize| {
             values[row].map_or(UNKNOWN, |value| course.off(place, value))
         };
-        // Tracks that may not be at a place: each round forbids one at least.
+        // Tracks that must not be at a place; each round adds at least one.
         let mut forbidden: HashSet<(usize, usize)> = HashSet::new();
-        // As many rounds as the walk itself may take to be rid of copies and surplus.
+        // The same limit of rounds as for the path itself.
         for _ in 0..64 {
             let cost = |place: usize, row: usize| {
-                // A stop keeps its place, and no other row may take it.
+                // Stops keep their places.
                 let is_stop = stops.contains(&row) || stops.contains(&walk.rows[place]);
                 let fits = if is_stop {
                     row == walk.rows[place]
@@ -97,7 +96,7 @@ pub fn bend(
                 .filter(|&place| is_again(place))
                 .map(|place| (place, rows[place]))
                 .collect();
-            // Copies first: among what is left there may be no artist too often.
+            // Copies first, since removing them may reduce the number of tracks per artist.
             if again.is_empty() {
                 let surplus = excess(&rows, &stops, meta, options.max_per_artist);
                 let everywhere = |row| (1..rows.len()).map(move |place| (place, row));
@@ -116,10 +115,10 @@ pub fn bend(
     })
 }
 
-/// The walk of this many tracks whose costs are least in sum; `None` where there is none.
+/// The path of this many tracks with the least sum of costs; `None` if there is none.
 ///
 /// - `steps`: from each row
-/// - `cost`: of a row at a place; `None`: it may not be there
+/// - `cost`: of a row at a place; `None`: forbidden
 fn nearest_walk(
     steps: &[Vec<(u32, f32)>],
     tracks: usize,
@@ -134,7 +133,7 @@ fn nearest_walk(
         let mut before = vec![u32::MAX; steps.len()];
         for row in (0..steps.len()).filter(|&row| sums[row].is_finite()) {
             for &(other, step) in &steps[row] {
-                // A distance counts as much as a point, so that of two walks the smoother is taken.
+                // A distance of 1 counts as one point, so that the smoother of two paths is chosen.
                 let sum = sums[row] + f64::from(step);
                 if sum < next[other as usize] {
                     next[other as usize] = sum;

@@ -1,4 +1,4 @@
-//! A walk from stop to stop: leg by leg, brought to a number of tracks, with no artist too often.
+//! Paths from stop to stop, with a given number of tracks and limits per artist.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::steps::WalkSteps;
 use super::{SLACK, distance};
 use crate::{ExploreError, NameLimit, Result, TrackMeta};
 
-/// Rows beyond an artist's cap, later ones first to go; stops stay.
+/// Rows beyond the limit per artist, later ones first; stops stay.
 pub(super) fn excess(
     rows: &[usize],
     stops: &[usize],
@@ -34,8 +34,8 @@ pub(super) fn excess(
 }
 
 impl WalkSteps {
-    /// Leg by leg, no track twice, within `limit` and `hops` steps in all; where a leg has no such way, its own
-    /// bottleneck sets the limit.
+    /// Finds the path leg by leg, without repeated tracks, within `limit` and `hops` steps in total; for a leg without such a
+    /// path, its bottleneck is the limit.
     pub(super) fn through(
         &self,
         stops: &[usize],
@@ -43,10 +43,10 @@ impl WalkSteps {
         hops: Option<usize>,
         banned: &HashSet<usize>,
     ) -> Result<Vec<usize>> {
-        // room for rounding: the smallest possible step itself must be within the limit
+        // Tolerance for rounding, because the smallest possible step must be within the limit.
         let limit = limit * (1.0 + 1e-6);
         let closed = |number: usize, rows: &[usize]| -> HashSet<usize> {
-            // The stops of other legs are not passed by the way, or a walk would have them twice.
+            // Without the stops of other legs, or a path would have them twice.
             let others = stops[..number].iter().chain(&stops[number + 2..]);
             banned.iter().chain(rows).chain(others).copied().collect()
         };
@@ -58,7 +58,7 @@ impl WalkSteps {
                     .unwrap_or(1)
             })
             .collect();
-        // steps that one leg does not need are left for the later ones
+        // Steps that one leg does not need are available to later ones.
         let mut spare = hops.map(|hops| hops.saturating_sub(needed.iter().sum()));
         let mut rows = vec![stops[0]];
         for (number, leg) in stops.windows(2).enumerate() {
@@ -97,8 +97,8 @@ impl WalkSteps {
         Ok(rows)
     }
 
-    /// Brings a walk to a number of tracks: short-cuts where the step grows least, or tracks in between where
-    /// the step is largest.
+    /// Adapts a path to a number of tracks: removes tracks where the step grows least, or inserts tracks where the
+    /// step is largest.
     #[allow(clippy::too_many_arguments, reason = "the conditions of one walk")]
     pub(super) fn fit_length(
         &self,
@@ -145,7 +145,7 @@ impl WalkSteps {
                     .min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)))
                     .map(|(step, row)| (step, i, row))
             };
-            // The widest gap that a track in between makes no wider, or else the least harm.
+            // The largest gap that an inserted track does not enlarge, or else the least enlargement.
             let found = gaps
                 .iter()
                 .find_map(|&i| between(i).filter(|found| found.0 <= width(i)))

@@ -1,4 +1,4 @@
-//! A walk from one track to another in small steps.
+//! Paths from one track to another in small steps.
 
 mod bend;
 mod legs;
@@ -17,24 +17,24 @@ use voisin_music::song::TitleLikeness;
 
 pub use bend::{BEND, bend};
 
-/// The largest step may exceed the smallest possible one by this factor: a little slack makes walks smoother.
+/// Factor by which the largest step may exceed the smallest possible one, which makes paths smoother.
 pub const SLACK: f32 = 1.05;
 
-/// Conditions of a walk.
+/// Conditions of a path.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PathOptions {
     /// Rows to pass, in this order.
     pub via: Vec<usize>,
-    /// Number of tracks of the whole walk, ends included; `None` lets the walk be as long as it needs.
+    /// Number of tracks of the whole path, including its ends; `None`: as many as needed.
     pub tracks: Option<usize>,
-    /// At most this many tracks of one artist; ends and `via` are always kept.
+    /// Most tracks of one artist; ends and `via` are always kept.
     pub max_per_artist: Option<usize>,
 }
 
-/// A walk from track to track, as [`path`] finds it.
+/// The result of [`path`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Walk {
-    /// Its tracks, no two the same.
+    /// Its tracks, all different.
     pub tracks: Vec<TrackId>,
     /// The same tracks as rows of the collection.
     pub rows: Vec<usize>,
@@ -42,17 +42,17 @@ pub struct Walk {
     pub steps: Vec<f32>,
     /// Largest step.
     pub largest_step: f32,
-    /// The smallest possible largest step of any walk of at most as many tracks through the same stops, without regard
-    /// to artists.
+    /// The smallest possible largest step of a path of at most as many tracks through the same stops, regardless of
+    /// artists.
     pub bottleneck: f32,
 }
 
-/// Walks from row `from` to row `to`.
+/// Finds a path from row `from` to row `to`.
 ///
-/// The largest step is at most [`SLACK`] times the smallest possible one of any walk of at most as many tracks, unless
-/// `max_per_artist` or via points stand in the way, or more tracks are asked for than lie near the way. In libraries of
-/// up to 2 000 tracks every pair of tracks may be a step; in larger ones the steps are those of the neighbour graph,
-/// whose pieces are joined by the nearest pairs of tracks.
+/// The largest step is at most [`SLACK`] times the smallest possible one of a path of at most as many tracks, unless
+/// `max_per_artist` or via points prevent it, or more tracks are requested than there are nearby. In libraries of up
+/// to 2 000 tracks every pair of tracks may be a step; in larger ones steps are edges of the neighbour graph, whose
+/// components are joined by the nearest pairs of tracks.
 pub fn path(
     vectors: ArrayView2<'_, f32>,
     graph: &KnnGraph,
@@ -92,12 +92,12 @@ pub fn path(
     }
     let net = WalkSteps::new(vectors, graph, &stops)?;
     let hops = options.tracks.map(|tracks| tracks - 1);
-    // Without regard to artists and copies: `through` widens single legs where these stand in the
-    // way.
+    // Regardless of artists and copies, for which `through` raises the limit of single
+    // legs.
     let least = net.least_step(&stops, hops);
     let mut banned: HashSet<usize> = HashSet::new();
-    // Excess tracks of an artist, and copies, are taken off the graph until the walk has none.
-    // Each round bans at least one track; a walk that needs more than this is refused.
+    // Excess tracks of an artist and copies are removed from the graph until the path has none. Each round
+    // bans at least one track; the number of rounds is limited.
     for round in 0..64 {
         let mut rows = net.through(&stops, least * SLACK, hops, &banned)?;
         if let Some(tracks) = options.tracks {
@@ -112,7 +112,7 @@ pub fn path(
             );
         }
         let mut unwanted = excess(&rows, &stops, meta, options.max_per_artist);
-        // Among too many copies a walk with some is better than none.
+        // With too many copies a path with some is better than none.
         if round < 32 {
             unwanted.extend(copies(&rows, &stops, vectors, meta));
         }
@@ -148,7 +148,7 @@ fn walk_of(
     }
 }
 
-/// Rows that hold the recording of a stop or of one before them, or a version of its song; stops stay.
+/// Rows that are copies or versions of a stop or of an earlier row; stops stay.
 fn copies(
     rows: &[usize],
     stops: &[usize],
@@ -170,14 +170,14 @@ fn copies(
     found
 }
 
-/// Whether two rows hold one recording, or versions of one song.
+/// Whether two rows are the same recording or versions of the same song.
 fn are_copies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], a: usize, b: usize) -> bool {
     let similarity = vectors.row(a).dot(&vectors.row(b));
     let is_copy = meta[a]
         .recording()
         .is_copy(&meta[b].recording(), similarity);
-    // The bounds are for vectors as the model gives them. With the mean off tracks are mostly farther apart: some versions
-    // pass, and hardly another song is left out.
+    // The bounds are for raw vectors. Centred ones are mostly farther apart, so that some versions pass and hardly any other
+    // song is left out.
     let may_be_version = TitleLikeness::Same.is_version(similarity);
     is_copy
         || may_be_version && {
@@ -206,10 +206,10 @@ mod tests {
             .collect()
     }
 
-    /// The smallest largest step of a walk of at most `hops` steps, by going through all steps in order of length.
+    /// The smallest largest step of a path of at most `hops` steps, by trying all steps in order of length.
     fn by_brute_force(vectors: ArrayView2<'_, f32>, from: usize, to: usize, hops: usize) -> f32 {
         let n = vectors.nrows();
-        // The smallest largest step of a way of at most so many steps to each row.
+        // The smallest largest step of a path of at most so many steps to each row.
         let mut least: Vec<f32> = (0..n)
             .map(|j| if j == from { 0.0 } else { f32::INFINITY })
             .collect();
@@ -252,7 +252,7 @@ mod tests {
                     "{} for {least}",
                     walk.bottleneck
                 );
-                // A walk that is made longer than it needs to be takes tracks near its own, where there are any.
+                // A longer path than necessary inserts tracks near its own, if there are any.
                 assert!(
                     tracks.is_some_and(|tracks| tracks > free)
                         || walk.largest_step <= 1.05 * least + 1e-5,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_passes_no_copy_of_its_ends_or_of_its_steps() {
+    fn a_path_has_no_copies_of_its_ends_or_steps() {
         // A copy of the start, and two of one song half-way.
         let angles = [0.0_f32, 0.06, 0.5, 0.56, 0.8, 1.2, 1.5];
         let vectors = ndarray::Array2::from_shape_fn((7, 2), |(row, column)| {
@@ -300,13 +300,13 @@ mod tests {
                 !(walk.rows.contains(&2) && walk.rows.contains(&3)),
                 "{walk:?}"
             );
-            assert_eq!(walk.rows.len(), 5, "there are no more");
+            assert_eq!(walk.rows.len(), 5, "without copies and versions");
         }
     }
 
-    /// Beyond 2 000 tracks a step goes to a neighbour, and the promise holds for such walks.
+    /// Beyond 2 000 tracks a step goes to a neighbour, and the bound holds for such paths.
     #[test]
-    fn a_large_library_is_walked_along_its_neighbour_graph() {
+    fn a_path_in_a_large_library_follows_the_neighbour_graph() {
         let vectors = unit_vectors(2500, 5, 3);
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let meta = metas(2500, 2500);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bent_walk_follows_its_curve_from_stop_to_stop() {
+    fn a_bent_path_follows_its_curve_from_stop_to_stop() {
         let vectors = unit_vectors(300, 6, 4);
         let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
         let meta = metas(300, 60);
@@ -361,7 +361,7 @@ mod tests {
         };
         let view = vectors.view();
         let walk = path(view, &graph, &meta, 3, 250, &options).expect("a way");
-        // Values that have nothing to do with the sound; two tracks have none.
+        // Values independent of the sound; two tracks have none.
         let mut values: Vec<Option<f64>> =
             (0..300).map(|i| Some(f64::from(i * 37 % 101))).collect();
         values[walk.rows[4]] = None;
@@ -393,7 +393,7 @@ mod tests {
         }
         assert_eq!(bent.rows.iter().collect::<HashSet<_>>().len(), 20);
         assert!(excess(&bent.rows, &[3, 120, 250], &meta, Some(2)).is_empty());
-        // Nothing is between two tracks.
+        // A path of two tracks has nothing to change.
         let direct = PathOptions {
             tracks: Some(2),
             ..PathOptions::default()

@@ -1,4 +1,4 @@
-//! The steps that a walk may take, and the best ways from one row to another: by the largest step, by length, by number.
+//! The graph of possible steps, and shortest paths by largest step, by length, and by number of steps.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
@@ -9,20 +9,20 @@ use super::distance;
 use crate::union::DisjointSets;
 use crate::{ExploreError, KnnGraph, Result};
 
-/// Up to so many tracks a step may go from any track to any other; in larger libraries to near neighbours only.
+/// Tracks up to which a step may go from any track to any other; in larger libraries only to neighbours.
 const EVERY_PAIR: usize = 2000;
 
-/// Rows of a separate piece of the graph from which it is joined to the rest.
+/// Rows of a component of the graph that are compared to join it to the rest.
 const BORDER: usize = 1024;
 
-/// The steps that a walk may take: every pair of tracks, or the neighbour graph made symmetric, its pieces joined as far
-/// as the stops need it, and with steps from each stop to the next.
+/// The graph of possible steps: every pair of tracks, or the symmetric neighbour graph with its components joined as far as
+/// necessary for the stops, and with steps between consecutive stops.
 pub(super) struct WalkSteps {
-    /// For each row the rows that can follow it, and the distance to each.
+    /// For each row the possible next rows and their distances.
     pub(super) links: Vec<Vec<(u32, f32)>>,
 }
 
-/// A place in a queue, least cost first.
+/// An entry of a queue, least cost first.
 struct QueuePlace(f32, usize);
 impl PartialEq for QueuePlace {
     fn eq(&self, other: &Self) -> bool {
@@ -70,7 +70,7 @@ impl WalkSteps {
                 sets.join(i, j);
             }
         }
-        // a direct step between stops, so that any number of tracks has a way
+        // Direct steps between stops, so that there is a path of any number of tracks.
         for leg in stops.windows(2) {
             let step = distance(vectors, leg[0], leg[1]);
             links[leg[0]].push((leg[1] as u32, step));
@@ -78,7 +78,7 @@ impl WalkSteps {
         }
         for list in &mut links {
             list.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-            // Two rows may name each other; of equal ends the shorter step is first.
+            // Two rows may have each other as neighbours; of equal ends the shorter step is first.
             list.dedup_by_key(|link| link.0);
         }
         let mut net = Self { links };
@@ -86,15 +86,15 @@ impl WalkSteps {
         Ok(net)
     }
 
-    /// Joins the pieces that hold stops: the smallest of them is linked to the track nearest to any of its own.
+    /// Joins the components with stops: links the smallest of them to the track nearest to any of its own.
     fn join_pieces(
         &mut self,
         vectors: ArrayView2<'_, f32>,
         sets: &mut DisjointSets,
         stops: &[usize],
     ) -> Result<()> {
-        // Each round joins one piece to another; a graph that needs more is in crumbs, and the
-        // error says so.
+        // Each round joins two components; a graph that needs more rounds is too fragmented, which is an
+        // error.
         for _ in 0..256 {
             let mut roots: Vec<usize> = stops.iter().map(|&stop| sets.find(stop)).collect();
             roots.sort_unstable();
@@ -139,7 +139,7 @@ impl WalkSteps {
         })
     }
 
-    /// Of a large piece only the rows nearest to the middle of all others are compared, so that time stays linear.
+    /// The rows of a component to compare: in a large one only those nearest to the middle of all others, so that time is linear.
     fn border(
         vectors: ArrayView2<'_, f32>,
         piece: Vec<usize>,
@@ -161,7 +161,7 @@ impl WalkSteps {
         ranked.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// The smallest possible largest step between two rows (infinite if there is no way).
+    /// The smallest possible largest step between two rows (infinite if there is no path).
     pub(super) fn bottleneck(&self, from: usize, to: usize, banned: &HashSet<usize>) -> f32 {
         let mut best = vec![f32::INFINITY; self.links.len()];
         best[from] = 0.0;
@@ -170,13 +170,13 @@ impl WalkSteps {
             if i == to {
                 return cost;
             }
-            // An older entry of the queue: a better way was found since.
+            // An outdated entry of the queue: a better path was found later.
             if cost > best[i] {
                 continue;
             }
             for &(j, step) in &self.links[i] {
                 let j = j as usize;
-                // Dijkstra with the largest step in place of the sum
+                // Dijkstra with the largest step in place of the sum.
                 let next = cost.max(step);
                 if next < best[j] && (j == to || !banned.contains(&j)) {
                     best[j] = next;
@@ -187,7 +187,7 @@ impl WalkSteps {
         f32::INFINITY
     }
 
-    /// The shortest way whose steps are at most `limit` (sum of distances).
+    /// The shortest path (sum of distances) whose steps are at most `limit`.
     pub(super) fn shortest(
         &self,
         from: usize,
@@ -213,7 +213,7 @@ impl WalkSteps {
             }
             for &(j, step) in self.links[i].iter().filter(|link| link.1 <= limit) {
                 let j = j as usize;
-                // A small price per step, so that copies at distance 0 do not make the walk longer.
+                // A small cost per step, so that copies at distance 0 do not make the path longer.
                 let next = cost + step + 1e-4;
                 if next < best[j] && (j == to || !banned.contains(&j)) {
                     best[j] = next;
@@ -225,7 +225,7 @@ impl WalkSteps {
         None
     }
 
-    /// The fewest steps between two rows of which none is larger than `limit`.
+    /// The fewest steps between two rows with steps of at most `limit`.
     pub(super) fn fewest(
         &self,
         from: usize,
@@ -257,18 +257,18 @@ impl WalkSteps {
         None
     }
 
-    /// The smallest possible largest step of a walk through the stops, of at most `hops` steps.
+    /// The smallest possible largest step of a path through the stops of at most `hops` steps.
     pub(super) fn least_step(&self, stops: &[usize], hops: Option<usize>) -> f32 {
-        let nobody = HashSet::new();
+        let no_exclusions = HashSet::new();
         let legs = || stops.windows(2).map(|leg| (leg[0], leg[1]));
-        // The bottleneck whatever the number of steps: if as few as `hops` suffice for it, nothing
-        // is better.
+        // The bottleneck for any number of steps, which is optimal if `hops` steps suffice for
+        // it.
         let free = legs()
-            .map(|(from, to)| self.bottleneck(from, to, &nobody))
+            .map(|(from, to)| self.bottleneck(from, to, &no_exclusions))
             .fold(0.0, f32::max);
         let Some(hops) = hops else { return free };
         let fits = |limit: f32| {
-            let steps = legs().map(|(from, to)| self.fewest(from, to, limit, &nobody));
+            let steps = legs().map(|(from, to)| self.fewest(from, to, limit, &no_exclusions));
             steps
                 .sum::<Option<usize>>()
                 .is_some_and(|steps| steps <= hops)
@@ -276,7 +276,7 @@ impl WalkSteps {
         if fits(free) {
             return free;
         }
-        // The answer is one of the steps there are; the largest of them always fits.
+        // The result is one of the existing steps; the largest of them always fits.
         let mut steps: Vec<f32> = self
             .links
             .iter()
@@ -286,12 +286,12 @@ impl WalkSteps {
             .collect();
         steps.sort_unstable_by(f32::total_cmp);
         steps.dedup();
-        // a larger limit never needs more hops, so the smallest one can be bisected
+        // A larger limit never needs more hops, so that the smallest one is found by bisection.
         let first = steps.partition_point(|&step| !fits(step));
         steps.get(first).copied().unwrap_or(f32::INFINITY)
     }
 
-    /// The shortest way (sum of distances) of at most `hops` steps, none of them larger than `limit`.
+    /// The shortest path (sum of distances) of at most `hops` steps, each at most `limit`.
     pub(super) fn shortest_within(
         &self,
         (from, to): (usize, usize),
@@ -301,7 +301,7 @@ impl WalkSteps {
     ) -> Option<Vec<usize>> {
         let mut cost = vec![f32::INFINITY; self.links.len()];
         cost[from] = 0.0;
-        // For each number of steps and row, the row before, where that way is shorter than any of fewer steps.
+        // For each number of steps and row, the previous row, if that path is shorter than any of fewer steps.
         let mut came: Vec<Vec<u32>> = Vec::new();
         for _ in 0..hops {
             let mut next = cost.clone();
@@ -324,7 +324,7 @@ impl WalkSteps {
         let mut rows = vec![to];
         for before in came.iter().rev() {
             let last = rows[rows.len() - 1];
-            // No entry: with so many steps the row was reached no more cheaply than with fewer.
+            // Without an entry, fewer steps were at least as short.
             if before[last] != u32::MAX {
                 rows.push(before[last] as usize);
             }

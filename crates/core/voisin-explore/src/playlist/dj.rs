@@ -1,7 +1,7 @@
 //! Playlists for DJ programs: Rekordbox's XML and Traktor's NML. Mixxx reads M3U8.
 //!
-//! Rekordbox: "rekordbox xml format list" of its makers, version 1.0.0. Traktor: NML 19, as Traktor 3 exports it. Both
-//! hold a small collection, then the list, which names its entries by number or by place.
+//! Rekordbox: "rekordbox xml format list" of its makers, version 1.0.0. Traktor: NML 19, as exported by Traktor 3. Both
+//! contain a small collection and then the list, which refers to its entries by number or by location.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::escape::address;
 use voisin_base::text::xml;
 use voisin_music::key::MusicalKey;
 
-/// ` name="value"`, or nothing where there is no value.
+/// ` name="value"`, or nothing without a value.
 fn attribute(text: &mut String, name: &str, value: &str) {
     if !value.is_empty() {
         let _ = write!(text, " {name}=\"{}\"", xml(value));
@@ -29,14 +29,14 @@ fn year(track: &TrackMeta) -> String {
     track.year.map_or_else(String::new, |year| year.to_string())
 }
 
-/// Beats a minute, with so many decimals; empty where it is not known.
+/// Beats per minute, with so many decimals; empty if unknown.
 fn tempo(track: &TrackMeta, decimals: usize) -> String {
     track
         .tempo
         .map_or_else(String::new, |tempo| format!("{tempo:.decimals$}"))
 }
 
-/// Energy as Mixed In Key writes it into comments, 1 to 10: `Energy 7`; empty where it is not known.
+/// Energy from 1 to 10 in Mixed In Key's form of comments: `Energy 7`; empty if unknown.
 fn comment(track: &TrackMeta) -> String {
     let level = track.energy.map(|energy| (energy / 10.0).clamp(1.0, 10.0));
     level.map_or_else(String::new, |level| format!("Energy {level:.0}"))
@@ -51,7 +51,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
         tracks.len()
     );
     for (i, track) in tracks.iter().enumerate() {
-        // Numbers of this file alone, by which the list below names its tracks.
+        // Numbers within this file, by which the list below refers to tracks.
         let _ = write!(text, "    <TRACK TrackID=\"{}\"", i + 1);
         attribute(&mut text, "Name", track.display_title());
         attribute(
@@ -74,7 +74,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
             track.key.map_or("", MusicalKey::name),
         );
         attribute(&mut text, "Comments", &comment(track));
-        // "file:///music/x.mp3" has an empty host; Rekordbox wants one.
+        // "file:///music/x.mp3" has an empty host, which Rekordbox does not accept.
         let part = track.part();
         let path = part
             .as_ref()
@@ -85,7 +85,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
             "Location",
             &place.replacen("file:///", "file://localhost/", 1),
         );
-        // A part of a longer file is that file with a cue where the part begins.
+        // A part of a longer file is written as the file with a cue at the part's start.
         match part {
             Some(part) => {
                 let _ = writeln!(
@@ -111,7 +111,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
     text
 }
 
-/// A place as Traktor writes it: volume, folder and name.
+/// A location in Traktor's form: volume, folder and name.
 fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let part = track.part();
     let path = part
@@ -120,9 +120,9 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let text = path.to_str().ok_or_else(|| ExploreError::Parameter {
         name: "path",
         found: format!("{:?}", path.to_string_lossy()),
-        expected: "one in UTF-8, as Traktor writes them: use the format m3u8",
+        expected: "one in UTF-8 for Traktor: use the format m3u8",
     })?;
-    // Traktor takes a place apart; on Windows the first part is the drive.
+    // On Windows the first part is the drive.
     let separators: &[char] = if cfg!(windows) { &['/', '\\'] } else { &['/'] };
     let mut parts: Vec<&str> = text
         .split(separators)
@@ -131,7 +131,7 @@ fn place(track: &TrackMeta) -> Result<(String, String, String)> {
     let name = parts.pop().unwrap_or_default().to_owned();
     let volume = match parts.first() {
         Some(drive) if cfg!(windows) && drive.ends_with(':') => parts.remove(0).to_owned(),
-        // On a Mac other disks lie below /Volumes, and Traktor names them without it.
+        // On a Mac other disks are below /Volumes, which Traktor leaves out.
         Some(&"Volumes") if parts.len() > 1 => {
             let volume = parts.remove(1).to_owned();
             parts.remove(0);
@@ -179,7 +179,7 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
         attribute(&mut text, "COMMENT", &comment(track));
         attribute(&mut text, "PLAYTIME", &seconds(track));
         if let Some(year) = track.year {
-            // The format wants a whole date.
+            // The format requires a complete date.
             let _ = write!(text, " RELEASE_DATE=\"{year}/1/1\"");
         }
         text.push_str("></INFO>");
@@ -188,7 +188,7 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
             let _ = write!(text, "<TEMPO BPM=\"{tempo}\"></TEMPO>");
         }
         if let Some(key) = track.key {
-            // Traktor counts keys in the same order.
+            // Traktor numbers keys in the same order.
             let number = key.number();
             let _ = write!(text, "<MUSICAL_KEY VALUE=\"{number}\"></MUSICAL_KEY>");
         }
@@ -201,7 +201,7 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
             );
         }
         text.push_str("</ENTRY>\n");
-        // The list names an entry by its place, written without separators between the three parts.
+        // The list refers to an entry by its location, without separators between the three parts.
         let key = xml(&format!("{volume}{folder}{name}"));
         let _ = writeln!(
             keys,
@@ -237,7 +237,7 @@ mod tests {
         track
     }
 
-    /// Every mark is where a parser expects it: tags closed, quotes paired, no bare ampersand, no control character.
+    /// Whether tags are closed, quotes are paired, and there is no bare ampersand or control character.
     fn well_formed(text: &str) -> bool {
         let mut open = 0_i32;
         for (i, c) in text.char_indices() {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn rekordbox_names_each_track_by_number_and_address() {
+    fn rekordbox_refers_to_tracks_by_number_and_address() {
         let track = hostile();
         let text = rekordbox(&[&track, &track], "a<b");
         assert!(well_formed(&text), "{text}");
@@ -290,7 +290,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn traktor_names_each_track_by_place() {
+    fn traktor_refers_to_tracks_by_location() {
         use std::os::unix::ffi::OsStrExt;
         let track = hostile();
         let text = traktor(&[&track], "x\"y").unwrap();

@@ -1,4 +1,4 @@
-//! M3U8, XSPF, JSPF and bare paths, safe against what tags and file names may hold.
+//! M3U8, XSPF, JSPF and bare paths, with escapes for any tags and file names.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::escape::address;
 use voisin_base::text::xml;
 use voisin_music::cue::CuePart;
 
-/// Names the extension by which VLC's playlists say where a track starts and stops.
+/// VLC's extension for start and stop times of tracks.
 const VLC: &str = "http://www.videolan.org/vlc/playlist/0";
 
 /// File formats of playlists.
@@ -57,17 +57,17 @@ impl std::str::FromStr for Format {
 /// How paths are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathStyle {
-    /// As the library has them.
+    /// As in the library.
     Absolute,
-    /// Relative to this folder, where the list will lie.
+    /// Relative to this folder, that of the list.
     Relative(PathBuf),
 }
 
 /// Writes `tracks` as a playlist.
 ///
-/// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON; a path that holds
-/// some, or that is not UTF-8, is written as a percent-encoded address in M3U8; [`Format::Paths`] refuses line breaks. All formats but the two of
-/// bare paths are UTF-8.
+/// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON. In M3U8 a path with such
+/// characters, or one that is not UTF-8, becomes a percent-encoded address; [`Format::Paths`] refuses line breaks. All formats
+/// except those of bare paths are UTF-8.
 pub fn write(
     tracks: &[&TrackMeta],
     title: &str,
@@ -78,7 +78,7 @@ pub fn write(
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    // A bare path must lead back to the very track; players need the file, and the part's times beside it.
+    // A bare path identifies the track, including its part; players need the file and the part's times.
     let is_bare = matches!(format, Format::Paths | Format::Paths0);
     let entries: Vec<WrittenEntry<'_>> = tracks
         .iter()
@@ -109,13 +109,13 @@ pub fn write(
 }
 
 struct WrittenEntry<'a> {
-    /// The bytes of the path as it is written.
+    /// The path as bytes.
     path: Vec<u8>,
     track: &'a TrackMeta,
     part: Option<CuePart>,
 }
 
-/// When VLC starts and stops playing a part.
+/// VLC's options for the start and stop times of a part.
 fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
     let times = part.map(CuePart::seconds);
     let start = times.map(|(start, _)| format!("start-time={start:.3}"));
@@ -126,10 +126,10 @@ fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
     )
 }
 
-/// `path` as seen from `folder`; unchanged where one of them is not absolute. Separators become `/`.
+/// `path` relative to `folder`; unchanged unless both are absolute. Separators become `/`.
 pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     let bytes = |text: &OsStr| text.as_encoded_bytes().to_vec();
-    // Players on all systems take `/`; on others than Windows a backslash is part of a name.
+    // Players on all systems accept `/`; except on Windows a backslash is part of a name.
     let slashes = |text: &OsStr| -> Vec<u8> {
         let slash = |byte| {
             if cfg!(windows) && byte == b'\\' {
@@ -152,12 +152,12 @@ pub(crate) fn relative(path: &Path, folder: Option<&Path>) -> Vec<u8> {
     let from = parts(folder);
     let to = parts(path);
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    // another drive, which no relative path leads to
+    // Another drive, to which there is no relative path.
     if common == 0 {
         return slashes(path.as_os_str());
     }
     let mut steps = vec![b"..".to_vec(); from.len() - common];
-    // Bytes, not text: a path that is not UTF-8 must come out as it is.
+    // As bytes, so that a path that is not UTF-8 is unchanged.
     steps.extend_from_slice(&to[common..]);
     steps.join(&b'/')
 }
@@ -181,7 +181,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
     for WrittenEntry { path, track, part } in entries {
-        // -1 is the format's word for a length that is not known.
+        // -1 means an unknown length.
         let seconds = if track.seconds > 0.0 {
             track.seconds.round()
         } else {
@@ -192,7 +192,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
             let _ = writeln!(text, "#EXTVLCOPT:{option}");
         }
         let plain = std::str::from_utf8(path).ok().filter(|path| {
-            // A reader would take blanks at the end for none.
+            // Readers strip blanks at the end.
             !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)
         });
         let _ = match plain {
@@ -266,7 +266,7 @@ fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
         .collect();
     let text =
         serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
-    // JSON escapes the control characters below the blank itself; a terminal obeys those from 0x7f to 0x9f too.
+    // JSON escapes control characters below the blank; terminals also interpret those from 0x7f to 0x9f.
     let escaped = |c: char| match c {
         '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_m3u8_has_two_lines_per_track_whatever_the_names() {
+    fn an_m3u8_has_two_lines_per_track_for_any_names() {
         let track = hostile();
         let text = written(
             &[&track, &track],
@@ -404,7 +404,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_path_that_is_not_utf8_is_named_byte_for_byte() {
+    fn a_path_that_is_not_utf8_is_written_byte_for_byte() {
         use std::os::unix::ffi::OsStrExt;
         let path = Path::new(OsStr::from_bytes(b"/m/caf\xe9 \x1b.mp3"));
         let track = TrackMeta::of_file(TrackId(1), path);

@@ -1,4 +1,4 @@
-//! A list for an evening: near its seeds, not all of one artist, as alike or as varied as one likes.
+//! Playlists: tracks near some seeds, with limits per artist and album and adjustable diversity.
 //!
 //! For: choosing and ordering tracks, and writing them as files that players and DJ programs read. Not for: reading
 //! playlists; that is `library::scan`.
@@ -27,7 +27,7 @@ use voisin_base::track::TrackId;
 pub enum Length {
     /// Number of tracks.
     Tracks(usize),
-    /// Total time in seconds: the list ends as near to it as whole tracks allow.
+    /// Total time in seconds, approximated with whole tracks.
     Seconds(f64),
 }
 
@@ -42,7 +42,7 @@ impl Length {
     }
 
     /// Number of tracks to search for.
-    pub fn asked(self) -> usize {
+    pub fn search_count(self) -> usize {
         match self {
             Self::Tracks(tracks) => tracks,
             Self::Seconds(seconds) => {
@@ -52,34 +52,34 @@ impl Length {
     }
 }
 
-/// How the seeds themselves are used.
+/// How the seeds are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SeedUse {
     /// They are not in the list.
     #[default]
     Leave,
-    /// The first so many open it; the others may be chosen like any other track: those of a genre, a cluster or a
-    /// playlist.
+    /// So many of the first ones begin the list; the others may be chosen like any other track, as for a genre, a cluster or
+    /// a playlist.
     Open(usize),
 }
 
 /// Settings of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlaylistOptions {
-    /// How long.
+    /// Its length.
     pub length: Length,
-    /// At most this many tracks of one artist.
+    /// Most tracks of one artist.
     pub max_per_artist: Option<usize>,
-    /// At most this many tracks of one album (see [`TrackMeta::album_key`]).
+    /// Most tracks of one album (see [`TrackMeta::album_key`]).
     pub max_per_album: Option<usize>,
-    /// 0: nearest to the seeds only; 1: spread as widely as the neighbourhood allows, which is [`REACH`] times the
-    /// list's length, and never more than a quarter of all tracks unless the list is longer.
+    /// 0: nearest to the seeds only; 1: as varied as the neighbourhood allows, which is [`REACH`] times the list's length,
+    /// and at most a quarter of all tracks unless the list is longer.
     pub diversity: f32,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
     /// How the seeds are used.
     pub seeds: SeedUse,
-    /// Least cosine similarity to the seed a track is there for.
+    /// Least cosine similarity of a track to its seed.
     pub min_similarity: Option<f32>,
 }
 
@@ -104,31 +104,31 @@ pub struct Entry {
     pub track: TrackId,
     /// Its row.
     pub row: usize,
-    /// The seed it is there for, as row.
+    /// The row of its seed.
     pub seed: usize,
     /// Cosine similarity to that seed.
     pub similarity: f32,
 }
 
-/// Seeds that are used separately; more are thinned out to the most different ones.
+/// Most seeds that are used separately; more are thinned out to the most different ones.
 const MOST_SEEDS: usize = 32;
-/// How many nearest tracks for each track of the list are its neighbourhood at full diversity.
+/// Nearest tracks per track of the list in its neighbourhood at full diversity.
 pub const REACH: usize = 3;
-/// So many times a list's length in nearest tracks give the same list as all tracks would.
+/// Nearest tracks per track of the list that give the same list as all tracks.
 pub const LEAST_ROOM: usize = 4 * REACH;
-/// Length taken for tracks whose own is unknown, in seconds.
+/// Length in seconds assumed for tracks of unknown length.
 const USUAL_SECONDS: f64 = 240.0;
 
 /// Chooses tracks near `seeds`.
 ///
-/// Each seed gets the same share of the list: in turn, each takes the track that is near to it and (by
+/// Each seed gets the same share of the list: in turn, each takes the track that is near it and (by
 /// `diversity`) unlike those already taken (maximal marginal relevance, Carbonell and Goldstein, 1998).
 ///
 /// - `vectors`: `[n, dim]` unit vectors; `meta`: same rows
 /// - `seeds`: row numbers
-/// - `excluded`: rows never taken (duplicates, say)
+/// - `excluded`: rows to leave out, such as duplicates
 ///
-/// The list is shorter than asked for where the conditions leave no more tracks.
+/// The list is shorter than requested if no more tracks fulfil the conditions.
 pub fn playlist(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
@@ -142,10 +142,10 @@ pub fn playlist(
     Ok(found.unwrap_or_default())
 }
 
-/// The same from a part of all tracks, [`LEAST_ROOM`] times the list's length or more; `None` where
-/// tracks outside of the part might belong into the list.
+/// The same from a part of all tracks, at least [`LEAST_ROOM`] times the list's length; `None` if
+/// tracks outside the part might belong in the list.
 ///
-/// - `least`: similarity to a seed that no other track than these exceeds
+/// - `least`: upper bounds of the similarities of all other tracks to each seed
 pub fn playlist_near(
     vectors: ArrayView2<'_, f32>,
     meta: &[TrackMeta],
@@ -169,9 +169,9 @@ pub fn playlist_near(
         }
     };
     let opening = list.entries.len();
-    // From here on each seed chooses for itself, and their turns give each the same share.
+    // From here on each seed chooses in turn, which gives each the same share.
     let sources = thin_out(vectors, seeds);
-    let wanted_tracks = options.length.asked();
+    let wanted_tracks = options.length.search_count();
     let mut pools: Vec<CandidatePool> = sources
         .iter()
         .map(|&seed| {
@@ -180,19 +180,18 @@ pub fn playlist_near(
             CandidatePool::new(vectors, seed, wanted, least(seed), usable)
         })
         .collect();
-    // A quarter of a small library is its neighbourhood already; a long list needs its own length
-    // at least.
+    // At most a quarter of a small library, and at least the length of the list.
     let most = wanted_tracks.max(vectors.nrows() / 4);
     let widest = REACH.saturating_mul(wanted_tracks) as f32;
     let reach = ((options.diversity * widest) as usize).clamp(1, most.max(1));
     let mut turn = 0;
     let mut idle = 0;
-    // when every pool in turn had nothing to add, the conditions leave no more tracks
+    // Ends when no pool has a track to add.
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
         let taken = pool.take(vectors, &list, opening, reach);
-        // The best of fewer than `reach` might not be the best: the caller must give more tracks.
+        // With fewer than `reach` candidates the best might be missing: the caller must pass more tracks.
         if pool.is_cut && pool.near.len() < reach {
             return Ok(None);
         }
@@ -215,15 +214,15 @@ pub fn playlist_near(
     Ok(Some(entries))
 }
 
-/// Steps that [`chain`] tries before it is content with the longest chain so far.
+/// Steps after which [`chain`] returns the longest chain so far.
 const MOST_STEPS: usize = 100_000;
-/// Candidates that it tries at those steps altogether: a second's worth.
+/// Candidates to try at those steps in total, about a second.
 const MOST_TRIED: usize = 10_000_000;
 
-/// A list from candidates in their order, in which each track `fits` at its place behind the one before.
+/// A list from candidates in which each track `fits` at its place after the previous one.
 ///
-/// Begins with the first candidate and always goes on with the earliest that fits; where none does, it goes back. Gives the
-/// longest list it found, of at most the options' length, with no more tracks of an artist or an album than these allow.
+/// Begins with the first candidate and continues with the earliest that fits, with backtracking. Returns the longest list that
+/// was found, of at most the options' length and within their limits per artist and album.
 pub fn chain(
     candidates: &[usize],
     meta: &[TrackMeta],
@@ -243,7 +242,7 @@ pub fn chain(
             list.iter().map(|&i| seconds(candidates[i])).sum::<f64>() >= wanted
         }
     };
-    // Computed once: going back and forth asks for them millions of times.
+    // Computed once, because backtracking needs them millions of times.
     let artist_names: Vec<Vec<String>> = candidates
         .iter()
         .map(|&row| meta[row].artist_keys())
@@ -258,13 +257,13 @@ pub fn chain(
     let mut best: Vec<usize> = Vec::new();
     // The candidate to try next at the end of the list.
     let mut next = 0;
-    // backtracking is exponential in the worst case, so it is bounded
+    // Backtracking is exponential in the worst case, so that it is bounded.
     let mut tried = 0;
     for _ in 0..MOST_STEPS {
         if tried > MOST_TRIED {
             break;
         }
-        // The earliest that fits, which is the best one, as candidates come in order.
+        // The earliest that fits is the best one, since candidates are in order.
         let fitting = (next..candidates.len()).find(|i| {
             tried += 1;
             !list.contains(i)
@@ -287,12 +286,12 @@ pub fn chain(
                     break;
                 }
             }
-            // The first track stays: it is the seed.
+            // The first track is the seed and stays.
             None if list.len() > 1 => {
                 let Some(last) = list.pop() else { break };
                 artists.release(&artist_names[last]);
                 albums.release(&album_names[last]);
-                // On with the candidate behind the one that led nowhere.
+                // Continues after the candidate that led to a dead end.
                 next = last + 1;
             }
             None => break,
@@ -350,7 +349,7 @@ fn check(
     Ok(())
 }
 
-/// Distinct seeds; if there are many, the most central one and then always the one farthest from those taken.
+/// Distinct seeds; if there are many, the most central one and then each time the one farthest from those taken.
 fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
     let mut seen = HashSet::new();
     let seeds: Vec<usize> = seeds
@@ -362,7 +361,7 @@ fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
         return seeds;
     }
     let part = vectors.select(Axis(0), &seeds);
-    // The most typical seed first; then the ones that those taken represent least.
+    // The most typical seed first.
     let centre = part.mean_axis(Axis(0)).expect("there are seeds");
     let first = (0..seeds.len())
         .max_by(|&a, &b| {
@@ -383,8 +382,7 @@ fn thin_out(vectors: ArrayView2<'_, f32>, seeds: &[usize]) -> Vec<usize> {
     taken.into_iter().map(|i| seeds[i]).collect()
 }
 
-/// Orders entries after `opening` so that each lies near the one before: nearest next, then pairs of steps
-/// uncrossed while that shortens the way (2-opt).
+/// Orders entries after `opening` by small steps: nearest neighbour, then 2-opt.
 fn order_by_small_steps(
     vectors: ArrayView2<'_, f32>,
     entries: &mut [Entry],
@@ -407,8 +405,8 @@ fn order_by_small_steps(
         here = rest[i].row;
     }
     let before = |rest: &[Entry], i: usize| if i == 0 { start } else { rest[i - 1].row };
-    // Each round costs the square of the length; a list of more tracks than an evening has keeps
-    // the greedy order.
+    // Each round takes the square of the length; long lists keep the greedy
+    // order.
     for _ in 0..if rest.len() <= 300 { 20 } else { 0 } {
         let mut better = false;
         for i in 0..rest.len() {
@@ -421,7 +419,7 @@ fn order_by_small_steps(
                     + rest
                         .get(j + 1)
                         .map_or(0.0, |next| distance(rest[i].row, next.row));
-                // By more than rounding, or two orders of one length would be swapped in every
+                // By more than rounding, or orders of equal length would be swapped in every
                 // round.
                 if new < old - 1e-6 {
                     rest[i..=j].reverse();
@@ -454,10 +452,10 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_goes_back_where_it_cannot_go_on() {
+    fn a_chain_backtracks_from_a_dead_end() {
         let mut meta = collection().2;
         meta.iter_mut().for_each(|track| track.seconds = 60.0);
-        // 0 leads to 1 and 2, but 1 leads nowhere; 2 leads to 3, and 3 to 4.
+        // 0 leads to 1 and 2, and 1 is a dead end; 2 leads to 3, and 3 to 4.
         let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
         let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4, 5];
@@ -472,7 +470,7 @@ mod tests {
         assert_eq!(
             chain(&all, &meta, &with(Length::Tracks(9)), &fits),
             [0, 2, 3, 4],
-            "the longest there is"
+            "the longest possible"
         );
         assert_eq!(
             chain(&all, &meta, &with(Length::Seconds(150.0)), &fits),
@@ -481,7 +479,7 @@ mod tests {
         assert_eq!(
             chain(&[5, 0, 1], &meta, &with(Length::Tracks(3)), &fits),
             [5],
-            "the first one stays"
+            "the first track stays"
         );
         assert!(chain(&[], &meta, &with(Length::Tracks(3)), &fits).is_empty());
         assert_eq!(
@@ -491,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_end_takes_all_tracks() {
+    fn a_list_without_a_limit_takes_all_tracks() {
         let (vectors, _, meta) = collection();
         let options = PlaylistOptions {
             length: Length::Seconds(1e300),
@@ -502,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_no_more_of_an_artist_than_options_allow() {
+    fn a_chain_keeps_the_limit_per_artist() {
         let mut meta = collection().2;
         for (row, artist) in ["A", "A", "A", "B", "C"].into_iter().enumerate() {
             meta[row].artist = Some(artist.into());
@@ -512,7 +510,7 @@ mod tests {
             max_per_artist: Some(2),
             ..PlaylistOptions::default()
         };
-        // 1 leads to 2 alone, which would be the third of its artist.
+        // 1 leads only to 2, which would be the third of its artist.
         let steps = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4)];
         let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4];
@@ -520,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn an_album_of_several_artists_has_its_share_of_a_list() {
+    fn the_limit_per_album_applies_to_compilations() {
         let (vectors, _, mut meta) = collection();
         let is_on_sampler = |row: usize| (row / 8).is_multiple_of(2);
         for (row, track) in meta.iter_mut().enumerate() {
@@ -576,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_from_the_nearest_tracks_is_that_from_all() {
+    fn a_list_from_the_nearest_tracks_equals_that_from_all() {
         let (vectors, _, meta) = collection();
         let seeds = [3, 77];
         let tracks =
@@ -630,7 +628,7 @@ mod tests {
         assert_eq!(
             near(60, &options),
             Some(tracks(&all)),
-            "short because nothing else is as near"
+            "short because no other track is as near"
         );
     }
 
@@ -674,7 +672,7 @@ mod tests {
                 .sum::<f32>()
         };
         assert!(mean(0.0) > mean(0.5) && mean(0.5) > mean(1.0));
-        // However varied, it stays near the seed.
+        // With full diversity it stays near the seed.
         let options = PlaylistOptions {
             diversity: 1.0,
             length: Length::Tracks(4),
@@ -700,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn small_steps_are_smaller_than_shuffled_ones() {
+    fn ordered_steps_are_smaller_than_shuffled_ones() {
         let (vectors, _, meta) = collection();
         let longest = |shuffle| {
             let options = PlaylistOptions {

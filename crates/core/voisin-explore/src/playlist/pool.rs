@@ -1,4 +1,4 @@
-//! The tracks that may come next on a list, and the list as it grows.
+//! Candidates for a list, and the list under construction.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 use super::{Entry, Length, PlaylistOptions, USUAL_SECONDS};
 use crate::{NameLimit, TrackMeta};
 
-/// The list as it grows, with its caps.
+/// A list under construction, with its limits.
 pub(super) struct PlaylistBuilder<'a> {
     meta: &'a [TrackMeta],
     options: &'a PlaylistOptions,
@@ -44,14 +44,14 @@ impl<'a> PlaylistBuilder<'a> {
             && self.albums.has_room(&self.albums_of(row))
     }
 
-    /// The album of a track, where albums are counted.
+    /// The album of a track, if albums are limited.
     fn albums_of(&self, row: usize) -> Vec<String> {
         let is_counted = self.options.max_per_album.is_some();
         let album = is_counted.then(|| self.meta[row].album_key());
         album.flatten().into_iter().collect()
     }
 
-    /// Adds a track; `false` if the list is nearer to its length without it.
+    /// Adds a track; `false` if the list is nearer to the requested length without it.
     pub(super) fn push(&mut self, row: usize, seed: usize, similarity: f32) -> bool {
         let track = &self.meta[row];
         let seconds = if track.seconds > 0.0 {
@@ -61,7 +61,7 @@ impl<'a> PlaylistBuilder<'a> {
         };
         if let Length::Seconds(wanted) = self.options.length
             && !self.entries.is_empty()
-            // With it the list would overshoot by more than it falls short without it.
+            // With it the list would be off by more than without it.
             && self.seconds + seconds - wanted > wanted - self.seconds
         {
             return false;
@@ -85,15 +85,15 @@ pub(super) struct CandidatePool {
     pub(super) seed: usize,
     /// Row and similarity to the seed, nearest first.
     candidates: Vec<(usize, f32)>,
-    /// How many of them were considered.
+    /// Number of candidates considered so far.
     seen: usize,
     /// Those of them that the list admits.
     pub(super) near: Vec<PlaylistCandidate>,
-    /// Whether there may be more behind the last of them.
+    /// Whether there may be more candidates after the last one.
     pub(super) is_cut: bool,
 }
 
-/// A track that may come next.
+/// A candidate for the next track.
 pub(super) struct PlaylistCandidate {
     row: usize,
     similarity: f32,
@@ -104,7 +104,7 @@ pub(super) struct PlaylistCandidate {
 
 impl CandidatePool {
     /// - `wanted`: least similarity to the seed
-    /// - `known`: similarity to the seed that no other track than these exceeds
+    /// - `known`: upper bound of the similarities of all other tracks to the seed
     pub(super) fn new(
         vectors: ArrayView2<'_, f32>,
         seed: usize,
@@ -126,17 +126,17 @@ impl CandidatePool {
             candidates,
             seen: 0,
             near: Vec::new(),
-            // Tracks outside of the part may be nearer than `wanted` asks, so the candidates may go
-            // on.
+            // Tracks outside the part may be nearer than `wanted`, so that there may be more
+            // candidates.
             is_cut: known > wanted,
         }
     }
 
-    /// The best of the `reach` nearest candidates that the list admits; farther ones follow as
-    /// those are taken. A candidate that the list refuses once is dropped, as it would always be
-    /// refused.
+    /// The best of the `reach` nearest candidates that the list admits; farther ones replace those that
+    /// are taken. A candidate that the list refuses is dropped, since it would be refused
+    /// again.
     ///
-    /// - `opening`: entries that nothing is compared with
+    /// - `opening`: number of first entries that candidates are not compared with
     pub(super) fn take(
         &mut self,
         vectors: ArrayView2<'_, f32>,
@@ -164,8 +164,8 @@ impl CandidatePool {
         let diversity = list.options.diversity;
         if diversity > 0.0 {
             for candidate in &mut self.near {
-                // Only entries that came since: the largest similarity to the others is known
-                // already.
+                // Only entries that were added meanwhile; the largest similarity to the others is
+                // known.
                 for entry in &list.entries[candidate.compared..] {
                     let similarity = vectors.row(candidate.row).dot(&vectors.row(entry.row));
                     candidate.repeated = candidate.repeated.max(similarity);
@@ -174,7 +174,7 @@ impl CandidatePool {
             }
         }
         let score = |candidate: &PlaylistCandidate| {
-            // Nothing to be unlike yet: only nearness to the seed counts.
+            // Without entries only nearness to the seed counts.
             let repeated = if candidate.repeated.is_finite() {
                 candidate.repeated
             } else {
@@ -182,7 +182,7 @@ impl CandidatePool {
             };
             (1.0 - diversity) * candidate.similarity - diversity * repeated
         };
-        // `max_by` returns the last of equals: reversed, that is the nearest
+        // `max_by` returns the last of equals, which is the nearest in reverse order.
         let best = self
             .near
             .iter()

@@ -29,7 +29,7 @@ fn load<T>(chunk: &[T]) -> __m256i {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn multiply_add(total: __m256i, x: __m256i, y: __m256i) -> __m256i {
-    // `maddubs` wants its first factor unsigned, so the sign of x moves to y. With 127 as the
+    // `maddubs` takes an unsigned first factor, so the sign of x moves to y. With 127 as the
     // largest factor a sum of two products is at most 32 258, which fits 16 bits.
     let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(y, x));
     _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
@@ -53,8 +53,7 @@ fn reduce(x: __m256i) -> i32 {
 #[target_feature(enable = "avx2")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], _sum: i32, out: &mut [i32]) {
     let width = query.len();
-    // A row is read from a random place of the plane, which the hardware's prefetcher cannot
-    // foresee.
+    // Rows are at random places of the plane, which the hardware prefetcher cannot predict.
     let fetch = |id: u32| {
         for line in (0..width).step_by(64) {
             Isa::prefetch(plane, id as usize * width + line);
@@ -116,7 +115,8 @@ pub(super) fn dot8_stored(a: &[u8], b: &[u8]) -> i32 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn count_bits(x: __m256i) -> __m256i {
-    // The shuffle looks up each half of the register by itself, so the sixteen counts stand twice.
+    // The shuffle looks up each half of the register separately, so the sixteen counts are there
+    // twice.
     let table = _mm256_setr_epi8(
         0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3,
         3, 4,
@@ -136,7 +136,7 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         .zip(blocks.allowed)
         .enumerate()
     {
-        // A block without an allowed vector is left unread: with a narrow filter most blocks are.
+        // Blocks without an allowed vector, most of them with a narrow filter, are not read.
         if allowed == 0 {
             continue;
         }

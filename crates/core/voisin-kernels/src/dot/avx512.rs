@@ -18,8 +18,8 @@ const AHEAD: usize = 48;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vpopcntdq")]
 pub(super) fn dot8_list(plane: &[u8], ids: &[u32], query: &[i8], sum: i32, out: &mut [i32]) {
-    // With the width known when this is compiled, the whole query stays in registers; 256 and 512
-    // bytes are the usual widths.
+    // With the width known at compile time, the whole query stays in registers; 256 and 512 bytes
+    // are the usual widths.
     match query.len() / ALIGN {
         4 => dot8_fixed::<4>(plane, ids, query, sum, out),
         8 => dot8_fixed::<8>(plane, ids, query, sum, out),
@@ -56,12 +56,12 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         *q = load(chunk);
     }
     let fetch = |id: u32| {
-        // A core has room for few lines on their way to the first cache and would wait for a place;
-        // the second cache takes more.
+        // A core can have few lines in flight to the first cache and would stall; the second cache
+        // takes more.
         let at = id as usize * width;
         if at + width <= plane.len() {
             for line in 0..N {
-                // SAFETY: inside the plane; and a prefetch does not access memory.
+                // SAFETY: inside the plane, and a prefetch does not access memory.
                 unsafe {
                     _mm_prefetch::<_MM_HINT_T1>(plane.as_ptr().add(at + line * ALIGN).cast());
                 };
@@ -79,7 +79,7 @@ fn dot8_fixed<const N: usize>(plane: &[u8], ids: &[u32], query: &[i8], sum: i32,
         _mm512_add_epi32(even, odd)
     };
     ids.iter().take(AHEAD).for_each(|&id| fetch(id));
-    // Four sums are reduced together, with fewer shuffles than one after the other.
+    // Four sums are reduced together, which takes fewer shuffles.
     let (fours, rest) = ids.as_chunks::<4>();
     let (sums, rest_sums) = out.as_chunks_mut::<4>();
     for (i, (four, sums)) in fours.iter().zip(sums).enumerate() {
@@ -202,8 +202,7 @@ fn hamming_with(
     limit: u32,
     out: &mut Vec<BitMatch>,
 ) {
-    /// Blocks whose matches are gone through together: whether one block has any cannot be
-    /// foreseen.
+    /// Blocks whose matches are collected together, as a branch per block is unpredictable.
     const TOGETHER: usize = 4;
     let limit = _mm512_set1_epi64(i64::from(limit));
     let step = BLOCK * per_vector;
@@ -231,7 +230,7 @@ fn hamming_with(
             // SAFETY: the slice holds 64 bytes.
             unsafe { _mm512_storeu_si512(distances.as_mut_ptr().cast(), counts) };
         }
-        // Matches are rare, so it is cheaper to go over the set bits than over the lanes.
+        // Matches are rare, so iterating over the set bits is cheaper than over the lanes.
         while near != 0 {
             let lane = near.trailing_zeros() as usize;
             near &= near - 1;

@@ -1,4 +1,4 @@
-//! Names with scores as whole numbers, and the best of many.
+//! Scored names as integers, and selecting the best of many.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use crate::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Set;
 
-/// A vector by its name, with its score: better ones are smaller, by [`f32::total_cmp`] and then
-/// the lower name.
+/// A vector's name with its score: better ones are smaller, by [`f32::total_cmp`] and then the
+/// lower name.
 ///
-/// One number, so that many are compared and sorted without branches.
+/// One integer, so that many are compared and sorted without branches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Scored(u64);
@@ -19,7 +19,7 @@ impl Scored {
     #[inline]
     pub fn new(score: f32, name: u32) -> Self {
         let bits = score.to_bits();
-        // Of positive numbers larger bits are larger, of negative ones smaller.
+        // Positive floats order as their bits, negative ones in reverse.
         let descending = !(bits ^ ((bits as i32 >> 31) as u32 | 1 << 31));
         Self(u64::from(descending) << 32 | u64::from(name))
     }
@@ -45,7 +45,7 @@ impl Scored {
 }
 
 impl From<u64> for Scored {
-    /// Of a [key](Self::key).
+    /// From a [key](Self::key).
     #[inline]
     fn from(key: u64) -> Self {
         Self(key)
@@ -59,9 +59,9 @@ impl fmt::Debug for Scored {
 }
 
 impl Isa {
-    /// Keeps the `least` best of `found`, in no order, or up to `most`, whichever is quicker, where
-    /// there are more; returns a bound: none of the kept is worse than it, none of the others
-    /// better. `spare` is memory to work in.
+    /// Keeps at least the `least` best of `found`, in no order, and up to `most` if that is faster;
+    /// returns a bound: none of the kept is worse than it, none of the others better. `spare` is
+    /// scratch memory.
     ///
     /// Panics if `least` is 0 or more than `most`.
     #[inline]
@@ -76,7 +76,7 @@ impl Isa {
         Some(bound)
     }
 
-    /// As [`keep_best`](Self::keep_best), but brings them to the front; how many.
+    /// As [`keep_best`](Self::keep_best), but moves them to the front; returns how many.
     ///
     /// Panics if `least` is 0 or more than `most`.
     #[inline]
@@ -89,8 +89,8 @@ impl Isa {
         self.best_to_front::<true>(found, wanted, spare)
     }
 
-    /// As [`split_best`](Self::split_best), but behind the best may be anything if not all are kept
-    /// (`ALL`).
+    /// As [`split_best`](Self::split_best); without `ALL` the contents after the best are
+    /// arbitrary.
     fn best_to_front<const ALL: bool>(
         self,
         found: &mut [Scored],
@@ -169,12 +169,11 @@ mod avx512 {
 
     use super::Scored;
 
-    /// Of a register.
+    /// Scores in a register.
     const LANES: usize = 8;
-    /// As few as this are sorted by comparing one with another.
+    /// Most that are sorted by comparing each with all.
     const FEW: usize = 8;
-    /// Turns, most of which leave half at most, before another algorithm goes on with what there
-    /// is.
+    /// Most rounds, each of which usually halves the rest, before another algorithm takes over.
     const TURNS: usize = 64;
 
     #[target_feature(enable = "avx512f,popcnt")]
@@ -194,17 +193,14 @@ mod avx512 {
             let a = open[0];
             let b = open[open.len() / 2];
             let c = open[open.len() - 1];
-            // The median of three keeps vectors that lie sorted, as lists often do, from dividing
-            // badly.
+            // The median of three avoids bad splits of sorted input, which is common.
             let pivot = a.min(b).max(a.max(b).min(c));
-            // By whole registers, without branches: which side a candidate falls on cannot be
-            // foreseen.
+            // By whole registers, without branches, which would be unpredictable.
             let better = partition(open, pivot, spare);
             if ALL || kept + better < least {
                 open[better..].copy_from_slice(spare);
             }
-            // Too many are better: the bound lies among them, and those behind it need not be
-            // looked at again.
+            // Too many are better: the bound lies among them, and the others are done.
             if kept + better > most {
                 end = kept + better;
                 continue;
@@ -214,11 +210,11 @@ mod avx512 {
                 return (kept, pivot);
             }
             if better == 0 {
-                // Where many are equal; names that differ never are.
+                // If many are equal, which needs equal names.
                 break;
             }
         }
-        // After `TURNS` divisions, or with few left, the standard library's selection is quick and
+        // After `TURNS` rounds, or with few left, the standard library's selection is fast and
         // never quadratic.
         (
             least,
@@ -274,15 +270,14 @@ mod avx512 {
         found.truncate(kept);
     }
 
-    /// Brings those of `all` that are better than `pivot` to the front and the others into `rest`;
-    /// how many are better.
+    /// Moves those of `all` that are better than `pivot` to the front and the others into `rest`;
+    /// returns how many are better.
     #[inline]
     #[target_feature(enable = "avx512f,popcnt")]
     fn partition(all: &mut [Scored], pivot: Scored, rest: &mut Vec<Scored>) -> usize {
         let n = all.len();
         rest.clear();
-        // Both sides are written in full registers, so `rest` needs room for all before any is
-        // counted.
+        // Both sides are written in full registers, so `rest` needs room for all.
         rest.reserve(n);
         let limit = _mm512_set1_epi64(pivot.key() as i64);
         let from = all.as_mut_ptr();
@@ -310,7 +305,7 @@ mod avx512 {
                 worse += LANES - count;
             }
         }
-        // SAFETY: so many were written.
+        // SAFETY: this many were written.
         unsafe { rest.set_len(worse) };
         for at in whole..n {
             let candidate = all[at];

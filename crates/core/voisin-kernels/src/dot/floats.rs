@@ -1,14 +1,13 @@
-//! Products of vectors of floats, for who compares with indexes that hold these.
+//! Dot products of float vectors, for comparisons with indexes of floats.
 
 use crate::Isa;
 use crate::isa::Set;
 
-/// Sums that are made side by side: four registers of the widest instructions.
+/// Parallel sums: four registers of the widest instructions.
 const LANES: usize = 64;
 
 impl Isa {
-    /// Sum of the products of the components that both have. Its last bits are the instruction
-    /// set's.
+    /// Dot product of the common components. Its last bits depend on the instruction set.
     #[inline]
     pub fn dot32(self, a: &[f32], b: &[f32]) -> f32 {
         match self.set() {

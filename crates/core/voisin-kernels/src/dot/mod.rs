@@ -4,8 +4,8 @@
 //! A stored component is a byte biased by 128 (`u8 = value + 128`, value in [-127, 127]); a query's
 //! components are plain `i8`. All sums are exact in `i32` for up to 65 536 dimensions.
 //!
-//! For: sums of products and differing bits. Not for: which vectors are compared, or what a sum
-//! means; that is `voisin-index`.
+//! For: sums of products and differing bits. Not for: choosing vectors or the meaning of a sum
+//! (`voisin-index`).
 
 use crate::Isa;
 use crate::isa::Set;
@@ -51,7 +51,7 @@ pub struct QueryCode {
 /// A candidate of the scan of sign bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitMatch {
-    /// Place of the vector in its segment.
+    /// Position of the vector in its segment.
     pub slot: u32,
     /// Number of differing signs.
     pub distance: u32,
@@ -64,7 +64,7 @@ pub struct BitBlocks<'a> {
     pub words: &'a [u64],
     /// Words per vector.
     pub per_vector: usize,
-    /// One byte per block; only vectors whose bit is set are looked at.
+    /// One byte per block; only vectors whose bit is set are compared.
     pub allowed: &'a [u8],
     /// Slot of the first vector.
     pub first_slot: u32,
@@ -148,8 +148,8 @@ impl Isa {
         dispatch!(self, hamming(blocks, query, limit, out));
     }
 
-    /// Asks for the cache line at the start of an item, to be in the second cache: more lines can
-    /// be on their way there at a time than to the first. A hint, never a fault.
+    /// Prefetches the cache line at the start of an item into the second cache, to which more lines
+    /// can be in flight than to the first. A hint, never a fault.
     #[inline]
     pub fn prefetch<T>(data: &[T], index: usize) {
         if let Some(item) = data.get(index) {

@@ -1,4 +1,4 @@
-//! Plain Rust: what the others are tested against, and what runs where they cannot.
+//! Plain Rust: the reference for tests, and the fallback.
 
 use super::{BLOCK, BitBlocks, BitMatch, QueryCode};
 
@@ -39,7 +39,7 @@ pub(super) fn hamming(blocks: BitBlocks<'_>, query: &[u64], limit: u32, out: &mu
         .zip(blocks.allowed)
         .enumerate()
     {
-        // A block without an allowed vector is left unread: with a narrow filter most blocks are.
+        // Blocks without an allowed vector, most of them with a narrow filter, are not read.
         if allowed == 0 {
             continue;
         }

@@ -1,15 +1,14 @@
-//! Vectors that are searched for, at 16 bits a component.
+//! Query vectors at 16 bits a component.
 
 use super::QueryCode;
 use crate::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Set;
 
-/// Sums that are made side by side: in the same order on every machine.
+/// Parallel sums, in the same order on every machine.
 const LANES: usize = 16;
 
-/// A vector of length 1 minus a mean: [its code](QueryCode), and the numbers that it is compared
-/// by.
+/// A vector of length 1 minus a mean: [its code](QueryCode), and the numbers needed to compare it.
 #[derive(Debug, Clone, Default)]
 pub struct Quantised {
     /// Its components.
@@ -32,8 +31,8 @@ impl Isa {
         }
     }
 
-    /// Brings a vector of this square to length 1, takes the mean off, and writes what is left in
-    /// `width` components.
+    /// Scales a vector with this square to length 1, subtracts the mean, and quantises the result
+    /// to `width` components.
     ///
     /// Every instruction set gives the same bits. Panics if `width` is less than the vector's.
     #[inline]
@@ -75,7 +74,7 @@ mod avx2 {
 #[inline(always)]
 fn product(a: &[f32], b: &[f32]) -> f32 {
     // Sixteen sums in a fixed order on every machine, so that the result is the same to the bit
-    // whatever the registers' width.
+    // for any width of registers.
     let mut lanes = [0_f32; LANES];
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
@@ -110,7 +109,7 @@ fn quantise(vector: &[f32], square: f32, mean: &[f32], to: &mut Quantised) {
     for ((peak, &x), &mean) in peaks.iter_mut().zip(vector_rest).zip(mean_rest) {
         *peak = larger(*peak, x, mean);
     }
-    // A query that equals the mean has no largest component, and a step of 0 would divide by 0.
+    // A query equal to the mean would have a step of 0 and divide by 0.
     to.scale = (peaks.into_iter().fold(0_f32, f32::max) / 127.).max(f32::MIN_POSITIVE);
     let step = 1. / to.scale;
     for (((hi, lo), &x), &mean) in to

@@ -1,4 +1,4 @@
-//! Products of queries with all rows of a small matrix, sixteen rows side by side.
+//! Products of queries with all rows of a small matrix, sixteen rows in parallel.
 
 use super::{ALIGN, QueryCode};
 use crate::Isa;
@@ -15,7 +15,7 @@ pub struct ProductRows {
     width: usize,
     plane: Vec<u8>,
     names: Vec<u32>,
-    /// Blocks of sixteen rows: of each four components of all.
+    /// Blocks of sixteen rows: each group of four components of all sixteen.
     #[cfg(target_arch = "x86_64")]
     blocks: Vec<u8>,
 }
@@ -23,7 +23,7 @@ pub struct ProductRows {
 impl ProductRows {
     /// Rows of `width` bytes.
     ///
-    /// Panics if they are not whole, or not padded to a multiple of [`ALIGN`].
+    /// Panics if a row is incomplete, or not padded to a multiple of [`ALIGN`].
     pub fn new(plane: Vec<u8>, width: usize) -> Self {
         assert!(
             width > 0 && width.is_multiple_of(ALIGN) && plane.len().is_multiple_of(width),
@@ -33,8 +33,8 @@ impl ProductRows {
         #[cfg(target_arch = "x86_64")]
         let blocks = {
             let mut blocks = vec![0x80; plane.len() / width / ROWS * ROWS * width];
-            // One load then gives four components of sixteen rows, and each lane sums one row:
-            // nothing is added across lanes.
+            // One load then has four components of sixteen rows, and each lane sums one row,
+            // without sums across lanes.
             for (at, to) in blocks.chunks_exact_mut(4).enumerate() {
                 let group = at / ROWS;
                 let row = at % ROWS;
@@ -53,12 +53,12 @@ impl ProductRows {
         }
     }
 
-    /// The rows, one after the other.
+    /// The rows as consecutive bytes.
     pub fn plane(&self) -> &[u8] {
         &self.plane
     }
 
-    /// How many there are.
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.names.len()
     }
@@ -106,10 +106,9 @@ impl Isa {
 }
 
 impl Isa {
-    /// Writes products as bytes within ±127, the largest as that; returns the largest and the sum
-    /// of the bytes.
+    /// Scales products to bytes within ±127; returns the largest product and the sum of the bytes.
     ///
-    /// Every instruction set gives the same bytes. Panics if there are not as many bytes.
+    /// Every instruction set gives the same bytes. Panics if the lengths differ.
     #[inline]
     pub fn to_bytes(self, products: &[i32], bytes: &mut [i8]) -> (u32, i32) {
         assert!(products.len() == bytes.len(), "as many bytes as products");
@@ -137,8 +136,7 @@ fn to_bytes(products: &[i32], bytes: &mut [i8]) -> (u32, i32) {
     let peak = products
         .iter()
         .fold(0, |peak: u32, x| peak.max(x.unsigned_abs()));
-    // A query at right angles to all rows has no largest product; 1 in its place leaves all bytes
-    // 0.
+    // All products of a query orthogonal to all rows are 0; 1 instead avoids dividing by 0.
     let share = 127. / peak.max(1) as f32;
     for (to, &x) in bytes.iter_mut().zip(products) {
         *to = (x as f32 * share + ROUND).to_bits() as i8;
@@ -156,7 +154,7 @@ mod avx512 {
 
     use super::{ProductRows, QueryCode, ROWS};
 
-    /// Of four components of a block.
+    /// Bytes of four components of a block.
     const GROUP: usize = 4 * ROWS;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -165,7 +163,7 @@ mod avx512 {
         queries: [&QueryCode; N],
         out: [&mut [i32]; N],
     ) {
-        // So many sums that none waits for another.
+        // Enough sums that none waits for another.
         if const { N == 1 } {
             blocks::<4, N>(rows, queries, out);
         } else {
@@ -173,7 +171,7 @@ mod avx512 {
         }
     }
 
-    /// Some blocks at once.
+    /// Several blocks at once.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn blocks<const BLOCKS: usize, const N: usize>(
@@ -183,8 +181,7 @@ mod avx512 {
     ) {
         let size = ROWS * rows.width;
         let words = queries.map(|query| query.hi.as_chunks::<4>().0);
-        // The excess that the bias of the rows adds to each sum, negated: taken off once, at the
-        // end.
+        // The excess that the bias of the rows adds to each sum, negated: added once, at the end.
         let bias: [__m512i; N] = from_fn(|at| _mm512_set1_epi32(-128 * queries[at].hi_sum));
         for (place, some) in rows.blocks.chunks_exact(BLOCKS * size).enumerate() {
             let mut sums = [[_mm512_setzero_si512(); N]; BLOCKS];

@@ -9,26 +9,26 @@ use super::Tree;
 use crate::{FittedClassifier, Tensors, Training, softmax};
 use voisin_base::random::Random;
 
-/// How trees are added.
+/// Settings of the boosting.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoostSettings {
-    /// Rounds at most; each adds one tree for each class.
+    /// Most rounds; each adds one tree per class.
     pub rounds: usize,
-    /// Splits from the root to a leaf.
+    /// Most splits from the root to a leaf.
     pub depth: usize,
-    /// Share of each tree's values that is added.
+    /// Learning rate.
     pub rate: f64,
     /// Penalty on the squares of the leaves' values.
     pub lambda: f64,
-    /// Second derivatives that a leaf must add up to.
+    /// Least sum of second derivatives in a leaf.
     pub least: f64,
-    /// Share of the rows that a round grows from.
+    /// Share of the rows that are sampled for a round.
     pub rows: f64,
-    /// Share of the columns that a tree may ask about.
+    /// Share of the columns that are sampled for a tree.
     pub columns: f64,
-    /// Rounds without a better loss on a part held out, by groups, after which no more are added;
-    /// the trees are then grown again from all rows. 0: all rounds.
+    /// Rounds without a better loss on held-out groups after which boosting stops; the trees are
+    /// then grown again from all rows. 0: all rounds.
     pub patience: usize,
 }
 
@@ -50,17 +50,17 @@ impl Default for BoostSettings {
 /// Sums of trees.
 #[derive(Debug)]
 pub struct Boost {
-    /// Round after round, one for each class.
+    /// In the order of rounds, one for each class.
     trees: Vec<Tree>,
     values: Vec<Vec<f32>>,
     classes: usize,
     importances: Vec<f64>,
 }
 
-/// Bins of a column at most: a byte each.
+/// Most bins of a column, so that a code is a byte.
 const BINS: usize = 256;
 
-/// Columns as numbers of bins, `[column][row]`.
+/// Columns as bin numbers, `[column][row]`.
 struct Binned {
     codes: Vec<Vec<u8>>,
     /// The least and the largest value of each bin of each column.
@@ -71,7 +71,7 @@ struct Binned {
 type BinnedColumn = (Vec<u8>, Vec<(f32, f32)>);
 
 impl Binned {
-    /// A bin for each value of a column, or bins of about as many rows where there are more values.
+    /// A bin for each value of a column, or bins of about equally many rows if there are more values.
     fn new(x: ArrayView2<f32>) -> Self {
         let columns: Vec<BinnedColumn> = (0..x.ncols())
             .into_par_iter()
@@ -84,7 +84,7 @@ impl Binned {
                 let mut last = usize::MAX;
                 let mut seen = 0;
                 for run in values.chunk_by(|a, b| a == b) {
-                    // With few distinct values each has a bin, and splits are exact.
+                    // With few distinct values each has a bin, so that splits are exact.
                     let bin = if distinct <= BINS {
                         bins.len()
                     } else {
@@ -113,14 +113,14 @@ impl Binned {
         let below = self.bins[column][cut].1;
         let next = above.min().unwrap_or(cut);
         let next = self.bins[column][next].0;
-        // Rounding may put the middle of two neighbouring numbers on the upper one.
+        // Rounding may make the middle of two adjacent numbers equal to the upper one.
         let middle = f32::midpoint(below, next);
         if middle >= next { below } else { middle }
     }
 }
 
 impl Boost {
-    /// Adds trees until the rounds or the patience are at an end.
+    /// Adds trees until the rounds or the patience are used up.
     pub fn fit(data: &Training, settings: BoostSettings) -> Self {
         let all: Vec<usize> = (0..data.class_of.len()).collect();
         let held: Vec<usize> = all
@@ -129,8 +129,8 @@ impl Boost {
             .filter(|&row| data.folds[row] == 0)
             .collect();
         let mut settings = settings;
-        // Rounds are counted on a held-out part and then grown again from all rows, which no round
-        // wastes.
+        // The number of rounds is found on a held-out part; the trees are then grown from all
+        // rows.
         if settings.patience > 0 && !held.is_empty() && held.len() < all.len() {
             let rest: Vec<usize> = all
                 .iter()
@@ -142,7 +142,7 @@ impl Boost {
         Self::grow(data, &all, &[], settings)
     }
 
-    /// - `used`: rows that trees grow from; `watched`: rows whose loss says when to stop
+    /// - `used`: rows that trees grow from; `watched`: rows for early stopping
     fn grow(data: &Training, used: &[usize], watched: &[usize], settings: BoostSettings) -> Self {
         let n = data.class_of.len();
         let k = data.classes;
@@ -158,7 +158,7 @@ impl Boost {
         let mut best = 0;
         let mut best_loss = f64::INFINITY;
         for round in 0..settings.rounds {
-            // A stream for each round: the same trees on any number of threads.
+            // A stream for each round, so that trees do not depend on the number of threads.
             let mut random = Random::stream(data.seed, round as u64);
             let sample: Vec<usize> = used
                 .iter()
@@ -173,7 +173,7 @@ impl Boost {
                         .map(|row| {
                             let p = f64::from(p[[row, class]]);
                             let target = f64::from(u8::from(data.class_of[row] == class));
-                            // A probability of 0 or 1 has no second derivative to divide by.
+                            // The second derivative of a probability of 0 or 1 is 0.
                             (p - target, (2.0 * p * (1.0 - p)).max(1e-6))
                         })
                         .collect();
@@ -216,7 +216,7 @@ impl Boost {
                 break;
             }
         }
-        // Trees behind the best round only fit the rows they grew from.
+        // Trees after the best round are dropped.
         if !watched.is_empty() {
             model.trees.truncate(best * k);
             model.values.truncate(best * k);
@@ -246,7 +246,7 @@ impl Boost {
             .expect("a row of sums for each row")
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads saved trees; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let trees = super::load(from, "boost")?;
         let all = from.f32("boost.values")?;
@@ -272,7 +272,7 @@ impl Boost {
     }
 }
 
-/// Grows one tree by the gain of each split; `rows` are those that it grows from.
+/// Grows one tree from `rows` by the gain of each split.
 fn grow_tree(
     binned: &Binned,
     slopes: &[(f64, f64)],
@@ -292,7 +292,7 @@ fn grow_tree(
         let score = |(g, h): (f64, f64)| g * g / (h + settings.lambda);
         let mut best: Option<(f64, usize, usize)> = None;
         let mut bins = [(0.0f64, 0.0f64); BINS];
-        // A leaf at the depth's end looks at no column at all.
+        // A leaf at the maximum depth needs no histograms.
         let splits = if depth < settings.depth && rows.len() > 1 {
             columns
         } else {
@@ -310,14 +310,14 @@ fn grow_tree(
             for cut in 0..cuts {
                 left = (left.0 + bins[cut].0, left.1 + bins[cut].1);
                 let right = (sum.0 - left.0, sum.1 - left.1);
-                // Both sides need enough second derivative, or a leaf would rest on a few certain
+                // Both sides need a sufficient second derivative, or a leaf would depend on a few certain
                 // rows.
                 if left.1 < settings.least || right.1 < settings.least {
                     continue;
                 }
                 let gain = score(left) + score(right) - score(sum);
-                // Of splits that part the rows alike, the first: their gains differ in the last
-                // bits at most.
+                // Of splits with the same partition the first is taken: their gains differ only by
+                // rounding.
                 if gain > best.map_or(1e-6, |best| best.0 * (1.0 + 1e-9)) {
                     best = Some((gain, column, cut));
                 }

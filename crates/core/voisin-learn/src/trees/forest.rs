@@ -9,19 +9,19 @@ use crate::metrics::argmax;
 use crate::{FittedClassifier, Tensors, Training};
 use voisin_base::random::Random;
 
-/// How a forest grows.
+/// Settings of a forest.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ForestSettings {
-    /// Trees.
+    /// Number of trees.
     pub trees: usize,
-    /// Columns that a split may choose from; 0: the square root of how many there are.
+    /// Columns that are sampled for a split; 0: the square root of their number.
     pub columns: usize,
-    /// Rows that a leaf must have.
+    /// Fewest rows of a leaf.
     pub leaf: usize,
-    /// Deepest leaf; 0: as deep as it takes.
+    /// Largest depth; 0: no limit.
     pub depth: usize,
-    /// Whether each tree grows from rows drawn with replacement.
+    /// Whether each tree grows from a bootstrap sample.
     pub bootstrap: bool,
 }
 
@@ -45,16 +45,16 @@ pub struct Forest {
     values: Vec<Array2<f32>>,
     classes: usize,
     importances: Vec<f64>,
-    /// Accuracy on rows that a tree did not grow from, by the trees that did not.
+    /// Out-of-bag accuracy.
     out_of_bag: Option<f64>,
 }
 
-/// One tree as it grew.
+/// A grown tree.
 struct Grown {
     tree: Tree,
     values: Vec<f32>,
     importances: Vec<f64>,
-    /// How often it has each row.
+    /// Number of times that each row was drawn.
     drawn: Vec<u32>,
 }
 
@@ -70,18 +70,18 @@ impl Forest {
         let n = data.class_of.len();
         let mut importances = vec![0.0; data.x.ncols()];
         let mut votes = Array2::<f64>::zeros((n, data.classes));
-        let mut heard = vec![false; n];
+        let mut has_vote = vec![false; n];
         for grown_tree in &grown {
             let all: f64 = grown_tree.importances.iter().sum();
-            // Each tree counts the same, however many splits it has; a tree without any has no
-            // importances.
+            // Each tree has the same weight, regardless of its number of splits; a tree without splits
+            // has no importances.
             if all > 0.0 {
                 importances
                     .iter_mut()
                     .zip(&grown_tree.importances)
                     .for_each(|(sum, v)| *sum += v / all);
             }
-            // Rows that the tree did not draw are new to it: an estimate of accuracy without a test
+            // Rows that the tree did not draw estimate the accuracy without a test
             // set.
             for row in (0..n).filter(|&row| grown_tree.drawn[row] == 0) {
                 let leaf = grown_tree.tree.value(&data.x.row(row).to_vec());
@@ -91,14 +91,14 @@ impl Forest {
                     .iter_mut()
                     .zip(shares)
                     .for_each(|(vote, p)| *vote += f64::from(*p));
-                heard[row] = true;
+                has_vote[row] = true;
             }
         }
         let all: f64 = importances.iter().sum();
         importances
             .iter_mut()
             .for_each(|v| *v /= all.max(f64::MIN_POSITIVE));
-        let out_of_bag_rows: Vec<usize> = (0..n).filter(|&row| heard[row]).collect();
+        let out_of_bag_rows: Vec<usize> = (0..n).filter(|&row| has_vote[row]).collect();
         let correct = out_of_bag_rows
             .iter()
             .filter(|&&row| argmax(votes.row(row)) == data.class_of[row])
@@ -125,7 +125,7 @@ impl Forest {
         }
     }
 
-    /// Reads what was saved; `None` where a tensor is missing or has another shape.
+    /// Reads a saved forest; `None` if a tensor is missing or has another shape.
     pub fn load(from: &Tensors, classes: usize, columns: usize) -> Option<Self> {
         let trees = super::load(from, "forest")?;
         let all = from.f32("forest.values")?;
@@ -203,15 +203,15 @@ impl FittedClassifier for Forest {
     }
 }
 
-/// A tree on its way.
+/// Builds a tree.
 struct TreeBuilder<'a, 'd> {
     data: &'a Training<'d>,
     settings: ForestSettings,
-    /// Columns that a split may choose from.
+    /// Columns that are sampled for a split.
     most: usize,
     random: Random,
     out: Grown,
-    /// Columns in the order in which they are tried; shuffled as far as is needed at each node.
+    /// Columns in the order in which they are tried; partially shuffled at each node.
     order: Vec<usize>,
     /// A column's values at a node, with their classes.
     sorted: Vec<(f32, u32)>,
@@ -269,7 +269,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             node_rows
                 .iter()
                 .for_each(|&row| counts[self.data.class_of[row]] += 1.0);
-            // A leaf where nothing is left to split, or both sides would be smaller than allowed.
+            // A leaf if nothing is left to split, or the sides would be smaller than allowed.
             let is_deep = self.settings.depth > 0 && depth >= self.settings.depth;
             let is_pure = counts.iter().filter(|count| **count > 0.0).count() < 2;
             let best_split =
@@ -289,8 +289,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             };
             let before = counts.iter().map(|c| c * c).sum::<f64>() / node_rows.len() as f64;
             self.out.importances[split.column] += split.purity - before;
-            // Stable, so that rows of each side keep their order and the tree does not depend on
-            // the sort.
+            // Stable, so that the tree does not depend on the sorting algorithm.
             node_rows.sort_by_key(|&row| self.data.x[[row, split.column]] > split.threshold);
             let left = node_rows
                 .partition_point(|&row| self.data.x[[row, split.column]] <= split.threshold);
@@ -302,7 +301,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
         self.out
     }
 
-    /// Looks at random columns until enough of them vary here.
+    /// Tries random columns until enough of them vary at this node.
     fn best_split(&mut self, rows: &[usize], counts: &[f64]) -> Option<NodeSplit> {
         let mut best: Option<NodeSplit> = None;
         let mut looked = 0;
@@ -311,7 +310,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             if looked == self.most {
                 break;
             }
-            // Shuffled only as far as columns are needed; the order goes on to the next node.
+            // Shuffled only as far as needed; the next node continues from this order.
             let other = at + self.random.below(d - at);
             self.order.swap(at, other);
             let column = self.order[at];
@@ -323,10 +322,10 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
                     .map(|&row| (x[[row, column]], class_of[row] as u32)),
             );
             self.sorted
-                // By class among equal values, so that the sort's own order plays no part.
+                // Equal values by class, so that the result does not depend on the sorting algorithm.
                 .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            // A column that does not vary here cannot split, and does not count as one that was
-            // looked at.
+            // A column that does not vary here cannot be split and does not count as
+            // tried.
             if self.sorted.first().map(|first| first.0) >= self.sorted.last().map(|last| last.0) {
                 continue;
             }
@@ -347,7 +346,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
     /// The purest of all thresholds between two values, the lowest of equals.
     fn best_threshold(&self, counts: &[f64]) -> Option<(f32, f64)> {
         let mut left = vec![0.0f64; counts.len()];
-        // sums of squared counts on either side, kept up as rows go from right to left
+        // Sums of squared counts on both sides, updated as rows move from right to left.
         let mut left_square = 0.0;
         let mut right_square = counts.iter().map(|c| c * c).sum::<f64>();
         let n = self.sorted.len();
@@ -367,7 +366,7 @@ impl<'a, 'd> TreeBuilder<'a, 'd> {
             let purity = left_square / (i + 1) as f64 + right_square / (n - i - 1) as f64;
             if best.is_none_or(|best| purity > best.1) {
                 let middle = f32::midpoint(value, next);
-                // Rounding may put the middle on the upper value, which would then go left.
+                // Rounding may make the middle equal to the upper value, which would then go left.
                 best = Some((if middle >= next { value } else { middle }, purity));
             }
         }

@@ -1,4 +1,4 @@
-//! Trees of decisions: forests of them, and sums of small ones.
+//! Decision trees: random forests and gradient boosting.
 
 mod boost;
 mod forest;
@@ -8,22 +8,22 @@ use super::Tensors;
 pub use boost::{Boost, BoostSettings};
 pub use forest::{Forest, ForestSettings};
 
-/// In place of a column: this node is a leaf.
+/// In place of a column, marks a leaf.
 const LEAF: u32 = u32::MAX;
 
-/// A tree: node 0 is the root, and a node's children lie side by side behind it.
+/// A tree: node 0 is the root, and a node's children are adjacent and after it.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Tree {
     /// The column that is compared; [`LEAF`] in a leaf.
     column: Vec<u32>,
     /// Values up to here go to the left child.
     threshold: Vec<f32>,
-    /// The left child; the right one follows it. In a leaf: which of the tree's values it has.
+    /// The left child, which the right one follows. In a leaf: the number of its value.
     left: Vec<u32>,
 }
 
 impl Tree {
-    /// A new leaf, for whoever will fill it in or split it.
+    /// Adds a leaf, to be filled in or split by the caller.
     fn push(&mut self) -> usize {
         self.column.push(LEAF);
         self.threshold.push(0.0);
@@ -39,18 +39,18 @@ impl Tree {
         (left, right)
     }
 
-    /// The value that a row ends at.
+    /// The number of the value for a row.
     fn value(&self, row: &[f32]) -> usize {
         let mut node = 0;
         while self.column[node] != LEAF {
-            // NaN compares false and goes left, as every row has to end somewhere.
+            // NaN compares false and goes left.
             let is_right = row[self.column[node] as usize] > self.threshold[node];
             node = self.left[node] as usize + usize::from(is_right);
         }
         self.left[node] as usize
     }
 
-    /// Whether every way through it ends at one of `values`, comparing values of `columns`.
+    /// Whether all indices are valid for so many columns and values.
     fn is_sound(&self, columns: usize, values: usize) -> bool {
         let n = self.column.len();
         n > 0
@@ -58,14 +58,14 @@ impl Tree {
                 let left = self.left[node] as usize;
                 match self.column[node] {
                     LEAF => left < values,
-                    // Children lie behind their parent, so a walk cannot go in circles.
+                    // Children come after their parent, so that there are no cycles.
                     column => (column as usize) < columns && left > node && left + 1 < n,
                 }
             })
     }
 }
 
-/// Trees side by side; the lengths of each in `NAME.sizes`.
+/// Concatenated trees; their lengths are in `NAME.sizes`.
 fn save(trees: &[Tree], name: &str, out: &mut Tensors) {
     out.put_u32(
         &format!("{name}.sizes"),
@@ -106,6 +106,6 @@ fn load(from: &Tensors, name: &str) -> Option<Vec<Tree>> {
             })
         })
         .collect();
-    // Sizes that leave a rest belong to another file.
+    // The sizes have to cover all nodes.
     trees.filter(|_| at == column.len())
 }

@@ -1,17 +1,17 @@
-//! Patterns that keep files and folders out, written as in a `.gitignore`.
+//! Patterns that exclude files and folders, in the syntax of `.gitignore`.
 
 use std::path::{Path, PathBuf};
 
 use voisin_base::regular_file;
 
-/// A file of patterns for the folder that it lies in, and all below.
+/// A file of patterns for its folder and all below.
 pub const IGNORE_FILE: &str = ".voisinignore";
 
-/// A longer file of patterns is refused.
-// Each pattern is compared with every file below.
+/// Most bytes of a file of patterns.
+// Each pattern is matched with every file below.
 const LARGEST: u64 = 1 << 20;
 
-/// Patterns that a user gave: `*.wav`, `Podcasts/`, `/incoming`, `!keep.wav`.
+/// Patterns given by a user: `*.wav`, `Podcasts/`, `/incoming`, `!keep.wav`.
 #[derive(Debug, Clone, Default)]
 pub struct Exclusions {
     patterns: Vec<Pattern>,
@@ -20,16 +20,17 @@ pub struct Exclusions {
 /// One line of a `.gitignore`.
 #[derive(Debug, Clone)]
 struct Pattern {
-    /// Against the whole path below its folder; one without a slash stands for that name at any depth.
+    /// Matched with the whole path below its folder; a pattern without a slash matches a name at any
+    /// depth.
     glob: String,
-    /// Of folders only.
+    /// It matches folders only.
     folders_only: bool,
-    /// Takes back what earlier ones left out.
+    /// It includes again what earlier patterns excluded (`!`).
     keeps: bool,
 }
 
 impl Pattern {
-    /// A line of a file; `None` for a comment.
+    /// Parses a line of a file; `None` for a comment.
     fn of_line(line: &str) -> Option<Self> {
         if line.starts_with('#') {
             None
@@ -57,8 +58,7 @@ impl Pattern {
             .map_or((false, line), |rest| (true, rest));
         let glob = match line.strip_prefix('/') {
             Some(anchored) => anchored.to_owned(),
-            // As git has it: a slash at the beginning or
-            // in the middle ties a pattern to its folder.
+            // As in git: a slash at the beginning or in the middle anchors a pattern to its folder.
             None if line.contains('/') => line.to_owned(),
             None => format!("**/{line}"),
         };
@@ -75,7 +75,7 @@ impl Pattern {
     }
 }
 
-/// Verdict of the last pattern that fits: whether the path is left out; `None` if none fits.
+/// Whether the last matching pattern excludes the path; `None` if none matches.
 fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> Option<bool> {
     let below = path
         .strip_prefix(root)
@@ -91,7 +91,7 @@ fn verdict(patterns: &[Pattern], root: &Path, path: &Path, is_folder: bool) -> O
 }
 
 impl Exclusions {
-    /// From patterns as in `.gitignore` files; an option's value is never a comment.
+    /// Parses the values of an option, none of which is a comment.
     pub fn new(patterns: &[String]) -> Self {
         Self {
             patterns: patterns
@@ -102,8 +102,8 @@ impl Exclusions {
     }
 }
 
-/// Whether a comment is rather a folder's name, such as `#recycle/`.
-// Synology's bin `#recycle` is the name that people trip over: `#` begins a comment.
+/// Whether a comment is probably meant as a folder's name, such as `#recycle/`.
+// Such as Synology's bin `#recycle`: `#` begins a comment.
 fn looks_like_folder(line: &str) -> bool {
     let name = line
         .strip_prefix('#')
@@ -111,16 +111,16 @@ fn looks_like_folder(line: &str) -> bool {
     name.is_some_and(|name| !name.is_empty() && !name.contains([' ', '\t', '#']))
 }
 
-/// The patterns that hold where a walk is.
+/// The patterns that apply at the current place of a walk.
 pub(super) struct Ignored<'a> {
     root: PathBuf,
     given: &'a Exclusions,
-    /// Those of the folders from the root down to here: the depth of each, the folder, its patterns.
+    /// Depth, path and patterns of each folder from the root down to here.
     files: Vec<(usize, PathBuf, Vec<Pattern>)>,
 }
 
 impl<'a> Ignored<'a> {
-    /// Where a walk of `root` begins.
+    /// The state at the beginning of a walk of `root`.
     pub(super) fn below(root: &Path, given: &'a Exclusions) -> Self {
         Self {
             root: root.to_owned(),
@@ -129,8 +129,7 @@ impl<'a> Ignored<'a> {
         }
     }
 
-    /// Reads the patterns of a folder as the walk enters it. Returns the lines that are comments, and look as if they were to
-    /// leave a folder out.
+    /// Reads the patterns of a folder as the walk enters it. Returns the comments that look like folder names.
     pub(super) fn enter(&mut self, depth: usize, folder: &Path) -> std::io::Result<Vec<String>> {
         self.files.retain(|(above, ..)| *above < depth);
         match regular_file::read(&folder.join(IGNORE_FILE), LARGEST) {
@@ -152,10 +151,10 @@ impl<'a> Ignored<'a> {
         }
     }
 
-    /// Whether something at `depth` is left out: the patterns that were given decide, then those nearest to it.
+    /// Whether a path at `depth` is excluded: the user's patterns take precedence, then the nearest file's.
     pub(super) fn has(&mut self, depth: usize, path: &Path, is_folder: bool) -> bool {
         self.files.retain(|(above, ..)| *above < depth);
-        // An option is said for this one run, and stands above files that lie around.
+        // An option is meant for this run and takes precedence over files.
         let given = verdict(&self.given.patterns, &self.root, path, is_folder);
         let found = self
             .files
@@ -195,7 +194,7 @@ mod tests {
             assert_eq!(pattern.fits(path, is_folder), fits, "{pattern:?} {path}");
         }
         assert!(Pattern::of_line("# words").is_none() && Pattern::of_line("  ").is_none());
-        // On the command line nothing is a comment, and a backslash does no harm.
+        // On the command line `#` begins no comment, and a backslash is allowed.
         let bin = Path::new("/m/a/#recycle");
         for (pattern, of_line) in [("#recycle/", None), ("\\#recycle/", Some(true))] {
             let given = Exclusions::new(&[pattern.to_owned()]);

@@ -1,4 +1,4 @@
-//! Folders below which links are followed that lead out of them, remembered in the library.
+//! Folders whose outward symbolic links are followed, stored in the library.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use crate::{Library, Result, record};
 /// Setting: a list of [`LinkedFolder`]s as JSON.
 const LINKS: &str = "links";
 
-/// A folder that links lead out of.
+/// A folder with links that lead out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct LinkedFolder {
     /// In stored form.
     #[serde(with = "record::path_form")]
     path: PathBuf,
-    /// Whether they are followed; else they were reported to the owner once.
+    /// Whether the links are followed; else they were reported once.
     is_followed: bool,
 }
 
 impl Library {
     fn linked_folders(&self) -> Result<Vec<LinkedFolder>> {
-        // a setting that cannot be read was not written here; following no link is the safe choice
+        // a setting that cannot be parsed was not written by voisin; following no link is safe
         Ok(self
             .settings()
             .setting(LINKS)?
@@ -36,13 +36,13 @@ impl Library {
             .set_setting(LINKS, serde_json::to_string(folders).ok().as_deref())
     }
 
-    /// Moves what is remembered of folders below `old` to `new`.
+    /// Moves the entries of folders below `old` to `new`.
     pub(crate) fn relocate_linked_folders(&mut self, old: &Path, new: &Path) -> Result<()> {
         let mut known = self.linked_folders()?;
         let before = known.clone();
         for folder in &mut known {
             if let Ok(rest) = folder.path.strip_prefix(old) {
-                // By components: `join` with an empty rest would add a separator at the end.
+                // By components, since `join` with an empty rest would append a separator.
                 folder.path = new.components().chain(rest.components()).collect();
             }
         }
@@ -55,7 +55,7 @@ impl Library {
 }
 
 impl<L: Deref<Target = Library>> FileTable<L> {
-    /// The folders, in stored form, below which links are followed wherever they lead.
+    /// The folders, in stored form, below which all links are followed.
     #[doc(hidden)]
     pub fn followed_folders(&self) -> Result<Vec<PathBuf>> {
         let folders = self.linked_folders()?.into_iter();
@@ -67,10 +67,10 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> FileTable<L> {
-    /// Remembers that links lead out of these folders; returns those of which that was not known.
+    /// Stores that links lead out of these folders; returns the folders that are new.
     ///
     /// - `folders`: in stored form
-    /// - `is_followed`: whether they are followed from now on; what was followed stays so
+    /// - `is_followed`: follow the links from now on; never switched off
     #[doc(hidden)]
     pub fn note_links(&mut self, folders: &[PathBuf], is_followed: bool) -> Result<Vec<PathBuf>> {
         let mut known = self.linked_folders()?;
@@ -78,8 +78,8 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         let mut new = Vec::new();
         for folder in folders {
             if let Some(known) = known.iter_mut().find(|known| known.path == *folder) {
-                // Only ever turned on: a run without the option
-                // must not lose what the owner allowed before.
+                // Never switched off: a run without the option must not revoke the owner's
+                // permission.
                 known.is_followed |= is_followed;
             } else {
                 known.push(LinkedFolder {
@@ -121,7 +121,7 @@ mod tests {
                 .unwrap(),
             folders(&[])
         );
-        // a followed folder stays followed, and is reported once
+        // a followed folder stays followed and is reported once
         assert_eq!(
             library
                 .files_mut()

@@ -1,4 +1,4 @@
-//! From what a user names to the audio files meant: folders, playlists, single files, lists.
+//! Finds the audio files in the folders, playlists, lists and single files that a user names.
 //!
 //! A fault of one path is reported and does not stop the rest. Only playlists and CUE sheets are
 //! opened.
@@ -25,7 +25,7 @@ use super::{FileRecord, mtime_ns, stored_path};
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, PlaylistKind};
-use voisin_base::path_matching::MeantFiles;
+use voisin_base::path_matching::PathFinder;
 use voisin_base::regular_file::changed_at;
 use voisin_base::system_folders;
 use voisin_music::cue;
@@ -34,52 +34,53 @@ use voisin_music::cue::CuePart;
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
 
-/// Files of these names keep a folder, and all below it, out of the library.
+/// Files of these names exclude a folder and all below it.
 pub const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
 
 /// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Files to add, each once, in the order of the arguments and sorted by name within a folder.
+    /// Files to add, without repeats, in the order of the arguments and sorted by name within a
+    /// folder.
     pub files: Vec<FileRecord>,
-    /// Paths that could not be followed.
+    /// Paths that could not be read.
     pub problems: Vec<ScanProblem>,
     /// Folders left out because of `.notmusic` or `.nomedia`.
     pub skipped_folders: Vec<PathBuf>,
     /// Files and folders left out because of a pattern.
     pub excluded: Vec<PathBuf>,
-    /// Bins, snapshots and folders that systems keep for themselves, as far as there are files of audio in them.
+    /// Bins, snapshots and system folders with audio files in them, which were left out.
     #[doc(hidden)]
     pub of_system: Vec<SystemFolder>,
-    /// Lines of a [`IGNORE_FILE`] that do nothing, although they look as if they should.
+    /// Comments in an [`IGNORE_FILE`] that look like patterns.
     pub idle_patterns: Vec<ScanProblem>,
-    /// Files below folders that were passed over because their names do not tell what they are: without an ending, or with
-    /// what is none (`01. Song`). They may be of audio.
+    /// Files below folders that were skipped because their names have no extension (`01. Song`). They may be audio.
     pub unnamed: Vec<PathBuf>,
     /// Links below folders that lead out of them, which were not followed.
     pub leading_out: Vec<PathBuf>,
-    /// Files that were left out of a folder because CUE sheets, or they themselves, describe their parts.
+    /// Files that were left out of a folder because a CUE sheet, separate or embedded, describes their
+    /// parts.
     pub in_parts: Vec<PathBuf>,
-    /// The folders that were walked, in stored form: what the library knows below them and this scan
-    /// does not name is missing or left out.
+    /// The folders that were walked, in stored form: files of the library below them that this scan
+    /// did not find are missing or left out.
     pub roots: Vec<PathBuf>,
 }
 
-/// Which links below a folder are followed. A folder that is named may itself be a link, and links that stay below it are
+/// Which links below a folder are followed. A folder argument may itself be a link, and links that stay below it are
 /// always followed.
 #[derive(Debug, Clone, Copy)]
 pub enum Links<'a> {
     /// All of them.
     All,
-    /// Of those that lead out of the folder only what lies below these, whose paths are in stored form: whoever may write
-    /// into a folder would else say what of the disk is taken in.
+    /// Of links that lead out of the folder only those below these folders (in stored form): else anyone who can write
+    /// into a folder could add any file of the disk.
     Below(&'a [PathBuf]),
 }
 
 impl Links<'_> {
     /// Whether a link is followed.
     ///
-    /// - `root`: the folder that was named, free of links
+    /// - `root`: the folder argument, free of links
     fn follow(self, link: &Path, root: &Path) -> bool {
         match self {
             Self::All => true,
@@ -91,32 +92,32 @@ impl Links<'_> {
     }
 }
 
-/// A folder that was left out because it is a system's own.
+/// A system folder that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemFolder {
     /// The folder.
     #[serde(with = "crate::record::path_form")]
     pub folder: PathBuf,
-    /// Files of audio below it.
+    /// Audio files below it.
     pub files: u64,
-    /// Whether it holds too much to be counted, so that there may be more files.
+    /// Whether counting stopped early, so that there may be more files.
     pub is_more: bool,
 }
 
-/// A path that could not be followed, and why.
+/// A path that could not be read, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanProblem {
-    /// As it was given, or as a playlist names it.
+    /// As it was given, or as it is in a playlist.
     pub path: PathBuf,
     /// In one line.
     pub reason: String,
 }
 
 impl Scan {
-    /// Puts the parts of files that hold a CUE sheet in their place, below the folders that were walked: a file that was
-    /// named is meant as it is.
+    /// Replaces files with an embedded CUE sheet by their parts, below the folders that were walked; a file argument
+    /// stays whole.
     ///
-    /// - `is_known`: whether a file need not be opened, which takes longer than finding it
+    /// - `is_known`: whether a file need not be opened, which is slower than finding it
     pub fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
         for file in std::mem::take(&mut self.files) {
             let is_below = |root: &PathBuf| file.path.starts_with(root);
@@ -146,24 +147,22 @@ impl Scan {
 
 /// Finds the audio files that `arguments` stand for.
 ///
-/// - A folder is walked with all below it; links are followed wherever they lead, no folder twice; hidden files and folders
-///   are left out, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and systems' own folders
-///   ([`system_folders`]), but for one that is named itself. Of its files those are taken that `is_audio` accepts by name.
+/// - A folder is walked with all below it; all links are followed, no folder twice. Left out are hidden files and
+///   folders, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and system folders ([`system_folders`]),
+///   unless they are arguments themselves. Of its files those are taken that `is_audio` accepts by name.
 /// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
 /// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
-///   in a folder these files themselves are then left out. Sheets inside of files wait for [`Scan::split_files`].
-/// - Any other file is taken, whatever its name: it was named.
+///   in a folder these files themselves are then left out. For embedded sheets see [`Scan::split_files`].
+/// - Any other file is taken, whatever its name.
 ///
 /// A file reached by several ways is taken once.
 ///
-/// Below a folder, what the patterns of a `.voisinignore` there or above it name is left out; they are written as in a
-/// `.gitignore`.
+/// Below a folder, the patterns of a `.voisinignore` there or above exclude files, in the syntax of `.gitignore`.
 pub fn scan(arguments: &[PathBuf], is_audio: &dyn Fn(&Path) -> bool) -> Scan {
     scan_without(arguments, is_audio, &Exclusions::default(), Links::All)
 }
 
-/// As [`scan`], without what these patterns name below the folders that are walked, and what lies behind links that are not
-/// to be followed.
+/// As [`scan`], without paths below the folders that these patterns exclude, and following only these links.
 pub fn scan_without(
     arguments: &[PathBuf],
     is_audio: &dyn Fn(&Path) -> bool,
@@ -184,14 +183,15 @@ pub fn scan_without(
     let Scan {
         roots, of_system, ..
     } = &mut scanner.scan;
-    // One that is named itself is no longer left out.
+    // A folder that is an argument itself is not left out.
     of_system.retain(|left_out| !roots.contains(&left_out.folder));
     scanner.scan
 }
 
-/// Splits a list of paths, as from standard input: at NULs if there is any, else at line ends (`\n` or `\r\n`). Empty ones go.
+/// Splits a list of paths, as from standard input: at NULs if there are any, else at line ends (`\n` or `\r\n`). Empty
+/// ones are dropped.
 pub fn split_list(bytes: &[u8]) -> Vec<PathBuf> {
-    // `find -print0` and `ls` write these; no path has a NUL, so one tells which it is.
+    // As `find -print0` and `ls` write them; no path has a NUL.
     let separator = if bytes.contains(&0) { 0 } else { b'\n' };
     bytes
         .split(|&byte| byte == separator)
@@ -224,8 +224,7 @@ impl Scanner<'_> {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
             Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
                 Some(kind) => self.playlist(path, kind),
-                // A sheet that was named stands for its parts, and
-                // does not leave out files that were named, too.
+                // A sheet argument stands for its parts, and does not exclude file arguments.
                 None if cue::is_sheet(path) => drop(self.sheet(path, None)),
                 None => self.file(path, &metadata),
             },
@@ -250,7 +249,7 @@ impl Scanner<'_> {
 
     /// Takes a file under its stored path, unless it was taken under another name.
     fn take(&mut self, stored: PathBuf, is_link: bool, metadata: &std::fs::Metadata) {
-        // Only a link leads elsewhere: the folder of a stored path is canonical.
+        // Only for a link, as the folder of a stored path is canonical.
         let canonical = if is_link {
             dunce::canonicalize(&stored).unwrap_or_else(|_| stored.clone())
         } else {
@@ -274,28 +273,26 @@ impl Scanner<'_> {
         }
     }
 
-    /// Takes the parts that a CUE sheet describes, and the sheet itself, which then fails and says why, where something is
-    /// wrong with it. Returns the files that the parts are of.
+    /// Takes the parts that a CUE sheet describes. If the sheet has a fault, it is taken itself, to fail with a reason.
+    /// Returns the files of the parts.
     ///
-    /// - `root`: the folder that is walked; `None` where the sheet was named
+    /// - `root`: the folder that is walked; `None` if the sheet is an argument
     fn sheet(&mut self, path: &Path, root: Option<&Path>) -> HashSet<PathBuf> {
         let is_named = root.is_none();
-        // Parts have paths below the sheet's: two names of one sheet would give each part twice.
+        // Parts have paths below the sheet's: two paths of one sheet would give each part twice.
         let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
         let sheet = cue::read(&path);
         let is_sound = sheet
             .as_ref()
             .is_ok_and(|sheet| sheet.missing.is_empty() && !(is_named && sheet.parts.is_empty()));
-        // Taken as if it were audio: it then fails with
-        // the sheet's fault, which the user gets to see.
+        // Taken as if it were audio: it then fails with the sheet's fault, which is reported.
         if !is_sound && let Ok(metadata) = std::fs::metadata(&path) {
             self.take(path, false, &metadata);
         }
         let mut whole = HashSet::new();
         for part in sheet.unwrap_or_default().parts {
             let leads_out = root.is_some_and(|root| {
-                // The sheet chooses which file is read, so it
-                // must not reach what the walk itself would not.
+                // A sheet must not reach files that the walk itself would not.
                 part.audio.is_symlink() && !self.links.follow(&part.audio, root)
             });
             if leads_out {
@@ -308,13 +305,13 @@ impl Scanner<'_> {
                     Err(error) => self.problem(&part.path(), &error),
                 }
             }
-            // Also of parts that were left out: the file as a whole is not meant either way.
+            // Also for excluded parts: the whole file is left out either way.
             whole.insert(part.audio);
         }
         whole
     }
 
-    /// Whether something may be taken in by way of it.
+    /// Whether an entry is a folder, audio, or a sheet.
     fn is_of_interest(&self, entry: &DirEntry) -> bool {
         entry.file_type().is_dir() || cue::is_sheet(entry.path()) || (self.is_audio)(entry.path())
     }
@@ -328,7 +325,7 @@ impl Scanner<'_> {
         let mut visited = std::mem::take(&mut self.folders);
         let mut skipped = Vec::new();
         let mut sheets = Vec::new();
-        // Files from here on are of this folder, and can still give way to parts of them.
+        // Files from here on are of this folder, and may still be replaced by their parts.
         let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root)
@@ -337,13 +334,13 @@ impl Scanner<'_> {
             // directories have no order of their own
             .sort_by_file_name()
             .into_iter();
-        // The folder of the last file, as it was walked and free of links.
+        // The folder of the last file, as walked and canonical.
         let mut parent = (PathBuf::new(), PathBuf::new());
         while let Some(entry) = walk.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    // A link that leads back up is no mistake of the user's.
+                    // A link to a parent folder is no fault.
                     if error.loop_ancestor().is_none() {
                         let path = error.path().unwrap_or(&root).to_path_buf();
                         let reason = error
@@ -354,7 +351,7 @@ impl Scanner<'_> {
                     continue;
                 }
             };
-            // Before hidden folders: most bins are hidden, but what they hold is to be counted.
+            // Before hidden folders: most bins are hidden, but their files are counted.
             if is_of_system(&entry) {
                 walk.skip_current_dir();
                 self.leave_to_system(entry.path());
@@ -373,7 +370,7 @@ impl Scanner<'_> {
                 }
             } else if entry.depth() > 0
                 && entry.path_is_symlink()
-                // A link to a picture would be reported to the owner for nothing.
+                // A link to a picture need not be reported.
                 && self.is_of_interest(&entry)
                 && !self.links.follow(entry.path(), &root)
             {
@@ -383,8 +380,7 @@ impl Scanner<'_> {
                 self.scan.leading_out.push(entry.into_path());
             } else if entry.file_type().is_dir() {
                 let file = entry.path().join(IGNORE_FILE);
-                // A folder's own patterns hold for what it
-                // contains, so they are read as the walk goes in.
+                // A folder's own patterns apply to its content, so they are read on entering it.
                 match ignored.enter(entry.depth(), entry.path()) {
                     Ok(idle) => {
                         self.scan
@@ -400,20 +396,20 @@ impl Scanner<'_> {
                 }
                 if MARKERS
                     .iter()
-                    // Not followed: a marker that is a dangling link is a marker all the same.
+                    // Not followed: a dangling link is a marker as well.
                     .any(|marker| entry.path().join(marker).symlink_metadata().is_ok())
                 {
                     skipped.push(entry.into_path());
                     walk.skip_current_dir();
-                // Walked before, by another argument or link. One
-                // that cannot be resolved is walked all the same.
+                // Walked before, by another argument or link. A folder that cannot be resolved is
+                // walked.
                 } else if dunce::canonicalize(entry.path())
                     .is_ok_and(|folder| !visited.insert(folder))
                 {
                     walk.skip_current_dir();
                 }
             } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
-                // Read when the walk is over: only then is known which of its files were excluded.
+                // Read after the walk, when the excluded files are known.
                 sheets.push(entry.into_path());
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
                 match entry.metadata() {
@@ -454,7 +450,7 @@ impl Scanner<'_> {
                     .extract_if(.., |file| whole.contains(&file.path))
                     .map(|file| file.path),
             );
-            // Parts were taken after the walk and go where their sheet lies.
+            // Parts were taken after the walk and are sorted to their sheet's place.
             found.sort_by(|a, b| a.path.cmp(&b.path));
             self.scan.files.append(&mut found);
         }
@@ -464,7 +460,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Counts what is not taken.
+    /// Counts the audio files in a system folder.
     fn leave_to_system(&mut self, folder: &Path) {
         /// Snapshots hold a whole library many times over.
         const MOST: usize = 10_000;
@@ -491,14 +487,14 @@ impl Scanner<'_> {
         if let Err(error) = read {
             return self.problem(path, &error);
         }
-        // One byte more than allowed was asked for above, which shows that there is more.
+        // One byte more than allowed was requested above, to detect a larger file.
         if bytes.len() as u64 > LARGEST_PLAYLIST {
             return self.problem(path, &"playlist is larger than 64 MiB");
         }
         let base = path.parent().unwrap_or(Path::new(""));
         let base = dunce::canonicalize(base).unwrap_or_else(|_| base.to_path_buf());
-        // One for the whole list, so that a folder is read once and not for each of its entries.
-        let mut meant = MeantFiles::new(&base, playlist::encoding(&bytes));
+        // One for the whole list, so that each folder is read once.
+        let mut meant = PathFinder::new(&base, playlist::encoding(&bytes));
         let mut parts = HashMap::new();
         let entries = playlist::parse_with_starts(&bytes, kind);
         if entries.is_empty() && kind == PlaylistKind::Xspf && !playlist::is_whole_xspf(&bytes) {
@@ -520,8 +516,7 @@ impl Scanner<'_> {
                         let part = start.and_then(|start| part_at(&file, start, &mut parts));
                         match part.map(|part| FileRecord::of_part(&part)) {
                             Some(Ok(record)) => self.take_part(record),
-                            // No part begins there, or it cannot be
-                            // read: then the whole file is meant.
+                            // No part begins there, or it cannot be read: the whole file is taken.
                             _ => self.file(&file, &metadata),
                         }
                     }
@@ -534,9 +529,9 @@ impl Scanner<'_> {
     }
 }
 
-/// The part of a file that begins at this second, as a sheet beside the file or in it has it.
+/// The part of a file that begins at this second, by a sheet beside the file or in it.
 ///
-/// - `known`: the parts of files that were looked for before
+/// - `known`: cache of the parts of files
 fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) -> Option<CuePart> {
     /// Playlists have thousandths of a second, sheets 75ths.
     const NEAR: f64 = 0.5 / cue::FRAMES as f64;
@@ -552,14 +547,14 @@ fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) 
 
 /// The parts of a file by the sheets beside it or its own.
 fn parts_of(file: &Path) -> Vec<CuePart> {
-    // Parts name their file free of links, so it is compared in that form.
+    // Parts have canonical paths of their file, so it is compared in that form.
     let file = dunce::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().unwrap_or(Path::new(""));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut sheets: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     sheets.retain(|path| cue::is_sheet(path));
     sheets.sort();
-    // Sheets beside the file come first, as a walk of the folder takes their parts.
+    // Sheets beside the file first, as a walk of the folder takes their parts.
     sheets.extend(cue::may_hold_sheet(&file).then(|| file.clone()));
     let parts = sheets.iter().filter_map(|sheet| cue::read(sheet).ok());
     parts
@@ -568,10 +563,10 @@ fn parts_of(file: &Path) -> Vec<CuePart> {
         .collect()
 }
 
-/// Whether a name ends as those of files do whose kind it tells: `.jpg`, `.flac`.
+/// Whether a name has a file extension: `.jpg`, `.flac`.
 fn has_ending(path: &Path) -> bool {
-    // Endings of audio and pictures have up to 4 letters;
-    // what is longer is rather the end of a name.
+    // Extensions of audio and pictures have up to 4 letters; longer ones are probably part of the
+    // name.
     const LONGEST: usize = 5;
     path.extension().is_some_and(|ending| {
         let ending = ending.as_encoded_bytes();
@@ -579,17 +574,17 @@ fn has_ending(path: &Path) -> bool {
     })
 }
 
-/// Whether a folder below the one that was named is a bin, a snapshot, or a system's own.
+/// Whether a folder below an argument is a bin, a snapshot, or a system folder.
 fn is_of_system(entry: &DirEntry) -> bool {
     let above = entry
         .path()
         .parent()
-        // The folder that was named is the user's choice, whatever it is called.
+        // The argument itself is the user's choice, whatever its name.
         .filter(|_| entry.depth() > 1)
         .and_then(Path::file_name);
     let above = above.map(OsStr::to_string_lossy);
     let name = entry.file_name().to_string_lossy();
-    // Case matters on disks of Windows that are mounted elsewhere.
+    // Both cases: Windows's disks may be mounted case-sensitively.
     let lists_deleted = || {
         let mut lists = ["INFO2", "info2"].iter();
         lists.any(|list| entry.path().join(list).is_file())

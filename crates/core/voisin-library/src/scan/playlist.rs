@@ -1,4 +1,4 @@
-//! Playlists as bytes → the entries they list. Pure: any bytes give some list, none panics.
+//! Parses the bytes of a playlist into its entries. Pure: any bytes give some list, none panics.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use voisin_base::path_matching::percent_decoded;
 
 use crate::paths;
 
-/// The formats that are read.
+/// Formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlaylistKind {
     /// One path per line, `#` begins a comment.
@@ -31,12 +31,12 @@ impl PlaylistKind {
     }
 }
 
-/// The place of a track, as a playlist gives it.
+/// The location of a track in a playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaylistEntry {
     /// The bytes of a path, absolute or relative to the playlist; `//server/share/…` on another machine.
     Path(Vec<u8>),
-    /// Something that is not a file of this machine, such as a radio stream.
+    /// An address that is no file of this machine, such as a radio stream.
     Remote(String),
 }
 
@@ -46,11 +46,11 @@ pub fn parse(bytes: &[u8], kind: PlaylistKind) -> Vec<PlaylistEntry> {
     entries.map(|(entry, _)| entry).collect()
 }
 
-/// The entries of a playlist, in its order, with the second of its file that each begins at, where an M3U gives one to
-/// players (`#EXTVLCOPT:start-time=`) or an XSPF does (`<vlc:option>start-time=`), as for parts of a file that a CUE sheet
+/// The entries of a playlist, in its order, with the start of each in its file in seconds, if an M3U
+/// (`#EXTVLCOPT:start-time=`) or an XSPF (`<vlc:option>start-time=`) has one, as for parts of a file that a CUE sheet
 /// describes.
 pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry, Option<f64>)> {
-    // Some programs write UTF-16; all else without a mark is read as bytes, as paths are.
+    // Some programs write UTF-16; anything without a mark is read as bytes, like paths.
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
     match kind {
@@ -60,7 +60,7 @@ pub fn parse_with_starts(bytes: &[u8], kind: PlaylistKind) -> Vec<(PlaylistEntry
     }
 }
 
-/// The option by which VLC's playlists say at which second a track starts.
+/// The option for the start of a track in VLC's playlists, in seconds.
 const START: &[u8] = b"start-time=";
 
 fn start_time(option: &[u8]) -> Option<f64> {
@@ -75,7 +75,7 @@ fn m3u(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
         if let Some(option) = line.strip_prefix(b"#EXTVLCOPT:")
             && option.starts_with(START)
         {
-            // Holds for the next path alone, which takes it.
+            // Applies only to the next path, which takes it.
             start = start_time(option);
         } else if line[0] != b'#' {
             entries.extend(entry(line).map(|entry| (entry, start.take())));
@@ -84,7 +84,7 @@ fn m3u(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     entries
 }
 
-/// The encoding of a playlist's names that are not UTF-8: as its `#EXTENC` says, else as they are most likely meant.
+/// The encoding of a playlist's names that are not UTF-8: its `#EXTENC`, else the most likely one.
 pub fn encoding(bytes: &[u8]) -> OldEncoding {
     let named = lines(bytes).find_map(|line| {
         let (word, name) = line.split_at_checked(8)?;
@@ -95,7 +95,7 @@ pub fn encoding(bytes: &[u8]) -> OldEncoding {
     named.unwrap_or_else(|| OldEncoding::detect(lines(bytes)))
 }
 
-/// The path in a cell of a table: as it stands, or that of a `file:` address.
+/// The path in a cell of a table: as it is, or that of a `file:` address.
 pub fn path_in_table(cell: &str) -> PathBuf {
     let is_address = split_scheme(cell.as_bytes())
         .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(b"file"));
@@ -105,11 +105,11 @@ pub fn path_in_table(cell: &str) -> PathBuf {
     }
 }
 
-/// The file that an entry means, or the address of what is no file.
+/// The file of an entry, or its address if it is no file.
 ///
-/// Playlists are written by many programs: if the path is not there as it stands, it is tried with
-/// percent escapes decoded, with backslashes as separators, and read as Latin-1. `exists` is asked for
-/// each; if none is there, the path as it stands is returned.
+/// Playlists are written by many programs: if the path does not exist, it is tried with percent
+/// escapes decoded, with backslashes as separators, and read as Latin-1. `exists` is called for each
+/// form; if none exists, the path is returned unchanged.
 pub fn resolve(
     entry: &PlaylistEntry,
     base: &Path,
@@ -128,7 +128,7 @@ pub fn resolve(
         let changed: Vec<_> = forms.iter().filter_map(|form| change(form)).collect();
         forms.extend(changed);
     };
-    // Each change applies to all forms so far, so that combinations are tried: 8 forms at most.
+    // Each change applies to all forms so far, so combinations are tried, too: at most 8 forms.
     extend(&|form| form.contains(&b'%').then(|| percent_decoded(form)));
     extend(&|form| {
         form.contains(&b'\\').then(|| {
@@ -181,7 +181,7 @@ fn pls(bytes: &[u8]) -> Vec<PlaylistEntry> {
     numbered.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// Schemes of folders that other machines share.
+/// Schemes of network shares.
 const SHARES: [&str; 9] = [
     "afp", "cifs", "dav", "davs", "ftp", "nfs", "sftp", "smb", "ssh",
 ];
@@ -198,7 +198,7 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     if scheme.eq_ignore_ascii_case(b"file") {
         return file_url(address.as_deref().unwrap_or(rest));
     }
-    // "Artist: Title.mp3" is a name; an address goes on with slashes.
+    // "Artist: Title.mp3" is a name; an address has slashes after the colon.
     let Some(address) = address else {
         return Some(PlaylistEntry::Path(text.to_vec()));
     };
@@ -214,7 +214,7 @@ fn entry(text: &[u8]) -> Option<PlaylistEntry> {
     ))
 }
 
-/// `//host/path` of `user:password@host/path`: messages show addresses, and no password.
+/// `//host/path` of `user:password@host/path`, as messages must not show passwords.
 fn without_user(address: &[u8]) -> Vec<u8> {
     let end = address.iter().position(|&byte| byte == b'/');
     let authority = &address[..end.unwrap_or(address.len())];
@@ -260,22 +260,21 @@ fn file_url(rest: &[u8]) -> Option<PlaylistEntry> {
     (!path.is_empty()).then_some(PlaylistEntry::Path(path))
 }
 
-/// The `<location>`s of `<track>`s, with the start in their `<extension>`s. A reader of just as much XML as that takes:
-/// elements, comments, CDATA, the five named entities and numeric ones. Document types are skipped, so no entity expands.
+/// The `<location>`s of `<track>`s, with the start in their `<extension>`s. Parses only the XML needed: elements,
+/// comments, CDATA, the five named entities and numeric ones. Document types are skipped, so that no entity expands.
 fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     let mut entries = Vec::new();
-    // Of the open track: its first entry and its start, which stands before or behind its locations.
+    // Of the open track: its first entry and its start, which is before or after its locations.
     let mut first = 0;
     let mut start = None;
     let mut open: Vec<&[u8]> = Vec::new();
     let mut text: Vec<u8> = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        // By the last two elements: a playlist has a
-        // `location` of its own, that of the list itself.
+        // By the last two elements, as a playlist itself also has a `location`.
         let in_location = matches!(open.as_slice(), [.., b"track", b"location"]);
         let in_option = matches!(open.as_slice(), [.., b"track", b"extension", b"option"]);
-        // Text behind the last tag belongs to no element that is closed.
+        // Text after the last tag is in no closed element.
         let Some(at) = rest.iter().position(|&byte| byte == b'<') else {
             break;
         };
@@ -314,12 +313,11 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
                     first = entries.len();
                     start = None;
                 }
-                // Whatever was left open inside is closed with it.
+                // Elements left open inside are closed with it.
                 if let Some(at) = open.iter().rposition(|element| *element == name) {
                     open.truncate(at);
                 }
-            // Deeper elements are passed over: no playlist
-            // has them, and each end tag looks through all.
+            // Deeper elements are ignored: no playlist has them, and each end tag searches all.
             } else if !tag.ends_with(b"/") && open.len() < 256 {
                 open.push(local_name(tag));
                 text.clear();
@@ -329,7 +327,7 @@ fn xspf(bytes: &[u8]) -> Vec<(PlaylistEntry, Option<f64>)> {
     entries
 }
 
-/// Whether bytes are an XSPF from its first tag to its last, if without a track.
+/// Whether bytes are a complete XSPF, with tracks or without.
 pub(super) fn is_whole_xspf(bytes: &[u8]) -> bool {
     let decoded = encoding::with_mark(bytes);
     let bytes = decoded.as_ref().map_or(bytes, String::as_bytes);
@@ -337,7 +335,7 @@ pub(super) fn is_whole_xspf(bytes: &[u8]) -> bool {
     find(bytes, b"trackList").is_some() && find(bytes, b"playlist>").is_some()
 }
 
-/// A location is an address, so even a relative one has its escapes decoded.
+/// A location is an address: escapes are decoded even in a relative one.
 fn uri(text: &[u8]) -> Option<PlaylistEntry> {
     match entry(text)? {
         PlaylistEntry::Path(path) if split_scheme(text).is_none() => {
@@ -359,7 +357,7 @@ fn local_name(tag: &[u8]) -> &[u8] {
         .map_or(name, |at| &name[at + 1..])
 }
 
-/// Position of the `>` that ends a tag; those in quotes do not count.
+/// Position of the `>` that ends a tag, outside of quotes.
 fn tag_end(tag: &[u8]) -> usize {
     let mut quote = None;
     for (at, &byte) in tag.iter().enumerate() {
@@ -401,8 +399,7 @@ fn unescape(text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = rest.iter().position(|&byte| byte == b'&') {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at..];
-        // The longest entity that is known has 10 characters
-        // (`&#x10FFFF;`): a lone `&` costs little.
+        // The longest entity has 10 characters (`&#x10FFFF;`); the bound keeps a lone `&` cheap.
         let end = rest.iter().take(12).position(|&byte| byte == b';');
         let resolved = end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end)));
         if let Some((c, end)) = resolved {
@@ -424,8 +421,7 @@ fn entity(name: &[u8]) -> Option<char> {
         b"quot" => '"',
         b"apos" => '\'',
         [b'#', b'x' | b'X', digits @ ..] => {
-            // Surrogates and numbers beyond Unicode are no
-            // characters, and stay as they were written.
+            // Surrogates and numbers beyond Unicode are no characters and stay unchanged.
             char::from_u32(u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?)?
         }
         [b'#', digits @ ..] => char::from_u32(std::str::from_utf8(digits).ok()?.parse().ok()?)?,

@@ -150,7 +150,7 @@ fn systems_folders_are_left_out_and_counted() {
         left_out("m/Recycled", 1),
     ];
     assert_eq!(found.of_system, expected);
-    // One that is named is meant, in any order.
+    // A folder that is an argument is scanned, in any order.
     for arguments in [["m", "m/#recycle"], ["m/#recycle", "m"]] {
         let found = tree.scan(&arguments);
         assert_eq!(found.files.len(), 5, "{arguments:?}");
@@ -264,7 +264,7 @@ fn links_are_followed_once_and_loops_end() {
         tree.names(&tree.scan(&["m"]))
     );
     assert_eq!(out(&[tree.at("m/link1")]).leading_out, [tree.at("m/link2")]);
-    // A link that is named is a folder like others.
+    // A link argument is a folder like others.
     let named = scan_without(
         &[tree.at("m/link1")],
         &is_audio,
@@ -272,7 +272,7 @@ fn links_are_followed_once_and_loops_end() {
         Links::Below(&[]),
     );
     assert_eq!(tree.names(&named), ["elsewhere/c.mp3", "elsewhere/d.mp3"]);
-    // The file's own name is kept when the link is what was named.
+    // The link's name is kept if the link is the argument.
     assert_eq!(tree.names(&tree.scan(&["m/again.mp3"])), ["m/again.mp3"]);
 }
 
@@ -476,7 +476,7 @@ fn a_playlist_of_parts_leads_to_the_parts() {
     let list = "#EXTM3U\n#EXTVLCOPT:start-time=1.493\n#EXTVLCOPT:stop-time=3.000\nm/mix.mp3\n";
     tree.write("part.m3u8", list.as_bytes());
     assert_eq!(tree.names(&tree.scan(&["part.m3u8"])), ["m/mix.cue/02"]);
-    // A start that no sheet knows is a player's business.
+    // A start that is in no sheet takes the whole file.
     tree.write("whole.m3u8", list.replace("1.493", "9").as_bytes());
     assert_eq!(tree.names(&tree.scan(&["whole.m3u8"])), ["m/mix.mp3"]);
 }
@@ -537,7 +537,7 @@ proptest! {
         let _ = split_list(&bytes);
     }
 
-    /// Whatever a playlist is made of comes back, in all three formats.
+    /// Entries are read back unchanged in all three formats.
     #[test]
     fn names_survive_every_format(names in prop::collection::vec("[a-zA-Z0-9é %&<>;=.-]{0,12}[a-z]", 1..8)) {
         let expected: Vec<_> = names.iter().map(|name| path(&format!("/m/{name}"))).collect();
@@ -552,7 +552,7 @@ proptest! {
     }
 }
 
-/// An unfinished CDATA or comment must not be searched again and again.
+/// An unfinished CDATA or comment must not be searched repeatedly.
 #[test]
 fn large_hostile_playlists_take_linear_time() {
     for piece in [

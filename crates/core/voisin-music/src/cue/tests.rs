@@ -115,12 +115,12 @@ fn old_sheets_name_files_in_their_own_letters() {
     let (_folder, path) = folder_with(&russian, &["Группа.wav"]);
     let part = read(&path).unwrap().parts.remove(0);
     assert_eq!(part.album.as_deref(), Some("Кино"));
-    // A name of one letter in two bytes says which encoding it is when such a file is there.
+    // An existing file shows the encoding even of a name of one letter in two bytes.
     let japanese = sheet(b"\x89\xb9.wav", b"\x89\xb9");
     let (_folder, path) = folder_with(&japanese, &["音.wav"]);
     let part = read(&path).unwrap().parts.remove(0);
     assert_eq!(part.album.as_deref(), Some("音"));
-    // Accents that the file's name has apart.
+    // Accents that are decomposed in the file's name.
     let (_folder, path) = folder_with(&sheet("é.wav".as_bytes(), b"x"), &["e\u{301}.wav"]);
     assert_eq!(read(&path).unwrap().parts.len(), 2);
 }
@@ -137,7 +137,7 @@ fn files_are_found_beside_the_sheet_and_nowhere_else() {
     ] {
         let (folder, path) = folder_with(sheet(name).as_bytes(), &[there, "mix.txt"]);
         let parts = read(&path).unwrap().parts;
-        // Where case does not matter, a file is found as the sheet spells it.
+        // If the file system ignores case, a file is found under the sheet's spelling.
         let is_it = |audio: &Path| match audio.file_name().and_then(|found| found.to_str()) {
             Some(found) if cfg!(windows) => found.eq_ignore_ascii_case(there),
             found => found == Some(there),
@@ -171,7 +171,7 @@ fn several_files_and_those_of_one_track_alone() {
                 FILE gone.wav WAVE\nTRACK 04 AUDIO\nINDEX 01 00:00:00\n";
     let (folder, path) = folder_with(text.as_bytes(), &["a.wav", "b.wav"]);
     let read = read(&path).unwrap();
-    // TRACK 01 has a file of its own, and so has TRACK 04.
+    // TRACK 01 and TRACK 04 have their own files.
     let parts: Vec<_> = read
         .parts
         .iter()
@@ -302,7 +302,7 @@ fn block(tracks: &[(u8, u64)]) -> (u8, Vec<u8>) {
             [0; 12]
         });
         block.extend([0; 14]);
-        // One index before the one that counts, which lies a second after the track's own offset.
+        // An index before INDEX 01, which is a second after the track's offset.
         block.push(if number == 170 { 0 } else { 2 });
         if number != 170 {
             block.extend([0; 12]);
@@ -325,7 +325,7 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
         ALBUM.replace("mix.wav", "of another name.wav")
     );
     let of_comment = comments(&["TITLE=A", &comment]);
-    // The comment, which has titles, comes before the block; each alone is enough, and so it is behind an ID3 tag.
+    // The comment, which has titles, comes before the block; each alone suffices, also after an ID3 tag.
     for file in [
         vec![of_comment.clone()],
         vec![block(&[(1, 0), (2, 9)]), of_comment.clone()],
@@ -364,7 +364,7 @@ fn a_flac_file_holds_a_sheet_of_its_own() {
         ErrorKind::NotFound
     );
     assert!(Place::part(&path).is_none() && Place::part(&path.join("cover")).is_none());
-    // No parts: nothing, one track, tracks that go backwards, and every head that ends too soon or lies.
+    // No parts: nothing, one track, tracks out of order, and truncated or wrong headers.
     for file in [
         vec![],
         vec![nonsense],

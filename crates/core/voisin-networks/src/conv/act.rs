@@ -1,4 +1,4 @@
-//! Activations in memory: `[window][row][column][channel]` with a halo of zeros and room for whole
+//! Activations in memory: `[window][row][column][channel]` with a halo of zeros, padded to whole
 //! tiles.
 
 use super::winograd::Tile;
@@ -60,7 +60,7 @@ impl Shape {
         let mut tiles = Vec::with_capacity(self.tiles_high() * self.tiles_wide());
         for ty in 0..self.tiles_high() {
             for tx in 0..self.tiles_wide() {
-                // At the bottom and right edge a tile's outputs may lie outside the image, or be
+                // At the bottom and right edges outputs of a tile may be outside the image, or
                 // dropped by the pool.
                 let rows = to.h.saturating_sub(step * ty).min(step);
                 let cols = to.w.saturating_sub(step * tx).min(step);
@@ -78,7 +78,7 @@ impl Shape {
     }
 }
 
-/// `n` windows of one shape. The halo is zero from the start and nobody writes it.
+/// `n` windows of one shape. The halo is initialised with zeros and never written.
 #[derive(Debug)]
 pub(super) struct Act {
     pub(super) shape: Shape,

@@ -3,7 +3,7 @@
 
 use super::act::Shape;
 
-/// Convolutions one after the other, from an image of one channel on.
+/// Consecutive convolutions, from an image of one channel on.
 #[derive(Clone, Debug)]
 pub struct ChainPlan {
     /// Rows and columns of the image.
@@ -16,23 +16,21 @@ pub struct ChainPlan {
     pub epsilon: f64,
 }
 
-/// One block: a 3×3 convolution that keeps the image's size, ReLU, and what else there is of batch
-/// norm, maximum pool and dropout, which comes last.
+/// One block: a 3×3 convolution that keeps the image's size, ReLU, and optionally batch norm, max
+/// pool and dropout, which is last.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockPlan {
-    /// Channels that its convolution makes, a multiple of 16.
+    /// Output channels, a multiple of 16.
     pub out: usize,
-    /// Where its batch norm is.
+    /// Position of its batch norm.
     pub norm: NormPlace,
-    /// Rows and columns that the maximum pool joins; those left over at the end are left out.
-    /// `[1, 1]`: no pool.
+    /// Rows and columns of the max pool; incomplete pools are dropped. `[1, 1]`: no pool.
     pub pool: [usize; 2],
-    /// Examples that go through it together, so that what one step writes is still in cache when
-    /// the next one reads it.
+    /// Examples per pass, so that a step's output is still in cache when the next one reads it.
     pub together: usize,
 }
 
-/// Where a block's batch norm is.
+/// Position of a block's batch norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormPlace {
     /// There is none, or it is folded into the convolution's weights.
@@ -66,7 +64,7 @@ pub struct BlockTensors<'a> {
     pub norm: Option<[&'a [f32]; 4]>,
 }
 
-/// The shapes of a block: of what it takes, of its convolution's output and of what it makes.
+/// The shapes of a block: of its input, its convolution's output and its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockShapes {
     pub(super) from: Shape,
@@ -75,7 +73,7 @@ pub(super) struct BlockShapes {
 }
 
 impl ChainPlan {
-    /// Shapes of the blocks. The first one's `from` is an image of as many channels as it makes.
+    /// Shapes of the blocks. The first one's `from` has as many channels as its output.
     ///
     /// # Panics
     /// If there is no block, channels are no multiple of 16, or nothing is left of an image.
@@ -109,7 +107,7 @@ impl ChainPlan {
         shapes.collect()
     }
 
-    /// Channels, rows and columns of what comes out.
+    /// Channels, rows and columns of the output.
     pub fn output(&self) -> [usize; 3] {
         let last = self.shapes()[self.blocks.len() - 1].a;
         if self.tail == Tail::Maximum {
@@ -125,7 +123,7 @@ impl ChainPlan {
     }
 }
 
-/// The affine map that a batch norm is in use, y = scale · x + shift for each channel, from γ, β,
+/// The affine map of a batch norm in inference, y = scale · x + shift for each channel, from γ, β,
 /// running mean and running variance.
 pub fn affine([gamma, beta, mean, variance]: [&[f32]; 4], epsilon: f64) -> (Vec<f32>, Vec<f32>) {
     let map = |i: usize| {

@@ -58,7 +58,7 @@ impl WinogradFilters {
         }
     }
 
-    /// Where output channel `o` lies in U at the first position and input channel: offset, floats
+    /// Layout of output channel `o` in U, from the first position and input channel: offset, floats
     /// from one position to the next, and from one input channel (or pair of them) to the next.
     fn place(&self, o: usize) -> (usize, usize, usize) {
         let depth = self.depth();
@@ -112,7 +112,7 @@ impl WinogradFilters {
     }
 
     /// Transforms weights that change at every training step, in f32 and vectorised;
-    /// `index(out, in, tap)` says where a tap lies among them.
+    /// `index(out, in, tap)` is the index of a tap.
     fn refresh(&mut self, weight: &[f32], index: impl Fn(usize, usize, usize) -> usize + Sync) {
         assert_eq!(
             weight.len(),
@@ -160,15 +160,15 @@ impl WinogradFilters {
         );
     }
 
-    /// Takes over `[out][in][3][3]` weights and biases, as [`refresh`](Self::refresh) does.
+    /// Sets `[out][in][3][3]` weights and biases, as [`refresh`](Self::refresh) does.
     pub(super) fn set_forward(&mut self, weight: &[f32], bias: &[f32]) {
         let cin = self.k;
         self.refresh(weight, |o, i, tap| (o * cin + i) * 9 + tap);
         self.bias.copy_from_slice(bias);
     }
 
-    /// Takes over the weights of the convolution whose gradient goes towards the input: in and out
-    /// swapped, the kernel turned by 180°.
+    /// Sets the weights of the convolution for the input's gradient: in and out swapped, the kernel
+    /// turned by 180°.
     pub(super) fn set_backward(&mut self, weight: &[f32]) {
         let cin = self.n;
         self.refresh(weight, |o, i, tap| (i * cin + o) * 9 + 8 - tap);

@@ -17,7 +17,7 @@ use crate::team::{Team, with_team};
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 use voisin_kernels::{Isa, Precision};
 
-/// Floats of the first convolution's output that a task makes at a time, about.
+/// Approximate number of floats of the first convolution's output per task.
 const STRIP: usize = 1 << 14;
 /// Most tile columns of a strip of the first two convolutions.
 const STRIP_TILES: usize = 14;
@@ -42,7 +42,7 @@ struct FastBlock {
     kind: FastKind,
     plan: BlockPlan,
     shapes: BlockShapes,
-    /// Batch norm (or 1 and 0), ReLU and pool where they are not part of the convolution.
+    /// Batch norm (or 1 and 0), ReLU and pool, if not part of the convolution.
     pass: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -52,14 +52,14 @@ enum FastKind {
     First,
     /// The first two blocks, strip by strip, so that the first one's output is never stored.
     Pair(Strips, Plan, WinogradFilters),
-    /// Transform, products and inverse as one step for each few tiles.
+    /// Transform, products and inverse as one step per few tiles.
     Fused(Plan, WinogradFilters),
     /// The three as steps over all tiles: for many filters, or few tiles.
     Phased(Plan, WinogradFilters),
 }
 
-/// How the second convolution's tiles are cut into strips, each of which computes its own part of
-/// the first one's output.
+/// The strips of the second convolution's tiles, each of which computes its own part of the first
+/// one's output.
 #[derive(Debug)]
 struct Strips {
     strips: Vec<Strip>,
@@ -126,12 +126,12 @@ impl Strips {
 impl FastChain {
     /// - `input`: scale and shift of the image
     /// - `tensors`: of every block
-    /// - `is_final`: whether these weights stay, so that filters are worth the time of a transform
-    ///   in f64; else they are transformed as in training
+    /// - `is_final`: whether these weights are constant, so that filters are transformed in f64;
+    ///   else they are transformed as in training
     /// - `precision`: of the products (f32 where `isa` has no other)
     ///
     /// # Panics
-    /// If the plan does not fit the tensors, or cannot be ([`ChainPlan`]).
+    /// If the plan does not fit the tensors, or is invalid ([`ChainPlan`]).
     pub fn new(
         plan: ChainPlan,
         input: (f32, f32),
@@ -232,7 +232,7 @@ impl FastChain {
         }
     }
 
-    /// Channels, rows and columns of what comes out of an example.
+    /// Channels, rows and columns of an example's output.
     pub fn output(&self) -> [usize; 3] {
         let last = self.blocks.last().expect("there is a block").shapes.a;
         if self.plan.tail == Tail::Maximum {
@@ -242,13 +242,13 @@ impl FastChain {
         }
     }
 
-    /// Numbers of what comes out of an example.
+    /// Length of an example's output.
     pub fn dimension(&self) -> usize {
         self.output().iter().product()
     }
 
-    /// Results of `n` examples `[n][row][column]`, one after the other in `out`. An example's
-    /// result is the same bits whatever the batch and the number of threads. Runs on rayon's
+    /// Writes the results of `n` examples `[n][row][column]`, concatenated, to `out`. An example's
+    /// result has the same bits in any batch and with any number of threads. Runs on rayon's
     /// current pool.
     ///
     /// # Panics
@@ -266,8 +266,7 @@ impl FastChain {
             "expected room for {n} results, found {}",
             out.len()
         );
-        // A panic elsewhere cannot leave the memory in a bad state: halos are never written, the
-        // rest is overwritten.
+        // Safe after a panic elsewhere: halos are never written, the rest is overwritten.
         let idle = self
             .idle
             .lock()
@@ -297,8 +296,7 @@ impl FastChain {
             .push(space);
     }
 
-    /// Examples that go through the last block together, fewer of them at a time through the first
-    /// ones.
+    /// Runs examples that share the last block's pass, with fewer per pass in the first blocks.
     fn group(&self, team: &Team, x: &[f32], n: usize, out: &mut [f32], space: &mut ChainWorkspace) {
         let cells = x.len() / n;
         let together = self.blocks[0].plan.together;
@@ -324,7 +322,7 @@ impl FastChain {
         for start in (0..n).step_by(few) {
             let count = few.min(n - start);
             self.take_images(
-                // Early blocks refill the same buffers for each few examples; only the last of them
+                // Early blocks reuse their buffers for each few examples; only the last of them
                 // keeps all.
                 &x[start * cells..(start + count) * cells],
                 space.image.as_mut_slice(),
@@ -529,7 +527,7 @@ impl FastChain {
             let cols = 4 * strip.columns.len() + 2;
             with_scratch(6 * cols * c + block.scratch(), |scratch| {
                 let (pixels, scratch) = scratch.split_at_mut(6 * cols * c);
-                // Real pixels of the first convolution's output that the strip sees.
+                // Real pixels of the first convolution's output in the strip.
                 let top = 4 * strip.tile_row;
                 let left = 4 * strip.columns.start;
                 let rows = usize::from(top == 0)..(h + 1 - top).min(6);

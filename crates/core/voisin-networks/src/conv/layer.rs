@@ -22,7 +22,7 @@ thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
-/// Runs `f` with `len` floats of this thread's scratch, whatever they hold.
+/// Runs `f` with `len` floats of this thread's scratch, with arbitrary contents.
 pub(super) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with(|scratch| {
         let mut scratch = scratch.borrow_mut();
@@ -69,7 +69,7 @@ pub(super) fn part(len: usize, parts: usize, i: usize) -> Range<usize> {
     len * i / parts..len * (i + 1) / parts
 }
 
-/// One block of a fused convolution, with scratch memory of its own.
+/// One block of a fused convolution, with its own scratch memory.
 pub(super) struct TileBlock<'a> {
     pub(super) filters: &'a WinogradFilters,
     pub(super) plan: &'a Plan,
@@ -228,7 +228,7 @@ pub(super) fn phased_parts(plan: &Plan) -> usize {
     plan.tiles.len().div_ceil(8)
 }
 
-/// Where the phased form leaves its result.
+/// The result of the phased form.
 pub(super) enum Target<'a> {
     /// Padded activations, from this window on.
     Act(&'a mut Buffer, usize),
@@ -236,7 +236,7 @@ pub(super) enum Target<'a> {
     GlobalMax(&'a mut [f32]),
 }
 
-/// The three steps one after the other over all `n` windows, each step parallel: for layers whose
+/// The three steps in order over all `n` windows, each step parallel: for layers whose
 /// filters are larger than the cache, so that these are read once per call.
 pub(super) fn phased(
     team: &Team,
@@ -374,8 +374,8 @@ pub(super) fn phased(
     }
 }
 
-/// Whether a convolution has so few filters that it is best [`fused`] in training, where the form
-/// decides how sums are added.
+/// Whether a convolution has few enough filters to be [`fused`] in training, where the form
+/// determines the order of sums.
 pub(super) fn is_small(filters: &WinogradFilters) -> bool {
     filters.k * filters.n <= SMALL
 }
@@ -443,7 +443,7 @@ mod tests {
         out
     }
 
-    /// Maxima of each 2 × 2 places.
+    /// Maxima over 2 × 2 squares.
     fn pooled(x: &[f32], h: usize, w: usize) -> Vec<f32> {
         let mut out = Vec::new();
         for x in x.chunks_exact(h * w) {

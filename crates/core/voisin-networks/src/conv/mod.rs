@@ -1,8 +1,7 @@
-//! Convolutions that a CPU does fast: 3×3 by Winograd, and whole networks from them.
+//! Fast convolutions on a CPU: 3×3 by Winograd, and whole networks of them.
 //!
-//! For: networks whose weights were checked and packed beforehand, in f32 or bf16. Not for:
-//! convolutions of any other shape, or a network that is still to be read; Candle does those, in
-//! `voisin-encoder`.
+//! For: networks with checked and packed weights, in f32 or bf16. Not for: convolutions of other
+//! shapes, or reading networks; Candle does those, in `voisin-encoder`.
 
 #![allow(
     clippy::too_many_arguments,

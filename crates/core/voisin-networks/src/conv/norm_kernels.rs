@@ -109,9 +109,9 @@ pub(super) struct PixelRows<'a> {
     pub(super) c: usize,
     /// Floats between rows of `a`.
     pub(super) a_row: usize,
-    /// Rows and columns that a maximum pool joins; gradients know 1 × 1 and 2 × 2.
+    /// Rows and columns of a max pool; gradients support 1 × 1 and 2 × 2.
     pub(super) pool: [usize; 2],
-    /// Whether ReLU follows the norm; gradients know no other way.
+    /// Whether ReLU follows the norm; gradients require it.
     pub(super) relu: bool,
     pub(super) norm: Norm<'a>,
 }
@@ -223,8 +223,8 @@ unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a:
                     let corner =
                         p.y.as_ptr()
                             .add(r * pool[0] * p.y_row + x * pool[1] * p.c + ch);
-                    // Normalised before the maximum: a negative scale turns the order of the pixels
-                    // around.
+                    // Normalised before the maximum, as a negative scale reverses the order of the
+                    // pixels.
                     let mut most = simd.fma(simd.load(corner), scale, shift);
                     for dy in 0..pool[0] {
                         for dx in usize::from(dy == 0)..pool[1] {
@@ -296,7 +296,7 @@ fn route<S: Simd>(simd: S, z: [S::V; 4], da: S::V) -> [S::V; 4] {
     dz
 }
 
-/// Pixels that [`norm_sums`] goes over channel by channel, so that they stay in the first cache.
+/// Pixels that [`norm_sums`] processes channel by channel, so that they stay in the first cache.
 const RUN: usize = 32;
 
 /// # Safety

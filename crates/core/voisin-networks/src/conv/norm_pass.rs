@@ -19,7 +19,7 @@ pub(super) struct NormPass<'a> {
     pub(super) y: &'a [f32],
     pub(super) shape: Shape,
     pub(super) a: Shape,
-    /// Rows and columns that a maximum pool joins.
+    /// Rows and columns of a max pool.
     pub(super) pool: [usize; 2],
     /// Whether ReLU follows the norm.
     pub(super) relu: bool,
@@ -46,7 +46,7 @@ impl<'a> NormPass<'a> {
         }
     }
 
-    /// Where a part's first pixel lies in the outputs.
+    /// Index of a part's first pixel in the outputs.
     fn y_at(&self, window: usize, part: usize) -> usize {
         window * self.shape.len() + self.shape.at(part * ROWS, 0)
     }
@@ -83,7 +83,7 @@ impl<'a> NormPass<'a> {
         });
     }
 
-    /// Adds to `sums` what the norm's backward needs to know of windows from `first` on, of `n` in
+    /// Adds to `sums` the sums that the norm's backward needs of windows from `first` on, of `n` in
     /// all, from the gradient of their activations.
     pub(super) fn sums(
         &self,
@@ -210,7 +210,7 @@ impl Stats {
             self.inv_std[i] = inv_std as f32;
             self.scale[i] = scale as f32;
             self.shift[i] = (f64::from(beta[i]) - mean * scale) as f32;
-            // PyTorch keeps the unbiased variance for later use, and normalises by the biased one.
+            // As in PyTorch: the running variance is unbiased, normalisation uses the biased one.
             let unbiased = var * count / (count - 1.0).max(1.0);
             self.running_mean[i] += MOMENTUM * (mean as f32 - self.running_mean[i]);
             self.running_var[i] += MOMENTUM * (unbiased as f32 - self.running_var[i]);
@@ -218,7 +218,7 @@ impl Stats {
     }
 }
 
-/// The first convolution of windows from `first` on, and their sums if they are wanted.
+/// The first convolution of windows from `first` on, and their sums if requested.
 ///
 /// - `image`: all windows, each with a border of zeros
 /// - `filters`: `[9][c]`, and biases

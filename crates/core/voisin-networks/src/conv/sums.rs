@@ -11,7 +11,7 @@ pub(super) struct TaskSums {
 }
 
 impl TaskSums {
-    /// Forgets all.
+    /// Clears all.
     pub(super) fn clear(&mut self) {
         self.used = 0;
     }

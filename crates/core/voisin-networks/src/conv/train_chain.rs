@@ -5,8 +5,8 @@
 //! algorithm, `dg = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A dy Aᵀ) ] G`. A tail that is a maximum makes its
 //! gradient sparse (one pixel per channel), so its backward needs no convolution at all.
 //!
-//! A block without a batch norm is one whose norm scales by 1 and shifts by 0; the sum that would
-//! be the gradient of its shift is that of the convolution's bias.
+//! A block without a batch norm has a norm with scale 1 and shift 0; the gradient of its shift is
+//! that of the convolution's bias.
 
 mod backward;
 
@@ -26,7 +26,7 @@ use crate::team::Team;
 use voisin_kernels::buffer::Buffer;
 use voisin_kernels::{Isa, Precision};
 
-/// Where a block's tensors lie in the flat vectors.
+/// Ranges of a block's tensors in the flat vectors.
 #[derive(Clone, Debug)]
 struct BlockRanges {
     weight: Range<usize>,
@@ -38,9 +38,9 @@ struct BlockRanges {
 /// The outputs of a block that dropout keeps.
 #[derive(Clone, Debug)]
 pub struct BlockMask {
-    /// Whether a number stays, `[n][row][column][channel]`.
+    /// Whether a number is kept, `[n][row][column][channel]`.
     pub kept: Vec<bool>,
-    /// Factor of those that stay.
+    /// Factor of those that are kept.
     pub factor: f32,
 }
 
@@ -49,7 +49,7 @@ pub struct BlockMask {
 pub struct BlockGradients<'a> {
     /// `[out][in][3][3]`.
     pub weight: &'a [f32],
-    /// `[out]`; zeros before a batch norm, which takes out any constant.
+    /// `[out]`; zeros before a batch norm, which cancels any constant.
     pub bias: &'a [f32],
     /// Of γ and β.
     pub norm: Option<[&'a [f32]; 2]>,
@@ -63,7 +63,7 @@ struct TrainBlock {
     forward: Option<(Plan, WinogradFilters)>,
     /// Towards the input; the first block's has no gradient, a maximum's is sparse.
     backward: Option<(Plan, WinogradFilters)>,
-    /// Output of the convolution; what the block makes of it.
+    /// Output of the convolution; output of the block.
     y: Act,
     a: Act,
     /// Which of the chain's `dys` takes the gradient of `y`.
@@ -120,9 +120,9 @@ impl TrainBlock {
     }
 }
 
-/// A chain of convolutions in training. [`forward`](Self::forward) keeps what
-/// [`backward`](Self::backward) needs, and buffers are used again from step to step. The same bits
-/// whatever the number of threads. Runs on rayon's current pool.
+/// A chain of convolutions in training. [`forward`](Self::forward) stores the values that
+/// [`backward`](Self::backward) needs, and buffers are reused between steps. Results do not depend
+/// on the number of threads. Runs on rayon's current pool.
 #[derive(Debug)]
 pub struct TrainChain {
     isa: Isa,
@@ -158,7 +158,7 @@ impl TrainChain {
     ///   lacks it). Parameters, activations, batch norm and sums are always f32
     ///
     /// # Panics
-    /// If the plan cannot be ([`ChainPlan`]), has pools other than 2 × 2 or batch norms behind
+    /// If the plan is invalid ([`ChainPlan`]), has pools other than 2 × 2 or batch norms after
     /// ReLU.
     pub fn new(
         plan: ChainPlan,
@@ -168,7 +168,7 @@ impl TrainChain {
         backward: Precision,
     ) -> Self {
         let mut len = 0;
-        // Parameters are laid out in the order in which the blocks are gone through.
+        // Parameters are laid out in the order of the blocks.
         let mut add = |values: usize| {
             len += values;
             len - values..len
@@ -231,7 +231,7 @@ impl TrainChain {
         }
     }
 
-    /// Takes over the tensors of all blocks, and of the image's batch norm.
+    /// Sets the tensors of all blocks, and of the image's batch norm.
     ///
     /// # Panics
     /// If there are more or fewer of them, or of other lengths.
@@ -274,7 +274,7 @@ impl TrainChain {
         &self.grads
     }
 
-    /// The same, to be filled by who computes them elsewhere.
+    /// The same, mutable, for gradients computed elsewhere.
     pub fn gradients_mut(&mut self) -> &mut [f32] {
         &mut self.grads
     }
@@ -295,7 +295,7 @@ impl TrainChain {
         }
     }
 
-    /// Takes over the running mean and variance of the image's batch norm, or of a block's.
+    /// Sets the running mean and variance of the image's batch norm, or of a block's.
     pub fn set_running(&mut self, block: Option<usize>, mean: Vec<f32>, variance: Vec<f32>) {
         let stats = match block {
             Some(block) => &mut self.blocks[block].stats,
@@ -312,7 +312,7 @@ impl TrainChain {
         [&stats.running_mean, &stats.running_var]
     }
 
-    /// Transforms the filters of the parameters as they are now.
+    /// Transforms the filters of the present parameters.
     fn refresh(&mut self) {
         turn_first(
             &self.params[self.blocks[0].ranges.weight.clone()],
@@ -357,7 +357,7 @@ impl TrainChain {
     /// Outputs of `n` examples `[n][row][column]`, with batch statistics, which also move the
     /// running ones.
     ///
-    /// - `mask`: what dropout leaves of `n` times so many numbers of a block
+    /// - `mask`: the numbers that dropout keeps, for a block's length
     ///
     /// # Panics
     /// If `x` is shorter than stated, a mask has another length, or `n` is 0.
@@ -468,7 +468,7 @@ impl TrainChain {
     }
 
     /// Convolution `i` of all examples, with its sums where the block has a batch norm; else with
-    /// all of the block. What the block before it has left to do goes along.
+    /// all of the block. Includes the rest of the previous block.
     fn convolve(&mut self, i: usize, mask_before: Option<&BlockMask>, mask: Option<&BlockMask>) {
         self.sums.clear();
         let isa = self.isa;

@@ -11,8 +11,8 @@ use super::winograd::{self, Groups, Input, POS};
 use voisin_kernels::buffer::{Buffer, SharedSlice};
 use voisin_kernels::{Isa, Precision};
 
-/// Partial sums that are kept apart while filters are small ([`SMALL`]): a fixed number, so that
-/// the order of summation does not depend on the number of threads.
+/// Separate partial sums for small filters ([`SMALL`]): a fixed number, so that the order of
+/// summation does not depend on the number of threads.
 const LANES: usize = 16;
 /// Tiles that a lane transforms at a time.
 const LANE_TILES: usize = 50;
@@ -42,8 +42,8 @@ impl WeightGrad {
         }
     }
 
-    /// Adds what `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the gradient of
-    /// its output, give (both padded, `dy` zero where no output is).
+    /// Adds the gradient for `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the
+    /// gradient of its output (both padded, `dy` with zeros).
     pub(super) fn add(&mut self, plan: &Plan, a: PaddedInput<'_>, dy: PaddedInput<'_>, n: usize) {
         let Self {
             isa,
@@ -170,7 +170,7 @@ impl WeightGrad {
         }
     }
 
-    /// Writes the sum to `grads`, `[out][in][3][3]`, and forgets it.
+    /// Writes the sum to `grads`, `[out][in][3][3]`, and clears it.
     pub(super) fn finish(&mut self, plan: &Plan, grads: &mut [f32]) {
         let isa = self.isa;
         let used = std::mem::take(&mut self.used);

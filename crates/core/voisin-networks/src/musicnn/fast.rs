@@ -21,7 +21,7 @@ const BORDER: usize = 3;
 const CHUNK: usize = 48;
 
 thread_local! {
-    /// Transforms and maxima of the filters that this thread has in hand.
+    /// Transforms and maxima of the filters that this thread computes.
     static WORK: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
@@ -44,7 +44,7 @@ pub struct FastMusicnn {
     isa: Isa,
     packed: Packed,
     roots: Roots,
-    /// Scratch memory that no thread is using.
+    /// Unused scratch memory.
     idle: Mutex<Vec<MusicnnScratch>>,
 }
 
@@ -129,7 +129,7 @@ impl FastMusicnn {
 
     /// One patch with scratch memory of the pool.
     fn one(&self, team: &Team, mel: &[f32], penultimate: &mut [f32], logits: &mut [f32]) {
-        // A panic elsewhere cannot leave the scratch memory in a bad state: it is overwritten.
+        // Safe after a panic elsewhere, as the scratch memory is overwritten.
         let idle = self
             .idle
             .lock()
@@ -161,9 +161,8 @@ impl FastMusicnn {
                 scratch.frames.as_mut_slice()[t * BANDS + band] = *to;
             }
         }
-        if self.packed.hears_mean {
-            // Bands that are all their mean: the maximum over them is the one output that is
-            // wanted.
+        if self.packed.averages_bands {
+            // With all bands equal to their mean, the maximum over them is the output.
             for frame in scratch.frames.as_mut_slice()[..FRAMES * BANDS].chunks_exact_mut(BANDS) {
                 let mean = frame.iter().sum::<f32>() / BANDS as f32;
                 frame.fill(mean);
@@ -217,8 +216,8 @@ impl FastMusicnn {
         self.back(team, scratch);
     }
 
-    /// The front's filters, vector by vector; the longest kernels come first, so that threads end
-    /// together.
+    /// The front's filters, vector by vector; the longest kernels first, for an even load of
+    /// threads.
     fn front(&self, team: &Team, scratch: &mut MusicnnScratch) {
         let lanes = self.isa.lanes();
         let width = self.packed.front_width;

@@ -217,7 +217,7 @@ impl Vector<'_> {
             && (FRAMES - 1) * self.width + lanes <= self.out.len()
     }
 
-    /// Stores what becomes of the maximum of frame `t`.
+    /// Stores the mapped maximum of frame `t`.
     ///
     /// # Safety
     /// It fits, `t` is below 187, and nothing else reads or writes this place.
@@ -449,7 +449,7 @@ dispatch! {
     temporal_unchecked => temporal_generic(a: &Vector<'_>, work: *mut f32, maxima: *mut f32)
 }
 
-/// Which kernels a vector of filters has.
+/// The kernel size of a vector of filters.
 #[derive(Clone, Copy)]
 pub(super) enum Kernel {
     /// 7 frames × 38 bands.

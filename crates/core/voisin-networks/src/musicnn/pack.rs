@@ -1,5 +1,5 @@
-//! Weights as the fast path wants them: filters in lanes, spectra computed, batch norms folded,
-//! what never changes taken out.
+//! Packed weights for the fast path: filters in lanes, spectra computed, batch norms folded,
+//! constant outputs removed.
 //!
 //! Training with weight decay leaves filters whose kernels are zero: their outputs are constants.
 //! Of `musicnn-msd`'s 408 timbral filters 370 are, of its 153 temporal ones 126, of the 64 of its
@@ -10,8 +10,8 @@ use super::front::{BAND_BINS, TAPS, TIME_BINS};
 use super::{BANDS, EPSILON, FRAMES, FRONT, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS};
 use voisin_kernels::buffer::Buffer;
 
-/// Below this, a filter's weights change no output by more than rounding does (spectrograms are
-/// below 10).
+/// Below this, a filter's weights change outputs by no more than rounding (spectrograms are below
+/// 10).
 const NOTHING: f64 = 1e-10;
 
 /// Batch norm as `scale · x + shift`.
@@ -40,7 +40,7 @@ impl NormedConvolution<'_> {
         &self.weight[filter * self.taps()..(filter + 1) * self.taps()]
     }
 
-    /// The output of a filter that does not look at its input; `None` for one that does.
+    /// The constant output of a filter that ignores its input; `None` for others.
     fn constant(&self, filter: usize) -> Option<f64> {
         let (scale, shift) = self.norm[filter];
         let reach: f64 = self.kernel(filter).iter().map(|w| f64::from(w.abs())).sum();
@@ -73,7 +73,7 @@ pub(super) struct Bank {
     pub(super) column: usize,
 }
 
-/// A matrix with what comes before and after it.
+/// A matrix with bias, scale and shift.
 #[derive(Debug)]
 pub(super) struct PackedMatrix {
     pub(super) inner: usize,
@@ -92,8 +92,8 @@ pub(super) struct PackedMatrix {
 pub(super) struct Packed {
     /// Batch norm of the input.
     pub(super) input: (f32, f32),
-    /// Whether the temporal kernels hear the mean of the bands.
-    pub(super) hears_mean: bool,
+    /// Whether the temporal kernels take the mean of the bands.
+    pub(super) averages_bands: bool,
     /// Kernels of 38 bands, of 67 bands, and temporal ones.
     pub(super) banks: [Bank; 3],
     /// Columns of the front's rows.
@@ -105,7 +105,7 @@ pub(super) struct Packed {
     pub(super) bias_rows: Vec<u8>,
 }
 
-/// A column of the pooled activations: where it comes from among the 753 joined channels.
+/// A column of the pooled activations, and its channel of the 753 joined ones.
 type Column = Option<usize>;
 
 impl Packed {
@@ -205,7 +205,7 @@ impl Packed {
         let (scale, shift) = norm(tensors.input)[0];
         Self {
             input: (scale as f32, shift as f32),
-            hears_mean: tensors.hears_mean,
+            averages_bands: tensors.averages_bands,
             banks,
             front_width,
             middle,
@@ -216,8 +216,8 @@ impl Packed {
     }
 }
 
-/// Frames 0, 1, 2 and the last three see zeros on one side: each has a bias of its own; all others
-/// share number 3.
+/// Frames 0, 1, 2 and the last three have zeros on one side and their own bias; all others share
+/// number 3.
 fn bias_row(frame: usize) -> u8 {
     match frame {
         0..3 => frame as u8,

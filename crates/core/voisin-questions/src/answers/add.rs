@@ -14,17 +14,17 @@ pub struct AddAnswer {
     summary: AddSummary,
     /// Files that are no longer below the folders named.
     gone: usize,
-    /// Files of which it cannot be told: their folder looks like that of a disk that is not mounted.
+    /// Files that may be gone or not: their disk seems not to be mounted.
     out_of_reach: usize,
-    /// Tracks whose files are gone and that went on with a later file of the same recording.
+    /// Tracks whose files are gone and that were moved to a later file of the same recording.
     taken_over: u64,
-    /// Those that could, with `--take-over`.
+    /// Tracks that `--take-over` would move.
     replaced: usize,
-    /// Bins, snapshots and systems' own folders that were left out.
+    /// Bins, snapshots and system folders that were left out.
     left_out: Vec<LeftOutFolder>,
 }
 
-/// A folder that was left out because it is a system's own.
+/// A system folder that was left out.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LeftOutFolder {
     /// The folder.
@@ -52,20 +52,20 @@ pub struct TakenInJson {
     pub added: u64,
     /// Tracks that changed.
     pub updated: u64,
-    /// Tracks that did not.
+    /// Unchanged tracks.
     pub unchanged: u64,
-    /// Tracks left out because other audio is known here under the same paths.
+    /// Tracks left out because this library has other audio under the same paths.
     pub conflicts: u64,
     /// Tracks left out because their vectors or texts are damaged; `failed` has the files.
     pub refused: u64,
-    /// Learned scales that are defined otherwise there: the definitions here stay.
+    /// Learned scales with other definitions there: the definitions here stay.
     pub scales: Vec<String>,
     /// Vectors in other spaces than the default one.
     pub space_vectors: u64,
 }
 
 impl AddAnswer {
-    /// - `left_out`: folders that the scan did not look into
+    /// - `left_out`: folders that the scan skipped
     pub fn new(report: &AddReport, left_out: &[SystemFolder]) -> Self {
         Self {
             summary: report.summary.clone(),

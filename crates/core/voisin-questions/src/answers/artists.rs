@@ -23,15 +23,15 @@ pub enum FoundArtists {
 impl KeptAnswer for FoundArtists {}
 
 impl FoundArtists {
-    /// Facts of the tracks that it names.
+    /// Metadata of the tracks that it names.
     pub fn tracks(&self, engine: &Engine) -> Result<HashMap<TrackId, TrackMeta>, EngineError> {
-        // Only tracks that the answer shows: the typical one of each, or the pairs that are alike.
+        // Only tracks of the answer: the typical one of each, or the similar pairs.
         let ids: Vec<TrackId> = match self {
             Self::All(all) => all.iter().map(|one| one.medoid).collect(),
             Self::Near(near) => near
                 .iter()
                 .flat_map(|one| &one.because)
-                .flat_map(|pair| [pair.own, pair.other])
+                .flat_map(|pair| [pair.query, pair.other])
                 .collect(),
         };
         let taxonomy = engine.genres().taxonomy()?;
@@ -49,7 +49,7 @@ impl FoundArtists {
 pub enum ArtistJson {
     /// One of all.
     All(ArtistSummaryJson),
-    /// One near to the one that was named.
+    /// One near to the named one.
     Near(NearArtistJson),
 }
 
@@ -66,7 +66,7 @@ pub struct ArtistSummaryJson {
     nearest: Option<NearestJson>,
 }
 
-/// An artist, or an album and whose it is.
+/// An artist, or an album with its artist.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MakerName {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub(crate) struct NearestJson {
     similarity: f32,
 }
 
-/// An artist, or an album, near to the one that was named.
+/// An artist, or an album, near to the named one.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NearArtistJson {
     #[serde(flatten)]
@@ -94,7 +94,8 @@ pub struct NearArtistJson {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct TrackPairJson {
-    own: Option<TrackRef>,
+    #[serde(rename = "own")]
+    query: Option<TrackRef>,
     other: Option<TrackRef>,
     similarity: f32,
 }
@@ -102,7 +103,7 @@ pub(crate) struct TrackPairJson {
 impl ArtistJson {
     /// All of them, in the order found.
     ///
-    /// - `known`: what is known of a track
+    /// - `known`: returns the metadata of a track
     pub fn list<'a>(
         found: FoundArtists,
         known: impl Fn(TrackId) -> Option<&'a TrackMeta>,
@@ -131,7 +132,7 @@ impl ArtistSummaryJson {
         track: impl Fn(TrackId) -> Option<TrackRef>,
     ) -> Self {
         Self {
-            // An artist's tracks are of many years.
+            // Artists have no year.
             year: year.filter(|_| one.album.is_some()),
             name: MakerName {
                 album: one.album,
@@ -154,7 +155,7 @@ impl ArtistSummaryJson {
 impl NearArtistJson {
     fn new(one: NearArtist, track: impl Fn(TrackId) -> Option<TrackRef>) -> Self {
         let because = |pair: TrackPair| TrackPairJson {
-            own: track(pair.own),
+            query: track(pair.query),
             other: track(pair.other),
             similarity: pair.similarity,
         };

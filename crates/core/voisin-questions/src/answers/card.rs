@@ -1,4 +1,4 @@
-//! All that is known of a track, as a card.
+//! A track's card: metadata, measurements, genre and neighbours.
 
 use std::path::Path;
 
@@ -25,26 +25,26 @@ const NEAREST: usize = 5;
 /// Words on a card.
 const WORDS: usize = 8;
 
-/// All that is known of one track.
+/// The card of a track.
 #[derive(Debug)]
 pub struct Card {
     /// Its genres are those of the library's label source.
     pub track: Track,
-    /// As its tags spell them.
+    /// In the tags' spelling.
     pub tagged_genres: Vec<String>,
     /// Tempo, key and loudness.
     pub measured: Option<Descriptors>,
-    /// The genre by the library's labels and the head, or a first guess.
+    /// The genre predicted from the library's labels and the head, or a first guess.
     pub predicted: GenreAnswer,
-    /// As of the last time that the library was divided.
+    /// Of the last clustering.
     pub cluster: Option<u32>,
     /// Tags that stand out, with their percentiles.
     pub words: Option<Vec<(String, f32)>>,
-    /// The chance that it has a voice, where the model says so.
+    /// The probability of a voice, if the model predicts it.
     pub sung: Option<f32>,
     /// Tracks that sound most like it.
     pub nearest: Vec<SimilarTrack>,
-    /// Windows that were heard.
+    /// Windows that were analysed.
     pub windows: usize,
     /// How many tags of each file could not be read, in the order of the files.
     pub unread_tags: Vec<u32>,
@@ -55,30 +55,30 @@ pub struct Card {
 pub struct CardJson<'a> {
     #[serde(flatten)]
     track: TrackJson,
-    /// As the tags have it.
+    /// From the tags.
     track_number: Option<u32>,
-    /// As the tags have it.
+    /// From the tags.
     disc_number: Option<u32>,
-    /// As the tags spell it.
+    /// In the tags' spelling.
     licence_text: Option<&'a str>,
-    /// As the tags spell them.
+    /// In the tags' spelling.
     tagged_genres: &'a [String],
-    /// As the tags have it.
+    /// From the tags.
     tagged_bpm: Option<f64>,
-    /// As the tags have it.
+    /// From the tags.
     tagged_key: Option<&'a str>,
     /// BLAKE3 of the compressed packets.
     content: String,
     sample_rate: u32,
     channels: u16,
     container: &'a str,
-    /// As `classify` answers.
+    /// The answer of `classify`.
     predicted: PredictedJson<'a>,
-    /// Chance that it has a voice; null where the model has no output for that.
+    /// Probability of a voice; null if the model does not predict it.
     sung: Option<f32>,
-    /// As of the last `voisin clusters`; null for noise and later tracks.
+    /// Of the last `voisin clusters`; null for noise and later tracks.
     cluster: Option<u32>,
-    /// Windows that were heard.
+    /// Windows that were analysed.
     windows: usize,
     /// Tracks that sound most like it.
     nearest: Vec<NearJson>,
@@ -88,7 +88,7 @@ pub struct CardJson<'a> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PredictedJson<'a> {
-    /// Null where the answer is unknown.
+    /// Null if the answer is unknown.
     genre: Option<&'a Genre>,
     probability: f32,
     labelled_tracks: usize,
@@ -109,7 +109,7 @@ pub(crate) struct NearJson {
 pub(crate) struct PlaceJson {
     path: String,
     bytes: u64,
-    /// Tags of it that could not be read, or not whole.
+    /// Tags that could not be read, or only in part.
     unread_tags: u32,
     /// `there`, `changed`, `gone` or `unreadable`.
     state: &'static str,
@@ -118,7 +118,7 @@ pub(crate) struct PlaceJson {
     part: Option<PartJson>,
 }
 
-/// Which part of which file a track is.
+/// The part of a file that a track is.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PartJson {
     /// The whole file.
@@ -130,7 +130,7 @@ pub struct PartJson {
 }
 
 impl PartJson {
-    /// Of a track's path; none of a whole file.
+    /// From a track's path; `None` for a whole file.
     pub fn of(path: &Path) -> Option<Self> {
         let part = Place::part(path)?;
         let (from, to) = part.seconds();
@@ -142,11 +142,11 @@ impl PartJson {
     }
 }
 
-/// Whether a file is as it was when it was added: `there`, `changed`, `gone` or `unreadable`.
+/// The state of a file since it was added: `there`, `changed`, `gone` or `unreadable`.
 pub fn state(known: &FileRecord) -> &'static str {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match FileRecord::read(&known.path) {
-        // As `add` compares them: what is "changed" here is read again there.
+        // As in `add`, which reads changed files again.
         Ok(now) if now.size == known.size && now.mtime_ns == known.mtime_ns => "there",
         Ok(_) => "changed",
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => "gone",
@@ -232,7 +232,7 @@ pub enum CardWords<'a> {
 impl LibrarySource {
     /// A card for each of these tracks of the library.
     ///
-    /// - `report`: is called with who predicts genres
+    /// - `report`: called with the method that predicts genres
     pub fn cards(
         &mut self,
         seeds: Vec<Seed>,
@@ -245,9 +245,9 @@ impl LibrarySource {
         };
         let mut ids = Vec::new();
         let mut nearest = Vec::new();
-        // Before the others are fetched: a temporary library knows only these.
+        // Before others are fetched: a temporary library has only these.
         for seed in &seeds {
-            // A card is of a track of the library; a file alone has none of this.
+            // A file outside of the library has no card.
             ids.push(seed.track.ok_or_else(|| EngineError::NotInLibrary {
                 path: seed.path.clone(),
             })?);
@@ -259,7 +259,7 @@ impl LibrarySource {
         for &id in &ids {
             tracks.push(engine.library().track(id)?);
         }
-        // Before `label`, which puts the label source's genres in the place of the tags'.
+        // Before `label`, which replaces the tags' genres by those of the label source.
         let tagged: Vec<Vec<String>> = tracks
             .iter()
             .map(|track| track.tags.genres.clone())
@@ -294,7 +294,7 @@ impl LibrarySource {
                 unread_tags: unread_tags.collect::<Result<_, _>>()?,
                 measured: measured.get(&id).cloned(),
                 predicted,
-                // Empty for a model without tags, and left out where words were not asked for.
+                // Empty for a model without tags, and left out if words were not requested.
                 words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
                 sung: tags.and_then(|tags| tags.sung(id)),
                 cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
@@ -312,15 +312,15 @@ impl LibrarySource {
     }
 }
 
-/// Genres by the library's own labels, or a first guess from the model's tags where they are too few. No model is loaded for
-/// that: a card shows what is known.
+/// Genres by the library's own labels, or a first guess from the model's tags if they are too few. No model is loaded: a
+/// card shows stored data.
 fn predictions(
     engine: &mut Engine,
     tags: Option<&PredictedTags>,
     seeds: Vec<Seed>,
     report: impl FnMut(GenreNews),
 ) -> Result<Vec<GenreAnswer>, EngineError> {
-    // The inner error is no fault: it says how few labels there are, which the answer shows.
+    // The inner error has the number of labels, which the answer shows.
     let too_few = match Labelled::open(engine, &ClassifyOptions::default(), report)? {
         Ok(labelled) => return labelled.classify(engine, seeds),
         Err(too_few) => too_few,
@@ -329,7 +329,7 @@ fn predictions(
     let answer = |seed: Seed| {
         let is_steady = engine.genres().is_steady(&seed)?;
         let mut answer = GenreAnswer::guessed(guess(seed.track), seed, too_few);
-        // A tone or noise has no genre, whatever tags the model finds for it.
+        // A tone or noise has no genre, whatever tags the model predicts.
         if is_steady {
             answer.reject(UnknownReason::Steady);
         }

@@ -6,20 +6,20 @@ use serde::Serialize;
 /// The documented JSON of `verify`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct VerifyJson {
-    /// Whether all is sound.
+    /// Whether all checks passed.
     pub ok: bool,
-    /// Tracks to be listened to again by the next `add`.
+    /// Tracks that the next `add` analyses again.
     pub without_vector: u64,
     /// The checks.
     pub checks: Vec<CheckJson>,
 }
 
-/// One thing that was looked at.
+/// A check.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CheckJson {
     /// Its name.
     pub check: &'static str,
-    /// Whether it is sound.
+    /// Whether it passed.
     pub ok: bool,
     /// The finding, in words.
     pub found: String,
@@ -30,7 +30,7 @@ pub struct CheckJson {
 pub struct ConfigJson {
     /// The config file; null without a home.
     pub file: Option<String>,
-    /// Whether it is there.
+    /// Whether it exists.
     pub exists: bool,
     /// The settings.
     pub settings: Vec<SettingJson>,

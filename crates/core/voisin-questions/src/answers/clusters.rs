@@ -33,7 +33,7 @@ pub(crate) struct ClusterJson<'a> {
     nearest: &'a [NearCluster],
 }
 
-/// The members of all clusters, one cluster after the other, then what is in none.
+/// The members of all clusters, one cluster after the other, then the tracks in none.
 pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
     let clustered = found.clusters.iter().flat_map(|cluster| &cluster.members);
     clustered
@@ -44,16 +44,16 @@ pub fn members(collection: &Collection, found: &Clustering) -> Vec<TrackRef> {
 
 impl<'a> ClustersJson<'a> {
     /// - `members`: [`members`] of these clusters
-    /// - `part`: which of them are named; the clusters are described whichever it is
+    /// - `part`: which of them are listed; all clusters are described in any case
     pub fn new(found: &'a Clustering, members: &'a [TrackRef], part: &Range<usize>) -> Self {
         let named = |range: &Range<usize>| {
             members
-                // Where the page ends before the cluster begins
-                // the range is backwards, and `get` gives nothing.
+                // If the page ends before the cluster begins,
+                // the range is reversed and `get` returns `None`.
                 .get(range.start.max(part.start)..range.end.min(part.end))
                 .unwrap_or_default()
         };
-        // `members` has one cluster behind the other, so lengths alone tell where each begins.
+        // `members` has one cluster behind the other: each begins after the lengths of those before.
         let mut end = 0;
         let clusters = found.clusters.iter().map(|cluster| {
             let all = end..end + cluster.members.len();
@@ -73,8 +73,8 @@ impl<'a> ClustersJson<'a> {
             }
         });
         Self {
-            // Collected first: `end` is where the noise begins
-            // only when all clusters were gone through.
+            // Collected first, so that `end` is then the
+            // beginning of the noise.
             clusters: clusters.collect(),
             noise: named(&(end..members.len())),
             modularity: found.modularity,

@@ -3,16 +3,16 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The quality of a way to search.
+/// The quality of a search method.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SearchQuality {
-    /// Null for a search that has none.
+    /// Null for a search without width.
     pub width: Option<u32>,
     /// Share of the true nearest neighbours that are found.
     pub recall: f64,
     /// Median time of a search, in milliseconds.
     pub p50_ms: f64,
-    /// Of a hundred searches one is slower.
+    /// 99th percentile of the time of a search, in milliseconds.
     pub p99_ms: f64,
     /// Searches a second, one after the other.
     pub queries_per_second: f64,
@@ -27,11 +27,11 @@ pub struct EvalIndexJson {
     pub queries: usize,
     /// A search that compares all tracks.
     pub exact: SearchQuality,
-    /// The index, at each width that was tried.
+    /// The index at each tested width.
     pub widths: Vec<SearchQuality>,
     /// The library on this disk, if it has the same model.
     pub local: Option<SearchQuality>,
-    /// The width that is kept; null where none is good enough.
+    /// The width that is stored; null if none is good enough.
     pub kept: Option<u32>,
 }
 
@@ -44,9 +44,9 @@ pub struct WorkerJson {
     pub done: u64,
     /// Files that failed.
     pub failed: u64,
-    /// Of these, what this worker did.
+    /// Files that this worker added.
     pub own_done: u64,
-    /// Failed ones of this worker.
+    /// Files that failed on this worker.
     pub own_failed: u64,
 }
 
@@ -55,13 +55,13 @@ pub struct WorkerJson {
 pub struct FilledJson {
     /// Files that are new in the queue.
     pub added: u64,
-    /// Files that are listened to again.
+    /// Files that will be analysed again.
     pub changed: u64,
-    /// Files that were in it.
+    /// Files that were in the queue.
     pub unchanged: u64,
 }
 
-/// How far all workers are.
+/// The progress of all workers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct WorkersJson {
     /// Files in the queue.
@@ -70,26 +70,26 @@ pub struct WorkersJson {
     pub done: u64,
     /// Files that failed.
     pub failed: u64,
-    /// Files that some worker has in hand.
+    /// Files that are leased to a worker.
     pub leased: u64,
     /// Files an hour, by the last ten minutes.
     pub per_hour: f64,
-    /// Until all is done at this rate; null where nothing was done in the last ten minutes.
+    /// Estimated seconds to the end at this rate; null if no file was done in the last ten minutes.
     pub seconds_left: Option<f64>,
-    /// The workers that hold files.
+    /// The workers with leases.
     pub workers: Vec<LeaseJson>,
-    /// The newest of those that failed.
+    /// The newest failures.
     pub failures: Vec<JobFailureJson>,
 }
 
-/// A worker and the files that it holds.
+/// A worker and its leases.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LeaseJson {
     /// Its name.
     pub worker: String,
-    /// How many it holds.
+    /// Files leased to it.
     pub files: u64,
-    /// When others may take them.
+    /// When its leases expire.
     pub until: String,
 }
 
@@ -98,9 +98,9 @@ pub struct LeaseJson {
 pub struct JobFailureJson {
     /// The file.
     pub path: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: i32,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -111,21 +111,21 @@ pub struct PushJson {
     pub added: u64,
     /// Tracks that changed.
     pub updated: u64,
-    /// Tracks that did not.
+    /// Unchanged tracks.
     pub unchanged: u64,
-    /// Tracks that this library no longer has.
+    /// Tracks removed because this library no longer has them.
     pub removed: u64,
-    /// Tracks that other libraries sent.
+    /// Tracks pushed by other libraries.
     pub of_others: u64,
-    /// Tracks that are gone here and stay there.
+    /// Tracks that this library no longer has and that stay in the database.
     pub stayed: u64,
-    /// Tracks that others took down.
+    /// Tracks that other libraries removed.
     pub taken_down: u64,
     /// Seconds that it took.
     pub seconds: f64,
-    /// Seconds for the index; null where it was there.
+    /// Seconds for the index; null if it existed.
     pub index_seconds: Option<f64>,
-    /// Tracks whose vectors were centred anew, if any were.
+    /// Tracks whose vectors were centred again, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recentred: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Recordings that are there several times.
+//! Recordings in several files.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
-use voisin_engine::{Collection, Engine, EngineError, ListenEvent, keep_songs, song_facts};
+use voisin_engine::{Collection, CompareEvent, Engine, EngineError, keep_songs, song_facts};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
 use voisin_explore::versions::{candidates, from_heads, joined, versions as versions_among};
@@ -91,15 +91,15 @@ pub struct FileJson {
     pub(crate) seconds: f64,
     /// Its size in bytes.
     pub bytes: u64,
-    /// The very same audio, bit for bit, as another file of the group.
+    /// Bit for bit the same audio as another file of the group.
     pub exact: bool,
-    /// The path as the system has it.
+    /// The path of the file system.
     #[serde(skip)]
     pub file: PathBuf,
 }
 
 impl FileJson {
-    /// Its facts as a track.
+    /// Its metadata as a track.
     pub fn meta(&self) -> TrackMeta {
         TrackMeta {
             seconds: self.seconds,
@@ -118,7 +118,7 @@ impl FileJson {
     }
 }
 
-/// Adds the files that hold the very same audio, which the library keeps as one track; most bytes to be won first.
+/// Adds the files with exactly the same audio, which are one track of the library; most bytes to be won first.
 pub(crate) fn with_exact_copies(
     engine: &Engine,
     collection: &Collection,
@@ -139,17 +139,17 @@ pub(crate) fn with_exact_copies(
         };
         let track = &collection.meta[row];
         let Some(stored) = several.get(&id) else {
-            // The usual track has one file, and is not among those that were read for this.
+            // Most tracks have one file, and were not read for this.
             return vec![file(track, track.system_path(), track.bytes, false)];
         };
         let mut stored: Vec<&StoredFile> = stored.iter().collect();
-        // The sort is stable: of equals the one known longest.
+        // The sort is stable: of equals the one added first.
         stored.sort_by_key(|stored| {
             let path = &stored.record.path;
             let album = (path.parent(), track.album.as_deref());
             (
                 Tidiness::of(path),
-                // A copy in the folder of its album is where its owner keeps it.
+                // The copy in the folder of its album is preferred.
                 Reverse(album_mates.get(&album).copied().unwrap_or(0)),
             )
         });
@@ -157,21 +157,21 @@ pub(crate) fn with_exact_copies(
             .iter()
             .map(|stored| file(track, &stored.record.path, stored.record.size, true))
             .collect();
-        // In bounds: only tracks of several files are in
-        // `several`. The kept one is no copy of itself.
+        // In bounds, since tracks in `several` have several
+        // files. The kept one is no copy.
         files[0].exact = false;
         files
     };
     let mut listed: std::collections::HashSet<TrackId> = std::collections::HashSet::new();
     let mut groups = Vec::new();
     for group in similar {
-        // Their exact copies are in this group, too, and not listed by themselves below.
+        // Their exact copies are in this group, and not listed again below.
         listed.extend(group.others.iter().chain([&group.best]));
         let mut all = group.others.iter().fold(files(group.best), |mut all, &id| {
             all.extend(files(id));
             all
         });
-        // A copy of the best may lie in a bin, of a worse one in its album's folder.
+        // A copy of the best may be in a bin, one of a worse file in its album's folder.
         all.sort_by_key(|file| Tidiness::of(&file.file));
         if all.len() > 1 {
             let keep = all.remove(0);
@@ -185,7 +185,7 @@ pub(crate) fn with_exact_copies(
             });
         }
     }
-    // How many tracks of its album lie beside a file.
+    // Number of tracks of its album in a file's folder.
     let mates = |id: TrackId, file: &FileJson| {
         let row = collection.row(id);
         let album = row.and_then(|row| collection.meta[row].album.as_deref());
@@ -197,7 +197,7 @@ pub(crate) fn with_exact_copies(
         .copied()
         .filter(|id| !listed.contains(id))
         .collect();
-    // A hash map has no order of its own.
+    // A hash map is not ordered.
     alone.sort_unstable();
     for id in alone {
         let mut all = files(id);
@@ -221,10 +221,10 @@ pub(crate) fn with_exact_copies(
     Ok(groups)
 }
 
-/// Leaves out the copies whose files are gone, where another of the group is there, and the groups
-/// that are none without them; returns how many files were left out.
+/// Removes copies whose files are gone from groups with an existing file, and then groups of a
+/// single file; returns the number of files removed.
 ///
-/// Where all are gone, their drive may be away.
+/// If all files are gone, the group stays: their drive may not be mounted.
 pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
     let is_there = |file: &FileJson| Place::exists(&file.file);
     let mut left_out = 0;
@@ -239,9 +239,9 @@ pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
         if !is_kept {
             left_out += 1;
             group.keep = group.others.remove(0);
-            // It was a copy of the one that is gone.
+            // It was a copy of the missing file.
             group.keep.exact = false;
-            "the better one is gone".clone_into(&mut group.why);
+            "the better file is missing".clone_into(&mut group.why);
         }
         group.bytes_to_be_won = group.others.iter().map(|file| file.bytes).sum();
         let mut ids: BTreeSet<TrackId> = group.others.iter().map(|file| file.id).collect();
@@ -263,7 +263,7 @@ fn most_bytes_first(groups: &mut [GroupJson]) {
     });
 }
 
-/// How many tracks of each album each folder has.
+/// Number of tracks by folder and album.
 fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>), usize> {
     let mut mates = HashMap::new();
     for track in collection.meta.iter().filter(|track| track.album.is_some()) {
@@ -274,7 +274,7 @@ fn album_mates(collection: &Collection) -> HashMap<(Option<&Path>, Option<&str>)
     mates
 }
 
-/// Why one of a track's files is kept rather than the next.
+/// The reason for keeping one of a track's files rather than the next.
 fn why_kept(keep: &FileJson, next: &FileJson, has_more_of_its_album: bool) -> String {
     let other = Tidiness::of(&next.file);
     if Tidiness::of(&keep.file) < other {
@@ -282,20 +282,20 @@ fn why_kept(keep: &FileJson, next: &FileJson, has_more_of_its_album: bool) -> St
     } else if has_more_of_its_album {
         "the file in its album's folder".to_owned()
     } else {
-        "the file known longest".to_owned()
+        "the file added first".to_owned()
     }
 }
 
-/// Versions of a song, the shortest title first: that of the song itself. Songs with most versions first.
+/// Versions of songs, the shortest title first, as it is that of the song itself; songs with most versions first.
 ///
-/// - `listens`: whether files are read, for their chords and the works that their tags name, and what they say is kept for
-///   lists; if not, codes of recordings decide, and titles together with vectors
-/// - `tell`: is told of the tracks that are listened to
+/// - `reads_files`: whether files are read, for their chords and the works that their tags name, and the result is stored
+///   for lists; if not, codes of recordings decide, and titles together with vectors
+/// - `report`: called for the tracks that are analysed
 pub(crate) fn versions(
     engine: &mut Engine,
     collection: &Collection,
-    listens: bool,
-    tell: &(impl Fn(ListenEvent) + Sync),
+    reads_files: bool,
+    report: &(impl Fn(CompareEvent) + Sync),
 ) -> Result<Vec<GroupJson>, EngineError> {
     let meta = &collection.meta;
     let mut codes: HashMap<String, usize> = HashMap::new();
@@ -315,16 +315,16 @@ pub(crate) fn versions(
         }
         Ok(())
     })?;
-    let graph = if listens && meta.len() > 1 {
+    let graph = if reads_files && meta.len() > 1 {
         Some(neighbour_graph(engine, collection)?)
     } else {
         None
     };
     let mut candidates = candidates(graph.as_ref(), meta)?;
-    if !listens {
-        // titles alone would join all recordings under one name
+    if !reads_files {
+        // Titles alone would join all recordings of one name.
         let space = engine.space()?;
-        // As the model gave them: the bounds of `is_version` were measured on such vectors.
+        // Raw vectors: the bounds of `is_version` were measured on these.
         let raw = |row: usize| space.restore(&collection.vectors.row(row).to_vec());
         candidates.retain(|pair| {
             let likeness = pair.titles.unwrap_or(TitleLikeness::Alike);
@@ -336,8 +336,8 @@ pub(crate) fn versions(
         .flat_map(|pair| [pair.a, pair.b])
         .collect();
     let tracks: Vec<(usize, &TrackMeta)> = rows.into_iter().map(|row| (row, &meta[row])).collect();
-    let facts = if listens {
-        song_facts(&tracks, tell)
+    let facts = if reads_files {
+        song_facts(&tracks, report)
     } else {
         BTreeMap::new()
     };
@@ -347,8 +347,8 @@ pub(crate) fn versions(
     order.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
     let pairs = by_code.into_iter().chain(from_heads(&found, order));
     let joined = joined(meta.len(), pairs);
-    if listens {
-        // A song of its own for each that was compared; those in groups overwrite it behind.
+    if reads_files {
+        // A song of its own for each compared track; those in groups are overwritten below.
         let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
         let of_groups = joined
             .iter()
@@ -376,7 +376,7 @@ pub(crate) fn versions(
             keep,
             why,
             others: files.collect(),
-            // Versions are music of their own: none of it is to be deleted.
+            // Versions are different music: none is to be deleted.
             bytes_to_be_won: 0,
             pairs: Vec::new(),
         })
@@ -444,7 +444,7 @@ mod tests {
             left(&["gone", "Cargo.toml", "src/lib.rs"]),
             (1, Some((2, 100)))
         );
-        // Their drive may be away.
+        // Their drive may not be mounted.
         assert_eq!(left(&["gone", "gone too"]), (0, Some((1, 100))));
     }
 }

@@ -1,4 +1,4 @@
-//! Files that could not be listened to.
+//! Files that could not be analysed.
 
 use schemars::JsonSchema;
 use serde::Serialize;

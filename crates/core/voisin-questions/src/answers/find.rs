@@ -29,19 +29,19 @@ pub(crate) struct TermJson<'a> {
     likeliest: Option<f32>,
 }
 
-/// Every word that is understood.
+/// All known words.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct WordsJson<'a> {
     /// The words.
     pub words: Vec<KnownWordJson<'a>>,
 }
 
-/// A word that is understood.
+/// A known word.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct KnownWordJson<'a> {
     /// The word.
     pub word: &'a str,
-    /// The model's tags that it stands for.
+    /// The model's tags that it means.
     pub tags: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct FittingJson {
     pub captions: BTreeMap<String, f32>,
 }
 
-/// How a term of a phrase is called in answers.
+/// The name of a term in answers.
 pub fn name(term: &Term) -> String {
     if term.negated {
         format!("no {}", term.text)
@@ -71,7 +71,7 @@ pub fn name(term: &Term) -> String {
     }
 }
 
-/// The same with what is meant, where another word stands for it: `opera (classical)`.
+/// The name with its meaning, if another word means it: `opera (classical)`.
 pub fn name_and_meaning(term: &Term) -> String {
     let meant = &term.meaning.word;
     if *meant == term.text {
@@ -86,7 +86,7 @@ impl<'a> FoundJson<'a> {
     pub fn new(
         engine: &Engine,
         answer: &'a PhraseAnswer,
-        heard: &PredictedTags,
+        predicted: &PredictedTags,
     ) -> Result<Self, EngineError> {
         let ids = || answer.tracks.iter().map(|found| found.track.id);
         let known = KnownTracks::read(engine, ids())?;
@@ -98,7 +98,7 @@ impl<'a> FoundJson<'a> {
             .map(|(term, &likeliest)| TermJson {
                 word: &term.text,
                 denied: term.negated,
-                tags: heard.names_of(&term.meaning),
+                tags: predicted.names_of(&term.meaning),
                 likeliest,
             });
         let tracks = answer
@@ -117,7 +117,7 @@ impl<'a> FoundJson<'a> {
                 captions: names
                     .iter()
                     .zip(&found.likeness)
-                    // Only sentences have a share; words have percentiles.
+                    // Only sentences have a share.
                     .filter_map(|(name, share)| Some((name.clone(), (*share)?)))
                     .collect(),
             });

@@ -1,4 +1,4 @@
-//! Which genre a track is.
+//! The genre of a track.
 
 use std::collections::BTreeMap;
 
@@ -12,54 +12,54 @@ use voisin_genre::{
     Agreement, Basis, Confidence, FusionPart, Genre, GenreShare, Quality, Settings, UnknownReason,
 };
 
-/// The documented JSON of `classify`: a list of these. What a voice cannot say is null, or empty.
+/// The documented JSON of `classify`: a list of these. Fields that a method does not have are null or empty.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AnswerJson<'a> {
-    /// Null where it is not in the library.
+    /// Null if it is not in the library.
     id: Option<TrackId>,
     path: String,
     /// `first_guess`, `neighbours`, `head` or `nobody`.
     source: &'static str,
-    /// Null where the answer is unknown.
+    /// Null if the answer is unknown.
     genre: Option<&'a Genre>,
-    /// The answer, then the genres that the track most likely has along with it; empty where it is unknown.
+    /// The answer, then the genres that the track most likely has along with it; empty if it is unknown.
     genres: Vec<&'a Genre>,
-    /// The likeliest genre, also where the answer is unknown.
+    /// The likeliest genre, also if the answer is unknown.
     best: Option<&'a Genre>,
     probability: f32,
     /// `novel`, `unsure`, `steady`, `lacking` or null.
     unknown: Option<UnknownReason>,
-    /// The likeliest genres where the answer is unknown.
+    /// The likeliest genres if the answer is unknown.
     kin: Vec<&'a Genre>,
-    /// The genre that it sounds like, by the first guess, and that the labels have neither by name nor by kin.
+    /// The genre of the first guess, if the labels have neither it nor its kin.
     sounds_like: Option<&'a GenreShare>,
     /// Share of the labelled tracks that are more familiar.
     novelty: Option<f32>,
-    /// The probability before it was lowered for being unlike the labelled tracks; null where it was not.
+    /// The probability before it was lowered for a track unlike the labelled ones; null if it was not.
     probability_before_doubt: Option<f32>,
-    /// The collection's own part of the votes, beside those of `evidence`; null where nobody voted.
+    /// The weight of the collection's genres in the votes, beside those of `evidence`; null without votes.
     collection_weight: Option<f32>,
-    /// `vote`, `head` or `fused`: what of a trained head answers.
+    /// `vote`, `head` or `fused`: the part of a trained head that answers.
     answers_by: Option<FusionPart>,
-    /// Whether it trained the head: then what was learnt without its artist answers.
+    /// Whether the head was trained on it: then a head trained without its artist answers.
     held_out: bool,
     confidence: Option<Confidence>,
     agreement: Option<Agreement>,
     summary: String,
     probabilities: Option<BTreeMap<&'a str, f32>>,
-    /// Of a first guess: what each genre rests on.
+    /// Of a first guess: the basis of each genre.
     basis: Option<BTreeMap<&'a str, Basis>>,
     head: Option<BTreeMap<&'a str, f32>>,
     votes: BTreeMap<&'a str, f32>,
-    /// How much of the library is labelled, with genres that were allowed.
+    /// Number of tracks with a label among the allowed genres.
     labelled_tracks: usize,
     labelled_genres: usize,
-    /// How many labelled tracks voted; `evidence` holds the weightiest.
+    /// Number of labelled tracks that voted; `evidence` has those of most weight.
     voters: usize,
     evidence: Vec<EvidenceJson>,
 }
 
-/// Answers with what is worth knowing about who gave them.
+/// Answers with notes on their method.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AnswersJson<'a> {
     /// An answer a track.
@@ -88,13 +88,13 @@ impl<'a> AnswerJson<'a> {
                 .map(|share| (share.genre.name(), share.share))
                 .collect()
         }
-        // Who answers decides which fields can be filled; the others stay null or empty.
+        // The method decides which fields are filled; the others stay null or empty.
         let mut source = "neighbours";
         let mut prediction = None;
         let mut guess = None;
         let mut votes = None;
         match &answer.finding {
-            Finding::Nobody => source = "nobody",
+            Finding::NoMethod => source = "nobody",
             Finding::FirstGuess(finding) => (source, guess) = ("first_guess", Some(finding)),
             Finding::Vote { votes: finding, .. } => votes = Some(finding),
             Finding::Head {
@@ -118,7 +118,7 @@ impl<'a> AnswerJson<'a> {
             sounds_like: answer.sounds_like.as_ref(),
             novelty: prediction
                 .map(|p| p.novelty)
-                // The share that is less familiar turned into the share that is more.
+                // The share of less familiar tracks converted to that of more familiar ones.
                 .or(answer.familiar.map(|share| 1.0 - share)),
             probability_before_doubt: answer.before_doubt,
             collection_weight: votes.map(|votes| votes.collection),
@@ -173,9 +173,9 @@ impl<'a> AnswerJson<'a> {
 /// The documented JSON of `train genre`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrainedJson<'a> {
-    /// The file that holds it.
+    /// The head's file.
     pub path: String,
-    /// The model whose vectors it takes.
+    /// Fingerprint of the model of its vectors.
     pub model_fingerprint: &'a str,
     /// A digest of the labels and settings.
     pub training_digest: &'a str,
@@ -183,9 +183,9 @@ pub struct TrainedJson<'a> {
     pub labels: &'a str,
     /// Labelled tracks.
     pub tracks: usize,
-    /// Genres that it knows.
+    /// Its genres.
     pub genres: &'a [Genre],
-    /// Genres that only neighbours speak for, with their tracks.
+    /// Genres that only the neighbours' vote has, with their numbers of tracks.
     pub without_head: Vec<SmallGenre>,
     /// Figures on held-out tracks.
     pub quality: &'a Quality,
@@ -194,7 +194,7 @@ pub struct TrainedJson<'a> {
     pub settings: &'a Settings,
     /// The part of it that answers.
     pub answers_by: FusionPart,
-    /// Seconds that it took.
+    /// Duration in seconds.
     pub seconds: f64,
 }
 

@@ -3,7 +3,7 @@
 use voisin_base::track::TrackId;
 use voisin_engine::{Collection, Engine, EngineError, GraphUse, window_set};
 use voisin_explore::clusters::{self, ClusterOptions, Clustering, Detail, Identity};
-use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairListener, duplicates};
+use voisin_explore::duplicates::{DuplicateGroup, DuplicateOptions, PairComparer, duplicates};
 use voisin_explore::{ExploreError, KnnGraph, TrackMeta};
 use voisin_library::OpenMode;
 
@@ -22,12 +22,12 @@ pub fn neighbour_graph(
     )
 }
 
-/// The whole library and its graph, for those who need no index afterwards: see [`Engine::collection_and_graph`].
+/// The whole library and its graph, for callers that need no index afterwards: see [`Engine::collection_and_graph`].
 pub fn collection_and_graph(engine: &mut Engine) -> Result<(Collection, KnnGraph), EngineError> {
     engine.collection_and_graph(GRAPH_K, GraphUse::Exploring)
 }
 
-/// The clusters of the last time the whole collection was asked for at this detail, if it ever was.
+/// The last clusters of the whole collection at this detail, if there were any.
 pub fn remembered_clusters(
     engine: &Engine,
     detail: Detail,
@@ -36,11 +36,11 @@ pub fn remembered_clusters(
         .library()
         .settings()
         .setting(&format!("clusters.{}", detail.name()))?;
-    // A setting that cannot be read only means that clusters get new numbers.
+    // With an unreadable setting, clusters only get new numbers.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Clusters a library, with ids carried over from the last time the same question was asked.
+/// Clusters a library, with ids carried over from the last clusters of the same query.
 pub fn clustered(
     engine: &mut Engine,
     collection: &Collection,
@@ -48,7 +48,7 @@ pub fn clustered(
     rows: Option<&[usize]>,
     options: &ClusterOptions,
 ) -> Result<Clustering, EngineError> {
-    // Ids of the whole collection survive; parts of it and fixed numbers are asked for now and then.
+    // Ids are carried over for the whole collection only: other queries are rare.
     let remembered = rows.is_none() && options.count.is_none();
     let name = format!("clusters.{}", options.detail.name());
     let previous = if remembered {
@@ -64,10 +64,10 @@ pub fn clustered(
         options,
         previous.as_ref(),
     )?;
-    // Numbers of a library that cannot be written may change from one call to the next.
+    // In a read-only library ids may change from one call to the next.
     if remembered && engine.library().mode() != OpenMode::ReadOnly {
         let text = serde_json::to_string(&found.identity).map_err(ExploreError::from)?;
-        // A question that changes nothing writes nothing.
+        // Written only if it changed.
         if engine.library().settings().setting(&name)?.as_deref() != Some(&text) {
             engine
                 .library_mut()
@@ -78,31 +78,31 @@ pub fn clustered(
     Ok(found)
 }
 
-/// Neighbours that are looked at for copies of a track.
+/// Neighbours that are compared to find copies of a track.
 pub(crate) fn neighbours_of_duplicates(collection: &Collection) -> usize {
     DuplicateOptions::default()
         .neighbours
         .min(collection.ids.len().saturating_sub(1))
 }
 
-/// Tracks that are the same recording; without a listener, as far as their windows, lengths and titles tell.
+/// Tracks that are the same recording; without a comparer, by their windows, lengths and titles alone.
 ///
 /// - `graph`: of [`neighbours_of_duplicates`], with the rows of `meta`
 pub(crate) fn duplicate_groups(
     engine: &Engine,
     graph: &KnnGraph,
     meta: &[TrackMeta],
-    listener: Option<&dyn PairListener>,
+    listener: Option<&dyn PairComparer>,
     options: &DuplicateOptions,
 ) -> Result<Vec<DuplicateGroup>, EngineError> {
     let library = engine.library();
     let parts = engine.parts()?;
     let parts = &parts;
     let source = || {
-        // One for all windows saves locking the file for each track's; without it they are read all the same.
+        // One snapshot saves a lock of the file for each track's windows, but is optional.
         let snapshot = library.snapshot().ok();
         move |track: TrackId| {
-            // Moved into the closure by this, so that it lives as long as windows are read.
+            // Moves the snapshot into the closure, so that it lives as long as windows are read.
             let _held = &snapshot;
             window_set(library, parts, track)
         }

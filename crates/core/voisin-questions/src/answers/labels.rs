@@ -10,17 +10,17 @@ use voisin_engine::TagResult;
 /// The documented JSON of the server's `labels`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HandLabelsJson {
-    /// `tags`, `folder`, or the path of a table: where genres come from that are not given by hand.
+    /// `tags`, `folder`, or the path of a table: the source of genres that are not given by hand.
     pub source: String,
-    /// Labels given by hand, however many are on the page.
+    /// Labels given by hand, on all pages.
     pub total: usize,
-    /// Those of the page.
+    /// The labels of the page.
     pub by_hand: Vec<HandLabelJson>,
-    /// Names the next page; null on the last one.
+    /// `after` of the next page; null on the last one.
     pub next: Option<TrackId>,
 }
 
-/// A track and the genre that somebody gave to it.
+/// A track and its label given by hand.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HandLabelJson {
     /// The track.
@@ -30,28 +30,28 @@ pub struct HandLabelJson {
     pub genre: String,
 }
 
-/// How many labels were given or taken away.
+/// The number of labels set or unset.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsChangedJson {
-    /// Tracks whose label is another now.
+    /// Tracks whose label changed.
     pub changed: u64,
 }
 
-/// A change of a label that was taken back.
+/// A change of a label that was undone.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelUndoneJson {
-    /// Null where its track is no longer in the library.
+    /// Null if the track is no longer in the library.
     pub track: Option<TrackRef>,
-    /// The label that was taken back.
+    /// The label before undoing.
     pub before: Option<String>,
-    /// The label that holds again.
+    /// The label that is restored.
     pub after: Option<String>,
 }
 
-/// Counts of the files into which labels were to be written.
+/// The result of writing labels into files.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsWrittenJson {
-    /// `voisin undo RUN` takes it back; null where nothing was to be written.
+    /// The run for `voisin undo RUN`; null if nothing was to be written.
     pub run: Option<i64>,
     /// The files.
     pub items: Vec<TagResult>,
@@ -68,7 +68,7 @@ pub struct LabelSourceJson {
     pub labelled: u64,
     /// Labels given by hand.
     pub by_hand: u64,
-    /// Lines of the CSV file that name no file of the library.
+    /// Lines of the CSV file without a file of the library.
     pub unmatched: usize,
     /// The genres, commonest first.
     pub genres: Vec<GenreCountJson>,

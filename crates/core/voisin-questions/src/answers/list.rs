@@ -1,4 +1,4 @@
-//! Tracks with what is known of each.
+//! Tracks with their metadata and measurements.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,29 +20,29 @@ pub struct PageJson {
     pub(crate) tracks: Vec<TrackJson>,
 }
 
-/// A track, as every answer has it.
+/// A track of an answer.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TrackJson {
-    /// The track's number; null where it is not in the library.
+    /// The track's number; null if it is not in the library.
     pub id: Option<TrackId>,
     /// Where its file is.
     pub path: String,
-    /// Its artist; null where only a placeholder such as `Unknown Artist` is named.
+    /// Its artist; null also for a placeholder such as `Unknown Artist`.
     pub artist: Option<String>,
-    /// Its title, or its file's name where the tags have none.
+    /// Its title, or its file's name if the tags have none.
     pub title: String,
-    /// Its album; null where only a placeholder such as `Unknown Album` is named.
+    /// Its album; null also for a placeholder such as `Unknown Album`.
     pub album: Option<String>,
     pub(crate) album_artist: Option<String>,
-    /// Who wrote it.
+    /// Its composer.
     pub composer: Option<String>,
-    /// Its genres, as the library's label source has them.
+    /// Its genres by the library's label source.
     pub genres: Vec<String>,
     /// Its year.
     pub year: Option<i32>,
     /// Its length in seconds.
     pub seconds: f64,
-    /// As the file has it.
+    /// The codec of the file.
     pub(crate) codec: String,
     /// The licence in its tags.
     pub licence: Option<String>,
@@ -50,9 +50,9 @@ pub struct TrackJson {
     pub mbid: Option<String>,
     /// Its ISRC.
     pub isrc: Option<String>,
-    /// Of the track, in dB, as its tags have it.
+    /// Track gain in dB, from its tags.
     pub(crate) replay_gain: Option<f64>,
-    /// Measured, in beats a minute; null where it was not.
+    /// Measured, in beats a minute; null if it was not.
     pub tempo: Option<f64>,
     /// Its musical key.
     pub key: Option<&'static str>,
@@ -61,9 +61,9 @@ pub struct TrackJson {
     pub loudness: Option<f64>,
     /// Whether the whole file was decoded for it.
     pub(crate) loudness_is_exact: Option<bool>,
-    /// Its values of scales, 0 to 100, by their names: measured, learned or given.
+    /// Its values of scales, 0 to 100, by name: measured, learned or given.
     pub scales: BTreeMap<String, f64>,
-    /// The tags that stand out most; empty for a model without tags, not there where they were not asked for.
+    /// The most outstanding tags; empty for a model without tags, absent if they were not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<Vec<WordJson>>,
     /// When it was added, in seconds since 1970 UTC.
@@ -77,7 +77,7 @@ pub struct TrackJson {
 pub struct WordJson {
     /// The word.
     pub word: String,
-    /// Of the library, 0 to 1.
+    /// Percentile in the library, 0 to 1.
     percentile: f32,
 }
 
@@ -116,7 +116,7 @@ impl TrackJson {
             camelot: key.map(voisin_library::MusicalKey::camelot),
             loudness,
             loudness_is_exact: loudness
-                // Null where there is no loudness that could be exact.
+                // Null without a loudness.
                 .and(measured)
                 .map(|measured| measured.loudness_is_exact),
             scales: measured.map(scale_values).unwrap_or_default(),
@@ -136,10 +136,10 @@ impl TrackJson {
 }
 
 impl TrackJson {
-    /// A file of which the library knows nothing more.
+    /// A file that is not in the library.
     pub(crate) fn of_file(track: &TrackMeta) -> Self {
         Self {
-            // Files from outside have ids below 1, which no answer shows.
+            // Files outside of the library have ids below 1, which no answer shows.
             id: track.library_id(),
             path: track.path.clone(),
             artist: track.artist.clone(),
@@ -168,7 +168,7 @@ impl TrackJson {
     }
 }
 
-/// Values of scales by their names.
+/// Values of scales by name.
 pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
     let values = measured.scales.iter();
     values
@@ -176,17 +176,17 @@ pub fn scale_values(measured: &Descriptors) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Those that are no placeholders such as `(None)`.
+/// The genres without placeholders such as `(None)`.
 fn named_genres(mut genres: Vec<String>) -> Vec<String> {
     genres.retain(|genre| !is_no_album(genre));
     genres
 }
 
-/// Tracks of a library, as answers have them.
+/// Tracks of a library for answers.
 pub struct KnownTracks(HashMap<TrackId, TrackJson>);
 
 impl KnownTracks {
-    /// Those of these that are in the library.
+    /// Reads those of these that are in the library.
     pub fn read(
         engine: &Engine,
         ids: impl IntoIterator<Item = TrackId>,
@@ -205,11 +205,11 @@ impl KnownTracks {
         Ok(Self(known.collect()))
     }
 
-    /// A track, by the file that stands for it.
+    /// A track, with the path of the file in question.
     pub(crate) fn track(&self, meta: &TrackMeta) -> TrackJson {
         match self.0.get(&meta.id) {
             Some(known) => TrackJson {
-                // A track of several files is shown by the one that was named, or that is compared.
+                // Of a track of several files, the named or compared one is shown.
                 path: meta.path.clone(),
                 ..known.clone()
             },

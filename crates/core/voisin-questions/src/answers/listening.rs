@@ -1,4 +1,4 @@
-//! Who heard what, and servers whose songs are known.
+//! Listeners, and servers whose songs are linked.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,9 +8,9 @@ use serde::Serialize;
 pub struct ListenerJson {
     /// The name.
     pub listener: String,
-    /// Plays that are known.
+    /// Number of plays.
     pub plays: u64,
-    /// Tracks that were liked or disliked.
+    /// Number of tracks liked or disliked.
     pub opinions: u64,
 }
 
@@ -19,6 +19,6 @@ pub struct ListenerJson {
 pub struct ServerJson {
     /// Its address.
     pub server: String,
-    /// Songs of it that are tracks here.
+    /// Its songs that are tracks of this library.
     pub songs: u64,
 }

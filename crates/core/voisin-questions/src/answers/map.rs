@@ -1,4 +1,4 @@
-//! All tracks on a plane.
+//! All tracks on the map.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +29,13 @@ pub struct MapTrack {
     genre: Option<String>,
     year: Option<i32>,
     seconds: f64,
-    /// Measured; null where it was not.
+    /// Measured; null if it was not.
     tempo: Option<f64>,
     key: Option<&'static str>,
     camelot: Option<String>,
     loudness: Option<f64>,
     scales: BTreeMap<String, f64>,
-    /// The word that stands out most in its sound.
+    /// Its most outstanding word.
     word: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub struct MapPart<'a> {
     pub tracks: &'a [MapTrack],
     /// All clusters.
     pub clusters: &'a [ClusterName],
-    /// The genres with a colour of their own, in the order of the palette's colours.
+    /// The genres with a colour of their own, in the order of the palette.
     pub genres: &'a [String],
 }
 
@@ -64,7 +64,7 @@ pub struct MapJson {
     pub tracks: Vec<MapTrack>,
     /// The clusters, by number.
     pub clusters: Vec<ClusterName>,
-    /// The genres with a colour of their own, in the order of the palette's colours.
+    /// The genres with a colour of their own, in the order of the palette.
     pub genres: Vec<String>,
 }
 
@@ -78,9 +78,9 @@ impl MapJson {
     ) -> Result<Self, EngineError> {
         let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
         let measured = engine.library().derived().descriptors(&collection.ids)?;
-        let heard = engine.words().predicted_tags_if_any()?;
-        let mut words = heard
-            .map(|heard| heard.strongest(&collection.ids, 1))
+        let tags = engine.words().predicted_tags_if_any()?;
+        let mut words = tags
+            .map(|tags| tags.strongest(&collection.ids, 1))
             .unwrap_or_default();
         let tracks = collection
             .meta
@@ -107,7 +107,7 @@ impl MapJson {
                 scales: measured.map(scale_values).unwrap_or_default(),
                 word: words
                     .remove(&track.id)
-                    // Taken out of the map, not cloned: there may be a million tracks.
+                    // Moved, not cloned: there may be a million tracks.
                     .and_then(|mut words| (!words.is_empty()).then(|| words.remove(0).0)),
             }
         });

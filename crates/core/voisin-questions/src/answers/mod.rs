@@ -1,7 +1,7 @@
-//! Answers as programs read them: the documented JSON (docs/json.md), the same from the command line and from the server.
+//! The documented JSON of answers (docs/json.md), the same on the command line and from the server.
 //!
-//! For: structures that serde writes, and how they are made of what the engine found. Not for: tables, playlists and other
-//! text (`cli`), nor how a question is read.
+//! For: structures that serde writes, and their conversion from the engine's results. Not for: tables, playlists and other
+//! text (`cli`), nor the parsing of queries.
 
 pub mod add;
 pub mod artists;

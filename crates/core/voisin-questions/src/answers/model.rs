@@ -1,4 +1,4 @@
-//! Models, and changing a library over to another one.
+//! Models, and changing the model of a library.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,7 +12,7 @@ pub struct ModelJson {
     pub architecture: String,
     /// Numbers in a vector.
     pub dimension: usize,
-    /// Whether it reads sentences, too: `find`.
+    /// Whether `find` accepts sentences with it.
     pub reads: bool,
     /// Size of its weights.
     pub bytes: u64,
@@ -31,7 +31,7 @@ pub struct ModelJson {
 pub struct CheckedJson {
     /// Its name.
     pub name: String,
-    /// Whether its own test vectors come out.
+    /// Whether it reproduces its test vectors.
     pub ok: bool,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
@@ -58,13 +58,13 @@ pub struct ShownModelJson<M> {
 /// The documented JSON of `model upgrade`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UpgradeSummaryJson {
-    /// The model whose vectors answer from now on.
+    /// The library's model from now on.
     pub model: String,
     /// A digest of all that changes a vector.
     pub fingerprint: String,
-    /// Whether the library changed over.
+    /// Whether the library's model changed.
     pub switched: bool,
-    /// Tracks that this call listened to.
+    /// Tracks analysed by this call.
     pub heard: u64,
     /// Tracks without a vector of the new model.
     pub missing: u64,

@@ -10,12 +10,12 @@ use voisin_explore::outliers::Outlier;
 /// The documented JSON of `outliers`: a list of these.
 #[derive(Serialize, JsonSchema)]
 pub struct OutlierJson {
-    /// Which.
+    /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
-    /// How far it is from everything; larger is farther.
+    /// Its distance from all others; larger is farther.
     score: f32,
-    /// To its nearest.
+    /// Similarity to its nearest track.
     similarity: f32,
     /// The reasons, in words.
     reasons: Vec<String>,

@@ -1,4 +1,4 @@
-//! Pages of longer answers, as the server gives them.
+//! Pages of longer answers of the server.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,12 +9,12 @@ use voisin_base::track::TrackId;
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Page<T, N> {
-    /// Items of the whole answer, however many are on the page.
+    /// Items of the whole answer.
     pub total: usize,
-    /// Those of the page.
+    /// The items of the page.
     #[serde(flatten)]
     pub part: T,
-    /// Names the next page; null on the last one.
+    /// `after` of the next page; null on the last one.
     pub next: Option<N>,
 }
 
@@ -26,13 +26,13 @@ pub struct PageItems<'a, T> {
     pub items: &'a [T],
 }
 
-/// A page that counts the whole answer itself.
+/// A page whose content has its own total.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub struct NextPage<T> {
     /// The page.
     #[serde(flatten)]
     pub page: T,
-    /// Names the next page; null on the last one.
+    /// `after` of the next page; null on the last one.
     pub next: Option<TrackId>,
 }

@@ -1,4 +1,4 @@
-//! A list of tracks around seeds, as `playlist` makes it.
+//! Assembling a playlist around seeds, and its JSON.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -10,53 +10,53 @@ use super::similar::FarJson;
 use super::track::ListedJson;
 use crate::spans::ScaleCurve;
 use voisin_base::track::TrackId;
-use voisin_engine::{Collection, Engine, EngineError, FileListener, GraphUse, Seed, Standing};
-use voisin_explore::duplicates::{DuplicateOptions, PairListener};
+use voisin_engine::{AudioComparer, Collection, Engine, EngineError, GraphUse, Seed, Standing};
+use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
 use voisin_explore::{Course, KnnGraph, TrackMeta};
 use voisin_library::{Descriptors, SongSet, Track, TrackSet};
 
-/// Tempos count as they are shown, rounded.
+/// Half a step of the rounded tempos that are shown.
 const SHOWN: f64 = 0.5;
-/// So many times the length of a list are candidates where key and tempo choose among them, and so many times as many where
-/// these were too few.
+/// Candidates for a list with rules of key or tempo: this many times its length, and this many times as many if they were too
+/// few.
 pub const MIX_REACH: usize = 8;
 const WIDER: usize = 4;
-/// Points by which a track may be off a curve: more only where the list would not be filled.
-// Doubled each time; the last lets any value pass.
+/// Points by which a track may deviate from a curve, the next larger only if the list is not full.
+// Doubled each time; the last accepts any value.
 const TOLERANCES: [f64; 5] = [4.0, 8.0, 16.0, 32.0, 100.0];
-/// Pairs of a list that are listened to at most: a few seconds' worth.
-const MOST_HEARD: usize = 500;
+/// Pairs of a list whose audio is compared at most, which takes a few seconds.
+const MOST_COMPARED: usize = 500;
 
 /// The treatment of copies of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
-    /// Those are left out that vectors, names and lengths tell.
+    /// Copies by vectors, names and lengths are left out.
     LeftOut,
-    /// Candidates for copies of another track of the list are decoded and compared: finds those of low bit rates, too.
+    /// Candidates for copies are decoded and compared, which finds those of low bit rates, too.
     LookedFor,
-    /// They stay.
+    /// Copies stay.
     Kept,
 }
 
 /// Constraints of a list besides its options.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaylistConstraints<'a> {
-    /// Copies of one recording that were left out.
+    /// The treatment of copies.
     pub copies: Copies,
     /// Other versions of a song that is in the list stay.
     pub keeps_versions: bool,
-    /// Each track's key mixes with that of the one before.
+    /// Each track's key mixes with that of the previous one.
     pub harmonic: bool,
-    /// Beats a minute from one track to the next.
+    /// Largest step of tempo from one track to the next, in beats a minute.
     pub max_bpm_step: Option<f64>,
     /// How a scale changes along the list.
     pub(crate) curve: Option<ScaleCurve>,
-    /// Which tracks may be in it besides those that are named as seeds; `None`: all.
+    /// Tracks that may be in it besides named seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
-    /// Seconds from which a track is too long for it, as a set of a whole evening, unless it is named as a seed.
+    /// Longest track in seconds, to exclude long sets, except for named seeds.
     pub longest: Option<f64>,
-    /// Similarities to seeds, by their rows, that no track exceeds which is not in the collection.
+    /// Upper bounds of the similarity to seeds, by their rows, of tracks that are not in the collection.
     pub least: &'a HashMap<usize, f32>,
 }
 
@@ -65,9 +65,9 @@ pub struct PlaylistConstraints<'a> {
 pub struct PlaylistRows {
     /// Rows of the collection, in the order of the list.
     pub rows: Vec<usize>,
-    /// Whether nothing else follows in key and tempo although the list is not full.
+    /// Whether the list is not full because no other track fits in key and tempo.
     pub is_short: bool,
-    /// How near the seeds have anything here, where there are any.
+    /// How near the library is to the seeds, if there are any.
     pub standing: Option<Standing>,
 }
 
@@ -83,7 +83,7 @@ pub struct PlaylistJson {
 impl PlaylistJson {
     /// As programs read it.
     ///
-    /// - `seeds`: of which what phrases stand for is noted
+    /// - `seeds`: for notes on phrases
     pub fn new(
         engine: &Engine,
         seeds: &[Seed],
@@ -97,10 +97,10 @@ impl PlaylistJson {
     }
 }
 
-/// Makes a list; `None` where tracks might belong into it that are not in the collection.
+/// Makes a list; `None` if tracks outside of the collection might belong in it.
 ///
-/// - `seeds`: rows to start from, those that are named one by one first
-/// - `named`: how many those are
+/// - `seeds`: rows of the seeds, those named one by one first
+/// - `named`: number of those
 pub fn listed(
     engine: &mut Engine,
     collection: &Collection,
@@ -117,7 +117,7 @@ pub fn listed(
         let Some((list, candidates)) = found else {
             return Ok(None);
         };
-        // A wider reach found no more candidates: all that may be in the list were looked at.
+        // A wider reach found no more candidates, so there are none.
         let is_through = candidates <= seen;
         if list.rows.len() > longest.rows.len() || !list.is_short {
             longest = list;
@@ -125,7 +125,7 @@ pub fn listed(
         if !longest.is_short || is_through {
             return Ok(Some(longest));
         }
-        // Only a part of the tracks is here: let the caller read all before the search gets wider.
+        // The collection has a part of the tracks: the caller reads all before the search gets wider.
         if !wanted.least.is_empty() {
             return Ok(None);
         }
@@ -135,8 +135,8 @@ pub fn listed(
     }
 }
 
-/// - `reach`: so many times the list's length are candidates where key and tempo choose
-/// - returns: the list, and how many candidates it was chosen from
+/// - `reach`: candidates as a multiple of the list's length, for rules of key and tempo
+/// - returns: the list, and the number of candidates
 fn listed_among(
     engine: &mut Engine,
     collection: &Collection,
@@ -148,7 +148,7 @@ fn listed_among(
 ) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
     let length = options.length;
     let mixed = wanted.harmonic || wanted.max_bpm_step.is_some() || wanted.curve.is_some();
-    // The limits are of what is chosen: among the candidates there is room for more.
+    // The limits hold for the list: there may be more among the candidates.
     let most = |most: Option<usize>| most.map(|most| most.saturating_mul(reach));
     let pool_options = if mixed {
         PlaylistOptions {
@@ -161,14 +161,14 @@ fn listed_among(
         options.clone()
     };
     let mut excluded: HashSet<usize> = HashSet::new();
-    // The graph of the whole collection, made once: the loop below looks at parts of it.
+    // The graph of the whole collection, computed once: the loop below uses parts of it.
     let looked_for = if wanted.copies == Copies::LookedFor {
         let graph = engine.knn_graph(
             collection,
             neighbours_of_duplicates(collection),
             GraphUse::Copies,
         )?;
-        Some((graph, FileListener::new(engine.library(), |_| {})?))
+        Some((graph, AudioComparer::new(engine.library(), |_| {})?))
     } else {
         None
     };
@@ -182,8 +182,8 @@ fn listed_among(
         .genres()
         .speech(seeds.iter().copied().map(with_genres))?;
     let is_speech = |row: &usize| speech.contains(&collection.ids[*row]);
-    // Rows of a filter are no wish for each of its kinds.
-    // Speech is left out of a list unless a seed is speech itself.
+    // Speech is left out of a list unless a seed is speech.
+    // Rows of a filter do not count as seeds here.
     let takes_speech = if named > 0 {
         seeds[..named].iter().any(is_speech)
     } else {
@@ -196,8 +196,8 @@ fn listed_among(
             .genres()
             .speech((0..collection.ids.len()).map(with_genres))?
     };
-    // Again and again without the copies that were found, as leaving them out makes room for
-    // others. It ends, since each turn excludes rows.
+    // Repeated without the copies found, which makes room for others. It ends, since each turn
+    // excludes rows.
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
@@ -214,7 +214,7 @@ fn listed_among(
                 .least
                 .get(&seed)
                 .copied()
-                // Nothing is missing from the collection.
+                // The collection is complete.
                 .unwrap_or(f32::NEG_INFINITY)
         };
         let entries = playlist_near(
@@ -236,7 +236,7 @@ fn listed_among(
                 .map(|entry| entry.row)
                 .chain(seeds[..named].iter().copied())
         };
-        // A file that is a seed from outside has no id.
+        // A seed outside of the library has no id.
         let ids: Vec<TrackId> = listed()
             .map(|row| collection.ids[row])
             .filter(|id| !wanted.keeps_versions && id.0 > 0)
@@ -255,7 +255,7 @@ fn listed_among(
         let mut again = repeated(&entries, &seeds[..named], is_copy, song, sound);
         if let Some((graph, listener)) = &looked_for {
             let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
-            again.extend(heard_copies(
+            again.extend(copies_by_audio(
                 engine,
                 collection,
                 graph,
@@ -272,7 +272,7 @@ fn listed_among(
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
     let candidates = rows.len();
     let mut is_short = false;
-    // Of the candidates, nearest first, a chain is chosen that fits in key, tempo and curve.
+    // A chain of candidates, nearest first, that fits in key, tempo and curve.
     if mixed {
         let known = engine.library().derived().descriptors(&collection.ids)?;
         let unknown = Descriptors::default();
@@ -284,7 +284,7 @@ fn listed_among(
         let shape = |place: f64| wanted.curve.map_or(0.0, |curve| curve.at(place));
         let course = wanted.curve.map(|_| {
             let seconds = rows.iter().map(|&row| collection.meta[row].seconds);
-            // A guess at how many tracks fill a length: the curve needs to know where its end is.
+            // An estimate of the number of tracks, which the curve needs.
             let mean = seconds.sum::<f64>() / rows.len().max(1) as f64;
             let count = match length {
                 Length::Tracks(tracks) => tracks as f64,
@@ -293,10 +293,10 @@ fn listed_among(
             Course::new(&shape, count, rows.iter().filter_map(|&row| value(row)))
         });
         if let (0, Some(course)) = (named, &course) {
-            // No seed opens the list: it begins where the curve does.
+            // Without an opening seed, the list begins near the curve's beginning.
             let off = |row: &usize| value(*row).map_or(f64::INFINITY, |x| course.off(0, x));
             let first = (0..rows.len()).min_by(|&a, &b| off(&rows[a]).total_cmp(&off(&rows[b])));
-            // `None` where length or speech left out every candidate.
+            // `None` if length or speech left out every candidate.
             if let Some(first) = first {
                 rows[..=first].rotate_right(1);
             }
@@ -307,7 +307,7 @@ fn listed_among(
             let in_key = from
                 .key
                 .zip(to.key)
-                // A track whose key or tempo is not known follows nothing.
+                // A track of unknown key or tempo follows none.
                 .is_some_and(|(from, to)| from.compatible().contains(&to));
             let step = from.tempo.zip(to.tempo).map(|(from, to)| (from - to).abs());
             (!wanted.harmonic || in_key)
@@ -316,7 +316,7 @@ fn listed_among(
                     .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
         let all = std::mem::take(&mut rows);
-        // Close to the curve first; each turn looser, until the list is full.
+        // Close to the curve first, then with larger tolerances, until the list is full.
         for most in TOLERANCES {
             let fits = |place: usize, from: usize, to: usize| {
                 follows(from, to)
@@ -335,7 +335,7 @@ fn listed_among(
                         .map(|&row| collection.meta[row].seconds)
                         .sum::<f64>()
                         // A list that fills four fifths of its time is
-                        // not called short: the next track may be long.
+                        // not short: the next track may be long.
                         < 0.8 * seconds
                 }
             };
@@ -352,15 +352,15 @@ fn listed_among(
     Ok(Some((list, candidates)))
 }
 
-/// Rows of a list that are copies of others in it, by listening where that is in doubt.
+/// Rows of a list that are copies of others in it, by comparing audio in doubtful cases.
 ///
 /// - `graph`: of the collection
-/// - `named`: seeds; of a recording that is one of them, every other copy is left out
-fn heard_copies(
+/// - `named`: seeds, of which every other copy is left out
+fn copies_by_audio(
     engine: &Engine,
     collection: &Collection,
     graph: &KnnGraph,
-    listener: &dyn PairListener,
+    listener: &dyn PairComparer,
     rows: BTreeSet<usize>,
     named: &[usize],
 ) -> Result<Vec<usize>, EngineError> {
@@ -370,7 +370,7 @@ fn heard_copies(
         .map(|&row| collection.meta[row].clone())
         .collect();
     let options = DuplicateOptions {
-        most_heard: MOST_HEARD,
+        most_compared: MOST_COMPARED,
         ..DuplicateOptions::default()
     };
     let groups = duplicate_groups(
@@ -388,7 +388,7 @@ fn heard_copies(
                 .filter_map(|&track| collection.row(track))
         };
         let kept = files()
-            // A seed that was named stays, even where another copy is better.
+            // A named seed stays, even if another copy is better.
             .find(|row| named.contains(row))
             .or_else(|| files().next());
         files()
@@ -404,10 +404,10 @@ fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {
     recording(a).is_copy(&recording(b), similarity)
 }
 
-/// Rows of a list that repeat one before them; a seed that was named never does.
+/// Rows of a list that repeat one before them, never named seeds.
 ///
-/// - `song`: a track, and which song it is known to be; `None` where another version repeats nothing
-/// - `sound`: a row's vector as the model gave it
+/// - `song`: the track and stored song of a row; `None` if versions may stay
+/// - `sound`: a row's raw vector
 fn repeated<'a>(
     entries: &[Entry],
     named: &[usize],
@@ -422,7 +422,7 @@ fn repeated<'a>(
         .iter()
         .map(|entry| entry.row)
         .filter(|row| !named.contains(row));
-    // Named ones first, so that all others are compared with them.
+    // Named seeds first, so that all others are compared with them.
     for row in named.iter().copied().chain(others) {
         let song = song(row).map(|(track, known)| (track, known, sound(row)));
         let is_again = kept.iter().any(|&other| is_copy(row, other))

@@ -1,4 +1,4 @@
-//! Songs as players refer to them.
+//! Songs by the references of players.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub(crate) struct ArtistName {
     name: String,
 }
 
-/// A song and how much it sounds like what was named.
+/// A song and its similarity to the named ones.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MatchJson {
     /// The song.
@@ -66,7 +66,7 @@ pub struct ArtistMatch {
 }
 
 impl SongJson {
-    /// As players read it.
+    /// The JSON for players.
     pub fn new(track: Track) -> Self {
         let artist = track.main_artist().unwrap_or_default().to_owned();
         let artists = track.artists().into_iter();

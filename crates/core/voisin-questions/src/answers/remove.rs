@@ -1,4 +1,4 @@
-//! Tracks that were removed from a library, and tags that were taken back.
+//! Tracks that were removed from a library, and tags that were restored.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,15 +11,15 @@ use voisin_engine::{MissingFiles, TagChange};
 pub struct RemovedJson {
     /// Whether nothing was changed.
     pub dry_run: bool,
-    /// Files that were taken out, or would be.
+    /// Files that were removed, or would be.
     pub files: u64,
-    /// Tracks that went with them.
+    /// Tracks that were removed with them.
     pub tracks: u64,
-    /// Files that had failed and are forgotten.
+    /// Records of failed files that were removed.
     pub failures: u64,
-    /// With `--dry-run`: the files that would go.
+    /// With `--dry-run`: the files that would be removed.
     pub would_remove: Vec<String>,
-    /// With `--missing`: files that stay, because their folder is absent or empty, and these folders.
+    /// With `--missing`: files that stay, because their folder is absent or empty.
     pub out_of_reach: usize,
     /// Those folders.
     pub absent_folders: Vec<String>,
@@ -47,33 +47,33 @@ pub struct UndoneJson {
     pub path: String,
     /// Its outcome.
     pub outcome: UndoOutcome,
-    /// Genres.
+    /// Genres before.
     pub before: Vec<String>,
     /// Genres now.
     pub after: Vec<String>,
     /// Other tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<TagChange>,
-    /// Why it is not restored, or only its tags are.
+    /// Why it was not restored, or only its tags were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// The outcome of taking a file's tags back.
+/// The outcome of restoring a file's tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UndoOutcome {
-    /// The file has the bytes that it had.
+    /// The file has its old bytes.
     Restored,
-    /// It would have them.
+    /// It would have its old bytes.
     WouldRestore,
-    /// Its tags say what they said, and other bytes of it may differ.
+    /// It has its old tags; other bytes may differ.
     TagsRestored,
-    /// Its tags would say that.
+    /// It would have its old tags.
     WouldRestoreTags,
-    /// It had the bytes, or the tags, of before already.
+    /// It had its old bytes, or tags, already.
     AsItWas,
-    /// Something else changed it: it stays as it is.
+    /// It was changed by something else since, and stays.
     ChangedSince,
     /// It could not be read or written.
     Failed,
@@ -86,6 +86,6 @@ pub struct TagRunJson {
     pub run: i64,
     /// Seconds since 1970 UTC.
     pub at: i64,
-    /// Files that it wrote.
+    /// Number of files it wrote.
     pub files: u64,
 }

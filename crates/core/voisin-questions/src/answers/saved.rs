@@ -1,4 +1,4 @@
-//! Lists that are kept.
+//! Saved lists.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,45 +7,46 @@ use serde_json::Value;
 use super::playlist::PlaylistJson;
 use crate::saved::TemplateJson;
 
-/// A list: its query, and where its answer is put.
+/// A saved list: its query, and its destinations.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct KeptListJson {
     /// Its name.
     pub name: String,
     /// `similar`, `find`, `list`, `path`, `mix`, `artists` or `albums`.
     pub kind: &'static str,
-    /// Its query, as the field of that name takes it.
+    /// Its query, in the form of requests.
     pub question: Value,
-    /// Where it is put.
+    /// Its destinations.
     pub to: Vec<String>,
-    /// When that was done last, in seconds since 1970 UTC.
+    /// Time of the last push, in seconds since 1970 UTC.
     pub pushed: Option<i64>,
 }
 
 /// All lists.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct KeptListsJson {
-    /// Those of the library.
+    /// The lists of the library.
     pub lists: Vec<KeptListJson>,
-    /// Queries to begin with.
+    /// Templates.
     pub templates: Vec<TemplateJson>,
 }
 
-/// The tracks of a list as of now.
+/// The current tracks of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListNowJson<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Gives the same tracks again.
+    /// The random seed, to get the same tracks again.
     pub random_seed: u64,
     /// The tracks.
     #[serde(flatten)]
     pub list: PlaylistJson,
 }
 
-/// A list was put where players find it.
+/// The result of pushing a list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ListPushedJson {
-    /// Tracks that were put, a line a place.
-    pub said: Vec<String>,
+    /// A message for each destination.
+    #[serde(rename = "said")]
+    pub messages: Vec<String>,
 }

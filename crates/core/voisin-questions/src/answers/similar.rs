@@ -1,4 +1,4 @@
-//! Answers of tracks that sound like these, or like this passage.
+//! Tracks that sound like seeds, or like a passage.
 
 use std::collections::HashMap;
 
@@ -14,24 +14,23 @@ use voisin_engine::{
 };
 use voisin_library::Descriptors;
 
-/// The answer, how near it is for this library, and by how much it was moved.
+/// The tracks found, their standing in this library, and the effect of steering.
 #[derive(Debug)]
 pub struct SimilarAnswer {
-    /// Nearest first, unless another order is asked for.
+    /// Nearest first, unless another order is requested.
     pub found: Vec<SimilarTrack>,
-    /// Tempo, key and loudness of the tracks, where they were measured.
+    /// Tempo, key and loudness of the tracks, if measured.
     pub measured: HashMap<TrackId, Descriptors>,
     /// The meaning of the similarities in this library.
     pub standing: Option<Standing>,
-    /// The effect of more of this and less of that, if it was asked for.
+    /// The effect of steering, if it was requested.
     pub steered: Option<Steered>,
-    /// Why there are fewer than were asked for, where that takes a reason.
+    /// Why there are fewer than requested, if that needs a reason.
     pub short: Option<String>,
 }
 
 impl SimilarAnswer {
-    /// With what is known of the tracks. Of a library whose part that is known here does not tell what similarities come to,
-    /// without a standing.
+    /// Adds the measurements of the tracks. Without a standing if only a part of the library is here.
     pub fn new(
         engine: &Engine,
         found: Vec<SimilarTrack>,
@@ -60,11 +59,11 @@ pub struct SimilarJson {
     far: FarJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     steered: Option<SteeredJson>,
-    /// Nearest first, unless another order is asked for.
+    /// Nearest first, unless another order is requested.
     pub neighbours: Vec<NeighbourJson>,
 }
 
-/// The effect of more of one thing and less of another.
+/// The effect of steering.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SteeredJson {
     note: String,
@@ -104,11 +103,11 @@ pub struct NeighbourJson {
     pub track: TrackJson,
     /// Cosine to the seeds' mean, -1 to 1.
     pub similarity: f32,
-    /// Share of the library's tracks whose nearest by another artist is no nearer; null in a library too small to tell.
+    /// Share of the library's tracks whose nearest by another artist is no nearer; null if the library is too small.
     pub percentile: Option<f64>,
-    /// The same in a word: `same`, `close`, `related` or `far`.
+    /// The percentile as a word: `same`, `close`, `related` or `far`.
     pub nearness: Option<String>,
-    /// Largest cosine to what to stay away from.
+    /// Largest cosine to the tracks to avoid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub similarity_to_unlike: Option<f32>,
 }
@@ -145,11 +144,11 @@ impl SeedJson {
 }
 
 impl FarJson {
-    /// As programs read it; of a library that is too small to tell, or of no question of similarity, nothing.
+    /// The JSON of a standing; empty if there is none, as in a library that is too small.
     pub fn new(standing: Option<&Standing>) -> Self {
         let note = standing.and_then(Standing::far);
         Self {
-            // Null is "not known", and false "something is near".
+            // Null means unknown, and false that a track is near.
             far: standing.map(|_| note.is_some()),
             note,
         }
@@ -157,16 +156,16 @@ impl FarJson {
 }
 
 impl FarJson {
-    /// With another note where there is none.
+    /// Sets another note if it has none.
     fn or_note(self, note: Option<&str>) -> Self {
         Self {
-            // That nothing is near explains more than that the answer is short.
+            // Its own note takes precedence over that of a short answer.
             note: self.note.or_else(|| note.map(str::to_owned)),
             ..self
         }
     }
 
-    /// With what is worth knowing of seeds that phrases stand for before its own note.
+    /// Adds notes on seeds from phrases before its own note.
     pub(crate) fn of_seeds(self, seeds: &[Seed]) -> Self {
         let mut notes = sound_notes(seeds);
         notes.extend(self.note);
@@ -186,7 +185,7 @@ impl SimilarJson {
             .map(|(i, found)| NeighbourJson {
                 rank: i + 1,
                 track: TrackJson {
-                    // Those of the label source: the track itself has its tags'.
+                    // Those of the label source, not of the tags.
                     genres: found.genres.iter().map(ToString::to_string).collect(),
                     ..TrackJson::new(&found.track, answer.measured.get(&found.track.id), None)
                 },
@@ -233,7 +232,7 @@ impl PassagesJson {
             from: found.from,
             to: found.to,
             similarity: found.similarity,
-            listened: found.listened,
+            listened: found.is_exact,
             artist: found.track.tags.artist.clone(),
             title: found.track.tags.title.clone(),
         });

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct SpaceJson {
     /// Its name.
     pub name: String,
-    /// Whether it answers where none is named.
+    /// Whether it is the default.
     pub default: bool,
     /// Its model's name.
     pub model: String,
@@ -22,11 +22,11 @@ pub struct SpaceJson {
     pub missing: u64,
     /// Window vectors in it.
     pub windows: u64,
-    /// About how many bytes of the database are its.
+    /// Its approximate size in the database, in bytes.
     pub bytes: u64,
-    /// Whether it answers sentences: `find`.
+    /// Whether `find` accepts sentences with it.
     pub reads: bool,
-    /// Whether its model can be loaded here: without it stored vectors answer.
+    /// Whether its model can be loaded; without it only stored vectors are searched.
     pub model_is_there: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct SpaceFilledJson {
     pub model: String,
     /// A digest of all that changes a vector.
     pub model_fingerprint: String,
-    /// Tracks that this call listened to.
+    /// Tracks analysed by this call.
     pub heard: u64,
     /// Tracks that have a vector in it.
     pub tracks: u64,

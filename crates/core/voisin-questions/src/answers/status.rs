@@ -13,14 +13,14 @@ use voisin_index::{
 };
 use voisin_library::Status;
 
-/// The index beside the library, as its head describes it.
+/// The library's index, from its header.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IndexJson {
     /// `current`, `behind`, `none` or `unusable`.
     pub state: &'static str,
-    /// The next search's remedy; empty if it needs none.
+    /// The next search's action on it; empty if none.
     pub note: String,
-    /// The index's generation; none where there is no index.
+    /// The index's generation; null without an index.
     pub generation: Option<u64>,
     pub(crate) tail: usize,
     pub(crate) tombstones: usize,
@@ -29,11 +29,11 @@ pub struct IndexJson {
 /// How `--search auto` finds neighbours.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SearchJson {
-    /// How neighbours of one track are searched.
+    /// Method for the neighbours of one track.
     pub mode: &'static str,
-    /// How those of many at once are.
+    /// Method for those of many tracks at once.
     pub batch_mode: &'static str,
-    /// Both were chosen by these when the index was built, where it has a graph.
+    /// The measurements for this choice when the index was built; null without a graph.
     pub speeds: Option<SpeedsJson>,
     /// The reason, in words.
     pub why: String,
@@ -42,11 +42,11 @@ pub struct SearchJson {
 /// Queries a second on one thread.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SpeedsJson {
-    /// Of one query alone.
+    /// Single queries.
     pub alone: WaysJson,
-    /// Of one with a filter that half of the tracks pass.
+    /// Single queries with a filter that half of the tracks pass.
     pub filtered: WaysJson,
-    /// Of many at once.
+    /// Batches of queries.
     pub batches: WaysJson,
 }
 
@@ -78,24 +78,24 @@ impl From<WaySpeeds> for SpeedsJson {
 pub struct StatusJson {
     /// Where the library is.
     pub library: String,
-    /// How many tracks there are.
+    /// Number of tracks.
     pub tracks: u64,
-    /// How many files there are.
+    /// Number of files.
     pub files: u64,
-    /// How many window vectors are kept.
+    /// Number of stored window vectors.
     pub windows: u64,
-    /// How many files could not be added.
+    /// Number of files that could not be added.
     pub failed: u64,
-    /// How many files have tags that could not be read, or not whole.
+    /// Number of files with tags that could not be read, or only in part.
     pub unread_tags: u64,
-    /// Bins, snapshots and systems' own folders that the last runs left out.
+    /// Bins, snapshots and system folders that the last runs left out.
     pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
     /// Numbers in a track's vector.
     pub dimension: Option<usize>,
-    /// The default model, where the library has an older one.
+    /// The default model, if the library has an older one.
     pub newer_default: Option<&'static str>,
     /// A change of model that is under way.
     pub upgrade: Option<UpgradeJson>,
@@ -103,7 +103,7 @@ pub struct StatusJson {
     pub index_generation: u64,
     /// The state of the index.
     pub index: IndexJson,
-    /// How neighbours are searched, and why.
+    /// The search method, and the reason.
     pub search: SearchJson,
     /// Size of the database in bytes.
     pub database_bytes: u64,
@@ -113,51 +113,51 @@ pub struct StatusJson {
     pub index_resident_bytes: u64,
     /// Version of the database's tables.
     pub schema: u32,
-    /// Where genres come from.
+    /// The source of labels.
     pub labels: LabelsJson,
-    /// The trained head, where there is one.
+    /// The trained head, if there is one.
     pub genre_head: Option<HeadJson>,
 }
 
-/// Another model that the library is on its way to.
+/// A change of model that is not complete.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UpgradeJson {
     /// The model that the library changes to.
     pub model: String,
     pub(crate) model_fingerprint: String,
-    /// Tracks that have its vectors.
+    /// Tracks with its vectors.
     pub done: u64,
 }
 
-/// Where the library's genres come from.
+/// The library's labels.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsJson {
-    /// Where genres come from.
+    /// The source of labels.
     pub source: String,
-    /// Labels given by hand, which stand above the source.
+    /// Labels given by hand, which take precedence.
     pub by_hand: usize,
 }
 
-/// The trained genre head, as `status` shows it.
+/// The trained genre head.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HeadJson {
     /// Seconds since 1970 UTC.
     pub trained_at: u64,
-    /// How many tracks there are.
+    /// Number of training tracks.
     pub tracks: usize,
-    /// How many genres they have.
+    /// Number of genres.
     pub genres: usize,
-    /// Share of held-out tracks that it named rightly.
+    /// Accuracy on held-out tracks.
     pub accuracy: f64,
-    /// Where its labels came from.
+    /// The source of its labels.
     pub labels: String,
-    /// Share of labels that are new, gone or changed since; null where they cannot be read.
+    /// Share of labels that are new, gone or changed since; null if they cannot be read.
     pub changed_share: Option<f64>,
     /// Whether the next `classify` trains again.
     pub retrain: bool,
-    /// Why it cannot be used, if it cannot.
+    /// Why it is unusable, if it is.
     pub problem: Option<String>,
-    /// The step that helps then.
+    /// The next step in that case.
     #[serde(skip)]
     pub remedy: Option<Remedy>,
 }
@@ -167,12 +167,12 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
         Ok(head) => head.map(|head| {
             let tracks = engine
                 .genres()
-                // The labels that it was trained on, as they are
-                // now: from its own source, not the library's.
+                // Current labels from the source that it was
+                // trained with, not the library's.
                 .labelled_tracks(&head.source(), &GroupBy::Track);
             let share = match &tracks {
                 Ok(tracks) => Ok(head.provenance.changed_share(&tracks.ids, &tracks.labels)),
-                // every label it knew is gone
+                // All of its labels are gone.
                 Err(EngineError::NoLabels) => Ok(1.0),
                 Err(error) => Err(with_causes(&error)),
             };
@@ -188,8 +188,8 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
                 remedy: None,
             }
         }),
-        // A head that cannot be read is shown with its
-        // fault: it must not look as if there were none.
+        // An unreadable head is shown with its error, not
+        // as missing.
         Err(error) => Some(HeadJson {
             trained_at: 0,
             tracks: 0,
@@ -197,7 +197,7 @@ fn genre_head(engine: &Engine) -> Option<HeadJson> {
             accuracy: 0.0,
             labels: String::new(),
             changed_share: None,
-            // It holds no labels to train on: which ones is for its owner to say again.
+            // It has no source of labels to train on again.
             retrain: false,
             problem: Some(with_causes(&error)),
             remedy: error.remedy(),
@@ -259,7 +259,7 @@ impl StatusJson {
     }
 }
 
-/// The index file's kind, and how it is searched. Only its head is read: this must be quick.
+/// The state of the index file and the search method. Reads only its header, to be fast.
 fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let path = &engine.index_path();
     let found = VectorIndex::summary(path);
@@ -276,27 +276,26 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             json.tail = index.tail;
             json.tombstones = index.tombstones;
             let model = status.model.as_ref();
-            // The stamp may name more than the model behind a blank.
+            // The stamp has the model before the first blank.
             let mut made_of = index.stamp.model_fingerprint.split(' ');
-            // From the gravest fault to the least, since only one is shown.
+            // The gravest fault first, since only one is shown.
             if model.is_some_and(|model| Some(&*model.fingerprint) != made_of.next()) {
                 json.state = "unusable";
-                json.note = String::from("of another model: the next search builds it anew");
+                json.note = String::from("of another model: the next search rebuilds it");
             } else if !engine.is_in_space(&index.stamp) {
                 json.state = "unusable";
-                json.note =
-                    String::from("relative to another mean: the next search builds it anew");
+                json.note = String::from("relative to another mean: the next search rebuilds it");
             } else if index.stamp.generation > status.generation {
                 json.state = "unusable";
                 json.note =
-                    String::from("of a later state of the library: the next search builds it anew");
+                    String::from("of a later state of the library: the next search rebuilds it");
             } else if index.stamp.generation < status.generation {
                 json.state = "behind";
                 let changes = count(status.generation - index.stamp.generation, "change");
-                json.note = format!("{changes} to be put in by the next search");
+                json.note = format!("{changes}, which the next search adds");
             }
         }
-        // No index is the state of a new library, and no fault.
+        // A new library has no index yet.
         Err(IndexError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             json.state = "none";
             json.note = String::from("the next search builds it");
@@ -325,7 +324,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
     let search = match found
         .as_ref()
         .ok()
-        // One that is about to be built anew says nothing of how searches will be.
+        // An index that will be rebuilt does not count.
         .filter(|_| matches!(json.state, "current" | "behind"))
     {
         Some(IndexSummary {
@@ -351,7 +350,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             batch_mode: batch_mode.name(),
             speeds: speeds.map(Into::into),
             why: format!(
-                "{tracks}; from {threshold} on lists are faster than a scan (it looks at {} lists and compares the best {} tracks of them{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned){measured}",
+                "{tracks}; from {threshold} on lists are faster than a scan (it searches {} lists and compares their best {} tracks{}: recall@10 {:.4} ± {:.4} when it was built; filters that leave few tracks are scanned){measured}",
                 grouped(lists.lists as u64),
                 grouped(lists.candidates as u64),
                 lists.read.map_or_else(String::new, |read| format!(
@@ -367,7 +366,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             batch_mode: SearchMode::Lists.name(),
             speeds: None,
             why: format!(
-                "{tracks}; from {threshold} on the next search makes lists and an HNSW graph"
+                "{tracks}; from {threshold} on the next search builds lists and an HNSW graph"
             ),
         },
         Some(index) if status.vectors as usize >= lists_from => SearchJson {
@@ -375,7 +374,7 @@ fn index(engine: &Engine, status: &Status) -> (IndexJson, SearchJson, u64) {
             batch_mode: batch_mode.name(),
             speeds: None,
             why: format!(
-                "{tracks}; the next add makes lists and an HNSW graph, as from {threshold} on they are faster"
+                "{tracks}; the next add builds lists and an HNSW graph, as from {threshold} on they are faster"
             ),
         },
         _ => SearchJson {

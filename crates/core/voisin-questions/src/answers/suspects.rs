@@ -23,11 +23,11 @@ pub struct SuspectJson {
     pub artist: Option<String>,
     /// Its own genres.
     pub labels: Vec<Genre>,
-    /// The genre that it sounds like.
+    /// The predicted genre.
     pub suggested: Genre,
-    /// How much speaks against its label, 0 to 1.
+    /// The evidence against its label, 0 to 1.
     pub score: f32,
-    /// Whether the suggestion is sure enough to act upon.
+    /// Whether the suggestion is confident.
     pub confident: bool,
     /// Probability of its own label.
     pub label_probability: f32,
@@ -40,13 +40,13 @@ pub struct SuspectJson {
 impl SuspectJson {
     /// All of them, in the order found.
     ///
-    /// - `shown`: what is shown of their tracks
+    /// - `shown`: their tracks, for display
     pub fn list(
         shown: &HashMap<TrackId, TrackDisplay>,
         found: &[Suspect],
     ) -> impl Iterator<Item = Self> {
         found.iter().enumerate().filter_map(|(i, suspect)| {
-            // A kept answer may name a track that was removed since.
+            // A cached answer may have a track that was removed since.
             let facts = shown.get(&suspect.track)?;
             Some(Self {
                 rank: i + 1,

@@ -1,4 +1,4 @@
-//! A track in an answer: who it is by, and what it is called.
+//! A track in an answer: its number, artist and title.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
 use voisin_library::Track;
 
-/// A track in JSON answers that are about something else.
+/// A reference to a track in JSON answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrackRef {
     /// The track's number.

@@ -1,4 +1,4 @@
-//! The way from one track to another.
+//! The path from one track to another.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,17 +14,17 @@ pub struct WalkJson {
     pub tracks: Vec<StepJson>,
     /// The largest distance from one track to the next.
     pub largest_step: f32,
-    /// The least that this can be here.
+    /// The smallest value possible in this library.
     pub smallest_possible: f32,
 }
 
-/// A track on the way.
+/// A track of the path.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StepJson {
     /// The track.
     #[serde(flatten)]
     pub track: TrackJson,
-    /// Distance (1 - cosine) from the track before.
+    /// Distance (1 - cosine) from the previous track.
     pub step: Option<f32>,
 }
 

@@ -1,4 +1,4 @@
-//! Lists as smart playlists of Navidrome (`.nsp`): rules that it follows by itself, without voisin.
+//! Lists as smart playlists of Navidrome (`.nsp`): rules that it evaluates by itself, without voisin.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::values::MOST;
 use voisin_engine::{READY_MOODS, STRONG_MOOD};
 use voisin_library::{ScaleBound, SortBy};
 
-/// Navidrome's names of the orders that it has.
+/// The orders that Navidrome has, with its names.
 const ORDERS: [(SortBy, &str); 9] = [
     (SortBy::Artist, "artist"),
     (SortBy::Album, "album"),
@@ -22,18 +22,18 @@ const ORDERS: [(SortBy, &str); 9] = [
     (SortBy::Bpm, "bpm"),
 ];
 
-/// Navidrome's field of the energy level; its own configuration has to name the tag.
+/// Navidrome's field of the energy level, which its configuration has to map to the tag.
 const ENERGY: &str = "energy";
-/// Bounds of a scale count as they are shown, rounded.
+/// Half a step of the rounded values that are shown.
 const SHOWN: f64 = 0.5;
 
-/// The rules of a list as Navidrome reads them: its own tags are asked, not voisin's labels and measurements.
+/// The rules of a list for Navidrome, on its own tags instead of voisin's labels and measurements.
 ///
 /// # Errors
-/// The question is about sound, or has a filter that Navidrome does not know.
+/// The query is about sound, or has a filter that Navidrome does not have.
 pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Refused> {
     let SavedQuestion::List(Sorted { question, limit }) = question else {
-        let expected = "a list by filters: Navidrome does not know what sounds alike";
+        let expected = "a list by filters: Navidrome has no similarity";
         return Err(Refused::new(
             "",
             expected,
@@ -43,7 +43,7 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     refuse_unknown(&question.filters)?;
     let order = ORDERS.iter().find(|(by, _)| *by == question.sort.0);
     let sort = match question.sort.0 {
-        // Navidrome has numbers of its own; ours are in the order of adding.
+        // Navidrome has ids of its own; ours are in the order of adding.
         SortBy::Id => Some("dateadded"),
         SortBy::Scale(scale) if scale.as_str() == ENERGY => Some(ENERGY),
         _ => order.map(|(_, sort)| *sort),
@@ -51,7 +51,7 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     let Some(sort) = sort else {
         return Err(Refused::new(
             "sort",
-            "an order that Navidrome knows",
+            "an order that Navidrome has",
             format!("\"{}\"", question.sort),
         ));
     };
@@ -59,14 +59,14 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     for ScaleSpan(bound) in &question.filters.scale {
         rules.extend(of_scale(bound)?);
     }
-    // voisin looks for each word anywhere: so each is a rule of its own, in any of the fields.
+    // As in voisin, each word has to be in one of the fields.
     let text = question.query.join(" ");
     rules.extend(text.split_whitespace().map(|word| {
         any(["title", "artist", "album", "filepath"]
             .map(|field| rule("contains", field, word))
             .to_vec())
     }));
-    // No filter means all songs, and every one has a length.
+    // Without filters a rule that every song passes: each has a length.
     if rules.is_empty() {
         rules.push(rule("gt", "duration", 0));
     }
@@ -80,7 +80,7 @@ pub fn smart_playlist(name: &str, question: &SavedQuestion) -> Result<Value, Ref
     }))
 }
 
-/// Refuses what Navidrome has no field for, or knows by other names.
+/// Refuses filters for which Navidrome has no field, or other names.
 fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
     let is_there = [
         ("tag", !filters.tag.is_empty()),
@@ -96,7 +96,7 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
     match is_there.into_iter().find(|(_, is_there)| *is_there) {
         Some((name, _)) => Err(Refused::new(
             format!("filters.{name}"),
-            "filters that Navidrome knows",
+            "filters that Navidrome has",
             "this one",
         )),
         None => Ok(()),
@@ -107,19 +107,18 @@ fn refuse_unknown(filters: &Filters) -> Result<(), Refused> {
 fn of_scale(bound: &ScaleBound) -> Result<Vec<Value>, Refused> {
     let ScaleBound { scale, from, to } = *bound;
     let name = scale.as_str();
-    // Bounds count as they are shown, rounded.
     // The levels that are written into tags go from 1 to 10, in steps of ten points.
     let level = |at: f64| (at / 10.0).round().clamp(1.0, 10.0);
     // `ScaleSpan` widened the bounds by this half.
     let lowest = level(from.unwrap_or(0.0) + SHOWN);
     let highest = level(to.unwrap_or(100.0) - SHOWN);
     let is_mood = READY_MOODS.iter().any(|mood| mood.name == name);
-    // A mood is written where it is this strong: the
-    // file says no more, so nothing else can be asked.
+    // Only moods of this strength are written into
+    // files, so no other bound can be tested.
     let is_strong = from.is_some_and(|from| (from + SHOWN - STRONG_MOOD).abs() < SHOWN)
         && to.is_none_or(|to| to >= 100.0);
     let expected = if name == ENERGY {
-        // Of tags Navidrome compares no ranges; a file without the tag passes neither.
+        // Navidrome has no ranges of tags; a file without the tag passes neither rule.
         let above = rule("gt", ENERGY, lowest as i64 - 1);
         let below = rule("lt", ENERGY, highest as i64 + 1);
         return Ok(vec![above, below]);
@@ -128,7 +127,7 @@ fn of_scale(bound: &ScaleBound) -> Result<Vec<Value>, Refused> {
     } else if is_mood {
         format!("{name}={STRONG_MOOD}-, as moods are written into tags")
     } else {
-        "energy or a mood: files have no tag of others".to_owned()
+        "energy or a mood: files have no tags of other scales".to_owned()
     };
     let found = format!("\"{}\"", ScaleSpan(*bound));
     Err(Refused::new("filters.scale", expected, found))
@@ -148,10 +147,10 @@ fn any(mut rules: Vec<Value>) -> Value {
     }
 }
 
-/// A number within bounds, both of which count.
+/// A number within inclusive bounds.
 fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
     let number = |x: f64| {
-        // Whole numbers without ".0", as people write them.
+        // Whole numbers without ".0".
         if x.fract() == 0.0 {
             json!(x as i64)
         } else {
@@ -162,7 +161,7 @@ fn within(field: &str, from: Option<f64>, to: Option<f64>) -> Option<Value> {
         (None, None) => None,
         (from, to) => {
             let from = from.unwrap_or(0.0);
-            // `inTheRange` needs both ends: beyond any year, tempo and length in seconds.
+            // `inTheRange` needs both ends: this is beyond any year, tempo and length in seconds.
             let to = to.unwrap_or(1e6);
             Some(json!({"inTheRange": {field: [number(from), number(to)]}}))
         }
@@ -219,7 +218,7 @@ fn genres(names: &[String]) -> Vec<&str> {
     names.iter().flat_map(|name| parts(name)).collect()
 }
 
-/// Which artists there are is not known here: a comma may be a part of a name.
+/// The artists of the library are not known here: a comma may be part of a name.
 fn artists(names: &[String]) -> Vec<&str> {
     names
         .iter()
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn scales_become_rules_about_the_tags_that_hold_them() {
+    fn scales_become_rules_on_their_tags() {
         let list = r#"{"list": {"question": {"sort": "energy", "reverse": true, "filters": {
             "scale": ["energy=60-100", "happy=70-", "energy=-34"]}}}}"#;
         let found = of(list).unwrap();

@@ -1,4 +1,4 @@
-//! Questions that are ready to be kept.
+//! Templates of saved lists.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::SavedQuestion;
 
-/// A question that many want to ask.
+/// A common query.
 #[derive(Debug, Clone, Copy)]
 pub struct Template {
-    /// How it is called.
+    /// Its name.
     pub name: &'static str,
-    /// The resulting list, in words.
+    /// A description of its list.
     pub about: &'static str,
     question: &'static str,
 }
@@ -22,14 +22,14 @@ macro_rules! templates {
     };
 }
 
-/// The templates on offer.
-// As JSON, so that they pass the same reader as questions of clients. Moods take the upper third of
-// the library, not the usual fifth, which leaves a mix more to choose from.
+/// All templates.
+// As JSON, so that they pass the same parser as requests. Moods take the upper third of the library,
+// instead of the usual fifth, for more variety.
 pub static TEMPLATES: &[Template] = templates! {
-    "today", "songs around one that you like, another one each time", r#"{"mix": {"seeds": []}}"#;
+    "today", "songs around one that you like, a different one each time", r#"{"mix": {"seeds": []}}"#;
     "evening", "calm songs that go together",
         r#"{"mix": {"seeds": [], "filters": {"tag": ["calm:66"]}, "mixing": {"drift": 0}}}"#;
-    "new", "what was added last", r#"{"list": {"question": {"sort": "added", "reverse": true}, "limit": 50}}"#;
+    "new", "the tracks added last", r#"{"list": {"question": {"sort": "added", "reverse": true}, "limit": 50}}"#;
     "happy", "happy songs that go together", r#"{"mix": {"seeds": [], "filters": {"tag": ["happy:66"]}}}"#;
     "sad", "sad songs that go together", r#"{"mix": {"seeds": [], "filters": {"tag": ["sad:66"]}}}"#;
     "energetic", "driving songs that go together",
@@ -54,7 +54,7 @@ pub struct TemplateJson {
 }
 
 impl TemplateJson {
-    /// As programs read it.
+    /// The JSON of a template.
     pub fn new(template: &Template) -> Self {
         let question = template.question().as_json();
         Self {
@@ -71,7 +71,7 @@ impl Template {
         TEMPLATES.iter().find(|template| template.name == name)
     }
 
-    /// Its question.
+    /// Its query.
     #[allow(clippy::missing_panics_doc, reason = "a test reads all of them")]
     pub fn question(&self) -> SavedQuestion {
         match SavedQuestion::read(self.question.as_bytes()) {

@@ -1,4 +1,4 @@
-//! Who may compute, and when: each request has a permit, an engine and a thread of its own while it is worked on.
+//! Admission of requests: each has a permit, an engine and a thread of its own while it is processed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,25 +10,25 @@ use super::{AnswerSource, RequestContext, State, lock};
 use crate::problem::Problem;
 use voisin_questions::LibrarySource;
 
-/// Requests that wait for a permit, and for how long.
+/// Most requests that wait for a permit, and their timeout.
 const MOST_WAITING: usize = 256;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Requests that look something up at once, beside those that compute.
-// They end in a moment, so that a few are enough; each needs an engine of its own.
+/// Lookups at once, beside requests that compute.
+// They are short, so that a few are enough; each needs an engine of its own.
 const LOOKS: usize = 4;
-/// Guests have one of so many permits of a kind, and at least one, and of the places to wait for them.
+/// Guests have this fraction, one in four, of each kind of permits, but at least one, and of the queue for them.
 const SHARE_OF_GUESTS: usize = 4;
 
-/// When a request came, and how long it was before work on it began.
+/// The time of a request, and its delay before processing.
 pub(crate) struct Waited {
     since: Instant,
     is_guest: bool,
-    /// In microseconds; [`u64::MAX`] until it has begun.
+    /// The delay in microseconds; [`u64::MAX`] before processing.
     begun: AtomicU64,
 }
 
 tokio::task_local! {
-    /// That of the request whose handler this is.
+    /// That of the current request.
     pub(crate) static WAITED: Arc<Waited>;
 }
 
@@ -42,12 +42,12 @@ impl Waited {
     }
 
     fn begin(&self) {
-        // The first permit counts: a handler may take several.
+        // Only the first permit counts: a handler may take several.
         self.begun
             .fetch_min(self.since.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Milliseconds before the work, and until now.
+    /// Milliseconds before processing, and until now.
     pub(crate) fn milliseconds(&self) -> Option<(f64, f64)> {
         let begun = self.begun.load(Ordering::Relaxed);
         (begun < u64::MAX).then(|| (begun as f64 / 1e3, self.since.elapsed().as_secs_f64() * 1e3))
@@ -70,17 +70,16 @@ impl PermitLane {
     }
 }
 
-/// One of all permits, and a guest's one of theirs.
+/// A permit, and for a guest also one of theirs.
 type Permit = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// Permits to compute.
 pub(super) struct Admission {
-    /// As many requests compute at once as there are threads.
+    /// One for each thread.
     permits: PermitLane,
-    /// For what computes nothing: where a file lies. Music plays on while all permits are taken.
+    /// For lookups, such as the path of a file, so that music plays on while all permits are taken.
     looks: PermitLane,
-    /// For answers that are made of all tracks of a library elsewhere, or of what stands for them: they leave threads to quick
-    /// ones.
+    /// For answers from all tracks of a database, or a sample of them: fewer, to leave threads to quick ones.
     arounds: PermitLane,
     waiting: AtomicUsize,
     guests_waiting: AtomicUsize,
@@ -97,12 +96,12 @@ impl Admission {
         }
     }
 
-    /// One of these permits, of the guests' where a guest asks: they wait for each other first, not before the owner.
+    /// A permit of this kind; guests first wait for one of theirs, so that they do not delay the owner.
     async fn permit(&self, lane: &PermitLane) -> Result<Permit, Problem> {
-        // Outside of a request, as for assistants, nobody is a guest.
+        // Outside of a request, as for assistants, there are no guests.
         let is_guest = WAITED.try_with(|waited| waited.is_guest).unwrap_or(false);
         let share = if is_guest {
-            // Theirs first: a guest who waits here holds no permit that the owner could use.
+            // Theirs first: a guest who waits here holds no general permit.
             Some(
                 acquire(
                     &lane.guests,
@@ -121,7 +120,7 @@ impl Admission {
     }
 }
 
-/// One of these permits; some requests more than there are of them may wait a little.
+/// Acquires a permit; a limited number of requests may wait for a limited time.
 async fn acquire(
     permits: &Arc<Semaphore>,
     waiting: &AtomicUsize,
@@ -133,12 +132,12 @@ async fn acquire(
             self.0.fetch_sub(1, Ordering::Relaxed);
         }
     }
-    // Who need not wait is not held up by how many wait for something else.
+    // A free permit needs no place in the queue.
     if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
         return Ok(permit);
     }
-    let busy = || Problem::later(2, "too many requests at once", "ask again in a few seconds");
-    // Counted before it is compared, and taken back by `Waiting` however this ends.
+    let busy = || Problem::later(2, "too many requests at once", "try again in a few seconds");
+    // Counted before the comparison; `Waiting` subtracts it on every exit.
     let before = waiting.fetch_add(1, Ordering::Relaxed);
     let _waiting = Waiting(waiting);
     if before >= most {
@@ -149,8 +148,8 @@ async fn acquire(
 }
 
 impl State {
-    /// Works something out with an engine, on a thread that may wait.
-    pub async fn ask<T: Send + 'static>(
+    /// Runs work with an engine, on a blocking thread.
+    pub async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -159,8 +158,8 @@ impl State {
         self.with(permit, move |state| state.work(&work)).await
     }
 
-    /// As [`ask`](Self::ask), for what a library elsewhere can be asked, too.
-    pub async fn ask_anywhere<T: Send + 'static>(
+    /// As [`run`](Self::run), for queries that a database can answer, too.
+    pub async fn run_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -169,9 +168,9 @@ impl State {
             .await
     }
 
-    /// As [`ask_anywhere`](Self::ask_anywhere), for answers that are made of all tracks, or of what stands for them: what
-    /// others asked a library elsewhere before is not among it.
-    pub async fn ask_around<T: Send + 'static>(
+    /// As [`run_anywhere`](Self::run_anywhere), for answers from all tracks, or a sample of them: a database's source has no
+    /// tracks of earlier queries then.
+    pub async fn run_around<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -186,7 +185,7 @@ impl State {
             .await
     }
 
-    /// As [`look`](Self::look), for what a library elsewhere can be asked, too.
+    /// As [`look`](Self::look), for queries that a database can answer, too.
     pub async fn look_anywhere<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
@@ -196,7 +195,7 @@ impl State {
             .await
     }
 
-    /// Looks something up that is there in a moment: it does not wait behind what computes.
+    /// Runs a short lookup, which does not wait for requests that compute.
     pub async fn look<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
@@ -213,9 +212,9 @@ impl State {
     ) -> Result<T, Problem> {
         let state = Arc::clone(self);
         let waited = WAITED.try_with(Arc::clone);
-        // It counts as long as it computes, even where nobody waits for it any more. The permit comes back with the answer:
-        // given back before, it would let the next request start a thread beside the one that is just about to be free,
-        // and each thread keeps memory of its own.
+        // The permit is held as long as the work runs, even without a client, and released with the answer: earlier, the
+        // next request would start another thread beside the one that is about to be free, and each thread holds its own
+        // memory.
         let done = tokio::task::spawn_blocking(move || {
             if let Ok(waited) = waited {
                 waited.begin();
@@ -243,7 +242,7 @@ impl State {
         let version = self.version()?;
         let waiting = {
             let mut sources = lock(&self.sources);
-            // Engines of a library that was put away hold its old file open.
+            // Engines of a replaced library hold its old file open.
             sources.retain(|source| source.version.epoch == version.epoch);
             sources.pop()
         };
@@ -252,7 +251,7 @@ impl State {
             None => AnswerSource::new(LibrarySource::Local(Box::new(self.open_engine()?))),
         };
         source.version = version;
-        // Commits of others, and changes by this engine itself.
+        // Commits of others, and own changes.
         let commits = |source: &mut AnswerSource| {
             let engine = source.here().map(|context| context.engine);
             engine.map_or(Ok((0, 0)), |engine| engine.library().changes().state())
@@ -262,20 +261,20 @@ impl State {
         if answer.is_err() {
             let now = self.version()?;
             let after = commits(&mut source)?;
-            // The tracks in question may have changed between two reads, which only commits of others do. What this request
-            // wrote before it failed would be written twice, and an engine of a database that was put away fails again.
+            // Retried if others committed between two reads. Not after own writes, which would be written twice, nor for a
+            // replaced database, which fails again.
             if after.0 != before.0 && after.1 == before.1 && now.epoch == version.epoch {
-                // Else `index` would take the index that it followed for the current one.
+                // Otherwise `index` would take its last index for the current one.
                 source.version = now;
                 answer = work(self, &mut source);
             }
         }
-        // Also after an error: the engine is as good as before, and opening another one costs more.
+        // Also after an error: the engine is still valid, and opening another one costs more.
         lock(&self.sources).push(source);
         answer
     }
 
-    /// - `around`: it is made of all tracks, or of what stands for them
+    /// - `around`: the answer is from all tracks, or a sample of them
     fn work_anywhere<T>(
         &self,
         around: bool,
@@ -289,7 +288,7 @@ impl State {
         } else {
             &self.elsewheres
         };
-        // The last one that was given back has the most recent state.
+        // The last returned one is the most recent.
         let waiting = lock(pool).pop();
         let current = |mut source: AnswerSource| {
             let is_current = source.is_current()?;
@@ -300,7 +299,7 @@ impl State {
             None => AnswerSource::new(open()?),
         };
         let answer = work(self, &mut source);
-        // One that has a sample of the tracks is of use to its own answer alone.
+        // A source with a sample is of no use to other queries.
         if !around || source.is_whole() {
             lock(pool).push(source);
         }
@@ -312,7 +311,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Permits that a guest, or the owner, gets at once.
+    /// The permits that a guest, or the owner, gets at once.
     async fn free(admission: &Admission, is_guest: bool) -> Vec<Permit> {
         let mut permits = Vec::new();
         let next = || WAITED.scope(Waited::new(is_guest), admission.permit(&admission.permits));

@@ -1,4 +1,4 @@
-//! The library that a request is answered from, and the state of it that the answer is of.
+//! The library that answers a request, and its version.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use voisin_questions::answers::graph::neighbour_graph;
 /// A library that answers one request at a time.
 pub struct AnswerSource {
     library: LibrarySource,
-    /// Of the library here, its state when the request came.
+    /// The local library's version when the request came.
     pub(super) version: Version,
-    /// The state that the index is of, and its generation.
+    /// The index's version and generation.
     followed: Option<(Version, u64)>,
-    /// All tracks of a database and their neighbours, once they were needed.
+    /// All tracks of a database and their neighbours, if they were needed before.
     explored: Option<Arc<Explored>>,
 }
 
@@ -43,7 +43,7 @@ impl AnswerSource {
         }
     }
 
-    /// The library here; `None` of a database.
+    /// The local library; `None` for a database.
     pub(super) fn here(&mut self) -> Option<RequestContext<'_>> {
         match &mut self.library {
             LibrarySource::Local(engine) => Some(RequestContext {
@@ -68,7 +68,7 @@ impl AnswerSource {
         if let Some(explored) = &self.explored {
             return Ok(Arc::clone(explored));
         }
-        // Before the tracks are read: an answer may be newer than it claims, never older.
+        // Read before the tracks: an answer may be newer than its generation, never older.
         let generation = self.generation()?;
         let engine = self.engine();
         let collection = engine.collection()?;
@@ -78,7 +78,7 @@ impl AnswerSource {
             graph,
             generation,
         });
-        // The tracks of a database are fetched once for each of its states.
+        // The tracks of a database are fetched once for each generation.
         if self.is_remote() {
             self.explored = Some(Arc::clone(&explored));
         }

@@ -1,5 +1,5 @@
-//! Answers about the whole library: computed once for all clients, one after the other, at low priority and on threads
-//! of its own, and kept. A quick question never waits behind it for a permit or a thread.
+//! Answers about the whole library: computed once and shared, one after the other, at low priority and on separate
+//! threads, and cached. Quick queries never wait for them.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -15,71 +15,71 @@ use crate::problem::{KeptFailure, Problem};
 use voisin_engine::PredictedTags;
 use voisin_kernels::allocator;
 
-/// How long a request waits for an answer about the whole library.
-// Below the time for a request (`PATIENCE`, 30 s), so that the client is told to ask again.
+/// Timeout of a request for an answer about the whole library.
+// Below that of all requests (`PATIENCE`, 30 s), so that the client gets a Retry-After.
 const WAIT_FOR_ALL: Duration = Duration::from_secs(25);
-/// Answers about the whole library that are kept, or are to be worked out.
+/// Most answers about the whole library that are cached or being computed.
 const MOST_KEPT: usize = 64;
-/// How long after its last page a list can be gone on with as it was, although the library changes meanwhile.
+/// How long further pages of a cached answer are available after the library changed.
 const GOES_ON: Duration = Duration::from_mins(1);
-/// How long an answer is worked out on although nobody waits for it: who was told to ask again comes back within it.
+/// How long a computation continues without a waiting client, so that a client can retry.
 const GIVEN_UP: Duration = if cfg!(test) {
     Duration::from_millis(500)
 } else {
     Duration::from_secs(15)
 };
-/// How often it is looked whether somebody waits.
+/// Interval of the check for waiting clients.
 const GLANCE: Duration = Duration::from_millis(250);
-/// Lowers the priority of threads that work for nobody in a hurry: a third of what others get who want as much.
+/// Niceness of the threads of this module: they get a third of the CPU time of a normal thread.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
 type Worked = Result<Arc<dyn Any + Send + Sync>, KeptFailure>;
-/// An answer that is there, or will be.
+/// A finished or future answer.
 type Whole = watch::Receiver<Option<Worked>>;
 
 struct Kept {
-    of: Version,
-    asked: Instant,
+    version: Version,
+    requested: Instant,
     answer: Whole,
 }
 
-/// Something of all tracks that questions start from, and the state of the library that it is of.
+/// Data of all tracks that queries need, with the library's version.
 type Ground<T> = Mutex<Option<(Version, Arc<T>)>>;
 type MakeGround<T> = fn(&State, &mut RequestContext) -> Result<(Version, T), Problem>;
 
-/// Raised when nobody waits for an answer any more.
+/// Set when no client waits for an answer any more.
 #[derive(Clone, Default)]
 pub struct GivenUp(Arc<AtomicBool>);
 
 impl GivenUp {
-    /// Ends work that nobody waits for.
+    /// Ends work without a waiting client.
     pub fn check(&self) -> Result<(), Problem> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Problem::later(
                 1,
-                "nobody waited for this any more",
-                "ask again",
+                "no client was waiting for this",
+                "try again",
             ));
         }
         Ok(())
     }
 }
 
-/// Work that is done one after the other, on threads of its own.
+/// A queue of work, one task at a time, on its own threads.
 struct Lane {
     turn: Arc<Semaphore>,
     pool: Arc<ThreadPool>,
 }
 
 impl Lane {
-    /// All threads but one, which is left to the quick questions.
+    /// All threads but one, which is left to quick queries.
     fn new() -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new()
             .num_threads(rayon::current_num_threads().saturating_sub(1).max(1))
             .thread_name(|at| format!("whole-{at}"))
             .start_handler(|_| {
-                // Elsewhere a priority is that of the whole process, or has to be asked for otherwise.
+                // Other systems have priorities of processes only, or other calls.
                 #[cfg(target_os = "linux")]
                 let _ = rustix::process::setpriority_process(None, NICE);
             });
@@ -90,19 +90,19 @@ impl Lane {
     }
 }
 
-/// Everything about the whole library.
+/// The state of this module.
 pub(super) struct WholeLibrary {
     answers: Lane,
-    /// For answers that decode files, which take minutes: the others do not wait behind them.
+    /// For answers that decode files, which take minutes and must not delay others.
     dear: Lane,
     /// For answers that train on the labels, which take seconds.
     learning: Lane,
-    /// For what quick questions need, too: it does not wait behind answers.
+    /// For data that quick queries need, too, which must not wait for answers.
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
     collected: Ground<Collected>,
     explored: Ground<Explored>,
-    heard: Ground<Option<PredictedTags>>,
+    tags: Ground<Option<PredictedTags>>,
 }
 
 impl WholeLibrary {
@@ -115,12 +115,11 @@ impl WholeLibrary {
             kept: Mutex::default(),
             collected: Mutex::default(),
             explored: Mutex::default(),
-            heard: Mutex::default(),
+            tags: Mutex::default(),
         })
     }
 
-    /// Takes answers about one state of the library over to another one: in between, nothing was written but what an answer
-    /// about it keeps for the next time.
+    /// Moves answers about one version of the library to another one, between which only cached data was written.
     pub(super) fn carry(&self, from: Version, to: Version) {
         fn carried<T>(ground: &Ground<T>, from: Version, to: Version) {
             if let Some((version, _)) = &mut *lock(ground)
@@ -131,19 +130,19 @@ impl WholeLibrary {
         }
         carried(&self.collected, from, to);
         carried(&self.explored, from, to);
-        carried(&self.heard, from, to);
+        carried(&self.tags, from, to);
         lock(&self.kept)
             .values_mut()
-            .filter(|kept| kept.of == from)
-            .for_each(|kept| kept.of = to);
+            .filter(|kept| kept.version == from)
+            .for_each(|kept| kept.version = to);
     }
 
-    /// Forgets what is of a former library.
+    /// Clears the data of a former library.
     pub(super) fn clear(&self) {
-        // `kept` needs no clearing: its answers carry the epoch they are of.
+        // `kept` needs no clearing: its answers have their epoch.
         *lock(&self.collected) = None;
         *lock(&self.explored) = None;
-        *lock(&self.heard) = None;
+        *lock(&self.tags) = None;
     }
 }
 
@@ -155,11 +154,11 @@ impl State {
             .unwrap_or_else(|_| Err(Problem::fault()))
     }
 
-    /// An answer about the whole library, as long as the library does not change.
+    /// An answer about the whole library, cached as long as the library does not change.
     ///
-    /// - `key`: the question with all its options, but for the page of the answer
-    /// - `goes_on`: another page of the answer that was given before is asked for; it is that of before for a while,
-    ///   even where the library has changed
+    /// - `key`: the query with all its options, except the page of the answer
+    /// - `goes_on`: a further page of a cached answer is requested, which is available for a while even if the library has
+    ///   changed
     pub async fn once<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
@@ -170,7 +169,7 @@ impl State {
             .await
     }
 
-    /// [`once`](Self::once) for what decodes files.
+    /// [`once`](Self::once) for answers that decode files.
     pub async fn once_decoded<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
@@ -180,7 +179,7 @@ impl State {
         self.once_in(|whole| &whole.dear, key, goes_on, work).await
     }
 
-    /// [`once`](Self::once) for what trains on the labels.
+    /// [`once`](Self::once) for answers that train on the labels.
     pub async fn once_learned<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
@@ -204,7 +203,7 @@ impl State {
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
 
-    /// [`once`](Self::once) for what starts from all tracks and their neighbours.
+    /// [`once`](Self::once) for answers from all tracks and their neighbours.
     pub async fn once_explored<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
@@ -217,7 +216,7 @@ impl State {
             .await
     }
 
-    /// [`once_explored`](Self::once_explored) for what decodes files.
+    /// [`once_explored`](Self::once_explored) for answers that decode files.
     pub async fn once_explored_decoded<T: Send + Sync + 'static>(
         self: &Arc<Self>,
         key: String,
@@ -251,8 +250,8 @@ impl State {
         wait(answer.await?, Some(WAIT_FOR_ALL)).await
     }
 
-    /// [`ask`](Self::ask) with all tracks and their neighbours, which are there before it takes a permit.
-    pub async fn ask_explored<T: Send + 'static>(
+    /// [`run`](Self::run) with all tracks and their neighbours, which it waits for before it takes a permit.
+    pub async fn run_explored<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&Self, &mut RequestContext, &Explored) -> Result<T, Problem>
         + Send
@@ -266,17 +265,17 @@ impl State {
             let (version, explored) = self.neighbours(Some(WAIT_FOR_ALL)).await?;
             let work = Arc::clone(&work);
             let answer = self
-                .ask(move |state, context| work(state, context, &explored))
+                .run(move |state, context| work(state, context, &explored))
                 .await;
-            // The tracks in question may have come or gone since.
+            // The tracks in question may have been added or removed since.
             if answer.is_ok() || tries == 0 || self.now().await? == version {
                 return answer;
             }
         }
     }
 
-    /// [`ask`](Self::ask) with all tracks, which are there before it takes a permit: sooner than their neighbours.
-    pub async fn ask_collected<T: Send + 'static>(
+    /// [`run`](Self::run) with all tracks, which it waits for before it takes a permit, but not for their neighbours.
+    pub async fn run_collected<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&mut RequestContext, &Collected) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -297,10 +296,10 @@ impl State {
             },
         );
         let (_, collected) = collected.await?;
-        self.ask(move |_, context| work(context, &collected)).await
+        self.run(move |_, context| work(context, &collected)).await
     }
 
-    /// All tracks and their neighbours, read once for each state of the library.
+    /// All tracks and their neighbours, read once for each version of the library.
     async fn neighbours(
         self: &Arc<Self>,
         patience: Option<Duration>,
@@ -343,18 +342,18 @@ impl State {
         .await
     }
 
-    /// The model's tags of all tracks, read once for each state of the library; `None` for a model without
+    /// The model's tags of all tracks, read once for each version of the library; `None` for a model without
     /// tags.
-    pub async fn heard(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
-        let heard = self.ground(
-            "heard",
+    pub async fn tags(self: &Arc<Self>) -> Result<Arc<Option<PredictedTags>>, Problem> {
+        let tags = self.ground(
+            "tags",
             Some(WAIT_FOR_ALL),
-            |whole| &whole.heard,
+            |whole| &whole.tags,
             |state, context| {
-                // Tags that are not stored yet would be computed each time.
+                // Otherwise they would be computed each time.
                 if let Err(error) = context.engine.words_mut().keep_tags() {
-                    state.say(&format!(
-                        "tags are not kept: {}",
+                    state.log(&format!(
+                        "the tags cannot be stored: {}",
                         voisin_base::text::with_causes(&error)
                     ));
                 }
@@ -362,7 +361,7 @@ impl State {
                 Ok((version, context.engine.words().words_if_any()?))
             },
         );
-        Ok(heard.await?.1)
+        Ok(tags.await?.1)
     }
 
     async fn ground<T: Send + Sync + 'static>(
@@ -381,7 +380,7 @@ impl State {
         let answer = self.begin(name.to_owned(), false, move |state, given_up| async move {
             let work = move |state: &Self, context: &mut RequestContext, _: &GivenUp| {
                 let (version, made) = make(state, context)?;
-                // Kept beside the queue as well: quick queries take it without waiting for a turn.
+                // Also stored outside of the queue, for quick queries.
                 *lock(place(&state.whole)) = Some((version, Arc::new(made)));
                 Ok(())
             };
@@ -391,7 +390,7 @@ impl State {
         lock(place(&self.whole)).clone().ok_or_else(Problem::fault)
     }
 
-    /// Begins to work something out, unless it is there or has begun.
+    /// Starts a computation, unless it is cached or has started.
     async fn begin<T: Send + Sync + 'static, F>(
         self: &Arc<Self>,
         key: String,
@@ -404,36 +403,37 @@ impl State {
         self.needs_all()?;
         let version = self.now().await?;
         let mut kept = lock(&self.whole.kept);
-        // Each new query clears what is stale: there is no timer for it.
+        // Each new query removes stale answers, without a timer.
         kept.retain(|_, kept| {
-            // One that failed is worked out again once something may have changed.
-            let is_over = |failure: &KeptFailure| kept.of != version || failure.lasting().is_none();
-            kept.of.epoch == version.epoch
-                && (kept.of == version || kept.asked.elapsed() < GOES_ON)
+            // A failed answer is computed again once something may have changed.
+            let is_over =
+                |failure: &KeptFailure| kept.version != version || failure.lasting().is_none();
+            kept.version.epoch == version.epoch
+                && (kept.version == version || kept.requested.elapsed() < GOES_ON)
                 && !matches!(&*kept.answer.borrow(), Some(Err(failure)) if is_over(failure))
-                // An error here means that its task is gone without an answer.
+                // An error here means that its task ended without an answer.
                 && kept.answer.has_changed().is_ok()
         });
         if let Some(kept) = kept
             .get_mut(&key)
-            .filter(|kept| goes_on || kept.of == version)
+            .filter(|kept| goes_on || kept.version == version)
         {
-            kept.asked = Instant::now();
+            kept.requested = Instant::now();
             return Ok(kept.answer.clone());
         }
-        // Only finished answers make room: those under way have clients that wait.
+        // Only finished answers are evicted: others have waiting clients.
         if kept.len() >= MOST_KEPT {
             let done = kept
                 .iter()
                 .filter(|(_, kept)| kept.answer.borrow().is_some());
             let oldest = done
-                .min_by_key(|(_, kept)| kept.asked)
+                .min_by_key(|(_, kept)| kept.requested)
                 .map(|(key, _)| key.clone());
             let busy = || {
                 Problem::later(
                     10,
-                    "too many questions about the whole library at once",
-                    "ask again",
+                    "too many queries about the whole library at once",
+                    "try again",
                 )
             };
             kept.remove(&oldest.ok_or_else(busy)?);
@@ -442,8 +442,8 @@ impl State {
         kept.insert(
             key.clone(),
             Kept {
-                of: version,
-                asked: Instant::now(),
+                version,
+                requested: Instant::now(),
                 answer: answer.clone(),
             },
         );
@@ -458,25 +458,25 @@ impl State {
                     answer.map(|answer| Arc::new(answer) as Arc<dyn Any + Send + Sync>).map_err(KeptFailure::new)
                 }
                 () = state.abandoned(&key, &sender) => {
-                    // A computation under way ends where it looks next, and only then is it another one's turn.
+                    // A running computation ends at its next check, and only then the next one starts.
                     given_up.0.store(true, Ordering::Relaxed);
                     return;
                 }
             };
             sender.send_replace(Some(answer));
-            // The sender's end would be taken for a failure: it stays as long as somebody may look.
+            // Dropping the sender would look like a failure: it lives as long as its receivers.
             sender.closed().await;
         });
         Ok(answer)
     }
 
-    /// Waits until nobody has waited for an answer for a while, and forgets it.
+    /// Waits until no client has waited for an answer for a while, and removes it.
     async fn abandoned(&self, key: &str, sender: &watch::Sender<Option<Worked>>) {
         let mut alone: Option<Instant> = None;
         loop {
             tokio::time::sleep(GLANCE).await;
             let mut kept = lock(&self.whole.kept);
-            // One is kept for those who ask next, unless the library has changed.
+            // One receiver is for later requests, unless the library has changed.
             let receiver = sender.subscribe();
             let is_kept = kept
                 .get(key)
@@ -484,7 +484,7 @@ impl State {
             drop(receiver);
             if sender.receiver_count() > usize::from(is_kept) {
                 alone = None;
-            // A client that was told to ask again needs a moment to do so.
+            // A client needs a moment to retry.
             } else if !is_kept || alone.get_or_insert_with(Instant::now).elapsed() >= GIVEN_UP {
                 if is_kept {
                     kept.remove(key);
@@ -507,12 +507,12 @@ impl State {
             .map_err(|_| Problem::fault())?;
         let pool = Arc::clone(pool);
         let done = tokio::task::spawn_blocking(move || {
-            // Moved in: the turn is over when the work is, also if nobody waits for it.
+            // Moved in, so that the turn ends with the work, also without a client.
             let _turn = turn;
             let answer = pool.install(move || {
                 self.work(&|state, context| {
                     given_up.check()?;
-                    // Some answers store what they computed. That is a commit, but one that changes
+                    // Some answers store their data. That is a commit, but one that changes
                     // no other answer.
                     let others = context.engine.library().changes().data_version()?;
                     let before = state.version()?;
@@ -524,7 +524,7 @@ impl State {
                     Ok(answer)
                 })
             });
-            // Memory that this work has freed would otherwise stay with the allocator.
+            // Otherwise the allocator would keep the memory freed by this work.
             allocator::give_back();
             answer
         });
@@ -541,8 +541,8 @@ async fn wait<T: Send + Sync + 'static>(
         Some(patience) => tokio::time::timeout(patience, done).await.map_err(|_| {
             Problem::later(
                 10,
-                "this is still being worked out",
-                "ask again: the answer is kept",
+                "this is still being computed",
+                "try again: the answer is cached",
             )
         })?,
         None => done.await,
@@ -567,7 +567,7 @@ mod tests {
     use voisin_engine::EngineError;
     use voisin_library::{Library, LibraryError, OpenMode};
 
-    /// The state of a server whose library is empty.
+    /// The state of a server with an empty library.
     fn state(folder: &std::path::Path) -> Arc<State> {
         drop(Library::open(folder, OpenMode::Create).unwrap());
         let (_, stop) = watch::channel(false);
@@ -585,7 +585,7 @@ mod tests {
         Arc::new(state.ok().unwrap())
     }
 
-    /// Works until it is told to go on, or that nobody waits.
+    /// Work that ends on a signal, or without a client.
     fn held(
         begun: &Arc<AtomicUsize>,
         go_on: &Arc<AtomicBool>,
@@ -615,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_repeated_after_commits_of_others_alone() {
+    fn only_commits_of_others_repeat_a_request() {
         let folder = tempfile::tempdir().unwrap();
         let state = state(folder.path());
         let tries = |is_own: bool| {
@@ -641,25 +641,25 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_is_worked_out_for_all_who_ask_and_holds_no_permit() {
+    fn an_answer_is_computed_once_for_all_and_holds_no_permit() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
             let begun = Arc::new(AtomicUsize::new(0));
             let go_on = Arc::new(AtomicBool::new(false));
-            let ask = |key: &str| {
+            let send = |key: &str| {
                 let state = Arc::clone(&state);
                 let key = key.to_owned();
                 let work = held(&begun, &go_on);
                 tokio::spawn(async move { state.once(key, false, work).await })
             };
-            let same: Vec<_> = (0..3).map(|_| ask("a")).collect();
-            let others: Vec<_> = (0..20).map(|at| ask(&format!("b {at}"))).collect();
+            let same: Vec<_> = (0..3).map(|_| send("a")).collect();
+            let others: Vec<_> = (0..20).map(|at| send(&format!("b {at}"))).collect();
             until(|| begun.load(Ordering::SeqCst) > 0).await;
-            // Quick questions are answered meanwhile, more of them than there are threads.
+            // More quick queries than threads are answered meanwhile.
             for _ in 0..50 {
                 let count = state
-                    .ask(|_, context| Ok(context.engine.library().status()?.tracks))
+                    .run(|_, context| Ok(context.engine.library().status()?.tracks))
                     .await;
                 assert_eq!(count.ok(), Some(0));
             }
@@ -668,14 +668,14 @@ mod tests {
             for answer in same.into_iter().chain(others) {
                 assert_eq!(*answer.await.unwrap().ok().unwrap(), 7);
             }
-            assert_eq!(begun.load(Ordering::SeqCst), 21, "the same question once");
-            assert_eq!(*ask("a").await.unwrap().ok().unwrap(), 7);
-            assert_eq!(begun.load(Ordering::SeqCst), 21, "and kept");
+            assert_eq!(begun.load(Ordering::SeqCst), 21, "the same query once");
+            assert_eq!(*send("a").await.unwrap().ok().unwrap(), 7);
+            assert_eq!(begun.load(Ordering::SeqCst), 21, "and cached");
         });
     }
 
     #[test]
-    fn decoding_and_training_hold_up_no_other_answer() {
+    fn decoding_and_training_delay_no_other_answer() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
@@ -699,12 +699,12 @@ mod tests {
     }
 
     #[test]
-    fn work_that_failed_tells_why_and_is_not_begun_by_each_request() {
+    fn failed_work_has_its_reason_and_is_not_repeated_at_once() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
             let begun = Arc::new(AtomicUsize::new(0));
-            let ask = async || {
+            let send = async || {
                 let counted = Arc::clone(&begun);
                 let work =
                     move |_: &State, _: &mut RequestContext, _: &GivenUp| -> Result<u32, Problem> {
@@ -730,7 +730,7 @@ mod tests {
                 begun.load(Ordering::SeqCst)
             };
             assert_eq!(
-                (ask().await, ask().await, ask().await),
+                (send().await, send().await, send().await),
                 (1, 1, 1),
                 "nothing has changed"
             );
@@ -739,30 +739,30 @@ mod tests {
                 .settings_mut()
                 .set_setting("anything", Some("else"))
                 .unwrap();
-            assert_eq!(ask().await, 2, "the library has changed");
+            assert_eq!(send().await, 2, "the library has changed");
             tokio::time::sleep(Duration::from_millis(350)).await;
-            assert_eq!(ask().await, 3, "and after some time");
+            assert_eq!(send().await, 3, "and after some time");
         });
     }
 
     #[test]
-    fn work_that_nobody_waits_for_ends_and_never_begins() {
+    fn work_without_clients_ends_and_never_begins() {
         let folder = tempfile::tempdir().unwrap();
         crate::runtime().unwrap().block_on(async {
             let state = state(folder.path());
             let begun = Arc::new(AtomicUsize::new(0));
             let go_on = Arc::new(AtomicBool::new(false));
-            let ask = |key: &str| {
+            let send = |key: &str| {
                 let state = Arc::clone(&state);
                 let key = key.to_owned();
                 let work = held(&begun, &go_on);
                 tokio::spawn(async move { state.once(key, false, work).await })
             };
-            let first = ask("first");
+            let first = send("first");
             until(|| begun.load(Ordering::SeqCst) == 1).await;
-            let second = ask("second");
+            let second = send("second");
             until(|| lock(&state.whole.kept).len() == 2).await;
-            // The second has not begun; then the first ends by itself, and with it its turn.
+            // The second has not begun; then the first ends, and with it its turn.
             second.abort();
             until(|| lock(&state.whole.kept).len() == 1).await;
             first.abort();
@@ -771,9 +771,9 @@ mod tests {
             assert_eq!(begun.load(Ordering::SeqCst), 1);
             go_on.store(true, Ordering::SeqCst);
             assert_eq!(
-                *ask("second").await.unwrap().ok().unwrap(),
+                *send("second").await.unwrap().ok().unwrap(),
                 7,
-                "who asks again is answered"
+                "a later request is answered"
             );
         });
     }

@@ -1,4 +1,4 @@
-//! Plex by its documented HTTP API: its songs, for linking, and playlists of them. The password is the account's token
+//! Plex by its documented HTTP API: songs, for linking, and playlists. The password is the account's token
 //! (`X-Plex-Token`).
 
 use axum::body::Bytes;
@@ -9,10 +9,10 @@ use super::{LinkError, PAGE, Songs};
 use crate::songs::SongRef;
 use crate::upstream::Upstream;
 
-/// Its number for tracks.
+/// Plex's type of tracks.
 const TRACKS: u8 = 10;
 
-/// A server and the token of whoever asks.
+/// A server and the user's token.
 struct Plex<'a> {
     upstream: &'a Upstream,
     token: HeaderValue,
@@ -30,7 +30,7 @@ impl<'a> Plex<'a> {
         Ok(Self { upstream, token })
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Result<Value, LinkError> {
+    async fn send(&self, method: Method, path: &str) -> Result<Value, LinkError> {
         let server = &self.upstream.address;
         let headers: [(HeaderName, HeaderValue); 3] = [
             (HeaderName::from_static("x-plex-token"), self.token.clone()),
@@ -42,7 +42,7 @@ impl<'a> Plex<'a> {
         ];
         let answer = self
             .upstream
-            .ask(method, path, &headers, Bytes::new())
+            .send(method, path, &headers, Bytes::new())
             .await;
         let (status, body) = answer.map_err(|error| LinkError::Server(error.to_string()))?;
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -64,7 +64,7 @@ pub(super) async fn all_songs(
     progress: &dyn Fn(usize),
 ) -> Result<Songs, LinkError> {
     let plex = Plex::new(upstream, token)?;
-    let sections = plex.ask(Method::GET, "/library/sections").await?;
+    let sections = plex.send(Method::GET, "/library/sections").await?;
     let mut songs = Songs::default();
     for section in sections["Directory"].as_array().into_iter().flatten() {
         let (Some("artist"), Some(key)) = (section["type"].as_str(), section["key"].as_str())
@@ -78,7 +78,7 @@ pub(super) async fn all_songs(
             let path = format!(
                 "/library/sections/{key}/all?type={TRACKS}&X-Plex-Container-Start={start}&X-Plex-Container-Size={PAGE}"
             );
-            let page = plex.ask(Method::GET, &path).await?;
+            let page = plex.send(Method::GET, &path).await?;
             let items = page["Metadata"].as_array().cloned().unwrap_or_default();
             let before = songs.len();
             for item in &items {
@@ -92,7 +92,7 @@ pub(super) async fn all_songs(
             }
             start += items.len();
             progress(songs.len());
-            // One that begins again is not followed.
+            // Stops if the server repeats its songs.
             if songs.len() == before {
                 break;
             }
@@ -108,7 +108,7 @@ fn song(item: &Value) -> SongRef {
         path: item["Media"][0]["Part"][0]["file"]
             .as_str()
             .map(str::to_owned),
-        // The track's own artist, where the album's is another one.
+        // The track's own artist, if it differs from the album's.
         artist: text("originalTitle").or_else(|| text("grandparentTitle")),
         album: text("parentTitle"),
         duration: item["duration"]
@@ -118,9 +118,9 @@ fn song(item: &Value) -> SongRef {
     }
 }
 
-/// Makes a playlist of these songs, or gives that one of before these songs; its id. `None`: there is another one so called.
+/// Creates or updates a playlist with these songs; returns its id. `None`: another playlist has this name.
 ///
-/// - `made`: the id of the playlist that this list made there, and whether any other of its name may be replaced
+/// - `made`: the id of this list's playlist there, and whether another one of its name may be replaced
 pub(crate) async fn put(
     upstream: &Upstream,
     token: &str,
@@ -129,8 +129,8 @@ pub(crate) async fn put(
     (made, is_forced): (Option<&str>, bool),
 ) -> Result<Option<String>, LinkError> {
     let plex = Plex::new(upstream, token)?;
-    let identity = plex.ask(Method::GET, "/identity").await?;
-    // Plex takes songs by an address that names the server itself.
+    let identity = plex.send(Method::GET, "/identity").await?;
+    // Plex identifies songs by an address with the server's id.
     let machine = identity["machineIdentifier"].as_str().unwrap_or_default();
     let uri = |items: &[&str]| {
         encoded(&format!(
@@ -139,7 +139,7 @@ pub(crate) async fn put(
         ))
     };
     let all = plex
-        .ask(Method::GET, "/playlists?playlistType=audio&smart=0")
+        .send(Method::GET, "/playlists?playlistType=audio&smart=0")
         .await?;
     let all = all["Metadata"].as_array().cloned().unwrap_or_default();
     let ours = all
@@ -153,8 +153,8 @@ pub(crate) async fn put(
     let known = there.and_then(|one| one["ratingKey"].as_str());
     let id = if let Some(id) = known {
         let path = format!("/playlists/{}/items", encoded(id));
-        // Emptied and filled again: items can only be added or taken out.
-        plex.ask(Method::DELETE, &path).await?;
+        // Emptied and filled again: items can only be added or removed.
+        plex.send(Method::DELETE, &path).await?;
         id.to_owned()
     } else {
         let first = parts.next().unwrap_or_default();
@@ -163,20 +163,20 @@ pub(crate) async fn put(
             encoded(name),
             uri(first)
         );
-        let made = plex.ask(Method::POST, &path).await?;
+        let made = plex.send(Method::POST, &path).await?;
         let id = made["Metadata"][0]["ratingKey"].as_str();
         let server = &upstream.address;
-        let unnamed = || LinkError::Server(format!("{server} does not name the playlist it made"));
+        let unnamed = || LinkError::Server(format!("{server} returned no id of the new playlist"));
         id.ok_or_else(unnamed)?.to_owned()
     };
-    // An address has a longest length: the others follow in parts.
+    // The length of an address is limited: the others are added in parts.
     for part in parts {
         let path = format!("/playlists/{}/items?uri={}", encoded(&id), uri(part));
-        if let Err(error) = plex.ask(Method::PUT, &path).await {
+        if let Err(error) = plex.send(Method::PUT, &path).await {
             if known.is_none() {
-                // Half of a new one goes again: nobody would know its id, and its name would be taken the next time.
+                // An incomplete new playlist is deleted: its id would be lost, and its name in use the next time.
                 let path = format!("/playlists/{}", encoded(&id));
-                let _ = plex.ask(Method::DELETE, &path).await;
+                let _ = plex.send(Method::DELETE, &path).await;
                 return Err(error);
             }
             return Err(match error {

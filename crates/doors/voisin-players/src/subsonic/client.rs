@@ -1,4 +1,4 @@
-//! Asking a Subsonic server: who asks, as which kind of request, and what its answers mean.
+//! The client of a Subsonic server: credentials, requests, and parsing of answers.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -11,20 +11,20 @@ use super::form::{OLDEST_VERSION, Refusal, SubsonicForm};
 use crate::songs::{ArtistRef, SongRef};
 use crate::upstream::{ADDRESSES, FORMS, Upstream, forwarded_for};
 
-/// The parameters that say who asks.
+/// The parameters of credentials.
 const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];
 
-/// Who asks a Subsonic server: the parameters that say it, and the version of the interface that is spoken.
+/// Credentials for a Subsonic server, and the version of its API.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
     pub(super) parameters: Vec<(String, String)>,
-    /// Whose question it is, where it is not voisin's own: servers count wrong passwords by address.
+    /// The client's address, if the request is not voisin's own: servers count wrong passwords by address.
     client: Option<IpAddr>,
 }
 
 impl Login {
     pub(crate) fn new(user: &str, password: &str) -> Self {
-        // "enc:" hides nothing, but any password passes as plain digits.
+        // "enc:" is no protection, but encodes any password as digits.
         let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
         let credentials = [
             ("u", user),
@@ -41,26 +41,26 @@ impl Login {
     }
 
     /// A parameter.
-    pub(crate) fn said(&self, wanted: &str) -> Option<&str> {
+    pub(crate) fn get(&self, wanted: &str) -> Option<&str> {
         self.parameters
             .iter()
             .find(|(name, _)| name == wanted)
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whom the server shows songs to, whatever proves it this time.
+    /// The identity of the user, independent of the kind of credentials.
     pub(super) fn user(&self) -> blake3::Hash {
-        let named_value = |name: &'static str| self.said(name).map(|value| (name, value));
-        // A key goes before a name: it alone says whose it is.
+        let named_value = |name: &'static str| self.get(name).map(|value| (name, value));
+        // A key takes precedence over a name, since it identifies its user.
         let (name, value) = named_value("apiKey")
             .or(named_value("u"))
             .unwrap_or_default();
         blake3::hash(format!("{name}={value}").as_bytes())
     }
 
-    /// The client's name; who shows a key has no other name.
+    /// The user's name; with a key, a name derived from it.
     pub(super) fn name(&self) -> String {
-        self.said("u").map_or_else(
+        self.get("u").map_or_else(
             || format!("key {}", &self.user().to_hex()[..12]),
             str::to_owned,
         )
@@ -81,9 +81,9 @@ impl Login {
     }
 }
 
-/// Asks a Subsonic server: as a form, so that no password is part of an address that is logged. A server that takes no
-/// forms is asked by addresses from then on.
-pub(crate) async fn ask(
+/// Calls an endpoint of a Subsonic server: by a form, so that no password is in a logged address. A server that does not
+/// accept forms is called by addresses from then on.
+pub(crate) async fn call(
     upstream: &Upstream,
     login: &Login,
     endpoint: &str,
@@ -101,15 +101,15 @@ pub(crate) async fn ask(
         let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.push((header::CONTENT_TYPE, kind));
         let (status, body) = upstream
-            .ask(Method::POST, &path, &headers, form.clone().into())
+            .send(Method::POST, &path, &headers, form.clone().into())
             .await?;
         let answer = read(upstream, endpoint, status, &body);
-        // A server that does not read forms sees no parameters: it misses one, or knows no POST.
+        // A server that ignores forms reports a missing parameter, or refuses POST.
         let is_unread = matches!(
             status,
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
         ) || matches!(answer, Err(Refusal { code: 10, .. }));
-        // Once forms were read, a missing parameter is a missing parameter.
+        // If forms were accepted before, the parameter is really missing.
         if takes == FORMS || !is_unread {
             if answer.is_ok() {
                 upstream.takes.store(FORMS, Ordering::Relaxed);
@@ -120,7 +120,7 @@ pub(crate) async fn ask(
     headers.retain(|(name, _)| *name != header::CONTENT_TYPE);
     let path = format!("{path}?{form}");
     let (status, body) = upstream
-        .ask(Method::GET, &path, &headers, Bytes::new())
+        .send(Method::GET, &path, &headers, Bytes::new())
         .await?;
     let answer = read(upstream, endpoint, status, &body);
     if answer.is_ok() {
@@ -130,19 +130,19 @@ pub(crate) async fn ask(
 }
 
 impl Refusal {
-    /// Whether the server does not let this user in, and its message as a part of this program's own.
+    /// Whether the server refuses this user, and its message with its address.
     pub(crate) fn reason(self, upstream: &Upstream) -> (bool, String) {
         if !self.is_of_server {
             return (false, self.message);
         }
         let message = self.message.trim_end_matches('.');
-        let text = format!("{} says: {message}", upstream.address);
-        // Subsonic: wrong name or password, none of that kind, not allowed.
+        let text = format!("{}: {message}", upstream.address);
+        // Subsonic: wrong name or password, unsupported authentication, not allowed.
         (matches!(self.code, 40 | 41 | 50), text)
     }
 }
 
-/// Reads a Subsonic server's answer.
+/// Parses a Subsonic server's answer.
 fn read(
     upstream: &Upstream,
     endpoint: &str,
@@ -155,7 +155,7 @@ fn read(
         .and_then(|answer| answer.get("subsonic-response"))
     else {
         let text = format!(
-            "{}/rest/{endpoint} answers {status}, and not as Subsonic does",
+            "{}/rest/{endpoint}: expected an answer of Subsonic, found status {status}",
             upstream.address
         );
         return Err(Refusal::new(0, text));
@@ -165,7 +165,7 @@ fn read(
     }
     let message = answer["error"]["message"]
         .as_str()
-        .unwrap_or("the server refuses it")
+        .unwrap_or("the server refuses the request")
         .to_owned();
     Err(Refusal {
         code: answer["error"]["code"].as_i64().unwrap_or(0),
@@ -177,7 +177,7 @@ fn read(
 /// A song as a Subsonic server describes it.
 pub(crate) fn song_ref(song: &Value) -> SongRef {
     let text = |name: &str| song[name].as_str().map(str::to_owned);
-    // OpenSubsonic has a list of them.
+    // OpenSubsonic has a list.
     let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
     let artists = song["artists"].as_array().into_iter().flatten();
     let artists = artists.filter_map(|artist| {
@@ -198,7 +198,7 @@ pub(crate) fn song_ref(song: &Value) -> SongRef {
     }
 }
 
-/// Ids are text; some servers write numbers.
+/// An id as text; some servers have numbers.
 pub(crate) fn id_of(item: &Value) -> Option<String> {
     let id = item.get("id")?;
     id.as_str()

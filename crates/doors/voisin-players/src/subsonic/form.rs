@@ -1,4 +1,4 @@
-//! How Subsonic's questions are written, and its answers: XML, JSON and JSON in a call.
+//! The format of Subsonic's requests and answers: XML, JSON and JSONP.
 
 use std::net::IpAddr;
 
@@ -9,23 +9,23 @@ use serde_json::{Map, Value, json};
 
 use voisin_base::text::xml;
 
-/// Version of Subsonic's interface that is spoken.
+/// The supported version of Subsonic's API.
 pub(super) const API_VERSION: &str = "1.16.1";
-/// The oldest version that has all that is asked of a server: older servers refuse to be asked by newer clients.
+/// The oldest version with all that requests need: older servers refuse newer clients.
 pub(super) const OLDEST_VERSION: &str = "1.13.0";
 
-/// The parameters of a question, and where it comes from.
+/// The parameters of a request, and its client's address.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SubsonicForm {
     parameters: Vec<(String, String)>,
-    /// `None` where no address is known.
+    /// `None` if unknown.
     pub(super) client: Option<IpAddr>,
 }
 
 impl SubsonicForm {
-    /// From the query, and from the body of a form.
+    /// From the query string and the body of a form.
     pub(super) fn read(query: &str, body: &[u8]) -> Self {
-        // The query first: what it says holds, as `get` takes the first.
+        // The query first, which takes precedence, as `get` returns the first.
         let all = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         let parameters = all
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -36,7 +36,7 @@ impl SubsonicForm {
         }
     }
 
-    /// The same, from there.
+    /// Sets the client's address.
     pub(super) fn of_client(self, client: Option<IpAddr>) -> Self {
         Self { client, ..self }
     }
@@ -56,14 +56,14 @@ impl SubsonicForm {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A parameter without which there is no answer.
+    /// A required parameter.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| Refusal::new(10, format!("Required parameter is missing: {name}")))
     }
 
-    /// A number of answers, 500 at most; `usual` where none is said.
+    /// The parameter `count`, at most 500; `usual` without one.
     pub(super) fn count(&self, usual: usize) -> Result<usize, Refusal> {
         match self.get("count") {
             None => Ok(usual),
@@ -75,12 +75,12 @@ impl SubsonicForm {
     }
 }
 
-/// Why there is no answer, with Subsonic's number for it.
+/// An error with Subsonic's code.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) code: i64,
     pub(crate) message: String,
-    /// Whether the server behind says so, and not voisin of it.
+    /// Whether the error is from the server behind, and not from voisin.
     pub(crate) is_of_server: bool,
 }
 
@@ -94,7 +94,7 @@ impl Refusal {
     }
 }
 
-/// Writes an answer in the form that was asked for.
+/// Renders an answer in the requested format.
 pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Response<Body> {
     let mut all = Map::new();
     let (status, content) = match answer {
@@ -112,7 +112,7 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
     if let Value::Object(content) = content {
         all.extend(content);
     }
-    // Errors too are answered with 200 and in this form; clients look at "status" alone.
+    // Errors have status 200 and the same format: clients only check "status".
     let (kind, text) = match form.get("f").unwrap_or("xml") {
         "json" => (
             "application/json",
@@ -142,7 +142,7 @@ pub(super) fn written(form: &SubsonicForm, answer: Result<Value, Refusal>) -> Re
         .into_response()
 }
 
-/// Whether a function may be so called: nothing else is written in front of an answer.
+/// Whether a name of a callback is valid: nothing else is written before an answer.
 fn is_callback(name: &str) -> bool {
     (1..=100).contains(&name.len())
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -151,9 +151,9 @@ fn is_callback(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.'))
 }
 
-/// An element as Subsonic writes JSON in XML: plain values are attributes, lists are elements of their name.
+/// An XML element of Subsonic from JSON: plain values are attributes, lists are elements of their name.
 fn element(name: &str, value: &Value, out: &mut String) {
-    // Names of fields come from the server behind: one with a ">" in it would break out of the
+    // Names of fields come from the server behind: one with a ">" would break out of the
     // element.
     if !is_name(name) {
         return;
@@ -186,7 +186,7 @@ fn element(name: &str, value: &Value, out: &mut String) {
     out.push_str(&format!("</{name}>"));
 }
 
-/// Plain values that are elements all the same.
+/// Plain values that are elements.
 fn is_element(name: &str) -> bool {
     name == "similarity"
 }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_written_as_the_extension_has_them() {
+    fn matches_have_the_format_of_the_extension() {
         let answer = json!({"sonicMatch": [
             {"entry": {"id": "1", "isDir": false, "title": "Bohemian <Rhapsody> & \"more\"", "genres": [{"name": "Rock"}]},
              "similarity": 0.95}]});

@@ -1,8 +1,8 @@
-//! In front of a Subsonic server: what sounds alike is answered from the library, everything else is handed on.
+//! A proxy of a Subsonic server: queries for similar songs are answered from the library, all others are forwarded.
 //!
-//! The server's ids are those that `voisin link` noted. Whoever asks shows the server's own name and password, which the
-//! server proves; that it did is remembered for a minute, as a digest. Songs of an answer are fetched from the server as that
-//! user, so nobody sees what the server would not show.
+//! It uses the server's ids from `voisin link`. Clients send the server's own credentials, which the server verifies; that is
+//! cached for a minute, as a digest. Songs of an answer are fetched from the server as that user, so that users only see what
+//! the server shows them.
 
 mod client;
 mod form;
@@ -23,7 +23,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
-pub(super) use client::{Login, ask, id_of, song_ref};
+pub(super) use client::{Login, call, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
 use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
 use voisin_base::track::TrackId;
@@ -32,30 +32,30 @@ use voisin_http::ServeError;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
 use voisin_http::state::{RequestContext, Shared, lock, way};
-use voisin_library::{Told, TrackSet};
+use voisin_library::{PlayerEvent, TrackSet};
 use voisin_questions::Mixing;
 
-/// Longest form, in bytes: of a question that is answered here, and of one that is handed on.
+/// Longest form, in bytes: of a request that is answered here, and of a forwarded one.
 const LONGEST_FORM: usize = 64 * 1024;
 const LONGEST_PASSED: usize = 4 << 20;
-/// How long it is remembered that the server knew a name and password, and of how many.
+/// How long verified credentials are cached, and how many.
 const PROVEN_FOR: Duration = Duration::from_mins(1);
 const MOST_PROVEN: usize = 1000;
-/// So many unknown songs in one answer, and all are asked for behind it.
+/// If this many songs of an answer are not cached, all songs are fetched in the background.
 const MANY: usize = 5;
-/// Songs of a page, where all are asked for.
+/// Songs of a page, when all are fetched.
 const PAGE: &str = "500";
-/// How long it holds what the server offers, and how long it may take to say it.
+/// How long the server's extensions are cached, and the timeout for them.
 const OFFERED_FOR: Duration = Duration::from_mins(5);
 const OFFER_TIME: Duration = Duration::from_millis(1500);
-/// Albums of an artist that are seeds, and tracks in all.
+/// Most albums of an artist as seeds, and most tracks in all.
 const MOST_ALBUMS: usize = 30;
 const MOST_SEEDS: usize = 500;
-/// Folders of music that are known of users.
+/// Most music folders that are cached for users.
 const MOST_FOLDERS: usize = 100;
-/// Songs of one message of what was heard or liked.
-const MOST_TOLD: usize = 50;
-/// Questions to the server at once, for one answer.
+/// Most songs of a scrobble or a like.
+const MOST_NOTED: usize = 50;
+/// Requests to the server at once, for one answer.
 const AT_ONCE: usize = 8;
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
@@ -76,19 +76,19 @@ fn not_found() -> Refusal {
 struct Sidecar {
     state: Shared,
     upstream: Upstream,
-    /// Digests of what the server has proven, and until when that holds.
+    /// Digests of verified credentials, and their expiry.
     proven: Mutex<HashMap<blake3::Hash, Instant>>,
     salt: [u8; 32],
-    /// The server's extensions, and when they were asked for.
+    /// The server's extensions, and the time of their request.
     offered: Mutex<Option<(Instant, Vec<Value>)>>,
     songs: Mutex<ShownSongs>,
     folders: Mutex<ShownFolders>,
 }
 
-/// Tracks that the server shows a user in a folder of music, and when that was asked.
+/// Tracks that the server shows a user in a music folder, and the time of the request.
 type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
 
-/// The routes of a Subsonic server.
+/// The routes of the Subsonic API.
 pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, ServeError> {
     let mut salt = [0; 32];
     getrandom::fill(&mut salt).map_err(|_| ServeError::Random)?;
@@ -102,7 +102,7 @@ pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, S
         folders: Mutex::default(),
     };
     Ok(Router::new()
-        // No more methods than Subsonic has: what else a server behind offers is not offered here.
+        // Only Subsonic's API: other routes of the server behind are not forwarded.
         .route("/rest/{method}", get(answer).post(answer))
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(sidecar)))
@@ -122,7 +122,7 @@ async fn answer(
         )
         .into_response();
     }
-    // Old clients write the suffix, newer ones do not.
+    // Old clients send the suffix, newer ones do not.
     let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
     let client = match peer {
         Peer::Address(address) => Some(address),
@@ -144,11 +144,11 @@ async fn answer(
         .and_then(|kind| kind.to_str().ok());
     let is_form = head.method == Method::POST
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    // Streamed through unread: an upload or a long song must not lie in memory here.
+    // Streamed, so that uploads and long songs are not held in memory.
     if !is_own && !is_form {
         let form = SubsonicForm::read(&query, b"").of_client(client);
         let answer = sidecar.pass(Request::from_parts(head, body), &form).await;
-        return sidecar.overheard(&name, form, answer);
+        return sidecar.note_later(&name, form, answer);
     }
     let body = if is_form {
         let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await
@@ -165,7 +165,7 @@ async fn answer(
         let answer = sidecar
             .pass(Request::from_parts(head, body.into()), &form)
             .await;
-        return sidecar.overheard(&name, form, answer);
+        return sidecar.note_later(&name, form, answer);
     }
     let answer = match name.as_str() {
         "getOpenSubsonicExtensions" => Ok(sidecar.extensions(&form).await),
@@ -184,7 +184,7 @@ struct Match {
 }
 
 impl Sidecar {
-    /// Hands a question on. Where that fails it is told as the client reads it.
+    /// Forwards a request. Errors have the client's format.
     async fn pass(&self, request: Request, form: &SubsonicForm) -> Response<Body> {
         let base = self.state.guard.base_path.as_str();
         let target = request
@@ -202,60 +202,60 @@ impl Sidecar {
         }
     }
 
-    /// Notes behind an answer what its question says of songs: what was heard, and what is liked.
-    fn overheard(
+    /// Stores the plays and likes of a forwarded request in the background.
+    fn note_later(
         self: &Arc<Self>,
         name: &str,
         form: SubsonicForm,
         answer: Response<Body>,
     ) -> Response<Body> {
         if matches!(name, "star" | "unstar" | "setRating") {
-            // Known songs depend on it too.
+            // Cached songs have them, too.
             *lock(&self.songs) = ShownSongs::default();
         }
-        // "false" says only that it begins to play.
+        // "false" means that it begins to play.
         let is_heard = name == "scrobble" && form.get("submission") != Some("false");
         if answer.status().is_success()
             && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
         {
             let sidecar = Arc::clone(self);
             let name = name.to_owned();
-            // The client has its answer already, and noting asks the server again.
+            // In the background, as it sends requests to the server.
             tokio::spawn(async move {
                 if let Err(refusal) = sidecar.note(&name, &form).await {
                     sidecar
                         .state
-                        .say(&format!("{name} is not noted: {}", refusal.message));
+                        .log(&format!("{name} is not stored: {}", refusal.message));
                 }
             });
         }
         answer
     }
 
-    /// Notes what a user tells of songs, once the server has proven who that is.
+    /// Stores plays and likes of a user, after the server has verified the credentials.
     async fn note(&self, name: &str, form: &SubsonicForm) -> Result<(), Refusal> {
-        // A success of the server may be that of a request it did not check: the login is proven by
-        // itself.
+        // The server may have accepted the request without a check, so the credentials are verified
+        // separately.
         let login = self.login(form).await?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs() as i64);
         let mut times = form
             .all("time")
-            .map(|time| time.parse::<i64>().ok().map(|time| time / 1000));
+            .map(|time| time.parse::<i64>().map_or(now, |time| now.min(time / 1000)));
         let mut events = Vec::new();
-        for id in form.all("id").take(MOST_TOLD) {
+        for id in form.all("id").take(MOST_NOTED) {
             let what = match (
                 name,
                 form.get("rating").and_then(|text| text.parse::<u8>().ok()),
             ) {
-                ("scrobble", _) => Told::Heard(times.next().flatten().unwrap_or(now).min(now)),
-                ("star", _) => Told::Liked(Some(true)),
-                ("unstar", _) => Told::Liked(None),
-                (_, Some(stars @ 0..=5)) => Told::Rated((stars > 0).then_some(stars)),
+                ("scrobble", _) => PlayerEvent::Played(times.next().unwrap_or(now)),
+                ("star", _) => PlayerEvent::Liked(Some(true)),
+                ("unstar", _) => PlayerEvent::Liked(None),
+                (_, Some(stars @ 0..=5)) => PlayerEvent::Rated((stars > 0).then_some(stars)),
                 _ => continue,
             };
-            // An album or a folder may have this id, too.
+            // The id may be that of an album or a folder.
             let Some(song) = self.song(&login, id).await? else {
                 continue;
             };
@@ -272,17 +272,17 @@ impl Sidecar {
         Ok(self.state.note_listening(login.name(), events).await?)
     }
 
-    /// The server's extensions and our own. It asks nobody who they are, and waits for no slow server.
+    /// The server's extensions and our own, without authentication and without waiting for a slow server.
     ///
-    /// Older servers tell it only to whom they know, so it is asked as the client. An answer is the same for all and is
-    /// kept; a refusal may be this client's alone, and is not.
+    /// Older servers require authentication, so the request has the client's credentials. The extensions are the same for all
+    /// and cached; a refusal may be for this client only, and is not.
     async fn extensions(&self, form: &SubsonicForm) -> Value {
         let known = lock(&self.offered).clone();
         let mut all = match known {
             Some((when, known)) if when.elapsed() < OFFERED_FOR => known,
             known => {
                 let login = Login::of(form);
-                let request = ask(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
+                let request = call(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
                 let answer = tokio::time::timeout(OFFER_TIME, request)
                     .await
                     .ok()
@@ -297,22 +297,22 @@ impl Sidecar {
                     .unwrap_or_default()
             }
         };
-        // A server may offer it itself; its questions are answered here all the same.
+        // The server may have this extension itself, but its requests are answered here.
         all.retain(|extension| extension["name"] != "sonicSimilarity");
         all.push(json!({"name": "sonicSimilarity", "versions": [1]}));
         json!({ "openSubsonicExtensions": all })
     }
 
-    /// Lets the server prove who asks.
+    /// Verifies credentials with the server.
     async fn login(&self, form: &SubsonicForm) -> Result<Login, Refusal> {
         let login = Login::of(form);
         if form.get("apiKey").is_none() {
             form.required("u")?;
         }
-        // Salted at random: a password cannot be tried out against a digest in a memory dump.
+        // With a random key, so that passwords cannot be guessed from a digest in a memory dump.
         let mut hasher = blake3::Hasher::new_keyed(&self.salt);
         for (name, value) in &login.parameters {
-            // With lengths, so that name and value cannot be shifted into each other.
+            // With lengths, so that the encoding of name and value is unambiguous.
             hasher
                 .update(&(name.len() as u64).to_le_bytes())
                 .update(name.as_bytes());
@@ -327,7 +327,7 @@ impl Sidecar {
         {
             return Ok(login);
         }
-        ask(&self.upstream, &login, "ping", &[]).await?;
+        call(&self.upstream, &login, "ping", &[]).await?;
         let mut proven = lock(&self.proven);
         proven.retain(|_, until| *until > Instant::now());
         if proven.len() >= MOST_PROVEN {
@@ -337,8 +337,8 @@ impl Sidecar {
         Ok(login)
     }
 
-    /// The tracks of the library that an id of the server stands for: a song, or the songs of an album or an artist.
-    /// Songs that were not linked are found by what the server says of them.
+    /// The tracks of an id of the server: a song, or the songs of an album or an artist. Songs that were not linked are found
+    /// by their metadata from the server.
     async fn tracks_of(
         &self,
         login: &Login,
@@ -357,7 +357,7 @@ impl Sidecar {
         let server = self.upstream.address.clone();
         let linked = self
             .state
-            .ask(move |_, context| {
+            .run(move |_, context| {
                 Ok(context
                     .engine
                     .library()
@@ -366,14 +366,14 @@ impl Sidecar {
             })
             .await?;
         if let Some(track) = linked {
-            // The server decides who may see it.
+            // The server decides whether the user may see it.
             let song = self.song(login, id).await?;
             return song.map(|_| vec![track]).ok_or_else(not_found);
         }
-        // Clients send ids of songs, albums and artists alike, and nothing tells which it is.
+        // Clients send ids of songs, albums or artists, without their kind.
         let found = match self.song(login, id).await? {
             Some(song) => {
-                // The server has it under an id that was never linked: it is new there, or all ids are.
+                // The id was never linked: the song is new, or all ids changed.
                 self.state.is_unlinked.store(true, Ordering::Relaxed);
                 Some(vec![song])
             }
@@ -394,7 +394,7 @@ impl Sidecar {
         }
     }
 
-    /// A song, as the server shows it to this user.
+    /// The server's song for this user.
     async fn song(&self, login: &Login, id: &str) -> Result<Option<Value>, Refusal> {
         let user = login.user();
         if let Some(song) = lock(&self.songs).get(user, id) {
@@ -408,7 +408,7 @@ impl Sidecar {
         Ok(song)
     }
 
-    /// The tracks that are in a folder of the server's music, where one is named.
+    /// The tracks of a music folder of the server, if the request has one.
     async fn of_folder(
         &self,
         login: &Login,
@@ -444,7 +444,7 @@ impl Sidecar {
             }
         }
         let server = self.upstream.address.clone();
-        let tracks = self.state.ask(move |_, context| {
+        let tracks = self.state.run(move |_, context| {
             let library = context.engine.library();
             let linked = library.links().linked_tracks(server.as_str())?.to_vec();
             let known = library.links().items_of(server.as_str(), &linked)?;
@@ -459,7 +459,7 @@ impl Sidecar {
         Ok(Some(tracks))
     }
 
-    /// Songs that the server shows this user, a page of them.
+    /// A page of the songs that the server shows this user.
     async fn page(
         &self,
         login: &Login,
@@ -474,7 +474,7 @@ impl Sidecar {
             ("artistCount", "0"),
             ("albumCount", "0"),
         ];
-        let answer = ask(
+        let answer = call(
             &self.upstream,
             login,
             "search3",
@@ -487,11 +487,11 @@ impl Sidecar {
             .unwrap_or_default())
     }
 
-    /// Asks for all songs that the server shows this user, a page after the other.
+    /// Fetches all songs that the server shows this user, page by page.
     async fn fill(&self, login: &Login) {
         let mut before = 0_usize;
         while before < MOST_SHOWN {
-            // In the background and for speed alone: without it songs are asked for one by one.
+            // Only a cache: without it songs are fetched one by one.
             let Ok(page) = self.page(login, before, &[]).await else {
                 return;
             };
@@ -506,7 +506,7 @@ impl Sidecar {
         }
     }
 
-    /// A song of the server, and the track that it is.
+    /// A song of the server, and its track.
     async fn end_of_path(
         &self,
         login: &Login,
@@ -516,17 +516,17 @@ impl Sidecar {
         Ok((song.clone(), self.known(vec![song]).await?.first().copied()))
     }
 
-    /// The server's entry of an id; `None` where it has nothing of this kind under it. How servers say so differs.
+    /// The server's entry of an id; `None` if there is none of this kind, which servers report in different ways.
     async fn found(
         &self,
         login: &Login,
         endpoint: &str,
         id: &str,
     ) -> Result<Option<Value>, Refusal> {
-        match ask(&self.upstream, login, endpoint, &[("id", id)]).await {
+        match call(&self.upstream, login, endpoint, &[("id", id)]).await {
             Ok(answer) => Ok(Some(answer)),
             Err(Refusal {
-                // 70 is "not found"; others answer 0 or 10 where the id is of another kind.
+                // 70 is "not found"; some servers return 0 or 10 for an id of another kind.
                 code: 0 | 10 | 70,
                 is_of_server: true,
                 ..
@@ -550,7 +550,7 @@ impl Sidecar {
         let ids: Vec<String> = albums.iter().filter_map(id_of).take(MOST_ALBUMS).collect();
         let songs = stream::iter(ids)
             .map(|id| async move { self.found(login, "getAlbum", &id).await })
-            // In order, so that the same artist gives the same seeds.
+            // In order, so that the same artist has the same seeds.
             .buffered(AT_ONCE)
             .filter_map(|answer| async { answer.ok().flatten() })
             .flat_map(|answer| {
@@ -567,10 +567,10 @@ impl Sidecar {
         Ok(Some(songs))
     }
 
-    /// The tracks that songs of the server are, as far as the library has them.
+    /// The tracks of songs of the server, as far as the library has them.
     async fn known(&self, songs: Vec<Value>) -> Result<Vec<TrackId>, Refusal> {
         let server = self.upstream.address.clone();
-        let tracks = self.state.ask(move |_, context| {
+        let tracks = self.state.run(move |_, context| {
             let library = context.engine.library();
             let mut tracks = Vec::new();
             for song in &songs {
@@ -587,10 +587,10 @@ impl Sidecar {
         Ok(tracks.await?)
     }
 
-    /// Tracks to go on with after these, of those known to the server.
+    /// A mix from these tracks, of those that the server has.
     ///
-    /// - `folder`: the tracks that may come, where not all may
-    /// - `is_sorted`: nearest first, not as it is to be heard
+    /// - `folder`: the tracks that may be in it; `None`: all
+    /// - `is_sorted`: nearest first, not in the mix's order
     async fn near(
         &self,
         login: &Login,
@@ -604,7 +604,7 @@ impl Sidecar {
         }
         let server = self.upstream.address.clone();
         let user = Mixing::of_listener(login.name());
-        let found = self.state.ask(move |state, context| {
+        let found = self.state.run(move |state, context| {
             state.index(context)?;
             let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
@@ -636,7 +636,7 @@ impl Sidecar {
         Ok(found.await?)
     }
 
-    /// The songs of an answer, as the server describes them to this user. What it does not show is left out.
+    /// The server's entries of an answer's songs for this user, without those that it does not show.
     async fn entries(self: &Arc<Self>, login: &Login, matches: Vec<Match>) -> Vec<(Value, f32)> {
         let fills = {
             let mut songs = lock(&self.songs);
@@ -646,7 +646,7 @@ impl Sidecar {
                 .filter(|found| !known.songs.contains_key(&found.item))
                 .count();
             let fills = unknown >= MANY && !known.is_filled;
-            // Before it is filled, so that the next answer does not begin it once more.
+            // Before it is filled, so that the next answer does not start it again.
             known.is_filled |= fills;
             fills
         };
@@ -692,7 +692,7 @@ impl Sidecar {
         Ok(sonic_matches(self.entries(&login, found).await))
     }
 
-    /// From one song to another. Both are part of the answer as they were asked for, whatever else stands for them.
+    /// A path from one song to another, with both as in the request, whatever other ids their tracks have.
     async fn sonic_path(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
         let login = self.login(form).await?;
         let start = form.required("startSongId")?;
@@ -703,14 +703,14 @@ impl Sidecar {
             return Ok(sonic_matches(vec![(first, 1.0)]));
         }
         let (last, to) = self.end_of_path(&login, end).await?;
-        // A track that is not analysed has no way to anywhere.
+        // A track without a vector has no path.
         let (Some(from), Some(to)) = (from, to) else {
             return Ok(sonic_matches(Vec::new()));
         };
         let server = self.upstream.address.clone();
-        // The way is that of all music; its ends are what was asked for, and what lies elsewhere is left out between them.
+        // The path uses all tracks; between its ends, those of other folders are left out.
         let folder = self.of_folder(&login, form).await?;
-        let found = self.state.ask_explored(move |_, context, explored| {
+        let found = self.state.run_explored(move |_, context, explored| {
             if from == to {
                 return Ok((1.0, Vec::new()));
             }
@@ -728,7 +728,7 @@ impl Sidecar {
     }
 }
 
-/// The server's ids of tracks, in their order, without those that it does not know.
+/// The server's ids of tracks, in their order, without those that it does not have.
 fn matches(
     context: &mut RequestContext,
     server: &ServerAddress,

@@ -1,21 +1,21 @@
-//! Songs as a Subsonic server has shown them to its users.
+//! A cache of songs that a Subsonic server has shown to its users.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a song counts as the server showed it, and how many are kept of all users.
+/// How long a song is cached, and how many for all users.
 pub(super) const SHOWN_FOR: Duration = Duration::from_mins(10);
 pub(super) const MOST_SHOWN: usize = 50_000;
 
-/// Songs as the server has shown them to a user, for some minutes: an answer then costs no question for each of its songs.
+/// Songs that the server has shown to users, cached to save a request for each song of an answer.
 #[derive(Default)]
 pub(super) struct ShownSongs(HashMap<blake3::Hash, OfUser>);
 
 pub(super) struct OfUser {
     since: Instant,
-    /// Whether all that the server shows this user are asked for, or were.
+    /// Whether all songs of this user are being fetched, or were.
     pub(super) is_filled: bool,
     /// As JSON.
     pub(super) songs: HashMap<String, Box<str>>,
@@ -30,7 +30,7 @@ impl ShownSongs {
             .iter()
             .filter(|(other, _)| **other != user)
             .min_by_key(|(_, known)| known.since);
-        // One user at a time: this is called for each song, so it need not make all the room at
+        // Evicts one user at a time: it is called for each song, so it need not free all the room at
         // once.
         if held > MOST_SHOWN
             && let Some(oldest) = oldest.map(|(other, _)| *other)

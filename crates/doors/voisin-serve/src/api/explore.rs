@@ -1,5 +1,5 @@
-//! Answers about the whole library. Each is worked out once for all who ask, kept until the library changes, and given a
-//! page at a time.
+//! Answers about the whole library. Each is computed once for all clients, cached until the library changes, and sent in
+//! pages.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,7 +15,7 @@ use voisin_explore::ExploreError;
 use voisin_explore::artists::Makers;
 use voisin_explore::clusters::Clustering;
 use voisin_explore::layout::{LayoutOptions, layout};
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, GivenUp, RequestContext, Shared};
 use voisin_questions::answers::artists::ArtistJson;
@@ -31,7 +31,7 @@ use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
 
-/// The page of a list that is asked for.
+/// The requested page of a list.
 fn list_page<T: Serialize, Q: Default>(
     kept: &Answer<Vec<T>>,
     id: impl Fn(&T) -> TrackId,
@@ -55,7 +55,7 @@ fn list_page<T: Serialize, Q: Default>(
     .into_response())
 }
 
-/// The page of a list whose items are named by their places.
+/// The requested page of a list whose items are named by their index.
 fn list_part<T: Serialize, Q: Default>(
     generation: u64,
     all: &[T],
@@ -73,7 +73,7 @@ fn list_part<T: Serialize, Q: Default>(
 
 pub(super) async fn genres(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<GenreRelations, usize>>,
+    extract::Query(request): extract::Query<Paged<GenreRelations, usize>>,
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let kept = state
@@ -115,7 +115,7 @@ pub(super) async fn genres(
 
 pub(super) async fn suspects(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Suspects>>,
+    extract::Query(request): extract::Query<Paged<Suspects>>,
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let kept = state
@@ -134,7 +134,7 @@ pub(super) async fn suspects(
     list_page(&kept, |suspect| suspect.id, &request)
 }
 
-/// Clusters as they are kept.
+/// Cached clusters.
 struct Clustered {
     found: Clustering,
     members: Vec<TrackRef>,
@@ -142,7 +142,7 @@ struct Clustered {
 
 pub(super) async fn clusters(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Clusters>>,
+    extract::Query(request): extract::Query<Paged<Clusters>>,
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let key = format!("{question:?}");
@@ -151,7 +151,7 @@ pub(super) async fn clusters(
             key,
             request.after.is_some(),
             move |_, context, explored, given_up| {
-                // A copy: predicted genres are this answer's, and the collection is shared.
+                // A copy, since the collection is shared and predicted genres are of this answer only.
                 let mut collection = Collection::clone(&explored.collection);
                 let graph = &explored.graph;
                 collection.predict_genres(graph)?;
@@ -188,14 +188,14 @@ pub(super) async fn clusters(
 
 pub(super) async fn artists(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<NearArtists, usize>>,
+    extract::Query(request): extract::Query<Paged<NearArtists, usize>>,
 ) -> Result<Response<Body>, Problem> {
     makers(&state, Makers::Artists, &request).await
 }
 
 pub(super) async fn albums(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<NearArtists, usize>>,
+    extract::Query(request): extract::Query<Paged<NearArtists, usize>>,
 ) -> Result<Response<Body>, Problem> {
     makers(&state, Makers::Albums, &request).await
 }
@@ -228,7 +228,7 @@ async fn makers(
 
 pub(super) async fn map(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Plain, TrackId, 1000>>,
+    extract::Query(request): extract::Query<Paged<Plain, TrackId, 1000>>,
 ) -> Result<Response<Body>, Problem> {
     let kept = state
         .once_explored(
@@ -290,7 +290,7 @@ pub(super) async fn map(
 
 pub(super) async fn duplicates(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Duplicates>>,
+    extract::Query(request): extract::Query<Paged<Duplicates>>,
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let key = format!("{question:?}");
@@ -313,7 +313,7 @@ pub(super) async fn duplicates(
 
 pub(super) async fn outliers(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Outliers>>,
+    extract::Query(request): extract::Query<Paged<Outliers>>,
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let kept = state
@@ -339,7 +339,7 @@ pub(super) async fn outliers(
 
 pub(super) async fn failed(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Plain, usize>>,
+    extract::Query(request): extract::Query<Paged<Plain, usize>>,
 ) -> Result<Response<Body>, Problem> {
     let answer = state.look(move |_, context| {
         let library = context.engine.library();

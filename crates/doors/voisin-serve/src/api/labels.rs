@@ -1,4 +1,4 @@
-//! Genres given by hand: read, given, taken back, and on request written into files.
+//! Labels given by hand: reading, setting, undoing, and writing them into files.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::{Answer, MOST, page};
 use voisin_audio::tags::WriteOptions;
 use voisin_base::track::TrackId;
 use voisin_engine::{TagWish, write_tags};
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Shared, State as Server};
 use voisin_library::{Library, OpenMode};
@@ -22,17 +22,17 @@ use voisin_questions::answers::labels::{
 use voisin_questions::answers::track::TrackRef;
 use voisin_questions::page::{Paged, Plain};
 
-/// Files are copied when they are written: so many are done well within the time of a request.
+/// Most files of a request: they are copied when they are written, which must fit its timeout.
 const MOST_FILES: usize = 20;
 /// Longest name of a genre.
 const LONGEST: usize = 200;
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<Plain>>,
+    extract::Query(request): extract::Query<Paged<Plain>>,
 ) -> Result<Answer<HandLabelsJson>, Problem> {
     state
-        .ask(move |_, context| {
+        .run(move |_, context| {
             let library = context.engine.library();
             let mut by_hand = Vec::new();
             for (content, genre) in library.labels().hand_labels()? {
@@ -71,15 +71,15 @@ pub(super) async fn all(
 #[serde(deny_unknown_fields)]
 pub(super) struct NewLabel {
     tracks: Vec<TrackId>,
-    /// `null` takes labels away.
+    /// `null` removes labels.
     genre: Option<String>,
 }
 
-/// A library that can be written.
+/// Refuses a library that cannot be written.
 pub(super) fn writable(state: &Server, library: &Library) -> Result<(), Problem> {
     if state.elsewhere.is_some() {
-        let detail = "these answers come from a copy of a database, which takes no changes";
-        let next = "make them in the library that is sent to the database, and send it again";
+        let detail = "this library is a copy of a database, which cannot be changed";
+        let next = "change the library that is pushed to the database, and push it again";
         return Err(Problem::new(StatusCode::CONFLICT, detail, next));
     }
     if library.mode() == OpenMode::ReadOnly {
@@ -87,7 +87,7 @@ pub(super) fn writable(state: &Server, library: &Library) -> Result<(), Problem>
         return Err(Problem::new(
             StatusCode::CONFLICT,
             detail,
-            "let the server write into its folder",
+            "allow the server to write into its folder",
         ));
     }
     Ok(())
@@ -106,17 +106,17 @@ fn some(tracks: &[TrackId], most: usize) -> Result<(), Problem> {
 
 pub(super) async fn give(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<NewLabel>,
+    extract::Body(request): extract::Body<NewLabel>,
 ) -> Result<Answer<LabelsChangedJson>, Problem> {
     some(&request.tracks, MOST)?;
     state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             writable(state, context.engine.library())?;
             let genre = request.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
                 && (genre.len() > LONGEST
-                    // A name of which nothing is left, such as "-", would be a label that no
-                    // command can name.
+                    // A name that is empty when folded, such as "-", could not be used in any
+                    // command.
                     || context
                         .engine
                         .genres()
@@ -145,16 +145,16 @@ pub(super) async fn give(
 
 pub(super) async fn undo(
     State(state): State<Shared>,
-    _: ask::NoBody,
+    _: extract::NoBody,
 ) -> Result<Response<Body>, Problem> {
     state
-        .ask(|state, context| {
+        .run(|state, context| {
             writable(state, context.engine.library())?;
             let Some(change) = context.engine.library_mut().labels_mut().undo_label()? else {
-                let next = "give a label first: POST /api/v1/labels";
+                let next = "set a label first: POST /api/v1/labels";
                 return Err(Problem::new(
                     StatusCode::CONFLICT,
-                    "no change of a label is left to take back",
+                    "there is no change of a label to undo",
                     next,
                 ));
             };
@@ -163,7 +163,7 @@ pub(super) async fn undo(
                 Some(id) => Some(TrackRef::of_track(&library.track(id)?)),
                 None => None,
             };
-            // The label that holds again, and the one that was taken back.
+            // Undoing exchanges the two.
             let answer = LabelUndoneJson {
                 track,
                 before: change.after,
@@ -182,10 +182,10 @@ pub(super) async fn undo(
 #[serde(deny_unknown_fields)]
 pub(super) struct Writing {
     tracks: Vec<TrackId>,
-    /// Find out what would happen, and change nothing.
+    /// Report the changes without making them.
     #[serde(default = "yes")]
     dry_run: bool,
-    /// Goes on with this run, the last one, so that one `voisin undo` takes all back.
+    /// Continues this run, the last one, so that one `voisin undo` reverts all of it.
     run: Option<i64>,
 }
 
@@ -193,17 +193,17 @@ fn yes() -> bool {
     true
 }
 
-/// Writes labels given by hand into the files of these tracks, over what is there. What is there is remembered first.
+/// Writes labels given by hand into the files of these tracks, replacing their genres, which are stored first.
 pub(super) async fn write(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<Writing>,
+    extract::Body(request): extract::Body<Writing>,
 ) -> Result<Response<Body>, Problem> {
     some(
         &request.tracks,
         if request.dry_run { MOST } else { MOST_FILES },
     )?;
     state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             if !request.dry_run {
                 writable(state, context.engine.library())?;
             }

@@ -1,4 +1,4 @@
-//! Plays and likes from the page. Mixes count them as they count those of players.
+//! Plays and likes from the page, which mixes use as those of players.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::labels::writable;
 use super::{Answer, page};
 use voisin_base::track::TrackId;
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
-use voisin_library::{Library, LibraryError, Told, Track};
+use voisin_library::{Library, LibraryError, PlayerEvent, Track};
 use voisin_questions::answers::list::TrackJson;
 use voisin_questions::page::{Paged, Plain};
 
-/// Whose listening it is, as `voisin heard` names it.
+/// The listener's name for `voisin heard`.
 const LISTENER: &str = "page";
 
 /// A listener's opinion of a track.
@@ -27,14 +27,14 @@ const LISTENER: &str = "page";
 #[schemars(inline)]
 pub(crate) struct PageOpinion {
     /// true: liked; false: disliked; null: neither.
-    // As it stands, it must be there: null says something, nothing does not.
+    // Required, since null is a value.
     #[serde(deserialize_with = "Option::deserialize")]
     liked: Option<bool>,
 }
 
 pub(super) async fn opinion(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
+    extract::PathId(id): extract::PathId,
 ) -> Result<Json<PageOpinion>, Problem> {
     let liked = state.look(move |_, context| {
         // Unknown tracks are 404, not tracks without an opinion.
@@ -53,25 +53,25 @@ pub(crate) struct TracksPage {
     total: usize,
     /// The tracks of the page.
     tracks: Vec<TrackJson>,
-    /// Names the next page; null on the last one.
+    /// `after` of the next page; null on the last one.
     next: Option<TrackId>,
 }
 
-/// Tracks that were heard here, the last first.
+/// Tracks played on the page, the last first.
 pub(super) async fn heard(
     State(state): State<Shared>,
-    ask::Query(question): ask::Query<Paged<Plain>>,
+    extract::Query(question): extract::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
     listed(&state, question, |library| {
-        library.history().heard_lately(LISTENER)
+        library.history().recently_played(LISTENER)
     })
     .await
 }
 
-/// Tracks that are liked here.
+/// Tracks liked on the page.
 pub(super) async fn liked(
     State(state): State<Shared>,
-    ask::Query(question): ask::Query<Paged<Plain>>,
+    extract::Query(question): extract::Query<Paged<Plain>>,
 ) -> Result<Answer<TracksPage>, Problem> {
     listed(&state, question, |library| {
         library.history().liked_tracks(LISTENER)
@@ -107,24 +107,24 @@ async fn listed(
 
 pub(super) async fn like(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
-    ask::Body(PageOpinion { liked }): ask::Body<PageOpinion>,
+    extract::PathId(id): extract::PathId,
+    extract::Body(PageOpinion { liked }): extract::Body<PageOpinion>,
 ) -> Result<StatusCode, Problem> {
-    note(&state, id, Told::Liked(liked)).await
+    note(&state, id, PlayerEvent::Liked(liked)).await
 }
 
 pub(super) async fn hear(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
-    _: ask::NoBody,
+    extract::PathId(id): extract::PathId,
+    _: extract::NoBody,
 ) -> Result<StatusCode, Problem> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs() as i64);
-    note(&state, id, Told::Heard(now)).await
+    note(&state, id, PlayerEvent::Played(now)).await
 }
 
-async fn note(state: &Shared, id: TrackId, event: Told) -> Result<StatusCode, Problem> {
+async fn note(state: &Shared, id: TrackId, event: PlayerEvent) -> Result<StatusCode, Problem> {
     let is_there = state.look(move |state, context| {
         writable(state, context.engine.library())?;
         Ok(context.engine.library().track(id)?)

@@ -1,4 +1,4 @@
-//! Covers, and lists as files, for the page.
+//! Covers and playlist files, for the page.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use voisin_base::track::TrackId;
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
-use voisin_http::ask;
 use voisin_http::cached::Validator;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
 use voisin_questions::Named;
@@ -36,10 +36,10 @@ pub(super) struct ListQuestion {
     format: String,
 }
 
-/// These tracks as a playlist, with the paths that the library has.
+/// Tracks as a playlist file, with the library's paths.
 pub(super) async fn file(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<ListQuestion>,
+    extract::Body(request): extract::Body<ListQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let (format, kind) = match request.format.as_str() {
         "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
@@ -59,7 +59,7 @@ pub(super) async fn file(
         ));
     }
     let bytes = state
-        .ask_anywhere(move |_, source| {
+        .run_anywhere(move |_, source| {
             request
                 .tracks
                 .iter()
@@ -84,7 +84,7 @@ pub(super) async fn file(
         .into_response())
 }
 
-/// The type of a picture, by its first bytes: those that browsers draw and that can hold no script.
+/// The type of a picture, by its first bytes; only types that browsers show and that cannot contain scripts.
 fn picture(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
@@ -109,13 +109,13 @@ fn picture(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// How pictures are called that lie beside the files of an album, the likeliest first.
+/// Names of pictures in an album's folder, the likeliest first.
 const BESIDE: [&str; 5] = ["cover", "folder", "front", "album", "albumart"];
 const ENDINGS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-/// Largest picture that is read from there, in bytes.
+/// Largest picture that is read from a folder, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// The picture that lies beside a file, by its name. A link that leads out of their folder is none.
+/// The picture in a file's folder, by its name. Links out of the folder are ignored.
 ///
 /// - `followed`: folders below which such links are followed
 fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
@@ -126,7 +126,7 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
         let name = BESIDE.iter().position(|one| *one == name)?;
         Some((name, ENDINGS.iter().position(|one| *one == ending)?))
     };
-    // Canonical, as links are compared with it after they were followed.
+    // Canonical, to be compared with the targets of links.
     let folder = std::fs::canonicalize(file.parent()?).ok()?;
     let stays = |path: &PathBuf| {
         let is_link = path.symlink_metadata().ok()?.is_symlink();
@@ -144,25 +144,25 @@ fn beside(file: &Path, followed: &[PathBuf]) -> Option<PathBuf> {
         .flatten()
         .map(|entry| entry.path());
     lie.filter_map(|path| Some((place(&path)?, stays(&path)?)))
-        // The likeliest name, then the likeliest ending: a folder's order is the file system's.
+        // The likeliest name, then the likeliest extension, independent of the folder's order.
         .min()
         .map(|(_, path)| path)
 }
 
-/// The picture in a track's file, or the one that lies beside it; 204 where there is none.
+/// The picture in a track's file, or the one in its folder; 204 without one.
 pub(super) async fn cover(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
+    extract::PathId(id): extract::PathId,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    /// A picture is looked at often and changes seldom: it is kept for an hour, then asked about.
+    /// Pictures are shown often and change seldom: cached for an hour, then revalidated.
     const CONTROL: &str = "private, max-age=3600";
     let (file, cover) = state
         .look_anywhere(move |_, source| {
             source.fetch(Named::Id(id))?;
             let library = source.engine().library();
             let song = StoredSong::of(library, &library.track(id)?)?;
-            // A file that is gone has no picture either; what took its place has none of this track.
+            // Neither a missing nor a replaced file has a picture of this track.
             let held = match song.open() {
                 Ok(held) => held,
                 Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
@@ -172,14 +172,14 @@ pub(super) async fn cover(
             };
             let path = held.path();
             let picture = beside(path, &library.files().followed_folders()?);
-            // Either may come, change and go.
+            // Either may be added, changed or removed.
             let state = |path: &Path| {
                 let metadata = std::fs::metadata(path).ok()?;
                 Some((metadata.len(), metadata.modified().ok()))
             };
             let file_state = (held.metadata().len(), held.metadata().modified().ok());
-            // Both files' lengths and times stand for the picture: reading it to find out that
-            // nothing changed would cost what it saves.
+            // The validator is made of both files' lengths and times, without reading
+            // the picture.
             let states = (file_state, picture.as_deref().map(state));
             let file = Validator::of_bytes(format!("{states:?} {picture:?}").as_bytes());
             if file.is_known(&headers) {
@@ -213,7 +213,7 @@ mod tests {
     use super::picture;
 
     #[test]
-    fn pictures_are_told_by_their_bytes() {
+    fn pictures_are_recognized_by_their_bytes() {
         assert_eq!(picture(&[0xff, 0xd8, 0xff, 0xe0]), Some("image/jpeg"));
         assert_eq!(picture(b"\x89PNG\r\n"), Some("image/png"));
         assert_eq!(picture(b"RIFF....WEBPVP8 "), Some("image/webp"));

@@ -1,4 +1,4 @@
-//! Music that is no longer on the disk, or not within reach: which it is, and taking it out of the library.
+//! Files that are gone or out of reach, and their removal from the library.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::labels::writable;
 use super::{Answer, page_by_place};
 use voisin_base::track::TrackId;
 use voisin_engine::MissingFiles;
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
 use voisin_library::MissingFile;
@@ -26,9 +26,9 @@ pub(crate) struct MissingPage {
     total: usize,
     /// The files of the page.
     items: Vec<MissingJson>,
-    /// How many files of each folder are out of reach, as where a disk is not mounted.
+    /// Number of files out of reach by absent folder, as of a disk that is not mounted.
     absent_folders: BTreeMap<String, u64>,
-    /// Names the next page; null on the last one.
+    /// `after` of the next page; null on the last one.
     next: Option<usize>,
 }
 
@@ -39,18 +39,18 @@ struct MissingJson {
     path: String,
     /// The track it belongs to.
     track: Option<TrackRef>,
-    /// The folder that is not there, as where a disk is not mounted; null where the file alone is gone.
+    /// The absent folder, as of a disk that is not mounted; null if only the file is gone.
     absent_folder: Option<String>,
 }
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(question): ask::Query<Paged<Plain, usize>>,
+    extract::Query(question): extract::Query<Paged<Plain, usize>>,
 ) -> Result<Answer<MissingPage>, Problem> {
     state
         .look(move |state, context| {
             let library = context.engine.library();
-            // Files of a database's library lie on another machine.
+            // Files of a library in a database are on another machine.
             let gone = if state.is_elsewhere() {
                 MissingFiles::default()
             } else {
@@ -90,33 +90,33 @@ pub(super) async fn all(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Leaving {
-    /// Also what lay in this folder, which is not there.
+    /// Also the files of this absent folder.
     folder: Option<PathBuf>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct Gone {
-    /// Files that were taken out.
+    /// Files that were removed.
     files: u64,
-    /// Tracks that went with them.
+    /// Tracks that were removed with them.
     tracks: u64,
-    /// Tracks that stay, because the same recording was added again: a scan that takes over joins the two.
+    /// Tracks that stay, because the same recording was added again: a scan with `--take-over` joins the two.
     staying: usize,
 }
 
-/// Takes out what is gone from folders that are there, and what lay in a folder that is named.
+/// Removes files that are gone from existing folders, and those of a named absent folder.
 pub(super) async fn remove(
     State(state): State<Shared>,
-    ask::Query(question): ask::Query<Leaving>,
+    extract::Query(question): extract::Query<Leaving>,
 ) -> Result<Answer<Gone>, Problem> {
     state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             writable(state, context.engine.library())?;
             let gone = MissingFiles::anywhere(context.engine.library())?;
             let mut files = gone.files;
             let tracks: Vec<TrackId> = files.iter().map(|one| one.file.track).collect();
-            // The same recording is there under another path: its label and plays would be lost
+            // The same recording exists under another path: label and plays would be lost
             // with the old track.
             let replaced = context.engine.successors(&[], &tracks)?;
             files.retain(|one| replaced.iter().all(|kept| kept.gone != one.file.track));

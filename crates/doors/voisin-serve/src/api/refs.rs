@@ -1,4 +1,4 @@
-//! Songs as players refer to them: by MBID, ISRC or path, or by title, artists, album and length.
+//! Songs by the references of players: MBID, ISRC or path, or title, artists, album and length.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
 use voisin_engine::{EngineError, MixOptions};
 use voisin_explore::artists::{Makers, near_artists};
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, Shared, way};
 use voisin_library::{Library, TrackFilter};
@@ -39,7 +39,7 @@ pub(super) struct SimilarSongsQuestion {
     artists: Vec<ArtistRef>,
     #[serde(default = "ten")]
     count: Limit,
-    /// The same as that of `mixing`.
+    /// As in `mixing`.
     max_per_artist: Option<Count>,
     #[serde(default)]
     mixing: Mixing,
@@ -47,10 +47,10 @@ pub(super) struct SimilarSongsQuestion {
     filters: Filters,
 }
 
-/// Songs that sound like these. Unknown ones are passed over if another one is known.
+/// Songs that sound like these. Unknown ones are ignored if another one is known.
 pub(super) async fn similar(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<SimilarSongsQuestion>,
+    extract::Body(request): extract::Body<SimilarSongsQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let named = request.songs.len() + request.albums.len() + request.artists.len();
     if !(1..=MOST_SEEDS).contains(&named) {
@@ -64,7 +64,7 @@ pub(super) async fn similar(
         .max_per_artist
         .or(request.max_per_artist.map(|most| most.get() as u32));
     state
-        .ask_anywhere(move |state, source| {
+        .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
             request
                 .songs
@@ -102,7 +102,7 @@ pub(super) async fn similar(
                 );
             }
             if found.is_empty() {
-                // The message of the first song says how it was looked for.
+                // The error of the first song has how it was searched.
                 request
                     .songs
                     .first()
@@ -114,7 +114,7 @@ pub(super) async fn similar(
                     next,
                 ));
             }
-            // An artist's tracks may be thousands.
+            // An artist may have thousands of tracks.
             found.truncate(MOST_SEEDS);
             let seeds = found.iter().map(|(track, _)| engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
@@ -153,19 +153,19 @@ fn twenty_five() -> Limit {
 pub(super) struct SongPathQuestion {
     start: SongRef,
     end: SongRef,
-    /// Songs of the way, both ends among them.
+    /// Songs of the path, with both ends.
     #[serde(default = "twenty_five")]
     count: Limit,
 }
 
-/// The way from one song to another. Similarities are those to the start.
+/// The path from one song to another, with similarities to the start.
 pub(super) async fn path(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<SongPathQuestion>,
+    extract::Body(request): extract::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let count = request.count.of(usize::MAX);
     if state.is_elsewhere() {
-        let answer = state.ask_around(move |_, source| {
+        let answer = state.run_around(move |_, source| {
             [&request.start, &request.end]
                 .into_iter()
                 .try_for_each(|song| song.fetch(source))?;
@@ -182,7 +182,7 @@ pub(super) async fn path(
         return answer.await;
     }
     state
-        .ask_explored(move |_, context, explored| {
+        .run_explored(move |_, context, explored| {
             let library = context.engine.library();
             let ends = [
                 request.start.required(library)?,
@@ -230,11 +230,11 @@ pub(super) struct ArtistsQuestion {
 /// The artists near to one.
 pub(super) async fn artists(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<ArtistsQuestion>,
+    extract::Body(request): extract::Body<ArtistsQuestion>,
 ) -> Result<Answer<ArtistMatches>, Problem> {
     let count = request.count.of(usize::MAX);
     state
-        .ask_collected(move |_, collected| {
+        .run_collected(move |_, collected| {
             let collection = &collected.collection;
             let vectors = collection.vectors.view();
             let meta = &collection.meta;

@@ -1,4 +1,4 @@
-//! Lists that are kept: what they are, what they hold now, and putting them where players find them.
+//! Saved lists: their queries, their current tracks, and pushing them to players.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use voisin_engine::meta;
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::process::ended;
 use voisin_http::state::{RequestContext, Shared, State as Server};
@@ -23,7 +23,7 @@ use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
 use voisin_questions::saved::{KnownParts, ListAgain, SavedQuestion, TEMPLATES, TemplateJson};
 
-/// Numbers that a page and a person can keep.
+/// Bound of random seeds, short enough to be noted down.
 const RANDOM: u64 = 1_000_000;
 
 fn kept(name: String, list: &SavedList) -> KeptListJson {
@@ -38,11 +38,11 @@ fn kept(name: String, list: &SavedList) -> KeptListJson {
 
 pub(super) async fn all(
     State(state): State<Shared>,
-    ask::Query(ask::NoFields {}): ask::Query<ask::NoFields>,
+    extract::Query(extract::NoFields {}): extract::Query<extract::NoFields>,
 ) -> Result<Json<KeptListsJson>, Problem> {
     let all = state
         .look(|state, context| {
-            let unreadable = |error: &ListError| state.say(&error.to_string());
+            let unreadable = |error: &ListError| state.log(&error.to_string());
             Ok(SavedList::all(context.engine.library(), unreadable)?)
         })
         .await?;
@@ -56,7 +56,7 @@ pub(super) async fn all(
     }))
 }
 
-fn ask_now(
+fn run_now(
     state: &Server,
     context: &mut RequestContext,
     (name, list): (&str, &SavedList),
@@ -86,7 +86,7 @@ fn ask_now(
 pub(super) async fn one(
     State(state): State<Shared>,
     Path(name): Path<String>,
-    ask::Query(again): ask::Query<ListAgain>,
+    extract::Query(again): extract::Query<ListAgain>,
 ) -> Result<Response<Body>, Problem> {
     let list_name = name.clone();
     let list = state
@@ -94,38 +94,38 @@ pub(super) async fn one(
         .await?;
     let random = again
         .random_seed
-        // Without one the list is another each time; the answer names it, so that it can be asked
-        // for again.
+        // Without one the list is different each time; the answer has the seed for later
+        // requests.
         .unwrap_or_else(|| RandomState::new().hash_one(0) % RANDOM);
     let answer = match list.question {
         SavedQuestion::Path(_) | SavedQuestion::Artists(_) | SavedQuestion::Albums(_) => {
             state
-                .ask_explored(move |state, context, explored| {
+                .run_explored(move |state, context, explored| {
                     let known = Some((&*explored.collection, &explored.graph));
                     let known = KnownParts {
                         explored: known,
                         ..KnownParts::default()
                     };
-                    ask_now(state, context, (&name, &list), random, known)
+                    run_now(state, context, (&name, &list), random, known)
                 })
                 .await?
         }
         SavedQuestion::Find(_) => {
-            let heard = state.heard().await?;
+            let tags = state.tags().await?;
             state
-                .ask(move |state, context| {
+                .run(move |state, context| {
                     let known = KnownParts {
-                        heard: (*heard).as_ref(),
+                        tags: (*tags).as_ref(),
                         ..KnownParts::default()
                     };
-                    ask_now(state, context, (&name, &list), random, known)
+                    run_now(state, context, (&name, &list), random, known)
                 })
                 .await?
         }
         _ => {
             state
-                .ask(move |state, context| {
-                    ask_now(
+                .run(move |state, context| {
+                    run_now(
                         state,
                         context,
                         (&name, &list),
@@ -142,10 +142,10 @@ pub(super) async fn one(
 pub(super) async fn keep(
     State(state): State<Shared>,
     Path(name): Path<String>,
-    ask::Body(question): ask::Body<SavedQuestion>,
+    extract::Body(question): extract::Body<SavedQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let list = state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             let library = context.engine.library_mut();
             writable(state, library)?;
             let list = SavedList::keep(library, &name, question.clone())?;
@@ -160,7 +160,7 @@ pub(super) async fn remove(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             let library = context.engine.library_mut();
             writable(state, library)?;
             Ok(SavedList::remove(library, &name)?)
@@ -169,11 +169,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Puts a list where it was put before: in a process of its own, as what answers slowly elsewhere stops nobody here.
+/// Pushes a list to its destinations, in a process of its own, as other servers may be slow.
 pub(super) async fn push(
     State(state): State<Shared>,
     Path(name): Path<String>,
-    _: ask::NoBody,
+    _: extract::NoBody,
 ) -> Result<Json<ListPushedJson>, Problem> {
     let list_name = name.clone();
     let list = state
@@ -181,15 +181,15 @@ pub(super) async fn push(
         .await?;
     let Some(push) = state.push.as_ref().filter(|_| !list.to.is_empty()) else {
         let next =
-            "have it put somewhere on the server's machine, from where on it is renewed there";
+            "push it on the server's machine once: voisin lists push, after which it is renewed";
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            "this list was put nowhere before",
+            "this list was never pushed",
             next,
         ));
     };
     let mut command = push();
-    // A list may be called "--force".
+    // A list may be named "--force".
     command.args(["--", &name]);
     let (is_done, messages) = tokio::task::spawn_blocking(move || ended(command))
         .await
@@ -202,9 +202,9 @@ pub(super) async fn push(
             )
         })?;
     if is_done {
-        return Ok(Json(ListPushedJson { said: messages }));
+        return Ok(Json(ListPushedJson { messages }));
     }
-    // Its advice is for a shell.
+    // Its next step is for a shell.
     let why = messages
         .last()
         .map_or("it failed", |line| line.trim_start_matches("voisin: "));
@@ -212,6 +212,6 @@ pub(super) async fn push(
     Err(Problem::new(
         StatusCode::BAD_GATEWAY,
         why,
-        "ask again once that is mended",
+        "try again when that is fixed",
     ))
 }

@@ -1,4 +1,4 @@
-//! Questions about sound: similar tracks, genres, paths, playlists.
+//! Queries about sound: similar tracks, genres, paths, playlists.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, Response};
 use axum::response::IntoResponse as _;
 
 use super::{Answer, Noted, bytes, of_sample, written};
-use voisin_engine::{Engine, EngineError, GenreNews, Seed};
+use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::peer::Caller;
 use voisin_http::problem::Problem;
 use voisin_http::state::{
@@ -30,17 +30,17 @@ use voisin_questions::{Mix, QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<Similar>,
+    extract::Body(request): extract::Body<Similar>,
 ) -> Result<Response<Body>, Problem> {
     request.validate(request.seeds.len())?;
     if let Some((from, to)) = request.passage() {
-        // All windows of the library are gone through, and files are listened to.
+        // Reads all windows of the library, and decodes files.
         let answer = state.once_decoded(
             format!("passage {request:?}"),
             false,
             move |state, context, _| {
                 let generation = state.index(context)?;
-                let engine = within(context.engine, request.space.as_deref())?;
+                let engine = request.within(context.engine)?;
                 let seed = request.seeds[0].seed(engine)?;
                 let (passage, found) = request.run_passage(engine, seed, &*state.model(engine)?)?;
                 bytes(generation, PassagesJson::new(&passage, from, to, &found))
@@ -49,22 +49,14 @@ pub(super) async fn similar(
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask_anywhere(move |state, source| {
+        .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
             source
                 .check(request.local_only())
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
-            if request.space.is_some() {
-                let engine = within(source.engine(), request.space.as_deref())?;
-                let named = seeds(&request.seeds, engine)?;
-                let unlike = seeds(&request.unlike, engine)?;
-                let found = request.run(engine, &named, unlike)?;
-                let answer = SimilarJson::new(&named, &found);
-                return Ok(Answer { generation, answer }.into_response());
-            }
-            let named = source.seeds(&request.seeds)?;
-            let unlike = source.seeds(&request.unlike)?;
+            let named = source.seeds_within(&request, &request.seeds)?;
+            let unlike = source.seeds_within(&request, &request.unlike)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
@@ -74,20 +66,20 @@ pub(super) async fn similar(
 
 pub(super) async fn mix(
     State(state): State<Shared>,
-    ask::Body(mut request): ask::Body<Mix>,
+    extract::Body(mut request): extract::Body<Mix>,
 ) -> Result<Response<Body>, Problem> {
     request.filters = request.filters.over(&state.mixes.filters);
     state
-        .ask_anywhere(move |state, source| {
+        .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
             let named = source.seeds(&request.seeds)?;
             let mut played = Vec::new();
             for one in &request.played {
                 match source.seed(one).map_err(Problem::from) {
                     Ok(seed) => played.push(seed),
-                    // Tracks that were removed from the library meanwhile do not count.
+                    // Tracks that were removed from the library are ignored.
                     Err(problem) if problem.status().is_client_error() => {}
-                    // A library that is away would count as one that has none of them.
+                    // Not so if the library is unavailable.
                     Err(problem) => return Err(problem),
                 }
             }
@@ -99,18 +91,10 @@ pub(super) async fn mix(
         .await
 }
 
-/// The engine of the vector space that a question names.
-fn within<'a>(engine: &'a mut Engine, space: Option<&str>) -> Result<&'a mut Engine, EngineError> {
-    match space {
-        Some(space) => engine.within(space),
-        None => Ok(engine),
-    }
-}
-
 /// The name of an uploaded file in answers and messages.
 const UPLOADED: &str = "(uploaded)";
 
-/// Says of an uploaded file what would be said of its temporary copy.
+/// Converts an error, with the uploaded file in place of its temporary copy.
 fn of_upload<E: Into<QuestionError>>(copy: &Path) -> impl Fn(E) -> Problem {
     move |error| match error.into() {
         QuestionError::Engine(error) => error.of_file_known_as(copy, UPLOADED).into(),
@@ -127,18 +111,18 @@ fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Pr
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
     Extension(caller): Extension<Caller>,
-    ask::Query(request): ask::Query<Similar>,
+    extract::Query(request): extract::Query<Similar>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
     if let Some((from, to)) = request.passage() {
-        // The copy's own name: two uploads never share an answer.
+        // The copy's path is unique: two uploads never share an answer.
         let key = format!("passage {request:?} of {}", copy.path().display());
         let answer = state.once_decoded(key, false, move |state, context, _| {
             let generation = state.index(context)?;
-            let engine = within(context.engine, request.space.as_deref())?;
+            let engine = request.within(context.engine)?;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let found = request.run_passage(engine, seed, &*state.model(engine)?);
             let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
@@ -148,23 +132,19 @@ pub(super) async fn similar_to_file(
         return Ok(written((*answer.await?).clone()));
     }
     state
-        .ask_anywhere(move |state, source| {
+        .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
             source
                 .check(request.local_only())
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
-            let engine = within(source.engine(), request.space.as_deref())?;
+            let engine = request.within(source.engine())?;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let seeds = [Seed {
                 path: UPLOADED.into(),
                 ..seed
             }];
-            let found = if request.space.is_some() {
-                request.run(engine, &seeds, Vec::new())?
-            } else {
-                source.similar(&request, &seeds, Vec::new())?
-            };
+            let found = source.similar(&request, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -181,7 +161,7 @@ fn classified(
 ) -> Result<Bytes, Problem> {
     let generation = source.generation()?;
     let mut notes = Vec::new();
-    // Made ready first, since the source is borrowed below.
+    // Loaded first, since the source is borrowed below.
     let model = state.model(source.engine());
     let report = |news: GenreNews| notes.push(news.to_string());
     let mut found = match copy {
@@ -207,11 +187,11 @@ fn classified(
 
 pub(super) async fn classify(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<Classify>,
+    extract::Body(request): extract::Body<Classify>,
 ) -> Result<Response<Body>, Problem> {
     at_least_one("tracks", request.tracks.len())?;
     let answer = state
-        .ask_around(move |state, source| {
+        .run_around(move |state, source| {
             source.index(state)?;
             let tracks = request.tracks.iter();
             let seeds = tracks
@@ -226,13 +206,13 @@ pub(super) async fn classify(
 pub(super) async fn classify_file(
     State(state): State<Shared>,
     Extension(caller): Extension<Caller>,
-    ask::Query(request): ask::Query<Classify>,
+    extract::Query(request): extract::Query<Classify>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     let copy = received(&state, caller, &headers, body).await?;
     let answer = state
-        .ask_around(move |state, source| {
+        .run_around(move |state, source| {
             source.index(state)?;
             let seed = seed_of_copy(state, source.engine(), copy.path())?;
             classified(state, source, &request, vec![seed], Some(copy.path()))
@@ -243,10 +223,10 @@ pub(super) async fn classify_file(
 
 pub(super) async fn path(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<PathBetween>,
+    extract::Body(request): extract::Body<PathBetween>,
 ) -> Result<Response<Body>, Problem> {
     if state.is_elsewhere() {
-        let answer = state.ask_around(move |_, source| {
+        let answer = state.run_around(move |_, source| {
             let stops = source.seeds(&request.stops())?;
             let sample = source.fetch_around(&stops, &TrackFilter::default())?;
             let explored = source.explored()?;
@@ -265,7 +245,7 @@ pub(super) async fn path(
         return Ok(written(answer.await?));
     }
     state
-        .ask_explored(move |_, context, explored| {
+        .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
             let walk = request.run(
                 context.engine,
@@ -285,11 +265,11 @@ pub(super) async fn path(
 
 pub(super) async fn playlist(
     State(state): State<Shared>,
-    ask::Body(request): ask::Body<Playlist>,
+    extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
     if state.is_elsewhere() {
-        let answer = state.ask_around(move |_, source| {
+        let answer = state.run_around(move |_, source| {
             let generation = source.generation()?;
             let named = source.seeds(&request.seeds)?;
             source.fetch_filters(&request.filters)?;
@@ -303,7 +283,7 @@ pub(super) async fn playlist(
         });
         return Ok(written(answer.await?));
     }
-    // Clusters and copies are looked for in the whole library.
+    // Clusters and copies need the whole library.
     let decodes = request.no_duplicates;
     let is_whole = request.cluster.is_some() || decodes;
     let key = format!("playlist {request:?}");
@@ -329,7 +309,7 @@ pub(super) async fn playlist(
                          context: &mut RequestContext,
                          explored: &Explored,
                          _: &GivenUp| work(state, context, explored);
-        // Copies are decoded to be compared, and clusters are not.
+        // Only copies are decoded.
         let answer = if decodes {
             state.once_explored_decoded(key, false, work).await?
         } else {
@@ -338,7 +318,7 @@ pub(super) async fn playlist(
         (*answer).clone()
     } else {
         state
-            .ask_explored(move |state, context, explored| work(state, context, explored))
+            .run_explored(move |state, context, explored| work(state, context, explored))
             .await?
     };
     Ok(written(answer))

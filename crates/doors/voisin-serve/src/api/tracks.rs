@@ -10,7 +10,7 @@ use super::{Answer, Noted, bytes, written};
 use crate::audio::{self as sound, StoredSong};
 use voisin_base::track::TrackId;
 use voisin_engine::PredictedTags;
-use voisin_http::ask;
+use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
 use voisin_questions::Named;
@@ -24,7 +24,7 @@ use voisin_questions::page::Paged;
 
 pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJson>, Problem> {
     state
-        .ask_anywhere(|_, source| {
+        .run_anywhere(|_, source| {
             let generation = source.generation()?;
             let answer = source.status()?;
             Ok(Answer { generation, answer })
@@ -37,17 +37,17 @@ const WORDS: usize = 5;
 
 pub(super) async fn list(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Paged<List>>,
+    extract::Query(request): extract::Query<Paged<List>>,
 ) -> Result<Answer<NextPage<PageJson>>, Problem> {
-    // The tags of all tracks are not known where these are elsewhere.
+    // Tags of all tracks are not available for a database.
     let has_words = request.question.words && !state.is_elsewhere();
-    let heard = if has_words {
-        Some(state.heard().await?)
+    let tags = if has_words {
+        Some(state.tags().await?)
     } else {
         None
     };
     state
-        .ask_anywhere(move |state, source| {
+        .run_anywhere(move |state, source| {
             let generation = source.generation()?;
             source.fetch_filters(&request.question.filters)?;
             let query = request.question.query(
@@ -57,10 +57,10 @@ pub(super) async fn list(
             )?;
             let page = state.list(source, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
-            let strongest = |heard: &PredictedTags| heard.strongest(&ids, WORDS);
-            let words = heard
+            let strongest = |tags: &PredictedTags| tags.strongest(&ids, WORDS);
+            let words = tags
                 .as_deref()
-                .map(|heard| heard.as_ref().map(strongest).unwrap_or_default());
+                .map(|tags| tags.as_ref().map(strongest).unwrap_or_default());
             let answer = NextPage {
                 page: PageJson::new(&page, words.as_ref()),
                 next: page.next,
@@ -72,49 +72,49 @@ pub(super) async fn list(
 
 pub(super) async fn find(
     State(state): State<Shared>,
-    ask::Query(request): ask::Query<Find>,
+    extract::Query(request): extract::Query<Find>,
 ) -> Result<Response<Body>, Problem> {
-    let heard = match &request.space {
+    let tags = match &request.space {
         Some(_) => None,
-        None => Some(state.heard().await?),
+        None => Some(state.tags().await?),
     };
     let answer = state
-        .ask(move |state, context| {
+        .run(move |state, context| {
             let generation = context.engine.library().changes().generation()?;
             request.filters.check_licences(context.engine.library())?;
-            let known = heard.as_ref().and_then(|heard| (**heard).as_ref());
-            let (engine, heard) = match (request.space(context.engine, known)?, &heard) {
+            let known = tags.as_ref().and_then(|tags| (**tags).as_ref());
+            let (engine, tags) = match (request.space(context.engine, known)?, &tags) {
                 (Some(space), _) => {
-                    let heard = state.heard_within(context, &space)?;
-                    (context.engine.within(&space)?, heard)
+                    let tags = state.tags_within(context, &space)?;
+                    (context.engine.within(&space)?, tags)
                 }
-                (None, Some(heard)) => (&mut *context.engine, Arc::clone(heard)),
+                (None, Some(tags)) => (&mut *context.engine, Arc::clone(tags)),
                 (None, None) => return Err(Problem::fault()),
             };
-            let Some(heard) = &*heard else {
+            let Some(tags) = &*tags else {
                 return Err(engine
                     .words()
                     .predicted_tags()
                     .err()
                     .map_or_else(Problem::fault, Problem::from));
             };
-            let found = request.run(engine, heard)?;
-            bytes(generation, FoundJson::new(engine, &found, heard)?)
+            let found = request.run(engine, tags)?;
+            bytes(generation, FoundJson::new(engine, &found, tags)?)
         })
         .await?;
     Ok(written(answer))
 }
 
-/// Every word that is understood.
+/// All known words.
 pub(super) async fn words(
     State(state): State<Shared>,
-    ask::Query(ask::NoFields {}): ask::Query<ask::NoFields>,
+    extract::Query(extract::NoFields {}): extract::Query<extract::NoFields>,
 ) -> Result<Response<Body>, Problem> {
-    let heard = state.heard().await?;
+    let tags = state.tags().await?;
     let answer = state
-        .ask(move |_, context| {
+        .run(move |_, context| {
             let generation = context.engine.library().changes().generation()?;
-            let words = heard.iter().flat_map(PredictedTags::words);
+            let words = tags.iter().flat_map(PredictedTags::words);
             let words = words
                 .map(|(word, tags)| KnownWordJson { word, tags })
                 .collect();
@@ -126,19 +126,19 @@ pub(super) async fn words(
 
 pub(super) async fn one(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
-    ask::Query(shown): ask::Query<Show>,
+    extract::PathId(id): extract::PathId,
+    extract::Query(shown): extract::Query<Show>,
 ) -> Result<Response<Body>, Problem> {
-    let heard = if shown.words && !state.is_elsewhere() {
-        Some(state.heard().await?)
+    let tags = if shown.words && !state.is_elsewhere() {
+        Some(state.tags().await?)
     } else {
         None
     };
-    let answer = state.ask_around(move |state, source| {
+    let answer = state.run_around(move |state, source| {
         source.fetch(Named::Id(id))?;
         source.index(state)?;
         let generation = source.generation()?;
-        let words = heard
+        let words = tags
             .as_deref()
             .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
         let seed = source.engine().seed_of(id)?;
@@ -151,7 +151,7 @@ pub(super) async fn one(
 
 pub(super) async fn audio(
     State(state): State<Shared>,
-    ask::PathId(id): ask::PathId,
+    extract::PathId(id): extract::PathId,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let song = state.look_anywhere(move |_, source| {

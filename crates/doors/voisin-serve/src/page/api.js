@@ -1,11 +1,11 @@
-// Questions to the server. An answer that comes later (503) is waited for; a server that is gone is looked for until it is
-// back; a missing token is told to the page, which asks for it.
+// Requests to the server. A response of 503 is retried after its Retry-After; an unreachable server is polled until it is back;
+// a missing token raises the event "token", on which the page shows its sign-in dialog.
 import { $, Emitter, keep, wait } from "./dom.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 export const events = new Emitter();
 
-/** Why there is no answer: what went wrong and the next step, in the server's words. */
+/** An error response: the server's message and the next step. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail || "The server answered " + status + ".");
@@ -13,7 +13,7 @@ export class Refused extends Error {
     this.next = problem.next || "";
   }
 }
-/** The server does not answer at all. */
+/** The server cannot be reached. */
 export class Gone extends Error {}
 
 export const audioOf = (id) => new URL(`tracks/${id}/audio`, BASE).href;
@@ -25,7 +25,7 @@ let under_way = 0,
 function working(change) {
   under_way += change;
   clearTimeout(bar);
-  // What takes no time needs no sign.
+  // Quick requests show no bar.
   bar = setTimeout(
     () => {
       $("working").hidden = under_way === 0;
@@ -34,7 +34,7 @@ function working(change) {
   );
 }
 
-/** A proxy answers in the place of a server that is not there; the server itself says when to ask again. */
+/** A proxy responds for a server that is down; the server itself always sends Retry-After. */
 const isByProxy = (answer) =>
   answer.status === 502 ||
   answer.status === 504 ||
@@ -49,8 +49,8 @@ function addressOf(path, query) {
 }
 
 /**
- * Remembers what a place asks first, for early.js at the next visit, and gives what that brought at this one: JSON that may be of
- * another time, or null.
+ * Stores the first request of a place, for early.js at the next visit, and returns the JSON that early.js fetched at this visit,
+ * which may be outdated, or null.
  */
 export async function first(place, path, query) {
   const { href } = addressOf(path, query),
@@ -61,15 +61,15 @@ export async function first(place, path, query) {
   const answer = await known.answer.catch(() => null);
   return answer?.ok ? answer.json().catch(() => null) : null;
 }
-// Who is not let in any more is shown nothing of before.
+// A device that was signed out shows nothing from its last visit.
 events.on("token", () => keep.set("first", {}));
 
 /**
- * Asks, and gives the JSON (or with `as: "response"` the whole answer).
+ * Sends a request and returns the JSON (or with `as: "response"` the whole response).
  * `query`: an object, whose lists become several values; `body`: JSON; `file`: the bytes of a file.
- * `waiting`: is told why the answer is late, each time it is. `once`: what changes something is not asked again.
+ * `waiting`: called with the reason before each retry. `once`: no retry, for requests that change something.
  */
-export async function ask(
+export async function request(
   path,
   { method, query, body, file, headers = {}, signal, waiting, as, once } = {},
 ) {
@@ -124,16 +124,16 @@ export async function ask(
 }
 
 /**
- * All of a list that comes in pages, read from its beginning again where the library changes meanwhile.
- * `lists`: the fields of the answer that go on from page to page, or functions that add a page to all before it.
+ * All pages of a list, read again from the first one if the library changes meanwhile.
+ * `lists`: the fields of the response to join, or functions that add a page to the pages before it.
  */
-export async function askAll(path, lists, options = {}) {
+export async function requestAll(path, lists, options = {}) {
   for (let tries = 0; tries < 5; tries++) {
-    const all = await ask(path, { ...options, query: { ...options.query, limit: 1000 } });
+    const all = await request(path, { ...options, query: { ...options.query, limit: 1000 } });
     let next = all.next ?? null;
     try {
       while (next !== null) {
-        const page = await ask(path, {
+        const page = await request(path, {
           ...options,
           query: { ...options.query, limit: 1000, after: next },
         });
@@ -144,29 +144,29 @@ export async function askAll(path, lists, options = {}) {
         next = page.next;
       }
     } catch (error) {
-      // What the page before ended with is no longer there.
+      // The track on which the last page ended was removed.
       if (error.status !== 404) throw error;
     }
     if (next === null) return all;
   }
   throw new Refused(503, {
     detail: "The library changes faster than it can be read.",
-    next: "Try again when the scan is done.",
+    next: "Try again when the scan has finished.",
   });
 }
 
 // ---- a server that is gone
-/** Milliseconds between two looks for it: at first, while music waits for it, and at most. */
+/** Milliseconds between two polls: at first, while playback waits for the server, and at most. */
 const FIRST_LOOK = 500,
   LOOK_FOR_MUSIC = 1000,
   LAST_LOOK = 8000;
-/** Milliseconds that one look may take: without an end it would hang where a network swallows it. The next ones do not wait for it. */
+/** Timeout of a poll in milliseconds, for networks that drop packets silently. Polls do not wait for one another. */
 const PATIENCE = 4000;
 let looking = false,
   atOnce = () => {},
   isAwaited = () => false;
 export const isGone = () => looking;
-/** `f` says whether music waits for the server. */
+/** `f` returns whether playback waits for the server. */
 export function setAwaited(f) {
   isAwaited = f;
 }
@@ -184,7 +184,7 @@ async function answers() {
   }
 }
 
-/** Whether the server answers; where it does not, it is looked for. */
+/** Whether the server answers; if not, polling starts. */
 export async function isThere() {
   if (looking) return false;
   const found = await answers();
@@ -192,7 +192,7 @@ export async function isThere() {
   return found;
 }
 
-/** Looks for the server until it answers. */
+/** Polls the server until it answers. */
 async function missing() {
   if (looking) return;
   looking = true;
@@ -218,7 +218,7 @@ async function missing() {
   events.emit("back");
 }
 
-/** Looks again now: the device woke up, has a network again, or somebody asks for music. */
+/** Polls at once: the device woke up, is online again, or the user pressed Play. */
 export function look() {
   atOnce();
   events.emit("look");
@@ -229,12 +229,12 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
 });
 
-/** Exchanges the token, or the code that another device shows, for a cookie, which scripts cannot read. */
+/** Exchanges the token, or the code that another device shows, for a cookie that scripts cannot read. */
 export async function enter(typed, stay) {
   const code = /^\d{3}[\s-]?\d{3}$/.test(typed);
-  await ask("session", { body: code ? { code: typed, stay } : { token: typed, stay } });
+  await request("session", { body: code ? { code: typed, stay } : { token: typed, stay } });
 }
-/** Whether this device may change things, or was let in to listen. */
+/** Whether this device may change the library, or only search and play. */
 export async function mayChange() {
-  return (await ask("devices")).rights === "change";
+  return (await request("devices")).rights === "change";
 }

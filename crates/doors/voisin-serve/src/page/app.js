@@ -1,6 +1,6 @@
-// The page itself: which place is shown, who may see it, keys, themes, dropped files.
-import { $, h, icon, keep, keepHere, say } from "./dom.js";
-import { ask, enter, events, mayChange } from "./api.js";
+// The page: navigation, sign-in, keyboard shortcuts, themes, dropped files.
+import { $, announce, h, icon, keep, keepHere } from "./dom.js";
+import { enter, events, mayChange, request } from "./api.js";
 import * as player from "./player.js";
 import { recover } from "./playback.js";
 import * as listen from "./listen.js";
@@ -33,7 +33,7 @@ const PLACES = {
   liked: home.lists,
 };
 const ORDER = Object.keys(PLACES).slice(0, 8);
-/** Places that are a part of another one in the navigation. */
+/** Places that belong to another one in the navigation. */
 const WITHIN = {
   clusters: "genres",
   artists: "albums",
@@ -44,19 +44,19 @@ const WITHIN = {
 let now = null,
   leave = new AbortController();
 
-/** `#/track/17` is a track's card in the place to listen. */
+/** `#/track/17` is a track's card in the place Listen. */
 function route() {
   const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
   const place = PLACES[parts[0]] ? parts[0] : "listen";
   return { place, parts };
 }
 function go(again = false) {
-  // Nothing is drawn behind the question for a code.
-  if ($("ask").open) return;
-  // Whoever goes elsewhere has done with the search.
+  // Nothing is drawn behind the sign-in dialog.
+  if ($("sign-in").open) return;
+  // Navigation cancels a pending search.
   clearTimeout($("search").timer);
   let to = route();
-  // A guest is shown nothing that only others can do.
+  // Guests cannot review.
   if (to.place === "review" && document.body.dataset.rights === "listen")
     to = { place: "home", parts: [] };
   for (const link of document.querySelectorAll("#places a"))
@@ -74,7 +74,7 @@ function go(again = false) {
 }
 addEventListener("hashchange", () => go());
 
-// ---- who may see it
+// ---- sign-in
 /** A token in the address is exchanged for a cookie at once, and leaves the address. */
 async function begin() {
   const inHash = new URLSearchParams(location.hash.slice(1)),
@@ -84,33 +84,33 @@ async function begin() {
     try {
       await enter(given, true);
     } catch (error) {
-      if (error.status) return askForToken(sentence(error.message));
+      if (error.status) return showSignIn(sentence(error.message));
     }
   }
-  // Who comes without a place in mind comes in by the front door.
+  // Without a place in the address the page opens at Home.
   if (location.hash.length < 2) history.replaceState(null, "", "#/home");
-  // What this device could do the last time it likely still can: nothing waits for the answer.
+  // The rights of the last visit are assumed until the server answers, so that the page shows at once.
   const last = keep.get("rights", null);
   if (last) {
     document.body.dataset.rights = last;
-    knowRights();
-  } else await knowRights();
+    loadRights();
+  } else await loadRights();
   return go();
 }
-/** What a guest cannot do is not offered. */
-async function knowRights() {
+/** Hides the controls that a guest may not use. */
+async function loadRights() {
   try {
     document.body.dataset.rights = (await mayChange()) ? "change" : "listen";
     keep.set("rights", document.body.dataset.rights);
     player.recall();
     recover();
   } catch {
-    /* whoever is not let in is asked for the token */
+    /* the event "token" opens the dialog */
   }
 }
-events.on("token", () => askForToken());
-function askForToken(why) {
-  const dialog = $("ask");
+events.on("token", () => showSignIn());
+function showSignIn(why) {
+  const dialog = $("sign-in");
   if (dialog.open) return;
   leave.abort();
   now = null;
@@ -134,7 +134,7 @@ function askForToken(why) {
     "aria-label": "Password or token",
   });
   const stay = h("input", { type: "checkbox", checked: true });
-  const told = h("p", { class: "faint", role: "status" }, why ?? "");
+  const message = h("p", { class: "faint", role: "status" }, why ?? "");
   let sent = null;
   const send = async (typed) => {
     if (sent === typed) return;
@@ -142,13 +142,13 @@ function askForToken(why) {
     try {
       await enter(typed.trim(), stay.checked);
       dialog.close();
-      await knowRights();
+      await loadRights();
       go(true);
     } catch (error) {
       sent = null;
-      told.textContent =
+      message.textContent =
         error.status === 401 && typed === code.value
-          ? "This code is not good: it was mistyped, used already, or shown more than ten minutes ago."
+          ? "This code is not valid: it was mistyped, already used, or shown more than ten minutes ago."
           : sentence(error.message);
       (typed === code.value ? code : secret).select();
     }
@@ -162,17 +162,17 @@ function askForToken(why) {
           send(secret.value || code.value);
         },
       },
-      h("h2", { id: "ask-title" }, "Sign in"),
+      h("h2", { id: "sign-in-title" }, "Sign in"),
       h(
         "p",
         {},
-        "Type the six digits that a device shows that is signed in already (Library, “Let another device in”), or that ",
+        "Type the six digits shown on a device that is already signed in (Library, “Sign in another device”), or those that ",
         h("code", {}, "voisin serve"),
         " printed when it started.",
       ),
       code,
       h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
-      told,
+      message,
       h(
         "details",
         {},
@@ -180,7 +180,7 @@ function askForToken(why) {
         h(
           "p",
           { class: "faint" },
-          "The server’s password, where it has one, or its token: ",
+          "The server’s password, if it has one, or its token: ",
           h("code", {}, "voisin serve --show-token"),
           " prints it.",
         ),
@@ -194,18 +194,18 @@ function askForToken(why) {
   code.focus();
 }
 
-// ---- a server that is gone, and is back
+// ---- loss of the server
 events.on("gone", () => {
   $("notice").hidden = false;
   $("notice").replaceChildren(
-    "The server does not answer. This page looks for it, and goes on by itself.",
-    h("small", {}, "It is started with: ", h("code", {}, "voisin serve")),
+    "The server does not answer. This page will reconnect by itself.",
+    h("small", {}, "To start it: ", h("code", {}, "voisin serve")),
   );
 });
 events.on("back", () => {
   $("notice").hidden = true;
-  say("The server is back");
-  if (!document.body.dataset.rights) knowRights();
+  announce("The server is back");
+  if (!document.body.dataset.rights) loadRights();
   go(true);
 });
 
@@ -219,7 +219,7 @@ function setTheme() {
 dark.addEventListener("change", setTheme);
 $("theme").addEventListener("click", () => {
   const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  // What the system says anyway need not be kept.
+  // The system's own theme is not stored.
   keep.set("theme", (other === "dark") === dark.matches ? null : other);
   setTheme();
 });
@@ -282,7 +282,7 @@ const HELP = [
     "Player",
     [
       ["Space", "play or pause"],
-      ["← →", "5 seconds back, on"],
+      ["← →", "5 seconds back or forward"],
       ["P N", "previous, next"],
       ["M", "sound off or on"],
       ["Shift ↑ ↓", "louder, quieter"],
@@ -294,7 +294,7 @@ const HELP = [
     [
       ["1 – 8", "Home, Listen, Map, List, Genres, Albums, Review, Library"],
       ["/", "search"],
-      ["O", "ask about a file"],
+      ["O", "open a file"],
       ["T", "light or dark"],
       ["?", "these keys"],
       ["Esc", "close"],
@@ -304,8 +304,8 @@ const HELP = [
     "Lists",
     [
       ["↑ ↓", "from row to row; on a grip: move the row"],
-      ["L", "put what plays on the list"],
-      ["Ctrl Z", "on the list: take back"],
+      ["L", "add the current track to the list"],
+      ["Ctrl Z", "on the list: undo"],
     ],
   ],
   [
@@ -325,7 +325,7 @@ const HELP = [
       ["A", "accept"],
       ["K", "keep"],
       ["S", "skip"],
-      ["Z", "take back"],
+      ["Z", "undo"],
     ],
   ],
 ];
@@ -374,7 +374,7 @@ function showKeys() {
         ),
       ),
     ),
-    h("label", { class: "inline" }, single, h("span", {}, "Keys without Ctrl are in use")),
+    h("label", { class: "inline" }, single, h("span", {}, "Single-key shortcuts")),
   );
   dialog.showModal();
 }
@@ -421,7 +421,7 @@ document.addEventListener("keydown", (event) => {
   if (name === " " && event.target.closest("button, a, summary")) return undefined;
   if (event.shiftKey && (name === "ArrowUp" || name === "ArrowDown")) {
     player.setVolume(player.volume() + (name === "ArrowUp" ? 0.05 : -0.05));
-    say(`Volume ${Math.round(player.volume() * 100)}`);
+    announce(`Volume ${Math.round(player.volume() * 100)}`);
     event.preventDefault();
     return undefined;
   }
@@ -451,4 +451,4 @@ setTheme();
 begin().then(lookLater);
 
 // For tests.
-window.voisin = { player, map, list, ask };
+window.voisin = { player, map, list, request };

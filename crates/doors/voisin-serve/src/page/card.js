@@ -14,7 +14,7 @@ import {
   percent,
   toast,
 } from "./dom.js";
-import { ask } from "./api.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
 import { address } from "./makers.js";
@@ -33,7 +33,7 @@ export function card(place, id, signal) {
   load(
     place,
     signal,
-    (waiting) => ask("tracks/" + id, { query: { words: true }, signal, waiting }),
+    (waiting) => request("tracks/" + id, { query: { words: true }, signal, waiting }),
     (track) => {
       const genre = part("Genre"),
         near = part("Sounds like this"),
@@ -55,7 +55,7 @@ export function card(place, id, signal) {
       load(
         genre.lastChild,
         signal,
-        (waiting) => ask("classify", { body: { tracks: [{ id }] }, signal, waiting }),
+        (waiting) => request("classify", { body: { tracks: [{ id }] }, signal, waiting }),
         (answer) => genre.lastChild.append(reason(answer.items[0], track)),
       );
       let steer;
@@ -67,12 +67,12 @@ export function card(place, id, signal) {
         const either = AbortSignal.any([signal, latest.signal]);
         const filters = keep.get("others", false) &&
           track.artist && { exclude_artist: [track.artist] };
-        // The server takes one of both.
+        // The server accepts only one of the two.
         const isMoved = Object.values(steer).some((wish) => wish === true || wish.length);
         feel.querySelector("input").disabled = isMoved;
         const weight = isMoved || !hasFeel ? 0 : keep.get("feel", 0);
         neighbours(near.lastChild, either, (waiting) =>
-          ask("similar", {
+          request("similar", {
             body: {
               seeds: [{ id }],
               limit: NEIGHBOURS,
@@ -98,7 +98,7 @@ export function card(place, id, signal) {
   );
 }
 
-/** What is nearest is often of the same album. */
+/** The nearest tracks are often of the same album. */
 const othersAlone = (changed) =>
   h(
     "label",
@@ -111,10 +111,10 @@ const othersAlone = (changed) =>
         changed();
       },
     }),
-    h("span", {}, "By other artists alone"),
+    h("span", {}, "Only other artists"),
   );
 
-/** What the neighbours may be moved towards; of those on one line at most one. */
+/** Directions that the neighbours can be moved in; at most one of each line. */
 const KNOBS = [
   [
     ["Calmer", { more: ["calm"] }],
@@ -134,7 +134,7 @@ const KNOBS = [
   ],
 ];
 
-/** With those of two measured scales, and of the owner's own. */
+/** Also those of two measured scales and of the library's own scales. */
 const knobsOf = (track) =>
   Object.keys(track.scales ?? {})
     .filter((name) => ["energy", "danceability"].includes(name) || !SCALES.includes(name))
@@ -145,19 +145,19 @@ const knobsOf = (track) =>
     .concat(KNOBS);
 
 /**
- * Switches that move what is near towards something. Calls `changed` with the question's `steer`, once at the start.
- * - `tells`: whether the library's model has words
- * - `lines`: the switches, of which those on one line exclude each other
+ * Switches that steer the neighbours. Calls `changed` with the query's `steer`, once at the start.
+ * - `hasWords`: whether the library's model predicts words
+ * - `lines`: the switches; those on one line exclude each other
  */
-function knobs(tells, lines, changed) {
+function knobs(hasWords, lines, changed) {
   const pressed = lines.map(() => null);
-  const ask = () => {
+  const update = () => {
     const wishes = pressed.flatMap((at, line) => (at === null ? [] : [lines[line][at][1]]));
     const words = (way) => wishes.flatMap((wish) => wish[way] ?? []);
     changed({ ...Object.assign({}, ...wishes), more: words("more"), less: words("less") });
   };
-  ask();
-  if (!tells) return "";
+  update();
+  if (!hasWords) return "";
   return h(
     "div",
     { class: "part-acts knobs" },
@@ -174,7 +174,7 @@ function knobs(tells, lines, changed) {
               buttons.forEach((button, other) =>
                 button.setAttribute("aria-pressed", String(pressed[line] === other)),
               );
-              ask();
+              update();
             },
           },
           label,
@@ -199,7 +199,7 @@ function part(title) {
 
 function head(track, entry, signal) {
   const likes = liking({ class: "boxed switch" }, signal);
-  likes.of(track.id);
+  likes.show(track.id);
   const sounds = h("span", {}, "Play"),
     play = h(
       "button",
@@ -247,7 +247,7 @@ function head(track, entry, signal) {
         track.id !== null && player.radioButton(() => [track]),
         track.id !== null &&
           h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
-        iconButton("after", "Play it next", () => player.enqueue([entry]), { class: "boxed" }),
+        iconButton("after", "Play next", () => player.enqueue([entry]), { class: "boxed" }),
         track.id !== null && likes.buttons,
         track.id !== null &&
           h(
@@ -314,7 +314,7 @@ function words(track) {
   return h(
     "section",
     { class: "part" },
-    h("h3", {}, "What is heard"),
+    h("h3", {}, "Mood and sound"),
     h(
       "ul",
       { class: "chips" },
@@ -333,11 +333,11 @@ function words(track) {
 }
 
 /**
- * A genre that is less likely than all others together does not head the card. In the demo's music with three odd files, 16 of 24
- * answers above this were the tag's, and 5 of 19 below it.
+ * The least probability of a genre that heads the card. On the demo's music with three odd files, 16 of 24 answers above it
+ * agreed with the tag, and 5 of 19 below it.
  */
 const FITS = 0.5;
-/** Of a track that no genre fits: what stands out in it. */
+/** The outstanding words of a track that fits no genre. */
 const soundsLike = (track) =>
   track?.words?.length
     ? h(
@@ -350,7 +350,7 @@ const soundsLike = (track) =>
         ),
       )
     : null;
-/** Each word once, however its tag is spelled: hip hop, hip-hop. */
+/** Words without repeated spellings: hip hop, hip-hop. */
 const distinct = (words) => {
   const known = new Set();
   return words.filter(({ word }) => {
@@ -359,16 +359,16 @@ const distinct = (words) => {
   });
 };
 
-/** The genre that it sounds like, how sure that is, and who says so. */
+/** The predicted genre, its probability, and the evidence. */
 export function reason(answer, track) {
   const all = Object.entries(answer.probabilities ?? answer.votes ?? {}).sort(
       (a, b) => b[1] - a[1],
     ),
     shares = all.filter(([, share]) => share >= 0.01).slice(0, 4);
-  // What the bars leave out, so that they add up.
+  // The remaining genres, so that the bars add up to 1.
   const others = all.slice(shares.length).reduce((sum, [, share]) => sum + share, 0);
   const fits = answer.genre && answer.probability >= FITS;
-  // The summary begins with the genre, which stands above it already.
+  // The summary begins with the genre, which the heading already shows.
   const rest =
     answer.genre && answer.summary.startsWith(answer.genre)
       ? answer.summary
@@ -395,7 +395,7 @@ export function reason(answer, track) {
       "p",
       { class: "faint" },
       fits ? sentence(rest) : answer.genre ? `Likeliest: ${answer.summary}.` : sentence(rest),
-      tagged && [" The tag says ", joined(track.genres, ", "), "."],
+      tagged && [" Tagged as ", joined(track.genres, ", "), "."],
     ),
     shares.length > 1 &&
       h(
@@ -441,7 +441,7 @@ export function reason(answer, track) {
   );
 }
 
-/** Its title: the artist stands beside it. */
+/** The title alone: the row shows the artist beside it. */
 const nameOf = (voter) =>
   voter.artist && voter.name.startsWith(voter.artist + " – ")
     ? voter.name.slice(voter.artist.length + 3)
@@ -451,7 +451,7 @@ function neighbours(place, signal, work) {
   load(place, signal, work, (answer) => {
     const tracks = answer.neighbours;
     if (!tracks.length)
-      return place.append(empty("Nothing is near", "The library holds no other track yet."));
+      return place.append(empty("No similar tracks", "The library has no other track yet."));
     const all = tracks.map((track) => ({ track }));
     if (answer.steered)
       place.append(h("p", { class: "faint", role: "status" }, sentence(answer.steered.note)));
@@ -469,7 +469,7 @@ function neighbours(place, signal, work) {
         h(
           "button",
           { type: "button", class: "small", onclick: () => list.add(tracks) },
-          "Put all on the list",
+          "Add all to the list",
         ),
       ),
       h(
@@ -494,31 +494,31 @@ function neighbours(place, signal, work) {
 }
 
 // ---- a file that is not in the library
-let asked = null;
+let dropped = null;
 
-/** Takes a file that was dropped or chosen: its card is the place `#/file`. */
+/** Opens a file that was dropped or chosen; its card is the place `#/file`. */
 export function take(file) {
-  if (file.size > 200e6) return toast("A file may have 200 MB at most.");
-  if (asked) URL.revokeObjectURL(asked.address);
-  asked = { file, address: URL.createObjectURL(file), answers: null };
+  if (file.size > 200e6) return toast("A file may have at most 200 MB.");
+  if (dropped) URL.revokeObjectURL(dropped.address);
+  dropped = { file, address: URL.createObjectURL(file), answers: null };
   if (location.hash === "#/file") dispatchEvent(new HashChangeEvent("hashchange"));
   else location.hash = "#/file";
   return null;
 }
 
 export function fileCard(place, signal) {
-  if (!asked)
+  if (!dropped)
     return place.replaceChildren(
       empty(
         "No file yet",
-        "Drop one anywhere on this page, or choose one with the sign at the top.",
+        "Drop one anywhere on this page, or choose one with the button at the top.",
       ),
     );
-  const { file, address } = asked,
+  const { file, address } = dropped,
     track = {
       id: null,
       title: file.name.replace(/\.[^.]+$/, ""),
-      artist: "A file of yours",
+      artist: "Your file",
       path: file.name,
     };
   const genre = part("Genre"),
@@ -528,16 +528,16 @@ export function fileCard(place, signal) {
       "article",
       { class: "card" },
       head(track, { track, address }, signal),
-      h("p", { class: "faint" }, "The server listens to this file once and does not keep it."),
+      h("p", { class: "faint" }, "The server analyses this file and does not keep it."),
       genre,
       near,
     ),
   );
-  // One after the other: both listen to the whole file, and the neighbours are wanted first.
-  asked.answers ??= {};
-  const mine = asked.answers;
+  // One after the other, neighbours first: both requests decode the whole file.
+  dropped.answers ??= {};
+  const mine = dropped.answers;
   neighbours(near.lastChild, signal, async (waiting) => {
-    mine.near ??= await ask("files/similar", {
+    mine.near ??= await request("files/similar", {
       query: { limit: NEIGHBOURS },
       file,
       signal,
@@ -549,7 +549,7 @@ export function fileCard(place, signal) {
     genre.lastChild,
     signal,
     async (waiting) => {
-      mine.genre ??= await ask("files/classify", { file, signal, waiting });
+      mine.genre ??= await request("files/classify", { file, signal, waiting });
       return mine.genre;
     },
     (answer) => genre.lastChild.append(reason(answer.items[0])),

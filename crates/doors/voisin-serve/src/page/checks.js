@@ -1,16 +1,16 @@
-// What may want a hand in the library: copies, versions of a song, tracks far from everything, files that failed.
+// Checks of the library: copies, versions of a song, outliers, missing and failed files.
 import { bytes, count, h, name, toast } from "./dom.js";
-import { ask } from "./api.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
 import { missing } from "./missing.js";
 
-/** Items that are shown at once. */
+/** Items in a page. */
 const PAGE = 50;
 
-/** Each is a question; `shown` makes a list's item of what it answers. */
+/** Each is a query; `shown` renders an item of its answer. */
 export const CHECKS = {
   copies: {
     title: "Copies",
@@ -18,7 +18,7 @@ export const CHECKS = {
     path: "duplicates",
     shown: group,
     one: "recording",
-    none: ["No copies", "Every recording is here once."],
+    none: ["No copies", "Every recording is in one file only."],
   },
   versions: {
     title: "Versions",
@@ -27,28 +27,28 @@ export const CHECKS = {
     query: { versions: true },
     shown: group,
     one: "song",
-    none: ["No versions", "Every song is here in one recording."],
+    none: ["No versions", "Every song has one recording."],
   },
   outliers: {
     title: "Far from everything",
-    about: "Tracks that nothing here is like: often speech, broken files, test tones.",
+    about: "Tracks unlike all others: often speech, broken files, test tones.",
     path: "outliers",
     shown: outlier,
     one: "track",
-    none: ["Nothing lies apart", "Every track has others that it is like."],
+    none: ["No outliers", "Every track has similar ones."],
   },
   missing: {
     title: "Missing",
-    about: "Music whose files are no longer where the library knows them.",
+    about: "Music whose files are no longer where the library found them.",
     place: missing,
   },
   failed: {
     title: "Failed",
-    about: "Files that could not be listened to. Each is tried again once it has changed.",
+    about: "Files that could not be analysed. Each is tried again once it has changed.",
     path: "failed",
     shown: failure,
     one: "file",
-    none: ["No file has failed", "All of your music could be listened to."],
+    none: ["No file has failed", "All of your music was analysed."],
   },
 };
 
@@ -60,7 +60,7 @@ export function check(name, place, signal) {
   load(
     found,
     signal,
-    (waiting) => ask(path, { query: { ...query, limit: PAGE }, signal, waiting }),
+    (waiting) => request(path, { query: { ...query, limit: PAGE }, signal, waiting }),
     (first) => {
       if (!first.total) return found.append(empty(...none));
       const list = h("ul", { class: "checks" }),
@@ -74,7 +74,7 @@ export function check(name, place, signal) {
       };
       async function next() {
         try {
-          add(await ask(path, { query: { ...query, limit: PAGE, after }, signal }));
+          add(await request(path, { query: { ...query, limit: PAGE, after }, signal }));
         } catch (error) {
           if (error.name !== "AbortError") toast(sentence(error.message));
         }

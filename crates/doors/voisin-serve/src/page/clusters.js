@@ -1,6 +1,6 @@
-// Groups of tracks that sound alike, whatever their genre is called.
+// Groups of tracks that sound alike, regardless of genre.
 import { count, h, joined, name, percent } from "./dom.js";
-import { askAll } from "./api.js";
+import { requestAll } from "./api.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark } from "./playing_marks.js";
@@ -8,12 +8,12 @@ import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import { parts as partsOfGenres } from "./genres.js";
 
-/** Members that are shown of a cluster. */
+/** Most members that are shown of a cluster. */
 const MOST = 100;
 let answer = null,
   place = null;
 
-/** Members come in pages, of one cluster after the other. */
+/** Members come in pages, cluster after cluster. */
 const members = (all, page) => {
   page.clusters.forEach((cluster, i) => all.clusters[i].members.push(...cluster.members));
   all.noise.push(...page.noise);
@@ -24,13 +24,13 @@ export function show(root, route, signal) {
   const about = h(
       "p",
       { class: "faint" },
-      "Groups of tracks that sound alike, whatever their tags say.",
+      "Groups of tracks that sound alike, regardless of their tags.",
     ),
     frame = framed("clusters", "Clusters", partsOfGenres("clusters"), about);
   load(
     root,
     signal,
-    (waiting) => askAll("clusters", [members], { signal, waiting }),
+    (waiting) => requestAll("clusters", [members], { signal, waiting }),
     (found) => {
       answer = found;
       if (!found.clusters.length)
@@ -38,7 +38,7 @@ export function show(root, route, signal) {
           frame(empty("No clusters yet", "They need more tracks that sound alike.")),
         );
       const detail = h("section", { class: "genre-detail", "aria-live": "polite" });
-      about.textContent = `Groups of tracks that sound alike, whatever their tags say: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`;
+      about.textContent = `Groups of tracks that sound alike, regardless of their tags: ${count(found.clusters.length, "cluster")}, and ${count(found.noise.length, "track")} in none.`;
       root.replaceChildren(
         frame(
           h(
@@ -75,7 +75,7 @@ export function update(route) {
   if (place) choose(Number(route.parts[1]));
 }
 
-/** What a cluster has more of than the library has. */
+/** Values that are more frequent in a cluster than in the library. */
 const marks = (shares) =>
   shares
     .filter(({ share, lift }) => share >= 0.05 && lift > 1)
@@ -123,7 +123,7 @@ function choose(id) {
       h(
         "button",
         { type: "button", class: "small", onclick: () => list.add(cluster.members.slice(0, MOST)) },
-        "Put them on the list",
+        "Add to the list",
       ),
     ),
     h(

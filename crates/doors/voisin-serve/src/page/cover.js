@@ -1,18 +1,18 @@
-// What a track is called, and the picture that stands for it.
+// Titles, artists and covers of tracks.
 import { h } from "./dom.js";
 import { coverOf, events } from "./api.js";
 
 export const titleOf = (track) => track.title || (track.path ?? "").split("/").pop() || "Untitled";
 export const artistOf = (track) => track.artist || track.album_artist || "Unknown artist";
 
-/** A number from a text, the same every time (FNV-1a). */
+/** A hash of a text (FNV-1a). */
 const number = (text) =>
   [...text].reduce((n, c) => Math.imul(n ^ c.codePointAt(0), 16777619) >>> 0, 2166136261) >>> 7;
 
 const without = new Set();
-// Those that were asked for while the server was gone may have one.
+// Covers that failed to load while the server was unreachable are tried again.
 events.on("back", () => without.clear());
-/** The picture in the file; until it is there, and where there is none, a plain one in the artist's colour. */
+/** The picture in the file; until it has loaded, and without one, a plain square in the artist's colour. */
 export function cover(track, large = false) {
   const name = artistOf(track);
   const box = h(
@@ -46,7 +46,7 @@ export function cover(track, large = false) {
   return box;
 }
 
-/** The same picture for what the system shows of what plays; voisin's sign where there is none. */
+/** The cover for the system's media controls; voisin's icon if there is none. */
 export const artwork = ({ id }) =>
   id === null || id === undefined || without.has(id)
     ? [192, 512].map((side) => ({

@@ -1,5 +1,5 @@
-// Elements, icons and the spelling of numbers: the little that every view needs. Text is only ever set as text, so that
-// nothing in the tags of a file can become markup.
+// Elements, icons and formats of numbers, for every view. Text is only ever set as text, so that no tag of a file becomes
+// markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -24,15 +24,15 @@ export function h(name, properties, ...children) {
   return element;
 }
 
-/** Without the signs that turn letters around: "safe\u202egnp.exe" would read as a picture. */
+/** Without bidirectional overrides: "safe\u202egnp.exe" would read as a picture. */
 const plain = (text) => (typeof text === "string" ? text.replace(/[\u202d\u202e]/g, "") : text);
 
-/** A text from outside (a tag, a name of a file), which has a direction of its own and turns nothing around it. */
+/** A text from outside (a tag, a file's name) with its own direction, which does not change that of its surroundings. */
 export const name = (text, element = "bdi", more = {}) =>
   h(element, { dir: "auto", ...more }, text);
-/** The same within a text that is no element. */
+/** The same within plain text. */
 export const isolated = (text) => `\u2068${plain(text)}\u2069`;
-/** Names, and what is not known left out, with a sign between them. */
+/** Names with a separator between them, without missing ones. */
 export const joined = (parts, sign = " · ") =>
   parts
     .filter(Boolean)
@@ -49,7 +49,7 @@ export function icon(name) {
   return svg;
 }
 
-/** Links to the parts of a place: [address, label, whether it is shown]. */
+/** Links to the parts of a place: [address, label, whether it is the current one]. */
 export function segments(label, links) {
   return h(
     "nav",
@@ -58,7 +58,7 @@ export function segments(label, links) {
   );
 }
 
-/** A button that shows an icon and is called by its label. */
+/** A button that shows an icon; its label is for screen readers. */
 export function iconButton(name, label, onclick, more = {}) {
   return h(
     "button",
@@ -76,7 +76,7 @@ export function iconButton(name, label, onclick, more = {}) {
 
 export function setIcon(button, name, label) {
   button.querySelector("use").setAttribute("href", "#i-" + name);
-  if (label) button.querySelector(".hear").textContent = label;
+  if (label) button.querySelector(".sr-only").textContent = label;
 }
 
 export function clock(seconds) {
@@ -118,15 +118,15 @@ export const measured = {
       : t.loudness.toFixed(1).replace("-", "−") + " LUFS",
 };
 
-/** Tells people who do not see the page what happened. */
-export function say(text) {
-  $("said").textContent = "";
+/** Announces an event to screen readers. */
+export function announce(text) {
+  $("announcement").textContent = "";
   setTimeout(() => {
-    $("said").textContent = text;
+    $("announcement").textContent = text;
   }, 30);
 }
 
-/** A short notice that goes by itself; `action`: [label, function]. */
+/** A short notice that disappears by itself; `action`: [label, function]. */
 export function toast(text, action) {
   const box = h("div", { class: "toast" }, h("span", {}, text));
   const gone = () => box.remove();
@@ -151,7 +151,7 @@ export function toast(text, action) {
   return box;
 }
 
-/** Values of this page in a store of the browser, where it allows that. */
+/** Values of this page in a store of the browser, if it allows that. */
 const kept = (store) => ({
   get(name, other) {
     try {
@@ -168,17 +168,17 @@ const kept = (store) => ({
     }
   },
 });
-/** Settings, for good. */
+/** Settings that last. */
 export const keep = {
   ...kept(() => localStorage),
-  /** What another tab of this page keeps is told to this one. */
+  /** Calls `f` when another tab of this page stores a value. */
   on(name, f) {
     addEventListener("storage", (event) => {
       if (event.key === "voisin-" + name) f();
     });
   },
 };
-/** A range between two ends, which is kept under its name. */
+/** A slider between two ends, whose value is stored under `kept`. */
 export const keptRange = (kept, [from, to], label, usual, changed) =>
   h(
     "label",
@@ -199,13 +199,13 @@ export const keptRange = (kept, [from, to], label, usual, changed) =>
     }),
     h("span", { class: "faint" }, to),
   );
-/** Whether what is near is alike in sound or in feel, on cards and in radios. */
+/** Whether neighbours are alike in sound or in feel, on cards and in radios. */
 export const feelRange = (changed) =>
-  keptRange("feel", ["in sound", "in feel"], "Alike in sound or in feel", 0, changed);
-/** What lasts as long as this tab. */
+  keptRange("feel", ["in sound", "in feel"], "Similar in sound or in feel", 0, changed);
+/** Values that last as long as this tab. */
 export const keepHere = kept(() => sessionStorage);
 
-/** Something that others listen to: emitter.on("name", f), emitter.emit("name", value). */
+/** Events: emitter.on("name", f), emitter.emit("name", value). */
 export class Emitter {
   #listeners = new Map();
   on(name, f, signal) {
@@ -227,5 +227,5 @@ export const wait = (milliseconds, signal) =>
     });
   });
 
-/** What the player tells: "change" (another track, play, pause) and "time" (seconds). */
+/** Events of the player: "change" (another track, play, pause) and "time" (seconds). */
 export const changes = new Emitter();

@@ -1,5 +1,5 @@
-// Asks what this place asked first the last time (`first` in api.js), while the page itself is on its way. What the browser
-// kept is good for a first look: the page asks whether it still holds.
+// Repeats the first request of this place's last visit (`first` in api.js) while the page itself loads. A cached response is
+// good enough to show: the page then requests the current one.
 try {
   const place = location.hash.length < 2 ? "home" : location.hash.slice(2) || "listen";
   const address = JSON.parse(localStorage.getItem("voisin-first"))?.[place];

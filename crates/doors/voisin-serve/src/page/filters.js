@@ -1,8 +1,8 @@
-// Which tracks are listed, and in which order: the filters of the command line, under its names.
+// Filters and order of the track list, named as on the command line.
 import { h, keep, keepHere } from "./dom.js";
-import { ask } from "./api.js";
+import { request } from "./api.js";
 
-/** Name, label, example. What several are given of is parted by commas. */
+/** Name, label, example, and whether several values may be given, separated by commas. */
 const FIELDS = [
   ["genre", "Genre", "Metal, Folk", true],
   ["exclude_genre", "No genre", "", true],
@@ -20,7 +20,7 @@ const FIELDS = [
   ["folder", "Folder", "/music/new", true],
   ["licence", "Licence", "cc-by", true],
 ];
-/** The scales that every library has. */
+/** Scales of every library. */
 export const SCALES = [
   "energy",
   "danceability",
@@ -38,7 +38,7 @@ export const SCALES = [
 ];
 export const labelOf = (scale) => scale[0].toUpperCase() + scale.slice(1).replaceAll("-", " ");
 const LENGTHS = new Set(["min_duration", "max_duration"]);
-/** What a list can be ordered by. */
+/** Orders of a list. */
 const ORDERS = [
   ["artist", "Artist"],
   ["album", "Album"],
@@ -61,7 +61,7 @@ let state = {
   filters: keepHere.get("filters", {}),
 };
 
-/** The filters as a question has them. */
+/** The filters as fields of a query. */
 export function wanted() {
   const seconds = (text) => text.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
   return Object.fromEntries(
@@ -86,7 +86,7 @@ export const order = () => ({
   reverse: state.reverse || undefined,
 });
 
-/** Marks the field that a refusal begins with ("Bpm: expected …"), and no other. */
+/** Marks the field that an error message begins with ("Bpm: expected …"), and no other. */
 export function markWrong(message) {
   for (const input of document.querySelectorAll(".filter-fields input"))
     input.setAttribute(
@@ -95,11 +95,11 @@ export function markWrong(message) {
     );
 }
 
-/** A menu with all of them. `changed` is called with what the list is to be asked anew for. */
+/** A menu of all filters. `changed` is called when the list has to be requested again. */
 export function filterMenu(changed, signal) {
   const summary = h("summary", {}, ""),
     genres = h("datalist", { id: "known-genres" });
-  const told = () => {
+  const showCount = () => {
     const count = Object.values(state.filters).filter(Boolean).length;
     summary.textContent = count ? `Filter · ${count}` : "Filter";
     summary.classList.toggle("is-set", count > 0);
@@ -110,7 +110,7 @@ export function filterMenu(changed, signal) {
   const set = (change) => {
     state = { ...state, ...change };
     keepHere.set("filters", state.filters);
-    told();
+    showCount();
     changed();
   };
   const fields = FIELDS.map(([name, label, example]) =>
@@ -180,7 +180,7 @@ export function filterMenu(changed, signal) {
     if (!box.open || genres.children.length) return;
     try {
       genres.append(
-        ...(await ask("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) =>
+        ...(await request("genres", { query: { limit: 1000 }, signal })).genres.map(({ genre }) =>
           h("option", { value: genre }),
         ),
       );
@@ -202,6 +202,6 @@ export function filterMenu(changed, signal) {
     },
     { signal },
   );
-  told();
+  showCount();
   return box;
 }

@@ -1,20 +1,20 @@
-// How close the genres are to one another: a tree and a table of distances, and for each genre its kin, what is typical of it and what
-// stands on its border.
+// How close the genres are to one another: a tree and a table of distances, and for each genre its kin, its typical tracks and
+// its borderline tracks.
 import { count, h, isolated, joined, keep, name, percent, segments } from "./dom.js";
-import { askAll } from "./api.js";
+import { requestAll } from "./api.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import * as player from "./player.js";
 
-/** A table of more would be read by nobody: the largest are shown, and all are listed. */
+/** Genres in the table, the largest ones: larger tables are unreadable. The list has all genres. */
 const MOST = 24;
 let answer = null,
   open = null;
 
-/** The two ways to part a library: by what its labels say, and by sound alone. */
+/** The two partitions of a library: by labels, and by sound alone. */
 export const parts = (now) =>
-  segments("How the library is parted", [
+  segments("How the library is divided", [
     ["#/genres", "Genres", now === "genres"],
     ["#/clusters", "Clusters", now === "clusters"],
   ]);
@@ -28,13 +28,13 @@ export function show(root, route, signal) {
     h(
       "p",
       { class: "faint" },
-      "How close your genres are to one another, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Press one to hear why.",
+      "How close your genres are to one another, measured from the sound of their tracks: 0 is the same, 1 is unrelated. Select one for details.",
     ),
   );
   load(
     root,
     signal,
-    (waiting) => askAll("genres", ["genres", "distance"], { signal, waiting }),
+    (waiting) => requestAll("genres", ["genres", "distance"], { signal, waiting }),
     (found) => {
       answer = found;
       if (!found.genres.length)
@@ -193,7 +193,7 @@ function matrix() {
     h(
       "table",
       { class: "matrix" },
-      h("caption", { class: "hear" }, "Distance between genres, from 0 to 1"),
+      h("caption", { class: "sr-only" }, "Distance between genres, from 0 to 1"),
       h(
         "thead",
         {},

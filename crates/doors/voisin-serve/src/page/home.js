@@ -1,6 +1,6 @@
-// The front door: what came last, what was heard, what is liked, and music for now.
+// Home: recently added, played and liked music, and a radio.
 import { $, count, h, icon } from "./dom.js";
-import { ask, first } from "./api.js";
+import { first, request } from "./api.js";
 import { address } from "./makers.js";
 import { emptyLibrary } from "./listen.js";
 import { isMissing } from "./missing.js";
@@ -10,12 +10,12 @@ import { empty, framed, load, loadFirst } from "./states.js";
 import { tile, trackTile } from "./tiles.js";
 import { LongList } from "./tracks.js";
 
-/** Covers of a row, and tracks that are looked through for albums that came last: at first, and where those are of few albums. */
+/** Covers of a row; tracks requested to fill a row with recent albums: at first, and if those are of too few albums. */
 const SHELF = 18,
   LAST_ADDED = 48,
   MORE_ADDED = 300;
 const added = (limit) => ({ sort: "added", reverse: true, limit });
-/** Seconds without having been heard after which music is called forgotten: a quarter of a year. */
+/** Seconds since the last play for "Not played recently": a quarter of a year. */
 const LONG_AGO = 90 * 24 * 60 * 60;
 
 const entries = (tracks) => tracks.map((track) => ({ track }));
@@ -26,30 +26,30 @@ const SHELVES = [
     title: "Recently added",
     href: "#/added",
     known: () => first("home", "tracks", added(LAST_ADDED)),
-    ask: async (signal, waiting) => {
-      const last = await ask("tracks", { query: added(LAST_ADDED), signal, waiting });
+    fetch: async (signal, waiting) => {
+      const last = await request("tracks", { query: added(LAST_ADDED), signal, waiting });
       if (last.total <= LAST_ADDED || byAlbum(last.tracks).length >= SHELF) return last;
-      return ask("tracks", { query: added(MORE_ADDED), signal, waiting });
+      return request("tracks", { query: added(MORE_ADDED), signal, waiting });
     },
     tiles: albumTiles,
     none: null,
   },
   {
-    title: "Played lately",
+    title: "Recently played",
     href: "#/heard",
-    ask: (signal, waiting) => ask("heard", { query: { limit: SHELF }, signal, waiting }),
-    none: "Half of a track, or four minutes of it, and it stands here.",
+    fetch: (signal, waiting) => request("heard", { query: { limit: SHELF }, signal, waiting }),
+    none: "A track appears here once half of it, or four minutes, was played.",
   },
   {
     title: "Liked",
     href: "#/liked",
-    ask: (signal, waiting) => ask("liked", { query: { limit: SHELF }, signal, waiting }),
-    none: "The heart of a track puts it here, and sooner into mixes.",
+    fetch: (signal, waiting) => request("liked", { query: { limit: SHELF }, signal, waiting }),
+    none: "Press the heart of a track to see it here, and more often in mixes.",
   },
   {
-    title: "Not heard for long",
-    ask: (signal, waiting) =>
-      ask("mix", {
+    title: "Not played recently",
+    fetch: (signal, waiting) =>
+      request("mix", {
         body: { seeds: [], limit: SHELF, mixing: { not_heard: LONG_AGO, variety: 1 } },
         signal,
         waiting,
@@ -105,12 +105,12 @@ export function show(root, _route, signal) {
       body,
       signal,
       shelf.known?.(),
-      (waiting) => shelf.ask(signal, waiting),
+      (waiting) => shelf.fetch(signal, waiting),
       ({ tracks, total }) => {
         const shown = there(tracks);
         if (!shown.length && !shelf.none) {
           place.hidden = true;
-          // Nothing was ever added.
+          // The library is empty.
           if (shelf.href === "#/added" && !tracks.length && !isEmpty) {
             isEmpty = true;
             emptyLibrary(content, signal);
@@ -144,7 +144,7 @@ const byAlbum = (tracks) => [
   ).values(),
 ];
 
-/** Tracks of one album are one cover. */
+/** One cover for each album of the tracks. */
 function albumTiles(tracks) {
   return byAlbum(tracks)
     .slice(0, SHELF)
@@ -171,25 +171,25 @@ const LISTS = {
     query: { sort: "added", reverse: true },
   },
   heard: {
-    title: "Played lately",
+    title: "Recently played",
     path: "heard",
-    none: ["Nothing yet", "Half of a track, or four minutes of it, and it stands here."],
+    none: ["Nothing yet", "A track appears here once half of it, or four minutes, was played."],
   },
   liked: {
     title: "Liked",
     path: "liked",
-    none: ["Nothing yet", "The heart of a track puts it here, and sooner into mixes."],
+    none: ["Nothing yet", "Press the heart of a track to see it here, and more often in mixes."],
   },
 };
 
-/** All of a row. */
+/** The full list of a row. */
 export const lists = {
   show(root, route, signal) {
     const { title, path, query, none } = LISTS[route.place];
     const scroller = h("div", { class: "scroller", "data-scrolls": "" }),
-      told = h("p", { class: "result", role: "status" });
+      total = h("p", { class: "result", role: "status" });
     let first = [];
-    const page = (after, limit) => ask(path, { query: { ...query, limit, after }, signal });
+    const page = (after, limit) => request(path, { query: { ...query, limit, after }, signal });
     root.replaceChildren(
       h(
         "div",
@@ -203,7 +203,7 @@ export const lists = {
             icon("back"),
           ),
           h("h1", {}, title),
-          told,
+          total,
           h("span", { class: "grow" }),
           h(
             "button",
@@ -222,7 +222,7 @@ export const lists = {
       () => page(undefined, 200),
       (found) => {
         first = found.tracks;
-        told.textContent = count(found.total, "track");
+        total.textContent = count(found.total, "track");
         if (found.total) return new LongList(scroller, page, signal).start(found);
         return scroller.replaceChildren(empty(...(none ?? ["Nothing yet"])));
       },

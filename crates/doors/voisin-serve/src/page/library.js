@@ -1,14 +1,14 @@
-// The library: what it holds, and the scan that listens to what is new.
+// The library: its contents, and the scan for new files.
 import { bytes, count, h, name, segments, span, toast } from "./dom.js";
-import { ask, scanEvents } from "./api.js";
+import { request, scanEvents } from "./api.js";
 import { CHECKS, check } from "./checks.js";
 import { lookLater } from "./missing.js";
 import { load, sentence } from "./states.js";
 
 const STATES = {
   idle: "No scan since the server started",
-  running: "Listening to your music",
-  done: "The scan is done",
+  running: "Analysing your music",
+  done: "The scan has finished",
   stopped: "The scan was stopped",
   failed: "The scan failed",
 };
@@ -20,7 +20,7 @@ export function show(root, route, signal) {
     { class: "page-head" },
     h("h1", {}, "Library"),
     segments("Parts of the library", [
-      ["#/library", "What it holds", !CHECKS[what]],
+      ["#/library", "Overview", !CHECKS[what]],
       ...Object.entries(CHECKS).map(([name, { title }]) => [
         "#/library/" + name,
         title,
@@ -45,16 +45,16 @@ export function show(root, route, signal) {
     load(
       held,
       signal,
-      (waiting) => ask("status", { signal, waiting }),
+      (waiting) => request("status", { signal, waiting }),
       (status) => held.append(facts(status)),
     );
   refresh();
   scanner(scan, signal, refresh);
-  letIn(devices, signal);
+  signInOther(devices, signal);
   if (document.body.dataset.rights === "change") signedIn(known, signal);
 }
 
-const KINDS = { change: "may change things", listen: "a guest, who may listen" };
+const KINDS = { change: "full access", listen: "guest: search and play" };
 /** 5 minutes ago; 3 days ago. */
 const ago = (seconds) => {
   const minutes = Math.round((Date.now() / 1000 - seconds) / 60);
@@ -63,12 +63,12 @@ const ago = (seconds) => {
   return count(Math.round(minutes / (60 * 24)), "day") + " ago";
 };
 
-/** Devices that are signed in, each to be signed out. */
+/** Devices that are signed in, with buttons to sign them out. */
 function signedIn(place, signal) {
   load(
     place,
     signal,
-    (waiting) => ask("devices", { signal, waiting }),
+    (waiting) => request("devices", { signal, waiting }),
     ({ devices }) => {
       if (!devices.length) return;
       place.append(
@@ -94,7 +94,11 @@ function signedIn(place, signal) {
                   "aria-label": `Sign out ${device.name}`,
                   onclick: async () => {
                     try {
-                      await ask("devices/" + device.id, { method: "DELETE", signal, once: true });
+                      await request("devices/" + device.id, {
+                        method: "DELETE",
+                        signal,
+                        once: true,
+                      });
                       if (device.is_this) location.reload();
                       else signedIn(place, signal);
                     } catch (error) {
@@ -112,7 +116,7 @@ function signedIn(place, signal) {
   );
 }
 
-/** The picture of an address and its code; dark on white in any theme, as cameras expect it. */
+/** A QR code; dark on white in any theme, as cameras expect it. */
 function qrCode({ qr, qr_side: side }) {
   const space = "http://www.w3.org/2000/svg",
     svg = document.createElementNS(space, "svg"),
@@ -120,26 +124,26 @@ function qrCode({ qr, qr_side: side }) {
   svg.setAttribute("viewBox", `0 0 ${side} ${side}`);
   svg.setAttribute("class", "qr");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "QR code that signs in");
+  svg.setAttribute("aria-label", "QR code to sign in");
   path.setAttribute("d", qr);
   svg.append(path);
   return svg;
 }
 
-/** A code for another device, which is shown here and typed there. */
-function letIn(place, signal) {
-  const told = h(
+/** A code shown here, to be typed on another device. */
+function signInOther(place, signal) {
+  const note = h(
     "p",
     { role: "status" },
-    "A device that opens this server’s address asks for a code. It is good once, for ten minutes.",
+    "A device that opens this server’s address needs a code. It is valid once, for ten minutes.",
   );
   const code = (rights) => async () => {
     try {
-      // Another device cannot use the name that this machine has for itself.
+      // Another device cannot reach this server under localhost.
       const isReached = !/^(localhost|127\.|\[::1\])/.test(location.hostname);
       const page = isReached ? location.origin + location.pathname : undefined;
-      const given = await ask("devices", { body: { rights, page }, signal, once: true });
-      told.replaceChildren(
+      const given = await request("devices", { body: { rights, page }, signal, once: true });
+      note.replaceChildren(
         given.qr ? qrCode(given) : "",
         given.qr
           ? "Point the other device’s camera at this, or open this address there and type "
@@ -147,17 +151,17 @@ function letIn(place, signal) {
         h("b", { class: "code" }, given.code),
         ` on the other device within ${Math.round(given.seconds / 60)} minutes. ` +
           (rights === "change"
-            ? "It may do what this one may."
-            : "It may search and listen, and change nothing."),
+            ? "It will have the rights of this device."
+            : "It may search and play, but change nothing."),
       );
     } catch (error) {
       if (error.name !== "AbortError")
-        told.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+        note.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
     }
   };
   place.append(
-    h("h2", {}, "Let another device in"),
-    told,
+    h("h2", {}, "Sign in another device"),
+    note,
     h(
       "div",
       { class: "part-acts" },
@@ -195,11 +199,11 @@ function facts(status) {
       "Genre head",
       head
         ? (head.problem ??
-          `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by unheard artists`)
+          `${count(head.genres, "genre")}, right for ${Math.round(head.accuracy * 100)} % of tracks by artists not trained on`)
         : h("span", {}, "none yet: ", h("code", {}, "voisin train genre")),
     ],
     [
-      "On the disk",
+      "Size on disk",
       `${bytes(status.database_bytes)} database, ${bytes(status.index_bytes ?? 0)} index`,
     ],
     ["Folder", name(status.library, "span", { class: "path" })],
@@ -217,7 +221,7 @@ const ended = ({ added, updated, unchanged, failed, seconds }) =>
 function scanner(place, signal, refresh) {
   const title = h("h2", {}),
     bar = h("progress", { max: 1, "aria-label": "Scan" }),
-    told = h("p", { class: "faint", role: "status" });
+    note = h("p", { class: "faint", role: "status" });
   const start = h(
     "button",
     { type: "button", class: "primary", id: "scan-start", onclick: () => act("POST") },
@@ -228,7 +232,7 @@ function scanner(place, signal, refresh) {
     { type: "button", id: "scan-stop", onclick: () => act("DELETE") },
     "Stop",
   );
-  place.append(title, bar, told, h("div", { class: "part-acts" }, start, stop));
+  place.append(title, bar, note, h("div", { class: "part-acts" }, start, stop));
   let was = null;
 
   function draw(progress) {
@@ -239,29 +243,29 @@ function scanner(place, signal, refresh) {
     stop.hidden = bar.hidden = !runs;
     if (total) bar.value = done / total;
     else bar.removeAttribute("value");
-    // The server's seconds, since the first file was done: this page may have been opened long after.
+    // Measured by the server since the first file: this page may have been opened long after.
     const left = runs && done > 3 ? (progress.seconds * (total - done)) / (done - 1) : 0;
-    told.textContent = runs
+    note.textContent = runs
       ? total
         ? `${done.toLocaleString("en")} of ${count(total, "file")}${left > 5 ? `, about ${span(left)} more` : ""}`
-        : "Looking through the folders…"
+        : "Scanning the folders…"
       : progress.state === "failed"
         ? sentence(progress.message ?? "")
         : summary
           ? ended(summary)
           : progress.can_start
-            ? "It looks for files that are new or changed. What it heard once is not heard again."
-            : "This server was started without a folder to scan. New music is added in a terminal: voisin add FOLDER.";
+            ? "Finds new and changed files. Files that were analysed before are skipped."
+            : "This server was started without a folder to scan. Add music in a terminal: voisin add FOLDER.";
     const lost = (summary?.gone ?? 0) + (summary?.out_of_reach ?? 0);
     if (!runs && lost)
-      told.append(" ", h("a", { href: "#/library/missing" }, `${count(lost, "file")} missing`));
+      note.append(" ", h("a", { href: "#/library/missing" }, `${count(lost, "file")} missing`));
     if (was === "running" && !runs) {
       refresh();
       lookLater();
     }
     was = progress.state;
   }
-  // The server tells of each step as it happens. Once nothing runs there is nothing to be told.
+  // Events of the server, as long as a scan runs.
   let source = null;
   function follow() {
     source?.close();
@@ -272,16 +276,17 @@ function scanner(place, signal, refresh) {
       if (progress.state !== "running") source.close();
     });
     source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) ask("scan", { signal }).then(draw, () => {});
+      if (source.readyState === EventSource.CLOSED)
+        request("scan", { signal }).then(draw, () => {});
     };
   }
   async function act(method) {
     try {
-      draw(await ask("scan", { method, signal, once: true }));
+      draw(await request("scan", { method, signal, once: true }));
       if (method === "POST") follow();
     } catch (error) {
       if (error.name !== "AbortError") {
-        told.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+        note.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
         toast(sentence(error.message));
       }
     }

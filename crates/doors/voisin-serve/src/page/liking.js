@@ -1,17 +1,17 @@
-// What is liked: two switches for a track, of which at most one is pressed. The server keeps it, and mixes count it.
-import { changes, Emitter, iconButton, say, toast } from "./dom.js";
-import { ask } from "./api.js";
+// Like and dislike: two switches for a track, at most one of them on. The server stores them, and mixes use them.
+import { Emitter, announce, changes, iconButton, toast } from "./dom.js";
+import { request } from "./api.js";
 import { sentence } from "./states.js";
 
-const told = new Emitter();
+const updates = new Emitter();
 const WAYS = [
-  ["like", true, "Like it: it comes sooner in mixes"],
-  ["dislike", false, "Dislike it: it comes in no mix"],
+  ["like", true, "Like: mixes play it more often"],
+  ["dislike", false, "Dislike: mixes never play it"],
 ];
 
-/** - `more`: what the buttons have besides */
+/** - `more`: further properties of the buttons */
 export function liking(more, signal) {
-  // An answer that was asked for before the last change is no longer true.
+  // `turn` discards responses to requests sent before the last change.
   let id = null,
     liked = null,
     turn = 0;
@@ -27,21 +27,21 @@ export function liking(more, signal) {
       button.setAttribute("aria-pressed", String(liked === WAYS[at][1])),
     );
   const press = async (way) => {
-    const of = id,
+    const changed = id,
       now = liked === way ? null : way;
     try {
-      await ask(`tracks/${of}/liked`, { method: "PUT", body: { liked: now } });
-      told.emit("liked", { of, now });
-      changes.emit("liked", { id: of, liked: now });
-      say({ true: "Liked", false: "Disliked", null: "Neither liked nor disliked" }[now]);
+      await request(`tracks/${changed}/liked`, { method: "PUT", body: { liked: now } });
+      updates.emit("liked", { changed, now });
+      changes.emit("liked", { id: changed, liked: now });
+      announce({ true: "Liked", false: "Disliked", null: "Neither liked nor disliked" }[now]);
     } catch (error) {
       toast(sentence(error.message));
     }
   };
-  told.on(
+  updates.on(
     "liked",
-    ({ of, now }) => {
-      if (of === id) {
+    ({ changed, now }) => {
+      if (changed === id) {
         turn++;
         liked = now;
         show();
@@ -51,21 +51,21 @@ export function liking(more, signal) {
   );
   return {
     buttons,
-    /** Shows what is thought of a track; of one that is not in the library nothing can be. */
-    async of(track) {
+    /** Shows whether a track is liked; null for one that is not in the library. */
+    async show(track) {
       if (track === id) return;
-      const asked = ++turn;
+      const sent = ++turn;
       id = track;
       liked = null;
       show();
       for (const button of buttons) button.disabled = id === null;
       if (id === null || document.body.dataset.rights !== "change") return;
-      // Where there is no answer it is asked for the next time.
-      const { liked: known } = await ask(`tracks/${id}/liked`, { signal }).catch(() => {
-        if (asked === turn) id = null;
+      // A failed request is repeated the next time.
+      const { liked: known } = await request(`tracks/${id}/liked`, { signal }).catch(() => {
+        if (sent === turn) id = null;
         return { liked: null };
       });
-      if (asked === turn) {
+      if (sent === turn) {
         liked = known;
         show();
       }

@@ -1,7 +1,19 @@
-// The list: what an evening is made of. Tracks are moved by their grip and locked in their place; "more like this" and
-// "less like this" say what fills the other places; a path leads from the first track to the last.
-import { $, count, h, icon, iconButton, isolated, keep, name, say, span, toast } from "./dom.js";
-import { ask } from "./api.js";
+// The list editor. Tracks are moved by their grip and locked in their place; "more like this" and "less like this" choose
+// what fills the other places; a path leads from the first track to the last.
+import {
+  $,
+  announce,
+  count,
+  h,
+  icon,
+  iconButton,
+  isolated,
+  keep,
+  name,
+  span,
+  toast,
+} from "./dom.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
 import { mark, playCover } from "./playing_marks.js";
@@ -9,7 +21,7 @@ import { panel } from "./saved.js";
 import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";
 
-/** What is kept of a track, so that the list is there before the server answers. */
+/** The stored fields of a track, so that the list shows before the server answers. */
 const brief = ({ id, title, artist, album, seconds, genres, path }) => ({
   id,
   title: title ?? null,
@@ -38,7 +50,7 @@ function changed(next, what) {
   before = before.slice(-50);
   state = { ...state, ...next };
   save();
-  if (what) say(what);
+  if (what) announce(what);
 }
 function save() {
   keep.set("list", state);
@@ -53,30 +65,30 @@ function undo() {
   if (!before.length) return;
   state = JSON.parse(before.pop());
   save();
-  say("Taken back");
+  announce("Undone");
 }
 
-/** Puts tracks at the end of the list; those that are on it stay where they are. */
-/** The notice of tracks that were put on the list, and how many it counts. */
+/** The notice of added tracks, and how many it counts. */
 const added = { notice: null, tracks: 0 };
 
+/** Adds tracks at the end of the list, without those that it has. */
 export function add(tracks) {
   const known = new Set(state.items.map((item) => item.track.id));
   const fresh = tracks.filter((track) => track.id !== null && !known.has(track.id));
-  if (!fresh.length) return toast("On the list already");
+  if (!fresh.length) return toast("Already on the list");
   changed({
     items: [
       ...state.items,
       ...fresh.map((track) => ({ track: brief(track), lock: false, more: false })),
     ],
   });
-  // A notice that is still there counts on, so that many of them never pile up.
+  // A visible notice counts on, so that notices do not pile up.
   added.tracks = (added.notice?.isConnected ? added.tracks : 0) + fresh.length;
   added.notice?.remove();
   added.notice = toast(
     added.tracks === 1
-      ? `“${isolated(titleOf(fresh[0]))}” is on the list`
-      : `${count(added.tracks, "track")} put on the list`,
+      ? `“${isolated(titleOf(fresh[0]))}” added to the list`
+      : `${count(added.tracks, "track")} added to the list`,
     place
       ? null
       : [
@@ -89,7 +101,7 @@ export function add(tracks) {
   return undefined;
 }
 
-/** Puts a track at the beginning or the end of a path. */
+/** Makes a track the first or the last of a path. */
 export function pathEnd(track, first) {
   const others = state.items.filter((item) => item.track.id !== track.id),
     item = { track: brief(track), lock: true, more: false };
@@ -103,7 +115,7 @@ export function pathEnd(track, first) {
 }
 
 export function show(root, _route, signal) {
-  // "Open the list" leads nowhere from here.
+  // Their "Open the list" is of no use on this page.
   $("toasts").replaceChildren();
   place = { root, signal, saved: panel(signal, take, question) };
   signal.addEventListener("abort", () => {
@@ -114,7 +126,7 @@ export function show(root, _route, signal) {
   draw();
 }
 
-/** The list of a name that was kept takes the place of this one. */
+/** Replaces this list by a saved one. */
 function take(title, tracks) {
   changed(
     {
@@ -130,7 +142,7 @@ function take(title, tracks) {
   place?.root.firstChild.scrollTo({ top: 0 });
 }
 
-/** What this list asks: songs to go on with after those that it is made of. */
+/** The query of this list for saving it: a mix that starts from its tracks. */
 function question() {
   const kept = state.items.filter((item) => item.lock || item.more),
     base = kept.length ? kept : state.items;
@@ -138,7 +150,7 @@ function question() {
   const seeds = base.slice(0, 500).map((item) => ({ id: item.track.id }));
   return {
     name: state.title,
-    asked: {
+    body: {
       mix: {
         seeds,
         limit: state.length,
@@ -165,7 +177,7 @@ function draw() {
       h(
         "header",
         { class: "page-head" },
-        h("h1", { class: "hear" }, "List"),
+        h("h1", { class: "sr-only" }, "List"),
         h("input", {
           class: "title-input",
           value: state.title,
@@ -263,8 +275,8 @@ function draw() {
       state.items.length
         ? rows
         : empty(
-            "An evening begins with one track",
-            "Put one here with the plus beside it, or take a lasso full of them from the map. Then fill the list with what sounds like them, or lead a path from the first to the last.",
+            "Start with one track",
+            "Add tracks with the plus beside them, or with the lasso of the map. Then fill the list with similar tracks, or with a path from the first track to the last.",
           ),
       place.saved,
     ].filter(Boolean),
@@ -274,7 +286,7 @@ function draw() {
 }
 
 function builder() {
-  const number = (label, key, min, max, step, tell) =>
+  const number = (label, key, min, max, step, format) =>
     h(
       "label",
       { class: "setting" },
@@ -285,15 +297,15 @@ function builder() {
         max,
         step,
         value: state[key],
-        "aria-valuetext": tell(state[key]),
+        "aria-valuetext": format(state[key]),
         "data-focus": key,
         oninput: (event) => {
-          event.target.nextSibling.textContent = tell(Number(event.target.value));
-          event.target.setAttribute("aria-valuetext", tell(Number(event.target.value)));
+          event.target.nextSibling.textContent = format(Number(event.target.value));
+          event.target.setAttribute("aria-valuetext", format(Number(event.target.value)));
         },
         onchange: (event) => changed({ [key]: Number(event.target.value) }),
       }),
-      h("output", {}, tell(state[key])),
+      h("output", {}, format(state[key])),
     );
   const path = state.how === "path";
   return h(
@@ -303,7 +315,7 @@ function builder() {
       "div",
       { class: "segments", role: "group", "aria-label": "How the list is filled" },
       [
-        ["similar", "What sounds like it"],
+        ["similar", "Similar tracks"],
         ["path", "A path from first to last"],
       ].map(([how, label]) =>
         h(
@@ -327,7 +339,7 @@ function builder() {
         : number("Variety", "diversity", 0, 1, 0.1, (v) =>
             v === 0 ? "none" : v < 0.4 ? "some" : v < 0.8 ? "much" : "most",
           ),
-      number("Of one artist", "perArtist", 0, 10, 1, (v) => (v === 0 ? "any" : "at most " + v)),
+      number("Per artist", "perArtist", 0, 10, 1, (v) => (v === 0 ? "any" : "at most " + v)),
     ),
     h(
       "div",
@@ -348,8 +360,8 @@ function builder() {
         "p",
         { class: "faint", id: "fill-note", role: "status" },
         path
-          ? "It passes through what is locked, in this order."
-          : "What is locked, or wanted more of, stays.",
+          ? "The path passes through the locked tracks, in this order."
+          : "Tracks that are locked or marked “more like this” stay.",
       ),
     ),
   );
@@ -358,10 +370,10 @@ function builder() {
 function slot(item, i) {
   const { track } = item,
     title = titleOf(track);
-  const set = (what, said) =>
+  const set = (change, message) =>
     changed(
-      { items: state.items.map((other) => (other === item ? { ...item, ...what } : other)) },
-      said,
+      { items: state.items.map((other) => (other === item ? { ...item, ...change } : other)) },
+      message,
     );
   return h(
     "li",
@@ -390,7 +402,7 @@ function slot(item, i) {
           {
             class: "step",
             vars: { "--step": Math.min(1, item.step) },
-            title: "How far from the track before: 0 is the same, 1 unrelated",
+            title: "Distance from the previous track: 0 is the same, 1 unrelated",
           },
           h("i", {}),
           item.step.toFixed(2),
@@ -422,8 +434,8 @@ function slot(item, i) {
       }),
       iconButton(
         "close",
-        `Take ${isolated(title)} off the list`,
-        () => changed({ items: state.items.filter((other) => other !== item) }, "Taken off"),
+        `Remove ${isolated(title)} from the list`,
+        () => changed({ items: state.items.filter((other) => other !== item) }, "Removed"),
         { class: "act" },
       ),
     ),
@@ -438,7 +450,7 @@ function less(item) {
   if (state.items.length) fill();
 }
 
-/** Fills the places that nothing holds. */
+/** Fills the free places. */
 async function fill() {
   if (!state.items.length) return;
   busy?.abort();
@@ -448,15 +460,15 @@ async function fill() {
       const element = $("fill-note");
       if (element) element.textContent = text;
     };
-  const waiting = (why, seconds) => note(sentence(why) + ` Asked again in ${seconds} s.`);
-  note("Listening for what fits…");
+  const waiting = (why, seconds) => note(sentence(why) + ` Trying again in ${seconds} s.`);
+  note("Finding tracks…");
   try {
     const { items, far } =
       state.how === "path" ? await path(signal, waiting) : await similar(signal, waiting);
     if (signal.aborted) return;
     changed({ items });
     note(`${count(items.length, "track")}, ${span(length())}.` + (far ? " " + sentence(far) : ""));
-    say(`The list has ${count(items.length, "track")}`);
+    announce(`The list has ${count(items.length, "track")}`);
   } catch (error) {
     if (error.name !== "AbortError")
       note(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
@@ -475,7 +487,7 @@ async function similar(signal, waiting) {
   const limit = Math.min(500, state.length + away.size + 10),
     most = state.perArtist || undefined;
   const answer = state.less.length
-    ? await ask("similar", {
+    ? await request("similar", {
         body: {
           seeds,
           unlike: state.less.map((track) => ({ id: track.id })),
@@ -486,7 +498,7 @@ async function similar(signal, waiting) {
         signal,
         waiting,
       })
-    : await ask("mix", {
+    : await request("mix", {
         body: {
           seeds,
           limit,
@@ -497,12 +509,12 @@ async function similar(signal, waiting) {
       });
   const found = answer.neighbours;
   const near = [];
-  // Those that stay count for their artists too.
-  const of = new Map();
+  // The limit per artist includes the tracks that stay.
+  const artists = new Map();
   const counts = (track) => {
     const name = track.artist ?? "";
-    of.set(name, (of.get(name) ?? 0) + 1);
-    return !most || !name || of.get(name) <= most;
+    artists.set(name, (artists.get(name) ?? 0) + 1);
+    return !most || !name || artists.get(name) <= most;
   };
   base.forEach((item) => counts(item.track));
   for (const track of found)
@@ -512,7 +524,7 @@ async function similar(signal, waiting) {
     lock: false,
     more: false,
   }));
-  // What is locked keeps its place, what is wanted more of its order; the rest is filled up.
+  // Locked tracks keep their place, "more like this" their order; similar tracks fill the rest.
   const size = Math.max(state.length, base.length),
     slots = new Array(size).fill(null);
   for (const item of base.filter((item) => item.lock)) {
@@ -533,8 +545,7 @@ async function similar(signal, waiting) {
 async function path(signal, waiting) {
   const [first, last] = [state.items[0], state.items.at(-1)],
     via = state.items.slice(1, -1).filter((item) => item.lock || item.more);
-  if (first === last)
-    throw new Error("A path needs two tracks: where it begins, and where it ends.");
+  if (first === last) throw new Error("A path needs two tracks: its first and its last.");
   const named = (item) => ({ id: item.track.id });
   const body = {
     from: named(first),
@@ -543,7 +554,7 @@ async function path(signal, waiting) {
     steps: Math.max(state.length - 1, via.length + 1),
     max_per_artist: state.perArtist || undefined,
   };
-  const walk = await ask("path", { body, signal, waiting }),
+  const walk = await request("path", { body, signal, waiting }),
     held = new Map(state.items.map((item) => [item.track.id, item]));
   const items = await Promise.all(
     walk.tracks.map(async (found) => {
@@ -560,14 +571,14 @@ async function path(signal, waiting) {
   return { items, far: walk.notes?.join(" ") };
 }
 
-/** Answers that are about something else leave out the length: the track itself has it. */
+/** Some answers have no length of their tracks; the track itself has it. */
 async function whole(track, signal) {
-  return track.seconds ? track : ask("tracks/" + track.id, { signal });
+  return track.seconds ? track : request("tracks/" + track.id, { signal });
 }
 
 async function write(format) {
   try {
-    const answer = await ask("lists", {
+    const answer = await request("lists", {
       body: { title: state.title, format, tracks: state.items.map((item) => item.track.id) },
       as: "response",
     });
@@ -582,7 +593,7 @@ async function write(format) {
     toast(sentence(error.message) + (error.next ? " " + sentence(error.next) : ""));
   }
 }
-// Another tab of this page changed the list: both show the same one.
+// All tabs of the page show the same list.
 keep.on("list", () => {
   state = { ...start(), ...keep.get("list", {}) };
   show_count();

@@ -1,6 +1,6 @@
-// The place to listen: all tracks or those that fit the search on the left, the card of one on the right.
+// Listen: all tracks or the search results on the left, the card of one on the right.
 import { $, count, h, icon, keep } from "./dom.js";
-import { ask, first } from "./api.js";
+import { first, request } from "./api.js";
 import { filterMenu, markWrong, order, wanted } from "./filters.js";
 import { mark } from "./playing_marks.js";
 import { LongList, row } from "./tracks.js";
@@ -8,11 +8,11 @@ import { card, fileCard } from "./card.js";
 import { empty, load, loadFirst, sentence } from "./states.js";
 
 let parts = null,
-  asking = null,
+  pending = null,
   shown = null;
-/** What was listed when this place was left, and how far down. */
+/** The query and the scroll position with which this place was left. */
 let left = null;
-/** Rows that are asked for first: more than are in sight, and few kilobytes. */
+/** Rows of the first request: more than a screen shows, in few kilobytes. */
 const PAGE = 48;
 
 export function show(root, route, signal) {
@@ -42,7 +42,7 @@ export function show(root, route, signal) {
     h(
       "div",
       { class: "listen" },
-      h("h1", { class: "hear" }, "Listen"),
+      h("h1", { class: "sr-only" }, "Listen"),
       h(
         "section",
         { class: "index", "aria-label": "Tracks" },
@@ -102,22 +102,22 @@ function welcome() {
     { class: "empty-state welcome" },
     icon("mark"),
     h("h2", {}, "Choose a track"),
-    h("p", {}, "You will see what it sounds like, and what sounds like it."),
+    h("p", {}, "Its card shows its genre, mood and sound, and similar tracks."),
     h(
       "p",
       { class: "faint" },
-      "Or drop a file of yours anywhere on this page: it is compared, and not kept.",
+      "Or drop a file of yours anywhere on this page: it is compared with the library and not kept.",
     ),
   );
 }
 
-/** Lists what fits the search; called at every letter. */
+/** Lists the search results; called at every keystroke. */
 export function seek() {
   if (!parts || parts.signal.aborted) return;
-  asking?.abort();
-  asking = new AbortController();
-  parts.signal.addEventListener("abort", () => asking.abort());
-  const { signal } = asking,
+  pending?.abort();
+  pending = new AbortController();
+  parts.signal.addEventListener("abort", () => pending.abort());
+  const { signal } = pending,
     words = $("search").value.trim();
   if (words && keep.get("search", "names") === "sound") return bySound(words, signal);
   const filters = wanted(),
@@ -126,14 +126,14 @@ export function seek() {
   parts.listed = JSON.stringify(query);
   const top = left?.listed === parts.listed ? left.top : 0;
   left = null;
-  const page = (after, limit) => ask("tracks", { query: { ...query, limit, after }, signal });
+  const page = (after, limit) => request("tracks", { query: { ...query, limit, after }, signal });
   loadFirst(
     parts.scroller,
     signal,
     isWhole ? first("listen", "tracks", { ...query, limit: PAGE }) : null,
     (waiting) =>
-      ask("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
-        // A count of the question before does not stand above what is wrong with this one.
+      request("tracks", { query: { ...query, limit: PAGE }, signal, waiting }).catch((error) => {
+        // The count of the last query would not fit the error message.
         if (error.name !== "AbortError") parts.head.textContent = "";
         markWrong(error.message);
         throw error;
@@ -146,12 +146,14 @@ export function seek() {
       if (found.total) return new LongList(parts.scroller, page, signal).start(found, top);
       if (isWhole) emptyLibrary(parts.scroller, signal);
       else if (!words)
-        parts.scroller.replaceChildren(empty("No track is like that", "Fewer filters find more."));
+        parts.scroller.replaceChildren(
+          empty("No matching tracks", "Remove some filters to find more."),
+        );
       else
         parts.scroller.replaceChildren(
           empty(
-            "Nothing is called that",
-            "Fewer letters find more. Under Sound, words such as calm, guitar or no voice search what is heard.",
+            "No matching names",
+            "Try fewer letters. To search by sound, choose Sound and type words such as calm, guitar or no voice.",
           ),
         );
       return null;
@@ -159,20 +161,20 @@ export function seek() {
   );
 }
 
-/** What sounds as the words say. */
+/** Tracks by words that describe their sound. */
 function bySound(words, signal) {
   parts.head.textContent = "";
-  const question = (waiting) =>
-    ask("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(
+  const work = (waiting) =>
+    request("find", { query: { query: words, limit: 100, ...wanted() }, signal, waiting }).catch(
       (error) => {
         if (error.status !== 404) throw error;
         return null;
       },
     );
-  load(parts.scroller, signal, question, (found) => {
+  load(parts.scroller, signal, work, (found) => {
     if (!found) return noWord(words, signal);
     parts.head.textContent =
-      `What sounds like “${words}”` +
+      `Tracks that sound like “${words}”` +
       (found.unknown.length ? ` · not understood: ${found.unknown.join(", ")}` : "") +
       found.notes.map((note) => ` · ${note}`).join("");
     parts.scroller.replaceChildren(
@@ -188,17 +190,17 @@ function bySound(words, signal) {
   });
 }
 
-/** Words that are understood, to choose from: nothing of what was typed is one. */
+/** The known words, to choose from, if no typed word is one of them. */
 async function noWord(_words, signal) {
-  const known = (await ask("words", { signal })).words.map(({ word }) => word);
+  const known = (await request("words", { signal })).words.map(({ word }) => word);
   const choose = (word) => () => {
     $("search").value = word;
     seek();
   };
   parts.scroller.replaceChildren(
     empty(
-      "No word of this is known",
-      `Sound is searched by ${known.length} words and their opposites: “calm guitar”, “no voice”. For a name, search under Names.`,
+      "None of these words is known",
+      `A search by sound knows ${known.length} words and their opposites: “calm guitar”, “no voice”. To search for a name, choose Names.`,
     ),
     h(
       "ul",
@@ -215,10 +217,10 @@ async function noWord(_words, signal) {
 }
 
 export async function emptyLibrary(place, signal) {
-  const scan = await ask("scan", { signal }).catch(() => null);
+  const scan = await request("scan", { signal }).catch(() => null);
   const start = async () => {
     try {
-      await ask("scan", { method: "POST", once: true });
+      await request("scan", { method: "POST", once: true });
       location.hash = "#/library";
     } catch (error) {
       message.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
@@ -228,12 +230,12 @@ export async function emptyLibrary(place, signal) {
   place.replaceChildren(
     empty(
       "This library is empty",
-      "Once it has listened to your music, everything is found here. A thousand tracks take some minutes, and each is there as soon as it was heard.",
+      "Your music appears here as it is analysed, which takes some minutes for a thousand tracks.",
       scan?.can_start &&
         h(
           "button",
           { type: "button", class: "primary for-change", onclick: start },
-          scan.state === "running" ? "See how it goes" : "Listen to my music",
+          scan.state === "running" ? "Show progress" : "Analyse my music",
         ),
       message,
       h("p", { class: "faint" }, "Or in a terminal: ", h("code", {}, "voisin add FOLDER")),

@@ -1,6 +1,6 @@
-// Artists and albums: their tracks, which of them sound alike, and by which tracks.
+// Artists and albums: their tracks, similar ones, and the pairs of tracks that make them similar.
 import { count, h, icon, joined, keep, name, segments, span, toast } from "./dom.js";
-import { ask, askAll } from "./api.js";
+import { request, requestAll } from "./api.js";
 import { mark } from "./playing_marks.js";
 import { cover } from "./cover.js";
 import { LongGrid, tile } from "./tiles.js";
@@ -9,10 +9,10 @@ import { empty, framed, load, sentence } from "./states.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 
-/** Those near to one, and tracks of its own. */
+/** Similar artists or albums that are shown, and tracks. */
 const NEAR = 12,
   OWN = 1000;
-/** What a grid is ordered by; the first of each is how the server has it. */
+/** Orders of a grid; the first is the server's. */
 const ORDERS = {
   albums: { artist: "Artist", name: "Name", year: "Year, newest first", tracks: "Most tracks" },
   artists: { artist: "Name", tracks: "Most tracks" },
@@ -27,21 +27,21 @@ const KINDS = {
   albums: {
     one: "album",
     title: "Albums",
-    none: "No track of this library names its album in its tags.",
+    none: "No track of this library has an album in its tags.",
     about:
-      "Which albums sound alike: each track of one is compared with the most similar track of the other. Press one to hear why.",
+      "Which albums sound alike: each track of one is compared with the most similar track of the other. Select one for details.",
   },
   artists: {
     one: "artist",
     title: "Artists",
-    none: "No track of this library names its artist in its tags.",
+    none: "No track of this library has an artist in its tags.",
     about:
-      "Which artists sound alike: each track of one is compared with the most similar track of the other. Press one to hear why.",
+      "Which artists sound alike: each track of one is compared with the most similar track of the other. Select one for details.",
   },
 };
 let parts = null;
 
-/** What the server calls it by. */
+/** Its name in the server's queries. */
 const nameOf = (one) =>
   one.album === undefined ? one.artist : one.artist ? `${one.artist} – ${one.album}` : one.album;
 const titleOf = (one) => one.album ?? one.artist;
@@ -71,10 +71,10 @@ export function show(root, route, signal) {
   load(
     root,
     signal,
-    (waiting) => askAll(kind, ["items"], { signal, waiting }),
+    (waiting) => requestAll(kind, ["items"], { signal, waiting }),
     (found) => {
       if (!found.items.length) return root.replaceChildren(frame(empty(`No ${kind} yet`, none)));
-      const told = h("p", { class: "faint", role: "status" }),
+      const total = h("p", { class: "faint", role: "status" }),
         all = h("ul", { class: "albums" });
       const narrow = h("input", {
         type: "search",
@@ -98,7 +98,7 @@ export function show(root, route, signal) {
       const kept = keep.get("order-" + kind, "artist");
       order.value = ORDERS[kind][kept] ? kept : "artist";
       const detail = h("section", { class: "genre-detail", "aria-live": "polite" }),
-        tools = h("div", { class: "narrow" }, narrow, order, told);
+        tools = h("div", { class: "narrow" }, narrow, order, total);
       const page = frame(detail, tools, all);
       root.replaceChildren(page);
       const grid = new LongGrid(page, all, (item) => makerTile(kind, item), signal);
@@ -107,7 +107,7 @@ export function show(root, route, signal) {
         const fits = found.items.filter((item) =>
           words.every((word) => nameOf(item).toLowerCase().includes(word)),
         );
-        told.textContent = count(fits.length, one);
+        total.textContent = count(fits.length, one);
         grid.show(sorted(fits, order.value));
       };
       draw();
@@ -119,7 +119,7 @@ export function show(root, route, signal) {
   );
 }
 
-/** The question for the tracks of one. */
+/** The query for the tracks of one. */
 const ownQuestion = (own) =>
   own.album === undefined
     ? { artist: nameOf(own), sort: "album", limit: OWN }
@@ -143,7 +143,7 @@ const makerTile = (kind, item) =>
     href: address(kind, nameOf(item)),
     play: async () => {
       try {
-        const found = await ask("tracks", { query: ownQuestion(item) });
+        const found = await request("tracks", { query: ownQuestion(item) });
         player.play(ownOf(item, found.tracks).map((track) => ({ track })));
       } catch (error) {
         toast(sentence(error.message));
@@ -151,7 +151,7 @@ const makerTile = (kind, item) =>
     },
   });
 
-/** The one of this name; a text that names several artists is the first one's. */
+/** The one of this name; of several artists in a text, the first. */
 function named(name) {
   const exact = parts.all.find((one) => nameOf(one) === name),
     folded = name.toLowerCase();
@@ -166,7 +166,7 @@ export function update(route) {
   const { kind, detail, signal, page, grid, of_all } = parts,
     own = named(decodeURIComponent(route.parts[1] ?? ""));
   detail.replaceChildren();
-  // One at a time: all of them, or one with its tracks and neighbours.
+  // Either the grid, or one with its tracks and neighbours.
   for (const part of of_all) part.hidden = Boolean(own);
   if (!own) {
     page.scrollTop = parts.top ?? 0;
@@ -181,16 +181,16 @@ export function update(route) {
     tracks = h("div", {}),
     near = h("div", {});
   const keepNear = async () => {
-    // What no file may be called by no list may be.
+    // Names of lists are restricted to valid file names.
     const as = `Near ${title}`.replace(/[/\\:*?"<>|]/g, "-").trim();
     try {
-      await ask("lists/" + encodeURIComponent(as), {
+      await request("lists/" + encodeURIComponent(as), {
         method: "PUT",
         body: { [kind]: { name: whole } },
         signal,
         once: true,
       });
-      toast(`“${as}” is kept: it is below the list`);
+      toast(`“${as}” is saved: see Saved lists on the page List`);
     } catch (error) {
       if (error.name !== "AbortError") toast(sentence(error.message));
     }
@@ -222,7 +222,7 @@ export function update(route) {
       ),
     ),
     tracks,
-    h("h2", {}, "What is near"),
+    h("h2", {}, "Similar"),
     h(
       "div",
       { class: "part-acts" },
@@ -230,7 +230,7 @@ export function update(route) {
         "button",
         { type: "button", class: "for-change", id: "keep-near", onclick: keepNear },
         icon("save"),
-        "Keep it as a list",
+        "Save as a list",
       ),
     ),
     near,
@@ -238,7 +238,7 @@ export function update(route) {
   load(
     tracks,
     signal,
-    (waiting) => ask("tracks", { query: ownQuestion(own), signal, waiting }),
+    (waiting) => request("tracks", { query: ownQuestion(own), signal, waiting }),
     (found) => {
       const all = ownOf(own, found.tracks),
         of_all = all.map((track) => ({ track }));
@@ -267,11 +267,11 @@ export function update(route) {
   load(
     near,
     signal,
-    (waiting) => ask(kind, { query: { name: whole, limit: NEAR }, signal, waiting }),
+    (waiting) => request(kind, { query: { name: whole, limit: NEAR }, signal, waiting }),
     ({ items }) => {
       if (!items.length)
         return near.append(
-          empty("Nothing is near", `The library holds no other ${KINDS[kind].one} yet.`),
+          empty("Nothing similar", `The library has no other ${KINDS[kind].one} yet.`),
         );
       near.append(
         h(
@@ -298,7 +298,7 @@ export function update(route) {
                     class: "small",
                     onclick: () => player.play(pairs.map((pair) => ({ track: pair.other }))),
                   },
-                  "Play what is near",
+                  "Play similar",
                 ),
               ),
               h(

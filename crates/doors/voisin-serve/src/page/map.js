@@ -1,6 +1,7 @@
-// The map: tracks that sound alike lie together. Walk on it, listen under the pointer, take what a lasso holds.
+// The map, on which similar tracks lie together: walking, previews under the pointer, selection with a lasso.
 import {
   $,
+  announce,
   changes,
   clock,
   count,
@@ -12,9 +13,8 @@ import {
   keep,
   measured,
   name,
-  say,
 } from "./dom.js";
-import { askAll } from "./api.js";
+import { requestAll } from "./api.js";
 import * as player from "./player.js";
 import * as list from "./list.js";
 import { artistOf, titleOf } from "./cover.js";
@@ -24,7 +24,7 @@ import { row } from "./tracks.js";
 import { empty, framed, load } from "./states.js";
 import { PointMap, fold, rampCss, toneOf } from "./map-core.js";
 
-/** Ways to colour: by a name of each track, or by a number; those by a scale are added when the tracks are there. */
+/** Colourings, by a name of each track or by a number; those by a scale are added when the tracks have loaded. */
 const WAYS = {
   genre: {
     label: "Genre",
@@ -51,7 +51,7 @@ export function show(root, route, signal) {
   load(
     root,
     signal,
-    (waiting) => askAll("map", ["tracks"], { signal, waiting }),
+    (waiting) => requestAll("map", ["tracks"], { signal, waiting }),
     (answer) => {
       if (!answer.tracks.length) {
         root.replaceChildren(frame(empty("There is no map yet", "It needs a few tracks.")));
@@ -79,17 +79,17 @@ function open(root, answer, signal, wanted) {
   const legendBox = h("div", { class: "legend" });
   const side = h("div", { class: "side", "data-scrolls": "" });
   const way = h("select", { "aria-label": "Colour by", onchange: () => recolour(way.value) });
-  const listening = h(
+  const previewButton = h(
     "button",
     {
       type: "button",
       class: "switch",
       "aria-pressed": String(keep.get("listen-in", false)),
-      title: "Plays what lies under the pointer",
+      title: "Plays the track under the pointer",
     },
     icon("listen"),
-    h("span", { class: "long" }, "Listen under the pointer"),
-    h("span", { class: "short" }, "Listen"),
+    h("span", { class: "long" }, "Play under the pointer"),
+    h("span", { class: "short" }, "Play"),
   );
   const lassoButton = h(
     "button",
@@ -120,12 +120,12 @@ function open(root, answer, signal, wanted) {
     h(
       "div",
       { class: "map" },
-      h("h1", { class: "hear" }, "Map"),
+      h("h1", { class: "sr-only" }, "Map"),
       h(
         "div",
         { class: "map-head" },
         h("label", { class: "inline" }, h("span", { class: "long" }, "Colour"), way),
-        listening,
+        previewButton,
         lassoButton,
         h("span", { class: "grow" }),
         iconButton("minus", "Zoom out", () => map.zoom(1 / 1.6)),
@@ -150,7 +150,7 @@ function open(root, answer, signal, wanted) {
       above: wayBack,
       tap(i, event) {
         select(i);
-        if (i >= 0 && map.listening && event.pointerType === "touch")
+        if (i >= 0 && map.previews && event.pointerType === "touch")
           player.playNow({ track: tracks[i] });
       },
       lassoed(found, add) {
@@ -160,28 +160,28 @@ function open(root, answer, signal, wanted) {
       },
       lassoing(on) {
         lassoButton.setAttribute("aria-pressed", String(on));
-        if (on) say("Draw around the tracks.");
+        if (on) announce("Draw around the tracks.");
       },
       hover(i, isNew) {
-        if (isNew) listenTo(i);
+        if (isNew) previewTrack(i);
         return i >= 0 && describe(tracks[i]);
       },
     },
     signal,
   });
   Object.assign(map, { answer, tracks, names, legendBox, side });
-  map.listening = keep.get("listen-in", false);
-  listening.addEventListener("click", () => {
-    map.listening = !map.listening;
-    listening.setAttribute("aria-pressed", String(map.listening));
-    keep.set("listen-in", map.listening);
-    if (!map.listening) player.stopListening();
+  map.previews = keep.get("listen-in", false);
+  previewButton.addEventListener("click", () => {
+    map.previews = !map.previews;
+    previewButton.setAttribute("aria-pressed", String(map.previews));
+    keep.set("listen-in", map.previews);
+    if (!map.previews) player.stopPreview();
   });
   lassoButton.addEventListener("click", () => map.setLasso(!map.lassoing));
   over.addEventListener("keydown", keys);
   signal.addEventListener("abort", () => {
     clearTimeout(dwell);
-    player.stopListening();
+    player.stopPreview();
   });
   addEventListener("voisin-theme", () => recolour(map.way), { signal });
   changes.on("change", () => map.redraw(), signal);
@@ -193,7 +193,7 @@ function open(root, answer, signal, wanted) {
   if ($("search").value.trim()) seek($("search").value);
 }
 
-/** Shows most of the map: some tracks far out would press all others together. */
+/** Zooms to most of the map: a few outliers would squeeze all other tracks together. */
 function home() {
   const middle = (all) => {
     const sorted = Float64Array.from(all).sort(),
@@ -262,7 +262,7 @@ function showLegend() {
   );
 }
 
-// ---- what else is drawn
+// ---- overlays
 function ringPlaying() {
   const playing = map.tracks.findIndex((t) => t.id === player.current()?.track.id);
   if (playing >= 0) map.ring(playing, 4, 2.5, map.inks.mark);
@@ -271,24 +271,20 @@ function wayBack() {
   if (map.inSight().length) return;
   map.pen.textAlign = "center";
   map.pen.font = `15px ${map.family}`;
-  map.write(
-    "Nothing is here: 0, or Show all above, brings everything back",
-    map.width / 2,
-    map.height / 2,
-  );
+  map.write("No tracks here: press 0, or Show all above", map.width / 2, map.height / 2);
 }
 
 // ---- the track under the pointer
 let dwell = 0;
-function listenTo(i, after = 180) {
+function previewTrack(i, after = 180) {
   clearTimeout(dwell);
-  if (!map.listening) return;
+  if (!map.previews) return;
   const { id, seconds } = map.tracks[i] ?? {};
-  // A pointer that passes over is not one that rests.
+  // Only a pointer that rests starts a preview.
   dwell =
     i < 0
-      ? setTimeout(player.stopListening, 400)
-      : setTimeout(() => player.listenIn(id, seconds ?? 0), after);
+      ? setTimeout(player.stopPreview, 400)
+      : setTimeout(() => player.startPreview(id, seconds ?? 0), after);
 }
 const describe = (t) => [
   name(titleOf(t), "b"),
@@ -297,7 +293,7 @@ const describe = (t) => [
 ];
 
 // ---- search
-/** Selects the tracks whose artist and title have all of these words, as they are typed. */
+/** Selects the tracks whose artist and title contain all of these words; called at every keystroke. */
 export function seek(text) {
   if (!map?.over.isConnected) return;
   const words = fold(text).split(/\s+/).filter(Boolean);
@@ -309,7 +305,7 @@ export function seek(text) {
   );
   chosen();
 }
-/** Brings what was found into sight. */
+/** Zooms to the search results. */
 export function showFound() {
   const found = [...map.chosen];
   if (!found.length) return;
@@ -321,7 +317,7 @@ export function showFound() {
   map.glide((x0 + x1) / 2, (y0 + y1) / 2, Math.min(Math.max(scale, whole), 8 * whole));
 }
 
-// ---- what is selected
+// ---- selection
 function select(i, bring) {
   map.selected = i;
   if (bring && i >= 0) {
@@ -333,7 +329,7 @@ function select(i, bring) {
   map.redraw();
 }
 function chosen() {
-  say(count(map.chosen.size, "track") + " selected");
+  announce(count(map.chosen.size, "track") + " selected");
   showSide();
   map.redraw();
 }
@@ -375,7 +371,7 @@ function showSide() {
               },
             },
             icon("add"),
-            "Put on the list",
+            "Add to the list",
           ),
           h(
             "button",
@@ -427,7 +423,7 @@ function showSide() {
           h(
             "button",
             { type: "button", class: "small", onclick: () => nearby(map.selected) },
-            "Select what lies near",
+            "Select nearby tracks",
           ),
         ),
       ),
@@ -437,7 +433,7 @@ function showSide() {
       h(
         "p",
         { class: "faint hint" },
-        "Tracks that sound alike lie together. Press one to see what it is; draw a lasso around many to put them on the list.",
+        "Tracks that sound alike lie together. Press one for details; draw a lasso around many to add them to the list.",
       ),
     );
   }
@@ -479,8 +475,8 @@ function go(dx, dy) {
   if (best < 0) return;
   select(best, true);
   const t = map.tracks[best];
-  say(`${titleOf(t)}, ${artistOf(t)}${t.genre ? ", " + t.genre : ""}`);
-  listenTo(best, 250);
+  announce(`${titleOf(t)}, ${artistOf(t)}${t.genre ? ", " + t.genre : ""}`);
+  previewTrack(best, 250);
 }
 const KEYS = {
   ArrowLeft: () => go(-1, 0),

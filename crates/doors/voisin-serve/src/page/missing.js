@@ -1,24 +1,24 @@
-// Music that is no longer on the disk: which tracks of the page are, and taking them out of the library.
+// Tracks whose files are missing, and their removal from the library.
 import { changes, count, h, isolated, name, toast } from "./dom.js";
-import { ask, askAll } from "./api.js";
+import { request, requestAll } from "./api.js";
 import { empty, load, sentence } from "./states.js";
 
 let gone = new Set();
 export const isMissing = (id) => gone.has(id);
 
-/** Looks what is missing now; rows that are shown follow. */
+/** Requests the missing files and updates the rows that are shown. */
 export async function look() {
-  const { items } = await askAll("missing", ["items"]);
+  const { items } = await requestAll("missing", ["items"]);
   gone = new Set(items.map((item) => item.track?.id));
   changes.emit("change");
   return items;
 }
 
-/** Milliseconds after which it is looked once the page is there: the disk has other things to do first. */
+/** Milliseconds before the check, which reads the disk, so that it does not delay the page. */
 const LATER = 3000;
 export const lookLater = () => setTimeout(() => look().catch(() => {}), LATER);
 
-/** All that is missing, by the folders that are not there. */
+/** All missing files, by absent folder. */
 export function missing(place, signal) {
   load(
     place,
@@ -32,7 +32,7 @@ export function missing(place, signal) {
         h(
           "p",
           { class: "faint" },
-          "What is missing is not played and comes in no mix. What was given to it by hand, such as a like or a genre, is kept for when it is back.",
+          "Missing tracks are not played, and no mix has them. Likes and genres given by hand are kept for when they are back.",
         ),
         ...[...groups].map(([folder, files]) => group(folder, files)),
       );
@@ -41,7 +41,7 @@ export function missing(place, signal) {
   );
 
   const group = (folder, files) => {
-    const title = folder ? ["Out of reach: ", name(folder)] : "Gone from folders that are there";
+    const title = folder ? ["Unavailable: ", name(folder)] : "Missing from existing folders";
     return h(
       "section",
       { class: "part missing" },
@@ -50,7 +50,7 @@ export function missing(place, signal) {
         "p",
         { class: "faint" },
         folder
-          ? "This folder is not there. Where it is on another disk, connect or mount that, and its music is back by itself."
+          ? "This folder does not exist. If it is on another disk, connect or mount that, and its music is back by itself."
           : "They were deleted, moved or renamed. A scan finds those that were moved.",
       ),
       h(
@@ -67,43 +67,43 @@ export function missing(place, signal) {
         { class: "part-acts for-change" },
         h(
           "button",
-          { type: "button", class: "forget", onclick: () => takeOut(folder, files) },
-          `Take ${count(files.length, "file")} out of the library …`,
+          { type: "button", class: "forget", onclick: () => confirmRemoval(folder, files) },
+          `Remove ${count(files.length, "file")} from the library …`,
         ),
       ),
     );
   };
 
-  const takeOut = (folder, files) => {
+  const confirmRemoval = (folder, files) => {
     const dialog = document.getElementById("keys");
     const done = async () => {
       dialog.close();
       try {
-        const { tracks } = await ask("missing", {
+        const { tracks } = await request("missing", {
           method: "DELETE",
           query: { folder },
           signal,
           once: true,
         });
-        toast(`${count(tracks, "track")} taken out of the library`);
+        toast(`${count(tracks, "track")} removed from the library`);
         missing(place, signal);
       } catch (error) {
         if (error.name !== "AbortError") toast(sentence(error.message));
       }
     };
     dialog.replaceChildren(
-      h("h2", { id: "keys-title" }, `Take ${count(files.length, "file")} out?`),
+      h("h2", { id: "keys-title" }, `Remove ${count(files.length, "file")}?`),
       h(
         "p",
         {},
         folder
-          ? `All that lay in ${isolated(folder)} leaves the library. Where the folder comes back, its music is listened to anew.`
-          : "Their tracks leave the library. No file is deleted: they are gone already.",
+          ? `All tracks of ${isolated(folder)} are removed from the library. If the folder comes back, its music is analysed again.`
+          : "Their tracks are removed from the library. No file is deleted.",
       ),
       h(
         "div",
         { class: "part-acts" },
-        h("button", { type: "button", class: "primary", onclick: done }, "Take out"),
+        h("button", { type: "button", class: "primary", onclick: done }, "Remove"),
         h("button", { type: "button", onclick: () => dialog.close() }, "Keep"),
       ),
     );

@@ -1,7 +1,7 @@
-//! The page to listen on, at `/`: plain files built into the program, which ask the same questions as everybody else.
+//! The page, at `/`: plain files built into the program, which use the same API as other clients.
 //!
-//! The files need no token: they hold nothing of the library. Nothing on the page comes from elsewhere, no script or style
-//! stands inside the HTML, and text is never taken for markup; the policy below makes browsers insist on all three.
+//! The files need no token, since they have no data of the library. The page loads nothing from other servers, has no inline
+//! scripts or styles, and never treats text as markup; the policy below makes browsers enforce this.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -28,7 +28,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const PICTURE: &str = "image/png";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The module that begins: all of them in one file where packaging has made one.
+/// The main module: all modules in one file if packaging has made one.
 #[cfg(bundled)]
 const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 #[cfg(not(bundled))]
@@ -86,12 +86,12 @@ const FILES: [(&str, &str, &[u8]); 36] = [
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
-/// The page's files as they are served, prepared once.
+/// The page's files, prepared once.
 struct Served {
-    /// Of all files: addresses with it are kept by browsers for ever, and another version of the program has others.
+    /// A digest of all files, in their addresses, which browsers may therefore cache forever.
     version: String,
     index: Vec<u8>,
-    /// As small as can be, by name.
+    /// Compressed files by name.
     packed: HashMap<&'static str, Vec<u8>>,
 }
 
@@ -104,14 +104,14 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let folder = format!("\"page/{version}/");
     let mut index = INDEX.to_owned();
     for name in ["page.css", "early.js", "app.js"] {
-        // With the quotation mark, so that no other text of the page is touched.
+        // With the quotation mark, so that no other text of the page is replaced.
         index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
     }
-    // All modules are asked for at once, not one import after the other.
+    // All modules are preloaded at once, instead of one import after the other.
     let preloads: String = FILES
         .iter()
         .filter(|(name, kind, _)| {
-            // Those that the page names itself are asked for already; a bundle has no other
+            // Not those that the page itself names; a bundle has no other
             // modules.
             *kind == SCRIPT && !INDEX.contains(&format!("page/{name}")) && !cfg!(bundled)
         })
@@ -120,7 +120,7 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let index = index
         .replace("</head>", &format!("{preloads}</head>"))
         .into_bytes();
-    // Pictures are packed by their own format.
+    // Pictures are compressed by their own format.
     let texts = FILES.iter().filter(|(_, kind, _)| *kind != PICTURE);
     let packed = texts
         .map(|(name, _, contents)| (*name, pack(contents)))
@@ -170,7 +170,7 @@ async fn of_version(
     Path((version, name)): Path<(String, String)>,
     sent: HeaderMap,
 ) -> Response<Body> {
-    // A page that is open since before goes on with what there is.
+    // A page of another version gets the current file.
     let is_this = version == SERVED.version;
     known(&name, if is_this { FOR_EVER } else { NO_CACHE }, &sent)
 }
@@ -182,7 +182,7 @@ fn known(name: &str, control: &'static str, sent: &HeaderMap) -> Response<Body> 
     }
 }
 
-/// It holds nothing of the library; one without a version in its address is asked about each time.
+/// For files without a version in their address, which are revalidated each time.
 const NO_CACHE: &str = "no-cache";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
@@ -208,7 +208,7 @@ fn file(
         answer
     };
     state.put(&mut answer, control);
-    // Also where nothing is sent: the client keeps the headers of its last answer.
+    // Also for 304: the client keeps the headers of its last answer.
     answer.headers_mut().insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(POLICY),
@@ -228,7 +228,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(lies)
-            // The page of `voisin map` has it too.
+            // Shared with the page of `voisin map`.
             .chain(["map-core.js".to_owned()])
             .collect();
         there.sort();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stands_inside_the_page_and_nothing_comes_from_elsewhere() {
+    fn the_page_has_no_inline_code_and_no_foreign_addresses() {
         let index = ("index.html", "", INDEX.as_bytes());
         let all = FILES.iter().chain([&index]);
         for (name, _, contents) in all.filter(|(_, kind, _)| *kind != PICTURE) {
@@ -248,7 +248,7 @@ mod tests {
                 .map(|(at, _)| &contents[at..]);
             assert!(
                 addresses.all(|text| text.starts_with("http://www.w3.org/2000/svg")),
-                "{name}: an address of elsewhere"
+                "{name}: a foreign address"
             );
             for wrong in [
                 "innerHTML",

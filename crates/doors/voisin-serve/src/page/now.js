@@ -1,4 +1,4 @@
-// What plays, as large as the screen: for telephones, and for a look from across the room.
+// The current track as large as the screen: for phones, and to be read from across the room.
 import { $, changes, clock, h, icon, iconButton, joined, name } from "./dom.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { liking } from "./liking.js";
@@ -27,7 +27,7 @@ const place = h("input", {
   type: "range",
   min: 0,
   step: 0.1,
-  "aria-label": "Place in the track",
+  "aria-label": "Position in the track",
   oninput: () => {
     isDragged = true;
     draw();
@@ -118,7 +118,7 @@ function draw() {
         track.album,
       ]),
     );
-    likes.of(track.id);
+    likes.show(track.id);
   }
   place.max = player.length() || 1;
   if (!isDragged) place.value = seconds();

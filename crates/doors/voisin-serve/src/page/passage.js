@@ -1,12 +1,12 @@
-// A passage of a track: its waveform, from where to where, and where else that sounds.
+// A passage of a track: its waveform, its ends, and a search for similar passages.
 import { changes, clock, h, icon, span } from "./dom.js";
-import { ask, audioOf } from "./api.js";
+import { audioOf, request } from "./api.js";
 import * as player from "./player.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load } from "./states.js";
 
-/** Longer files are not decoded for their picture; a passage of them is chosen all the same. */
+/** Seconds above which a file is not decoded for its waveform; passages can still be chosen. */
 const LONGEST = 900,
   BARS = 240,
   SHORTEST = 3;
@@ -29,7 +29,7 @@ export function passages(place, track, signal) {
     });
   const first = range("Passage from", () => from),
     last = range("Passage to", () => to);
-  const told = h("output", { class: "told" });
+  const bounds = h("output", { class: "passage-bounds" });
   const found = h("div", {});
   const set = (a, b) => {
     from = Math.max(0, Math.min(a, length - SHORTEST));
@@ -38,7 +38,7 @@ export function passages(place, track, signal) {
     last.value = to;
     first.setAttribute("aria-valuetext", clock(from));
     last.setAttribute("aria-valuetext", clock(to));
-    told.textContent = `${clock(from)} – ${clock(to)} · ${span(to - from)}`;
+    bounds.textContent = `${clock(from)} – ${clock(to)} · ${span(to - from)}`;
     draw();
   };
   first.addEventListener("input", () =>
@@ -77,7 +77,7 @@ export function passages(place, track, signal) {
     }
   }
 
-  // Draw over the waveform to choose; a press alone goes there while the track plays.
+  // Dragging over the waveform chooses a passage; a click seeks while the track plays.
   let pressed = null;
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -101,7 +101,7 @@ export function passages(place, track, signal) {
     pressed = null;
   });
 
-  // What the stored windows tell comes at once; then the best tracks are listened to again, which finds the place to a second.
+  // The answer from stored windows shows at once; then the best tracks are analysed again, which is exact to a second.
   const body = () => ({ seeds: [{ id: track.id }], from, to, limit: 12 });
   const rows = (answer, note) => {
     found.replaceChildren(
@@ -121,20 +121,19 @@ export function passages(place, track, signal) {
     load(
       found,
       signal,
-      (waiting) => ask("similar", { body: { ...body(), rough: true }, signal, waiting }),
+      (waiting) => request("similar", { body: { ...body(), rough: true }, signal, waiting }),
       async (answer) => {
-        if (!answer.passages.length) return found.append(empty("Nothing sounds like this passage"));
+        if (!answer.passages.length) return found.append(empty("No similar passages"));
         const mine = ++round,
-          asked = body();
-        rows(answer, "Listening again, to find the places exactly…");
-        ask("similar", { body: asked, signal, once: true }).then(
+          exactBody = body();
+        rows(answer, "Analysing the best tracks again to find the exact places…");
+        request("similar", { body: exactBody, signal, once: true }).then(
           (exact) => {
-            if (mine === round && found.isConnected)
-              rows(exact, "Found by listening, to a second.");
+            if (mine === round && found.isConnected) rows(exact, "Exact to a second.");
           },
           () => {
             if (mine === round && found.isConnected)
-              found.firstChild.textContent = "As the stored windows tell: right to a few seconds.";
+              found.firstChild.textContent = "From stored windows: accurate to a few seconds.";
           },
         );
         return null;
@@ -142,7 +141,7 @@ export function passages(place, track, signal) {
     );
   place.append(
     h("div", { class: "passage" }, h("div", { class: "wave-box" }, canvas, first, last)),
-    told,
+    bounds,
     h(
       "div",
       { class: "part-acts" },
@@ -152,11 +151,7 @@ export function passages(place, track, signal) {
         icon("play"),
         "Play it",
       ),
-      h(
-        "button",
-        { type: "button", class: "small", onclick: search },
-        "Where else does this sound?",
-      ),
+      h("button", { type: "button", class: "small", onclick: search }, "Find similar passages"),
     ),
     found,
   );
@@ -185,7 +180,7 @@ export function passages(place, track, signal) {
         draw();
       },
       () => {
-        /* the bar without its picture serves */
+        /* the bar works without a waveform */
       },
     );
 }

@@ -1,33 +1,43 @@
-// What should sound, and from where: the one place that knows it, whatever becomes of the audio element and of the connection.
-// An element that failed keeps its error and plays nothing any more: it is loaded again, at the place where it was.
+// The state of playback (what should play, from which second), independent of the audio element and the connection. A failed
+// element keeps its error: it is loaded again, at the same second.
 import { $, Emitter, toast } from "./dom.js";
-import { Gone, Refused, ask, audioOf, events, isGone, isThere, look, setAwaited } from "./api.js";
+import {
+  Gone,
+  Refused,
+  audioOf,
+  events,
+  isGone,
+  isThere,
+  look,
+  request,
+  setAwaited,
+} from "./api.js";
 
-/** The element that sounds, and the one that loads what comes next: they change places. */
+/** The element that plays, and the one that loads the next entry: they swap. */
 export let audio = $("audio");
 let ahead = $("ahead"),
   isAhead = null;
-/** Tells "change" (it is to sound, to rest, or waits), "playing", "time", "ended", and "unplayable" (why not). */
+/** Events: "change" (playing, paused or waiting), "playing", "time", "ended", and "unplayable" (the reason). */
 export const playback = new Emitter();
-/** What is loaded, whether it should sound, and the second that it has come to. */
+/** The entry, whether it should play, and its position in seconds. */
 let entry = null,
   sounds = false,
   place = 0;
-/** Whether the element has to be loaded before it can sound, how often it was, and from where since the server was there last. */
+/** Whether the element must be loaded again, the count of loads, and the position of the last retry after an error. */
 let broken = false,
   loads = 0,
   tried = null;
-/** Seconds of this entry that sounded before it was loaded again; whether it sounded when the browser put the page to sleep. */
+/** Seconds played of this entry before the last load; whether it played when the browser froze the page. */
 let before = 0,
   sleeps = false;
 
 export const isOn = () => sounds;
 export const seconds = () => place;
-/** Whether it should sound, and cannot until the server answers. */
+/** Whether playback waits for the server. */
 export const isWaiting = () => sounds && (broken || (isGone() && isStuck()));
 setAwaited(() => sounds);
 
-/** Seconds that sounded of what is loaded. */
+/** Seconds of the entry that were played. */
 export function sounded() {
   const { played } = audio;
   let sum = before;
@@ -35,7 +45,7 @@ export function sounded() {
   return sum;
 }
 
-/** Loads `what`, to sound from `from` on, or to rest there until it is asked for. */
+/** Loads `what` at the second `from` and plays it, or leaves it paused. */
 export function begin(what, from, plays) {
   entry = what;
   place = from;
@@ -46,7 +56,7 @@ export function begin(what, from, plays) {
   changed();
 }
 
-/** Loads the beginning of what comes next, so that there is no gap before it. */
+/** Loads the beginning of the next entry, so that there is no gap before it. */
 export function prepare(next) {
   if (!next || next.address || next.from || isGone() || isAhead === next.track.id) return;
   isAhead = next.track.id;
@@ -54,7 +64,7 @@ export function prepare(next) {
   ahead.load();
 }
 
-/** Whether what is to begin was loaded already: it sounds at once. */
+/** Swaps the elements if the entry was loaded ahead, and returns whether it was. */
 function takeAhead() {
   const isReady =
     entry.track.id !== null &&
@@ -80,7 +90,7 @@ function takeAhead() {
   return true;
 }
 
-/** Listens to the element that sounds, whichever of the two it is. */
+/** Listens to events of the element that plays, whichever of the two it is. */
 export function onAudio(name, f) {
   for (const element of [audio, ahead])
     element.addEventListener(name, (event) => {
@@ -99,11 +109,11 @@ function load() {
 
 function sound() {
   audio.play().catch((error) => {
-    // Another load has taken its place, or the element tells its error itself.
+    // Other errors: a later load replaced this one, or the element's own event "error" follows.
     if (error.name !== "NotAllowedError") return;
     sounds = false;
     changed();
-    toast("The browser asks for a press of Play first.");
+    toast("The browser needs a press of Play first.");
   });
 }
 
@@ -118,7 +128,7 @@ export function resume() {
   sounds = true;
   if (broken && isGone()) {
     look();
-    toast("The server does not answer. The music goes on as soon as it is back.");
+    toast("The server does not answer. Playback continues as soon as it is back.");
   } else if (broken) {
     tried = null;
     load();
@@ -132,7 +142,7 @@ export function move(to) {
   playback.emit("time");
 }
 
-/** Loads again what the connection has cost. */
+/** Loads an entry again that was lost with the connection. */
 export function recover() {
   if (!entry || entry.address || (!broken && !isStuck())) return;
   tried = null;
@@ -142,8 +152,8 @@ export function recover() {
 events.on("back", recover);
 events.on("gone", () => playback.emit("change"));
 
-// ---- a connection that died without a word
-/** Seconds without anything more, after which the connection is doubted: of the first doubt, and of the last. */
+// ---- connections that died silently
+/** Seconds without progress after which the connection is checked: at first, and at most. */
 const FIRST_DOUBT = 2,
   LAST_DOUBT = 32;
 let timer = 0,
@@ -153,7 +163,7 @@ let timer = 0,
 const isStuck = () =>
   sounds && !audio.ended && audio.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
 
-// "stalled" comes once, and not from every browser: what has arrived is looked at instead.
+// "stalled" fires once, and not in every browser: the buffered ranges are compared instead.
 function watch() {
   const has = [
     audio.currentTime,
@@ -164,12 +174,12 @@ function watch() {
   had = has;
   if (still < patience) return;
   still = 0;
-  // A disk that wakes up, or a slow network, is given more time.
+  // A disk may be waking up, or the network slow.
   patience = Math.min(LAST_DOUBT, 2 * patience);
   doubt();
 }
 
-/** A server that answers on another connection has lost this one. */
+/** If the server answers on another connection, this one is dead. */
 async function doubt() {
   const turn = loads;
   if (!entry || entry.address || broken || !isStuck()) return;
@@ -183,8 +193,8 @@ function changed() {
   playback.emit("change");
 }
 
-// ---- what the element tells
-/** Seconds that a second try has to get further than the first one. */
+// ---- events of the element
+/** Seconds of progress since the last retry before another one. */
 const FURTHER = 5;
 onAudio("error", async () => {
   if (!entry || !audio.hasAttribute("src")) return;
@@ -199,9 +209,12 @@ onAudio("error", async () => {
   if (!address) {
     try {
       if (!(await isThere()) || turn !== loads) return;
-      await ask(`tracks/${track.id}/audio`, { headers: { Range: "bytes=0-0" }, as: "response" });
+      await request(`tracks/${track.id}/audio`, {
+        headers: { Range: "bytes=0-0" },
+        as: "response",
+      });
       if (turn !== loads) return;
-      // It was busy, or was started anew: once more, from the same place.
+      // The server may have been busy or restarted: one retry at the same second.
       if (tried === null || place > tried + FURTHER) {
         tried = place;
         load();
@@ -209,11 +222,11 @@ onAudio("error", async () => {
         return;
       }
     } catch (error) {
-      // Who has to sign in, or waits for the server, goes on after that.
+      // Playback recovers after the sign-in, or when the server is back.
       if (turn !== loads || error instanceof Gone || error.status === 401) return;
       if (!(error instanceof Refused)) throw error;
       why =
-        error.status === 404 ? "Its file is no longer where the library knows it." : error.message;
+        error.status === 404 ? "Its file is no longer where the library found it." : error.message;
     }
   }
   playback.emit("unplayable", why);
@@ -228,7 +241,7 @@ onAudio("seeking", () => {
 });
 onAudio("durationchange", () => playback.emit("time"));
 onAudio("ended", () => playback.emit("ended"));
-// The system, or another program, may stop it and let it go on.
+// The system, or another program, may pause and resume it.
 onAudio("play", () => {
   if (!sounds) {
     sounds = true;
@@ -241,7 +254,7 @@ onAudio("pause", () => {
     changed();
   }
 });
-// A page that the browser puts to sleep is paused by it, and not let go on.
+// Browsers pause a page that they freeze, and do not resume it.
 document.addEventListener("freeze", () => {
   sleeps = sounds;
 });

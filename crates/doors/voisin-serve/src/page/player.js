@@ -1,6 +1,7 @@
-// What plays, what comes next, and the bar that shows it.
+// The player: its queue, radio, volume and bar.
 import {
   $,
+  announce,
   changes,
   clock,
   feelRange,
@@ -12,11 +13,10 @@ import {
   keep,
   keptRange,
   name,
-  say,
   setIcon,
   toast,
 } from "./dom.js";
-import { Gone, ask, audioOf, events, isGone } from "./api.js";
+import { Gone, audioOf, events, isGone, request } from "./api.js";
 import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import {
@@ -43,18 +43,18 @@ const preview = $("preview"),
 let queue = [],
   at = -1,
   unplayable = 0;
-/** Whether tracks louder than LEVEL (LUFS) are turned down to it; the volume that is set, and the share of it that is heard. */
+/** Whether tracks louder than LEVEL (LUFS) are turned down to it; the volume setting, and the factor applied to it. */
 const LEVEL = -18;
 let even = keep.get("even", false),
   wanted = keep.get("volume", 1),
   gain = 1;
-/** What happens at the end: "off", "all" from the beginning, "one" again; and whether music that is alike follows. */
+/** At the end of the queue: "off", "all" from the beginning, "one" again; and whether similar music follows. */
 let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false);
-/** How far it wanders, and whether it is alike in sound or in feel. */
+/** How far the radio drifts, and whether it is similar in sound or in feel. */
 const mixing = () => ({ drift: keep.get("drift", 0.3), feel: keep.get("feel", undefined) });
 
-/** A radio goes on from these tracks (none: from what is liked), as long as nothing else is played: { seeds, filters }. */
+/** The radio's seeds (none: the liked tracks) and filters, until something else is played: { seeds, filters }. */
 let station = keep.get("station", null);
 const goesOn = () => radio || station !== null;
 
@@ -77,11 +77,11 @@ function setStation(wanted) {
   keep.set("station", wanted);
 }
 
-/** Tracks that a radio starts from at most. */
+/** Most seeds of a radio. */
 const MOST_SEEDS = 50;
 /**
- * A radio in one press: music like these tracks for ever, or without any, like what is liked. One track is played itself first.
- * - `filters`: what may be in it
+ * Starts a radio: endless music like these tracks, or without any, like the liked ones. A single track plays first itself.
+ * - `filters`: which tracks may play
  */
 export async function playRadio(tracks, filters) {
   const seeds = tracks.slice(0, MOST_SEEDS).map(({ id }) => ({ id }));
@@ -89,22 +89,22 @@ export async function playRadio(tracks, filters) {
   setStation({ seeds, filters });
   if (tracks.length === 1) return goOn();
   try {
-    const { neighbours } = await ask("mix", {
+    const { neighbours } = await request("mix", {
       body: { seeds, filters, limit: FOLLOWING, mixing: mixing() },
     });
-    // Where all that fits is among the seeds, it is they that play.
+    // Without neighbours the seeds themselves play.
     if (neighbours.length) play(neighbours.map((track) => ({ track, follows: true })));
     else if (tracks.length) {
       play(tracks.map((track) => ({ track })));
       shuffle();
-    } else return toast("Nothing here fits this radio.");
+    } else return toast("No track fits this radio.");
     setStation({ seeds, filters });
   } catch (error) {
     toast(sentence(error.message));
   }
   return undefined;
 }
-/** A button for it. `tracks`: gives them, at once or later. */
+/** A button that starts a radio. `tracks`: returns the seeds or a promise of them. */
 export const radioButton = (tracks, more = {}) =>
   h(
     "button",
@@ -127,7 +127,7 @@ export function play(entries, index = 0) {
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
-/** Plays one track or passage now; what was queued comes after it. */
+/** Plays one track or passage now, before the rest of the queue. */
 export function playNow(entry) {
   const now = current();
   if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to)
@@ -137,7 +137,7 @@ export function playNow(entry) {
   unplayable = 0;
   start(entry);
 }
-/** Plays one track of a list: those behind it follow, after what was put next by hand. */
+/** Plays one track of a list: those behind it follow, after the entries that were queued by hand. */
 export function playFrom(entry, all) {
   const now = current();
   if (now && now.track.id === entry.track.id && !now.to) return toggle();
@@ -149,7 +149,7 @@ export function playFrom(entry, all) {
     chosen = queue.slice(at + 1).filter((one) => one.chosen);
   return play([...there.slice(0, place), entry, ...chosen, ...there.slice(place + 1)], place);
 }
-/** Puts entries next: behind those that were put there before. */
+/** Queues entries next, behind those that were queued before. */
 export function enqueue(entries) {
   let place = at + 1;
   while (queue[place]?.chosen) place++;
@@ -193,33 +193,33 @@ export function seekTo(id, place) {
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
   audio.muted = preview.muted = false;
-  hear();
+  applyVolume();
   showVolume();
 }
-function hear() {
+function applyVolume() {
   audio.volume = wanted * gain;
   preview.volume = wanted;
 }
-/** Turns a loud track down, if that is wanted. Its loudness is asked for where the list that it comes from does not say it. */
+/** Turns a loud track down, if that is on. Its loudness is requested if its list did not have it. */
 async function level(entry) {
   gain = 1;
   const { track } = entry;
   if (even && track.id !== null) {
-    // Where the server is gone it is asked for the next time.
+    // A failed request is repeated the next time.
     if (track.loudness === undefined)
-      track.loudness = await ask("tracks/" + track.id).then(
+      track.loudness = await request("tracks/" + track.id).then(
         (known) => known.loudness ?? null,
         () => undefined,
       );
     if (current() !== entry) return;
     if (Number.isFinite(track.loudness)) gain = Math.min(1, 10 ** ((LEVEL - track.loudness) / 20));
   }
-  hear();
+  applyVolume();
 }
 export function mute() {
   audio.muted = preview.muted = !audio.muted;
   showVolume();
-  say(audio.muted ? "Sound off" : "Sound on");
+  announce(audio.muted ? "Sound off" : "Sound on");
 }
 export const volume = () => wanted;
 
@@ -237,9 +237,9 @@ export function paintRange(input) {
   );
 }
 
-// ---- a preview: a part of a track under the pointer, while what plays waits
+// ---- previews on the map: part of a track, while playback pauses
 let interrupted = false;
-export function listenIn(id, length) {
+export function startPreview(id, length) {
   if (isOn()) {
     pause();
     interrupted = true;
@@ -247,10 +247,10 @@ export function listenIn(id, length) {
   preview.src = audioOf(id);
   preview.currentTime = length > 40 ? length / 3 : 0;
   preview.play().catch(() => {
-    /* it cannot be played here: the map goes on without it */
+    /* this browser cannot play it */
   });
 }
-export function stopListening() {
+export function stopPreview() {
   preview.pause();
   if (interrupted) resume();
   interrupted = false;
@@ -259,7 +259,7 @@ export function stopListening() {
 // ---- the bar
 const likes = liking();
 $("now-liking").append(...likes.buttons);
-// What is disliked plays no longer, and does not come.
+// A disliked track stops and leaves the queue.
 changes.on("liked", ({ id, liked }) => {
   if (liked !== false) return;
   queue = queue.filter((entry, i) => i <= at || entry.track.id !== id);
@@ -282,7 +282,7 @@ function show() {
       ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]),
     );
     $("now-cover").replaceChildren(cover(track));
-    likes.of(track.id);
+    likes.show(track.id);
     document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
     if ("mediaSession" in navigator)
       navigator.mediaSession.metadata = new MediaMetadata({
@@ -295,7 +295,7 @@ function show() {
   setIcon(
     $("play"),
     isOn() ? "pause" : "play",
-    isWaiting() ? "Pause: it waits for the server" : isOn() ? "Pause" : "Play",
+    isWaiting() ? "Pause: waiting for the server" : isOn() ? "Pause" : "Play",
   );
   $("play").setAttribute("aria-busy", String(isWaiting()));
   if ("mediaSession" in navigator)
@@ -307,16 +307,17 @@ function show() {
   changes.emit("change");
 }
 
-// ---- what follows by itself
-let asking = null,
-  isAsking = false;
-/** Whether more may come at the end of the queue: it is asked for, or will be once the server is back. */
-const awaitsMore = () => isAsking || (goesOn() && repeat === "off" && isGone());
-/** Songs that a radio puts behind the others at once. */
+// ---- radio
+/** The last entry after which more songs were requested; whether that request runs. */
+let requestedAfter = null,
+  isRequesting = false;
+/** Whether songs may still follow the queue: they are requested, or will be once the server is back. */
+const awaitsMore = () => isRequesting || (goesOn() && repeat === "off" && isGone());
+/** Songs that a radio requests at once. */
 const FOLLOWING = 5;
-/** Songs of the queue that are named to the server as played. */
+/** Songs of the queue that are sent to the server as played. */
 const PLAYED = 200;
-/** A radio, as long as that is wanted: goes on from what was last put into the queue by hand, and nothing comes twice. */
+/** Extends the queue of a radio, without repetitions, from its seeds or the entry last queued by hand. */
 async function goOn() {
   const last = queue.at(-1);
   if (
@@ -326,16 +327,16 @@ async function goOn() {
     last.track.id === null ||
     last.to ||
     at < queue.length - 1 ||
-    asking === last ||
+    requestedAfter === last ||
     !isOn()
   )
     return;
-  asking = last;
-  isAsking = true;
+  requestedAfter = last;
+  isRequesting = true;
   try {
     const own = queue.filter((entry) => entry.track.id !== null),
       from = own.findLast((entry) => !entry.follows) ?? last;
-    const { neighbours } = await ask("mix", {
+    const { neighbours } = await request("mix", {
       body: {
         seeds: station?.seeds ?? [{ id: from.track.id }],
         filters: station?.filters,
@@ -351,15 +352,15 @@ async function goOn() {
         .filter((track) => !known.has(track.id))
         .map((track) => ({ track, follows: true })),
     );
-    isAsking = false;
+    isRequesting = false;
     if (audio.ended && isOn()) step(1);
     else show();
   } catch (error) {
-    // A server that is gone is asked again when it is back; else the music ends, as it would without.
-    if (error instanceof Gone) asking = null;
+    // If the server is unreachable, the request is repeated when it is back.
+    if (error instanceof Gone) requestedAfter = null;
     else if (audio.ended && isOn()) pause();
   } finally {
-    isAsking = false;
+    isRequesting = false;
   }
 }
 events.on("back", goOn);
@@ -376,8 +377,8 @@ function shuffle() {
   show();
 }
 
-// ---- what is kept when the page is closed or loaded again, and shared by all tabs of the page
-/** Whether another tab plays, or played last: this one shows what that one has, until somebody does something here. */
+// ---- state that outlives the page and is shared by its tabs
+/** Whether another tab plays, or played last: this one shows its state until the user acts here. */
 let elsewhere = false,
   noted = 0;
 const brief = ({ id, title, artist, album, seconds, codec, path, loudness }) => ({
@@ -410,7 +411,7 @@ function remember() {
 export function recall() {
   if (!queue.length) take();
 }
-/** Takes what is kept: ready to go on, but silent until somebody presses Play. */
+/** Restores the stored state, paused. */
 function take() {
   const kept = keep.get("player", null),
     before = current()?.track.id;
@@ -430,7 +431,7 @@ function follow() {
   preview.pause();
   take();
 }
-// One tab plays at a time: the one where that was asked for last.
+// One tab plays at a time: the last one in which Play was pressed.
 keep.on("plays", follow);
 keep.on("player", () => {
   if (!isOn()) follow();
@@ -577,10 +578,10 @@ function showQueue() {
           goOn();
         },
       }),
-      h("span", {}, "Keep playing music like this"),
+      h("span", {}, "Keep playing similar music"),
     ),
     ...(goesOn()
-      ? [keptRange("drift", ["near", "far"], "How far the music wanders", 0.3), feelRange()]
+      ? [keptRange("drift", ["near", "far"], "How far the music drifts", 0.3), feelRange()]
       : []),
     h(
       "label",
@@ -595,7 +596,7 @@ function showQueue() {
           if (current()) level(current());
         },
       }),
-      h("span", {}, "Turn loud tracks down, so that all are about as loud"),
+      h("span", {}, "Even loudness: turn loud tracks down"),
     ),
     h(
       "label",
@@ -615,7 +616,7 @@ function showQueue() {
       : h(
           "p",
           { class: "faint" },
-          "Nothing yet. Play a track of a list, and the others follow; the sign with lines and a plus beside a track plays it next.",
+          "Nothing yet. Play a track of a list, and the others follow; the button with lines and a plus beside a track plays it next.",
         ),
   );
 }
@@ -636,17 +637,17 @@ export function openQueue(open = $("queue-panel").hidden) {
   if (open) {
     const panel = $("queue-panel");
     panel.querySelector("button")?.focus({ preventScroll: true });
-    // The song that plays is in sight, however many were played before.
+    // The current song is scrolled into sight.
     const now = panel.querySelector(".is-now");
     if (now) panel.scrollTop = now.offsetTop - panel.clientHeight / 3;
   } else $("queue").focus();
 }
 export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.track);
 
-// ---- what the audio element says
+// ---- events of the audio element
 const MOST_UNPLAYABLE = 25;
-let told = null;
-// A passage ends at its end, not at the next tick of a coarse clock.
+let notice = null;
+// "timeupdate" is too coarse for the end of a passage.
 function watchEnd() {
   const entry = current();
   if (!entry?.to || !isOn() || audio.paused) return;
@@ -657,8 +658,8 @@ function watchEnd() {
   }
   setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
 }
-// Half of a track, or four minutes of it, is heard: mixes do not begin with it again today.
-const HEARD = 240;
+// Half of a track, or four minutes of it, counts as a play: mixes leave it out for a day.
+const COUNTS = 240;
 let counted = false;
 function count() {
   const entry = current();
@@ -672,9 +673,9 @@ function count() {
     document.body.dataset.rights !== "change"
   )
     return;
-  if (!(sounded() >= Math.min(HEARD, audio.duration / 2))) return;
+  if (!(sounded() >= Math.min(COUNTS, audio.duration / 2))) return;
   counted = true;
-  ask(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch((error) => {
+  request(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch((error) => {
     if (error instanceof Gone && current() === entry) counted = false;
   });
 }
@@ -685,8 +686,8 @@ playback.on("time", () => {
   if (isOn() && repeat !== "one" && length() - seconds() < AHEAD)
     prepare(queue[at + 1] ?? (repeat === "all" ? queue[0] : undefined));
 });
-// What the lock screen shows as the place.
-const tellPlace = () => {
+// For the lock screen.
+const reportPosition = () => {
   const duration = length();
   if (!("mediaSession" in navigator) || !navigator.mediaSession.setPositionState) return;
   if (Number.isFinite(duration) && duration > 0)
@@ -696,9 +697,9 @@ const tellPlace = () => {
       position: Math.min(duration, Math.max(0, seconds())),
     });
 };
-for (const name of ["playing", "pause", "seeked", "durationchange"]) onAudio(name, tellPlace);
+for (const name of ["playing", "pause", "seeked", "durationchange"]) onAudio(name, reportPosition);
 
-// ---- a timer, to fall asleep by
+// ---- sleep timer
 let sleep = null;
 /** Stops after so many minutes, at the end of this track ("track"), or (null) not at all. */
 export function setSleep(when) {
@@ -711,7 +712,7 @@ export function setSleep(when) {
     }, when * 60000);
   changes.emit("change");
 }
-/** What is set, and the minutes that are left. */
+/** The timer and the minutes that are left. */
 export const sleeping = () =>
   sleep && { when: sleep.when, left: Math.ceil((sleep.until - Date.now()) / 60000) };
 
@@ -741,12 +742,12 @@ playback.on("ended", () => {
 playback.on("unplayable", (why) => {
   const entry = current();
   unplayable++;
-  // One notice for all of them, and on to the next one, unless nothing can be played at all, or nothing was asked for.
-  told?.remove();
-  told = toast(
+  // One notice for all; the next entry plays, unless too many failed in a row or playback was paused.
+  notice?.remove();
+  notice = toast(
     unplayable === 1
-      ? `“${isolated(titleOf(entry.track))}” does not play. ${sentence(why)}`
-      : `${unplayable} tracks in a row do not play. The last one: “${isolated(titleOf(entry.track))}”. ${sentence(why)}`,
+      ? `“${isolated(titleOf(entry.track))}” cannot be played. ${sentence(why)}`
+      : `${unplayable} tracks in a row cannot be played. The last one: “${isolated(titleOf(entry.track))}”. ${sentence(why)}`,
   );
   if (isOn() && unplayable < MOST_UNPLAYABLE && at + 1 < queue.length) step(1);
   else pause();
@@ -783,6 +784,6 @@ if ("mediaSession" in navigator) {
     }
   }
 }
-hear();
+applyVolume();
 showVolume();
 showTime();

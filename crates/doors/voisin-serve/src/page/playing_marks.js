@@ -1,10 +1,10 @@
-// What shows on the page which track sounds: covers that play, and marks on the rows.
+// Marks of the current track: covers with a play button, and rows.
 import { changes, h, icon, isolated } from "./dom.js";
 import { cover, titleOf } from "./cover.js";
 import { isMissing } from "./missing.js";
 import * as player from "./player.js";
 
-/** A cover that plays its track; `all`: gives the list that it stands in, whose other tracks follow. */
+/** A cover that plays its track; `all`: returns its list, whose other tracks follow. */
 export function playCover(entry, all) {
   const button = h(
     "button",
@@ -23,7 +23,7 @@ export function playCover(entry, all) {
   return button;
 }
 
-// Rows whose track sounds are marked, wherever they are.
+// Marks all rows of the current track.
 changes.on("change", mark);
 export function mark() {
   const open = Number(location.hash.match(/^#\/track\/(\d+)/)?.[1] ?? NaN);

@@ -1,7 +1,7 @@
-// The room to review labels that look wrong: listen, accept what is suggested, or keep what is there. What is decided is
-// written into the library; into files only on request.
-import { count, h, icon, isolated, joined, name, percent, say, toast } from "./dom.js";
-import { ask, askAll } from "./api.js";
+// The review of labels that look wrong: listen, accept the suggestion, or keep the label. Decisions are stored in the library,
+// and written into files only on request.
+import { announce, count, h, icon, isolated, joined, name, percent, toast } from "./dom.js";
+import { request, requestAll } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { mark } from "./playing_marks.js";
@@ -19,7 +19,7 @@ export function show(root, _route, signal) {
       h(
         "p",
         { class: "faint" },
-        "Labels that do not fit what is heard, by models that were trained without the artist. What you decide is kept in the library; your files stay as they are.",
+        "Labels that do not fit the sound, as predicted by models that were trained without the artist. Decisions are stored in the library; your files are not changed.",
       ),
     )(place, decided),
   );
@@ -27,18 +27,18 @@ export function show(root, _route, signal) {
   signal.addEventListener("abort", () => {
     room = null;
   });
-  judge();
+  loadSuspects();
 }
 
-function judge(all = false) {
+function loadSuspects(all = false) {
   const { place, signal } = room;
   load(
     place,
     signal,
     async (waiting) => {
       const [suspects, labels] = await Promise.all([
-        ask("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }),
-        askAll("labels", ["by_hand"], { signal, waiting }),
+        request("suspects", { query: { limit: 200, all: all || undefined }, signal, waiting }),
+        requestAll("labels", ["by_hand"], { signal, waiting }),
       ]);
       return {
         suspects: suspects.items.filter(
@@ -66,23 +66,23 @@ async function draw() {
             `${count(done.length, "decision")} in this round.`,
             h(
               "button",
-              { type: "button", onclick: () => judge() },
-              "Judge again with what was decided",
+              { type: "button", onclick: () => loadSuspects() },
+              "Check again with these decisions",
             ),
           )
         : empty(
             "No label looks wrong",
-            "Every label fits what is heard, or there are too few to tell.",
+            "Every label fits the sound, or there are too few labels to tell.",
             h(
               "button",
-              { type: "button", onclick: () => judge(true) },
-              "Show the least certain all the same",
+              { type: "button", onclick: () => loadSuspects(true) },
+              "Show the least certain ones anyway",
             ),
           ),
     );
     return;
   }
-  const track = await ask("tracks/" + suspect.id, { signal }).catch(() => ({
+  const track = await request("tracks/" + suspect.id, { signal }).catch(() => ({
     ...suspect,
     title: null,
     genres: [],
@@ -118,12 +118,12 @@ async function draw() {
               {
                 type: "button",
                 class: "primary",
-                id: "hear",
+                id: "play-suspect",
                 "data-plays": track.id,
                 onclick: () => player.playNow({ track }),
               },
               icon("play"),
-              "Listen",
+              "Play",
             ),
           ),
         ),
@@ -134,7 +134,7 @@ async function draw() {
         h(
           "div",
           {},
-          h("small", {}, "The label says"),
+          h("small", {}, "Label"),
           name(labels, "b"),
           h("span", { class: "meter", vars: { "--share": suspect.label_probability } }),
           h("span", { class: "faint" }, percent(suspect.label_probability) + " likely"),
@@ -142,7 +142,7 @@ async function draw() {
         h(
           "div",
           { class: "suggested" },
-          h("small", {}, "It sounds like"),
+          h("small", {}, "Prediction"),
           name(suspect.suggested, "b"),
           h("span", { class: "meter", vars: { "--share": suspect.suggested_probability } }),
           h("span", { class: "faint" }, percent(suspect.suggested_probability) + " likely"),
@@ -161,7 +161,7 @@ async function draw() {
             onclick: () => decide(suspect, suspect.suggested),
             title: "A",
           },
-          `It is ${isolated(suspect.suggested)}`,
+          `Change to ${isolated(suspect.suggested)}`,
           h("kbd", { "aria-hidden": "true" }, "A"),
         ),
         h(
@@ -207,10 +207,10 @@ async function decide(suspect, genre) {
   room.busy = true;
   const ours = room;
   try {
-    const answer = await ask("labels", { body: { tracks: [suspect.id], genre }, once: true });
+    const answer = await request("labels", { body: { tracks: [suspect.id], genre }, once: true });
     ours.done.push({ suspect, genre, at: ours.at, changed: answer.changed });
     ours.at++;
-    say(`${genre}, kept in the library`);
+    announce(`${genre}, stored in the library`);
     if (room === ours) {
       await draw();
       await written();
@@ -228,9 +228,9 @@ async function undo() {
   const last = room.done.pop();
   if (!last) return;
   try {
-    if (last.changed) await ask("labels/undo", { method: "POST", once: true });
+    if (last.changed) await request("labels/undo", { method: "POST", once: true });
     room.at = last.at;
-    say("Taken back");
+    announce("Undone");
     await draw();
     await written();
   } catch (error) {
@@ -239,10 +239,10 @@ async function undo() {
   }
 }
 
-/** What was decided by hand so far, and the way into the files. */
+/** The decisions so far, and writing them into the files. */
 async function written() {
   const { decided, signal } = room,
-    labels = await askAll("labels", ["by_hand"], { signal });
+    labels = await requestAll("labels", ["by_hand"], { signal });
   if (signal.aborted) return;
   if (!labels.by_hand.length) return decided.replaceChildren();
   const report = h("div", {});
@@ -296,15 +296,15 @@ async function written() {
   );
 }
 
-/** Says first what would be written, and writes only when that is wanted. */
+/** A dry run, and after a confirmation the writing. */
 function look(report, tracks) {
-  // Files are copied while they are written: a few at a time, all in one run, so that one undo takes it back.
+  // A few files a request, as each is copied while it is written; all in one run, so that one undo reverts them.
   const all = async (dry_run) => {
     const items = [],
       many = dry_run ? 1000 : 10;
     let run = null;
     for (let i = 0; i < tracks.length; i += many) {
-      const answer = await ask("labels/write", {
+      const answer = await request("labels/write", {
         body: { tracks: tracks.slice(i, i + many), dry_run, run },
         once: !dry_run,
       });
@@ -325,7 +325,7 @@ function look(report, tracks) {
           "p",
           {},
           would.length
-            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. What was there before is remembered: voisin undo puts it back.`
+            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. Their old tags are kept: voisin undo restores them.`
             : "These files have these genres already, or cannot be written.",
         ),
         h(
@@ -371,7 +371,7 @@ function look(report, tracks) {
                               ? h(
                                   "span",
                                   {},
-                                  "To take it back: ",
+                                  "To undo this: ",
                                   h("code", {}, "voisin undo " + done.run),
                                 )
                               : "",
@@ -396,11 +396,7 @@ function look(report, tracks) {
                 },
                 `Write ${count(would.length, "file")}`,
               ),
-              h(
-                "button",
-                { type: "button", onclick: () => report.replaceChildren() },
-                "Leave them",
-              ),
+              h("button", { type: "button", onclick: () => report.replaceChildren() }, "Cancel"),
             )
           : "",
       );
@@ -408,7 +404,7 @@ function look(report, tracks) {
   );
 }
 
-/** Keys of this room: A, K, S, Z. */
+/** Keys of the review: A, K, S, Z. */
 export function key(name) {
   const button = { a: "accept", k: "keep", s: "skip", z: "undo-label" }[name],
     element = button && document.getElementById(button);

@@ -1,32 +1,32 @@
-// Lists that are kept: a question under a name, which is asked anew whenever its list is wanted.
+// Saved lists: named queries that run again whenever their list is opened.
 import { count, h, icon, iconButton, isolated, name, span, toast } from "./dom.js";
-import { ask } from "./api.js";
+import { request } from "./api.js";
 import * as player from "./player.js";
 import { load, sentence } from "./states.js";
 
 const KINDS = {
-  similar: "what sounds like something",
+  similar: "similar tracks",
   find: "words",
   list: "filters",
   path: "a path",
   mix: "a mix",
-  artists: "artists near to one",
-  albums: "albums near to one",
+  artists: "similar artists",
+  albums: "similar albums",
 };
 
 /**
- * The lists that are kept, and some that are ready to be.
- * `take`: puts tracks on the list of this page, under a name; `question`: what that list asks, for keeping it.
+ * The saved lists, and templates of some.
+ * `take`: opens tracks in the list editor, under a name; `question`: the editor's query, for saving it.
  */
 export function panel(signal, take, question) {
   const place = h("div", {}),
-    told = h("p", { class: "faint", role: "status", id: "saved-note" });
+    note = h("p", { class: "faint", role: "status", id: "saved-note" });
   let names = new Set();
   const show = () =>
     load(
       place,
       signal,
-      (waiting) => ask("lists", { signal, waiting }),
+      (waiting) => request("lists", { signal, waiting }),
       ({ lists, templates }) => {
         names = new Set(lists.map((list) => list.name));
         const ready = templates.filter((template) => !names.has(template.name));
@@ -37,7 +37,7 @@ export function panel(signal, take, question) {
               : h(
                   "p",
                   { class: "faint" },
-                  "None yet. Begin with one of these, or keep what the list above is made of.",
+                  "None yet. Start with one of these, or save the list above as a mix.",
                 ),
             h(
               "div",
@@ -47,7 +47,7 @@ export function panel(signal, take, question) {
                     "button",
                     { type: "button", id: "keep-question", onclick: own },
                     icon("save"),
-                    "Keep the list above as a mix",
+                    "Save the list above as a mix",
                   )
                 : null,
               ready.map((template) =>
@@ -69,35 +69,35 @@ export function panel(signal, take, question) {
         );
       },
     );
-  /** Does something and says how it went. */
+  /** Runs `work` and shows its outcome. */
   const act = (work) => async () => {
     try {
-      told.textContent = (await work()) ?? "";
+      note.textContent = (await work()) ?? "";
     } catch (error) {
       if (error.name !== "AbortError")
-        told.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
+        note.textContent = sentence(error.message) + " " + sentence(error.next ?? "");
     }
   };
   const now = async (list) => {
-    const { items } = await ask("lists/" + encodeURIComponent(list.name), { signal });
-    if (!items.length) throw new Error("Nothing fits this list now");
+    const { items } = await request("lists/" + encodeURIComponent(list.name), { signal });
+    if (!items.length) throw new Error("No track fits this list now");
     return items;
   };
-  const keep = (as, asked) =>
+  const keep = (as, body) =>
     act(async () => {
-      await ask("lists/" + encodeURIComponent(as), {
+      await request("lists/" + encodeURIComponent(as), {
         method: "PUT",
-        body: asked,
+        body,
         signal,
         once: true,
       });
       await show();
-      return `“${isolated(as)}” is kept.`;
+      return `“${isolated(as)}” is saved.`;
     })();
-  // A list of filters that was opened is not written over by a mix of what it held.
+  // A mix of the tracks of an opened list does not overwrite that list.
   const own = () => {
-    const { name: as, asked } = question();
-    keep(names.has(as) ? as + " mix" : as, asked);
+    const { name: as, body } = question();
+    keep(names.has(as) ? as + " mix" : as, body);
   };
   const row = (list) =>
     h(
@@ -152,7 +152,7 @@ export function panel(signal, take, question) {
                 class: "for-change",
                 onclick: act(async () =>
                   (
-                    await ask(`lists/${encodeURIComponent(list.name)}/push`, {
+                    await request(`lists/${encodeURIComponent(list.name)}/push`, {
                       body: {},
                       signal,
                       once: true,
@@ -165,16 +165,16 @@ export function panel(signal, take, question) {
           : null,
         iconButton(
           "close",
-          `Forget ${isolated(list.name)}`,
+          `Delete ${isolated(list.name)}`,
           act(async () => {
-            await ask("lists/" + encodeURIComponent(list.name), {
+            await request("lists/" + encodeURIComponent(list.name), {
               method: "DELETE",
               signal,
               once: true,
             });
             await show();
-            toast(`“${isolated(list.name)}” is forgotten`, [
-              "Take back",
+            toast(`“${isolated(list.name)}” is deleted`, [
+              "Undo",
               () => keep(list.name, list.question),
             ]);
           }),
@@ -190,9 +190,9 @@ export function panel(signal, take, question) {
     h(
       "p",
       { class: "faint" },
-      "Each asks its question anew when you want it: a mix is another one each time.",
+      "Each runs its query again when you open it, so that a mix is different each time.",
     ),
     place,
-    told,
+    note,
   );
 }

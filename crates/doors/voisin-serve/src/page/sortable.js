@@ -1,7 +1,7 @@
-// A list whose rows are moved by their grip: with the pointer, or with the arrow keys.
-import { say } from "./dom.js";
+// A list whose rows are moved by their grip, with the pointer or the arrow keys.
+import { announce } from "./dom.js";
 
-/** Rows are the children of `list` and have a `.grip`; `moved(from, to)` is told once a row was put down. */
+/** Rows are the children of `list` and have a `.grip`; `moved(from, to)` is called when a row was dropped. */
 export function sortable(list, moved) {
   list.addEventListener("pointerdown", (event) => {
     const grip = event.target.closest(".grip"),
@@ -25,7 +25,7 @@ export function sortable(list, moved) {
       const by = e.clientY - start + scroller.scrollTop - before,
         middle = boxes[from].top + height / 2 + by;
       row.style.setProperty("--by", by + "px");
-      // A row makes way once the edge of the moved one has passed its middle.
+      // A row makes room once the edge of the moved row has passed its middle.
       to = boxes.reduce(
         (n, box, i) =>
           n +
@@ -68,8 +68,8 @@ export function sortable(list, moved) {
       key = row.dataset.key;
     if (to < 0 || to >= list.children.length) return;
     moved(from, to);
-    say(`Moved to place ${to + 1}`);
-    // The list may have been made anew: the same row keeps the focus.
+    announce(`Moved to place ${to + 1}`);
+    // The list may have been rebuilt: the same row keeps the focus.
     requestAnimationFrame(() => {
       const now =
         document.querySelector(`li[data-key="${CSS.escape(key)}"] .grip`) ??

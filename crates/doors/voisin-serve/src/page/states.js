@@ -1,4 +1,4 @@
-// What a place shows while its answer is under way, when there is none, and when it is late.
+// The states of a place: loading, empty, failed, late.
 import { h, wait } from "./dom.js";
 import { Gone, Refused } from "./api.js";
 
@@ -10,13 +10,13 @@ export function skeleton(rows = 5) {
   );
 }
 
-/** Makes a whole place of what is to stand below its title and `more`. */
+/** Returns a function that makes a place of its parts, below its title and `more`. */
 export function framed(name, title, ...more) {
   const head = h("header", { class: "page-head" }, h("h1", {}, title), ...more);
   return (...parts) => h("div", { class: `page ${name}-page`, "data-scrolls": "" }, head, ...parts);
 }
 
-/** A calm page for when there is nothing to show: what is so, and what to do. */
+/** An empty state: its reason, and what to do. */
 export function empty(title, ...more) {
   return h(
     "div",
@@ -30,18 +30,16 @@ const sentence = (text) =>
   text ? text[0].toUpperCase() + text.slice(1) + (/[.!?:]$/.test(text) ? "" : ".") : "";
 
 export function trouble(error, again) {
-  // The dialog to sign in stands before it.
+  // The sign-in dialog covers it.
   if (error.status === 401) return "";
   if (error instanceof Gone)
     return empty(
       "The server does not answer",
-      "This page goes on by itself as soon as it is back.",
+      "This page reloads by itself as soon as it is back.",
     );
   return empty(
-    error instanceof Refused && error.status < 500
-      ? "There is no answer to this"
-      : "This did not work",
-    // What a program could ask is no help to people.
+    error instanceof Refused && error.status < 500 ? "The request failed" : "Something went wrong",
+    // A next step with a route of the API is for programs.
     sentence(error.message),
     error.next && !error.next.includes("/api/")
       ? h("p", { class: "faint" }, sentence(error.next))
@@ -51,9 +49,9 @@ export function trouble(error, again) {
 }
 
 /**
- * Fills `place` with what `work` gives. `work` is told a function for `ask`'s `waiting`.
- * Quick answers change the place once; slow ones show that they are under way, late ones why. `frame` makes a whole place, which has
- * its title at once, and above whatever comes of it.
+ * Renders the result of `work` into `place`. `work` gets the `waiting` function for `request`.
+ * A quick answer is rendered once; a slow one shows a skeleton first, a retry its reason. `frame` makes a whole place, whose title
+ * shows at once.
  */
 export async function load(place, signal, work, render, frame) {
   let done = false;
@@ -72,7 +70,7 @@ export async function load(place, signal, work, render, frame) {
     }, 4000),
   ];
   const waiting = (why, seconds) => {
-    note.textContent = sentence(why) + ` Asked again in ${seconds} s.`;
+    note.textContent = sentence(why) + ` Trying again in ${seconds} s.`;
     show();
   };
   try {
@@ -94,8 +92,7 @@ export async function load(place, signal, work, render, frame) {
 }
 
 /**
- * `load` of what a place begins with. What is known of it (`first` in api.js) is shown sooner, and drawn anew where it has become
- * another.
+ * As `load`, but renders the response of early.js first (`first` in api.js), and again if the current one differs.
  */
 export async function loadFirst(place, signal, known, work, render) {
   let before = null;

@@ -1,11 +1,11 @@
-// Covers in a grid: albums, artists and tracks, each with what it is called below it. Of a long grid only what is in sight exists.
-import { h, icon, isolated, name, say } from "./dom.js";
+// Covers in a grid: albums, artists and tracks, each with its name below. Of a long grid only the rows in sight exist.
+import { announce, h, icon, isolated, name } from "./dom.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 
 /**
- * A tile. `track`: whose cover it is; `href`: where its name leads; `play`: what a press on the cover does.
- * - `title`, `below`: what stands under it
- * - `round`: as artists are
+ * A tile. `track`: of the cover; `href`: link of the name; `play`: called by a press on the cover.
+ * - `title`, `below`: the text under it
+ * - `round`: for artists
  */
 export function tile({ track, href, play, title, below, round, element = "li", kind = "track" }) {
   return h(
@@ -40,7 +40,7 @@ export const trackTile = (track, play) =>
     below: name(artistOf(track)),
   });
 
-/** Least width of a tile, and the height of what stands below its cover. */
+/** Least width of a tile, and the height of the text below its cover. */
 const LEAST = 148,
   WORDS = 58,
   GAP = 16;
@@ -71,7 +71,7 @@ export class LongGrid {
     this.columns = columns;
     this.height = height;
     body.style.setProperty("height", Math.ceil(items.length / columns) * height + "px");
-    // Where the grid lies within what scrolls: what stands above it may change its height.
+    // The grid's offset in the scroller: the content above may change its height.
     const above =
       body.getBoundingClientRect().top - scroller.getBoundingClientRect().top + scroller.scrollTop;
     const top = scroller.scrollTop - above,
@@ -117,6 +117,6 @@ export class LongGrid {
       this.draw();
     }
     this.tiles.get(to)?.querySelector("a")?.focus();
-    say(`${to + 1} of ${this.items.length}`);
+    announce(`${to + 1} of ${this.items.length}`);
   }
 }

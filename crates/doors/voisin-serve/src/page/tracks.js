@@ -1,17 +1,17 @@
-// A track's row in a list, and long lists of which only what is in sight exists.
-import { clock, h, iconButton, isolated, joined, name, percent, say } from "./dom.js";
+// A track's row in a list, and long lists of which only the rows in sight exist.
+import { announce, clock, h, iconButton, isolated, joined, name, percent } from "./dom.js";
 import { artistOf, titleOf } from "./cover.js";
 import * as list from "./list.js";
 import * as player from "./player.js";
 import { mark, playCover } from "./playing_marks.js";
 
 /**
- * A row: cover with play, title and artist (a link to the card), what is said of it, and what can be done with it.
+ * A row: cover with play, title and artist (a link to the card), notes and actions.
  * - `entry`: { track, from?, to? }
  * - `share`: a similarity, or how well it fits words of sound, shown as a bar
- * - `nearness`, `percentile`: what it comes to in this library, if that is known
+ * - `nearness`, `percentile`: its meaning in this library, if known
  * - `note`: a few words
- * - `all`: gives the entries of the list that it stands in: playing it goes on with those behind it
+ * - `all`: returns the entries of its list: when it is played, those behind it follow
  */
 export function row(
   entry,
@@ -49,7 +49,12 @@ export function row(
               : "Similarity",
           },
           h("i", {}),
-          h("span", {}, h("span", { class: "hear" }, "Similarity "), nearness ?? share.toFixed(2)),
+          h(
+            "span",
+            {},
+            h("span", { class: "sr-only" }, "Similarity "),
+            nearness ?? share.toFixed(2),
+          ),
         )
       : null,
     track.seconds && share === undefined
@@ -61,17 +66,17 @@ export function row(
     iconButton("after", `Play ${isolated(title)} next`, () => player.enqueue([entry]), {
       class: "act after",
     }),
-    iconButton("add", `Put ${isolated(title)} on the list`, () => list.add([track]), {
+    iconButton("add", `Add ${isolated(title)} to the list`, () => list.add([track]), {
       class: "act",
     }),
   );
 }
 
-/** Rows below those in sight that are there already, or asked for. */
+/** Rows that are requested beyond those in sight. */
 const AHEAD = 24;
 
 /**
- * A list of any length: rows of one height, of which those in sight exist. Pages are asked for as they come near.
+ * A list of any length: rows of one height, of which those in sight exist. Pages are requested as they come near.
  * `page(after, limit)` gives { tracks, next, total }.
  */
 export class LongList {
@@ -97,7 +102,7 @@ export class LongList {
   height() {
     return this.scroller.clientWidth < 480 ? 60 : 56;
   }
-  /** - `top`: how far down it was when it was left */
+  /** - `top`: scroll position when it was left */
   start(first, top = 0) {
     this.take(first);
     this.draw();
@@ -130,7 +135,7 @@ export class LongList {
     this.body.style.setProperty("height", this.total * height + "px");
     for (const [i, element] of this.rows)
       if (i < first || i >= last || (element.dataset.id === "" && this.tracks[i])) {
-        // What has the focus stays, so that the keyboard does not lose its place.
+        // The focused row stays, so that the keyboard does not lose its place.
         if (!element.contains(document.activeElement)) {
           element.remove();
           this.rows.delete(i);
@@ -147,7 +152,7 @@ export class LongList {
         element.setAttribute("aria-setsize", this.total);
         element.setAttribute("aria-posinset", i + 1);
         this.rows.set(i, element);
-        // In the order of the list, for those who read it one by one.
+        // In the order of the list, for screen readers.
         const after = [...this.rows.keys()].filter((j) => j > i).sort((a, b) => a - b)[0];
         this.body.insertBefore(element, after === undefined ? null : this.rows.get(after));
       }
@@ -177,6 +182,6 @@ export class LongList {
       .get(to)
       ?.querySelector(event.target.closest("a") ? "a" : ".play-cover")
       ?.focus();
-    say(`${to + 1} of ${this.total}`);
+    announce(`${to + 1} of ${this.total}`);
   }
 }

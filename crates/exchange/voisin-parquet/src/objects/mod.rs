@@ -1,8 +1,8 @@
 //! Music and Parquet files in object stores and on web servers, named by addresses: `s3://bucket/key`, `gs://bucket/key`,
 //! `az://container/key`, `http(s)://host/path`.
 //!
-//! Objects to read are fetched into temporary files, those to write are sent when they are whole. Credentials come from the
-//! variables of the store's own programs.
+//! Objects are fetched into temporary files, and sent whole. Credentials come from the environment
+//! variables of the stores' own tools.
 
 mod transport;
 
@@ -29,15 +29,15 @@ use voisin_library::scan::{MARKERS, Scan, ScanProblem, SystemFolder};
 
 use transport::{SILENCE, Transport};
 
-/// How often a request is made that no server answered, or whose answer was cut off.
+/// Attempts at a request without a response or with an incomplete one.
 const ATTEMPTS: usize = 3;
-/// Larger objects are sent in parts of this size or more, in bytes; a store takes 10 000 parts of one object.
+/// Larger objects are sent in parts of at least this size, in bytes; a store takes 10 000 parts an object.
 const PART: u64 = 5 << 20;
 const MOST_PARTS: u64 = 9_000;
-/// The largest object for a web server, which takes no parts, in bytes.
+/// The largest object for a web server, which accepts no parts, in bytes.
 const MOST_AT_ONCE: u64 = 256 << 20;
 
-/// An object: where it is asked for, and by what name.
+/// An object: its store and its name.
 struct Object {
     store: Arc<dyn ObjectStore>,
     /// `s3://bucket`.
@@ -55,15 +55,13 @@ impl Object {
         let (host, name) = rest.split_once('/').unwrap_or((rest, ""));
         if host.is_empty() {
             return Err(wrong(
-                "expected the name of a bucket, a container or a server behind ://, found none",
+                "expected the name of a bucket, a container or a server after ://, found none",
             ));
         }
         let is_web = scheme.starts_with("http");
-        // The path is kept in the library, and a password would be kept with it.
+        // The path is stored in the library, and a password would be stored with it.
         if is_web && rest.contains(['@', '?', '#']) {
-            return Err(wrong(
-                "expected an address without a password, ? and #, which are not sent",
-            ));
+            return Err(wrong("expected an address without a password, ? and #"));
         }
         // On the web `%20` is a space; in a bucket it is three characters of the name.
         let key = if is_web {
@@ -110,13 +108,12 @@ impl Object {
 
 fn runtime() -> io::Result<&'static Runtime> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    // Not `get_or_init`, which cannot pass on the error of `build`. Of two threads that get here at
-    // once, one makes a runtime in vain.
+    // Not `get_or_init`, which cannot return the error of `build`. If two threads get here at once, one runtime is discarded.
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
     let made = Builder::new_multi_thread()
-        // Callers block on requests from threads of their own; the worker only drives connections.
+        // Callers block on requests in their threads; the worker only drives connections.
         .worker_threads(1)
         .enable_all()
         .build()?;
@@ -124,10 +121,12 @@ fn runtime() -> io::Result<&'static Runtime> {
 }
 
 fn wait_for<T>(request: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
-    runtime()?.block_on(request).map_err(|error| told(&error))
+    runtime()?
+        .block_on(request)
+        .map_err(|error| shorten_error(&error))
 }
 
-/// Connections to a bucket, made once.
+/// Connections to a bucket, cached.
 fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore>> {
     static STORES: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>> = Mutex::new(BTreeMap::new());
     // A panic cannot leave the map half changed: a poisoned lock is used as it is.
@@ -147,7 +146,7 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
                     .with_retry(retry)
                     .with_http_connector(Transport)
                     .build()
-                    .map_err(|error| told(&error))?,
+                    .map_err(|error| shorten_error(&error))?,
             )
         };
     }
@@ -158,8 +157,7 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
         "http" | "https" => store!(
             HttpBuilder::new()
                 .with_url(root)
-                // An address that says `http` asks for no encryption itself; buckets need
-                // `AWS_ALLOW_HTTP=true`.
+                // `http` in an address permits it; buckets need `AWS_ALLOW_HTTP=true`.
                 .with_config(ClientConfigKey::AllowHttp, (scheme == "http").to_string())
         ),
         _ => {
@@ -174,7 +172,7 @@ fn store(scheme: &str, host: &str, root: &str) -> io::Result<Arc<dyn ObjectStore
 }
 
 /// A store's error in one line, without addresses: they may hold signatures.
-fn told(error: &object_store::Error) -> Error {
+fn shorten_error(error: &object_store::Error) -> Error {
     // The outer errors quote the request with its address; only the innermost one is shown.
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     let mut kind = None;
@@ -189,7 +187,7 @@ fn told(error: &object_store::Error) -> Error {
         _ if has_any(&["NoSuchBucket", "ContainerNotFound", "bucket does not exist"]) => {
             Error::new(
                 ErrorKind::NotFound,
-                "there is no such bucket: make it, or correct its name",
+                "there is no such bucket: create it, or correct its name",
             )
         }
         object_store::Error::NotFound { .. } => {
@@ -198,11 +196,11 @@ fn told(error: &object_store::Error) -> Error {
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => Error::new(
             ErrorKind::PermissionDenied,
-            "the store refuses it: the variables that say who asks are in docs/parquet.md",
+            "the store denies access: docs/parquet.md lists the variables with credentials",
         ),
         _ if has_any(&["unsupported scheme http"]) => Error::new(
             ErrorKind::InvalidInput,
-            "its server has no encryption: AWS_ALLOW_HTTP=true (GOOGLE_, AZURE_) does without",
+            "the server has no encryption: AWS_ALLOW_HTTP=true (GOOGLE_, AZURE_) permits that",
         ),
         _ if kind == Some(HttpErrorKind::Timeout) => Error::new(
             ErrorKind::TimedOut,
@@ -235,7 +233,7 @@ fn told(error: &object_store::Error) -> Error {
     }
 }
 
-/// Brings an object here, as a file that is never given a name and goes when it is dropped.
+/// Fetches an object into a temporary file, which is deleted when it is dropped.
 pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
     let object = Object::of(address)?;
     let mut file = AtomicFile::create(&temporary(address))?;
@@ -244,9 +242,8 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
             .store
             .get(&object.key)
             .await
-            .map_err(|error| told(&error))?;
-        // Counted against the length that was announced: half a file would be analysed as a shorter
-        // track.
+            .map_err(|error| shorten_error(&error))?;
+        // Compared with the announced length: a truncated file would be analysed as a shorter track.
         let expected = answer.meta.size;
         let mut found = 0;
         let mut chunks = answer.into_stream();
@@ -262,7 +259,7 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
                 }
                 Ok(None) if found == expected => return Ok(()),
                 Ok(None) => return Err(cut_off(found, String::new())),
-                Err(error) => return Err(cut_off(found, format!(" ({})", told(&error)))),
+                Err(error) => return Err(cut_off(found, format!(" ({})", shorten_error(&error)))),
             }
         }
     })?;
@@ -270,18 +267,18 @@ pub fn fetch(address: &Path) -> io::Result<AtomicFile> {
     Ok(file)
 }
 
-/// The name beside which a temporary file of an object is made.
+/// The path next to which an object's temporary file is created.
 pub(super) fn temporary(address: &Path) -> PathBuf {
     static CLEANED: Once = Once::new();
     let place = std::env::temp_dir()
         .join("object")
         .with_extension(address.extension().unwrap_or_default());
-    // Killed processes leave files behind.
+    // Killed processes leave files.
     CLEANED.call_once(|| remove_abandoned(&place));
     place
 }
 
-/// Opens a regular file, or a copy of an object, which goes with the second.
+/// Opens a regular file, or a copy of an object, which is deleted with the second value.
 pub(super) fn open(path: &Path) -> io::Result<(File, Option<AtomicFile>)> {
     if !is_address(path) {
         return Ok((regular_file::open(path)?, None));
@@ -290,7 +287,7 @@ pub(super) fn open(path: &Path) -> io::Result<(File, Option<AtomicFile>)> {
     Ok((copy.file().try_clone()?, Some(copy)))
 }
 
-/// Sends a whole file: the object is there when all of it is, and is what it was before until then.
+/// Sends a whole file. The object changes only once all of it has been sent.
 pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
     let object = Object::of(address)?;
     let size = file.seek(io::SeekFrom::End(0))?;
@@ -311,14 +308,14 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
         let bytes = part(size)?;
         return wait_for(object.store.put(&object.key, bytes.into())).map(drop);
     }
-    // Larger parts where parts of the least size would be more than a store takes.
+    // Larger parts if parts of the minimum size would be too many.
     let most = PART.max(size.div_ceil(MOST_PARTS));
     runtime()?.block_on(async {
         let mut upload = object
             .store
             .put_multipart(&object.key)
             .await
-            .map_err(|error| told(&error))?;
+            .map_err(|error| shorten_error(&error))?;
         let sent = async {
             loop {
                 let bytes = part(most)?;
@@ -326,37 +323,35 @@ pub(super) fn send(file: &mut File, address: &Path) -> io::Result<()> {
                     return upload
                         .complete()
                         .await
-                        .map_err(|error| told(&error))
+                        .map_err(|error| shorten_error(&error))
                         .map(drop);
                 }
                 upload
                     .put_part(bytes.into())
                     .await
-                    .map_err(|error| told(&error))?;
+                    .map_err(|error| shorten_error(&error))?;
             }
         }
         .await;
         if sent.is_err() {
-            // The parts that are there take room until then.
+            // Otherwise the parts that were sent stay in the store.
             let _ = upload.abort().await;
         }
         sent
     })
 }
 
-/// Whether objects can be made below an address, as far as that is known without making one.
+/// Checks that objects can be written below an address, as far as that is possible without writing one.
 pub(super) fn check_folder(address: &Path) -> io::Result<()> {
     let object = Object::of(address)?;
     if object.root.starts_with("http") {
         return Ok(());
     }
-    // The first page of a list is requested, whatever is in it: a wrong bucket or a refusal shows
-    // before hours of analysis.
+    // Requests the first page of a list, so that a wrong bucket or denied access is reported before hours of analysis.
     wait_for(async { object.store.list(Some(&object.key)).try_next().await }).map(drop)
 }
 
-/// The objects directly below an address whose names end so, or the one that it names; none of a web server, which has no
-/// lists.
+/// The objects directly below an address with this ending, or the one that it names; none on a web server, which has no lists.
 pub(super) fn files(address: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let object = Object::of(address)?;
     let has_ending = |key: &Key| {
@@ -385,9 +380,9 @@ pub fn object_record(address: &Path) -> io::Result<FileRecord> {
     Ok(object.record(&object.head()?))
 }
 
-/// Finds the music that an address stands for, as [`voisin_library::scan`] does: an object of this name, or all audio files
-/// below it, in the order of their names. Names that begin with a dot are left out, and what lies beside a `.nomedia` or
-/// `.notmusic`. Playlists and CUE sheets are no music here.
+/// Finds the music at an address, as [`voisin_library::scan`] does: an object of this name, or all
+/// audio files below it, sorted by name. Names that begin with a dot are skipped, as are folders
+/// with a `.nomedia` or `.notmusic`. Playlists and CUE sheets are not read.
 pub fn scan_objects(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
     if let Err(error) = try_scan(address, is_audio, scan) {
         scan.problems.push(ScanProblem {
@@ -410,7 +405,7 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
     if !is_folder {
         match object.head() {
             Ok(found) => {
-                // An address on the web may be written in several ways: as it was named, it is found again.
+                // The address is stored as the user wrote it, since one on the web has several spellings.
                 let record = object.record(&found);
                 let path = if is_web {
                     address.to_owned()
@@ -446,13 +441,12 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
     for found in &all {
         let key = &found.location;
         let record = object.record(found);
-        // Only what lies below the address counts: whoever names `s3://music/.new/` wants what is
-        // in it.
+        // Only the names below the address count: `s3://music/.new/` includes its contents.
         let is_hidden = key
             .parts()
             .skip(depth)
             .any(|part| part.as_ref().starts_with('.'));
-        // Buckets are copies of disks as often as not.
+        // Buckets are often copies of disks.
         let below: PathBuf = key
             .parts()
             .skip(depth)
@@ -488,7 +482,7 @@ fn try_scan(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) -
     Ok(())
 }
 
-/// Whether a path is an address, and no file of this machine.
+/// Whether a path is an address and not a file of this machine.
 pub(super) fn is_address(path: &Path) -> bool {
     address::scheme(path).is_some()
 }

@@ -1,4 +1,4 @@
-//! How object stores are asked: HTTP/1.1 with encryption, and an end to waiting for a server that is silent.
+//! The HTTP client of object stores: HTTP/1.1 with TLS, and timeouts for servers that stop sending.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,14 +18,14 @@ use object_store::client::{
 use object_store::{ClientConfigKey, ClientOptions};
 use tokio::time::{Sleep, sleep, timeout};
 
-/// How long a server may say nothing.
+/// Timeout of a server that sends nothing.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take.
+/// Timeout of connecting.
 const CONNECTION: Duration = Duration::from_secs(5);
-/// The slowest way up that is waited for, bytes a second.
+/// The slowest upload that is waited for, bytes a second.
 const SLOWEST: usize = 100_000;
 
-/// Connections of this program's own.
+/// Opens connections with the settings of this program.
 #[derive(Debug)]
 pub(super) struct Transport;
 
@@ -33,9 +33,9 @@ impl HttpConnector for Transport {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let mut tcp = TcpConnector::new();
         tcp.set_connect_timeout(Some(CONNECTION));
-        // The connector would refuse `https` itself; the TLS layer around it decides.
+        // The connector would refuse `https`; the TLS layer around it decides.
         tcp.enforce_http(false);
-        // Whom this machine trusts (SSL_CERT_FILE names others); without such a list, whom browsers trust.
+        // This machine's certificates (SSL_CERT_FILE names others); if there are none, those of browsers.
         let trusting = HttpsConnectorBuilder::new()
             .with_native_roots()
             .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
@@ -55,14 +55,14 @@ impl HttpConnector for Transport {
     }
 }
 
-/// Connections to a server, which are kept open.
+/// Connections to a server, kept open.
 #[derive(Debug)]
 struct Connections(Client<HttpsConnector<TcpConnector>, HttpRequestBody>);
 
 #[async_trait]
 impl HttpService for Connections {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // The answer comes after the whole body is sent, which takes its time on a slow line.
+        // The response follows the whole body, which takes long on a slow line.
         let patience =
             SILENCE + Duration::from_secs((request.body().content_length() / SLOWEST) as u64);
         let answer = timeout(patience, self.0.request(request))
@@ -88,7 +88,7 @@ fn silent() -> HttpError {
     )
 }
 
-/// A request that got no answer.
+/// The error of a request without a response.
 fn lost(error: ClientError) -> HttpError {
     let kind = if error.is_connect() {
         HttpErrorKind::Connect
@@ -98,7 +98,7 @@ fn lost(error: ClientError) -> HttpError {
     HttpError::new(kind, error)
 }
 
-/// An answer's body, which ends in an error where the server stops in the middle and is silent.
+/// The body of a response, which ends in an error if the server stops sending before its end.
 #[derive(Debug)]
 struct AnswerBody {
     body: Incoming,
@@ -113,8 +113,7 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        // The clock runs from the first poll that finds nothing until the next bytes, not over the
-        // whole body: a long file may take long.
+        // The timeout covers each wait for more bytes, not the whole body, since a long file may take long.
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
             let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
             ready!(waiting.as_mut().poll(context));

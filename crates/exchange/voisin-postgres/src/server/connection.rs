@@ -1,8 +1,8 @@
-//! Transactions over a connection that may be lost, and errors as a caller can act on them.
+//! Transactions over a connection that may be lost, and errors on which a caller can act.
 //!
-//! Between two of its transactions a connection may be another one's: `PgBouncer` and its like, in transaction mode, give a
-//! session of the server to whoever needs it next. So nothing is left in a session: statements have no names (a name stays,
-//! and the next client may use it too), settings are those of a transaction, and so are locks.
+//! A pooler in transaction mode, such as `PgBouncer`, gives the server's session to another client
+//! between two transactions. So nothing is left in a session: statements are unnamed, and settings
+//! and locks last for one transaction.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::address::causes;
 use crate::parameter::SqlParameter;
 use crate::{BackendError, PostgresAddress, Result};
 
-/// Statements of one transaction.
+/// Runs statements of one transaction.
 pub(crate) struct Transaction<'a>(&'a mut Client);
 
 impl Transaction<'_> {
-    /// Runs statements that have no values.
+    /// Runs statements without parameters.
     pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<(), postgres::Error> {
         self.0.batch_execute(sql)
     }
@@ -55,7 +55,7 @@ impl Transaction<'_> {
         self.0.execute_typed(sql, &typed(values))
     }
 
-    /// The one statement that has a name, for as long as it runs: within the transaction nobody else meets it.
+    /// The client names this statement while it runs; within the transaction the session is not shared.
     pub(crate) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>, postgres::Error> {
         self.0.copy_in(sql)
     }
@@ -68,11 +68,11 @@ fn typed<'a>(values: &[&'a dyn SqlParameter]) -> Vec<(&'a (dyn ToSql + Sync), Ty
         .collect()
 }
 
-/// A connection to a server. Where it was lost it is made anew by the next question.
+/// A connection to a server. If it was lost, the next transaction opens a new one.
 pub(crate) struct Connection {
     place: PostgresAddress,
     client: Option<Client>,
-    /// A transaction was begun that the next ones are parts of.
+    /// Whether a transaction is open that contains the next ones.
     is_within: bool,
 }
 
@@ -89,7 +89,7 @@ impl Connection {
         &self.place
     }
 
-    /// Runs one transaction. A connection that was lost before it began is made anew.
+    /// Runs one transaction. If the connection was lost before it began, it is opened again.
     pub(crate) fn run<T>(
         &mut self,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
@@ -104,7 +104,8 @@ impl Connection {
     ) -> Result<T> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             if self.is_within {
-                let problem = "the connection was lost in the middle of a change, which is undone: run it again";
+                let problem =
+                    "the connection was lost during a change, which was rolled back: run it again";
                 return Err(self.unconnected(problem));
             }
             self.client = Some(self.place.connect()?);
@@ -117,8 +118,8 @@ impl Connection {
         };
         match done {
             Ok(value) => Ok(value),
-            // A server that was started again leaves a connection behind that ends at its first use, and so does a shard;
-            // a fault that lasts says more the second time.
+            // After a restart of the server, or of a shard, a connection fails at its first use; a
+            // lasting fault fails again, with its own message.
             Err(error) if again && is_worth_another_try(&error) => {
                 if error.as_db_error().is_none() {
                     self.client = None;
@@ -134,18 +135,17 @@ impl Connection {
         }
     }
 
-    /// Begins a transaction that the next ones are parts of, and waits in it for a lock that ends with it. Only this one
-    /// session of the server is needed, however many wait.
+    /// Begins a transaction that contains the next ones, and waits in it for a lock that ends with
+    /// it, in one session of the server.
     pub(crate) fn begin(&mut self, lock: i64) -> Result<()> {
-        // An empty transaction first: it makes a connection that was lost anew, which "begin"
-        // cannot.
+        // An empty transaction first, which reopens a lost connection; "begin" cannot.
         self.run(|tx| tx.batch_execute("select"))?;
         let Some(client) = &mut self.client else {
             return Err(self.unconnected("the connection was lost"));
         };
         let begun = client.batch_execute(&format!("begin; select pg_advisory_xact_lock({lock})"));
         if let Err(error) = begun {
-            // Fails where the connection is gone, and then the server has done so.
+            // Fails if the connection is lost; then the server rolls back.
             let _ = client.batch_execute("rollback");
             return Err(self.fault(&error));
         }
@@ -153,11 +153,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends what was begun.
+    /// Ends the transaction of [`begin`](Self::begin).
     ///
-    /// - `is_good`: whether what was done in it holds; else all of it is undone
+    /// - `is_good`: whether to commit; else it is rolled back
     pub(crate) fn end(&mut self, is_good: bool) -> Result<()> {
-        // Whatever comes of it: with the connection lost there is nothing to be within.
+        // Also if the statement fails: a lost connection has no transaction.
         self.is_within = false;
         self.execute(if is_good { "commit" } else { "rollback" })
     }
@@ -169,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// An error of the client as a caller can act on it.
+    /// Converts an error of the client into one on which a caller can act.
     pub(crate) fn fault(&self, error: &postgres::Error) -> BackendError {
         let place = self.place.to_string();
         let Some(db_error) = error.as_db_error() else {
@@ -219,10 +219,10 @@ impl Connection {
     }
 }
 
-/// Whether a connection was lost: to the server, or from there to a shard.
+/// Whether a connection was lost, to the server or from there to a shard.
 fn is_lost(error: &postgres::Error) -> bool {
     let Some(db_error) = error.as_db_error() else {
-        // Others are the client's own, such as a value of another type than it expects.
+        // Errors without a code are the client's, such as a value of an unexpected type.
         let source = std::error::Error::source(error);
         return error.is_closed()
             || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
@@ -233,8 +233,8 @@ fn is_lost(error: &postgres::Error) -> bool {
     code.starts_with("08") || code.starts_with("57P0")
 }
 
-/// Whether the same again may end otherwise: the connection was lost, or the name of a statement was left in the session by
-/// another program, while the next one has a name of its own.
+/// Whether a second try may succeed: the connection was lost, or another program left a statement
+/// of this name in the session, while the next one gets another name.
 fn is_worth_another_try(error: &postgres::Error) -> bool {
     is_lost(error) || error.code() == Some(&SqlState::DUPLICATE_PSTATEMENT)
 }
@@ -247,24 +247,24 @@ fn in_one<T>(
     match work(&mut Transaction(client)) {
         Ok(value) => client.batch_execute("commit").map(|()| value),
         Err(error) => {
-            // Of a connection that was lost the server does so itself.
+            // If the connection was lost, the server rolls back itself.
             let _ = client.batch_execute("rollback");
             Err(error)
         }
     }
 }
 
-/// A lock that lasts longer than a change: that of a transaction which does nothing else, on a connection of its own. It
-/// ends with this, with the process, and with the connection, whoever the session is given to then.
+/// A lock that outlasts a change: that of an otherwise empty transaction on a separate connection.
+/// It ends when this value is dropped, with the process, and with the connection.
 pub(crate) struct Lock(Client);
 
 impl Lock {
-    /// How often a lock is asked for that somebody holds, and how long after the last time: a busy server may notice a little
-    /// late that one who held it has gone.
+    /// Attempts at a lock that is held, and the pause between them: a busy server may notice late
+    /// that the holder has disconnected.
     const TRIES: usize = 15;
     const PAUSE: Duration = Duration::from_millis(200);
 
-    /// Takes a lock; `None` where somebody else keeps it.
+    /// Takes a lock; `None` if another session keeps it.
     ///
     /// - `key`: an expression, one or two arguments of `pg_try_advisory_xact_lock`
     pub(crate) fn take(place: &PostgresAddress, key: &str) -> Result<Option<Self>> {
@@ -274,12 +274,12 @@ impl Lock {
         };
         let mut client = place.connect()?;
         for _ in 0..Self::TRIES {
-            // The time in which it waits for the end of a push is no idleness.
+            // The timeouts for idle sessions must not end it during a push.
             let begin = "begin; select set_config(name, '0', true) from pg_settings
                 where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')";
             client.batch_execute(begin).map_err(fault)?;
-            // A row or none, in the simple protocol: a portal of the extended one stays open and keeps its snapshot, for
-            // whose end `create index concurrently` would wait as long as this lock is held.
+            // The simple protocol: a portal of the extended one stays open with its snapshot, for
+            // which `create index concurrently` would wait as long as this lock is held.
             let locked = format!("select 1 where pg_try_advisory_xact_lock({key})");
             if has_row(&client.simple_query(&locked).map_err(fault)?) {
                 return Ok(Some(Self(client)));
@@ -290,7 +290,7 @@ impl Lock {
         Ok(None)
     }
 
-    /// Whether it is held still: a pooler or a server that was started again took it away.
+    /// Whether it is still held: a pooler or a restart of the server may have ended it.
     pub(crate) fn is_held(&mut self) -> bool {
         let held = "select 1 from pg_locks where locktype = 'advisory' and pid = pg_backend_pid() and granted";
         self.0
@@ -304,12 +304,12 @@ fn has_row(messages: &[SimpleQueryMessage]) -> bool {
         .iter()
         .any(|message| matches!(message, SimpleQueryMessage::Row(_)))
 }
-/// The next step after refusals whose own words leave it open.
+/// The next step after refusals whose messages do not name it.
 fn next_step(code: &SqlState, problem: &str) -> Option<&'static str> {
     let names_vectors = problem.contains("halfvec") || problem.contains("vector");
     if *code == SqlState::INSUFFICIENT_PRIVILEGE && problem.contains("for schema") {
         return Some(
-            "its owner grants it (grant usage, create on schema NAME to ROLE; usage alone to ask questions), or name another schema",
+            "its owner grants it (grant usage, create on schema NAME to ROLE; usage alone for queries), or name another schema",
         );
     }
     if *code == SqlState::QUERY_CANCELED && problem.contains("statement timeout") {
@@ -320,7 +320,7 @@ fn next_step(code: &SqlState, problem: &str) -> Option<&'static str> {
     }
     if names_vectors && [SqlState::UNDEFINED_OBJECT, SqlState::UNDEFINED_FUNCTION].contains(code) {
         return Some(
-            "pgvector lies in a schema that is not searched (alter role ROLE set search_path = public, extensions)",
+            "pgvector is in a schema that is not searched (alter role ROLE set search_path = public, extensions)",
         );
     }
     (*code == SqlState::READ_ONLY_SQL_TRANSACTION)

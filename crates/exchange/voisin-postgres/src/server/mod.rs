@@ -25,61 +25,61 @@ pub(super) use connection::{Connection, Lock, Transaction};
 pub use opening::Upgraded;
 use shards::Shards;
 
-/// The vectors to fetch of tracks beside their facts.
+/// The vectors to fetch besides the facts of tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WantedVectors {
-    /// Window vectors, as far as they were sent.
+    /// Window vectors, if they were sent.
     pub(super) windows: bool,
-    /// The tracks' vectors to the last bit; else as they are searched, at 16 bits a number.
+    /// The tracks' exact vectors; else those that are searched, of 16 bits a number.
     pub(super) exact: bool,
 }
 
-/// Settings of a question's plan: by its own values, and no compilation, which takes longer than it saves.
+/// Settings of a query's plan: planned for its values, and without JIT compilation, which takes longer than it saves.
 const OWN_PLAN: &str = "set local plan_cache_mode = force_custom_plan; set local jit = off;";
 
-/// Most rows of an answer that are asked for at once.
+/// Rows that one statement fetches at most.
 const ROWS: usize = 1000;
 
-/// Bits of an id that a short one lacks.
+/// Bits by which short ids are shorter.
 // 63 - 10 = 53 bits, the whole numbers that a double holds exactly.
 const SHORTER: u32 = 10;
 
 /// A library in PostgreSQL.
 pub struct Postgres {
     connection: Connection,
-    /// That of those who send tracks, once it was taken.
+    /// The lock of pushes, once it was taken.
     lock: Option<Lock>,
     /// The table of tracks.
     table: String,
     model: StoredModel,
     width: u32,
-    /// The form of the vectors in this table's index.
+    /// The encoding of the vectors in this table's index.
     codes: IndexCodes,
-    /// Foreign servers on which parts of the tracks lie; none where this server has them all.
+    /// Foreign servers that hold parts of the tracks; empty if all are on this server.
     shards: Vec<String>,
-    /// Tables of these parts.
+    /// Foreign tables of these parts.
     parts: Vec<String>,
-    /// The servers that have these parts, asked without a detour.
+    /// Direct connections to the shards.
     direct: Shards,
-    /// The width that was last set there by this process.
+    /// The width that this process last set on the shards.
     shard_width: Option<u32>,
     taxonomy: Taxonomy,
-    /// The mean that embeddings are relative to, if it was ever set.
+    /// The mean that embeddings are relative to, once set.
     mean: Option<Vec<f32>>,
 }
 
 /// The vector index of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexState {
-    /// There is one, of this many bytes.
+    /// It exists, and has this many bytes.
     There(u64),
-    /// There is none.
+    /// It does not exist.
     Missing,
     /// Each shard has its own.
     OnShards,
 }
 
-/// How much a database holds.
+/// The size of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Recordings.
@@ -88,16 +88,16 @@ pub struct Counts {
     pub files: u64,
     /// Window vectors.
     pub windows: u64,
-    /// Counter of changes.
+    /// The generation, a counter of changes.
     pub generation: u64,
-    /// Bytes of the tables of tracks and vectors with their indexes; of shards, only what is on the first server.
+    /// Bytes of the tables of tracks and vectors with their indexes; with shards, those of the first server only.
     pub bytes: u64,
 }
 
-/// A track with its genres, as the library that sent it has them.
+/// A track with its genres in the library that sent it.
 pub(super) type Fetched = (TrackId, TrackRecord, Vec<String>);
 
-/// Name of the setting that holds the library's own synonyms of genres.
+/// Setting with the library's synonyms of genres.
 pub(super) const SYNONYMS: &str = "genre-synonyms.tsv";
 
 impl Postgres {
@@ -109,14 +109,14 @@ impl Postgres {
         self.connection.run(work)
     }
 
-    /// Does something in one transaction, while nobody else does the like with the same lock.
+    /// Runs `work` in one transaction that holds a lock.
     pub(super) fn in_one<T>(
         &mut self,
         lock: i64,
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         self.connection.begin(lock)?;
-        // The transaction is ended whatever happened: an open one would keep its lock.
+        // The transaction is ended also after an error: an open one would keep its lock.
         let done = work(self);
         let ended = self.connection.end(done.is_ok());
         done.and_then(|value| ended.map(|()| value))
@@ -127,27 +127,27 @@ impl Postgres {
         self.connection.execute(sql)
     }
 
-    /// Where it is, without a password.
+    /// Its address, without a password.
     pub fn place(&self) -> &PostgresAddress {
         self.connection.place()
     }
 
-    /// The model whose vectors are there.
+    /// The model of its vectors.
     pub fn model(&self) -> &StoredModel {
         &self.model
     }
 
-    /// Candidates that a search through the index keeps.
+    /// Candidates that a search of the index keeps.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// The form of each vector in the index; of shards, each knows its own.
+    /// The encoding of vectors in the index; with shards, each has its own.
     pub fn codes(&self) -> IndexCodes {
         self.codes
     }
 
-    /// Reads what the vector index holds; where there are two, the one that holds more serves.
+    /// Reads the encoding of the vector index; of two, the more exact one is used.
     fn read_codes(&mut self) -> Result<()> {
         let sql = format!(
             "select bool_and(pg_get_indexdef(indexrelid) like '%binary_quantize%') from pg_index
@@ -163,8 +163,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Notes that a vector index was made. One that holds something else is a change, so that who answers from here for long
-    /// looks again.
+    /// Updates the state after a vector index was built. Another encoding counts as a change, so that running servers read it.
     pub(super) fn index_made(&mut self) -> Result<()> {
         let former = self.codes;
         self.read_codes()?;
@@ -174,12 +173,12 @@ impl Postgres {
         Ok(())
     }
 
-    /// Foreign servers on which parts of the tracks lie.
+    /// Foreign servers that hold parts of the tracks.
     pub fn shards(&self) -> &[String] {
         &self.shards
     }
 
-    /// Settings of the library, and files of its folder, that came with it.
+    /// Settings of the library and files of its folder, as they were sent.
     pub(super) fn settings(&mut self) -> Result<HashMap<String, Vec<u8>>> {
         self.run(|tx| {
             let rows = tx.query("select name, value from voisin_setting", &[])?;
@@ -187,13 +186,13 @@ impl Postgres {
         })
     }
 
-    /// How many tracks there are, and what generation they belong to.
+    /// The number of tracks, and the generation.
     pub fn size(&mut self) -> Result<(u64, u64)> {
         let count = self.sum("count(*)", &filter::no_conditions(1))?;
         Ok((count as u64, self.generation()?))
     }
 
-    /// A counter of its changes.
+    /// A counter of changes.
     pub fn generation(&mut self) -> Result<u64> {
         let sql = "select generation from voisin_state";
         let generation: i64 = self.run(|tx| Ok(tx.query_one(sql, &[])?.get(0)))?;
@@ -205,7 +204,7 @@ impl Postgres {
         let (tracks, generation) = self.size()?;
         let all = filter::no_conditions(1);
         let files = self.sum("coalesce(sum(cardinality(paths)), 0)::bigint", &all)?;
-        // Of windows only the lengths are read: four bytes for their number, then a start and a vector each.
+        // The number of windows follows from the length: four bytes, then a start and a vector for each.
         let each = 4 + 2 * self.model.dimension;
         let windows = self.sum(
             &format!("coalesce(sum((octet_length(windows) - 4) / {each}), 0)::bigint"),
@@ -232,7 +231,7 @@ impl Postgres {
         })
     }
 
-    /// Whether there is a vector index.
+    /// The state of the vector index.
     pub fn index_state(&mut self) -> Result<IndexState> {
         if !self.shards.is_empty() {
             return Ok(IndexState::OnShards);
@@ -248,7 +247,7 @@ impl Postgres {
 
     /// Names of the vector indexes.
     ///
-    /// - `finished`: those that serve; else those whose making was broken off
+    /// - `finished`: valid ones; else those whose build was interrupted
     pub(super) fn vector_indexes(&mut self, finished: bool) -> Result<Vec<String>> {
         let sql = format!(
             "select indexrelid::regclass::text from pg_index
@@ -269,23 +268,23 @@ impl Postgres {
             .try_for_each(|name| self.execute(&format!("drop index concurrently if exists {name}")))
     }
 
-    /// The id of a track where numbers of more than 53 bits are not safe, as in a browser: the first 53 bits of its content id.
+    /// The id of a track for clients with numbers of 53 bits, such as browsers: the first 53 bits of its content id.
     pub fn short_id(id: TrackId) -> TrackId {
         TrackId(id.0 >> SHORTER)
     }
 
-    /// The ids of tracks by their short ones; those that are not there are left out.
+    /// The ids that belong to short ones; unknown ones are left out.
     pub(crate) fn of_short(&mut self, short: &[TrackId]) -> Result<Vec<TrackId>> {
         if let Some(parts) = self.on_shards(|shard| shard.of_short(short)) {
             return Ok(parts.into_iter().flatten().collect());
         }
         let first: Vec<i64> = short
             .iter()
-            // A longer number is no short id, and shifting it would hit another track.
+            // A longer number is no short id, and would be shifted to another track's.
             .filter(|id| id.0 >> (63 - SHORTER) == 0)
             .map(|id| id.0 << SHORTER)
             .collect();
-        // Citus knows no limit in a lateral subquery.
+        // Citus does not support a limit in a lateral subquery.
         let sql = format!(
             "select min(id) from unnest($1::bigint[]) as first join {} on id between first and first + {}
              group by first",
@@ -302,14 +301,14 @@ impl Postgres {
         })
     }
 
-    /// Vectors of some tracks as they are searched, which are as good as drawn at random: ids are digests.
+    /// Vectors of a random sample of tracks, as they are searched. The first ids are random, since ids are digests.
     pub fn sample(&mut self, most: usize) -> Result<Vec<Vec<f32>>> {
         let ids = self.ids(&filter::no_conditions(1), most)?;
         let mut known = self.embeddings_of(&ids)?;
         Ok(ids.iter().filter_map(|id| known.remove(id)).collect())
     }
 
-    /// The vectors of those of these tracks that are there, as they are searched: at 16 bits a number.
+    /// The vectors of tracks as they are searched, at 16 bits a number; unknown tracks are left out.
     fn embeddings_of(&mut self, ids: &[TrackId]) -> Result<HashMap<TrackId, Vec<f32>>> {
         if let Some(parts) = self.on_shards(|shard| shard.embeddings_of(ids)) {
             return Ok(parts.into_iter().flatten().collect());
@@ -330,7 +329,7 @@ impl Postgres {
         Ok(known)
     }
 
-    /// Ids that fit conditions, the first ones, ascending; of one, any.
+    /// The first ids that match conditions, ascending; with a limit of one, any.
     pub(super) fn ids(&mut self, conditions: &FilterSql, limit: usize) -> Result<Vec<TrackId>> {
         if let Some(parts) = self.on_shards(|shard| shard.ids(conditions, limit)) {
             let mut ids: Vec<TrackId> = parts.into_iter().flatten().collect();
@@ -338,7 +337,7 @@ impl Postgres {
             ids.truncate(limit);
             return Ok(ids);
         }
-        // Whichever comes first where one is asked for: in order of ids it would be looked for along all of them.
+        // One id is fetched unsorted: the search in order of ids might scan all of them.
         let order = if limit > 1 { " order by id" } else { "" };
         let sql = format!(
             "select id from {} where {}{order} limit {limit}",
@@ -361,7 +360,7 @@ impl Postgres {
         filter::conditions(filter, first, &taxonomy, || self.licences())
     }
 
-    /// All licences there are, as files spell them.
+    /// All licences in the database, as files spell them.
     fn licences(&mut self) -> Result<Vec<String>> {
         if let Some(parts) = self.on_shards(Self::licences) {
             return Ok(parts.into_iter().flatten().collect());
@@ -376,7 +375,7 @@ impl Postgres {
         })
     }
 
-    /// Tracks that came after a generation, by id.
+    /// Tracks that changed after a generation, by id.
     fn changed_since(&mut self, since: i64) -> Result<Vec<TrackId>> {
         if let Some(parts) = self.on_shards(|shard| shard.changed_since(since)) {
             let mut ids: Vec<TrackId> = parts.into_iter().flatten().collect();
@@ -431,7 +430,7 @@ impl TrackStore for Postgres {
 
     fn changes(&mut self, since: u64) -> Result<Option<Changes>> {
         let (_, generation) = self.size()?;
-        // The database was put back from a backup: what it says of changes since then is not true.
+        // The database was restored from a backup, so changes since then are not known.
         if since > generation {
             return Ok(None);
         }
@@ -445,7 +444,7 @@ impl TrackStore for Postgres {
                 .map(|row| TrackId(row.get(0)))
                 .collect())
         })?;
-        // A changed row is a new one to whoever keeps the old: it goes before it comes.
+        // A changed row is removed and added again.
         removed.extend(&added);
         removed.sort_unstable();
         Ok(Some(Changes {

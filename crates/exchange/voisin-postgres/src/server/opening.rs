@@ -1,4 +1,4 @@
-//! Opening a library that is there, and making its tables where there are none.
+//! Opens a library, and creates its tables if they are missing.
 
 use postgres::error::SqlState;
 
@@ -10,27 +10,27 @@ use voisin_engine::{EngineError, check_model};
 use voisin_genre::Taxonomy;
 use voisin_library::StoredModel;
 
-/// The oldest pgvector that scans an index on where a filter leaves too few.
+/// The oldest pgvector with iterative index scans, which continue if a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
 
-/// The result of bringing tables forward.
+/// The result of an upgrade of the tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upgraded {
-    /// They were there already, or there are none.
+    /// They are up to date, or there are none.
     Nothing,
-    /// They were of this version before.
+    /// They were upgraded from this version.
     From(i32),
-    /// Nothing is changed: servers that hold a part of the tracks, and what is to be run on each first.
+    /// Nothing is changed: the shards have to be upgraded first. Each with its statements.
     ShardsFirst(Vec<(String, String)>),
 }
 
 impl Postgres {
-    /// Opens a library that is there.
+    /// Opens an existing library.
     pub fn open(place: &PostgresAddress) -> Result<Self> {
         Self::connect(place, None)
     }
 
-    /// Opens a library to send tracks of this model to; its tables are made where there are none.
+    /// Opens a library to send tracks of this model to, and creates its tables if they are missing.
     pub fn open_or_create(place: &PostgresAddress, model: &StoredModel) -> Result<Self> {
         Self::connect(place, Some(model))
     }
@@ -73,7 +73,7 @@ impl Postgres {
         Ok(opened)
     }
 
-    /// Makes what is missing: the extension, the tables, the name of the model.
+    /// Creates what is missing: the extension, the tables, the name of the model.
     fn create_tables(&mut self, model: &StoredModel) -> Result<()> {
         // The longest halfvec that an HNSW index takes.
         if model.dimension > 4000 {
@@ -81,22 +81,22 @@ impl Postgres {
                 dimension: model.dimension,
             });
         }
-        // Tables of a newer voisin stay as they are.
+        // Refuses tables of a newer voisin.
         self.check_schema()?;
         self.check_pgvector(true)?;
         let place = self.place().to_string();
         let dimension = model.dimension as i32;
         let of_column: Option<i32> = self.run(|tx| {
-            // Several may come at once, and "if not exists" is no help against that.
+            // Several processes may do so at once, against which "if not exists" does not help.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
-            if !is_there(tx, model)? {
+            if !tables_exist(tx, model)? {
                 tx.batch_execute(&ddl::single(model.dimension))?;
                 tx.execute("insert into voisin_state (schema) values ($1)", &[&SCHEMA])?;
             }
             let sql = "select atttypmod from pg_attribute
                 where attrelid = to_regclass('voisin_track') and attname = 'embedding'";
             let of_column = tx.query_opt(sql, &[])?.map(|row| row.get(0));
-            // Tables that an operator made wait for the name of their model.
+            // Tables that an operator created have no model yet.
             tx.execute(
                 "update voisin_state set model = $1, fingerprint = $2, dimension = $3, manifest = $4
                  where fingerprint is null and $5",
@@ -111,7 +111,7 @@ impl Postgres {
             let held: Option<String> = tx
                 .query_one("select fingerprint from voisin_state", &[])?
                 .get(0);
-            // Vectors of another model are refused by its name.
+            // Vectors of another model are refused.
             let is_other = held.is_some_and(|held| held != model.fingerprint);
             Ok(if is_other { Some(dimension) } else { of_column })
         })?;
@@ -126,7 +126,7 @@ impl Postgres {
         }
     }
 
-    /// Takes the lock of those who send tracks, for as long as this lasts.
+    /// Takes the lock of pushes, and holds it as long as this value lives.
     pub(crate) fn lock(&mut self) -> Result<()> {
         if self.lock.is_none() {
             self.lock = Some(lock(self.place())?);
@@ -134,32 +134,32 @@ impl Postgres {
         Ok(())
     }
 
-    /// Refuses to go on where the lock was lost.
+    /// Fails if the lock was lost.
     pub(crate) fn check_lock(&mut self) -> Result<()> {
         if self.lock.as_mut().is_none_or(Lock::is_held) {
             return Ok(());
         }
         let problem =
-            "the connection that kept others from sending meanwhile was lost: run it again";
+            "the connection that held the lock against other pushes was lost: run it again";
         Err(BackendError::Connect {
             place: self.place().to_string(),
             problem: problem.to_owned(),
         })
     }
 
-    /// Brings the tables of an older voisin forward, in one transaction, with all that they hold but the vector index.
+    /// Upgrades the tables of an older voisin with their contents in one transaction, except the vector index.
     pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
         let mut connection = Connection::open(place)?;
         let Some(found) = schema(&mut connection)? else {
             return Ok(Upgraded::Nothing);
         };
         if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
-            return known_schema(place, found).map(|()| Upgraded::Nothing);
+            return refuse_other_schema(place, found).map(|()| Upgraded::Nothing);
         }
         let _lock = lock(place)?;
         let shards = connection.run(foreign_parts)?;
         let done = connection.run(|tx| {
-            // Nobody sends anything meanwhile; another upgrade may have been faster.
+            // The lock keeps others from writing; another upgrade may have been faster.
             tx.batch_execute("lock table voisin_state in exclusive mode")?;
             let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
             let found = row.get::<_, i32>(0);
@@ -187,15 +187,15 @@ impl Postgres {
         }
     }
 
-    /// Refuses tables of another schema; false where there are none.
+    /// Refuses tables of another schema; false if there are none.
     fn check_schema(&mut self) -> Result<bool> {
         match schema(&mut self.connection)? {
-            Some(found) => known_schema(self.place(), found).map(|()| true),
+            Some(found) => refuse_other_schema(self.place(), found).map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// - `create`: make the extension where the server has it
+    /// - `create`: create the extension if the server has it
     fn check_pgvector(&mut self, create: bool) -> Result<()> {
         let place = self.place().to_string();
         let version = |tx: &mut Transaction<'_>| {
@@ -204,7 +204,7 @@ impl Postgres {
         };
         let mut installed = self.run(version)?;
         if installed.is_none() && create {
-            // Of two that come at once one fails: what counts is whether it is there afterwards.
+            // Of two concurrent attempts one fails; what counts is whether it exists afterwards.
             let made = self.run(|tx| tx.batch_execute("create extension vector"));
             installed = self.run(version)?;
             if installed.is_none()
@@ -247,7 +247,7 @@ impl Postgres {
         })
     }
 
-    /// Reads what the database says of itself.
+    /// Reads model, mean, width and settings.
     fn read_head(&mut self) -> Result<()> {
         let place = self.place().to_string();
         if !self.check_schema()? {
@@ -268,7 +268,7 @@ impl Postgres {
         self.model = model.ok_or_else(|| BackendError::NoLibrary {
             place: place.clone(),
         })?;
-        // The manifest is a stranger's file if the database is: it is checked as one.
+        // The database is not trusted, so its manifest is checked.
         check_model(&self.model).map_err(|problem| EngineError::ForeignModel {
             place,
             problem,
@@ -280,8 +280,7 @@ impl Postgres {
         (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
         self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);
-        // The taxonomy reads files only. Synonyms that it refuses change nothing: the built-in ones
-        // hold.
+        // The taxonomy reads files only. If it refuses the synonyms, the built-in ones are used.
         if let Some(text) = synonyms {
             let file = tempfile::NamedTempFile::new()?;
             std::fs::write(file.path(), text)?;
@@ -293,7 +292,7 @@ impl Postgres {
     }
 }
 
-/// Takes the lock of those who send tracks.
+/// Takes the lock of pushes.
 fn lock(place: &PostgresAddress) -> Result<Lock> {
     let held = Lock::take(
         place,
@@ -304,7 +303,7 @@ fn lock(place: &PostgresAddress) -> Result<Lock> {
     })
 }
 
-/// Version of the tables; `None` where there are none.
+/// Version of the tables; `None` if there are none.
 fn schema(connection: &mut Connection) -> Result<Option<i32>> {
     connection.run(|tx| {
         let there: bool = tx
@@ -319,13 +318,11 @@ fn schema(connection: &mut Connection) -> Result<Option<i32>> {
     })
 }
 
-/// Refuses tables of another schema, with what to do.
-fn known_schema(place: &PostgresAddress, found: i32) -> Result<()> {
+/// Refuses tables of another schema, with the next step.
+fn refuse_other_schema(place: &PostgresAddress, found: i32) -> Result<()> {
     let next = match found {
         SCHEMA => return Ok(()),
-        OLDEST_SCHEMA..SCHEMA => {
-            "\"voisin push --upgrade\" brings them forward and keeps the tracks"
-        }
+        OLDEST_SCHEMA..SCHEMA => "\"voisin push --upgrade\" upgrades them and keeps the tracks",
         _ if found > SCHEMA => "use the newer voisin",
         _ => "drop the tables that begin with voisin_ and push again",
     };
@@ -337,7 +334,7 @@ fn known_schema(place: &PostgresAddress, found: i32) -> Result<()> {
     })
 }
 
-/// Parts of the table of tracks on other servers: server and table, by server.
+/// Parts of the table of tracks on other servers: server and table, sorted by server.
 fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, postgres::Error> {
     let sql = "select s.srvname::text, t.ftrelid::regclass::text from pg_inherits i
         join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
@@ -349,8 +346,8 @@ fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, post
         .collect())
 }
 
-/// Whether the tables for a model's vectors are there; those of another model further along the search path are not they.
-fn is_there(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
+/// Whether the tables for a model's vectors exist; those of another model further along the search path do not count.
+fn tables_exist(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
     let sql =
         "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
         where oid = to_regclass('voisin_state')";

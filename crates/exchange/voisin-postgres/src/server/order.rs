@@ -1,4 +1,4 @@
-//! Tracks in the order of a list, as a library on a disk puts them: a narrow table beside that of tracks, with indexes.
+//! Sorted lists of tracks, in the order of a library on disk: a narrow table with indexes, besides that of tracks.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,10 +12,10 @@ use crate::row::{SortRow, facts_of};
 use voisin_base::track::TrackId;
 use voisin_library::{FilterSql, LibraryError, SortBy};
 
-/// Rows that are read at once where the table is filled from what is there.
+/// Rows that are read at once when the table is filled from existing tracks.
 const ROWS: i64 = 1000;
 
-/// Columns of the table that an order goes by, the first one first.
+/// Sort keys of an order, the primary one first.
 fn columns(by: SortBy) -> Vec<Cow<'static, str>> {
     let named: &[&str] = match by {
         SortBy::Id => &[],
@@ -33,7 +33,7 @@ fn columns(by: SortBy) -> Vec<Cow<'static, str>> {
         SortBy::Bpm => &["tempo"],
         SortBy::Key => &["key"],
         SortBy::Loudness => &["loudness"],
-        // Of the tracks' own table; a name has no quotes.
+        // From the table of tracks; names of scales contain no quotes.
         SortBy::Scale(scale) => {
             return vec![Cow::Owned(format!(
                 "(select (facts->'descriptors'->'scales'->'{scale}'->>'value')::float8 from voisin_track t where t.id = voisin_order.id)"
@@ -43,29 +43,29 @@ fn columns(by: SortBy) -> Vec<Cow<'static, str>> {
     named.iter().copied().map(Cow::Borrowed).collect()
 }
 
-/// A way along all tracks in an order; what lacks that which the order goes by comes last.
+/// A position in the sorted list of all tracks; those without the primary key come last.
 pub(crate) struct SortedWalk {
     by: SortBy,
     descending: bool,
-    /// The track that it begins behind.
+    /// The track after which the page begins.
     after: Option<TrackId>,
-    /// Whether that one has been passed.
+    /// Whether that track has been passed.
     begun: bool,
     part: WalkPart,
-    /// Rows of this part that were read.
+    /// Rows of this part that have been read.
     at: usize,
-    /// The tracks that it goes along where these are few; else all.
+    /// The tracks to sort, if they are few; else all.
     among: Option<Vec<i64>>,
 }
 
-/// Which tracks follow now.
+/// The part of the list that is read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WalkPart {
-    /// Those that have what the order goes by.
+    /// Tracks with the primary key.
     Known,
-    /// Those that lack it.
+    /// Tracks without it.
     Missing,
-    /// None.
+    /// Nothing.
     End,
 }
 
@@ -115,12 +115,12 @@ impl SortedWalk {
         });
         format!(
             "select id from voisin_order where {which}{among} order by {sorted} limit {limit} offset {}",
-            // Each step passes over the rows of those before it, but in the narrow table alone.
+            // Each step skips the rows of the steps before it, but only in the narrow table.
             self.at
         )
     }
 
-    /// Goes on by rows that were read, and leaves of them those behind the track that it begins behind.
+    /// Advances by rows that were read, and returns those after the track after which the page begins.
     fn step(&mut self, mut found: Vec<TrackId>, limit: usize) -> Vec<TrackId> {
         self.at += found.len();
         if found.len() < limit {
@@ -134,7 +134,7 @@ impl SortedWalk {
                 0,
             );
         }
-        // Tracks of the same key as the one it begins behind come again and are passed over.
+        // Tracks with the same key before that track come again and are skipped.
         if !self.begun {
             let place = found.iter().position(|&id| Some(id) == self.after);
             self.begun = place.is_some();
@@ -145,7 +145,7 @@ impl SortedWalk {
 }
 
 impl Postgres {
-    /// Begins a way along all tracks, or along those after a track.
+    /// Begins a sorted list of all tracks, or of those after a track.
     ///
     /// - `among`: leave out all others
     pub(crate) fn sorted(
@@ -156,7 +156,7 @@ impl Postgres {
         among: Option<Vec<TrackId>>,
     ) -> Result<SortedWalk> {
         let part = WalkPart::Known;
-        // The track that it begins behind is on the way, whether it is one of them or not.
+        // `after` has to be in the list, whether it matches or not.
         let among = among.map(|ids| ids.into_iter().chain(after).map(|id| id.0).collect());
         let mut walk = SortedWalk {
             by,
@@ -181,7 +181,7 @@ impl Postgres {
         Ok(walk)
     }
 
-    /// The next tracks of a way, some as long as there are any.
+    /// The next tracks of a list; empty only at its end.
     pub(crate) fn next_sorted(
         &mut self,
         walk: &mut SortedWalk,
@@ -211,25 +211,25 @@ impl Postgres {
         Ok(Vec::new())
     }
 
-    /// Those of these tracks that fit conditions, whose values are numbered from 2 on, in this order.
-    pub(crate) fn fitting(
+    /// The tracks among `ids` that match conditions, in the given order; the values are numbered from 2.
+    pub(crate) fn matching(
         &mut self,
         ids: &[TrackId],
         conditions: &FilterSql,
     ) -> Result<Vec<TrackId>> {
-        let fitting: HashSet<TrackId> =
-            match self.on_shards(|shard| shard.fitting_here(ids, conditions)) {
+        let matching: HashSet<TrackId> =
+            match self.on_shards(|shard| shard.matching_here(ids, conditions)) {
                 Some(parts) => parts.into_iter().flatten().collect(),
-                None => self.fitting_here(ids, conditions)?,
+                None => self.matching_here(ids, conditions)?,
             };
         Ok(ids
             .iter()
             .copied()
-            .filter(|id| fitting.contains(id))
+            .filter(|id| matching.contains(id))
             .collect())
     }
 
-    fn fitting_here(
+    fn matching_here(
         &mut self,
         ids: &[TrackId],
         conditions: &FilterSql,
@@ -253,10 +253,10 @@ impl Postgres {
     }
 }
 
-/// Puts rows in, in place of those of the same tracks.
-pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), postgres::Error> {
+/// Inserts rows, replacing those of the same tracks.
+pub(super) fn upsert(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), postgres::Error> {
     let names = ddl::SORTED_BY.map(|(name, ..)| name);
-    // All but the id, by which rows are found.
+    // All columns but the id, by which rows are found.
     let set: Vec<String> = names[1..]
         .iter()
         .map(|name| format!("{name} = excluded.{name}"))
@@ -275,7 +275,7 @@ pub(super) fn put(tx: &mut Transaction<'_>, rows: &[&SortRow]) -> Result<(), pos
     SortRow::columns(rows, |values| tx.execute(&sql, values)).map(drop)
 }
 
-/// Fills the table from the facts that are there.
+/// Fills the table from the stored facts.
 pub(super) fn fill(tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
     let mut after = -1_i64;
     loop {
@@ -289,7 +289,7 @@ pub(super) fn fill(tx: &mut Transaction<'_>) -> Result<(), postgres::Error> {
             .iter()
             .filter_map(|row| Some(SortRow::new(row.get(0), &facts_of(row.get(1))?)));
         let rows: Vec<SortRow> = rows.collect();
-        put(tx, &rows.iter().collect::<Vec<_>>())?;
+        upsert(tx, &rows.iter().collect::<Vec<_>>())?;
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_way_begins_behind_a_track_and_ends_with_what_lacks_the_key() {
+    fn a_list_begins_after_a_track_and_ends_with_missing_keys() {
         let ids = |ids: &[i64]| ids.iter().map(|&id| TrackId(id)).collect::<Vec<_>>();
         let mut walk = SortedWalk {
             by: SortBy::Artist,
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(
             walk.step(ids(&[5]), 3),
             ids(&[5]),
-            "what was passed counts once"
+            "skipped rows count once"
         );
         assert!(walk.sql(3).contains("artist is null order by album desc"));
         walk.among = Some(vec![1]);

@@ -1,4 +1,4 @@
-//! Rows of the table of tracks: sent, taken out, fetched.
+//! Rows of the table of tracks: sending, removing, fetching.
 
 use std::collections::HashSet;
 
@@ -13,23 +13,23 @@ use crate::row::{FETCHED, HalfVector, SortRow, TrackRow, id_of, record, vector_o
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::{ContentId, TrackId};
 
-/// The longest facts of a track to fetch (bytes): a thousand at once are in memory.
+/// The longest facts of a track that are fetched (bytes): a thousand rows are in memory at once.
 const MOST_OF_FACTS: usize = 2 * LONGEST_TEXT;
 
 impl Postgres {
-    /// Sends rows, in place of those of the same recordings, and says with which generation.
+    /// Sends rows, replacing those of the same recordings; returns their generation.
     pub(crate) fn send(&mut self, rows: &[TrackRow], source: &str) -> Result<u64> {
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let contents: Vec<&[u8]> = rows.iter().map(|row| row.content.as_slice()).collect();
         let names = ddl::columns();
         let sorted_by: Vec<&SortRow> = rows.iter().map(|row| &row.sorted_by).collect();
-        // A clash of ids ends in an error of the key: rows of other recordings are not taken out.
+        // A collision of ids violates the primary key: rows of other recordings are not deleted.
         self.run(|tx| {
-            // First: the row of the counter is locked until the end, so generations are given in
-            // order of commits.
+            // First, since it locks the counter's row until the end, so that generations follow the order of commits.
             let changed: i64 = next_generation(tx)?;
-            // Foreign tables know neither "on conflict" nor copies of 16-bit vectors in one round. It goes with the
-            // transaction: the session may be another program's then.
+            // Foreign tables support neither "on conflict" nor binary COPY of 16-bit vectors. The
+            // staging table ends with the transaction, after which a pooler may give the session to
+            // another client.
             tx.batch_execute(
                 "create temporary table voisin_staging (like voisin_track, vector bytea not null) on commit drop",
             )?;
@@ -46,7 +46,7 @@ impl Postgres {
             )?;
             tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
             tx.execute("delete from voisin_gone where id = any ($1) and not barred", &[&ids])?;
-            // A recording that was taken down stays away, whoever sends it.
+            // A recording that was taken down is not inserted, whichever library sends it.
             tx.execute("delete from voisin_staging where id in (select id from voisin_gone where barred)", &[])?;
             tx.execute(&format!("insert into voisin_track ({names}) select {names} from voisin_staging"), &[])?;
             tx.execute("insert into voisin_vector (id, vector) select id, vector from voisin_staging", &[])?;
@@ -55,7 +55,7 @@ impl Postgres {
                  on conflict do nothing",
                 &[],
             )?;
-            order::put(tx, &sorted_by)?;
+            order::upsert(tx, &sorted_by)?;
             tx.execute(
                 "delete from voisin_order where id = any ($1) and id in (select id from voisin_gone where barred)",
                 &[&ids],
@@ -65,14 +65,15 @@ impl Postgres {
         })
     }
 
-    /// Takes recordings down, whoever holds them: no push and no worker brings them back. Returns how many were there.
+    /// Takes recordings down, whichever libraries hold them: no push and no worker adds them again.
+    /// Returns how many were there.
     pub fn take_down(&mut self, contents: &[ContentId]) -> Result<u64> {
         self.take_out(contents, true)
     }
 
-    /// Takes rows out, whoever holds them.
+    /// Removes rows, whichever libraries hold them.
     ///
-    /// - `barred`: and keeps them out
+    /// - `barred`: also refuse them from now on
     pub(crate) fn take_out(&mut self, contents: &[ContentId], barred: bool) -> Result<u64> {
         let mut removed = 0;
         for some in contents.chunks(ROWS) {
@@ -90,7 +91,7 @@ impl Postgres {
         Ok(removed)
     }
 
-    /// Notes that a library holds recordings that another one sent.
+    /// Stores that a library holds recordings that another one sent.
     pub(crate) fn hold(&mut self, ids: &[i64], library: &str) -> Result<()> {
         for some in ids.chunks(ROWS) {
             self.run(|tx| {
@@ -104,8 +105,9 @@ impl Postgres {
         Ok(())
     }
 
-    /// Notes that a library holds recordings no longer, and takes out those that none holds now. What another one holds is
-    /// that one's, which sends its own facts with its next push. Returns how many were taken out.
+    /// Stores that a library no longer holds recordings, and removes those that no library holds. A
+    /// row that another library holds passes to it, and its next push sends its facts. Returns how
+    /// many were removed.
     pub(crate) fn release(&mut self, ids: &[i64], library: &str) -> Result<u64> {
         let mut removed = 0;
         for some in ids.chunks(ROWS) {
@@ -134,8 +136,8 @@ impl Postgres {
         Ok(removed)
     }
 
-    /// Those of these recordings that no library holds.
-    pub(crate) fn of_workers(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
+    /// The recordings among `ids` that no library holds.
+    pub(crate) fn without_library(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
         let some: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.run(|tx| {
             let sql = "select unnest($1::bigint[]) except select id from voisin_held where id = any ($1) and library <> ''";
@@ -151,7 +153,7 @@ impl Postgres {
         })
     }
 
-    /// Fetches tracks, in no order; those that are not there are left out. The second number counts rows that make no sense.
+    /// Fetches tracks in no order; missing ones are left out. The second number counts damaged rows.
     pub(crate) fn fetch(
         &mut self,
         ids: &[TrackId],
@@ -172,7 +174,7 @@ impl Postgres {
         ))
     }
 
-    /// Fetches tracks, and counts rows that make no sense and those whose exact vectors are not there.
+    /// Fetches tracks, and counts damaged rows and those without exact vectors.
     fn fetch_here(
         &mut self,
         ids: &[TrackId],
@@ -191,8 +193,7 @@ impl Postgres {
         let (vector, join) = if wanted.exact {
             let vectors = ddl::vectors_beside(&self.table);
             (
-                // Ids are named for both tables, so that each server of a partition looks up these
-                // alone.
+                // Both tables are restricted to the ids, so that each shard looks up only these.
                 "v.vector",
                 format!("left join {vectors} v on v.id = t.id and v.id = any ($1)"),
             )
@@ -229,7 +230,7 @@ impl Postgres {
     }
 }
 
-/// Notes rows (id, content) that were taken out.
+/// Stores tombstones of rows (id, content) that were removed.
 fn note_gone(
     tx: &mut Transaction<'_>,
     rows: &[Row],
@@ -238,7 +239,7 @@ fn note_gone(
 ) -> Result<(), postgres::Error> {
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     let contents: Vec<&[u8]> = rows.iter().map(|row| row.get(1)).collect();
-    // By statements of its own: foreign partitions have no cascading keys.
+    // By separate statements: foreign partitions have no cascading keys.
     tx.execute("delete from voisin_vector where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_held where id = any ($1)", &[&ids])?;
     tx.execute("delete from voisin_order where id = any ($1)", &[&ids])?;
@@ -257,7 +258,7 @@ pub(super) fn next_generation(tx: &mut Transaction<'_>) -> Result<i64, postgres:
     Ok(tx.query_one(sql, &[])?.get(0))
 }
 
-/// The types of columns of the staging table, by which values are written.
+/// The types of columns of the staging table, as COPY writes them.
 ///
 /// - `names`: separated by commas
 fn types(tx: &mut Transaction<'_>, names: &str) -> Result<Vec<Type>, postgres::Error> {
@@ -266,7 +267,7 @@ fn types(tx: &mut Transaction<'_>, names: &str) -> Result<Vec<Type>, postgres::E
         join pg_type t on t.oid = atttypid order by place";
     let known = |row: &Row| {
         let number: u32 = row.get(0);
-        // Of pgvector's own the name alone is looked at.
+        // pgvector's types are recognised by name.
         Type::from_oid(number)
             .unwrap_or_else(|| Type::new(row.get(1), number, Kind::Simple, String::new()))
     };

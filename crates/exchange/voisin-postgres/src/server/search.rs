@@ -1,4 +1,4 @@
-//! The nearest tracks: through the index, or in full where a filter leaves few or all are to be compared.
+//! The nearest tracks: by the index, or by comparing all if a filter leaves few or the caller requires it.
 
 use super::{OWN_PLAN, Postgres, Shards};
 use crate::ddl::{self, IndexCodes};
@@ -11,44 +11,44 @@ use voisin_base::vector::dot;
 use voisin_index::Neighbor;
 use voisin_library::{FilterSql, TrackFilter};
 
-/// Up to so many tracks that pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
+/// If at most this many tracks pass a filter, comparing with each is faster than the index, and exact: some 20 ms.
 const COMPARED: usize = 20_000;
 
-/// From how many times as many on, by the planner's estimate, they are not counted: that takes as long as the walk.
+/// If the planner estimates more than this multiple of them, they are not counted: that takes as long as the search.
 const SURELY_MORE: usize = 2;
 
-/// The widest walk that pgvector allows.
+/// The largest width (`hnsw.ef_search`) that pgvector allows.
 pub(super) const WIDEST: u32 = 1000;
 
-/// Width of the walk where a filter is tried on the way: where it follows the groups of the music, a narrower one ends among
-/// those that it leaves out.
+/// Width of a filtered walk. With a filter that follows the clusters of the music, a narrower one
+/// ends among tracks that do not match.
 const FILTERED_WIDTH: u32 = WIDEST;
 
-/// How many times as many candidates the walk goes on for there: the first that fit are not the nearest.
+/// A filtered walk collects this many times the limit: the first matches are not the nearest.
 const FILTERED_MORE: usize = 8;
 
-/// How many times as many candidates the signs of their numbers choose: the true nearest are not among the first of these.
+/// A search by signs collects this many times the limit: the nearest by signs are not the true nearest.
 const SIGNS_MORE: usize = 4;
 
-/// Candidates more than are asked for, since their order is by 16 bits of each of the query's numbers.
+/// Candidates beyond the limit, since they are ordered by a query of 16 bits a number.
 const MARGIN: usize = 16;
 
-/// How far the similarity of a query of 16 bits a number may be from the true one: each number errs by at most 2⁻¹¹ of itself.
+/// The largest error of a similarity to a query of 16 bits a number: each number is rounded by at most 2⁻¹¹ of itself.
 const ROUNDING: f32 = 1e-3;
 
 impl Postgres {
-    /// Sets the width of searches from now on: of all who search there, and of the shards if there are any.
+    /// Sets the width of all later searches in this database, on its shards too.
     pub fn set_width(&mut self, width: u32) -> Result<()> {
         let width = width.clamp(1, WIDEST);
         self.set_shard_width(width)?;
         self.run(|tx| tx.execute("update voisin_state set width = $1", &[&(width as i32)]))?;
         self.width = width;
-        // Connections to shards carry the former width.
+        // The open connections to shards have the former width.
         self.direct = Shards::Untried;
         Ok(())
     }
 
-    /// Settings of a session do not reach the shards; those of the foreign servers do, from the next connection on.
+    /// Session settings do not reach the shards; options of the foreign servers do, from the next connection on.
     fn set_shard_width(&mut self, width: u32) -> Result<()> {
         if self.shard_width == Some(width) {
             return Ok(());
@@ -75,7 +75,7 @@ impl Postgres {
                 .collect::<Vec<_>>()
                 .join(" ");
             let action = if options.is_some() { "set" } else { "add" };
-            // The statement takes no parameters; the server writes it with its own quotes.
+            // The statement takes no parameters, so the server builds it with the right quotes.
             let statement: String = self.run(|tx| {
                 let sql =
                     "select format('alter server %I options (%s options %L)', $1::text, $2::text, $3::text)";
@@ -85,7 +85,7 @@ impl Postgres {
                 BackendError::Server { place, problem, code } => BackendError::Server {
                     place,
                     problem: format!(
-                        "{problem}: the width on shards is an option of their servers, which only their owner may set, with each: {statement}"
+                        "{problem}: the width on shards is an option of the foreign servers, which only their owner may set, for each of them: {statement}"
                     ),
                     code,
                 },
@@ -96,7 +96,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// How many tracks fit; where this server has all, counted up to one more than `most`.
+    /// The number of matching tracks; without shards, counted up to `most` + 1.
     pub(crate) fn count(&mut self, conditions: &FilterSql, most: usize) -> Result<i64> {
         if !self.shards.is_empty() {
             return self.sum("count(*)", conditions);
@@ -110,18 +110,18 @@ impl Postgres {
         self.one_number(&sql, conditions)
     }
 
-    /// Whether the tracks that fit are so few that comparing with each is faster than the index.
+    /// Whether so few tracks match that comparing with each is faster than the index.
     ///
-    /// Where the estimate is far too high, the walk of the index ends without enough of them, and all are compared.
+    /// If the estimate is far too high, the walk finds too few and all are compared then.
     fn are_few(&mut self, conditions: &FilterSql) -> Result<bool> {
-        // Plans over foreign tables estimate by fixed guesses: on shards all are counted.
+        // Plans over foreign tables have fixed estimates, so shards are always counted.
         if self.shards.is_empty() && self.estimate(conditions)? > (SURELY_MORE * COMPARED) as f64 {
             return Ok(false);
         }
         Ok(self.count(conditions, COMPARED)? <= COMPARED as i64)
     }
 
-    /// How many tracks fit by the planner's estimate; 0 where the plan is another one's (Citus), which estimates nothing.
+    /// The planner's estimate of matching tracks; 0 for the plans of Citus, which contain none.
     fn estimate(&mut self, conditions: &FilterSql) -> Result<f64> {
         let sql = format!(
             "explain select 1 from {} where {}",
@@ -141,7 +141,7 @@ impl Postgres {
         Ok(rows.unwrap_or(0.0))
     }
 
-    /// An aggregate (bigint) of the tracks that fit, and the sum of it over the parts of the table.
+    /// The sum of an aggregate (bigint) of the matching tracks over the parts of the table.
     pub(crate) fn sum(&mut self, aggregate: &str, conditions: &FilterSql) -> Result<i64> {
         if let Some(parts) = self.on_shards(|shard| shard.sum(aggregate, conditions)) {
             return Ok(parts.into_iter().sum());
@@ -161,7 +161,7 @@ impl Postgres {
         })
     }
 
-    /// A question to each part of the table of tracks, so that order, limit and aggregates reach the servers that have them.
+    /// A subquery for each part of the table of tracks, so that order, limit and aggregates are computed on the shards.
     fn of_parts(&self, columns: &str, rest: &str) -> String {
         let whole = std::slice::from_ref(&self.table);
         let parts = if self.parts.is_empty() {
@@ -175,7 +175,7 @@ impl Postgres {
         parts.collect::<Vec<_>>().join(" union all ")
     }
 
-    /// The question for the nearest by their distances at 16 bits.
+    /// The statement for the nearest by distances at 16 bits.
     fn by_distance(
         &self,
         (distance, order): (&str, &str),
@@ -183,15 +183,15 @@ impl Postgres {
         limit: usize,
     ) -> String {
         let each = format!("{} order by {order} limit {limit}", conditions.sql);
-        // Parts are ordered by a column that is asked for, and all of them by another: so PostgreSQL has no step between a
-        // part and the whole, does not merge, and asks the parts at the same time.
+        // Parts are sorted by a selected column and the union by another expression, so PostgreSQL
+        // plans no merge, and queries the parts at the same time.
         let of_parts = self.of_parts(&format!("id, {distance} as distance"), &each);
         format!(
             "select id, -distance as similarity from ({of_parts}) parts order by similarity desc, id limit {limit}"
         )
     }
 
-    /// The question for the nearest, by their distances at 16 bits, of candidates by their signs.
+    /// The statement for the nearest by distances at 16 bits, of candidates chosen by signs.
     fn by_signs(&self, candidates: usize, conditions: &FilterSql, limit: usize) -> String {
         format!(
             "select id, -(embedding <#> {QUERY}) as similarity from (select id, embedding from {} where {}
@@ -211,8 +211,8 @@ impl Postgres {
         settings: &str,
     ) -> Result<Vec<Neighbor>> {
         self.run(|tx| {
-            // Within the transaction, so that it holds behind a pool of connections, and a custom plan each time: a
-            // general one walks the index where a filter leaves a handful of tracks.
+            // Set in the transaction, which holds behind a pooler. A custom plan each time: a
+            // generic one would use the index even if a filter leaves a handful of tracks.
             tx.batch_execute(&format!("{OWN_PLAN}{settings}"))?;
             let values: Vec<&dyn SqlParameter> = std::iter::once(query as &dyn SqlParameter)
                 .chain(values(conditions))
@@ -226,7 +226,7 @@ impl Postgres {
         })
     }
 
-    /// The nearest of all tracks that fit.
+    /// The nearest of all matching tracks, by comparing all.
     fn compare_all(
         &mut self,
         query: &[f32],
@@ -236,7 +236,7 @@ impl Postgres {
     ) -> Result<Vec<Neighbor>> {
         let mut candidates = limit.saturating_add(MARGIN);
         loop {
-            // "+ 0.0" keeps every vector index away, by whatever name.
+            // "+ 0.0" keeps the planner from using any vector index.
             let distance = format!("(embedding <#> {QUERY}) + 0.0");
             let compared = (distance.as_str(), "distance, id");
             let found = self.search(
@@ -248,7 +248,7 @@ impl Postgres {
             let ranked = self.ranked(query, &found, limit)?;
             let last = found.last();
             let worst = ranked.last();
-            // A track that was left out may be nearer only if the query's 16 bits could have hidden it.
+            // A track that was left out can be nearer only within the rounding error of the query.
             let is_sure = found.len() < candidates
                 || last
                     .zip(worst)
@@ -260,14 +260,13 @@ impl Postgres {
         }
     }
 
-    /// The best of some candidates, by all bits of the query.
+    /// Re-ranks candidates by the exact query.
     fn ranked(&mut self, query: &[f32], found: &[Neighbor], limit: usize) -> Result<Vec<Neighbor>> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
         let mut ranked: Vec<Neighbor> = self
             .embeddings_of(&ids)?
             .into_iter()
-            // A row with a vector of another length was written by another program; `dot` would
-            // compare a part of it.
+            // Another program may have written a vector of another length, of which `dot` would compare a part.
             .filter(|(_, vector)| vector.len() == query.len())
             .map(|(id, vector)| Neighbor {
                 id,
@@ -287,22 +286,22 @@ impl Postgres {
         filter: &TrackFilter,
         effort: Effort,
     ) -> Result<Vec<Neighbor>> {
-        // To be counted, and behind the query.
+        // For counting, and for use after the query's parameter.
         let conditions = [self.conditions(filter, 1)?, self.conditions(filter, 2)?];
         let conditions = (!filter.is_empty(), &conditions[0], &conditions[1]);
         if let Some(parts) =
-            self.on_shards(|shard| shard.find_fitting(query, limit, conditions, effort))
+            self.on_shards(|shard| shard.find_matching(query, limit, conditions, effort))
         {
             let mut found: Vec<Neighbor> = parts.into_iter().flatten().collect();
             found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.id.cmp(&b.id)));
             found.truncate(limit);
             return Ok(found);
         }
-        self.find_fitting(query, limit, conditions, effort)
+        self.find_matching(query, limit, conditions, effort)
     }
 
-    /// - `conditions`: whether there are any, and the same with values from the first and from the second number on
-    fn find_fitting(
+    /// - `conditions`: whether there is a filter, and its conditions with parameters numbered from 1 and from 2
+    fn find_matching(
         &mut self,
         query: &[f32],
         limit: usize,
@@ -315,7 +314,7 @@ impl Postgres {
             Effort::Index => self.width,
             Effort::Width(width) => width.clamp(1, WIDEST),
         };
-        // A walk gives at most its width, so long lists are compared in full.
+        // A walk returns at most its width, so longer lists compare all tracks.
         if is_filtered && self.are_few(counted)? || limit > WIDEST as usize / 2 {
             return self.compare_all(query, &half, limit, conditions);
         }
@@ -330,7 +329,7 @@ impl Postgres {
                 "relaxed_order",
             )
         } else {
-            // Without a filter every candidate fits, and the walk need not go on.
+            // Without a filter every candidate matches, and the walk need not continue.
             (width, candidates, "off")
         };
         let (width, sql) = match self.codes {
@@ -361,7 +360,7 @@ impl Postgres {
         );
         let found = self.search(&half, &sql, conditions, &settings)?;
         if found.len() < limit {
-            // The walk ended before enough were found that fit.
+            // The walk ended before it found enough matches.
             return self.compare_all(query, &half, limit, conditions);
         }
         self.ranked(query, &found, limit)

@@ -1,5 +1,6 @@
-//! Shards asked at the same time, each over a connection of its own: through the first server they would be asked one after
-//! the other, with several ways there and back for each. Where one cannot be reached from here, the first server asks.
+//! Queries to all shards at the same time, each over a direct connection: the first server would
+//! query them in turn, with several round trips each. If a shard cannot be reached from here, the
+//! first server queries them.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +8,18 @@ use super::{Connection, Postgres};
 use crate::Result;
 use crate::ddl::IndexCodes;
 
-/// How long shards that could not be reached are not tried again.
+/// Pause before unreachable shards are tried again.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Connections to the servers that have the parts of the table of tracks.
+/// Connections to the servers that hold the parts of the table of tracks.
 #[derive(Default)]
 pub(super) enum Shards {
-    /// Nobody has tried yet.
+    /// Not tried yet.
     #[default]
     Untried,
-    /// One was not reached then.
+    /// A shard was unreachable at this time.
     Unreached(Instant),
-    /// All of them.
+    /// All are connected.
     Open(Vec<Postgres>),
 }
 
@@ -26,7 +27,7 @@ pub(super) enum Shards {
 type ShardAddress = (String, u16, String, Option<String>, String);
 
 impl Postgres {
-    /// Asks every shard at the same time; `None` where there are none, or one does not answer so.
+    /// Runs `work` on every shard at the same time; `None` if there are none or one fails.
     pub(super) fn on_shards<T: Send>(
         &mut self,
         work: impl Fn(&mut Self) -> Result<T> + Sync,
@@ -42,7 +43,7 @@ impl Postgres {
             }
             _ => self.reach_shards().unwrap_or_default(),
         };
-        // Answers of some shards are none: the first server, which reaches all, is asked instead.
+        // Results of only some shards are useless; the first server, which reaches all, answers instead.
         let answers = at_once(shards.iter_mut(), work);
         self.direct = match &answers {
             Some(answers) if answers.len() == self.parts.len() => Shards::Open(shards),
@@ -51,7 +52,8 @@ impl Postgres {
         answers.filter(|answers| answers.len() == self.parts.len())
     }
 
-    /// Connects to the shards as the foreign servers and this role's user mappings say; `None` where one is not reached.
+    /// Connects to the shards by the options of the foreign servers and this role's user mappings;
+    /// `None` if one is unreachable.
     fn reach_shards(&mut self) -> Option<Vec<Self>> {
         let sql = "select coalesce(s.options ->> 'host', 'localhost'), coalesce(s.options ->> 'port', '5432'),
                 coalesce(s.options ->> 'dbname', current_database()), u.options ->> 'user',
@@ -73,7 +75,7 @@ impl Postgres {
             .run(|tx| {
                 let rows = tx.query(sql, &[])?;
                 let part = |row: &postgres::Row| {
-                    // Port 0 cannot be reached: the first server asks then.
+                    // Port 0 is unreachable, so the first server answers then.
                     let port = row.get::<_, &str>(1).parse().unwrap_or_default();
                     (row.get(0), port, row.get(2), row.get(3), row.get(4))
                 };
@@ -86,7 +88,7 @@ impl Postgres {
         let taxonomy = &self.taxonomy;
         let mean = &self.mean;
         at_once(parts.into_iter(), |(host, port, database, user, table)| {
-            let place = place.beside(&host, port, &database, user.as_deref());
+            let place = place.sibling(&host, port, &database, user.as_deref());
             let mut shard = Self {
                 connection: Connection::open(&place)?,
                 lock: None,
@@ -107,7 +109,7 @@ impl Postgres {
     }
 }
 
-/// Works on each of some at the same time; `None` where one fails.
+/// Runs `work` on all items at the same time; `None` if one fails.
 fn at_once<A: Send, T: Send>(
     each: impl Iterator<Item = A>,
     work: impl Fn(A) -> Result<T> + Sync,
@@ -117,7 +119,7 @@ fn at_once<A: Send, T: Send>(
         let tasks: Vec<_> = each.map(|one| scope.spawn(move || work(one))).collect();
         tasks
             .into_iter()
-            // A panic of one is a failure of all; its message has been printed.
+            // A panic counts as a failure; its message has been printed.
             .map(|task| task.join().ok()?.ok())
             .collect()
     })

@@ -1,4 +1,4 @@
-//! The mean that similarity is relative to in a database: set by the first push, renewed when it is asked for.
+//! The mean that similarity in a database is relative to: set by the first push, recomputed on request.
 
 use super::rows::next_generation;
 use super::{Postgres, Shards};
@@ -10,7 +10,7 @@ use voisin_engine::{LibrarySpace, MeanSum};
 const ROWS: i64 = 1000;
 
 impl Postgres {
-    /// The space in which the database compares: of raw vectors where nothing was sent yet.
+    /// The space in which the database compares: that of raw vectors if nothing was sent yet.
     pub fn held_space(&self) -> LibrarySpace {
         let mean = self
             .mean
@@ -19,7 +19,7 @@ impl Postgres {
         LibrarySpace::new(mean, &self.model.manifest_json)
     }
 
-    /// Reads the mean, which somebody else may have set or renewed.
+    /// Reads the mean, which another process may have set or recomputed.
     pub(crate) fn read_mean(&mut self) -> Result<()> {
         let row = self.run(|tx| tx.query_opt("select mean from voisin_mean", &[]))?;
         let mean = row.map(|row| vector_of(row.get(0)));
@@ -42,14 +42,14 @@ impl Postgres {
         Ok(())
     }
 
-    /// The space in which the database compares from now on: relative to this mean where it has none yet.
+    /// Sets the mean unless there is one; returns the space in which the database compares.
     pub(crate) fn settle_space(
         &mut self,
         offered: impl FnOnce(&mut MeanSum) -> Result<Vec<f32>>,
     ) -> Result<LibrarySpace> {
         if self.mean.is_none() {
             let mean = bytes(&offered(&mut MeanSum::new(self.model.dimension))?);
-            // Whoever comes first decides for all.
+            // The first library's mean is kept.
             let sql =
                 "insert into voisin_mean (mean, generation) select $1, generation from voisin_state
                 on conflict (one) do nothing";
@@ -59,7 +59,7 @@ impl Postgres {
         Ok(self.held_space())
     }
 
-    /// That exact vectors are not there.
+    /// The error that exact vectors are missing.
     pub(super) fn unloaded(&self, missing: u64, total: u64) -> BackendError {
         BackendError::Unloaded {
             place: self.place().to_string(),
@@ -68,8 +68,8 @@ impl Postgres {
         }
     }
 
-    /// Takes the mean of all tracks that are there, of whatever library, and makes their embeddings relative to it, in one
-    /// transaction. Returns how many.
+    /// Recomputes the mean over the tracks of all libraries, and their embeddings relative to it,
+    /// in one transaction. Returns the number of tracks.
     pub(crate) fn recentre(&mut self) -> Result<u64> {
         let model = self.model.clone();
         let done = self.run(|tx| {
@@ -78,7 +78,7 @@ impl Postgres {
             let row = tx.query_one(sql, &[])?;
             let tracks: i64 = row.get(0);
             let vectors: i64 = row.get(1);
-            // A mean of some of the tracks would move them all away from the others.
+            // A mean of only some tracks would shift these away from the others.
             if vectors < tracks {
                 return Ok(Err((tracks - vectors, tracks)));
             }
@@ -91,8 +91,7 @@ impl Postgres {
                 after = last.get(0);
                 rows.iter().for_each(|row| sum.add(&vector_of(row.get(1))));
             }
-            // Two walks over the vectors, as the mean is known only after the first and they do not
-            // fit into memory.
+            // Two passes over the vectors: the mean is known only after the first, and they do not fit into memory.
             let space = LibrarySpace::new(sum.mean(), &model.manifest_json);
             let update = "update voisin_track set embedding = $2::real[]::halfvec where id = $1";
             let mut done = 0;
@@ -106,7 +105,7 @@ impl Postgres {
                     done += tx.execute(update, &[&row.get::<_, i64>(0), &embedding])?;
                 }
             }
-            // Copies and caches notice a new mean by it.
+            // Copies and caches notice the new mean by the generation.
             let generation = next_generation(tx)?;
             tx.execute(
                 "insert into voisin_mean (mean, generation) values ($1, $2)

@@ -1,4 +1,4 @@
-//! Ready features: FMA's `features.csv`, or any CSV file with a row of numbers for each track.
+//! Computed features: FMA's `features.csv`, or any CSV file with a row of numbers for each track.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,15 +9,15 @@ use super::table::{ALBUMS, ARTISTS, KEYS, LABELS, LICENCES, SPLITS, read_cells};
 use super::{Columns, Dataset, DatasetError, Item, Part, Source, fma};
 use voisin_base::text::{count, count_with};
 
-/// Cells or rows of a kind that are named.
+/// Cells or rows that a note names.
 const FIRST: usize = 5;
 /// Most numbers that are read: 106 574 tracks of 518 columns are 55 million.
 const MOST: usize = 1 << 28;
 
-/// The group that a column belongs to: what stands before its statistic, or before its number.
+/// The group of a column: its name up to its statistic or its number.
 pub fn group_of(name: &str) -> &str {
     const STATISTICS: [&str; 7] = ["kurtosis", "max", "mean", "median", "min", "skew", "std"];
-    // The first word that names a statistic ends the name of what it is of.
+    // The first word that is a statistic ends the group's name.
     let statistic = STATISTICS
         .iter()
         .filter_map(|word| name.find(&format!("_{word}")))
@@ -52,7 +52,7 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
         .filter(|table| table.is_file())
         .ok_or_else(|| DatasetError::Source {
             text: source.to_string(),
-            problem: "expected FMA's tracks.csv beside it, for the genres; say where with ,tracks=tracks.csv"
+            problem: "expected FMA's tracks.csv beside it, for the genres; name it with ,tracks=tracks.csv"
                 .to_owned(),
         })?;
     let found = fma::tracks(&table, source)?;
@@ -65,7 +65,7 @@ fn read_fma(source: &Source) -> Result<Dataset, DatasetError> {
         .len()
         .min(statistics.len())
         .min(numbers.len())
-        // The reader adds an empty cell behind each row.
+        // The reader adds an empty cell to each row.
         .saturating_sub(1);
     let names: Vec<String> = (1..width)
         .map(|i| format!("{}_{}_{}", features[i], statistics[i], numbers[i]))
@@ -110,7 +110,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
     let key = cells.wanted(source, "path", KEYS, path)?.ok_or_else(|| {
         let found = cells.header.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
         let problem = format!(
-            "expected a column called path, file, titre, title, track or id, found {found}; say which it is with ,path=COLUMN"
+            "expected a column called path, file, titre, title, track or id, found {found}; name it with ,path=COLUMN"
         );
         DatasetError::table(path, 1, problem)
     })?;
@@ -126,7 +126,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         .chain(others)
         .flatten()
         .collect();
-    // one bad cell is a missing number; a column of words is none
+    // one bad cell is a missing number; a column of words is ignored
     let is_number = |column: usize| {
         let texts = cells
             .rows
@@ -156,14 +156,14 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
             .map(|&column| cells.header[column].as_str())
             .collect();
         set.notes.push(format!(
-            "columns that are not numbers are left out: {}",
+            "columns that are not numbers are ignored: {}",
             names.join(", ")
         ));
     }
     let mut values = zeros(path, cells.rows.len(), numbers.len())?;
     let mut kept = Vec::new();
     let mut bad = Vec::new();
-    // A track may have several rows, such as one for each excerpt, if their numbers differ.
+    // A track may have several rows if their numbers differ, such as one for each excerpt.
     let mut seen = HashMap::new();
     let mut again = Vec::new();
     for (at, (line, row)) in cells.rows.iter().enumerate() {
@@ -183,7 +183,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         }
         let bits: Vec<u32> = values.row(at).iter().map(|value| value.to_bits()).collect();
         if let Some((before, numbers, other)) = seen.get(&row[key]) {
-            // equal numbers are the same row again; others are another part of the track
+            // equal numbers are a duplicate row; others are another part of the track
             if *numbers == bits {
                 let word = if *other == text(label) {
                     "the same as"
@@ -223,7 +223,7 @@ fn read_plain(source: &Source) -> Result<Dataset, DatasetError> {
         let n = again.len() as u64;
         let first = again[..again.len().min(FIRST)].join(", ");
         let rows = count_with(n, "row has", "rows have");
-        set.notes.push(format!("{rows} the {} of another with other numbers: {first}; such rows stay together unless --split says otherwise", set.key_name));
+        set.notes.push(format!("{rows} the {} of another with other numbers: {first}; such rows stay together unless --split is given", set.key_name));
     }
     let values = values.select(ndarray::Axis(0), &kept);
     let names = numbers
@@ -252,7 +252,7 @@ fn note_missing(set: &mut Dataset, values: Array2<f32>, names: Vec<String>) {
         let cells = count_with(missing as u64, "cell", "cells");
         let rows = count(rows as u64, "row");
         set.notes.push(format!(
-            "no number in {cells} of {rows}: the column's median takes its place"
+            "no number in {cells} of {rows}: the column's median is used"
         ));
     }
     set.columns = Some(Columns { names, values });

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{Dataset, DatasetError, Item, Part, Source};
 use voisin_base::text::count_with;
 
-/// Subsets from the smallest; each has those before it.
+/// Subsets from the smallest; each contains those before it.
 const SUBSETS: [&str; 4] = ["small", "medium", "large", "full"];
 
 /// Largest cell: biographies have a few thousand letters.
@@ -40,7 +40,7 @@ fn has_three_headers(path: &Path) -> bool {
     })
 }
 
-/// Rows of a table, cells as text; what is not UTF-8 is replaced.
+/// Rows of a table, cells as text; invalid UTF-8 is replaced.
 pub(super) fn rows(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<Vec<String>, DatasetError>> + use<'_>, DatasetError> {
@@ -49,9 +49,7 @@ pub(super) fn rows(
         source,
     };
     if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(io(std::io::Error::other(
-            "expected a file, found something else",
-        )));
+        return Err(io(std::io::Error::other("expected a file, found none")));
     }
     let file = std::fs::File::open(path).map_err(io)?;
     let reader = csv::ReaderBuilder::new()
@@ -59,7 +57,7 @@ pub(super) fn rows(
         .flexible(true)
         .from_reader(BufReader::with_capacity(
             1 << 16,
-            // bounded: a hostile file may never end
+            // bounded: the file may be endless
             std::io::Read::take(file, 1 << 30),
         ));
     Ok(reader.into_byte_records().map(move |record| {
@@ -75,7 +73,7 @@ pub(super) fn rows(
             return Err(DatasetError::table(
                 path,
                 line,
-                "a row of more than a megabyte: a quote is not closed",
+                "expected rows of at most a megabyte: a quote is not closed",
             ));
         }
         let mut cells: Vec<String> = record
@@ -98,7 +96,7 @@ pub(super) struct SubsetRows {
     pub(super) unlabelled: u64,
 }
 
-/// Reads the rows that a subset has.
+/// Reads the rows of a subset.
 pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, DatasetError> {
     let subset = source.option("subset").unwrap_or(SUBSETS[0]);
     let Some(size) = SUBSETS.iter().position(|name| *name == subset) else {
@@ -130,7 +128,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
     let needed = |(level, name): (&str, &str)| {
         place(level, name).ok_or_else(|| {
             let problem = format!(
-                "expected FMA's three header rows with the column ({level}, {name}), found none such"
+                "expected FMA's three header rows with the column ({level}, {name}), found none"
             );
             DatasetError::table(table, 1, problem)
         })
@@ -155,7 +153,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
                 .filter(|text| !text.is_empty())
                 .cloned()
         };
-        // An empty line has nothing but the cell that the reader adds.
+        // An empty line has only the cell that the reader adds.
         let Ok(id) = row[0].parse::<u64>() else {
             continue;
         };
@@ -182,7 +180,7 @@ pub(super) fn tracks(table: &Path, source: &Source) -> Result<SubsetRows, Datase
         };
         found.rows.push((id, item));
     }
-    // By number, so that the order of the table does not decide over splits.
+    // By number, so that splits do not depend on the order of the table.
     found.rows.sort_by_key(|(id, _)| *id);
     found.rows.dedup_by_key(|(id, _)| *id);
     Ok(found)
@@ -197,8 +195,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     })?;
     let found = tracks(&table, source)?;
     let parent = folder.parent().unwrap_or(Path::new(""));
-    // the chosen subset's folder first: a larger one may lie beside it, or only a smaller one be
-    // there
+    // the chosen subset's folder first; a larger one may be beside it, or only a smaller one present
     let subset = source.option("subset").unwrap_or(SUBSETS[0]);
     let names: Vec<String> = [subset]
         .iter()
@@ -214,7 +211,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let mut set = Dataset::new(source, "track_id", "genre");
     for (id, mut item) in found.rows {
         let name = format!("{id:06}");
-        // Clips lie a thousand to a folder, by the first three of six digits.
+        // Clips are in folders of a thousand, by the first three of six digits.
         let below = Path::new(&name[..3]).join(format!("{name}.mp3"));
         item.path = roots
             .iter()
@@ -233,12 +230,12 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     Ok(set)
 }
 
-/// Says how many rows of a subset have no label.
+/// Notes how many rows of a subset have no label.
 pub(super) fn note_unlabelled(set: &mut Dataset, rows: u64) {
     if rows > 0 {
         let one = "row of the subset has";
         let more = "rows of the subset have";
         set.notes
-            .push(count_with(rows, one, more) + " no top genre: left out");
+            .push(count_with(rows, one, more) + " no top genre: not used");
     }
 }

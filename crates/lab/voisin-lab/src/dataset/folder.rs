@@ -28,7 +28,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             .map(|part| part.as_os_str().to_string_lossy().into_owned());
         // a file directly in the root is in no genre's folder
         if parts.next().is_none() {
-            set.fault(key, "lies in no genre's folder");
+            set.fault(key, "expected a file in a genre's folder");
             continue;
         }
         set.items.push(Item {

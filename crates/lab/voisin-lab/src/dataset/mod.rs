@@ -1,8 +1,8 @@
 //! Data sets: tracks with labels, groups and splits, read from any layout into one form.
 //!
-//! For: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of ready
-//! features. All of them are untrusted bytes: bounded, without panics, one bad row never stops the
-//! rest. Not for: decoding audio, splitting, training.
+//! For: FMA's tables, a folder for each genre, CSV files of titles and labels, CSV files of
+//! computed features. None of them is trusted: sizes are bounded, nothing panics, and a bad row
+//! does not affect the others. Not for: decoding audio, splitting, training.
 
 mod columns;
 mod fma;
@@ -41,7 +41,7 @@ impl Part {
     /// All of them, in order.
     pub const ALL: [Self; 3] = [Self::Training, Self::Validation, Self::Test];
 
-    /// As FMA and most tables write it.
+    /// Parses the words of FMA and most tables.
     pub fn parse(text: &str) -> Option<Self> {
         match text.trim().to_ascii_lowercase().as_str() {
             "training" | "train" => Some(Self::Training),
@@ -61,62 +61,62 @@ impl Part {
     }
 }
 
-/// A track as the data set has it.
+/// A track of a data set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Item {
-    /// Its audio; `None` where there is none, as in a table of features.
+    /// Its audio; `None` in a table of features.
     pub path: Option<PathBuf>,
     /// Its key in the data set: a title, an id, a path below the folder. Predictions are written
     /// with it.
     pub key: String,
-    /// The label to learn, as the data set spells it.
+    /// Its label, as the data set spells it.
     pub label: Option<String>,
-    /// Who made it.
+    /// Its artist.
     pub artist: Option<String>,
     /// The release that it is on.
     pub album: Option<String>,
-    /// Under which terms.
+    /// Its licence.
     pub licence: Option<String>,
-    /// The part that the data set puts it in.
+    /// Its part, if the data set is split.
     pub part: Option<Part>,
 }
 
 /// A row or file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// As the data set names it.
+    /// The data set's name for it.
     pub key: String,
     /// In one line.
     pub reason: String,
 }
 
-/// Numbers that a data set brings itself, a row for each item.
+/// Features in a data set, a row for each item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
-    /// Of each column.
+    /// Names of the columns.
     pub names: Vec<String>,
-    /// `[items, columns]`; NaN where a number is missing.
+    /// `[items, columns]`; NaN for missing numbers.
     pub values: Array2<f32>,
 }
 
-/// A data set as it was read; nothing has been decoded.
+/// A data set as read, without decoding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// Where it is from: `KIND:PATH` with all of its options.
+    /// Its source: `KIND:PATH` with all of its options.
     pub source: String,
     /// Its tracks.
     pub items: Vec<Item>,
-    /// Every key that has a row, in the order of the rows, whether or not it can be used.
+    /// The key of every row in order, including rows that cannot be used.
     pub keys: Vec<String>,
     /// Rows and files that are no tracks.
     pub faults: Vec<Fault>,
     /// Remarks about how it was read.
     pub notes: Vec<String>,
-    /// Header of the column of keys, for answers in the same form.
+    /// Header of the column of keys, for submissions.
     pub key_name: String,
     /// Header of the column of labels.
     pub label_name: String,
-    /// Numbers of its own.
+    /// Its features.
     pub columns: Option<Columns>,
 }
 
@@ -141,7 +141,8 @@ impl Dataset {
         });
     }
 
-    /// BLAKE3 of what was read, whatever the order of the rows: keys, labels, artists, albums, parts, sizes of files, numbers.
+    /// BLAKE3 of the contents, independent of the order of the rows: keys, labels, artists, albums,
+    /// parts, sizes of files, numbers.
     pub fn digest(&self) -> String {
         let mut lines: Vec<blake3::Hash> = self
             .items
@@ -153,8 +154,7 @@ impl Dataset {
                 let texts = [&item.label, &item.artist, &item.album];
                 let texts = texts.map(|text| text.as_deref().unwrap_or_default());
                 for text in [item.key.as_str(), part].into_iter().chain(texts) {
-                    // With a byte between them that no text has, or "ab" and "c" would be "a" and
-                    // "bc".
+                    // Separated by a byte that no text contains, so that "ab", "c" and "a", "bc" differ.
                     line.update(text.as_bytes()).update(b"\0");
                 }
                 let size = item.path.as_ref().and_then(|path| path.metadata().ok());
@@ -169,7 +169,7 @@ impl Dataset {
                 line.finalize()
             })
             .collect();
-        // So that a table which was sorted anew is the same data.
+        // Sorted, so that the order of a table does not matter.
         lines.sort_unstable_by_key(|line| *line.as_bytes());
         let mut all = blake3::Hasher::new();
         for line in lines {
@@ -178,7 +178,7 @@ impl Dataset {
         all.finalize().to_hex().to_string()
     }
 
-    /// Takes artists and albums from the files' tags, as `add` does, where the data set itself names no artist.
+    /// Reads artists and albums from the files' tags, as `add` does, if the data set names no artist.
     pub fn read_tags(&mut self) {
         if self.items.iter().any(|item| item.artist.is_some()) {
             return;
@@ -202,14 +202,13 @@ impl Dataset {
             .count();
         if known > 0 {
             self.notes.push(format!(
-                "The artists of {} are from the files' tags (--split track leaves them out of account).",
+                "The artists of {} are from the files' tags (--split track ignores them).",
                 count(known as u64, "track")
             ));
         }
     }
 
-    /// Makes one class of labels that differ in case, composition of letters or spaces alone, under the most frequent
-    /// spelling, and remarks on it.
+    /// Merges labels that differ only in case, Unicode composition or spaces into the most frequent spelling, and adds a note.
     pub(crate) fn join_spellings(&mut self) {
         let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
         for label in self.items.iter().filter_map(|item| item.label.as_ref()) {
@@ -221,7 +220,7 @@ impl Dataset {
         let mut names = HashMap::new();
         for (key, known) in spellings {
             let most = known.values().max().copied().unwrap_or_default();
-            // Of equally frequent spellings the first in the alphabet.
+            // Of equally frequent spellings the first alphabetically.
             let Some(name) = known.iter().find(|(_, count)| **count == most) else {
                 continue;
             };
@@ -231,7 +230,7 @@ impl Dataset {
             joined.push(format!("{} as {name:?}", others.join(" and ")));
             names.insert(key, name);
         }
-        // In one pass over the tracks: a table may have as many classes as it has artists.
+        // In one pass over the tracks, since a table may have very many classes.
         for label in self.items.iter_mut().filter_map(|item| item.label.as_mut()) {
             if let Some(name) = names.get(&spelling_key(label)) {
                 label.clone_from(name);
@@ -239,19 +238,19 @@ impl Dataset {
         }
         if !joined.is_empty() {
             self.notes.push(format!(
-                "Labels that differ in spelling alone are one class: {}.",
+                "Labels that differ only in spelling are one class: {}.",
                 joined.join(", ")
             ));
         }
     }
 
-    /// The labels that occur, each once, numbers in the order of numbers and all else in that of letters.
+    /// All labels, without duplicates: numbers in numerical order, then the others alphabetically.
     pub fn classes(&self) -> Vec<String> {
         class_names(&self.items)
     }
 }
 
-/// Equal for labels that are one class.
+/// A key that is equal for labels of one class.
 fn spelling_key(label: &str) -> String {
     clean(label).to_lowercase()
 }
@@ -263,7 +262,7 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
         .filter_map(|item| item.label.clone())
         .collect();
     let mut names: Vec<String> = names.into_iter().collect();
-    // Stable: what is no number stays behind them in the order of letters.
+    // Stable: other labels stay after the numbers, in alphabetical order.
     names.sort_by_key(|name| name.trim().parse::<u64>().unwrap_or(u64::MAX));
     names
 }
@@ -272,10 +271,10 @@ pub(crate) fn class_names<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
-    /// The words on the command line.
+    /// A wrong source on the command line.
     #[error("{text}: {problem}")]
     Source {
-        /// As it was given.
+        /// The source.
         text: String,
         /// The form expected.
         problem: String,
@@ -288,14 +287,14 @@ pub enum DatasetError {
         /// Why.
         source: std::io::Error,
     },
-    /// A table that makes no sense.
+    /// A wrong table.
     #[error("{}, line {line}: {problem}", path.display())]
     Table {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: u64,
-        /// The content expected, and the one found.
+        /// Expected and found.
         problem: String,
     },
 }
@@ -319,7 +318,7 @@ pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
         Kind::Features => columns::read(source),
         Kind::Library | Kind::Vectors => Err(DatasetError::Source {
             text: source.to_string(),
-            problem: "has no files of its own to list".to_owned(),
+            problem: "expected a kind with files".to_owned(),
         }),
     }
 }
@@ -361,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_differ_in_spelling_alone_are_one_class() {
+    fn labels_that_differ_only_in_spelling_are_one_class() {
         let mut set = set(&[
             "Mu\u{301}sica",
             "M\u{fa}sica",
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn artists_come_from_tags_where_the_set_names_none() {
+    fn artists_come_from_tags_if_the_set_names_none() {
         let mut set = set(&["ambient", "ambient"]);
         let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../data/demo/library");
         set.items[0].path = Some(demo.join("ambient/zeropage-void-sensor.mp3"));
@@ -387,7 +386,7 @@ mod tests {
         let found: Vec<Option<String>> = artists(&set);
         assert_eq!(found, [Some("Zeropage".to_owned()), None]);
         assert!(set.notes[0].contains("1 track"), "{:?}", set.notes);
-        // what the set names itself counts alone
+        // artists of the set take precedence
         let mut named = untagged;
         named.items[1].artist = Some("Muldjord".to_owned());
         named.read_tags();

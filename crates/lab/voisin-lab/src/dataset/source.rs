@@ -17,11 +17,11 @@ pub enum Kind {
     Folder,
     /// A CSV file.
     Table,
-    /// voisin's own library.
+    /// The library.
     Library,
-    /// Vectors in a `.npy` file, labels beside them.
+    /// Vectors in a `.npy` file, and a table of labels.
     Vectors,
-    /// A CSV file of ready features.
+    /// A CSV file of computed features.
     Features,
 }
 
@@ -34,7 +34,7 @@ const KINDS: [(&str, Kind); 6] = [
     ("features", Kind::Features),
 ];
 
-/// Options that a kind takes.
+/// Options of a kind.
 fn options_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Fma => &["subset", "label"],
@@ -45,7 +45,7 @@ fn options_of(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Where a data set is and how it is read.
+/// The place and layout of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Its layout.
@@ -67,7 +67,7 @@ impl Source {
         self.option(name).map(at_home)
     }
 
-    /// The same source with one more option, where its kind takes it and it has none yet.
+    /// Adds the option `label`, if the kind has it and it is not set.
     #[must_use]
     pub fn with_label(mut self, label: &str) -> Self {
         if options_of(self.kind).contains(&"label") {
@@ -109,14 +109,14 @@ impl FromStr for Source {
                 guessed: false,
             });
         }
-        // Only a known kind before the colon: a path may hold one, too.
+        // Only a known kind before the colon, since a path may contain one too.
         let named = text.split_once(':').and_then(|(name, rest)| {
             KINDS
                 .iter()
                 .find(|(known, _)| *known == name)
                 .map(|(_, kind)| (*kind, rest))
         });
-        // A bare path is taken whole: a comma may be part of its name.
+        // A bare path has no options, since a comma may be part of its name.
         let Some((kind, rest)) = named else {
             let path = at_home(text);
             let Some(kind) = super::kind_of(&path) else {
@@ -141,7 +141,7 @@ impl FromStr for Source {
             if !known.contains(&key) {
                 let near = spelt_alike(key, known.iter().copied());
                 return Err(format!(
-                    "there is no option \"{key}\" here; {}expected {}",
+                    "no option \"{key}\"; {}expected {}",
                     did_you_mean(&near),
                     if known.is_empty() {
                         "none".to_owned()
@@ -151,7 +151,7 @@ impl FromStr for Source {
                 ));
             }
             if value.is_empty() {
-                return Err(format!("expected something after {key}="));
+                return Err(format!("expected a value after {key}="));
             }
             options.insert(key.to_owned(), value.to_owned());
         }
@@ -181,7 +181,7 @@ fn before_option(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A path whose `~` the shell left alone, because it does not stand first.
+/// Expands `~`, which the shell does only at the start of a word.
 fn at_home(text: &str) -> PathBuf {
     match (text.strip_prefix("~/"), directories::home()) {
         (Some(rest), Some(home)) => home.join(rest),
@@ -221,6 +221,6 @@ mod tests {
         );
         assert!(message("fma:").contains("expected a path"));
         assert!(message("/nowhere/at/all").contains("expected KIND:PATH"));
-        assert!(message("table:a.csv,label=").contains("expected something after label="));
+        assert!(message("table:a.csv,label=").contains("expected a value after label="));
     }
 }

@@ -1,4 +1,4 @@
-//! A CSV file: a row for each track, columns known by what they are called.
+//! A CSV file: a row for each track, columns identified by name.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,19 +20,19 @@ pub(super) const ALBUMS: &[&str] = &["album"];
 pub(super) const SPLITS: &[&str] = &["split", "set", "fold"];
 pub(super) const LICENCES: &[&str] = &["licence", "license"];
 
-/// A table's cells, whatever its encoding and separator.
+/// The cells of a table of any encoding and separator.
 pub(crate) struct Cells {
-    /// As they are spelt.
+    /// Names of the columns, as they are spelt.
     pub(crate) header: Vec<String>,
-    /// Each with the line that it begins on.
+    /// Rows, each with its first line.
     pub(crate) rows: Vec<(u64, Vec<String>)>,
-    /// Of lines that are not UTF-8.
+    /// The encoding of lines that are not UTF-8.
     pub(crate) old_encoding: Option<OldEncoding>,
     /// The separator.
     pub(crate) separator: u8,
 }
 
-/// Reads all cells; rows of another length than the header are filled up or cut.
+/// Reads all cells; rows of another length than the header are padded or cut.
 pub(crate) fn read_cells(path: &Path) -> Result<Cells, DatasetError> {
     let table = TableText::read(path).map_err(|source| DatasetError::Io {
         path: path.to_owned(),
@@ -51,7 +51,7 @@ pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
     }
     let header = rows.remove(0).1;
     for (_, cells) in &mut rows {
-        // short rows are common in tables that a spreadsheet wrote
+        // short rows are common in tables from spreadsheets
         cells.resize(header.len(), String::new());
     }
     Ok(Cells {
@@ -100,7 +100,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
     let label = cells.wanted(source, "label", LABELS, path)?;
     let mut headless = false;
     let (key, label) = match (key, label) {
-        // One column cannot be both, as where a title is asked for as the label.
+        // One column cannot be both, as if the label is the title.
         (Some(key), label) => (key, label.filter(|&label| label != key)),
         // two columns without a header
         (None, None) if cells.header.len() == 2 => {
@@ -114,7 +114,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
         }
         _ => {
             let problem = format!(
-                "expected a column called path, file, filename, titre, title, track or id, found {}; say which it is with ,path=COLUMN",
+                "expected a column called path, file, filename, titre, title, track or id, found {}; name it with ,path=COLUMN",
                 cells.header.join(", ")
             );
             return Err(DatasetError::table(path, 1, problem));
@@ -163,7 +163,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             let word = if same {
                 "the same as"
             } else {
-                "named with another label than"
+                "listed with another label than"
             };
             set.fault(
                 &name,
@@ -172,7 +172,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             continue;
         }
         seen.insert(name.clone(), (*line, row_label.clone()));
-        // Before anything can fail: a submission wants a row for each title, decoded or not.
+        // Before anything can fail: a submission needs a row for each title, decoded or not.
         set.keys.push(name.clone());
         // the table that `voisin dataset` writes marks the files that failed
         if let Some(why) = text(status).filter(|status| status != "ok") {
@@ -187,7 +187,7 @@ pub(super) fn read(source: &Source) -> Result<Dataset, DatasetError> {
             None => Some(base.join(&name))
                 .filter(|path| path.is_file())
                 .ok_or_else(|| {
-                    "there is no such file beside the table; say where with ,audio=FOLDER"
+                    "expected a file beside the table, found none; name its folder with ,audio=FOLDER"
                         .to_owned()
                 }),
         };
@@ -252,13 +252,13 @@ impl Files {
         Ok(Self { all, by })
     }
 
-    /// The file that a cell means: a whole path, else a name, else a stem.
+    /// The file of a cell: by path, else by name, else by stem.
     fn find(&self, cell: &str) -> Result<usize, String> {
         let name = clean(&cell.replace('\\', "/"));
         let Some(found) = self.by.iter().find_map(|map| map.get(&name)) else {
             return Err("no audio file has this path, name or stem".to_owned());
         };
-        // Not guessed: the wrong one of two would be learnt under this label.
+        // No guess: training would use the wrong one of two under this label.
         let [one] = found[..] else {
             let a = self.all[found[0]].display();
             let b = self.all[found[1]].display();

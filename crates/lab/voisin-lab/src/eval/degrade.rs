@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use voisin_audio;
 
-/// Rate that degraded copies are made at, Hz.
+/// Sample rate of degraded copies, Hz.
 const RATE: u32 = 44_100;
 /// Rate of the resampled copy, Hz.
 const OTHER_RATE: u32 = 32_000;
@@ -35,18 +35,18 @@ pub enum Degradation {
     Faster,
     /// 3 % slower: pitch and tempo together.
     Slower,
-    /// Tempo 3 % up, pitch as it is; by ffmpeg.
+    /// Tempo 3 % up, same pitch; by ffmpeg.
     TempoUp,
-    /// Tempo 3 % down, pitch as it is; by ffmpeg.
+    /// Tempo 3 % down, same pitch; by ffmpeg.
     TempoDown,
-    /// Pitch 3 % up, tempo as it is; by ffmpeg.
+    /// Pitch 3 % up, same tempo; by ffmpeg.
     PitchUp,
-    /// Pitch 3 % down, tempo as it is; by ffmpeg.
+    /// Pitch 3 % down, same tempo; by ffmpeg.
     PitchDown,
 }
 
 impl Degradation {
-    /// Every way, and what it is called.
+    /// All degradations with their names.
     pub const ALL: [(Self, &str); 11] = [
         (Self::Mp3, "MP3 at 64 kbit/s"),
         (Self::Resampled, "resampled to 32 kHz"),
@@ -62,7 +62,7 @@ impl Degradation {
     ];
 }
 
-/// Programs that are on the path.
+/// Programs found on the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tools {
     ffmpeg: bool,
@@ -85,7 +85,7 @@ impl Tools {
         }
     }
 
-    /// Whether a way can be gone here; else what is missing.
+    /// Whether a degradation is possible here; else what is missing.
     pub fn can(self, way: Degradation) -> Result<(), &'static str> {
         use Degradation as D;
         match way {
@@ -118,7 +118,7 @@ pub enum DegradeError {
     Program {
         /// The original.
         path: PathBuf,
-        /// Which program.
+        /// The program.
         program: &'static str,
         /// Its last line.
         reason: String,
@@ -138,7 +138,7 @@ pub fn degrade(
     } else {
         "copy.wav"
     });
-    // Played faster at the wrong rate, resampled back, and slowed down without a change of pitch.
+    // Played faster by a wrong rate, resampled, and slowed down without a change of pitch.
     let up = format!(
         "asetrate={0},aresample={RATE},atempo={1:.8}",
         45_423,
@@ -179,13 +179,13 @@ pub fn degrade(
     if way == D::Mp3 || filter.is_some() {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg
-            // It must not wait for a key, and what it prints is the reason of a failure.
+            // It must not wait for input; its output is the reason of a failure.
             .args(["-nostdin", "-v", "error", "-y", "-i"])
             .arg(absolute(original))
             .args(["-map", "0:a:0"]);
         match filter {
             Some(filter) => {
-                // The pitch filters count in this rate.
+                // The pitch filters assume this rate.
                 let filter = format!("aresample={RATE},{filter}");
                 ffmpeg.args(["-af", filter.as_str(), "-ac", "1", "-c:a", "pcm_f32le"])
             }
@@ -206,12 +206,12 @@ pub fn degrade(
     match way {
         D::Softer => samples.iter_mut().for_each(|x| *x *= 0.501_187_2),
         D::Shifted => {
-            // A track that has hardly more than this keeps a second.
+            // A track that is hardly longer keeps a second.
             let cut = (SHIFT * RATE as usize).min(samples.len().saturating_sub(RATE as usize));
             samples.drain(..cut);
         }
         D::LowPassed => low_pass(samples, EDGE / f64::from(RATE)),
-        // 3 % off 44 100 Hz: the samples stay, a wrong rate in the header makes a player go faster
+        // 3 % above 44 100 Hz: the samples stay, and a wrong rate in the header makes players faster
         D::Faster => header_rate = 45_423,
         D::Slower => header_rate = 42_777,
         _ => {}
@@ -220,7 +220,7 @@ pub fn degrade(
     Ok(out)
 }
 
-/// So that no name can be read as an option or a protocol.
+/// An absolute path, which cannot be read as an option or a protocol.
 fn absolute(path: &Path) -> std::ffi::OsString {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut text = std::ffi::OsString::from("file:");
@@ -258,13 +258,13 @@ fn low_pass(samples: &mut [f32], edge: f64) {
     let k = (std::f64::consts::PI * edge).tan();
     for section in 0..4 {
         let angle = std::f64::consts::PI * (2.0 * f64::from(section) + 1.0) / 16.0;
-        // The poles of the filter lie evenly on a half circle, a pair for each section.
+        // The poles of the filter are evenly spaced on a half circle, a pair for each section.
         let q = 1.0 / (2.0 * angle.cos());
         let norm = 1.0 / (1.0 + k / q + k * k);
         let b0 = k * k * norm;
         let a1 = 2.0 * (k * k - 1.0) * norm;
         let a2 = (1.0 - k / q + k * k) * norm;
-        // Transposed direct form II: two numbers of memory, in f64 against rounding at low edges.
+        // Transposed direct form II: two state variables, in f64 against rounding at low edges.
         let mut s1 = 0.0;
         let mut s2 = 0.0;
         for x in samples.iter_mut() {
@@ -284,10 +284,9 @@ fn write_wav(path: &Path, rate: u32, samples: &[f32]) -> Result<(), DegradeError
         source,
     };
     let size = samples.len() * 4 + 36;
-    // Sizes in the header have 32 bits, that of the file behind its first eight bytes is the largest.
+    // Sizes in the header have 32 bits; the largest is the file's, without its first eight bytes.
     let size = u32::try_from(size).map_err(|_| {
-        let text =
-            format!("expected a copy of at most 4 GB, found {size} bytes: leave the file out");
+        let text = format!("expected a copy of at most 4 GB, found {size} bytes: exclude the file");
         failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text))
     })?;
     let numbers = |numbers: &[u32]| {
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_what_they_are_called() {
+    fn each_copy_has_the_degradation_of_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let original = folder.path().join("original.wav");
         write_wav(&original, RATE, &tone(1000.0, 8)).unwrap();

@@ -19,7 +19,7 @@ const TITLE: f64 = 15.0;
 const NOTHING: Rgb = (214, 214, 214);
 const FAINT: Rgb = (190, 190, 190);
 const GRID: Rgb = (235, 235, 235);
-/// Colours that stay apart for the colour-blind (Okabe and Ito).
+/// Colours that the colour-blind can distinguish (Okabe and Ito).
 const SERIES: [Rgb; 8] = [
     (0, 114, 178),
     (213, 94, 0),
@@ -36,14 +36,14 @@ fn blue(value: f64) -> Rgb {
     blend(&[(247, 251, 255), (8, 69, 148)], value)
 }
 
-/// Cells in named rows and columns: `value` in [0, 1] colours one (no value: grey), `label` stands in it.
+/// Cells in named rows and columns: `value` in [0, 1] is its colour (no value: grey), `label` its text.
 pub(crate) fn grid(
     names: [&[String]; 2],
     title: &str,
     cell: impl Fn(usize, usize) -> (Option<f64>, String, String),
 ) -> Scene {
     let most = names[0].len().max(names[1].len());
-    // Large cells for few names; many share a width that a page has.
+    // Large cells for few names; many share the width of a page.
     let side = if most <= 16 {
         44.0
     } else {
@@ -103,7 +103,7 @@ pub(crate) fn grid(
                 hint,
             );
             if side >= 30.0 && !label.is_empty() {
-                // Letters stay readable on dark cells.
+                // White text on dark cells.
                 let colour = if value.is_some_and(|value| value > 0.5) {
                     (255, 255, 255)
                 } else {
@@ -123,11 +123,11 @@ pub(crate) fn grid(
     scene
 }
 
-/// Counts of true genre (row) against answer (column), coloured by share of the row.
+/// Counts of true genre (row) against prediction (column), coloured by share of the row.
 pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene {
     grid(
         [names, names],
-        "True genre (rows) against the answer (columns)",
+        "True genre (rows) against prediction (columns)",
         |i, j| {
             let total: usize = confusion[i].iter().sum();
             let count = confusion[i][j];
@@ -139,7 +139,7 @@ pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene
             (
                 Some(count as f64 / total.max(1) as f64),
                 label,
-                format!("{} answered as {}: {count} of {total}", names[i], names[j]),
+                format!("{} predicted as {}: {count} of {total}", names[i], names[j]),
             )
         },
     )
@@ -152,7 +152,7 @@ pub(crate) struct Series<'a> {
     pub(crate) dots: bool,
 }
 
-/// Curves in the unit square with the diagonal as a guide, if wanted.
+/// Curves in the unit square, optionally with the diagonal.
 pub(crate) fn curves(
     title: &str,
     x_name: &str,
@@ -207,10 +207,10 @@ fn shares(top: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Title, grid and words of a plot.
+/// Title, grid and labels of a plot.
 ///
-/// - `place`: left, top, width and height of what is inside
-/// - `ticks`, `names`: of the axis across, then of the one upwards; a tick is where on the axis (0 to 1), and what stands there
+/// - `place`: left, top, width and height of the plot area
+/// - `ticks`, `names`: of the horizontal, then of the vertical axis; a tick is a position on the axis (0 to 1) and its label
 fn axes(
     scene: &mut Scene,
     title: &str,
@@ -247,7 +247,7 @@ fn axes(
     scene.upwards(14.0, up + high / 2.0, 13.0, Anchor::Middle, INK, names[1]);
 }
 
-/// A curve's colour and name beside a plot that ends at `right`.
+/// A curve's colour and name to the right of a plot that ends at `right`.
 fn legend(scene: &mut Scene, right: f64, y: f64, colour: Rgb, name: &str) {
     scene.line(vec![(right + 14.0, y), (right + 34.0, y)], colour, 3.0);
     scene.text(right + 40.0, y, 12.0, Anchor::Start, INK, shorten(name, 22));
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_names_stay_text() {
+    fn names_with_markup_are_escaped() {
         let names = vec![
             "<script>alert('x')</script>".to_owned(),
             "a&b\"\u{1}".to_owned(),
@@ -277,7 +277,7 @@ mod tests {
             (Some(0.5), "0.50".into(), String::new())
         });
         let png = scene.png(1).unwrap();
-        // the last letters leave ink inside the picture: cut off, it would end at the margin of the cells
+        // the last letters are inside the picture: if cut off, it would end at the margin of the cells
         assert!(scene.width > 12.0 + 0.5 * TITLE * title.chars().count() as f64 && !png.is_empty());
         let wide: Vec<String> = (0..12).map(|i| format!("genre {i}")).collect();
         let scene = grid([&wide, &wide], "T", |_, _| {

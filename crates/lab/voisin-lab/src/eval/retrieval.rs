@@ -1,12 +1,12 @@
 //! Quality of neighbours by labels: precision, average precision, k-NN accuracy, and whether a
 //! degraded copy finds its original.
 //!
-//! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never counts as its
-//! neighbour, else albums are found instead of styles.
+//! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never
+//! counts as its neighbour, so that styles are measured and not albums.
 
 #![allow(
     clippy::needless_pass_by_value,
-    reason = "views are handed over by value, as ndarray's own functions do"
+    reason = "views are passed by value, as in ndarray"
 )]
 
 use std::collections::BTreeMap;
@@ -20,14 +20,14 @@ use voisin_base::random::Random;
 use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
 
-/// Redraws of the queries from which spreads are taken.
+/// Bootstrap resamples of the queries.
 const REDRAWS: usize = 1000;
 
 /// Errors of an evaluation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RetrievalError {
-    /// Vectors, labels and artists must be as many.
+    /// Vectors, labels and artists differ in number.
     #[error(
         "expected as many labels and artists as vectors ({vectors}), found {labels} and {artists}"
     )]
@@ -39,7 +39,7 @@ pub enum RetrievalError {
         /// Number of artists.
         artists: usize,
     },
-    /// Originals and copies must be of one shape.
+    /// Originals and copies differ in shape.
     #[error("expected copies of the shape {originals:?} of the originals, found {copies:?}")]
     Shapes {
         /// Rows and columns of the originals.
@@ -52,9 +52,9 @@ pub enum RetrievalError {
         "found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels"
     )]
     TooFewGroups {
-        /// Artists there are.
+        /// Number of artists.
         groups: usize,
-        /// Folds asked for.
+        /// Requested folds.
         folds: usize,
     },
     /// No query has a candidate.
@@ -77,17 +77,17 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// How to compare.
+/// Options of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrievalOptions {
     /// Neighbours per query.
     pub k: usize,
-    /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared as they are.
+    /// Bring every dimension to mean 0 and deviation 1 first (over the set); else vectors are compared unchanged.
     pub standardise: bool,
 }
 
 impl Default for RetrievalOptions {
-    /// Ten neighbours, vectors as they are: what a search shows.
+    /// Ten neighbours of unchanged vectors, as in a search.
     fn default() -> Self {
         Self {
             k: 10,
@@ -111,19 +111,19 @@ pub struct Retrieval {
     pub average_precision: Figure,
     /// Share of queries whose k nearest vote for their label (ties go to the nearer).
     pub knn_accuracy: Figure,
-    /// Precision of each label's queries, in the order of the labels' numbers; NaN where there are none.
+    /// Precision of each label's queries, in the order of the labels' numbers; NaN without queries.
     pub by_label: Vec<f64>,
 }
 
-/// Figures of one vector space beside those of others.
+/// Figures of one of several vector spaces.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ComparedSpace {
     /// Share of the k nearest that have the query's label.
     pub precision: Figure,
     /// Mean average precision over the whole ranking.
     pub average_precision: Figure,
-    /// By how much its precision is above that of the first space, with a 95 % interval (bootstrap over artists, whose tracks
-    /// are no independent queries); of the first space none.
+    /// Its precision minus that of the first space, with a 95 % interval (bootstrap over artists,
+    /// whose tracks are not independent queries); none for the first space.
     pub difference: Option<Interval>,
 }
 
@@ -142,7 +142,7 @@ struct QueryFigures {
 ///
 /// - `vectors`: `[tracks, dimension]`, of any length
 /// - `labels`: number of each track's label
-/// - `artists`: number of each track's artist; `None` is an artist of its own
+/// - `artists`: number of each track's artist; `None` is a distinct artist
 pub fn retrieval(
     vectors: ArrayView2<'_, f32>,
     labels: &[usize],
@@ -199,7 +199,7 @@ pub fn compare_spaces(
     Ok(compared.collect())
 }
 
-/// The mean difference in precision of the same queries, and its interval over redraws of the artists.
+/// The mean difference in precision of the same queries, with its interval (bootstrap over artists).
 fn difference(
     first: &[QueryFigures],
     second: &[QueryFigures],
@@ -207,7 +207,7 @@ fn difference(
 ) -> Interval {
     let mut by_artist: BTreeMap<(bool, usize), (f64, usize)> = BTreeMap::new();
     for (a, b) in first.iter().zip(second) {
-        // The flag keeps tracks of unknown artists apart from artists of the same number.
+        // The flag distinguishes tracks of unknown artists from artists of the same number.
         let artist = artists[a.row].map_or((true, a.row), |artist| (false, artist));
         let (sum, count) = by_artist.entry(artist).or_default();
         *sum += b.precision - a.precision;
@@ -225,7 +225,7 @@ fn difference(
     Interval::of_draws(mean(&mut groups.iter()), draws)
 }
 
-/// The ranking of each query that has a candidate; these are the same ones whatever the vectors.
+/// Rankings of all queries that have a candidate; which ones have does not depend on the vectors.
 fn rank_each(
     vectors: ArrayView2<'_, f32>,
     labels: &[usize],
@@ -245,11 +245,10 @@ fn rank_each(
     let queries: Vec<QueryFigures> = (0..n)
         .into_par_iter()
         .filter_map(|query| {
-            // All candidates are ranked, not only the nearest: average precision needs the whole
-            // order.
+            // All candidates are ranked, since average precision needs the whole order.
             let similarity: Array1<f32> = unit.dot(&unit.row(query));
             let mut order: Vec<usize> = (0..n)
-                // a track of an unknown artist stays a candidate, as it may be by anybody
+                // a track of an unknown artist stays a candidate
                 .filter(|&i| i != query && (artists[i].is_none() || artists[i] != artists[query]))
                 .collect();
             if order.is_empty() {
@@ -278,7 +277,7 @@ fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> Q
             sum += found / (rank + 1) as f64;
         }
     }
-    // Votes; the first to reach the highest count wins, which is the nearer.
+    // Votes; the first to reach the highest count wins, so ties go to the nearer.
     let mut votes: Vec<(usize, usize)> = Vec::new();
     for &i in top {
         match votes.iter_mut().find(|(voted, _)| *voted == labels[i]) {
@@ -301,12 +300,12 @@ fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> Q
     }
 }
 
-/// How many degraded copies find their original.
+/// Results of searches with degraded copies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Robustness {
     /// Number of copies.
     pub copies: usize,
-    /// Share whose nearest original is their own.
+    /// Share of copies whose nearest track is their original.
     pub found: f64,
     /// Mean cosine of a copy and its original.
     pub similarity: f64,
@@ -316,7 +315,7 @@ pub struct Robustness {
 /// `originals`.
 ///
 /// # Errors
-/// No copies, another dimension, not as many numbers as copies, or a number that is no row of the originals.
+/// No copies, another dimension, another number of indices than copies, or an index that is no row of the originals.
 pub fn robustness(
     originals: ArrayView2<'_, f32>,
     copies: ArrayView2<'_, f32>,
@@ -343,7 +342,7 @@ pub fn robustness(
             similarity
                 .row(i)
                 .iter()
-                // A tie counts as found: equal originals cannot be told apart.
+                // A tie counts as found, since equal originals cannot be distinguished.
                 .all(|&other| other <= to_original(i))
         })
         .count();
@@ -354,7 +353,7 @@ pub fn robustness(
     })
 }
 
-/// Rows of length 1 (rows of zeros stay), after bringing columns to deviation 1 if asked.
+/// Rows of length 1 (rows of zeros stay), optionally after scaling columns to deviation 1.
 fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
     unit_rows(if standardise {
         Standardiser::fit(vectors).1
@@ -363,7 +362,7 @@ fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
     })
 }
 
-/// Mean, and its spread over redraws of the queries (Efron, 1979); the same every time.
+/// The mean and its standard deviation by a bootstrap over queries (Efron, 1979) with a fixed seed.
 fn figure(values: &[f64]) -> Figure {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
@@ -433,8 +432,8 @@ mod tests {
 
     #[test]
     fn spaces_are_compared_query_by_query_over_artists() {
-        // 40 tracks of two labels by 20 artists: the first space knows the label, the second nothing of it, the third is the
-        // first with ten of the artists' tracks turned round.
+        // 40 tracks of two labels by 20 artists: the first space encodes the label, the second does
+        // not, the third is the first with ten of the artists' tracks inverted.
         let labels: Vec<usize> = (0..40).map(|i| (i / 2) % 2).collect();
         let artists: Vec<Option<usize>> = (0..40).map(|i| Some(i / 2)).collect();
         let space = |axis: &dyn Fn(usize) -> usize| {
@@ -443,14 +442,14 @@ mod tests {
                 near + 0.001 * i as f32
             })
         };
-        let knows = space(&|i| labels[i]);
+        let encodes = space(&|i| labels[i]);
         let nothing = space(&|_| 0);
         let some = space(&|i| if i < 20 { labels[i] } else { 1 - labels[i] });
         let options = RetrievalOptions {
             k: 3,
             standardise: false,
         };
-        let all = [knows.view(), nothing.view(), some.view(), knows.view()];
+        let all = [encodes.view(), nothing.view(), some.view(), encodes.view()];
         let compared = compare_spaces(&all, &labels, &artists, options).unwrap();
         let alone = retrieval(nothing.view(), &labels, &artists, options).unwrap();
         assert_eq!(compared[1].precision, alone.precision);
@@ -467,7 +466,7 @@ mod tests {
             high: 0.0,
         };
         assert_eq!(compared[3].difference, Some(none));
-        // The interval is that of independent artists: the standard deviation of their means by the root of their number.
+        // The interval is that of independent artists: the standard deviation of their means over the root of their number.
         let Interval { low, high, .. } = compared[1].difference.unwrap();
         let by_track: Vec<f64> = rank_each(nothing.view(), &labels, &artists, options)
             .unwrap()
@@ -488,17 +487,17 @@ mod tests {
     }
 
     #[test]
-    fn standardising_hears_small_dimensions() {
+    fn standardising_uses_small_dimensions() {
         // the first axis is large and uninformative, the second small and informative
         let vectors = array![[9.0f32, 0.1], [-9.0, 0.1], [8.0, -0.1], [-8.0, -0.1]];
-        let ask = |standardise| {
+        let precision = |standardise| {
             let options = RetrievalOptions { k: 1, standardise };
             retrieval(vectors.view(), &[0, 0, 1, 1], &[None; 4], options)
                 .unwrap()
                 .precision
                 .mean
         };
-        assert!(ask(false).abs() < 1e-9);
+        assert!(precision(false).abs() < 1e-9);
         let deep = RetrievalOptions {
             k: 1,
             standardise: true,
@@ -531,7 +530,7 @@ mod tests {
             ),
             Err(RetrievalError::Shapes { .. })
         ));
-        // Among more originals than there are copies.
+        // With more originals than copies.
         let some = robustness(
             originals.view(),
             originals.slice(ndarray::s![1.., ..]),

@@ -1,4 +1,4 @@
-//! Spectrograms of a file as a network takes them, and their cache.
+//! Input of networks: spectrograms of files, and their cache.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -24,10 +24,10 @@ use voisin_features::{
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
 use voisin_train::{TrainError, vary};
 
-/// Speed of the fastest changed copy, which needs so much more of a file.
+/// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;
 
-/// From files to what a network takes.
+/// Reads files as input of a network.
 pub struct ClipReader {
     recipe: NetworkRecipe,
     settings: NetworkSettings,
@@ -39,7 +39,7 @@ pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
     MelConfig {
         window_samples: clip.samples(seconds),
         n_frames: clip.frames(seconds),
-        // Frames are centred on their time, as librosa has them by default.
+        // Frames are centred on their time, the default of librosa.
         pad_left: clip.n_fft / 2,
         standardised: true,
         ..MelConfig::librosa(clip.sample_rate, clip.n_fft, clip.hop, clip.bands)
@@ -47,7 +47,7 @@ pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
 }
 
 impl ClipReader {
-    /// Those that a recipe wants.
+    /// A reader for a recipe.
     pub fn new(recipe: NetworkRecipe, settings: &NetworkSettings) -> Result<Self, LabError> {
         let config = match recipe.input {
             RecipeInput::Windows => Some(MelConfig::openl3(OpenL3Variant::Original)),
@@ -57,7 +57,7 @@ impl ClipReader {
         let front_end = config
             .map(MelFrontEnd::new)
             .transpose()
-            .map_err(|error| LabError::Asked(with_causes(&error)))?;
+            .map_err(|error| LabError::Options(with_causes(&error)))?;
         Ok(Self {
             recipe,
             settings: settings.clone(),
@@ -65,17 +65,17 @@ impl ClipReader {
         })
     }
 
-    /// One example as it is kept.
+    /// Shape of a stored example.
     pub fn example(&self) -> StackShape {
         self.recipe.example(self.settings.seconds)
     }
 
-    /// One example as the network takes it.
+    /// Shape of the network's input.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
     }
 
-    /// Some of its bands in words, by where they are most sensitive.
+    /// Describes some bands by the frequencies of their maxima.
     pub(super) fn bands(&self, rows: &Range<usize>) -> String {
         let Some(front_end) = &self.front_end else {
             return format!("coefficients {} to {}", rows.start + 1, rows.end);
@@ -88,7 +88,7 @@ impl ClipReader {
         )
     }
 
-    /// Some of its frames in words.
+    /// Describes some frames by their times.
     pub(super) fn times(&self, columns: &Range<usize>) -> String {
         let config = self.front_end.as_ref().map(MelFrontEnd::config);
         let frame = config.map_or(0.0, |config| {
@@ -102,16 +102,15 @@ impl ClipReader {
         }
     }
 
-    /// Number of crops by which a track is evaluated, of so many examples that are kept; changed
-    /// copies are for training alone.
-    pub fn judged(&self, kept: usize) -> usize {
+    /// Number of crops by which a track with `kept` stored examples is evaluated; augmented copies are used in training only.
+    pub fn evaluated(&self, kept: usize) -> usize {
         kept / (1 + self.settings.copies) * self.settings.crops()
     }
 
-    /// Cuts what the network takes out of a kept example.
+    /// Cuts the network's input out of a stored example.
     ///
-    /// - `number`: of a track's crops
-    /// - `place`: where in training, from 0 to 1; none: the crop of that number
+    /// - `number`: index among a track's crops
+    /// - `place`: position in training, from 0 to 1; none: the crop of that number
     pub fn cut(&self, kept: &[f32], number: usize, place: Option<f64>, to: &mut [f32]) {
         let (StackShape::Image(_, bands, whole), StackShape::Image(.., wanted)) =
             (self.example(), self.input())
@@ -119,7 +118,7 @@ impl ClipReader {
             return to.copy_from_slice(kept);
         };
         let crops = self.settings.crops();
-        // Crops were checked against the clip's length with the settings.
+        // Settings have been checked: a crop is not longer than the clip.
         let room = whole - wanted;
         // evenly spread from start to end; a single crop is at the start
         let place = place.unwrap_or_else(|| (number % crops) as f64 / (crops.max(2) - 1) as f64);
@@ -133,8 +132,8 @@ impl ClipReader {
         }
     }
 
-    /// Examples of a file, one behind the other; at least one. Near-silent windows do not count. Changed copies, where there
-    /// are some, stand behind all others.
+    /// The examples of a file, concatenated; at least one. Near-silent windows are skipped.
+    /// Augmented copies, if any, follow the others.
     pub fn decode(
         &self,
         path: &Path,
@@ -156,9 +155,9 @@ impl ClipReader {
             RecipeInput::Windows => {
                 windows::spread(samples, length, self.settings.windows, rate as usize)
             }
-            // Data sets of clips are cut already: a longer file is heard from its start.
+            // Data sets of clips are already cut: a longer file is used from its start.
             RecipeInput::Clip(_) => vec![0],
-            // The middle of a long file, as other descriptors are computed from.
+            // The middle of a long file, as for other descriptors.
             RecipeInput::Cepstrum => vec![((samples - length as u64) / 2) as i64],
         };
         let copies = self.settings.copies;
@@ -169,35 +168,34 @@ impl ClipReader {
             length
         };
         let mut found = vec![Vec::new(); 1 + copies];
-        let mut listen = |at: usize, heard: &[f32]| {
-            // Reading cannot be ended from here, so after Ctrl-C the rest is only skipped.
-            if stop.load(Ordering::Relaxed) || windows::is_near_silent(&heard[..length]) {
+        let mut add = |at: usize, window: &[f32]| {
+            // Reading cannot be stopped from here, so after Ctrl-C windows are skipped.
+            if stop.load(Ordering::Relaxed) || windows::is_near_silent(&window[..length]) {
                 return;
             }
-            self.example_of(&heard[..length], &mut found[0]);
-            // seeded by the audio itself, so that a track's copies are the same in every run and
-            // cache
+            self.example_of(&window[..length], &mut found[0]);
+            // seeded by the audio, so that a track's copies are the same in every run and cache
             for (number, copy) in found.iter_mut().enumerate().skip(1) {
                 let seed = u64::from_le_bytes(std::array::from_fn(|byte| info.content.0[byte]));
                 let mut varied = vary(
-                    heard,
+                    window,
                     &mut Random::stream(seed ^ (at as u64) << 8, number as u64),
                 );
                 if self.front_end.is_some() {
-                    // a changed copy may be shorter or longer than the example
+                    // an augmented copy may be shorter or longer than the example
                     varied.resize(length, 0.0);
                 }
                 self.example_of(&varied, copy);
             }
         };
-        voisin_audio::read_windows(path, info, rate, &starts, read, &mut listen)
+        voisin_audio::read_windows(path, info, rate, &starts, read, &mut add)
             .map_err(|error| with_causes(&error))?;
         if stop.load(Ordering::Relaxed) {
             return Err("interrupted".to_owned());
         }
         let found = found.concat();
         if found.is_empty() {
-            Err("nothing but silence".to_owned())
+            Err("expected sound, found only silence".to_owned())
         } else {
             Ok(found)
         }
@@ -234,7 +232,7 @@ impl ClipReader {
         found.extend_from_slice(&mel);
     }
 
-    /// Identifies everything that changes a number, so that no cache mixes two kinds.
+    /// Identifies everything that changes a number, so that caches are not mixed.
     fn fingerprint(&self) -> String {
         let name = self.recipe.name;
         let windows = self.settings.windows;
@@ -255,17 +253,17 @@ impl ClipReader {
     }
 }
 
-/// Examples of every track in a folder, a file for each track. As a set of features it has one column: how many examples
-/// a track has.
+/// Examples of every track in a folder, a file for each track. As a feature set it has one column:
+/// the number of a track's examples.
 pub struct KeptSpectrograms {
     reader: ClipReader,
     folder: PathBuf,
-    /// Why something could not be kept.
+    /// Why something could not be stored.
     broken: OnceLock<String>,
 }
 
 impl KeptSpectrograms {
-    /// In a folder, which may be deleted when no run needs it.
+    /// Stored in a folder, which may be deleted when no run needs it.
     pub fn new(reader: ClipReader, folder: PathBuf) -> Self {
         Self {
             folder: folder.join(reader.fingerprint()),
@@ -288,14 +286,14 @@ impl KeptSpectrograms {
         self.reader.example().cells() * if self.reader.is_half() { 2 } else { 4 }
     }
 
-    /// How many examples a file has that is whole; nothing where it is not.
+    /// The number of examples in a file; `None` if it is incomplete.
     fn whole(&self, path: &Path) -> Option<usize> {
-        // Another layout than the one asked for has another size, and is computed again.
+        // A file of another layout has another size, and is computed again.
         let numbers = read_whole(path, 1 << 32)?.len() - DIGEST;
         (numbers > 0 && numbers.is_multiple_of(self.size())).then(|| numbers / self.size())
     }
 
-    /// Reads one example of a track as the network takes it; see [`ClipReader::cut`].
+    /// Reads one example of a track as the network's input; see [`ClipReader::cut`].
     pub fn read(
         &self,
         content: ContentId,
@@ -304,7 +302,7 @@ impl KeptSpectrograms {
         to: &mut [f32],
     ) -> Result<(), TrainError> {
         let crops = self.reader.settings.crops();
-        // without crops the kept example is the input itself
+        // without crops the stored example is the input
         if crops == 1 && self.reader.settings.crop == 0.0 {
             return self.read_whole(content, number, to);
         }
@@ -321,7 +319,7 @@ impl KeptSpectrograms {
         to: &mut [f32],
     ) -> Result<(), TrainError> {
         let path = self.path(content);
-        // One example of many: its digest was checked by `whole` when the run began.
+        // One example of many; `whole` checked the digest at the start of the run.
         let mut bytes = vec![0; self.size()];
         let mut read = || {
             let mut file = File::open(&path)?;
@@ -370,9 +368,9 @@ impl FeatureSet for KeptSpectrograms {
             return Ok(vec![count as f32]);
         }
         let found = self.reader.decode(file.path, file.info, stop)?;
-        // A single NaN in an example would make every weight of the network NaN.
+        // A single NaN would make every weight of the network NaN.
         if found.iter().any(|x| !x.is_finite()) {
-            return Err("gave what is no number".to_owned());
+            return Err("expected finite numbers, found others".to_owned());
         }
         let numbers: Vec<u8> = if self.reader.is_half() {
             found
@@ -382,13 +380,12 @@ impl FeatureSet for KeptSpectrograms {
         } else {
             found.iter().flat_map(|x| x.to_le_bytes()).collect()
         };
-        // Training reads from the disk alone, so a failed write ends the run, unlike one of the
-        // feature cache.
+        // Training reads from disk only, so a failed write ends the run, unlike one of the feature cache.
         if let Err(error) = write_whole(&kept, &numbers) {
             let folder = self.folder.display();
             let why = format!(
-                "spectrograms cannot be kept in {folder}: {error}; make room, or name another place with --cache, and the \
-                 same command goes on"
+                "spectrograms cannot be kept in {folder}: {error}; free some space, or name another folder \
+                 with --cache, and repeat the command"
             );
             return Err(self.broken.get_or_init(|| why).clone());
         }
@@ -405,7 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clip_is_heard_as_its_descriptors_are() {
+    fn a_clip_has_the_spectrogram_of_its_descriptors() {
         let recipe = NetworkRecipe::named("baseline-cnn").unwrap();
         let settings = NetworkSettings {
             seconds: 1.5,
@@ -445,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_cache_is_reported_once_and_ends_the_listening() {
+    fn an_unwritable_cache_is_reported_once_and_ends_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         std::fs::write(&taken, "no folder").unwrap();
@@ -460,14 +457,14 @@ mod tests {
             .compute(&SoundFile::new(&song, &info), &AtomicBool::new(false))
             .unwrap_err();
         assert!(
-            why.contains("cannot be kept in") && why.contains("the same command goes on"),
+            why.contains("cannot be kept in") && why.contains("repeat the command"),
             "{why}"
         );
         assert_eq!(kept.broken(), Some(why.as_str()));
     }
 
     #[test]
-    fn a_damaged_file_counts_as_none() {
+    fn a_damaged_file_counts_as_missing() {
         let folder = tempfile::tempdir().unwrap();
         let recipe = NetworkRecipe::named("cnn-lstm-mfcc").unwrap();
         let reader = ClipReader::new(recipe, &NetworkSettings::of(&recipe)).unwrap();

@@ -4,23 +4,26 @@ use ndarray::Array2;
 
 use crate::LabError;
 use voisin_learn::metrics::argmax;
-use voisin_train::classifier::{ClassJudge, Decision, LoadExample, TrackExamples, said};
+use voisin_train::classifier::{ClassPredictor, Decision, LoadExample, TrackExamples, predict};
 
 /// Class probabilities, `[track][window][class]`.
-pub(super) type WindowAnswers = Vec<Vec<Vec<f32>>>;
+pub(super) type WindowProbabilities = Vec<Vec<Vec<f32>>>;
 
 /// `[tracks, classes]`
-pub(super) fn joined(windows: &WindowAnswers, how: Decision) -> Result<Array2<f32>, LabError> {
+pub(super) fn joined(
+    windows: &WindowProbabilities,
+    how: Decision,
+) -> Result<Array2<f32>, LabError> {
     let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
     let shape = (rows.len(), rows.first().map_or(0, Vec::len));
-    Array2::from_shape_vec(shape, rows.concat()).map_err(|error| LabError::Asked(error.to_string()))
+    Array2::from_shape_vec(shape, rows.concat())
+        .map_err(|error| LabError::Options(error.to_string()))
 }
 
-/// Accuracy of single windows, and of tracks by each way to join their windows; nothing where each
-/// track has one window.
-pub(super) fn decisions(windows: &WindowAnswers, truth: &[usize]) -> Vec<(String, f64)> {
+/// Accuracy of single windows, and of tracks by each decision rule; empty if each track has one window.
+pub(super) fn decisions(windows: &WindowProbabilities, truth: &[usize]) -> Vec<(String, f64)> {
     let all: usize = windows.iter().map(Vec::len).sum();
-    // One window each: all ways to join them are the same.
+    // With one window each, all rules are the same.
     if all <= windows.len() {
         return Vec::new();
     }
@@ -71,12 +74,12 @@ impl<'a> RunExamples<'a> {
     }
 
     /// Class probabilities of each track's windows.
-    pub(super) fn heard(
+    pub(super) fn predict(
         self,
-        net: &dyn ClassJudge,
+        net: &dyn ClassPredictor,
         tracks: &[usize],
         batch: usize,
-    ) -> Result<WindowAnswers, LabError> {
-        Ok(said(net, self.of(&[], &[]), tracks, batch)?)
+    ) -> Result<WindowProbabilities, LabError> {
+        Ok(predict(net, self.of(&[], &[]), tracks, batch)?)
     }
 }

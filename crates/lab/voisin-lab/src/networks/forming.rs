@@ -1,5 +1,5 @@
-//! How a network's inner layer becomes a space: its map, epoch by epoch, and the place of a class
-//! that it was not trained on.
+//! The formation of a network's inner layer as a vector space: its map, epoch by epoch, and the
+//! position of a class that it was not trained on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,32 +12,32 @@ use voisin_explore::layout::principal_axes;
 use voisin_learn::metrics::argmax;
 use voisin_train::classifier::{places_file, read_tensors};
 
-/// Tracks that are learnt from and tracks on a map, at most.
+/// Most training tracks, and most tracks on a map.
 pub(super) const WATCHED: usize = 400;
 
-/// Tracks whose places in the inner layer are recorded in every epoch: training tracks, whose means
-/// are the classes, and behind them the tracks that are drawn.
+/// Tracks whose positions in the inner layer are recorded in every epoch: training tracks, whose
+/// means represent the classes, then the tracks on the map.
 pub(super) struct WatchedTracks<'a> {
     /// Names of the classes.
     pub(super) classes: &'a [String],
-    /// The class of each track that is learnt from.
+    /// The class of each training track.
     pub(super) learnt: Vec<usize>,
-    /// The class of each track that is drawn; none of the class that is left out.
+    /// The class of each track on the map; none for the left-out class.
     pub(super) drawn: Vec<Option<usize>>,
-    /// Name of the class that is left out.
+    /// Name of the left-out class.
     pub(super) left_out: &'a str,
-    /// Artists of each class, the one that is left out among them; empty where none are known.
+    /// Artists of each class, including the left-out one; empty if none are known.
     pub(super) artists: BTreeMap<String, usize>,
 }
 
-/// Neighbours of a track that vote, as in a library.
+/// Voting neighbours of a track, as in a library.
 const VOTERS: usize = 10;
 
 impl WatchedTracks<'_> {
-    /// Reads the places that the training recorded.
+    /// Reads the positions that the training recorded.
     ///
     /// - `best`: the epoch whose weights are kept, from 0
-    /// - returns: nothing where the network has no such layer
+    /// - returns: nothing if the network has no such layer
     pub(super) fn forming(
         &self,
         folder: &Path,
@@ -48,7 +48,7 @@ impl WatchedTracks<'_> {
         for epoch in 0..=epochs {
             let path = places_file(folder, epoch);
             if !path.exists() {
-                // Only networks with a space for an inner layer record places.
+                // Only networks whose inner layer is a vector space record positions.
                 return Ok(None);
             }
             let places = read_tensors(&path)?.remove("places").unwrap_or_default();
@@ -59,9 +59,9 @@ impl WatchedTracks<'_> {
             );
         }
         let first = &all[0];
-        // The first file is from before training, so that of an epoch is one further on.
+        // The first file is from before training, so an epoch's is one further.
         let last = &all[best + 1];
-        // one plane for all epochs, or the maps could not be compared
+        // one plane for all epochs, so that the maps can be compared
         let (plane, plane_agrees) = self.plane(last);
         let on_plane = |units: ArrayView2<f32>| -> Vec<[f32; 2]> {
             let along = |row: ArrayView1<f32>, at| plane.get(at).map_or(0.0, |axis| row.dot(axis));
@@ -71,7 +71,7 @@ impl WatchedTracks<'_> {
                 .collect()
         };
         let [before, after] = [first, last].map(|units| self.nearest(units));
-        // of the drawn tracks for which `wanted` has an answer, the share for which it is yes
+        // of the tracks on the map for which `wanted` is known, the share for which it is true
         let shares = |wanted: &dyn Fn(Option<usize>, usize) -> Option<bool>| {
             [&before, &after].map(|nearest| {
                 let pairs = self.drawn.iter().zip(nearest);
@@ -91,7 +91,7 @@ impl WatchedTracks<'_> {
                 nearest.push((name.clone(), share_near(class)));
                 votes.push((name.clone(), [voted[0][class], voted[1][class]]));
             }
-            // By the share in the end, which is what a reader looks for.
+            // By the final share, which matters most.
             for list in [&mut nearest, &mut votes] {
                 list.sort_by(|a, b| b.1[1].total_cmp(&a.1[1]));
             }
@@ -117,7 +117,7 @@ impl WatchedTracks<'_> {
             left_out_tracks: self.drawn.iter().filter(|class| class.is_none()).count(),
             artists: self.artists.clone(),
             plane_agrees,
-            own: shares(&|class, near| class.map(|class| class == near)),
+            in_class: shares(&|class, near| class.map(|class| class == near)),
         }))
     }
 
@@ -125,13 +125,13 @@ impl WatchedTracks<'_> {
         rows.slice(s![self.learnt.len().., ..])
     }
 
-    /// Places relative to the mean of those that are learnt from, of length 1.
+    /// Positions relative to the mean of the training tracks, of length 1.
     fn centred(&self, places: &Array2<f32>) -> Array2<f32> {
         let learnt = places.slice(s![..self.learnt.len(), ..]);
         let mean = learnt
             .mean_axis(Axis(0))
             .unwrap_or_else(|| Array1::zeros(places.ncols()));
-        // the mean is common to all classes, so without it cosines would differ little
+        // the mean is common to all classes; with it cosines would differ little
         let mut units = places - &mean;
         units
             .outer_iter_mut()
@@ -151,7 +151,7 @@ impl WatchedTracks<'_> {
         means
     }
 
-    /// The classes of the [`VOTERS`] nearest tracks that were learnt from, as shares over all tracks that were left out.
+    /// The classes of the [`VOTERS`] nearest training tracks, as shares over all left-out tracks.
     fn votes(&self, units: &Array2<f32>) -> Vec<f64> {
         let learnt = units.slice(s![..self.learnt.len(), ..]);
         let mut counts = vec![0_usize; self.classes.len()];
@@ -169,8 +169,9 @@ impl WatchedTracks<'_> {
         counts.iter().map(|&count| count as f64 / all).collect()
     }
 
-    /// The plane of the pictures, and the share of tracks that it shows at the class that they are nearest to in all
-    /// dimensions: the better of the plane in which the tracks vary most and the one in which the classes' means do.
+    /// The plane of the maps, and the share of tracks whose nearest class on it is that in all
+    /// dimensions. Of the plane of the tracks' largest variance and that of the class means, the
+    /// one with the larger share.
     fn plane(&self, units: &Array2<f32>) -> (Vec<Array1<f32>>, f64) {
         let means = self.means(units);
         let near = self.nearest(units);
@@ -183,7 +184,7 @@ impl WatchedTracks<'_> {
             let mut all = 0_usize;
             let drawn = self.drawn_of(units);
             for ((class, row), &near) in self.drawn.iter().zip(drawn.outer_iter()).zip(&near) {
-                // With a class left out, it is that class which the picture is about.
+                // With a left-out class, the map is about that class.
                 if class.is_some() && !self.left_out.is_empty() {
                     continue;
                 }
@@ -205,12 +206,12 @@ impl WatchedTracks<'_> {
             let agreement = agreement(&plane);
             (plane, agreement)
         });
-        // The plane of the tracks where both are as good.
+        // The plane of the tracks if both are equal.
         let best = usize::from(rated[1].1 > rated[0].1);
         std::mem::take(&mut rated[best])
     }
 
-    /// The class whose mean each drawn track is nearest to.
+    /// The class with the nearest mean for each track on the map.
     fn nearest(&self, units: &Array2<f32>) -> Vec<usize> {
         self.drawn_of(units)
             .dot(&self.means(units).t())
@@ -250,14 +251,14 @@ mod tests {
         assert_eq!(watched.nearest(&watched.centred(&before)), [0, 0, 0]);
         assert_eq!(watched.nearest(&watched.centred(&after)), [0, 1, 1]);
         assert_eq!(watched.forming(folder.path(), 1, 0).unwrap(), None);
-        // Of four tracks that were learnt from all four vote.
+        // With four training tracks, all four vote.
         assert_eq!(watched.votes(&watched.centred(&after)), [0.5, 0.5]);
         assert_eq!(watched.plane(&watched.centred(&after)).1, 1.0);
     }
 
     #[test]
-    fn neighbours_vote_for_a_wide_class_that_means_miss() {
-        // "wide" lies on a circle around the track, so its mean is nowhere; "narrow" is a bundle farther off.
+    fn neighbours_vote_for_a_wide_class_whose_mean_is_far() {
+        // "wide" is a circle around the track, so its mean has no direction; "narrow" is a cluster farther off.
         let classes = ["wide".to_owned(), "narrow".to_owned()];
         let mut rows = Vec::new();
         for i in 0..12 {

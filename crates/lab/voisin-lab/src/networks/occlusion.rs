@@ -1,6 +1,5 @@
-//! Occlusion maps of a network: bands and times of its input are blanked, one after the other, and
-//! it predicts again. Zeiler and Fergus, "Visualizing and understanding convolutional networks",
-//! 2014.
+//! Occlusion maps of a network: parts of its input are masked in turn, and it predicts again.
+//! Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
 
 use std::ops::Range;
 
@@ -10,15 +9,15 @@ use crate::LabError;
 use crate::report::{Importance, Occlusion};
 use voisin_encoder::StackShape;
 use voisin_learn::metrics::Spread;
-use voisin_train::classifier::{ClassJudge, ClassTraining};
+use voisin_train::classifier::{ClassPredictor, ClassTraining};
 
-/// Strips that bands and times are blanked in.
+/// Strips into which bands and times are divided.
 const STRIPS: usize = 8;
-/// Tracks that whole strips are blanked of, and those of which each strip's bands are blanked in each strip's time.
+/// Tracks for masking whole strips, and tracks for masking each strip of bands in each strip of time.
 const STRIPED: usize = 60;
 const IN_CELLS: usize = 16;
 
-/// Parts of so many rows, all but alike.
+/// Divides rows into strips of nearly equal size.
 fn strips(rows: usize) -> Vec<Range<usize>> {
     let count = STRIPS.min(rows);
     (0..count)
@@ -28,7 +27,7 @@ fn strips(rows: usize) -> Vec<Range<usize>> {
 
 /// Sets bands in frames to the mean of the example.
 fn blank(example: &mut [f32], frames: usize, rows: &Range<usize>, columns: &Range<usize>) {
-    // the mean rather than 0, which is no neutral value of a spectrogram in decibels
+    // the mean rather than 0, which is not neutral in a spectrogram in decibels
     let mean = example.iter().sum::<f32>() / example.len() as f32;
     for row in example
         .chunks_exact_mut(frames)
@@ -39,11 +38,11 @@ fn blank(example: &mut [f32], frames: usize, rows: &Range<usize>, columns: &Rang
     }
 }
 
-/// How much of the probability of the tracks' own classes is lost where bands, times, or bands in times are blanked.
+/// The loss of probability of the tracks' true classes with masked bands, times, or bands in times.
 ///
-/// - `tracks`: that it has not learnt from, in the order in which they are taken
+/// - `tracks`: tracks that it was not trained on, in the order of use
 pub(super) fn occlusion(
-    net: &dyn ClassJudge,
+    net: &dyn ClassPredictor,
     examples: RunExamples<'_>,
     tracks: &[usize],
     reader: &ClipReader,
@@ -53,7 +52,7 @@ pub(super) fn occlusion(
         StackShape::Image(_, bands, frames) => [bands, frames],
         other => [other.cells(), 1],
     };
-    // Probability of its own class for each track, with these bands and frames blanked.
+    // Probability of the true class of each track, with these bands and frames masked.
     let truths =
         |most: usize, rows: Range<usize>, columns: Range<usize>| -> Result<Vec<f64>, LabError> {
             let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
@@ -62,19 +61,23 @@ pub(super) fn occlusion(
                 Ok(())
             };
             let tracks = &tracks[..most.min(tracks.len())];
-            let heard = RunExamples {
+            let predicted = RunExamples {
                 load: &load,
                 ..examples
             }
-            .heard(net, tracks, training.batch)?;
+            .predict(net, tracks, training.batch)?;
             let probability_of_truth = |(windows, &track): (&Vec<Vec<f32>>, &usize)| {
                 f64::from(training.decide.join(windows)[examples.class_of[track]])
             };
-            Ok(heard.iter().zip(tracks).map(probability_of_truth).collect())
+            Ok(predicted
+                .iter()
+                .zip(tracks)
+                .map(probability_of_truth)
+                .collect())
         };
-    // Nothing is blanked, so that the same tracks and crops are compared.
+    // Without masking, on the same tracks and crops.
     let before = truths(STRIPED, 0..0, 0..0)?;
-    // The cells use fewer tracks than the strips, the first of the same ones.
+    // The cells use only the first of the strips' tracks.
     let lost =
         |after: Vec<f64>| -> Vec<f64> { before.iter().zip(after).map(|(a, b)| a - b).collect() };
     let rows = strips(bands);
@@ -96,7 +99,7 @@ pub(super) fn occlusion(
                     columns: name.clone(),
                     drop: mean,
                     deviation,
-                    own: None,
+                    internal: None,
                     single,
                 });
             }
@@ -107,7 +110,7 @@ pub(super) fn occlusion(
         &names,
         rows.iter().map(|rows| [rows.clone(), 0..frames]).collect(),
     )?;
-    // means over time have no times to blank
+    // means over time have no times to mask
     if frames < STRIPS {
         return Ok((found, None));
     }
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strips_cover_all_and_blank_their_own() {
+    fn strips_cover_all_rows_and_mask_only_theirs() {
         assert_eq!(
             strips(20).into_iter().flatten().collect::<Vec<_>>(),
             (0..20).collect::<Vec<_>>()

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::clips::clip_config;
-use super::examples::{RunExamples, WindowAnswers, decisions, joined};
+use super::examples::{RunExamples, WindowProbabilities, decisions, joined};
 use super::forming::{WATCHED, WatchedTracks};
 use super::occlusion::occlusion;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
@@ -24,7 +24,7 @@ use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, kee
 use voisin_learn::metrics::argmax;
 use voisin_train::TrainError;
 use voisin_train::classifier::{
-    ClassJudge, ClassNetOptions, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe,
+    ClassNetOptions, ClassPredictor, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe,
     RecipeInput, SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
 };
 
@@ -32,20 +32,23 @@ use voisin_train::classifier::{
 const BEST: &str = "best.safetensors";
 /// Time between checkpoints inside an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
-/// A validation loss so much above its least one is reported as overfitting.
+/// A final validation loss this many times the smallest is reported as overfitting.
 const OVERFITTED: f64 = 1.05;
 
 impl Config {
-    /// The network of a run and its settings; nothing for a run of algorithms.
+    /// The network of a run and its settings; `None` for a run of algorithms.
     pub fn network(&self) -> Option<(NetworkRecipe, &NetworkSettings)> {
         NetworkRecipe::named(&self.recipe).zip(self.network.as_ref())
     }
 }
 
 fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError> {
-    config
-        .network()
-        .ok_or_else(|| LabError::Asked(format!("{} is no network's recipe", config.recipe)))
+    config.network().ok_or_else(|| {
+        LabError::Options(format!(
+            "expected a network's recipe, found {}",
+            config.recipe
+        ))
+    })
 }
 
 /// The network before its first step.
@@ -55,11 +58,11 @@ fn network(
     device: Device,
 ) -> Result<Box<dyn Trainable>, LabError> {
     let (recipe, settings) = named(config)?;
-    // OpenL3's shape, from a model or from random weights; all other recipes are stacks of layers.
+    // OpenL3's network, from a model or random weights; other recipes are stacks of layers.
     if recipe.input == RecipeInput::Windows {
         let model = settings.start();
         let start = SpaceStart::new(model.as_ref(), settings.width, config.seed)?;
-        // random weights have nothing to keep
+        // random weights need no anchor
         let anchor = if model.is_some() {
             settings.training.anchor
         } else {
@@ -88,7 +91,7 @@ fn network(
     )))
 }
 
-/// The layers of a run's network: what each is, what comes out of it, and how many numbers it learns.
+/// The layers of a run's network, with their output and number of parameters.
 pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, usize)>, LabError> {
     let (recipe, settings) = named(config)?;
     if recipe.input != RecipeInput::Windows {
@@ -97,12 +100,11 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     }
     let start = SpaceStart::new(settings.start().as_ref(), settings.width, config.seed)?;
     let mut found: Vec<(String, String, usize)> = Vec::new();
-    // Weights come in the order of the layers, so that the last shape seen is the width of what is
-    // next.
+    // Weights are in the order of the layers, so the last shape gives the width of the next.
     let mut channels = 1;
     start.weights.for_each(|name, shape, values| {
         let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
-        // statistics of batch norms are not learnt by gradients
+        // running statistics of batch norms are not parameters
         if part.starts_with("running_") {
             return;
         }
@@ -134,7 +136,7 @@ pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, us
     Ok(found)
 }
 
-/// Trains what is left of a run's network, and writes its report.
+/// Trains a run's network, or continues, and writes the report.
 ///
 /// - `given`: its matrix counts the spectrograms of each track, as `kept` does
 pub fn train(
@@ -151,15 +153,15 @@ pub fn train(
     let bench = Bench::new(config, given.matrix)?;
     let (work, digest) = bench.begin_work(run, given.set)?;
     let rows = &bench.matrix.rows;
-    // after the tracks of the split, those of the class that is left out
+    // after the tracks of the split, those of the left-out class
     let everyone: Vec<&MatrixRow> = rows.iter().chain(&bench.left_out.0).collect();
     let counts = bench.matrix.values.column(0);
     let counts = counts.iter().chain(bench.left_out.1.column(0));
     let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
-    // Examples as the network counts them: several crops of each that is kept.
+    // The network's examples: several crops of each stored one.
     let windows: Vec<usize> = kept_of
         .iter()
-        .map(|count| kept.reader().judged(*count))
+        .map(|count| kept.reader().evaluated(*count))
         .collect();
     let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match everyone
         [track]
@@ -167,7 +169,7 @@ pub fn train(
     {
         Some(content) => kept.read(content, window, place, to),
         None => Err(TrainError::Options(format!(
-            "{} has no audio",
+            "expected audio for each track, found none for {}",
             everyone[track].item.key
         ))),
     };
@@ -179,8 +181,8 @@ pub fn train(
         load: &load,
     };
 
-    // Every fold's network chooses its epoch on a fifth of its training rows: the held-out rows
-    // must not choose what they evaluate. The last network is the run's own.
+    // Every fold's network chooses its epoch on a fifth of its training rows, since held-out rows
+    // must not influence what they evaluate. The last network is the run's.
     let folds = bench.folds();
     let mut fits: Vec<(PathBuf, Vec<usize>, Vec<usize>)> = Vec::new();
     let inside = |rows: &[usize]| -> (Vec<usize>, Vec<usize>) {
@@ -196,32 +198,32 @@ pub fn train(
     };
     if config.data.folds > 0 {
         for fold in &folds {
-            let (training, validation) = inside(&fold.rest);
+            let (training, validation) = inside(&fold.train);
             let folder = run.join(format!("work/network-{}-{}", fold.repeat, fold.number));
             fits.push((folder, bench.subsample(&training), validation));
         }
-        // The run's own network learns from all that is not in a given test part.
+        // The run's network is trained on all rows outside of a given test part.
         let learnt: Vec<usize> = (0..rows.len())
-            .filter(|&row| bench.is_learnt_from(row))
+            .filter(|&row| bench.is_trained_on(row))
             .collect();
         let (training, validation) = inside(&learnt);
         fits.push((run.to_owned(), bench.subsample(&training), validation));
     } else {
         fits.push((
             run.to_owned(),
-            bench.subsample(&folds[0].rest),
-            folds[0].held.clone(),
+            bench.subsample(&folds[0].train),
+            folds[0].test.clone(),
         ));
     }
 
     let test = bench.test_rows(given.chosen_among);
-    // a map of all tracks would be neither readable nor cheap to record in every epoch
+    // a map of all tracks would be unreadable, and costly to record in every epoch
     let few = |mut tracks: Vec<usize>| {
         Random::stream(config.seed, 0x3a9).shuffle(&mut tracks);
         tracks.truncate(WATCHED);
         tracks
     };
-    let (learnt, unheard) =
+    let (learnt, held_out) =
         fits.last()
             .map_or_else(Default::default, |(_, training, validation)| {
                 (
@@ -229,9 +231,8 @@ pub fn train(
                     few([&validation[..], &test].concat()),
                 )
             });
-    // Behind the tracks that were not heard, those of the class that is left out, which has no
-    // number.
-    let drawn = [unheard, few((rows.len()..everyone.len()).collect())].concat();
+    // After the held-out tracks those of the left-out class, which has no number.
+    let drawn = [held_out, few((rows.len()..everyone.len()).collect())].concat();
     let class_of = |track: &usize| bench.class_of.get(*track).copied();
     let watched = WatchedTracks {
         classes: &bench.classes,
@@ -246,7 +247,7 @@ pub fn train(
     let count = fits.len();
     let mut answers = Vec::new();
     let mut last = None;
-    let mut windowed: WindowAnswers = Vec::new();
+    let mut windowed: WindowProbabilities = Vec::new();
     let mut truth: Vec<usize> = Vec::new();
     for (number, (folder, training, validation)) in fits.iter().enumerate() {
         std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
@@ -260,7 +261,7 @@ pub fn train(
             },
             seed: config.seed,
             checkpoint_every: CHECKPOINT_EVERY,
-            // only the last network, the run's own, is drawn
+            // only the last network, the run's, is mapped
             watched: if number + 1 < fits.len() || given.chosen_among == TRIAL {
                 Vec::new()
             } else {
@@ -294,16 +295,18 @@ pub fn train(
         };
         let net = net.finished()?;
         if let Some(fold) = folds.get(number) {
-            let heard = examples.heard(&*net, &fold.held, settings.training.batch)?;
-            answers.push(joined(&heard, decide)?);
-            // Figures over windows are those of all folds, unless there is a test part below.
-            windowed.extend(heard);
-            truth.extend(fold.held.iter().map(|&row| bench.class_of[row]));
+            let predicted = examples.predict(&*net, &fold.test, settings.training.batch)?;
+            answers.push(joined(&predicted, decide)?);
+            // Figures of windows are over all folds, unless there is a test part below.
+            windowed.extend(predicted);
+            truth.extend(fold.test.iter().map(|&row| bench.class_of[row]));
         }
         last = Some((net, fitted));
     }
     let Some((net, fitted)) = last else {
-        return Err(LabError::Asked("expected something to learn from".into()));
+        return Err(LabError::Options(
+            "expected training tracks, found none".into(),
+        ));
     };
     cost.push(clock.cost("training the network"));
 
@@ -313,13 +316,13 @@ pub fn train(
         doing: "figures".to_owned(),
         seconds_left: 0.0,
     });
-    // Figures of the finished networks, as of any other run.
+    // Figures of the finished networks, as for other runs.
     let seconds = fitted.history.last().map_or(0.0, |last| last.seconds);
     let note = format!("epoch {} of {}", fitted.best + 1, fitted.history.len());
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
     let mut predictions = None;
     if !test.is_empty() {
-        windowed = examples.heard(&*net, &test, settings.training.batch)?;
+        windowed = examples.predict(&*net, &test, settings.training.batch)?;
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
         predictions = Some(joined(&windowed, decide)?);
     }
@@ -351,15 +354,15 @@ pub fn train(
     let forming = watched.forming(run, fitted.history.len(), fitted.best)?;
     cost.push(clock.cost("figures"));
 
-    // The digest of the run covers the weights as they lie on the disk.
+    // The digest of the run covers the weights on disk.
     let best = run.join(BEST);
     let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
     let method = Method {
         chosen: true,
         ..method
     };
-    // Without decoding: near copies are found by features, which a network's run has not.
-    let mut leaks = leak::look(rows, &bench.split);
+    // Without decoding: near copies are found by features, which a network's run lacks.
+    let mut leaks = leak::find_overlaps(rows, &bench.split);
     leaks.looked_for += " alone; `voisin dataset` decodes the nearest pairs to find more.";
     let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
@@ -392,13 +395,13 @@ pub fn train(
     };
     publish(run, &report, &work)?;
     for epoch in 0..=fitted.history.len() {
-        // places of single epochs are only needed for the report
+        // positions of single epochs are only needed for the report
         let _ = std::fs::remove_file(places_file(run, epoch));
     }
     Ok(report)
 }
 
-/// The learning curves, with remarks on them.
+/// The learning curves, with notes on them.
 fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     let history = &fitted.history;
     let curve =
@@ -411,30 +414,30 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
         curve(&|epoch| epoch.train_accuracy),
         curve(&EpochFigures::validation_accuracy),
     ];
-    // The epoch of least validation loss, which need not be that of the kept weights.
+    // The epoch of smallest validation loss, which may differ from that of the chosen weights.
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
-        "The weights are those of epoch {} of {}, {}. The validation loss is least after epoch {}.",
+        "The weights are those of epoch {} of {}, {}. The validation loss is smallest after epoch {}.",
         fitted.best + 1,
         history.len(),
         if within_error {
-            "the earliest within one standard error of the one that named most validation tracks rightly"
+            "the earliest within one standard error of the best validation accuracy"
         } else {
-            "which named most validation tracks rightly"
+            "which has the best validation accuracy"
         },
         least + 1
     )];
     if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
         let gap = 100.0 * (last.train_accuracy - last.validation_accuracy());
         notes.push(format!(
-            "At the end {gap:.1} points lie between training and validation."
+            "At the end the accuracies of training and validation differ by {gap:.1} points."
         ));
         if last.validation_loss > OVERFITTED * first.validation_loss
-            // Losses that rise together are no overfitting.
+            // If both losses rise, it is not overfitting.
             && last.train_loss < first.train_loss
         {
             notes.push(format!(
-                "It overfits from epoch {} on: only the training tracks still improve.",
+                "It overfits from epoch {} on: only the training loss still falls.",
                 least + 2
             ));
         }
@@ -447,8 +450,8 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     }
 }
 
-/// Exports the network of a finished run up to its inner layer as an embedding model: tracks are
-/// then near each other whose genres it cannot tell apart well.
+/// Exports the network of a finished run up to its inner layer as an embedding model, in which
+/// tracks of genres that it confuses are near each other.
 pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
     let config = Config::of_run(run)?;
     let report = Report::read(run)?;
@@ -464,7 +467,7 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
             "expected a network, whose inner layer is a search vector",
         ));
     };
-    // OpenL3's shape is known to the encoder; a stack's layers go into the manifest.
+    // The encoder knows OpenL3's shape; a stack's layers are in the manifest.
     let network = match recipe.input {
         RecipeInput::Windows => None,
         RecipeInput::Clip(clip) => {
@@ -492,18 +495,18 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         .map_or(usize::MAX, |(layers, ..)| layers.len());
     let classes = report.classes.join(", ");
     let description = format!(
-        "a space of one's own: trained to tell {}: {classes}",
+        "an embedding trained to predict {}: {classes}",
         report.data.label_name
     );
     let run_digest = report.digests.get("run").map_or("", String::as_str);
-    // The licence of a model's weights stays with what was trained from them.
+    // The licence of initial weights applies to the trained ones too.
     let start = settings.start().map(|model| match model.manifest() {
         Ok(card) => (format!("{}, {}", card.name, card.licence), card.licence),
         Err(_) => (model.to_string(), "unknown".to_owned()),
     });
     let begun = start
         .as_ref()
-        .map_or_else(String::new, |(name, _)| format!("; begun with {name}"));
+        .map_or_else(String::new, |(name, _)| format!("; started from {name}"));
     let provenance = format!(
         "trained by voisin on {} of {}{begun}; run {run_digest}",
         count(report.data.tracks as u64, "track"),
@@ -516,16 +519,16 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
         music.join(", ")
     };
     let licence = start.map_or_else(String::new, |(_, licence)| {
-        format!("weights it began with: {licence}; ")
+        format!("initial weights: {licence}; ")
     });
-    let licence = format!("{licence}music that it learnt from: {music}");
+    let licence = format!("{licence}training music: {music}");
     let kept = keep_trained(
         &run.join(BEST),
         |tensor| match tensor
             .strip_prefix("layers.")
             .and_then(|rest| rest.split('.').next()?.parse().ok())
         {
-            // the layers behind the inner one, and the head, are no part of an embedding
+            // the layers after the inner one, and the head, are not part of an embedding
             Some::<usize>(layer) => layer >= kept_layers,
             None => tensor.starts_with("head."),
         },
@@ -537,17 +540,17 @@ pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest
     Ok(kept.map_err(TrainError::from)?)
 }
 
-/// A run's network as a set of features, whose columns are the class probabilities.
-pub struct Answering {
+/// A run's network as a feature set, whose columns are the class probabilities.
+pub struct NetworkProbabilities {
     reader: ClipReader,
-    net: Box<dyn ClassJudge>,
+    net: Box<dyn ClassPredictor>,
     classes: Vec<String>,
     crops: usize,
     training: ClassTraining,
 }
 
-impl Answering {
-    /// Of a finished run.
+impl NetworkProbabilities {
+    /// Loads the network of a finished run.
     pub fn of_run(run: &Path, config: &Config, device: DeviceChoice) -> Result<Self, LabError> {
         let classes = Report::read(run)?.classes;
         let (recipe, settings) = named(config)?;
@@ -557,7 +560,7 @@ impl Answering {
         let mut tensors = read_tensors(&path)?;
         net.restore(&mut |name| tensors.remove(name))
             .map_err(|problem| LabError::run(&path, problem))?;
-        // changed copies are for training alone
+        // augmented copies are used in training only
         let settings = NetworkSettings {
             copies: 0,
             ..settings.clone()
@@ -577,7 +580,7 @@ impl Answering {
     }
 }
 
-impl FeatureSet for Answering {
+impl FeatureSet for NetworkProbabilities {
     fn name(&self) -> &'static str {
         "network"
     }
@@ -587,14 +590,14 @@ impl FeatureSet for Answering {
     }
 
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
-        let heard = self.reader.decode(file.path, file.info, stop)?;
+        let decoded = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
-        // The same crops and the same joining as when the run was evaluated.
-        let windows = [self.reader.judged(heard.len() / cells)];
+        // The same crops and decision rule as in the run's evaluation.
+        let windows = [self.reader.evaluated(decoded.len() / cells)];
         let crops = self.crops;
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
             let at = window / crops * cells;
-            self.reader.cut(&heard[at..at + cells], window, place, to);
+            self.reader.cut(&decoded[at..at + cells], window, place, to);
             Ok(())
         };
         let examples = RunExamples {
@@ -602,9 +605,9 @@ impl FeatureSet for Answering {
             windows: &windows,
             load: &load,
         };
-        let found = examples.heard(&*self.net, &[0], self.training.batch);
+        let found = examples.predict(&*self.net, &[0], self.training.batch);
         found
-            .map(|heard| self.training.decide.join(&heard[0]))
+            .map(|windows| self.training.decide.join(&windows[0]))
             .map_err(|error| error.to_string())
     }
 }

@@ -5,33 +5,33 @@ use serde::{Deserialize, Serialize};
 use voisin_encoder::{FirstWeights, ModelRef, Stack, StackShape};
 use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
 
-/// The model that `space` starts from: voisin's own model of a single network.
+/// The model from which `space` starts: voisin's model of a single network.
 const START: &str = "voisin-3";
 
-/// How a network is made and trained.
+/// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
     /// Its layers; none for `space`, which is OpenL3's network.
     pub layers: Vec<String>,
-    /// Of `space` from random weights: 1, 2 or 4, the part of OpenL3's width that it has.
+    /// For `space` from random weights: the divisor of OpenL3's width, 1, 2 or 4.
     pub width: usize,
-    /// Of `space`: a model of OpenL3's shape to begin with; empty: random weights.
+    /// For `space`: the initial model, of OpenL3's shape; empty: random weights.
     pub start: String,
-    /// Of `space` that starts from a model: whether its network stays frozen, so that only the
-    /// linear layer is trained which turns its output into search vectors.
+    /// For `space` that starts from a model: whether its network stays frozen, so that only the
+    /// linear layer that computes search vectors is trained.
     pub frozen: bool,
-    /// Of `space`: windows of one second of each track.
+    /// For `space`: windows of one second of each track.
     pub windows: usize,
-    /// Seconds of a clip, of networks that take one.
+    /// Seconds of a clip, for networks of clips.
     pub seconds: f64,
-    /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the end; 0: none.
+    /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the evaluation; 0: no crops.
     pub crop: f64,
-    /// Changed copies of every track to learn from: up to a tenth faster or slower, with noise 20 to 50 dB below.
+    /// Augmented copies of every track for training: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// How its weights are initialised; `space` ignores it.
+    /// Initialisation of the weights; `space` ignores it.
     pub initialise: FirstWeights,
-    /// How it is trained.
+    /// Settings of training.
     pub training: ClassTraining,
 }
 
@@ -66,7 +66,7 @@ impl NetworkSettings {
         })
     }
 
-    /// Number of crops of a clip, evenly spread, whose predictions are joined.
+    /// Number of crops of a clip, evenly spread, whose predictions are combined.
     pub fn crops(&self) -> usize {
         if self.crop > 0.0 {
             (self.seconds / self.crop).ceil() as usize
@@ -75,17 +75,17 @@ impl NetworkSettings {
         }
     }
 
-    /// The model to begin with.
+    /// The initial model.
     pub fn start(&self) -> Option<ModelRef> {
         let text = self.start.trim();
         let model = text
             .parse()
-            // Any text names a model; whether there is one shows when it is opened.
+            // Any text parses as a model; whether it exists is checked when it is opened.
             .unwrap_or_else(|never: std::convert::Infallible| match never {});
         if text.is_empty() { None } else { Some(model) }
     }
 
-    /// Whether the network that it begins with stays as it is.
+    /// Whether the initial network stays frozen.
     pub(super) fn keeps_weights(&self) -> bool {
         self.frozen && self.start().is_some()
     }
@@ -93,28 +93,28 @@ impl NetworkSettings {
     /// Checks all settings; the error names the first one out of range.
     pub(crate) fn check(&self, recipe: &NetworkRecipe) -> Result<(), String> {
         let is_space = recipe.input == RecipeInput::Windows;
-        let hears_clips = matches!(recipe.input, RecipeInput::Clip(_));
+        let takes_clips = matches!(recipe.input, RecipeInput::Clip(_));
         for (fits, key, expected) in [
             ([1, 2, 4].contains(&self.width), "width", "1, 2 or 4"),
             (
                 self.start.is_empty() || self.width == 4,
                 "width",
-                "4: a model to begin with has its own; start= takes random weights of any width",
+                "4: the initial model has its own; start= takes random weights of any width",
             ),
             (
                 is_space || self.training.anchor == 0.0,
                 "training.anchor",
-                "0: only the recipe space begins with a model to stay near to",
+                "0: only the recipe space has an initial model",
             ),
             (
                 is_space || self.start.is_empty(),
                 "start",
-                "nothing: only the recipe space begins with a model",
+                "nothing: only the recipe space has an initial model",
             ),
             (
                 is_space || !self.frozen,
                 "frozen",
-                "false: only the recipe space begins with a model",
+                "false: only the recipe space has an initial model",
             ),
             ((1..=600).contains(&self.windows), "windows", "1 to 600"),
             (
@@ -123,12 +123,12 @@ impl NetworkSettings {
                 "1: only the recipe space takes several",
             ),
             (
-                !hears_clips || (0.5..=120.0).contains(&self.seconds),
+                !takes_clips || (0.5..=120.0).contains(&self.seconds),
                 "seconds",
                 "0.5 to 120",
             ),
             (
-                self.crop == 0.0 || (hears_clips && (0.5..=self.seconds).contains(&self.crop)),
+                self.crop == 0.0 || (takes_clips && (0.5..=self.seconds).contains(&self.crop)),
                 "crop",
                 "0, or for networks of clips 0.5 to the length of a clip",
             ),
@@ -148,7 +148,7 @@ impl NetworkSettings {
                 Err("network.layers: expected none, the recipe space has OpenL3's".to_owned())
             };
         }
-        // How many classes there are is known when the data is; any number shows whether the layers fit each other.
+        // The number of classes depends on the data; any number shows whether the layers fit each other.
         let fitting = Stack::new(&self.layers, self.input(recipe), 2);
         fitting
             .map(|_| ())

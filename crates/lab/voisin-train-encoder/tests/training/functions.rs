@@ -11,7 +11,7 @@ use voisin_train_encoder::{
     train,
 };
 
-/// As narrow as the kernels take.
+/// The smallest width that the kernels support.
 const NARROW: [usize; 8] = [16; 8];
 
 /// A 16-bit mono WAV file at 48 kHz.
@@ -102,7 +102,7 @@ fn prepares_trains_resumes_and_exports() {
     let folder = folder.path();
     let cache = prepared(folder);
 
-    let data = TrainingSet::open(&cache).expect("what was prepared can be read");
+    let data = TrainingSet::open(&cache).expect("prepared music can be read");
     assert_eq!(
         (data.len(), data.tracks().len(), data.outputs()),
         (24, 6, 250)
@@ -122,7 +122,7 @@ fn prepares_trains_resumes_and_exports() {
             assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
         }
     }
-    // Crops of one chord are alike to the teacher, those of other music are not.
+    // Crops of one chord are similar to the teacher, those of other music are not.
     let distance = |a: usize, b: usize| -> f32 {
         data.targets(a)[..200]
             .iter()
@@ -172,7 +172,7 @@ fn prepares_trains_resumes_and_exports() {
     assert_eq!((validation.windows, validation.tracks), (8, 2));
     assert_eq!(one.checkpoint.run.tracks, 4);
 
-    // Interrupted after 5 steps and again after 7: the same bits, on another number of threads.
+    // Interrupted after 5 and 7 more steps, on another number of threads: bit-for-bit the same.
     let parts = options(&cache, &folder.join("parts"));
     for stop in [5, 7] {
         let cut = train(&parts, &mut |p| p.step < stop).expect("training works");
@@ -225,7 +225,7 @@ fn prepares_trains_resumes_and_exports() {
         Err(TrainError::Checkpoint { .. })
     ));
 
-    // Grown: the same predictions before the first step, and it trains with all objectives.
+    // Widened: the same predictions before the first step, and it trains with all objectives.
     let checkpoint = folder.join("whole/checkpoint.safetensors");
     let mut grown = options(&cache, &folder.join("grown"));
     grown.start = Start::From(checkpoint.clone());
@@ -249,7 +249,7 @@ fn prepares_trains_resumes_and_exports() {
     );
     assert_eq!(trained.checkpoint.run.windows_before, 192);
 
-    // Exported: projection · embedding is what the averaged student predicts.
+    // Exported: projection · embedding equals the averaged student's prediction.
     let exported = export(&ExportOptions {
         checkpoint: checkpoint.clone(),
         out: folder.join("models"),
@@ -259,7 +259,7 @@ fn prepares_trains_resumes_and_exports() {
         full_width: false,
         tags_share: 0.5,
         frames: Vec::new(),
-        told: Vec::new(),
+        tag_teachers: Vec::new(),
         corpus: None,
     })
     .expect("the weights can be written");
@@ -304,14 +304,11 @@ fn prepares_trains_resumes_and_exports() {
     }
     let layer = voisin_encoder::TagLayer::of(&model).expect("it can be read");
     let stored = layer
-        .expect("stored vectors tell the tags")
+        .expect("stored vectors contain the tags")
         .logits(&wide.embeddings.row(0).to_vec());
-    assert!(
-        stored.iter().eq(wide.logits.iter()),
-        "as the encoder tells them"
-    );
+    assert!(stored.iter().eq(wide.logits.iter()), "as in the encoder");
 
-    // Trained on from what was exported: a head is solved for, and hardly moves at this rate.
+    // Continued from the exported model: a head is fitted, and hardly changes at this rate.
     assert_eq!(
         Start::of(checkpoint.to_str().expect("UTF-8")),
         Start::From(checkpoint.clone())
@@ -404,7 +401,7 @@ fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
 }
 
 #[test]
-fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
+fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     for (i, style) in ["waltz", "waltz", "techno", "techno"]
@@ -456,7 +453,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         two.mel(crop, 1, &mut b);
         assert_eq!(a, b);
     }
-    // Prepared at once, the same.
+    // Prepared together, they are the same.
     let mut whole = both.clone();
     whole.cache = folder.join("at once");
     prepare(&whole, &|_| true).expect("as above");
@@ -472,7 +469,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
         "the same teacher twice"
     );
 
-    // Both teachers and the styles; cut off and resumed.
+    // Both teachers and the styles; interrupted and resumed.
     let run = |out: &str| {
         let mut options = options(&cache, &folder.join(out));
         options.windows = 96;
@@ -504,7 +501,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     assert_eq!(resumed.checkpoint.network, whole.checkpoint.network);
     assert_eq!(resumed.checkpoint.run.weights, [0.5, 1.0]);
 
-    // Grown with another set of teachers: the shared one keeps its rows.
+    // Widened with another set of teachers: the common one keeps its rows.
     let mut grown = options(&cache, &folder.join("grown"));
     grown.start = Start::From(folder.join("whole/checkpoint.safetensors"));
     grown.teachers = vec![("musicnn-msd".to_owned(), 1.0)];
@@ -535,7 +532,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
             ("musicnn-msd".to_owned(), 1.0),
             ("vgg-test".to_owned(), 0.5),
         ],
-        told: Vec::new(),
+        tag_teachers: Vec::new(),
         corpus: None,
     };
     let exported = export(&export_options).expect("the weights can be written");
@@ -549,7 +546,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
     let size = |range: std::ops::Range<usize>| range.map(|i| vector[[0, i]].powi(2)).sum::<f32>();
     assert!(
         size(456..506) < 1e-2 * size(0..456),
-        "the rows that tell the tags of musicnn-msd are small"
+        "the rows with the tags of musicnn-msd are small"
     );
     assert_eq!(
         encoder
@@ -559,12 +556,12 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
             .ncols(),
         50
     );
-    export_options.told = vec!["vgg-test".to_owned()];
+    export_options.tag_teachers = vec!["vgg-test".to_owned()];
     assert!(
         matches!(export(&export_options), Err(TrainError::Options(_))),
         "its tags have no names"
     );
-    export_options.told.clear();
+    export_options.tag_teachers.clear();
     export_options.frames = vec![("nobody".to_owned(), 1.0)];
     assert!(matches!(
         export(&export_options),
@@ -573,7 +570,7 @@ fn a_second_teacher_joins_a_prepared_cache_and_grooves_have_styles() {
 }
 
 #[test]
-fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
+fn teachers_run_on_mixtures_which_are_never_held_out() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let folder = folder.path();
     let cache = prepared(folder);
@@ -603,7 +600,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
         data.partner(crop)
             .is_some_and(|name| name.starts_with("album "))
     }));
-    // Both mixtures of a crop are music of their own.
+    // The two mixtures of a crop differ.
     let mut one = vec![0.0; WINDOW];
     let mut other = vec![0.0; WINDOW];
     for pair in mixed.chunks_exact(2) {
@@ -613,7 +610,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
         assert_ne!(one, other);
         assert_ne!(data.targets(pair[0]), data.targets(pair[1]));
     }
-    // The teacher's answers are those to the mixture: not one is that to the track alone.
+    // The teacher's outputs are those for the mixture, never those for the track alone.
     for &crop in &mixed {
         let same_track = (0..plain.len())
             .filter(|&c| plain.tracks()[plain.track(c)] == data.tracks()[data.track(crop)]);
@@ -627,7 +624,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
         }
     }
 
-    // Two teachers at once hear the same mixtures as one after the other; another set of mixtures is refused.
+    // Two teachers at once get the same mixtures as one after the other; another set of mixtures is refused.
     let mut both = options.clone();
     both.teachers.push(vgg_teacher(&folder.join("teachers")));
     assert_eq!(
@@ -662,7 +659,7 @@ fn mixtures_are_heard_by_the_teachers_and_never_held_out() {
         refused.skipped
     );
 
-    // A run that holds an album out trains on nothing that it was mixed into.
+    // A run that holds out an album does not train on mixtures with it.
     let mut run = self::options(&cache, &folder.join("run"));
     run.teachers = vec![("musicnn-msd".to_owned(), 1.0)];
     run.windows = 16;
@@ -695,7 +692,7 @@ fn a_narrow_student_is_exported_narrow_or_wide() {
             full_width,
             tags_share: 0.0,
             frames: Vec::new(),
-            told: Vec::new(),
+            tag_teachers: Vec::new(),
             corpus: None,
         })
         .expect("the weights can be written");

@@ -1,6 +1,6 @@
 //! Training of encoders, by the functions and by the program.
 
-// A helper that cannot go on ends its test, as unwrap in the test would.
+// A failing helper ends its test, as unwrap in the test would.
 #![allow(clippy::unwrap_used)]
 
 mod functions;

@@ -1,4 +1,4 @@
-//! `voisin-train-encoder` as a process: interrupted runs, models that are used, folders that are left alone.
+//! `voisin-train-encoder` as a process: interrupted runs, exported models, folders that are not overwritten.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::functions::{music, write_wav};
 
 const NARROW: &str = "16,16,16,16,16,16,16,16";
 
-/// A folder of its own, with prepared music in it.
+/// A temporary folder with prepared music.
 struct Workshop {
     folder: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Workshop {
         assert!(fine(prepare()).contains("prepared 6 tracks with 18 crops"));
         let again = fine(prepare());
         assert!(
-            again.contains("prepared 0 tracks with 0 crops; 6 were there"),
+            again.contains("prepared 0 tracks with 0 crops; 6 already prepared"),
             "{again}"
         );
         workshop
@@ -105,7 +105,7 @@ fn an_interrupted_run_gives_the_same_model() {
         whole.contains("finished after 24 steps and 96 windows"),
         "{whole}"
     );
-    // Twice cut off, with other numbers of threads.
+    // Interrupted twice, with other numbers of threads.
     fine(run("parts", &["--stop-after", "5", "--threads", "1"]));
     let part = fine(run("parts", &["--stop-after", "13"]));
     assert!(part.contains("stopped after 13 steps"), "{part}");
@@ -190,7 +190,7 @@ fn ctrl_c_writes_a_checkpoint() {
     let output = child.wait_with_output().unwrap();
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{message}");
-    assert!(message.contains("goes on from here"), "{message}");
+    assert!(message.contains("repeat the command"), "{message}");
     assert!(workshop.checkpoint("run").run.step >= 10);
 }
 
@@ -220,10 +220,10 @@ fn folders_with_other_files_are_left_alone() {
             "a",
             "notes.txt",
             vec!["prepare", "music", "--cache", "a"],
-            "name another",
+            "use another folder",
         ),
-        ("b", "notes.txt", training("b", &[]), "name another"),
-        ("c", "mine.json", export.to_vec(), "--force replaces it"),
+        ("b", "notes.txt", training("b", &[]), "use another folder"),
+        ("c", "mine.json", export.to_vec(), "replace it with --force"),
     ];
     for (folder, file, arguments, reason) in writers {
         others(folder, file);

@@ -1,4 +1,4 @@
-//! The penalty that keeps tracks as near to each other as a pretrained network had them.
+//! The penalty that keeps the cosines between tracks as in a pretrained network.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
 use voisin_networks::conv::FastChain;
 
-/// Windows whose embeddings are kept, at most.
+/// At most this many embeddings are cached.
 const KEPT: usize = 1 << 16;
 
-/// A network that stays as it is, and what it says of the windows that it has heard.
-pub(super) struct FixedNet {
+/// A frozen network, with a cache of its embeddings.
+pub(super) struct FrozenNet {
     weights: OpenL3Weights,
     net: FastChain,
-    /// By the digest of a window.
+    /// Embeddings by the digest of the window.
     known: HashMap<blake3::Hash, Vec<f32>>,
 }
 
-impl FixedNet {
+impl FrozenNet {
     pub(super) fn new(weights: &OpenL3Weights) -> Result<Self, TrainError> {
         let net = weights.compile(isa()?, Precision::F32);
         Ok(Self {
@@ -35,12 +35,11 @@ impl FixedNet {
         &self.weights
     }
 
-    /// Embeddings of windows, one behind the other; those that are kept are not worked out again.
+    /// Embeddings of windows, concatenated; cached ones are not computed again.
     pub(super) fn embeddings(&mut self, x: &[f32]) -> Vec<f32> {
         let mut found = Vec::with_capacity(x.len() / WINDOW * self.net.dimension());
         for window in x.chunks_exact(WINDOW) {
-            // Windows are known by their contents: mixed and blanked ones differ each time, those
-            // of validation do not.
+            // By contents: windows that are mixed or masked differ each time, those of validation do not.
             let mut hasher = blake3::Hasher::new();
             window.iter().for_each(|cell| {
                 hasher.update(&cell.to_le_bytes());
@@ -53,8 +52,7 @@ impl FixedNet {
             let mut embedding = vec![0.0; self.net.dimension()];
             self.net.forward(window, 1, &mut embedding);
             found.extend_from_slice(&embedding);
-            // Of a larger corpus the first windows are kept; the rest is computed again in each
-            // epoch.
+            // Of a larger corpus the first windows are cached; the others are computed again in each epoch.
             if self.known.len() < KEPT {
                 self.known.insert(digest, embedding);
             }
@@ -63,11 +61,11 @@ impl FixedNet {
     }
 }
 
-/// The weighted mean of (cosine after - cosine before)² over all pairs of rows, and its gradient for `after`. Cosines are
-/// relative to the mean of all rows, as those of a library are.
+/// The weighted mean of (cosine after - cosine before)² over all pairs of rows, and its gradient
+/// for `after`. Cosines are relative to the mean of all rows, as in a library.
 ///
 /// - `after`, `before`: `[n][dimension]`
-pub(super) fn pull(
+pub(super) fn anchor_penalty(
     after: &[f32],
     before: &[f32],
     dimension: usize,
@@ -81,26 +79,25 @@ pub(super) fn pull(
     // A row has the cosine 1 with itself, before and after.
     apart.diag_mut().fill(0.0);
     let loss = weight / pairs * apart.iter().map(|x| x * x).sum::<f64>();
-    // Each pair is in the sum twice, and the square gives another 2.
+    // Each pair is in the sum twice, and the square gives another factor of 2.
     let mut gradient = apart.dot(&units) * (4.0 * weight / pairs);
     for ((mut row, unit), length) in gradient
         .outer_iter_mut()
         .zip(units.outer_iter())
         .zip(lengths)
     {
-        // Through the normalisation: what lies along the unit vector changes its length, not its
-        // direction.
+        // Through the normalisation: the component along the unit vector changes its length only.
         let along = row.dot(&unit);
         row.zip_mut_with(&unit, |g, u| *g = (*g - along * u) / length);
     }
-    // Through the centring: moving all rows alike moves their mean with them.
+    // Through the centring: shifting all rows alike shifts their mean.
     if let Some(mean) = gradient.mean_axis(Axis(0)) {
         gradient -= &mean;
     }
     (loss, gradient.iter().map(|x| *x as f32).collect())
 }
 
-/// Rows without their mean, of length 1, and how long they were.
+/// Centred rows of length 1, and their former lengths.
 fn centred(rows: &[f32], dimension: usize) -> (Array2<f64>, Vec<f64>) {
     let n = rows.len() / dimension;
     let mut rows = Array2::from_shape_fn((n, dimension), |(row, at)| {
@@ -125,17 +122,17 @@ mod tests {
     use voisin_base::random::Random;
 
     #[test]
-    fn the_pull_has_the_slopes_of_its_loss_and_none_where_nothing_moved() {
+    fn the_anchor_has_the_gradient_of_its_loss() {
         let mut random = Random::new(3);
         let mut numbers = || -> Vec<f32> { (0..5 * 4).map(|_| random.normal() as f32).collect() };
         let after = numbers();
         let before = numbers();
-        let (_, gradient) = pull(&after, &before, 4, 10.0);
+        let (_, gradient) = anchor_penalty(&after, &before, 4, 10.0);
         for at in 0..after.len() {
             let loss = |step: f32| {
                 let mut moved = after.clone();
                 moved[at] += step;
-                pull(&moved, &before, 4, 10.0).0
+                anchor_penalty(&moved, &before, 4, 10.0).0
             };
             let slope = (loss(1e-3) - loss(-1e-3)) / 2e-3;
             assert!(
@@ -144,19 +141,19 @@ mod tests {
                 gradient[at]
             );
         }
-        // longer vectors somewhere else lie as they did
+        // scaled and shifted vectors have the same cosines
         let moved: Vec<f32> = before
             .iter()
             .enumerate()
             .map(|(at, x)| 3.0 * x + (at % 4) as f32)
             .collect();
-        let (loss, gradient) = pull(&moved, &before, 4, 10.0);
+        let (loss, gradient) = anchor_penalty(&moved, &before, 4, 10.0);
         assert!(
             loss < 1e-9 && gradient.iter().all(|g| g.abs() < 1e-4),
             "{loss}"
         );
         assert_eq!(
-            pull(&after[..4], &before[..4], 4, 10.0),
+            anchor_penalty(&after[..4], &before[..4], 4, 10.0),
             (0.0, vec![0.0; 4])
         );
     }

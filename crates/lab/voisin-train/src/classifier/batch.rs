@@ -1,9 +1,9 @@
-//! Targets of a batch, and the augmentations before it is learnt from.
+//! Targets of a batch, and its augmentation.
 
 use super::{ClassTraining, ClassWeights};
 use voisin_base::random::Random;
 
-/// How much each class counts.
+/// The weight of each class.
 pub(super) fn class_weights(
     how: ClassWeights,
     truth: impl Iterator<Item = usize>,
@@ -13,14 +13,14 @@ pub(super) fn class_weights(
     truth.for_each(|class| counts[class] += 1);
     let all: usize = counts.iter().sum();
     let weight = |count: &usize| match how {
-        // A class without examples has the largest weight, which nothing uses.
+        // A class without examples has the largest weight, which is never used.
         ClassWeights::Balanced => all as f32 / (classes * count).max(1) as f32,
         ClassWeights::None => 1.0,
     };
     counts.iter().map(weight).collect()
 }
 
-/// Examples with the answers that are wanted.
+/// Examples with their targets.
 pub(super) struct ClassBatch<'a> {
     /// `[n][cells]`
     pub(super) x: &'a mut [f32],
@@ -42,7 +42,7 @@ impl<'a> ClassBatch<'a> {
                     others
                 }
             };
-            // Weighted targets: a row that adds up to more than 1 counts as much more in the loss.
+            // Weighted targets: the sum of a row is its weight in the loss.
             wanted.extend((0..weights.len()).map(|class| weights[truth] * target(class)));
         }
         Self {
@@ -52,9 +52,9 @@ impl<'a> ClassBatch<'a> {
         }
     }
 
-    /// Blanks and mixes as the settings say.
+    /// Masks and mixes examples by the settings.
     ///
-    /// - `image`: bands and frames of an example that has some
+    /// - `image`: bands and frames of an example that is a spectrogram
     pub fn vary(
         &mut self,
         training: &ClassTraining,
@@ -73,14 +73,13 @@ impl<'a> ClassBatch<'a> {
         }
     }
 
-    /// Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization", 2018: sums of two examples, and of
-    /// their answers.
+    /// Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization", 2018: sums
+    /// of two examples, and of their targets.
     fn mix(&mut self, alpha: f64, random: &mut Random) {
         let share = symmetric_beta(alpha, random);
-        // The larger part keeps its place, so that an example is still mostly itself.
+        // The larger share is the example's own, so that it stays mostly itself.
         let share = share.max(1.0 - share) as f32;
-        // One partner each and one share for the batch; some are mixed with themselves, which
-        // changes nothing.
+        // One partner for each and one share for the batch; some are mixed with themselves, without effect.
         let mut partner: Vec<usize> = (0..self.n).collect();
         random.shuffle(&mut partner);
         for numbers in [&mut *self.x, &mut self.wanted] {
@@ -119,7 +118,7 @@ fn blank(example: &mut [f32], frames: usize, most: f64, random: &mut Random) {
 ///
 /// - `alpha`: more than 0, at most 1
 fn symmetric_beta(alpha: f64, random: &mut Random) -> f64 {
-    // By rejection; for small `alpha` both powers may underflow to 0, which is drawn again.
+    // By rejection; for small `alpha` both powers may underflow to 0, and are drawn again.
     for _ in 0..1000 {
         let [a, b] = [random.f64(), random.f64()].map(|x| x.powf(1.0 / alpha));
         if a + b <= 1.0 && a + b > 0.0 {
@@ -135,7 +134,7 @@ mod tests {
     use crate::classifier::NetworkRecipe;
 
     #[test]
-    fn answers_are_smoothed_weighted_and_mixed_as_their_examples_are() {
+    fn targets_are_smoothed_weighted_and_mixed() {
         let weights = class_weights(ClassWeights::Balanced, [0, 0, 0, 1].into_iter(), 2);
         assert_eq!(weights, [4.0 / 6.0, 2.0]);
         assert_eq!(
@@ -159,7 +158,7 @@ mod tests {
             let mut x = [1.0, 0.0, 0.0, 1.0];
             let mut batch = ClassBatch::new(&mut x, &[0, 1], &[1.0, 1.0], 0.0);
             batch.mix(0.2, &mut Random::new(seed));
-            // an example is its answer here
+            // each example equals its target here
             assert_eq!(batch.x.to_vec(), batch.wanted);
             assert!(
                 (batch.wanted.iter().sum::<f32>() - 2.0).abs() < 1e-6 && batch.wanted[0] >= 0.5
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_bands_and_frames_are_blanked_and_no_more_than_wanted() {
+    fn whole_bands_and_frames_are_masked_up_to_the_limit() {
         let bands = 20;
         let frames = 50;
         let mut blanked = 0;
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn betas_have_the_mean_and_the_spread_of_their_kind() {
+    fn beta_numbers_have_their_mean_and_variance() {
         let mut random = Random::new(5);
         let drawn: Vec<f64> = (0..4000)
             .map(|_| symmetric_beta(0.4, &mut random))
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_changed_where_nothing_is_asked_for() {
+    fn default_settings_change_nothing() {
         let training = NetworkRecipe::named("baseline-cnn").unwrap().training;
         let mut x = [1.0, 2.0, 3.0, 4.0];
         let mut batch = ClassBatch::new(&mut x, &[1], &[1.0, 1.0], training.label_smoothing);

@@ -1,10 +1,10 @@
-//! From what a network says of a track's windows to one answer about the track.
+//! Combines a network's predictions for the windows of a track into one for the track.
 
 use serde::{Deserialize, Serialize};
 
 use voisin_learn::metrics::argmax;
 
-/// How the answers about windows become one (Kittler, Hatef, Duin and Matas, "On combining classifiers", 1998).
+/// How predictions for windows are combined (Kittler, Hatef, Duin and Matas, "On combining classifiers", 1998).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
@@ -13,7 +13,7 @@ pub enum Decision {
     Mean,
     /// Every window votes for its likeliest class.
     Vote,
-    /// The product of the probabilities, as its root.
+    /// The geometric mean of the probabilities.
     Product,
     /// The median of each class's probabilities.
     Median,
@@ -31,7 +31,7 @@ impl Decision {
         ("max", Self::Max),
     ];
 
-    /// As it is written.
+    /// Its name in configurations.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -39,15 +39,15 @@ impl Decision {
             .map_or("", |(name, _)| name)
     }
 
-    /// Probabilities of a track's classes.
+    /// The probabilities of a track's classes.
     ///
-    /// - `windows`: probabilities of the classes, of each window
+    /// - `windows`: probabilities of the classes for each window
     pub fn join(self, windows: &[Vec<f32>]) -> Vec<f32> {
         let classes = windows.first().map_or(0, Vec::len);
         let probabilities_of = |class: usize| windows.iter().map(move |p| p[class]);
         let share = 1.0 / windows.len().max(1) as f32;
         let joined: Vec<f32> = match self {
-            // Returned at once: a mean of probabilities adds up to 1 already.
+            // Returned at once: a mean of probabilities already adds up to 1.
             Self::Mean => {
                 return (0..classes)
                     .map(|class| probabilities_of(class).fold(0.0, |sum, p| sum + share * p))
@@ -62,8 +62,7 @@ impl Decision {
             Self::Product => {
                 let logs: Vec<f32> = (0..classes)
                     .map(|class| {
-                        // A probability of 0 in one window must not rule the class out for good;
-                        // 1e-30 is still representable.
+                        // A probability of 0 in one window must not exclude the class; 1e-30 is still representable.
                         probabilities_of(class)
                             .map(|p| share * p.max(1e-30).ln())
                             .sum()
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_are_joined_as_each_decision_says() {
+    fn each_decision_joins_windows_by_its_rule() {
         let windows = [
             vec![0.6, 0.4, 0.0],
             vec![0.5, 0.3, 0.2],

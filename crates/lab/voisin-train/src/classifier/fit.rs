@@ -1,4 +1,4 @@
-//! The epochs of a network that tells classes apart.
+//! Trains a classifying network, epoch by epoch.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{ClassBatch, class_weights};
 use super::softmax::{cross_entropy, softmax};
-use super::{ClassJudge, ClassTraining, Trainable};
+use super::{ClassPredictor, ClassTraining, Trainable};
 use crate::session::{
-    CHECKPOINT, Optimiser, Resumable, go_on, read_state, read_tensors, write_state,
+    CHECKPOINT, Optimiser, Resumable, read_state, read_tensors, run_session, write_state,
 };
 use crate::{AdamWOptions, TrainError};
 use voisin_base::atomic_file;
@@ -18,37 +18,38 @@ use voisin_base::random::Random;
 use voisin_base::vector::squared_norm;
 use voisin_learn::metrics::{argmax, confusion, macro_f1};
 
-/// Where a checkpoint's header says how far it got.
+/// Key of the state in a checkpoint's header.
 const KEY: &str = "standing";
 /// Name of the weights that were best on the validation part.
 const BEST: &str = "best.safetensors";
 /// Layout of a checkpoint.
 const FORMAT: u32 = 1;
 
-/// Where and how a network is trained.
+/// Options of training a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassNetOptions {
     /// Folder of the training.
     pub folder: PathBuf,
-    /// How it is trained.
+    /// Settings of the training.
     pub training: ClassTraining,
-    /// Bands and frames of an example, where it has some.
+    /// Bands and frames of an example that is a spectrogram.
     pub image: Option<[usize; 2]>,
-    /// Seed of order and of what is done to examples.
+    /// Seed of the order and of the augmentation.
     pub seed: u64,
     /// Time between checkpoints inside an epoch.
     pub checkpoint_every: Duration,
-    /// Tracks whose places in the inner layer are written down before the first epoch and after each.
+    /// Tracks whose positions in the inner layer are written to a file before the first epoch and after each.
     pub watched: Vec<usize>,
 }
 
-/// Where the places of the watched tracks are after an epoch, 0 before the first: a tensor `places`, `[tracks, dimension]`.
+/// The file with the positions of the watched tracks after an epoch (0: before the first): a tensor
+/// `places`, `[tracks, dimension]`.
 pub fn places_file(folder: &Path, epoch: usize) -> PathBuf {
     folder.join(format!("places-{epoch}.safetensors"))
 }
 
-/// Reads an example, by its track and its number there, to where it is wanted. In training it is told a place from 0 to 1
-/// where something is to be cut out.
+/// Reads an example into a buffer, by its track and its number there. In training it receives a
+/// position from 0 to 1 at which to cut.
 pub type LoadExample<'a> =
     dyn Fn(usize, usize, Option<f64>, &mut [f32]) -> Result<(), TrainError> + Sync + 'a;
 
@@ -57,20 +58,20 @@ pub type LoadExample<'a> =
 pub struct TrackExamples<'a> {
     /// The class of each track.
     pub class_of: &'a [usize],
-    /// How many examples each track is judged by: its first ones.
+    /// The number of examples by which each track is evaluated, its first ones.
     pub windows: &'a [usize],
-    /// How often it has as many more to learn from, which are changed copies of those.
+    /// Augmented copies of each example, used for training only.
     pub copies: usize,
-    /// Tracks to learn from.
+    /// Tracks of the training set.
     pub training: &'a [usize],
-    /// Tracks to choose the best epoch by.
+    /// Tracks by which the best epoch is chosen.
     pub validation: &'a [usize],
     /// Reads one example of a track.
     pub load: &'a LoadExample<'a>,
 }
 
-/// Figures of an epoch. Losses and accuracies of training are those of single spectrograms on the way, of validation
-/// those of whole tracks.
+/// Metrics of an epoch. Losses and accuracies of training are over single spectrograms during the
+/// epoch, those of validation over whole tracks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochFigures {
     /// Its number, from 1.
@@ -83,31 +84,31 @@ pub struct EpochFigures {
     pub rate: f64,
     /// Mean loss.
     pub train_loss: f64,
-    /// Share named rightly.
+    /// Share of correct predictions.
     pub train_accuracy: f64,
     /// Mean loss.
     pub validation_loss: f64,
-    /// Tracks named rightly.
+    /// Tracks predicted correctly.
     pub validation_right: usize,
-    /// Tracks asked about.
+    /// Tracks of the validation part.
     pub validation_tracks: usize,
     /// Mean F1 over classes.
     pub validation_f1: f64,
-    /// Mean length of the gradient.
+    /// Mean norm of the gradient.
     pub gradient_norm: f64,
 }
 
 impl EpochFigures {
-    /// Share of the validation tracks that were named rightly.
+    /// Share of validation tracks predicted correctly.
     pub fn validation_accuracy(&self) -> f64 {
         self.validation_right as f64 / self.validation_tracks.max(1) as f64
     }
 }
 
-/// How far a training is; given after every step.
+/// Progress of a training, reported after every step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassNetProgress {
-    /// The epoch in hand, from 1.
+    /// The current epoch, from 1.
     pub epoch: usize,
     /// Share of all steps that are done.
     pub share: f64,
@@ -122,12 +123,12 @@ pub struct ClassNetProgress {
 pub struct Fitted {
     /// Every epoch.
     pub history: Vec<EpochFigures>,
-    /// Place in it of the one whose weights are kept: that with most validation tracks right, the first of equals, or the
-    /// first within one standard error of it.
+    /// Index in it of the epoch whose weights are kept: the first with the most correct validation
+    /// tracks, or the first within one standard error of it.
     pub best: usize,
 }
 
-/// How far a training had got when it was last written down.
+/// State of a training in a checkpoint.
 #[derive(Default, Serialize, Deserialize)]
 struct NetworkCheckpoint {
     format: u32,
@@ -135,10 +136,10 @@ struct NetworkCheckpoint {
     examples: usize,
     /// Epochs that are done.
     epoch: usize,
-    /// Examples of the epoch in hand that are done.
+    /// Examples of the current epoch that are done.
     done: usize,
     step: u64,
-    /// Sums over the epoch in hand: loss and gradients' lengths, as bits, and right answers.
+    /// Sums over the current epoch: loss and gradients' norms, as bits, and correct predictions.
     sums: [u64; 2],
     right: usize,
     seconds: f64,
@@ -173,13 +174,13 @@ impl NetworkCheckpoint {
     }
 }
 
-/// Trains until the last epoch, or until none has been better for a while.
+/// Trains to the last epoch, or until none has been better for `patience` epochs.
 ///
-/// The same options, examples and instruction set give the same weights, however often it was interrupted and however
-/// many threads there are. Runs on rayon's current pool.
+/// The same options, examples and instruction set give bit-for-bit the same weights, for any
+/// interruptions and number of threads. Runs on rayon's current pool.
 ///
 /// - `progress`: `false` stops after a checkpoint
-/// - returns: nothing where it was stopped
+/// - returns: nothing if it was stopped
 pub fn fit(
     net: &mut dyn Trainable,
     options: &ClassNetOptions,
@@ -196,17 +197,17 @@ pub fn fit(
         .collect();
     if all.is_empty() || examples.validation.is_empty() {
         return Err(TrainError::Options(format!(
-            "a network needs tracks to learn from and tracks to choose the best epoch by, found {} and {}",
+            "expected tracks for training and for validation, found {} and {}",
             examples.training.len(),
             examples.validation.len()
         )));
     }
     let mut training = Loop::new(net, options, examples, all)?;
-    if !go_on(&mut training, options.checkpoint_every, progress)? {
+    if !run_session(&mut training, options.checkpoint_every, progress)? {
         return Ok(None);
     }
     let standing = training.standing;
-    // Weights of epochs that might have been kept. One that is not there is no fault.
+    // Weights of other candidates; a missing file is no fault.
     for epoch in 1..=standing.epoch {
         let _ = std::fs::remove_file(options.folder.join(candidate(epoch)));
     }
@@ -222,22 +223,22 @@ pub fn fit(
     }))
 }
 
-/// Name of the weights of an epoch that may yet be the one that is kept.
+/// Name of the weights of an epoch that may be the one to keep.
 fn candidate(epoch: usize) -> String {
     format!("epoch-{epoch}.safetensors")
 }
 
-/// Probability of each class for tracks, spectrogram by spectrogram.
+/// Predicts the probability of each class for each spectrogram of some tracks.
 ///
-/// - returns: of each of `tracks` a row for each spectrogram
-pub fn said(
-    net: &dyn ClassJudge,
+/// - returns: for each of `tracks`, a row for each spectrogram
+pub fn predict(
+    net: &dyn ClassPredictor,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let classes = net.classes();
-    let mut rows = asked(net.cells(), examples, tracks, batch, classes, &|x, n| {
+    let mut rows = run_windows(net.cells(), examples, tracks, batch, classes, &|x, n| {
         net.logits(x, n)
     })?;
     rows.iter_mut()
@@ -246,10 +247,10 @@ pub fn said(
     Ok(rows)
 }
 
-/// Where a network's inner layer has tracks, `[tracks][dimension]`: the mean over each one's spectrograms, of length 1.
-/// Nothing of a network without such a layer.
+/// Positions of tracks in a network's inner layer, `[tracks][dimension]`: the mean over each one's
+/// spectrograms, of length 1. Empty for a network without such a layer.
 pub fn places(
-    net: &dyn ClassJudge,
+    net: &dyn ClassPredictor,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
@@ -258,11 +259,11 @@ pub fn places(
     if dimension == 0 {
         return Ok(Vec::new());
     }
-    let heard = asked(net.cells(), examples, tracks, batch, dimension, &|x, n| {
+    let outputs = run_windows(net.cells(), examples, tracks, batch, dimension, &|x, n| {
         Ok(net.embeddings(x, n))
     })?;
     let mut found = vec![0.0; tracks.len() * dimension];
-    for (windows, place) in heard.iter().zip(found.chunks_exact_mut(dimension)) {
+    for (windows, place) in outputs.iter().zip(found.chunks_exact_mut(dimension)) {
         windows
             .iter()
             .flatten()
@@ -274,19 +275,19 @@ pub fn places(
     Ok(found)
 }
 
-/// Takes examples and their number, gives some numbers of each.
-type AskExamples<'a> = dyn Fn(&[f32], usize) -> Result<Vec<f32>, TrainError> + 'a;
+/// Takes examples and their number, returns a row of values for each.
+type ForwardFn<'a> = dyn Fn(&[f32], usize) -> Result<Vec<f32>, TrainError> + 'a;
 
-/// Asks about tracks, spectrogram by spectrogram.
+/// Runs a function on every spectrogram of some tracks.
 ///
-/// - `ask`: gives `width` numbers of each
-fn asked(
+/// - `forward`: returns `width` values for each
+fn run_windows(
     cells: usize,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
     width: usize,
-    ask: &AskExamples<'_>,
+    forward: &ForwardFn<'_>,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
@@ -300,7 +301,9 @@ fn asked(
             .map(|&(row, window)| (tracks[row], window))
             .collect();
         load(cells, examples, &wanted, None, &mut x)?;
-        for (&(row, _), probabilities) in part.iter().zip(ask(&x, part.len())?.chunks_exact(width))
+        for (&(row, _), probabilities) in part
+            .iter()
+            .zip(forward(&x, part.len())?.chunks_exact(width))
         {
             rows[row].push(probabilities.to_vec());
         }
@@ -308,9 +311,9 @@ fn asked(
     Ok(rows)
 }
 
-/// Examples, one behind the other.
+/// Loads examples, concatenated.
 ///
-/// - `drawn`: where places are drawn from in training
+/// - `drawn`: the source of random positions in training
 fn load(
     cells: usize,
     examples: TrackExamples<'_>,
@@ -320,8 +323,7 @@ fn load(
 ) -> Result<(), TrainError> {
     x.resize(wanted.len() * cells, 0.0);
     let places: Vec<Option<f64>> = match drawn {
-        // Drawn before the threads start, in the order of the batch: the same places whatever
-        // thread loads an example.
+        // Drawn before the threads start, in the order of the batch, so that positions do not depend on threads.
         Some(random) => wanted.iter().map(|_| Some(random.f64())).collect(),
         None => vec![None; wanted.len()],
     };
@@ -335,20 +337,20 @@ struct Loop<'a> {
     examples: TrackExamples<'a>,
     /// Track and spectrogram.
     all: Vec<(usize, usize)>,
-    /// How much each class counts.
+    /// The weight of each class.
     weights: Vec<f32>,
     optimiser: Optimiser,
     standing: NetworkCheckpoint,
     /// Steps and seconds before this session.
     begun: (u64, f64),
-    /// The examples of the epoch in hand, as they are taken.
+    /// The examples of the current epoch, in their order.
     order: Vec<usize>,
     x: Vec<f32>,
     gradient: Vec<f32>,
 }
 
 impl<'a> Loop<'a> {
-    /// From the beginning, or from what the folder's checkpoint says.
+    /// Starts from the beginning, or from the folder's checkpoint.
     fn new(
         net: &'a mut dyn Trainable,
         options: &'a ClassNetOptions,
@@ -400,13 +402,13 @@ impl<'a> Loop<'a> {
         let bad = |reason: String| TrainError::checkpoint(path, reason);
         let (standing, mut tensors): (NetworkCheckpoint, _) =
             read_state(path, KEY, "a network's training")?;
-        // The number of examples stands for the music: another corpus hardly has just as many.
+        // The number of examples identifies the music: another corpus hardly has the same.
         let is_of_it = standing.format == FORMAT && standing.examples == self.all.len();
         if !is_of_it || standing.done > self.all.len() || standing.history.len() != standing.epoch {
             let found = standing.examples;
             let expected = self.all.len();
             return Err(bad(format!(
-                "is of a training on {found} spectrograms, expected {expected}"
+                "expected a training on {expected} spectrograms, found one on {found}"
             )));
         }
         for (number, adam) in self.optimiser.adam.iter_mut().enumerate() {
@@ -435,13 +437,12 @@ impl<'a> Loop<'a> {
             / (self.options.training.epochs * self.steps_of_epoch()).max(1) as f64
     }
 
-    /// One step of the optimiser.
+    /// Makes one step of the optimiser.
     fn learn(&mut self, rate: f32) -> Result<(), TrainError> {
         if self.order.is_empty() {
             self.order = (0..self.all.len()).collect();
             let epoch = self.standing.epoch as u64;
-            // A stream for each epoch and below one for each step: a resumed run draws what an
-            // uninterrupted one would.
+            // One stream for each epoch, and below one for each step, so that a resumed run draws the same numbers.
             Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
         }
         let training = self.options.training;
@@ -483,8 +484,8 @@ impl<'a> Loop<'a> {
         Ok(())
     }
 
-    /// Writes down where the watched tracks are.
-    fn watch(&self, net: &dyn ClassJudge) -> Result<(), TrainError> {
+    /// Writes the positions of the watched tracks.
+    fn watch(&self, net: &dyn ClassPredictor) -> Result<(), TrainError> {
         let ClassNetOptions {
             watched,
             folder,
@@ -507,12 +508,12 @@ impl<'a> Loop<'a> {
         )
     }
 
-    /// Asks about the validation part, and writes down what the epoch came to.
+    /// Evaluates the validation part, and writes the epoch's metrics.
     fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
         let validation = self.examples.validation;
         let training = &self.options.training;
         let net = self.net.finished()?;
-        let windows = said(&*net, self.examples, validation, training.batch)?;
+        let windows = predict(&*net, self.examples, validation, training.batch)?;
         let rows: Vec<Vec<f32>> = windows
             .iter()
             .map(|windows| training.decide.join(windows))
@@ -553,8 +554,8 @@ impl<'a> Loop<'a> {
             let folder = &self.options.folder;
             let within_error = self.options.training.within_error;
             let path = if within_error {
-                // Which epoch is kept shows only at the end, as the first within the error of the
-                // best: all that were best in their time wait in files.
+                // The epoch to keep, the first within the error of the best, is known only at the
+                // end, so every epoch that was the best so far is stored.
                 folder.join(candidate(standing.epoch))
             } else {
                 best.clone()
@@ -565,7 +566,7 @@ impl<'a> Loop<'a> {
                 self.net.tensors(),
             )?;
             if within_error {
-                // one that was best in its time, as is this one
+                // a stored one, which may be this epoch
                 let chosen = folder.join(candidate(standing.chosen(true) + 1));
                 let bytes = std::fs::read(&chosen).map_err(TrainError::io(&chosen))?;
                 atomic_file::write(&best, bytes).map_err(TrainError::io(&best))?;
@@ -573,7 +574,7 @@ impl<'a> Loop<'a> {
         }
         let path = self.options.folder.join("metrics.csv");
         atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;
-        // Last: what is older than its checkpoint is done again.
+        // Last, since a resumed run repeats all that follows the checkpoint.
         self.save()
     }
 }
@@ -596,7 +597,7 @@ impl Resumable for Loop<'_> {
             .iter()
             .map(|epoch| epoch.validation_loss);
         let rate = self.options.training.rate_at(self.share(), losses);
-        // Not where it was cut off between an epoch's last step and its end.
+        // Not if it was interrupted between an epoch's last step and its end.
         if self.standing.done < self.all.len() {
             self.learn(rate as f32)?;
             self.standing.seconds = self.begun.1 + clock();
@@ -643,7 +644,7 @@ impl Resumable for Loop<'_> {
     }
 }
 
-/// Every epoch as a line.
+/// The table of epochs, one a line.
 fn table(history: &[EpochFigures]) -> String {
     let header = "epoch,step,seconds,rate,train_loss,train_accuracy,validation_loss,validation_accuracy,validation_f1,\
                   gradient_norm\n";

@@ -1,6 +1,6 @@
-//! A list of layers, as something to train.
+//! A list of layers as a trainable network.
 
-use super::{ClassJudge, Trainable};
+use super::{ClassPredictor, Trainable};
 use crate::TrainError;
 use crate::session::{BlockVisitor, NamedTensor};
 use voisin_encoder::{Device, FinishedStack, FirstWeights, Stack, StackTrain};
@@ -12,7 +12,7 @@ pub struct LayerNet {
 }
 
 impl LayerNet {
-    /// With the weights that a seed gives.
+    /// With random weights from a seed.
     pub fn new(stack: Stack, seed: u64, first: FirstWeights, device: Device) -> Self {
         Self {
             net: StackTrain::new(stack, seed, first, device),
@@ -44,7 +44,7 @@ impl Trainable for LayerNet {
         }
     }
 
-    fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
+    fn finished(&self) -> Result<Box<dyn ClassPredictor>, TrainError> {
         Ok(Box::new(self.net.finished()?))
     }
 
@@ -62,7 +62,7 @@ impl Trainable for LayerNet {
     }
 }
 
-impl ClassJudge for FinishedStack {
+impl ClassPredictor for FinishedStack {
     fn cells(&self) -> usize {
         self.stack().input().cells()
     }
@@ -72,6 +72,6 @@ impl ClassJudge for FinishedStack {
     }
 
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError> {
-        Ok(self.judge(x, n)?)
+        Ok(self.evaluate(x, n)?)
     }
 }

@@ -1,8 +1,7 @@
-//! Networks that tell classes apart: the laboratory's recipes, and the loop that trains them.
+//! Classifying networks: the laboratory's recipes, and the loop that trains them.
 //!
-//! A [`NetworkRecipe`] is data. From it comes something [`Trainable`]: a list of layers in Candle ([`LayerNet`]), or OpenL3's
-//! network with a softmax head on the project's own training step ([`SpaceNet`]), whose inner layer is then a space.
-//! [`fit()`] runs the epochs.
+//! A [`NetworkRecipe`] is data, from which a [`Trainable`] network is built: a list of layers in Candle ([`LayerNet`]), or
+//! OpenL3's network with a softmax head ([`SpaceNet`]), whose inner layer is a vector space. [`fit()`] runs the epochs.
 //!
 //! Not for: data sets, spectrograms on the disk, reports (`lab`), or the arithmetic of a step ([`voisin_encoder`]).
 
@@ -21,10 +20,10 @@ pub use super::session::{BlockVisitor, read_tensors};
 pub use decision::Decision;
 pub use fit::{
     ClassNetOptions, ClassNetProgress, EpochFigures, Fitted, LoadExample, TrackExamples, fit,
-    places, places_file, said,
+    places, places_file, predict,
 };
 pub use layer_net::LayerNet;
 pub use recipe::{ClipNumbers, NetworkRecipe, RecipeInput};
 pub use space_net::{SpaceNet, SpaceStart};
-pub use trainable::{ClassJudge, Trainable};
+pub use trainable::{ClassPredictor, Trainable};
 pub use training::{ClassTraining, ClassWeights, Schedule};

@@ -1,4 +1,4 @@
-//! The laboratory's networks as data: what goes in, layers, and how they are trained.
+//! The laboratory's networks as data: input, layers, settings of training.
 
 use super::{ClassTraining, ClassWeights, Decision, Schedule};
 use voisin_encoder::openl3::{FRAMES, MELS};
@@ -7,9 +7,9 @@ use voisin_encoder::{FirstWeights, StackShape};
 /// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecipeInput {
-    /// Windows of one second as OpenL3 hears them: 128 mel bands × 199 frames.
+    /// Windows of one second for OpenL3: 128 mel bands × 199 frames.
     Windows,
-    /// One clip from the beginning, zeros behind it: mel bands × frames in decibels, of mean 0 and deviation 1.
+    /// One clip from the beginning, padded with zeros: mel bands × frames in decibels, of mean 0 and deviation 1.
     Clip(ClipNumbers),
     /// The means of 40 mel-frequency cepstral coefficients.
     Cepstrum,
@@ -40,7 +40,7 @@ const USUAL_CLIP: ClipNumbers = ClipNumbers {
 };
 
 impl ClipNumbers {
-    /// Samples of a clip of so many seconds.
+    /// Samples of a clip of this length.
     pub fn samples(&self, seconds: f64) -> usize {
         (seconds * f64::from(self.sample_rate)).round() as usize
     }
@@ -51,10 +51,10 @@ impl ClipNumbers {
     }
 }
 
-/// A network and how it is trained where nobody says otherwise.
+/// A network and its default settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetworkRecipe {
-    /// As it is asked for.
+    /// Its name in configurations.
     pub name: &'static str,
     /// The network's input.
     pub input: RecipeInput,
@@ -62,11 +62,11 @@ pub struct NetworkRecipe {
     pub layers: &'static str,
     /// The origin of its first weights.
     pub first: FirstWeights,
-    /// Milliseconds that are cut out of a clip each time; 0: it is heard as a whole.
+    /// Milliseconds that are cut out of a clip each time; 0: the whole clip is used.
     pub crop: usize,
-    /// Changed copies of every track.
+    /// Augmented copies of every track.
     pub copies: usize,
-    /// How it is trained.
+    /// Settings of the training.
     pub training: ClassTraining,
 }
 
@@ -80,7 +80,7 @@ const USUAL: NetworkRecipe = NetworkRecipe {
     copies: 0,
     training: PLAIN,
 };
-/// Adam and nothing besides.
+/// Adam without regularisation.
 const PLAIN: ClassTraining = ClassTraining {
     epochs: 20,
     batch: 32,
@@ -191,7 +191,7 @@ impl NetworkRecipe {
         Self::ALL.into_iter().find(|recipe| recipe.name == name)
     }
 
-    /// Its layers, one by one.
+    /// Its layers as a list.
     pub fn layers(&self) -> Vec<&'static str> {
         self.layers
             .split(", ")
@@ -199,7 +199,7 @@ impl NetworkRecipe {
             .collect()
     }
 
-    /// Seconds of its clips where nobody says otherwise.
+    /// Seconds of its clips by default.
     pub fn seconds(&self) -> f64 {
         match self.input {
             RecipeInput::Clip(clip) => clip.length as f64 / 1000.0,
@@ -207,7 +207,7 @@ impl NetworkRecipe {
         }
     }
 
-    /// One example.
+    /// Shape of an example.
     ///
     /// - `seconds`: of a clip
     pub fn example(&self, seconds: f64) -> StackShape {
@@ -226,7 +226,7 @@ mod tests {
     use voisin_encoder::Stack;
     use voisin_encoder::openl3::OpenL3Weights;
 
-    /// Numbers in the tensors that a network is built of: parameters and running statistics.
+    /// Numbers in a network's tensors: parameters and running statistics.
     fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {
         let input = recipe.example(recipe.seconds());
         let tensors = Stack::new(&recipe.layers(), input, classes)
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_network_has_as_many_parameters_as_its_description_says() {
+    fn every_network_has_the_parameters_of_its_description() {
         for (name, classes, input, expected) in [
             (
                 "baseline-cnn",

@@ -1,12 +1,12 @@
-//! Probabilities of classes, and the loss of them.
+//! Softmax and its cross-entropy.
 
 use voisin_learn::metrics::argmax;
 
 /// Cross-entropy of softmax, mean over rows, and its gradient (overwritten).
 ///
 /// - `logits`: `[rows][classes]`
-/// - `wanted`: what each class is to get, `[rows][classes]`; rows that add up to more than others count more
-/// - returns: the sum of the losses of all rows, and how many have their highest logit where most is wanted
+/// - `wanted`: targets, `[rows][classes]`; the sum of a row is its weight
+/// - returns: the sum of the losses of all rows, and the number of correct predictions
 pub(super) fn cross_entropy(
     logits: &[f32],
     wanted: &[f32],
@@ -24,19 +24,19 @@ pub(super) fn cross_entropy(
         let p = softmax(row);
         let truth = argmax(wanted);
         let sum = wanted.iter().sum::<f32>();
-        // ln p, exact where p is nearly nothing
+        // ln p, exact also for p near 0
         let shares = wanted.iter().enumerate().filter(|(_, share)| **share > 0.0);
         loss -= shares
             .map(|(class, share)| f64::from(*share) * log_probability(row, class))
             .sum::<f64>();
-        // A tie is no right answer.
+        // A tie is not correct.
         right += usize::from(
             row.iter()
                 .enumerate()
                 .all(|(class, x)| class == truth || *x < row[truth]),
         );
         gradient.extend(
-            // For a row whose targets add up to `sum`, the gradient of its weighted cross-entropy.
+            // The gradient of the weighted cross-entropy of a row whose targets add up to `sum`.
             p.iter()
                 .zip(wanted)
                 .map(|(p, wanted)| (sum * p - wanted) / n),
@@ -47,7 +47,7 @@ pub(super) fn cross_entropy(
 
 /// Softmax.
 pub(super) fn softmax(logits: &[f32]) -> Vec<f32> {
-    // The largest logit is taken off, so that no power overflows.
+    // The largest logit is subtracted, so that no power overflows.
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = logits.iter().map(|x| (x - most).exp()).collect();
     let sum: f32 = powers.iter().sum();
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gradient_is_the_losss() {
+    fn the_gradient_is_that_of_the_loss() {
         let logits = [0.3, -1.0, 2.0, 5.0, 4.9, -3.0];
         let wanted = [0.9, 0.1, 0.0, 0.0, 1.5, 0.5];
         let mut gradient = Vec::new();

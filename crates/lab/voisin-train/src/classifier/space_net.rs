@@ -1,9 +1,9 @@
-//! OpenL3's network with a softmax head: what it learns to tell classes apart by is a space.
+//! OpenL3's network with a softmax head, whose input is a vector space in which classes are separable.
 
 use std::borrow::Cow;
 
-use super::anchor::{FixedNet, pull};
-use super::{ClassJudge, Trainable};
+use super::anchor::{FrozenNet, anchor_penalty};
+use super::{ClassPredictor, Trainable};
 use crate::session::{BlockVisitor, NamedTensor};
 use crate::{LearningLayer, Student, TeacherHead, TrainError};
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
@@ -15,18 +15,18 @@ use voisin_networks::conv::FastChain;
 const HEAD: &str = "head";
 const PROJECTION: &str = "projection";
 
-/// The network and weights that training starts from.
+/// The network from which training starts.
 #[derive(Debug)]
 pub struct SpaceStart {
     /// The network.
     pub weights: OpenL3Weights,
-    /// The linear layer that makes its search vectors; none: the embedding is the search vector.
+    /// The linear layer that computes its search vectors; none: the embedding is the search vector.
     projection: Option<TeacherHead>,
 }
 
 impl SpaceStart {
     /// - `model`: of OpenL3's shape; none: random weights
-    /// - `divisor`: the part of OpenL3's width that random weights have
+    /// - `divisor`: random weights have this fraction of OpenL3's width
     pub fn new(model: Option<&ModelRef>, divisor: usize, seed: u64) -> Result<Self, TrainError> {
         let Some(model) = model else {
             let weights = OpenL3Weights::seeded(seed, &crate::widths(divisor)?);
@@ -37,8 +37,7 @@ impl SpaceStart {
         };
         let weights = crate::model_weights(model)?;
         let inputs = weights.convs[7].cout;
-        // Models that were exported by training have this layer behind their embedding; without it
-        // the search vector is the embedding.
+        // Models exported by training have this layer after their embedding; without it the search vector is the embedding.
         let projection = model.openl3_projection()?.map(|[matrix, bias]| {
             let outputs = bias.len();
             TeacherHead {
@@ -53,14 +52,14 @@ impl SpaceStart {
         })
     }
 
-    /// Numbers of a search vector.
+    /// Dimension of a search vector.
     pub fn dimension(&self) -> usize {
         self.projection
             .as_ref()
             .map_or(self.weights.convs[7].cout, |layer| layer.outputs)
     }
 
-    /// The layer that makes search vectors: the model's, or one that changes nothing.
+    /// The layer that computes search vectors: the model's, or the identity.
     fn layer(&self) -> TeacherHead {
         self.projection
             .clone()
@@ -68,37 +67,36 @@ impl SpaceStart {
     }
 }
 
-/// The part that learns below the head.
+/// The trained part below the head.
 enum SpaceBody {
-    /// The network; and as it began, where it is held to that.
+    /// The network, and its initial state if it is anchored to that.
     Whole {
         net: Box<Student>,
-        before: Option<FixedNet>,
+        before: Option<FrozenNet>,
     },
-    /// A linear layer behind a network that stays as it is; and the layer as it began.
+    /// A linear layer after a frozen network, and the layer's initial state.
     Layer {
-        net: FixedNet,
+        net: FrozenNet,
         layer: LearningLayer,
         before: TeacherHead,
     },
 }
 
-/// The network and its head in training, on the project's own kernels or, on a GPU, in Candle.
+/// The network and its head in training, on voisin's kernels or, on a GPU, in Candle.
 pub struct SpaceNet {
     body: SpaceBody,
     head: LearningLayer,
     device: Device,
-    /// The weight in the loss of the mean square of differences from the cosines that a batch had before.
+    /// Weight of the mean squared change of a batch's cosines in the loss.
     anchor: f64,
-    /// Search vectors of the last pass, now and before.
+    /// Search vectors of the last pass, by the current and the initial network.
     embeddings: [Vec<f32>; 2],
 }
 
 impl SpaceNet {
-    /// The whole network learns; its head is random.
+    /// Trains the whole network with a random head.
     ///
-    /// - `anchor`: what it counts in the loss where the embeddings of a batch have other cosines than in the beginning; 0:
-    ///   nothing
+    /// - `anchor`: weight of the penalty on changed cosines between a batch's embeddings; 0: none
     pub fn whole(
         start: &SpaceStart,
         classes: usize,
@@ -107,9 +105,9 @@ impl SpaceNet {
         anchor: f64,
     ) -> Result<Self, TrainError> {
         let net = Box::new(Student::new(Precision::F32, &start.weights, &device)?);
-        // A second network costs as much as the first: only where the loss asks for it.
+        // A second network costs as much as the first, so it runs only if the loss needs it.
         let before = if anchor > 0.0 {
-            Some(FixedNet::new(&start.weights)?)
+            Some(FrozenNet::new(&start.weights)?)
         } else {
             None
         };
@@ -124,9 +122,9 @@ impl SpaceNet {
         ))
     }
 
-    /// The network stays as it is and the layer that makes its search vectors learns; the head is random.
+    /// Trains the layer that computes search vectors, after a frozen network, with a random head.
     ///
-    /// - `anchor`: as [`whole`](Self::whole) has it, of search vectors
+    /// - `anchor`: as for [`whole`](Self::whole), on search vectors
     pub fn layer(
         start: &SpaceStart,
         classes: usize,
@@ -134,7 +132,7 @@ impl SpaceNet {
         device: Device,
         anchor: f64,
     ) -> Result<Self, TrainError> {
-        let net = FixedNet::new(&start.weights)?;
+        let net = FrozenNet::new(&start.weights)?;
         let before = start.layer();
         let dimension = before.outputs;
         let layer = LearningLayer::new(before.clone());
@@ -166,7 +164,7 @@ impl SpaceNet {
         }
     }
 
-    /// The network as it is now.
+    /// The current weights of the network.
     fn weights(&self) -> Cow<'_, OpenL3Weights> {
         match &self.body {
             SpaceBody::Whole { net, .. } => Cow::Owned(net.state().weights()),
@@ -194,9 +192,9 @@ impl Trainable for SpaceNet {
                     .unwrap_or_default(),
             ],
             SpaceBody::Layer { net, layer, before } => {
-                let heard = net.embeddings(x);
-                let before = before.forward(&heard);
-                [layer.forward(heard), before]
+                let inputs = net.embeddings(x);
+                let before = before.forward(&inputs);
+                [layer.forward(inputs), before]
             }
         };
         Ok(self.head.forward(self.embeddings[0].clone()))
@@ -204,16 +202,18 @@ impl Trainable for SpaceNet {
 
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError> {
         let mut d = self.head.backward(gradient);
-        // The penalty acts on the search vectors, below the head, which it leaves free.
+        // The penalty acts on the search vectors, not on the head.
         if self.anchor > 0.0 {
             let [after, before] = &self.embeddings;
-            let (_, pull) = pull(after, before, self.head.linear.inputs, self.anchor);
-            d.iter_mut().zip(pull).for_each(|(d, pull)| *d += pull);
+            let (_, penalty) = anchor_penalty(after, before, self.head.linear.inputs, self.anchor);
+            d.iter_mut()
+                .zip(penalty)
+                .for_each(|(d, penalty)| *d += penalty);
         }
         match &mut self.body {
             SpaceBody::Whole { net, .. } => net.backward(&d)?,
             SpaceBody::Layer { layer, .. } => {
-                // The gradient of the layer's inputs is not needed: what lies below does not learn.
+                // The gradient of the layer's inputs is not needed: the network below is frozen.
                 layer.backward(&d);
             }
         }
@@ -225,11 +225,11 @@ impl Trainable for SpaceNet {
             SpaceBody::Whole { net, .. } => net.show(visit),
             SpaceBody::Layer { layer, .. } => layer.show(visit),
         }
-        // The head last, in every call: optimisers are matched to blocks by their order.
+        // The head comes last in every call: optimisers are matched to blocks by order.
         self.head.show(visit);
     }
 
-    fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError> {
+    fn finished(&self) -> Result<Box<dyn ClassPredictor>, TrainError> {
         let net = self.weights().compile(isa()?, Precision::F32);
         let layer = match &self.body {
             SpaceBody::Whole { .. } => None,
@@ -276,7 +276,7 @@ impl Trainable for SpaceNet {
                 let values = values.filter(|values| values.len() == head.parameters.len());
                 values.ok_or_else(|| format!("its {name} is missing or of another length"))
             };
-        // All is read and checked before anything is changed.
+        // Everything is read and checked before anything is changed.
         let head = linear(get, HEAD, &self.head.linear)?;
         let projection = match &self.body {
             SpaceBody::Whole { .. } => Vec::new(),
@@ -290,13 +290,12 @@ impl Trainable for SpaceNet {
         }
         let problem = |error: TrainError| error.to_string();
         match &mut self.body {
-            // A new one, since the weights of a network in training are laid out for its kernels
-            // and its device.
+            // A new network, since weights in training are laid out for kernels and device.
             SpaceBody::Whole { net, .. } => {
                 **net = Student::new(Precision::F32, &weights, &self.device).map_err(problem)?;
             }
             SpaceBody::Layer { net, layer, .. } => {
-                *net = FixedNet::new(&weights).map_err(problem)?;
+                *net = FrozenNet::new(&weights).map_err(problem)?;
                 layer.linear.parameters = projection;
             }
         }
@@ -305,15 +304,15 @@ impl Trainable for SpaceNet {
     }
 }
 
-/// The network and its head with running statistics.
+/// The network and its head, for prediction.
 struct FinishedSpace {
     net: FastChain,
-    /// The layer that makes search vectors; none: they are the embeddings.
+    /// The layer that computes search vectors; none: they are the embeddings.
     layer: Option<TeacherHead>,
     head: TeacherHead,
 }
 
-impl ClassJudge for FinishedSpace {
+impl ClassPredictor for FinishedSpace {
     fn cells(&self) -> usize {
         WINDOW
     }
@@ -352,7 +351,7 @@ mod tests {
     const WINDOWS: usize = 4;
     const ANCHOR: f64 = 7.0;
 
-    /// A layer of voisin-3's kind behind a quarter of a network, and some windows.
+    /// A layer as in voisin-3 after a network of a quarter of the width, and some windows.
     fn begun() -> (SpaceNet, Vec<f32>) {
         let mut random = Random::new(5);
         let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_learns_by_the_slopes_of_the_loss_and_the_network_stays() {
+    fn a_layer_has_the_gradient_of_the_loss_and_the_network_stays() {
         let (mut net, x) = begun();
         let wanted: Vec<f32> = (0..WINDOWS * CLASSES)
             .map(|at| [0.9, 0.1, 0.0, 0.2, 0.8][at % 5])
@@ -395,9 +394,9 @@ mod tests {
             let (sum, _) = cross_entropy(&logits, &wanted, CLASSES, &mut gradient);
             net.backward(&gradient).unwrap();
             let [after, before] = &net.embeddings;
-            sum / WINDOWS as f64 + pull(after, before, net.head.linear.inputs, ANCHOR).0
+            sum / WINDOWS as f64 + anchor_penalty(after, before, net.head.linear.inputs, ANCHOR).0
         };
-        // away from where it began, where the anchor pulls
+        // away from the initial state, where the anchor has no gradient
         net.each_block(&mut |parameters, _, _| {
             let mut random = Random::new(parameters.len() as u64);
             parameters
@@ -438,17 +437,17 @@ mod tests {
             );
         }
         let before = begun().0.weights().into_owned();
-        assert!(*net.weights() == before, "the network stays as it is");
+        assert!(*net.weights() == before, "the network is frozen");
     }
 
     #[test]
-    fn kept_tensors_give_the_same_answers_and_lacking_ones_are_named() {
+    fn restored_tensors_give_the_same_logits() {
         let (mut net, x) = begun();
         net.each_block(&mut |parameters, _, _| parameters.iter_mut().for_each(|x| *x *= 1.01));
         let logits = net.forward(&x, WINDOWS, 0).unwrap();
-        let judge = net.finished().unwrap();
-        assert_eq!(judge.logits(&x, WINDOWS).unwrap(), logits);
-        assert_eq!(judge.embeddings(&x, WINDOWS), net.embeddings[0]);
+        let finished = net.finished().unwrap();
+        assert_eq!(finished.logits(&x, WINDOWS).unwrap(), logits);
+        assert_eq!(finished.embeddings(&x, WINDOWS), net.embeddings[0]);
         let kept = net.tensors();
         let get = |without: &str, name: &str| {
             let found = kept
@@ -459,9 +458,9 @@ mod tests {
         let (mut other, _) = begun();
         other.restore(&mut |name| get("", name)).unwrap();
         assert_eq!(other.forward(&x, WINDOWS, 0).unwrap(), logits);
-        let lacking = other
+        let missing = other
             .restore(&mut |name| get("projection.bias", name))
             .unwrap_err();
-        assert_eq!(lacking, "its projection is missing or of another length");
+        assert_eq!(missing, "its projection is missing or of another length");
     }
 }

@@ -1,9 +1,9 @@
-//! The interface of a network to the training loop.
+//! The interface between networks and the training loop.
 
 use crate::TrainError;
 use crate::session::{BlockVisitor, NamedTensor};
 
-/// A network that gives a logit for each class of an example.
+/// A network in training that computes a logit for each class.
 pub trait Trainable {
     /// Numbers of an example.
     fn cells(&self) -> usize;
@@ -11,33 +11,33 @@ pub trait Trainable {
     /// Classes.
     fn classes(&self) -> usize;
 
-    /// Logits `[n][classes]` in training; keeps what [`backward`](Self::backward) needs. Whatever is drawn depends on the
-    /// network's seed and `step` alone.
+    /// Logits `[n][classes]` in training; stores the values that [`backward`](Self::backward)
+    /// needs. Random numbers depend on the network's seed and `step` alone.
     fn forward(&mut self, x: &[f32], n: usize, step: u64) -> Result<Vec<f32>, TrainError>;
 
-    /// From the gradient of the last logits to those of the parameters.
+    /// Computes the gradients of the parameters from that of the last logits.
     fn backward(&mut self, gradient: &[f32]) -> Result<(), TrainError>;
 
-    /// Shows every block of parameters with its gradients, always in the same order.
+    /// Visits every block of parameters with its gradients, always in the same order.
     ///
-    /// - `visit`: takes parameters, gradients, and the parameters that weight decay applies to
+    /// - `visit`: takes parameters, gradients, and which parameters decay
     fn each_block(&mut self, visit: &mut BlockVisitor<'_>);
 
-    /// The network as it is now, to ask it.
-    fn finished(&self) -> Result<Box<dyn ClassJudge>, TrainError>;
+    /// The current network, for prediction.
+    fn finished(&self) -> Result<Box<dyn ClassPredictor>, TrainError>;
 
     /// Every parameter and running statistic: name, shape, values.
     fn tensors(&self) -> Vec<NamedTensor>;
 
-    /// Takes over values of every tensor.
+    /// Restores the values of every tensor.
     ///
-    /// - `get`: the values of a name
-    /// - returns: what does not fit
+    /// - `get`: returns the values of a tensor by name
+    /// - returns: the tensor that does not fit
     fn restore(&mut self, get: &mut dyn FnMut(&str) -> Option<Vec<f32>>) -> Result<(), String>;
 }
 
-/// A finished network; any number of threads may ask it.
-pub trait ClassJudge: Send + Sync {
+/// A finished network, which any number of threads may use.
+pub trait ClassPredictor: Send + Sync {
     /// Numbers of an example.
     fn cells(&self) -> usize;
 
@@ -47,7 +47,7 @@ pub trait ClassJudge: Send + Sync {
     /// Logits `[n][classes]`.
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError>;
 
-    /// Numbers of the inner layer that is a space; 0: none.
+    /// Dimension of the inner layer that is a vector space; 0: none.
     fn dimension(&self) -> usize {
         0
     }

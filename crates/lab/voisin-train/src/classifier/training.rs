@@ -1,82 +1,81 @@
-//! How a network is trained, as `[training]` of a run's configuration has it.
+//! Settings of training, `[training]` in a run's configuration.
 
 use serde::{Deserialize, Serialize};
 
 use super::Decision;
 use crate::cosine;
 
-/// Epochs in which the validation loss does not fall, after which [`Schedule::Plateau`] halves the rate.
+/// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;
 
-/// How the learning rate goes on.
+/// The schedule of the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It stays.
+    /// It is constant.
     Constant,
     /// It rises in the first epoch and then falls along a cosine.
     Cosine,
-    /// It is halved whenever the validation loss has not fallen for three epochs.
+    /// It is halved after three epochs without a lower validation loss.
     Plateau,
 }
 
-/// How much a track counts.
+/// How classes are weighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeights {
-    /// Every track the same.
+    /// Every track has the same weight.
     None,
-    /// Every class the same.
+    /// Every class has the same weight.
     Balanced,
 }
 
-/// How a network is trained.
+/// Settings of training a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassTraining {
-    /// Times that every example is learnt from.
+    /// Epochs.
     pub epochs: usize,
-    /// Examples of a step.
+    /// Examples a step.
     pub batch: usize,
     /// Highest learning rate.
     pub rate: f64,
-    /// How it goes on.
+    /// Schedule of the learning rate.
     pub schedule: Schedule,
-    /// Adam's addition to the root of the mean square.
+    /// Adam's epsilon, added to the root of the mean square.
     pub epsilon: f64,
     /// Decoupled weight decay of matrices and kernels.
     pub weight_decay: f64,
-    /// The weight in the loss of the sum of their absolute values.
+    /// Weight of the sum of their absolute values in the loss.
     #[serde(default)]
     pub l1: f64,
-    /// The weight in the loss of the sum of their squares, as Keras means it.
+    /// Weight of the sum of their squares in the loss, as in Keras.
     pub l2: f64,
-    /// Longest gradient; 0: any.
+    /// Maximum norm of the gradient; 0: no limit.
     pub clip: f64,
-    /// Epochs without a better one that end the training; 0: none.
+    /// Epochs without improvement that end the training; 0: no limit.
     pub patience: usize,
-    /// How much a track counts.
+    /// How classes are weighted.
     pub class_weights: ClassWeights,
-    /// Share of every answer that belongs to all classes alike.
+    /// Share of every target that is spread evenly over all classes.
     pub label_smoothing: f64,
-    /// How much examples are mixed with others and their answers likewise: both parameters of a beta distribution; 0: not.
+    /// Both parameters of the beta distribution by which examples and targets are mixed; 0: no mixing.
     pub mixup: f64,
-    /// Largest share of the bands, and of the frames, that is blanked at a time; 0: none.
+    /// Largest share of the bands, and of the frames, that is masked at a time; 0: none.
     pub mask: f64,
-    /// Of `space`: what it counts in the loss where tracks are nearer to each other, or farther, than the model that it
-    /// begins with had them; 0: nothing.
+    /// For `space`: weight of the penalty on cosines between tracks that differ from those of the initial model; 0: none.
     #[serde(default)]
     pub anchor: f64,
     /// Whether the earliest epoch within one standard error of the best is kept, rather than the best.
     #[serde(default)]
     pub within_error: bool,
-    /// How what is said of a track's windows or crops becomes one answer.
+    /// How the predictions for a track's windows or crops are combined.
     #[serde(default)]
     pub decide: Decision,
 }
 
 impl ClassTraining {
-    /// Says which setting cannot be worked with.
+    /// Checks that all settings are in range.
     pub fn check(&self) -> Result<(), String> {
         for (fits, key, expected) in [
             (
@@ -121,15 +120,15 @@ impl ClassTraining {
 
     /// The learning rate of a step.
     ///
-    /// - `share`: of all steps that are done
+    /// - `share`: steps done, as a share of all
     /// - `losses`: on the validation part, of every epoch so far
     pub(super) fn rate_at(&self, share: f64, losses: impl Iterator<Item = f64>) -> f64 {
         match self.schedule {
             Schedule::Constant => self.rate,
-            // The rise takes the first epoch; of a run of one epoch half of it.
+            // The rise takes the first epoch, or half of a single one.
             Schedule::Cosine => cosine(self.rate, share, 1.0 / self.epochs.max(2) as f64),
             Schedule::Plateau => {
-                // From the history alone, so that a resumed run finds the same rate.
+                // From the history alone, so that a resumed run has the same rate.
                 let mut least = f64::INFINITY;
                 let mut waited = 0;
                 let mut rate = self.rate;
@@ -138,8 +137,7 @@ impl ClassTraining {
                     if loss < least {
                         (least, waited) = (loss, 0);
                     } else if waited == PLATEAU {
-                        // The count begins anew: the smaller rate gets as many epochs to show
-                        // itself.
+                        // The count starts again, so that the lower rate gets as many epochs.
                         (rate, waited) = (rate / 2.0, 0);
                     }
                 }

@@ -96,7 +96,7 @@ fn frame(version: u8, id: &str, content: &[u8]) -> Vec<u8> {
     [id.as_bytes(), &size, &[0, 0], content].concat()
 }
 
-/// A file of a tag of these frames and some bytes of no kind.
+/// A file of a tag with these frames and some other bytes.
 fn file(version: u8, frames: &[Vec<u8>]) -> Vec<u8> {
     let body = frames.concat();
     let size = id3::in_seven_bits(body.len() as u32);
@@ -233,7 +233,7 @@ fn keys_and_tempo_are_read_by_other_names() {
 #[test]
 fn other_gains_count_where_replay_gain_is_missing() {
     let itunes = format!(" 00002710{}", " 00000001".repeat(9));
-    // 6 dB less in all channels, behind one of others whose peak has 16 bits.
+    // The master volume 6 dB down, after another channel with a peak of 16 bits.
     let volume = b"track\0\x02\0\0\x10\0\0\x01\xf4\0\0";
     let album = b"album\0\x01\x04\0\0";
     let comment = format!("\0engiTunNORM\0{itunes}");
@@ -277,7 +277,7 @@ fn sizes_as_old_itunes_wrote_them_are_followed() {
     assert_eq!(tags.artist.as_deref(), Some("Anna Test"));
     assert_eq!(tags.album.as_deref(), Some(long.trim()));
     assert_eq!(tags.genres, ["Polka"]);
-    // Of frames as the standard has them, no size is doubted.
+    // Sizes of standard frames are accepted.
     let frames = [
         frame(4, "TALB", &text(&long)),
         frame(4, "TPE1", &text("Anna Test")),
@@ -361,7 +361,7 @@ fn a_reissue_has_the_year_of_its_recording() {
 }
 
 #[test]
-fn texts_that_are_not_latin_1_are_read_as_they_were_meant() {
+fn texts_that_are_not_latin_1_are_decoded_correctly() {
     let title = |content: &[u8]| {
         let title = frame(3, "TIT2", &[&[0], content].concat());
         tags_of(&file(3, &[title])).title.unwrap()
@@ -590,7 +590,7 @@ fn tags_beyond_their_bounds_are_counted() {
     comments[0] = b"TITLE=Title";
     assert_eq!(read(&flac_of(&comment_list(&comments))), 1);
     let mut flac = flac_of(&comment_list(&comments[..2]));
-    // The comments behind the mark and STREAMINFO are no longer the last block.
+    // The comments after the mark and STREAMINFO are no longer the last block.
     flac[42] = 4;
     flac.extend([1_u8, 0, 0, 0].repeat(1100));
     flac.extend([0x81, 0, 0, 0]);

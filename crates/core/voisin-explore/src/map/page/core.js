@@ -1,5 +1,5 @@
 // The core of both maps, that of `voisin map` and that of the server's page: colours, legend, names, points, pointer.
-// palette.json stands before it, as PALETTE.
+// The build puts palette.json before it, as PALETTE.
 
 const SLOTS = PALETTE.light.colours.length,
   OTHER = SLOTS,
@@ -61,9 +61,9 @@ class Nearest {
   }
 }
 
-// Around the picture, so that no disc has to be clipped.
+// A margin around the picture, so that no disc has to be clipped.
 const EDGE = 40;
-// A category of fewer has no name on the map: over a handful of dots it reads as that of the cloud around them.
+// Smaller categories have no name on the map: over a few dots it would read as that of the cloud around them.
 const FEWEST = 5,
   // A second cloud begins at this share of the map's width or height from the first (labels.rs has the same).
   APART = 0.15,
@@ -72,11 +72,11 @@ const FEWEST = 5,
 /** Tracks on a canvas, written pixel by pixel: fluid with a hundred thousand, with or without a graphics card. */
 export class PointMap {
   /**
-   * - `points`, `over`: canvases, for the points and for all else; `tip`: what tells of the track under the pointer
+   * - `points`, `over`: canvases, for the points and for all else; `tip`: the element that describes the track under the pointer
    * - `x`, `y`: places on the map
    * - `ink`: custom properties of the style: `fore`, `back`, `mark`, `selected`
    * - `left`: pixels on the left that tools cover; `covered`: boxes without names
-   * - `on`: `hover(i, is new)` gives the tip's contents, `tap(i, event)`, `lassoed(tracks, add)`, `lassoing(on)`,
+   * - `on`: `hover(i, is new)` returns the tip's contents, `tap(i, event)`, `lassoed(tracks, add)`, `lassoing(on)`,
    *   `moved()`, `below(draw)`, `above(taken)`
    */
   constructor({ points, over, tip, x, y, ink, left = 0, covered = () => [], on, signal }) {
@@ -96,7 +96,7 @@ export class PointMap {
     const observer = new ResizeObserver(() => this.resize());
     observer.observe(over.parentNode);
     signal?.addEventListener("abort", () => observer.disconnect());
-    this.listen();
+    this.bindEvents();
   }
 
   // ---- view
@@ -113,7 +113,7 @@ export class PointMap {
     ];
   }
   resize() {
-    // As much of the map stays in sight as was.
+    // The same part of the map stays in sight.
     const share = this.width ? this.view.scale / this.wholeScale() : 1;
     const box = this.over.parentNode.getBoundingClientRect();
     this.width = Math.max(1, box.width);
@@ -192,8 +192,8 @@ export class PointMap {
   allowed = (i) => this.visible(i) && !(this.matches && !this.matches[i]);
   /**
    * Colours by a name, `name(i)`, or by a number, `numbers[i]` (NaN: none).
-   * - `order`: names in the order in which they take colours; without it, the most frequent first
-   * - `none`: what tracks without a name are called; `marked`: whether names stand on the map
+   * - `order`: names in the order of the colours; without it, the most frequent first
+   * - `none`: the label of tracks without a name; `marked`: whether names are drawn on the map
    */
   colourBy({ name, order, numbers, none, marked = true }) {
     const counts = new Map(),
@@ -215,7 +215,7 @@ export class PointMap {
     this.legend = shown(
       [...slots].map(([key, slot]) => ({ slot, name: key, count: counts.get(key) ?? 0 })),
     );
-    // Where most tracks are of no category, that is the first thing to know of a map.
+    // If most tracks are in no category, the legend begins with that.
     for (const line of shown([
       { slot: MISSING, name: none, count: missing },
       { slot: OTHER, name: `other (${others.length})`, count: rest },
@@ -247,7 +247,7 @@ export class PointMap {
       this.alphas[i] = !this.visible(i) ? 0 : !matches ? 26 : slot >= SLOTS ? 150 : 225;
       return this.alphas[i] < 225;
     });
-    // Grey ones first, so that they hide nothing.
+    // Grey points first, so that they hide no others.
     this.order.set(fainter);
     this.order.set(
       this.filter((i) => this.alphas[i] === 225),
@@ -277,7 +277,7 @@ export class PointMap {
           .map(({ x, y }) => ({ ...line, x, y, size }));
       });
   }
-  /** The member in the middle of those around the fullest field of a grid (coarse where `all` are few), as labels.rs. */
+  /** The member nearest to the mean of those around the fullest cell of a grid (coarser for a small `all`), as in labels.rs. */
   densest(members, all) {
     const [x0, y0, x1, y1] = this.near.bounds,
       side = Math.max(6, Math.min(48, Math.round(2 * Math.sqrt(all)))),
@@ -318,7 +318,7 @@ export class PointMap {
       spread = (this.view.scale * (Math.max(x1 - x0, y1 - y0) || 1)) / Math.sqrt(this.n);
     return Math.min(8, Math.max(1.4, 0.7 * Math.sqrt(spread)));
   }
-  /** A disc's pixels, as offsets, and how much of each it covers, for four places of its centre in each direction. */
+  /** Pixel offsets of a disc and the coverage of each, for four subpixel positions of its centre in each direction. */
   stamp(radius, wide) {
     const key = Math.round(radius * 4);
     if (this.stamps.has(key)) return this.stamps.get(key);
@@ -446,7 +446,7 @@ export class PointMap {
     pen.globalAlpha = 1;
     this.stroke(1.5, mark);
   }
-  /** Counts the dots in a box of the screen, by fields of it; of many tracks none, since names there lie on dots anyway. */
+  /** Counts the dots in a box of the screen, by cells; of many tracks none, since names would cover dots anywhere. */
   crowd() {
     if (this.n > 5000) return () => 0;
     const field = 8,
@@ -466,9 +466,8 @@ export class PointMap {
       return count;
     };
   }
-  /** Names of categories, largest first, each where it hides the fewest dots and covers no other name; one that is not at
-   * its place is tied to it by a line, and where there is no room within reach it is left out. What they cover is added to
-   * `taken`. */
+  /** Names of categories, largest first, each where it hides the fewest dots and covers no other name. A line ties a moved
+   * name to its place; a name without room is left out. Adds the boxes of the names to `taken`. */
   drawNames(taken) {
     const { pen, width, height, slot } = this,
       shrink = Math.min(1, 0.5 + width / 2800),
@@ -476,7 +475,7 @@ export class PointMap {
       dots = this.crowd(),
       placed = [];
     const font = (mark) => `600 ${mark.size * shrink}px ${this.family}`;
-    // Those of which a search meets less than a fifth are faint, and have what room is left.
+    // Categories of which a search matches less than a fifth are faint and placed last.
     const met = new Uint32Array(MISSING + 1);
     if (this.matches) for (let i = 0; i < this.n; i++) met[slot[i]] += this.matches[i];
     const faint = (mark) => this.matches !== null && met[mark.slot] * 5 < mark.count;
@@ -496,7 +495,7 @@ export class PointMap {
         const away = Math.ceil(k / 12),
           wish = x + away * 34 * Math.cos((k * Math.PI) / 6),
           cx = within ? Math.min(width - half - 4, Math.max(half + 4, wish)) : wish,
-          // Just above the track in the middle, not on it.
+          // Just above the central track, not on it.
           cy = y - reach - high + away * 22 * Math.sin((k * Math.PI) / 6),
           box = [cx - half, cy - high, cx + half, cy + high];
         const outside = box[0] < 0 || box[1] < 0 || box[2] > width || box[3] > height;
@@ -548,7 +547,7 @@ export class PointMap {
       return within && this.visible(i);
     });
   }
-  listen() {
+  bindEvents() {
     const { over, on } = this,
       down = new Map();
     let pressed = null,
@@ -643,7 +642,7 @@ export class PointMap {
     tip.style.top = Math.max(4, Math.min(at[1] + 14, this.height - tip.offsetHeight - 6)) + "px";
   }
 
-  /** For tests and for measuring: milliseconds a frame while the map moves. */
+  /** For tests and benchmarks: milliseconds a frame while the map moves. */
   async measure(frames) {
     const began = performance.now();
     for (let k = 0; k < frames; k++) {

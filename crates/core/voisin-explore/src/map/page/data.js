@@ -1,4 +1,4 @@
-// What the map knows: typed arrays, names, and which tracks lie where.
+// The data of the map: typed arrays, names, positions.
 const raw = JSON.parse(document.getElementById("data").textContent);
 const N = raw.n,
   K = raw.k,
@@ -60,7 +60,7 @@ function pathOf(i) {
   const folder = named(folders, i);
   return folder ? (folder.endsWith("/") ? folder : folder + "/") + raw.files[i] : raw.files[i];
 }
-// A path as the address of a file: each part escaped, so that # and ? in names are names.
+// A path as a file URL: each part is escaped, as names may contain # and ?.
 function addressOf(i) {
   const path = pathOf(i),
     drive = /^[A-Za-z]:\//.test(path);
@@ -96,7 +96,7 @@ function searchText(i) {
   return haystack[i];
 }
 
-// Ways to colour; names are listed in the order in which they take colours, genres for tags and predictions alike.
+// Colourings; names are in the order of the colours, genres in the same order for tags and predictions.
 const byColumn = (part, order = part.names) => ({ order, name: (i) => named(part, i) });
 const MODES = {
   genre: { label: "Genre", none: "no genre", order: genreNames, name: (i) => genresOf(i)[0] },
@@ -129,7 +129,7 @@ for (const { name, numbers } of scales)
     none: "no value",
     numbers,
   };
-// Only ways that tell something.
+// Only colourings for which some track has a value.
 const usable = Object.keys(MODES).filter((key) => {
   const { numbers, name } = MODES[key];
   for (let i = 0; i < N; i++) if (numbers ? numbers[i] : name(i)) return true;

@@ -1,15 +1,15 @@
-// Hands and ears: mouse, touch, keys, lists, link, playlist. Every name from a tag goes through textContent.
+// The user interface: mouse, touch, keys, lists, link, playlist. Every name from a tag is set as textContent.
 const $ = (id) => document.getElementById(id);
 const panel = $("panel"),
   overlay = $("overlay"),
   tip = $("tip"),
   status = $("status");
-const say = (text) => {
+const announce = (text) => {
   status.textContent = text;
 };
 const count = (n) => n.toLocaleString("en") + (n === 1 ? " track" : " tracks");
 
-// A name from right to left leaves the figures behind it where they are.
+// A right-to-left name must not move the figures behind it.
 const isolated = (name) => "\u2068" + name + "\u2069";
 
 function element(tag, text, kind) {
@@ -51,7 +51,7 @@ const map = new PointMap({
     lassoed: (tracks, add) => lassoed(tracks, add && map.lassoing),
     lassoing(on) {
       $("lasso").setAttribute("aria-pressed", String(on));
-      if (on) say("Draw around the tracks to select; hold Shift to add.");
+      if (on) announce("Draw around the tracks to select; hold Shift to add.");
     },
     hover: (i) =>
       i >= 0 && [
@@ -114,7 +114,7 @@ function filtered() {
   [...$("legend").children].forEach((item, k) =>
     item.firstChild.setAttribute("aria-pressed", String(!map.hidden.has(map.legend[k].slot))),
   );
-  say(count(map.filter(map.visible).length) + " shown.");
+  announce(count(map.filter(map.visible).length) + " shown.");
   map.paint();
 }
 
@@ -137,7 +137,7 @@ function search(text) {
       (found.length > first.length ? ", the first " + first.length + " listed" : "");
     $("found-list").replaceChildren(...first.map((i) => entry(i)));
     $("take-found").disabled = found.length === 0;
-    say(count(found.length) + " found.");
+    announce(count(found.length) + " found.");
   }
   map.paint();
   remember();
@@ -187,10 +187,10 @@ function select(i, center) {
     );
     $("neighbours").replaceChildren(...nearest);
     showChoose();
-    // Where there is little room, the lists make way for the track.
+    // In a small window the legend closes to make room for the track.
     if (panel.clientHeight < 620) $("legend-box").open = false;
     panel.scrollTop = 0;
-    say("Chosen: " + display(i) + ". " + nearest.length + " nearest tracks listed.");
+    announce("Chosen: " + display(i) + ". " + nearest.length + " nearest tracks listed.");
     if (center) bring(i);
   }
   map.redraw();
@@ -202,7 +202,7 @@ function showChoose() {
       ? "Remove from selection"
       : "Add to selection";
 }
-// Moves the view so that a track and its neighbours are well in sight.
+// Moves the view to a track and its neighbours.
 function bring(i) {
   const [x, y] = map.toScreen(i),
     off = Math.max(Math.abs(x / map.width - 0.5), Math.abs(y / map.height - 0.5));
@@ -236,7 +236,7 @@ function lassoed(tracks, add) {
   if (!add) map.chosen.clear();
   tracks.forEach((i) => map.chosen.add(i));
   chosenChanged();
-  say(count(map.chosen.size) + " selected.");
+  announce(count(map.chosen.size) + " selected.");
 }
 // Control characters would begin a new line or a directive; a path that begins with # would be a comment.
 const oneLine = (text) => text.replace(/[\u0000-\u001f\u007f\u0085\u2028\u2029]+/g, " ");
@@ -258,10 +258,10 @@ function save() {
   link.download = "selection.m3u8";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  say("Saved " + count(map.chosen.size) + " as selection.m3u8.");
+  announce("Saved " + count(map.chosen.size) + " as selection.m3u8.");
 }
 
-// ---- what else is drawn
+// ---- overlays
 function drawNeighbours() {
   const i = map.selected;
   if (i < 0 || !map.visible(i)) return;
@@ -270,7 +270,7 @@ function drawNeighbours() {
     map.ring(j, 2.5, 1.6, map.inks.mark);
   }
 }
-// Where few tracks are in sight, their titles, if there is room beside all dots.
+// If few tracks are in sight, draws their titles where they cover no dot.
 const MOST_TITLES = 60;
 function drawTitles(taken) {
   if (!map.labels || (N > MOST_TITLES && map.view.scale < 1.5 * map.wholeScale())) return;
@@ -317,8 +317,8 @@ function fragment() {
 function remember() {
   clearTimeout(writing);
   writing = setTimeout(() => {
-    if (!map.inSight().length) say(NOTHING_HERE);
-    else if (status.textContent === NOTHING_HERE) say("");
+    if (!map.inSight().length) announce(NOTHING_HERE);
+    else if (status.textContent === NOTHING_HERE) announce("");
     try {
       history.replaceState(null, "", fragment());
     } catch {
@@ -355,7 +355,7 @@ function walk(step) {
   cursor = (cursor + step + list.length) % list.length;
   const j = neighbours[map.selected * K + cursor];
   map.hover = j;
-  say("Nearest " + (cursor + 1) + ": " + display(j));
+  announce("Nearest " + (cursor + 1) + ": " + display(j));
   map.redraw();
 }
 const KEYS = {
@@ -383,7 +383,7 @@ function toggleChosen(i) {
   if (i < 0) return;
   if (!map.chosen.delete(i)) map.chosen.add(i);
   chosenChanged();
-  say(count(map.chosen.size) + " selected.");
+  announce(count(map.chosen.size) + " selected.");
 }
 overlay.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -478,10 +478,10 @@ $("link").addEventListener("click", async () => {
   const address = location.href.split("#")[0] + fragment();
   try {
     await navigator.clipboard.writeText(address);
-    say("Link copied.");
+    announce("Link copied.");
   } catch {
     history.replaceState(null, "", fragment());
-    say("The link is in the address bar.");
+    announce("The link is in the address bar.");
   }
 });
 const theme = () => document.documentElement.dataset.theme;
@@ -513,7 +513,8 @@ for (const key of usable) {
 document.documentElement.dataset.theme = wantedTheme();
 setMode(raw.mode);
 recall();
-if (!location.hash) say("Drag to move, wheel or pinch to zoom, press a track to see its nearest.");
+if (!location.hash)
+  announce("Drag to move, wheel or pinch to zoom, click a track to see its nearest.");
 
 // For tests and for measuring.
 window.voisinMap = {

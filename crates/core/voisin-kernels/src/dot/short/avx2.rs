@@ -37,8 +37,8 @@ fn with_sums<const BYTES: usize>(
     for block in blocks.as_chunks::<BYTES>().0 {
         let mut near = 0;
         for half in 0..2 {
-            // Scale and offset stand at the block's end, at the same distance from it for codes of
-            // every length.
+            // Scale and offset are at the same distance from the block's end for codes of every
+            // length.
             let at = |from_end: usize| &block[block.len() - from_end + 32 * half..][..32];
             let scales = at(SCALES);
             let offsets = at(OFFSETS);
@@ -125,7 +125,7 @@ fn near_fields_one<const FIELDS: usize>(
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones));
         }
         // A field holds (value + largest) / 2: the sum is doubled, and the query's sum times the
-        // largest taken off.
+        // largest subtracted.
         _mm256_add_epi32(bias, _mm256_add_epi32(sum, sum))
     });
 }

@@ -17,7 +17,7 @@ use super::{
     SHORT, ShortSearch, field_bits, groups, largest, word,
 };
 
-/// Blocks asked for ahead of the one being compared.
+/// Blocks prefetched ahead of the one being compared.
 const AHEAD: usize = 3;
 /// Groups of a query that stay in registers.
 const HELD: usize = 16;
@@ -40,7 +40,7 @@ fn floats(block: &[u8], from_end: usize) -> __m512 {
     unsafe { _mm512_loadu_ps(line.as_ptr().cast()) }
 }
 
-/// Of some blocks with each of some queries.
+/// Sums of several blocks with each of several queries.
 type BlockSums<const BLOCKS: usize, const N: usize> = [[__m512i; N]; BLOCKS];
 
 /// - `sums`: products of the codes of some blocks with those of each query
@@ -53,7 +53,7 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     sums: impl Fn(&[[u8; BYTES]; BLOCKS]) -> BlockSums<BLOCKS, N>,
     sums_of_one: impl Fn(&[[u8; BYTES]; 1]) -> BlockSums<1, N>,
 ) {
-    // Room for all: what is near is written eight at a time.
+    // Room for all, as matches are written eight at a time.
     to.iter_mut()
         .for_each(|to| to.out.reserve(blocks.len() / BYTES * LANES));
     let terms = from_fn(|at| {
@@ -64,10 +64,10 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     });
     let fetch = |from: usize| {
         let ahead = from + AHEAD * BYTES;
-        // Centres are in the second cache, and read one after the other.
+        // Blocks of centres are in the second cache and read in order.
         if BYTES == BLOCK_BYTES && ahead + BYTES <= blocks.len() {
             for line in 0..BYTES / 64 {
-                // SAFETY: inside the slice; and a prefetch does not access memory.
+                // SAFETY: inside the slice, and a prefetch does not access memory.
                 unsafe {
                     _mm_prefetch::<_MM_HINT_T0>(blocks.as_ptr().add(ahead + 64 * line).cast());
                 };
@@ -87,7 +87,7 @@ fn with_sums<const BYTES: usize, const BLOCKS: usize, const N: usize>(
     }
 }
 
-/// Appends what is near of a block, for whose vectors there is room.
+/// Appends the matches of a block; `to` must have room for all its vectors.
 ///
 /// - `terms`: factor and limit of each query
 #[inline]
@@ -107,7 +107,7 @@ fn collect<const BYTES: usize, const N: usize>(
         scores[at] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[at]), step), offsets);
         near[at] = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores[at], terms[at].1);
     }
-    // All sums are wanted at once: otherwise each would be worked out behind the last one's branch.
+    // One branch for all sums, so that they are computed in parallel.
     if near.iter().fold(0, |any, near| any | near) == 0 {
         return;
     }
@@ -171,7 +171,7 @@ pub(super) fn near<const BYTES: usize, const N: usize>(blocks: &[u8], to: [Short
     }
 }
 
-/// The query of each search, by groups: with their number known when this is compiled, no index is
+/// The query of each search, by groups; with their number known at compile time, no index is
 /// checked.
 fn by_groups<'a, const G: usize, const N: usize>(
     to: &[ShortSearch<'a>; N],
@@ -200,7 +200,7 @@ fn near_groups<const BYTES: usize, const G: usize, const N: usize>(
     mut to: [ShortSearch<'_>; N],
 ) {
     let queries = by_groups::<G, N>(&to);
-    // One query alone fits the registers beside its sums; several would spill and are read from the
+    // A single query fits into registers beside its sums; several would spill and are read from the
     // first cache.
     let mut held = [_mm512_setzero_si512(); HELD];
     if const { N == 1 && G <= HELD } {
@@ -226,7 +226,7 @@ fn products<const BYTES: usize, const G: usize, const N: usize>(
     /// Sums that do not wait for each other.
     const CHAINS: usize = 4;
     let mut sums = [[_mm512_setzero_si512(); CHAINS]; N];
-    // By so many, each sum is known when this is compiled, and stays in a register.
+    // In steps of this, each sum is known at compile time and stays in a register.
     for first in (0..G).step_by(CHAINS) {
         for group in 0..CHAINS {
             let chain = group % const { CHAINS.div_ceil(N) };
@@ -263,7 +263,7 @@ pub(super) fn near_fields<const FIELDS: usize, const N: usize>(
     }
 }
 
-/// As [`near_fields`], some blocks at once.
+/// As [`near_fields`], several blocks at once.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,popcnt")]
 fn near_fields_in<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
@@ -291,7 +291,7 @@ fn products_of_fields<const BLOCKS: usize, const FIELDS: usize, const N: usize>(
     let shift = |field: usize| (field_bits(FIELDS) * field) as i32;
     let masks: [__m512i; FIELDS] =
         from_fn(|field| _mm512_set1_epi8((largest(FIELDS) << shift(field)) as i8));
-    // A field where it stands is its value times a power of two.
+    // An unshifted field is its value times a power of two.
     let mut sums = [[[_mm512_setzero_si512(); FIELDS]; N]; BLOCKS];
     for group in 0..GROUPS {
         let codes: [__m512i; BLOCKS] = from_fn(|b| load(&blocks[b], GROUP * group));

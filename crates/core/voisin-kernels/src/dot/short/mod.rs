@@ -1,4 +1,4 @@
-//! Short codes: 64 bytes a vector, sixteen vectors side by side, compared with a query.
+//! Short codes: 64 bytes a vector, sixteen vectors interleaved, compared with a query.
 //!
 //! ```text
 //! block: codes u8 [16 groups of four bytes, 16 vectors, 4] · scale f32 [16] · offset f32 [16] · name u32 [16]
@@ -25,37 +25,36 @@ pub const BLOCK_BYTES: usize = block_bytes(SHORT);
 /// Bytes of blocks of codes of 128 and 256 bytes.
 const BLOCK_BYTES_128: usize = block_bytes(128);
 const BLOCK_BYTES_256: usize = block_bytes(256);
-/// The name of a place in a block that no vector has taken.
+/// The name of an empty place in a block.
 pub const NOBODY: u32 = u32::MAX;
 
 const GROUP: usize = 4 * LANES;
-/// From the end of a block.
+/// Bytes from the end of a block.
 const SCALES: usize = 3 * GROUP;
 const OFFSETS: usize = 2 * GROUP;
 const NAMES: usize = GROUP;
 
-/// Bytes of a block of codes of so many bytes.
+/// Bytes of a block of codes of this many bytes.
 pub const fn block_bytes(code: usize) -> usize {
     code * LANES + SCALES
 }
 
-/// Components of a short code of so many bits each.
+/// Components of a short code, of this many bits each.
 pub const fn components(bits: usize) -> usize {
     8 / bits * SHORT
 }
 
-/// Bits of a field, of which a byte has so many.
+/// Bits of a field, with this many fields per byte.
 const fn field_bits(fields: usize) -> usize {
     8 / fields
 }
 
-/// The largest number that a field stands for; the least has the other sign.
+/// The largest value of a field; the least is its negative.
 const fn largest(fields: usize) -> i32 {
     (1 << field_bits(fields)) - 1
 }
 
-/// The most groups of bytes, a power of two, whose products with a query's stay within 16 bits when
-/// they are summed.
+/// The most groups of bytes, a power of two, whose summed products with a query's fit into 16 bits.
 ///
 /// - `products`: in a sum, of each group
 /// - `largest`: of the numbers that a field may hold
@@ -67,7 +66,7 @@ const fn whole_sums(mut groups: usize, products: usize, largest: i32) -> usize {
     groups
 }
 
-/// A query, and what it is compared with.
+/// A query and the kind of codes it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct ShortQuery<'a> {
     /// The components, one signed byte each: 64, 128 or 256.
@@ -76,7 +75,7 @@ pub struct ShortQuery<'a> {
     pub sum: i32,
     /// Value of one step of `code`.
     pub factor: f32,
-    /// Bits of a component of the codes: 8, or 4 where there are 128 and 2 where there are 256.
+    /// Bits of a component of the codes: 8, or 4 for 128 components and 2 for 256.
     pub bits: usize,
 }
 
@@ -87,7 +86,7 @@ impl<'a> ShortQuery<'a> {
     }
 }
 
-/// Groups of a block of so many bytes.
+/// Groups of a block of this many bytes.
 const fn groups(block: usize) -> usize {
     (block - SCALES) / GROUP
 }
@@ -97,9 +96,8 @@ fn word(group: [i8; 4]) -> i32 {
     i32::from_le_bytes(group.map(|x| x as u8))
 }
 
-/// Blocks of nobody, room for `n` codes of so many bytes.
-// -∞ as the offset keeps empty places below every limit, so the kernels need no test for them until
-// one is near.
+/// Empty blocks for `n` codes of this many bytes.
+// An offset of -∞ keeps empty places below every limit, so the kernels need no test for them.
 pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
     let mut block = vec![0; block_bytes(code)];
     let nothing = vec![0x80; code];
@@ -107,7 +105,7 @@ pub fn empty_blocks(n: usize, code: usize) -> Vec<u8> {
     block.repeat(n.div_ceil(LANES))
 }
 
-/// Puts a vector into one of the places of blocks of such codes.
+/// Writes a vector into a place of blocks of such codes.
 pub fn write(blocks: &mut [u8], place: usize, code: &[u8], scale: f32, offset: f32, name: u32) {
     let bytes = block_bytes(code.len());
     let block = &mut blocks[place / LANES * bytes..][..bytes];
@@ -140,7 +138,7 @@ pub fn read(block: &[u8], lane: usize) -> (f32, f32, u32) {
     )
 }
 
-/// A query to compare with vectors, and where those go that are near.
+/// A query to compare with vectors, and the output for its matches.
 pub struct ShortSearch<'a> {
     /// The query.
     pub query: ShortQuery<'a>,
@@ -161,15 +159,14 @@ impl Isa {
     /// together.
     #[inline]
     pub fn near_each<const N: usize>(self, blocks: &[u8], to: [ShortSearch<'_>; N]) {
-        /// Constants are divided by at once.
+        /// A constant block size makes the division fast.
         fn check<const BYTES: usize>(blocks: &[u8]) {
             assert!(
                 blocks.len().is_multiple_of(BYTES),
                 "whole blocks of {BYTES} bytes"
             );
         }
-        // Constants of all queries are shared by the kernel, so the first one's length and bits
-        // stand for all.
+        // All queries of a kernel share constants: the first one's length and bits.
         let Some(first) = to.first().map(|to| (to.query.code.len(), to.query.bits)) else {
             return;
         };
@@ -204,8 +201,7 @@ impl Isa {
     }
 }
 
-/// Appends what is marked of a block; whether there is anything at all cannot be foreseen, so this
-/// is kept small.
+/// Appends the marked vectors of a block; kept small, as the branch is unpredictable.
 #[inline]
 fn collect<const BYTES: usize>(
     block: &[u8; BYTES],
@@ -394,7 +390,7 @@ mod tests {
                         isa.near(&blocks, query, limit, out);
                     }
                     assert_eq!(got, want, "{isa:?} {bytes} {bits} {extreme:?}");
-                    // Four queries together, each with a limit and a factor of its own.
+                    // Four queries together, each with its own limit and factor.
                     let mut factors = [1., 1., 2., 0.5].into_iter().zip(limits);
                     let together = each.each_mut().map(|out| {
                         let (factor, limit) = factors.next().expect("four");

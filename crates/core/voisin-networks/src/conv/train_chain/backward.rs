@@ -13,7 +13,7 @@ use crate::conv::norm_kernels::axpy;
 const STRIP: usize = 16;
 
 impl TrainChain {
-    /// Gradients of all parameters from that of what the last [`forward`](Self::forward) returned;
+    /// Gradients of all parameters from that of the last [`forward`](Self::forward)'s output;
     /// read them with [`gradients`](Self::gradients).
     ///
     /// # Panics
@@ -38,7 +38,7 @@ impl TrainChain {
                 });
         }
         self.sums.clear();
-        // The gradient of what block i makes lies in da[side].
+        // The gradient of block i's output is in da[side].
         let mut side = 0;
         self.norm_sums(last, 0, n, side);
         let mut first_parts = Vec::new();
@@ -179,8 +179,8 @@ impl TrainChain {
             let len = block.a.shape.len();
             let range = first * len..(first + count) * len;
             let a = &block.a.buf.as_slice()[range.clone()];
-            // Dropped outputs are zero; so are those that the ReLU held back, which have no
-            // gradient either.
+            // Dropped outputs are zero, and so are those cut by ReLU, which have no gradient
+            // either.
             da.as_mut_slice()[range]
                 .par_chunks_mut(1 << 14)
                 .zip(a.par_chunks(1 << 14))
@@ -222,7 +222,7 @@ impl TrainChain {
             stats.c0[ch] = (scale * s1[ch] / count) as f32;
             stats.c1[ch] = (scale * inv_std * xhat / count) as f32;
         }
-        // Batch norm takes out any constant, so a bias before it has no gradient.
+        // Batch norm cancels any constant, so a bias before it has no gradient.
         self.grads[ranges.bias.clone()].fill(0.0);
     }
 

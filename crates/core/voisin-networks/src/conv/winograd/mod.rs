@@ -57,7 +57,7 @@ pub(super) fn panel_width(isa: Isa) -> usize {
     microkernel(isa).1
 }
 
-/// How a block of tiles is split into microkernel groups: as evenly as can be.
+/// The split of a block of tiles into microkernel groups, as even as possible.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Groups {
     pub(super) tiles: usize,
@@ -107,7 +107,7 @@ impl Groups {
     }
 }
 
-/// Where one tile reads and writes.
+/// Offsets that one tile reads and writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     /// Offset of its 6×6 patch's corner in a window's padded input.

@@ -1,4 +1,4 @@
-//! Aᵀ m A: products back to pixels, with what follows a convolution.
+//! Aᵀ m A: products back to pixels, with bias, ReLU and pooling.
 
 use crate::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
@@ -111,7 +111,7 @@ unsafe fn inverse<S: Simd>(simd: S, m: *const f32, stride: usize) -> [[S::V; 4];
     ]
 }
 
-/// Where in M the register of `channel` of tile `t` lies.
+/// Offset in M of the register of `channel` of tile `t`.
 #[inline(always)]
 fn offset<S: Simd>(a: &Output<'_>, channel: usize, t: usize) -> usize {
     let width = S::NV * S::LANES;

@@ -2,7 +2,7 @@
 
 use super::{Anchor, FAINT, INK, SERIES, Scene, axes, legend, shares, shorten};
 
-/// A curve: its name, and points in the order they are joined.
+/// A curve: its name, and its points in order.
 pub type Curve = (String, Vec<(f64, f64)>);
 
 /// About five round numbers from `low` to `high`.
@@ -15,7 +15,7 @@ pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0]
         .map(|m| m * power)
         .into_iter()
-        // The finest step with nine ticks at most.
+        // The finest step with at most nine ticks.
         .find(|step| span / step <= 8.0);
     let step = step.unwrap_or(10.0 * power);
     let first = (low / step).ceil() as i64;
@@ -25,7 +25,7 @@ pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
         .collect()
 }
 
-/// A number as short as it is clear.
+/// A number in its shortest clear form.
 pub(super) fn number(x: f64) -> String {
     let size = x.abs();
     if x == 0.0 {
@@ -81,7 +81,7 @@ pub fn chart(title: &str, x_name: &str, y_name: &str, curves: &[Curve]) -> Scene
     };
     let (left, right) = range(|p| p.0);
     let (low, high) = range(|p| p.1);
-    // An axis that could as well begin at 0 does, so that heights can be compared.
+    // An axis begins at 0 if that costs little, so that heights can be compared.
     let low = if low >= 0.0 && low < 0.5 * high {
         0.0
     } else {

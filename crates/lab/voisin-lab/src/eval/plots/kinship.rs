@@ -1,4 +1,4 @@
-//! How near genres lie: a heat map and a dendrogram.
+//! Distances between genres: a heat map and a dendrogram.
 
 use super::{Anchor, FAINT, INK, NOTHING, SERIES, Scene, TITLE, blue, grid, shorten};
 use voisin_genre::Kinship;
@@ -6,7 +6,7 @@ use voisin_genre::Kinship;
 /// Genres of fewer tracks are marked.
 const FEW: usize = 3;
 
-/// Says below a heat map of distances what its colours mean.
+/// Draws the legend of colours below a heat map of distances.
 fn ramp(scene: &mut Scene) {
     const STEPS: usize = 10;
     let left = 64.0;
@@ -34,16 +34,16 @@ fn ramp(scene: &mut Scene) {
     );
 }
 
-/// Says below the picture what a star behind a genre means, if there is one.
+/// Explains the star after a genre below the picture, if there is one.
 fn note(scene: &mut Scene, kinship: &Kinship) {
     if kinship.genres.iter().any(|genre| genre.tracks < FEW) {
         scene.height += 24.0;
-        let text = format!("* fewer than {FEW} tracks: its place is uncertain");
+        let text = format!("* fewer than {FEW} tracks: its position is uncertain");
         scene.text(12.0, scene.height - 14.0, 12.0, Anchor::Start, INK, text);
     }
 }
 
-/// Distances between genres, dark where near, genres in the order of the dendrogram.
+/// Distances between genres, darker if nearer, in the order of the dendrogram.
 pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     let order = kinship.leaf_order();
     let names: Vec<String> = order.iter().map(|&g| name_of(kinship, g)).collect();
@@ -63,7 +63,7 @@ pub fn kinship_heat_map(kinship: &Kinship) -> Scene {
     scene
 }
 
-/// A genre's name, with a star where it has few tracks.
+/// A genre's name, with a star if it has few tracks.
 fn name_of(kinship: &Kinship, genre: usize) -> String {
     let genre = &kinship.genres[genre];
     format!(
@@ -122,7 +122,7 @@ pub fn kinship_dendrogram(kinship: &Kinship) -> Scene {
             SERIES[0],
             2.0,
         );
-        // Clusters are numbered behind the genres, in the order in which they were joined.
+        // Clusters are numbered after the genres, in the order of joining.
         at[n + i] = (d, f64::midpoint(pa.1, pb.1));
     }
     let base = 48.0 + row * n as f64;

@@ -7,17 +7,17 @@ use voisin_explore::map::category_colours;
 pub(crate) struct MapPanel<'a> {
     /// Its title.
     pub(crate) title: String,
-    /// Where the tracks are.
+    /// Positions of the tracks.
     pub(crate) points: &'a [[f32; 2]],
-    /// Where classes are, pale behind them.
+    /// Positions of the classes, pale in the background.
     pub(crate) means: &'a [[f32; 2]],
 }
 
-/// Maps side by side, all to one scale, a colour for each class (grey beyond the palette's sixteen) and black for the one
-/// that stands out.
+/// Maps side by side, all to one scale, a colour for each class (grey beyond the palette's sixteen)
+/// and black for the highlighted one.
 ///
-/// - `(names, class_of)`: names of the classes, and the place in them of each track
-/// - `apart`: the class that stands out
+/// - `(names, class_of)`: names of the classes, and the index of each track's class
+/// - `apart`: the highlighted class
 pub(crate) fn maps(
     title: &str,
     (names, class_of): (&[String], &[usize]),
@@ -26,7 +26,7 @@ pub(crate) fn maps(
 ) -> Scene {
     const SIDE: f64 = 200.0;
     const GAP: f64 = 16.0;
-    // one row of four at most, else two
+    // one row of at most four, else two
     let rows = panels.len().div_ceil(4);
     let across = panels.len().div_ceil(rows.max(1)).max(1);
     let left = GAP + (SIDE + GAP) * across as f64;
@@ -36,7 +36,7 @@ pub(crate) fn maps(
     let all = panels
         .iter()
         .flat_map(|panel| panel.points.iter().chain(panel.means).flatten());
-    // One scale for all panels, or a space that contracts would look as if it stayed.
+    // One scale for all panels, so that a contracting space is visible.
     let widest = all.fold(1e-6f32, |most, x| most.max(x.abs()));
     let colour = |class: usize| match apart {
         Some(highlighted) if highlighted == class => INK,
@@ -55,7 +55,7 @@ pub(crate) fn maps(
             (x, y),
         ];
         scene.line(corners.to_vec(), GRID, 1.0);
-        // The origin is in the middle: places are relative to the mean of the training tracks.
+        // The origin is in the middle: positions are relative to the mean of the training tracks.
         let mut dot = |place: [f32; 2], class: usize, size: f64, opacity: f64| {
             let [right, up] = place.map(|p| f64::from(p / widest) * (SIDE / 2.0 - 10.0));
             scene.dot(
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_track_is_a_dot_inside_of_its_panel() {
+    fn every_track_is_a_dot_inside_its_panel() {
         let names = ["a".to_owned(), "<b>".to_owned()];
         let first = [[1.0, -1.0], [0.0, 0.5]];
         let second = [[-2.0, 2.0], [0.1, 0.1]];
@@ -107,7 +107,7 @@ mod tests {
         let panels = [panel("before", &first[..]), panel("after", &second[..])];
         let svg = maps("t", (&names, &[0, 1]), Some(1), &panels).svg();
         assert_eq!(svg.matches("<circle").count(), 4 + 2 + 2, "{svg}");
-        // the farthest one lies at the second panel's upper left corner, ten units from both edges
+        // the farthest one is at the second panel's upper left corner, ten units from both edges
         assert!(
             svg.contains("cx=\"242.0\" cy=\"64.0\"") && svg.contains("&lt;b&gt;"),
             "{svg}"

@@ -1,4 +1,4 @@
-//! A clip's sound: its wave, its spectrum, and matrices over one time axis.
+//! Pictures of a file's sound: its waveform, its spectrum, and matrices over one time axis.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use ndarray::ArrayView2;
 use super::chart::{number, ticks};
 use super::{Anchor, FAINT, GRID, INK, Rgb, SERIES, Scene, TITLE, blend, shorten};
 
-/// Numbers of a matrix as colours.
+/// The colour map of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ramp {
-    /// From dark to light: one end is nothing.
+    /// From dark to light, for values from zero.
     Heat,
-    /// Blue, white, red: zero is in the middle.
+    /// Blue, white, red, with zero in the middle.
     Signed,
 }
 
@@ -51,11 +51,11 @@ pub struct Panel<'a> {
     pub rows: &'a str,
     /// `[rows, frames]`, the lowest row first.
     pub values: ArrayView2<'a, f64>,
-    /// Numbers at both ends of the colours.
+    /// Values at both ends of the colour map.
     pub range: (f64, f64),
     /// Its colours.
     pub ramp: Ramp,
-    /// Names of rows, by where they are: 0 is the lowest row's middle.
+    /// Names of rows with their positions: 0 is the lowest row's middle.
     pub marks: Vec<(f64, String)>,
 }
 
@@ -66,22 +66,22 @@ const RIGHT: f64 = 92.0;
 const HIGH: f64 = 150.0;
 const WAVE: f64 = 100.0;
 const SPECTRUM: f64 = 130.0;
-/// From the end of one picture to the beginning of the next.
+/// Gap between two pictures.
 const GAP: f64 = 44.0;
-/// Room for numbers below an axis, and for its name.
+/// Height of the numbers below an axis, and of its name.
 const NUMBERS: f64 = 24.0;
 const NAME: f64 = 18.0;
-/// Cells of a picture's matrix in each unit of the scene, at most.
+/// At most this many cells of a matrix in a unit of the scene.
 const FINENESS: f64 = 2.0;
-/// Hz at which the spectrum's axis begins, and decibels that it shows.
+/// Lowest frequency of the spectrum's axis, Hz, and its range in decibels.
 const LOWEST: f64 = 20.0;
 const DEPTH: f64 = 80.0;
 
-/// Wave, spectrum and matrices, one under the other.
+/// Draws waveform, spectrum and matrices below each other.
 ///
 /// - `seconds`: of the file, at both ends of the time axis
 /// - `wave`: mono samples
-/// - `spectrum`: decibels of each bin, the strongest 0; `bin_hz`: from one to the next
+/// - `spectrum`: decibels of each bin, the strongest 0; `bin_hz`: distance of two bins
 pub fn sound(
     title: &str,
     seconds: Range<f64>,
@@ -105,7 +105,7 @@ pub fn sound(
     for (at, panel) in panels.iter().enumerate() {
         let top = begin(&mut scene, panel.title, panel.rows, HIGH);
         let cells = |unit: f64, most: usize| ((unit * FINENESS) as usize).min(most).max(1);
-        // No more cells than the picture can show: hours of frames would make a huge file.
+        // No more cells than the picture can show, since hours of frames would make a huge file.
         let columns = cells(WIDE, panel.values.ncols());
         let rows = if panel.values.nrows() < HIGH as usize {
             panel.values.nrows()
@@ -140,7 +140,7 @@ pub fn sound(
     scene
 }
 
-/// Room for one picture with its title and the name of its upright axis: where it begins.
+/// Adds space for one picture with its title and the name of its vertical axis; returns its top.
 fn begin(scene: &mut Scene, title: &str, axis: &str, high: f64) -> f64 {
     let top = scene.height + GAP - 12.0;
     scene.text(LEFT, top - 12.0, 13.0, Anchor::Start, INK, title);
@@ -162,7 +162,7 @@ fn frame(scene: &mut Scene, top: f64, high: f64) {
     scene.line(corners, FAINT, 1.0);
 }
 
-/// Ticks below a picture, and their times where it is wanted.
+/// Ticks below a picture, with their times if `is_named`.
 fn time(scene: &mut Scene, top: f64, high: f64, seconds: &Range<f64>, is_named: bool) {
     let length = (seconds.end - seconds.start).max(1e-9);
     // round numbers of seconds below two minutes, of minutes above
@@ -200,8 +200,8 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
     let row = |x: f32| ((1.0 - f64::from(x) / most) / 2.0 * (rows - 1) as f64).round() as usize;
     let spans: Vec<(usize, usize)> = (0..columns)
         .map(|at| {
-            // From the last sample of the one before, so that no line is broken.
-            // Minimum and maximum of a column's samples, as editors draw a wave.
+            // Minimum and maximum of a column's samples, as editors draw a waveform, from the last
+            // sample of the column before, so that the line is not broken.
             let from = (at * wave.len() / columns).saturating_sub(1);
             let part = &wave[from..(at + 1) * wave.len() / columns];
             let ends = |(low, high): (f32, f32), x: &f32| (low.min(*x), high.max(*x));
@@ -234,7 +234,7 @@ fn draw_wave(scene: &mut Scene, top: f64, wave: &[f32]) {
 fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     let highest = bin_hz * (decibels.len().max(2) - 1) as f64;
     let x = |hz: f64| LEFT + (hz / LOWEST).ln() / (highest / LOWEST).ln() * WIDE;
-    // Upside down: decibels go down from 0 at the top.
+    // Decibels go down from 0 at the top.
     let y = |db: f64| top - db.clamp(-DEPTH, 0.0) / DEPTH * SPECTRUM;
     for level in [0.0, -20.0, -40.0, -60.0, -80.0] {
         scene.line(vec![(LEFT, y(level)), (LEFT + WIDE, y(level))], GRID, 1.0);
@@ -273,7 +273,7 @@ fn draw_spectrum(scene: &mut Scene, top: f64, decibels: &[f64], bin_hz: f64) {
     scene.height += NUMBERS;
 }
 
-/// The colour scale beside a matrix.
+/// The colour scale of a matrix.
 fn key(scene: &mut Scene, top: f64, panel: &Panel) {
     const STEPS: usize = 50;
     let x = LEFT + WIDE + 14.0;
@@ -296,7 +296,7 @@ fn key(scene: &mut Scene, top: f64, panel: &Panel) {
     }
 }
 
-/// A frequency as short as it is clear.
+/// A frequency in its shortest clear form.
 pub fn hertz(hz: f64) -> String {
     if hz >= 1000.0 {
         format!("{} kHz", number(hz / 1000.0))
@@ -309,7 +309,7 @@ pub fn hertz(hz: f64) -> String {
 fn pooled(values: ArrayView2<f64>, columns: usize, rows: usize) -> Vec<f64> {
     let span = |at: usize, parts: usize, all: usize| {
         let first = at * all / parts;
-        // At least one row or column, where there are fewer than cells.
+        // At least one row or column, if there are fewer than cells.
         first..((at + 1) * all / parts).max(first + 1).min(all)
     };
     let mut out = Vec::with_capacity(rows * columns);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn every_picture_stands_below_the_one_before_in_both_formats() {
+    fn pictures_are_below_each_other_in_both_formats() {
         let values =
             ndarray::Array2::from_shape_fn((12, 40), |(row, frame)| (row * frame) as f64 / 429.0);
         let panel = |title| Panel {
@@ -364,7 +364,7 @@ mod tests {
         );
         let svg = scene.svg();
         assert!(svg.contains("&lt;song&gt;") && !svg.contains(",NaN"));
-        // the wave, and two matrices, each with its key; times below the wave and the last matrix alone
+        // the waveform, and two matrices, each with its key; times only below the waveform and the last matrix
         assert_eq!(
             (svg.matches("<image").count(), svg.matches(">3 s<").count()),
             (5, 2)

@@ -34,7 +34,7 @@ fn options(folder: &Path) -> ClassNetOptions {
     }
 }
 
-/// Three classes around centres of their own, 30 tracks of one to three examples.
+/// Three classes around different centres, 30 tracks of one to three examples.
 #[expect(clippy::unnecessary_wraps, reason = "what reads a file may fail")]
 fn example(
     track: usize,
@@ -74,7 +74,7 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
         });
         if let Some(fitted) = found.unwrap() {
             assert!(folder.join("metrics.csv").exists());
-            let windows = said(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
+            let windows = predict(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
             let rows: Vec<Vec<f32>> = windows
                 .iter()
                 .map(|one| options.training.decide.join(one))
@@ -94,7 +94,7 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
 }
 
 #[test]
-fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the_same() {
+fn an_interrupted_training_gives_the_same_weights() {
     let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     let (sessions, whole) = trained(folders[0].path(), &options(folders[0].path()), usize::MAX);
@@ -138,7 +138,7 @@ fn classes_that_lie_apart_are_learnt_and_however_often_it_stops_the_bits_are_the
 }
 
 #[test]
-fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_the_same_bits() {
+fn a_regularised_training_learns_and_resumes_bit_for_bit() {
     let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let train_until = |at: usize, training: ClassTraining, stop_at: usize| {
         let options = ClassNetOptions {
@@ -167,7 +167,7 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
     train_until(1, training, 9);
     let bytes = |at: usize| std::fs::read(folders[at].path().join(BEST)).unwrap();
     assert!(bytes(0) == bytes(1));
-    // smoothed answers have an entropy that no loss falls below
+    // the entropy of smoothed targets is a lower bound of the loss
     assert!(
         whole.history.iter().all(|epoch| epoch.train_loss > 0.25),
         "{:?}",
@@ -176,7 +176,7 @@ fn with_everything_that_keeps_from_learning_by_heart_it_learns_and_goes_on_to_th
 }
 
 #[test]
-fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops() {
+fn training_keeps_the_first_epoch_within_a_standard_error() {
     let epoch = |right: usize| EpochFigures {
         epoch: 0,
         step: 0,
@@ -225,7 +225,7 @@ fn the_earliest_epoch_within_one_standard_error_is_kept_however_often_it_stops()
 }
 
 #[test]
-fn it_stops_when_no_epoch_is_better_for_a_while() {
+fn training_stops_after_epochs_without_improvement() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(folder.path());
     (options.training.epochs, options.training.patience) = (100, 3);
@@ -257,7 +257,7 @@ fn checkpoints_of_other_data_and_damaged_ones_are_refused() {
         .unwrap_err()
         .to_string()
     };
-    assert!(refused(&[1, 1, 1]).contains("is of a training on 96 spectrograms, expected 2"));
+    assert!(refused(&[1, 1, 1]).contains("expected a training on 2 spectrograms, found one on 96"));
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(refused(&[48, 48, 1]).contains("checkpoint.safetensors"));
 }

@@ -1,4 +1,4 @@
-//! Questions as clients write them: JSON bodies and queries, read into the same structures.
+//! Extractors of queries: JSON bodies and query strings, parsed into the same structures.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -11,7 +11,7 @@ use super::problem::Problem;
 use voisin_base::track::TrackId;
 use voisin_questions::read::{from_json, from_query};
 
-/// Refuses a body that is not said to be JSON. Forms of other pages cannot say it without being asked where they are from.
+/// Refuses a body without the content type of JSON, which forms of other pages cannot send without a CORS preflight.
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers
         .get(header::CONTENT_TYPE)
@@ -24,7 +24,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(wrong_type("Content-Type: application/json", kind))
 }
 
-/// Refuses a body that a form of any page can send, without that its origin is asked about.
+/// Refuses content types that a form of any page can send without a CORS preflight.
 pub(super) fn is_file(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers
         .get(header::CONTENT_TYPE)
@@ -54,7 +54,7 @@ fn wrong_type(expected: &str, kind: &str) -> Problem {
     Problem::request(StatusCode::UNSUPPORTED_MEDIA_TYPE, expected, found)
 }
 
-/// A whole body that is said to be JSON.
+/// A whole JSON body.
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
     is_json(request.headers())?;
     Bytes::from_request(request, state)
@@ -64,22 +64,22 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
             if status == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::request(
                     status,
-                    "a body within this question's limit (1 MiB at most)",
+                    "a body within this route's limit (1 MiB at most)",
                     "a longer one",
                 )
             } else {
                 Problem::bad(
                     "a whole body, in time",
-                    "one that ended early or came too slowly",
+                    "one that ended early or was too slow",
                 )
             }
         })
 }
 
-/// The body of a request that has nothing to say: none, or an object without fields.
+/// An empty body: none, or an object without fields.
 pub struct NoBody;
 
-/// No field at all, also of a query.
+/// A query without fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
@@ -108,7 +108,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// The id of a track, as a path has it.
+/// The id of a track in a path.
 pub struct PathId(pub TrackId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
@@ -118,7 +118,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         let text = Path::<String>::from_request_parts(parts, state)
             .await
             .map_or_else(|_| String::new(), |path| path.0);
-        // Back into the message, so not at any length.
+        // Truncated, since it is in the message.
         let found: String = text.chars().take(50).collect();
         text.parse()
             .map(|id| Self(TrackId(id)))
@@ -126,7 +126,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// A query: `?genre=Jazz&genre=Soul&limit=5`.
+/// A query string: `?genre=Jazz&genre=Soul&limit=5`.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_told_from_files() {
+    fn content_types_of_forms_are_refused() {
         let kind = |kind: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());

@@ -1,4 +1,4 @@
-//! `voisin worker --output`: what a worker listened to, as Parquet files.
+//! `voisin worker --output`: the results of a worker as Parquet files.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -9,13 +9,13 @@ use voisin_base::track::ContentKind;
 use voisin_engine::{AddEvent, AddOptions, Embedder};
 use voisin_library::FileRecord;
 
-/// Makes the folder that Parquet files go into, before there is anything to write.
+/// Creates the folder for Parquet files, before there is anything to write.
 pub(crate) fn make_folder(dir: &Path) -> anyhow::Result<()> {
     Ok(voisin_parquet::make_folder(dir)?)
 }
 
-/// Listens to files and writes one Parquet file of them.
-pub(crate) fn listen(
+/// Analyses files and writes the results into one Parquet file.
+pub(crate) fn analyse(
     embedder: &Embedder,
     files: &[FileRecord],
     dir: &Path,
@@ -25,7 +25,7 @@ pub(crate) fn listen(
 ) -> anyhow::Result<()> {
     let options = EmbedOptions {
         add,
-        // One Parquet file for each batch of the worker, which is done or lost as a whole.
+        // One Parquet file for each batch of the worker, which is completed or lost as a whole.
         per_file: files.len().max(1),
         windows,
         kind,

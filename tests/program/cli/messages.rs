@@ -1,4 +1,4 @@
-//! What users read besides answers: mistakes, help, names that would harm a terminal, where a setting comes from.
+//! Messages of the command line: mistakes, help, names that would harm a terminal, sources of settings.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn hostile_names_reach_no_terminal() {
 
 #[cfg(unix)]
 #[test]
-fn a_name_with_a_line_end_is_told_on_one_line() {
+fn a_name_with_a_line_end_is_printed_on_one_line() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
@@ -49,14 +49,14 @@ fn a_name_with_a_line_end_is_told_on_one_line() {
         &["-v", "add", "--force"],
     ] {
         let output = sandbox.run([arguments, &[music.to_str().unwrap()]].concat());
-        let said = text(&output.stderr);
+        let stderr = text(&output.stderr);
         assert!(
-            said.contains("new line.wav") && said.contains("no music.mp3"),
-            "{arguments:?}: {said}"
+            stderr.contains("new line.wav") && stderr.contains("no music.mp3"),
+            "{arguments:?}: {stderr}"
         );
         assert!(
-            said.lines().all(|line| !line.starts_with("line.wav")),
-            "{arguments:?}: {said}"
+            stderr.lines().all(|line| !line.starts_with("line.wav")),
+            "{arguments:?}: {stderr}"
         );
     }
     let copies = fine(sandbox.run(["duplicates"]));
@@ -73,15 +73,15 @@ fn the_system_is_quoted_without_its_numbers() {
     let music = sandbox.path("music");
     fs::create_dir_all(&music).unwrap();
     std::os::unix::fs::symlink("/no/such/file", music.join("dangling.mp3")).unwrap();
-    let told = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
+    let stderr = text(&sandbox.run(["add", music.to_str().unwrap()]).stderr);
     assert!(
-        told.contains("dangling.mp3: No such file or directory\n"),
-        "{told}"
+        stderr.contains("dangling.mp3: No such file or directory\n"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn mistakes_are_told_plainly() {
+fn mistakes_are_reported_plainly() {
     let sandbox = Sandbox::new();
     for (arguments, expected_code, words) in [
         (vec!["similar", "anything"], 2, "voisin add"),
@@ -101,12 +101,12 @@ fn mistakes_are_told_plainly() {
         (
             vec!["labels", "set", "id:1"],
             2,
-            "expected tracks and a genre behind them",
+            "expected tracks and then a genre",
         ),
         (
             vec!["labels", "set", "id:1"],
             2,
-            "\"voisin labels unset TRACK\" forgets a genre",
+            "\"voisin labels unset TRACK\" removes a genre",
         ),
     ] {
         let output = sandbox.run(arguments.clone());
@@ -124,29 +124,29 @@ fn mistakes_are_told_plainly() {
     }
     let music = six_tracks(&sandbox);
     sandbox.run(["add", music.to_str().unwrap()]);
-    // Words that fit several tracks list them; words that fit none say what would.
+    // Words that match several tracks list them; words that match none get suggestions.
     let several = sandbox.run(["similar", "muldj"]);
     assert_eq!(code(&several), 1);
     assert!(text(&several.stderr).contains("id:") && text(&several.stderr).contains("Armygeddon"));
-    // The last of several tracks is not the genre of the others.
+    // The last of several tracks is not taken for a genre.
     let forgotten = music.join("metal/muldjord-chaos-god.mp3");
     for last in ["id:2", forgotten.to_str().unwrap()] {
         let labelled = sandbox.run(["labels", "set", "id:1", last]);
         assert_eq!(code(&labelled), 2);
-        assert!(text(&labelled.stderr).contains("expected a genre behind the tracks"));
+        assert!(text(&labelled.stderr).contains("expected a genre after the tracks"));
     }
-    // Filters that could never hold are not to be loosened.
+    // Filters that cannot match get no hint to loosen them.
     for arguments in [
         &["find", "sad", "--year", "1990-1999"][..],
         &["list", "--year", "-1965"],
     ] {
         let found = sandbox.run(arguments);
-        let told = text(&found.stderr);
+        let stderr = text(&found.stderr);
         assert!(
-            code(&found) == 1 && told.contains("no track of this library has a year"),
-            "{told}"
+            code(&found) == 1 && stderr.contains("no track of this library has a year"),
+            "{stderr}"
         );
-        assert!(!told.contains("loosen"), "{told}");
+        assert!(!stderr.contains("loosen"), "{stderr}");
     }
     let slow = text(&sandbox.run(["list", "--bpm", "1-2"]).stderr);
     assert!(
@@ -155,10 +155,10 @@ fn mistakes_are_told_plainly() {
     );
     // Without a filter there is none to loosen.
     let alike = sandbox.run(["similar", "id:1", "--min-similarity", "1"]);
-    let told = text(&alike.stderr);
+    let stderr = text(&alike.stderr);
     assert!(
-        told.contains("add more music, or ask for less") && !told.contains("loosen"),
-        "{told}"
+        stderr.contains("add more music, or relax the options") && !stderr.contains("loosen"),
+        "{stderr}"
     );
     let none = sandbox.run(["similar", "zzz qqq"]);
     assert_eq!(code(&none), 1);
@@ -166,7 +166,7 @@ fn mistakes_are_told_plainly() {
 }
 
 #[test]
-fn help_completions_and_manual() {
+fn help_completions_and_manual_are_printed() {
     let sandbox = Sandbox::new();
     let help = text(&sandbox.run(["--help"]).stdout);
     // The groups stand between usage and options, two columns in.
@@ -223,14 +223,14 @@ fn help_completions_and_manual() {
 }
 
 #[test]
-fn an_instruction_set_that_cannot_be_had_is_an_error() {
+fn an_unavailable_instruction_set_is_an_error() {
     let sandbox = Sandbox::new();
     let foreign = if cfg!(target_arch = "aarch64") {
         "avx2"
     } else {
         "neon"
     };
-    for (name, said) in [
+    for (name, expected) in [
         ("sse9", "unknown instruction set \"sse9\""),
         (foreign, "this machine lacks"),
     ] {
@@ -242,7 +242,7 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
         assert_eq!(output.status.code(), Some(2));
         let message = text(&output.stderr);
         assert!(
-            message.contains(said) && message.contains("portable") && message.contains("unset"),
+            message.contains(expected) && message.contains("portable") && message.contains("unset"),
             "{message}"
         );
         assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");
@@ -254,7 +254,7 @@ fn an_instruction_set_that_cannot_be_had_is_an_error() {
     }
 }
 
-/// A reader that goes away (`| head`) ends the program quietly; of a trace: tests/features.rs.
+/// A closed output pipe (`| head`) ends the program quietly; for traces: tests/features.rs.
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let sandbox = Sandbox::new();
@@ -269,7 +269,7 @@ fn a_closed_pipe_ends_quietly() {
 }
 
 #[test]
-fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_to() {
+fn an_unavailable_model_or_device_is_always_refused() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
@@ -305,7 +305,7 @@ fn a_model_or_device_that_cannot_be_had_is_refused_even_if_nothing_is_listened_t
 }
 
 #[test]
-fn settings_come_from_options_then_the_environment_then_the_config_file() {
+fn settings_come_from_options_then_environment_then_file() {
     let sandbox = Sandbox::new();
     let config = sandbox.path("home/.config/voisin/config.toml");
     fs::create_dir_all(config.parent().unwrap()).unwrap();
@@ -316,13 +316,13 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
             None => command.env_remove("VOISIN_LIBRARY"),
         };
         let answer = json(command.output().unwrap());
-        let of = |at: usize| {
+        let setting = |at: usize| {
             (
                 answer["settings"][at]["value"].clone(),
                 answer["settings"][at]["from"].clone(),
             )
         };
-        (of(0), of(1), of(2))
+        (setting(0), setting(1), setting(2))
     };
     let home = sandbox.path("home").join(".local/share").join("voisin");
     let (library, model, device) = shown(None, &[]);
@@ -377,7 +377,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
     assert!(coloured(&[]) && !coloured(&["--color", "never"]));
 
     fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-3\"\n").unwrap();
-    // it is used: a new library has its model, one that is there keeps its own
+    // the file is used: a new library has its model, an existing one keeps its own
     let music = six_tracks(&sandbox);
     let metal = music.join("metal");
     fine(
@@ -433,7 +433,7 @@ fn settings_come_from_options_then_the_environment_then_the_config_file() {
 // Windows has no such names.
 #[cfg(unix)]
 #[test]
-fn paths_of_tables_are_exact_whatever_a_file_is_called() {
+fn paths_of_tables_are_exact_for_any_file_name() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -485,7 +485,7 @@ fn paths_of_tables_are_exact_whatever_a_file_is_called() {
     );
     assert_eq!(cells(&["similar", "id:1", "--include-seed"]), listed);
     assert_eq!(cells(&["playlist", "id:1"]), listed);
-    // What was written is read back, as a list to write from and as a table of labels.
+    // The cells are read back, as a list to write from and as a table of labels.
     let mut table = "path,genre\n".to_owned();
     for (cell, genre) in listed.iter().zip(["Jazz", "Rock", "Soul", "Ska", "Dub"]) {
         table += &format!("\"{cell}\",{genre}\n");
