@@ -18,7 +18,10 @@ fn every_crate_is_in_the_list() {
     let rows: Vec<String> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
     let listed: BTreeSet<String> = rows.iter().cloned().collect();
     let packages = packages();
-    let crates = BTreeSet::from_iter(packages.iter().map(|package| package.name.clone()));
+    let crates: BTreeSet<_> = packages
+        .iter()
+        .map(|package| package.name.clone())
+        .collect();
     assert_eq!(
         listed, crates,
         "the crates that ARCHITECTURE.md lists and those that there are"

@@ -1,4 +1,4 @@
-//! JSON schemas of queries, for OpenAPI and assistants.
+//! JSON schemas of queries, for `OpenAPI` and assistants.
 
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};

@@ -1,4 +1,4 @@
-//! Conditional requests (ETag) and compression of answers.
+//! Conditional requests (`ETag`) and compression of answers.
 
 use std::fs::Metadata;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ const LEAST: u64 = 1200;
 /// Bodies from this length on are compressed on a blocking thread.
 const LONG: usize = 64 << 10;
 
-/// The validator of a resource: its ETag and date.
+/// The validator of a resource: its `ETag` and date.
 #[derive(Debug, Clone)]
 pub struct Validator {
     tag: HeaderValue,
@@ -101,7 +101,7 @@ impl Validator {
     }
 }
 
-/// Adds an ETag of its content to a long JSON answer, or replaces it by 304.
+/// Adds an `ETag` of its content to a long JSON answer, or replaces it by 304.
 pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) -> Response<Body> {
     const CONTROL: &str = "private, no-cache";
     let headers = answer.headers();
