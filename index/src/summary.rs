@@ -31,7 +31,7 @@ impl VectorIndex {
         let length = file.metadata().map_err(io("reading"))?.len();
         let mut prefix = [0; file::PREFIX];
         if length < file::PAGE as u64 {
-            return Err(damage.error("shorter than its head"));
+            return Err(damage.error("shorter than its header"));
         }
         file.read_exact(&mut prefix).map_err(io("reading"))?;
         let body_start = u64::from_le_bytes(array(&prefix[16..24]));

@@ -234,7 +234,7 @@ pub(crate) fn decode(
     n: usize,
     codec: &Codec,
 ) -> Result<Option<TailChanges>, IndexError> {
-    let short = || damage.error("shorter than its head");
+    let short = || damage.error("shorter than its header");
     let body_end = bytes
         .len()
         .checked_sub(DIGEST)

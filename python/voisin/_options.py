@@ -19,7 +19,7 @@ class Filters(TypedDict, total=False):
     folder: Only tracks below this folder, as the library stores it (several: any of them).
     genre: Only tracks of this genre (several, also with commas: any of them).
     key: Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or
-        `compatible`: those that mix with the seeds' keys.
+        with seeds `compatible`: those that mix with their keys.
     licence: Only tracks under this licence: cc-by (any version of it), cc-by-4.0, cc (all of
         Creative Commons), or a part of another licence's name (several, also with commas: any of
         them).
@@ -117,7 +117,7 @@ class Mixing(TypedDict, total=False):
         [default: 900].
     max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
     max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
-    near_only: Rather fewer songs than distant ones: leave out songs farther away than nearly all
+    near_only: Prefer a shorter mix to distant songs: leave out songs farther away than nearly all
         tracks are from their nearest neighbour.
     not_heard: Songs played within this time come last, in seconds; 0: no effect [default: 86400].
     random_seed: Seed of the random numbers: the same seed gives the same mix [default: another one
@@ -168,7 +168,7 @@ class PlaylistOptions(Filters, total=False):
         or the relative key.
     keep_duplicates: Leave copies of the same recording in the list.
     keep_versions: Leave other versions of a song in the list: by the same artist, with a title that
-        differs in words such as live, remaster, radio edit or remix alone.
+        differs only in words such as live, remaster, radio edit or remix.
     length: Length of the list in seconds, instead of a number of tracks.
     max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_album: At most this many tracks of one album; 0: as many as fit.
@@ -274,7 +274,7 @@ class DuplicatesOptions(TypedDict, total=False):
         artists do not differ; those of low bit rates, those under other titles and altered ones
         without tags are missed. Versions are found by titles alone.
     versions: Group versions of a song instead of copies of a recording: by the same artist, with
-        titles that differ in words such as live, remaster, radio edit or remix alone, or near in
+        titles that differ only in words such as live, remaster, radio edit or remix, or near in
         sound, and with matching chords; these are no duplicates to delete.
     """
 

@@ -19,7 +19,7 @@ use voisin_audio::probe_as;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentKind;
 use voisin_engine::{
-    AddEvent, AddOptions, AddRun, AddSummary, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
+    AddEvent, AddOptions, AddReport, AddRun, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
 };
 use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
@@ -71,7 +71,7 @@ pub(crate) fn add_files(
     let summary = &report.summary;
     match format {
         ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
-        ReportFormat::Table => report_summary(console, summary, &progress.reasons, dry_run)?,
+        ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
     }
     if report.taken_over > 0 {
         let tracks = count(report.taken_over, "track");
@@ -219,10 +219,11 @@ pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
 
 fn report_summary(
     console: Console,
-    summary: &AddSummary,
+    report: &AddReport,
     reasons: &[String],
     dry_run: bool,
 ) -> anyhow::Result<()> {
+    let summary = &report.summary;
     // "Added" are files that would be analysed: which of them are copies is known only after that.
     if dry_run {
         let retagged = match summary.updated {
@@ -265,6 +266,7 @@ fn report_summary(
         summary.moved,
         summary.removed,
         summary.failed,
+        report.taken_over,
     ];
     if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
         let skipped = match summary.skipped {

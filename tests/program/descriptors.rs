@@ -389,6 +389,11 @@ fn scales_are_measured_filtered_sorted_and_curved() {
             text(&refused.stderr)
         );
     }
+    let refused = text(&sandbox.run(["similar", "id:1", "--sort", "artist"]).stderr);
+    assert!(
+        refused.contains("expected one of similarity, bpm, key, loudness, "),
+        "{refused}"
+    );
     let titles = |arguments: &[&str]| -> Vec<String> {
         let answer = fine_json(sandbox.run(arguments));
         let items = answer.as_array().unwrap().iter();

@@ -448,10 +448,10 @@ pub(crate) fn parse_head(
         usize::try_from(u64::from_le_bytes(array(&head[16..24]))).unwrap_or(usize::MAX);
     damage.check(
         body_start == head.len() && header_len <= head.len() - PREFIX,
-        "cut in its head",
+        "cut in its header",
     )?;
     let root: [u8; DIGEST] = array(&head[24..PREFIX]);
-    damage.check(head_digest(head) == root, "checksum of its head")?;
+    damage.check(head_digest(head) == root, "checksum of its header")?;
     let mut header = Header {
         version,
         ..Header::default()

@@ -105,7 +105,7 @@ fn state_of(_: &File) -> std::io::Result<Option<CopyState>> {
 
 fn load_map(path: &Path, map: Arc<Mmap>, is_copy: bool) -> Result<BaseFile, IndexError> {
     let damage = Damage(path.to_owned());
-    damage.check(map.len() >= PAGE, "shorter than its head")?;
+    damage.check(map.len() >= PAGE, "shorter than its header")?;
     let body_start = usize::try_from(u64::from_le_bytes(array(&map[16..24]))).unwrap_or(usize::MAX);
     let (header, root) = parse_head(&damage, &map[..body_start.clamp(PREFIX, map.len())])?;
     let header_len = u32::from_le_bytes(array(&map[12..16])) as usize;

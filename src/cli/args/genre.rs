@@ -15,8 +15,8 @@ use voisin_questions::values::Limit;
 /// Takes files (in the library or not), or --all for every track of the library. Each answer comes with its evidence: the
 /// voting tracks, and how near they are. A track never votes for itself. Before `voisin train genre` the neighbours vote alone;
 /// after it head and neighbours are combined, or one is used alone if it was clearly better on held-out artists, with a
-/// calibrated probability. Tracks that sound unlike the labelled ones are "unknown". Below 4 labelled tracks of 2 genres the
-/// answer is a first guess from the model's tags.
+/// calibrated probability. Tracks that sound unlike the labelled ones are "unknown". With fewer than 4 labelled tracks, or one
+/// genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
@@ -24,11 +24,11 @@ use voisin_questions::values::Limit;
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
     pub(crate) question: Classify,
-    #[command(flatten)]
-    pub(crate) answer: super::AnswerArgs,
     /// Every track of the library
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) answer: super::AnswerArgs,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub(crate) struct ClassifyArgs {
 )]
 pub(crate) struct WriteTagsArgs {
     /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown tracks,
-    /// answers below --precision (default 0.9), and files that have a genre, are left alone, and nothing is written before two
+    /// answers below --precision (default 0.9), and files that have a genre are left alone, and nothing is written before two
     /// genres have 8 labelled tracks each. `--write-tags=bpm,key,replay-gain,energy,mood` writes what `add` measured instead,
     /// or in addition (`genre,bpm`)
     #[arg(

@@ -28,7 +28,7 @@ pub(crate) struct DemoArgs {
 /// Add music to the library, or bring it up to date
 ///
 /// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are accepted too; `-` reads a list of
-/// paths from standard input. Unchanged files are not opened, moved and retagged ones keep their vectors. Hidden
+/// paths from standard input. Unchanged files are not opened; moved and retagged ones keep their vectors. Hidden
 /// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and system folders
 /// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself. A run can be stopped at any
 /// time: finished tracks are kept, and the next run resumes.
@@ -89,7 +89,7 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     pub(crate) remove_missing: bool,
     /// If a file is gone and the library has the same recording in a later file (encoded or ripped again, or changed and
-    /// moved), give that the former id, label and links. This includes files of absent folders: first mount all disks
+    /// moved), give the later file the former id, label and links. This includes files of absent folders: first mount all disks
     #[arg(long, conflicts_with_all = ["dry_run", "from_parquet", "shard"])]
     pub(crate) take_over: bool,
     /// Measure tempo, key, loudness and scales: none, fast (loudness is estimated if a file is not decoded whole), or full (files are decoded whole, loudness is exact)

@@ -254,13 +254,16 @@ pub(crate) fn message(error: &Error) -> String {
         if alike.is_empty() {
             alike
         } else {
-            format!("; did you mean {alike}?")
+            format!(". Did you mean {alike}?")
         }
     };
     let argument = option(ContextKind::InvalidArg);
     // Not `args`, which panics at a file's name that is not UTF-8.
     let words = std::env::args_os().skip(1);
-    let called = command(words.map(|word| word.to_string_lossy().into_owned()));
+    let words: Vec<String> = words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let called = command(words.iter().cloned());
     let lead = match error.kind() {
         ErrorKind::ValueValidation => {
             // Our own parsers return complete messages; other reasons are those of the standard
@@ -302,7 +305,7 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let suggested = option_elsewhere(&argument, &called).map_or_else(
                 || meant(ContextKind::SuggestedArg),
-                |here| format!("; did you mean {here}?"),
+                |here| format!(". Did you mean {here}?"),
             );
             format!("there is no option {argument} here{suggested}")
         }
@@ -313,7 +316,7 @@ pub(crate) fn message(error: &Error) -> String {
             let suggested = if commands.is_empty() {
                 meant(ContextKind::SuggestedSubcommand)
             } else {
-                format!("; did you mean {}?", commands.join(", "))
+                format!(". Did you mean {}?", commands.join(", "))
             };
             format!("there is no command \"{word}\"{suggested}")
         }
@@ -322,11 +325,14 @@ pub(crate) fn message(error: &Error) -> String {
             "expected tracks and then a genre, found fewer arguments; \"voisin labels unset TRACK\" removes a genre"
                 .to_owned()
         }
-        ErrorKind::MissingRequiredArgument if called == "voisin classify" => {
-            "expected tracks, or --all for every track of the library, found nothing".to_owned()
-        }
         ErrorKind::MissingRequiredArgument => {
-            format!("expected {}, found nothing", text(ContextKind::InvalidArg))
+            let expected = if called == "voisin classify" {
+                "tracks, or --all for every track of the library".to_owned()
+            } else {
+                text(ContextKind::InvalidArg)
+            };
+            unmet(&missing(error), &called, &words)
+                .unwrap_or_else(|| format!("expected {expected}, found nothing"))
         }
         ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == text(ContextKind::InvalidArg) => {
             format!("{argument} was given twice")
@@ -345,7 +351,45 @@ pub(crate) fn message(error: &Error) -> String {
             first.strip_prefix("error: ").unwrap_or(first).to_owned()
         }
     };
-    format!("{lead}; see \"{called} --help\"")
+    let see = if lead.ends_with('?') { " See" } else { "; see" };
+    format!("{lead}{see} \"{called} --help\"")
+}
+
+/// The arguments that an error reports as missing, as in clap's usage: `--to <TIME>`.
+fn missing(error: &Error) -> Vec<String> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(several)) => several.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The first option that requires missing ones, and these: `--rough needs --from and --to`.
+fn unmet(absent: &[String], called: &str, words: &[String]) -> Option<String> {
+    // Clap does not expose what an option requires, so each one is parsed without the others.
+    let required = |given: &[String]| {
+        let command = <Cli as clap::CommandFactory>::command();
+        let words = called.split(' ').map(str::to_owned);
+        let parsed = command.try_get_matches_from(words.chain(given.iter().cloned()));
+        parsed.err().as_ref().map(missing).unwrap_or_default()
+    };
+    let always = required(&[]);
+    let mut options = (0..words.len()).filter(|&i| words[i].starts_with('-'));
+    options.find_map(|i| {
+        let mut needed = required(&words[i..=i]);
+        // Without its value an option is another mistake.
+        if needed.is_empty() && words.get(i + 1).is_some_and(|next| !next.starts_with('-')) {
+            needed = required(&words[i..i + 2]);
+        }
+        let mut names: Vec<&str> = absent
+            .iter()
+            .filter(|name| needed.contains(name) && !always.contains(name))
+            // Of "<--output <FILE>>" and "--write-tags[=<TAGS>]" the names.
+            .filter_map(|name| name.trim_start_matches('<').split([' ', '[', '=']).next())
+            .filter(|name| name.starts_with('-'))
+            .collect();
+        names.sort_unstable();
+        (!names.is_empty()).then(|| format!("{} needs {}", words[i], names.join(" and ")))
+    })
 }
 
 /// The command of this full name, such as `voisin eval genre`.

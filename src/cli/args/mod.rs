@@ -95,7 +95,7 @@ where
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///
 /// voisin analyses your music files and stores one vector per track in a library of its own, which it searches.
-/// Your files are changed only by `classify --write-tags`.
+/// Your files are changed only by `classify --write-tags`, and by `undo`, which takes that back.
 #[derive(Debug, Parser)]
 #[command(
     name = "voisin",
@@ -144,7 +144,7 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     #[arg(
-        help = "Colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE is always [default: auto]",
+        help = "Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE has the effect of always [default: auto]",
         long,
         global = true,
         value_enum,

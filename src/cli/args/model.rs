@@ -150,6 +150,10 @@ pub(crate) enum LibraryNames {
     Lists,
     Spaces,
     Scales,
+    /// Orders of `list`, with the scales.
+    Orders,
+    Licences,
+    Listeners,
 }
 
 /// Open the manual page

@@ -17,8 +17,8 @@ use voisin_questions::{Mix, Similar};
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
 /// a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves
-/// and their exact duplicates are left out of the results. With --from and --to one passage is searched for, and each result
-/// has the position of the passage in its track.
+/// and their exact duplicates are left out of the results. With --from and --to one passage is searched for, also elsewhere in
+/// the seed's own track, and each result has the position of the passage in its track.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"
@@ -215,9 +215,15 @@ impl ListOutput {
         let format = self.format.name();
         let is_shown = self.format.is_printed();
         // A table is laid out for a terminal's width, and programs could not read a file of it.
-        if self.format == ListFormat::Table && self.target.is_some() {
+        if self.format == ListFormat::Table
+            && let Some(file) = &self.target
+        {
+            let found = match ListFormat::of_ending(file) {
+                Some(_) => format!("--format {format}"),
+                None => file.display().to_string(),
+            };
             anyhow::bail!(
-                "--output writes formats that programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format {format}"
+                "--output: expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or a --format other than table, found {found}"
             );
         }
         if is_shown && self.title.is_some() {

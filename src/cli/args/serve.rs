@@ -18,7 +18,7 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 ///
 /// The results of `similar`, `classify`, `path`, `playlist` and others are JSON under /api/v1 (docs/serve.md;
 /// GET /api/v1/openapi.json describes all of it). By default the server listens only on this machine and requires a token,
-/// which it creates at its first start and keeps in the library's folder. With --lan telephones and players of the same
+/// which it creates at its first start and keeps in the library's folder. With --lan, phones and players of the same
 /// network reach it, and their browsers sign in with a code of six digits. Tracks that `voisin add` adds appear while it
 /// runs. Ctrl-C ends it.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) const LMS_PORT: u16 = 12_000;
 )]
 pub(crate) struct ServeArgs {
     /// Query the library in this database (see voisin push); genres, clusters, the map and all else that needs all of
-    /// its tracks is refused without --copy [variable: `VOISIN_BACKEND`]
+    /// its tracks are refused without --copy [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "subsonic", "audiomuse", "renew_lists"])]
     pub(crate) backend: Option<String>,
     /// With a backend: keep a copy of it in this folder and query that once it is complete. It follows the database,

@@ -8,7 +8,7 @@ use super::ReportFormat;
 ///
 /// The default space is that of the library's model: all commands use it. `similar`, `find` and `eval retrieval` take the name
 /// of another one. Each has its own index. `add` analyses with the default's model alone; `space add` brings the others up to
-/// date.
+/// date. A CLAP model has to be imported first: see `voisin model import --help`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin space add clap\n  voisin space list\n  voisin similar id:17 --space clap\n  voisin eval retrieval --spaces voisin-equal,clap\n  voisin space default clap"
@@ -23,7 +23,7 @@ pub(crate) enum SpaceCommand {
     /// Analyse a library's tracks with another model, keeping its vectors
     ///
     /// After a stop or a kill the same command resumes; run again later, it analyses tracks added since. Tracks may be added and
-    /// searched meanwhile.
+    /// searched meanwhile. A CLAP model has to be imported first: see `voisin model import --help`.
     #[command(
         after_help = "Examples:\n  voisin space add clap\n  voisin space add voisin-3 --name trial"
     )]

@@ -148,7 +148,8 @@ pub(crate) fn print_one(answer: &GenreAnswer) -> anyhow::Result<()> {
 }
 
 fn line(text: &str) -> anyhow::Result<()> {
-    render::print_line(&render::terminal_safe(text))
+    let indent = if text.starts_with("  ") { "  " } else { "" };
+    render::print_wrapped(indent, &text[indent.len()..])
 }
 
 fn print_guess(guess: &Guess) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use super::safe::table_path;
 use super::track::{lossy, measured_meta, print_files, print_rows, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_engine::{StrongTags, TrackPage};
+use voisin_engine::{Standing, StrongTags, TrackPage};
 use voisin_explore::TrackMeta;
 use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
@@ -142,7 +142,8 @@ fn print_table(
         .filter(|(is_shown, _)| *is_shown)
         .map(|(_, column)| *column)
         .collect();
-    let mut table = Table::new(&shown);
+    let mut table =
+        Table::new(&shown).leaving_out(&["path", "licence", "LUFS", "key", "bpm", "time", "genre"]);
     for track in &page.tracks {
         let descriptors = measured(track);
         let values = scales.iter().map(|name| {
@@ -235,7 +236,13 @@ fn scales_text(measured: &Descriptors) -> String {
 }
 
 /// Prints cards.
-pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Result<()> {
+///
+/// - `standings`: the meaning of the similarities on each card, as far as it is known
+pub(crate) fn print_cards(
+    cards: &[Card],
+    standings: &[Option<Standing>],
+    format: ReportFormat,
+) -> anyhow::Result<()> {
     match format {
         ReportFormat::Json => {
             super::print_json(&cards.iter().map(CardJson::new).collect::<Vec<_>>())
@@ -245,14 +252,14 @@ pub(crate) fn print_cards(cards: &[Card], format: ReportFormat) -> anyhow::Resul
                 if i > 0 {
                     super::print_line("")?;
                 }
-                print_card(card)?;
+                print_card(card, standings.get(i).and_then(Option::as_ref))?;
             }
             Ok(())
         }
     }
 }
 
-fn print_card(card: &Card) -> anyhow::Result<()> {
+fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
     // Destructured without `..`, so that a new field of a card must be shown here or ignored explicitly.
     let Card {
         track,
@@ -374,15 +381,17 @@ fn print_card(card: &Card) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&[
         ("  nearest", Align::Left),
-        ("similarity", Align::Right),
+        ("similarity", Align::Left),
         ("artist", Align::Left),
         ("title", Align::Left),
         ("genre", Align::Left),
     ]);
     for found in nearest {
+        let nearness = standing.and_then(|standing| standing.closeness(found.similarity));
+        let nearness = nearness.map_or_else(String::new, |nearness| nearness.to_string());
         table.row([
             format!("  id:{}", found.track.id),
-            format!("{:.3}", found.similarity),
+            format!("{:.3} {nearness}", found.similarity),
             found.track.main_artist().unwrap_or_default().to_owned(),
             title(&found.track),
             found

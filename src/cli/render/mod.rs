@@ -35,7 +35,7 @@ use super::interrupt;
 
 use voisin_base::output::{OutputError, OutputTarget};
 use voisin_base::text::without_error_numbers;
-pub(crate) use voisin_base::text::{count, count_with, grouped};
+pub(crate) use voisin_base::text::{clock, count, count_with, grouped};
 use voisin_questions::QuestionError;
 use voisin_questions::read::Refused;
 
@@ -380,19 +380,6 @@ pub(crate) fn print_paths<'a>(
         bytes.push(if null { 0 } else { b'\n' });
     }
     print(bytes)
-}
-
-/// Seconds as people write them: `3:07`, `1:02:45`.
-pub(crate) fn clock(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    let hours = seconds / 3600;
-    let minutes = seconds / 60 % 60;
-    let seconds = seconds % 60;
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
 }
 
 /// How long ago a time in seconds since 1970 UTC is: `today`, `3 days ago`.

@@ -89,7 +89,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeClusters => "\"voisin clusters\" lists all clusters",
         Remedy::SeeWords(known) => {
             return format!(
-                "\"voisin find --words\" lists all {}",
+                "\"voisin find --words\" lists all {}; whole sentences need a CLAP model (voisin model import, voisin space add)",
                 count(*known as u64, "word")
             );
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use console::{measure_text_width, style};
 
 use super::safe::one_line;
-use super::screen;
+use super::{screen, wrapped};
 
 /// The alignment of a column. Numbers are aligned right and never cut; the column called `path` is cut at the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,10 @@ const LONGEST_CELL: usize = 300;
 const WIDEST_PADDING: usize = 60;
 /// Least width of a column that is cut.
 const NARROWEST: usize = 8;
-/// Columns that are left out, in this order, if the others would be too narrow to read.
-const LEFT_OUT: [&str; 4] = ["path", "time", "genre", "cohesion"];
+/// Columns that are left out, in this order, if the others would be too narrow to read; never the first column.
+const LEFT_OUT: [&str; 5] = ["path", "time", "cohesion", "weight", "genre"];
+/// The column of sentences, which are wrapped instead of cut; it comes last.
+const SENTENCES: &str = "found";
 const READABLE: usize = 12;
 const READABLE_PATH: usize = 16;
 /// Blanks between two columns.
@@ -32,6 +34,7 @@ pub(crate) struct Table {
     header: Vec<(String, Align)>,
     rows: Vec<Vec<String>>,
     indent: usize,
+    left_out: &'static [&'static str],
 }
 
 impl Table {
@@ -44,7 +47,13 @@ impl Table {
             header,
             rows: Vec::new(),
             indent: 0,
+            left_out: &LEFT_OUT,
         }
+    }
+
+    /// The same table, with other columns to leave out if it is too wide.
+    pub(crate) fn leaving_out(self, left_out: &'static [&'static str]) -> Self {
+        Self { left_out, ..self }
     }
 
     /// The same table, further to the right.
@@ -101,11 +110,16 @@ impl Table {
         let shown: Vec<usize> = (0..widths.len())
             .filter(|&column| widths[column] > 0)
             .collect();
+        let wraps = self.header.iter().any(|(name, _)| name == SENTENCES);
         let line = |cells: &[String]| {
             let mut text = " ".repeat(self.indent);
             for (i, &column) in shown.iter().enumerate() {
                 let cell = match width {
                     Some(_) if Some(column) == path => cut_left(&cells[column], widths[column]),
+                    Some(width) if self.header[column].0 == SENTENCES => {
+                        let indent = measure_text_width(&text);
+                        wrapped(&cells[column], width, indent, indent)
+                    }
                     Some(_) => cut_right(&cells[column], widths[column]),
                     None => cells[column].clone(),
                 };
@@ -117,7 +131,10 @@ impl Table {
                 }
             }
             let text = text.trim_end();
-            width.map_or_else(|| text.to_owned(), |width| cut_right(text, width))
+            match width {
+                Some(width) if !wraps => cut_right(text, width),
+                _ => text.to_owned(),
+            }
         };
         let names: Vec<String> = self.header.iter().map(|(name, _)| name.clone()).collect();
         let head = line(&names);
@@ -139,7 +156,7 @@ impl Table {
         let mut kept = natural.to_vec();
         // One column after the other is dropped until the rest can be read; if nothing helps, all
         // are narrow.
-        for name in LEFT_OUT {
+        for &name in self.left_out {
             let widths = self.narrowed(&kept, width);
             let readable = |column: usize| {
                 let least = if self.header[column].0 == "path" {
@@ -152,7 +169,8 @@ impl Table {
             if total(&widths) <= width && (0..widths.len()).all(readable) {
                 return widths;
             }
-            if let Some(column) = self.header.iter().position(|(known, _)| known == name) {
+            let column = self.header.iter().position(|(known, _)| known == name);
+            if let Some(column) = column.filter(|&column| column > 0) {
                 kept[column] = 0;
             }
         }
@@ -291,6 +309,20 @@ mod tests {
                 && narrow.contains("0.817")
                 && narrow.contains("A title of some length"),
             "{narrow}"
+        );
+    }
+
+    #[test]
+    fn a_narrow_table_keeps_names_and_wraps_sentences() {
+        let mut table = Table::new(&[
+            ("genre", Align::Left),
+            ("cohesion", Align::Right),
+            ("found", Align::Left),
+        ]);
+        table.row(["Ambient", "0.50", "one sentence of some length"]);
+        assert_eq!(
+            table.lines(Some(26), false),
+            "genre    found\nAmbient  one sentence of\n         some length\n"
         );
     }
 

@@ -87,7 +87,14 @@ fn marks(shares: &[Share]) -> String {
         // chance.
         .filter(|share| share.share >= 0.05 && share.lift >= 1.0)
         .take(3);
-    let marks = marks.map(|s| format!("{} {:.0} % (×{:.1})", s.label, 100.0 * s.share, s.lift));
+    let marks = marks.map(|s| {
+        let predicted = match s.predicted {
+            0 => String::new(),
+            tracks => format!(", {tracks} of {} predicted", s.tracks),
+        };
+        let percent = 100.0 * s.share;
+        format!("{} {percent:.0} % (×{:.1}{predicted})", s.label, s.lift)
+    });
     marks.collect::<Vec<_>>().join(", ")
 }
 
@@ -160,6 +167,7 @@ mod tests {
         let share = |label: &str, share, lift| Share {
             label: label.to_owned(),
             tracks: 3,
+            predicted: usize::from(label == "Pop"),
             share,
             lift,
         };
@@ -170,7 +178,8 @@ mod tests {
             share("Classical", 0.3, 0.1),
             share("Pop", 0.05, 1.0),
         ];
-        assert_eq!(marks(&shares), "Rock 90 % (×2.2), Pop 5 % (×1.0)");
+        let expected = "Rock 90 % (×2.2), Pop 5 % (×1.0, 1 of 3 predicted)";
+        assert_eq!(marks(&shares), expected);
         assert_eq!(marks(&shares[1..4]), "");
     }
 }

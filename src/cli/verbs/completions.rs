@@ -12,7 +12,7 @@ use crate::cli::{Ending, render};
 use voisin_base::text::fold;
 use voisin_encoder::{models, models_dir};
 use voisin_engine::{Engine, PredictedTags};
-use voisin_library::{NameOf, OpenMode};
+use voisin_library::{NameOf, OpenMode, SortBy, licence_id};
 
 /// Most names to complete; more would not be useful.
 const MOST: usize = 500;
@@ -36,14 +36,22 @@ _voisin_or_names() {
         check|upgrade) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
         --space|--space=) what=spaces ;;
-        --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=) what=words ;;
+        --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=|sounds:) what=words ;;
+        --sort|--sort=) what=orders; [[ "${COMP_WORDS[1]}" == similar ]] && what=scales ;;
+        --scale|--scale=) what=scales ;;
+        --licence|--licence=) what=licences ;;
+        --listener|--listener=) what=listeners ;;
+        # Nothing instead of files, which are bash's default.
+        --cluster|--cluster=|--template|--template=|--spaces|--spaces=)
+            COMPREPLY=(); compopt +o bashdefault +o default 2>/dev/null; return ;;
         *) case "${COMP_WORDS[1]} $before" in
-            "model show") what=models ;;
+            "model show"|"space add") what=models ;;
             "lists show"|"lists remove"|"lists push") what=lists ;;
             "space remove"|"space default") what=spaces ;;
             "scales remove"|"scales rename"|"eval scale") what=scales ;;
            esac
-           [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words ;;
+           [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words
+           [[ "${COMP_WORDS[*]:1:2}" == "labels set" && COMP_CWORD -gt 3 ]] && what=genres ;;
     esac
     if [[ -z "$what" || "$word" == -* ]]; then
         _voisin "$@"
@@ -74,11 +82,15 @@ _voisin_models() { _voisin_names models }
 _voisin_lists() { _voisin_names lists }
 _voisin_spaces() { _voisin_names spaces }
 _voisin_scales() { _voisin_names scales }
+_voisin_orders() { _voisin_names orders }
+_voisin_licences() { _voisin_names licences }
+_voisin_listeners() { _voisin_names listeners }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
         composer:*) compset -P 'composer:'; _voisin_names composers ;;
         album:*) compset -P 'album:'; _voisin_names albums ;;
+        sounds:*) compset -P 'sounds:'; _voisin_names words ;;
         id:*) compset -P 'id:'; _voisin_names ids ;;
         *) _files ;;
     esac
@@ -117,9 +129,11 @@ function __voisin_tracks
             printf 'composer:%s\n' (voisin library-names composers 2>/dev/null)
         case 'album:*'
             printf 'album:%s\n' (voisin library-names albums 2>/dev/null)
+        case 'sounds:*'
+            printf 'sounds:%s\n' (voisin library-names words 2>/dev/null)
     end
 end
-complete -c voisin -n 'string match -qr "^(id|artist|composer|album):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
+complete -c voisin -n 'string match -qr "^(id|artist|composer|album|sounds):" -- (commandline -ct)' -f -a '(__voisin_tracks)'
 complete -c voisin -l seed -r -a '(__voisin_tracks)'
 complete -c voisin -l unlike -r -a '(__voisin_tracks)'
 complete -c voisin -l via -r -a '(__voisin_tracks)'
@@ -182,8 +196,17 @@ fn with_names(line: &str) -> String {
         ":_voisin_lists"
     } else if takes(&[":SPACE:"]) {
         ":_voisin_spaces"
-    } else if takes(&[":name -- The scale:"]) {
+    } else if takes(&[":name -- The scale:", ":NAME=VALUES:", ":SORT:"]) {
         ":_voisin_scales"
+    } else if takes(&[":FIELD:"]) {
+        ":_voisin_orders"
+    } else if takes(&[":LICENCE:"]) {
+        ":_voisin_licences"
+    } else if takes(&["--listener="]) {
+        ":_voisin_listeners"
+    } else if takes(&["--cluster=", "--template=", "--spaces="]) {
+        // Nothing, not even names of files.
+        ": "
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
     } else if takes(&[":WORDS:", ":WORD:", ":query -- Words for the sound"]) {
@@ -248,9 +271,20 @@ fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTr
             let spaces = library.spaces().all()?;
             spaces.into_iter().map(|space| space.name).collect()
         }
-        LibraryNames::Scales => {
+        LibraryNames::Scales | LibraryNames::Orders => {
             let scales = library.scales().scale_names()?;
-            scales.keys().map(ToString::to_string).collect()
+            let orders = SortBy::ALL.iter().filter(|_| what == LibraryNames::Orders);
+            let orders = orders.map(|(name, _)| (*name).to_owned());
+            let scales = scales.keys().map(ToString::to_string);
+            scales.chain(orders).collect()
+        }
+        LibraryNames::Licences => {
+            let licences = library.lookup().licences()?;
+            licences.iter().map(|text| licence_id(text)).collect()
+        }
+        LibraryNames::Listeners => {
+            let listeners = library.history().listeners()?;
+            listeners.into_iter().map(|(name, ..)| name).collect()
         }
         LibraryNames::Genres => engine.genres().genre_names()?.into_iter().collect(),
         LibraryNames::Artists => library

@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
                 shown.set_message(if of_versions {
                     "tracks analysed"
                 } else {
-                    "uncertain pairs, audio compared"
+                    "pairs compared"
                 });
             } else if pairs > 100 {
                 // Fewer take little time.
@@ -124,6 +124,6 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
 }
 
 fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:30} {pos}/{len}  {eta} left  {wide_msg}")
+    ProgressStyle::with_template("{bar:20} {pos}/{len}  {eta} left  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

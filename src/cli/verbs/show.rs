@@ -1,12 +1,13 @@
 //! `voisin show`.
 
 use crate::cli::Ending;
-use crate::cli::args::ShowArgs;
+use crate::cli::args::{ReportFormat, ShowArgs};
 use crate::cli::context::Context;
 use crate::cli::render::advised_news;
 use crate::cli::render::list::print_cards;
 use crate::cli::seeds::{expand_names, library_seeds};
 use crate::cli::source::{self, fetch_named, report_sample};
+use voisin_engine::SimilarOptions;
 use voisin_questions::answers::card::CardWords;
 
 pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> {
@@ -18,12 +19,25 @@ pub(crate) fn run(context: &Context, args: &ShowArgs) -> anyhow::Result<Ending> 
     fetch_named(&mut source, &named)?;
     source.set_vectors(false, false);
     let seeds = library_seeds(context, source.engine(), &named)?;
+    let mut standings = Vec::new();
+    // A database sends only a part of the library, which has no standing.
+    if args.format == ReportFormat::Table && !source.is_remote() {
+        for seed in &seeds {
+            let seed = std::slice::from_ref(seed);
+            let options = SimilarOptions::default();
+            standings.push(source.engine().standing(seed, &options)?);
+        }
+    }
     let found = source.cards(seeds, CardWords::Computed, |news| {
         context.console.detail(&advised_news(&news));
     })?;
     report_sample(context, "the predicted genre", found.sample.as_deref());
     let cards = found.answer;
-    print_cards(&cards, args.format)?;
+    for (standing, card) in standings.iter_mut().zip(&cards) {
+        let similarities = card.nearest.iter().map(|found| found.similarity);
+        *standing = standing.take().map(|known| known.beside(similarities));
+    }
+    print_cards(&cards, &standings, args.format)?;
     Ok(if cards.is_empty() {
         Ending::Partial
     } else {

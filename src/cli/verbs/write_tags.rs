@@ -364,21 +364,29 @@ pub(crate) fn run(
         ("written", count_of(Outcome::Written))
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
-    for (outcome, text) in [
-        (Outcome::Kept, "keep their tags (--overwrite replaces them)"),
-        (Outcome::Unchanged, "had this already"),
+    let kept = count_of(Outcome::Kept);
+    let writes_genre = args.write.writes(TagField::Genre);
+    let keeps_genre = writes_genre && !options.overwrite;
+    let is_tagged = |file: &&TagResult| {
+        keeps_genre && file.outcome == Outcome::Unknown && !file.before.is_empty()
+    };
+    let tagged = done.iter().filter(is_tagged).count() as u64;
+    for (files, text) in [
+        (kept, "keep their tags (--overwrite replaces them)"),
+        (count_of(Outcome::Unchanged), "had this already"),
+        (tagged, "with a genre already"),
         (
-            Outcome::Unknown,
-            if args.write.writes(TagField::Genre) {
+            count_of(Outcome::Unknown) - tagged,
+            if writes_genre {
                 "left alone, as their genre is unknown (a lower --precision writes more)"
             } else {
                 "left alone, without anything to write (--format json has the reasons)"
             },
         ),
-        (Outcome::Failed, "failed"),
+        (count_of(Outcome::Failed), "failed"),
     ] {
-        if count_of(outcome) > 0 {
-            parts.push(format!("{} {text}", count_of(outcome)));
+        if files > 0 {
+            parts.push(format!("{files} {text}"));
         }
     }
     context.console.note(&parts.join(", "));

@@ -169,6 +169,8 @@ fn an_unsure_answer_is_written_only_on_request() {
     );
     assert_eq!(write(&["--precision", "0.5"]).0, "written");
     assert_eq!(read_tags(&file).unwrap().genres.len(), 1);
+    let (_, stderr) = write(&[]);
+    assert!(stderr.contains("1 with a genre already"), "{stderr}");
 }
 
 #[test]

@@ -67,6 +67,18 @@ fn shells_complete_what_the_library_has() {
     assert_eq!(spaces.len(), 1, "{spaces:?}");
     let named = completed(&["voisin", "add", "--model", "musicnn"]);
     assert_eq!(named, ["musicnn-msd"]);
+    assert_eq!(
+        completed(&["voisin", "list", "--sort", "ti"]),
+        ["time", "title"]
+    );
+    assert_eq!(
+        completed(&["voisin", "labels", "set", "id", ":", "1", "me"]),
+        ["Metal"]
+    );
+    let sounds = completed(&["voisin", "similar", "sounds", ":", "guit"]);
+    assert!(sounds.contains(&"guitar".to_owned()), "{sounds:?}");
+    let none = completed(&["voisin", "lists", "save", "--template", ""]);
+    assert_eq!(none, [""], "no names of files");
     // Other completions are unchanged.
     assert_eq!(completed(&["voisin", "simi"]), ["similar"]);
     assert!(completed(&["voisin", "list", "--form"]).contains(&"--format".to_owned()));
@@ -100,6 +112,8 @@ fn shells_complete_what_the_library_has() {
         ("::name -- A model", "models"),
         (":name -- The list", "lists"),
         ("--space=", "spaces"),
+        ("]:FIELD:", "orders"),
+        ("]:LICENCE:", "licences"),
     ] {
         let line = zsh.lines().find(|line| line.contains(takes));
         assert!(

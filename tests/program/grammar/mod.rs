@@ -108,43 +108,43 @@ fn mistakes_have_one_style() {
         ),
         (
             "simlar x",
-            "there is no command \"simlar\"; did you mean similar?; see \"voisin --help\"",
+            "there is no command \"simlar\". Did you mean similar? See \"voisin --help\"",
         ),
         (
             "search x",
-            "there is no command \"search\"; did you mean find, or similar?; see \"voisin --help\"",
+            "there is no command \"search\". Did you mean find, or similar? See \"voisin --help\"",
         ),
         (
             "serach x",
-            "there is no command \"serach\"; did you mean find, or similar?; see \"voisin --help\"",
+            "there is no command \"serach\". Did you mean find, or similar? See \"voisin --help\"",
         ),
         (
             "lists delete x",
-            "there is no command \"delete\"; did you mean remove?; see \"voisin lists --help\"",
+            "there is no command \"delete\". Did you mean remove? See \"voisin lists --help\"",
         ),
         (
             "duplicates --delete",
-            "there is no option --delete here; did you mean --format paths (nothing is deleted here)?; see \"voisin duplicates --help\"",
+            "there is no option --delete here. Did you mean --format paths (nothing is deleted here)? See \"voisin duplicates --help\"",
         ),
         (
             "dedupe",
-            "there is no command \"dedupe\"; did you mean duplicates?; see \"voisin --help\"",
+            "there is no command \"dedupe\". Did you mean duplicates? See \"voisin --help\"",
         ),
         (
             "artist",
-            "there is no command \"artist\"; did you mean artists?; see \"voisin --help\"",
+            "there is no command \"artist\". Did you mean artists? See \"voisin --help\"",
         ),
         (
             "duplicate",
-            "there is no command \"duplicate\"; did you mean duplicates?; see \"voisin --help\"",
+            "there is no command \"duplicate\". Did you mean duplicates? See \"voisin --help\"",
         ),
         (
             "SIMILAR x",
-            "there is no command \"SIMILAR\"; did you mean similar?; see \"voisin --help\"",
+            "there is no command \"SIMILAR\". Did you mean similar? See \"voisin --help\"",
         ),
         (
             "version",
-            "there is no command \"version\"; did you mean --version?; see \"voisin --help\"",
+            "there is no command \"version\". Did you mean --version? See \"voisin --help\"",
         ),
         (
             "-v",
@@ -156,39 +156,39 @@ fn mistakes_have_one_style() {
         ),
         (
             "add . -j 2",
-            "there is no option -j here; did you mean --threads N?; see \"voisin add --help\"",
+            "there is no option -j here. Did you mean --threads N? See \"voisin add --help\"",
         ),
         (
             "list --json",
-            "there is no option --json here; did you mean --format json?; see \"voisin list --help\"",
+            "there is no option --json here. Did you mean --format json? See \"voisin list --help\"",
         ),
         (
             "list -n 3",
-            "there is no option -n here; did you mean --limit N (-l N)?; see \"voisin list --help\"",
+            "there is no option -n here. Did you mean --limit N (-l N)? See \"voisin list --help\"",
         ),
         (
             "similar x --calmer",
-            "there is no option --calmer here; did you mean --more calm?; see \"voisin similar --help\"",
+            "there is no option --calmer here. Did you mean --more calm? See \"voisin similar --help\"",
         ),
         (
             "play",
-            "there is no command \"play\"; did you mean serve --open?; see \"voisin --help\"",
+            "there is no command \"play\". Did you mean serve --open? See \"voisin --help\"",
         ),
         (
             "list --tempo 120",
-            "there is no option --tempo here; did you mean --bpm 120-128?; see \"voisin list --help\"",
+            "there is no option --tempo here. Did you mean --bpm 120-128? See \"voisin list --help\"",
         ),
         (
             "list --db x",
-            "there is no option --db here; did you mean --library DIR?; see \"voisin list --help\"",
+            "there is no option --db here. Did you mean --library DIR? See \"voisin list --help\"",
         ),
         (
             "similar x --formt json",
-            "there is no option --formt here; did you mean --format?; see \"voisin similar --help\"",
+            "there is no option --formt here. Did you mean --format? See \"voisin similar --help\"",
         ),
         (
             "similar x --format jso",
-            "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\"; did you mean json?; see \"voisin similar --help\"",
+            "--format: expected table, json, csv, m3u8, xspf, jspf, rekordbox, traktor, paths, found \"jso\". Did you mean json? See \"voisin similar --help\"",
         ),
         (
             "genres --backend postgres://db/music",
@@ -212,7 +212,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "--library demo list -o l.txt",
-            "--output writes formats that programs read, expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or --format with it, found --format table",
+            "--output: expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or a --format other than table, found l.txt",
         ),
         (
             "list --name Evening",
@@ -237,6 +237,22 @@ fn mistakes_have_one_style() {
         (
             "path",
             "expected <A>, <B>, found nothing; see \"voisin path --help\"",
+        ),
+        (
+            "classify id:1 -n",
+            "-n needs --write-tags; see \"voisin classify --help\"",
+        ),
+        (
+            "similar id:1 --rough --force",
+            "--rough needs --from and --to; see \"voisin similar --help\"",
+        ),
+        (
+            "similar id:1 --force",
+            "--force needs --output; see \"voisin similar --help\"",
+        ),
+        (
+            "add --tracks x.csv",
+            "--tracks needs --vectors; see \"voisin add --help\"",
         ),
         (
             "path id:1 id:1",
@@ -571,7 +587,7 @@ fn seeds_are_named_in_the_same_way_everywhere() {
             "{verb}"
         );
         assert!(
-            stderr_of(&format!("{verb} album:nothing"), 1).contains("no album"),
+            stderr_of(&format!("{verb} album:nothing"), 1).contains("\"voisin albums\" lists"),
             "{verb}"
         );
         assert!(

@@ -173,6 +173,19 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
+/// Seconds as people write them: `3:07`, `1:02:45`.
+pub fn clock(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    let hours = seconds / 3600;
+    let minutes = seconds / 60 % 60;
+    let seconds = seconds % 60;
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
 /// A number of bytes: `4.2 MB`, `289.2 GB`.
 pub fn size(bytes: u64) -> String {
     let (unit, name) = if bytes < 1_000_000_000 {

@@ -466,8 +466,14 @@ impl Engine {
 
     /// Rebuilds an index that cannot be used.
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
+        // The error's own text calls for a rebuild, which is what happens here.
+        let reason = match reason {
+            IndexError::OtherModel { .. } => "the old file was of another model".to_owned(),
+            IndexError::Damaged { what, .. } => format!("the old file was damaged ({what})"),
+            other => with_causes(other).replace(": rebuild it", ""),
+        };
         self.build_index(IndexRefresh::Built {
-            reason: with_causes(reason),
+            reason,
             unusable: true,
         })
     }

@@ -14,15 +14,7 @@ use voisin_index::IndexError;
 use voisin_library::LibraryError;
 
 /// A hint on how to search by sentences.
-pub(super) const HOW_TO_READ: &str = "whole sentences are understood in a library or a space of a CLAP model: voisin model import, voisin space add";
-
-fn how_to_read(reads: bool) -> String {
-    if reads {
-        String::new()
-    } else {
-        format!("; {HOW_TO_READ}")
-    }
-}
+pub(super) const HOW_TO_READ: &str = "whole sentences need a library or a space of a CLAP model: voisin model import, voisin space add";
 
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +215,7 @@ pub enum EngineError {
         problem: String,
     },
     /// A phrase without any known word.
-    #[error("nothing of \"{text}\" is understood{}{}", or_did_you_mean(suggestions), how_to_read(*reads))]
+    #[error("nothing of \"{text}\" is understood{}", or_did_you_mean(suggestions))]
     Words {
         /// The phrase.
         text: String,
@@ -231,8 +223,6 @@ pub enum EngineError {
         suggestions: Vec<String>,
         /// Number of known words.
         known: usize,
-        /// Whether the library's model reads sentences.
-        reads: bool,
     },
     /// Words need a model with tags.
     #[error("the model {model} has no tags that words could mean; models with tags: {others}")]

@@ -93,7 +93,7 @@ impl<L: Deref<Target = Engine>> EnginePassages<L> {
                 name: "passage",
                 found: format!("{from:.2} s to {to:.2} s"),
                 expected: if seconds > from {
-                    "an end behind its start"
+                    "an end after its start"
                 } else {
                     "a start inside the track"
                 },

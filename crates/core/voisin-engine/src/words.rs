@@ -837,7 +837,6 @@ impl PredictedTags {
             text: text.to_owned(),
             suggestions,
             known: known.len(),
-            reads: self.reading.is_some(),
         }
     }
 

@@ -120,8 +120,8 @@ pub fn outliers(
         }
         let similarity = 1.0 - distances[row];
         reasons.push(match named[row] {
-            0 => format!("nothing sounds like it: nearest tracks have similarity {similarity:.2}, and it is near to none"),
-            _ => format!("nearest tracks have similarity {similarity:.2} only"),
+            0 => format!("nothing sounds like it: its nearest tracks have a similarity of only {similarity:.2}, and it is near to none"),
+            _ => format!("its nearest tracks have a similarity of only {similarity:.2}"),
         });
         Outlier { track: track.id, row, score: scores[row], similarity, reasons }
     });

@@ -73,11 +73,11 @@ impl<L: Deref<Target = Library>> Lookup<L> {
                 .map(|(text, _)| (*text).to_owned()),
         );
         if found.is_empty() {
-            // No match. There is a command that lists artists, but none for composers and albums.
+            // Artists and albums can be listed, but not composers.
             let (what, remedy) = match kind {
                 NameOf::Artist => ("artist", Remedy::SeeArtists),
                 NameOf::Composer => ("composer", "see the tags of your files".into()),
-                NameOf::Album => ("album", "see the tags of your files".into()),
+                NameOf::Album => ("album", Remedy::SeeAlbums),
             };
             let suggestions = spelt_alike(name, names())
                 .into_iter()

@@ -274,8 +274,8 @@ pub struct Duplicates {
     /// titles and altered ones without tags are missed. Versions are found by titles alone
     #[arg(long)]
     pub rough: bool,
-    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ in words such
-    /// as live, remaster, radio edit or remix alone, or near in sound, and with matching chords; these are no duplicates to
+    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ only in words
+    /// such as live, remaster, radio edit or remix, or near in sound, and with matching chords; these are no duplicates to
     /// delete
     #[arg(long)]
     pub versions: bool,
@@ -461,7 +461,7 @@ impl PathBetween {
         stops: &[Seed],
     ) -> Result<Walk, QuestionError> {
         if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale)?;
+            check_scale(engine, "curve", curve.scale, &[])?;
         }
         let mut rows = stops
             .iter()

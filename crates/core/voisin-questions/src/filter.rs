@@ -113,8 +113,8 @@ pub struct Filters {
         help = "With --bpm: do not match half or twice that tempo"
     )]
     pub(crate) bpm_exact: bool,
-    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or `compatible`: those that mix
-    /// with the seeds' keys
+    /// Only tracks in these keys: names (Am, F#), Camelot numbers (8A), several with commas, or with seeds `compatible`: those
+    /// that mix with their keys
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     #[serde(deserialize_with = "keys")]
     #[schemars(length(max = 100))]
@@ -265,7 +265,7 @@ impl Filters {
             keys.extend(compatible);
         }
         for span in &self.scale {
-            check_scale(engine, "scale", span.0.scale)?;
+            check_scale(engine, "scale", span.0.scale, &[])?;
         }
         let tempo = self.bpm.unwrap_or_default().0;
         let loudness = self.loudness.unwrap_or_default().0;

@@ -104,7 +104,7 @@ pub struct Classify {
         long,
         value_name = "GENRE",
         value_delimiter = ',',
-        help = "Predict only these genres; may be repeated"
+        help = "Predict only this genre (several, also with commas: any of them)"
     )]
     #[serde(default, deserialize_with = "at_most::<100, _, _>")]
     #[schemars(length(max = 100))]

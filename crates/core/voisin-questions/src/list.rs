@@ -9,6 +9,7 @@ use super::values::{Limit, ListOrder, check_order, limit_of};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery};
+use voisin_library::SortBy;
 
 /// The tracks of the library
 #[derive(Debug, Clone, Default, Args, Deserialize, Serialize, JsonSchema)]
@@ -60,7 +61,7 @@ impl List {
         limit: usize,
         after: Option<TrackId>,
     ) -> Result<TrackQuery, QuestionError> {
-        check_order(engine, Some(self.sort.0))?;
+        check_order(engine, Some(self.sort.0), &SortBy::ALL)?;
         Ok(TrackQuery {
             words: self.query.join(" "),
             // A list has no seeds, so no keys are compatible.

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{ScaleCurve, Seconds};
 use super::values::{Fraction, Limit, at_most, check_scale, limit_of};
-use super::{Filters, QuestionError, SimilarAnswer};
+use super::{Filters, QuestionError, Refused, SimilarAnswer};
 use voisin_base::random::Random;
-use voisin_base::text::count;
+use voisin_base::text::{clock, count};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, MixOptions, Seed, SimilarOptions, SimilarTrack};
 use voisin_library::{Track, TrackFilter};
@@ -26,7 +26,7 @@ pub struct Mix {
     /// the filters
     #[arg(
         value_name = "TRACK",
-        help = "Seeds; without any, the first song is drawn from liked ones. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
+        help = "Seeds; without any, the first song is drawn from liked ones, if there are any, else from all that pass the filters. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
@@ -67,7 +67,7 @@ pub struct Mixing {
     /// Allow several recordings of a song
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) keep_versions: Option<bool>,
-    /// Rather fewer songs than distant ones: leave out songs farther away than nearly all tracks are from their nearest neighbour
+    /// Prefer a shorter mix to distant songs: leave out songs farther away than nearly all tracks are from their nearest neighbour
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) near_only: Option<bool>,
     /// Shortest song, in seconds, unless it is at least half as long as the seed [default: 60]
@@ -265,7 +265,16 @@ impl Mix {
         tracks: usize,
     ) -> Result<MixOptions, QuestionError> {
         if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale)?;
+            check_scale(engine, "curve", curve.scale, &[])?;
+        }
+        let lengths = self.mixing.shortest.zip(self.mixing.longest);
+        // A longest of 0 is no limit.
+        if let Some((shortest, longest)) =
+            lengths.filter(|(shortest, longest)| longest.0 > 0.0 && shortest.0 > longest.0)
+        {
+            let found = format!("{} and {}", clock(shortest.0), clock(longest.0));
+            let expected = "a shortest length of at most the longest";
+            return Err(Refused::new("", expected, found).into());
         }
         Ok(MixOptions {
             limit: self.limit.of(tracks),
@@ -275,7 +284,7 @@ impl Mix {
         })
     }
 
-    /// Why a mix is shorter than its limit; of an empty one only if lengths are the reason.
+    /// Why a mix is shorter than its limit; of an empty one only if `near_only` or the lengths are the reason.
     ///
     /// - `tracks`: number of tracks in the library
     /// - `mix`: makes a mix of the seeds with other options
@@ -285,12 +294,27 @@ impl Mix {
         tracks: usize,
         seeds: &[Seed],
         options: &MixOptions,
-        mix: impl FnOnce(&MixOptions) -> Result<Vec<SimilarTrack>, QuestionError>,
+        mut mix: impl FnMut(&MixOptions) -> Result<Vec<SimilarTrack>, QuestionError>,
     ) -> Result<Option<String>, QuestionError> {
         let wanted = self.limit.of(tracks);
         // The library may have fewer tracks than the limit.
         if found >= wanted.min(tracks.saturating_sub(seeds.len())) {
             return Ok(None);
+        }
+        let any_distance = MixOptions {
+            is_near_only: false,
+            ..options.clone()
+        };
+        if options.is_near_only && mix(&any_distance)?.len() > found {
+            return Ok(Some(match found {
+                0 => {
+                    "every song that could follow is too far away: leave out --near-only".to_owned()
+                }
+                _ => format!(
+                    "the mix ends after {}: all others are too far away for --near-only",
+                    count(found as u64, "song")
+                ),
+            }));
         }
         if found > 0 {
             return Ok(Some(format!(
@@ -309,12 +333,13 @@ impl Mix {
         }
         let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
         let longer = if longest.is_finite() {
-            format!(" or longer than {longest:.0}")
+            format!(" or longer than {}", clock(longest))
         } else {
             String::new()
         };
         Ok(Some(format!(
-            "every song that could follow is shorter than {shortest:.0} seconds{longer}: change --shortest or --longest"
+            "every song that could follow is shorter than {}{longer}: change --shortest or --longest",
+            clock(shortest)
         )))
     }
 
@@ -548,10 +573,17 @@ mod tests {
         assert_eq!(
             none.short.as_deref(),
             Some(
-                "every song that could follow is shorter than 60 seconds or longer than 900: change --shortest or --longest"
+                "every song that could follow is shorter than 1:00 or longer than 15:00: change --shortest or --longest"
             )
         );
         assert!(!mixed(r#"{"mixing": {"shortest": 10}}"#).found.is_empty());
+        let wrong = r#"{"mixing": {"shortest": 300, "longest": 60}}"#;
+        let wrong: Mix = serde_json::from_str(wrong).unwrap();
+        let refused = wrong.options(&engine, &[], Vec::new(), &Mixing::default(), 5);
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "expected a shortest length of at most the longest, found 5:00 and 1:00"
+        );
         drop(engine);
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -117,8 +117,8 @@ pub struct Playlist {
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
     pub(crate) keep_duplicates: bool,
-    /// Leave other versions of a song in the list: by the same artist, with a title that differs in words such as live,
-    /// remaster, radio edit or remix alone
+    /// Leave other versions of a song in the list: by the same artist, with a title that differs only in words such as live,
+    /// remaster, radio edit or remix
     #[arg(long)]
     #[serde(default)]
     pub(crate) keep_versions: bool,
@@ -281,7 +281,7 @@ impl Playlist {
             );
         }
         if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale)?;
+            check_scale(engine, "curve", curve.scale, &[])?;
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = engine.matching(&filter)?;

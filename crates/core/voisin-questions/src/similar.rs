@@ -9,8 +9,8 @@ use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
-    Cosine, Fraction, Limit, NeighbourOrder, SearchArgs, WholeNumber, at_most, check_order,
-    limit_of,
+    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, SearchArgs, WholeNumber, at_most,
+    check_order, limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
 use voisin_engine::{
@@ -207,6 +207,10 @@ impl Similar {
                 "none",
             ));
         }
+        if let Some((from, to)) = self.passage().filter(|(from, to)| to <= from) {
+            let expected = format!("a time after \"from\" ({from})");
+            return Err(Refused::new("to", expected, to.to_string()));
+        }
         let steers = self.steer.steering().is_some();
         let feels = self.feel.get() > 0.0;
         for (one, other, name, excluded) in [
@@ -276,7 +280,7 @@ impl Similar {
         unlike: Vec<Seed>,
         tracks: usize,
     ) -> Result<SimilarOptions, QuestionError> {
-        check_order(engine, self.sort.0)?;
+        check_order(engine, self.sort.0, &NEIGHBOUR_ORDERS)?;
         Ok(SimilarOptions {
             limit: self.limit.of(tracks),
             filter: self.filters.filter(engine, seeds)?,
@@ -411,6 +415,7 @@ mod tests {
                 json!({"rough": true, "places": 2, "from": 1, "to": 9}),
                 None,
             ),
+            (json!({"from": 9, "to": 9}), Some("to")),
             (json!({"feel": 0, "unlike": [{"id": 2}]}), None),
         ] {
             assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");

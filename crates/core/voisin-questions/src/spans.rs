@@ -411,6 +411,11 @@ impl FromStr for ScaleSpan {
             .ok_or_else(|| Refused::text(expected, text))?;
         let scale = name.parse().map_err(|_| Refused::text(expected, text))?;
         let Span { from, to } = Span::read(span, true, 0.5, expected)?;
+        // With the half step by which spans are wider.
+        let is_beyond = |bound: f64| !(-0.5..=100.5).contains(&bound);
+        if from.is_some_and(is_beyond) || to.is_some_and(is_beyond) {
+            return Err(Refused::text("0 to 100", span));
+        }
         Ok(Self(ScaleBound { scale, from, to }))
     }
 }
@@ -602,6 +607,7 @@ mod tests {
             "energy=loud",
             "a b=3",
             "energy=9-1",
+            "energy=200",
         ] {
             assert!(text.parse::<ScaleSpan>().is_err(), "{text}");
         }

@@ -166,14 +166,17 @@ macro_rules! orders {
     )*};
 }
 
+/// All orders of neighbours but scales, with their names on the command line.
+pub(crate) const NEIGHBOUR_ORDERS: [(&str, Option<SortBy>); 4] = [
+    ("similarity", None),
+    ("bpm", Some(SortBy::Bpm)),
+    ("key", Some(SortBy::Key)),
+    ("loudness", Some(SortBy::Loudness)),
+];
+
 orders! {
     /// The order of neighbours; `None`: by similarity.
-    NeighbourOrder(Option<SortBy>) = [
-        ("similarity", None),
-        ("bpm", Some(SortBy::Bpm)),
-        ("key", Some(SortBy::Key)),
-        ("loudness", Some(SortBy::Loudness)),
-    ], Some;
+    NeighbourOrder(Option<SortBy>) = NEIGHBOUR_ORDERS, Some;
     /// The order of a list of tracks.
     ListOrder(SortBy) = SortBy::ALL, std::convert::identity;
 }
@@ -181,10 +184,12 @@ orders! {
 /// Refuses a scale that is not measured and of which no track has a value.
 ///
 /// - `field`: the field that names it
+/// - `names`: other values of the field
 pub(crate) fn check_scale(
     engine: &Engine,
     field: &str,
     scale: ScaleName,
+    names: &[&str],
 ) -> Result<(), QuestionError> {
     if measured_scale(scale.as_str()).is_some() {
         return Ok(());
@@ -194,21 +199,26 @@ pub(crate) fn check_scale(
     if known.is_empty() || known.contains_key(&scale) {
         return Ok(());
     }
-    // A misspelt order is read as the name of a scale,
-    // so the message has to name the orders, too.
-    let sorted_by = SortBy::ALL.iter().filter(|_| field == "sort");
-    let names = sorted_by.map(|(name, _)| (*name).to_owned());
+    let names = names.iter().map(|name| (*name).to_owned());
     let names: Vec<String> = names.chain(known.keys().map(ToString::to_string)).collect();
     let expected = format!("one of {}", names.join(", "));
     Err(Refused::new(field, expected, scale.as_str()).into())
 }
 
 /// [`check_scale`] of an order.
-pub(crate) fn check_order(engine: &Engine, by: Option<SortBy>) -> Result<(), QuestionError> {
-    match by {
-        Some(SortBy::Scale(scale)) => check_scale(engine, "sort", scale),
-        _ => Ok(()),
-    }
+///
+/// - `orders`: all others
+pub(crate) fn check_order<T>(
+    engine: &Engine,
+    by: Option<SortBy>,
+    orders: &[(&str, T)],
+) -> Result<(), QuestionError> {
+    let Some(SortBy::Scale(scale)) = by else {
+        return Ok(());
+    };
+    // A misspelt order is read as the name of a scale, so the message has to name the orders, too.
+    let names: Vec<&str> = orders.iter().map(|(name, _)| *name).collect();
+    check_scale(engine, "sort", scale, &names)
 }
 
 /// The search method; over a network the name alone.

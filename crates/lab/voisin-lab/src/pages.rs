@@ -380,7 +380,12 @@ fn left_out_card(page: &mut Document, forming: &Forming) {
     ));
     let first = |shares: &[(String, [f64; 2])]| shares.first().map(|(class, _)| class.clone());
     if let (Some(voted), Some(near)) = (first(&forming.votes), first(&forming.nearest)) {
-        if voted != near {
+        let votes = |class: &str| {
+            let of_class = forming.votes.iter().find(|(name, _)| name == class);
+            of_class.map_or(0.0, |(_, [_, after])| *after)
+        };
+        // Within 5 points it is a tie: two or three of 50 neighbours would turn it.
+        if voted != near && votes(&voted) - votes(&near) > 0.05 {
             page.text(format!(
                 "The two differ: the mean of a genre of many styles is far from most of its tracks, so {near} can be nearer by \
                  its mean while single tracks of {voted} are nearest. `voisin genres` and `classify` use neighbours."
@@ -428,7 +433,8 @@ pub const LAYERS: [&str; 3] = ["layer", "output", "parameters"];
 
 fn methods(page: &mut Document, report: &Report) {
     page.heading("Algorithms");
-    page.hint(format!("{}.", report.judged_by));
+    // As text, which the terminal prints, too: the summary may be of another part.
+    page.text(format!("{}.", report.judged_by));
     let row = |m: &super::report::Method| {
         strings([
             &m.name,
@@ -529,7 +535,9 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     );
     for (name, answered, support, from) in f.attractors() {
         page.text(format!(
-            "{name} is predicted too often: {answered} times, true {support} times, mostly for {}",
+            "{name} is predicted too often: for {}; {support} {} it. Mostly mistaken for it: {}",
+            count(answered as u64, "track"),
+            if support == 1 { "has" } else { "have" },
             from.join(", ")
         ));
     }

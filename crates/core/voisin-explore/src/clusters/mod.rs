@@ -120,7 +120,7 @@ pub struct Cluster {
     pub medoid: TrackId,
     /// Mean cosine similarity of its tracks to its centre, 0 to 1; higher is tighter.
     pub cohesion: f32,
-    /// Genres of its tracks (predicted without a tag), largest share first.
+    /// Genres of its tracks (without a tag, predicted with at least half of the votes), largest share first.
     pub genres: Vec<Share>,
     /// Tags of its tracks, most distinctive first.
     pub tags: Vec<Share>,
@@ -138,6 +138,8 @@ pub struct Share {
     pub label: String,
     /// Tracks of the cluster with the label.
     pub tracks: usize,
+    /// Those of them whose genre is predicted, as their tags have none; 0 for tags and artists.
+    pub predicted: usize,
     /// Their share of the cluster, 0 to 1. Shares of genres may sum to more than 1, since a track may have several.
     pub share: f32,
     /// Share in the cluster divided by share in the collection.

@@ -180,7 +180,7 @@ impl std::str::FromStr for ColourBy {
     }
 }
 
-/// Names of the two results of [`agreement`], in the order of the legend.
+/// Names of the two results of [`agreement`], in the order of colours.
 pub(super) const AGREEMENT: [&str; 2] = ["agree", "differ"];
 
 /// Whether the predicted genre is among those of the tags; `None` if either is missing.

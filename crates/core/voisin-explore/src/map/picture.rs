@@ -357,17 +357,14 @@ fn legend(scene: &mut Scene, field: [f64; 4], unit: f64, drawn: &Drawn) {
     }
 }
 
-/// The lines of the legend: categories in their order, with the two grey ones before those with fewer tracks, so that it is
-/// visible if most tracks have no category.
+/// The lines of the legend: most tracks first; of equals the category whose colour comes first, and "other" last.
 fn lines(categories: &[Category]) -> Vec<&Category> {
-    let is_shown = |category: &&Category| category.count > 0 && !category.name.is_empty();
     // `categories` always ends with "other" and the tracks without a category.
     let (named, grey) = categories.split_at(categories.len() - 2);
-    let mut lines: Vec<&Category> = named.iter().filter(is_shown).collect();
-    for grey in grey.iter().rev().filter(is_shown) {
-        let place = lines.iter().position(|line| line.count < grey.count);
-        lines.insert(place.unwrap_or(lines.len()), grey);
-    }
+    let mut lines: Vec<&Category> = named.iter().chain(grey.iter().rev()).collect();
+    lines.retain(|line| line.count > 0 && !line.name.is_empty());
+    // Stable.
+    lines.sort_by_key(|line| std::cmp::Reverse(line.count));
     lines
 }
 
@@ -591,7 +588,8 @@ mod tests {
             assert!(energies.contains(&format!(">{text}<")), "{text}");
         }
         let agreement = draw(ColourBy::Agreement);
-        assert!(agreement.contains("agree  20") && agreement.contains("differ  80"));
+        let place = |text: &str| agreement.find(text).expect("a line of the legend");
+        assert!(place("differ  80") < place("agree  20"));
         // The smaller group keeps the first colour, and the names are only in the legend.
         assert!(agreement.contains("#0072b2") && agreement.matches("differ").count() == 1);
         assert!(draw(ColourBy::Folder).contains("2  33"));

@@ -368,7 +368,7 @@ pub(crate) fn versions(
         let mut why = "versions of one song, not copies".to_owned();
         if let Some(least) = least {
             why.push_str(&format!(
-                "; chords go together for {:.0} %",
+                "; the chords match over {:.0} % of the time",
                 100.0 * least.min(1.0)
             ));
         }

@@ -79,7 +79,10 @@ export function update(route) {
 const marks = (shares) =>
   shares
     .filter(({ share, lift }) => share >= 0.05 && lift > 1)
-    .map(({ label, share }) => `${label} ${percent(share)}`);
+    .map(
+      ({ label, share, tracks, predicted }) =>
+        `${label} ${percent(share)}` + (predicted ? ` (${predicted} of ${tracks} predicted)` : ""),
+    );
 
 function choose(id) {
   for (const link of document.querySelectorAll("[data-cluster]"))

@@ -211,18 +211,14 @@ export class PointMap {
     });
     const others = [...counts].filter((entry) => !slots.has(entry[0])),
       rest = others.reduce((sum, [, count]) => sum + count, 0);
-    const shown = (lines) => lines.filter((line) => line.count && line.name);
-    this.legend = shown(
-      [...slots].map(([key, slot]) => ({ slot, name: key, count: counts.get(key) ?? 0 })),
-    );
-    // If most tracks are in no category, the legend begins with that.
-    for (const line of shown([
+    // Most tracks first, also if the colours are in another order.
+    this.legend = [
+      ...[...slots].map(([key, slot]) => ({ slot, name: key, count: counts.get(key) ?? 0 })),
       { slot: MISSING, name: none, count: missing },
       { slot: OTHER, name: `other (${others.length})`, count: rest },
-    ])) {
-      const smaller = this.legend.findIndex((named) => named.count < line.count);
-      this.legend.splice(smaller < 0 ? this.legend.length : smaller, 0, line);
-    }
+    ]
+      .filter((line) => line.count && line.name)
+      .sort((a, b) => b.count - a.count);
     this.numbers = numbers ?? null;
     if (numbers) {
       const known = [...numbers].filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);

@@ -77,21 +77,12 @@ function clock(s) {
   return (h ? h + ":" + two(m) : m) + ":" + two(t % 60);
 }
 
-// The text that search looks through.
+// The text that search looks through: without predictions and clusters, as entries do not show these.
 let haystack = null;
 function searchText(i) {
   haystack ??= new Array(N);
   haystack[i] ??= fold(
-    [
-      title(i),
-      artist(i),
-      named(albums, i),
-      genresOf(i).join(" "),
-      named(predicted, i),
-      named(clusters, i),
-      named(words, i),
-      raw.files[i],
-    ].join(" \n "),
+    [title(i), artist(i), named(albums, i), genresOf(i).join(" "), raw.files[i]].join(" \n "),
   );
   return haystack[i];
 }

@@ -160,6 +160,12 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
         } else {
             0.0
         };
+        let percent = format!("{:.1} %", 100.0 * value);
+        let around = if spread > 0.0 {
+            format!(" ± {:.1}", 100.0 * spread)
+        } else {
+            String::new()
+        };
         scene.text(left - 8.0, y, 13.0, Anchor::End, INK, name.as_str());
         scene.rect(
             left,
@@ -167,21 +173,14 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
             value * WIDE,
             16.0,
             SERIES[0],
-            format!("{name}: {value:.3} ± {spread:.3}"),
+            format!("{name}: {percent}{around}"),
         );
         if spread > 0.0 {
             let ends = [(value - spread).max(0.0), (value + spread).min(1.0)]
                 .map(|v| (left + v * WIDE, y));
             scene.line(ends.to_vec(), INK, 2.0);
         }
-        scene.text(
-            left + WIDE + 8.0,
-            y,
-            12.0,
-            Anchor::Start,
-            INK,
-            format!("{:.1} %", 100.0 * value),
-        );
+        scene.text(left + WIDE + 8.0, y, 12.0, Anchor::Start, INK, percent);
     }
     scene
 }
@@ -232,5 +231,6 @@ mod tests {
         assert!(
             svg.contains("width=\"210.0\"") && svg.contains("&lt;x&gt;") && !svg.contains("NaN")
         );
+        assert!(svg.contains(": 50.0 % ± 10.0<") && svg.contains(">y: 0.0 %<"));
     }
 }
