@@ -223,7 +223,9 @@ def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
         library.path_between("artist:muldjord", "nebula")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(voisin.NoSuchTrack, match="no track of the library lies below it: add the file or folder"):
+    with pytest.raises(
+        voisin.NoSuchTrack, match="no track of the library lies below it: add the file or folder"
+    ):
         library.similar(empty)
 
 
