@@ -780,7 +780,7 @@ fn other_indexes_are_made_and_measured() {
         &url,
     ]);
     assert!(
-        text(&list.stderr).contains("400 nearest tracks of each and 4000 of 42000"),
+        text(&list.stderr).contains("400 nearest tracks of each and a sample of 4000 of 42000"),
         "{}",
         text(&list.stderr)
     );
@@ -836,7 +836,7 @@ fn other_indexes_are_made_and_measured() {
         "/api/v1/similar",
         &serde_json::json!({"seeds": [words("title 12")], "limit": 300}),
     );
-    let sampled = "the 400 nearest tracks of each and 4000 of 42000";
+    let sampled = "the 400 nearest tracks of each and a sample of 4000 of 42000";
     for (path, question, verb) in [
         (
             "/api/v1/playlist",
@@ -1009,6 +1009,9 @@ fn callers_refuse_alike_what_a_database_cannot_answer() {
         assert_eq!(status, 409, "{question}: {problem}");
         assert_eq!(problem["detail"], reason.to_string(), "{question}");
         let next = problem["next"].as_str().unwrap();
-        assert!(next.contains("keep a copy"), "{question}: {next}");
+        assert!(
+            next.contains("a copy of the database"),
+            "{question}: {next}"
+        );
     }
 }

@@ -227,7 +227,11 @@ fn the_server_answers_from_a_database_as_from_a_library() {
                 there.post(path, &question)
             };
             assert!(
-                status == 409 && problem["next"].as_str().unwrap().contains("keep a copy"),
+                status == 409
+                    && problem["next"]
+                        .as_str()
+                        .unwrap()
+                        .contains("a copy of the database"),
                 "{path}: {problem}"
             );
         }
@@ -242,7 +246,7 @@ fn the_server_answers_from_a_database_as_from_a_library() {
             );
             let answer = assistant(&sandbox, &url, "genres", &serde_json::json!({}));
             assert!(
-                answer["isError"] == true && answer.to_string().contains("keep a copy"),
+                answer["isError"] == true && answer.to_string().contains("a copy of the database"),
                 "{answer}"
             );
             // The next query sees a push.

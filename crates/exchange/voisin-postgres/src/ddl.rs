@@ -208,7 +208,7 @@ pub(super) const SORTED_BY: [(&str, &str, &str); 17] = [
     (
         "added",
         "bigint",
-        "when it was added to its library, seconds since 1970",
+        "when its library took it in, seconds since 1970",
     ),
     ("path", "bytea", ""),
     ("size", "bigint", "of the file, bytes"),
@@ -237,7 +237,7 @@ fn order() -> String {
     for column in SORTED_BY_INDEX {
         let _ = writeln!(sql, "create index on voisin_order ({column});");
     }
-    sql.push_str("comment on table voisin_order is 'voisin: sort keys of lists, of the first file; folded text';\n");
+    sql.push_str("comment on table voisin_order is 'voisin: what lists are sorted by, of the first file; folded text';\n");
     for (name, _, text) in SORTED_BY.iter().filter(|(.., text)| !text.is_empty()) {
         let _ = writeln!(sql, "comment on column voisin_order.{name} is '{text}';");
     }
@@ -275,7 +275,7 @@ comment on column voisin_state.width is 'candidates that a search keeps (hnsw.ef
 comment on table voisin_mean is 'voisin: what is taken off vectors before they are compared (f32, little-endian), and since which generation; renewed by push --recentre alone';
 comment on table voisin_source is 'voisin: libraries that were pushed here, and their own generation then';
 comment on table voisin_held is 'voisin: which libraries hold a recording (empty: a worker or a program): it stays until none does';
-comment on table voisin_setting is 'voisin: settings and small files of the library, restored by a pull';
+comment on table voisin_setting is 'voisin: settings and small files of the library, for those who pull it';
 comment on table voisin_gone is 'voisin: recordings that were taken out, and with which generation';
 comment on column voisin_gone.barred is 'taken down by remove --backend: no push and no worker brings it back';
 ";
