@@ -62,9 +62,8 @@ impl Console {
 
     /// Shows a spinner until the returned value is dropped; only on a terminal, and only after two seconds.
     pub(crate) fn busy(self, text: &str) -> Busy {
-        let mut shown_now = busy::BAR.lock().unwrap_or_else(PoisonError::into_inner);
         // Inner work only changes the message of the outer spinner.
-        if let Some(outer) = shown_now.as_ref() {
+        if let Some(outer) = busy::shown() {
             outer.set_message(text.to_owned());
             return Busy { shown: None };
         }
@@ -93,7 +92,7 @@ impl Console {
             }
         });
         // From here on all output suspends the bar, also before it is drawn.
-        *shown_now = Some(bar.clone());
+        *busy::BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         Busy {
             shown: Some((bar, stop)),
         }
