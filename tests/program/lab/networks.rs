@@ -67,7 +67,7 @@ fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
     assert!(maps[0] != maps[3] && !whole.join("places-0.safetensors").exists());
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("How the space forms") && page.contains("after epoch 3"));
-    assert!(page.contains("<h2>Training") && page.contains("Loss after each epoch"));
+    assert!(page.contains(">Training</h2>") && page.contains("Loss after each epoch"));
     assert!(!whole.join("work").exists());
 
     let cut = sandbox.path("cut");

@@ -8,10 +8,13 @@ content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\
 content=\"default-src 'none'; style-src 'unsafe-inline'\"><style>body{font:16px/1.5 sans-serif;max-width:62rem;margin:2rem auto;\
 padding:0 1rem;color:#222}table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;text-align:right;\
 border-bottom:1px solid #ddd}td{white-space:nowrap}th:first-child,td:first-child{text-align:left;white-space:normal}.text{text-align:left;white-space:normal}\
-.best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}p{overflow-wrap:anywhere}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
+a{color:inherit}.best{font-weight:bold}svg{max-width:100%;height:auto}.note{color:#555;font-size:.92em}p{overflow-wrap:anywhere}h2{margin-top:2.2rem}.wide{overflow-x:auto}\
 .picture{background:#fff;border-radius:6px;width:fit-content;max-width:100%}\
 @media(prefers-color-scheme:dark){body{background:#121216;color:#ececf1}.note{color:#a6a6b3}th,td{border-bottom-color:#3a3a46}}\
 @media(max-width:40rem){svg,.picture{max-width:none}body{margin:1rem auto}th,td{padding:.25rem .2rem}h1{font-size:1.5rem}table{font-size:.8rem}}</style>";
+
+/// Headings from which on a page begins with links to them: fewer are in sight.
+const CONTENTS_FROM: usize = 4;
 
 /// A part of a page.
 #[derive(Debug, Clone)]
@@ -118,7 +121,9 @@ impl Document {
     pub fn html(&self) -> String {
         // All text is escaped by `xml`, since names of tracks and classes may contain markup.
         let title = xml(&self.title);
-        let mut out = format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>");
+        let contents = self.contents();
+        let mut out =
+            format!("{HEAD}<title>{title}</title></head><body><h1>{title}</h1>{contents}");
         let cells = |tag: &str, row: &[String], texts: &[bool]| -> String {
             let class = |at: usize| {
                 if texts.get(at) == Some(&true) {
@@ -132,9 +137,11 @@ impl Document {
                 .map(|(at, cell)| format!("<{tag}{}>{}</{tag}>", class(at), xml(cell)))
                 .collect()
         };
-        for part in &self.parts {
+        for (place, part) in self.parts.iter().enumerate() {
             out += &match part {
-                DocumentPart::Heading(text) => format!("<h2>{}</h2>", xml(text)),
+                DocumentPart::Heading(text) => {
+                    format!("<h2 id=\"part-{place}\">{}</h2>", xml(text))
+                }
                 DocumentPart::Text(text) => format!("<p>{}</p>", xml(text)),
                 DocumentPart::Hint(text) => format!("<p class=\"note\">{}</p>", xml(text)),
                 DocumentPart::Table {
@@ -168,6 +175,23 @@ impl Document {
             };
         }
         out + "</body></html>\n"
+    }
+
+    /// Links to the headings of a page of HTML; empty for a short one.
+    fn contents(&self) -> String {
+        let headings = self.parts.iter().enumerate();
+        let links: Vec<String> = headings
+            .filter_map(|(place, part)| match part {
+                DocumentPart::Heading(text) => {
+                    Some(format!("<a href=\"#part-{place}\">{}</a>", xml(text)))
+                }
+                _ => None,
+            })
+            .collect();
+        if links.len() < CONTENTS_FROM {
+            return String::new();
+        }
+        format!("<nav aria-label=\"Contents\">{}</nav>", links.join(" · "))
     }
 
     /// Markdown, and its pictures with their file names.
@@ -268,6 +292,21 @@ mod tests {
         assert!(
             html.contains("<td>1</td><td class=\"text\">why</td>"),
             "words are left-aligned: {html}"
+        );
+    }
+
+    #[test]
+    fn a_long_page_begins_with_links_to_its_headings() {
+        let mut page = Document::new("r");
+        ["Data", "Classes", "Time"].map(|text| page.heading(text));
+        assert!(!page.html().contains("<nav"));
+        page.text("some");
+        page.heading("R & b");
+        let html = page.html();
+        assert!(
+            html.contains(" · <a href=\"#part-4\">R &amp; b</a></nav>")
+                && html.contains("<h2 id=\"part-4\">R &amp; b</h2>"),
+            "{html}"
         );
     }
 }
