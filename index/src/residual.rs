@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn an_index_without_vectors_finds_the_same_as_one_with_them() {
-        let vectors = grouped(6000, 200);
+        let vectors = grouped(3000, 200);
         let queries = vectors.slice(s![..300;3, ..]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.bin");
