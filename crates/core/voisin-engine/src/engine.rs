@@ -466,11 +466,16 @@ impl Engine {
 
     /// Rebuilds an index that cannot be used.
     fn replace_index(&mut self, reason: &IndexError) -> Result<IndexRefresh, EngineError> {
-        // The error's own text calls for a rebuild, which is what happens here.
+        // The texts of these errors call for a rebuild, which is what happens here.
         let reason = match reason {
             IndexError::OtherModel { .. } => "the old file was of another model".to_owned(),
             IndexError::Damaged { what, .. } => format!("the old file was damaged ({what})"),
-            other => with_causes(other).replace(": rebuild it", ""),
+            IndexError::OtherVectors { .. } => "the old file was made of other vectors".to_owned(),
+            IndexError::Changed { .. } => "the old file was written into".to_owned(),
+            IndexError::Version {
+                expected, actual, ..
+            } => format!("the old file has format {actual}, this voisin reads {expected}"),
+            other => with_causes(other),
         };
         self.build_index(IndexRefresh::Built {
             reason,

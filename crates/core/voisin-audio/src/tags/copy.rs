@@ -5,6 +5,7 @@ use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
+#[cfg(unix)]
 use crate::copies;
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;

@@ -1,6 +1,7 @@
 //! Dot products of float vectors, for comparisons with indexes of floats.
 
 use crate::Isa;
+#[cfg(target_arch = "x86_64")]
 use crate::isa::Set;
 
 /// Parallel sums: four registers of the widest instructions.
