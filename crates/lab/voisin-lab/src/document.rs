@@ -298,7 +298,9 @@ mod tests {
     #[test]
     fn a_long_page_begins_with_links_to_its_headings() {
         let mut page = Document::new("r");
-        ["Data", "Classes", "Time"].map(|text| page.heading(text));
+        page.heading("Data");
+        page.heading("Classes");
+        page.heading("Time");
         assert!(!page.html().contains("<nav"));
         page.text("some");
         page.heading("R & b");
