@@ -1,5 +1,6 @@
 //! `voisin classify --write-tags`: writes predictions and measurements into the files themselves.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -266,13 +267,31 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
     Ok(wishes)
 }
 
-/// Writes tags into files, and stores the former ones.
+/// One wish for each file, even if several paths name it: the one whose genres it would have at the end.
+fn one_for_each_file(wishes: Vec<TagWish>, overwrite: bool) -> Vec<TagWish> {
+    let mut places = HashMap::new();
+    let mut kept: Vec<TagWish> = Vec::new();
+    for wish in wishes {
+        let file = wish.path.canonicalize();
+        let file = file.unwrap_or_else(|_| wish.path.clone());
+        let at = *places.entry(file).or_insert(kept.len());
+        match kept.get_mut(at) {
+            None => kept.push(wish),
+            Some(former) if wish.genres.is_empty() || !overwrite && !former.genres.is_empty() => {}
+            Some(former) => *former = wish,
+        }
+    }
+    kept
+}
+
+/// Writes tags into files, each once, and stores the former ones.
 pub(crate) fn run(
     context: &Context,
     library: &mut Library,
-    wishes: &[TagWish],
+    wishes: Vec<TagWish>,
     args: &ClassifyArgs,
 ) -> anyhow::Result<Ending> {
+    let wishes = &one_for_each_file(wishes, args.write.overwrite)[..];
     let stop = context.stop_on_ctrl_c()?;
     let options = WriteOptions {
         overwrite: args.write.overwrite,

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use voisin::TrackTags;
 use voisin_audio::AudioError;
 use voisin_audio::tags::{
-    ReversePatch, TagEdit, TagField, WriteOptions, prepare, read_tags, restore,
+    ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags, restore,
 };
 
 use super::data;
@@ -232,6 +233,57 @@ fn texts_of_wav_files_stay_whatever_their_encoding() {
     );
 }
 
+/// Its last text ends the file, or none has one.
+#[test]
+fn texts_of_wav_files_may_lack_their_pad_bytes() {
+    let sound = std::fs::read(data().join("s16.wav")).unwrap();
+    let names = |bytes: &[u8]| {
+        let mut names = Vec::new();
+        let mut at = 12;
+        while at < bytes.len() {
+            let size = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+            names.push(bytes[at..at + 4].to_vec());
+            at += 8 + size + size % 2;
+        }
+        assert_eq!(at, bytes.len(), "whole chunks");
+        let size = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
+        assert_eq!(size as usize, bytes.len() - 8);
+        names
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.wav");
+    let title: &[u8] = b"INAM\x03\0\0\0ab\0";
+    let artist = [&b"IART\x41\0\0\0"[..], &[b'x'; 64], &[0]].concat();
+    let genre_text: &[u8] = b"IGNR\x05\0\0\0Rock\0";
+    for texts in [
+        vec![genre_text],
+        vec![title],
+        vec![title, &artist, genre_text],
+        vec![genre_text, title],
+    ] {
+        let list = [&b"INFO"[..], &texts.concat()].concat();
+        let size = (list.len() as u32).to_le_bytes();
+        let mut bytes = [&sound[..], b"LIST", &size, &list].concat();
+        let size = bytes.len() as u32 - 8;
+        bytes[4..8].copy_from_slice(&size.to_le_bytes());
+        let there = texts.concat();
+        let has = |text: &[u8]| there.windows(text.len()).any(|part| part == text);
+        std::fs::write(&path, &bytes).unwrap();
+        let before = read_tags(&path).unwrap();
+        assert_eq!(before.title.is_some(), has(title));
+        assert_eq!(before.artist.is_some(), has(&artist));
+        assert_eq!(before.genres == ["Rock"], has(genre_text));
+        let mut kept = vec![title, &artist];
+        kept.retain(|text| has(text));
+        let after = written("a.wav", &bytes, &kept);
+        let expected = [names(&sound), vec![b"LIST".to_vec(), b"ID3 ".to_vec()]].concat();
+        assert_eq!(names(&after), expected);
+        std::fs::write(&path, &after).unwrap();
+        write(&path, genre("Polka")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(names(&std::fs::read(&path).unwrap()), expected);
+    }
+}
+
 /// A list of invalid comments.
 fn odd_comments() -> (Vec<u8>, Vec<Vec<u8>>) {
     let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
@@ -364,13 +416,13 @@ fn texts_of_m4a_files_stay_whatever_their_encoding() {
 fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     let mut v1 = b"TAG".to_vec();
     for (text, size) in [
-        ("A title", 30),
-        ("An artist", 30),
-        ("An album", 30),
-        ("1987", 4),
-        ("A comment", 28),
+        (&b"A title"[..], 30),
+        (b"An artist", 30),
+        (b"An album", 30),
+        (b"1987", 4),
+        (b"Don\x92t \x96 stop", 28),
     ] {
-        v1.extend(text.as_bytes());
+        v1.extend(text);
         v1.resize(v1.len() + size - text.len(), 0);
     }
     v1.extend([0, 7, 17]);
@@ -381,7 +433,7 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
         frame(4, "TALB", b"\x03An album"),
         frame(4, "TDRC", b"\x031987"),
         frame(4, "TRCK", b"\x037"),
-        frame(4, "COMM", b"\x03XXX\0A comment"),
+        frame(4, "COMM", "\x03XXX\0Don’t – stop".as_bytes()),
         frame(4, "TCON", b"\x03Zydeco"),
     ];
     let after = written("a.mp3", &bytes, &[&id3(4, &meant), &bytes]);
@@ -400,6 +452,134 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     let after = std::fs::read(&path).unwrap();
     let number_17 = frame(4, "TCON", b"\x03Rock");
     assert!(after.windows(number_17.len()).any(|part| part == number_17));
+}
+
+/// Other programs read the richer kind alone.
+#[test]
+fn a_new_tag_has_the_whole_values_of_older_ones() {
+    let item = |(key, value): (&str, &str)| {
+        let size = (value.len() as u32).to_le_bytes();
+        [&size[..], &[0; 4], key.as_bytes(), &[0], value.as_bytes()].concat()
+    };
+    let items = [
+        ("Title", "T"),
+        ("Artist", "A\0B"),
+        ("Year", "2009-03-04"),
+        ("Originaldate", "1969"),
+        ("Track", "3/12"),
+        ("Comment", "c"),
+    ];
+    let items = items.map(item).concat();
+    let numbers = [2000, items.len() as u32 + 32, 6, 0].map(u32::to_le_bytes);
+    let ape = [&items[..], b"APETAGEX", &numbers.concat(), &[0; 8]].concat();
+    let new = [
+        frame(4, "TIT2", b"\x03T"),
+        frame(4, "TPE1", b"\x03A\0B"),
+        frame(4, "TDRC", b"\x032009-03-04"),
+        frame(4, "TDOR", b"\x031969"),
+        frame(4, "TRCK", b"\x033/12"),
+        frame(4, "COMM", b"\x03XXX\0c"),
+        frame(4, "TCON", b"\x03Zydeco"),
+    ];
+    let bytes = [mp3(), ape].concat();
+    written("a.mp3", &bytes, &[&id3(4, &new), &mp3()]);
+}
+
+/// Writes a file of these bytes, in which a genre cannot be replaced; returns its tags and the reason.
+fn refused(name: &str, bytes: &[u8]) -> (TrackTags, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let tags = read_tags(&path).unwrap();
+    let kept = prepare(
+        &path,
+        &[genre("Zydeco")],
+        WriteOptions::default(),
+        &mut |_| {},
+    );
+    let kept = kept.unwrap().outcomes().to_vec();
+    assert_eq!(kept, [WriteOutcome::KeptExisting(tags.genres.clone())]);
+    let reason = write(&path, genre("Zydeco")).unwrap_err().to_string();
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    (tags, reason)
+}
+
+/// The genre is the only evidence for the encoding of the artist, which would be read as 桌稍.
+#[test]
+fn a_genre_that_shows_the_encoding_is_not_replaced() {
+    let frames = [
+        frame(3, "TIT2", b"\0Song"),
+        frame(3, "TPE1", b"\0\xd7\xc0\xc9\xd4"),
+        frame(3, "TCON", b"\0\xd0\xee\xea"),
+    ];
+    let (tags, reason) = refused("a.mp3", &[id3(3, &frames), mp3()].concat());
+    assert_eq!(tags.artist.as_deref(), Some("ЧАЙФ"));
+    assert!(
+        reason.contains("its artist \"ЧАЙФ\" would then be read as"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn tags_within_a_flac_block_are_not_those_of_the_file() {
+    let tag = id3(3, &[frame(3, "TIT2", b"\0Stray")]);
+    let list = b"\0\0\0\0\x02\0\0\0\x0a\0\0\0TITLE=Real\x07\0\0\0GENRE=A".to_vec();
+    let block = [b"riffID3 ....", &tag[..]].concat();
+    let (bytes, sound) = odd_tags::flac(&[(2, block.clone()), (4, list)]);
+    written(
+        "a.flac",
+        &bytes,
+        &[&block, b"TITLE=Real", b"GENRE=Zydeco", &sound],
+    );
+}
+
+#[test]
+fn texts_of_quicktime_are_read_and_kept() {
+    let item = |number: u8, text: &[u8]| {
+        let data = [b"\0\0\0\x01\0\0\0\0", text].concat();
+        boxed(&[0, 0, 0, number], &boxed(b"data", &data))
+    };
+    let items = [item(1, b"T"), item(2, b"Rock")];
+    let keys = |second: &[u8]| {
+        let second = boxed(b"mdta", second);
+        [&[0; 8], &boxed(b"mdta", b"title")[..], &second].concat()
+    };
+    let by_key = |keys: &[u8]| {
+        let padding = Some(keys.len());
+        let (mut bytes, _) = odd_tags::m4a(Some((&items.concat(), b"")), padding, false);
+        let padding = [&b"free"[..], &vec![0; keys.len()]].concat();
+        for (old, new) in [
+            (&b"mdir"[..], &b"mdta"[..]),
+            (&padding[..], &[b"keys", keys].concat()[..]),
+        ] {
+            let at = bytes.windows(old.len()).rposition(|part| part == old);
+            bytes[at.unwrap()..][..new.len()].copy_from_slice(new);
+        }
+        bytes
+    };
+    let strings = [
+        boxed(b"\xa9nam", b"\0\x01\x55\xc4T"),
+        boxed(b"\xa9gen", b"\0\x04\x55\xc4Rock"),
+    ];
+    let (strings, _) = odd_tags::m4a(Some((b"", &strings.concat())), None, false);
+    let by_genre = by_key(&keys(b"com.apple.quicktime.genre"));
+    for bytes in [by_genre, strings] {
+        let (tags, reason) = refused("a.mov", &bytes);
+        assert_eq!(tags.title.as_deref(), Some("T"));
+        assert_eq!(tags.genres, ["Rock"]);
+        assert!(reason.contains("QuickTime"), "{reason}");
+    }
+    // Other programs look for items in the first of their boxes.
+    let other = by_key(&keys(b"com.apple.quicktime.software"));
+    written("a.mov", &other, &[b"mdir", b"Zydeco", b"mdta", &items[1]]);
+}
+
+#[test]
+fn letters_of_a_text_are_no_table_of_positions() {
+    let text = [&[0, 0, 0, 1, 0, 0, 0, 0], &b"Kilocycles"[..]].concat();
+    let album = boxed(b"\xa9alb", &boxed(b"data", &text));
+    let (bytes, sound) = odd_tags::m4a(Some((&album, b"")), None, true);
+    written("a.m4a", &bytes, &[&album, &sound]);
 }
 
 /// An APE tag's magic begins 131 bytes before the end; its letters at +3 look like `ID3v1`.

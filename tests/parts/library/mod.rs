@@ -424,6 +424,14 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
         vec![library.track(id).unwrap()]
     );
 
+    let written = voisin_library::WrittenTags {
+        path: b.clone(),
+        before: voisin_library::TagValues::new(),
+        after: voisin_library::TagValues::new(),
+        patch: None,
+    };
+    library.tags_mut().record_written(1, &written).unwrap();
+    library.tags_mut().record_written(3, &written).unwrap();
     std::fs::rename(&b, &c).unwrap();
     assert_eq!(
         library
@@ -432,6 +440,8 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
             .unwrap(),
         AttachOutcome::Moved { from: b.clone() }
     );
+    let written = [1, 3].map(|run| library.tags().written_into(run, &c).unwrap());
+    assert!(written.iter().all(Option::is_some));
     let paths: Vec<_> = library
         .track(id)
         .unwrap()

@@ -586,6 +586,29 @@ fn write_listed(sandbox: &Sandbox, list: &Path, more: &[&str]) -> std::process::
     )
 }
 
+/// A run that wrote both left the first genre behind when it was undone.
+#[cfg(unix)]
+#[test]
+fn a_file_with_two_paths_is_written_and_undone_once() {
+    let sandbox = Sandbox::new();
+    let (file, list) = listed(&sandbox, "Two");
+    let link = sandbox.path("link.mp3");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let rows = [&link, &file].map(|path| path.display().to_string());
+    fs::write(
+        &list,
+        format!("path,genre\n{},One\n{},Two\n", rows[0], rows[1]),
+    )
+    .unwrap();
+    let written = text(&write_listed(&sandbox, &list, &[]).stderr);
+    assert!(written.contains("1 file written"), "{written}");
+    assert_eq!(read_tags(&file).unwrap().genres, ["Two"]);
+    let undone = sandbox.run(["undo"]);
+    assert_eq!(code(&undone), 0, "{}", text(&undone.stderr));
+    assert!(fs::read(&file).unwrap() == bytes);
+}
+
 /// An access control list as Linux keeps it: besides owner, group and others this user may read.
 #[cfg(target_os = "linux")]
 fn readable_by(user: u32) -> Vec<u8> {

@@ -2,15 +2,16 @@
 //! served or written to.
 //!
 //! The file may have been replaced, also by a link, and a library may come from somebody else. Size and modification
-//! time are compared on the open descriptor; if they differ, tags may have been edited, and the digest of the audio
-//! decides. A file that no decoder reads is refused in any case.
+//! time are compared on the open descriptor, and the time of the last change, which programs cannot set, with that of
+//! the last scan; if they differ, tags may have been edited, and the digest of the audio decides. A file that no decoder
+//! reads is refused in any case.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use voisin_base::regular_file::mtime_ns;
+use voisin_base::regular_file::{changed_at, mtime_ns};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_music::cue::Place;
 
@@ -35,6 +36,8 @@ pub struct AnalysedFile {
     pub size: u64,
     /// Modification time in nanoseconds since 1970 UTC; of a part the sum of its file's and its sheet's.
     pub mtime_ns: i64,
+    /// When it was last scanned, in seconds since 1970 UTC.
+    pub seen_at: i64,
     /// The digest of its audio.
     pub content: ContentId,
     /// How that digest was made.
@@ -127,7 +130,10 @@ impl AnalysedFile {
         let mtime = mtime_ns(metadata);
         let is_unchanged = match sheet {
             Some(sheet) => mtime.wrapping_add(sheet) == self.mtime_ns,
-            None => (metadata.len(), mtime) == (self.size, self.mtime_ns),
+            None => {
+                (metadata.len(), mtime) == (self.size, self.mtime_ns)
+                    && changed_at(metadata) <= self.seen_at
+            }
         };
         // With the time of the last change, which no program can set: a file rewritten with its old
         // size and modification time is checked again.
@@ -227,21 +233,23 @@ fn whole(path: &Path, kind: ContentKind) -> Result<CheckedContents, AudioError> 
 
 /// Checks only whether a decoder reads the file's beginning.
 fn beginning(path: &Path) -> Result<CheckedContents, AudioError> {
-    match is_audio(path) {
-        Ok(true) => Ok(CheckedContents::Audio),
-        Ok(false) => whole(path, ContentKind::Full).map(|found| match found {
-            CheckedContents::Recording(..) => CheckedContents::Audio,
-            other => other,
-        }),
-        Err(error) if error.is_of_contents() => Ok(CheckedContents::NotAudio),
-        Err(error) => Err(error),
+    if is_audio(path)? {
+        return Ok(CheckedContents::Audio);
     }
+    whole(path, ContentKind::Full).map(|found| match found {
+        CheckedContents::Recording(..) => CheckedContents::Audio,
+        other => other,
+    })
 }
 
 /// Whether the first packet decodes and, of a raw stream, most of the first bytes are packets, as random bytes hold
 /// some by chance; else the file as a whole decides.
 fn is_audio(path: &Path) -> Result<bool, AudioError> {
-    let demuxer = Demuxer::open(path, &WHOLE)?;
+    let demuxer = match Demuxer::open(path, &WHOLE) {
+        // Only the first link of a chain may have no decoder.
+        Err(error) if error.is_of_contents() => return Ok(false),
+        opened => opened?,
+    };
     if !is_raw(demuxer.container()) {
         return Ok(true);
     }
@@ -278,6 +286,7 @@ mod tests {
             path: path.to_owned(),
             size: metadata.len(),
             mtime_ns: mtime_ns(&metadata),
+            seen_at: changed_at(&metadata),
             content: crate::probe(path).unwrap().content,
             kind: ContentKind::Full,
         }
@@ -308,6 +317,7 @@ mod tests {
         let forged = AnalysedFile {
             size: metadata.len(),
             mtime_ns: mtime_ns(&metadata),
+            seen_at: changed_at(&metadata),
             ..file.clone()
         };
         assert!(matches!(
@@ -316,6 +326,46 @@ mod tests {
         ));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(file.open(), Err(AudioError::NotFound { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_a_forged_time_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let sound: Vec<u8> = (0..4000).map(|i| (i * 7 % 251) as u8).collect();
+        std::fs::write(&path, wav(&sound)).unwrap();
+        let file = analysed(&path);
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let other: Vec<u8> = sound.iter().rev().copied().collect();
+        std::fs::write(&path, wav(&other)).unwrap();
+        let written = File::options().write(true).open(&path).unwrap();
+        written.set_modified(time).unwrap();
+        let scanned_before = AnalysedFile {
+            seen_at: file.seen_at - 1,
+            ..file
+        };
+        assert!(matches!(
+            scanned_before.open(),
+            Err(AudioError::OtherRecording { .. })
+        ));
+    }
+
+    #[test]
+    fn a_chain_opens_whatever_its_first_link_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/audio");
+        let read = |name: &str| std::fs::read(root.join(name)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.ogg");
+        let vorbis = read("vorbis.ogg");
+        // The second is cut off within its headers.
+        for first in [&read("flac.oga")[..], &vorbis[..2_000]] {
+            std::fs::write(&path, [first, &vorbis].concat()).unwrap();
+            let file = analysed(&path);
+            assert!(file.open().is_ok(), "{} bytes", first.len());
+        }
+        std::fs::write(&path, &vorbis[..2_000]).unwrap();
+        assert!(matches!(beginning(&path), Ok(CheckedContents::NotAudio)));
     }
 
     #[cfg(unix)]

@@ -10,7 +10,7 @@ use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo};
+use symphonia::core::formats::{FormatOptions, FormatReader, SeekMode, SeekTo, Track};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
@@ -85,6 +85,9 @@ pub(super) struct Demuxer {
     path: PathBuf,
     format: Box<dyn FormatReader>,
     track: u32,
+    /// The other audio tracks, and the digest of their packets so far.
+    others: Vec<u32>,
+    others_digest: blake3::Hasher,
     params: AudioCodecParameters,
     counting: Counting,
     /// Whether timestamps are exact enough to compare with the count.
@@ -136,6 +139,11 @@ impl Demuxer {
         })?
         .map_err(|error| unreadable(path, error))?;
         let (track, params) = choose(path, format.as_ref())?;
+        let is_audio =
+            |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+        let others = format.tracks().iter().filter(is_audio);
+        let others = others.map(|track| track.id).filter(|&id| id != track);
+        let others = others.collect();
         // As in the header, until `look_ahead` has decoded a packet.
         let actual = PacketFormat {
             rate: params.sample_rate.unwrap_or(0),
@@ -145,6 +153,8 @@ impl Demuxer {
             path: path.to_owned(),
             format,
             track,
+            others,
+            others_digest: blake3::Hasher::new(),
             params,
             counting: Counting::Decoding,
             timed: false,
@@ -254,6 +264,11 @@ impl Demuxer {
 
     pub(super) fn track_id(&self) -> u32 {
         self.track
+    }
+
+    /// The digest of the packets of other audio tracks up to here; `None` without such tracks.
+    pub(super) fn other_tracks(&self) -> Option<blake3::Hash> {
+        (!self.others.is_empty()).then(|| self.others_digest.finalize())
     }
 
     /// Rate and channels of decoded packets.
@@ -468,7 +483,11 @@ impl Demuxer {
         while !self.ended {
             let format = &mut self.format;
             match guard(&self.path, || format.next_packet())? {
-                Ok(Some(packet)) if packet.track_id != self.track => {}
+                Ok(Some(packet)) if packet.track_id != self.track => {
+                    if self.others.contains(&packet.track_id) {
+                        self.others_digest.update(&packet.data);
+                    }
+                }
                 // Bounded, as an empty packet need not advance the reader.
                 Ok(Some(packet)) if packet.data.is_empty() => {
                     empty += 1;

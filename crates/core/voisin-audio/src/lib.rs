@@ -75,7 +75,7 @@ impl Waveform {
 /// The result of [`probe`]: a file's format and length, without decoding it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioInfo {
-    /// BLAKE3 of the audio track's compressed packets: the same after retagging, renaming or moving.
+    /// BLAKE3 of the compressed packets of all audio tracks: the same after retagging, renaming or moving.
     pub content: ContentId,
     /// Container, in lower case: `mp3`, `flac`, `ogg`, `isomp4`, `wave`, `aiff`, `caf`, `mkv`, `aac` (ADTS).
     pub container: String,

@@ -103,6 +103,17 @@ pub(super) fn checksum(page: &[u8]) -> [u8; 4] {
     found.crc().to_le_bytes()
 }
 
+/// Seeks behind the header pages of a link, whose granule position is 0: tags are in them.
+pub(super) fn skip_headers(file: &mut (impl Read + Seek)) -> io::Result<()> {
+    let mut page = Vec::new();
+    let mut at = file.seek(SeekFrom::Start(0))?;
+    while read_page(file, &mut page)? == PageState::Sound && page[FLAGS + 1..][..8] == [0; 8] {
+        at += page.len() as u64;
+    }
+    file.seek(SeekFrom::Start(at))?;
+    Ok(())
+}
+
 /// Appends this many bytes; returns whether all could be read.
 pub(super) fn read_more(
     file: &mut impl Read,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use symphonia::core::codecs::audio::well_known as codec;
 
 use super::codecs::codec_name;
+use super::decoder::PacketFormat;
 use super::demux::Demuxer;
+use super::resample::resampled;
 use super::source::{MediaBytes, WHOLE};
 use super::stream::Stream;
 use super::{
@@ -133,7 +135,7 @@ fn probe_part(
     let content = ContentId(*hasher.finalize().as_bytes());
     let timeline = Timeline {
         start,
-        ..whole.timeline
+        links: links_of_part(&part.audio, &whole, &(start..end)),
     };
     Ok(AudioInfo {
         content,
@@ -141,6 +143,31 @@ fn probe_part(
         timeline,
         ..whole
     })
+}
+
+/// The links of a file, with the channels that cancel others where a part begins: they may differ from those at its
+/// link's beginning.
+fn links_of_part(path: &Path, whole: &AudioInfo, part: &Range<u64>) -> Arc<[Link]> {
+    let mut links = whole.timeline.links.to_vec();
+    let mut begins = 0_u64;
+    for link in &mut links {
+        let end = begins.saturating_add(link.frames_at(whole.sample_rate));
+        if (begins..end).contains(&part.start) {
+            let native = |frame: u64| {
+                let audible = resampled(frame - begins, whole.sample_rate, link.sample_rate);
+                link.skip.saturating_add(audible)
+            };
+            let frames = native(part.start)..native(part.end.min(end));
+            let actual = PacketFormat {
+                rate: link.sample_rate,
+                channels: whole.channels,
+            };
+            let found = cancelled_channels::find(path, &link.bytes, actual, &frames, link.regular);
+            link.left_out = found.unwrap_or(link.left_out);
+        }
+        begins = end;
+    }
+    links.into()
 }
 
 fn probe_file(path: &Path) -> Result<AudioInfo, AudioError> {
@@ -198,13 +225,18 @@ fn probe_chain(
     // Bytes of refused links and of the others.
     let mut lost = 0;
     let mut kept = 0;
+    let is_alone = chain.len() == 1;
     for bytes in chain {
         let length = bytes.end - bytes.start;
-        let (info, link) = match probe_link(path, bytes, may_change, &mut hasher) {
+        let (info, link) = match probe_link(path, bytes.clone(), may_change, &mut hasher) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
-            // The other links are still used.
-            Err(error) if error.is_of_contents() => {
+            // The other links are still used. Its bytes count, since they may be music that no other file has.
+            Err(error) if error.is_of_contents() && !is_alone => {
+                let mut source = MediaBytes::open(path)?.within(&bytes);
+                ogg::skip_headers(&mut source)
+                    .and_then(|()| std::io::copy(&mut source, &mut hasher))
+                    .map_err(|error| AudioError::from_io(path, error))?;
                 refused.get_or_insert(error);
                 lost += length;
                 continue;
@@ -280,6 +312,9 @@ fn probe_link(
     }
     // The rest, shorter than `DIGESTED`.
     hasher.update(&pending);
+    if let Some(others) = demuxer.other_tracks() {
+        hasher.update(others.as_bytes());
+    }
     let totals = demuxer.totals();
     let container = demuxer.container();
     let share = totals.bytes as f64 / demuxer.bytes_in_source().max(1) as f64;
@@ -306,7 +341,7 @@ fn probe_link(
             path: path.to_owned(),
         });
     }
-    let left_out = cancelled_channels::find(path, &bytes, actual);
+    let left_out = cancelled_channels::find(path, &bytes, actual, &WHOLE, false).unwrap_or(0);
     let link = Link {
         bytes,
         sample_rate: actual.rate,

@@ -64,7 +64,7 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         n_frames,
         skip: 0,
         regular: true,
-        left_out: cancelled_channels::find(path, &WHOLE, actual),
+        left_out: cancelled_channels::find(path, &WHOLE, actual, &WHOLE, false).unwrap_or(0),
     };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),

@@ -124,12 +124,13 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
         // one row would get a path that another still has.
         let staged = [&b"\0"[..], target].concat();
         self.write(|tx| {
-            // Failures too, or those files would be tried again; and the last paths of tracks
-            // without a file.
+            // Failures too, or those files would be tried again; the last paths of tracks without a
+            // file; and written tags, or `undo` would not find their files.
             for (table, column, or) in [
                 ("files", "path", ""),
                 ("failures", "path", "OR IGNORE"),
                 ("audio", "last_path", ""),
+                ("written_tags", "path", "OR IGNORE"),
             ] {
                 // Concatenated blobs are cast back to blobs, as text functions would count characters.
                 tx.execute(
@@ -150,6 +151,12 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             // A failure at the new place is the later one and stays.
             let sql = "DELETE FROM failures WHERE path >= x'00' AND path < x'01'";
             tx.execute(sql, [])?;
+            // A run that wrote at both places keeps the old path of the one.
+            tx.execute(
+                "UPDATE OR REPLACE written_tags SET path = CAST(?1 || substr(path, ?2 + 1) AS BLOB)
+                 WHERE path >= x'00' AND path < x'01'",
+                (&exact, staged.len() as i64),
+            )?;
             Ok(())
         })?;
         // A separate setting, outside of the transaction: if it fails, links are reported again.
@@ -161,7 +168,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Failure, testing};
+    use crate::{Failure, TagValues, WrittenTags, testing};
     use std::fs;
 
     #[test]
@@ -186,12 +193,27 @@ mod tests {
             failed("new/old/b.ogg"),
         ];
         library.transfer_mut().take_in_failures(&failures).unwrap();
+        for name in ["x.ogg", "old/x.ogg"] {
+            let written = WrittenTags {
+                path: music.join(name),
+                before: TagValues::new(),
+                after: TagValues::new(),
+                patch: Some(name.into()),
+            };
+            library.tags_mut().record_written(1, &written).unwrap();
+        }
+        let patch = |library: &Library, path: &Path| {
+            let written = library.tags().written_into(1, path).unwrap();
+            written.unwrap().patch.unwrap()
+        };
         let paths = |library: &Library| library.paths_below(&music).unwrap();
         let old = music.join("old");
         let plan = library.files_mut().relocate(&music, &old).unwrap();
         assert_eq!(plan.files.len(), 2);
         assert_eq!(paths(&library), [old.join("old/x.ogg"), old.join("x.ogg")]);
         assert_eq!(library.status().unwrap().failures, 3);
+        assert_eq!(patch(&library, &old.join("x.ogg")), b"x.ogg");
+        assert_eq!(patch(&library, &old.join("old/x.ogg")), b"old/x.ogg");
 
         // And out of it, where one failure has the new path of another.
         let back = music.join("new");
@@ -206,5 +228,6 @@ mod tests {
         let left = library.files().failures().unwrap();
         assert_eq!(left.len(), 3);
         assert!(left.iter().all(|failure| failure.path.starts_with(&back)));
+        assert_eq!(patch(&library, &back.join("old/x.ogg")), b"old/x.ogg");
     }
 }

@@ -134,6 +134,16 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                     .execute([path])?;
                 tx.prepare_cached("UPDATE files SET path = ?2 WHERE id = ?1")?
                     .execute((id, path))?;
+                // So that `undo` finds the file. The key begins with the run, so each run is looked up.
+                tx.prepare_cached(
+                    "WITH RECURSIVE runs (run) AS (
+                         SELECT min(run) FROM written_tags UNION
+                         SELECT (SELECT min(run) FROM written_tags AS w WHERE w.run > runs.run)
+                         FROM runs WHERE run IS NOT NULL)
+                     UPDATE OR IGNORE written_tags SET path = ?2
+                     WHERE run IN (SELECT run FROM runs) AND path = ?1",
+                )?
+                .execute((from, path))?;
                 AttachOutcome::Moved {
                     from: paths::from_bytes(from),
                 }

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 
 use lofty::id3::v1::GENRES;
+use voisin_base::encoding::{OldEncoding, without_controls};
 
 use super::patch::{Splice, TagItem, growth, replace};
 use super::values::MOST_TEXTS;
@@ -281,7 +282,7 @@ pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String
     Ok(splices)
 }
 
-/// The comment of an `ID3v1` tag.
+/// The comment of an `ID3v1` tag, in the encoding of all its texts.
 pub(super) fn v1_comment(tag: &[u8]) -> Option<String> {
     let comment = tag.get(97..127)?;
     // The last two bytes are a zero and the track number, if there is one.
@@ -290,11 +291,10 @@ pub(super) fn v1_comment(tag: &[u8]) -> Option<String> {
     } else {
         comment
     };
-    let text: String = comment
-        .iter()
-        .take_while(|&&byte| byte != 0)
-        .map(|&byte| char::from(byte))
-        .collect();
+    let comment = comment.split(|&byte| byte == 0).next()?;
+    let texts = v1_texts(tag);
+    let texts = texts.iter().map(|(_, text)| text.as_slice());
+    let text = without_controls(&OldEncoding::detect(texts.chain([comment])).decode(comment));
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -95,9 +95,16 @@ pub(super) fn find(file: &mut File) -> io::Result<Id3Tags> {
 
 /// Position of the first tag: at the start, after zeros, or after a little junk.
 fn first_tag(file: &mut File) -> io::Result<Option<u64>> {
+    const OTHERS: [&[u8]; 5] = [b"fLaC", b"OggS", b"RIFF", b"FORM", b"\x1a\x45\xdf\xa3"];
     let mut start = vec![0; JUNK as usize];
     file.seek(SeekFrom::Start(0))?;
     let n = read_up_to(file, &mut start)?;
+    // Blocks and boxes of other formats may hold a tag of another file.
+    if OTHERS.iter().any(|mark| start.starts_with(mark))
+        || matches!(&start[4..8], b"ftyp" | b"moov")
+    {
+        return Ok(None);
+    }
     let place = start[..n]
         .windows(HEADER)
         .position(|bytes| body_size(bytes).is_some());

@@ -11,7 +11,7 @@ use lofty::tag::ItemKey;
 
 use super::id3;
 use super::texts::{ITUNES_GAIN, other_key};
-use super::values::{REPLACEMENT, gain_of_itunes, year};
+use super::values::{REPLACEMENT, gain_of_itunes, is_original_date, year};
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
@@ -86,9 +86,14 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
         }
     }
     for text in usual {
-        if let Entry::Vacant(place) = places.entry(text.name()) {
-            place.insert(texts.len());
-            texts.push(text);
+        match places.entry(text.name()) {
+            Entry::Vacant(place) => {
+                place.insert(texts.len());
+                texts.push(text);
+            }
+            // Programs write 0 for an unknown tempo.
+            Entry::Occupied(place) if texts[*place.get()].is_zero() => texts[*place.get()] = text,
+            Entry::Occupied(_) => {}
         }
     }
     let mut all: Vec<(Vec<u8>, Vec<u8>)> = texts
@@ -130,10 +135,7 @@ impl PlainText {
             (None, text)
         };
         // Programs write the recording's year under these names, too, and some only there.
-        let is_original = description.as_ref().is_some_and(|name| {
-            ["originaldate", "originalyear", "originalreleasedate"]
-                .contains(&name.to_lowercase().as_str())
-        });
+        let is_original = description.as_deref().is_some_and(is_original_date);
         let id: &[u8] = match version {
             _ if !is_original => id,
             2 => b"TOR",
@@ -163,6 +165,11 @@ impl PlainText {
             description,
             values,
         })
+    }
+
+    fn is_zero(&self) -> bool {
+        let mut texts = self.values.iter();
+        texts.all(|text| text.trim().parse::<f64>().is_ok_and(|number| number == 0.0))
     }
 
     /// Whether voisin reads it.
@@ -334,6 +341,16 @@ mod tests {
             tag(&title)
         );
         assert_eq!(unread, 0);
+    }
+
+    #[test]
+    fn a_tempo_of_zero_hides_no_other() {
+        let other = frame(b"TXXX", 0, b"\x03BPM\x0099");
+        for (usual, read) in [("\x030", "\x0399"), ("\x03120", "\x03120")] {
+            let both = [&frame(b"TBPM", 0, usual.as_bytes())[..], &other].concat();
+            let meant = [&frame(b"TBPM", 0, read.as_bytes())[..], &other].concat();
+            assert_eq!(plain(&tag(&both), &mut MOST.clone(), &mut 0), tag(&meant));
+        }
     }
 
     #[test]

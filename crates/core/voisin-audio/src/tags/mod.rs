@@ -23,6 +23,7 @@ mod values;
 mod write;
 
 pub use patch::ReversePatch;
+pub use values::year;
 pub use write::PreparedWrite;
 
 use std::path::Path;

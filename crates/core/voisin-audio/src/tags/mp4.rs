@@ -153,7 +153,31 @@ pub(super) fn texts(file: &mut File) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
+    // QuickTime's texts fill the gaps.
+    for (name, text) in movie.other_texts() {
+        if !texts.iter().any(|(known, _)| *known == name) {
+            texts.push((name, text));
+        }
+    }
     texts
+}
+
+/// iTunes' item for a key of `QuickTime`, as Apple and ffmpeg name them.
+fn item_of(key: &str) -> Option<&'static str> {
+    let key = key.to_ascii_lowercase();
+    let prefix = "com.apple.quicktime.";
+    Some(match key.strip_prefix(prefix).unwrap_or(&key) {
+        "title" => "\u{a9}nam",
+        "artist" => "\u{a9}ART",
+        "album" => "\u{a9}alb",
+        "album_artist" => "aART",
+        "composer" => "\u{a9}wrt",
+        "genre" => GENRE,
+        "date" | "year" | "creationdate" => "\u{a9}day",
+        "track" => "trkn",
+        "disc" => "disk",
+        _ => return None,
+    })
 }
 
 /// A box with its header, in memory.
@@ -259,6 +283,44 @@ impl Movie {
             .collect()
     }
 
+    /// `QuickTime`'s texts by the names of iTunes' items: the first with each key, and those of its user data.
+    fn other_texts(&self) -> Vec<(String, Vec<u8>)> {
+        let mut texts = Vec::new();
+        let mut metas = self.readable(&self.root, b"meta");
+        for udta in self.readable(&self.root, b"udta") {
+            metas.extend(self.readable(&udta, b"meta"));
+            let (items, _) = follow(&self.bytes, udta.within());
+            let items = items.iter().filter(|item| item.kind[0] == 0xa9);
+            texts.extend(items.take(MOST_TEXTS).filter_map(|item| {
+                let content = &self.bytes[item.within()];
+                // The text's length, and its language.
+                let size = big(content.get(..2)?) as usize;
+                let text = content.get(4..4 + size).filter(|text| !text.is_empty())?;
+                let name = item.kind.iter().map(|&byte| char::from(byte)).collect();
+                Some((name, text.to_vec()))
+            }));
+        }
+        for meta in metas {
+            let keys = self.readable(&meta, b"keys").into_iter();
+            // After version, flags and their number, keys have the form of boxes.
+            let keys = keys.map(|keys| keys.body as usize + 8..keys.end as usize);
+            let keys = keys.flat_map(|keys| follow(&self.bytes, keys).0);
+            let key = |key: Atom| String::from_utf8_lossy(&self.bytes[key.within()]).into_owned();
+            let names = keys.take(MOST_TEXTS).map(|atom| item_of(&key(atom)));
+            let names: Vec<_> = names.collect();
+            let lists = self.readable(&meta, b"ilst").into_iter();
+            let items = lists.flat_map(|list| follow(&self.bytes, list.within()).0);
+            for item in items.take(MOST_TEXTS) {
+                let number = u32::from_be_bytes(item.kind) as usize;
+                if let Some(name) = number.checked_sub(1).and_then(|at| *names.get(at)?) {
+                    let value = self.texts_of(&item).into_iter().next();
+                    texts.extend(value.map(|(_, value)| (name.to_owned(), value)));
+                }
+            }
+        }
+        texts
+    }
+
     /// The values of an item, each with its name.
     fn texts_of(&self, item: &Atom) -> Vec<(String, Vec<u8>)> {
         const UTF_16: u64 = 2;
@@ -356,7 +418,7 @@ impl Movie {
 
 pub(super) const APPLE: &str = "com.apple.iTunes";
 /// The item for genres, by its name.
-const GENRE: &str = "\u{a9}gen";
+pub(super) const GENRE: &str = "\u{a9}gen";
 
 fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
     match (

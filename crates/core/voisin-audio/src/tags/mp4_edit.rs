@@ -6,7 +6,7 @@
 
 use std::fs::File;
 
-use super::mp4::{APPLE, Atom, Movie, atoms_of_file, movie, read_box};
+use super::mp4::{APPLE, Atom, GENRE, Movie, atoms_of_file, movie, read_box, texts};
 use super::patch::{Splice, growth, replace, without_values};
 use super::{TagEdit, TagField};
 use crate::fill::big;
@@ -86,6 +86,15 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     let all = atoms_of_file(file)?;
     let movie = movie(file, &all)?;
     let lists = movie.lists()?;
+    let is_genre = |field| field == Some(TagField::Genre);
+    let mut is_other = edits.iter().any(|edit| is_genre(Some(edit.field)))
+        && texts(file).iter().any(|(name, _)| name == GENRE);
+    for [.., list] in &lists {
+        is_other &= !movie.items(list)?.iter().any(|item| is_genre(item.field));
+    }
+    if is_other {
+        return Err("its genre is one of QuickTime's texts, which voisin does not write: change it with the program that made the file".to_owned());
+    }
     let gone = without_values(edits);
     let gone: Vec<&TagEdit> = gone.iter().collect();
     let mut changes = MovieChanges {
@@ -176,8 +185,12 @@ impl MovieChanges<'_> {
                     self.make(&[root, udta.clone(), meta.clone()], vec![put]);
                     return Ok(());
                 }
-                // Items of another kind: readers search for items in the first.
-                Some(_) => {}
+                // Before items of another kind, as readers search for items in the first.
+                Some(_) => {
+                    let put = Splice::new(udta.body as usize, 0, meta_of(&list));
+                    self.make(&[root, udta], vec![put]);
+                    return Ok(());
+                }
                 None => {
                     let put = Splice::new(behind(&udta)?, 0, meta_of(&list));
                     self.make(&[root, udta], vec![put]);
@@ -299,10 +312,14 @@ fn moved(file: &mut File, all: &[Atom], movie: &Movie, by: i64) -> Result<Vec<Sp
             }
         }
     }
-    // These letters anywhere: a false alarm refuses a write, an overlooked table would destroy the
-    // sound.
+    // These letters anywhere but in items: a false alarm refuses a write, an overlooked table would
+    // destroy the sound.
+    let mut bytes = movie.bytes.clone();
+    for [.., list] in movie.lists()? {
+        bytes[list.within()].fill(0);
+    }
     for kind in [b"saio", b"iloc", b"cmov"] {
-        if movie.bytes.windows(4).any(|four| four == kind) {
+        if bytes.windows(4).any(|four| four == kind) {
             return Err(unknown(kind));
         }
     }

@@ -116,7 +116,12 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
                     let tag = chunk.read(file).map_err(text)?.unwrap_or_default();
                     all.tag(&tag)?;
                 } else if let Some(list) = chunk.texts(file).map_err(text)? {
-                    all.items(&list, riff::texts(&list)?);
+                    let mut items = riff::texts(&list)?;
+                    // Without their pad bytes, as a missing one is added.
+                    for item in &mut items {
+                        item.end = riff::text_end(&list, item.start).unwrap_or(item.end);
+                    }
+                    all.items(&list, items);
                 } else {
                     let end = chunk.body() + chunk.size;
                     all.range(file, &name, chunk.body()..end)?;

@@ -244,6 +244,15 @@ fn first_year(tag: &Tag, dates: &[ItemKey]) -> Option<i32> {
         .find_map(|key| tag.get_strings(*key).find_map(year))
 }
 
+/// The earliest year in the first of these fields that has one: a field with several has the recording's beside those of
+/// reissues.
+fn earliest_year(tag: &Tag, dates: &[ItemKey]) -> Option<i32> {
+    dates.iter().find_map(|key| {
+        let texts = tag.get_strings(*key).flat_map(values);
+        texts.filter_map(|text| year(&text)).min()
+    })
+}
+
 fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
     let replay_gain = || {
         let mut texts = tag.get_strings(ItemKey::ReplayGainTrackGain);
@@ -269,8 +278,8 @@ fn from_one(tag: &Tag, is_opus: bool) -> TrackTags {
         composer: joined(ItemKey::Composer),
         genres: tag.get_strings(ItemKey::Genre).flat_map(values).collect(),
         // The recording's year before that of a reissue.
-        year: first_year(tag, &[ItemKey::OriginalReleaseDate])
-            .or_else(|| first_year(tag, &RELEASE_DATES)),
+        year: earliest_year(tag, &[ItemKey::OriginalReleaseDate])
+            .or_else(|| earliest_year(tag, &RELEASE_DATES)),
         track_number: number(ItemKey::TrackNumber),
         disc_number: number(ItemKey::DiscNumber),
         mbid: tag

@@ -137,9 +137,7 @@ pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
     let mut items = Vec::new();
     let mut start = 4;
     while start < list.len() {
-        let end = list
-            .get(start..start + 8)
-            .map(|head| start + 8 + little(&head[4..]) as usize);
+        let end = text_end(list, start);
         let is_read = |end: &usize| *end <= list.len() && items.len() < MOST_TEXTS;
         let Some(end) = end.filter(is_read) else {
             return (items, Some(start));
@@ -147,7 +145,13 @@ pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
         let name = &list[start..start + 4];
         let field = (name == b"IGNR").then_some(TagField::Genre);
         let name = format!("text {}", name.escape_ascii());
-        let next = (end + (end - start) % 2).min(list.len());
+        // Some programs write no pad byte, so that the next text follows at once.
+        let padded = end + (end - start) % 2;
+        let next = if is_text(list, end) && !is_text(list, padded) {
+            end
+        } else {
+            padded.min(list.len())
+        };
         items.push(TagItem {
             start,
             end: next,
@@ -157,6 +161,18 @@ pub(super) fn follow(list: &[u8]) -> (Vec<TagItem>, Option<usize>) {
         start = next;
     }
     (items, None)
+}
+
+/// Where the text that begins here ends by its header.
+pub(super) fn text_end(list: &[u8], start: usize) -> Option<usize> {
+    let head = list.get(start..start + HEADER as usize)?;
+    Some(start + head.len() + little(&head[4..]) as usize)
+}
+
+/// Whether a text may begin here.
+fn is_text(list: &[u8], at: usize) -> bool {
+    let is_name = |name: &[u8]| name.iter().all(u8::is_ascii_alphanumeric);
+    text_end(list, at).is_some_and(|end| end <= list.len() && is_name(&list[at..at + 4]))
 }
 
 /// The splices that write the edited fields into a file and keep everything else.
@@ -185,7 +201,9 @@ pub(super) fn edit(
     let mut splices = Vec::new();
     let mut has_tag = false;
     let mut has_texts = false;
+    let mut is_edited = false;
     for chunk in &chunks {
+        let n = splices.len();
         if chunk.is_id3() {
             let tag = chunk
                 .read(file)
@@ -207,11 +225,21 @@ pub(super) fn edit(
                 .filter(|edit| edit.field == TagField::Genre)
                 .collect();
             if !genres.is_empty() {
-                let changes = replace(&texts(&list)?, list.len(), &genres, in_list);
+                let items = texts(&list)?;
+                let mut changes = replace(&items, list.len(), &genres, in_list);
+                // The text before a new one lacks its pad byte.
+                if items
+                    .last()
+                    .is_some_and(|item| item.end % 2 != item.start % 2)
+                {
+                    let new = changes.iter_mut().filter(|change| change.removed == 0);
+                    new.for_each(|change| change.put.insert(0, 0));
+                }
                 splices.extend(chunk.changed(length, changes)?);
             }
             has_texts = true;
         }
+        is_edited = splices.len() > n;
     }
     let stated = u64::from(little(&head[4..]));
     let end = chunks.last().map_or(12, RiffChunk::end);
@@ -226,8 +254,8 @@ pub(super) fn edit(
         let tag = frames::new_tag(edits, present, None)?;
         let mut chunk = [b"ID3 ", &(tag.len() as u32).to_le_bytes()[..], &tag].concat();
         chunk.resize(chunk.len() + (tag.len() & 1), 0);
-        // The last chunk has an odd size and lacks its pad byte.
-        if is_followed && end > length {
+        // The last chunk has an odd size and lacks its pad byte, which an edit of it would have added.
+        if is_followed && end > length && !is_edited {
             chunk.insert(0, 0);
         }
         splices.push(Splice {

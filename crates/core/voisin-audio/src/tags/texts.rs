@@ -10,7 +10,7 @@ use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
-use super::values::{MOST_TEXTS, REPLACEMENT, gain_of_itunes};
+use super::values::{MOST_TEXTS, REPLACEMENT, gain_of_itunes, is_original_date};
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
 use crate::fill::{big, read_up_to};
 use crate::mkv;
@@ -162,16 +162,13 @@ pub(super) fn other_key(name: &str) -> Option<ItemKey> {
 /// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
 /// release's type has two names; a recording's date has two, in any case, and a prefix in movies.
 fn key(name: &str) -> Option<ItemKey> {
+    if is_original_date(name.rsplit(':').next().unwrap_or_default()) {
+        return Some(ItemKey::OriginalReleaseDate);
+    }
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
         "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
         "releasetype" | "musicbrainz_albumtype" => Some(ItemKey::MusicBrainzReleaseType),
-        "originaldate"
-        | "originalyear"
-        | "originalreleasedate"
-        | "----:com.apple.itunes:originaldate"
-        | "----:com.apple.itunes:originalyear"
-        | "----:com.apple.itunes:originalreleasedate" => Some(ItemKey::OriginalReleaseDate),
         _ => None,
     }
 }
@@ -243,7 +240,9 @@ fn of_riff(file: &mut File, unread: &mut u32) -> io::Result<NamedTexts> {
             continue;
         };
         left = rest;
-        let (items, _) = riff::follow(&list);
+        let (items, end) = riff::follow(&list);
+        let rest = end.and_then(|end| list.get(end..)).unwrap_or_default();
+        *unread += u32::from(rest.iter().any(|&byte| byte != 0));
         texts.extend(items.iter().map(|item| {
             let name = String::from_utf8_lossy(&list[item.start..item.start + 4]);
             (

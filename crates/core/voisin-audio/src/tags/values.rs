@@ -42,8 +42,16 @@ pub(super) fn gain_of_itunes(text: &str) -> Option<f64> {
 pub(super) const R128_OFFSET: f64 = 5.0;
 
 /// The first run of four digits, or of the eight digits of a date with the year first or last: `1987`,
-/// `1987-06-01`, `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`.
-pub(super) fn year(text: &str) -> Option<i32> {
+/// `1987-06-01`, `06/01/1987`, `©1987`, `1987年`, `19870601`, `01061987`; also of full-width digits. Years before 1000 and
+/// after 2100 are none: programs write 9999 for an unknown one.
+pub fn year(text: &str) -> Option<i32> {
+    let narrow = |c: char| match c {
+        '０'..='９' => {
+            char::from_u32(u32::from(c) - u32::from('０') + u32::from('0')).unwrap_or(c)
+        }
+        _ => c,
+    };
+    let text: String = text.chars().map(narrow).collect();
     let runs = text.split(|c: char| !c.is_ascii_digit());
     let mut years = runs.filter_map(|digits| match digits.len() {
         4 => Some(digits),
@@ -57,7 +65,28 @@ pub(super) fn year(text: &str) -> Option<i32> {
         }
         _ => None,
     });
-    years.find_map(|digits| digits.parse().ok().filter(|&year| year > 0))
+    years.find_map(|digits| {
+        let year = digits.parse().ok();
+        year.filter(|year| (1000..=2100).contains(year))
+    })
+}
+
+/// Whether a field of this name holds the date of the recording, in whatever case and with or without blanks.
+pub(super) fn is_original_date(name: &str) -> bool {
+    let is_letter = |c: &char| !matches!(c, ' ' | '_' | '-');
+    let letters: String = name.chars().filter(is_letter).collect();
+    [
+        "originaldate",
+        "originalyear",
+        "originalreleasedate",
+        "originalreleaseyear",
+        "origdate",
+        "origyear",
+        "recordingdate",
+        "tdor",
+        "tory",
+    ]
+    .contains(&letters.to_lowercase().as_str())
 }
 
 /// Splits at the NULs between values in `ID3v2`; empty ones, from padding, are dropped.
@@ -147,10 +176,11 @@ mod tests {
             "1987-1989",
             "ca. 1987",
             "0000; 1987",
+            "１９８７",
         ] {
             assert_eq!(year(text), Some(1987), "{text}");
         }
-        for text in ["", "0000", "87", "unknown", "198"] {
+        for text in ["", "0000", "9999", "87", "unknown", "198"] {
             assert_eq!(year(text), None, "{text}");
         }
     }

@@ -1,20 +1,23 @@
 //! Writing tags, without ever leaving an incomplete file or losing other data.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use lofty::file::FileType;
+use lofty::tag::{ItemKey, Tag};
 
 use super::copy::{self, Copy};
-use super::patch::{FileDigest, Patched, ReversePatch, Splice, without_values};
+use super::patch::{FileDigest, Patched, ReversePatch, Splice, spliced, without_values};
 use super::read::{read_file_tags, read_tags};
-use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome};
-use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, riff};
+use super::values::{values, year};
+use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome, carried};
+use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, riff, texts};
 use crate::fill::read_up_to;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, HeldFile, probe};
-use voisin_music::cue::Place;
+use voisin_music::cue::{self, Place};
 
 /// The new version of a file, beside it; [`commit`](Self::commit) replaces the file.
 pub struct PreparedWrite {
@@ -139,6 +142,12 @@ pub(super) fn prepare(
             "its {} would not be read back as it is",
             edit.field.name()
         )));
+    }
+    // The fields of a sheet beside the file are not the file's.
+    if let Some(change) = change(&present, &written)
+        && cue::of_whole(path).is_none()
+    {
+        return Err(unwritable(change));
     }
     let after = parts::parts(&mut new, kind).map_err(unwritable)?;
     if let Some(lost) = parts::missing(&there, &after, &wanted) {
@@ -297,12 +306,11 @@ fn edit(
             let mut splices = in_leading(file, &found, edits)?;
             if found.tags.is_empty() {
                 let comment = trailing.v1.as_deref().and_then(ape::v1_comment);
-                let put = frames::new_tag(edits, present, comment.as_deref())?;
-                splices.push(Splice {
-                    at: 0,
-                    removed: 0,
-                    put,
-                });
+                let others = texts::read(file, found.audio).map_err(text)?.tags;
+                let frames = new_frames(present, edits, &others, comment);
+                let tag = id3::assembled(4, &frames);
+                let put = spliced(&tag, frames::edit(&tag, &[], edits)?).map_err(text)?;
+                splices.push(Splice::new(0, 0, put));
             }
             for (at, tag) in &trailing.ape {
                 splices.extend(
@@ -321,6 +329,98 @@ fn edit(
         }
         other => Err(format!("{other:?} files are not written")),
     }
+}
+
+/// The frames of a new `ID3v2` tag: those of [`carried`], with all that the file's other tags have, whole dates, each of
+/// several values, totals and comments.
+///
+/// - `others`: the richest first
+/// - `comment`: that of the `ID3v1` tag
+fn new_frames(
+    present: &TrackTags,
+    edits: &[&TagEdit],
+    others: &[Tag],
+    comment: Option<String>,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    const KEYS: [(&str, &[ItemKey]); 11] = [
+        ("TIT2", &[ItemKey::TrackTitle]),
+        ("TPE1", &[ItemKey::TrackArtist]),
+        ("TALB", &[ItemKey::AlbumTitle]),
+        ("TPE2", &[ItemKey::AlbumArtist]),
+        ("TCOM", &[ItemKey::Composer]),
+        (
+            "TDRC",
+            &[ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate],
+        ),
+        ("TDOR", &[ItemKey::OriginalReleaseDate]),
+        ("TRCK", &[ItemKey::TrackNumber]),
+        ("TPOS", &[ItemKey::DiscNumber]),
+        ("TSRC", &[ItemKey::Isrc]),
+        ("COMM", &[ItemKey::Comment]),
+    ];
+    let known = carried(present, edits).into_iter();
+    let mut known: HashMap<&str, String> = known.map(|(id, _, text)| (id, text)).collect();
+    known.extend(comment.map(|comment| ("COMM", comment)));
+    let mut whole = HashMap::new();
+    for tag in others.iter().rev() {
+        for (id, keys) in KEYS {
+            let texts = keys.iter().flat_map(|key| tag.get_strings(*key));
+            let texts: Vec<String> = texts.flat_map(values).collect();
+            let text = if id.starts_with("TD") {
+                texts.first().and_then(|text| date(text))
+            } else {
+                Some(texts.join("\0")).filter(|text| !text.is_empty())
+            };
+            whole.extend(text.map(|text| (id, text)));
+        }
+    }
+    // The year of a recording with an original date is that of the date.
+    if whole.contains_key("TDOR") {
+        known.remove("TDRC");
+    }
+    known.extend(whole);
+    let order = KEYS.map(|(id, _)| id).into_iter().chain(["TCON"]);
+    let frame = |id: &str| {
+        let text = known.get(id)?;
+        let content = match id {
+            // Unknown language, no description. It has one value.
+            "COMM" => format!("\x03XXX\0{}", text.replace('\0', "\n")).into_bytes(),
+            _ => id3::text(4, text),
+        };
+        Some((id.as_bytes().to_vec(), content))
+    };
+    order.filter_map(frame).collect()
+}
+
+/// A date of `ID3v2.4`: `2009`, `2009-03` or `2009-03-04`; of another one the year.
+fn date(text: &str) -> Option<String> {
+    let year = format!("{:04}", year(text)?);
+    let is_digits = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let is_whole = matches!(text.len(), 4 | 7 | 10) && text.starts_with(&year);
+    Some(if is_whole && text.bytes().all(is_digits) {
+        text.to_owned()
+    } else {
+        year
+    })
+}
+
+/// The first text that reads differently afterwards, in words; `None` if all read the same.
+fn change(before: &TrackTags, after: &TrackTags) -> Option<String> {
+    let texts = |tags: &TrackTags| {
+        [
+            ("title", tags.title.clone()),
+            ("artist", tags.artist.clone()),
+            ("album", tags.album.clone()),
+            ("album artist", tags.album_artist.clone()),
+            ("composer", tags.composer.clone()),
+        ]
+    };
+    let mut pairs = texts(before).into_iter().zip(texts(after));
+    let ((name, before), (_, after)) = pairs.find(|(before, after)| before != after)?;
+    let [before, after] = [before, after].map(Option::unwrap_or_default);
+    Some(format!(
+        "its {name} \"{before}\" would then be read as \"{after}\", as the encoding of its tags is not certain: save them as UTF-8 with a tag editor first"
+    ))
 }
 
 /// The splices of the `ID3v2` tags at a file's start: a field is written into the first and removed from the

@@ -337,7 +337,12 @@ fn a_reissue_has_the_year_of_its_recording() {
         ];
         let tags = tags_of(&file(version, &frames));
         assert_eq!(tags.year, Some(1969), "{original}");
-        for name in ["ORIGINALYEAR", "originalreleasedate", "OriginalDate"] {
+        for name in [
+            "ORIGINALYEAR",
+            "Original Release Date",
+            "OriginalDate",
+            "TORY",
+        ] {
             let frames = [
                 frame(version, released, &text("2008")),
                 frame(
@@ -353,11 +358,23 @@ fn a_reissue_has_the_year_of_its_recording() {
             }
         }
     }
-    for name in ["ORIGINALDATE", "ORIGINALYEAR", "ORIGINALRELEASEDATE"] {
+    for name in [
+        "ORIGINALDATE",
+        "ORIGINAL_YEAR",
+        "ORIGINAL RELEASE DATE",
+        "ORIGYEAR",
+    ] {
         let original = format!("{name}=1969-09-26");
         let list = comment_list(&[b"DATE=2008", original.as_bytes()]);
         assert_eq!(tags_of(&flac_of(&list)).year, Some(1969), "{name}");
     }
+    let year = |comments: &[&str]| {
+        let comments: Vec<&[u8]> = comments.iter().map(|text| text.as_bytes()).collect();
+        tags_of(&flac_of(&comment_list(&comments))).year
+    };
+    assert_eq!(year(&["DATE=2008", "DATE=1969"]), Some(1969));
+    assert_eq!(year(&["DATE=２００８"]), Some(2008));
+    assert_eq!(year(&["DATE=9999"]), None);
 }
 
 #[test]
