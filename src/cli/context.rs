@@ -221,7 +221,7 @@ impl Context {
         // Whatever model was named: none of voisin's can continue another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
             bail!(
-                "the vectors of this library were made elsewhere, by {}, so voisin cannot analyse files for it: add more of them with \"voisin add --from-parquet FILE\", or use another --library",
+                "the vectors of this library were made elsewhere, by {}, so voisin cannot analyse files for it: add more of them with \"voisin add --vectors FILE\" or \"voisin add --from-parquet FILE\", or use another --library",
                 held.name
             );
         }

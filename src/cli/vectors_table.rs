@@ -1,5 +1,6 @@
 //! `voisin add --vectors X.npy --tracks tracks.csv`: vectors that another program computed, without Parquet.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::bail;
@@ -9,7 +10,7 @@ use super::args::AddArgs;
 use super::context::Context;
 use super::merge_outcome::finish;
 use voisin_engine::{Engine, external_model, foreign_track, is_external, manifest_as_stored};
-use voisin_lab::files::{read_vector_tracks, read_vectors};
+use voisin_lab::files::{VectorTrack, read_directions, read_vector_tracks};
 use voisin_library::{Intake, OpenMode, StoredModel};
 
 /// Adds a track with its vector for each row of the table.
@@ -17,13 +18,23 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     let Some(table) = &args.tracks else {
         bail!("--vectors needs --tracks: a table with the column path, a row for each vector");
     };
-    let values = read_vectors(vectors)?;
+    let values = read_directions(vectors)?;
     // Both files are read completely first: a fault in row 9 000 must not leave half of the rows in
     // the library.
-    let tracks = read_vector_tracks(table, values.nrows())?;
+    let (tracks, remark) = read_vector_tracks(table, values.nrows())?;
+    if let Some(remark) = remark {
+        context.console.warn(&remark);
+    }
+    refuse_repeated_paths(table, &tracks)?;
+    let dimension = values.ncols();
+    let named = match (&args.vectors_of, context.requested_model()) {
+        (Some(name), _) => Some(external_model(name, dimension).map_err(anyhow::Error::msg)?),
+        (None, Some(model)) => Some(manifest_as_stored(&model.manifest()?)?),
+        (None, None) => None,
+    };
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
-    let model = model_of_vectors(context, args, &engine, values.ncols())?;
+    let model = model_of_vectors(&engine, named, dimension)?;
     // Refuses any model but that of the existing vectors.
     engine.library_mut().set_model(&model)?;
     let kind = match args.identity {
@@ -32,6 +43,10 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     };
     engine.library_mut().settings_mut().set_content_kind(kind)?;
     let mut intake = Intake::new(engine.library_mut())?;
+    // Vectors of voisin's models have windows, and the files, if they are here.
+    if is_external(&model) {
+        intake.replace_known();
+    }
     for (track, vector) in tracks.into_iter().zip(values.rows()) {
         intake.add(foreign_track(
             track.path,
@@ -46,19 +61,44 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     Ok(ending)
 }
 
-/// The model of the vectors: another program's by name, one of voisin's, or the library's own.
+/// Refuses a table with several vectors for a path, of which only one could be stored.
+fn refuse_repeated_paths(table: &Path, tracks: &[VectorTrack]) -> anyhow::Result<()> {
+    let mut rows = HashMap::new();
+    for (row, track) in (1_u64..).zip(tracks) {
+        if let Some(first) = rows.insert(&track.path, row) {
+            bail!(
+                "{}: expected each path once, found {} in rows {first} and {row}",
+                table.display(),
+                track.path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The model of the vectors: the one named, or the library's own.
 fn model_of_vectors(
-    context: &Context,
-    args: &AddArgs,
     engine: &Engine,
+    named: Option<StoredModel>,
     dimension: usize,
 ) -> anyhow::Result<StoredModel> {
     let held = engine.library().model()?;
-    let model = match (&args.vectors_of, context.requested_model(), held) {
-        (Some(name), ..) => external_model(name, dimension).map_err(anyhow::Error::msg)?,
-        (None, Some(model), _) => manifest_as_stored(&model.manifest()?)?,
+    let model = match (named, held) {
+        (Some(named), Some(held))
+            if named.name == held.name
+                && named.dimension != held.dimension
+                && engine.library().status()?.tracks > 0 =>
+        {
+            bail!(
+                "expected vectors of {} numbers, as this library has of {}, found {}: use another --library",
+                held.dimension,
+                held.name,
+                named.dimension
+            )
+        }
+        (Some(named), _) => named,
         // With a model of voisin's the name is required: a wrong guess would mix two spaces.
-        (None, None, Some(held)) if is_external(&held) => held,
+        (None, Some(held)) if is_external(&held) => held,
         _ => bail!(
             "expected the model of the vectors, found none: --vectors-of NAME for a model of another program, --model NAME for one of voisin's"
         ),

@@ -364,7 +364,29 @@ fn engines_follow_exported_changes() {
         text(&gap.stderr)
     );
     fs::write(&first, bytes).unwrap();
-    fine(sandbox.run(["export", folder.to_str().unwrap(), "--format", "parquet"]));
+    // Neither an export nor an analysis of files goes into their folder, where it would end the changes.
+    let target = folder.to_str().unwrap();
+    let embed = [
+        "embed",
+        music.to_str().unwrap(),
+        "--output",
+        target,
+        "--format",
+        "parquet",
+    ];
+    let whole = ["export", target, "--format", "parquet", "--force"];
+    for arguments in [&embed[..], &whole] {
+        let refused = sandbox.run(arguments);
+        let stderr = text(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{arguments:?}: {stderr}");
+        assert!(
+            stderr.contains("expected a folder without files of changes"),
+            "{stderr}"
+        );
+    }
+    let other = sandbox.path("whole");
+    fine(sandbox.run(["export", other.to_str().unwrap(), "--format", "parquet"]));
+    fs::copy(other.join("tracks.parquet"), folder.join("tracks.parquet")).unwrap();
     let mixed = export(&[]);
     assert!(
         code(&mixed) == 2 && text(&mixed.stderr).contains("a folder with files of changes only")

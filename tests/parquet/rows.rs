@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use voisin_library::{Library, OpenMode};
 use voisin_parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
-use voisin_parquet::arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray};
+use voisin_parquet::arrow_array::{
+    ArrayRef, FixedSizeBinaryArray, Float64Array, RecordBatch, StringArray,
+};
 use voisin_parquet::arrow_schema::Schema;
 use voisin_parquet::parquet::arrow::ArrowWriter;
 use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -334,6 +336,71 @@ fn one_bad_row_is_left_out_and_named() {
     assert!(message.contains("rows.parquet, row 2: column"), "{message}");
     let failed = json(sandbox.run(["failed", "--format", "json"]));
     assert_eq!(failed[0]["path"], "/music/2.ogg");
+}
+
+/// As pandas writes them: genres as text, years as real numbers, and faults of single cells.
+#[test]
+fn a_fault_of_a_cell_leaves_the_rest_of_its_file() {
+    let sandbox = Sandbox::new();
+    let mut vectors = ListBuilder::new(Float64Builder::new());
+    // The last are of lengths that single precision lacks.
+    let lengths = [1.0, 1.0, 1.0, 1e300, 1e-300];
+    for (length, numbers) in lengths.into_iter().zip([1, 3, 3, 3, 3]) {
+        let vector = [1.0, 0.5, 0.25].map(|x| x * length);
+        vectors.values().append_slice(&vector[..numbers]);
+        vectors.append(true);
+    }
+    let paths = [
+        Some("/x/0.ogg"),
+        Some("/x/1.ogg"),
+        None,
+        Some("/x/3.ogg"),
+        Some("/x/4.ogg"),
+    ];
+    let genres = [None, Some("Rock; Jazz"), None, Some("Folk"), None];
+    let years = [f64::NAN, 1999.0, 1e300, 2001.5, f64::NAN];
+    let columns: [(&str, ArrayRef); 4] = [
+        ("path", Arc::new(StringArray::from(paths.to_vec()))),
+        ("vector", Arc::new(vectors.finish())),
+        ("genre", Arc::new(StringArray::from(genres.to_vec()))),
+        ("year", Arc::new(Float64Array::from(years.to_vec()))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = sandbox.path("pandas.parquet");
+    write_rows(&file, &batch.schema(), [batch.clone()]);
+    let file = file.to_str().unwrap();
+    let add = [
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        file,
+        "--vectors-of",
+        "clap",
+    ];
+    let taken = sandbox.run(add);
+    let stderr = text(&taken.stderr);
+    assert_eq!(code(&taken), 1, "{stderr}");
+    let report = json(&taken);
+    assert_eq!(
+        (&report["added"], &report["refused"]),
+        (&3.into(), &2.into()),
+        "{stderr}"
+    );
+    assert!(stderr.contains("1 number of tags left out"), "{stderr}");
+    assert!(
+        stderr.contains("row 1: expected vectors of 3 numbers, found one of 1"),
+        "{stderr}"
+    );
+    let expected = serde_json::json!([
+        ["/x/1.ogg", ["Rock", "Jazz"], 1999],
+        ["/x/3.ogg", ["Folk"], null],
+        ["/x/4.ogg", [], null],
+    ]);
+    let tracks = json(sandbox.run(["list", "--sort", "path", "--format", "json"]));
+    let tracks = tracks["tracks"].as_array().unwrap().iter();
+    let tracks = tracks.map(|track| ["path", "genres", "year"].map(|key| track[key].clone()));
+    assert_eq!(serde_json::json!(tracks.collect::<Vec<_>>()), expected);
 }
 
 /// Folders that are named by a column and its value, as Hive, Spark and Polars write them.

@@ -25,8 +25,8 @@ pub(crate) struct WatchArgs {
 
 /// Copy the library's database to a file, and check the copy
 ///
-/// Other commands may read and write meanwhile. To restore it, put the copy into a folder as `voisin.db`; the index is
-/// rebuilt from it.
+/// Other commands may read and write meanwhile. To restore it, delete `voisin.db-wal` and `voisin.db-shm` in the folder,
+/// which belong to the old database, and put the copy there as `voisin.db`; the index is rebuilt from it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin backup /mnt/safe/voisin-2026-11-21.db")]
 pub(crate) struct BackupArgs {

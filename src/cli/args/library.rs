@@ -45,7 +45,10 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
     pub(crate) from_parquet: Vec<PathOrAddress>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
-    #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = ["paths", "from_parquet", "dry_run", "force", "shard", "take_over"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
+        "paths", "from_parquet", "dry_run", "force", "shard", "take_over", "exclude", "follow_links", "windows", "year_of",
+        "remove_missing", "descriptors", "update_descriptors"
+    ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
     /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and for files that are not
     /// on this machine `title`, `artist`, `album`, `genre` and `year`

@@ -60,10 +60,14 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();
     let mut failed = false;
+    let mut bad_numbers = 0;
     let vectors = vectors_of(context, args, engine.library().model()?)?;
     for file in &files {
         match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
-            Ok(of_file) => taken += of_file,
+            Ok((of_file, bad)) => {
+                taken += of_file;
+                bad_numbers += bad;
+            }
             // With one file its error is that of the command, with its own exit code.
             Err(error) if files.len() == 1 => return Err(error.into()),
             Err(error) => {
@@ -71,6 +75,12 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
                 failed = true;
             }
         }
+    }
+    if bad_numbers > 0 {
+        context.console.warn(&format!(
+            "{} of tags left out: expected whole numbers, and years of four digits",
+            count(bad_numbers, "number")
+        ));
     }
     let ending = finish(context, &mut engine, taken, args.format)?;
     // Held until the index is up to date, so that no other writer changes vectors meanwhile.

@@ -70,7 +70,9 @@ fn words(remedy: &Remedy) -> String {
         }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Repair => "run \"voisin repair\"",
-        Remedy::RepairAndAdd => "run \"voisin repair\", then \"voisin add\"",
+        Remedy::RepairAndAdd => {
+            "run \"voisin repair\", then \"voisin add\" (in another space \"voisin space add\")"
+        }
         Remedy::Verify => "run \"voisin verify\"",
         Remedy::EndUpgrade(next) => {
             return format!(

@@ -12,7 +12,7 @@ use crate::cli::render::{self, count};
 use voisin_base::abandoned;
 use voisin_base::atomic_file::{self, StagingFolder, folder_of};
 use voisin_base::output::OutputTarget;
-use voisin_library::{DATABASE, Library, OpenMode};
+use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
 
 /// Prefix of the folders in which copies are made and checked.
 const STAGING: &str = ".voisin-backup-";
@@ -49,7 +49,12 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let copy = staging.path().join(DATABASE);
     // Counted before the copy is made, as a concurrent `add` only makes the copy larger.
     let before = library.status()?;
-    library.back_up(&copy)?;
+    library.back_up(&copy).map_err(|error| match error {
+        LibraryError::DiskFull { .. } => LibraryError::DiskFull {
+            path: args.file.clone(),
+        },
+        error => error,
+    })?;
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;
     // A deep check, as a backup is not opened again until it is needed.
     let health = copied.check(true)?;

@@ -1,6 +1,6 @@
 //! `voisin embed`: window embeddings of files, without a library.
 
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -165,10 +165,11 @@ fn write(
     let mut file = OutputTarget::whole(target, true)?.open()?;
     match format {
         EmbedFormat::Npz => {
-            let mut npz = NpzWriter::new(&mut file);
+            // In memory, as the writer prints an error of its own when it is dropped on a full disk.
+            let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
             npz.add_array("embedding", windows)?;
             npz.add_array("timestamps", timestamps)?;
-            npz.finish()?;
+            file.write_all(npz.finish()?.get_ref())?;
         }
         EmbedFormat::Npy => windows.write_npy(&mut file)?,
         EmbedFormat::Csv => {

@@ -74,6 +74,9 @@ fn import(
             ..OnnxOptions::default()
         };
     if has_onnx_options && !is_onnx {
+        if !file.is_dir() && variant.is_none() {
+            voisin_import::refuse_unknown(file)?;
+        }
         anyhow::bail!("--front-end, --output and --text are for an ONNX network");
     }
     if onnx.licence.is_some() && !is_clap && !is_onnx {

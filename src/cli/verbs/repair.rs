@@ -1,5 +1,6 @@
 //! `voisin repair`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,10 +9,11 @@ use crate::cli::Ending;
 use crate::cli::args::RepairArgs;
 use crate::cli::context::Context;
 use crate::cli::render;
-use voisin_engine::{Engine, EngineError};
+use voisin_base::track::TrackId;
+use voisin_engine::{Engine, EngineError, is_external};
 use voisin_index::VectorIndex;
 use voisin_library::{
-    Library, LibraryError, OpenMode, RepairReport, WriterLock, free_name, salvage,
+    LibraryError, LibraryFault, OpenMode, RepairReport, WriterLock, free_name, salvage,
 };
 
 pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
@@ -24,15 +26,17 @@ pub(crate) fn run(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending
     })
 }
 
+/// The error of a library that this is.
+fn of_library(error: &anyhow::Error) -> Option<&LibraryError> {
+    match error.downcast_ref() {
+        Some(EngineError::Library(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
 /// The path of a file that is damaged or no database, and the fault.
 fn damage(error: &anyhow::Error) -> Option<(&Path, &str)> {
-    let of_engine = error
-        .downcast_ref::<EngineError>()
-        .and_then(|error| match error {
-            EngineError::Library(error) => Some(error),
-            _ => None,
-        });
-    match error.downcast_ref::<LibraryError>().or(of_engine)? {
+    match of_library(error)? {
         LibraryError::Damaged { path, detail }
         | LibraryError::NotALibrary {
             path,
@@ -82,19 +86,35 @@ fn rebuild_database(context: &Context, detail: &str) -> anyhow::Result<bool> {
     Ok(report.incomplete.is_empty() && saved > 0)
 }
 
+/// Tracks whose vectors are faulty, each once.
+fn faulty_vectors(faults: &[LibraryFault]) -> BTreeSet<TrackId> {
+    let track_of = |fault: &LibraryFault| match fault {
+        LibraryFault::Checksum(track)
+        | LibraryFault::NotFinite(track)
+        | LibraryFault::NotUnit { track, .. }
+        | LibraryFault::WrongDimension { track, .. } => Some(*track),
+        _ => None,
+    };
+    faults.iter().filter_map(track_of).collect()
+}
+
+/// The next step for faulty vectors that cannot be computed again, the first of which is this track's.
+fn next_for_faulty(is_external: bool, track: TrackId) -> String {
+    let next = if is_external {
+        "import these vectors again (\"voisin add --vectors\" or \"--from-parquet\")"
+    } else {
+        "put the files back and run \"voisin repair\" again"
+    };
+    format!("{next}, or remove the tracks (\"voisin remove id:{track}\")")
+}
+
 fn repair(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
-    let opened = Library::open(&context.library_dir(), OpenMode::ReadWrite);
-    // Opened once as by any command, then again to repair: damage may show at either.
-    let first = opened.map_err(anyhow::Error::from).and_then(|library| {
-        drop(library);
-        repair_in_place(context)
-    });
-    let detail = match &first {
-        // A file that is no database has no rows to salvage; it is left alone, as it may be the
-        // user's.
-        Err(error) if !matches!(error.downcast_ref(), Some(LibraryError::NotALibrary { .. })) => {
-            damage(error).map(|(_, detail)| detail.to_owned())
-        }
+    // Opened only once: a connection that closes without finding the damage merges the log, which may be that of another
+    // database, into the file.
+    let first = repair_in_place(context);
+    // A file that is no database has no rows to salvage; it is left alone, as it may be the user's.
+    let detail = match first.as_ref().err().and_then(of_library) {
+        Some(LibraryError::Damaged { detail, .. }) => Some(detail.clone()),
         _ => None,
     };
     let (whole, (mut engine, _lock, report)) = match detail {
@@ -158,18 +178,30 @@ fn repair(context: &Context, args: &RepairArgs) -> anyhow::Result<Ending> {
         engine.set_index_bits(bits.0)?;
     }
     let mut kept = true;
+    let faulty = faulty_vectors(&report.remaining);
     if engine.library().status()?.vectors > 0 {
-        engine.rebuild_index("requested")?;
-        let lost = engine.index()?.self_check(1)?.lost.len();
-        let mode = engine.index()?.stats().mode;
-        render::print_line(&format!(
-            "index rebuilt ({mode}), {lost} tracks do not find themselves"
-        ))?;
-        // Built in memory, but perhaps not stored, as on a full disk.
-        kept = VectorIndex::summary(&index).is_ok();
+        match engine.rebuild_index("requested") {
+            // No index takes a faulty vector; the fault is reported below.
+            Err(_) if !faulty.is_empty() => context.console.note("index not rebuilt"),
+            rebuilt => {
+                rebuilt?;
+                let lost = engine.index()?.self_check(1)?.lost.len();
+                let mode = engine.index()?.stats().mode;
+                render::print_line(&format!(
+                    "index rebuilt ({mode}), {lost} tracks do not find themselves"
+                ))?;
+                // Built in memory, but perhaps not stored, as on a full disk.
+                kept = VectorIndex::summary(&index).is_ok();
+            }
+        }
     }
     for finding in &report.remaining {
         context.console.warn(&format!("left as it is: {finding}"));
+    }
+    if let Some(track) = faulty.first() {
+        let model = engine.library().model()?;
+        let next = next_for_faulty(model.is_some_and(|model| is_external(&model)), *track);
+        context.console.warn(&next);
     }
     Ok(if whole && report.remaining.is_empty() && kept {
         Ending::Fine

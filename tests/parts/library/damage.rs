@@ -595,3 +595,30 @@ fn an_older_library_gets_checksums_when_it_is_opened() {
         [row("audio", 4), row("tags", 3)]
     );
 }
+
+#[test]
+fn repair_keeps_vectors_of_another_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("0.mp3");
+    std::fs::write(&file, "").unwrap();
+    let mut library = open(dir.path());
+    let mut new = new_track(0, &file);
+    new.windows = TrackWindows::none(DIMENSION);
+    let track = library.insert_track(&new).unwrap();
+    drop(library);
+    let raw = rusqlite::Connection::open(dir.path().join("voisin.db")).unwrap();
+    let spoil = "UPDATE models SET manifest = '{\"external\":\"x\",\"dimension\":16}';
+        UPDATE vectors SET checksum = zeroblob(16);
+        UPDATE audio SET checksum = zeroblob(16)";
+    raw.execute_batch(spoil).unwrap();
+    drop(raw);
+    let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+    let report = library.repair().unwrap();
+    let audio = LibraryFault::Row {
+        table: "audio",
+        track: Some(track),
+    };
+    assert_eq!(report.remaining, [LibraryFault::Checksum(track), audio]);
+    assert_eq!(report.to_embed, 0);
+    assert!(library.has_vector(track).unwrap());
+}

@@ -368,6 +368,128 @@ fn verify_takes_no_address_for_a_missing_file() {
 }
 
 #[test]
+fn an_export_keeps_genres_and_years_on_its_way_back() {
+    let sandbox = Sandbox::new();
+    let array = sandbox.path("x.npy");
+    // Of lengths that single precision lacks.
+    ndarray_npy::write_npy(&array, &(ndarray::Array2::<f64>::eye(3) * 1e300)).unwrap();
+    let table = sandbox.path("x.csv");
+    fs::write(
+        &table,
+        "path,genre,year\n/x/a.mp3,Rock;Jazz,1999.0\n//x/b.mp3,Folk,19999\n/x/c.mp3,,\n",
+    )
+    .unwrap();
+    let add = |sandbox: &Sandbox, array: &Path, table: &Path, more: &[&str]| {
+        let [array, table] = [array, table].map(|path| path.to_str().unwrap());
+        let files = [
+            "add",
+            "--vectors",
+            array,
+            "--tracks",
+            table,
+            "--vectors-of",
+            "x",
+        ];
+        sandbox.run([&files[..], more].concat())
+    };
+    let added = add(&sandbox, &array, &table, &[]);
+    assert_eq!(code(&added), 0, "{}", text(&added.stderr));
+    let warning = text(&added.stderr);
+    assert!(warning.contains("1 row without a year"), "{warning}");
+    let out = sandbox.path("out");
+    fine(sandbox.run(["export", out.to_str().unwrap(), "--no-windows"]));
+    let other = Sandbox::new();
+    let exported = [out.join("vectors.npy"), out.join("tracks.csv")];
+    let back = add(&other, &exported[0], &exported[1], &[]);
+    assert_eq!(code(&back), 0, "{}", text(&back.stderr));
+    let expected = serde_json::json!([
+        ["/x/a.mp3", ["Rock", "Jazz"], 1999],
+        ["/x/b.mp3", ["Folk"], null],
+        ["/x/c.mp3", [], null],
+    ]);
+    for library in [&sandbox, &other] {
+        let tracks = json(library.run(["list", "--sort", "path", "--format", "json"]));
+        let tracks = tracks["tracks"].as_array().unwrap().iter();
+        let tracks = tracks.map(|track| ["path", "genres", "year"].map(|key| track[key].clone()));
+        assert_eq!(serde_json::json!(tracks.collect::<Vec<_>>()), expected);
+    }
+    // No file is scanned, so options of a scan are refused.
+    for option in [
+        &["--exclude", "*.wav"][..],
+        &["--windows", "4"],
+        &["--remove-missing"],
+    ] {
+        assert_eq!(code(&add(&other, &array, &table, option)), 2, "{option:?}");
+    }
+}
+
+#[test]
+fn imported_vectors_replace_those_of_an_earlier_table() {
+    let sandbox = Sandbox::new();
+    let array = sandbox.path("x.npy");
+    let table = sandbox.path("x.csv");
+    let [array_name, table_name] = [&array, &table].map(|path| path.to_str().unwrap());
+    let library = sandbox.path("library");
+    let import = |vectors: &ndarray::Array2<f32>, rows: &str| {
+        ndarray_npy::write_npy(&array, vectors).unwrap();
+        fs::write(&table, format!("path,title\n{rows}")).unwrap();
+        let files = ["--vectors", array_name, "--tracks", table_name];
+        sandbox.run([&["add", "--vectors-of", "x"][..], &files].concat())
+    };
+    let refused = |output: &std::process::Output, words: &str| {
+        let stderr = text(&output.stderr);
+        assert_eq!(code(output), 2, "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    };
+    // Nothing is stored of vectors that no index takes.
+    let wide = ndarray::Array2::from_elem((1, 65_537), 1.0);
+    let words = "expected vectors of 1 to 65 536 numbers, found 65 537";
+    refused(&import(&wide, "/m/a.ogg,a\n"), words);
+    assert!(!library.join("voisin.db").exists());
+
+    let mut vectors = ndarray::Array2::<f32>::eye(4);
+    let rows = "/m/a.ogg,a\n/m/b.ogg,b\n/m/c.ogg,c\n/m/d.ogg,d\n";
+    assert!(fine(import(&vectors, rows)).contains("added 4, updated 0, unchanged 0"));
+    assert!(fine(import(&vectors, rows)).contains("added 0, updated 0, unchanged 4"));
+    vectors
+        .row_mut(2)
+        .assign(&ndarray::arr1(&[1.0, 0.1, 0.0, 0.0]));
+    let rows = rows.replace("b.ogg,b", "b.ogg,new");
+    assert!(fine(import(&vectors, &rows)).contains("added 0, updated 2, unchanged 2"));
+
+    let twice = format!("{rows}/m/a.ogg,e\n");
+    let five = ndarray::Array2::from_elem((5, 4), 1.0);
+    refused(
+        &import(&five, &twice),
+        "expected each path once, found /m/a.ogg in rows 1 and 5",
+    );
+    let other = ndarray::Array2::eye(5);
+    let five = "/m/a.ogg,\n/m/b.ogg,\n/m/c.ogg,\n/m/d.ogg,\n/m/e.ogg,\n";
+    refused(
+        &import(&other, five),
+        "expected vectors of 4 numbers, as this library has of x, found 5",
+    );
+
+    // One damaged vector is named by repair, and replaced by the next import.
+    let raw = rusqlite::Connection::open(library.join("voisin.db")).unwrap();
+    raw.execute(
+        "UPDATE vectors SET checksum = zeroblob(16) WHERE track = 3",
+        [],
+    )
+    .unwrap();
+    drop(raw);
+    let repaired = sandbox.run(["repair"]);
+    let stderr = text(&repaired.stderr);
+    assert_eq!(code(&repaired), 1, "{stderr}");
+    assert!(
+        stderr.contains("import these vectors again") && stderr.contains("remove id:3"),
+        "{stderr}"
+    );
+    assert!(fine(import(&vectors, &rows)).contains("added 0, updated 1, unchanged 3"));
+    fine(sandbox.run(["verify"]));
+}
+
+#[test]
 fn bench_reports_its_settings() {
     use voisin_kernels::{Precision, isa};
     let sandbox = Sandbox::new();

@@ -673,6 +673,23 @@ fn a_damaged_definition_is_found_and_written_again() {
     fine(&sandbox, &["verify"]);
     fine(&sandbox, &["add", "--force", &string(&music)]);
     assert_eq!(status(&sandbox)["tracks"], 4);
+
+    // A lost table is named, and nothing is deleted for it.
+    let raw = rusqlite::Connection::open(&database).unwrap();
+    raw.execute_batch("PRAGMA foreign_keys = OFF; DROP TABLE genres")
+        .unwrap();
+    drop(raw);
+    let checked = sandbox.run(["verify"]);
+    let stdout = text(&checked.stdout);
+    assert_eq!(code(&checked), 1, "{stdout}{}", text(&checked.stderr));
+    assert!(stdout.contains("definition of table genres"), "{stdout}");
+    let refused = sandbox.run(["repair"]);
+    let stderr = text(&refused.stderr);
+    assert_eq!(code(&refused), 2, "{stderr}");
+    assert!(
+        stderr.contains("cannot be repaired (the table genres is missing): restore a backup"),
+        "{stderr}"
+    );
 }
 
 /// Damage in the middle of tables is found when they are read, not on opening.

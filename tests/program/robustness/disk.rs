@@ -54,6 +54,18 @@ fn a_full_disk_is_reported_and_loses_nothing() {
             (Some(40 - kept), Some(kept))
         );
         fine(&sandbox, &["verify"]);
+        // Without space for SQLite's shared memory it is read all the same.
+        let filler = library.join("filler");
+        assert!(fs::write(&filler, vec![1; 32 << 20]).is_err());
+        for verb in ["list", "status", "verify"] {
+            fine(&sandbox, &[verb]);
+        }
+        let target = string(&library.join("copy.db"));
+        let full = sandbox.run(["backup", &target]);
+        let stderr = text(&full.stderr);
+        let expected = format!("no space left to write {target}");
+        assert!(stderr.contains(&expected), "{stderr}");
+        fs::remove_file(filler).unwrap();
         let left: Vec<_> = fs::read_dir(&library)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -212,6 +212,48 @@ fn weights_of_other_programs_are_read_without_a_manifest() {
     }
 }
 
+/// Options of a network do not hide that the file is none.
+#[test]
+fn an_option_of_a_network_leaves_the_cause_of_a_refusal() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("")).unwrap();
+    let file = sandbox.path("x.onnx");
+    let import = |path: &str, words: &str| {
+        let import = ["model", "import", path, "--name", "mine"];
+        refused(&sandbox, &import, words);
+        refused(
+            &sandbox,
+            &[&import[..], &["--front-end", "raw16"]].concat(),
+            words,
+        );
+    };
+    let missing = sandbox.path("missing.onnx");
+    import(&string(&missing), "missing.onnx");
+    for bytes in [
+        &b""[..],
+        b"<!DOCTYPE html>\n",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ] {
+        fs::write(&file, bytes).unwrap();
+        import(&string(&file), "not a weights file");
+    }
+    // Weights of a network that is not in ONNX: the option is the fault.
+    let weights = string(&repository("models/voisin-3.safetensors"));
+    refused(
+        &sandbox,
+        &[
+            "model",
+            "import",
+            &weights,
+            "--name",
+            "mine",
+            "--front-end",
+            "raw16",
+        ],
+        "are for an ONNX network",
+    );
+}
+
 /// With the feature: tests/features.rs.
 #[cfg(not(feature = "onnx"))]
 #[test]

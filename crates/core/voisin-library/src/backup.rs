@@ -44,6 +44,12 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
     let copy = staging.path().join("copy.db");
     connection
         .execute("VACUUM INTO CAST(?1 AS TEXT)", [paths::to_bytes(&copy)?])
-        .map_err(|error| LibraryError::from_sql(path, error))?;
+        .map_err(|error| match LibraryError::from_sql(path, error) {
+            // The library is only read.
+            LibraryError::DiskFull { .. } => {
+                io("write", target, std::io::ErrorKind::StorageFull.into())
+            }
+            error => error,
+        })?;
     atomic_file::rename(&copy, target).map_err(|source| io("write", target, source))
 }

@@ -308,7 +308,7 @@ impl LibraryError {
             Self::Taken { .. } => Remedy::RemoveOrAdd,
             Self::Emptied { .. } => Remedy::RestoreOrAdd,
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
-            Self::Damaged { .. } => Remedy::Repair,
+            Self::Damaged { .. } | Self::DamagedTrack { .. } => Remedy::Repair,
             Self::ReadOnly { .. } => Remedy::OtherRights,
             Self::OtherModel { .. } => Remedy::OtherModel,
             Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
@@ -316,7 +316,6 @@ impl LibraryError {
             Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
                 Remedy::Reanalyse
             }
-            Self::DamagedTrack { .. } => Remedy::RepairAndAdd,
             Self::UnknownName { remedy, .. } => remedy.clone(),
             Self::NoPath { .. } => Remedy::AddFile,
             _ => return None,
@@ -346,7 +345,11 @@ impl LibraryError {
                 path,
                 found: error.to_string(),
             },
-            Code::SystemIoFailure | Code::CannotOpen if is_no_space() => Self::DiskFull { path },
+            Code::SystemIoFailure | Code::CannotOpen
+                if is_no_space() || is_shared_memory_full(&error) =>
+            {
+                Self::DiskFull { path }
+            }
             // Any other read error may be of the disk or the network: repairing the library would
             // not help.
             Code::SystemIoFailure if is_short_read(&error) => Self::Damaged {
@@ -394,5 +397,14 @@ fn is_no_space() -> bool {
 
 /// A read that ended before a whole page: the file is cut.
 fn is_short_read(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+    has_code(error, rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+}
+
+/// Whether the shared-memory file could not grow. Later system calls hide this from [`is_no_space`].
+pub(super) fn is_shared_memory_full(error: &rusqlite::Error) -> bool {
+    has_code(error, rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+fn has_code(error: &rusqlite::Error, code: i32) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(found, _) if found.extended_code == code)
 }

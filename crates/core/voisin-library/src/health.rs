@@ -210,16 +210,24 @@ impl Library {
     ///
     /// A vector whose checksum differs is removed if its file is on disk, for the next `add` to embed it again, and
     /// else pooled from its windows. One that was stored with a wrong norm is pooled again or scaled, and removed only
-    /// if neither works. Other rows whose checksum differs are deleted if their file is on disk, which the next `add`
-    /// reads again. Rows that refer to missing rows are deleted: their files are new to the next `add`. Nothing else is
-    /// deleted.
+    /// if neither works. Vectors of another program's model are never removed, as voisin cannot compute them. Other rows
+    /// whose checksum differs are deleted if their file is on disk, which the next `add` reads again. Rows that refer to
+    /// missing rows are deleted: their files are new to the next `add`. Nothing else is deleted.
     ///
     /// # Errors
     /// [`LibraryError::Damaged`] if the database's structure cannot be repaired; nothing is changed then;
-    /// [`salvage`](crate::salvage()) recovers what can be read.
+    /// [`salvage`](crate::salvage()) recovers what can be read. [`LibraryError::NotALibrary`] if a table is missing.
     #[doc(hidden)]
     pub fn repair(&mut self) -> Result<RepairReport> {
-        let definitions = self.sql(mend_definitions(&self.connection))?;
+        let damaged = self.sql(damaged_definitions(&self.connection))?;
+        // An empty one in its place would make the rows of others dangle, and hide its own if it only lost its name.
+        if let Some(table) = damaged.lost_table {
+            return Err(LibraryError::NotALibrary {
+                path: self.path.clone(),
+                found: format!("the table {table} is missing"),
+            });
+        }
+        let definitions = self.sql(mend_definitions(&self.connection, &damaged.expected))?;
         // The disk is read before the transaction, which blocks other writers. A row damaged in
         // between is not in this list, so nothing of it is removed.
         let on_disk = self.sql(on_disk(&self.connection))?;
@@ -257,25 +265,35 @@ fn definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
 }
 
 /// The definitions that differ from those of a new library, with the right ones.
-fn damaged_definitions(connection: &Connection) -> rusqlite::Result<Definitions> {
+struct DamagedDefinitions {
+    expected: Definitions,
+    /// A table that is not there at all.
+    lost_table: Option<String>,
+}
+
+fn damaged_definitions(connection: &Connection) -> rusqlite::Result<DamagedDefinitions> {
     // the migrations define a sound library
     let mut new = Connection::open_in_memory()?;
+    let mut expected = Definitions::new();
     // If no new library can be made, there is nothing to compare with.
     if Migrations::from_slice(&migrations())
         .to_latest(&mut new)
-        .is_err()
+        .is_ok()
     {
-        return Ok(Definitions::new());
+        expected = definitions(&new)?;
     }
     let found = definitions(connection)?;
-    let mut expected = definitions(&new)?;
     expected.retain(|key, sql| found.get(key) != Some(sql));
-    Ok(expected)
+    let mut lost = expected.keys().filter(|key| !found.contains_key(key));
+    let lost_table = lost.find(|(kind, _)| kind == "table");
+    Ok(DamagedDefinitions {
+        lost_table: lost_table.map(|(_, name)| name.clone()),
+        expected,
+    })
 }
 
 /// Restores damaged definitions; their rows stay as they are. A definition that lost its name stays damaged.
-fn mend_definitions(connection: &Connection) -> rusqlite::Result<u64> {
-    let damaged = damaged_definitions(connection)?;
+fn mend_definitions(connection: &Connection, damaged: &Definitions) -> rusqlite::Result<u64> {
     if damaged.is_empty() {
         return Ok(0);
     }
@@ -297,9 +315,14 @@ fn check(connection: &Connection, thorough: bool) -> rusqlite::Result<Health> {
     let damaged = damaged_definitions(connection)?;
     health.findings.extend(
         damaged
+            .expected
             .into_keys()
             .map(|(kind, name)| LibraryFault::Definition(format!("{kind} {name}"))),
     );
+    // The rest reads every table.
+    if damaged.lost_table.is_some() {
+        return Ok(health);
+    }
     // Twenty messages are enough to report a damaged file.
     let pragma = if thorough {
         "PRAGMA integrity_check(20)"
@@ -517,7 +540,7 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
                 // A fault names a track but not the model; the second of two faults of one track
                 // finds nothing left.
                 for model in faulty_vectors(tx, track, true)? {
-                    if on_disk.contains(&track) {
+                    if on_disk.contains(&track) && !model.is_external {
                         take_vector(tx, track, model, &mut report)?;
                     } else {
                         pool_again(tx, track, model, &mut report)?;
@@ -528,13 +551,15 @@ fn repair(tx: &Transaction<'_>, on_disk: &HashSet<TrackId>) -> rusqlite::Result<
             | LibraryFault::NotFinite(track)
             | LibraryFault::WrongDimension { track, .. } => {
                 for model in faulty_vectors(tx, track, false)? {
-                    mend_vector(tx, track, model, on_disk.contains(&track), &mut report)?;
+                    let is_there = on_disk.contains(&track) && !model.is_external;
+                    mend_vector(tx, track, model, is_there, &mut report)?;
                 }
             }
             // Without the file damaged windows stay: they cannot be computed again, and are not
             // served.
             LibraryFault::BadWindows(track) if on_disk.contains(&track) => {
-                for model in faulty_windows(tx, track)? {
+                let models = faulty_windows(tx, track)?;
+                for model in models.into_iter().filter(|model| !model.is_external) {
                     let sql = "DELETE FROM windows WHERE track = ?1 AND model = ?2";
                     tx.execute(sql, (track.0, model.id))?;
                     take_vector(tx, track, model, &mut report)?;
@@ -578,7 +603,7 @@ fn mend_row(
     };
     match (table, track, there) {
         // The wrong column is unknown, so the file is read again: it is new to the next `add`.
-        ("audio", _, Some(track)) => {
+        ("audio", _, Some(track)) if !has_external_vector(tx, track)? => {
             report.to_embed += tx.execute("DELETE FROM audio WHERE id = ?1", [track.0])? as u64;
         }
         // A time that no file has, so that the file counts as changed.
@@ -626,16 +651,37 @@ fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
 struct HeldModel {
     id: i64,
     dimension: Option<usize>,
+    /// Whether it is another program's, so that its vectors cannot be computed here.
+    is_external: bool,
 }
 
 impl HeldModel {
-    /// Of two columns from `at` on.
+    /// Of three columns from `at` on: id, dimension and manifest.
     fn read(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        let manifest: Option<String> = row.get(at + 2)?;
         Ok(Self {
             id: row.get(at)?,
             dimension: row.get::<_, Option<i64>>(at + 1)?.map(|n| n as usize),
+            is_external: manifest.is_some_and(|manifest| is_external(&manifest)),
         })
     }
+}
+
+/// Whether a manifest is that of another program's model, which has its name as `external`.
+fn is_external(manifest: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(manifest)
+        .is_ok_and(|manifest| manifest.get("external").is_some())
+}
+
+fn has_external_vector(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached(
+        "SELECT m.manifest FROM vectors v JOIN models m ON m.id = v.model WHERE v.track = ?1",
+    )?;
+    let mut manifests = statement.query_map([track.0], |row| row.get::<_, String>(0))?;
+    manifests.try_fold(
+        false,
+        |found, manifest| Ok(found || is_external(&manifest?)),
+    )
 }
 
 /// Models of which a track's vector is faulty.
@@ -647,15 +693,15 @@ fn faulty_vectors(
     is_changed: bool,
 ) -> rusqlite::Result<Vec<HeldModel>> {
     let mut statement = tx.prepare_cached(
-        "SELECT v.model, m.dimension, v.vector, v.checksum FROM vectors v LEFT JOIN models m ON m.id = v.model
-         WHERE v.track = ?1",
+        "SELECT v.vector, v.checksum, v.model, m.dimension, m.manifest
+         FROM vectors v LEFT JOIN models m ON m.id = v.model WHERE v.track = ?1",
     )?;
     let mut rows = statement.query([track.0])?;
     let mut models = Vec::new();
     while let Some(row) = rows.next()? {
-        let model = HeldModel::read(row, 0)?;
-        let vector = row.get_ref(2)?.as_blob()?;
-        let is_whole = row.get_ref(3)?.as_blob()? == checksum::of(track.0, &[vector]);
+        let model = HeldModel::read(row, 2)?;
+        let vector = row.get_ref(0)?.as_blob()?;
+        let is_whole = row.get_ref(1)?.as_blob()? == checksum::of(track.0, &[vector]);
         let is_wrong =
             || vector_finding(track, &read::f32_values(vector), model.dimension).is_some();
         if if is_changed {
@@ -672,7 +718,7 @@ fn faulty_vectors(
 /// Models of which a track's windows are damaged.
 fn faulty_windows(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<Vec<HeldModel>> {
     let mut statement = tx.prepare_cached(
-        "SELECT w.track, w.count, w.starts, w.vectors, w.checksum, w.model, m.dimension
+        "SELECT w.track, w.count, w.starts, w.vectors, w.checksum, w.model, m.dimension, m.manifest
          FROM windows w LEFT JOIN models m ON m.id = w.model WHERE w.track = ?1",
     )?;
     let mut rows = statement.query([track.0])?;

@@ -329,8 +329,8 @@ impl Library {
             Ok(value)
         });
         result.map_err(|error| match error {
-            WorkError::Sql(error) => LibraryError::from_sql(&self.path, error),
-            WorkError::Refused(error) => error,
+            WorkError::Sql(error) => self.note_damage(LibraryError::from_sql(&self.path, error)),
+            WorkError::Refused(error) => self.note_damage(error),
         })
     }
 
@@ -354,7 +354,16 @@ impl Library {
     }
 
     fn sql<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
-        result.map_err(|error| LibraryError::from_sql(&self.path, error))
+        result.map_err(|error| self.note_damage(LibraryError::from_sql(&self.path, error)))
+    }
+
+    /// Leaves the log of a damaged database as it is: if a backup was put in place of another database, that one's log
+    /// is the damage, and the last connection to close would merge it into the file.
+    fn note_damage(&self, error: LibraryError) -> LibraryError {
+        if matches!(error, LibraryError::Damaged { .. }) {
+            let _ = open::keep_log(&self.connection, true);
+        }
+        error
     }
 }
 

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 
+use super::error::is_shared_memory_full;
 use super::{
     DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, backup, checksum, journal, paths,
 };
@@ -59,8 +61,7 @@ impl Library {
         if mode != OpenMode::ReadOnly {
             library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
-                // A missing table is reported by `check` and restored by `repair`; the rest can be
-                // read.
+                // A missing table is reported by `check` and by `repair`; the rest can be read.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
                 sealed => library.sql(sealed)?,
             }
@@ -73,8 +74,12 @@ impl Library {
         match Self::open(dir, OpenMode::ReadOnly) {
             // Closed before the reader opens: the last connection to close merges the log into the
             // file.
-            Err(LibraryError::NeedsMigration { .. }) => {
-                drop(Self::open(dir, OpenMode::ReadWrite)?);
+            Err(error @ LibraryError::NeedsMigration { .. }) => {
+                match Self::open(dir, OpenMode::ReadWrite) {
+                    // The schema is the reason; only writing would be refused for the rights.
+                    Err(LibraryError::ReadOnly { .. }) => return Err(error),
+                    migrated => drop(migrated?),
+                }
                 Self::open(dir, OpenMode::ReadOnly)
             }
             opened => opened,
@@ -321,8 +326,8 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
     });
     let (connection, version) = match opened {
         Ok(opened) => opened,
-        // A read-only folder has no place for the shared memory of write-ahead mode. If the log is empty
-        // as well, the file is complete and nobody can change it.
+        // A read-only folder or a full disk has no place for the shared memory of write-ahead mode. If the
+        // log is empty as well, the file is complete and nobody can change it.
         Err(error) if mode == OpenMode::ReadOnly && is_unwritable(&error) && log_is_empty(path) => {
             let connection = Connection::open_with_flags(
                 immutable_uri(path)?,
@@ -375,6 +380,8 @@ fn connect(path: &Path, mode: OpenMode) -> Result<(Connection, i64)> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
+    // until it is known that the file can be read: see `Library::note_damage`
+    keep_log(connection, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
@@ -388,17 +395,27 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
          PRAGMA cache_size = -32768;
          PRAGMA journal_size_limit = 67108864;",
     )?;
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    keep_log(connection, false)?;
+    Ok(version)
 }
 
+/// Sets whether the log stays as it is when the last connection closes.
+pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)
+        .map(drop)
+}
+
+/// Whether there is no right to write, or no space for the shared memory.
 fn is_unwritable(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
-    )
+    ) || is_shared_memory_full(error)
 }
 
-fn log_is_empty(path: &Path) -> bool {
+pub(super) fn log_is_empty(path: &Path) -> bool {
     std::fs::metadata(paths::with_suffix(path, "-wal")).map_or_else(
         |error| error.kind() == std::io::ErrorKind::NotFound,
         |log| log.len() == 0,
@@ -406,7 +423,7 @@ fn log_is_empty(path: &Path) -> bool {
 }
 
 /// `file:` URI that opens a database without locks and log.
-fn immutable_uri(path: &Path) -> Result<String> {
+pub(super) fn immutable_uri(path: &Path) -> Result<String> {
     use std::fmt::Write;
     let absolute = std::path::absolute(path).map_err(|source| LibraryError::Io {
         action: "open",

@@ -480,21 +480,26 @@ impl<L: Deref<Target = Library>> TagTable<L> {
     /// The tags of the file under this stored path; empty if it has none.
     #[doc(hidden)]
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
-        const SQL: &str = concat!(
-            "SELECT f.id, ",
-            tag_columns!(),
-            " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
-        );
-        let path = paths::to_bytes(path)?;
-        let found = self
-            .connection
-            .prepare_cached(SQL)
-            .and_then(|mut statement| {
-                let read = |row: &Row<'_>| tags_at(&self.connection, row, row.get(0)?, 1);
-                statement.query_row([path], read).optional()
-            });
+        let found = tags_of_path(&self.connection, paths::to_bytes(path)?);
         Ok(self.sql(found)?.unwrap_or_default())
     }
+}
+
+/// The tags of the file with this path, if the library has it.
+pub(super) fn tags_of_path(
+    connection: &Connection,
+    path: &[u8],
+) -> rusqlite::Result<Option<TrackTags>> {
+    const SQL: &str = concat!(
+        "SELECT f.id, ",
+        tag_columns!(),
+        " FROM files f JOIN tags t ON t.file = f.id LEFT JOIN credits c ON c.file = f.id WHERE f.path = ?1"
+    );
+    let read = |row: &Row<'_>| tags_at(connection, row, row.get(0)?, 1);
+    connection
+        .prepare_cached(SQL)?
+        .query_row([path], read)
+        .optional()
 }
 
 impl<L: Deref<Target = Library>> ChangeTable<L> {

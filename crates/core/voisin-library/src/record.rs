@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::parts::TransferTable;
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleName,
-    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, descriptors, paths, scales, store,
+    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, checksum, descriptors, paths, read,
+    scales, store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
@@ -55,7 +56,7 @@ pub struct TaggedFile {
 pub struct MergeOutcome {
     /// Recordings that are new.
     pub added: u64,
-    /// Known recordings that gained a file, vectors, a label or measurements.
+    /// Known recordings that gained a file, vectors, a label or measurements, or whose vectors or tags were replaced.
     pub updated: u64,
     /// Recordings without anything new.
     pub unchanged: u64,
@@ -214,6 +215,16 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
     /// what is missing here. Existing data stays. Each call is one transaction.
     #[doc(hidden)]
     pub fn take_in(&mut self, records: &[(Option<TrackId>, TrackRecord)]) -> Result<MergeOutcome> {
+        self.take_in_over(records, None)
+    }
+
+    /// As [`take_in`](Self::take_in). With `replaced`, recordings that are not in it also get the vectors and tags of
+    /// their record, and are noted there.
+    fn take_in_over(
+        &mut self,
+        records: &[(Option<TrackId>, TrackRecord)],
+        mut replaced: Option<&mut HashSet<i64>>,
+    ) -> Result<MergeOutcome> {
         // The disk is read before the transaction, which blocks other writers, and once per sheet,
         // not per part.
         let files = records.iter().flat_map(|(_, record)| &record.facts.files);
@@ -225,7 +236,8 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
             let mut taken = MergeOutcome::default();
             for (id, record) in records {
                 let checked = record.check().map_err(WorkError::Refused);
-                match checked.and_then(|()| take_in(tx, *id, record, &sheets)) {
+                let replaced = replaced.as_deref_mut();
+                match checked.and_then(|()| take_in(tx, *id, record, &sheets, replaced)) {
                     Ok(counted) => taken += counted,
                     // SQLite's errors and a missing model are faults of this library and end the
                     // import; anything else is a fault of one record.
@@ -443,6 +455,8 @@ pub struct Intake<'a> {
     waiting: Vec<(Option<TrackId>, TrackRecord)>,
     /// Size of the pending records.
     bytes: usize,
+    /// If vectors and tags here are replaced: the tracks that have been.
+    replaced: Option<HashSet<i64>>,
     /// The outcome so far.
     pub taken: MergeOutcome,
 }
@@ -461,8 +475,15 @@ impl<'a> Intake<'a> {
             library,
             waiting: Vec::new(),
             bytes: 0,
+            replaced: None,
             taken: MergeOutcome::default(),
         })
+    }
+
+    /// Lets the records replace vectors and tags of known recordings, for a table whose rows are newer than those imported
+    /// before. If several records are of one recording, the first counts.
+    pub fn replace_known(&mut self) {
+        self.replaced = Some(HashSet::new());
     }
 
     /// Imports definitions of learned scales, before the tracks that have values of them.
@@ -492,7 +513,8 @@ impl<'a> Intake<'a> {
     }
 
     fn write(&mut self) -> Result<()> {
-        self.taken += self.library.transfer_mut().take_in(&self.waiting)?;
+        let mut table = self.library.transfer_mut();
+        self.taken += table.take_in_over(&self.waiting, self.replaced.as_mut())?;
         self.waiting.clear();
         self.bytes = 0;
         Ok(())
@@ -505,12 +527,68 @@ impl<'a> Intake<'a> {
     }
 }
 
+/// Stores the measurements that a track lacks here; returns whether there are any.
+fn take_in_measured(
+    tx: &Transaction<'_>,
+    track: i64,
+    measured: &Descriptors,
+) -> rusqlite::Result<bool> {
+    let is_measured: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
+        .query_row([track], |row| row.get(0))?;
+    let known = scales::origins(tx, TrackId(track))?;
+    let mut new = measured.clone();
+    // The owner's own values take precedence, whichever library they are from.
+    new.scales.retain(|scale, value| match known.get(scale) {
+        None => true,
+        Some(ScaleOrigin::Own) => false,
+        Some(_) => value.origin == ScaleOrigin::Own,
+    });
+    // Version 0 stores the scales alone: what was measured here stays.
+    if is_measured {
+        new.version = 0;
+    }
+    let is_new = new.version > 0 || !new.scales.is_empty();
+    if is_new {
+        descriptors::put(tx, TrackId(track), &new)?;
+    }
+    Ok(is_new)
+}
+
+/// Whether a track has a vector; if one is given, whether it is that one, undamaged.
+fn has_vector(tx: &Transaction<'_>, track: i64, vector: Option<&[u8]>) -> rusqlite::Result<bool> {
+    let sql = "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+    let is_held = |row: &rusqlite::Row<'_>| {
+        let Some(vector) = vector else {
+            return Ok(true);
+        };
+        Ok(row.get_ref(0)?.as_blob()? == vector
+            && row.get_ref(1)?.as_blob()? == checksum::of(track, &[vector]))
+    };
+    let held = tx.prepare_cached(sql)?.query_row([track], is_held);
+    Ok(held.optional()?.unwrap_or(false))
+}
+
+/// Replaces the tags of a file that belongs to this track, if they differ.
+fn replace_tags(tx: &Transaction<'_>, track: i64, file: &TaggedFile) -> Result<bool, WorkError> {
+    let path = paths::to_bytes(&file.record.path)?;
+    let is_of_track: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM files WHERE path = ?1 AND track = ?2)")?
+        .query_row((path, track), |row| row.get(0))?;
+    if !is_of_track || read::tags_of_path(tx, path)?.as_ref() == Some(&file.tags) {
+        return Ok(false);
+    }
+    store::put_file(tx, TrackId(track), path, &file.record, &file.tags, None)?;
+    Ok(true)
+}
+
 /// Imports one recording, which is checked before anything is written.
 fn take_in(
     tx: &Transaction<'_>,
     id: Option<TrackId>,
     record: &TrackRecord,
     whole_sheets: &HashSet<&Path>,
+    replaced: Option<&mut HashSet<i64>>,
 ) -> Result<MergeOutcome, WorkError> {
     let model = store::current_model(tx, &record.vector, &record.windows)?;
     let TrackFacts {
@@ -540,13 +618,11 @@ fn take_in(
         }
     }
     let mut changed = !new_files.is_empty();
+    let mut is_replaced = false;
     let track = if let Some(track) = known {
-        let has_vector: bool = tx
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))",
-            )?
-            .query_row([track], |row| row.get(0))?;
-        if !has_vector {
+        is_replaced = replaced.is_some_and(|replaced| replaced.insert(track));
+        let vector = is_replaced.then(|| store::f32_bytes(&record.vector));
+        if !has_vector(tx, track, vector.as_deref())? {
             store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
             changed = true;
         }
@@ -561,32 +637,26 @@ fn take_in(
         };
         let track = store::insert_audio(tx, id, audio, *added_at, path)?.0;
         store::put_vectors(tx, model, TrackId(track), &record.vector, &record.windows)?;
+        if let Some(replaced) = replaced {
+            replaced.insert(track);
+        }
         track
     };
+    if is_replaced {
+        // Tags that a record lacks are not unset.
+        for file in files
+            .iter()
+            .filter(|file| file.tags != TrackTags::default())
+        {
+            changed |= replace_tags(tx, track, file)?;
+        }
+    }
     for (path, file) in new_files {
         let sheet = store::sheet_of(&file.record.path).filter(|sheet| whole_sheets.contains(sheet));
         store::put_file(tx, TrackId(track), path, &file.record, &file.tags, sheet)?;
     }
     if let Some(measured) = descriptors {
-        let is_measured: bool = tx
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
-            .query_row([track], |row| row.get(0))?;
-        let known = scales::origins(tx, TrackId(track))?;
-        let mut new = measured.clone();
-        // The owner's own values take precedence, whichever library they are from.
-        new.scales.retain(|scale, value| match known.get(scale) {
-            None => true,
-            Some(ScaleOrigin::Own) => false,
-            Some(_) => value.origin == ScaleOrigin::Own,
-        });
-        // Version 0 stores the scales alone: what was measured here stays.
-        if is_measured {
-            new.version = 0;
-        }
-        if new.version > 0 || !new.scales.is_empty() {
-            descriptors::put(tx, TrackId(track), &new)?;
-            changed = true;
-        }
+        changed |= take_in_measured(tx, track, measured)?;
     }
     if let Some(label) = label {
         // IGNORE: a label given by hand here is not replaced by one of the other library.
@@ -668,5 +738,55 @@ mod tests {
             Some("/m/2.ogg: its length in seconds is NaN, expected a number")
         );
         assert_eq!(library.files().failures().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_newer_table_replaces_vectors_and_tags_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = testing::library(dir.path(), 2);
+        let import = |library: &mut Library, rows: &[(u64, [f32; 2], Option<&str>)]| {
+            let mut intake = Intake::new(library).unwrap();
+            intake.replace_known();
+            for (seed, vector, title) in rows {
+                let mut record = record(*seed, 100.0, None);
+                record.vector = vector.to_vec();
+                record.facts.files[0].tags = TrackTags {
+                    title: title.map(str::to_owned),
+                    ..TrackTags::default()
+                };
+                intake.add(record).unwrap();
+            }
+            let taken = intake.finish().unwrap();
+            [taken.added, taken.updated, taken.unchanged]
+        };
+        let here = |library: &Library| {
+            let track = library.track(TrackId(1)).unwrap();
+            (library.vector(track.id).unwrap().unwrap(), track.tags.title)
+        };
+        let old = [(1, [0.6, 0.8], Some("a")), (2, [0.6, 0.8], Some("b"))];
+        assert_eq!(import(&mut library, &old), [2, 0, 0]);
+        assert_eq!(import(&mut library, &old), [0, 0, 2]);
+        // The second row of a recording counts no more than before.
+        let new = [(1, [0.8, 0.6], None), (1, [0.0, 1.0], Some("c"))];
+        assert_eq!(import(&mut library, &new), [0, 1, 1]);
+        assert_eq!(here(&library), (vec![0.8, 0.6], Some("a".into())));
+        assert_eq!(
+            import(&mut library, &[(1, [0.8, 0.6], Some("d"))]),
+            [0, 1, 0]
+        );
+        assert_eq!(here(&library), (vec![0.8, 0.6], Some("d".into())));
+        // A damaged vector is replaced, even by the same one.
+        library
+            .connection
+            .execute("UPDATE vectors SET checksum = zeroblob(16)", [])
+            .unwrap();
+        assert!(library.vector(TrackId(1)).is_err());
+        let same = [(1, [0.8, 0.6], Some("d"))];
+        assert_eq!(import(&mut library, &same), [0, 1, 0]);
+        assert_eq!(here(&library).0, [0.8, 0.6]);
+        // Other imports keep the data here.
+        let other = record(1, 100.0, None);
+        let taken = library.transfer_mut().take_in(&[(None, other)]).unwrap();
+        assert_eq!((taken.unchanged, here(&library).0), (1, vec![0.8, 0.6]));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::open::{PAGE_SIZE, migrations};
+use super::open::{PAGE_SIZE, immutable_uri, log_is_empty, migrations};
 use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, paths};
 use voisin_base::abandoned::PREFIX;
 use voisin_base::atomic_file::{self, StagingFolder};
@@ -60,7 +60,8 @@ const UNKNOWN_LIMIT: i64 = 1_000_000;
 /// Recovers what can be read of a damaged database into a new one; the damaged file is kept beside it.
 ///
 /// For a database that [`Library::open`] or [`Library::check`] reports as damaged. No other process may
-/// have it open. Tracks whose rows are lost are new to the next `add`. Fails without a change if not
+/// have it open. Tracks whose rows are lost are new to the next `add`. If more can be read without the log than with it,
+/// that is taken: a log that was left beside a restored backup is of another database. Fails without a change if not
 /// even the schema can be read.
 pub fn salvage(dir: &Path) -> Result<SalvageReport> {
     let path = dir.join(DATABASE);
@@ -71,49 +72,73 @@ pub fn salvage(dir: &Path) -> Result<SalvageReport> {
         path: at.to_path_buf(),
         source,
     };
-    let staging =
-        StagingFolder::beside(&path, PREFIX).map_err(|source| io("write into", dir, source))?;
+    let folder =
+        || StagingFolder::beside(&path, PREFIX).map_err(|source| io("write into", dir, source));
+    let mut staging = folder()?;
+    let mut report = rebuild(&path, true, staging.path());
+    let is_whole = |report: &SalvageReport| report.incomplete.is_empty();
+    if !log_is_empty(&path) && !report.as_ref().is_ok_and(is_whole) {
+        let rows = |report: &Result<SalvageReport>| -> u64 {
+            let report = report.as_ref();
+            report.map_or(0, |report| report.rows.iter().map(|(_, rows)| rows).sum())
+        };
+        let other = folder()?;
+        let without = rebuild(&path, false, other.path());
+        if rows(&without) > rows(&report) {
+            report = without;
+            staging = other;
+        }
+    }
+    let report = report?;
+    put_in_place(&path, &staging.path().join(DATABASE), &report.damaged)
+        .map_err(|source| io("replace", &path, source))?;
+    Ok(report)
+}
 
+/// Copies what can be read into a new library.
+///
+/// - `with_log`: read the log, too
+fn rebuild(path: &Path, with_log: bool, into: &Path) -> Result<SalvageReport> {
     let mut report = SalvageReport {
-        damaged: paths::free_name(&path, ".damaged"),
+        damaged: paths::free_name(path, ".damaged"),
         tracks: None,
         rows: Vec::new(),
         incomplete: Vec::new(),
     };
-    {
-        // Read-only, so that closing it moves nothing from the log into the damaged file.
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let damaged = |detail: &str| LibraryError::Damaged {
-            path: path.clone(),
-            detail: detail.to_owned(),
-        };
-        let old = Connection::open_with_flags(&path, flags)
-            .map_err(|e| LibraryError::from_sql(&path, e))?;
-        // With a writable schema SQLite accepts a file that is shorter than in its header.
-        old.execute_batch(
-            "PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
-        )
-        .map_err(|e| LibraryError::from_sql(&path, e))?;
-        let version: i64 = old
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
-        let migrations = migrations();
-        // An older schema is kept; the next opening migrates it.
-        let known = usize::try_from(version).ok().filter(|version| *version > 0);
-        let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
-            let newest = migrations.len();
-            return Err(damaged(&format!(
-                "its schema is {version}, only 1 to {newest} can be salvaged"
-            )));
-        };
-        // The old and new tables then have the same columns, and rows can be copied as they are.
-        let new = Library::open_with(staging.path(), OpenMode::Create, migrations, PAGE_SIZE)?;
-        copy(&old, &new, &mut report)?;
+    // Read-only, so that closing it moves nothing from the log into the damaged file.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let damaged = |detail: &str| LibraryError::Damaged {
+        path: path.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let old = if with_log {
+        Connection::open_with_flags(path, flags)
+    } else {
+        Connection::open_with_flags(immutable_uri(path)?, flags | OpenFlags::SQLITE_OPEN_URI)
     }
-    put_in_place(&path, &staging.path().join(DATABASE), &report.damaged)
-        .map_err(|source| io("replace", &path, source))?;
+    .map_err(|e| LibraryError::from_sql(path, e))?;
+    // With a writable schema SQLite accepts a file that is shorter than in its header.
+    old.execute_batch(
+        "PRAGMA writable_schema = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON",
+    )
+    .map_err(|e| LibraryError::from_sql(path, e))?;
+    let version: i64 = old
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|_| damaged("its first page cannot be read, restore a backup"))?;
+    let migrations = migrations();
+    // An older schema is kept; the next opening migrates it.
+    let known = usize::try_from(version).ok().filter(|version| *version > 0);
+    let Some(migrations) = known.and_then(|version| migrations.get(..version)) else {
+        let newest = migrations.len();
+        return Err(damaged(&format!(
+            "its schema is {version}, only 1 to {newest} can be salvaged"
+        )));
+    };
+    // The old and new tables then have the same columns, and rows can be copied as they are.
+    let new = Library::open_with(into, OpenMode::Create, migrations, PAGE_SIZE)?;
+    copy(&old, &new, &mut report)?;
     Ok(report)
 }
 
@@ -464,6 +489,46 @@ mod tests {
         }
         let new = testing::track(3, vec![0.6, 0.8], 0);
         assert_eq!(library.insert_track(&new).unwrap(), TrackId(3));
+    }
+
+    #[test]
+    fn a_foreign_log_spoils_no_restored_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mut library = testing::library(dir.path(), 2);
+        let fill = |library: &mut Library, seeds: std::ops::Range<u64>| {
+            for seed in seeds {
+                let new = testing::track(seed, vec![0.6, 0.8], 500);
+                library.insert_track(&new).unwrap();
+            }
+        };
+        fill(&mut library, 1..400);
+        drop(library);
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        library.back_up(&at("backup")).unwrap();
+        // The log of a process that was killed.
+        fill(&mut library, 400..430);
+        fs::copy(at("voisin.db-wal"), at("log")).unwrap();
+        drop(library);
+        let backup = fs::read(at("backup")).unwrap();
+        fs::write(at(DATABASE), &backup).unwrap();
+        fs::copy(at("log"), at("voisin.db-wal")).unwrap();
+        let opened = Library::open(dir.path(), OpenMode::ReadWrite);
+        let error = opened.and_then(|mut library| library.repair()).unwrap_err();
+        assert!(matches!(error, LibraryError::Damaged { .. }), "{error}");
+        assert_eq!(fs::read(at(DATABASE)).unwrap(), backup);
+
+        let report = salvage(dir.path()).unwrap();
+        assert_eq!(report.incomplete, Vec::<&str>::new());
+        assert_eq!((report.rows_of("audio"), report.tracks), (399, Some(399)));
+        assert_eq!(fs::read(&report.damaged).unwrap(), backup);
+        assert_eq!(
+            fs::read(at("voisin.db.damaged-wal")).unwrap(),
+            fs::read(at("log")).unwrap()
+        );
+        let mut library = Library::open(dir.path(), OpenMode::ReadWrite).unwrap();
+        assert_eq!(library.repair().unwrap().remaining, vec![]);
+        assert_eq!(library.vectors().unwrap().ids.len(), 399);
     }
 
     #[test]

@@ -368,8 +368,16 @@ impl Library {
     pub fn open_to_write_if_possible(dir: &std::path::Path, space: Option<&str>) -> Result<Self> {
         match Self::open_in_space(dir, OpenMode::ReadWrite, space) {
             // Queries need no write; a new index is then kept in memory alone.
-            Err(LibraryError::ReadOnly { .. }) => {
-                Self::open_in_space(dir, OpenMode::ReadOnly, space)
+            Err(error @ (LibraryError::ReadOnly { .. } | LibraryError::DiskFull { .. })) => {
+                match Self::open_in_space(dir, OpenMode::ReadOnly, space) {
+                    // There was no space to migrate it.
+                    Err(LibraryError::NeedsMigration { .. })
+                        if matches!(error, LibraryError::DiskFull { .. }) =>
+                    {
+                        Err(error)
+                    }
+                    opened => opened,
+                }
             }
             opened => opened,
         }

@@ -9,6 +9,8 @@
 //! Last.fm's pages of loved tracks differ from those of plays only by name: a key or a file name with
 //! "loved" makes each track a like.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use chrono::NaiveDateTime;
 use serde_json::Value;
 
@@ -131,9 +133,15 @@ fn song_event(
     if loved {
         return Ok((song, PlayerEvent::Liked(Some(true))));
     }
-    match time.filter(|time| *time >= 0) {
-        Some(time) => Ok((song, PlayerEvent::Played(time))),
-        None => Err(expected),
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A day later, as a date has no time zone.
+    let latest = now.map_or(0, |now| now.as_secs() as i64) + 86_400;
+    // Some programs write milliseconds, which as seconds would be after the year 5000.
+    let is_finer = time.is_some_and(|time| time > 100_000_000_000);
+    match time.map(|time| if is_finer { time / 1000 } else { time }) {
+        Some(time) if time > latest => Err("expected a time of the past, found a later one"),
+        Some(time) if time >= 0 => Ok((song, PlayerEvent::Played(time))),
+        _ => Err(expected),
     }
 }
 
@@ -316,6 +324,15 @@ mod tests {
         assert_eq!(found[2], (4, "expected a track in its column".to_owned()));
         let loved = items("lovedtracks-me.csv", table);
         assert!(loved[0].1.ends_with("Liked(Some(true))"), "{loved:?}");
+    }
+
+    #[test]
+    fn a_time_of_the_future_is_an_error_of_its_row() {
+        let table = "artist,track,uts\nCher,Believe,1700000000000\nCher,Strong,4000000000\n";
+        let found = items("me.csv", table);
+        let heard = "Cher - Believe () Played(1700000000)";
+        assert_eq!(found[0], (2, heard.to_owned()));
+        assert!(found[1].1.contains("of the past"), "{found:?}");
     }
 
     #[test]

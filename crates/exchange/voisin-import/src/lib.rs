@@ -82,6 +82,21 @@ pub fn is_other_onnx(file: &Path, options: &OnnxOptions) -> bool {
     }
 }
 
+/// Refuses a file that is no weights file of any kind, and one that is named as ONNX and cannot be read.
+pub fn refuse_unknown(file: &Path) -> Result<(), EncoderError> {
+    let Err(error) = import(file) else {
+        return Ok(());
+    };
+    let is_unknown = matches!(
+        error,
+        ImportError::Io { .. } | ImportError::UnknownFormat { .. }
+    );
+    if is_unknown || file.extension().is_some_and(|e| e == "onnx") {
+        return Err(EncoderError::Import(Box::new(error)));
+    }
+    Ok(())
+}
+
 /// Imports any network in ONNX into a folder of models; the process must have an ONNX runtime.
 ///
 /// - `progress`: receives the number of captions embedded and the number of all

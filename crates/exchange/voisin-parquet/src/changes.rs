@@ -11,6 +11,9 @@ use voisin_base::track::{ContentId, ContentKind};
 use voisin_engine::{Engine, EngineError, LibrarySpace};
 use voisin_library::StoredModel;
 
+/// How names of files of changes begin.
+pub(super) const CHANGES: &str = "changes-";
+
 /// Counts of an export of changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangesSummary {
@@ -102,7 +105,7 @@ pub fn export_changes(
     let mut first = Some(first);
     // Leading zeros, because `parquet_files` sorts by name and that has to be the order of the
     // numbers.
-    let target = dir.join(format!("changes-{:010}.parquet", last + 1));
+    let target = dir.join(format!("{CHANGES}{:010}.parquet", last + 1));
     ParquetOutput::create(target, &model, kind, compression)?
         .of_library(
             &LibrarySpace::of_library(library)?,

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use arrow_array::Array as _;
 
+use changes::CHANGES;
 use objects::is_address;
 use read::ParquetInput;
 use voisin_base::output::{OutputError, check_folder};
@@ -71,6 +72,7 @@ pub fn export_parquet(
 ) -> Result<ParquetSummary, EngineError> {
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
+    refuse_folder_of_changes(dir)?;
     if is_address(dir) {
         // An object store has no folders, so names are listed instead. On a web server the list is
         // empty, so no name counts as taken.
@@ -159,6 +161,7 @@ pub fn embed_to_parquet(
         path: path.to_owned(),
         source,
     };
+    refuse_folder_of_changes(dir)?;
     make_folder(dir)?;
     let model = stored_model(embedder)?;
     let known = if options.add.force {
@@ -280,6 +283,24 @@ fn known_files(
     Ok(known)
 }
 
+/// Refuses a folder of [`export_changes`], which accepts no other files beside its own.
+fn refuse_folder_of_changes(dir: &Path) -> Result<(), EngineError> {
+    // A new folder cannot be listed, nor can a store whose key only writes.
+    let files = parquet_files(dir).unwrap_or_default();
+    let is_of_changes = |file: &PathBuf| {
+        let name = file.file_name().and_then(std::ffi::OsStr::to_str);
+        name.is_some_and(|name| name.starts_with(CHANGES))
+    };
+    match files.into_iter().find(is_of_changes) {
+        Some(file) => Err(wrong(
+            &file,
+            "expected a folder without files of changes, found this file: write into another folder, or with --changes"
+                .to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Creates a folder for Parquet files. Object stores have none: there it checks that the bucket can be reached.
 pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
     if !is_address(dir) {
@@ -351,6 +372,7 @@ pub enum VectorsOf {
 }
 
 /// Adds the rows of a Parquet file to a library. Its model must be the library's, or the library empty.
+/// Returns also the count of years and other numbers of tags that were left out, since they cannot be one.
 ///
 /// - `vectors`: their model, if the file does not name it
 /// - `kind`: the kind of content ids, if the file does not name it; full by default
@@ -359,7 +381,7 @@ pub fn add_from_parquet(
     file: &Path,
     vectors: &VectorsOf,
     kind: Option<ContentKind>,
-) -> Result<MergeOutcome, EngineError> {
+) -> Result<(MergeOutcome, u64), EngineError> {
     let input = ParquetInput::open_as(file, vectors, kind)?;
     // All checks of the file as a whole come before the first change of the library.
     input.refuse_changes()?;
@@ -367,6 +389,9 @@ pub fn add_from_parquet(
     library.set_model(&input.model)?;
     library.settings_mut().set_content_kind(input.kind)?;
     let mut intake = Intake::new(library)?;
+    if matches!(vectors, VectorsOf::Elsewhere(_)) {
+        intake.replace_known();
+    }
     intake.define_scales(&input.scales()?)?;
     // The rows of one recording with several files are adjacent.
     let mut pending: Option<TrackRecord> = None;
@@ -427,7 +452,7 @@ pub fn add_from_parquet(
     taken += refused;
     // Last, so that a path that was added as a track is not stored as failed.
     library.transfer_mut().take_in_failures(&failures)?;
-    Ok(taken)
+    Ok((taken, input.bad_numbers.get()))
 }
 
 /// The error for a wrong file.

@@ -1,5 +1,6 @@
 //! Reads Parquet files of this schema in batches of rows.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,17 @@ use voisin_library::{ScaleName, StoredModel};
 /// Lengths of vectors.
 const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
 
+/// Columns of genres, texts or lists of them: that of the schema, and as most other programs name it.
+const GENRES: [&str; 2] = ["genres", "genre"];
+
+/// Whether a column, as it is read, has genres.
+fn has_genres(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) => *item.data_type() == DataType::Utf8View,
+        kind => *kind == DataType::Utf8View,
+    }
+}
+
 /// An open Parquet file.
 pub(super) struct ParquetInput {
     path: PathBuf,
@@ -45,6 +57,8 @@ pub(super) struct ParquetInput {
     is_external: bool,
     /// The kind of its content ids.
     pub(super) kind: ContentKind,
+    /// Numbers of tags that were left out, since they cannot be one, such as a year of 2001.5.
+    pub(super) bad_numbers: Cell<u64>,
     /// Values of columns from the names of its folders.
     partitions: HashMap<String, String>,
 }
@@ -137,6 +151,7 @@ impl ParquetInput {
             },
             is_external: false,
             kind,
+            bad_numbers: Cell::new(0),
             // Hive's layout, `artist=A/year=1999/part-0.parquet`: from the innermost folder
             // outwards, up to the first that names no column.
             partitions: path
@@ -145,8 +160,8 @@ impl ParquetInput {
                 .map_while(partition)
                 .filter_map(|(column, value)| {
                     // A folder names one genre, and the column is a list.
-                    let column = if column == "genre" {
-                        "genres".to_owned()
+                    let column = if column == GENRES[1] {
+                        GENRES[0].to_owned()
                     } else {
                         column
                     };
@@ -167,7 +182,7 @@ impl ParquetInput {
         // Before any row is read: rows are downcast to these types without another check.
         input.check_columns()?;
         if let (true, VectorsOf::Elsewhere(name)) = (input.is_external, vectors) {
-            let dimension = input.first_dimension()?;
+            let dimension = input.commonest_dimension()?;
             input.model =
                 external_model(name, dimension).map_err(|problem| wrong(path, problem))?;
         } else if let VectorsOf::Elsewhere(name) = vectors
@@ -228,16 +243,21 @@ impl ParquetInput {
             let found = self.metadata.schema().field_with_name(field.name()).ok();
             let fits = match found.map(Field::data_type) {
                 None | Some(DataType::Null) => is_optional,
+                Some(found) if field.name() == GENRES[0] && has_genres(found) => true,
                 Some(found) => is_compatible(found, &read_as(field.data_type())),
             };
             if !fits {
                 let found = found.map_or("none".to_owned(), |found| found.data_type().to_string());
+                let expected = match field.data_type() {
+                    // Its width is that of the model, which may not be known yet.
+                    DataType::FixedSizeList(..) => "a list of numbers".to_owned(),
+                    kind => format!("the type {kind} or a compatible one"),
+                };
                 return Err(wrong(
                     &self.path,
                     format!(
-                        "column \"{}\": expected the type {} or a compatible one (docs/parquet.md), found {found}",
+                        "column \"{}\": expected {expected} (docs/parquet.md), found {found}",
                         field.name(),
-                        field.data_type(),
                     ),
                 ));
             }
@@ -245,14 +265,22 @@ impl ParquetInput {
         Ok(())
     }
 
-    /// The length of the first vector.
-    fn first_dimension(&self) -> Result<usize, EngineError> {
+    /// The commonest length of the first vectors, of which one may be damaged.
+    fn commonest_dimension(&self) -> Result<usize, EngineError> {
         let mut dimension = None;
-        // Stops at the first: a file may hold millions of vectors.
+        // Stops at the first batch with vectors: a file may hold millions of them.
         self.each_batch_until(&["vector"], |columns| {
             let vectors = columns.column("vector")?.as_list::<i32>();
-            let first = (0..vectors.len()).find(|&row| vectors.is_valid(row));
-            dimension = first.map(|row| vectors.value_length(row) as usize);
+            let mut counts = BTreeMap::new();
+            for row in (0..vectors.len()).filter(|&row| vectors.is_valid(row)) {
+                *counts
+                    .entry(vectors.value_length(row) as usize)
+                    .or_insert(0) += 1;
+            }
+            let commonest = counts
+                .into_iter()
+                .max_by_key(|&(length, count)| (count, length));
+            dimension = commonest.map(|(length, _)| length);
             Ok(match dimension {
                 Some(_) => ControlFlow::Break(()),
                 None => ControlFlow::Continue(()),
@@ -399,25 +427,25 @@ impl ParquetInput {
             .collect();
         // The file's column takes precedence over the folder's name. A column of type null, which
         // some writers use if it has no values, counts as absent.
-        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
-            Some(column) if *column.data_type() != DataType::Null => (
-                Arc::new(
-                    field
-                        .as_ref()
-                        .clone()
-                        .with_data_type(column.data_type().clone()),
-                ),
-                Arc::clone(column),
-            ),
-            _ => {
+        let column = |field: &Arc<Field>| {
+            let found = if field.name() == GENRES[0] {
+                let columns = GENRES.iter().filter_map(|name| batch.column_by_name(name));
+                let mut columns = columns.filter(|column| has_genres(column.data_type()));
+                columns.next()
+            } else {
+                let column = batch.column_by_name(field.name());
+                column.filter(|column| *column.data_type() != DataType::Null)
+            };
+            let column = found.cloned().unwrap_or_else(|| {
                 let rows = batch.num_rows();
                 let value = self.partitions.get(field.name());
                 let column = value.and_then(|value| constant(field.data_type(), value, rows));
-                let column = column.unwrap_or_else(|| new_null_array(field.data_type(), rows));
-                let kind = column.data_type().clone();
-                let field = field.as_ref().clone().with_data_type(kind);
-                (Arc::new(field.with_nullable(true)), column)
-            }
+                column.unwrap_or_else(|| new_null_array(field.data_type(), rows))
+            });
+            let field = field.as_ref().clone();
+            let field = field.with_data_type(column.data_type().clone());
+            // A null in a column that every row needs is a fault of that row, not of the file.
+            (Arc::new(field.with_nullable(true)), column)
         };
         let (fields, columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = fields.iter().map(column).unzip();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
@@ -445,6 +473,11 @@ impl ParquetInput {
             .map(|field| field.name().as_str())
             .collect();
         let names = if names.is_empty() { &all[..] } else { names };
+        let names = &if names.contains(&GENRES[0]) {
+            [names, &GENRES[1..]].concat()
+        } else {
+            names.to_vec()
+        };
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
         let broken =
             |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
@@ -472,6 +505,7 @@ impl ParquetInput {
                     path: &self.path,
                     is_external: self.is_external,
                     kind: self.kind,
+                    bad_numbers: &self.bad_numbers,
                     batch: &batch,
                 };
                 if visit(&columns)?.is_break() {
@@ -492,15 +526,17 @@ mod tests {
 
     /// The vectors after the first ones are damaged, so that reading them fails.
     #[test]
-    fn a_dimension_is_read_from_the_first_vector() {
+    fn a_dimension_is_that_of_most_first_vectors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("clap.parquet");
         let vector = Some(vec![Some(1.0), Some(0.0), Some(0.5)]);
-        let vectors = [None, vector.clone(), vector];
+        let vectors = [Some(vec![Some(1.0)]), None, vector.clone(), vector];
         let batch = RecordBatch::try_from_iter([
             (
                 "path",
-                Arc::new(StringArray::from(vec!["/a.ogg", "/b.ogg", "/c.ogg"])) as ArrayRef,
+                Arc::new(StringArray::from(vec![
+                    "/a.ogg", "/b.ogg", "/c.ogg", "/d.ogg",
+                ])) as ArrayRef,
             ),
             (
                 "vector",

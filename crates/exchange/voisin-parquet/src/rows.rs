@@ -1,5 +1,6 @@
 //! Converts rows of Parquet files to recordings and failures.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray as _;
@@ -10,8 +11,9 @@ use half::f16;
 use ndarray::Array2;
 
 use super::schema::{FAILURE, RowDigest, SCALES};
-use super::widths::{NumericValue, number_at, reals, text_length};
+use super::widths::{NumericValue, direction, number_at, reals, text_length};
 use super::wrong;
+use voisin_base::address;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
@@ -26,6 +28,8 @@ pub(super) struct RecordColumns<'a> {
     pub(super) path: &'a Path,
     pub(super) is_external: bool,
     pub(super) kind: ContentKind,
+    /// Counts the numbers of tags that are left out.
+    pub(super) bad_numbers: &'a Cell<u64>,
     pub(super) batch: &'a RecordBatch,
 }
 
@@ -88,7 +92,9 @@ impl RecordColumns<'_> {
     }
 
     fn whole<T: TryFrom<i128>>(&self, name: &str, row: usize) -> Result<Option<T>, EngineError> {
-        let Some(number) = number_at(self.column(name)?, row) else {
+        // pandas writes NaN for a missing number.
+        let number = number_at(self.column(name)?, row).filter(|number| !number.real().is_nan());
+        let Some(number) = number else {
             return Ok(None);
         };
         let fit = number.whole();
@@ -103,6 +109,23 @@ impl RecordColumns<'_> {
             )
         };
         fit.map(Some).ok_or_else(wrong)
+    }
+
+    /// A number of a tag; one that does not fit is left out and counted, as the track has everything else.
+    fn tag_number<T: TryFrom<i128>>(
+        &self,
+        name: &str,
+        row: usize,
+        fits: impl Fn(&T) -> bool,
+    ) -> Option<T> {
+        let Ok(number) = self.whole::<T>(name, row) else {
+            self.bad_numbers.set(self.bad_numbers.get() + 1);
+            return None;
+        };
+        if number.as_ref().is_some_and(|number| !fits(number)) {
+            self.bad_numbers.set(self.bad_numbers.get() + 1);
+        }
+        number.filter(fits)
     }
 
     /// A number that every track has.
@@ -179,6 +202,10 @@ impl RecordColumns<'_> {
         let mut record = self.file(row)?;
         if record.path.as_os_str().is_empty() {
             return Err(self.lacks("path"));
+        }
+        // Without repeated separators, with which a file would be two tracks.
+        if self.is_external && address::scheme(&record.path).is_none() {
+            record.path = record.path.components().collect();
         }
         // Another program's table has neither size nor time: the file is taken as it is today.
         if self.is_external
@@ -281,17 +308,20 @@ impl RecordColumns<'_> {
     }
 
     fn tags(&self, row: usize) -> Result<TrackTags, EngineError> {
-        let genres = self.column("genres")?.as_list::<i32>();
-        let genres = if genres.is_valid(row) {
-            genres
-                .value(row)
-                .as_string_view()
-                .iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect()
-        } else {
-            Vec::new()
+        let genres = self.column("genres")?;
+        let genres = match genres.data_type() {
+            _ if genres.is_null(row) => Vec::new(),
+            DataType::List(_) => {
+                let genres = genres.as_list::<i32>().value(row);
+                let names = genres.as_string_view().iter().flatten();
+                names.map(str::to_owned).collect()
+            }
+            // Several in one text, as in `tracks.csv`.
+            _ => {
+                let names = genres.as_string_view().value(row).split(';').map(str::trim);
+                let names = names.filter(|name| !name.is_empty());
+                names.map(str::to_owned).collect()
+            }
         };
         Ok(TrackTags {
             title: self.text("title", row)?,
@@ -300,9 +330,10 @@ impl RecordColumns<'_> {
             album_artist: self.text("album_artist", row)?,
             composer: self.text("composer", row)?,
             genres,
-            year: self.whole("year", row)?,
-            track_number: self.whole("track_number", row)?,
-            disc_number: self.whole("disc_number", row)?,
+            // The years that tags may have.
+            year: self.tag_number("year", row, |year| (1..=9999).contains(year)),
+            track_number: self.tag_number("track_number", row, |_| true),
+            disc_number: self.tag_number("disc_number", row, |_| true),
             mbid: self.text("mbid", row)?,
             isrc: self.text("isrc", row)?,
             licence: self.text("licence", row)?,
@@ -327,9 +358,10 @@ impl RecordColumns<'_> {
             ))
         };
         let vectors = self.column("vector")?.as_list::<i32>();
+        let read = if self.is_external { direction } else { reals };
         let vector = vectors
             .is_valid(row)
-            .then(|| reals(&vectors.value(row)))
+            .then(|| read(&vectors.value(row)))
             .flatten();
         let mut vector = vector.ok_or_else(|| self.lacks("vector"))?;
         is_whole(vector.len())?;

@@ -124,6 +124,24 @@ pub(super) fn reals(values: &dyn Array) -> Option<Vec<f32>> {
     }
 }
 
+/// As [`reals`], for a vector of which only the direction counts: its length may exceed single precision.
+pub(super) fn direction(values: &dyn Array) -> Option<Vec<f32>> {
+    let doubles = values.as_primitive_opt::<Float64Type>();
+    let Some(doubles) = doubles.filter(|doubles| doubles.null_count() == 0) else {
+        return reals(values);
+    };
+    let largest = |most: f64, x: &f64| most.max(x.abs());
+    let largest = doubles.values().iter().fold(0.0, largest);
+    let is_beyond = largest > 1e30 || largest > 0.0 && largest < 1e-30;
+    let scale = if is_beyond && largest.is_finite() {
+        largest
+    } else {
+        1.0
+    };
+    let scaled = doubles.values().iter().map(|x| (x / scale) as f32);
+    Some(scaled.collect())
+}
+
 /// Bytes of text in a row of a column of any type.
 pub(super) fn text_length(column: &dyn Array, row: usize) -> usize {
     if column.is_null(row) {

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 pub use columns::group_of;
 pub use source::{Kind, Source};
-pub(crate) use table::read_cells;
+pub(crate) use table::{Cells, read_cells};
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
 use voisin_music::artists::{artists, is_no_album};
