@@ -4,6 +4,7 @@
 - every relative link leads to a file, and every `scripts/NAME` or `research/NAME` in the text
   exists;
 - no line is longer than 100 columns;
+- blocks of Python and TOML can be parsed;
 - each crate's README has 30 to 80 lines and a section "Limits" (models/README.md is a model card);
 - the README's chart is that of BENCHMARKS.md (scripts/pictures/chart.py);
 - docs/json.md: each command before an example is run, on a library of the demo's music, a file
@@ -12,6 +13,7 @@
 """
 
 import argparse
+import ast
 import json
 import os
 import pathlib
@@ -21,6 +23,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
+
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = [
@@ -56,6 +61,8 @@ BY_GENRE = {
     "captions",
 }
 
+PARSERS = {"python": ast.parse, "toml": tomllib.loads}
+
 faults = []
 
 
@@ -76,6 +83,13 @@ def check_text(name):
         path = target.partition("#")[0]
         if "://" not in target and path and not ((ROOT / name).parent / path).exists():
             faults.append(f"{name}: links to {target}, which does not exist")
+    for block in re.finditer(r"^ *```(python|toml)\n(.*?)^ *```$", text, flags=re.M | re.S):
+        try:
+            PARSERS[block[1]](textwrap.dedent(block[2]))
+        # of Python and of TOML
+        except (SyntaxError, ValueError) as error:
+            number = text.count("\n", 0, block.start()) + 1
+            faults.append(f"{name}:{number}: expected {block[1]}, found {error}: wrapped lines?")
     for script in re.findall(r"\b(?:scripts|research(?:/\w+)?)/[\w.-]*\w(?![\w*…])", text):
         if not (ROOT / script).exists():
             faults.append(f"{name}: names {script}, which does not exist")
