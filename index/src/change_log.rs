@@ -10,9 +10,10 @@
 //! missing record is detected. A last record that is truncated or does not match its digest was
 //! being written when the process ended, and is ignored.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ndarray::ArrayView2;
 
@@ -228,6 +229,13 @@ impl KeptFile {
         change: &LoggedChange<'_>,
         index: &VectorIndex,
     ) -> Result<(), IndexError> {
+        if let Some(file) = &self.file
+            && !is_named(file, &self.path)
+        {
+            let lost = "it was replaced or removed since it was opened: \
+                        save this index under another name";
+            return Err(self.io("writing")(io::Error::other(lost)));
+        }
         let none = ArrayView2::from_shape((0, 0), &[]);
         let none = none.map_err(|error| self.io("writing")(io::Error::other(error)))?;
         let before = &self.end.digest;
@@ -273,6 +281,34 @@ impl KeptFile {
         };
         Ok(())
     }
+}
+
+/// Whether a path is that of an open file.
+#[cfg(unix)]
+fn is_named(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: io::Result<Metadata>| metadata.map(|m| (m.dev(), m.ino())).ok();
+    identity(file.metadata()).is_some_and(|open| identity(path.metadata()) == Some(open))
+}
+
+/// There an open file keeps its name.
+#[cfg(not(unix))]
+fn is_named(_: &File, _: &Path) -> bool {
+    true
+}
+
+/// An error if changes of an index are logged in a file, which another one is to replace.
+pub(crate) fn refuse_kept(path: &Path) -> Result<(), IndexError> {
+    // A file that was just saved is locked, too, until its folder is flushed.
+    for _ in 0..20 {
+        match opened(path) {
+            Err(IndexError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            _ => return Ok(()),
+        }
+    }
+    opened(path).map(drop)
 }
 
 /// Opens a file with an exclusive lock.

@@ -26,7 +26,7 @@ pub enum IndexError {
         /// Position of the first such component.
         position: usize,
     },
-    /// A vector of zeros, which has no cosine.
+    /// A vector of zeros, which has no direction.
     NoDirection {
         /// Its id, if it has one.
         id: Option<Id>,
@@ -168,13 +168,13 @@ impl std::fmt::Display for IndexError {
                 label(*id)
             ),
             Self::NoDirection { id } => {
-                write!(f, "vector{} has length 0, and cosines are of directions: leave it out", label(*id))
+                write!(f, "vector{} has length 0, and so no direction: leave it out", label(*id))
             }
             Self::Query { number, error } => write!(f, "query {number} of the batch: {error}"),
             Self::TooFar { id, length, limit } => write!(
                 f,
-                "vector of id {id} is {length} from the middle of the index, which has room up to {limit}: \
-                 build the index again with it"
+                "vector of id {id} is {length:.1e} from the middle of the others, expected at most {limit:.1e}: \
+                 leave it out, or build the index again with it and others as far"
             ),
             Self::Count { ids, vectors } => {
                 write!(f, "{ids} ids came with {vectors} vectors, expected one id per vector")

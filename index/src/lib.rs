@@ -398,7 +398,7 @@ mod tests {
         let refused = index.search_batch(rows.view(), 1, &params).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "query 1431 of the batch: vector has length 0, and cosines are of directions: leave it out"
+            "query 1431 of the batch: vector has length 0, and so no direction: leave it out"
         );
     }
 

@@ -33,7 +33,11 @@ impl VectorIndex {
     ///
     /// It is written under a temporary name, flushed, and renamed: readers see the old state or the
     /// new one, even after a crash.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] if a [`SharedIndex`](super::SharedIndex) logs its changes in the file
     pub fn save(&self, path: &Path, stamp: &IndexStamp) -> Result<(), IndexError> {
+        change_log::refuse_kept(path)?;
         self.save_root(path, stamp).map(drop)
     }
 

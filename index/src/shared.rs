@@ -89,7 +89,8 @@ impl SharedIndex {
     /// index in two files becomes one.
     ///
     /// # Errors
-    /// [`IndexError::Io`] if another process has the file open for changes
+    /// [`IndexError::Io`] if another process has the file open for changes; of later changes, if
+    /// another file replaced it, or none has its name
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         Self::open_building_in(path, Box::new(|build| build()))
     }

@@ -8,14 +8,15 @@
 //! - *similar*: a vector, with its near copies hidden at any place;
 //! - *between*: the middle of two vectors.
 
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::codes::{CodeSource, PreparedQuery};
+use super::metric::IndexMetric;
 use super::segment::Segment;
 use super::top::Top;
 use super::types::Neighbor;
@@ -110,7 +111,9 @@ impl Trials {
         let opposite = |at: usize| strangers[(at + strangers.len() / 2) % strangers.len()];
         let pairs = strangers.iter().enumerate().step_by(SIMILAR / BETWEEN);
         let pairs: Vec<(u32, u32)> = pairs.map(|(at, &slot)| (slot, opposite(at))).collect();
-        let similar = in_parts(&strangers, |slots| similar(source, base, slots));
+        let copies = equal_rows(source, &strangers);
+        let with_copies: Vec<(u32, Vec<u32>)> = strangers.iter().copied().zip(copies).collect();
+        let similar = in_parts(&with_copies, |slots| similar(source, base, slots));
         let copied = similar.iter().filter(|trial| trial.has_copies).count();
         let mut seen: HashSet<u32> = HashSet::new();
         let mut is_first_of_group = |(slot, trial): &(&u32, &Trial)| {
@@ -189,6 +192,28 @@ fn distinct(CodeSource { codes, .. }: CodeSource<'_>) -> Vec<u32> {
     slots
 }
 
+/// For inner products, by which a vector's copies need not be its nearest: the slots with the same
+/// vector as each of these, itself included. For other metrics none.
+fn equal_rows(CodeSource { codec, codes, .. }: CodeSource<'_>, slots: &[u32]) -> Vec<Vec<u32>> {
+    let mut equal = vec![Vec::new(); slots.len()];
+    if codec.space.metric != IndexMetric::InnerProduct {
+        return equal;
+    }
+    let row = |slot: u32| {
+        let slot = slot as usize;
+        let scale = codes.meta[slot].scale.to_bits();
+        (scale, codes.hi_row(slot), codes.lo_row(slot))
+    };
+    let places = slots.iter().enumerate();
+    let places: HashMap<_, usize> = places.map(|(at, &slot)| (row(slot), at)).collect();
+    let all = (0..codes.len() as u32).into_par_iter();
+    let found: Vec<(usize, u32)> = all
+        .filter_map(|slot| Some((*places.get(&row(slot))?, slot)))
+        .collect();
+    found.iter().for_each(|&(at, slot)| equal[at].push(slot));
+    equal
+}
+
 fn query_at(source: CodeSource<'_>, slot: u32) -> PreparedQuery {
     source
         .codec
@@ -249,8 +274,10 @@ fn beside(source: CodeSource<'_>, base: &Segment) -> Vec<Trial> {
 }
 
 /// Each of some slots, with its near copies hidden.
-fn similar(source: CodeSource<'_>, base: &Segment, slots: &[u32]) -> Vec<Trial> {
-    let queries: Vec<PreparedQuery> = slots.iter().map(|&slot| query_at(source, slot)).collect();
+///
+/// - `slots`: each with its [equal rows](equal_rows)
+fn similar(source: CodeSource<'_>, base: &Segment, slots: &[(u32, Vec<u32>)]) -> Vec<Trial> {
+    let queries: Vec<PreparedQuery> = slots.iter().map(|row| query_at(source, row.0)).collect();
     let counts = slots.iter().map(|_| DEPTH + COPIES + 1);
     let found = nearest(source, base, &queries, counts);
     let is_euclidean = source.codec.space.is_euclidean();
@@ -262,17 +289,22 @@ fn similar(source: CodeSource<'_>, base: &Segment, slots: &[u32]) -> Vec<Trial> 
             1. - similarity
         }
     };
-    let made = |((query, &slot), found): ((PreparedQuery, &u32), &Vec<(u32, Neighbor)>)| {
+    let made = |((query, (slot, equal)), found): ((_, &(u32, Vec<u32>)), &Vec<_>)| {
         let squares: Vec<f64> = found.iter().map(squared).collect();
         let copies = near_copies(&squares);
-        let hidden = found[..copies.unwrap_or(NEAREST + 1)].iter();
-        let mut hidden: Vec<u32> = hidden.map(|&(slot, _)| slot).collect();
+        let has_equal = copies.is_none() && (2..=COPIES).contains(&equal.len());
+        let nearest = found[..copies.unwrap_or(NEAREST + 1)].iter();
+        let mut hidden: Vec<u32> = if has_equal {
+            equal.clone()
+        } else {
+            nearest.map(|&(slot, _)| slot).collect()
+        };
         // Its copies may all rank before it.
-        if !hidden.contains(&slot) {
-            hidden.push(slot);
+        if !hidden.contains(slot) {
+            hidden.push(*slot);
         }
         Trial {
-            has_copies: copies.is_some(),
+            has_copies: copies.is_some() || has_equal,
             ..trial(query, Hidden::similar(hidden), found)
         }
     };

@@ -8,6 +8,7 @@ use super::codes::{CodeSource, PreparedQuery};
 use super::fields::{FieldResult, HeaderFields};
 use super::graph::Graph;
 use super::lists::{Lists, Next, Reach};
+use super::metric::IndexMetric;
 use super::residual::Residuals;
 use super::segment::{Budget, Segment, SignModel, nearest16};
 use super::trials::{Hidden, Trial, Trials};
@@ -571,7 +572,10 @@ fn measure_lists(
         let of_kinds = of_kinds.map(|(kind, fits)| (fits[at].unwrap_or(everything), *kind));
         let hardest = of_kinds.max_by_key(|(fit, _)| fit.cost(lists));
         let (mut fit, tried) = hardest.unwrap_or((everything, &trials.beside));
-        let is_together = trials.has_copies && !std::ptr::eq(tried, &raw const trials.beside[..]);
+        // By inner products even a vector that is in the index has other ones' copies before its.
+        let has_strangers = source.codec.space.metric == IndexMetric::InnerProduct
+            || !std::ptr::eq(tried, &raw const trials.beside[..]);
+        let is_together = trials.has_copies && has_strangers;
         let each = if is_together { 1 } else { k };
         // With few misses the sample's need depends on two or three vectors.
         let times = if (1. - aim) * ((tried.len() * each) as f64) >= FEW_MISSES {

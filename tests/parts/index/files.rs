@@ -616,6 +616,48 @@ fn a_mapped_file_that_is_written_into_is_an_error() {
     assert!(mapped.stats().mapped && !copied.stats().mapped);
 }
 
+/// Elsewhere an open file cannot be replaced.
+#[cfg(unix)]
+#[test]
+fn a_durable_index_refuses_changes_when_its_file_is_replaced() {
+    let vectors = clustered(35, 110, 24, 5);
+    let built = |n: usize| {
+        let rows = vectors.slice(s![..n, ..]);
+        VectorIndex::build(&ids(n), rows, &IndexOptions::default()).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.index");
+    let other = folder.path().join("other.index");
+    built(100).save(&path, &stamp(24)).unwrap();
+    let kept = SharedIndex::open(&path).unwrap();
+    // A save would take its file away.
+    let refused = built(10).save(&path, &stamp(24));
+    assert!(matches!(
+        refused,
+        Err(IndexError::Io {
+            doing: "locking",
+            ..
+        })
+    ));
+    let add = |at: usize| kept.add(&[TrackId(-1)], vectors.slice(s![at..=at, ..]));
+    let is_refused = |changed: Result<(), IndexError>| {
+        let Err(IndexError::Io { source, .. }) = changed else {
+            return false;
+        };
+        source.to_string().contains("replaced or removed")
+    };
+    built(10).save(&other, &stamp(24)).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    assert!(is_refused(add(100)) && is_refused(kept.replace(built(50))));
+    assert_eq!(VectorIndex::open(&path).unwrap().0.len(), 10);
+    std::fs::remove_file(&path).unwrap();
+    assert!(is_refused(add(100)) && is_refused(kept.rebuild()) && !path.exists());
+    // Nothing is lost: it can be saved under another name.
+    assert_eq!(kept.with(VectorIndex::len), 100);
+    let saved = kept.with(|index| index.save(&other, &stamp(24)));
+    assert!(saved.is_ok() && VectorIndex::open(&other).unwrap().0.ids() == ids(100));
+}
+
 #[test]
 fn changes_that_are_missing_are_named() {
     let vectors = clustered(13, 310, 24, 5);

@@ -747,6 +747,61 @@ fn small_and_odd_indexes_answer() {
 }
 
 #[test]
+fn copies_by_inner_products_limit_the_stated_recall() {
+    let mut rng = StdRng::seed_from_u64(41);
+    let mut originals = Array2::from_shape_simple_fn((300, 32), || normal(&mut rng));
+    for mut row in originals.outer_iter_mut() {
+        row *= (0.3 * normal(&mut rng)).exp();
+    }
+    // Twenty copies each, at any place.
+    let vectors = Array2::from_shape_fn((6000, 32), |(row, at)| {
+        originals[(row * 7919 % 6000 / 20, at)]
+    });
+    let options = IndexOptions {
+        metric: IndexMetric::InnerProduct,
+        lists_from: 0,
+        graph_from: usize::MAX,
+        ..IndexOptions::default()
+    };
+    let index = VectorIndex::build(&ids(6000), vectors.view(), &options).unwrap();
+    // Two hundred trials support no more.
+    let stated = index.stats().recall.unwrap();
+    assert!((0.98..0.996).contains(&stated), "{stated}");
+    let queries = Array2::from_shape_simple_fn((1000, 32), || normal(&mut rng));
+    let search = |mode_| {
+        let found = index.search_batch(queries.view(), 10, &mode(mode_));
+        found.unwrap()
+    };
+    let pairs = search(SearchMode::Lists)
+        .into_iter()
+        .zip(search(SearchMode::Exact));
+    let near = pairs.map(|(found, truth)| {
+        let last = truth[9].similarity * (1. - 1e-4);
+        found.iter().filter(|one| one.similarity >= last).count()
+    });
+    let real = near.sum::<usize>() as f64 / 10_000.;
+    assert!(real >= 0.99, "{real}");
+}
+
+#[test]
+fn a_vector_too_far_from_the_others_is_named() {
+    let ids = ids(30);
+    let mut vectors = clustered(1, 30, 8, 1);
+    vectors.row_mut(3).fill(f32::MAX);
+    let options = IndexOptions {
+        metric: IndexMetric::Euclidean,
+        ..IndexOptions::default()
+    };
+    let refused = VectorIndex::build(&ids, vectors.view(), &options).err();
+    let text = refused.map_or_else(String::new, |error| error.to_string());
+    let beginning = format!("vector of id {} is 9.6e38 from", ids[3]);
+    assert!(
+        text.starts_with(&beginning) && text.contains(": leave it out, or"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_index_refuses_vectors_that_have_no_direction() {
     let options = IndexOptions::default();
     let mut index =
