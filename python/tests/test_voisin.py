@@ -186,6 +186,8 @@ def test_a_library_answers_as_the_program_does(folder, embedder):
         ValueError, match=f"dimension 10, the library's model has {library.dimension}"
     ):
         library.similar(np.ones(10))
+    with pytest.raises(TypeError, match="expected an id, a path, words, or .* found True"):
+        library.similar(True)
 
 
 def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
@@ -415,6 +417,13 @@ def test_an_index_names_the_first_that_is_no_number_or_no_id():
         with pytest.raises(ValueError, match=words):
             voisin.VectorIndex(square, wrong)
     assert voisin.VectorIndex(square, [7.0, 2.0**53 - 1, -3.0]).ids.tolist() == [-3, 7, 2**53 - 1]
+    assert 2**70 not in index and -(2**70) not in index and 0 in index
+    for option in ("width", "candidates"):
+        with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
+            index.search(square, **{option: -1})
+        assert index.search(square, 1, **{option: None})[0].tolist() == [[0], [1], [2]]
+    with pytest.raises(ValueError, match="expected a number from 0 on, found -1"):
+        voisin.VectorIndex(square, m=-1)
     with pytest.raises(ValueError, match="not finite"):
         index.search([[0, np.nan, 1]])
     with pytest.raises(ValueError, match="length 0"):

@@ -263,6 +263,10 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
             garbage.clone(),
             call(2, "status", json!({})),
             call(3, "similar", json!({"seeds": [{"id": 1}]})),
+            call(4, "status", json!([])),
+            json!({"jsonrpc": "2.0", "id": 5, "method": "unheard/of"}),
+            call(6, "list_now", json!({"name": "absent"})),
+            call(7, "similar", json!({"seeds": [1]})),
         ],
     );
     let stdout = fine(&output);
@@ -274,11 +278,23 @@ fn an_assistant_reads_only_the_protocol_and_ends_it_by_closing() {
         lines.iter().all(|line| line["jsonrpc"] == "2.0"),
         "{stdout}"
     );
+    let answer_to = |id: u32| {
+        let mut lines = lines.iter();
+        let answer = lines.find(|line| line["id"] == id);
+        answer.unwrap_or_else(|| panic!("{id}: {stdout}"))
+    };
+    assert_eq!(answer_to(4)["error"]["code"], -32602, "a wrong type");
+    assert_eq!(answer_to(5)["error"]["code"], -32601, "an unknown method");
+    let problem = |id: u32| answer_to(id)["result"]["content"][0]["text"].clone();
+    assert_eq!(
+        problem(6),
+        r#"there is no list "absent"; next: see the lists: the tool `lists`"#
+    );
+    let seeds = problem(7).to_string();
+    let forms = "seeds[0]: expected one of id, path, words, sounds, found 1";
+    assert!(seeds.contains(forms), "{seeds}");
     for id in 1..=3 {
-        let answer = lines
-            .iter()
-            .find(|line| line["id"] == id)
-            .unwrap_or_else(|| panic!("{id}: {stdout}"));
+        let answer = answer_to(id);
         assert!(
             answer["result"].is_object(),
             "requests before the end are answered: {answer}"

@@ -63,7 +63,9 @@ fn songs_that_pass_through_to_a_subsonic_server_count() {
         );
         assert_eq!(answer["status"], "ok", "{answer}");
     };
-    scrobble("&submission=false");
+    for playing in ["false", "False", "FALSE", "0", "no", "off"] {
+        scrobble(&format!("&submission={playing}"));
+    }
     let old = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()

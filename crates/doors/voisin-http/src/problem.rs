@@ -75,6 +75,12 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
                 see("words", "words")
             )
         }
+        Remedy::Words(text) => match text.split_once("GET /api/v1/") {
+            Some((before, name)) if name.bytes().all(|letter| letter.is_ascii_lowercase()) => {
+                format!("{before}{}", see(name, name))
+            }
+            _ => text.to_string(),
+        },
         Remedy::Repair => "repair the library: voisin repair, on the server's machine".to_owned(),
         Remedy::RepairAndAdd => "repair the library, then add the music again: voisin repair and \
                                  voisin add, on the server's machine"

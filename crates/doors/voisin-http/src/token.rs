@@ -143,6 +143,8 @@ impl Token {
                 let mut file = options.open(path).map_err(fault)?;
                 file.write_all(format!("{text}\n").as_bytes())
                     .and_then(|()| file.sync_all())
+                    // An empty file, as on a full disk, would be refused at each later start.
+                    .inspect_err(|_| drop(std::fs::remove_file(path)))
                     .map_err(fault)?;
                 Ok(Self::new(text))
             }

@@ -11,6 +11,7 @@ use form_urlencoded::parse;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::subsonic::flag;
 use super::upstream::ServerAddress;
 use voisin_base::track::TrackId;
 use voisin_base::vector::dot;
@@ -192,9 +193,7 @@ async fn similar_tracks(
         let text = "expected item_id, or title and artist, found neither";
         return Err(AudioMuseRefusal(StatusCode::BAD_REQUEST, text.to_owned()));
     }
-    let keeps_all = parameters
-        .get("eliminate_duplicates")
-        .is_some_and(|value| value.eq_ignore_ascii_case("false"));
+    let keeps_all = parameters.get("eliminate_duplicates").and_then(flag) == Some(false);
     let server = linked.server;
     let answer = linked.state.run(move |state, context| {
         state.index(context)?;
@@ -577,7 +576,8 @@ async fn similar_artists(
     // By its name or the server's id, under either of the two parameters.
     let is_id = parameters.get("artist").is_none() && parameters.get("artist_id").is_some();
     let name = parameters.required(if is_id { "artist_id" } else { "artist" })?;
-    let with_songs = parameters.get("include_component_matches") == Some("true");
+    let components = parameters.get("include_component_matches");
+    let with_songs = components.and_then(flag) == Some(true);
     let server = linked.server;
     let answer = linked.state.run_collected(move |context, collected| {
         let collection = &collected.collection;

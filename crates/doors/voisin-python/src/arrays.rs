@@ -130,7 +130,7 @@ pub(super) fn id(value: &Bound<'_, PyAny>) -> PyResult<i64> {
         .ok_or_else(|| PyValueError::new_err("id: expected one"))
 }
 
-/// The number of results.
+/// A number of results, lists or links.
 pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|error: PyErr| {
         // PyO3's message for -1 is about an unsigned type, which Python does not have.
@@ -140,6 +140,11 @@ pub(super) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
             error
         }
     })
+}
+
+/// As [`count`]; `None` for the default.
+pub(super) fn optional_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    (!value.is_none()).then(|| count(value)).transpose()
 }
 
 /// A mask, if the value is an array of booleans.

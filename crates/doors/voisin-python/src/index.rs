@@ -7,10 +7,12 @@ use numpy::ndarray::{Array2, ArrayView1, ArrayView2};
 use numpy::{IntoPyArray as _, PyArray1, PyArray2, PyArrayMethods as _};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 use rayon::prelude::*;
 
-use super::arrays::{count, id as id_of, ids as ids_of, mask, matrix, numbers, rows};
+use super::arrays::{
+    count, id as id_of, ids as ids_of, mask, matrix, numbers, optional_count, rows,
+};
 use super::errors::{no_such_track, raised};
 use super::process::{OfProcess, on_threads};
 use voisin_base::output::{OutputError, OutputTarget};
@@ -253,8 +255,8 @@ impl PyVectorIndex {
         ids: Option<&Bound<'_, PyAny>>,
         metric: &str,
         graph: Option<bool>,
-        m: usize,
-        ef_construction: usize,
+        #[pyo3(from_py_with = count)] m: usize,
+        #[pyo3(from_py_with = count)] ef_construction: usize,
         target_recall: f64,
     ) -> PyResult<Self> {
         let options = IndexOptions {
@@ -353,8 +355,8 @@ impl PyVectorIndex {
         queries: &Bound<'py, PyAny>,
         #[pyo3(from_py_with = count)] k: usize,
         exact: bool,
-        width: Option<usize>,
-        candidates: Option<usize>,
+        #[pyo3(from_py_with = optional_count)] width: Option<usize>,
+        #[pyo3(from_py_with = optional_count)] candidates: Option<usize>,
         filter: Option<Bound<'py, PyAny>>,
         least: Option<f32>,
         radius: Option<f32>,
@@ -569,7 +571,12 @@ impl PyVectorIndex {
         py.detach(|| self.inner().with(VectorIndex::len))
     }
 
-    fn __contains__(&self, py: Python<'_>, #[pyo3(from_py_with = id_of)] id: i64) -> bool {
-        py.detach(|| self.inner().with(|index| index.contains(Id(id))))
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        // An integer of more than 64 bits is no id of any vector.
+        if id.is_instance_of::<PyInt>() && id.extract::<i64>().is_err() {
+            return Ok(false);
+        }
+        let id = Id(id_of(id)?);
+        Ok(py.detach(|| self.inner().with(|index| index.contains(id))))
     }
 }

@@ -667,7 +667,7 @@ impl PyLibrary {
             let engine = library.local(LocalOnly::Clusters)?;
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
-            collection.predict_genres(&graph)?;
+            engine.genres().predict(&mut collection, &graph)?;
             let found = clusters.run(engine, &collection, &graph, None, None)?;
             let members = members(&collection, &found);
             Ok((found, members))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use numpy::{AllowTypeChange, PyArrayLike1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
@@ -23,6 +23,13 @@ pub(super) enum SeedArgument {
 
 impl SeedArgument {
     fn of(value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        const EXPECTED: &str =
+            "seeds: expected an id, a path, words, or a vector of the library's dimension";
+        // `True` is an integer in Python, and would be the id 1.
+        if value.is_instance_of::<PyBool>() {
+            let text = format!("{EXPECTED}, found {value}");
+            return Err(PyTypeError::new_err(text));
+        }
         // NumPy's integers are ids, too; floats are refused by this and fall through.
         if let Ok(id) = value.extract::<i64>() {
             return Ok(Self::Id(TrackId(id)));
@@ -30,11 +37,9 @@ impl SeedArgument {
         if let Ok(path) = value.extract::<PathBuf>() {
             return Ok(Self::Named(path.into_os_string()));
         }
-        let vector: PyArrayLike1<'_, f32, AllowTypeChange> = value.extract().map_err(|_| {
-            PyTypeError::new_err(
-                "seeds: expected an id, a path, words, or a vector of the library's dimension",
-            )
-        })?;
+        let vector: PyArrayLike1<'_, f32, AllowTypeChange> = value
+            .extract()
+            .map_err(|_| PyTypeError::new_err(EXPECTED))?;
         Ok(Self::Vector(vector.as_array().to_vec()))
     }
 

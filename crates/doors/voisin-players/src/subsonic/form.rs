@@ -75,6 +75,15 @@ impl SubsonicForm {
     }
 }
 
+/// A boolean parameter, in any of the spellings of clients.
+pub(crate) fn flag(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// An error with Subsonic's code.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {

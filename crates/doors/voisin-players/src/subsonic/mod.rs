@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
 pub(super) use client::{Login, call, id_of, song_ref};
+pub(super) use form::flag;
 use form::{Refusal, SubsonicForm, written};
 use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
 use voisin_base::track::TrackId;
@@ -213,8 +214,8 @@ impl Sidecar {
             // Cached songs have them, too.
             *lock(&self.songs) = ShownSongs::default();
         }
-        // "false" means that it begins to play.
-        let is_heard = name == "scrobble" && form.get("submission") != Some("false");
+        // False means that it begins to play.
+        let is_heard = name == "scrobble" && form.get("submission").and_then(flag) != Some(false);
         if answer.status().is_success()
             && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
         {

@@ -154,7 +154,7 @@ pub(super) async fn clusters(
                 // A copy, since the collection is shared and predicted genres are of this answer only.
                 let mut collection = Collection::clone(&explored.collection);
                 let graph = &explored.graph;
-                collection.predict_genres(graph)?;
+                context.engine.genres().predict(&mut collection, graph)?;
                 given_up.check()?;
                 let found = question.run(context.engine, &collection, graph, None, None)?;
                 let answer = Clustered {
@@ -245,7 +245,10 @@ pub(super) async fn map(
                     };
                     return Err(error.into());
                 }
-                collection.predict_genres(&explored.graph)?;
+                context
+                    .engine
+                    .genres()
+                    .predict(&mut collection, &explored.graph)?;
                 given_up.check()?;
                 let positions: Array2<f32> = layout(
                     collection.vectors.view(),
