@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::{Embedder, Engine, EngineError, LibrarySpace};
+use voisin_base::remedy::Remedy;
 use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
@@ -200,6 +201,14 @@ impl Engine {
                 ..Seed::of_file(path, embedding.vector.into_vec())
             });
         }
+        // An id with a slip must never become words, which may fit another track.
+        if let Some(number) = text.to_str().and_then(behind_id) {
+            return Err(EngineError::NothingListed {
+                path: path.to_owned(),
+                problem: format!("expected a number after \"id:\", as in id:17, found {number:?}"),
+                next: Remedy::SeeTracks,
+            });
+        }
         let line = |track: &Track| candidate(track, true);
         match self.library.lookup().resolve(text, 10)? {
             Resolution::One(track) => self.seed_of(track),
@@ -249,9 +258,16 @@ impl Engine {
     }
 }
 
-/// The track that `id:NUMBER` names.
+/// The track that `id:NUMBER` names, in any case.
 pub fn track_number(text: &str) -> Option<TrackId> {
-    text.strip_prefix("id:")?.trim().parse().ok().map(TrackId)
+    behind_id(text)?.parse().ok().map(TrackId)
+}
+
+/// The rest of a text that begins with `id:`, in any case.
+fn behind_id(text: &str) -> Option<&str> {
+    let (prefix, number) = text.split_once(':')?;
+    let is_id = prefix.trim().eq_ignore_ascii_case("id");
+    is_id.then(|| number.trim())
 }
 
 impl LibrarySpace {
@@ -392,7 +408,9 @@ mod tests {
             SeedName::Named(NameOf::Composer, "bach")
         );
         assert_eq!(parse("sounds:calm rain"), SeedName::Sounds("calm rain"));
-        assert_eq!(parse("id:17"), SeedName::Id(TrackId(17)));
+        for id in ["id:17", "ID:17", "Id: 17 "] {
+            assert_eq!(parse(id), SeedName::Id(TrackId(17)), "{id}");
+        }
         assert_eq!(
             parse("id:seventeen"),
             SeedName::PathOrWords(OsStr::new("id:seventeen"))
@@ -441,6 +459,11 @@ mod tests {
             !refused("dejan").contains("artist:"),
             "{}",
             refused("dejan")
+        );
+        // "id:a" must not be the track of the artist A.
+        assert_eq!(
+            refused("ID:a"),
+            "ID:a: expected a number after \"id:\", as in id:17, found \"a\""
         );
     }
 

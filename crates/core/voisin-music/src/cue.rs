@@ -5,7 +5,7 @@
 //! to a [`Place`].
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use voisin_base::regular_file;
 const LARGEST: u64 = 1 << 20;
 /// Most tracks: a CD has 99, lists of long mixes have more.
 const MOST_TRACKS: u32 = 999;
+/// Most last steps of a name that are searched for: no collection is deeper.
+const DEEPEST: usize = 32;
 /// Frames per second, the unit of times.
 pub const FRAMES: u64 = 75;
 /// Frames before the first track above which they are a hidden track. Fewer are a pause, of two seconds on nearly all
@@ -319,45 +321,81 @@ fn of_block(found: &FlacCues) -> Option<Parsed> {
     })
 }
 
-/// The file that a sheet in `folder` names, by its file name: never outside of the folder.
+/// The file that a sheet in `folder` names, never outside of the folder: of a path that leads out of it, the longest end
+/// that exists below it.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    if name.contains('\0') {
+        return None;
+    }
     // Most sheets were written on Windows.
     let name = name.replace('\\', "/");
     let has_drive = name.as_bytes().get(1) == Some(&b':');
-    let leads_out = name.starts_with('/') || has_drive || name.split('/').any(|step| step == "..");
-    // Only the file's name is used: a sheet must not make voisin read `../../private.wav`.
-    let name = if leads_out {
-        let last = name.rsplit('/').next()?;
-        // Only Windows has drives, and joining `C:x.wav` to a folder leaves it. Elsewhere it is a valid name.
-        if cfg!(windows) {
-            last.rsplit(':').next()?
-        } else {
-            last
-        }
+    let steps = name.split('/');
+    // Only Windows has drives, and joining `C:x.wav` to a folder leaves it. Elsewhere it is a valid name.
+    let steps = steps.map(|step| match step.rsplit_once(':') {
+        Some((_, rest)) if cfg!(windows) => rest,
+        _ => step,
+    });
+    let steps: Vec<&str> = steps.filter(|step| !matches!(*step, "" | ".")).collect();
+    // A sheet must not make voisin read `../../private.wav`.
+    let behind = steps.iter().rposition(|step| *step == "..");
+    let first = behind.map_or(0, |at| at + 1);
+    let ends = if name.starts_with('/') || has_drive || behind.is_some() {
+        first.max(steps.len().saturating_sub(DEEPEST))..steps.len()
     } else {
-        &name
+        0..1
     };
-    let exact = folder.join(name);
-    if name.is_empty() || name.contains('\0') {
-        return None;
+    let mut ends = ends.filter_map(|start| below(folder, &steps[start..]));
+    ends.next()
+}
+
+/// The file at these steps below a folder. Names may differ in case and accents, and that of the file, after encoding, in
+/// its extension.
+fn below(folder: &Path, steps: &[&str]) -> Option<PathBuf> {
+    let (name, folders) = steps.split_last()?;
+    let mut folder = folder.to_owned();
+    for step in folders {
+        let exact = folder.join(step);
+        folder = if exact.is_dir() {
+            exact
+        } else {
+            alike(&folder, step, &[], Path::is_dir)?
+        };
     }
+    let exact = folder.join(name);
     if exact.is_file() {
         return Some(exact);
     }
-    // No such file: its name may differ in case, accents or, after encoding, extension.
-    let wanted = folded(exact.file_name()?.to_str()?);
-    let stem = Path::new(&wanted).file_stem()?.to_str()?.to_owned();
-    let mut alike: Vec<(bool, PathBuf)> = std::fs::read_dir(exact.parent()?)
+    alike(&folder, name, &ENDINGS, Path::is_file)
+}
+
+/// - `endings`: extensions that the name may have instead of its own
+fn alike(
+    folder: &Path,
+    name: &str,
+    endings: &[&str],
+    is_kind: fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let wanted = folded(name);
+    let stem = Path::new(&wanted).file_stem()?.to_str()?;
+    let mut names: Vec<OsString> = std::fs::read_dir(folder)
         .ok()?
         .flatten()
-        .filter_map(|entry| {
-            let found = folded(entry.file_name().to_str()?);
-            let (same_stem, ending) = found.rsplit_once('.')?;
-            let other_ending = same_stem == stem && ENDINGS.contains(&ending);
+        .map(|entry| entry.file_name())
+        .collect();
+    names.sort();
+    // Names from before UTF-8 are decoded together, as one alone is short.
+    let old = OldEncoding::detect(names.iter().map(|name| name.as_encoded_bytes()));
+    let mut alike: Vec<(bool, PathBuf)> = names
+        .iter()
+        .filter_map(|name| {
+            let found = folded(&old.decode(name.as_encoded_bytes()));
+            let (same_stem, ending) = found.rsplit_once('.').unwrap_or((&found, ""));
+            let other_ending = same_stem == stem && endings.contains(&ending);
             // `false` sorts first: the same name before one with another extension.
-            (found == wanted || other_ending).then(|| (found != wanted, entry.path()))
+            (found == wanted || other_ending).then(|| (found != wanted, folder.join(name)))
         })
-        .filter(|(_, path)| path.is_file())
+        .filter(|(_, path)| is_kind(path))
         .collect();
     alike.sort();
     alike.into_iter().next().map(|(_, path)| path)

@@ -1,6 +1,6 @@
 //! Genres that are missing from a library's labels, by the first guess from the model's tags.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Deref;
 
 use ndarray::Axis;
@@ -11,7 +11,8 @@ use crate::{Engine, EngineError, Seed};
 use voisin_base::track::TrackId;
 use voisin_encoder::TagLayer;
 use voisin_genre::{
-    DefaultGenres, Genre, GenreShare, Guess, KinStyles, PresentGenres, Taxonomy, thinned,
+    DefaultGenres, Genre, GenreShare, Guess, GuessShare, KinStyles, PresentGenres, Taxonomy,
+    thinned,
 };
 
 /// Name of a user's families of related styles inside a library's folder.
@@ -126,7 +127,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         )?)
     }
 
-    /// The tracks that are speech by their genres, or without genres by the first guess.
+    /// The tracks that are speech by their genres, or by the first guess if none of these is a known style of music.
     ///
     /// - `tracks`: with their genres from the label source
     pub fn speech<'a>(
@@ -134,16 +135,22 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         tracks: impl IntoIterator<Item = (TrackId, &'a [Genre])>,
     ) -> Result<HashSet<TrackId>, EngineError> {
         let kin = self.kin_styles()?;
+        let styles = DefaultGenres::shipped(&Taxonomy::default())?;
+        let mut known = HashMap::new();
         let mut speech = HashSet::new();
         let mut unlabelled = Vec::new();
         for (track, genres) in tracks {
-            if genres.is_empty() {
-                unlabelled.push(track);
-            } else if genres.iter().any(|genre| kin.is_speech(genre)) {
+            if genres.iter().any(|genre| kin.is_speech(genre)) {
                 speech.insert(track);
+            } else if !genres.iter().any(|genre| {
+                let is_known = known.entry(genre);
+                *is_known.or_insert_with(|| is_style(genre, &styles, &kin))
+            }) {
+                // "Fantasy", "Comedy" or "Other" may be a book as well as a song.
+                unlabelled.push(track);
             }
         }
-        // The first guess needs the model's tags, which are read only for tracks without genres.
+        // The first guess needs the model's tags, which are read only for tracks without a style.
         if !unlabelled.is_empty()
             && let Some((genres, layer)) = guess_layer(self)?
         {
@@ -153,6 +160,25 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         }
         Ok(speech)
     }
+}
+
+/// Whether a label is a genre of the first guess or a style related to one, by its name.
+fn is_style(label: &Genre, styles: &DefaultGenres, kin: &KinStyles) -> bool {
+    let labels = BTreeSet::from([label.clone()]);
+    let present = PresentGenres::known(labels, BTreeSet::new(), kin.clone());
+    styles.genres().any(|(genre, basis)| {
+        let genre = genre.clone();
+        let certain = Guess {
+            genre: None,
+            probability: 1.0,
+            shares: vec![GuessShare {
+                genre,
+                probability: 1.0,
+                basis,
+            }],
+        };
+        present.lacking(&certain).is_none()
+    })
 }
 
 /// - `logits`: of the model's tags, beginning with those for the guess
@@ -172,4 +198,43 @@ fn guesses(
         .into_iter()
         .map(|(id, logits)| Ok((id, guess(genres, &logits)?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn genre(name: &str) -> Genre {
+        Taxonomy::default().genre(name).unwrap()
+    }
+
+    fn kin() -> KinStyles {
+        KinStyles::with_user_file(std::path::Path::new("no such file")).unwrap()
+    }
+
+    #[test]
+    fn kinds_of_speech_are_known_in_many_languages() {
+        let names = "Audiobooks; Audio-Books; Podcasts; Kinderhörspiel; Livres audio; Аудиокниги; オーディオブック; \
+                     有声书; Sesli Kitap; Interviews; Radio Drama; Non-Music; Conférence";
+        for name in names.split("; ") {
+            assert!(kin().is_speech(&genre(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_genre_without_kin_is_no_known_style() {
+        let styles = DefaultGenres::shipped(&Taxonomy::default()).unwrap();
+        for (name, expected) in [
+            ("Rock", true),
+            ("Melodic Death Metal", true),
+            ("Schlager", true),
+            ("Comedy Rock", true),
+            ("Comedy", false),
+            ("Fantasy", false),
+            ("Thriller", false),
+            ("Talk", false),
+        ] {
+            assert_eq!(is_style(&genre(name), &styles, &kin()), expected, "{name}");
+        }
+    }
 }

@@ -165,6 +165,31 @@ fn files_are_found_beside_the_sheet_and_nowhere_else() {
 }
 
 #[test]
+fn a_file_below_the_sheet_is_found_by_the_end_of_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("cd/Alb.flac");
+    std::fs::create_dir(folder.path().join("cd")).unwrap();
+    std::fs::write(&there, b"x").unwrap();
+    std::fs::create_dir(folder.path().join("other")).unwrap();
+    for (name, is_found) in [
+        (r"\\nas\rips\CD\alb.wav", true),
+        (r"D:\CD\alb.wav", true),
+        (r"CD\alb.wav", true),
+        ("../x/cd/Alb.flac", true),
+        ("cd/../Alb.flac", false),
+        (r"\\nas\other\alb.wav", false),
+        ("alb.wav", false),
+    ] {
+        let found = find(folder.path(), name);
+        assert_eq!(
+            found.as_ref() == Some(&there),
+            is_found,
+            "{name}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn several_files_and_those_of_one_track_alone() {
     let text = "FILE a.wav WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nINDEX 00 01:00:00\n\
                 FILE b.wav WAVE\nINDEX 01 00:00:00\nTRACK 03 AUDIO\nINDEX 01 02:00:00\n\
