@@ -46,8 +46,9 @@ use clap::error::ErrorKind;
 use args::Cli;
 use context::Context;
 
+use voisin_engine::Engine;
 use voisin_explore::ExploreError;
-use voisin_library::LibraryError;
+use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_questions::QuestionError;
 
 /// Replaces musl's allocator, which calls the system for each block above 128 KiB, and has one lock for all threads.
@@ -247,7 +248,18 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         .command
         .is_busy()
         .then(|| context.console.busy("working"));
-    cli.command.run(&context)
+    let ending = cli.command.run(&context);
+    if let Err(error) = &ending
+        && let Ok(library) = Library::open(&context.library_dir(), OpenMode::ReadOnly)
+    {
+        // Only where the error is about it.
+        let engine = Engine::from_library(library);
+        let lost = source::lost_labels(&engine);
+        if lost.is_some_and(|table| format!("{error:#}").contains(&*table.to_string_lossy())) {
+            source::warn_of_lost_labels(&context, &engine);
+        }
+    }
+    ending
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::cli::NothingFound;
 use crate::cli::context::Context;
 use crate::cli::named::named_paths;
-use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
+use voisin_engine::{
+    Embedder, Engine, EngineError, NamedSeeds, Seed, SeedName, SeedNews, SeedReader,
+};
 use voisin_questions::seed::NamedSeed;
 
 /// How a name that is not a track of the library is resolved.
@@ -84,6 +86,25 @@ pub(crate) fn library_seeds(
     Ok(found(context, engine, named, SeedReach::Library)?.all())
 }
 
+/// As [`library_seeds`], for commands that change tracks: words have to name one track, since an artist's whole work is
+/// changed only where it is named as such.
+pub(crate) fn seeds_to_change(
+    context: &Context,
+    engine: &Engine,
+    named: &[OsString],
+) -> anyhow::Result<Vec<Seed>> {
+    read(context, engine, named, SeedReach::Library, |reader| {
+        let mut found = NamedSeeds::default();
+        for text in named {
+            match SeedName::parse(text) {
+                SeedName::PathOrWords(_) => found.named.push(reader.one(text)?),
+                _ => reader.read(text, &mut found)?,
+            }
+        }
+        Ok(found.all())
+    })
+}
+
 /// As [`seeds`], with those of lists separate. Entries of a playlist that are not in the library are reported and left out.
 pub(crate) fn seeds_and_lists(
     context: &Context,
@@ -116,7 +137,13 @@ pub(crate) fn one_seed(
 ) -> anyhow::Result<Seed> {
     let named = std::slice::from_ref(text);
     read(context, engine, named, SeedReach::Phrases, |reader| {
-        reader.one(text)
+        reader.one(text).map_err(|mut error| {
+            // No hint for all of an artist's tracks, of which only one could be taken.
+            if let EngineError::Ambiguous { artist, .. } = &mut error {
+                *artist = None;
+            }
+            error
+        })
     })
 }
 

@@ -1,6 +1,7 @@
 //! The source of answers: the library on this disk, or, with `--backend`, one in a database.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::bail;
 
@@ -8,7 +9,7 @@ use super::args::BackendArgs;
 use super::context::Context;
 use super::database;
 use super::remote::database_address;
-use voisin_engine::Engine;
+use voisin_engine::{Engine, LabelSource};
 use voisin_library::Library;
 use voisin_questions::{LibrarySource, Named, QuestionError};
 
@@ -66,6 +67,24 @@ pub(crate) fn fetch_named(
     names
         .iter()
         .try_for_each(|name| source.fetch(Named::Written(name)))
+}
+
+/// Reports a lost table of labels: searches go on with the genres in the files' tags, other commands fail.
+pub(crate) fn warn_of_lost_labels(context: &Context, engine: &Engine) {
+    if let Some(table) = lost_labels(engine) {
+        context.console.warn(&format!(
+            "{}, where the genres of this library come from, is not there: restore it, or \"voisin labels tags\" uses the files' tags instead",
+            table.display()
+        ));
+    }
+}
+
+/// The library's table of labels, if it is set and no longer there.
+pub(crate) fn lost_labels(engine: &Engine) -> Option<PathBuf> {
+    match engine.genres().label_source() {
+        LabelSource::File(table) if !table.is_file() => Some(table),
+        _ => None,
+    }
 }
 
 /// Reports that an answer compares a sample of the tracks, if so.

@@ -115,8 +115,10 @@ fn stored_vectors_answer_without_their_model() {
                 text(&output.stderr)
             );
         }
-        let near = fine_json(sandbox.run(["similar", "id:1", "--format", "json"]));
-        assert_eq!(near["neighbours"].as_array().unwrap().len(), 7, "{near}");
+        // Their names are those of copies, which only this option shows.
+        let with_copies = ["similar", "id:1", "--include-seed", "--format", "json"];
+        let near = fine_json(sandbox.run(with_copies));
+        assert_eq!(near["neighbours"].as_array().unwrap().len(), 8, "{near}");
     }
 }
 

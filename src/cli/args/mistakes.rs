@@ -9,12 +9,24 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 28] = [
+const OTHER_COMMANDS: [(&[&str], &str); 33] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
-        &["nearest", "neighbours", "neighbors", "like", "knn"],
+        &[
+            "nearest",
+            "closest",
+            "neighbours",
+            "neighbors",
+            "like",
+            "knn",
+        ],
         "similar",
     ),
+    (&["love", "favorite", "favourite", "star"], "heard"),
+    (&["redo", "revert", "rollback"], "undo"),
+    (&["tree", "dendrogram", "heatmap"], "genres"),
+    (&["journey", "walk"], "path"),
+    (&["hilfe", "aide"], "--help"),
     (
         &[
             "info", "inspect", "view", "details", "describe", "metadata", "get",
@@ -41,6 +53,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (
         &[
             "radio",
+            "random",
             "next",
             "recommend",
             "suggest",
@@ -54,7 +67,10 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["move", "mv", "rename"], "relocate"),
     (&["check", "doctor", "fsck"], "verify"),
     (&["fix", "rebuild", "reindex"], "repair"),
-    (&["copy", "cp", "save", "dump"], "backup, or export"),
+    (
+        &["copy", "cp", "save", "dump", "restore"],
+        "backup, or export",
+    ),
     (
         &["genre", "predict", "identify", "recognise", "recognize"],
         "classify, or genres",
@@ -67,7 +83,8 @@ const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["settings", "preferences", "options"], "config"),
     (
         &[
-            "web", "server", "gui", "ui", "play", "player", "listen", "open", "browse", "start",
+            "web", "server", "daemon", "gui", "ui", "play", "player", "listen", "open", "browse",
+            "start",
         ],
         "serve --open",
     ),
@@ -187,7 +204,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
         "--exclude-artist ARTIST",
     ),
     (
-        &["--not-genre", "--no-genre"],
+        &["--not-genre", "--no-genre", "--without"],
         "exclude-genre",
         "--exclude-genre GENRE",
     ),
@@ -242,15 +259,15 @@ pub(crate) fn message(error: &Error) -> String {
     // "--limit <N>" becomes "--limit"; "<TRACK>..." stays.
     let option = |kind| text(kind).split(' ').next().unwrap_or_default().to_owned();
     let found = text(ContextKind::InvalidValue);
-    let meant = |kind| {
+    let meant = |kind, word: &str| {
         let alike = match error.get(kind) {
-            // Clap has the most similar one last.
-            Some(ContextValue::Strings(several)) => {
-                let alike: Vec<&str> = several.iter().rev().map(String::as_str).collect();
-                alike.join(", ")
-            }
-            _ => text(kind),
+            Some(ContextValue::Strings(several)) => several.clone(),
+            _ => vec![text(kind)],
         };
+        // Clap also finds words that have a few letters in common, and has the most similar one last.
+        let alike = alike.iter().rev().map(String::as_str);
+        let alike: Vec<&str> = alike.filter(|name| is_near(word, name)).collect();
+        let alike = alike.join(", ");
         if alike.is_empty() {
             alike
         } else {
@@ -288,7 +305,7 @@ pub(crate) fn message(error: &Error) -> String {
         ErrorKind::InvalidValue => format!(
             "{argument}: expected {}, found \"{found}\"{}",
             text(ContextKind::ValidValue),
-            meant(ContextKind::SuggestedValue)
+            meant(ContextKind::SuggestedValue, &found)
         ),
         // Before the general case, which would only report that there is no such option.
         ErrorKind::UnknownArgument if argument == "--backend" && is_option_of(&called, "backend") => {
@@ -304,7 +321,7 @@ pub(crate) fn message(error: &Error) -> String {
         }
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let suggested = option_elsewhere(&argument, &called).map_or_else(
-                || meant(ContextKind::SuggestedArg),
+                || meant(ContextKind::SuggestedArg, &argument),
                 |here| format!(". Did you mean {here}?"),
             );
             format!("there is no option {argument} here{suggested}")
@@ -314,7 +331,7 @@ pub(crate) fn message(error: &Error) -> String {
             let word = text(ContextKind::InvalidSubcommand);
             let commands = commands_meant(&word.to_lowercase(), &called);
             let suggested = if commands.is_empty() {
-                meant(ContextKind::SuggestedSubcommand)
+                meant(ContextKind::SuggestedSubcommand, &word)
             } else {
                 format!(". Did you mean {}?", commands.join(", "))
             };
@@ -453,12 +470,7 @@ fn commands_meant(word: &str, called: &str) -> Vec<String> {
             known.extend(words.iter().map(|&word| (word, here)));
         }
     }
-    // With two letters any other two would match.
-    let most = match word.chars().count() {
-        0..=2 => 0,
-        3..=6 => 1,
-        _ => 2,
-    };
+    let most = most_slips(word);
     let mut near: Vec<(usize, bool, &str)> = known
         .into_iter()
         .map(|(name, here)| (slips(word, name), !is_anagram(word, name), here))
@@ -475,6 +487,23 @@ fn commands_meant(word: &str, called: &str) -> Vec<String> {
     }
     commands.truncate(3);
     commands
+}
+
+/// The number of slips with which a word may still be another.
+fn most_slips(word: &str) -> usize {
+    // With two letters any other two would match.
+    match word.chars().count() {
+        0..=2 => 0,
+        3..=6 => 1,
+        _ => 2,
+    }
+}
+
+/// Whether a word is the beginning of a name, or the name misspelt.
+fn is_near(word: &str, name: &str) -> bool {
+    let word = word.trim_start_matches('-').to_lowercase();
+    let name = name.trim_start_matches('-');
+    name.starts_with(&word) || slips(&word, name) <= most_slips(&word)
 }
 
 /// Whether two words have the same letters, as where two are transposed.
@@ -534,12 +563,28 @@ mod tests {
             ("mpa", "map, mpd"),
             ("simlar", "similar"),
             ("xyzzy", ""),
+            ("redo", "undo"),
+            ("love", "heard"),
+            ("tree", "genres"),
+            ("closest", "similar"),
+            ("random", "mix"),
         ] {
             assert_eq!(
                 commands_meant(word, "voisin").join(", "),
                 expected,
                 "{word}"
             );
+        }
+        for (word, name, expected) in [
+            ("simil", "similar", true),
+            ("--formt", "--format", true),
+            ("jso", "json", true),
+            ("fetch", "bench", false),
+            ("--threshold", "--threads", false),
+            ("--faster", "--taste", false),
+            ("--top", "--output", false),
+        ] {
+            assert_eq!(is_near(word, name), expected, "{word}");
         }
         for (word, called, expected) in [
             ("delete", "voisin lists", "remove"),
@@ -585,7 +630,10 @@ mod tests {
             for part in here.split(", ") {
                 let part = part.trim_start_matches("or ");
                 let first = part.split(' ').next();
-                assert!(part == "--version" || first.is_some_and(is_verb), "{here}");
+                assert!(
+                    ["--version", "--help"].contains(&part) || first.is_some_and(is_verb),
+                    "{here}"
+                );
             }
             assert!(!words.iter().any(|&word| is_verb(word)), "{words:?}");
         }

@@ -73,7 +73,9 @@ pub(crate) use model::{
     NamesArgs,
 };
 pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
-pub(crate) use search::{ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat};
+pub(crate) use search::{
+    ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+};
 pub(crate) use serve::McpArgs;
 pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
 pub(crate) use source::BackendArgs;

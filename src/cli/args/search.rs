@@ -49,6 +49,17 @@ pub(crate) struct MixArgs {
     pub(crate) backend: BackendArgs,
 }
 
+/// Refuses a file for a table whose ending stands for something else.
+pub(crate) fn check_csv_ending(file: &Path) -> anyhow::Result<()> {
+    match file.extension() {
+        Some(ending) if !ending.eq_ignore_ascii_case("csv") => anyhow::bail!(
+            "expected a file that ends in .csv, which is the format, found {}",
+            file.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Output options of a list of tracks; without --format the ending of the output file decides.
 #[derive(Debug, Clone)]
 pub(crate) struct ListOutput(ListOutputArgs);
@@ -76,9 +87,15 @@ impl FromArgMatches for ListOutput {
         let mut output = ListOutputArgs::from_arg_matches(matches)?;
         // An explicit `--format table` must be distinguished from the default of the same value.
         let is_default = matches.value_source("format") == Some(ValueSource::DefaultValue);
-        let target = output.target.as_deref().filter(|_| is_default);
-        if let Some(format) = target.and_then(ListFormat::of_ending) {
-            output.format = format;
+        if is_default && let Some(file) = &output.target {
+            match ListFormat::of_ending(file) {
+                Some(format) => output.format = format,
+                // Standard output, in the command's own format.
+                None if file.as_os_str() == "-" => output.target = None,
+                // An unknown ending is refused, whatever the command's own format is.
+                None if file.extension().is_some() => output.format = ListFormat::Table,
+                None => {}
+            }
         }
         Ok(Self(output))
     }
@@ -273,12 +290,14 @@ mod tests {
 
     #[test]
     fn a_list_is_written_in_the_format_of_its_ending() {
-        let format = |words: &[&str]| {
+        let format_by_default = |default: &'static str, words: &[&str]| {
             let command = ListOutput::augment_args(Command::new("list").no_binary_name(true));
+            let command = command.mut_arg("format", |format| format.default_value(default));
             let matches = command.try_get_matches_from(words).unwrap();
             let output = ListOutput::from_arg_matches(&matches).unwrap();
-            output.format.clone()
+            (output.format.clone(), output.target.is_some())
         };
+        let format = |words: &[&str]| format_by_default("table", words).0;
         for (file, expected) in [
             ("a.m3u8", ListFormat::M3u8),
             ("a.M3U", ListFormat::M3u8),
@@ -295,5 +314,22 @@ mod tests {
         let named = format(&["--format", "jspf", "-o", "a.m3u8"]);
         assert_eq!(named, ListFormat::Jspf, "--format goes first");
         assert_eq!(format(&[]), ListFormat::Table);
+        for (file, expected) in [
+            ("a.html", (ListFormat::Table, true)),
+            ("a.xspf", (ListFormat::Xspf, true)),
+            ("evening", (ListFormat::M3u8, true)),
+            ("-", (ListFormat::M3u8, false)),
+        ] {
+            let playlist = format_by_default("m3u8", &["-o", file]);
+            assert_eq!(playlist, expected, "{file}");
+        }
+        let ends = ["a.csv", "a.CSV", "a", "-", "/dev/stdout"].map(Path::new);
+        assert!(ends.into_iter().all(|file| check_csv_ending(file).is_ok()));
+        let others = ["a.json", "a.tsv", "a.html"].map(Path::new);
+        assert!(
+            others
+                .into_iter()
+                .all(|file| check_csv_ending(file).is_err())
+        );
     }
 }

@@ -67,8 +67,13 @@ fn suggest_next(context: &Context, engine: &Engine) -> anyhow::Result<()> {
         Ok(())
     })?;
     if let Some(id) = first {
+        let library = if context.has_library_option() {
+            format!(" (each with --library {})", context.library_dir().display())
+        } else {
+            String::new()
+        };
         context.console.note(&format!(
-            "next: \"voisin similar id:{id}\" (what sounds like it?), \"voisin find calm guitar\", \"voisin map -o map.html\", \"voisin serve\" (a page to listen on)"
+            "next{library}: \"voisin similar id:{id}\" (what sounds like it?), \"voisin find calm guitar\", \"voisin map -o map.html\", \"voisin serve\" (a page to listen on)"
         ));
     }
     Ok(())

@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let wishes = write_tags::wishes_of_list(&library, list)?;
-        return write_tags::run(context, &mut library, &wishes, args);
+        return write_tags::run(context, &mut library, wishes, args);
     }
     // Standard input is read before anything that takes long.
     let names = seed_names(&args.question.tracks)?;
@@ -97,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         Some(engine) if is_writing => {
             let fields = args.write.write_tags.as_deref().unwrap_or_default();
             let wishes = write_tags::wishes(engine, &answers, fields)?;
-            ending = write_tags::run(context, engine.library_mut(), &wishes, args)?;
+            ending = write_tags::run(context, engine.library_mut(), wishes, args)?;
         }
         _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
     }
@@ -145,7 +145,7 @@ fn write_measured(
     }
     let fields = args.write.write_tags.as_deref().unwrap_or_default();
     let wishes = write_tags::wishes_of_tracks(engine, &tracks, fields)?;
-    let ending = write_tags::run(context, engine.library_mut(), &wishes, args)?;
+    let ending = write_tags::run(context, engine.library_mut(), wishes, args)?;
     Ok(if ending == Ending::Fine && failed > 0 {
         Ending::Partial
     } else {

@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &ClustersArgs) -> anyhow::Result<Endi
             return Ok(Ending::Partial);
         }
         let graph = neighbour_graph(&mut engine, &collection)?;
-        collection.predict_genres(&graph)?;
+        engine.genres().predict(&mut collection, &graph)?;
         args.question
             .run(&mut engine, &collection, &graph, Some(&rows), seed)?
     } else {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::cli::Ending;
-use crate::cli::args::{DatasetArgs, ReportFormat};
+use crate::cli::args::{DatasetArgs, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
 use crate::cli::lab::{compute_features, interrupted, line, open, usual_sets, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
@@ -24,7 +24,10 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
     let table = args
         .output
         .as_ref()
-        .map(|path| OutputTarget::data(path, args.force))
+        .map(|path| {
+            check_csv_ending(path)?;
+            Ok::<_, anyhow::Error>(OutputTarget::data(path, args.force)?)
+        })
         .transpose()?;
     let set = open(context, &source)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -7,6 +7,7 @@ use crate::cli::args::{FindArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::find::{print_found, print_words};
 use crate::cli::render::track::FactColumns;
+use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -42,6 +43,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         None => engine.words().predicted_tags()?,
     };
     let answer = args.question.run(engine, &predicted)?;
+    warn_of_lost_labels(context, engine);
     let unknown = &answer.phrase.unknown;
     if !unknown.is_empty() {
         let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();

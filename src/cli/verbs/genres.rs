@@ -132,6 +132,15 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
     )
 }
 
+/// The range of a distance. Resampling one artist's tracks gives the same distance each time, which is no range.
+fn range(low: f64, high: f64) -> String {
+    if low < high {
+        format!("{low:.2}–{high:.2}")
+    } else {
+        "–".to_owned()
+    }
+}
+
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
     let cohesion = genre
         .cohesion
@@ -151,7 +160,7 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         table.row([
             kin.genre.to_string(),
             format!("{:.2}", kin.distance),
-            format!("{:.2}–{:.2}", kin.low, kin.high),
+            range(kin.low, kin.high),
             format!("{:.0} %", 100.0 * kin.votes),
             format!("{:.2}", kin.centroid),
             format!("{:.2}", kin.neighbourhood),
@@ -174,4 +183,15 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         render::print_line(&render::terminal_safe(&text))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_artist_has_no_range() {
+        assert_eq!(range(0.41, 0.476), "0.41–0.48");
+        assert_eq!(range(0.47, 0.47), "–");
+    }
 }

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::cli::Ending;
-use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat};
+use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
-use crate::cli::seeds::{expand_names, library_seeds};
+use crate::cli::seeds::{expand_names, seeds_to_change};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, GroupBy, spreadsheet_safe, track_number};
@@ -36,11 +36,11 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
         }
         Some(LabelsCommand::Unset(args)) => by_hand(context, &mut engine, &args.tracks, None),
         Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
-        Some(LabelsCommand::Export(args)) => export(
-            context,
-            &engine,
-            &OutputTarget::data(&args.output, args.force)?,
-        ),
+        Some(LabelsCommand::Export(args)) => {
+            check_csv_ending(&args.output)?;
+            let target = OutputTarget::data(&args.output, args.force)?;
+            export(context, &engine, &target)
+        }
     }
 }
 
@@ -138,12 +138,15 @@ fn by_hand(
     genre: Option<&str>,
 ) -> anyhow::Result<Ending> {
     let mut contents = Vec::new();
-    for seed in library_seeds(context, engine, &expand_names(named)?)? {
+    let mut names = Vec::new();
+    for seed in seeds_to_change(context, engine, &expand_names(named)?)? {
         let track = seed.track.ok_or_else(|| EngineError::NotInLibrary {
             path: seed.path.clone(),
         })?;
         // By recording, so that a label stays if its file is moved or retagged.
-        contents.push(engine.library().track(track)?.audio.content);
+        let track = engine.library().track(track)?;
+        names.push(track.display_name());
+        contents.push(track.audio.content);
     }
     let changed = engine
         .library_mut()
@@ -152,7 +155,11 @@ fn by_hand(
     let what = match (genre, changed) {
         (Some(genre), 0) => format!("nothing to do: labelled {genre} by hand already"),
         (None, 0) => "nothing to do: no label by hand".to_owned(),
-        (Some(genre), n) => format!("{} labelled {genre}", count(n, "track")),
+        (Some(genre), n) => match names.as_slice() {
+            // Words may have found another track than was meant.
+            [name] => render::terminal_safe(&format!("{name}: labelled {genre}")).into_owned(),
+            _ => format!("{} labelled {genre}", count(n, "track")),
+        },
         (None, n) => format!("{} removed", count(n, "label")),
     };
     render::print_wrapped("", &what)?;

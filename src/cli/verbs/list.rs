@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::list::print_page;
-use crate::cli::source;
+use crate::cli::source::{self, warn_of_lost_labels};
 use voisin_base::text::did_you_mean;
 use voisin_base::track::TrackId;
 use voisin_library::SortBy;
@@ -21,6 +21,7 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
     let query = question.query(source.engine(), args.limit.of(usize::MAX), None)?;
     let page = source.list(&query)?;
     let engine = source.engine();
+    warn_of_lost_labels(context, engine);
     if page.tracks.is_empty() {
         // Words without a match are most often misspelt.
         let alike = engine.library().lookup().spelt_alike(&query.words, 3)?;

@@ -64,9 +64,16 @@ pub(crate) fn run(context: &Context, args: &ListsArgs) -> anyhow::Result<Ending>
                 .map(|track| meta(track, &Taxonomy::default()))
                 .collect();
             let gone = list.question.gone(&engine);
+            let (_, absent) = list.question.without_absent(&engine);
+            if !absent.is_empty() {
+                context.console.note(&format!(
+                    "excludes nothing, as it is not in the library: {}",
+                    absent.join(", ")
+                ));
+            }
             if gone > 0 {
                 context.console.note(&format!(
-                    "gone from the library: {} that it starts from; the others are used",
+                    "gone from the library: {} that it names; the others are used",
                     count(gone as u64, "track")
                 ));
             }
@@ -205,12 +212,9 @@ fn save(
     // Words are resolved now, as later they might match other tracks.
     let is_path = matches!(question, SavedQuestion::Path(_));
     question.pin(|named| pinned(context, &engine, named, is_path))?;
-    if matches!(
-        question,
-        SavedQuestion::Artists(_) | SavedQuestion::Albums(_)
-    ) {
-        // Run once, so that an unknown name is reported now.
-        question.run(&mut engine, &Mixing::default(), 0, KnownParts::default())?;
+    // Templates are for any library.
+    if template.is_none() {
+        question.check(&mut engine)?;
     }
     let list = SavedList::keep(engine.library_mut(), name, question)?;
     let next = if list.to.is_empty() {

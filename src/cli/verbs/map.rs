@@ -24,7 +24,10 @@ const WORDS: usize = 3;
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let extension = output::ending(&args.output, "html");
     if !["html", "png", "svg", "csv"].contains(&extension.as_str()) {
-        bail!("--output ends in \".{extension}\", expected .html, .png, .svg or .csv");
+        bail!(
+            "--output: expected .html, .png, .svg or .csv at the end, found {}",
+            args.output.display()
+        );
     }
     let is_table = extension == "csv";
     // A page or picture that voisin made is recognised and replaced without --force, unlike a table.
@@ -40,7 +43,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     if n < 3 {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
-    let labelled = collection.predict_genres(&graph)?;
+    let labelled = engine.genres().predict(&mut collection, &graph)?;
     let scales = scales(engine.library(), &collection.ids)?;
     let colour_by = match args.colour_by {
         MapColour::Way(way) => way,

@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::MergeArgs;
 use crate::cli::context::Context;
 use crate::cli::merge_outcome::finish;
-use voisin_library::{Library, MergeOutcome, OpenMode};
+use voisin_library::{Library, LibraryError, MergeOutcome, OpenMode};
 
 pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending> {
     let own_folder = std::path::absolute(context.library_dir())?;
@@ -23,8 +23,14 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> anyhow::Result<Ending>
     let others = args
         .libraries
         .iter()
-        .map(|dir| Library::open_to_read(dir))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|dir| match Library::open_to_read(dir) {
+            // Its usual advice is about this library.
+            Err(error @ LibraryError::NotFound { .. }) => {
+                bail!("{error}: expected the folder of another library")
+            }
+            opened => Ok(opened?),
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let lock = engine.library().lock_for_writing()?;
     let mut taken = MergeOutcome::default();

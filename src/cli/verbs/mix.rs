@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::track::FactColumns;
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::{self, fetch_named};
+use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
 use voisin_engine::Standing;
 use voisin_questions::Mixing;
 
@@ -24,6 +24,7 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     let played = seeds(context, engine, &played)?;
     question.filters.check_folders(engine)?;
     let answer = source.mix(question, &wanted, played, &Mixing::default())?;
+    warn_of_lost_labels(context, source.engine());
     // Programs still get an empty list in their format.
     if answer.found.is_empty() {
         match &answer.short {

@@ -9,7 +9,7 @@ use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::track::FactColumns;
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::{self, fetch_named};
+use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
 use voisin_engine::{Engine, Seed, Standing};
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
@@ -33,6 +33,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     question.filters.check_folders(engine)?;
     let answer = source.similar(question, &wanted, unlike)?;
     let engine = source.engine();
+    warn_of_lost_labels(context, engine);
     if args.output.format == ListFormat::Table {
         context.console.note(&nearest_to(engine, &wanted)?);
     }

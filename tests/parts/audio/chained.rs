@@ -135,11 +135,21 @@ fn a_chain_decodes_as_its_links_in_order() {
 fn a_chain_is_another_recording_than_its_links() {
     let vorbis = golden("vorbis.ogg");
     let flac = golden("flac.oga");
+    // Links without a decoder.
+    let speex = |packet: &[u8]| {
+        let header = page(2, 0, 7, 0, b"Speex   1.2 of some kind");
+        [header, page(4, 9, 7, 1, packet)].concat()
+    };
+    let one = speex(b"one");
+    let other = speex(b"other");
     let contents: Vec<_> = [
         vec![&vorbis[..]],
         vec![&flac[..]],
         vec![&vorbis[..], &flac[..]],
         vec![&flac[..], &vorbis[..]],
+        vec![&vorbis[..], &one],
+        vec![&vorbis[..], &other],
+        vec![&one[..], &vorbis],
     ]
     .iter()
     .map(|links| info_of(links).content.0)

@@ -363,6 +363,31 @@ fn metadata_that_is_odd_costs_no_sound() {
 }
 
 #[test]
+fn a_file_of_two_tracks_is_not_the_first_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (alone, samples) = native(&data().join("aac.m4a"));
+    let file = std::fs::read(data().join("aac.m4a")).expect("readable");
+    let movie = place(&file, b"moov") - 4;
+    let tags = place(&file, b"udta") - 4;
+    let mut contents = vec![alone.content.0];
+    // Its sound begins at that of the first, and elsewhere.
+    for begins in [44_u32, 60] {
+        let mut second = file[place(&file, b"trak") - 4..tags].to_vec();
+        let number = place(&second, b"tkhd") + 16;
+        second[number..number + 4].copy_from_slice(&2_u32.to_be_bytes());
+        let chunk = place(&second, b"stco") + 12;
+        second[chunk..chunk + 4].copy_from_slice(&begins.to_be_bytes());
+        let mut bytes = [&file[..tags], &second, &file[tags..]].concat();
+        let size = (bytes.len() - movie) as u32;
+        bytes[movie..movie + 4].copy_from_slice(&size.to_be_bytes());
+        let (info, found) = native(&written(&folder, "two.m4a", &bytes));
+        assert!(found == samples, "the first track is decoded");
+        assert!(!contents.contains(&info.content.0), "{begins}");
+        contents.push(info.content.0);
+    }
+}
+
+#[test]
 fn a_movie_that_is_cut_behind_its_tracks_is_whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (_, whole) = native(&data().join("aac.m4a"));

@@ -135,6 +135,24 @@ fn mistakes_are_reported_plainly() {
         assert_eq!(code(&labelled), 2);
         assert!(text(&labelled.stderr).contains("expected a genre after the tracks"));
     }
+    // Words never stand for all of an artist's tracks where tracks are changed.
+    let set = |track: &str| sandbox.run(["labels", "set", track, "Doom"]);
+    let of_artist = set("muldjord");
+    let stderr = text(&of_artist.stderr);
+    assert_eq!(code(&of_artist), 1, "{stderr}");
+    assert!(
+        stderr.contains("name one of them by its id") && stderr.contains("\"artist:Muldjord\""),
+        "{stderr}"
+    );
+    assert!(text(&set("chaos god").stdout).contains("Muldjord – Chaos God: labelled Doom"));
+    let others = text(&set("artist:muldjord").stdout);
+    assert!(others.contains("Armygeddon: labelled Doom"), "{others}");
+    let way = text(&sandbox.run(["path", "muldjord", "id:1"]).stderr);
+    assert!(
+        way.contains("by its id:") && !way.contains("artist:"),
+        "{way}"
+    );
+    fine(sandbox.run(["labels", "undo", "9"]));
     // Filters that cannot match get no hint to loosen them.
     for arguments in [
         &["find", "sad", "--year", "1990-1999"][..],

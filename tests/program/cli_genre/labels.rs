@@ -152,7 +152,16 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
         "{}",
         text(&gone.stderr)
     );
-    assert_eq!(code(&sandbox.run(["similar", "id:1"])), 0);
+    let near = sandbox.run(["similar", "id:1"]);
+    assert_eq!(code(&near), 0);
+    for output in [&gone, &near] {
+        let message = text(&output.stderr);
+        assert_eq!(
+            message.matches("voisin labels tags").count(),
+            1,
+            "{message}"
+        );
+    }
     assert_eq!(code(&sandbox.run(["labels", "nosuch.csv"])), 2);
 }
 

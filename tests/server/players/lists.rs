@@ -164,6 +164,11 @@ fn a_query_is_stored_and_run_again() {
             &["lists", "save", "x", "similar", "nothing so called"],
             "nothing so called",
         ),
+        (&["lists", "save", "x", "find", "xyzzyq"], "xyzzyq"),
+        (
+            &["lists", "save", "x", "list", "--genre", "Nosuch"],
+            "Nosuch",
+        ),
         (&["lists", "push"], "no list was pushed before"),
         (&["lists", "push", "near"], "was not pushed before"),
         (&["lists", "push", "near", "--smart"], "--folder"),

@@ -4,8 +4,6 @@
 
 mod letters;
 
-use std::cmp::Ordering;
-
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{
     BIG5, EUC_JP, EUC_KR, Encoding, GBK, IBM866, ISO_8859_6, ISO_8859_7, ISO_8859_8, KOI8_U,
@@ -206,22 +204,27 @@ pub fn decode_file(bytes: &[u8]) -> String {
 /// The text of a file with a byte order mark, or in UTF-16 without one.
 pub fn with_mark(bytes: &[u8]) -> Option<String> {
     let Some((encoding, mark)) = Encoding::for_bom(bytes) else {
-        return is_utf16(bytes).then(|| utf16(bytes, Utf16::Little));
+        return unmarked_order(bytes).map(|order| utf16(bytes, order));
     };
     let text = encoding.decode_without_bom_handling(&bytes[mark..]).0;
     Some(text.into_owned())
 }
 
-/// Whether a text is UTF-16, by zeros in always the same byte of ASCII characters, which sheets and lists are full of;
-/// other encodings have none.
-fn is_utf16(bytes: &[u8]) -> bool {
+/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which sheets and lists are
+/// full of; `None` for other encodings, which have none.
+fn unmarked_order(bytes: &[u8]) -> Option<Utf16> {
     let zeros = [0, 1].map(|offset| {
         let half = bytes.iter().skip(offset).step_by(2);
         half.filter(|byte| **byte == 0).count()
     });
     let most = zeros[0].max(zeros[1]);
     // At least a quarter of the characters. Zeros in both bytes are no text, but U+3000 has one in the other.
-    most > 0 && most * 8 >= bytes.len() && zeros[0].min(zeros[1]) * 8 <= most
+    let is_utf16 = most > 0 && most * 8 >= bytes.len() && zeros[0].min(zeros[1]) * 8 <= most;
+    is_utf16.then_some(if zeros[0] > zeros[1] {
+        Utf16::Big
+    } else {
+        Utf16::Little
+    })
 }
 
 /// The lines of a text in any encoding that has ASCII's line ends.
@@ -238,21 +241,39 @@ pub enum Utf16 {
     Big,
 }
 
-/// Decodes UTF-16, in the order of its mark, else of its zeros, else `order`. Half a unit is left out, and half a pair
-/// becomes U+FFFD.
+/// Decodes UTF-16, in the order of its mark, else in `order` unless it is clearly the other. Half a unit is left out, and
+/// half a pair becomes U+FFFD.
 pub fn utf16(bytes: &[u8], order: Utf16) -> String {
-    let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|b| **b == 0);
     let (encoding, mark) = match Encoding::for_bom(bytes) {
         Some((encoding, mark)) if encoding == UTF_16LE || encoding == UTF_16BE => (encoding, mark),
-        _ => match (zeros(0).count().cmp(&zeros(1).count()), order) {
-            (Ordering::Greater, _) | (Ordering::Equal, Utf16::Big) => (UTF_16BE, 0),
-            _ => (UTF_16LE, 0),
-        },
+        _ if (order == Utf16::Big) != is_swapped(bytes, order) => (UTF_16BE, 0),
+        _ => (UTF_16LE, 0),
     };
     let units = &bytes[mark..];
     // Without the odd byte at the end, which would become a replacement character.
     let whole = &units[..units.len() & !1];
     encoding.decode_without_bom_handling(whole).0.into_owned()
+}
+
+/// Whether most of a text would be Latin in the other byte order than this one.
+fn is_swapped(bytes: &[u8], order: Utf16) -> bool {
+    /// 一 and the space beside it, which are frequent, and N and 0 in the other order.
+    const EAST_ASIAN: [u16; 2] = [0x4e00, 0x3000];
+    const SPACE: u16 = 0x20;
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| match order {
+            Utf16::Little => u16::from_le_bytes([pair[0], pair[1]]),
+            Utf16::Big => u16::from_be_bytes([pair[0], pair[1]]),
+        })
+        .collect();
+    let is_latin = |unit: &&u16| matches!(unit.swap_bytes(), 0x20..=0x7e | 0xc0..=0xff);
+    let latin: Vec<&u16> = units.iter().filter(is_latin).collect();
+    let is_mostly_latin = latin.len() > 1
+        && 2 * latin.len() > units.len()
+        && latin.iter().any(|unit| !EAST_ASIAN.contains(unit));
+    // In other scripts, spaces alone show it: U+2000 is used nowhere.
+    is_mostly_latin || units.contains(&SPACE.swap_bytes()) && !units.contains(&SPACE)
 }
 
 /// A text with the characters of Windows-1252 instead of controls, which programs produce by decoding it as Latin-1.
@@ -384,17 +405,29 @@ mod tests {
         assert_eq!(utf16(b"\0e\0n\0c", Utf16::Little), "enc");
         assert_eq!(utf16(b"\xff\xfea\0\x3d\xd8", Utf16::Little), "a\u{fffd}");
         assert_eq!(utf16(b"\0", Utf16::Little), "");
-        assert_eq!(
-            utf16(
-                "東京"
-                    .encode_utf16()
-                    .flat_map(u16::to_be_bytes)
-                    .collect::<Vec<u8>>()
-                    .as_slice(),
-                Utf16::Big
-            ),
-            "東京"
-        );
+        for text in [
+            "東京",
+            "一",
+            "一人　旅",
+            "中島　みゆき",
+            "一生一度",
+            "가 나",
+            "최고의 사랑",
+            "Рок и ролл",
+            "Don’t",
+            "Ænd",
+            "N",
+        ] {
+            let units = || text.encode_utf16();
+            let big: Vec<u8> = units().flat_map(u16::to_be_bytes).collect();
+            let little: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+            assert_eq!(utf16(&big, Utf16::Big), text);
+            assert_eq!(utf16(&little, Utf16::Little), text);
+            if ["Рок и ролл", "Don’t", "Ænd"].contains(&text) {
+                assert_eq!(utf16(&little, Utf16::Big), text);
+                assert_eq!(utf16(&big, Utf16::Little), text);
+            }
+        }
         assert_eq!(decode_file(b"\xff\xfea\0b\0"), "ab");
         assert_eq!(decode_file(b"a\0b\0\n\0"), "ab\n");
         assert_eq!(decode_file(b"\0a\0b"), "ab");

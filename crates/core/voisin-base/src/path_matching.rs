@@ -136,7 +136,10 @@ impl<T: Copy> KnownFiles<T> {
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a Path, T)>) -> Self {
         let mut by_name: HashMap<String, Vec<(Vec<String>, T)>> = HashMap::new();
         for (path, known) in files {
-            let mut steps = NameForm::parse(&path.to_string_lossy()).folded();
+            let bytes = path.as_os_str().as_encoded_bytes();
+            let old = || OldEncoding::detect([bytes]).decode(bytes);
+            let text = path.to_str().map_or_else(old, str::to_owned);
+            let mut steps = NameForm::parse(&text).folded();
             steps.reverse();
             if let Some(name) = steps.first() {
                 by_name
@@ -199,20 +202,20 @@ fn listing(folder: &Path) -> Vec<ListedName> {
         folder
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<ListedName> = entries
-        .map(|entry| {
-            let name = entry.file_name();
-            let text = name.to_string_lossy().into_owned();
-            ListedName {
-                name,
-                composed: composed(&text),
-                folded: folded(&text),
-            }
-        })
-        .collect();
+    let mut names: Vec<OsString> = entries.map(|entry| entry.file_name()).collect();
     // Sorted, since entries have no fixed order and the first match must always be the same.
-    names.sort_by(|a, b| a.name.cmp(&b.name));
-    names
+    names.sort();
+    // Names from before UTF-8 are decoded together, as one alone is short.
+    let old = OldEncoding::detect(names.iter().map(|name| name.as_encoded_bytes()));
+    let listed = names.into_iter().map(|name| {
+        let text = old.decode(name.as_encoded_bytes());
+        ListedName {
+            composed: composed(&text),
+            folded: folded(&text),
+            name,
+        }
+    });
+    listed.collect()
 }
 
 /// Where the components of a name begin.
@@ -327,6 +330,34 @@ mod tests {
         }
         let old = b"E:\\\xca\xe8\xed\xee\\\xc7\xe2\xe5\xe7\xe4\xe0.mp3";
         assert_eq!(known.find(old), [4], "Windows-1251");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_from_before_utf_8_on_the_disk_are_found() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for (album, name, wanted) in [
+            (&b"Caf\xe9"[..], &b"No\xebl.mp3"[..], "Café/Noël.mp3"),
+            (
+                b"\xca\xe8\xed\xee",
+                b"\xc0\xeb\xfc\xe1\xee\xec.flac",
+                "Кино/Альбом.flac",
+            ),
+        ] {
+            let [album, name] = [album, name].map(std::ffi::OsStr::from_bytes);
+            let path = folder.path().join(album).join(name);
+            std::fs::create_dir(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, b"x").unwrap();
+            let mut finder = PathFinder::new(folder.path(), OldEncoding::detect([]));
+            let foreign = format!("D:\\Music\\{}", wanted.replace('/', "\\"));
+            for list in [wanted, &foreign] {
+                assert_eq!(finder.find(list.as_bytes()).as_ref(), Some(&path), "{list}");
+            }
+            std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+            let known = KnownFiles::new([(path.as_path(), 1)]);
+            assert_eq!(known.find(wanted.as_bytes()), [1], "{wanted}");
+        }
     }
 
     #[test]

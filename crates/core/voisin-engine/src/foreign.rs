@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::add::audio_facts;
 use super::{Engine, EngineError};
 use voisin_base::remedy::Remedy;
-use voisin_base::text::LONGEST_TEXT;
+use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::ContentKind;
 use voisin_base::vector::make_unit;
 use voisin_encoder::{EncoderError, ModelManifest, ModelRef};
@@ -16,6 +16,9 @@ use voisin_library::{
     AudioFacts, FileRecord, Library, MergeOutcome, StoredModel, TaggedFile, TrackFacts,
     TrackRecord, TrackTags, TrackWindows, mtime_ns,
 };
+
+/// Numbers of the longest vector that an index takes.
+const LONGEST_VECTOR: usize = 65_536;
 
 /// The manifest of an external model, which voisin cannot run.
 #[derive(Serialize, Deserialize)]
@@ -27,7 +30,8 @@ struct ExternalManifest {
 
 /// A model of another program under a name that the user chose; its vectors can be searched, but it cannot be run here.
 ///
-/// Models of the same name and dimension are equal. Errors: an invalid name, or the name of a model of voisin.
+/// Models of the same name and dimension are equal. Errors: an invalid name, the name of a model of voisin, or a dimension
+/// that no index takes.
 #[doc(hidden)]
 pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, String> {
     // The name appears in messages and in the library, so control characters and names that look
@@ -36,6 +40,13 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
         return Err(format!(
             "expected a name of at most 100 letters and no file, found {:?}",
             shown(name)
+        ));
+    }
+    if !(1..=LONGEST_VECTOR).contains(&dimension) {
+        return Err(format!(
+            "expected vectors of 1 to {} numbers, found {}",
+            grouped(LONGEST_VECTOR as u64),
+            grouped(dimension as u64)
         ));
     }
     let known = ModelRef::Name(name.to_owned()).manifest();
@@ -276,6 +287,10 @@ mod tests {
             ),
         ] {
             assert_eq!(check_model(&model), Err(problem));
+        }
+        for (dimension, found) in [(0, "0"), (65_537, "65 537")] {
+            let expected = format!("expected vectors of 1 to 65 536 numbers, found {found}");
+            assert_eq!(external_model("clap", dimension), Err(expected));
         }
         let external = external_model("clap", 512).unwrap();
         assert_eq!(check_model(&external), Ok(()));

@@ -26,6 +26,9 @@ const LAST: usize = 3;
 /// Last played songs that count towards the limit per artist.
 const RECENT: usize = 15;
 
+/// Similarity below which a track comes last where far is not measured, as in a small library: with centred vectors it is
+/// then less like the seeds than the mean of the library is.
+const FAR_IN_SMALL: f32 = 0.0;
 /// The lowest and the highest bit of a tier.
 const FAR: u8 = 1;
 const PLAYED_LATELY: u8 = 8;
@@ -368,11 +371,11 @@ impl Engine {
             let track_artists = artists_of(&track);
             let is_often = !recent.has_room(&track_artists);
             let is_again = track_artists.iter().any(|artist| last.contains(artist));
-            let is_far = far_below.is_some_and(|least| near.similarity < least);
+            let is_far = near.similarity < far_below.unwrap_or(FAR_IN_SMALL);
             // `FAR` is the lowest bit; `PLAYED_LATELY` is set later.
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate::new(near, track, vector, tier);
-            (!is_far || !options.is_near_only).then_some(candidate)
+            (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
         });
         Ok((self.apply_history(candidates.collect(), options)?, is_full))
     }
@@ -463,10 +466,10 @@ impl Engine {
                 id: track.id,
                 similarity,
             };
-            let is_far = far_below.is_some_and(|least| similarity < least);
+            let is_far = similarity < far_below.unwrap_or(FAR_IN_SMALL);
             let vector = index.vector(track.id);
             let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
-            (!is_far || !options.is_near_only).then_some(candidate)
+            (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
         });
         let candidates = self.apply_history(candidates.collect(), options)?;
         let chosen = choose(candidates, options, usize::MAX, &self.space);
@@ -939,6 +942,33 @@ mod tests {
             ids(&mut engine, 1, &near).len(),
             "no far song before a near one"
         );
+    }
+
+    #[test]
+    fn strangers_come_last_in_a_small_library_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 16);
+        let mut random = Random::new(5);
+        for i in 0..12_u64 {
+            let mut vector: Vec<f32> = (0..16).map(|_| 0.3 * (random.f32() - 0.5)).collect();
+            vector[usize::from(i >= 6)] += 1.0;
+            make_unit(&mut vector);
+            let mut new = track(i, vector, 0);
+            new.tags.artist = Some(i.to_string());
+            library.insert_track(&new).unwrap();
+        }
+        let mut engine = Engine::from_library(library);
+        for random in 0..5 {
+            let options = MixOptions {
+                variety: 1.0,
+                is_near_only: random % 2 == 0,
+                random,
+                ..MixOptions::default()
+            };
+            let found = ids(&mut engine, 1, &options);
+            assert_eq!(found.len(), 11);
+            assert!(found[..5].iter().all(|id| *id <= 6), "{found:?}");
+        }
     }
 
     #[test]

@@ -3,25 +3,22 @@
 use std::path::Path;
 
 use voisin_audio::{AnalysedFile, HeldFile};
-use voisin_library::{FileRecord, Library, LibraryError, Track, stored_path};
+use voisin_library::{Library, LibraryError, StoredFile, Track, stored_path};
 
 use super::EngineError;
 
 /// The files of a track as they were analysed, oldest entry first.
 pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFile>, LibraryError> {
     let kind = library.settings().content_kind()?;
-    let analysed = |record: &FileRecord| AnalysedFile {
-        path: record.path.clone(),
-        size: record.size,
-        mtime_ns: record.mtime_ns,
+    let analysed = |file: &StoredFile| AnalysedFile {
+        path: file.record.path.clone(),
+        size: file.record.size,
+        mtime_ns: file.record.mtime_ns,
+        seen_at: file.seen_at,
         content: track.audio.content,
         kind,
     };
-    Ok(track
-        .files
-        .iter()
-        .map(|file| analysed(&file.record))
-        .collect())
+    Ok(track.files.iter().map(analysed).collect())
 }
 
 /// Opens a file that the user named; a file of the library only if its audio is still the analysed one.

@@ -281,7 +281,7 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
             .collect();
         rows.sort_by(|&a, &b| fits[b].total_cmp(&fits[a]).then(a.cmp(&b)));
         let space = LibrarySpace::of_library(self.library())?;
-        let mut answered = AnsweredTracks::beside(&[], self.library());
+        let mut answered = AnsweredTracks::beside(&[], self.library(), &space);
         // Lazily, because each row needs a read of its vector and the list is soon full.
         let new_rows = rows.into_iter().filter(|&row| {
             let id = tags.ids[row];

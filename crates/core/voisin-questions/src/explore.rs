@@ -86,7 +86,7 @@ impl Clusters {
         let mut changes = Vec::new();
         let mut work = |engine: &mut Engine| {
             let (mut collection, graph) = collection_and_graph(engine)?;
-            collection.predict_genres(&graph)?;
+            engine.genres().predict(&mut collection, &graph)?;
             let mut found = self.run(engine, &collection, &graph, None, seed)?;
             // Changes since the last clusters are not cached, so
             // that they are reported once.

@@ -17,7 +17,8 @@ use super::spans::{
     KeyWish, LoudnessSpan, NotTag, ScaleSpan, Seconds, Tag, TagRegex, TempoSpan, YearSpan,
 };
 use super::values::{at_most, check_scale};
-use voisin_engine::{Engine, Seed};
+use voisin_base::text::fold;
+use voisin_engine::{Engine, EngineError, Seed};
 use voisin_library::{
     Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id,
     licences_named, stored_path,
@@ -174,11 +175,51 @@ pub(crate) fn parts(text: &str) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
-/// A name, and its parts if its commas separate several.
+/// Most commas within one name.
+const MOST_COMMAS: usize = 8;
+
+/// The texts before each comma, and the whole, the shortest first.
+fn beginnings(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let commas = text.match_indices(',').map(|(at, _)| at);
+    let ends: Vec<usize> = commas.chain([text.len()]).take(MOST_COMMAS + 1).collect();
+    ends.into_iter().map(|end| &text[..end])
+}
+
+/// A name, and all names that its commas may separate: `a, b, c` has `a, b` and `b, c`, too.
 pub(crate) fn whole_and_parts(text: &str) -> impl Iterator<Item = &str> {
-    // A database has to fetch the artists of both readings.
-    let parts = text.contains(',').then(|| parts(text));
-    std::iter::once(text).chain(parts.into_iter().flatten())
+    // A database has to fetch the artists of all readings.
+    let commas = text.match_indices(',').map(|(at, _)| at + 1);
+    let starts = std::iter::once(0).chain(commas);
+    let names = starts.flat_map(|start| beginnings(&text[start..]).map(str::trim));
+    let others = names.filter(move |name| !name.is_empty() && *name != text);
+    std::iter::once(text).chain(others)
+}
+
+/// The names in tags that a text with commas means: the longest that are equal to a name, as a comma may be part of one;
+/// if some part is equal to none, those that contain the whole, else each part's.
+fn names_meant(library: &Library, kind: NameOf, text: &str) -> Result<Vec<String>, LibraryError> {
+    let resolve = |name: &str| library.lookup().resolve_names(kind, name);
+    let mut meant = Vec::new();
+    let mut rest = text;
+    while let Some(shortest) = beginnings(rest).next().filter(|_| !rest.is_empty()) {
+        let exact = beginnings(rest).rev().find_map(|name| {
+            let found = resolve(name).ok()?;
+            let is_exact = found.iter().any(|known| fold(known) == fold(name));
+            is_exact.then_some((name, found))
+        });
+        let (name, found) = match exact {
+            Some(exact) => exact,
+            None if shortest.trim().is_empty() => (shortest, Vec::new()),
+            None => match resolve(text) {
+                Ok(found) => return Ok(found),
+                // The error of a part names the one that is unknown.
+                Err(_) => (shortest, resolve(shortest.trim())?),
+            },
+        };
+        meant.extend(found);
+        rest = rest[name.len()..].trim_start_matches(',');
+    }
+    Ok(meant)
 }
 
 impl Filters {
@@ -232,17 +273,7 @@ impl Filters {
         let named = |kind: NameOf, names: &[String]| -> Result<Vec<String>, LibraryError> {
             let mut meant = Vec::new();
             for name in names {
-                // The whole text first: a comma may be part of a name.
-                match library.lookup().resolve_names(kind, name) {
-                    // Then the parts: their errors name the one
-                    // that is unknown.
-                    Err(_) if name.contains(',') => {
-                        for part in parts(name) {
-                            meant.extend(library.lookup().resolve_names(kind, part)?);
-                        }
-                    }
-                    found => meant.extend(found?),
-                }
+                meant.extend(names_meant(library, kind, name)?);
             }
             Ok(meant)
         };
@@ -446,6 +477,37 @@ impl Filters {
         self.folder.iter().chain(&self.exclude_folder)
     }
 
+    /// Drops exclusions of artists and genres that the library does not have, and returns their names.
+    pub(crate) fn drop_absent(&mut self, engine: &Engine) -> Vec<String> {
+        let has_artist = |name: &str| {
+            let found = names_meant(engine.library(), NameOf::Artist, name);
+            !matches!(found, Err(LibraryError::UnknownName { .. }))
+        };
+        let has_genre = |name: &str| {
+            let filter = TrackFilter {
+                exclude_genres: vec![name.to_owned()],
+                ..TrackFilter::default()
+            };
+            !matches!(engine.matching(&filter), Err(EngineError::Genre(_)))
+        };
+        let mut absent = Vec::new();
+        let mut keep = |names: &mut Vec<String>, is_known: &dyn Fn(&str) -> bool| {
+            for name in std::mem::take(names) {
+                if is_known(&name) {
+                    names.push(name);
+                    continue;
+                }
+                let (known, unknown): (Vec<&str>, Vec<&str>) =
+                    parts(&name).partition(|part| is_known(part));
+                names.extend(known.into_iter().map(str::to_owned));
+                absent.extend(unknown.into_iter().map(str::to_owned));
+            }
+        };
+        keep(&mut self.exclude_artist, &has_artist);
+        keep(&mut self.exclude_genre, &has_genre);
+        absent
+    }
+
     /// Refuses folders without a track.
     pub fn check_folders(&self, engine: &Engine) -> Result<(), LibraryError> {
         self.folders()
@@ -481,6 +543,39 @@ mod tests {
             assert!(refused(name, "").is_err(), "{name}");
             assert_eq!(refused(name, "x,"), Ok(()), "{name}");
         }
+    }
+
+    #[test]
+    fn commas_are_part_of_names_or_separate_them() {
+        use voisin_library::testing::{library, track};
+
+        let dir = std::env::temp_dir().join(format!("voisin-commas-{}", std::process::id()));
+        let mut library = library(&dir, 2);
+        let known = "Earth|Wind|Earth, Wind & Fire|Crosby|Stills|Crosby, Stills, Nash & Young";
+        for (seed, artist) in known.split('|').enumerate() {
+            let mut new = track(seed as u64 + 1, vec![1.0, 0.0], 0);
+            new.tags.artist = Some(artist.into());
+            library.insert_track(&new).unwrap();
+        }
+        let meant =
+            |text: &str| names_meant(&library, NameOf::Artist, text).map(|all| all.join("|"));
+        for (text, expected) in [
+            ("Earth,Wind", "Earth|Wind"),
+            ("earth, wind & fire", "Earth, Wind & Fire"),
+            ("Crosby,Stills", "Crosby|Stills"),
+            (
+                "Crosby, Stills, Nash & Young,Wind",
+                "Crosby, Stills, Nash & Young|Wind",
+            ),
+            ("stills, nash", "Crosby, Stills, Nash & Young"),
+            ("Wind,", "Wind"),
+        ] {
+            assert_eq!(meant(text).unwrap(), expected, "{text}");
+        }
+        let unknown = meant("Earth,Zeta").unwrap_err().to_string();
+        assert!(unknown.contains("Zeta"), "{unknown}");
+        drop(library);
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl<'de> Deserializer<'de> for Reader {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Refused> {
         match self.single()? {
@@ -364,7 +364,12 @@ impl<'de> Deserializer<'de> for Reader {
                 value,
                 is_query: false,
             }
-            .deserialize_any(visitor),
+            .deserialize_any(visitor)
+            // serde expects Rust's name of the type.
+            .map_err(|refused| Refused {
+                expected: format!("one of {}", variants.join(", ")),
+                ..refused
+            }),
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::explore::{NearSongs, PathBetween};
+use super::filter::Filters;
 use super::list::{Find, List};
 use super::mix::Mix;
 use super::read::{Refused, from_json};
@@ -202,16 +203,52 @@ impl SavedQuestion {
         }
     }
 
-    /// The number of its seeds that were removed.
+    /// The number of its seeds, and of tracks to stay away from, that were removed.
     pub fn gone(&self, engine: &Engine) -> usize {
-        let seeds: &[NamedSeed] = match self {
-            Self::Similar(question) => &question.seeds,
-            Self::Mix(question) => &question.seeds,
-            _ => &[],
+        let (seeds, unlike): (&[NamedSeed], &[NamedSeed]) = match self {
+            Self::Similar(question) => (&question.seeds, &question.unlike),
+            Self::Mix(question) => (&question.seeds, &[]),
+            _ => (&[], &[]),
         };
         let is_gone =
             |one: &&NamedSeed| !matches!(one, NamedSeed::Sounds(_)) && one.seed(engine).is_err();
-        seeds.iter().filter(is_gone).count()
+        seeds.iter().chain(unlike).filter(is_gone).count()
+    }
+
+    fn filters_mut(&mut self) -> Option<&mut Filters> {
+        match self {
+            Self::Similar(question) => Some(&mut question.filters),
+            Self::Find(question) => Some(&mut question.filters),
+            Self::List(question) => Some(&mut question.question.filters),
+            Self::Mix(question) => Some(&mut question.filters),
+            Self::Path(_) | Self::Artists(_) | Self::Albums(_) => None,
+        }
+    }
+
+    /// The query without exclusions of artists and genres that are no longer in the library, and their names.
+    pub fn without_absent(&self, engine: &Engine) -> (Self, Vec<String>) {
+        let mut rest = self.clone();
+        let absent = rest
+            .filters_mut()
+            .map(|filters| filters.drop_absent(engine));
+        (rest, absent.unwrap_or_default())
+    }
+
+    /// Refuses unknown words, names, genres and folders, as the query would be refused where it is not saved.
+    pub fn check(&self, engine: &mut Engine) -> Result<(), QuestionError> {
+        if let Some(filters) = self.clone().filters_mut() {
+            filters.check_folders(engine)?;
+            // Compatible keys are those of seeds, which are known when it runs.
+            if !filters.wants_compatible_keys() {
+                engine.matching(&filters.filter(engine, &[])?)?;
+            }
+        }
+        match self {
+            Self::Find(_) | Self::Artists(_) | Self::Albums(_) => self
+                .run(engine, &Mixing::default(), 0, KnownParts::default())
+                .map(|_| ()),
+            Self::Similar(_) | Self::List(_) | Self::Path(_) | Self::Mix(_) => Ok(()),
+        }
     }
 
     /// The removed tracks without which the query fails: all of its seeds, or any stop of a path. Empty if it can run.
@@ -249,6 +286,11 @@ impl SavedQuestion {
         random: u64,
         known: KnownParts<'_>,
     ) -> Result<Vec<Track>, QuestionError> {
+        // An exclusion of nobody excludes nothing; the list is not lost until they return.
+        let (rest, absent) = self.without_absent(engine);
+        if !absent.is_empty() {
+            return rest.run(engine, usual, random, known);
+        }
         let tracks =
             |found: Vec<SimilarTrack>| found.into_iter().map(|found| found.track).collect();
         let computed = match self {
@@ -503,6 +545,31 @@ mod tests {
         let mix = br#"{"mix": {"seeds": [{"id": 1}, {"id": 2}]}}"#;
         let mix = SavedQuestion::read(mix).unwrap();
         assert_eq!(mix.gone(&engine), 1);
+        let unlike = br#"{"similar": {"seeds": [{"id": 2}], "unlike": [{"id": 1}]}}"#;
+        assert_eq!(SavedQuestion::read(unlike).unwrap().gone(&engine), 1);
+        let excluding = |artist: &str| {
+            let json = format!(
+                r#"{{"list": {{"question": {{"filters": {{"exclude_artist": ["{artist}"]}}}}}}}}"#
+            );
+            SavedQuestion::read(json.as_bytes()).unwrap()
+        };
+        let absent = excluding("Nobody, Somebody");
+        assert_eq!(absent.without_absent(&engine).1, ["Nobody", "Somebody"]);
+        let all = absent.run(&mut engine, &Mixing::default(), 1, KnownParts::default());
+        assert_eq!(all.unwrap().len(), 3);
+        let refused = absent.check(&mut engine).unwrap_err();
+        assert!(refused.to_string().contains("Nobody"), "{refused}");
+        for (json, part) in [
+            (r#"{"find": {"query": "xyzzyq"}}"#, ""),
+            (
+                r#"{"list": {"question": {"filters": {"genre": ["Nosuch"]}}}}"#,
+                "Nosuch",
+            ),
+        ] {
+            let question = SavedQuestion::read(json.as_bytes()).unwrap();
+            let refused = question.check(&mut engine).unwrap_err().to_string();
+            assert!(refused.contains(part), "{json}: {refused}");
+        }
         let lost = |question: &SavedQuestion| question.lost(engine.library()).unwrap();
         assert!(lost(&mix).is_empty());
         let path = br#"{"path": {"from": {"id": 2}, "to": {"id": 1}}}"#;

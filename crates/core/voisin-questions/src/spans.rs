@@ -82,7 +82,7 @@ fn clock(text: &str) -> Option<f64> {
         .map(|seconds| total + seconds)
 }
 
-/// `90`, `90m`, `1h30m`, `45s`: each unit once, the largest first.
+/// `90`, `90m`, `1h30m`, `45s`, `30d`: each unit once, the largest first.
 fn units(text: &str) -> Option<f64> {
     if let Some(seconds) = decimal(text) {
         return Some(seconds);
@@ -90,7 +90,7 @@ fn units(text: &str) -> Option<f64> {
     let mut total = 0.0;
     let mut rest = text;
     // In this order only: the rest of `30m1h` is no number.
-    for (name, unit) in [('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
+    for (name, unit) in [('d', 86_400.0), ('h', 3600.0), ('m', 60.0), ('s', 1.0)] {
         if let Some((number, after)) = rest.split_once(name) {
             total += unit * decimal(number)?;
             rest = after;
@@ -545,6 +545,7 @@ mod tests {
             ("1:02:03.5", 3723.5),
             ("90m", 5400.0),
             ("1h30m", 5400.0),
+            ("30d", 2_592_000.0),
             ("1.5h", 5400.0),
             ("2m45s", 165.0),
             ("45s", 45.0),
@@ -552,7 +553,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(Seconds(seconds)), "{text}");
         }
         for text in [
-            "", "m", "-5", "1:75", "1:60:00", "1:2:3:4", "1h30", "30m1h", "1e3", "nan", "+5", "1d",
+            "", "m", "-5", "1:75", "1:60:00", "1:2:3:4", "1h30", "30m1h", "1e3", "nan", "+5", "1w",
             "1:-5", "1m1m",
         ] {
             let error = text.parse::<Seconds>().unwrap_err().to_string();

@@ -1,11 +1,14 @@
 //! The vote of labelled neighbours, found by the index or on a graph of all tracks.
 
+use std::ops::Deref;
+
 use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::evidence::Evidence;
 use super::kept_labels::{Ballot, MetTracks, NearLabels};
 use super::labels::LabelledTracks;
+use crate::parts::EngineGenres;
 use crate::{Collection, Engine, EngineError, Seed};
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_explore::KnnGraph;
@@ -169,6 +172,28 @@ impl Engine {
     }
 }
 
+impl<L: Deref<Target = Engine>> EngineGenres<L> {
+    /// [`Collection::predict_genres`], without predictions for tones and noise that have no genre, which `classify` calls
+    /// unknown as well. Reads the windows of tracks without a genre.
+    pub fn predict(
+        &self,
+        collection: &mut Collection,
+        graph: &KnnGraph,
+    ) -> Result<LabelCount, EngineError> {
+        let labelled = collection.predict_genres(graph)?;
+        for (row, track) in collection.meta.iter_mut().enumerate() {
+            if collection.genres[row].is_empty()
+                && track.predicted_genre.is_some()
+                && self.is_track_steady(collection.ids[row])?
+            {
+                track.predicted_genre = None;
+                track.predicted_probability = None;
+            }
+        }
+        Ok(labelled)
+    }
+}
+
 impl Collection {
     /// Sets each track's predicted genre by the vote of its labelled neighbours in the graph. Neither a track nor its copies
     /// vote for itself.
@@ -208,5 +233,43 @@ impl Collection {
             (track.predicted_genre, track.predicted_probability) = winner.unzip();
         }
         Ok(labelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GraphUse;
+    use voisin_library::testing::{library, track};
+
+    #[test]
+    fn noise_without_a_genre_gets_no_prediction() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut library = library(dir.path(), 2);
+        let mut put = |seed: u64, angle: f32, genre: Option<&str>, windows: usize| {
+            let mut new = track(seed, vec![angle.cos(), angle.sin()], windows);
+            new.tags.genres = genre.into_iter().map(str::to_owned).collect();
+            library.insert_track(&new).unwrap();
+        };
+        for i in 0..12_u8 {
+            let angle = f32::from(i) * 0.03;
+            put(i.into(), angle, Some("Rock"), 0);
+            put(u64::from(i) + 100, angle + 1.2, Some("Jazz"), 0);
+        }
+        put(200, -0.04, None, 0);
+        // Twelve windows that are all the same.
+        put(201, -0.08, None, 12);
+        put(202, -0.12, Some("Rock"), 12);
+        let mut engine = Engine::from_library(library);
+        let (mut collection, graph) = engine
+            .collection_and_graph(20, GraphUse::Exploring)
+            .unwrap();
+        let labelled = engine.genres().predict(&mut collection, &graph).unwrap();
+        assert_eq!((labelled.tracks, labelled.genres), (25, 2));
+        let predicted = collection.meta[24..].iter();
+        let predicted: Vec<Option<&str>> = predicted
+            .map(|track| track.predicted_genre.as_deref())
+            .collect();
+        assert_eq!(predicted, [Some("Rock"), None, Some("Rock")]);
     }
 }
