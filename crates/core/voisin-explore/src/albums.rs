@@ -110,7 +110,7 @@ mod tests {
             ["Box/1 - Studio", "Box/2 - Live"],
             ["Box/First", "Box/Second"],
             ["Box", "Box/Extras"],
-            ["Box/CD1", "Box/Bonus"],
+            ["Box/CD1", "Box/Rarities"],
         ] {
             assert_eq!(count(&[(one, "Ann", 1), (other, "Ann", 2)]), 1, "{one}");
             // Without numbers, with equal ones, and by another artist.
