@@ -10,7 +10,9 @@
 //! missing record is detected. A last record that is truncated or does not match its digest was
 //! being written when the process ended, and is ignored.
 
-use std::fs::{File, Metadata, TryLockError};
+#[cfg(unix)]
+use std::fs::Metadata;
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
