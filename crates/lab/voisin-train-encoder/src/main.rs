@@ -19,7 +19,7 @@ use args::{
 use progress::{ProgressLine, note, report};
 use voisin_base::abandoned;
 use voisin_base::output::{OutputTarget, check_folder};
-use voisin_base::text::{count, with_causes};
+use voisin_base::text::{clock, count, with_causes};
 use voisin_encoder::{ModelRef, Precision, models_dir};
 use voisin_lab::eval::plots::{Curve, chart};
 use voisin_train::widths;
@@ -87,19 +87,6 @@ fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
 /// Writes a line to standard output.
 fn print_line(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
-}
-
-/// Seconds as `H:MM:SS` or `M:SS`.
-fn clock(seconds: f64) -> String {
-    let seconds = seconds.max(0.0).round() as u64;
-    let hours = seconds / 3600;
-    let minutes = seconds / 60 % 60;
-    let seconds = seconds % 60;
-    if hours > 0 {
-        format!("{hours}:{minutes:02}:{seconds:02}")
-    } else {
-        format!("{minutes}:{seconds:02}")
-    }
 }
 
 /// Reasons for skipped files that are printed at the end.

@@ -293,23 +293,10 @@ fn stuffed(bytes: &[u8]) -> Vec<u8> {
 /// kind alone would miss.
 ///
 /// - `present`: the file's tags
-/// - `comment`: the comment of the file's other kinds of tags
-pub(super) fn new_tag(
-    edits: &[&TagEdit],
-    present: &TrackTags,
-    comment: Option<&str>,
-) -> Result<Vec<u8>, String> {
+pub(super) fn new_tag(edits: &[&TagEdit], present: &TrackTags) -> Result<Vec<u8>, String> {
     let mut frames = Vec::new();
     for (id, _, value) in carried(present, edits) {
         frames.extend(framed(4, id, &id3::text(4, &value)));
-    }
-    if let Some(comment) = comment {
-        // Unknown language, no description.
-        frames.extend(framed(
-            4,
-            "COMM",
-            &[b"\x03XXX\0", comment.as_bytes()].concat(),
-        ));
     }
     frames.extend(edits.iter().flat_map(|edit| frame(4, 0, edit)));
     let size = in_header(frames.len() as i64)?;

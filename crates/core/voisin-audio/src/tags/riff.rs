@@ -251,7 +251,7 @@ pub(super) fn edit(
         if !is_followed && !chunks.iter().any(|chunk| chunk.at == at) {
             return Err("its chunks do not end where it ends or where its header says, so that a new one would not be found".to_owned());
         }
-        let tag = frames::new_tag(edits, present, None)?;
+        let tag = frames::new_tag(edits, present)?;
         let mut chunk = [b"ID3 ", &(tag.len() as u32).to_le_bytes()[..], &tag].concat();
         chunk.resize(chunk.len() + (tag.len() & 1), 0);
         // The last chunk has an odd size and lacks its pad byte, which an edit of it would have added.
