@@ -605,7 +605,7 @@ def test_options_are_those_of_the_questions(folder):
         ({"search": "quick"}, ValueError, "one of auto, exact"),
         ({"folder": "/no/such/folder"}, KeyError, "/no/such/folder"),
         ({"steer": {"more": "xyzzy"}}, ValueError, "xyzzy"),
-        ({"from": 1, "to": 5}, ValueError, "passages"),
+        ({"from": 1, "to": 5}, ValueError, "part of a track"),
         ({"artist": "nobody of this name"}, KeyError, "nobody"),
     ]:
         with pytest.raises(raised, match=message):

@@ -21,7 +21,7 @@ use voisin_questions::answers::model::{CheckedJson, ModelJson};
 use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::remove::RemovedJson;
-use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::space::SpaceJson;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::answers::suspects::SuspectJson;
@@ -47,7 +47,6 @@ const ANSWERS: [(&str, ExampleSchema); 26] = [
     ("voisin find", answer_of::<FoundJson<'_>>),
     (
         "voisin similar 'chaos god' --from",
-        answer_of::<PassagesJson>,
     ),
     ("voisin similar", answer_of::<SimilarJson>),
     (

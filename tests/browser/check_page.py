@@ -1068,54 +1068,6 @@ def two_tabs(page, server):
     page.run("window.tab.close(); 0")
 
 
-def passages(page, track):
-    page.run("document.getElementById('audio').pause(); voisin.player.play([])")
-    page.go(f"#/track/{track['id']}")
-    page.until("document.querySelector('.wave-box')")
-    box = page.run(
-        "(() => { const e = document.querySelector('.wave'); e.scrollIntoView({ block: 'center' }); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()"
-    )
-    page.drag((box[0] + box[2] * 0.2, box[1] + 20), (box[0] + box[2] * 0.6, box[1] + 20))
-    check(
-        "a passage is drawn with the pointer",
-        soon(lambda: page.text(".passage-bounds").startswith("0:0")),
-        page.text(".passage-bounds"),
-    )
-    page.run("[...document.querySelectorAll('.passage ~ .part-acts button')].at(-1).click()")
-    page.until(
-        "document.querySelectorAll('.passage ~ div .track').length > 3", "passages are found"
-    )
-    row = page.run(
-        "(() => { const row = document.querySelectorAll('.passage ~ div .track')[1], [a, b] = row.querySelector('.words b').innerText.match(/\\d+:\\d+/g); row.querySelector('.play-cover').click(); return [a, b]; })()"
-    )
-    seconds = [60 * int(t.split(":")[0]) + int(t.split(":")[1]) for t in row]
-    page.until(
-        f"document.getElementById('audio').currentTime >= {seconds[0]} && !document.getElementById('audio').paused",
-        "the passage plays",
-    )
-    began = page.run("document.getElementById('audio').currentTime")
-    page.until(
-        "document.getElementById('audio').paused || voisin.player.current().to === undefined || document.getElementById('audio').currentTime > voisin.player.current().to",
-        "the passage ends",
-        40,
-    )
-    ended = page.run("document.getElementById('audio').currentTime")
-    check(
-        "a passage that matched plays from–to",
-        began < seconds[0] + 4 and abs(ended - seconds[1]) < 1.6,
-        f"{row}: {began:.1f} to {ended:.1f} s",
-    )
-    page.run("document.getElementById('audio').pause()")
-    page.expected = ["503"]
-    page.until(
-        "!document.querySelector('.passage ~ div [role=status]').innerText.startsWith('Analysing')",
-        "the exact places",
-    )
-    print("        " + page.text(".passage ~ div [role=status]"))
-    quiet(page, "passages")
-    page.expected = []
-
-
 def the_map(page, server, shots):
     page.go("#/map")
     page.until(
@@ -2345,7 +2297,6 @@ def main():
             ("play", lambda: playing(page, server, program)),
             ("radio", lambda: radio(page, server)),
             ("home", lambda: front_door(page, server, shots)),
-            ("passages", lambda: passages(page, track)),
             ("map", lambda: the_map(page, server, shots)),
             ("look", lambda: one_look(page, server, program, work, shots)),
             ("list", lambda: the_list(page, server, shots)),

@@ -257,48 +257,6 @@ fn an_analysis_anew_replaces_what_decoding_lost() {
 }
 
 #[test]
-fn a_passage_of_a_lost_file_ends_with_its_track() {
-    let mut home = Household::new();
-    let found = home.scan();
-    home.add(&AddRun {
-        windows: Some(WindowPlan::Spread(8)),
-        ..of_scan(&found)
-    });
-    std::fs::remove_file(&home.album).unwrap();
-    let track = home.engine.library().track_ids().unwrap()[0];
-    let passage = |from: f64, to: f64| {
-        let seed = home.engine.seed_of(track).unwrap();
-        let passages = home.engine.passages();
-        passages.passage_of(seed, from, to, &embedder())
-    };
-    let last = passage(4.0, 900.0).unwrap();
-    assert_eq!(last.seconds, 8.0);
-    assert!(
-        passage(13.0, 900.0)
-            .unwrap_err()
-            .to_string()
-            .contains("inside the track")
-    );
-
-    let mut options = SimilarOptions {
-        include_seed: true,
-        ..SimilarOptions::default()
-    };
-    let places = |options: &SimilarOptions| {
-        let passages = home.engine.passages();
-        passages.similar_passages(&last, None, options, 1).unwrap()
-    };
-    let found = places(&options);
-    let [from, to] = [found[0].from, found[0].to];
-    assert!(
-        (from - 4.0).abs() < 0.01 && (to - 12.0).abs() < 0.01,
-        "{from} {to}"
-    );
-    options.among = Some(TrackSet::from_iter([]));
-    assert!(places(&options).is_empty());
-}
-
-#[test]
 fn an_upgrade_ends_where_the_catalogue_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let mut library = testing::library(folder.path(), 2);

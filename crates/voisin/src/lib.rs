@@ -121,7 +121,7 @@ pub use voisin_index::{
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
     FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, MixOptions, Outcome,
-    Passage, PhraseAnswer, PredictedTags, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
+    PhraseAnswer, PredictedTags, Seed, SimilarOptions, SimilarTrack,
     Standing, Steered, SteeredWord, Steering, TrackPage, TrackQuery, WindowPlan, add,
 };
 

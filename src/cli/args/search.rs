@@ -17,8 +17,7 @@ use voisin_questions::{Mix, Similar};
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
 /// a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves
-/// and their exact duplicates are left out of the results. With --from and --to one passage is searched for, also elsewhere in
-/// the seed's own track, and each result has the position of the passage in its track.
+/// and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"

@@ -10,7 +10,7 @@ use super::{clock, one_line};
 use voisin_questions::read::Refused;
 
 /// Keys of which an answer that is an object has one for its rows.
-const LISTS: [&str; 4] = ["tracks", "neighbours", "passages", "items"];
+const LISTS: [&str; 3] = ["tracks", "neighbours", "items"];
 
 /// A line with fields in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

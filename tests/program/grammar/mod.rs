@@ -193,7 +193,7 @@ fn mistakes_have_one_style() {
         (
             "genres --backend postgres://db/music",
             "\"voisin genres\" works on a library on this disk and takes no --backend: fetch its library with \
-             \"voisin pull --from URL --library DIR\" (words for sounds and passages need windows: \"voisin push --windows\" \
+             \"voisin pull --from URL --library DIR\" (words for sounds need windows: \"voisin push --windows\" \
              before that), then use --library DIR without a backend; \
              see \"voisin genres --help\"",
         ),
@@ -241,10 +241,6 @@ fn mistakes_have_one_style() {
         (
             "classify id:1 -n",
             "-n needs --write-tags; see \"voisin classify --help\"",
-        ),
-        (
-            "similar id:1 --rough --force",
-            "--rough needs --from and --to; see \"voisin similar --help\"",
         ),
         (
             "similar id:1 --force",
@@ -361,7 +357,7 @@ fn limits_are_one_option() {
 fn lists_of_tracks_have_all_formats() {
     for verb in [
         "similar id:1 -l 3",
-        "similar id:24 --from 2 --to 8 --rough -l 3",
+        "similar id:24 --from 2 --to 8 -l 3",
         "playlist --seed id:1 -l 3",
         "path id:1 id:24",
         "suspects --all -l 3",

@@ -324,13 +324,13 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     let expected = cli(&["similar", &file, "--limit", "3", "--genre", "Metal"]);
     assert_eq!(answer["neighbours"], expected["neighbours"]);
     assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
-    let passage = "/api/v1/files/similar?from=2&to=8&limit=2";
-    let (status, _, body) = server.send("POST", passage, kind, &bytes);
+    let part = "/api/v1/files/similar?from=2&to=8&limit=2";
+    let (status, _, body) = server.send("POST", part, kind, &bytes);
     let answer: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status, 200, "{answer}");
     let expected = cli(&["similar", &file, "--from", "2", "--to", "8", "--limit", "2"]);
-    assert_eq!(answer["passages"], expected["passages"]);
-    assert_eq!(answer["seed"], json!({"id": null, "path": "(uploaded)"}));
+    assert_eq!(answer["neighbours"], expected["neighbours"]);
+    assert_eq!(answer["seeds"], json!([{"id": null, "path": "(uploaded)"}]));
     let (status, _, body) = server.send("POST", "/api/v1/files/similar?from=2", kind, &bytes);
     assert!(
         status == 400 && text(&body).contains("to: expected a time"),
@@ -914,12 +914,12 @@ fn a_space_answers_as_on_the_command_line() {
     // The name of the default space selects the default.
     let named = json!({"seeds": [{"id": 1}], "space": "voisin-equal"});
     assert_eq!(server.good("/api/v1/similar", &named), default);
-    let passage = json!({"seeds": [{"id": 1}], "from": 2, "to": 8, "space": "words"});
-    let passage = plain(server.good("/api/v1/similar", &passage));
+    let part = json!({"seeds": [{"id": 1}], "from": 2, "to": 8, "space": "words"});
+    let part = plain(server.good("/api/v1/similar", &part));
     let arguments = [
         "similar", "id:1", "--from", "2", "--to", "8", "--space", "words",
     ];
-    assert_eq!(passage, printed(&sandbox, &arguments));
+    assert_eq!(part, printed(&sandbox, &arguments));
     let found = server.good_get("/api/v1/find?query=rainy%20evening%20synths&space=words");
     let arguments = ["find", "rainy evening synths", "--space", "words"];
     assert_eq!(plain(found.clone()), printed(&sandbox, &arguments));

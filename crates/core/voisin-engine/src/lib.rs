@@ -32,7 +32,7 @@ mod moods;
 mod named_seeds;
 mod nearness;
 mod parts;
-mod passage;
+mod part;
 mod same_recording;
 mod scales;
 mod search;
@@ -74,8 +74,7 @@ pub use mix::{MixOptions, album_of};
 pub use moods::{READY_MOODS, STRONG_MOOD, measured_scale};
 pub use named_seeds::{NamedSeeds, SeedNews, SeedReader};
 pub use nearness::{Closeness, Standing};
-pub use parts::{EngineGenres, EnginePassages, EngineScales, EngineWords};
-pub use passage::{Passage, SimilarPassage};
+pub use parts::{EngineGenres, EngineScales, EngineWords};
 pub use same_recording::{
     AudioComparer, CompareEvent, audio_correlation, chords, keep_songs, song_facts,
 };

@@ -13,7 +13,6 @@
 //! | playlists | [`playlist`] |
 //! | tracks like some and unlike others | [`seeds`] |
 //! | near artists and albums | [`artists`] |
-//! | search by a passage | [`passage`] |
 //! | files of the same recording | [`duplicates`] |
 //! | comparison of the audio of two files | [`audio_match`] |
 //! | recordings of the same song | [`versions`] |
@@ -39,7 +38,6 @@ pub mod map;
 mod meta;
 mod name_limit;
 pub mod outliers;
-pub mod passage;
 pub mod path;
 pub mod playlist;
 pub mod scene;

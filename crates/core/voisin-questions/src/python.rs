@@ -16,9 +16,8 @@ use crate::{Filters, Mix, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 11] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
-    "space",
+const APART: [&str; 10] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query", "space",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {

@@ -107,8 +107,6 @@ pub enum LocalOnly {
     Steering,
     /// Avoiding a track.
     Unlike,
-    /// Passages that sound like a passage.
-    Passage,
     /// A cluster's tracks.
     Cluster,
     /// All clusters.
@@ -136,7 +134,6 @@ impl fmt::Display for LocalOnly {
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
-            Self::Passage => "a search by passage",
             Self::Cluster => "a cluster",
             Self::Clusters => "clustering",
             Self::Duplicates => "a search for copies",

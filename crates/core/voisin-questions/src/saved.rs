@@ -145,10 +145,10 @@ impl SavedQuestion {
     /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         match self {
-            // A passage needs the model and the seed's file, which a saved list must not depend on.
-            Self::Similar(question) if question.passage().is_some() => Err(Refused {
+            // A part needs the model and the seed's file, which a saved list must not depend on.
+            Self::Similar(question) if question.part().is_some() => Err(Refused {
                 field: "from".into(),
-                ..Refused::text("whole tracks, in a saved list", "a passage")
+                ..Refused::text("whole tracks, in a saved list", "a part")
             }),
             Self::Similar(question) => question.validate(question.seeds.len()),
             Self::Mix(_) | Self::Find(_) | Self::List(_) | Self::Path(_) => Ok(()),

@@ -394,9 +394,9 @@ impl PyLibrary {
         refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
-        if similar.passage().is_some() {
+        if similar.part().is_some() {
             return Err(PyValueError::new_err(
-                "from, to: expected none: use \"voisin similar\" for passages",
+                "from, to: expected none: use \"voisin similar\" for a part of a track",
             ));
         }
         let wanted = SeedArgument::all(seeds)?;

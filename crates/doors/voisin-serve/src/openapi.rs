@@ -31,7 +31,7 @@ use voisin_questions::answers::page::{NextPage, Page, PageItems};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::refs::{ArtistMatches, Matches};
 use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
-use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::walk::WalkJson;
@@ -151,7 +151,7 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("post", "/refs/path", answer_of::<Answer<Matches>>),
     ("post", "/refs/similar", answer_of::<Answer<Matches>>),
     ("get", "/scan", answer_of::<ScanProgress>),
-    ("post", "/similar", answer_of::<SimilarOrPassages>),
+    ("post", "/similar", answer_of::<Answer<SimilarJson>>),
     ("get", "/status", answer_of::<Answer<StatusJson>>),
     ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
     ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
@@ -163,16 +163,6 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/tracks/{id}/liked", answer_of::<PageOpinion>),
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
-
-/// `similar` answers with passages to a search by passage.
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "only its schema is used")]
-enum SimilarOrPassages {
-    Tracks(Answer<SimilarJson>),
-    Passages(Answer<PassagesJson>),
-}
 
 /// A query's parameters, after those of the path.
 fn parameters(before: &Value, schema: &Value) -> Value {

@@ -1,4 +1,4 @@
-//! Tracks that sound like seeds, or like a passage.
+//! Tracks that sound like seeds.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,7 @@ use super::list::TrackJson;
 use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{
-    Engine, EngineError, Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered,
-    SteeredWord, sound_notes,
+    Engine, EngineError, Seed, SimilarTrack, Standing, Steered, SteeredWord, sound_notes,
 };
 use voisin_library::Descriptors;
 
@@ -112,28 +111,6 @@ pub struct NeighbourJson {
     pub similarity_to_unlike: Option<f32>,
 }
 
-/// The documented JSON of a search by passage.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PassagesJson {
-    seed: SeedJson,
-    from: f64,
-    to: f64,
-    passages: Vec<PassageJson>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct PassageJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    from: f32,
-    to: f32,
-    similarity: f32,
-    listened: bool,
-    artist: Option<String>,
-    title: Option<String>,
-}
-
 impl SeedJson {
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
@@ -218,29 +195,6 @@ impl SimilarJson {
                 .of_seeds(seeds),
             steered,
             neighbours: neighbours.collect(),
-        }
-    }
-}
-
-impl PassagesJson {
-    /// As programs read it.
-    pub fn new(passage: &Passage, from: f64, to: f64, found: &[SimilarPassage]) -> Self {
-        let passages = found.iter().enumerate().map(|(i, found)| PassageJson {
-            rank: i + 1,
-            id: found.track.id,
-            path: lossy(&found.track.path),
-            from: found.from,
-            to: found.to,
-            similarity: found.similarity,
-            listened: found.is_exact,
-            artist: found.track.tags.artist.clone(),
-            title: found.track.tags.title.clone(),
-        });
-        Self {
-            seed: SeedJson::new(&passage.seed),
-            from,
-            to,
-            passages: passages.collect(),
         }
     }
 }

@@ -20,7 +20,7 @@ use voisin_http::uploads::received;
 use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
 use voisin_questions::answers::playlist::PlaylistJson;
-use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::walk::WalkJson;
 use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
@@ -33,21 +33,6 @@ pub(super) async fn similar(
     extract::Body(request): extract::Body<Similar>,
 ) -> Result<Response<Body>, Problem> {
     request.validate(request.seeds.len())?;
-    if let Some((from, to)) = request.passage() {
-        // Reads all windows of the library, and decodes files.
-        let answer = state.once_decoded(
-            format!("passage {request:?}"),
-            false,
-            move |state, context, _| {
-                let generation = state.index(context)?;
-                let engine = request.within(context.engine)?;
-                let seed = request.seeds[0].seed(engine)?;
-                let (passage, found) = request.run_passage(engine, seed, &*state.model(engine)?)?;
-                bytes(generation, PassagesJson::new(&passage, from, to, &found))
-            },
-        );
-        return Ok(written((*answer.await?).clone()));
-    }
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
@@ -56,6 +41,8 @@ pub(super) async fn similar(
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
             let named = source.seeds_within(&request, &request.seeds)?;
+            let engine = request.within(source.engine())?;
+            let named = request.part_of(engine, named, || state.model(engine))?;
             let unlike = source.seeds_within(&request, &request.unlike)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
@@ -117,20 +104,6 @@ pub(super) async fn similar_to_file(
 ) -> Result<Response<Body>, Problem> {
     request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
-    if let Some((from, to)) = request.passage() {
-        // The copy's path is unique: two uploads never share an answer.
-        let key = format!("passage {request:?} of {}", copy.path().display());
-        let answer = state.once_decoded(key, false, move |state, context, _| {
-            let generation = state.index(context)?;
-            let engine = request.within(context.engine)?;
-            let seed = seed_of_copy(state, engine, copy.path())?;
-            let found = request.run_passage(engine, seed, &*state.model(engine)?);
-            let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
-            passage.seed.path = UPLOADED.into();
-            bytes(generation, PassagesJson::new(&passage, from, to, &found))
-        });
-        return Ok(written((*answer.await?).clone()));
-    }
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
@@ -140,10 +113,12 @@ pub(super) async fn similar_to_file(
             source.fetch_filters(&request.filters)?;
             let engine = request.within(source.engine())?;
             let seed = seed_of_copy(state, engine, copy.path())?;
-            let seeds = [Seed {
-                path: UPLOADED.into(),
-                ..seed
-            }];
+            let mut seeds = request
+                .part_of(engine, vec![seed], || state.model(engine))
+                .map_err(of_upload(copy.path()))?;
+            for seed in &mut seeds {
+                seed.path = UPLOADED.into();
+            }
             let found = source.similar(&request, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())

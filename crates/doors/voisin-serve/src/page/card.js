@@ -1,4 +1,4 @@
-// The card of a track: what it is, what it sounds like and why, its passages, and its neighbours.
+// The card of a track: what it is, what it sounds like and why, and its neighbours.
 import {
   changes,
   clock,
@@ -24,7 +24,6 @@ import { liking } from "./liking.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
-import { passages } from "./passage.js";
 
 const NEIGHBOURS = 15;
 
@@ -36,8 +35,7 @@ export function card(place, id, signal) {
     (waiting) => request("tracks/" + id, { query: { words: true }, signal, waiting }),
     (track) => {
       const genre = part("Genre"),
-        near = part("Sounds like this"),
-        passage = part("A passage");
+        near = part("Sounds like this");
       place.replaceChildren(
         h(
           "article",
@@ -46,7 +44,6 @@ export function card(place, id, signal) {
           facts(track),
           words(track),
           genre,
-          passage,
           near,
           name(track.path, "p", { class: "path faint" }),
         ),
@@ -93,7 +90,6 @@ export function card(place, id, signal) {
           look();
         }),
       );
-      passages(passage.lastChild, track, signal);
     },
   );
 }

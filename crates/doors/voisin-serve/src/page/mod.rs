@@ -70,7 +70,6 @@ const FILES: [(&str, &str, &[u8]); 36] = [
     ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
     ("missing.js", SCRIPT, include_bytes!("missing.js")),
     ("now.js", SCRIPT, include_bytes!("now.js")),
-    ("passage.js", SCRIPT, include_bytes!("passage.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
     (

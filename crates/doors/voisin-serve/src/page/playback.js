@@ -58,7 +58,7 @@ export function begin(what, from, plays) {
 
 /** Loads the beginning of the next entry, so that there is no gap before it. */
 export function prepare(next) {
-  if (!next || next.address || next.from || isGone() || isAhead === next.track.id) return;
+  if (!next || next.address || isGone() || isAhead === next.track.id) return;
   isAhead = next.track.id;
   ahead.src = audioOf(next.track.id);
   ahead.load();

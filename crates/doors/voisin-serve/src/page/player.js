@@ -39,7 +39,7 @@ import { isMissing } from "./missing.js";
 
 const preview = $("preview"),
   seek = $("seek");
-/** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
+/** Entries are { track, address? }: a track, from the library or (address) from a dropped file. */
 let queue = [],
   at = -1,
   unplayable = 0;
@@ -62,7 +62,7 @@ export const current = () => queue[at];
 export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
 
-function start(entry, from = entry.from ?? 0, plays = true) {
+function start(entry, from = 0, plays = true) {
   if (plays) {
     preview.pause();
     elsewhere = false;
@@ -127,11 +127,10 @@ export function play(entries, index = 0) {
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
-/** Plays one track or passage now, before the rest of the queue. */
+/** Plays one track now, before the rest of the queue. */
 export function playNow(entry) {
   const now = current();
-  if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to)
-    return toggle();
+  if (now && now.track.id === entry.track.id) return toggle();
   queue.splice(at + 1, 0, entry);
   at++;
   unplayable = 0;
@@ -140,7 +139,7 @@ export function playNow(entry) {
 /** Plays one track of a list: those behind it follow, after the entries that were queued by hand. */
 export function playFrom(entry, all) {
   const now = current();
-  if (now && now.track.id === entry.track.id && !now.to) return toggle();
+  if (now && now.track.id === entry.track.id) return toggle();
   const there = all.filter((one) => !isMissing(one.track.id)),
     place = Math.max(
       0,
@@ -167,12 +166,10 @@ export function enqueue(entries) {
 export function toggle() {
   if (!current()) return;
   if (isOn()) return pause();
-  const { to, from } = current();
-  if (to && seconds() >= to - 0.05) move(from);
   return resume();
 }
 export function step(by) {
-  if (by < 0 && seconds() > 3) return move(current()?.from ?? 0);
+  if (by < 0 && seconds() > 3) return move(0);
   let next = at + by;
   if (next >= queue.length && repeat === "all") next = 0;
   if (next < 0 || next >= queue.length) return by > 0 ? pause() : undefined;
@@ -182,13 +179,6 @@ export function step(by) {
 export const length = () => audio.duration || current()?.track.seconds || 0;
 export function seekBy(change) {
   if (current()) move(Math.min(length(), Math.max(0, seconds() + change)));
-}
-export function seekTo(id, place) {
-  if (current()?.track.id === id) {
-    move(place);
-    return true;
-  }
-  return false;
 }
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
@@ -278,9 +268,7 @@ function show() {
     $("now-title").replaceChildren(name(titleOf(track)));
     $("now-title").title = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
-    $("now-artist").replaceChildren(
-      ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]),
-    );
+    $("now-artist").replaceChildren(artistOf(track));
     $("now-cover").replaceChildren(cover(track));
     likes.show(track.id);
     document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
@@ -325,7 +313,6 @@ async function goOn() {
     repeat !== "off" ||
     !last ||
     last.track.id === null ||
-    last.to ||
     at < queue.length - 1 ||
     requestedAfter === last ||
     !isOn()
@@ -460,7 +447,6 @@ function showTime() {
   $("elapsed").textContent = clock(seek.value);
   $("length").textContent = clock(length());
   paintRange(seek);
-  changes.emit("time", seconds());
 }
 function showQueue() {
   const panel = $("queue-panel");
@@ -500,7 +486,7 @@ function showQueue() {
           h(
             "span",
             { class: "faint" },
-            joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(entry.track)]),
+            artistOf(entry.track),
           ),
         ),
         iconButton("close", `Remove ${isolated(titleOf(entry.track))} from the queue`, () =>
@@ -647,17 +633,6 @@ export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.
 // ---- events of the audio element
 const MOST_UNPLAYABLE = 25;
 let notice = null;
-// "timeupdate" is too coarse for the end of a passage.
-function watchEnd() {
-  const entry = current();
-  if (!entry?.to || !isOn() || audio.paused) return;
-  if (audio.currentTime >= entry.to) {
-    if (at + 1 < queue.length || repeat === "all") step(1);
-    else pause();
-    return;
-  }
-  setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
-}
 // Half of a track, or four minutes of it, counts as a play: mixes leave it out for a day.
 const COUNTS = 240;
 let counted = false;
@@ -667,7 +642,6 @@ function count() {
     counted ||
     !entry ||
     entry.track.id === null ||
-    entry.to ||
     elsewhere ||
     isGone() ||
     document.body.dataset.rights !== "change"
@@ -726,9 +700,7 @@ onAudio("play", () => {
   elsewhere = false;
   keep.set("plays", Date.now());
   show();
-  watchEnd();
 });
-onAudio("seeked", watchEnd);
 playback.on("ended", () => {
   if (sleep?.when === "track") {
     sleep = null;
