@@ -18,7 +18,6 @@ use voisin_questions::answers::genres::{GenreJson, GenresJson};
 use voisin_questions::answers::labels::LabelSourceJson;
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::model::{CheckedJson, ModelJson};
-use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::remove::RemovedJson;
 use voisin_questions::answers::similar::SimilarJson;
@@ -65,7 +64,6 @@ const ANSWERS: [(&str, ExampleSchema); 26] = [
     ("voisin path", answer_of::<WalkJson>),
     ("voisin playlist", answer_of::<PlaylistJson>),
     ("voisin duplicates", answer_of::<Vec<GroupJson>>),
-    ("voisin outliers", answer_of::<Vec<OutlierJson>>),
     ("voisin verify", answer_of::<VerifyJson>),
     ("voisin remove", answer_of::<RemovedJson>),
 ];

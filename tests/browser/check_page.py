@@ -47,7 +47,6 @@ PLACES = [
     "#/library",
     "#/library/copies",
     "#/library/versions",
-    "#/library/outliers",
     "#/library/missing",
     "#/library/failed",
 ]
@@ -1565,13 +1564,6 @@ def the_checks(page, server, program, music, shots):
         ),
         page.text(".checks").replace("\n", " "),
     )
-    page.go("#/library/outliers")
-    page.until(
-        "document.querySelector('.library-page .result, .library-page .empty-state')",
-        "what lies far from everything",
-    )
-    found = server.json("/api/v1/outliers")
-    check("far from everything", page.count(".checks > li") == found["total"], found["total"])
     page.picture(shots and shots / "failed.png")
     for name in ("broken.mp3", "again.mp3"):
         (music / name).unlink()

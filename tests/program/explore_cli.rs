@@ -1,4 +1,4 @@
-//! The verbs that explore, as a process: parts of a track, contrasts, clusters, maps, paths, playlists, duplicates, outliers.
+//! The verbs that explore, as a process: parts of a track, contrasts, clusters, maps, paths, playlists, duplicates.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -927,75 +927,6 @@ fn rough_duplicates_are_copies_and_no_others() {
         "{} of {}",
         groups.len(),
         originals.len()
-    );
-}
-
-#[test]
-fn outliers_names_each_track_with_its_reason() {
-    // A library of one kind of noise, one piece of music, and a test tone.
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for seed in 0..24 {
-        // The same colour and pulse each time.
-        fs::write(
-            music.join(format!("noise {seed}.wav")),
-            noise_wav(22_050, 8.0, 71 + 70 * seed),
-        )
-        .unwrap();
-    }
-    fs::copy(
-        format!("{DEMO}/metal/muldjord-chaos-god.mp3"),
-        music.join("chaos-god.mp3"),
-    )
-    .unwrap();
-    fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let found = json(sandbox.run(["outliers", "--format", "json"]));
-    let named = |name: &str| {
-        let mut all = found.as_array().unwrap().iter();
-        all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
-            .unwrap_or_else(|| panic!("{name}: {found}"))
-    };
-    assert!(
-        named("chaos-god.mp3")["reasons"]
-            .to_string()
-            .contains("nearest tracks have a similarity of only")
-    );
-    assert!(
-        named("tone.wav")["reasons"]
-            .to_string()
-            .contains("test tone"),
-        "{found}"
-    );
-    let scores: Vec<f64> = found
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|o| o["score"].as_f64().unwrap())
-        .collect();
-    assert!(
-        scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5),
-        "{scores:?}"
-    );
-    let one = json(sandbox.run([
-        "outliers",
-        "--limit",
-        "1",
-        "--threshold",
-        "0",
-        "--format",
-        "json",
-    ]));
-    assert_eq!(one.as_array().unwrap().len(), 1);
-    // Speech and tones are reported at any distance.
-    let strange = fine(sandbox.run(["outliers", "--threshold", "1000", "--format", "paths"]));
-    assert!(
-        strange.ends_with("tone.wav\n") && strange.lines().count() == 1,
-        "{strange}"
-    );
-    assert!(
-        refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected 0 to 1000")
     );
 }
 

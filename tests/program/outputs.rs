@@ -32,7 +32,7 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
         ("similar", _) => ("similar id:1 --format json -o {}".to_owned(), "x.json"),
         ("mix", _) => ("mix id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("list", _) => ("list --format csv -o {}".to_owned(), "x.csv"),
-        ("outliers" | "duplicates" | "failed" | "suspects", _) => {
+        ("duplicates" | "failed" | "suspects", _) => {
             (format!("{command} --format paths --output {{}}"), "x.txt")
         }
         ("find", _) => ("find noise --format m3u8 -o {}".to_owned(), "x.m3u8"),

@@ -1,4 +1,4 @@
-//! The verbs that explore: clusters, map, path, playlist, artists, duplicates, outliers.
+//! The verbs that explore: clusters, map, path, playlist, artists, duplicates.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use voisin_explore::map::ColourBy;
 use voisin_library::{Person, ScaleName};
 use voisin_questions::Filters;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
@@ -210,19 +210,6 @@ pub(crate) struct DuplicatesArgs {
     /// Number of groups at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-}
-
-/// Find tracks that lie far from everything: speech, broken rips, test tones
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin outliers --limit 20")]
-pub(crate) struct OutliersArgs {
-    /// Number of tracks at most
-    #[arg(long, short, default_value_t = Limit::from(20), value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Limit,
-    #[command(flatten)]
-    pub(crate) question: Outliers,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

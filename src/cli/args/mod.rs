@@ -51,7 +51,7 @@ pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, Retrieva
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
     AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
-    OutliersArgs, PathArgs, PlaylistArgs,
+    PathArgs, PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -285,8 +285,6 @@ artists left out   predicted by models trained without the artist: an estimate
                    for new music
 calibration error  mean difference between a probability and the share of
                    predictions that are right
-outlier's score    distance of a track to its neighbours above the median, in
-                   robust standard deviations
 suspect's score    probability of the suggested genre minus that of the
                    track's own, -1 to 1
 noise              tracks that belong to no cluster

@@ -41,7 +41,6 @@ pub(super) mod merge;
 pub(super) mod mix;
 pub(super) mod model;
 pub(super) mod mpd;
-pub(super) mod outliers;
 pub(super) mod path;
 pub(super) mod playlist;
 pub(super) mod relocate;
@@ -127,7 +126,6 @@ verbs! {
     Albums(AlbumsArgs) in "Shape of the collection", 4
         => artists::run(context, Makers::Albums, &args.makers), busy;
     Duplicates(DuplicatesArgs) in "Shape of the collection", 5 => duplicates::run(context, &args);
-    Outliers(OutliersArgs) in "Shape of the collection", 6 => outliers::run(context, &args), busy;
     Serve(ServeArgs) in "Players", 1 => serve::run(context, args);
     Link(LinkArgs) in "Players", 3 => link::run(context, &args);
     Heard(HeardArgs) in "Players", 4 => heard::run(context, &args);

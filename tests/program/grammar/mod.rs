@@ -316,7 +316,6 @@ fn limits_are_one_option() {
         "playlist --seed id:1",
         "suspects --all",
         "artists",
-        "outliers --threshold 0",
     ] {
         assert_eq!(
             rows(&format!("{verb} -l 2")).as_array().unwrap().len(),
@@ -361,7 +360,6 @@ fn lists_of_tracks_have_all_formats() {
         "playlist --seed id:1 -l 3",
         "path id:1 id:24",
         "suspects --all -l 3",
-        "outliers --threshold 0 -l 3",
         "classify id:1 id:2 id:3",
         "list -l 3",
         "find metal -l 3",
@@ -497,7 +495,6 @@ fn exit_codes_are_those_of_the_table() {
     // A check without findings succeeds.
     for line in [
         "failed",
-        "outliers --threshold 1000",
         "duplicates --rough",
         "verify",
     ] {

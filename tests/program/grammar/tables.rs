@@ -29,7 +29,6 @@ fn tables_fit_the_terminal() {
         "path id:1 id:24",
         "clusters --clusters 6",
         "suspects --all -l 3",
-        "outliers --threshold 0 -l 3",
         "genres",
         "artists",
         "list --sort album",

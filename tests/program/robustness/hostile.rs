@@ -74,7 +74,6 @@ fn no_verb_lets_a_tag_command_a_terminal() {
             vec!["clusters"],
             vec!["artists"],
             vec!["duplicates"],
-            vec!["outliers"],
         ] {
             let what = format!("{verb:?} {format}");
             tame(
@@ -127,7 +126,6 @@ fn no_cell_is_a_formula() {
         vec!["similar", "id:1"],
         vec!["failed"],
         vec!["classify", "--all"],
-        vec!["outliers"],
         vec!["clusters"],
         vec!["artists"],
     ] {

@@ -80,11 +80,6 @@ fn an_assistant_gets_the_command_lines_answers() {
         ("albums", json!({"name": "hits"}), "albums|hits"),
         ("suspects", json!({"all": true}), "suspects|--all"),
         ("duplicates", json!({}), "duplicates"),
-        (
-            "outliers",
-            json!({"threshold": 0}),
-            "outliers|--threshold|0",
-        ),
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),
         ("words", json!({}), ""),

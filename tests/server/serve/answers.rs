@@ -278,10 +278,6 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         whole(server.good_get("/api/v1/duplicates")),
         json!({"items": []})
     );
-    let far = whole(server.good_get("/api/v1/outliers?threshold=0"));
-    assert!(!far["items"].as_array().unwrap().is_empty(), "{far}");
-    assert_eq!(far, cli(&["outliers", "--threshold", "0"]));
-    assert_eq!(server.get("/api/v1/outliers?threshold=-1").0, 400);
     assert_eq!(
         whole(server.good_get("/api/v1/failed")),
         json!({"items": []})
@@ -588,7 +584,7 @@ fn long_lists_come_in_pages_that_fit_together() {
     let field = |name: &'static str| {
         move |answer: &Value| -> Vec<Value> { answer[name].as_array().unwrap().clone() }
     };
-    let lists: [(&str, &str, Read); 12] = [
+    let lists: [(&str, &str, Read); 11] = [
         ("genres", "", Box::new(field("genres"))),
         ("genres", "", Box::new(field("distance"))),
         ("clusters", "", Box::new(members)),
@@ -596,7 +592,6 @@ fn long_lists_come_in_pages_that_fit_together() {
         ("map", "", Box::new(field("tracks"))),
         ("suspects", "&all=true", Box::new(field("items"))),
         ("duplicates", "&rough=true", Box::new(field("items"))),
-        ("outliers", "&threshold=0", Box::new(field("items"))),
         ("failed", "", Box::new(field("items"))),
         ("artists", "", Box::new(field("items"))),
         ("albums", "", Box::new(field("items"))),

@@ -1,4 +1,4 @@
-//! Exploration of a collection: clusters, map, paths, playlists, duplicates, outliers.
+//! Exploration of a collection: clusters, map, paths, playlists, duplicates.
 //!
 //! All functions take unit vectors (`ArrayView2<f32>`, one row per track), a [`KnnGraph`] with the same
 //! row numbers, and a slice of [`TrackMeta`] in the same order. They open no database, print nothing
@@ -16,7 +16,6 @@
 //! | files of the same recording | [`duplicates`] |
 //! | comparison of the audio of two files | [`audio_match`] |
 //! | recordings of the same song | [`versions`] |
-//! | outliers | [`outliers`] |
 //! | words as combinations of a model's tags | [`words`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
@@ -37,7 +36,7 @@ pub mod layout;
 pub mod map;
 mod meta;
 mod name_limit;
-pub mod outliers;
+mod strays;
 pub mod path;
 pub mod playlist;
 pub mod scene;

@@ -89,8 +89,6 @@ pub struct TrackMeta {
     pub channels: u16,
     /// Share of the audio that decoded without damage, 0 to 1.
     pub decoded_share: f64,
-    /// Largest absolute sample, 1 is full scale; `None` if unknown.
-    pub peak: Option<f32>,
 }
 
 impl TrackMeta {
@@ -120,7 +118,6 @@ impl TrackMeta {
             sample_rate: 0,
             channels: 0,
             decoded_share: 1.0,
-            peak: None,
         }
     }
 

@@ -1,6 +1,6 @@
-//! Queries for clusters, artists and albums, copies, outliers and paths.
+//! Queries for clusters, artists and albums, copies and paths.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::ScaleCurve;
 use super::values::{
-    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, given, limit_of,
+    ClusterDetail, Count, Limit, MOST, WholeNumber, at_most, check_scale, given, limit_of,
 };
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
@@ -23,12 +23,10 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{
     AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
-    window_set,
 };
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
-use voisin_explore::outliers::{Outlier, STEADY, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::{OpenMode, Track};
@@ -333,70 +331,6 @@ impl Duplicates {
         )?;
         with_exact_copies(engine, collection, similar)
     }
-}
-
-/// Tracks that lie far from everything: speech, broken rips, test tones
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Outliers {
-    /// Threshold in robust standard deviations [default: 3.5]
-    #[arg(long, value_name = "SCORE")]
-    threshold: Option<Within<0, 1000>>,
-}
-
-impl Outliers {
-    /// The tracks, farthest first.
-    pub fn run(
-        &self,
-        engine: &Engine,
-        collection: &Collection,
-        graph: &KnnGraph,
-    ) -> Result<Vec<Outlier>, EngineError> {
-        let library = engine.library();
-        let parts = engine.parts()?;
-        let mut source = |track: TrackId| window_set(library, &parts, track);
-        let threshold = self.threshold.map_or(THRESHOLD, Within::get);
-        Ok(outliers(
-            graph,
-            &collection.meta,
-            Some(&mut source),
-            &no_music(engine, collection)?,
-            threshold,
-        )?)
-    }
-}
-
-/// Rows of speech, and of tones and noise, with the reason; of a kind that is frequent in the library none.
-fn no_music(
-    engine: &Engine,
-    collection: &Collection,
-) -> Result<BTreeMap<usize, &'static str>, EngineError> {
-    /// A kind is rare, and so reported, up to one track in so many.
-    const RARE: usize = 10;
-    let rows = 0..collection.ids.len();
-    let mut steady = Vec::new();
-    for row in rows.clone() {
-        if engine.genres().is_track_steady(collection.ids[row])? {
-            steady.push(row);
-        }
-    }
-    let genres = rows.clone().map(|row| {
-        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
-        (collection.ids[row], genres)
-    });
-    let speech = engine.genres().speech(genres)?;
-    let speech = rows.filter(|&row| speech.contains(&collection.ids[row]));
-    // In this order: for a row of both kinds the later reason stays,
-    // as a steady sound is no speech, whatever the model predicts.
-    let kinds = [
-        (speech.collect(), "it sounds like speech"),
-        (steady, STEADY),
-    ];
-    let is_rare = |(rows, _): &(Vec<usize>, _)| RARE * rows.len() <= collection.ids.len();
-    let reasons = kinds.into_iter().filter(is_rare);
-    Ok(reasons
-        .flat_map(|(rows, reason)| rows.into_iter().map(move |row| (row, reason)))
-        .collect())
 }
 
 /// A path from one track to another, in small steps

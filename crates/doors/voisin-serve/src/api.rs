@@ -206,7 +206,6 @@ pub(super) fn router(
         .route("/map", get(explore::map))
         .route("/suspects", get(explore::suspects))
         .route("/duplicates", get(explore::duplicates))
-        .route("/outliers", get(explore::outliers))
         .route("/failed", get(explore::failed))
         .route("/missing", get(missing::all).delete(missing::remove))
         .route("/refs/similar", post(refs::similar))

@@ -29,7 +29,7 @@ use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProcess;
 use voisin_http::state::{LoadModel, OpenElsewhere, Shared, State};
 use voisin_http::{ServeError, runtime};
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
@@ -160,13 +160,6 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
         Method::GET,
         "/duplicates",
         of_query::<Paged<Duplicates>>,
-    ),
-    (
-        "outliers",
-        "Tracks far from everything",
-        Method::GET,
-        "/outliers",
-        of_query::<Paged<Outliers>>,
     ),
     (
         "status",

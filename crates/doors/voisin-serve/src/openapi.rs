@@ -26,7 +26,6 @@ use voisin_questions::answers::labels::{
 };
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::map::MapPart;
-use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::page::{NextPage, Page, PageItems};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::refs::{ArtistMatches, Matches};
@@ -140,7 +139,6 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("delete", "/missing", answer_of::<Answer<Gone>>),
     ("get", "/missing", answer_of::<Answer<MissingPage>>),
     ("post", "/mix", answer_of::<Answer<SimilarJson>>),
-    ("get", "/outliers", answer_of::<ByTrack<OutlierJson>>),
     ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
     (
         "post",

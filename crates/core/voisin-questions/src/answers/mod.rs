@@ -20,7 +20,6 @@ pub mod list;
 pub mod listening;
 pub mod map;
 pub mod model;
-pub mod outliers;
 pub mod page;
 pub mod playlist;
 pub mod refs;

@@ -1,4 +1,4 @@
-// Checks of the library: copies, versions of a song, outliers, missing and failed files.
+// Checks of the library: copies, versions of a song, missing and failed files.
 import { bytes, count, h, name, toast } from "./dom.js";
 import { request } from "./api.js";
 import * as player from "./player.js";
@@ -28,14 +28,6 @@ export const CHECKS = {
     shown: group,
     one: "song",
     none: ["No versions", "Every song has one recording."],
-  },
-  outliers: {
-    title: "Far from everything",
-    about: "Tracks unlike all others: often speech, broken files, test tones.",
-    path: "outliers",
-    shown: outlier,
-    one: "track",
-    none: ["No outliers", "Every track has similar ones."],
   },
   missing: {
     title: "Missing",
@@ -130,13 +122,6 @@ function group({ keep, why, others, bytes_to_be_won: won }) {
       ]),
     ),
   );
-}
-
-function outlier(track) {
-  return [
-    h("ul", { class: "rows small" }, row({ track })),
-    h("p", { class: "faint" }, sentence(track.reasons.join("; "))),
-  ];
 }
 
 function failure({ path, reason, attempts }) {
