@@ -29,7 +29,6 @@ __all__ = [
     "Table",
     "VectorIndex",
     "__version__",
-    "_examine",
     "models",
 ]
 
@@ -262,6 +261,3 @@ class VectorIndex:
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...
-
-# Called in a separate process for a file that may crash the decoder.
-def _examine(file: str | PathLike[str], windows: str) -> None: ...

@@ -23,7 +23,6 @@ pub(super) mod demo;
 pub(super) mod duplicates;
 pub(super) mod embed;
 pub(super) mod eval;
-pub(super) mod examine;
 pub(super) mod export;
 pub(super) mod failed;
 pub(super) mod features;
@@ -156,8 +155,6 @@ verbs! {
     /// Meaning of the words in tables
     #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
     Terms(TermsArgs) in "Help", 2 => terms::run(&args);
-    #[command(hide = true)]
-    Examine(ExamineArgs) => examine::run(args);
     #[command(hide = true)]
     LibraryNames(NamesArgs) => completions::names(context, &args);
 }
