@@ -166,9 +166,8 @@ class PlaylistOptions(Filters, total=False):
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
     harmonic: Order tracks so that each key mixes with the one before: the same, a fifth up or down,
         or the relative key.
-    keep_duplicates: Leave copies of the same recording in the list.
-    keep_versions: Leave other versions of a song in the list: by the same artist, with a title that
-        differs only in words such as live, remaster, radio edit or remix.
+    keep_duplicates: Leave copies of the same recording, and tracks with one artist and title, in
+        the list.
     length: Length of the list in seconds, instead of a number of tracks.
     max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_album: At most this many tracks of one album; 0: as many as fit.
@@ -184,7 +183,6 @@ class PlaylistOptions(Filters, total=False):
     diversity: float
     harmonic: bool
     keep_duplicates: bool
-    keep_versions: bool
     length: float
     max_bpm_step: float
     max_per_album: int
@@ -272,11 +270,7 @@ class DuplicatesOptions(TypedDict, total=False):
     rough: Read no files: faster, but no audio is compared. Copies are then those of one length
         (within 5 s, without silence at the ends) whose stored vectors match and whose titles and
         artists do not differ; those of low bit rates, those under other titles and altered ones
-        without tags are missed. Versions are found by titles alone.
-    versions: Group versions of a song instead of copies of a recording: by the same artist, with
-        titles that differ only in words such as live, remaster, radio edit or remix, or near in
-        sound, and with matching chords; these are no duplicates to delete.
+        without tags are missed.
     """
 
     rough: bool
-    versions: bool

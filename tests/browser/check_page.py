@@ -46,7 +46,6 @@ PLACES = [
     "#/review",
     "#/library",
     "#/library/copies",
-    "#/library/versions",
     "#/library/missing",
     "#/library/failed",
 ]

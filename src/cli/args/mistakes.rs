@@ -120,7 +120,7 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
     (&["--traktor"], "format", "--format traktor"),
     (
         &["--delete", "--remove", "--rm"],
-        "versions",
+        "rough",
         "--format paths (nothing is deleted here)",
     ),
     (

@@ -74,7 +74,7 @@ pub use named_seeds::{NamedSeeds, SeedNews, SeedReader};
 pub use nearness::{Closeness, Standing};
 pub use parts::{EngineGenres, EngineScales, EngineWords};
 pub use same_recording::{
-    AudioComparer, CompareEvent, audio_correlation, chords, keep_songs, song_facts,
+    AudioComparer, CompareEvent, audio_correlation,
 };
 pub use scales::{MEASURED_SCALES, MeasuredScale};
 pub use search::{SimilarOptions, SimilarTrack};

@@ -13,7 +13,7 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_library::{Listened, SongSet, Track, TrackFilter, TrackSet};
+use voisin_library::{Listened, Track, TrackFilter, TrackSet};
 
 /// Candidates for each song of a mix, and for each song that an artist may have in it.
 const REACH: usize = 4;
@@ -127,8 +127,6 @@ struct MixCandidate {
     near: Neighbor,
     track: Track,
     vector: Option<Vec<f32>>,
-    /// The song that it is a version of, if that was computed.
-    song: Option<TrackId>,
     /// Sum of bits by weight: far from the seeds, an artist played often lately, the artist played last, a song played
     /// lately. A higher tier is used only if the lower ones do not suffice.
     tier: u8,
@@ -143,7 +141,6 @@ impl MixCandidate {
             near,
             track,
             vector,
-            song: None,
             tier,
             opinion: 0.0,
             score: 0.0,
@@ -190,7 +187,7 @@ impl Engine {
             let near = |one: &MixCandidate| (one.track.id, one.near.similarity);
             candidates = self.in_order_of_feel(candidates, &feel, options.feel, near)?;
         }
-        let mut chosen = choose(candidates, options, options.limit, &self.space);
+        let mut chosen = choose(candidates, options, options.limit);
         // The choice was random; the order is by similarity again.
         chosen.sort_by(|a, b| {
             b.near
@@ -257,7 +254,7 @@ impl Engine {
             .collect();
         let played = self.library.tracks_by_id(&before)?;
         let before: HashSet<TrackId> = before.into_iter().collect();
-        let mut known = SongSet::default();
+        let mut known: HashSet<[String; 2]> = HashSet::new();
         if !options.keeps_versions {
             // A track that was found by a phrase, not named by the user, may be in the mix, and so
             // may its versions.
@@ -269,18 +266,7 @@ impl Engine {
             let named = seed_tracks
                 .iter()
                 .filter(|track| !found_by_sound.contains(&track.id));
-            let tracks: Vec<&Track> = named.chain(&played).collect();
-            let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let known_songs = self.library.derived().known_songs(&ids)?;
-            let sounds: HashMap<TrackId, &[f32]> = seeds
-                .iter()
-                .chain(&options.played)
-                .filter_map(|seed| Some((seed.track?, seed.vector.as_slice())))
-                .collect();
-            for track in tracks {
-                let song = known_songs.get(&track.id).copied();
-                known.insert(track, song, sounds.get(&track.id).copied());
-            }
+            known.extend(named.chain(&played).filter_map(Track::song));
         }
         let (shortest, longest) = options.lengths(seeds.iter().filter_map(|seed| seed.seconds));
         let kin = self.genres().kin_styles()?;
@@ -326,7 +312,6 @@ impl Engine {
             }
             found.retain(|near| !before.contains(&near.id));
             let ids: Vec<TrackId> = found.iter().map(|near| near.id).collect();
-            let known_songs = self.library.derived().known_songs(&ids)?;
             let of_found = self.library.tracks_by_id(&ids)?;
             let speech = if takes_speech {
                 HashSet::new()
@@ -335,13 +320,9 @@ impl Engine {
             };
             for track in of_found {
                 let vector = index.vector(track.id);
-                // Songs are compared by raw vectors, because the mean of the centred ones changes
-                // with the library.
-                let raw = vector.as_ref().map(|vector| self.space.restore(vector));
-                let song = known_songs.get(&track.id).copied();
                 let track_artists = artists_of(&track);
                 let fits = (shortest..=longest).contains(&track.audio.seconds)
-                    && !known.contains(&track, song, raw.as_deref())
+                    && track.song().is_none_or(|song| !known.contains(&song))
                     && !speech.contains(&track.id)
                     && !is_seed(&centred, track.id, vector.as_deref())
                     && !is_copy_of_seed(&track, vector.as_deref())
@@ -406,18 +387,13 @@ impl Engine {
                 .played_since
                 .is_some_and(|since| last.is_some_and(|last| last >= since))
         };
-        let known_songs = self.library.derived().known_songs(&ids)?;
-        candidates
-            .iter_mut()
-            .for_each(|one| one.song = known_songs.get(&one.track.id).copied());
-        let mut late = SongSet::default();
+        let mut late: HashSet<[String; 2]> = HashSet::new();
         if !options.keeps_versions {
             let recently_played = candidates.iter().filter(|one| is_late(one));
-            recently_played
-                .for_each(|one| late.insert(&one.track, one.song, self.raw(one).as_deref()));
+            late.extend(recently_played.filter_map(|one| one.track.song()));
         }
         for one in &mut candidates {
-            let is_version = late.contains(&one.track, one.song, self.raw(one).as_deref());
+            let is_version = one.track.song().is_some_and(|song| late.contains(&song));
             one.tier |= if is_version || is_late(one) {
                 PLAYED_LATELY
             } else {
@@ -445,11 +421,6 @@ impl Engine {
         Ok(candidates)
     }
 
-    fn raw(&self, candidate: &MixCandidate) -> Option<Vec<f32>> {
-        let vector = candidate.vector.as_ref()?;
-        Some(self.space.restore(vector))
-    }
-
     /// Chooses a mix from the results of another search, best first, with the options' randomness and limits. The index must
     /// have been opened.
     ///
@@ -472,7 +443,7 @@ impl Engine {
             (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
         });
         let candidates = self.apply_history(candidates.collect(), options)?;
-        let chosen = choose(candidates, options, usize::MAX, &self.space);
+        let chosen = choose(candidates, options, usize::MAX);
         Ok(chosen
             .into_iter()
             .map(|one| (one.track, one.near.similarity))
@@ -488,7 +459,6 @@ fn choose(
     mut candidates: Vec<MixCandidate>,
     options: &MixOptions,
     most: usize,
-    space: &LibrarySpace,
 ) -> Vec<MixCandidate> {
     let mut random = Random::new(options.random);
     let length = options.limit.max(1) as f32;
@@ -502,7 +472,7 @@ fn choose(
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
     let mut artists = NameLimit::new(options.max_per_artist);
     let mut albums = NameLimit::new(options.max_per_album);
-    let mut songs = SongSet::default();
+    let mut songs: HashSet<[String; 2]> = HashSet::new();
     let mut chosen: Vec<MixCandidate> = Vec::new();
     for candidate in candidates {
         if chosen.len() >= most {
@@ -517,15 +487,11 @@ fn choose(
             }
             _ => false,
         };
-        let raw = candidate
-            .vector
-            .as_ref()
-            .map(|vector| space.restore(vector));
         let is_again = !options.keeps_versions
             && (chosen.iter().any(is_copy)
-                || songs.contains(&candidate.track, candidate.song, raw.as_deref()));
+                || candidate.track.song().is_some_and(|song| songs.contains(&song)));
         if !is_again && artists.has_room(&own_artists) && albums.has_room(&album) {
-            songs.insert(&candidate.track, candidate.song, raw.as_deref());
+            songs.extend(candidate.track.song());
             artists.take(own_artists);
             albums.take(album);
             chosen.push(candidate);

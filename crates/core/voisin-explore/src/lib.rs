@@ -15,7 +15,6 @@
 //! | near artists and albums | [`artists`] |
 //! | files of the same recording | [`duplicates`] |
 //! | comparison of the audio of two files | [`audio_match`] |
-//! | recordings of the same song | [`versions`] |
 //! | words as combinations of a model's tags | [`words`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
@@ -44,7 +43,6 @@ pub mod seeds;
 #[cfg(test)]
 pub(crate) mod testing;
 mod union;
-pub mod versions;
 mod windows;
 pub mod words;
 

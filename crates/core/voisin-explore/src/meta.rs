@@ -8,7 +8,7 @@ use voisin_music::artists::{artists, is_nobody};
 use voisin_music::cue::{self, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
-use voisin_music::song::SongTitle;
+use voisin_music::song::song;
 
 /// Common album titles, folded and without "the".
 const COMMON_TITLES: [&str; 20] = [
@@ -236,10 +236,10 @@ impl TrackMeta {
         (!title.is_empty()).then(|| format!("{title}\n{owner}"))
     }
 
-    /// Its title parsed for versions of a song, if its tags identify one.
+    /// Its artist and title, by which it stands once in a list.
     #[doc(hidden)]
-    pub fn song(&self) -> Option<SongTitle> {
-        SongTitle::new(self.artist.as_deref(), Some(self.title.as_str()))
+    pub fn song(&self) -> Option<[String; 2]> {
+        song(self.artist.as_deref(), Some(self.title.as_str()))
     }
 
     /// Mean bit rate in kbit/s, if size and length are known.

@@ -49,7 +49,6 @@ mod salvage;
 mod saved;
 mod scales;
 pub mod scan;
-mod songs;
 mod spaces;
 mod store;
 mod take_over;
@@ -96,7 +95,6 @@ pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use salvage::{SalvageReport, salvage};
 pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
-pub use songs::SongSet;
 pub use spaces::VectorSpace;
 pub use track_set::TrackSet;
 pub use types::{

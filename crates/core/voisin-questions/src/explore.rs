@@ -14,7 +14,7 @@ use super::values::{
     ClusterDetail, Count, Limit, MOST, WholeNumber, at_most, check_scale, given, limit_of,
 };
 use crate::answers::artists::FoundArtists;
-use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
+use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
     clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
     remembered_clusters,
@@ -269,14 +269,9 @@ impl NearSongs {
 pub struct Duplicates {
     /// Read no files: faster, but no audio is compared. Copies are then those of one length (within 5 s, without silence at the
     /// ends) whose stored vectors match and whose titles and artists do not differ; those of low bit rates, those under other
-    /// titles and altered ones without tags are missed. Versions are found by titles alone
+    /// titles and altered ones without tags are missed
     #[arg(long)]
     pub rough: bool,
-    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ only in words
-    /// such as live, remaster, radio edit or remix, or near in sound, and with matching chords; these are no duplicates to
-    /// delete
-    #[arg(long)]
-    pub versions: bool,
 }
 
 impl Duplicates {
@@ -289,9 +284,6 @@ impl Duplicates {
         collection: &Collection,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        if self.versions {
-            return versions(engine, collection, !self.rough, &report);
-        }
         let k = neighbours_of_duplicates(collection);
         let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
         self.copies(engine, collection, &graph, report)
@@ -303,10 +295,6 @@ impl Duplicates {
         engine: &mut Engine,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        if self.versions {
-            let collection = engine.collection()?;
-            return versions(engine, &collection, !self.rough, &report);
-        }
         let k = DuplicateOptions::default().neighbours;
         let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
         self.copies(engine, &collection, &graph, report)

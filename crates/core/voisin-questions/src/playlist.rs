@@ -113,15 +113,10 @@ pub struct Playlist {
     /// thirds), peak (never below that) or cool-down, between the least and the greatest value of tracks near the seeds: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
     pub(crate) curve: Option<ScaleCurve>,
-    /// Leave copies of the same recording in the list
+    /// Leave copies of the same recording, and tracks with one artist and title, in the list
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
     pub(crate) keep_duplicates: bool,
-    /// Leave other versions of a song in the list: by the same artist, with a title that differs only in words such as live,
-    /// remaster, radio edit or remix
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) keep_versions: bool,
 }
 
 fn two() -> u32 {
@@ -413,7 +408,6 @@ impl Playlist {
                 (false, true) => Copies::Kept,
                 (false, false) => Copies::LeftOut,
             },
-            keeps_versions: self.keep_versions || self.keep_duplicates,
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
             curve: self.curve,

@@ -680,7 +680,7 @@ impl PyLibrary {
 
     /// Recordings in several files: for each a dictionary, the JSON of `voisin duplicates`, largest saving first.
     ///
-    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True, versions=True. Files are read unless rough is
+    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True. Files are read unless rough is
     /// set.
     #[pyo3(signature = (**options))]
     fn duplicates<'py>(

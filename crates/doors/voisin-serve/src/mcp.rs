@@ -156,7 +156,7 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
     (
         "duplicates",
-        "Copies and versions",
+        "Copies",
         Method::GET,
         "/duplicates",
         of_query::<Paged<Duplicates>>,

@@ -1,4 +1,4 @@
-// Checks of the library: copies, versions of a song, missing and failed files.
+// Checks of the library: copies, missing and failed files.
 import { bytes, count, h, name, toast } from "./dom.js";
 import { request } from "./api.js";
 import * as player from "./player.js";
@@ -19,15 +19,6 @@ export const CHECKS = {
     shown: group,
     one: "recording",
     none: ["No copies", "Every recording is in one file only."],
-  },
-  versions: {
-    title: "Versions",
-    about: "Recordings of one song: live takes, remasters, edits. Mixes play one of them.",
-    path: "duplicates",
-    query: { versions: true },
-    shown: group,
-    one: "song",
-    none: ["No versions", "Every song has one recording."],
   },
   missing: {
     title: "Missing",
