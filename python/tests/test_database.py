@@ -147,7 +147,7 @@ QUESTIONS = {
         (["chaos god", "armygeddon"], {"length": 120, "max_per_artist": 0}),
         ("chaos god", {"genre": "Metal", "limit": None}),
         ("chaos god", {"exclude_genre": "Ambient", "diversity": 0.5}),
-        ("chaos god", {"shuffle": 3}),
+        ("chaos god", {"shuffle": True, "random_seed": 3}),
     ],
     # In a folder, tracks that are far from all others come last; a database lacks this measure.
     "mix": [("chaos god", {"mixing": {"variety": 0, "drift": 0, "shortest": 0}, "limit": 3})],
@@ -349,7 +349,7 @@ def test_a_folder_has_lists_ways_and_mixes(folder):
     for wrong, raised, message in [
         (lambda: library.playlist(), ValueError, "seeds"),
         (lambda: library.playlist("chaos god", limit=0), ValueError, "limit: expected 1 or more"),
-        (lambda: library.playlist("chaos god", shuffle=1, harmonic=True), ValueError, "shuffle"),
+        (lambda: library.playlist("chaos god", shuffle=True, harmonic=True), ValueError, "shuffle"),
         (lambda: library.path_between("chaos god", "no such song"), KeyError, "no such song"),
         (lambda: library.path_between("chaos god", "celtica", steps=0), ValueError, "steps"),
         (lambda: library.mix("chaos god", mixing={"variety": 2}), ValueError, "variety"),

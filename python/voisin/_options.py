@@ -175,7 +175,11 @@ class PlaylistOptions(Filters, total=False):
     min_similarity: Least similarity of a track to its seed.
     no_duplicates: Compare the audio of tracks that may be copies of the same recording: this also
         finds copies of low bit rates. If a file cannot be read, vectors, lengths and titles decide.
-    shuffle: Shuffle instead of ordering by small steps: where the random numbers start.
+    random_seed: Where random numbers of variety and shuffle start: the same number gives the same
+        list [default: another one each time].
+    shuffle: Shuffle instead of ordering by small steps.
+    variety: Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so
+        that the list is the same each time.
     """
 
     cluster: int
@@ -189,7 +193,9 @@ class PlaylistOptions(Filters, total=False):
     max_per_artist: int
     min_similarity: float
     no_duplicates: bool
-    shuffle: int
+    random_seed: int
+    shuffle: bool
+    variety: float
 
 
 class PathOptions(TypedDict, total=False):

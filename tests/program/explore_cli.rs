@@ -685,6 +685,32 @@ fn playlists_start_from_all_kinds_of_seeds() {
 }
 
 #[test]
+fn a_list_with_variety_differs_and_leaves_out_what_was_played() {
+    let (sandbox, _) = library(&["metal", "folk", "ambient"]);
+    let list = |more: &[&str]| -> Vec<String> {
+        let arguments = ["playlist", "chaos god", "-l", "6", "--max-per-artist", "0"];
+        let found = fine(sandbox.run([&arguments[..], &["--format", "paths"], more].concat()));
+        let mut paths: Vec<String> = found.lines().map(str::to_owned).collect();
+        paths.sort();
+        paths
+    };
+    let near = list(&[]);
+    assert_eq!(near, list(&["--variety", "0"]));
+    let drawn = |seed: &str| list(&["--variety", "1", "--random-seed", seed]);
+    assert_eq!(drawn("1"), drawn("1"));
+    assert!(drawn("1") != drawn("2") || drawn("2") != drawn("3"));
+    // Named seeds open a list, unless they are excluded.
+    assert!(near.iter().any(|path| path.ends_with("chaos-god.mp3")));
+    let other = near.iter().find(|path| !path.ends_with("chaos-god.mp3"));
+    let rest = list(&["--exclude", "chaos god", "--exclude", other.unwrap()]);
+    assert_eq!(rest.len(), 6);
+    assert!(!rest.contains(other.unwrap()));
+    assert!(!rest.iter().any(|path| path.ends_with("chaos-god.mp3")));
+    let wrong = sandbox.run(["playlist", "chaos god", "--variety", "2"]);
+    assert!(refused(&wrong).contains("0 to 1"));
+}
+
+#[test]
 fn duplicates_name_the_better_file_and_delete_nothing() {
     let (sandbox, music) = library(&["metal", "ambient"]);
     let nothing = sandbox.run(["duplicates"]);

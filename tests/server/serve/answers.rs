@@ -262,7 +262,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     assert_eq!(list["items"], cli(&expected)["items"]);
     let (status, _) = server.post(
         "/api/v1/playlist",
-        &json!({"seeds": [{"id": 1}], "shuffle": 1, "harmonic": true}),
+        &json!({"seeds": [{"id": 1}], "shuffle": true, "harmonic": true}),
     );
     assert_eq!(status, 400);
     assert_eq!(whole(server.good_get("/api/v1/genres")), cli(&["genres"]));

@@ -56,6 +56,8 @@ pub struct PlaylistConstraints<'a> {
     pub longest: Option<f64>,
     /// Upper bounds of the similarity to seeds, by their rows, of tracks that are not in the collection.
     pub least: &'a HashMap<usize, f32>,
+    /// Tracks that are not in it.
+    pub excluded: &'a HashSet<TrackId>,
 }
 
 /// A list, as rows of the collection.
@@ -199,6 +201,7 @@ fn listed_among(
         let is_out = |row: usize| {
             excluded.contains(&row)
                 || unwanted.contains(&collection.ids[row])
+                || wanted.excluded.contains(&collection.ids[row])
                 || wanted
                     .allowed
                     .is_some_and(|set| !set.contains(collection.ids[row]))

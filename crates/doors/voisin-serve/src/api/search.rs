@@ -243,9 +243,11 @@ pub(super) async fn playlist(
     extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
-    if state.is_elsewhere() {
-        let answer = state.run_around(move |_, source| {
-            let generation = source.generation()?;
+    // Clusters and copies need the whole library.
+    let decodes = request.no_duplicates;
+    if state.is_elsewhere() || !(request.cluster.is_some() || decodes) {
+        let answer = state.run_around(move |state, source| {
+            let generation = source.index(state)?;
             let named = source.seeds(&request.seeds)?;
             source.fetch_filters(&request.filters)?;
             let found = source.playlist(&request, &named, &[])?;
@@ -258,11 +260,11 @@ pub(super) async fn playlist(
         });
         return Ok(written(answer.await?));
     }
-    // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    let is_whole = request.cluster.is_some() || decodes;
     let key = format!("playlist {request:?}");
-    let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
+    let work = move |state: &Server,
+                     context: &mut RequestContext,
+                     explored: &Explored,
+                     _: &GivenUp| {
         state.index(context)?;
         let collection = &explored.collection;
         let named = seeds(&request.seeds, context.engine)?;
@@ -279,22 +281,11 @@ pub(super) async fn playlist(
             PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
         )
     };
-    let answer = if is_whole {
-        let work = move |state: &Server,
-                         context: &mut RequestContext,
-                         explored: &Explored,
-                         _: &GivenUp| work(state, context, explored);
-        // Only copies are decoded.
-        let answer = if decodes {
-            state.once_explored_decoded(key, false, work).await?
-        } else {
-            state.once_explored(key, false, work).await?
-        };
-        (*answer).clone()
+    // Only copies are decoded.
+    let answer = if decodes {
+        state.once_explored_decoded(key, false, work).await?
     } else {
-        state
-            .run_explored(move |state, context, explored| work(state, context, explored))
-            .await?
+        state.once_explored(key, false, work).await?
     };
-    Ok(written(answer))
+    Ok(written((*answer).clone()))
 }
