@@ -5,7 +5,7 @@ use crate::cli::args::{ListFormat, OutliersArgs};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use voisin_explore::outliers::Outlier;
 use voisin_questions::answers::graph::neighbour_graph;
 use voisin_questions::answers::outliers::OutlierJson;
@@ -29,11 +29,8 @@ pub(crate) fn run(context: &Context, args: &OutliersArgs) -> anyhow::Result<Endi
         ]
     };
     match args.output.format {
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(
-                &OutlierJson::list(&engine, &collection, &found)?,
-                &args.output.format,
-            )?;
+        ListFormat::Json => {
+            render::print_json(&OutlierJson::list(&engine, &collection, &found)?)?;
         }
         ListFormat::Csv => {
             render::print_csv(

@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{lossy, print_files, print_rows, title};
+use crate::cli::render::track::{lossy, print_files, title};
 use crate::cli::render::{self, Align, Table, clock, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use voisin_engine::{Engine, SimilarPassage, meta};
@@ -45,11 +45,8 @@ pub(super) fn run(
     }
     match args.output.format {
         ListFormat::Table => table(&found)?,
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(
-                &PassagesJson::new(&passage, from, to, &found),
-                &args.output.format,
-            )?;
+        ListFormat::Json => {
+            render::print_json(&PassagesJson::new(&passage, from, to, &found))?;
         }
         ListFormat::Csv => render::print_csv(
             [
