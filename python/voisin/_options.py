@@ -112,35 +112,28 @@ class Mixing(TypedDict, total=False):
     feel: From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values
         of learned scales, come before nearer ones [default: 0].
     keep_versions: Allow several recordings of a song.
-    listener: Listener whose history to use, as in `voisin heard` [default: all].
     longest: Longest song, in seconds, unless it is at most twice as long as the seed; 0: no limit
         [default: 900].
     max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
     max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
     near_only: Prefer a shorter mix to distant songs: leave out songs farther away than nearly all
         tracks are from their nearest neighbour.
-    not_heard: Songs played within this time come last, in seconds; 0: no effect [default: 86400].
     random_seed: Seed of the random numbers: the same seed gives the same mix [default: another one
         each time].
     shortest: Shortest song, in seconds, unless it is at least half as long as the seed [default:
         60].
-    taste: Weight of likes, ratings and frequent plays; 0: none, and disliked songs may come
-        [default: 0.5].
     variety: 0: always the nearest; 1: any near songs [default: 0.5].
     """
 
     drift: float
     feel: float
     keep_versions: bool
-    listener: str
     longest: float
     max_per_album: int
     max_per_artist: int
     near_only: bool
-    not_heard: float
     random_seed: int
     shortest: float
-    taste: float
     variety: float
 
 

@@ -126,19 +126,6 @@ fn the_server_answers_from_a_database_as_from_a_library() {
                     "filters": {"year": "1960-1999"}, "mixing": {"random_seed": 3, "max_per_artist": 1}}),
             ),
             (
-                "/api/v1/refs/similar",
-                serde_json::json!({"songs": [{"name": "Title 12", "artist": "Artist 12"}], "mixing": {"random_seed": 5}}),
-            ),
-            (
-                "/api/v1/refs/similar",
-                serde_json::json!({"albums": [{"name": "album 3"}], "artists": [{"name": "artist 17"}],
-                    "mixing": {"random_seed": 5}}),
-            ),
-            (
-                "/api/v1/refs/similar",
-                serde_json::json!({"songs": [{"path": "album 3/3.flac"}], "mixing": {"random_seed": 5}}),
-            ),
-            (
                 "/api/v1/classify",
                 serde_json::json!({"tracks": [words("title 12"), words("title 14")]}),
             ),
@@ -160,10 +147,6 @@ fn the_server_answers_from_a_database_as_from_a_library() {
                 "/api/v1/playlist",
                 serde_json::json!({"seeds": [words("title 13")], "filters": {"genre": ["jazz"], "year": "1960-1979"},
                     "length": 1800}),
-            ),
-            (
-                "/api/v1/refs/path",
-                serde_json::json!({"start": {"name": "Title 12", "artist": "Artist 12"}, "end": {"path": "album 3/3.flac"}}),
             ),
             (
                 "/api/v1/tracks?query=title%207&limit=50&sort=title",

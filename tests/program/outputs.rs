@@ -36,15 +36,13 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
             (format!("{command} --format paths --output {{}}"), "x.txt")
         }
         ("find", _) => ("find noise --format m3u8 -o {}".to_owned(), "x.m3u8"),
-        ("path", _) => ("path id:1 id:30 --format xspf -o {}".to_owned(), "x.xspf"),
+        ("path", _) => ("path id:1 id:30 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("playlist", _) => ("playlist --seed id:1 -o {}".to_owned(), "x.m3u8"),
         ("classify", "--output") => ("classify id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("classify", "--submission") => (
             format!("classify --with {} {table} --submission {{}}", at("run")),
             "x.csv",
         ),
-        ("lists show", _) => ("lists show mine --format m3u8 -o {}".to_owned(), "x.m3u8"),
-        ("lists push", _) => ("lists push mine --folder {}".to_owned(), "mine.m3u8"),
         ("genres", _) => (format!("genres {option} {{}}"), "x.svg"),
         ("labels export", _) => ("labels export {}".to_owned(), "x.csv"),
         ("map", _) => ("map -o {}".to_owned(), "x.html"),
@@ -131,7 +129,6 @@ fn made() -> Sandbox {
     let table = format!("features:{}", sandbox.path("features.csv").display());
     let run = sandbox.path("run").to_str().unwrap().to_owned();
     fine(sandbox.run(["train", "classifier", &table, &run, "--algorithm", "knn"]));
-    fine(sandbox.run(["lists", "save", "mine", "similar", "id:1"]));
     sandbox
 }
 
@@ -340,7 +337,6 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{what}");
 
         let fresh = sandbox.path(&format!("fresh-{tried}"));
-        // The target of a pushed list is stored.
         fs::create_dir_all(&fresh).unwrap();
         let first = recipe.run(&sandbox, &fresh, &[]);
         assert!(is_done(&first), "{what}: {}", text(&first.stderr));
@@ -353,7 +349,7 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
             "{what}: {}",
             text(&again.stderr)
         );
-        if kind != "pages" && command != "lists push" {
+        if kind != "pages" {
             assert!(
                 fs::read(fresh.join(recipe.name)).unwrap() == before,
                 "{what}"

@@ -105,9 +105,9 @@ pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode,
-    Removed, ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track,
-    TrackFilter, TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
+    AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
+    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
+    TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
 };
 
 // The index.

@@ -16,7 +16,6 @@ mod lab;
 mod labels;
 mod library;
 mod list;
-mod lists;
 mod mistakes;
 mod model;
 mod scales;
@@ -66,7 +65,6 @@ pub(crate) use library::{
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
-pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
     Against, BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
@@ -76,8 +74,7 @@ pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, T
 pub(crate) use search::{
     ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
-pub(crate) use serve::McpArgs;
-pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
+pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};

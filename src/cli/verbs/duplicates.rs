@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use voisin_base::text::{count_with, size};
 use voisin_engine::CompareEvent;
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     // Sorted before, so that the groups that free the most remain.
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,
+        ListFormat::Json => render::print_json(&groups)?,
         ListFormat::Csv => render::print_csv(
             ["group", "keep", "path", "bytes", "exact", "why"],
             groups.iter().enumerate().flat_map(|(i, group)| {

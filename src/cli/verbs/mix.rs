@@ -41,18 +41,6 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     if let (false, Some(short)) = (answer.found.is_empty(), &answer.short) {
         context.console.note(short);
     }
-    if let Some(name) = question
-        .mixing
-        .listener
-        .as_ref()
-        .filter(|_| !source.is_remote())
-    {
-        let listeners = source.engine().library().history().listeners()?;
-        if listeners.iter().all(|(known, ..)| known != name) {
-            let text = format!("no listener \"{name}\": \"voisin heard\" lists the listeners");
-            context.console.warn(&text);
-        }
-    }
     let facts = FactColumns::new(question.fields());
     print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(if answer.found.is_empty() {

@@ -200,7 +200,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ])
     );
     assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
-    for path in ["words", "lists"] {
+    for path in ["words", "status"] {
         let (status, problem) = server.get(&format!("/api/v1/{path}?limit=1"));
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(
@@ -836,65 +836,12 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
 }
 
 #[test]
-fn songs_are_found_as_players_refer_to_them() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let server = Server::start(&sandbox, &[]);
-    let ask = |song: Value| {
-        server.post(
-            "/api/v1/refs/similar",
-            &json!({"songs": [song], "count": 3}),
-        )
-    };
-    let known = server.good_get("/api/v1/tracks?query=chaos%20god")["tracks"][0].clone();
-    let (status, by_tags) =
-        ask(json!({"name": "CHAOS GOD", "artists": [{"name": "muldjord"}], "id": "x"}));
-    assert_eq!(status, 200, "{by_tags}");
-    assert_eq!(by_tags["found_by"], json!(["tags"]));
-    let nearest = &by_tags["matches"][0];
-    assert_eq!(nearest["song"]["artists"][0]["name"], "Muldjord");
-    assert!(nearest["song"]["durationMs"].as_u64().unwrap() > 1000);
-    let (_, by_path) = ask(json!({"name": "nonsense", "path": known["path"]}));
-    assert_eq!(
-        (&by_path["found_by"][0], &by_path["matches"]),
-        (&json!("path"), &by_tags["matches"])
-    );
-    let (status, problem) = ask(json!({"name": "Chaos God", "artist": "Nina Simone"}));
-    assert_eq!(status, 404, "{problem}");
-    assert!(
-        problem["next"]
-            .as_str()
-            .unwrap()
-            .contains("add it to the library")
-    );
-    let ends = json!({"start": {"name": "Chaos God"}, "end": {"name": "Nebula"}, "count": 4});
-    let walk = server.good("/api/v1/refs/path", &ends);
-    let matches = walk["matches"].as_array().unwrap();
-    assert!((2..=4).contains(&matches.len()));
-    assert_eq!(matches[0]["song"]["name"], known["title"]);
-    assert!(matches[0]["similarity"].as_f64().unwrap() > 0.999);
-    assert_eq!(matches.last().unwrap()["song"]["name"], "Nebula");
-}
-
-#[test]
 fn a_space_answers_as_on_the_command_line() {
     let sandbox = Sandbox::new();
     small_library(&sandbox);
     let clap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clap");
     fine(sandbox.run(["model", "import", clap, "--name", "small"]));
     fine(sandbox.run(["space", "add", "small", "--name", "words"]));
-    fine(sandbox.run([
-        "lists", "save", "near", "similar", "id:1", "--space", "words",
-    ]));
-    fine(sandbox.run([
-        "lists",
-        "save",
-        "rainy",
-        "find",
-        "rainy evening synths",
-        "--space",
-        "words",
-    ]));
     let server = Server::start(&sandbox, &[]);
     let near = server.good(
         "/api/v1/similar",
@@ -921,14 +868,6 @@ fn a_space_answers_as_on_the_command_line() {
     let by_itself = server.good_get("/api/v1/find?query=rainy%20evening%20synths");
     assert_eq!(by_itself["tracks"], found["tracks"]);
     assert_eq!(by_itself["notes"][0], "searched in the space words");
-    for (list, expected) in [("near", &near["neighbours"]), ("rainy", &found["tracks"])] {
-        let now = server.good_get(&format!("/api/v1/lists/{list}"));
-        let [now, expected] = [&now["items"], expected].map(|tracks| -> Vec<Value> {
-            let tracks = tracks.as_array().unwrap().iter();
-            tracks.map(|track| track["id"].clone()).collect()
-        });
-        assert_eq!(now, expected, "{list}");
-    }
     let (status, problem) = server.post(
         "/api/v1/similar",
         &json!({"seeds": [{"id": 1}], "space": "wrods"}),

@@ -157,18 +157,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
     assert_eq!(both["understood"][1]["denied"], true, "{both}");
     let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
     assert!(table.contains("% of captions"), "{table}");
-    // As a saved list, and as a direction of a search.
-    fine(sandbox.run([
-        "lists",
-        "save",
-        "rain",
-        "find",
-        "rainy evening synths",
-        "--limit",
-        "5",
-    ]));
-    let list = server.good_get("/api/v1/lists/rain")["items"].clone();
-    assert_eq!(rows(&list), first);
+    // As a direction of a search.
     let near = sandbox.run([
         "similar",
         "id:1",
@@ -211,20 +200,6 @@ fn sentences_find_in_the_references_order_through_each_door() {
         &json!({"from": {"sounds": "rainy evening synths"}, "to": {"id": 1}}),
     );
     assert_eq!(way["tracks"][0]["path"], best[0], "{way}");
-    let evening = [
-        "lists",
-        "save",
-        "evening",
-        "mix",
-        "sounds:rainy evening synths",
-    ];
-    fine(sandbox.run(evening));
-    assert!(
-        !server.good_get("/api/v1/lists/evening")["items"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    );
     // An assistant.
     let mut process = sandbox
         .command(["mcp"])

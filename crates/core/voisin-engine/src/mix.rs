@@ -13,7 +13,7 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_explore::{NameLimit, TrackMeta};
 use voisin_index::{Neighbor, SearchMode};
-use voisin_library::{Listened, Track, TrackFilter, TrackSet};
+use voisin_library::{Track, TrackFilter, TrackSet};
 
 /// Candidates for each song of a mix, and for each song that an artist may have in it.
 const REACH: usize = 4;
@@ -29,9 +29,8 @@ const RECENT: usize = 15;
 /// Similarity below which a track comes last where far is not measured, as in a small library: with centred vectors it is
 /// then less like the seeds than the mean of the library is.
 const FAR_IN_SMALL: f32 = 0.0;
-/// The lowest and the highest bit of a tier.
+/// The lowest bit of a tier.
 const FAR: u8 = 1;
-const PLAYED_LATELY: u8 = 8;
 
 /// Options of a mix.
 #[derive(Debug, Clone)]
@@ -58,14 +57,6 @@ pub struct MixOptions {
     pub shortest: f64,
     /// Longest allowed length in seconds; twice a seed's length is always allowed.
     pub longest: f64,
-    /// The listener whose history counts; `None`: all listeners.
-    pub listener: Option<String>,
-    /// Songs played since this time, in seconds since 1970 UTC, are used only if a mix would be short; `None`: no effect.
-    pub played_since: Option<i64>,
-    /// Weight of liked and often played songs, 0 to 1; above 0, disliked songs are left out.
-    pub taste: f32,
-    /// Listening histories of other programs.
-    pub external_history: HashMap<TrackId, Listened>,
     /// From 0, alike in sound, to 1, alike in feel, as in [`Engine::similar_in_feel`]; no effect if no energy or learned
     /// scale of the seeds is known.
     pub feel: f32,
@@ -89,10 +80,6 @@ impl Default for MixOptions {
             is_near_only: false,
             shortest: 60.0,
             longest: 900.0,
-            listener: None,
-            played_since: None,
-            taste: 0.5,
-            external_history: HashMap::new(),
             feel: 0.0,
             variety: 0.5,
             random: 0,
@@ -127,11 +114,9 @@ struct MixCandidate {
     near: Neighbor,
     track: Track,
     vector: Option<Vec<f32>>,
-    /// Sum of bits by weight: far from the seeds, an artist played often lately, the artist played last, a song played
-    /// lately. A higher tier is used only if the lower ones do not suffice.
+    /// Sum of bits by weight: far from the seeds, an artist played often lately, the artist played last. A higher tier is
+    /// used only if the lower ones do not suffice.
     tier: u8,
-    /// From -1, disliked, to 1, liked.
-    opinion: f32,
     score: f32,
 }
 
@@ -142,7 +127,6 @@ impl MixCandidate {
             track,
             vector,
             tier,
-            opinion: 0.0,
             score: 0.0,
         }
     }
@@ -353,56 +337,12 @@ impl Engine {
             let is_often = !recent.has_room(&track_artists);
             let is_again = track_artists.iter().any(|artist| last.contains(artist));
             let is_far = near.similarity < far_below.unwrap_or(FAR_IN_SMALL);
-            // `FAR` is the lowest bit; `PLAYED_LATELY` is set later.
+            // `FAR` is the lowest bit.
             let tier = 4 * u8::from(is_again) + 2 * u8::from(is_often) + u8::from(is_far);
             let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
         });
-        Ok((self.apply_history(candidates.collect(), options)?, is_full))
-    }
-
-    /// Applies the listening history: songs played lately, in any version, come last, and disliked ones are left out.
-    fn apply_history(
-        &self,
-        mut candidates: Vec<MixCandidate>,
-        options: &MixOptions,
-    ) -> Result<Vec<MixCandidate>, EngineError> {
-        let ids: Vec<TrackId> = candidates.iter().map(|one| one.track.id).collect();
-        let mut known = self
-            .library
-            .history()
-            .listening(options.listener.as_deref(), &ids)?;
-        for (track, history) in &options.external_history {
-            let known = known.entry(*track).or_default();
-            known.last = known.last.max(history.last);
-            known.opinion = if history.opinion == 0.0 {
-                known.opinion
-            } else {
-                history.opinion
-            };
-        }
-        let is_late = |one: &MixCandidate| {
-            let last = known.get(&one.track.id).and_then(|known| known.last);
-            options
-                .played_since
-                .is_some_and(|since| last.is_some_and(|last| last >= since))
-        };
-        let mut late: HashSet<[String; 2]> = HashSet::new();
-        if !options.keeps_versions {
-            let recently_played = candidates.iter().filter(|one| is_late(one));
-            late.extend(recently_played.filter_map(|one| one.track.song()));
-        }
-        for one in &mut candidates {
-            let is_version = one.track.song().is_some_and(|song| late.contains(&song));
-            one.tier |= if is_version || is_late(one) {
-                PLAYED_LATELY
-            } else {
-                0
-            };
-            one.opinion = known.get(&one.track.id).map_or(0.0, |known| known.opinion);
-        }
-        candidates.retain(|one| options.taste == 0.0 || one.opinion > -1.0);
-        self.without_gone(candidates)
+        Ok((self.without_gone(candidates.collect())?, is_full))
     }
 
     /// Leaves out files that are no longer on the disk, unless all are missing: then another machine plays the music.
@@ -420,35 +360,6 @@ impl Engine {
         }
         Ok(candidates)
     }
-
-    /// Chooses a mix from the results of another search, best first, with the options' randomness and limits. The index must
-    /// have been opened.
-    ///
-    /// - `found`: nearest first, with their similarities
-    pub fn arrange(
-        &mut self,
-        found: Vec<(Track, f32)>,
-        options: &MixOptions,
-    ) -> Result<Vec<(Track, f32)>, EngineError> {
-        let far_below = self.far_below()?;
-        let index = self.loaded_index();
-        let candidates = found.into_iter().filter_map(|(track, similarity)| {
-            let near = Neighbor {
-                id: track.id,
-                similarity,
-            };
-            let is_far = similarity < far_below.unwrap_or(FAR_IN_SMALL);
-            let vector = index.vector(track.id);
-            let candidate = MixCandidate::new(near, track, vector, u8::from(is_far));
-            (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
-        });
-        let candidates = self.apply_history(candidates.collect(), options)?;
-        let chosen = choose(candidates, options, usize::MAX);
-        Ok(chosen
-            .into_iter()
-            .map(|one| (one.track, one.near.similarity))
-            .collect())
-    }
 }
 
 /// Chooses the songs of a mix, best first, at random among the near ones and within the limits of artists, albums and versions.
@@ -465,8 +376,7 @@ fn choose(
     for (rank, candidate) in candidates.iter_mut().enumerate() {
         // Gumbel-top-k: the largest scores with Gumbel noise are a weighted sample without replacement.
         let noise = -(-random.f32().clamp(1e-6, 1.0 - 1e-6).ln()).ln();
-        candidate.score =
-            options.variety * noise + options.taste * candidate.opinion - rank as f32 / length;
+        candidate.score = options.variety * noise - rank as f32 / length;
     }
     // The tier comes before the score, so that chance never puts a far song before a near one.
     candidates.sort_by(|a, b| a.tier.cmp(&b.tier).then(b.score.total_cmp(&a.score)));
@@ -528,7 +438,7 @@ mod tests {
 
     use super::*;
     use voisin_library::testing::{library, track};
-    use voisin_library::{NewTrack, PlayerEvent, ScaleOrigin, ScaleValue};
+    use voisin_library::{NewTrack, ScaleOrigin, ScaleValue};
 
     /// Sixty tracks at growing angles from the first, of three artists in blocks of twenty.
     fn engine(dir: &Path, change: impl Fn(usize, &mut NewTrack)) -> Engine {
@@ -719,21 +629,6 @@ mod tests {
             .remember_songs(&songs)
             .unwrap();
         assert_eq!(ids(&mut engine, 1, &one), [3, 7, 9, 13]);
-        engine
-            .library_mut()
-            .history_mut()
-            .note_listening("ann", &[(TrackId(10), PlayerEvent::Played(1000))])
-            .unwrap();
-        let late = MixOptions {
-            played_since: Some(500),
-            limit: 3,
-            ..one
-        };
-        assert_eq!(
-            ids(&mut engine, 1, &late),
-            [3, 7, 13],
-            "the song of track 10 was played lately"
-        );
     }
 
     #[test]
@@ -812,68 +707,6 @@ mod tests {
         assert!(
             songs.iter().all(|song| song.genres[0].name() == "Rock"),
             "{songs:?}"
-        );
-    }
-
-    #[test]
-    fn songs_played_lately_come_last_and_liked_ones_earlier() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), |i, new| new.tags.artist = Some(i.to_string()));
-        let events = [
-            (TrackId(2), PlayerEvent::Played(1000)),
-            (TrackId(3), PlayerEvent::Played(10)),
-            (TrackId(4), PlayerEvent::Rated(Some(1))),
-            (TrackId(11), PlayerEvent::Liked(Some(true))),
-        ];
-        engine
-            .library_mut()
-            .history_mut()
-            .note_listening("ann", &events)
-            .unwrap();
-        let options = MixOptions {
-            limit: 6,
-            played_since: Some(500),
-            taste: 1.0,
-            ..nearest()
-        };
-        assert_eq!(
-            ids(&mut engine, 1, &options),
-            [3, 5, 6, 7, 8, 11],
-            "the liked one is six places ahead"
-        );
-        let ben = MixOptions {
-            listener: Some("ben".into()),
-            ..options.clone()
-        };
-        assert_eq!(ids(&mut engine, 1, &ben), [2, 3, 4, 5, 6, 7]);
-        let ann = MixOptions {
-            listener: Some("ann".into()),
-            ..options.clone()
-        };
-        assert_eq!(ids(&mut engine, 1, &ann), ids(&mut engine, 1, &options));
-        let none = MixOptions {
-            played_since: None,
-            taste: 0.0,
-            ..options.clone()
-        };
-        assert_eq!(ids(&mut engine, 1, &none), [2, 3, 4, 5, 6, 7]);
-        // Another program's history takes precedence; a mix that would be short takes songs that were played.
-        let events = HashMap::from([(
-            TrackId(11),
-            Listened {
-                last: Some(600),
-                opinion: -1.0,
-            },
-        )]);
-        let elsewhere = MixOptions {
-            external_history: events,
-            limit: 100,
-            ..options
-        };
-        let all = ids(&mut engine, 1, &elsewhere);
-        assert!(
-            all.contains(&2) && !all.contains(&4) && !all.contains(&11) && all.len() == 57,
-            "{all:?}"
         );
     }
 

@@ -26,7 +26,6 @@ mod descriptors;
 mod error;
 mod find;
 mod health;
-mod heard;
 mod home;
 mod journal;
 mod labels;
@@ -46,7 +45,6 @@ mod reading;
 mod record;
 mod relocate;
 mod salvage;
-mod saved;
 mod scales;
 pub mod scan;
 mod spaces;
@@ -66,7 +64,6 @@ pub use error::LibraryError;
 use error::WorkError;
 pub use find::{NameOf, SearchTexts};
 pub use health::{Health, LibraryFault, RepairReport};
-pub use heard::{Listened, PlayerEvent};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
@@ -79,8 +76,8 @@ pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
 pub use parts::{
-    ChangeTable, DerivedTable, FileTable, HistoryTable, LabelTable, LinkTable, ListTable, Lookup,
-    ScaleTable, SettingTable, SpaceTable, TagTable, TransferTable, UpgradeTable,
+    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, SpaceTable,
+    TagTable, TransferTable, UpgradeTable,
 };
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;

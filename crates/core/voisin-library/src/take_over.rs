@@ -1,4 +1,4 @@
-//! Replaces the audio of a track whose files are gone by that of another track: id, label and links stay.
+//! Replaces the audio of a track whose files are gone by that of another track: id and label stay.
 
 use rusqlite::{OptionalExtension as _, Transaction};
 use std::ops::{Deref, DerefMut};
@@ -22,8 +22,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
 
 impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Moves the files, audio, vectors and measurements of the track `by` to `gone`, whose files are
-    /// missing, and deletes `by`. The id, plays and opinions, links of servers and the label given by
-    /// hand of `gone` stay, unless `by` has a label.
+    /// missing, and deletes `by`. The id and the label given by hand of `gone` stay, unless `by` has a label.
     ///
     /// # Errors
     /// One of them is unknown, or a file of `gone` is on the disk.
@@ -63,8 +62,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             tx.execute("UPDATE descriptors SET track = ?1 WHERE track = ?2", ids)?;
             tx.execute("DELETE FROM files WHERE track = ?1", [gone.0])?;
             tx.execute("UPDATE files SET track = ?1 WHERE track = ?2", ids)?;
-            // A server may have an id for each file: both then link to the track that stays.
-            tx.execute("UPDATE OR IGNORE links SET track = ?1 WHERE track = ?2", ids)?;
             // A label that stays behind can be undone for the former audio.
             tx.execute(
                 "UPDATE label_changes SET content = (SELECT content FROM audio WHERE id = ?2)
@@ -92,7 +89,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 "DELETE FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)",
                 [gone.0],
             )?;
-            move_listening(tx, gone, by)?;
             move_audio(tx, gone, by)?;
             Ok(())
         })
@@ -136,33 +132,6 @@ fn move_vectors(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::R
     Ok(())
 }
 
-/// Moves plays and opinions, which are stored by content id, to the new audio. If a listener has an
-/// opinion of both, that of the new one counts.
-fn move_listening(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
-    let ids = (gone.0, by.0);
-    let old = "(SELECT content FROM audio WHERE id = ?1)";
-    let new = "(SELECT content FROM audio WHERE id = ?2)";
-    let plays = format!("UPDATE OR IGNORE heard SET content = {new} WHERE content = {old}");
-    tx.execute(&plays, ids)?;
-    let opinions = format!(
-        "INSERT INTO opinions (content, listener, liked, rating)
-         SELECT {new}, listener, liked, rating FROM opinions WHERE content = {old}
-         ON CONFLICT (content, listener) DO UPDATE
-         SET liked = coalesce(liked, excluded.liked), rating = coalesce(rating, excluded.rating)"
-    );
-    tx.execute(&opinions, ids)?;
-    // a play that both files had, and the opinions that were copied
-    for table in ["heard", "opinions"] {
-        tx.execute(
-            &format!(
-                "DELETE FROM {table} WHERE content = (SELECT content FROM audio WHERE id = ?1)"
-            ),
-            [gone.0],
-        )?;
-    }
-    Ok(())
-}
-
 /// Moves the facts from decoding; the time of adding stays.
 fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Result<()> {
     let content: Vec<u8> =
@@ -185,11 +154,9 @@ fn move_audio(tx: &Transaction<'_>, gone: TrackId, by: TrackId) -> rusqlite::Res
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::testing::{library, track};
-    use crate::{OpenMode, PlayerEvent, TrackTags};
+    use crate::{OpenMode, TrackTags};
     use voisin_base::vector::make_unit;
 
     fn vector(seed: u64) -> Vec<f32> {
@@ -199,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_the_label_and_the_links_go_on_with_the_new_audio() {
+    fn the_id_and_the_label_go_on_with_the_new_audio() {
         let dir = tempfile::tempdir().unwrap();
         let mut library = library(dir.path(), 4);
         let old = track(1, vector(1), 2);
@@ -212,20 +179,12 @@ mod tests {
         std::fs::write(&there, "x").unwrap();
         new.file.path.clone_from(&there);
         let gone = library.insert_track(&old).unwrap();
-        let other = library.insert_track(&track(3, vector(3), 1)).unwrap();
+        library.insert_track(&track(3, vector(3), 1)).unwrap();
         let by = library.insert_track(&new).unwrap();
         let before = library.track(gone).unwrap();
         library
             .labels_mut()
             .set_labels(&[old.audio.content], Some("My genre"))
-            .unwrap();
-        library
-            .links_mut()
-            .set_links(
-                "server",
-                &[("a".into(), gone), ("b".into(), by), ("c".into(), other)],
-                &BTreeMap::new(),
-            )
             .unwrap();
         assert!(library.files().is_gone(gone).unwrap() && !library.files().is_gone(by).unwrap());
         let generation = library.status().unwrap().generation;
@@ -261,14 +220,6 @@ mod tests {
                 .get(&new.audio.content),
             None
         );
-        assert_eq!(
-            library.links().linked_track("server", "a").unwrap(),
-            Some(gone)
-        );
-        assert_eq!(
-            library.links().linked_track("server", "b").unwrap(),
-            Some(gone)
-        );
         assert!(matches!(
             library.track(by),
             Err(LibraryError::UnknownTrack(_))
@@ -283,45 +234,6 @@ mod tests {
             library.files().find_by_content(&new.audio.content).unwrap(),
             Some(gone)
         );
-    }
-
-    #[test]
-    fn plays_and_opinions_go_on_with_the_new_audio() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let gone = library.insert_track(&track(1, vector(1), 0)).unwrap();
-        let by = library.insert_track(&track(2, vector(2), 0)).unwrap();
-        let ann = [
-            (gone, PlayerEvent::Played(100)),
-            (gone, PlayerEvent::Played(200)),
-            (by, PlayerEvent::Played(200)),
-            (gone, PlayerEvent::Liked(Some(true))),
-            (gone, PlayerEvent::Rated(Some(5))),
-            (by, PlayerEvent::Rated(Some(2))),
-        ];
-        library.history_mut().note_listening("ann", &ann).unwrap();
-        let ben = [
-            (gone, PlayerEvent::Played(300)),
-            (gone, PlayerEvent::Liked(Some(false))),
-        ];
-        library.history_mut().note_listening("ben", &ben).unwrap();
-        library.files_mut().take_over(gone, by).unwrap();
-        assert_eq!(
-            library.history().listeners().unwrap(),
-            [("ann".into(), 2, 1), ("ben".into(), 1, 1)],
-            "a play of both files counts once"
-        );
-        assert_eq!(library.history().liked("ann", gone).unwrap(), Some(true));
-        let ben = library.history().listening(Some("ben"), &[gone]).unwrap()[&gone];
-        assert_eq!((ben.last, ben.opinion), (Some(300), -1.0));
-        // without the like, the newer file's two stars are left
-        let no_like = [(gone, PlayerEvent::Liked(None))];
-        library
-            .history_mut()
-            .note_listening("ann", &no_like)
-            .unwrap();
-        let ann = library.history().listening(Some("ann"), &[gone]).unwrap()[&gone];
-        assert_eq!((ann.last, ann.opinion), (Some(200), -0.5));
     }
 
     #[test]

@@ -1,18 +1,14 @@
 //! Queries for clusters, artists and albums, copies and paths.
 
-use std::collections::HashSet;
 
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
-use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::ScaleCurve;
-use super::values::{
-    ClusterDetail, Count, Limit, MOST, WholeNumber, at_most, check_scale, given, limit_of,
-};
+use super::values::{ClusterDetail, WholeNumber, at_most, check_scale, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
@@ -29,7 +25,7 @@ use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::{OpenMode, Track};
+use voisin_library::OpenMode;
 
 /// Points between the stops of a path around which tracks are searched in a large library.
 // Shared by all stretches of a path: with many stops each has fewer points between its ends.
@@ -176,90 +172,6 @@ impl NearArtists {
             &source,
             work,
         )
-    }
-}
-
-/// Songs of the artists, or of the albums, that are near to one
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NearSongs {
-    /// Name of an artist, or an album (`ARTIST – ALBUM` where several have that title), whose neighbours to take
-    #[arg(value_name = "NAME")]
-    #[schemars(length(min = 1))]
-    name: String,
-    /// Number of artists or albums
-    #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
-    #[serde(default = "ten")]
-    limit: Limit,
-    /// Number of songs of each, the nearest first [default: 3 of an artist, all of an album]
-    #[arg(long, value_name = "N")]
-    #[serde(default, deserialize_with = "given")]
-    each: Option<Count>,
-}
-
-fn ten() -> Limit {
-    Limit::from(10)
-}
-
-impl NearSongs {
-    pub(super) fn validate(&self) -> Result<(), Refused> {
-        let refused = || Refused {
-            field: "name".into(),
-            ..Refused::text("an artist or an album", &self.name)
-        };
-        if self.name.is_empty() {
-            Err(refused())
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The songs, those of the nearest first, without repetitions: an album's in its own order, an artist's nearest first.
-    ///
-    /// # Errors
-    /// None, or several, have this name.
-    pub fn run(
-        &self,
-        engine: &Engine,
-        collection: &Collection,
-        makers: Makers,
-    ) -> Result<Vec<Track>, QuestionError> {
-        let limit = self.limit.of(MOST as usize);
-        let near = near_artists(
-            collection.vectors.view(),
-            &collection.meta,
-            makers,
-            &self.name,
-            limit,
-        )?;
-        // Whole albums; three songs of each artist.
-        let each = match (self.each, makers) {
-            (Some(each), _) => each.get(),
-            (None, Makers::Artists) => 3,
-            (None, Makers::Albums) => usize::MAX,
-        };
-        let mut all = Vec::new();
-        let mut known = HashSet::new();
-        for one in near {
-            let songs: Vec<TrackId> = one
-                .songs
-                .into_iter()
-                // A song by two near artists counts for the nearer one.
-                .filter(|song| !known.contains(song))
-                .take(each)
-                .collect();
-            known.extend(songs.iter().copied());
-            let mut songs = engine.library().tracks_by_id(&songs)?;
-            if makers == Makers::Albums {
-                // Disc and number first; file names mostly begin with them.
-                songs.sort_by(|a, b| {
-                    let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
-                    place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
-                });
-            }
-            all.extend(songs);
-        }
-        Ok(all)
     }
 }
 

@@ -18,7 +18,7 @@ use super::spans::{
 };
 use super::values::{at_most, check_scale};
 use voisin_base::text::fold;
-use voisin_engine::{Engine, EngineError, Seed};
+use voisin_engine::{Engine, Seed};
 use voisin_library::{
     Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id,
     licences_named, stored_path,
@@ -475,37 +475,6 @@ impl Filters {
     /// The named folders.
     pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.folder.iter().chain(&self.exclude_folder)
-    }
-
-    /// Drops exclusions of artists and genres that the library does not have, and returns their names.
-    pub(crate) fn drop_absent(&mut self, engine: &Engine) -> Vec<String> {
-        let has_artist = |name: &str| {
-            let found = names_meant(engine.library(), NameOf::Artist, name);
-            !matches!(found, Err(LibraryError::UnknownName { .. }))
-        };
-        let has_genre = |name: &str| {
-            let filter = TrackFilter {
-                exclude_genres: vec![name.to_owned()],
-                ..TrackFilter::default()
-            };
-            !matches!(engine.matching(&filter), Err(EngineError::Genre(_)))
-        };
-        let mut absent = Vec::new();
-        let mut keep = |names: &mut Vec<String>, is_known: &dyn Fn(&str) -> bool| {
-            for name in std::mem::take(names) {
-                if is_known(&name) {
-                    names.push(name);
-                    continue;
-                }
-                let (known, unknown): (Vec<&str>, Vec<&str>) =
-                    parts(&name).partition(|part| is_known(part));
-                names.extend(known.into_iter().map(str::to_owned));
-                absent.extend(unknown.into_iter().map(str::to_owned));
-            }
-        };
-        keep(&mut self.exclude_artist, &has_artist);
-        keep(&mut self.exclude_genre, &has_genre);
-        absent
     }
 
     /// Refuses folders without a track.

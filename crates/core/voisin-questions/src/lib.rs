@@ -16,7 +16,6 @@ pub mod playlist;
 mod python;
 pub mod read;
 pub(crate) mod remote;
-pub mod saved;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;

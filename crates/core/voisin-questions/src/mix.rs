@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Command, FromArgMatches as _};
 use schemars::JsonSchema;
@@ -22,11 +21,10 @@ use voisin_library::{Track, TrackFilter};
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// Seeds; several are averaged. Without any, the first song is drawn: from liked ones, if there are any, else from all that pass
-    /// the filters
+    /// Seeds; several are averaged. Without any, the first song is drawn from all that pass the filters
     #[arg(
         value_name = "TRACK",
-        help = "Seeds; without any, the first song is drawn from liked ones, if there are any, else from all that pass the filters. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
+        help = "Seeds; without any, the first song is drawn from all that pass the filters. Files, `id:NUMBER`, words that match artist and title, playlists, folders, `album:NAME`, `artist:NAME`, `composer:NAME`, `sounds:WORDS` as `find` reads them; `-` reads seeds from standard input"
     )]
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
@@ -84,19 +82,6 @@ pub struct Mixing {
         help = "Longest song, unless it is at most twice as long as the seed; 0: no limit [default: 15m]"
     )]
     pub(crate) longest: Option<Seconds>,
-    /// Songs played within this time come last, in seconds; 0: no effect [default: 86400]
-    #[arg(
-        long,
-        value_name = "TIME",
-        help = "Songs played within this time come last; 0: no effect [default: 24h]"
-    )]
-    pub(crate) not_heard: Option<Seconds>,
-    /// Weight of likes, ratings and frequent plays; 0: none, and disliked songs may come [default: 0.5]
-    #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
-    pub(crate) taste: Option<Fraction>,
-    /// Listener whose history to use, as in `voisin heard` [default: all]
-    #[arg(long, value_name = "NAME")]
-    pub listener: Option<String>,
     /// From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values of learned scales, come
     /// before nearer ones [default: 0]
     #[arg(long, value_name = "0..1", allow_negative_numbers = true)]
@@ -184,19 +169,10 @@ fn twenty_five() -> Limit {
     Limit::from(25)
 }
 
-// As in `--help`; the engine's own defaults are no drift and no listening history.
+// As in `--help`; the engine's own default is no drift.
 const DRIFT: f32 = 0.3;
-const DAY: f64 = 86_400.0;
 
 impl Mixing {
-    /// A mix for this listener.
-    pub fn of_listener(name: String) -> Self {
-        Self {
-            listener: Some(name),
-            ..Self::default()
-        }
-    }
-
     /// These options, completed by others.
     #[must_use]
     pub fn over(self, others: &Self) -> Self {
@@ -205,18 +181,13 @@ impl Mixing {
             ($($field:ident)*) => { Self { $($field: self.$field.or(others.$field)),* } };
         }
         first! {
-            max_per_artist max_per_album keep_versions near_only shortest longest not_heard taste listener feel
-            variety random_seed drift
+            max_per_artist max_per_album keep_versions near_only shortest longest feel variety random_seed drift
         }
     }
 
     /// The engine's options; the caller sets filters and limit.
     pub fn options(&self) -> MixOptions {
         let usual = MixOptions::default();
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs() as i64);
-        let not_heard = self.not_heard.map_or(DAY, |time| time.0);
         let most = |given: Option<u32>, usual| given.map_or(usual, |most| limit_of(Some(most)));
         MixOptions {
             max_per_artist: most(self.max_per_artist, usual.max_per_artist),
@@ -228,9 +199,6 @@ impl Mixing {
                 Some(Seconds(0.0)) => f64::INFINITY,
                 longest => longest.map_or(usual.longest, |time| time.0),
             },
-            played_since: (not_heard > 0.0).then_some(now.saturating_sub(not_heard as i64)),
-            taste: self.taste.map_or(usual.taste, Fraction::get),
-            listener: self.listener.clone(),
             feel: self.feel.map_or(usual.feel, Fraction::get),
             variety: self.variety.map_or(usual.variety, Fraction::get),
             random: self
@@ -463,8 +431,7 @@ const DRAWS: usize = 20;
 // Two thousand tracks: if none of them is a song, the library has hardly any.
 const ROUNDS: usize = 100;
 
-/// The first track of a mix: a random liked one of a fitting length (of any length, if none fits), else a random one that is
-/// not disliked; speech only if nothing else fits.
+/// The first track of a mix: a random one of a fitting length (of any length, if none fits); speech only if nothing else fits.
 fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> {
     let filter = &options.filter;
     let fitting = TrackFilter {
@@ -484,17 +451,6 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     if tracks.is_empty() {
         tracks = track_ids(filter)?;
     }
-    let mut liked = Vec::new();
-    if options.taste > 0.0 {
-        let known = engine
-            .library()
-            .history()
-            .listening(options.listener.as_deref(), &tracks)?;
-        let opinion = |track: &TrackId| known.get(track).map_or(0.0, |heard| heard.opinion);
-        liked.clone_from(&tracks);
-        liked.retain(|track| opinion(track) > 0.0);
-        tracks.retain(|track| opinion(track) >= 0.0);
-    }
     let is_played = |track: &TrackId| options.played.iter().any(|seed| seed.track == Some(*track));
     let library = engine.library();
     let mut random = Random::new(options.random);
@@ -508,38 +464,33 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
         let first = found.first().map(|&first| library.track(first));
         Ok(first.transpose()?)
     };
+    // If all were played, one is repeated.
+    if !tracks.iter().all(is_played) {
+        tracks.retain(|track| !is_played(track));
+    }
+    let mut songs: Vec<TrackId> = Vec::new();
     let mut speech: Vec<TrackId> = Vec::new();
-    for mut tracks in [liked, tracks] {
-        // If all were played, one is repeated.
-        if !tracks.iter().all(is_played) {
-            tracks.retain(|track| !is_played(track));
-        }
-        if tracks.is_empty() {
-            continue;
-        }
-        let mut songs: Vec<TrackId> = Vec::new();
-        for _ in 0..ROUNDS.min(tracks.len()) {
-            let draws: Vec<TrackId> = (0..DRAWS)
-                .map(|_| {
-                    let place = (random.f64() * tracks.len() as f64) as usize;
-                    // `f64` is below 1, but the product may round up to the length.
-                    tracks[place.min(tracks.len() - 1)]
-                })
-                .collect();
-            // Speech would be followed by speech.
-            let known = library.tracks_by_id(&draws)?;
-            let known = engine.genres().speech_of(&known)?;
-            songs.extend(draws.iter().filter(|track| !known.contains(track)));
-            speech.extend(draws.iter().filter(|track| known.contains(track)));
-            if songs.len() >= DRAWS {
-                break;
-            }
-        }
-        if let Some(song) = one_of(&songs)? {
-            return Ok(song);
+    for _ in 0..ROUNDS.min(tracks.len()) {
+        let draws: Vec<TrackId> = (0..DRAWS)
+            .map(|_| {
+                let place = (random.f64() * tracks.len() as f64) as usize;
+                // `f64` is below 1, but the product may round up to the length.
+                tracks[place.min(tracks.len() - 1)]
+            })
+            .collect();
+        // Speech would be followed by speech.
+        let known = library.tracks_by_id(&draws)?;
+        let known = engine.genres().speech_of(&known)?;
+        songs.extend(draws.iter().filter(|track| !known.contains(track)));
+        speech.extend(draws.iter().filter(|track| known.contains(track)));
+        if songs.len() >= DRAWS {
+            break;
         }
     }
-    one_of(&speech)?.ok_or(QuestionError::NothingFits)
+    match one_of(&songs)? {
+        Some(song) => Ok(song),
+        None => one_of(&speech)?.ok_or(QuestionError::NothingFits),
+    }
 }
 
 #[cfg(test)]
@@ -547,7 +498,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use voisin_library::PlayerEvent;
     use voisin_library::testing::{library, track};
 
     #[test]
@@ -599,9 +549,6 @@ mod tests {
             new.tags.genres = vec![genre.to_owned()];
             library.insert_track(&new).unwrap();
         }
-        // The only liked one is speech, too.
-        let liked = [(TrackId(1), PlayerEvent::Liked(Some(true)))];
-        library.history_mut().note_listening("ann", &liked).unwrap();
         let engine = Engine::from_library(library);
         for random in 0..6 {
             let mut options = MixOptions {
@@ -611,7 +558,7 @@ mod tests {
             assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(4));
             // A filter for speech makes a mix of speech.
             options.filter.genres = vec!["Audiobook".to_owned()];
-            assert_eq!(drawn(&engine, &options).unwrap().id, TrackId(1));
+            assert_ne!(drawn(&engine, &options).unwrap().id, TrackId(4));
         }
         drop(engine);
         std::fs::remove_dir_all(dir).unwrap();

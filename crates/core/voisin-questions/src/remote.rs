@@ -27,10 +27,6 @@ pub enum Named<'a> {
     Path(&'a Path),
     /// Tracks whose names have all of these words.
     Words(&'a str),
-    /// The tracks of an artist.
-    Artist(&'a str),
-    /// The tracks of an album.
-    Album(&'a str),
     /// In the command line's grammar (docs/grammar.md); `-` names nothing.
     Written(&'a OsStr),
 }

@@ -18,8 +18,8 @@ use crate::answers::playlist::PlaylistRows;
 use crate::answers::status::StatusJson;
 use voisin_base::track::TrackId;
 use voisin_engine::{
-    Collection, Embedder, Engine, EngineError, GenreAnswer, GenreNews, MixOptions, Seed,
-    SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+    Collection, Embedder, Engine, EngineError, GenreAnswer, GenreNews, Seed, SimilarOptions,
+    SimilarTrack, TrackPage, TrackQuery,
 };
 use voisin_explore::path::Walk;
 use voisin_library::{LibraryError, TrackFilter};
@@ -219,18 +219,6 @@ impl LibrarySource {
         match self {
             Self::Local(engine) => Ok(engine.similar(seeds, options)?),
             Self::Remote(remote) => remote.similar(seeds, options),
-        }
-    }
-
-    /// As [`Engine::mix`].
-    pub fn find_mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        match self {
-            Self::Local(engine) => Ok(engine.mix(seeds, options)?),
-            Self::Remote(remote) => remote.mix(seeds, options),
         }
     }
 

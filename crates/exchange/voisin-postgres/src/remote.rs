@@ -419,8 +419,6 @@ impl RemoteLibrary for Remote {
             Named::Id(id) => self.fetch_local(&[id])?,
             Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
             Named::Words(words) => self.fetch_by_words(words)?,
-            Named::Artist(name) => self.fetch_of_artist(name)?,
-            Named::Album(name) => self.fetch_album(name)?,
             Named::Written(text) => self.fetch_seed(text)?,
         }
         Ok(())

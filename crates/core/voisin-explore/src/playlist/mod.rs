@@ -1,9 +1,8 @@
 //! Playlists: tracks near some seeds, with limits per artist and album and adjustable diversity.
 //!
-//! For: choosing and ordering tracks, and writing them as files that players and DJ programs read. Not for: reading
+//! For: choosing and ordering tracks, and writing them as files that players read. Not for: reading
 //! playlists; that is `library::scan`.
 
-mod dj;
 mod escape;
 mod formats;
 mod pool;

@@ -20,7 +20,6 @@ import * as list from "./list.js";
 import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { SCALES } from "./filters.js";
-import { liking } from "./liking.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
@@ -40,7 +39,7 @@ export function card(place, id, signal) {
         h(
           "article",
           { class: "card" },
-          head(track, { track }, signal),
+          head(track, { track }),
           facts(track),
           words(track),
           genre,
@@ -193,9 +192,7 @@ function part(title) {
   return h("section", { class: "part" }, h("h3", {}, title), h("div", {}));
 }
 
-function head(track, entry, signal) {
-  const likes = liking({ class: "boxed switch" }, signal);
-  likes.show(track.id);
+function head(track, entry) {
   const sounds = h("span", {}, "Play"),
     play = h(
       "button",
@@ -244,7 +241,6 @@ function head(track, entry, signal) {
         track.id !== null &&
           h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play next", () => player.enqueue([entry]), { class: "boxed" }),
-        track.id !== null && likes.buttons,
         track.id !== null &&
           h(
             "details",
@@ -523,7 +519,7 @@ export function fileCard(place, signal) {
     h(
       "article",
       { class: "card" },
-      head(track, { track, address }, signal),
+      head(track, { track, address }),
       h("p", { class: "faint" }, "The server analyses this file and does not keep it."),
       genre,
       near,

@@ -38,7 +38,7 @@ export const isWaiting = () => sounds && (broken || (isGone() && isStuck()));
 setAwaited(() => sounds);
 
 /** Seconds of the entry that were played. */
-export function sounded() {
+function sounded() {
   const { played } = audio;
   let sum = before;
   for (let i = 0; i < played.length; i++) sum += played.end(i) - played.start(i);

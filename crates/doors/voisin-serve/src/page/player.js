@@ -17,7 +17,6 @@ import {
   toast,
 } from "./dom.js";
 import { Gone, audioOf, events, isGone, request } from "./api.js";
-import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import {
   audio,
@@ -31,7 +30,6 @@ import {
   prepare,
   resume,
   seconds,
-  sounded,
 } from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
@@ -54,7 +52,7 @@ let repeat = keep.get("repeat", "off"),
 /** How far the radio drifts, and whether it is similar in sound or in feel. */
 const mixing = () => ({ drift: keep.get("drift", 0.3), feel: keep.get("feel", undefined) });
 
-/** The radio's seeds (none: the liked tracks) and filters, until something else is played: { seeds, filters }. */
+/** The radio's seeds (none: any track) and filters, until something else is played: { seeds, filters }. */
 let station = keep.get("station", null);
 const goesOn = () => radio || station !== null;
 
@@ -67,7 +65,6 @@ function start(entry, from = 0, plays = true) {
     preview.pause();
     elsewhere = false;
   }
-  counted = false;
   level(entry);
   begin(entry, from, plays);
 }
@@ -80,7 +77,7 @@ function setStation(wanted) {
 /** Most seeds of a radio. */
 const MOST_SEEDS = 50;
 /**
- * Starts a radio: endless music like these tracks, or without any, like the liked ones. A single track plays first itself.
+ * Starts a radio: endless music like these tracks, or without any, like a random one. A single track plays first itself.
  * - `filters`: which tracks may play
  */
 export async function playRadio(tracks, filters) {
@@ -247,15 +244,6 @@ export function stopPreview() {
 }
 
 // ---- the bar
-const likes = liking();
-$("now-liking").append(...likes.buttons);
-// A disliked track stops and leaves the queue.
-changes.on("liked", ({ id, liked }) => {
-  if (liked !== false) return;
-  queue = queue.filter((entry, i) => i <= at || entry.track.id !== id);
-  if (current()?.track.id === id && isOn()) step(1);
-  else show();
-});
 function show() {
   const entry = current(),
     track = entry?.track,
@@ -270,7 +258,6 @@ function show() {
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
     $("now-artist").replaceChildren(artistOf(track));
     $("now-cover").replaceChildren(cover(track));
-    likes.show(track.id);
     document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
     if ("mediaSession" in navigator)
       navigator.mediaSession.metadata = new MediaMetadata({
@@ -633,27 +620,6 @@ export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.
 // ---- events of the audio element
 const MOST_UNPLAYABLE = 25;
 let notice = null;
-// Half of a track, or four minutes of it, counts as a play: mixes leave it out for a day.
-const COUNTS = 240;
-let counted = false;
-function count() {
-  const entry = current();
-  if (
-    counted ||
-    !entry ||
-    entry.track.id === null ||
-    elsewhere ||
-    isGone() ||
-    document.body.dataset.rights !== "change"
-  )
-    return;
-  if (!(sounded() >= Math.min(COUNTS, audio.duration / 2))) return;
-  counted = true;
-  request(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch((error) => {
-    if (error instanceof Gone && current() === entry) counted = false;
-  });
-}
-playback.on("time", count);
 /** Seconds before the end of a track at which the next one is loaded. */
 const AHEAD = 20;
 playback.on("time", () => {
