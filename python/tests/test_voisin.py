@@ -623,11 +623,10 @@ def test_other_questions_are_answered_as_by_the_program(folder, embedder, caplog
     assert found[0].terms == pytest.approx(rows[0]["terms"], abs=1e-5)
     with pytest.raises(ValueError, match="xyzzy"):
         library.find("xyzzy")
-    plain = {"variety": 0}
-    mixed = library.mix("sounds:guitar no singing", 3, mixing=plain)
-    assert mixed and mixed == library.mix("guitar no singing", 3, mixing=plain)
+    listed = library.playlist("sounds:guitar no singing", 3)
+    assert listed["items"] == library.playlist("guitar no singing", 3)["items"]
     with pytest.raises(voisin.NoSuchTrack, match="xyzzy"):
-        library.mix("xyzzy plugh")
+        library.playlist("xyzzy plugh")
     names = [str(DEMO / name) for name in FILES]
     with caplog.at_level("INFO", "voisin"):
         genres = library.classify(names, embedder=embedder)

@@ -105,50 +105,6 @@ class SimilarOptions(Filters, total=False):
     unlike_weight: float
 
 
-class Mixing(TypedDict, total=False):
-    """Options of mixes.
-
-    drift: 0: stays near the seeds; 1: follows the songs played last [default: 0.3].
-    feel: From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values
-        of learned scales, come before nearer ones [default: 0].
-    keep_versions: Allow several recordings of a song.
-    longest: Longest song, in seconds, unless it is at most twice as long as the seed; 0: no limit
-        [default: 900].
-    max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
-    max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
-    near_only: Prefer a shorter mix to distant songs: leave out songs farther away than nearly all
-        tracks are from their nearest neighbour.
-    random_seed: Seed of the random numbers: the same seed gives the same mix [default: another one
-        each time].
-    shortest: Shortest song, in seconds, unless it is at least half as long as the seed [default:
-        60].
-    variety: 0: always the nearest; 1: any near songs [default: 0.5].
-    """
-
-    drift: float
-    feel: float
-    keep_versions: bool
-    longest: float
-    max_per_album: int
-    max_per_artist: int
-    near_only: bool
-    random_seed: int
-    shortest: float
-    variety: float
-
-
-class MixOptions(Filters, total=False):
-    """Of `Library.mix`.
-
-    curve: How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down:
-        `energy=arc`.
-    mixing: Options of mixes.
-    """
-
-    curve: str
-    mixing: Mixing
-
-
 class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 

@@ -17,7 +17,6 @@ from ._options import (
     DuplicatesOptions,
     FindOptions,
     ListOptions,
-    MixOptions,
     PathOptions,
     PlaylistOptions,
     SimilarOptions,
@@ -146,15 +145,6 @@ class Library:
         unlike: _Seeds | None = None,
         embedder: Embedder | None = None,
         **options: Unpack[SimilarOptions],
-    ) -> list[Neighbor]: ...
-    def mix(
-        self,
-        seeds: _Seeds,
-        limit: int | None = 25,
-        *,
-        played: _Seeds | None = None,
-        embedder: Embedder | None = None,
-        **options: Unpack[MixOptions],
     ) -> list[Neighbor]: ...
     def playlist(
         self,

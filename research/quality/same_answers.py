@@ -2,7 +2,7 @@
 """Compares the answers of two programs on one library: same_answers.py OLD NEW LIBRARY [--queries 60]
 
 Of tracks spread over the library it compares ids, similarities, genres and probabilities of
-`similar`, `mix`, `path`, `playlist` and `classify`, to the last digit that JSON has. LIBRARY is
+`similar`, `path`, `playlist` and `classify`, to the last digit that JSON has. LIBRARY is
 copied, so that neither program sees what the other one wrote. The demo's is that of `voisin demo
 --library LIBRARY`; one of 20 000 synthetic tracks is made by research/speed/bench_scale.py --sizes
 20000 --keep DIR. Exits with 1 if an answer differs.
@@ -46,7 +46,6 @@ def commands(ids):
     for seed, other in zip(ids, ids[1:] + ids[:1], strict=True):
         yield ["similar", f"id:{seed}", "-l", "20"]
         yield ["similar", f"id:{seed}", f"id:{other}", "--feel", "0.5"]
-        yield ["mix", f"id:{seed}", "--random-seed", "1", "-l", "20"]
         yield ["path", f"id:{seed}", f"id:{other}"]
         yield ["playlist", f"id:{seed}", "-l", "20"]
         yield ["classify", f"id:{seed}"]

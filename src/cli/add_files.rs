@@ -17,9 +17,7 @@ use crate::cli::render::{self, Console, clock, count, grouped};
 use voisin_audio::probe_as;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentKind;
-use voisin_engine::{
-    AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome,
-};
+use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
 use voisin_questions::answers::add::AddAnswer;

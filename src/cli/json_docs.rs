@@ -44,9 +44,7 @@ const ANSWERS: [(&str, ExampleSchema); 26] = [
     ("voisin list ", answer_of::<PageJson>),
     ("voisin show", answer_of::<Vec<CardJson<'_>>>),
     ("voisin find", answer_of::<FoundJson<'_>>),
-    (
-        "voisin similar 'chaos god' --from",
-    ),
+    ("voisin similar 'chaos god' --from",),
     ("voisin similar", answer_of::<SimilarJson>),
     (
         "voisin classify new.mp3 --format",

@@ -30,7 +30,6 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
     let table = format!("features:{}", at("features.csv"));
     let (line, name) = match (command, option) {
         ("similar", _) => ("similar id:1 --format json -o {}".to_owned(), "x.json"),
-        ("mix", _) => ("mix id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("list", _) => ("list --format csv -o {}".to_owned(), "x.csv"),
         ("duplicates" | "failed" | "suspects", _) => {
             (format!("{command} --format paths --output {{}}"), "x.txt")
@@ -255,8 +254,8 @@ fn users_files_stay_and_voisins_own_are_replaced() {
             let piped = reader.join().unwrap();
             let printed = recipe.run(sandbox, Path::new("-"), &[]);
             assert!(is_done(&printed), "{what}: {}", text(&printed.stderr));
-            // A mix differs each time, and a report may have its duration.
-            if command == "mix" || what == "eval classifier --html" {
+            // A report may have its duration.
+            if what == "eval classifier --html" {
                 assert!(!piped.is_empty() && !printed.stdout.is_empty(), "{what}");
             } else {
                 assert!(printed.stdout == piped, "{what}: nothing else is printed");

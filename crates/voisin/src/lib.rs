@@ -120,9 +120,9 @@ pub use voisin_index::{
 // The engine: add, search.
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
-    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, MixOptions, Outcome,
-    PhraseAnswer, PredictedTags, Seed, SimilarOptions, SimilarTrack,
-    Standing, Steered, SteeredWord, Steering, TrackPage, TrackQuery, WindowPlan, add,
+    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
+    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, Steered, SteeredWord, Steering,
+    TrackPage, TrackQuery, WindowPlan, add,
 };
 
 // Genres.

@@ -167,7 +167,7 @@ pub(crate) struct PlaylistArgs {
 )]
 pub(crate) struct ArtistsArgs {
     /// From now on, attribute this library's tracks to their artists, or to their composers where the tags name them: in
-    /// `artists`, --max-per-artist, mixes and evaluation [default: as it was set; artist]
+    /// `artists`, --max-per-artist and evaluation [default: as it was set; artist]
     #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
     pub(crate) count_by: Option<Person>,
     #[command(flatten)]

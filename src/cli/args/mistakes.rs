@@ -59,8 +59,9 @@ const OTHER_COMMANDS: [(&[&str], &str); 31] = [
             "discover",
             "shuffle",
             "queue",
+            "mix",
         ],
-        "mix",
+        "playlist",
     ),
     (&["m3u", "m3u8", "set", "setlist"], "playlist"),
     (&["move", "mv", "rename"], "relocate"),
@@ -107,7 +108,7 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 43] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
@@ -158,11 +159,6 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 43] = [
         &["--duration", "--time", "--minutes"],
         "length",
         "--length TIME",
-    ),
-    (
-        &["--length", "--time", "--minutes"],
-        "played",
-        "--limit N, or playlist --length TIME",
     ),
     (
         &["--min-length", "--min-time"],
@@ -554,7 +550,7 @@ mod tests {
             ("redo", "undo"),
             ("tree", "genres"),
             ("closest", "similar"),
-            ("random", "mix"),
+            ("random", "playlist"),
         ] {
             assert_eq!(
                 commands_meant(word, "voisin").join(", "),
@@ -592,11 +588,6 @@ mod tests {
             ("--by", "voisin list", "--sort FIELD"),
             ("--min-length", "voisin list", "--min-duration TIME"),
             ("--num", "voisin list", "--limit N (-l N)"),
-            (
-                "--length",
-                "voisin mix",
-                "--limit N, or playlist --length TIME",
-            ),
         ] {
             assert_eq!(option_elsewhere(option, called), Some(expected), "{option}");
         }

@@ -60,8 +60,8 @@ pub(crate) use lab::{
 };
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, FailedArgs, MergeArgs,
-    RemoveArgs, RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
+    RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
@@ -72,7 +72,7 @@ pub(crate) use model::{
 };
 pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{
-    ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+    ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 use super::BackendArgs;
 use crate::cli::render;
 use voisin_base::output::OutputTarget;
-use voisin_questions::{Mix, Similar};
+use voisin_questions::Similar;
 
 /// Find the tracks that sound most like the given ones
 ///
@@ -22,23 +22,6 @@ use voisin_questions::{Mix, Similar};
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
     pub(crate) question: Similar,
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
-}
-
-/// Make a mix: songs that follow these well
-///
-/// The songs sound like the seeds, but not all are by one artist, each comes once, there are no skits and no mixes of an hour,
-/// distant songs come last, and the choice differs each time. Players get the same mixes from `voisin serve`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'calm guitar'\n  voisin mix id:17 --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
-)]
-pub(crate) struct MixArgs {
-    #[command(flatten)]
-    pub(crate) question: Mix,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]

@@ -7,7 +7,6 @@ use clap::{Args, ValueHint};
 use voisin_http::listen::Listen;
 use voisin_http::peer::Peer;
 use voisin_players::upstream::ServerAddress;
-use voisin_questions::ServerMixes;
 
 /// Serve players, scripts and browsers over HTTP
 ///
@@ -120,10 +119,6 @@ pub(crate) struct ServeArgs {
         hide_env = true
     )]
     pub(crate) subsonic: Option<ServerAddress>,
-    /// Defaults and filters of players' mixes: options of `voisin mix` without dashes, such as
-    /// `max-per-artist=2,near-only,exclude-genre=Audiobook` [variable: `VOISIN_SERVE_MIX`]
-    #[arg(long, value_name = "OPTIONS", env = "VOISIN_SERVE_MIX", hide_env = true, default_value = "", hide_default_value = true, value_parser = ServerMixes::read)]
-    pub(crate) mix: ServerMixes,
     /// Put this before every path, for a proxy that passes it on: /voisin [variable: `VOISIN_SERVE_BASE_PATH`]
     #[arg(long, value_name = "PATH", env = "VOISIN_SERVE_BASE_PATH", hide_env = true, default_value = "", hide_default_value = true, value_parser = base_path)]
     pub(crate) base_path: String,
@@ -132,7 +127,7 @@ pub(crate) struct ServeArgs {
 /// Serve an assistant over the Model Context Protocol, on standard input and output
 ///
 /// The assistant starts this itself; its settings name the command (docs/serve.md). Its tools are named like the verbs:
-/// similar, mix, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
+/// similar, find, words, list, show, classify, path, playlist, genres, clusters, suspects, duplicates, status.
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
 #[derive(Debug, Args)]
 #[command(

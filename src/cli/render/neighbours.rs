@@ -46,16 +46,10 @@ pub(crate) fn print_neighbours(
             let mut table = Table::new(&columns);
             for near in &json().neighbours {
                 let nearness = near.nearness.as_deref().unwrap_or_default();
-                // The song that a mix without seeds draws is not compared with itself.
-                let is_drawn = seeds.is_empty() && near.similarity >= 1.0;
                 let mut cells = vec![
                     near.rank.to_string(),
                     id(near.track.id),
-                    if is_drawn {
-                        String::new()
-                    } else {
-                        format!("{:.3} {nearness}", near.similarity)
-                    },
+                    format!("{:.3} {nearness}", near.similarity),
                     near.track.artist.clone().unwrap_or_default(),
                     near.track.title.clone(),
                     near.track.genres.join(", "),

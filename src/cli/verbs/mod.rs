@@ -34,7 +34,6 @@ pub(super) mod man;
 pub(super) mod map;
 pub(super) mod mcp;
 pub(super) mod merge;
-pub(super) mod mix;
 pub(super) mod model;
 pub(super) mod path;
 pub(super) mod playlist;
@@ -99,7 +98,6 @@ verbs! {
     Add(AddArgs) in "Library", 1 => add::run(context, args);
     Watch(WatchArgs) in "Library", 2 => watch::run(context, &args);
     Similar(SimilarArgs) in "Listen", 1 => similar::run(context, &args), busy;
-    Mix(MixArgs) in "Listen", 3 => mix::run(context, &args), busy;
     #[command(visible_alias = "ls")]
     List(ListArgs) in "Listen", 6 => list::run(context, &args), busy;
     Show(ShowArgs) in "Listen", 7 => show::run(context, &args), busy;

@@ -219,7 +219,6 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         origins: args.allow_origin,
         base_path: args.base_path,
         subsonic: args.subsonic,
-        mixes: args.mix,
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
         elsewhere,

@@ -364,10 +364,7 @@ fn copies_are_found_by_audio_and_equal_rows_by_numbers() {
     let others = [("2.wav", "copy 2.wav")];
     assert_eq!(found, [&first[..], &others].concat(), "{leak}");
     for one in doubles {
-        assert!(
-            one["why"] == "recording" && one["apart"] == true,
-            "{leak}"
-        );
+        assert!(one["why"] == "recording" && one["apart"] == true, "{leak}");
     }
     assert!(
         leak["looked_for"]

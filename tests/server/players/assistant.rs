@@ -69,11 +69,6 @@ fn an_assistant_gets_the_command_lines_answers() {
             json!({"seeds": [{"id": 1}], "limit": 4}),
             "playlist|id:1|--limit|4",
         ),
-        (
-            "mix",
-            json!({"seeds": [{"id": 1}], "limit": 3, "mixing": {"random_seed": 7}}),
-            "mix|id:1|--limit|3|--random-seed|7",
-        ),
         ("genres", json!({}), "genres"),
         ("clusters", json!({}), "clusters"),
         ("artists", json!({}), "artists"),

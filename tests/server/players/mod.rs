@@ -8,7 +8,7 @@
 #![cfg(unix)]
 
 mod assistant;
-mod mixes;
+mod continuations;
 mod subsonic;
 mod subsonic_other;
 

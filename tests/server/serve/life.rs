@@ -147,7 +147,7 @@ fn a_read_only_library_is_searched_without_an_index() {
     ] {
         server.good_get(&format!("/api/v1/{path}"));
     }
-    server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}]}));
+    server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}]}));
     assert!(!index.exists());
     // Requests that change the library fail with the reason.
     let (status, refused) =

@@ -777,7 +777,7 @@ fn a_code_admits_one_device_and_a_guest_changes_nothing() {
     let question = json!({"seeds": [{"id": 1}]});
     assert_eq!(guest.ask("POST", "similar", &question).0, 200);
     assert_eq!(
-        guest.ask("POST", "mix", &question).0,
+        guest.ask("POST", "playlist", &question).0,
         200,
         "its radio plays on"
     );

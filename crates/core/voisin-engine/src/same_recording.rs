@@ -10,9 +10,7 @@ use voisin_explore::TrackMeta;
 use voisin_explore::audio_match::Outline;
 use voisin_explore::duplicates::PairComparer;
 use voisin_features::windows::is_near_silent;
-use voisin_features::{
-    Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum,
-};
+use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use voisin_library::{Library, LibraryError, OpenMode};
 
 /// Hz: enough for bands that every codec keeps.

@@ -35,11 +35,11 @@ pub mod layout;
 pub mod map;
 mod meta;
 mod name_limit;
-mod strays;
 pub mod path;
 pub mod playlist;
 pub mod scene;
 pub mod seeds;
+mod strays;
 #[cfg(test)]
 pub(crate) mod testing;
 mod union;

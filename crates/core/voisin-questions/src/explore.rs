@@ -1,6 +1,5 @@
 //! Queries for clusters, artists and albums, copies and paths.
 
-
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

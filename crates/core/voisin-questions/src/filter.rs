@@ -223,34 +223,6 @@ fn names_meant(library: &Library, kind: NameOf, text: &str) -> Result<Vec<String
 }
 
 impl Filters {
-    /// Combines filters with others: the conditions that must all hold are joined; of alternatives these take precedence.
-    #[must_use]
-    pub fn over(mut self, others: &Self) -> Self {
-        let others = others.clone();
-        macro_rules! both {
-            ($($field:ident)*) => { $(self.$field.extend(others.$field);)* };
-        }
-        macro_rules! first {
-            ($($field:ident)*) => { $(if self.$field.is_empty() { self.$field = others.$field; })* };
-        }
-        // All of these must hold, so they are joined.
-        both!(exclude_genre exclude_artist exclude_folder tag not_tag regex scale);
-        // One of these must hold: joined they would allow more than either filter.
-        first!(genre artist composer folder licence key);
-        // The switch belongs to its tempo.
-        if self.bpm.is_none() {
-            self.bpm_exact = others.bpm_exact;
-        }
-        Self {
-            year: self.year.or(others.year),
-            min_duration: self.min_duration.or(others.min_duration),
-            max_duration: self.max_duration.or(others.max_duration),
-            bpm: self.bpm.or(others.bpm),
-            loudness: self.loudness.or(others.loudness),
-            ..self
-        }
-    }
-
     /// Whether a key must mix with those of the seeds.
     pub(crate) fn wants_compatible_keys(&self) -> bool {
         self.key.contains(&KeyWish::Compatible)

@@ -25,11 +25,14 @@ use voisin_library::{TrackFilter, TrackSet};
 
 /// Longest track of a list in seconds, unless a seed is longer: no mixes of an hour.
 const LONGEST: f64 = 900.0;
+/// Variety, and most tracks of an artist or an album, of a list for players.
+const VARIETY: f32 = 0.5;
+const OF_ARTIST: u32 = 3;
 /// Default number of tracks.
 const TRACKS: usize = 20;
 /// Most seeds for which only near tracks are read; for more all tracks are.
 // Thirty tracks around one of a million took 0.3 s this way, and 9 s with all tracks read.
-const MOST_NEAR_SEEDS: usize = 8;
+pub const MOST_NEAR_SEEDS: usize = 8;
 /// Tracks around each seed: this many times the length of a list, and at least so many.
 const NEAR_ROOM: usize = 20;
 const LEAST_NEAR: usize = 1000;
@@ -115,6 +118,10 @@ pub struct Playlist {
     #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(max = MOST_SEEDS))]
     pub exclude: Vec<NamedSeed>,
+    /// Only these tracks, besides the filters; `None`: all
+    #[arg(skip)]
+    #[serde(skip)]
+    pub among: Option<TrackSet>,
     /// Least similarity of a track to its seed
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
@@ -185,6 +192,34 @@ fn stand(
 }
 
 impl Playlist {
+    /// A list for players: tracks that go on after these, another choice each time.
+    ///
+    /// - `among`: the tracks that may be in it
+    pub fn after(seeds: &[Seed], limit: usize, among: TrackSet) -> Self {
+        let ids = seeds.iter().filter_map(|seed| seed.track);
+        Self {
+            seeds: Vec::new(),
+            cluster: None,
+            filters: Filters::default(),
+            length: None,
+            limit: Some(Limit::from(limit)),
+            max_per_artist: OF_ARTIST,
+            max_per_album: OF_ARTIST,
+            diversity: Fraction::default(),
+            variety: Fraction::new(VARIETY),
+            shuffle: false,
+            random_seed: None,
+            exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
+            among: Some(among),
+            min_similarity: None,
+            no_duplicates: false,
+            harmonic: false,
+            max_bpm_step: None,
+            curve: None,
+            keep_duplicates: false,
+        }
+    }
+
     /// Whether the query has a length instead of a number of tracks.
     pub fn has_length(&self) -> bool {
         self.length.is_some()
@@ -225,10 +260,9 @@ impl Playlist {
             ("max_bpm_step", self.max_bpm_step.is_some()),
             ("curve", self.curve.is_some()),
         ];
-        if let (true, Some((field, _))) = (
-            self.shuffle,
-            ordered.iter().find(|(_, is_given)| *is_given),
-        ) {
+        if let (true, Some((field, _))) =
+            (self.shuffle, ordered.iter().find(|(_, is_given)| *is_given))
+        {
             return one_of("shuffle", field);
         }
         Ok(())
@@ -274,7 +308,7 @@ impl Playlist {
             check_scale(engine, "curve", curve.scale, &[])?;
         }
         let filter = self.filters.filter(engine, named)?;
-        let allowed = engine.matching(&filter)?;
+        let allowed = self.allowed(engine, &filter)?;
         // Without seeds, all tracks that pass the filters are seeds.
         if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
             rows = collection.rows_of(allowed);
@@ -335,7 +369,7 @@ impl Playlist {
             return Ok(None);
         }
         let filter = self.filters.filter(engine, named)?;
-        let allowed = engine.matching(&filter)?;
+        let allowed = self.allowed(engine, &filter)?;
         let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
         // The filters left too few near tracks.
         if collection.ids.len() < LEAST_ROOM * length {
@@ -362,24 +396,52 @@ impl Playlist {
     }
 
     /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
-    fn longest<'a>(
-        &self,
-        seeds: impl IntoIterator<Item = &'a Seed>,
-    ) -> Option<f64> {
+    fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
         if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
             return None;
         }
         let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
-        Some(
-            seconds
-                .map(|seconds| 2.0 * seconds)
-                .fold(LONGEST, f64::max),
-        )
+        Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
     }
 
     /// Whether key, tempo or a curve choose among more candidates.
     fn is_mixed(&self) -> bool {
         self.harmonic || self.max_bpm_step.is_some() || self.curve.is_some()
+    }
+
+    /// The list of a library on this disk, with the collection whose rows it has.
+    ///
+    /// - `named`: seeds named one by one
+    /// - `of_lists`: seeds from lists
+    pub fn of_library(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<(Collection, PlaylistRows), QuestionError> {
+        if let Some(found) = self.run_near(engine, named, of_lists)? {
+            return Ok(found);
+        }
+        let mut collection = engine.collection()?;
+        collection.take_in(&[named, of_lists].concat())?;
+        let list = self.run(engine, &collection, None, named, of_lists)?;
+        Ok((collection, list))
+    }
+
+    /// The tracks that may be in the list; `None`: all.
+    fn allowed(
+        &self,
+        engine: &mut Engine,
+        filter: &TrackFilter,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        let matching = engine.matching(filter)?;
+        let (Some(matching), Some(among)) = (&matching, &self.among) else {
+            return Ok(matching.or_else(|| self.among.clone()));
+        };
+        let both = among.to_vec().into_iter();
+        Ok(Some(
+            both.filter(|track| matching.contains(*track)).collect(),
+        ))
     }
 
     /// The tracks that are not in the list.

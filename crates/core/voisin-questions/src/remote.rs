@@ -13,9 +13,7 @@ use super::{Filters, QuestionError};
 use crate::answers::status::StatusJson;
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
-};
+use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_library::TrackFilter;
 
 /// Tracks that a query names.
@@ -83,13 +81,6 @@ pub trait RemoteLibrary: Send {
         &mut self,
         seeds: &[Seed],
         options: &SimilarOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError>;
-
-    /// As [`Engine::mix`], from the whole database.
-    fn mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
     ) -> Result<Vec<SimilarTrack>, QuestionError>;
 
     /// Replaces the temporary library's place, counts and index in a status by those of the database.

@@ -15,9 +15,7 @@ use super::values::{
     limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_engine::{
-    Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack, Steering,
-};
+use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack, Steering};
 use voisin_library::SortBy;
 
 /// Tracks that sound like these, or like a part of one
@@ -70,7 +68,13 @@ pub struct Similar {
     pub(crate) unlike_weight: Fraction,
     /// From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values of learned scales, come
     /// before nearer ones
-    #[arg(long, default_value_t, value_name = "0..1", conflicts_with = "unlike", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        conflicts_with = "unlike",
+        allow_negative_numbers = true
+    )]
     #[serde(default)]
     pub(crate) feel: Fraction,
     /// Steers from the nearest tracks towards more or less of something

@@ -349,9 +349,8 @@ fn name_of(text: &str) -> String {
 }
 
 /// Requests with a body that guests may send: queries. All others change something, or have paths of files.
-const QUESTIONS: [&str; 7] = [
+const QUESTIONS: [&str; 6] = [
     "/api/v1/similar",
-    "/api/v1/mix",
     "/api/v1/classify",
     "/api/v1/path",
     "/api/v1/playlist",

@@ -28,7 +28,7 @@ use voisin_engine::{
 };
 use voisin_explore::KnnGraph;
 use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
-use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
+use voisin_questions::{LibrarySource, QuestionError};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
@@ -132,8 +132,6 @@ pub struct State {
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
     is_copied: AtomicBool,
-    /// The defaults of mixes.
-    pub mixes: ServerMixes,
     /// Uploaded files.
     pub(super) uploads: Arc<Uploads>,
     /// Why the database was unavailable at the last check.
@@ -205,7 +203,6 @@ impl State {
             wholes: Mutex::default(),
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
-            mixes: ServerMixes::default(),
             uploads: Arc::default(),
             away: Mutex::default(),
         })

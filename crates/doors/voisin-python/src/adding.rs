@@ -15,8 +15,8 @@ use voisin_engine::{
     AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan, held_model,
     is_unchanged,
 };
-use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
 use voisin_library::Library;
+use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
 use voisin_questions::answers::add::AddAnswer;
 use voisin_questions::answers::lossy;
 

@@ -177,7 +177,6 @@ pub(super) fn router(
         .route("/labels/undo", post(labels::undo))
         .route("/labels/write", post(labels::write))
         .route("/similar", post(search::similar))
-        .route("/mix", post(search::mix))
         .route("/classify", post(search::classify))
         .route("/path", post(search::path))
         .route("/playlist", post(search::playlist))

@@ -38,7 +38,6 @@ use voisin_http::token::Token;
 use voisin_http::{ServeError, runtime};
 use voisin_kernels::allocator;
 use voisin_players::upstream::ServerAddress;
-use voisin_questions::ServerMixes;
 
 pub use mcp::assist;
 pub use qr::for_terminal as qr_for_terminal;
@@ -70,8 +69,6 @@ pub struct Options {
     pub base_path: String,
     /// The Subsonic server behind it.
     pub subsonic: Option<ServerAddress>,
-    /// The defaults of mixes.
-    pub mixes: ServerMixes,
     /// Whether requests are logged.
     pub logs: bool,
     /// Loads the library's model.
@@ -123,7 +120,6 @@ pub fn serve(
     )?;
     // Before the state is shared, and therefore immutable.
     state.elsewhere = options.elsewhere;
-    state.mixes = options.mixes;
     if options.scans
         && let Err(problem) = state.scan.start()
     {

@@ -29,13 +29,13 @@ use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProcess;
 use voisin_http::state::{LoadModel, OpenElsewhere, Shared, State};
 use voisin_http::{ServeError, runtime};
+use voisin_questions::Similar;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::schema::{of_body, of_query};
-use voisin_questions::{Mix, Similar};
 
 /// A tool: its name, its title, its route, and the schema of its arguments.
 pub(super) type QuestionTool = (
@@ -46,20 +46,13 @@ pub(super) type QuestionTool = (
     fn() -> Value,
 );
 
-pub(super) static TOOLS: [QuestionTool; 16] = [
+pub(super) static TOOLS: [QuestionTool; 15] = [
     (
         "similar",
         "Similar tracks",
         Method::POST,
         "/similar",
         of_body::<Similar>,
-    ),
-    (
-        "mix",
-        "A mix of songs that follow",
-        Method::POST,
-        "/mix",
-        of_body::<Mix>,
     ),
     (
         "find",

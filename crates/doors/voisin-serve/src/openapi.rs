@@ -36,7 +36,7 @@ use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::schema::{self, of_body, of_query};
 use voisin_questions::seed::NamedSeed;
-use voisin_questions::{Filters, Mixing, Similar};
+use voisin_questions::{Filters, Similar};
 
 /// The path of shared schemas.
 const COMPONENTS: &str = "#/components/schemas";
@@ -127,7 +127,6 @@ const ANSWERS: [(&str, &str, AnswerSchema); 30] = [
     ),
     ("delete", "/missing", answer_of::<Answer<Gone>>),
     ("get", "/missing", answer_of::<Answer<MissingPage>>),
-    ("post", "/mix", answer_of::<Answer<SimilarJson>>),
     ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
     (
         "post",
@@ -228,7 +227,6 @@ fn the_description_has_the_parameters_of_queries() {
     let schemas: &mut Map<String, Value> =
         expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
-    schemas.insert("Mixing".to_owned(), of_body::<Mixing>());
     schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
     let mut generator = schema::answers(COMPONENTS);
     for (method, path, answer) in ANSWERS {

@@ -175,7 +175,10 @@ fn are_copies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], a: usize, b: usi
     let is_copy = meta[a]
         .recording()
         .is_copy(&meta[b].recording(), similarity);
-    is_copy || meta[a].song().is_some_and(|song| meta[b].song() == Some(song))
+    is_copy
+        || meta[a]
+            .song()
+            .is_some_and(|song| meta[b].song() == Some(song))
 }
 
 fn distance(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> f32 {

@@ -726,8 +726,7 @@ mod tests {
                 random,
                 ..PlaylistOptions::default()
             };
-            let list =
-                playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
             let mut rows: Vec<usize> = list.into_iter().map(|entry| entry.row).collect();
             rows.sort_unstable();
             rows
@@ -740,7 +739,10 @@ mod tests {
         let mut nearest: Vec<usize> = (0..200).filter(|&row| row != 7).collect();
         nearest.sort_by(|&a, &b| near[b].total_cmp(&near[a]));
         let drawn = rows(1.0, 3);
-        assert!(drawn.iter().all(|row| nearest[..50].contains(row)), "{drawn:?}");
+        assert!(
+            drawn.iter().all(|row| nearest[..50].contains(row)),
+            "{drawn:?}"
+        );
     }
 
     #[test]

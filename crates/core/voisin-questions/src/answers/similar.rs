@@ -24,8 +24,6 @@ pub struct SimilarAnswer {
     pub standing: Option<Standing>,
     /// The effect of steering, if it was requested.
     pub steered: Option<Steered>,
-    /// Why there are fewer than requested, if that needs a reason.
-    pub short: Option<String>,
 }
 
 impl SimilarAnswer {
@@ -45,7 +43,6 @@ impl SimilarAnswer {
             measured,
             standing,
             steered,
-            short: None,
         })
     }
 }
@@ -130,17 +127,6 @@ impl FarJson {
             note,
         }
     }
-}
-
-impl FarJson {
-    /// Sets another note if it has none.
-    fn or_note(self, note: Option<&str>) -> Self {
-        Self {
-            // Its own note takes precedence over that of a short answer.
-            note: self.note.or_else(|| note.map(str::to_owned)),
-            ..self
-        }
-    }
 
     /// Adds notes on seeds from phrases before its own note.
     pub(crate) fn of_seeds(self, seeds: &[Seed]) -> Self {
@@ -190,9 +176,7 @@ impl SimilarJson {
         });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
-            far: FarJson::new(standing)
-                .or_note(answer.short.as_deref())
-                .of_seeds(seeds),
+            far: FarJson::new(standing).of_seeds(seeds),
             steered,
             neighbours: neighbours.collect(),
         }

@@ -26,11 +26,12 @@ use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
 use client::{Login, call, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
 use voisin_base::track::TrackId;
-use voisin_engine::{EngineError, MixOptions};
+use voisin_engine::EngineError;
 use voisin_http::ServeError;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Shared, lock};
+use voisin_questions::playlist::{MOST_NEAR_SEEDS, Playlist};
 
 /// Longest form, in bytes: of a request that is answered here, and of a forwarded one.
 const LONGEST_FORM: usize = 64 * 1024;
@@ -371,9 +372,9 @@ impl Sidecar {
         Ok(Some(songs))
     }
 
-    /// The server's ids of a mix from these tracks.
+    /// The server's ids of tracks that go on after these.
     ///
-    /// - `among`: the songs that may be in it
+    /// - `among`: the songs that may be among them
     async fn near(
         &self,
         tracks: Vec<TrackId>,
@@ -385,19 +386,14 @@ impl Sidecar {
         }
         let found = self.state.run(move |state, context| {
             state.index(context)?;
-            let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
+            let seeds = tracks.iter().take(MOST_NEAR_SEEDS);
+            let seeds = seeds.map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let options = MixOptions {
-                limit: count,
-                among: Some(among.items.keys().copied().collect()),
-                filter: state.mixes.filters.filter(context.engine, &seeds)?,
-                ..state.mixes.mixing.options()
-            };
-            let found = context.engine.mix(&seeds, &options)?;
-            let items = found
-                .iter()
-                .filter_map(|near| among.items.get(&near.track.id));
-            Ok(items.cloned().collect())
+            let songs = among.items.keys().copied().collect();
+            let list = Playlist::after(&seeds, count, songs);
+            let (collection, list) = list.of_library(context.engine, &seeds, &[])?;
+            let ids = list.rows.iter().map(|&row| collection.ids[row]);
+            Ok(ids.filter_map(|id| among.items.get(&id).cloned()).collect())
         });
         Ok(found.await?)
     }

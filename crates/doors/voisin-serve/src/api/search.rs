@@ -26,7 +26,7 @@ use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::{at_least_one, seeds};
-use voisin_questions::{Mix, QuestionError, Similar};
+use voisin_questions::{QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
@@ -46,33 +46,6 @@ pub(super) async fn similar(
             let unlike = source.seeds_within(&request, &request.unlike)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
-            Ok(Answer { generation, answer }.into_response())
-        })
-        .await
-}
-
-pub(super) async fn mix(
-    State(state): State<Shared>,
-    extract::Body(mut request): extract::Body<Mix>,
-) -> Result<Response<Body>, Problem> {
-    request.filters = request.filters.over(&state.mixes.filters);
-    state
-        .run_anywhere(move |state, source| {
-            let generation = source.index(state)?;
-            let named = source.seeds(&request.seeds)?;
-            let mut played = Vec::new();
-            for one in &request.played {
-                match source.seed(one).map_err(Problem::from) {
-                    Ok(seed) => played.push(seed),
-                    // Tracks that were removed from the library are ignored.
-                    Err(problem) if problem.status().is_client_error() => {}
-                    // Not so if the library is unavailable.
-                    Err(problem) => return Err(problem),
-                }
-            }
-            source.fetch_filters(&request.filters)?;
-            let songs = source.mix(&request, &named, played, &state.mixes.mixing)?;
-            let answer = SimilarJson::new(&named, &songs);
             Ok(Answer { generation, answer }.into_response())
         })
         .await
@@ -261,26 +234,25 @@ pub(super) async fn playlist(
         return Ok(written(answer.await?));
     }
     let key = format!("playlist {request:?}");
-    let work = move |state: &Server,
-                     context: &mut RequestContext,
-                     explored: &Explored,
-                     _: &GivenUp| {
-        state.index(context)?;
-        let collection = &explored.collection;
-        let named = seeds(&request.seeds, context.engine)?;
-        let list = request.run(
-            context.engine,
-            collection,
-            Some(&explored.graph),
-            &named,
-            &[],
-        )?;
-        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        bytes(
-            explored.generation,
-            PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
-        )
-    };
+    let work =
+        move |state: &Server, context: &mut RequestContext, explored: &Explored, _: &GivenUp| {
+            state.index(context)?;
+            let collection = &explored.collection;
+            let named = seeds(&request.seeds, context.engine)?;
+            let list = request.run(
+                context.engine,
+                collection,
+                Some(&explored.graph),
+                &named,
+                &[],
+            )?;
+            let tracks: Vec<&TrackMeta> =
+                list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            bytes(
+                explored.generation,
+                PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
+            )
+        };
     // Only copies are decoded.
     let answer = if decodes {
         state.once_explored_decoded(key, false, work).await?

@@ -1,12 +1,12 @@
 // Home: recently added music, and a radio.
-import { $, count, h, icon } from "./dom.js";
+import { $, count, h, icon, toast } from "./dom.js";
 import { first, request } from "./api.js";
 import { address } from "./makers.js";
 import { emptyLibrary } from "./listen.js";
 import { isMissing } from "./missing.js";
 import { mark } from "./playing_marks.js";
 import * as player from "./player.js";
-import { empty, framed, load, loadFirst } from "./states.js";
+import { empty, framed, load, loadFirst, sentence } from "./states.js";
 import { tile, trackTile } from "./tiles.js";
 import { LongList } from "./tracks.js";
 
@@ -55,7 +55,7 @@ export function show(root, _route, signal) {
             type: "button",
             class: "primary large",
             id: "radio-now",
-            onclick: () => player.playRadio([]),
+            onclick: anyRadio,
           },
           icon("radio"),
           "Radio for now",
@@ -187,3 +187,14 @@ export const lists = {
     $("main").scrollTop = 0;
   },
 };
+
+/** A radio from one of the tracks added last, drawn at random. */
+async function anyRadio() {
+  try {
+    const { tracks } = await request("tracks", { query: added(MORE_ADDED) });
+    const all = there(tracks);
+    if (all.length) player.playRadio([all[Math.floor(Math.random() * all.length)]]);
+  } catch (error) {
+    toast(sentence(error.message));
+  }
+}

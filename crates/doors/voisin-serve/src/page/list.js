@@ -436,30 +436,31 @@ async function similar(signal, waiting) {
     ...base.map((item) => item.track.id),
     ...state.less.map((track) => track.id),
   ]);
-  const limit = Math.min(500, state.length + away.size + 10),
-    most = state.perArtist || undefined;
+  const most = state.perArtist || undefined;
   const answer = state.less.length
     ? await request("similar", {
         body: {
           seeds,
           unlike: state.less.map((track) => ({ id: track.id })),
           unlike_weight: 0.5,
-          limit,
+          limit: Math.min(500, state.length + away.size + 10),
           max_per_artist: most,
         },
         signal,
         waiting,
       })
-    : await request("mix", {
+    : await request("playlist", {
         body: {
           seeds,
-          limit,
-          mixing: { max_per_artist: state.perArtist, variety: state.diversity, drift: 0 },
+          exclude: [...away].slice(0, 500).map((id) => ({ id })),
+          limit: state.length,
+          max_per_artist: state.perArtist,
+          variety: state.diversity,
         },
         signal,
         waiting,
       });
-  const found = answer.neighbours;
+  const found = answer.neighbours ?? answer.items;
   const near = [];
   // The limit per artist includes the tracks that stay.
   const artists = new Map();

@@ -4,14 +4,12 @@ import {
   announce,
   changes,
   clock,
-  feelRange,
   h,
   icon,
   iconButton,
   isolated,
   joined,
   keep,
-  keptRange,
   name,
   setIcon,
   toast,
@@ -49,10 +47,10 @@ let even = keep.get("even", false),
 /** At the end of the queue: "off", "all" from the beginning, "one" again; and whether similar music follows. */
 let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false);
-/** How far the radio drifts, and whether it is similar in sound or in feel. */
-const mixing = () => ({ drift: keep.get("drift", 0.3), feel: keep.get("feel", undefined) });
+/** A radio's songs differ each time, and not all are by one artist. */
+const varied = { variety: 0.5, max_per_artist: 3 };
 
-/** The radio's seeds (none: any track) and filters, until something else is played: { seeds, filters }. */
+/** The radio's seeds and filters, until something else is played: { seeds, filters }. */
 let station = keep.get("station", null);
 const goesOn = () => radio || station !== null;
 
@@ -77,7 +75,7 @@ function setStation(wanted) {
 /** Most seeds of a radio. */
 const MOST_SEEDS = 50;
 /**
- * Starts a radio: endless music like these tracks, or without any, like a random one. A single track plays first itself.
+ * Starts a radio: endless music like these tracks. A single track plays first itself.
  * - `filters`: which tracks may play
  */
 export async function playRadio(tracks, filters) {
@@ -86,11 +84,11 @@ export async function playRadio(tracks, filters) {
   setStation({ seeds, filters });
   if (tracks.length === 1) return goOn();
   try {
-    const { neighbours } = await request("mix", {
-      body: { seeds, filters, limit: FOLLOWING, mixing: mixing() },
+    const { items } = await request("playlist", {
+      body: { seeds, filters, exclude: seeds, limit: FOLLOWING, ...varied },
     });
-    // Without neighbours the seeds themselves play.
-    if (neighbours.length) play(neighbours.map((track) => ({ track, follows: true })));
+    // Without other tracks the seeds themselves play.
+    if (items.length) play(items.map((track) => ({ track, follows: true })));
     else if (tracks.length) {
       play(tracks.map((track) => ({ track })));
       shuffle();
@@ -310,19 +308,20 @@ async function goOn() {
   try {
     const own = queue.filter((entry) => entry.track.id !== null),
       from = own.findLast((entry) => !entry.follows) ?? last;
-    const { neighbours } = await request("mix", {
+    const seeds = station?.seeds ?? [{ id: from.track.id }];
+    const { items } = await request("playlist", {
       body: {
-        seeds: station?.seeds ?? [{ id: from.track.id }],
+        seeds,
         filters: station?.filters,
         limit: FOLLOWING,
-        played: own.slice(-PLAYED).map((entry) => ({ id: entry.track.id })),
-        mixing: mixing(),
+        exclude: [...seeds, ...own.slice(-PLAYED).map((entry) => ({ id: entry.track.id }))],
+        ...varied,
       },
     });
     if (queue.at(-1) !== last) return;
     const known = new Set(own.map((entry) => entry.track.id));
     queue.push(
-      ...neighbours
+      ...items
         .filter((track) => !known.has(track.id))
         .map((track) => ({ track, follows: true })),
     );
@@ -553,9 +552,6 @@ function showQueue() {
       }),
       h("span", {}, "Keep playing similar music"),
     ),
-    ...(goesOn()
-      ? [keptRange("drift", ["near", "far"], "How far the music drifts", 0.3), feelRange()]
-      : []),
     h(
       "label",
       { class: "inline" },
