@@ -17,8 +17,8 @@ use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackP
 use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter,
-    TrackSet, fold, path_to_bytes, stored_path,
+    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter, fold,
+    path_to_bytes, stored_path,
 };
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::{Filters, LocalOnly, Named, QuestionError, RemoteLibrary};

@@ -165,16 +165,6 @@ impl State {
             .await
     }
 
-    /// [`once`](Self::once) for answers that decode files.
-    pub async fn once_decoded<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        self.once_in(|whole| &whole.dear, key, goes_on, work).await
-    }
-
     /// [`once`](Self::once) for answers that train on the labels.
     pub async fn once_learned<T: Send + Sync + 'static>(
         self: &Arc<Self>,
@@ -639,8 +629,10 @@ mod tests {
             let go_on = Arc::new(AtomicBool::new(false));
             let work = held(&begun, &go_on);
             let shared = Arc::clone(&state);
-            let dear =
-                tokio::spawn(async move { shared.once_decoded("a".to_owned(), false, work).await });
+            let dear = tokio::spawn(async move {
+                let lane: fn(&WholeLibrary) -> &Lane = |whole| &whole.dear;
+                shared.once_in(lane, "a".to_owned(), false, work).await
+            });
             let work = held(&begun, &go_on);
             let shared = Arc::clone(&state);
             let learned =

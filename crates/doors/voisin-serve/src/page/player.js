@@ -8,7 +8,6 @@ import {
   icon,
   iconButton,
   isolated,
-  joined,
   keep,
   name,
   setIcon,
@@ -254,7 +253,7 @@ function show() {
     $("now-title").replaceChildren(name(titleOf(track)));
     $("now-title").title = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
-    $("now-artist").replaceChildren(artistOf(track));
+    $("now-artist").replaceChildren(name(artistOf(track)));
     $("now-cover").replaceChildren(cover(track));
     document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
     if ("mediaSession" in navigator)
@@ -469,11 +468,7 @@ function showQueue() {
           },
           cover(entry.track),
           name(titleOf(entry.track), "span", { class: "title", title: titleOf(entry.track) }),
-          h(
-            "span",
-            { class: "faint" },
-            artistOf(entry.track),
-          ),
+          h("span", { class: "faint" }, name(artistOf(entry.track))),
         ),
         iconButton("close", `Remove ${isolated(titleOf(entry.track))} from the queue`, () =>
           drop(i),
