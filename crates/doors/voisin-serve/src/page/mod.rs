@@ -35,7 +35,7 @@ const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 34] = [
+const FILES: [(&str, &str, &[u8]); 33] = [
     (
         "page.css",
         "text/css; charset=utf-8",
