@@ -6,8 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use voisin::{
     AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
-    Library, LibraryError, ModelRef, OpenMode, SimilarOptions, TrackSet, WindowPlan,
-    is_audio_candidate,
+    Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
 use voisin_engine::{AddReport, AddRun, is_unchanged, pending_files, upgrade};
 use voisin_library::scan::{Scan, scan};

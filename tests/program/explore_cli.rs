@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{Sandbox, fine, fine_json as json, noise_wav, samples_wav, text, tone_wav};
+use common::{Sandbox, fine, fine_json as json, samples_wav, text};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
