@@ -15,7 +15,6 @@ use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_le
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
-use voisin_music::song::song;
 
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -481,39 +480,31 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
 /// Agreement of two tracks' titles and artists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Titles {
-    /// The same artist, and the same title except words for versions.
+    /// The same artist and title.
     Agree,
-    /// Titles or artists are missing, or shared by many pieces.
+    /// Titles or artists are missing.
     Unknown,
     Differ,
 }
 
 fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
-    let Some((names_agree, is_song)) = names(a, b) else {
+    let Some(names_agree) = names_agree(a, b) else {
         return Titles::Unknown;
     };
     let artists_agree = artists_agree(a, b);
     if !names_agree || artists_agree == Some(false) {
         Titles::Differ
-    } else if !is_song || artists_agree.is_none() {
+    } else if artists_agree.is_none() {
         Titles::Unknown
     } else {
         Titles::Agree
     }
 }
 
-/// Whether two titles agree, and whether they name a song; `None` if that is unknown.
-fn names(a: &TrackMeta, b: &TrackMeta) -> Option<(bool, bool)> {
-    if a.title.trim().is_empty() || b.title.trim().is_empty() {
-        return None;
-    }
-    // With the same artist for both, so that only the titles are compared.
-    let [one, other] = [a, b].map(|track| song(Some("anybody"), Some(track.title.as_str())));
-    match (&one, &other) {
-        (Some(one), Some(other)) => Some((one == other, true)),
-        (None, None) => Some((fold(&a.title) == fold(&b.title), false)),
-        _ => None,
-    }
+/// Whether two titles agree; `None` if one is missing.
+fn names_agree(a: &TrackMeta, b: &TrackMeta) -> Option<bool> {
+    let are_known = !a.title.trim().is_empty() && !b.title.trim().is_empty();
+    are_known.then(|| fold(&a.title) == fold(&b.title))
 }
 
 /// Whether two tracks have an artist in common; `None` if one has none.
@@ -526,7 +517,7 @@ fn artists_agree(a: &TrackMeta, b: &TrackMeta) -> Option<bool> {
 /// Whether titles and artists of two tracks are known and both differ. Such a pair is never offered: songs over one
 /// backing have most of their audio in common, and what they do not have in common is not measured.
 fn other_song(a: &TrackMeta, b: &TrackMeta) -> bool {
-    artists_agree(a, b) == Some(false) && names(a, b).is_some_and(|(agree, _)| !agree)
+    artists_agree(a, b) == Some(false) && names_agree(a, b) == Some(false)
 }
 
 /// The distinct titles of copies if their tags name different versions; else empty.
