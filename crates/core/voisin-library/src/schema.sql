@@ -180,41 +180,6 @@ CREATE TABLE written_tags (
     PRIMARY KEY (run, path)
 ) STRICT, WITHOUT ROWID;
 
--- Under which id a server knows a track.
-CREATE TABLE links (
-    server TEXT    NOT NULL,
-    item   TEXT    NOT NULL,
-    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
-    PRIMARY KEY (server, item)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX links_of_track ON links (track);
-
--- Under which id a server knows an artist.
-CREATE TABLE linked_artists (
-    server TEXT NOT NULL,
-    item   TEXT NOT NULL,
-    name   TEXT NOT NULL,
-    PRIMARY KEY (server, item)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX linked_artists_of_name ON linked_artists (server, name COLLATE NOCASE);
-
--- What listeners heard, and what they think of it, by content. listener: as the player names them; at: when it began.
-CREATE TABLE heard (
-    content  BLOB    NOT NULL,
-    listener TEXT    NOT NULL,
-    at       INTEGER NOT NULL,
-    PRIMARY KEY (content, listener, at)
-) STRICT, WITHOUT ROWID;
-
--- liked: 1 starred or loved, -1 hated; rating: 1 to 5.
-CREATE TABLE opinions (
-    content  BLOB    NOT NULL,
-    listener TEXT    NOT NULL,
-    liked    INTEGER CHECK (liked IN (-1, 1)),
-    rating   INTEGER CHECK (rating BETWEEN 1 AND 5),
-    PRIMARY KEY (content, listener)
-) STRICT, WITHOUT ROWID;
-
 -- Numbers from 0 to 100: measured of the sound (origin 0), learned from others (1), given by the owner (2). By content, so
 -- that a track that is removed and added again still has its owner's. error: in points; NULL where it is not known.
 CREATE TABLE scales (
