@@ -144,7 +144,6 @@ def embed_once(batch, output, run, binary, options, threads):
             for kind in ("tracks", "failures")
         }
         counts = [sum(pq.read_metadata(file).num_rows for file in files) for files in made.values()]
-        # A file with a cue sheet has a row for each part.
         if sum(counts) < len(batch) or any(len(files) > 1 for files in made.values()):
             raise RuntimeError(
                 f"{binary}: expected a track or a failure for each of {len(batch)} files, found {sum(counts)}"

@@ -389,26 +389,6 @@ impl AddProgress {
             AddEvent::SetAside { path, reason } => {
                 self.reasons.push(format!("{}: {reason}", path.display()));
             }
-            AddEvent::WouldPart { whole, parts } => self.console.note(&format!(
-                "{} would be replaced by its {}",
-                whole.display(),
-                count(*parts, "part")
-            )),
-            AddEvent::Parted {
-                whole,
-                parts,
-                label,
-            } => {
-                let mut text = format!(
-                    "{} was added as one track before its CUE sheet: its {} replace it",
-                    whole.display(),
-                    count(*parts, "part")
-                );
-                if let Some(label) = label {
-                    text.push_str(&format!(" and keep its label, {label}"));
-                }
-                self.console.note(&text);
-            }
             AddEvent::TakenOver(successor) => self.console.detail(&format!(
                 "track {}: {} continues as {}",
                 successor.gone,

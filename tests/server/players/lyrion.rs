@@ -294,13 +294,9 @@ fn lyrions_plugin_gets_the_answers_of_bliss_mixer() {
         mix(json!({"forest": 1, "adaptiveweights": 1, "debug": 1})),
         all[..5]
     );
-    // Several seeds; CUE sheets; unknown tracks.
+    // Several seeds; unknown tracks.
     assert!(
         !mix(json!({"tracks": ["1.wav", "ambient/maxstack-nebula.ogg"], "count": 3})).is_empty()
-    );
-    assert_eq!(
-        mix(json!({"tracks": ["metal/muldjord-chaos-god.mp3.CUE_TRACK.3"]})),
-        all[..5]
     );
     assert!(mix(json!({"tracks": ["no/such/file.mp3"]})).is_empty());
     assert!(mix(json!({"tracks": ["../../../etc/passwd"]})).is_empty());
@@ -375,55 +371,6 @@ fn lyrions_plugin_gets_the_answers_of_bliss_mixer() {
         .write_all(b"GET /api/ready HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
         .unwrap();
     assert_eq!(read_answer(&mut stream).0, 403);
-}
-
-#[test]
-fn parts_of_a_file_are_named_as_lyrion_names_them() {
-    let sandbox = Sandbox::new();
-    let music = small_library(&sandbox);
-    fs::create_dir(music.join("discs")).unwrap();
-    fs::write(music.join("discs/Album.wav"), noise_wav(16_000, 30.0, 7)).unwrap();
-    let sheet = "FILE \"Album.wav\" WAVE\n  TRACK 01 AUDIO\n    TITLE \"A\"\n    INDEX 01 00:00:00\n  \
-                 TRACK 02 AUDIO\n    TITLE \"B\"\n    INDEX 01 00:15:00\n";
-    fs::write(music.join("discs/Album.cue"), sheet).unwrap();
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let mut server = Server::start(&sandbox, &["--lms", "0"]);
-    let line = server.lines.next().unwrap().unwrap();
-    let address = line
-        .strip_prefix("listening on http://")
-        .unwrap()
-        .strip_suffix("/api/mix")
-        .unwrap();
-    let mix = |seed: &str| {
-        let question = json!({"tracks": [seed], "count": 50}).to_string();
-        let (status, _, lines) = lyrion(
-            address,
-            "POST",
-            "/api/mix",
-            "Content-Type: application/json\r\n",
-            &question,
-        );
-        assert_eq!(status, 200, "{lines:?}");
-        lines
-    };
-    let one = "discs/Album.wav.CUE_TRACK.1";
-    let two = "discs/Album.wav.CUE_TRACK.2";
-    let parts = |lines: &[String]| {
-        lines
-            .iter()
-            .filter(|path| path.contains("Album"))
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(parts(&mix(one)), [two], "the one part brings the other");
-    assert_eq!(parts(&mix(two)), [one]);
-    let mut both = parts(&mix("metal/muldjord-chaos-god.mp3"));
-    both.sort();
-    assert_eq!(both, [one, two]);
-    assert!(
-        mix("discs/Album.wav.CUE_TRACK.3").is_empty(),
-        "neither the part nor the whole is a track"
-    );
 }
 
 #[test]

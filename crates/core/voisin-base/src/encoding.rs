@@ -1,4 +1,4 @@
-//! Decodes texts of unknown encoding: tags, CUE sheets and playlists from before UTF-8.
+//! Decodes texts of unknown encoding: tags and playlists from before UTF-8.
 //!
 //! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
@@ -210,7 +210,7 @@ pub fn with_mark(bytes: &[u8]) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which sheets and lists are
+/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which lists are
 /// full of; `None` for other encodings, which have none.
 fn unmarked_order(bytes: &[u8]) -> Option<Utf16> {
     let zeros = [0, 1].map(|offset| {

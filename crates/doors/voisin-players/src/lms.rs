@@ -28,7 +28,6 @@ use voisin_http::problem::Problem;
 use voisin_http::state::{RequestContext, Shared, lock};
 use voisin_library::{Library, LibraryError, Track, fold};
 use voisin_music::artists::is_nobody;
-use voisin_music::cue::Place;
 use voisin_questions::answers::lossy;
 
 /// Most songs of an answer.
@@ -269,43 +268,12 @@ impl GenreRule {
     }
 }
 
-/// The separator in Lyrion's paths between a file and the number of its part on a CUE sheet.
-const CUE_TRACK: &str = ".CUE_TRACK.";
-
-/// Possible paths in the library of a path of Lyrion, the likeliest first: a part of a file is below the file, or below a sheet
-/// of the same name, unless the file is a single track.
-fn places(path: &str) -> Vec<PathBuf> {
-    let part = path
-        .rsplit_once(CUE_TRACK)
-        .and_then(|(file, number)| Some((file, number.parse::<u32>().ok()?)));
-    let Some((file, number)) = part else {
-        return vec![path.into()];
-    };
-    let file = Path::new(file);
-    let mut named = file.as_os_str().to_owned();
-    named.push(".cue");
-    let sheets = [
-        file.to_owned(),
-        file.with_extension("cue"),
-        PathBuf::from(named),
-    ];
-    let parts = sheets
-        .iter()
-        .map(|sheet| sheet.join(format!("{number:02}")));
-    parts.chain([file.to_owned()]).collect()
-}
-
 impl Mixer {
     /// The tracks of Lyrion's paths, in their order, without those that the library does not have.
     fn tracks(&self, library: &Library, paths: &[String]) -> Result<Vec<TrackId>, LibraryError> {
         let mut tracks = Vec::new();
         for path in paths {
-            for place in places(path) {
-                if let Some(track) = self.track(library, &place)? {
-                    tracks.push(track);
-                    break;
-                }
-            }
+            tracks.extend(self.track(library, Path::new(path))?);
         }
         Ok(tracks)
     }
@@ -346,19 +314,13 @@ impl Mixer {
         Ok(Some(track))
     }
 
-    /// Lyrion's form of a path: below its music folder; a part of a file by the file and its number.
+    /// Lyrion's form of a path: below its music folder.
     fn relative(&self, path: &Path) -> Option<String> {
-        let part = Place::part(path);
-        let file = part.as_ref().map_or(path, |part| &part.audio);
         let roots = lock(&self.roots);
-        let below = roots.iter().filter_map(|root| file.strip_prefix(root).ok());
-        let mut path = below
+        let below = roots.iter().filter_map(|root| path.strip_prefix(root).ok());
+        below
             .max_by_key(|rest| rest.components().count())
-            .map(lossy)?;
-        if let Some(part) = part {
-            path.push_str(&format!("{CUE_TRACK}{}", part.number));
-        }
-        Some(path)
+            .map(lossy)
     }
 }
 
@@ -693,21 +655,6 @@ mod tests {
         }
         // Many stars take no more time.
         assert!(!fits(&"*a".repeat(50), &"a".repeat(49)));
-    }
-
-    #[test]
-    fn parts_of_files_are_found_below_their_sheets() {
-        let found = places("A/B/Album.flac.CUE_TRACK.7");
-        let expected = [
-            "A/B/Album.flac/07",
-            "A/B/Album.cue/07",
-            "A/B/Album.flac.cue/07",
-            "A/B/Album.flac",
-        ];
-        assert_eq!(found, expected.map(PathBuf::from));
-        for whole in ["A/B/C.ogg", "A/B/C.ogg.CUE_TRACK.", "A/B/C.ogg.CUE_TRACK.x"] {
-            assert_eq!(places(whole), [PathBuf::from(whole)]);
-        }
     }
 
     #[test]

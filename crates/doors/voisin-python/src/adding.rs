@@ -14,7 +14,7 @@ use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_engine::{
     AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Examiner, Outcome, WindowPlan,
-    held_model, is_unchanged, read_through,
+    held_model, read_through,
 };
 use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
 use voisin_library::{FileRecord, Library};
@@ -68,21 +68,17 @@ impl Adding {
         let library = engine.library();
         let followed = library.files().followed_folders()?;
         let links = Links::Below(&followed);
-        let mut found = scan_without(
+        let found = scan_without(
             &self.paths,
             &is_audio_candidate,
             &Exclusions::default(),
             links,
         );
-        // Unchanged files are not examined for embedded CUE sheets, which would
-        // open each of them.
-        found.split_files(&|file| !self.options.force && is_unchanged(library, file));
         let (embedder, model) = self.embedder.unzip();
         let python = Interpreter::running();
         let command = |path: &Path, windows: WindowPlan| Ok(python.examination(path, windows));
         let run = AddRun {
             files: &found.files,
-            in_parts: &found.in_parts,
             folders: &self.paths,
             remove_missing: self.remove_missing,
             take_over: self.take_over,

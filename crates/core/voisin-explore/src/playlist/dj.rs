@@ -75,27 +75,13 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
         );
         attribute(&mut text, "Comments", &comment(track));
         // "file:///music/x.mp3" has an empty host, which Rekordbox does not accept.
-        let part = track.part();
-        let path = part
-            .as_ref()
-            .map_or(track.system_path(), |part| &part.audio);
-        let place = address(path.as_os_str().as_encoded_bytes());
+        let place = address(track.system_path().as_os_str().as_encoded_bytes());
         attribute(
             &mut text,
             "Location",
             &place.replacen("file:///", "file://localhost/", 1),
         );
-        // A part of a longer file is written as the file with a cue at the part's start.
-        match part {
-            Some(part) => {
-                let _ = writeln!(
-                    text,
-                    "><POSITION_MARK Name=\"\" Type=\"0\" Start=\"{:.3}\" Num=\"-1\"/></TRACK>",
-                    part.seconds().0
-                );
-            }
-            None => text.push_str("/>\n"),
-        }
+        text.push_str("/>\n");
     }
     let _ = write!(
         text,
@@ -113,10 +99,7 @@ pub(super) fn rekordbox(tracks: &[&TrackMeta], title: &str) -> String {
 
 /// A location in Traktor's form: volume, folder and name.
 fn place(track: &TrackMeta) -> Result<(String, String, String)> {
-    let part = track.part();
-    let path = part
-        .as_ref()
-        .map_or(track.system_path(), |part| &part.audio);
+    let path = track.system_path();
     let text = path.to_str().ok_or_else(|| ExploreError::Parameter {
         name: "path",
         found: format!("{:?}", path.to_string_lossy()),
@@ -191,14 +174,6 @@ pub(super) fn traktor(tracks: &[&TrackMeta], title: &str) -> Result<String> {
             // Traktor numbers keys in the same order.
             let number = key.number();
             let _ = write!(text, "<MUSICAL_KEY VALUE=\"{number}\"></MUSICAL_KEY>");
-        }
-        if let Some(part) = track.part() {
-            let start = 1000.0 * part.seconds().0;
-            let _ = write!(
-                text,
-                "<CUE_V2 NAME=\"\" DISPL_ORDER=\"0\" TYPE=\"0\" START=\"{start:.3}\" LEN=\"0\" \
-                 REPEATS=\"-1\" HOTCUE=\"-1\"></CUE_V2>"
-            );
         }
         text.push_str("</ENTRY>\n");
         // The list refers to an entry by its location, without separators between the three parts.

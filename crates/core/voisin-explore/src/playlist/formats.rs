@@ -9,10 +9,6 @@ use serde_json::json;
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
 use voisin_base::text::xml;
-use voisin_music::cue::CuePart;
-
-/// VLC's extension for start and stop times of tracks.
-const VLC: &str = "http://www.videolan.org/vlc/playlist/0";
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,20 +74,11 @@ pub fn write(
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    // A bare path identifies the track, including its part; players need the file and the part's times.
-    let is_bare = matches!(format, Format::Paths | Format::Paths0);
     let entries: Vec<WrittenEntry<'_>> = tracks
         .iter()
-        .map(|track| {
-            let part = if is_bare { None } else { track.part() };
-            let path = part
-                .as_ref()
-                .map_or(track.system_path(), |part| &part.audio);
-            WrittenEntry {
-                path: relative(path, folder),
-                track,
-                part,
-            }
+        .map(|track| WrittenEntry {
+            path: relative(track.system_path(), folder),
+            track,
         })
         .collect();
     match format {
@@ -112,18 +99,6 @@ struct WrittenEntry<'a> {
     /// The path as bytes.
     path: Vec<u8>,
     track: &'a TrackMeta,
-    part: Option<CuePart>,
-}
-
-/// VLC's options for the start and stop times of a part.
-fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
-    let times = part.map(CuePart::seconds);
-    let start = times.map(|(start, _)| format!("start-time={start:.3}"));
-    start.into_iter().chain(
-        times
-            .and_then(|(_, end)| end)
-            .map(|end| format!("stop-time={end:.3}")),
-    )
 }
 
 /// `path` relative to `folder`; unchanged unless both are absolute. Separators become `/`.
@@ -180,7 +155,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
-    for WrittenEntry { path, track, part } in entries {
+    for WrittenEntry { path, track } in entries {
         // -1 means an unknown length.
         let seconds = if track.seconds > 0.0 {
             track.seconds.round()
@@ -188,9 +163,6 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
             -1.0
         };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
-        for option in vlc_options(part.as_ref()) {
-            let _ = writeln!(text, "#EXTVLCOPT:{option}");
-        }
         let plain = std::str::from_utf8(path).ok().filter(|path| {
             // Readers strip blanks at the end.
             !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)
@@ -209,14 +181,13 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
 
 fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\" \
-                    xmlns:vlc=\"http://www.videolan.org/vlc/playlist/ns/0/\">\n"
+                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\">\n"
         .to_owned();
     if !title.is_empty() {
         let _ = writeln!(text, "  <title>{}</title>", xml(title));
     }
     text.push_str("  <trackList>\n");
-    for WrittenEntry { path, track, part } in entries {
+    for WrittenEntry { path, track } in entries {
         let _ = write!(
             text,
             "    <track><location>{}</location>",
@@ -231,13 +202,6 @@ fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
         if track.seconds > 0.0 {
             let _ = write!(text, "<duration>{:.0}</duration>", track.seconds * 1000.0);
         }
-        if part.is_some() {
-            let _ = write!(text, "<extension application=\"{VLC}\">");
-            for option in vlc_options(part.as_ref()) {
-                let _ = write!(text, "<vlc:option>{option}</vlc:option>");
-            }
-            text.push_str("</extension>");
-        }
         text.push_str("</track>\n");
     }
     text.push_str("  </trackList>\n</playlist>\n");
@@ -247,7 +211,7 @@ fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
 fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
     let tracks: Vec<serde_json::Value> = entries
         .iter()
-        .map(|WrittenEntry { path, track, part }| {
+        .map(|WrittenEntry { path, track }| {
             let mut value = json!({"location": [address(path)], "title": track.display_title()});
             for (name, tag) in [("creator", &track.artist), ("album", &track.album)] {
                 if let Some(tag) = tag {
@@ -256,10 +220,6 @@ fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
             }
             if track.seconds > 0.0 {
                 value["duration"] = json!((track.seconds * 1000.0).round() as u64);
-            }
-            if part.is_some() {
-                let options: Vec<String> = vlc_options(part.as_ref()).collect();
-                value["extension"] = json!({VLC: [{"option": options}]});
             }
             value
         })

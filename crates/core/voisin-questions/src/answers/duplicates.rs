@@ -18,7 +18,6 @@ use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
 use voisin_explore::versions::{candidates, from_heads, joined, versions as versions_among};
 use voisin_library::StoredFile;
-use voisin_music::cue::Place;
 use voisin_music::song::TitleLikeness;
 
 /// The documented JSON of `duplicates`: a list of these.
@@ -226,7 +225,7 @@ pub(crate) fn with_exact_copies(
 ///
 /// If all files are gone, the group stays: their drive may not be mounted.
 pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
-    let is_there = |file: &FileJson| Place::exists(&file.file);
+    let is_there = |file: &FileJson| Path::new(&file.file).exists();
     let mut left_out = 0;
     groups.retain_mut(|group| {
         let is_kept = is_there(&group.keep);
