@@ -67,25 +67,11 @@ pub(crate) fn add_files(
     // The bar has to be gone before anything else is printed.
     let stored = run.store(engine, load, &mut on_event, &stop)?;
     progress.finish();
-    let report = run.settle(engine, stored, &mut |event| progress.show(&event))?;
+    let report = run.settle(engine, stored)?;
     let summary = &report.summary;
     match format {
         ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
-    }
-    if report.taken_over > 0 {
-        let tracks = count(report.taken_over, "track");
-        console.note(&format!(
-            "{tracks} of files that are gone: continued with a later file of the same recording"
-        ));
-    }
-    if let Some(first) = report.successors.first() {
-        console.note(&format!(
-            "{} of files that are gone: the same recording was added again (\"{}\" sounds like \"{}\"); --take-over lets it keep the former's id, label and links",
-            count(report.successors.len() as u64, "track"),
-            first.path.display(),
-            first.was.display()
-        ));
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
     // The rest concerns later runs, not the files of this one.
@@ -266,7 +252,6 @@ fn report_summary(
         summary.moved,
         summary.removed,
         summary.failed,
-        report.taken_over,
     ];
     if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
         let skipped = match summary.skipped {
@@ -389,12 +374,6 @@ impl AddProgress {
             AddEvent::SetAside { path, reason } => {
                 self.reasons.push(format!("{}: {reason}", path.display()));
             }
-            AddEvent::TakenOver(successor) => self.console.detail(&format!(
-                "track {}: {} continues as {}",
-                successor.gone,
-                successor.was.display(),
-                successor.path.display()
-            )),
         }
     }
 

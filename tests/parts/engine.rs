@@ -85,7 +85,7 @@ impl Household {
         let stored = run
             .store(&mut self.engine, load, &mut note, &AtomicBool::new(false))
             .unwrap();
-        let report = run.settle(&mut self.engine, stored, &mut note).unwrap();
+        let report = run.settle(&mut self.engine, stored).unwrap();
         (report, events)
     }
 }

@@ -288,12 +288,7 @@ fn with_index_in_front(file: &[u8]) -> Vec<u8> {
 #[test]
 fn a_container_that_is_cut_off_gives_what_is_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for name in [
-        "aac.m4a",
-        "alac.m4a",
-        "s16.aiff",
-        "s24.aiff",
-    ] {
+    for name in ["aac.m4a", "alac.m4a", "s16.aiff", "s24.aiff"] {
         let (info, whole) = native(&data().join(name));
         let mut bytes = std::fs::read(data().join(name)).expect("readable");
         if name.ends_with("m4a") {

@@ -28,7 +28,6 @@ pub(super) struct Adding {
     pub(super) embedder: Option<(Arc<Embedder>, ModelRef)>,
     pub(super) windows: Option<WindowPlan>,
     pub(super) remove_missing: bool,
-    pub(super) take_over: bool,
     pub(super) options: AddOptions,
 }
 
@@ -81,7 +80,6 @@ impl Adding {
             files: &found.files,
             folders: &self.paths,
             remove_missing: self.remove_missing,
-            take_over: self.take_over,
             windows: self.windows,
             model,
             options: self.options,
@@ -128,7 +126,7 @@ impl Adding {
             }
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
-        let report = on_threads(|| run.settle(engine, stored, &mut |_| ()))?;
+        let report = on_threads(|| run.settle(engine, stored))?;
         // For `voisin status`, until the next run over the same folders.
         if !run.options.dry_run {
             engine
