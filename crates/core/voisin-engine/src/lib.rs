@@ -46,7 +46,7 @@ mod words;
 
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use add::{audio_facts, manifest_as_stored, stored_model};
-pub use add_run::{AddReport, AddRun, StoredFiles, is_unchanged, pending_files};
+pub use add_run::{AddReport, AddRun, StoredFiles, pending_files};
 pub use collection::{Collection, GraphUse};
 pub use collection::{meta, window_set};
 pub use descriptors::DescriptorDepth;
@@ -79,7 +79,7 @@ pub use space::LibrarySpace;
 pub use space::MeanSum;
 pub use steer::{Steered, SteeredWord, Steering};
 pub use stored::{analysed_files, open_named};
-pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
+pub use tagging::{TagOutcome, TagResult, TagWish, write_tags};
 pub use upgrade::{UpgradeProgress, embed_missing, upgrade};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 pub use words::{StrongTags, WORDS_FILE, reads};
