@@ -91,9 +91,6 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
-    voisin_import::accept_foreign_weights();
-    #[cfg(feature = "onnx")]
-    voisin_onnx::install();
     voisin_kernels::buffer::explain_cut_files();
     let arguments = match arguments() {
         Ok(arguments) => arguments,
