@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 import voisin
-from conftest import DEMO, FILES, ROOT, in_child
+from conftest import DEMO, FILES, in_child
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),

@@ -56,7 +56,7 @@ pub(crate) enum EncoderCommand {
 /// outputs of missing teachers are added.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
+    after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/other.json"
 )]
 pub(crate) struct PrepareArgs {
     /// Folders of music; the first folder below one is a track's group, and validation holds out groups
@@ -100,7 +100,7 @@ pub(crate) struct PrepareArgs {
 /// checkpoint and stops. The same options, music and processor give the same weights, also after interruptions.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
+    after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher other:0.5 --style 0.2 --contrast 0.1"
 )]
 pub(crate) struct RunArgs {
     /// Folder of prepared music
