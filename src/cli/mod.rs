@@ -20,8 +20,6 @@ mod database;
 #[path = "database/absent.rs"]
 mod database;
 mod interrupt;
-#[cfg(test)]
-mod json_docs;
 mod lab;
 mod merge_outcome;
 mod meter;
@@ -309,8 +307,7 @@ mod negated_words {
     }
 }
 
-// The reference leaves out --trace.
-#[cfg(all(test, not(feature = "trace")))]
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
@@ -319,7 +316,6 @@ mod tests {
     use clap::{CommandFactory as _, ValueHint};
 
     use super::args::Cli;
-    use super::verbs::man::reference;
 
     /// Arguments that take a path, as `command\toption`.
     fn paths(command: &clap::Command, name: &str, found: &mut BTreeSet<String>) {
@@ -376,21 +372,5 @@ mod tests {
             "without a row: {missing:#?}; no longer there: {gone:#?}"
         );
         assert!(found.len() > 60, "{}", found.len());
-    }
-
-    /// docs/cli.md is generated from --help, by `VOISIN_WRITE_DOCS=1 cargo test --release --bin voisin cli` or `voisin man
-    /// --markdown`.
-    #[test]
-    fn the_reference_equals_the_help() {
-        let page = reference();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
-        if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
-            std::fs::write(&path, &page).expect("docs/cli.md can be written");
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == page,
-            "docs/cli.md is out of date: VOISIN_WRITE_DOCS=1 regenerates it"
-        );
     }
 }

@@ -104,7 +104,7 @@ impl Sandbox {
     }
 }
 
-/// The program: by itself, or through the emulator that `VOISIN_TEST_RUNNER` names (`scripts/other_platform`).
+/// The program: by itself, or through the emulator that `VOISIN_TEST_RUNNER` names.
 pub(crate) fn program() -> Command {
     let runner = std::env::var("VOISIN_TEST_RUNNER").unwrap_or_default();
     let mut words = runner

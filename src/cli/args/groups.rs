@@ -1,6 +1,4 @@
 //! The groups of verbs in `voisin --help`. The table of [`verbs`](crate::cli::verbs) assigns each verb to its group.
-//!
-//! Not for: docs/cli.md, whose chapters, one a verb, follow the order of that table.
 
 use std::fmt::Write as _;
 

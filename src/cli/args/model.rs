@@ -145,7 +145,7 @@ pub(crate) enum LibraryNames {
 )]
 pub(crate) struct ManArgs {
     /// The command whose page to show, in one word or two
-    #[arg(value_name = "COMMAND", conflicts_with_all = ["output", "markdown"])]
+    #[arg(value_name = "COMMAND", conflicts_with = "output")]
     pub(crate) command: Vec<String>,
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -153,9 +153,6 @@ pub(crate) struct ManArgs {
     /// Replace existing files that voisin did not make
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
-    /// Print every command's help as one page in Markdown instead
-    #[arg(long, conflicts_with = "output")]
-    pub(crate) markdown: bool,
 }
 
 /// Measure the throughput of this machine

@@ -1,18 +1,16 @@
-//! `voisin man`: manual pages and docs/cli.md, generated from clap's arguments.
+//! `voisin man`: manual pages, generated from clap's arguments.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use crate::cli::args::{Cli, ManArgs};
+use crate::cli::args::ManArgs;
 use crate::cli::{Ending, render};
 use voisin_base::output::{OutputTarget, check_folder};
 
 pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
     match &args.output {
-        _ if args.markdown => render::print(reference())?,
         None => show(page_of(command, &args.command)?)?,
         Some(folder) => {
             let cannot_write = || format!("cannot write manual pages into {}", folder.display());
@@ -69,51 +67,5 @@ fn show(mut command: Command) -> anyhow::Result<()> {
     match shown {
         Ok(status) if status.success() => Ok(()),
         _ => render::print(command.render_long_help().to_string()),
-    }
-}
-
-/// The help of all commands: the contents of docs/cli.md.
-pub(crate) fn reference() -> String {
-    let mut command = Cli::command();
-    command.build();
-    let mut page = String::from(
-        "# Commands\n\nGenerated from the commands' help. The options at the end of the first list belong to every \
-         command.\n",
-    );
-    describe(&command, "voisin", &mut page);
-    page
-}
-
-/// A command's help, then that of its subcommands, without global options except at the top.
-fn describe(command: &Command, name: &str, page: &mut String) {
-    let mut shown = command
-        .clone()
-        .disable_help_subcommand(true)
-        .term_width(100);
-    if name != "voisin" {
-        shown = shown.mut_args(|option| {
-            if option.is_global_set() {
-                option.hide(true)
-            } else {
-                option
-            }
-        });
-    }
-    // Without values of this machine's environment variables.
-    let help = shown
-        .mut_args(|option| option.hide_env_values(true))
-        .render_long_help()
-        .to_string();
-    // Clap pads empty lines with blanks.
-    let help: String = help
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
-    let _ = writeln!(page, "\n## {name}\n\n```text\n{}\n```", help.trim_end());
-    for below in command
-        .get_subcommands()
-        .filter(|below| below.get_name() != "help" && !below.is_hide_set())
-    {
-        describe(below, &format!("{name} {}", below.get_name()), page);
     }
 }
