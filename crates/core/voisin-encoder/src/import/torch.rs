@@ -66,8 +66,12 @@ fn tensors(path: &Path) -> Result<BTreeMap<String, WeightTensor>, String> {
         if short_name == "speclayer.mel_basis" && dims.first().is_some_and(|bands| *bands != 128) {
             return Err(format!("expected 128 mel bands, found {}", dims[0]));
         }
-        // Integers count batches; the front end computes what torchopenl3 stores of its spectrogram.
-        if matches!(info.dtype, DType::I64 | DType::U8) || short_name.starts_with("speclayer.") {
+        // Counts of batches are no weights; the front end computes what torchopenl3 stores of its spectrogram.
+        let is_count = short_name.ends_with(".num_batches_tracked");
+        if is_count
+            || matches!(info.dtype, DType::I64 | DType::U8)
+            || short_name.starts_with("speclayer.")
+        {
             continue;
         }
         let count = dims
