@@ -33,7 +33,7 @@ const ORDER: [&str; 26] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 273_691;
+const LINES: usize = 274_225;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -163,7 +163,7 @@ bench = args.bench or max(
     ),
     key=os.path.getmtime,
 )
-voisins = {"voisin": []}
+voisins = {"voisin f32": []}
 serving = {}
 for name, extra in voisins.items():
     process = subprocess.Popen(
