@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 26] = [
     "voisin-base",
     "voisin-music",
     "voisin-models",
@@ -13,8 +13,6 @@ const ORDER: [&str; 28] = [
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",
-    "voisin-import",
-    "voisin-onnx",
     "voisin-learn",
     "voisin-genre",
     "voisin-index",

@@ -27,7 +27,7 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let manifest = ModelManifest {
-        format: 2,
+        format: 1,
         name: name.to_owned(),
         description: "made up".to_owned(),
         architecture: Architecture::Layers,
@@ -44,7 +44,6 @@ pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
         outputs: Vec::new(),
         networks: Vec::new(),
         clap: None,
-        onnx: None,
     };
     StoredModel {
         name: name.to_owned(),

@@ -91,9 +91,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeModels => {
             "give a manifest (.json) or weights file, or run \"voisin model list\""
         }
-        Remedy::FetchModel => {
-            "fetch them from research/former-models of voisin's sources, or switch with \"voisin model upgrade\""
-        }
         Remedy::GiveGenres => {
             "give more tracks a genre (\"voisin labels\" shows the source of genres)"
         }
@@ -149,7 +146,6 @@ mod tests {
             Remedy::SeeClusters,
             Remedy::SeeWords(7),
             Remedy::SeeModels,
-            Remedy::FetchModel,
             Remedy::GiveGenres,
             Remedy::GiveGenresOrList,
             Remedy::SetLabelSource,

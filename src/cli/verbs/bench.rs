@@ -98,7 +98,6 @@ fn encoder(
         "threads": context.threads(),
         "isa": voisin_kernels::isa()?.to_string(),
         "batch": n,
-        "precision": encoder.precision().to_string(),
         "note": device.note(),
     }))
 }

@@ -64,12 +64,6 @@ fn print(
             ),
         ));
     }
-    if let Some(newer) = json.newer_default.filter(|_| json.upgrade.is_none()) {
-        lines.push((
-            "default",
-            format!("{newer} by now; \"voisin model upgrade\" switches this library to it"),
-        ));
-    }
     if let Some(upgrade) = &json.upgrade {
         lines.push((
             "upgrade",

@@ -345,7 +345,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     if let Some(first) = failed.first() {
         text += &format!(", {} failed: {first}", failed.len());
     }
-    // Devices and instruction sets differ in the last digits, and bf16 by less than 0.001.
+    // Devices and instruction sets differ in the last digits.
     rows.push(("vectors", worst > 0.999 && failed.is_empty(), text));
     Ok(rows)
 }

@@ -106,10 +106,10 @@ fn words_of_tables_are_explained() {
     }
     let help = fine(run("similar --help"));
     assert!(
-        !help.contains("--dtype") && help.contains("--library"),
+        !help.contains("--engine") && help.contains("--library"),
         "{help}"
     );
-    assert!(fine(run("--help")).contains("--dtype"));
+    assert!(fine(run("--help")).contains("--engine"));
 }
 
 #[test]

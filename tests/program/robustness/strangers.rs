@@ -195,73 +195,39 @@ fn synonyms_of_a_user_may_be_in_utf_16() {
     );
 }
 
-/// The files in `tests/data/importers` are narrower than any network here: that message needs a successful parse.
+/// The file is narrower than any network here: that message needs a successful parse.
 #[test]
-fn weights_of_other_programs_are_read_without_a_manifest() {
+fn an_archive_of_torch_is_read_without_a_manifest() {
     let sandbox = Sandbox::new();
-    for file in [
-        "whole_model.h5",
-        "frozen.pb",
-        "export.onnx",
-        "torchopenl3.pth.tar",
-    ] {
-        let weights = string(&repository("tests/data/importers").join(file));
-        let reason = "has shape";
-        refused(&sandbox, &["model", "check", &weights], reason);
-        refused(&sandbox, &["--model", &weights, "add", "."], reason);
-    }
+    let weights = string(&repository("tests/data/importers/torchopenl3.pth.tar"));
+    let reason = "has shape";
+    refused(&sandbox, &["model", "check", &weights], reason);
+    refused(&sandbox, &["--model", &weights, "add", "."], reason);
 }
 
-/// Options of a network do not hide that the file is none.
 #[test]
-fn an_option_of_a_network_leaves_the_cause_of_a_refusal() {
+fn an_import_names_a_file_that_is_none_of_weights() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
-    let file = sandbox.path("x.onnx");
+    let file = sandbox.path("x.safetensors");
     let import = |path: &str, words: &str| {
-        let import = ["model", "import", path, "--name", "mine"];
-        refused(&sandbox, &import, words);
         refused(
             &sandbox,
-            &[&import[..], &["--front-end", "raw16"]].concat(),
+            &["model", "import", path, "--name", "mine"],
             words,
         );
     };
-    let missing = sandbox.path("missing.onnx");
-    import(&string(&missing), "missing.onnx");
+    let missing = sandbox.path("missing.safetensors");
+    import(&string(&missing), "missing.safetensors");
     for bytes in [
         &b""[..],
         b"<!DOCTYPE html>\n",
         b"version https://git-lfs.github.com/spec/v1\n",
+        b"\x89HDF\r\n\x1a\n",
     ] {
         fs::write(&file, bytes).unwrap();
         import(&string(&file), "not a weights file");
     }
-    // Weights of a network that is not in ONNX: the option is the fault.
-    let weights = string(&repository("models/voisin-3.safetensors"));
-    refused(
-        &sandbox,
-        &[
-            "model",
-            "import",
-            &weights,
-            "--name",
-            "mine",
-            "--front-end",
-            "raw16",
-        ],
-        "are for an ONNX network",
-    );
-}
-
-/// With the feature: tests/features.rs.
-#[cfg(not(feature = "onnx"))]
-#[test]
-fn onnx_import_without_the_feature_names_the_build_command() {
-    let sandbox = Sandbox::new();
-    let file = string(&repository("tests/data/onnx/convolutions.onnx"));
-    let import = ["model", "import", &file, "--name", "mine"];
-    refused(&sandbox, &import, "cargo install --path . --features onnx");
 }
 
 #[test]
@@ -277,11 +243,6 @@ fn a_model_of_a_user_never_stands_in_for_a_built_in_one() {
             "is the name of a built-in model",
         );
     }
-    refused(
-        &sandbox,
-        &["model", "import", &weights, "--name", "voisin-2"],
-        "is the name of a model that came with voisin once",
-    );
     assert_eq!(fs::read_dir(&models).unwrap().count(), 0);
     // A model that an older version accepted.
     let manifest = fs::read_to_string(repository("models/voisin-3.json")).unwrap();

@@ -56,8 +56,6 @@ pub enum Remedy {
     SeeWords(usize),
     /// List the models.
     SeeModels,
-    /// Download a model that older versions included, or upgrade the library to another.
-    FetchModel,
     /// See the documentation of queries.
     ListQueries,
     /// Give more tracks a genre.
@@ -117,19 +115,12 @@ impl fmt::Display for Remedy {
             Self::SeeClusters => "list the clusters",
             Self::SeeWords(known) => return write!(f, "{known} words are"),
             Self::SeeModels => "use one of them, or a manifest (.json) or weights file",
-            Self::FetchModel => {
-                "fetch them from research/former-models of voisin's sources, or upgrade the library to \
-                 another model"
-            }
             Self::ListQueries => "send what is expected",
             Self::GiveGenres | Self::GiveGenresOrList => "give more tracks a genre",
             Self::SetLabelSource => "add tagged music, or set the source of labels",
             Self::TrainGenres => "train the library's genre head",
             Self::TrainGenresOn(labels) => {
-                return write!(
-                    f,
-                    "train the library's genre head on labels from {labels}"
-                );
+                return write!(f, "train the library's genre head on labels from {labels}");
             }
             Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",

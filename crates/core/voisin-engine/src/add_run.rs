@@ -220,7 +220,7 @@ impl AddRun<'_> {
         stop: &AtomicBool,
     ) -> Result<StoredFiles, EngineError> {
         let options = AddOptions {
-            windows: engine.windows_setting()?,
+            windows: engine.windows_for(embedder.encoder().manifest().reads())?,
             ..self.options
         };
         if let Some(model) = self.model.as_ref().filter(|_| !options.dry_run) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{DeviceChoice, ModelRef, Parts};
+use voisin_encoder::{ModelRef, Parts};
 use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
@@ -128,8 +128,6 @@ pub struct Engine {
     pub(crate) listener: Option<IndexListener>,
     /// Whether an index is copied into memory, where no program can truncate it.
     copies_index: bool,
-    /// The device for neighbour graphs.
-    pub(crate) graphs_on: DeviceChoice,
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The subset of the last filtered search, as tracks and in the index's form.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
@@ -153,7 +151,6 @@ impl Engine {
         let space = LibrarySpace::new(Vec::new(), "");
         let known_filters = Mutex::default();
         let kept_subset = Mutex::default();
-        let graphs_on = DeviceChoice::Cpu;
         Self {
             library,
             index: None,
@@ -161,7 +158,6 @@ impl Engine {
             space,
             listener: None,
             copies_index: false,
-            graphs_on,
             known_filters,
             kept_subset,
             within: HashMap::new(),
@@ -190,7 +186,6 @@ impl Engine {
             let library = Library::open_to_write_if_possible(dir, Some(space))?;
             let mut engine = Self::from_library(library);
             engine.copies_index = self.copies_index;
-            engine.graphs_on = self.graphs_on;
             engine.listener.clone_from(&self.listener);
             self.within.insert(fingerprint.clone(), engine);
         }
@@ -220,12 +215,6 @@ impl Engine {
     /// since another program may truncate the file while it is mapped.
     pub fn copy_index(&mut self) {
         self.copies_index = true;
-    }
-
-    /// Sets the device for the neighbour graphs of large libraries. A GPU compares all pairs of 100 000 tracks and more; by
-    /// default, for fewer tracks, and if its memory does not suffice, the index is searched for each track.
-    pub fn make_graphs_on(&mut self, device: DeviceChoice) {
-        self.graphs_on = device;
     }
 
     fn notify(&self, news: &IndexNews<'_>) {
@@ -266,12 +255,6 @@ impl Engine {
     /// The name or path by which this library's model is loaded.
     pub fn model_ref(&self) -> Result<ModelRef, EngineError> {
         Ok(held_model(&self.library, &self.model()?)?)
-    }
-
-    /// The default model, if this library has an older one.
-    pub fn newer_default(&self) -> Result<Option<&'static str>, EngineError> {
-        let model = self.library.model()?;
-        Ok(model.and_then(|model| voisin_encoder::newer_default(&model.name)))
     }
 
     /// The vector parts of this library's model.

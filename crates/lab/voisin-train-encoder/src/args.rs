@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use voisin_encoder::{DeviceChoice, Precision};
+use voisin_encoder::DeviceChoice;
 
 /// Trains an encoder: an OpenL3-shaped network learns to reproduce its teachers' outputs on your music.
 ///
@@ -23,7 +23,7 @@ pub(crate) struct EncoderCli {
     pub(crate) command: EncoderCommand,
 }
 
-/// Device, precision, threads and output.
+/// Device, threads and output.
 #[derive(Debug, Args)]
 pub(crate) struct MachineArgs {
     /// Where the network runs: auto, cpu, cuda or cuda:N
@@ -35,9 +35,6 @@ pub(crate) struct MachineArgs {
         value_name = "DEVICE"
     )]
     pub(crate) device: DeviceChoice,
-    /// Number type of the network's products: f32, or bf16, which takes about half the time if the processor or GPU supports it
-    #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
-    pub(crate) dtype: Precision,
     /// At most this many threads [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -59,7 +56,7 @@ pub(crate) enum EncoderCommand {
 /// outputs of missing teachers are added.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/vgg-msd.json"
+    after_help = "Examples:\n  voisin-train-encoder prepare music --cache cache --passes 3\n  voisin-train-encoder prepare music --cache cache --passes 3 --teacher musicnn-msd --teacher teachers/other.json"
 )]
 pub(crate) struct PrepareArgs {
     /// Folders of music; the first folder below one is a track's group, and validation holds out groups
@@ -103,7 +100,7 @@ pub(crate) struct PrepareArgs {
 /// checkpoint and stops. The same options, music and processor give the same weights, also after interruptions.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher vgg-msd:0.5 --style 0.2 --contrast 0.1"
+    after_help = "Examples:\n  voisin-train-encoder run cache run1 --width 4 --windows 150000\n  voisin-train-encoder run cache run3 --teacher musicnn-msd --teacher other:0.5 --style 0.2 --contrast 0.1"
 )]
 pub(crate) struct RunArgs {
     /// Folder of prepared music

@@ -305,14 +305,14 @@ impl Checkpoint {
 mod tests {
     use super::*;
     use voisin_encoder::openl3::OpenL3Train;
-    use voisin_kernels::{Precision, isa};
+    use voisin_kernels::isa;
 
     #[test]
     fn flat_order_is_the_trainers() {
         let weights = OpenL3Weights::seeded(8, &[16, 32, 16, 16, 16, 16, 16, 48]);
         let (parameters, statistics) = flatten(&weights);
         assert_eq!(
-            OpenL3Train::new(&weights, isa().unwrap(), Precision::F32, Precision::F32).parameters(),
+            OpenL3Train::new(&weights, isa().unwrap()).parameters(),
             parameters
         );
         assert_eq!(

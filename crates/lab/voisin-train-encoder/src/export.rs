@@ -235,7 +235,6 @@ pub fn export(options: &ExportOptions) -> Result<Exported, TrainError> {
         outputs,
         networks: Vec::new(),
         clap: None,
-        onnx: None,
     };
     // The manifest last, so that a listed model has its weights.
     let card = options.out.join(format!("{}.json", options.name));

@@ -328,7 +328,7 @@ mod tests {
     use voisin_base::random::Random;
 
     fn layout(teachers: usize, styles: usize) -> Layout {
-        // As MusiCNN, then as VGG.
+        // Of two lengths.
         let teacher = |i: usize| Teacher {
             name: i.to_string(),
             penultimate: 200 + 56 * i,

@@ -20,7 +20,7 @@ use progress::{ProgressLine, note, report};
 use voisin_base::abandoned;
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::text::{clock, count, with_causes};
-use voisin_encoder::{ModelRef, Precision, models_dir};
+use voisin_encoder::{ModelRef, models_dir};
 use voisin_lab::eval::plots::{Curve, chart};
 use voisin_train::widths;
 use voisin_train_encoder::{
@@ -188,7 +188,6 @@ fn training_options(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<Tra
         .transpose()
         .context("--minutes expects a number above 0")?;
     options.device = machine.device;
-    options.precision = machine.dtype;
     options.batch = args.batch;
     options.learning_rate = args.rate;
     options.seed = args.random_seed;
@@ -213,17 +212,9 @@ fn training_options(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<Tra
 
 fn run_training(machine: &MachineArgs, args: &RunArgs) -> anyhow::Result<u8> {
     let options = training_options(machine, args)?;
-    let half = if options.precision == Precision::Bf16 {
-        ", bf16"
-    } else {
-        ""
-    };
     note(
         machine.quiet,
-        &format!(
-            "training on {}{half}",
-            options.device.resolve()?.description()
-        ),
+        &format!("training on {}", options.device.resolve()?.description()),
     );
     let stop = stop_on_ctrl_c()?;
     let mut meter = ProgressLine::new(machine.quiet);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::loss::{LossParts, LossWeights};
 use super::validate::Validation;
 use super::{Checkpoint, TrainError};
-use voisin_encoder::{DeviceChoice, ModelRef, Precision};
+use voisin_encoder::{DeviceChoice, ModelRef};
 
 /// The start of a run whose folder has no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,8 +48,6 @@ pub struct TrainOptions {
     pub widths: [usize; 8],
     /// Device of the steps: a CPU with voisin's kernels, or a GPU with Candle.
     pub device: DeviceChoice,
-    /// Precision of the convolutions' products; parameters, statistics and sums are f32 in any case.
-    pub precision: Precision,
     /// Windows per step.
     pub batch: usize,
     /// Windows in all; the schedule ends here.
@@ -97,7 +95,6 @@ impl TrainOptions {
             start: Start::Seeded,
             widths: voisin_encoder::openl3::OPENL3_WIDTHS,
             device: DeviceChoice::Cpu,
-            precision: Precision::F32,
             batch: 32,
             windows: 200_000,
             time_limit: None,

@@ -7,7 +7,7 @@ use super::TrainError;
 use super::cache::TrainingSet;
 use voisin_base::vector::dot;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 
 /// Crops used for each track.
 const CROPS: usize = 4;
@@ -49,7 +49,7 @@ pub(super) fn track_vectors(
     matrix: &[f32],
     offsets: &[f32],
 ) -> Result<(Vec<Vec<f32>>, Vec<String>), TrainError> {
-    let net = weights.compile(isa()?, Precision::F32);
+    let net = weights.compile(isa()?);
     let inputs = net.dimension();
     let mut by_track = vec![Vec::new(); data.tracks().len()];
     for crop in 0..data.len() {

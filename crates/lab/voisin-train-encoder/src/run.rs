@@ -117,7 +117,7 @@ impl<'a> Trainer<'a> {
         for &crop in &crops {
             by_track[data.track(crop)].push(crop);
         }
-        let mut student = Student::new(options.precision, &state.network, device)?;
+        let mut student = Student::new(&state.network, device)?;
         let mut head = LearningLayer::new(state.head);
         let mut optimiser = Optimiser {
             decay: options.weight_decay,

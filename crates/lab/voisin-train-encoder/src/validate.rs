@@ -7,7 +7,7 @@ use super::layout::{Layout, OutputKind};
 use super::{TeacherHead, TrainError};
 use voisin_base::vector::dot;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 
 /// Windows that go through the network at once.
 const BATCH: usize = 32;
@@ -111,7 +111,7 @@ pub(super) fn embed(
     crops: &[usize],
     weights: &OpenL3Weights,
 ) -> Result<Vec<f32>, TrainError> {
-    let net = weights.compile(isa()?, Precision::F32);
+    let net = weights.compile(isa()?);
     let mut mels = vec![0.0; BATCH * WINDOW];
     let mut out = vec![0.0; crops.len() * net.dimension()];
     for (batch, embeddings) in crops

@@ -108,10 +108,10 @@ fn shares(old: usize, new: usize, random: &mut Random) -> Vec<f32> {
 mod tests {
     use super::*;
     use voisin_encoder::openl3::{OpenL3Train, WINDOW};
-    use voisin_kernels::{Precision, isa};
+    use voisin_kernels::isa;
 
     fn train(weights: &OpenL3Weights) -> OpenL3Train {
-        OpenL3Train::new(weights, isa().unwrap(), Precision::F32, Precision::F32)
+        OpenL3Train::new(weights, isa().unwrap())
     }
 
     const NARROW: [usize; 8] = [16, 16, 16, 16, 16, 16, 16, 32];
@@ -128,7 +128,7 @@ mod tests {
             .map(|_| random.range(-80.0, 0.0) as f32)
             .collect();
         let predict = |weights: &OpenL3Weights, head: &TeacherHead| {
-            let net = weights.compile(isa().unwrap(), Precision::F32);
+            let net = weights.compile(isa().unwrap());
             let mut out = vec![0.0; 2 * net.dimension()];
             net.forward(&mels, 2, &mut out);
             head.forward(&out)

@@ -2,8 +2,8 @@
 
 use super::{TeacherHead, TrainError};
 use crate::session::BlockVisitor;
+use voisin_encoder::Device;
 use voisin_encoder::openl3::{OpenL3Train, OpenL3TrainOnDevice, OpenL3Weights};
-use voisin_encoder::{Device, Precision};
 use voisin_kernels::isa;
 
 /// The network in training: on the CPU with voisin's kernels, elsewhere with Candle.
@@ -20,22 +20,13 @@ impl Student {
     ///
     /// # Errors
     /// The requested instruction set is not available.
-    pub fn new(
-        precision: Precision,
-        weights: &OpenL3Weights,
-        device: &Device,
-    ) -> Result<Self, TrainError> {
+    pub fn new(weights: &OpenL3Weights, device: &Device) -> Result<Self, TrainError> {
         if device.is_gpu() {
             Ok(Self::Device(Box::new(OpenL3TrainOnDevice::new(
-                weights, device, precision,
+                weights, device,
             ))))
         } else {
-            Ok(Self::Fast(Box::new(OpenL3Train::new(
-                weights,
-                isa()?,
-                precision,
-                precision,
-            ))))
+            Ok(Self::Fast(Box::new(OpenL3Train::new(weights, isa()?))))
         }
     }
 

@@ -39,23 +39,6 @@ impl ModelManifest {
         )?;
         self.check_layers()?;
         self.check_clap()?;
-        self.check_onnx()?;
-        // An older voisin would ignore an unknown field and compute other vectors.
-        let is_newer = self.layer.is_some()
-            || !self.layers.is_empty()
-            || self.pooling.is_some()
-            || !self.outputs.is_empty()
-            || !self.networks.is_empty();
-        if is_newer && self.format < 2 {
-            return Err(
-                "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
-                    .to_owned(),
-            );
-        }
-        let is_newest = |network: &ModelNetwork| network.every != 1 || network.projection.is_some();
-        if self.networks.iter().any(is_newest) && self.format < 3 {
-            return Err("\"every\" and \"projection\" of a network need \"format\": 3".to_owned());
-        }
         let layers = architecture.layers();
         if let Some(layer) = self
             .layer
@@ -78,7 +61,7 @@ impl ModelManifest {
         for network in &self.networks {
             if !Architecture::ALL.contains(&network.architecture) {
                 return Err(format!(
-                    "a further network is of \"{}\": expected openl3, musicnn or vgg",
+                    "a further network is of \"{}\": expected openl3 or musicnn",
                     network.architecture
                 ));
             }
@@ -127,11 +110,8 @@ impl ModelManifest {
                 Ok(())
             };
         };
-        if !is_clap || self.format < 4 || !self.networks.is_empty() {
-            return Err(
-                "\"clap\" needs \"format\": 4, \"architecture\": \"clap\" and no \"networks\""
-                    .to_owned(),
-            );
+        if !is_clap || !self.networks.is_empty() {
+            return Err("\"clap\" needs \"architecture\": \"clap\" and no \"networks\"".to_owned());
         }
         if self.dimension != towers.projection {
             return Err(format!(
@@ -142,39 +122,6 @@ impl ModelManifest {
         check_file(&towers.tokenizer, &towers.tokenizer_sha256)?;
         check_file(&towers.captions, &towers.captions_sha256)?;
         towers.check()
-    }
-
-    /// Checks that an ONNX network, and no other, has its settings.
-    fn check_onnx(&self) -> Result<(), String> {
-        let is_onnx = self.architecture == Architecture::Onnx;
-        let Some(settings) = &self.onnx else {
-            return if is_onnx {
-                Err("\"onnx\" is missing: expected the axes of its input".to_owned())
-            } else {
-                Ok(())
-            };
-        };
-        if !is_onnx || self.format < 5 || !self.networks.is_empty() {
-            return Err(
-                "\"onnx\" needs \"format\": 5, \"architecture\": \"onnx\" and no \"networks\""
-                    .to_owned(),
-            );
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!(
-                "\"dimension\" is {}: expected 1 to {LONGEST}",
-                self.dimension
-            ));
-        }
-        if let Some(text) = &settings.text {
-            check_file(&text.weights, &text.weights_sha256)?;
-            check_file(&text.tokenizer, &text.tokenizer_sha256)?;
-            check_file(&text.captions, &text.captions_sha256)?;
-            if !(3..=4096).contains(&text.tokens) {
-                return Err(format!("\"tokens\" is {}: expected 3 to 4096", text.tokens));
-            }
-        }
-        settings.check(&self.front_end)
     }
 
     /// Whether the layers fit each other and the front end.

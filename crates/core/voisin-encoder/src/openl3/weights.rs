@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::networks::{ConvNet, OPENL3_CHANNELS, openl3_layer};
-use crate::{EncoderError, Precision, Weights};
+use crate::{EncoderError, Weights};
 use voisin_base::random::Random;
 use voisin_kernels::Isa;
 use voisin_networks::conv::{BlockTensors, FastChain};
@@ -194,10 +194,8 @@ impl OpenL3Weights {
 
     /// The network for inference, compiled from its module, for windows of 128 × 199 values in dB; its output is the
     /// embedding.
-    ///
-    /// - `precision`: of the products (f32 where `isa` has no other)
-    pub fn compile(&self, isa: Isa, precision: Precision) -> FastChain {
-        let chain = self.network().fast([MELS, FRAMES], isa, precision);
+    pub fn compile(&self, isa: Isa) -> FastChain {
+        let chain = self.network().fast([MELS, FRAMES], isa);
         chain.expect("a CPU has the numbers of its tensors at hand")
     }
 

@@ -95,8 +95,6 @@ pub struct StatusJson {
     pub(crate) model_fingerprint: Option<String>,
     /// Numbers in a track's vector.
     pub dimension: Option<usize>,
-    /// The default model, if the library has an older one.
-    pub newer_default: Option<&'static str>,
     /// A change of model that is under way.
     pub upgrade: Option<UpgradeJson>,
     /// The library's generation.
@@ -232,7 +230,6 @@ impl StatusJson {
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
-            newer_default: engine.newer_default().ok().flatten(),
             upgrade: status.upgrade.as_ref().map(|upgrade| UpgradeJson {
                 model: upgrade.model.name.clone(),
                 model_fingerprint: upgrade.model.fingerprint.clone(),

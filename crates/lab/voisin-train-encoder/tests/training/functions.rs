@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::Digest as _;
 use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Weights, WINDOW};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 use voisin_train::TrainError;
 use voisin_train_encoder::{
     Checkpoint, ExportOptions, PrepareOptions, Start, TrainOptions, TrainingSet, export, prepare,
@@ -275,7 +275,7 @@ fn prepares_trains_resumes_and_exports() {
         wide.embeddings
     );
     assert_eq!(encoder.manifest().tags.as_ref().map(Vec::len), Some(50));
-    let net = state.average.compile(isa().unwrap(), Precision::F32);
+    let net = state.average.compile(isa().unwrap());
     let mut narrow = vec![0.0; net.dimension()];
     net.forward(&mel, 1, &mut narrow);
     let predicted = state.head_average.forward(&narrow);
@@ -331,7 +331,7 @@ fn prepares_trains_resumes_and_exports() {
             .zip(new)
             .all(|(old, new)| (old - new).abs() < 1e-3 * old.abs().max(0.1))
     );
-    let net = state.average.compile(isa().unwrap(), Precision::F32);
+    let net = state.average.compile(isa().unwrap());
     let mut error = 0.0;
     let mut plain = 0.0;
     for crop in (0..data.len()).filter(|&crop| data.tracks()[data.track(crop)].0 != "album 2") {
@@ -373,25 +373,24 @@ fn prepares_trains_resumes_and_exports() {
 }
 
 /// A model with random weights and tags, as a second teacher.
-fn vgg_teacher(folder: &Path) -> voisin_encoder::ModelRef {
+fn second_teacher(folder: &Path) -> voisin_encoder::ModelRef {
     use voisin_encoder::{Architecture, ModelManifest, ModelRef, Weights};
     std::fs::create_dir_all(folder).expect("a temporary folder can be made");
-    let path = folder.join("vgg-test.safetensors");
-    Weights::random(Architecture::Vgg, 4)
+    let path = folder.join("second-test.safetensors");
+    Weights::random(Architecture::Musicnn, 4)
         .to_safetensors(&path)
         .expect("weights can be written");
     let digest = sha2::Sha256::digest(std::fs::read(&path).expect("they were written"));
     let manifest = ModelManifest {
-        name: "vgg-test".to_owned(),
-        architecture: Architecture::Vgg,
-        dimension: 256,
-        weights: "vgg-test.safetensors".to_owned(),
+        name: "second-test".to_owned(),
+        architecture: Architecture::Musicnn,
+        weights: "second-test.safetensors".to_owned(),
         weights_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         ..ModelRef::Name("musicnn-msd".into())
             .manifest()
             .expect("a shipped model")
     };
-    let card = folder.join("vgg-test.json");
+    let card = folder.join("second-test.json");
     std::fs::write(
         &card,
         serde_json::to_string(&manifest).expect("a manifest is JSON"),
@@ -428,7 +427,7 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
     }));
 
     let mut both = first.clone();
-    both.teachers.push(vgg_teacher(&folder.join("teachers")));
+    both.teachers.push(second_teacher(&folder.join("teachers")));
     let added = prepare(&both, &|_| true).expect("a teacher can be added");
     assert_eq!((added.tracks, added.present, added.added), (0, 0, 4));
     assert_eq!(prepare(&both, &|_| true).expect("as above").present, 4);
@@ -439,7 +438,7 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
             two.teachers().len(),
             two.teachers()[1].penultimate
         ),
-        (250 + 306, 2, 256)
+        (250 + 250, 2, 200)
     );
     let mut a = vec![0.0; WINDOW];
     let mut b = vec![0.0; WINDOW];
@@ -477,7 +476,7 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
         options.holdout_groups = Vec::new();
         options.losses.style = 1.0;
         options.teachers = vec![
-            ("vgg-test".to_owned(), 0.5),
+            ("second-test".to_owned(), 0.5),
             ("musicnn-msd".to_owned(), 1.0),
         ];
         options
@@ -513,13 +512,13 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
     let old = &whole.checkpoint.head_average.parameters;
     let new = &grown.checkpoint.head.parameters;
     assert!(
-        (old[306 * 16] - new[0]).abs() < 1e-5,
+        (old[250 * 16] - new[0]).abs() < 1e-5,
         "{} and {}",
-        old[306 * 16],
+        old[250 * 16],
         new[0]
     );
 
-    // The search vector of both teachers together: 456 rows.
+    // The search vector of both teachers together: 400 rows.
     let mut export_options = ExportOptions {
         checkpoint: folder.join("whole/checkpoint.safetensors"),
         out: folder.join("models"),
@@ -530,7 +529,7 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
         tags_share: 0.0,
         frames: vec![
             ("musicnn-msd".to_owned(), 1.0),
-            ("vgg-test".to_owned(), 0.5),
+            ("second-test".to_owned(), 0.5),
         ],
         tag_teachers: Vec::new(),
         corpus: None,
@@ -541,11 +540,11 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
     let encoder = voisin_encoder::Encoder::load(&model, &device).expect("the model loads");
     let vector = encoder.encode(&a, 1).expect("it encodes");
     assert!(
-        vector.iter().take(506).all(|x| *x != 0.0) && vector.iter().skip(506).all(|x| *x == 0.0)
+        vector.iter().take(450).all(|x| *x != 0.0) && vector.iter().skip(450).all(|x| *x == 0.0)
     );
     let size = |range: std::ops::Range<usize>| range.map(|i| vector[[0, i]].powi(2)).sum::<f32>();
     assert!(
-        size(456..506) < 1e-2 * size(0..456),
+        size(400..450) < 1e-2 * size(0..400),
         "the rows with the tags of musicnn-msd are small"
     );
     assert_eq!(
@@ -556,7 +555,7 @@ fn a_second_teacher_is_added_to_a_prepared_cache_with_grooves() {
             .ncols(),
         50
     );
-    export_options.tag_teachers = vec!["vgg-test".to_owned()];
+    export_options.tag_teachers = vec!["second-test".to_owned()];
     assert!(
         matches!(export(&export_options), Err(TrainError::Options(_))),
         "its tags have no names"
@@ -626,7 +625,7 @@ fn teachers_run_on_mixtures_which_are_never_held_out() {
 
     // Two teachers at once get the same mixtures as one after the other; another set of mixtures is refused.
     let mut both = options.clone();
-    both.teachers.push(vgg_teacher(&folder.join("teachers")));
+    both.teachers.push(second_teacher(&folder.join("teachers")));
     assert_eq!(
         prepare(&both, &|_| true)
             .expect("a teacher can be added")

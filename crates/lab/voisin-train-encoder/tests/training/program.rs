@@ -154,7 +154,7 @@ fn objectives_that_cannot_be_met_are_refused() {
             "one of them above 0",
         ),
         (&["--style", "1"], "needs prepared grooves"),
-        (&["--teacher", "vgg-msd"], "0 of 6 prepared files"),
+        (&["--teacher", "other"], "0 of 6 prepared files"),
     ];
     for (options, reason) in refused {
         let output = workshop.run(training("run", options));

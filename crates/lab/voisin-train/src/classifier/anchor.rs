@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use ndarray::{Array2, Axis};
 
 use crate::TrainError;
-use voisin_encoder::Precision;
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
 use voisin_kernels::isa;
 use voisin_networks::conv::FastChain;
@@ -23,7 +22,7 @@ pub(super) struct FrozenNet {
 
 impl FrozenNet {
     pub(super) fn new(weights: &OpenL3Weights) -> Result<Self, TrainError> {
-        let net = weights.compile(isa()?, Precision::F32);
+        let net = weights.compile(isa()?);
         Ok(Self {
             weights: weights.clone(),
             net,

@@ -7,7 +7,7 @@ use super::{ClassPredictor, Trainable};
 use crate::session::{BlockVisitor, NamedTensor};
 use crate::{LearningLayer, Student, TeacherHead, TrainError};
 use voisin_encoder::openl3::{OpenL3Weights, WINDOW};
-use voisin_encoder::{Device, ModelRef, Precision};
+use voisin_encoder::{Device, ModelRef};
 use voisin_kernels::isa;
 use voisin_networks::conv::FastChain;
 
@@ -104,7 +104,7 @@ impl SpaceNet {
         device: Device,
         anchor: f64,
     ) -> Result<Self, TrainError> {
-        let net = Box::new(Student::new(Precision::F32, &start.weights, &device)?);
+        let net = Box::new(Student::new(&start.weights, &device)?);
         // A second network costs as much as the first, so it runs only if the loss needs it.
         let before = if anchor > 0.0 {
             Some(FrozenNet::new(&start.weights)?)
@@ -230,7 +230,7 @@ impl Trainable for SpaceNet {
     }
 
     fn finished(&self) -> Result<Box<dyn ClassPredictor>, TrainError> {
-        let net = self.weights().compile(isa()?, Precision::F32);
+        let net = self.weights().compile(isa()?);
         let layer = match &self.body {
             SpaceBody::Whole { .. } => None,
             SpaceBody::Layer { layer, .. } => Some(layer.linear.clone()),
@@ -292,7 +292,7 @@ impl Trainable for SpaceNet {
         match &mut self.body {
             // A new network, since weights in training are laid out for kernels and device.
             SpaceBody::Whole { net, .. } => {
-                **net = Student::new(Precision::F32, &weights, &self.device).map_err(problem)?;
+                **net = Student::new(&weights, &self.device).map_err(problem)?;
             }
             SpaceBody::Layer { net, layer, .. } => {
                 *net = FrozenNet::new(&weights).map_err(problem)?;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use voisin_base::{atomic_file, regular_file};
-use voisin_encoder::{
-    Architecture, ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, EncoderError, ModelManifest,
-    WeightTensor, Weights, captions, check_model_name, digest_of_file, open_clap,
+use crate::clap::{
+    ClapAudioSizes, ClapText, ClapTextSizes, ClapTowers, captions, digest_of_file, open_clap,
 };
+use crate::models::check_model_name;
+use crate::{Architecture, EncoderError, ModelManifest, WeightTensor, Weights};
+use voisin_base::{atomic_file, regular_file};
 use voisin_features::MelConfig;
 
 /// The files of a folder.
@@ -19,9 +20,9 @@ const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
 const FILES: [&str; 4] = [CONFIG, PREPROCESSOR, WEIGHTS, TOKENIZER];
 /// The model's card, for the licence.
-pub(crate) const CARD: &str = "README.md";
+const CARD: &str = "README.md";
 /// Largest of the small files, in bytes: the hub's tokenizer has 2 MB.
-pub(crate) const LARGEST_TEXT: u64 = 32 << 20;
+const LARGEST_TEXT: u64 = 32 << 20;
 /// Captions whose smallest cosine is above this are indistinguishable to a model.
 // A text encoder that ignores its input gives 1; the margin also catches one that nearly does.
 const ALIKE: f32 = 0.99;
@@ -91,12 +92,6 @@ pub enum ClapError {
     },
 }
 
-impl From<ClapError> for EncoderError {
-    fn from(error: ClapError) -> Self {
-        Self::Import(Box::new(error))
-    }
-}
-
 /// Whether a folder has any of the files of a CLAP model.
 pub fn is_clap_folder(folder: &Path) -> bool {
     FILES.iter().any(|name| folder.join(name).is_file())
@@ -128,7 +123,7 @@ pub fn import_clap(
     let tower = open_clap(&weights, &folder.join(TOKENIZER), &towers)?;
     let vectors = read_captions(&tower, &weights, progress)?;
 
-    std::fs::create_dir_all(models).map_err(io(models))?;
+    std::fs::create_dir_all(models).map_err(EncoderError::io(models))?;
     let file = |ending: &str| format!("{name}.{ending}");
     let captions = WeightTensor {
         shape: vec![vectors.len(), towers.projection],
@@ -145,7 +140,6 @@ pub fn import_clap(
     towers.captions_sha256 = digest_of_file(&models.join(&towers.captions))?;
     let origin = folder.file_name().unwrap_or_default().to_string_lossy();
     let manifest = ModelManifest {
-        format: 4,
         name: name.to_owned(),
         description: "CLAP: embeds music and text in one space".to_owned(),
         front_end,
@@ -164,13 +158,8 @@ pub fn import_clap(
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| unreadable(&card)(error.to_string()))?;
     // The manifest last, so that a model without its files is never listed.
-    atomic_file::write(&card, text + "\n").map_err(io(&card))?;
+    atomic_file::write(&card, text + "\n").map_err(EncoderError::io(&card))?;
     Ok(manifest)
-}
-
-pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> EncoderError {
-    let path = path.to_owned();
-    move |source| EncoderError::Io { path, source }
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(String) -> ClapError {
@@ -402,21 +391,21 @@ pub(crate) fn read_captions(
 
 /// Stores a file without a second copy if possible: as a hard link to the file in the hub's cache.
 fn link_or_copy(source: &Path, target: &Path) -> Result<(), EncoderError> {
-    let source = source.canonicalize().map_err(io(source))?;
+    let source = source.canonicalize().map_err(EncoderError::io(source))?;
     let part = target.with_extension("part");
     // Left by an import that was killed.
     let _ = std::fs::remove_file(&part);
     if std::fs::hard_link(&source, &part).is_err() {
-        std::fs::copy(&source, &part).map_err(io(&part))?;
+        std::fs::copy(&source, &part).map_err(EncoderError::io(&part))?;
     }
-    std::fs::rename(&part, target).map_err(io(target))?;
+    std::fs::rename(&part, target).map_err(EncoderError::io(target))?;
     // If both names are links to one file, the renaming has no effect.
     let _ = std::fs::remove_file(&part);
     Ok(())
 }
 
 /// The licence in the front matter of a model's card: `license: apache-2.0` between two lines of dashes.
-pub(crate) fn licence_of_card(path: &Path) -> Option<String> {
+fn licence_of_card(path: &Path) -> Option<String> {
     let text = regular_file::read_text(path, LARGEST_TEXT).ok()?;
     let mut lines = text.lines().map(str::trim);
     if lines.next() != Some("---") {
@@ -427,215 +416,4 @@ pub(crate) fn licence_of_card(path: &Path) -> Option<String> {
         .find_map(|line| line.strip_prefix("license:"))?;
     let licence = licence.trim().trim_matches(['"', '\'']);
     (!licence.is_empty() && licence.len() <= 100).then(|| licence.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A file's new bytes; none to delete it.
-    type FileChange<'a> = &'a dyn Fn(Vec<u8>) -> Option<Vec<u8>>;
-
-    /// The small seeded model, with one file changed.
-    fn folder(change: Option<(&str, FileChange<'_>)>) -> tempfile::TempDir {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/clap");
-        let to = tempfile::tempdir().unwrap();
-        for name in FILES {
-            let bytes = std::fs::read(from.join(name)).unwrap();
-            let bytes = match change {
-                Some((changed, change)) if changed == name => change(bytes),
-                _ => Some(bytes),
-            };
-            if let Some(bytes) = bytes {
-                std::fs::write(to.path().join(name), bytes).unwrap();
-            }
-        }
-        to
-    }
-
-    fn message(folder: &Path) -> String {
-        let models = tempfile::tempdir().unwrap();
-        let found = import_clap(folder, "clap", None, models.path(), &mut |_, _| ());
-        let files = std::fs::read_dir(models.path()).unwrap().count();
-        assert_eq!(files, 0, "nothing is left of a refused model");
-        voisin_base::text::with_causes(&found.unwrap_err())
-    }
-
-    fn replaced(file: &str, from: &str, to: &str) -> String {
-        let change = |bytes: Vec<u8>| {
-            let text = String::from_utf8(bytes).unwrap();
-            assert!(text.contains(from), "{from}");
-            Some(text.replacen(from, to, 1).into_bytes())
-        };
-        message(folder(Some((file, &change))).path())
-    }
-
-    #[test]
-    fn an_error_names_missing_files_and_other_kinds() {
-        for name in FILES {
-            let text = message(folder(Some((name, &|_| None))).path());
-            assert!(
-                text.contains(&format!("found no {name}")) && text.contains("download it"),
-                "{text}"
-            );
-        }
-        let pickled = folder(Some((WEIGHTS, &|_| None)));
-        std::fs::write(pickled.path().join("pytorch_model.bin"), "x").unwrap();
-        assert!(message(pickled.path()).contains("but pytorch_model.bin"));
-        for (file, from, to, expected) in [
-            (
-                CONFIG,
-                "\"model_type\": \"clap\"",
-                "\"model_type\": \"clip\"",
-                "model_type is \"clip\", expected \"clap\"",
-            ),
-            (
-                CONFIG,
-                "\"audio_config\": {",
-                "\"audio_config\": { \"enable_fusion\": true,",
-                "take clap-htsat-unfused",
-            ),
-            (
-                CONFIG,
-                "\"audio_config\": {",
-                "\"audio_config\": { \"window_size\": 7,",
-                "audio_config.window_size is 7, expected 8",
-            ),
-            (
-                CONFIG,
-                "\"depths\": [",
-                "\"depths\": [ 9,",
-                "expected four whole numbers",
-            ),
-            (
-                CONFIG,
-                "\"hidden_size\": 32,\n    \"inter",
-                "\"hidden_size\": 1e99,\n    \"inter",
-                "text_config.hidden_size",
-            ),
-            (
-                PREPROCESSOR,
-                "\"sampling_rate\": 48000",
-                "\"sampling_rate\": 16000",
-                "sampling_rate is 16000, expected 48000",
-            ),
-            (
-                PREPROCESSOR,
-                "rand_trunc",
-                "middle",
-                "truncation is \"middle\"",
-            ),
-            (PREPROCESSOR, "14000", "1e300", "f_max"),
-        ] {
-            let text = replaced(file, from, to);
-            assert!(text.contains(expected) && text.len() < 2000, "{text}");
-        }
-    }
-
-    #[test]
-    fn broken_files_are_errors() {
-        for (file, bytes) in [
-            (CONFIG, &b"{"[..]),
-            (CONFIG, b"[]"),
-            (CONFIG, b"\xff\xfe"),
-            (PREPROCESSOR, b"null"),
-            (TOKENIZER, b"{}"),
-            (TOKENIZER, b""),
-            (WEIGHTS, b""),
-            (WEIGHTS, b"\xff\xff\xff\xff\xff\xff\xff\x7f{}"),
-            (WEIGHTS, b"\x02\0\0\0\0\0\0\0{}"),
-        ] {
-            let text = message(folder(Some((file, &|_| Some(bytes.to_vec())))).path());
-            assert!(text.len() < 2000, "{text}");
-        }
-        let cut = |bytes: Vec<u8>| Some(bytes[..bytes.len() / 2].to_vec());
-        for file in FILES {
-            message(folder(Some((file, &cut))).path());
-        }
-        // Sizes beyond those of the weights, and beyond all memory.
-        for size in ["64", "65536", "99999999999", "18446744073709551615"] {
-            for field in [
-                "\"vocab_size\": 400",
-                "\"num_hidden_layers\": 2",
-                "\"hidden_size\": 32,\n    \"inter",
-            ] {
-                let (name, rest) = field.split_once(": ").unwrap();
-                let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-                let text = replaced(CONFIG, field, &format!("{name}: {size}{rest}"));
-                assert!(text.len() < 2000, "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_text_encoder_with_constant_output_is_refused() {
-        // Without its second layer a projection returns its bias for any input.
-        let flat = |bytes: Vec<u8>| {
-            let mut tensors = voisin_encoder::read_safetensors(&bytes).unwrap();
-            let layer = tensors.get_mut("text_projection.linear2.weight").unwrap();
-            layer.values.fill(0.0);
-            let file = tempfile::NamedTempFile::new().unwrap();
-            Weights::new("flat", tensors)
-                .to_safetensors(file.path())
-                .unwrap();
-            Some(std::fs::read(file.path()).unwrap())
-        };
-        let text = message(folder(Some((WEIGHTS, &flat))).path());
-        assert!(
-            text.contains("all alike") && text.contains("larger_clap_music_and_speech"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn an_imported_model_embeds_audio_and_text_and_has_a_licence() {
-        let folder = folder(None);
-        std::fs::write(
-            folder.path().join(CARD),
-            "---\ntags: [audio]\nlicense: apache-2.0\n---\n# CLAP",
-        )
-        .unwrap();
-        let models = tempfile::tempdir().unwrap();
-        let mut last = (0, 0);
-        let manifest = import_clap(
-            folder.path(),
-            "small",
-            None,
-            models.path(),
-            &mut |at, all| last = (at, all),
-        )
-        .unwrap();
-        assert_eq!(
-            (manifest.licence.as_str(), manifest.dimension, last),
-            ("apache-2.0", 32, (1000, 1000))
-        );
-        let model = voisin_encoder::ModelRef::Manifest(models.path().join("small.json"));
-        let tower = ClapText::load(&model).unwrap().expect("a text encoder");
-        let captions = voisin_encoder::caption_vectors(&model)
-            .unwrap()
-            .expect("they are there");
-        let third = tower.vector(super::captions().nth(2).unwrap()).unwrap();
-        assert_eq!(captions.row(2).to_vec(), third);
-        // Imported again over itself, with a licence in the options.
-        let again = import_clap(
-            folder.path(),
-            "small",
-            Some("MIT"),
-            models.path(),
-            &mut |_, _| (),
-        )
-        .unwrap();
-        assert_eq!(
-            (again.licence.as_str(), again.fingerprint()),
-            ("MIT", manifest.fingerprint())
-        );
-        assert_eq!(std::fs::read_dir(models.path()).unwrap().count(), 4);
-        // A file that is changed later is refused.
-        std::fs::write(models.path().join("small.tokenizer"), "{}").unwrap();
-        let text = ClapText::load(&model).unwrap_err().to_string();
-        assert!(
-            text.contains("small.tokenizer") && text.contains("SHA-256"),
-            "{text}"
-        );
-    }
 }
