@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 27] = [
     "voisin-base",
     "voisin-music",
     "voisin-models",
@@ -27,7 +27,6 @@ const ORDER: [&str; 28] = [
     "voisin-postgres",
     "voisin-train",
     "voisin-lab",
-    "voisin-train-encoder",
     "voisin-http",
     "voisin-players",
     "voisin-serve",

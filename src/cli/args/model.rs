@@ -38,18 +38,17 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Import a model: a CLAP folder of the hub, OpenL3 weights, an ONNX network, or the network of a run
+    /// Import a model: a CLAP folder of the hub, OpenL3 weights, or an ONNX network
     ///
     /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
     /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. OpenL3's weights may be
-    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. From a run of `voisin train classifier` the network is
-    /// imported up to its inner layer. Any other network in ONNX needs a build with the feature `onnx`, as in packages, and
-    /// --front-end; its data may lie in other files of the same folder.
+    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. Any other network in ONNX needs a build with the feature
+    /// `onnx`, as in packages, and --front-end; its data may lie in other files of the same folder.
     #[command(
-        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import discogs-effnet.onnx --front-end discogs --output embeddings --name discogs\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import discogs-effnet.onnx --front-end discogs --output embeddings --name discogs\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music"
     )]
     Import {
-        /// The weights file, whose format is detected, or the folder of a CLAP model or of a run
+        /// The weights file, whose format is detected, or the folder of a CLAP model
         #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model

@@ -96,16 +96,6 @@ fn import(
             voisin_import::import_onnx(file, name, onnx, &folder, progress)
         };
         (with_captions(context, import)?, Vec::new())
-    } else if file.is_dir() {
-        if variant.is_some() {
-            anyhow::bail!(
-                "--variant is for files of other programs: a run's network has one spectrogram"
-            );
-        }
-        (
-            voisin_lab::networks::keep_model(file, name, &folder)?,
-            Vec::new(),
-        )
     } else {
         voisin_import::import_model(file, name, variant, &folder)?
     };

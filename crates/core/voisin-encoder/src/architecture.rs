@@ -22,10 +22,6 @@ pub enum Architecture {
     /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last
     /// pool, 50 tags.
     Vgg,
-    /// Layers listed in the manifest ([`ModelManifest::layers`](crate::ModelManifest::layers)),
-    /// from a network trained in the laboratory: the last one's output is the vector. Only as a
-    /// model of one network.
-    Layers,
     /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; with a text encoder. Its sizes are in
     /// [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one network.
     Clap,
@@ -38,22 +34,21 @@ impl Architecture {
     /// Every architecture whose layers are given.
     pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
 
-    /// Length of an embedding; 0 for [`Layers`](Self::Layers), [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx),
-    /// whose manifest has it.
+    /// Length of an embedding; 0 for [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx), whose manifest has it.
     pub fn dimension(self) -> usize {
         match self {
-            Self::Layers | Self::Clap | Self::Onnx => 0,
+            Self::Clap | Self::Onnx => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
             Self::Vgg => VGG_PENULTIMATE,
         }
     }
 
-    /// The spectrogram of the published weights; [`Layers`](Self::Layers) have none.
+    /// The spectrogram of the published weights.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Vgg | Self::Layers | Self::Onnx => MelConfig::musicnn(),
+            Self::Musicnn | Self::Vgg | Self::Onnx => MelConfig::musicnn(),
             Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
     }
@@ -65,15 +60,15 @@ impl Architecture {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
             Self::Vgg => &["pool5"],
-            Self::Layers | Self::Clap | Self::Onnx => &[],
+            Self::Clap | Self::Onnx => &[],
         }
     }
 
     /// `[n_mels, n_frames]` of a window: the only input size that the network takes; zeros for
-    /// [`Layers`](Self::Layers) and [`Onnx`](Self::Onnx), whose input has the size of their front end.
+    /// [`Onnx`](Self::Onnx), whose input has the size of its front end.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
-            Self::Layers | Self::Onnx => [0, 0],
+            Self::Onnx => [0, 0],
             Self::Clap => crate::clap::SHAPE,
             Self::OpenL3 => [128, 199],
             Self::Musicnn | Self::Vgg => [96, 187],
@@ -87,7 +82,6 @@ impl fmt::Display for Architecture {
             Self::OpenL3 => "openl3",
             Self::Musicnn => "musicnn",
             Self::Vgg => "vgg",
-            Self::Layers => "layers",
             Self::Clap => "clap",
             Self::Onnx => "onnx",
         })

@@ -47,10 +47,6 @@ pub struct ModelManifest {
     /// [`Architecture::layers`]' first. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The layers of a network of [`Architecture::Layers`], in the format of `voisin train
-    /// classifier`. Format 2.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<String>,
     /// Pooling of the windows' vectors; the mean by default. Format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
@@ -189,11 +185,6 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
-        // Without layers nothing is hashed, so models of format 1 keep their fingerprints.
-        for layer in &self.layers {
-            hasher.update(layer.as_bytes());
-            hasher.update([0]);
-        }
         // The text encoder changes no vector of a track.
         if let Some(towers) = &self.clap {
             let sizes = &towers.audio;
@@ -231,8 +222,8 @@ impl ModelManifest {
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
-            // The length of its last layer, which is only in the manifest.
-            Architecture::Layers | Architecture::Clap | Architecture::Onnx => self.dimension,
+            // Only the manifest has their length.
+            Architecture::Clap | Architecture::Onnx => self.dimension,
             fixed => fixed.dimension(),
         }
     }
@@ -256,9 +247,7 @@ impl ModelManifest {
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
         match self.architecture {
-            Architecture::Layers | Architecture::Onnx => {
-                [self.front_end.n_mels(), self.front_end.n_frames()]
-            }
+            Architecture::Onnx => [self.front_end.n_mels(), self.front_end.n_frames()],
             fixed => fixed.input_shape(),
         }
     }
@@ -302,7 +291,6 @@ impl ModelManifest {
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
@@ -375,7 +363,6 @@ mod tests {
             weights_sha256: "0".repeat(64),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),

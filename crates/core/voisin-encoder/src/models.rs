@@ -8,7 +8,6 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use super::manifest::sha256_hex;
-use super::openl3::OpenL3Weights;
 use super::tensor_file::WeightTensor;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
@@ -242,20 +241,6 @@ impl ModelRef {
         }
     }
 
-    /// The network of a model of OpenL3's shape, to continue its training.
-    #[doc(hidden)]
-    pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
-        let model = self.find()?;
-        if !model.others.is_empty() {
-            return Err(EncoderError::SeveralNetworks {
-                name: model.manifest.name,
-            });
-        }
-        // Names and shapes decide: another network's tensors are reported as missing.
-        model.weights.check(super::Architecture::OpenL3)?;
-        OpenL3Weights::of(&model.weights)
-    }
-
     /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
     pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
         Ok(match self {
@@ -454,7 +439,6 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights_sha256: sha256_hex(&bytes),
         tags: None,
         layer: None,
-        layers: Vec::new(),
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
@@ -484,49 +468,6 @@ fn parse_any(
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
-}
-
-/// Stores a trained network in a folder of models.
-///
-/// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
-/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of
-///   OpenL3's shape
-/// - `description`, `provenance`, `licence`: for its manifest
-pub fn keep_trained(
-    file: &Path,
-    is_other: impl Fn(&str) -> bool,
-    network: Option<(Vec<String>, MelConfig, usize)>,
-    name: &str,
-    [description, provenance, licence]: [String; 3],
-    folder: &Path,
-) -> Result<ModelManifest, EncoderError> {
-    check_model_name(name, file, folder)?;
-    let all = parse(&read(file)?, file)?;
-    let network_tensors = all.iter().filter(|(name, _)| !is_other(name));
-    let network_tensors = network_tensors
-        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
-        .collect();
-    let weights = Weights::new(all.origin(), network_tensors);
-    let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
-    let manifest = match network {
-        Some((layers, front_end, dimension)) => ModelManifest {
-            format: 2,
-            architecture: super::Architecture::Layers,
-            layers,
-            front_end,
-            dimension,
-            ..manifest
-        },
-        None => manifest,
-    };
-    weights.check(manifest.architecture)?;
-    let manifest = ModelManifest {
-        description,
-        licence,
-        provenance,
-        ..manifest
-    };
-    keep_model(&weights, name, manifest, folder)
 }
 
 /// Checks the name of a model in a folder.

@@ -125,7 +125,9 @@ impl Encoder {
             weights,
             others,
         } = model.find()?;
-        let mut networks = vec![Network::of(&manifest, weights, device, options)?];
+        let dimension = manifest.own_dimension();
+        let first = Network::new(manifest.architecture, dimension, weights, device, options)?;
+        let mut networks = vec![first];
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
@@ -205,7 +207,14 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let network = Network::of(&manifest, weights.clone(), device, options)?;
+        let dimension = manifest.own_dimension();
+        let network = Network::new(
+            manifest.architecture,
+            dimension,
+            weights.clone(),
+            device,
+            options,
+        )?;
         Ok(Self {
             manifest,
             device: device.clone(),
@@ -228,13 +237,9 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Whether it accepts a track shorter than a window: padded with zeros, as networks of layers
-    /// are trained, or repeated, as CLAP is.
+    /// Whether it accepts a track shorter than a window, which is repeated.
     pub fn pads(&self) -> bool {
-        matches!(
-            self.manifest.architecture,
-            Architecture::Layers | Architecture::Clap
-        )
+        self.manifest.architecture == Architecture::Clap
     }
 
     /// Precision of the networks' products; f32 unless all have the same other one.
@@ -370,30 +375,6 @@ fn start<B: Backend + 'static>(
 }
 
 impl Network {
-    /// The manifest's own network.
-    fn of(
-        manifest: &ModelManifest,
-        weights: Weights,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
-        if manifest.architecture != Architecture::Layers {
-            let dimension = manifest.own_dimension();
-            return Self::new(manifest.architecture, dimension, weights, device, options);
-        }
-        let shape = manifest.input_shape();
-        let dimension = manifest.dimension;
-        let layers = manifest.layers.clone();
-        let in_candle = options.engine == CpuPath::Candle;
-        let on = device.clone();
-        let build = move || {
-            super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &on, in_candle)
-        };
-        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
-        let backend = start(device, batch, build)?;
-        Ok(Self::bare(shape, dimension, backend, batch))
-    }
-
     /// CLAP's audio encoder.
     fn clap(
         files: &ClapFiles,
@@ -420,7 +401,7 @@ impl Network {
     /// An ONNX network, on a CPU.
     fn onnx(files: &OnnxFiles, options: &EncoderOptions) -> Result<Self, EncoderError> {
         let manifest = &files.manifest;
-        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
+        let batch = options.batch.unwrap_or(ONNX_BATCH).max(1);
         let shape = manifest.input_shape();
         Ok(Self::bare(shape, manifest.dimension, files.audio()?, batch))
     }
@@ -473,7 +454,7 @@ impl Network {
             Architecture::Musicnn => TAGS,
             Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
-            Architecture::Layers | Architecture::Clap | Architecture::Onnx => 0,
+            Architecture::Clap | Architecture::Onnx => 0,
         } + projection.vector_tags();
         Ok(Self {
             projection,
@@ -531,8 +512,8 @@ impl Network {
     }
 }
 
-/// Windows per pass of a network of layers.
-const LAYERS_BATCH: usize = 8;
+/// Windows per pass of an ONNX network.
+const ONNX_BATCH: usize = 8;
 
 /// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
@@ -545,7 +526,7 @@ fn columns(architecture: Architecture) -> usize {
         Architecture::Musicnn => 187 * 59 * 7 * 38,
         // Attention scores of the first stage, at the largest published size.
         Architecture::Clap => 64 * 4 * 64 * 64,
-        Architecture::Layers | Architecture::Onnx => 1 << 26,
+        Architecture::Onnx => 1 << 26,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Architecture, ModelManifest, ModelNetwork};
-use crate::{Stack, StackShape};
 use voisin_features::MelConfig;
 
 impl ModelManifest {
@@ -37,18 +36,16 @@ impl ModelManifest {
             &self.weights,
             &self.weights_sha256,
         )?;
-        self.check_layers()?;
         self.check_clap()?;
         self.check_onnx()?;
         // An older voisin would ignore an unknown field and compute other vectors.
         let is_newer = self.layer.is_some()
-            || !self.layers.is_empty()
             || self.pooling.is_some()
             || !self.outputs.is_empty()
             || !self.networks.is_empty();
         if is_newer && self.format < 2 {
             return Err(
-                "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
+                "\"layer\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
                     .to_owned(),
             );
         }
@@ -66,9 +63,6 @@ impl ModelManifest {
                 "\"layer\" is \"{layer}\": expected {}",
                 layers.join(" or ")
             ));
-        }
-        if self.architecture == Architecture::Layers && !self.networks.is_empty() {
-            return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
         }
         for output in &self.outputs {
             if output.name.is_empty() || output.labels.is_empty() {
@@ -176,33 +170,9 @@ impl ModelManifest {
         }
         settings.check(&self.front_end)
     }
-
-    /// Whether the layers fit each other and the front end.
-    fn check_layers(&self) -> Result<(), String> {
-        if self.architecture != Architecture::Layers {
-            return if self.layers.is_empty() {
-                Ok(())
-            } else {
-                Err(format!(
-                    "\"layers\" are listed: expected none of {}",
-                    self.architecture
-                ))
-            };
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!(
-                "\"dimension\" is {}: expected 1 to {LONGEST}",
-                self.dimension
-            ));
-        }
-        let [bands, frames] = self.input_shape();
-        let input = StackShape::Image(1, bands, frames);
-        Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
-        Ok(())
-    }
 }
 
-/// Longest vector of a network of layers.
+/// Longest vector of an ONNX network.
 const LONGEST: usize = 65_536;
 
 /// Checks that hold for every network of a model.

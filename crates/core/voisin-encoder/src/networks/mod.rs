@@ -99,7 +99,7 @@ fn define(
         }
         Architecture::Vgg => Box::new(ConvNet::vgg(vb)?),
         Architecture::Musicnn => Box::new(Musicnn::new(vb, weights.is_some_and(averages_bands))?),
-        Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
+        Architecture::Clap | Architecture::Onnx => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
             return Err(EncoderError::UnknownArchitecture { origin });
         }

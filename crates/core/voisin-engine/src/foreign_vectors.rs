@@ -1,6 +1,5 @@
-//! Vectors, labels and groups from files, and predictions to a file, for embeddings of other programs.
+//! Vectors of other programs in files: a `.npy` array, and the table of their tracks.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -8,40 +7,36 @@ use ndarray::{Array2, ShapeBuilder as _};
 use ndarray_npy::ReadNpyExt;
 use ndarray_npy::npy::header::{Header, Layout};
 
-use super::{LabError, csv_bytes};
-use crate::dataset::{Cells, DatasetError, read_cells};
+use super::EngineError;
 use voisin_audio::tags;
-use voisin_base::output::OutputTarget;
-use voisin_base::text::count;
+use voisin_base::table::{Row, TableText};
+use voisin_base::text::{count, fold};
 use voisin_base::{address, regular_file};
-use voisin_genre::{FitOptions, Genre, GenreModel, LabelledVectors, PredictOptions, QueryVectors};
+use voisin_library::TrackTags;
 use voisin_library::scan::playlist::path_in_table;
-use voisin_music::tags::TrackTags;
 
 /// Largest `.npy` file that is read: ten million vectors of 512 numbers.
 const LARGEST_NPY: u64 = 20 << 30;
 
-/// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64.
-pub fn read_vectors(path: &Path) -> Result<Array2<f32>, LabError> {
-    read_npy(path, false)
-}
-
-/// As [`read_vectors`], for vectors of which only the direction counts: their lengths may exceed single precision.
-pub fn read_directions(path: &Path) -> Result<Array2<f32>, LabError> {
-    read_npy(path, true)
-}
-
-fn read_npy(path: &Path, only_directions: bool) -> Result<Array2<f32>, LabError> {
-    let bytes = regular_file::read(path, LARGEST_NPY).map_err(LabError::io(path))?;
+/// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64. Only the directions of vectors count: their
+/// lengths may exceed single precision.
+pub fn read_directions(path: &Path) -> Result<Array2<f32>, EngineError> {
+    let bytes = regular_file::read(path, LARGEST_NPY).map_err(|source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    })?;
     let expected = "expected a two-dimensional .npy of float16, float32 or float64";
-    parse_vectors(&bytes, only_directions)
-        .map_err(|found| LabError::run(path, format!("{expected}, found {found}")))
+    parse_vectors(&bytes).map_err(|found| EngineError::Table {
+        path: path.to_owned(),
+        line: 0,
+        problem: format!("{expected}, found {found}"),
+    })
 }
 
 /// Parses a `.npy` file; an error names the content found instead.
 ///
 /// The header is checked against the number of bytes before anything is allocated for it.
-fn parse_vectors(bytes: &[u8], only_directions: bool) -> Result<Array2<f32>, String> {
+fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
     /// NumPy reads no longer header either.
     const LONGEST_HEADER: usize = 10_000;
     // The header's length has two bytes in version 1, later four.
@@ -102,7 +97,7 @@ fn parse_vectors(bytes: &[u8], only_directions: bool) -> Result<Array2<f32>, Str
                 let largest = row.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
                 // Single precision has neither 1e300 nor 1e-300.
                 let is_beyond = largest > 1e30 || largest > 0.0 && largest < 1e-30;
-                if only_directions && is_beyond && largest.is_finite() {
+                if is_beyond && largest.is_finite() {
                     row.mapv_inplace(|x| x / largest);
                 }
             }
@@ -120,18 +115,37 @@ pub struct VectorTrack {
     pub tags: TrackTags,
 }
 
-/// Reads the cells of a table; a row with more of them than the header is an error, as a separator within a cell
-/// shifts the next ones.
-fn read_even_cells(path: &Path) -> Result<Cells, DatasetError> {
-    let cells = read_cells(path)?;
-    let Some((line, found)) = cells.longer else {
-        return Ok(cells);
+/// The header of a table, and its rows of as many cells; a row with more text than that is an error, as a separator
+/// within a cell shifts the next ones.
+fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
+    let table = TableText::read(path).map_err(|source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let wrong = |(line, problem)| EngineError::Table {
+        path: path.to_owned(),
+        line,
+        problem,
     };
-    let expected = cells.header.len();
-    let problem = format!(
-        "expected {expected} cells, as in the header, found {found}: put quotes around a cell that holds the separator"
-    );
-    Err(DatasetError::table(path, line, problem))
+    let mut rows = table.rows().map_err(wrong)?.into_iter();
+    let (_, header) = rows.next().unwrap_or_default();
+    let expected = header.len();
+    let mut rows: Vec<Row> = rows.collect();
+    for (line, cells) in &mut rows {
+        let found = cells.len();
+        if cells.iter().skip(expected).any(|cell| !cell.is_empty()) {
+            return Err(wrong((
+                *line,
+                format!(
+                    "expected {expected} cells, as in the header, found {found}: put quotes around a cell that holds \
+                     the separator"
+                ),
+            )));
+        }
+        // short rows are common in tables from spreadsheets
+        cells.resize(expected, String::new());
+    }
+    Ok((header, rows))
 }
 
 /// Reads a table with the column `path` (or `file`, `filename`), and optionally `title`, `artist`, `album`,
@@ -140,29 +154,39 @@ fn read_even_cells(path: &Path) -> Result<Cells, DatasetError> {
 pub fn read_vector_tracks(
     path: &Path,
     rows: usize,
-) -> Result<(Vec<VectorTrack>, Option<String>), DatasetError> {
-    let cells = read_even_cells(path)?;
-    let wrong = |line, problem| DatasetError::table(path, line, problem);
-    let Some(path_at) = cells.column(&["path", "file", "filename", "file path"]) else {
-        let found = cells.header.join(",");
+) -> Result<(Vec<VectorTrack>, Option<String>), EngineError> {
+    let (header, lines) = read_rows(path)?;
+    let wrong = |line, problem| EngineError::Table {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
+    let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
+    let column = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| folded.iter().position(|header| header == name))
+    };
+    let Some(path_at) = column(&["path", "file", "filename", "file path"]) else {
+        let found = header.join(",");
         return Err(wrong(1, format!("expected the column path, found {found}")));
     };
-    if cells.rows.len() != rows {
-        let found = cells.rows.len();
+    if lines.len() != rows {
+        let found = lines.len();
         return Err(wrong(
             1,
             format!("expected {rows} rows, one for each vector, found {found}"),
         ));
     }
     let columns = [
-        cells.column(&["title"]),
-        cells.column(&["artist", "author"]),
-        cells.column(&["album"]),
-        cells.column(&["album artist", "albumartist"]),
-        cells.column(&["composer"]),
-        cells.column(&["genre"]),
-        cells.column(&["genres"]),
-        cells.column(&["year"]),
+        column(&["title"]),
+        column(&["artist", "author"]),
+        column(&["album"]),
+        column(&["album artist", "albumartist"]),
+        column(&["composer"]),
+        column(&["genre"]),
+        column(&["genres"]),
+        column(&["year"]),
     ];
     let mut bad_years = Vec::new();
     let one = |(line, row): &(u64, Vec<String>)| {
@@ -214,7 +238,7 @@ pub fn read_vector_tracks(
             },
         })
     };
-    let tracks = cells.rows.iter().map(one).collect::<Result<_, _>>()?;
+    let tracks = lines.iter().map(one).collect::<Result<_, _>>()?;
     let remark = bad_years.first().map(|first| {
         let rows = count(bad_years.len() as u64, "row");
         format!(
@@ -223,100 +247,6 @@ pub fn read_vector_tracks(
         )
     });
     Ok((tracks, remark))
-}
-
-/// Reads a table with the columns `row` and `column`, rows counted from 0: row, text, and line.
-fn read_column(
-    path: &Path,
-    column: &str,
-    rows: usize,
-) -> Result<Vec<(usize, String, u64)>, DatasetError> {
-    let cells = read_even_cells(path)?;
-    let (Some(row_at), Some(value_at)) = (cells.column(&["row"]), cells.column(&[column])) else {
-        let found = cells.header.join(",");
-        let problem = format!("expected the columns row and {column}, found {found}");
-        return Err(DatasetError::table(path, 1, problem));
-    };
-    let last = rows.saturating_sub(1);
-    let one = |(line, mut cells): (u64, Vec<String>)| {
-        let text = &cells[row_at];
-        let problem = match text.parse() {
-            Ok(row) if row < rows => return Ok((row, std::mem::take(&mut cells[value_at]), line)),
-            Ok(row) => format!("expected rows 0 to {last}, found row {row}"),
-            Err(_) => format!("expected a row number counted from 0, found \"{text}\""),
-        };
-        Err(DatasetError::table(path, line, problem))
-    };
-    cells.rows.into_iter().map(one).collect()
-}
-
-/// Reads labels (columns `row`, `genre`), exactly as they are spelt: `3`, `Other` and `hip-hop` are
-/// names like any other, without synonyms.
-///
-/// Several lines of one row, and several names in one cell between `;` or `|`, are several labels. Rows without a
-/// line, or with an empty cell, have none.
-pub fn read_labels(path: &Path, rows: usize) -> Result<Vec<Vec<Genre>>, DatasetError> {
-    let mut labels: Vec<Vec<Genre>> = vec![Vec::new(); rows];
-    for (row, text, _) in read_column(path, "genre", rows)? {
-        for name in text
-            .split([';', '|'])
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
-            let genre = Genre::from_parts(name, name);
-            if !labels[row].contains(&genre) {
-                labels[row].push(genre);
-            }
-        }
-    }
-    Ok(labels)
-}
-
-/// Reads groups (columns `row`, `group`); a row without a line, or with an empty group, is its own group.
-pub fn read_groups(path: &Path, rows: usize) -> Result<Vec<usize>, DatasetError> {
-    let mut groups: Vec<usize> = (0..rows).collect();
-    let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut seen: BTreeMap<usize, u64> = BTreeMap::new();
-    for (row, text, line) in read_column(path, "group", rows)? {
-        if let Some(before) = seen.insert(row, line) {
-            let problem = format!("row {row} has a group already, on line {before}");
-            return Err(DatasetError::table(path, line, problem));
-        }
-        if !text.is_empty() {
-            // After the numbers of rows without a group.
-            let next = rows + numbers.len();
-            groups[row] = *numbers.entry(text).or_insert(next);
-        }
-    }
-    Ok(groups)
-}
-
-/// Trains on one set of vectors, predicts another, and writes `row,genre,probability,unknown`.
-///
-/// `genre` is always the most probable one; `unknown` is whether the engine would abstain. Returns
-/// the model and the number of rows written.
-pub fn predict_files(
-    set: &LabelledVectors,
-    test: &Array2<f32>,
-    out: &OutputTarget,
-    fit: &FitOptions,
-    predict: &PredictOptions,
-) -> Result<(GenreModel, usize), LabError> {
-    let (model, _) = GenreModel::fit(set, fit)?;
-    let answers = model.predict(&QueryVectors::of(test.view()), predict)?;
-    let header = ["row", "genre", "probability", "unknown"].map(str::to_owned);
-    let rows = answers.iter().enumerate().map(|(row, answer)| {
-        let name = answer.best.name().to_owned();
-        let unknown = answer.unknown.is_some().to_string();
-        [
-            row.to_string(),
-            name,
-            format!("{:.6}", answer.probability),
-            unknown,
-        ]
-    });
-    out.write(csv_bytes(&header, b',', rows))?;
-    Ok((model, answers.len()))
 }
 
 #[cfg(test)]
@@ -353,27 +283,27 @@ mod tests {
             ("5,", "1 dimensions"),
             ("5, 5, 5", "3 dimensions"),
         ] {
-            let found = parse_vectors(&npy_of_shape(shape), false).unwrap_err();
+            let found = parse_vectors(&npy_of_shape(shape)).unwrap_err();
             assert!(found.contains(words), "{shape}: {found}");
         }
         let deep = npy(&format!(
             "{{'descr': '<f4', 'fortran_order': False, 'shape': {}",
             "(".repeat(9000)
         ));
-        assert!(parse_vectors(&deep, false).unwrap_err().contains("nested"));
+        assert!(parse_vectors(&deep).unwrap_err().contains("nested"));
         let long = [&b"\x93NUMPY\x02\0\xff\xff\xff\xff"[..], &[0; 100]].concat();
         assert!(
-            parse_vectors(&long, false)
+            parse_vectors(&long)
                 .unwrap_err()
                 .contains("4294967307 bytes")
         );
         for cut in [&b""[..], b"\x93NUMPY\x01\0"] {
-            assert!(parse_vectors(cut, false).is_err());
+            assert!(parse_vectors(cut).is_err());
         }
         for kind in ["|b1", "|O", "<i8", "<c8"] {
             let header =
                 format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 1), }}");
-            let found = parse_vectors(&npy(&header), false).unwrap_err();
+            let found = parse_vectors(&npy(&header)).unwrap_err();
             assert!(found.contains(&format!("type \"{kind}\"")), "{found}");
         }
     }
@@ -393,11 +323,11 @@ mod tests {
                 "{{'descr': '<f2', 'fortran_order': {order}, 'shape': (2, 3), }}"
             ));
             half.extend(values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()));
-            assert_eq!(parse_vectors(&half, false).unwrap(), expected);
+            assert_eq!(parse_vectors(&half).unwrap(), expected);
         }
-        assert_eq!(parse_vectors(&single, false).unwrap(), expected);
-        assert_eq!(parse_vectors(&double, false).unwrap(), expected);
-        assert!(parse_vectors(&single[..single.len() - 1], false).is_err());
+        assert_eq!(parse_vectors(&single).unwrap(), expected);
+        assert_eq!(parse_vectors(&double).unwrap(), expected);
+        assert!(parse_vectors(&single[..single.len() - 1]).is_err());
     }
 
     #[test]
@@ -406,8 +336,7 @@ mod tests {
         let mut bytes = Vec::new();
         lengths.write_npy(&mut bytes).unwrap();
         let expected = ndarray::arr2(&[[0.75, -1.0], [1.0, 0.0], [0.0, 0.0]]);
-        assert_eq!(parse_vectors(&bytes, true).unwrap(), expected);
-        assert!(parse_vectors(&bytes, false).unwrap()[[0, 0]].is_infinite());
+        assert_eq!(parse_vectors(&bytes).unwrap(), expected);
     }
 
     #[test]
