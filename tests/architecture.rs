@@ -34,7 +34,7 @@ const ORDER: [&str; 27] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 278_024;
+const LINES: usize = 273_691;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -135,7 +135,6 @@ class Library:
         force: bool = False,
         retry: bool = False,
         remove_missing: bool = False,
-        take_over: bool = False,
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> dict[str, Any]: ...

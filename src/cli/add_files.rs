@@ -73,20 +73,6 @@ pub(crate) fn add_files(
         ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
     }
-    if report.taken_over > 0 {
-        let tracks = count(report.taken_over, "track");
-        console.note(&format!(
-            "{tracks} of files that are gone: continued with a later file of the same recording"
-        ));
-    }
-    if let Some(first) = report.successors.first() {
-        console.note(&format!(
-            "{} of files that are gone: the same recording was added again (\"{}\" sounds like \"{}\"); --take-over lets it keep the former's id, label and links",
-            count(report.successors.len() as u64, "track"),
-            first.path.display(),
-            first.was.display()
-        ));
-    }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
     // The rest concerns later runs, not the files of this one.
     report_system_folders(console, engine.library_mut(), of_system, dry_run)?;
@@ -266,7 +252,6 @@ fn report_summary(
         summary.moved,
         summary.removed,
         summary.failed,
-        report.taken_over,
     ];
     if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
         let skipped = match summary.skipped {
@@ -409,12 +394,6 @@ impl AddProgress {
                 }
                 self.console.note(&text);
             }
-            AddEvent::TakenOver(successor) => self.console.detail(&format!(
-                "track {}: {} continues as {}",
-                successor.gone,
-                successor.was.display(),
-                successor.path.display()
-            )),
         }
     }
 

@@ -138,7 +138,7 @@ pub use voisin_genre::{
 };
 
 // Exploring a collection.
-pub use voisin_engine::{Collection, GraphUse, Successor};
+pub use voisin_engine::{Collection, GraphUse};
 pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{
     Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,

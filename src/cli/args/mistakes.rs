@@ -9,7 +9,7 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 33] = [
+const OTHER_COMMANDS: [(&[&str], &str); 32] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &[
@@ -66,7 +66,6 @@ const OTHER_COMMANDS: [(&[&str], &str); 33] = [
     (&["m3u", "m3u8", "set", "setlist"], "playlist"),
     (&["move", "mv", "rename"], "relocate"),
     (&["check", "doctor", "fsck"], "verify"),
-    (&["fix", "rebuild", "reindex"], "repair"),
     (
         &["copy", "cp", "save", "dump", "restore"],
         "backup, or export",

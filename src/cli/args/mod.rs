@@ -62,7 +62,7 @@ pub(crate) use lab::{
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
     AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs,
-    RemoveArgs, RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    RemoveArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};

@@ -69,10 +69,6 @@ fn words(remedy: &Remedy) -> String {
             return format!("use another --library, or analyse again with --identity {held}");
         }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
-        Remedy::Repair => "run \"voisin repair\"",
-        Remedy::RepairAndAdd => {
-            "run \"voisin repair\", then \"voisin add\" (in another space \"voisin space add\")"
-        }
         Remedy::Verify => "run \"voisin verify\"",
         Remedy::EndUpgrade(next) => {
             return format!(
@@ -151,8 +147,6 @@ mod tests {
             Remedy::OtherModel,
             Remedy::OtherIdentity(text("quick")),
             Remedy::LibraryOfOtherModel,
-            Remedy::Repair,
-            Remedy::RepairAndAdd,
             Remedy::Verify,
             Remedy::EndUpgrade(text("musicnn-msd")),
             Remedy::SeeTracks,

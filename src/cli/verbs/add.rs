@@ -205,7 +205,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         // A single share does not show which files are gone from the folders.
         folders: if args.shard.is_some() { &[] } else { &named },
         remove_missing: args.remove_missing,
-        take_over: args.take_over,
         windows,
         options: AddOptions {
             year_of: args.year_of,

@@ -46,7 +46,6 @@ pub(super) mod path;
 pub(super) mod playlist;
 pub(super) mod relocate;
 pub(super) mod remove;
-pub(super) mod repair;
 pub(super) mod retry;
 pub(super) mod scales;
 pub(super) mod serve;
@@ -143,7 +142,6 @@ verbs! {
     Relocate(RelocateArgs) in "Library", 7 => relocate::run(context, &args), busy;
     Backup(BackupArgs) in "Library", 8 => backup::run(context, &args), busy;
     Verify(VerifyArgs) in "Library", 9 => verify::run(context, &args), busy;
-    Repair(RepairArgs) in "Library", 10 => repair::run(context, &args), busy;
     Export(ExportArgs) in "Research", 4 => export::run(context, &args), busy;
     Merge(MergeArgs) in "Library", 11 => merge::run(context, &args), busy;
     Push(PushArgs) in "Several machines", 1 => database::push(context, &args);

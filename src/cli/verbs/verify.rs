@@ -16,7 +16,7 @@ use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Tra
 use voisin_music::cue::Place;
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
-/// The row of missing files, which a repair cannot restore.
+/// The row of missing files.
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
@@ -69,8 +69,13 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
             .console
             .note(&format!("{tracks} to be analysed again by the next add"));
     }
-    if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
-        context.console.note("run \"voisin repair\"");
+    if rows
+        .iter()
+        .any(|(name, fine, _)| !fine && *name == "database")
+    {
+        context.console.note(
+            "put a copy of the library back, or add the music again (\"voisin add --force\")",
+        );
     }
     Ok(ending)
 }
@@ -80,7 +85,7 @@ fn check(
     mut engine: Engine,
     deep: bool,
 ) -> anyhow::Result<(Vec<CheckRow>, u64)> {
-    let health = engine.library().check(true)?;
+    let health = engine.library().check()?;
     let mut rows: Vec<CheckRow> = Vec::new();
     let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
     rows.push((
@@ -103,9 +108,6 @@ fn check(
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
             Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
-            Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
-                rows.push(("index", false, format!("not compared: {}", advised(&error))));
-            }
             Err(error) => return Err(error.into()),
         }
     }

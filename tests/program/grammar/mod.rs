@@ -855,20 +855,6 @@ fn trying_an_add_out_needs_no_library() {
 }
 
 #[test]
-fn a_database_beyond_repair_is_reported_with_the_next_step() {
-    let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.path("library")).unwrap();
-    fs::write(sandbox.path("library").join("voisin.db"), vec![7; 20_000]).unwrap();
-    let output = sandbox.run(["repair"]);
-    let message = text(&output.stderr);
-    assert_eq!(code(&output), 2);
-    assert!(
-        message.contains("restore a backup") && !message.contains("voisin repair"),
-        "{message}"
-    );
-}
-
-#[test]
 fn embedding_overwrites_nothing() {
     let sandbox = Sandbox::new();
     let music = sandbox.path("music");

@@ -104,7 +104,6 @@ fn a_second_writer_is_refused_and_nothing_is_lost() {
     for arguments in [
         vec!["add", music.to_str().unwrap()],
         vec!["remove", music.to_str().unwrap()],
-        vec!["repair"],
     ] {
         let start = Instant::now();
         let output = sandbox.run(&arguments);

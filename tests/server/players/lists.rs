@@ -175,8 +175,6 @@ fn a_query_is_stored_and_run_again() {
     ] {
         refused(&sandbox, arguments, why);
     }
-    // They survive a repair.
-    fine(sandbox.run(["repair"]));
     assert_eq!(kept(&sandbox).as_array().unwrap().len(), 5);
 }
 

@@ -32,10 +32,6 @@ pub enum Remedy {
     OtherIdentity(String),
     /// Use a library with one of these models.
     LibraryOfOtherModel,
-    /// Repair the library.
-    Repair,
-    /// Repair the library, then add the music again.
-    RepairAndAdd,
     /// Check the library.
     Verify,
     /// Finish the upgrade to this model, or abandon it.
@@ -112,8 +108,6 @@ impl fmt::Display for Remedy {
                 return write!(f, "use another library, or ids of the kind \"{held}\"");
             }
             Self::LibraryOfOtherModel => "use a library with one of them",
-            Self::Repair => "repair the library",
-            Self::RepairAndAdd => "repair the library, then add the music again",
             Self::Verify => "try again; if the error persists, verify the library",
             Self::EndUpgrade(next) => {
                 return write!(f, "finish the upgrade to {next}, or abandon it");

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
-use super::{Embedder, EngineError, FileEmbedding, Successor, WindowPlan};
+use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::{FileTags, read_file_tags};
 use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
 use voisin_base::address;
@@ -145,8 +145,6 @@ pub enum AddEvent<'a> {
         /// The manual label that they take over.
         label: Option<&'a str>,
     },
-    /// A track whose files are gone was moved to a later file of the same recording.
-    TakenOver(&'a Successor),
 }
 
 /// Counts of a run.
@@ -322,7 +320,7 @@ pub fn add(
                     ..FileJob::new(file)
                 });
             }
-            // A repair removed the vector. The content is known, so without `again` the file would
+            // The track has no vector. The content is known, so without `again` the file would
             // stay without one.
             FileState::NoVector(_) => jobs.push(FileJob {
                 again: true,

@@ -13,9 +13,8 @@ use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 use super::crash_suspects::Examiner;
 use super::keeper::IndexKeeper;
 use super::missing_files::MissingFiles;
-use super::take_over::Successor;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
-use voisin_base::track::{ContentId, TrackId};
+use voisin_base::track::ContentId;
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
@@ -32,8 +31,6 @@ pub struct AddRun<'a> {
     pub folders: &'a [PathBuf],
     /// Remove files from the library that are missing from the folders.
     pub remove_missing: bool,
-    /// Move tracks whose files are gone to later files of the same recordings.
-    pub take_over: bool,
     /// Windows of a track from now on; `None`: the library's setting.
     pub windows: Option<WindowPlan>,
     /// The model's name or path, to be stored; `None`: the library has it.
@@ -47,7 +44,6 @@ pub struct AddRun<'a> {
 /// The state between [`AddRun::store`] and [`AddRun::settle`].
 pub struct StoredFiles {
     summary: AddSummary,
-    added: Vec<TrackId>,
     keeper: IndexKeeper,
     /// Held until the run is settled; none in a dry run.
     lock: Option<WriterLock>,
@@ -60,10 +56,6 @@ pub struct AddReport {
     pub summary: AddSummary,
     /// Files that are no longer below the folders.
     pub gone: MissingFiles,
-    /// Tracks whose files are gone and that were moved to a later file of the same recording.
-    pub taken_over: u64,
-    /// Tracks that could be moved.
-    pub successors: Vec<Successor>,
 }
 
 /// Whether a file is in the library, unchanged.
@@ -133,7 +125,6 @@ impl AddRun<'_> {
     ) -> Result<AddReport, EngineError> {
         let StoredFiles {
             summary,
-            added,
             keeper,
             lock: _lock,
         } = stored;
@@ -142,12 +133,9 @@ impl AddRun<'_> {
             summary,
             ..AddReport::default()
         };
-        // After a stop not all files were reached, which parts and successors depend on.
+        // After a stop not all files were reached, which parts depend on.
         if !report.summary.interrupted {
             report.summary.removed += self.put_parts_in_place(engine.library_mut(), on_event)?;
-            if !dry_run {
-                self.find_successors(engine, &added, &mut report, on_event)?;
-            }
             // A single named file implies nothing about its folder.
             let folders = self.folders.iter().filter(|folder| !folder.is_file());
             report.gone = MissingFiles::below(engine.library(), folders)?;
@@ -228,16 +216,14 @@ impl AddRun<'_> {
             .collect();
         let library = engine.library_mut();
         let mut keeper = IndexKeeper::new(library.dir(), library.status()?.tracks);
-        let mut added = Vec::new();
         let mut keep = |event: AddEvent<'_>| {
-            // Only new tracks can follow a missing one, and only they make the index longer.
+            // Only new tracks make the index longer.
             if let AddEvent::Done {
-                outcome: Outcome::Added(track),
+                outcome: Outcome::Added(_),
                 ..
             } = &event
             {
                 keeper.added();
-                added.push(*track);
             }
             on_event(event);
         };
@@ -246,7 +232,6 @@ impl AddRun<'_> {
         summary.failed += (self.files.len() - files.len()) as u64;
         Ok(StoredFiles {
             summary,
-            added,
             keeper,
             lock,
         })
@@ -314,47 +299,11 @@ impl AddRun<'_> {
         }
         Ok(removed)
     }
-
-    /// Finds the tracks that could move to a later file, and moves them with `take_over`.
-    fn find_successors(
-        &self,
-        engine: &mut Engine,
-        added: &[TrackId],
-        report: &mut AddReport,
-        on_event: &mut dyn FnMut(AddEvent<'_>),
-    ) -> Result<(), EngineError> {
-        if !self.take_over {
-            report.successors = engine.successors(added, &[])?;
-            return Ok(());
-        }
-        // In the whole library, not only below the folders of this run, because a moved file was
-        // somewhere else before.
-        let all = MissingFiles::anywhere(engine.library())?;
-        let missing: Vec<TrackId> = all
-            .files
-            .iter()
-            .chain(&all.out_of_reach)
-            .map(|missing| missing.file.track)
-            .collect();
-        let successors = engine.successors(added, &missing)?;
-        report.taken_over = engine.take_over(&successors)?;
-        for successor in &successors {
-            on_event(AddEvent::TakenOver(successor));
-        }
-        Ok(())
-    }
 }
 
 impl AddReport {
     /// Removes missing files from the library.
     fn remove_missing(&mut self, engine: &mut Engine) -> Result<(), EngineError> {
-        // A track that could move to a later file stays, so that its labels and plays are not lost.
-        self.gone.files.retain(|missing| {
-            !self
-                .successors
-                .iter()
-                .any(|successor| successor.gone == missing.file.track)
-        });
         let removed = engine
             .library_mut()
             .files_mut()

@@ -181,7 +181,7 @@ pub enum EngineError {
     /// No seed was named.
     #[error("expected a seed, found none")]
     NoSeeds,
-    /// A track without a vector, which a repair removed after damage.
+    /// A track without a vector.
     #[error("track {id} has no vector")]
     NoVector {
         /// The track.
@@ -284,7 +284,7 @@ impl EngineError {
             Self::NotInLibrary { .. } => Remedy::AddFile,
             Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
             Self::NoSeeds => Remedy::NameTracks,
-            Self::NoVector { .. } => Remedy::RepairAndAdd,
+            Self::NoVector { .. } => Remedy::Reanalyse,
             Self::EmptyLibrary { .. } => Remedy::AddMusic,
             Self::NoLabels => Remedy::SetLabelSource,
             Self::Words { known, .. } => Remedy::SeeWords(*known),

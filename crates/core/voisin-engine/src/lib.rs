@@ -44,7 +44,6 @@ mod space;
 mod steer;
 mod stored;
 mod tagging;
-mod take_over;
 mod upgrade;
 mod words;
 
@@ -90,7 +89,6 @@ pub use space::MeanSum;
 pub use steer::{Steered, SteeredWord, Steering};
 pub use stored::{analysed_files, open_named};
 pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
-pub use take_over::Successor;
 pub use upgrade::{UpgradeProgress, embed_missing, upgrade};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 pub use words::{StrongTags, WORDS_FILE, reads};

@@ -434,10 +434,11 @@ impl Engine {
         &self,
         mut candidates: Vec<MixCandidate>,
     ) -> Result<Vec<MixCandidate>, EngineError> {
-        let gone = candidates
-            .iter()
-            .map(|one| self.library.files().is_gone(one.track.id));
-        let gone = gone.collect::<Result<Vec<bool>, _>>()?;
+        let gone = candidates.iter().map(|one| {
+            let files = self.library.track(one.track.id)?.files;
+            Ok(!files.is_empty() && files.iter().all(|file| !file.record.path.exists()))
+        });
+        let gone = gone.collect::<Result<Vec<bool>, EngineError>>()?;
         if gone.contains(&false) {
             let mut is_gone = gone.into_iter();
             candidates.retain(|_| is_gone.next() != Some(true));

@@ -21,7 +21,6 @@
 #![forbid(unsafe_code)]
 
 mod backup;
-mod checksum;
 mod descriptors;
 mod error;
 mod find;
@@ -45,14 +44,12 @@ mod read;
 mod reading;
 mod record;
 mod relocate;
-mod salvage;
 mod saved;
 mod scales;
 pub mod scan;
 mod songs;
 mod spaces;
 mod store;
-mod take_over;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
@@ -66,7 +63,7 @@ mod written;
 pub use error::LibraryError;
 use error::WorkError;
 pub use find::{NameOf, SearchTexts};
-pub use health::{Health, LibraryFault, RepairReport};
+pub use health::{Health, LibraryFault};
 pub use heard::{Listened, PlayerEvent};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
@@ -94,7 +91,6 @@ pub use reading::YearOf;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
-pub use salvage::{SalvageReport, salvage};
 pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
 pub use songs::SongSet;
 pub use spaces::VectorSpace;
@@ -184,9 +180,8 @@ impl Library {
             return Ok(());
         }
         self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
-        // Changing temp_store drops all temporary objects, the sealing triggers among them.
-        self.sql(self.hide_default_space())?;
-        self.sql(checksum::seal_what_is_written(&self.connection))
+        // Changing temp_store drops all temporary objects.
+        self.sql(self.hide_default_space())
     }
 
     /// Counts, at a cost that does not grow with the library.

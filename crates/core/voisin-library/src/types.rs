@@ -305,7 +305,7 @@ pub enum FileState {
     Touched(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
-    /// Its track is known but has no vector (a repair took it out): embed it again and call
+    /// Its track is known but has no vector: embed it again and call
     /// [`Library::replace_vectors`](super::Library::replace_vectors).
     NoVector(TrackId),
     /// It failed before and has not changed since: skip it until it changes or is retried.

@@ -501,7 +501,8 @@ fn drawn(engine: &Engine, options: &MixOptions) -> Result<Track, QuestionError> 
     // The first that is on the disk, or if none is, the first: players may have the files elsewhere.
     let one_of = |found: &[TrackId]| -> Result<Option<Track>, QuestionError> {
         for &track in found.iter().take(DRAWS) {
-            if !library.files().is_gone(track)? {
+            let files = library.track(track)?.files;
+            if files.is_empty() || files.iter().any(|file| file.record.path.exists()) {
                 return Ok(Some(library.track(track)?));
             }
         }

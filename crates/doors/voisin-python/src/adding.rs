@@ -28,7 +28,6 @@ pub(super) struct Adding {
     pub(super) embedder: Option<(Arc<Embedder>, ModelRef)>,
     pub(super) windows: Option<WindowPlan>,
     pub(super) remove_missing: bool,
-    pub(super) take_over: bool,
     pub(super) options: AddOptions,
 }
 
@@ -85,7 +84,6 @@ impl Adding {
             in_parts: &found.in_parts,
             folders: &self.paths,
             remove_missing: self.remove_missing,
-            take_over: self.take_over,
             windows: self.windows,
             model,
             options: self.options,

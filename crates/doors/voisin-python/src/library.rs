@@ -309,14 +309,13 @@ impl PyLibrary {
     ///
     /// embedder: the model; None: the library's model, or for a new library the default one. windows: how many of a track are
     /// analysed in this and later runs, or "all". force: analyse all again; retry: those that failed before. threads: by
-    /// default one per core. remove_missing: remove files that are gone from these folders; take_over: move tracks whose files are gone to
-    /// later files of the same recordings. progress: called with the numbers of finished and of all files; its exceptions and
+    /// default one per core. remove_missing: remove files that are gone from these folders.
     /// Ctrl-C end the run: added files stay, and the next run continues. Returns the JSON of `voisin add --format json` as a
     /// dictionary, with "failures": files that could not be added, and the reasons. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
         paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
-        take_over = false, threads = None, progress = None
+        threads = None, progress = None
     ))]
     #[allow(
         clippy::too_many_arguments,
@@ -332,7 +331,6 @@ impl PyLibrary {
         force: bool,
         retry: bool,
         remove_missing: bool,
-        take_over: bool,
         threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -349,7 +347,6 @@ impl PyLibrary {
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
             windows: windows.map(plan).transpose()?,
             remove_missing,
-            take_over,
             options: AddOptions {
                 force,
                 retry,

@@ -437,7 +437,7 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
         let mut facts: Vec<Option<TrackDisplay>> = vec![None; n];
         let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let unmatched = self.for_each_labelled(source, |track, genres| {
-            // A track without a vector, after a repair.
+            // A track without a vector.
             let Ok(row) = vectors.ids.binary_search(&track.id) else {
                 return Ok(());
             };

@@ -563,7 +563,6 @@ mod tests {
     use super::*;
     use crate::access::Guard;
     use crate::scan::ScanProcess;
-    use voisin_base::track::TrackId;
     use voisin_engine::EngineError;
     use voisin_library::{Library, LibraryError, OpenMode};
 
@@ -709,21 +708,16 @@ mod tests {
                 let work =
                     move |_: &State, _: &mut RequestContext, _: &GivenUp| -> Result<u32, Problem> {
                         counted.fetch_add(1, Ordering::SeqCst);
-                        Err(LibraryError::DamagedTrack {
-                            track: TrackId(7),
-                            what: "vector",
+                        Err(LibraryError::Damaged {
+                            path: "voisin.db".into(),
+                            detail: "cut".into(),
                         }
                         .into())
                     };
                 let problem = state.once("a".to_owned(), false, work).await.err().unwrap();
                 assert_eq!(problem.status().as_u16(), 500);
                 assert!(
-                    problem.in_tools().contains("track 7"),
-                    "{}",
-                    problem.in_tools()
-                );
-                assert!(
-                    problem.in_tools().contains("voisin repair"),
+                    problem.in_tools().contains("voisin.db is damaged"),
                     "{}",
                     problem.in_tools()
                 );
