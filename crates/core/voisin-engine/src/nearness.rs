@@ -3,7 +3,7 @@
 //!
 //! [`Standing::far`] decides separately whether anything is near at all. After centring, noise is no farther from music than
 //! music is from music; so it compares raw vectors, over several neighbours, and checks whether the sound changes over time.
-//! The rule was chosen on music and noise from outside the library (`research/quality/far_figures.py`).
+//! The rule was chosen on music and noise from outside the library (`scripts/gates far`).
 
 use std::collections::HashMap;
 

@@ -726,7 +726,7 @@ fn worth(track: &TrackMeta) -> f64 {
 /// Seconds of music by which one copy must be longer than another to be clearly longer.
 ///
 /// Padding and the silent end of a fade differ by less between codecs, and so do copies with two seconds cut off, as in
-/// `research/quality/duplicates_recall.py`.
+/// `scripts/gates duplicates`.
 const LONGER_SECONDS: f64 = 2.5;
 
 fn is_clearly_longer(seconds: f64, other: f64) -> bool {
