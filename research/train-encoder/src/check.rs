@@ -1,8 +1,8 @@
-//! A short training on made music, whose loss is known.
+//! A short training on made music.
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use voisin_encoder::{DeviceChoice, Precision};
 
 use crate::prepare::prepare;
@@ -12,10 +12,8 @@ use crate::{PrepareArgs, RunArgs};
 /// Steps of the training.
 const STEPS: u64 = 50;
 const BATCH: usize = 8;
-/// The mean loss of the last ten of them.
-const KNOWN: f32 = 0.0;
-/// Share by which another processor's may differ.
-const TOLERANCE: f32 = 0.02;
+/// The mean loss of the last ten is at most this share of that of the first ten.
+const FALL: f32 = 0.9;
 
 /// Prepares six made tracks with musicnn-msd as the teacher, and trains a network of a quarter of OpenL3's width.
 pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
@@ -67,10 +65,12 @@ pub fn check(is_stopped: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<()> {
         .map(|losses| format!("{:.4}", losses.total()))
         .collect();
     println!("mean loss of each ten steps: {}", shown.join(", "));
-    let last = losses.last().map_or(f32::NAN, |losses| losses.total());
+    let [first, .., last] = &losses[..] else {
+        bail!("interrupted");
+    };
     ensure!(
-        (last / KNOWN - 1.0).abs() <= TOLERANCE,
-        "expected {KNOWN:.4} within {TOLERANCE} of it, found {last:.4}"
+        last.total() <= FALL * first.total(),
+        "the loss does not fall"
     );
     Ok(())
 }
@@ -113,4 +113,12 @@ fn write_wav(path: &Path, samples: &[f32]) -> std::io::Result<()> {
     let samples = samples.iter().map(|x| (x * 32_000.0) as i16);
     bytes.extend(samples.flat_map(i16::to_le_bytes));
     std::fs::write(path, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fifty_steps_on_made_music_lower_the_loss() {
+        super::check(&|| false).expect("it is prepared and learnt");
+    }
 }
