@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 25] = [
     "voisin-base",
     "voisin-music",
     "voisin-models",
@@ -25,7 +25,6 @@ const ORDER: [&str; 26] = [
     "voisin-postgres",
     "voisin-train",
     "voisin-lab",
-    "voisin-train-encoder",
     "voisin-http",
     "voisin-players",
     "voisin-serve",

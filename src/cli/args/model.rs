@@ -37,17 +37,16 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Import a model: a CLAP folder of the hub, weights, or the network of a run
+    /// Import a model: a CLAP folder of the hub, or weights
     ///
     /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
     /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. Weights of OpenL3 or MusiCNN are
-    /// safetensors, with a manifest (FILE.json) beside them or without, or an archive of torch (.pth). From a run of
-    /// `voisin train classifier` the network is imported up to its inner layer.
+    /// safetensors, with a manifest (FILE.json) beside them or without, or an archive of torch (.pth).
     #[command(
-        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3.safetensors --name openl3\n  voisin model import run --name mine && voisin --model mine add ~/Music"
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3.safetensors --name openl3"
     )]
     Import {
-        /// The weights file, or the folder of a CLAP model or of a run
+        /// The weights file, or the folder of a CLAP model
         #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model

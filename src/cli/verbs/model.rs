@@ -61,8 +61,6 @@ fn import(
         let manifest = import_clap(file, name, licence, &folder, &mut progress)?;
         meter.finish();
         manifest
-    } else if file.is_dir() {
-        voisin_lab::networks::keep_model(file, name, &folder)?
     } else {
         import_model(file, name, &folder)?
     };

@@ -72,19 +72,12 @@ fn pipes_and_devices_are_no_models_and_no_vectors() {
             .success()
     );
     refused(&sandbox, &["model", "check", &string(&pipe)], words);
-    let labels = sandbox.path("labels.csv");
-    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     for vectors in [&string(&pipe), "/dev/zero"] {
+        let tracks = string(&sandbox.path("tracks.csv"));
+        let add = ["add", "--vectors", vectors, "--tracks", &tracks];
         refused(
             &sandbox,
-            &[
-                "eval",
-                "genre",
-                "--vectors",
-                vectors,
-                "--labels",
-                &string(&labels),
-            ],
+            &[&add[..], &["--vectors-of", "x"]].concat(),
             words,
         );
     }
@@ -95,8 +88,6 @@ fn the_header_of_an_array_is_checked() {
     let sandbox = Sandbox::new();
     fs::create_dir_all(sandbox.path("")).unwrap();
     let vectors = sandbox.path("big.npy");
-    let labels = sandbox.path("labels.csv");
-    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
     for shape in ["100000000, 2000", "1000000000, 0"] {
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
         let bytes = [
@@ -105,77 +96,14 @@ fn the_header_of_an_array_is_checked() {
         ]
         .concat();
         fs::write(&vectors, bytes).unwrap();
+        let [vectors, tracks] = [&vectors, &sandbox.path("tracks.csv")].map(|path| string(path));
+        let add = ["add", "--vectors", &vectors, "--tracks", &tracks];
         refused(
             &sandbox,
-            &[
-                "eval",
-                "genre",
-                "--vectors",
-                &string(&vectors),
-                "--labels",
-                &string(&labels),
-            ],
+            &[&add[..], &["--vectors-of", "x"]].concat(),
             "expected a two-dimensional .npy",
         );
     }
-}
-
-#[test]
-fn arrays_without_rows_or_directions_are_one_line_errors() {
-    let sandbox = Sandbox::new();
-    fs::create_dir_all(sandbox.path("")).unwrap();
-    let vectors = sandbox.path("x.npy");
-    let labels = sandbox.path("labels.csv");
-    let array = |values: &[[f32; 2]]| {
-        let header = format!(
-            "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 2), }}",
-            values.len()
-        );
-        let values: Vec<u8> = values
-            .iter()
-            .flatten()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        let bytes = [
-            &b"\x93NUMPY\x01\0\x76\0"[..],
-            format!("{header:<117}\n").as_bytes(),
-            &values,
-        ]
-        .concat();
-        fs::write(&vectors, bytes).unwrap();
-    };
-    let eval = [
-        "eval",
-        "genre",
-        "--vectors",
-        &string(&vectors),
-        "--labels",
-        &string(&labels),
-    ]
-    .map(str::to_owned);
-    let eval: Vec<&str> = eval.iter().map(String::as_str).collect();
-    for (values, words) in [
-        (&[][..], "expected vectors, found an array of no rows"),
-        (
-            &[[1.0, 0.0], [0.0, 0.0]],
-            "row 1: expected a vector with a direction, found zeros alone",
-        ),
-    ] {
-        array(values);
-        let lines: String = (0..values.len())
-            .map(|row| format!("{row},{row}\n"))
-            .collect();
-        fs::write(&labels, format!("row,genre\n{lines}")).unwrap();
-        refused(&sandbox, &eval, words);
-    }
-    array(&[[1.0, 0.0]]);
-    fs::write(&labels, "row,genre\n0,Rock\n").unwrap();
-    let data = format!("vectors:{},labels={}", vectors.display(), labels.display());
-    let stderr = text(&sandbox.run(["dataset", &data]).stderr);
-    assert!(
-        stderr.contains("--split track: found 1 track, three parts need at least 3; add tracks"),
-        "{stderr}"
-    );
 }
 
 #[test]

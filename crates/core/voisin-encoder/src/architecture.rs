@@ -14,10 +14,6 @@ pub enum Architecture {
     OpenL3,
     /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
     Musicnn,
-    /// Layers listed in the manifest ([`ModelManifest::layers`](crate::ModelManifest::layers)),
-    /// from a network trained in the laboratory: the last one's output is the vector. Only as a
-    /// model of one network.
-    Layers,
     /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; with a text encoder. Its sizes are in
     /// [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one network.
     Clap,
@@ -27,20 +23,20 @@ impl Architecture {
     /// Every architecture whose layers are given.
     pub const ALL: [Self; 2] = [Self::OpenL3, Self::Musicnn];
 
-    /// Length of an embedding; 0 for [`Layers`](Self::Layers) and [`Clap`](Self::Clap), whose manifest has it.
+    /// Length of an embedding; 0 for [`Clap`](Self::Clap), whose manifest has it.
     pub fn dimension(self) -> usize {
         match self {
-            Self::Layers | Self::Clap => 0,
+            Self::Clap => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
         }
     }
 
-    /// The spectrogram of the published weights; [`Layers`](Self::Layers) have none.
+    /// The spectrogram of the published weights.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Layers => MelConfig::musicnn(),
+            Self::Musicnn => MelConfig::musicnn(),
             Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
     }
@@ -51,15 +47,13 @@ impl Architecture {
         match self {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
-            Self::Layers | Self::Clap => &[],
+            Self::Clap => &[],
         }
     }
 
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; zeros for
-    /// [`Layers`](Self::Layers), whose input has the size of their front end.
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
-            Self::Layers => [0, 0],
             Self::Clap => crate::clap::SHAPE,
             Self::OpenL3 => [128, 199],
             Self::Musicnn => [96, 187],
@@ -72,7 +66,6 @@ impl fmt::Display for Architecture {
         f.write_str(match self {
             Self::OpenL3 => "openl3",
             Self::Musicnn => "musicnn",
-            Self::Layers => "layers",
             Self::Clap => "clap",
         })
     }

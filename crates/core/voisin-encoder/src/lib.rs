@@ -43,9 +43,7 @@ pub use embedding::{Embedding, Parts, pool};
 pub use error::EncoderError;
 pub use import::{ClapError, import_clap, import_model, is_clap_folder};
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
-pub use models::{
-    DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, keep_trained, models, models_dir,
-};
+pub use models::{DEFAULT_MODEL, ModelEntry, ModelLocation, ModelRef, models, models_dir};
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use projection::TagLayer;
 pub use stack::{

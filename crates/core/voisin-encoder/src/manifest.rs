@@ -47,10 +47,6 @@ pub struct ModelManifest {
     /// [`Architecture::layers`]' first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The layers of a network of [`Architecture::Layers`], in the format of `voisin train
-    /// classifier`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<String>,
     /// Pooling of the windows' vectors; the mean by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
@@ -183,10 +179,6 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
-        for layer in &self.layers {
-            hasher.update(layer.as_bytes());
-            hasher.update([0]);
-        }
         // The text encoder changes no vector of a track.
         if let Some(towers) = &self.clap {
             let sizes = &towers.audio;
@@ -220,8 +212,8 @@ impl ModelManifest {
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
-            // The length of its last layer, which is only in the manifest.
-            Architecture::Layers | Architecture::Clap => self.dimension,
+            // Only the manifest has its length.
+            Architecture::Clap => self.dimension,
             fixed => fixed.dimension(),
         }
     }
@@ -234,7 +226,6 @@ impl ModelManifest {
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
         match self.architecture {
-            Architecture::Layers => [self.front_end.n_mels(), self.front_end.n_frames()],
             fixed => fixed.input_shape(),
         }
     }
@@ -277,7 +268,6 @@ impl ModelManifest {
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
@@ -349,7 +339,6 @@ mod tests {
             weights_sha256: "0".repeat(64),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),

@@ -7,11 +7,9 @@ use std::str::FromStr;
 
 use super::import::torch;
 use super::manifest::sha256_hex;
-use super::openl3::OpenL3Weights;
 use super::tensor_file::read_safetensors;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
-use voisin_features::MelConfig;
 
 /// The default model.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
@@ -195,20 +193,6 @@ impl ModelRef {
                 None => Ok(read_bare_weights(path)?.manifest),
             },
         }
-    }
-
-    /// The network of a model of OpenL3's shape, to continue its training.
-    #[doc(hidden)]
-    pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
-        let model = self.find()?;
-        if !model.others.is_empty() {
-            return Err(EncoderError::SeveralNetworks {
-                name: model.manifest.name,
-            });
-        }
-        // Names and shapes decide: another network's tensors are reported as missing.
-        model.weights.check(super::Architecture::OpenL3)?;
-        OpenL3Weights::of(&model.weights)
     }
 
     /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
@@ -398,7 +382,6 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
         weights_sha256: sha256_hex(&bytes),
         tags: None,
         layer: None,
-        layers: Vec::new(),
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
@@ -433,48 +416,6 @@ fn parse_any(bytes: &[u8], path: &Path) -> Result<(Weights, &'static str), Encod
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
-}
-
-/// Stores a trained network in a folder of models.
-///
-/// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
-/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of
-///   OpenL3's shape
-/// - `description`, `provenance`, `licence`: for its manifest
-pub fn keep_trained(
-    file: &Path,
-    is_other: impl Fn(&str) -> bool,
-    network: Option<(Vec<String>, MelConfig, usize)>,
-    name: &str,
-    [description, provenance, licence]: [String; 3],
-    folder: &Path,
-) -> Result<ModelManifest, EncoderError> {
-    check_model_name(name, file, folder)?;
-    let all = parse(&read(file)?, file)?;
-    let network_tensors = all.iter().filter(|(name, _)| !is_other(name));
-    let network_tensors = network_tensors
-        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
-        .collect();
-    let weights = Weights::new(all.origin(), network_tensors);
-    let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
-    let manifest = match network {
-        Some((layers, front_end, dimension)) => ModelManifest {
-            architecture: super::Architecture::Layers,
-            layers,
-            front_end,
-            dimension,
-            ..manifest
-        },
-        None => manifest,
-    };
-    weights.check(manifest.architecture)?;
-    let manifest = ModelManifest {
-        description,
-        licence,
-        provenance,
-        ..manifest
-    };
-    keep_model(&weights, name, manifest, folder)
 }
 
 /// Checks the name of a model in a folder.

@@ -112,7 +112,9 @@ impl Encoder {
             weights,
             others,
         } = model.find()?;
-        let mut networks = vec![Network::of(&manifest, weights, device, options)?];
+        let dimension = manifest.own_dimension();
+        let first = Network::new(manifest.architecture, dimension, weights, device, options)?;
+        let mut networks = vec![first];
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
@@ -192,7 +194,14 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let network = Network::of(&manifest, weights.clone(), device, options)?;
+        let dimension = manifest.own_dimension();
+        let network = Network::new(
+            manifest.architecture,
+            dimension,
+            weights.clone(),
+            device,
+            options,
+        )?;
         Ok(Self {
             manifest,
             device: device.clone(),
@@ -215,13 +224,9 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Whether it accepts a track shorter than a window: padded with zeros, as networks of layers
-    /// are trained, or repeated, as CLAP is.
+    /// Whether it accepts a track shorter than a window, which is repeated.
     pub fn pads(&self) -> bool {
-        matches!(
-            self.manifest.architecture,
-            Architecture::Layers | Architecture::Clap
-        )
+        self.manifest.architecture == Architecture::Clap
     }
 
     /// The spectrogram of each network, the manifest's own first.
@@ -342,30 +347,6 @@ fn start<B: Backend + 'static>(
 }
 
 impl Network {
-    /// The manifest's own network.
-    fn of(
-        manifest: &ModelManifest,
-        weights: Weights,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
-        if manifest.architecture != Architecture::Layers {
-            let dimension = manifest.own_dimension();
-            return Self::new(manifest.architecture, dimension, weights, device, options);
-        }
-        let shape = manifest.input_shape();
-        let dimension = manifest.dimension;
-        let layers = manifest.layers.clone();
-        let in_candle = options.engine == CpuPath::Candle;
-        let on = device.clone();
-        let build = move || {
-            super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &on, in_candle)
-        };
-        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
-        let backend = start(device, batch, build)?;
-        Ok(Self::bare(shape, dimension, backend, batch))
-    }
-
     /// CLAP's audio encoder.
     fn clap(
         files: &ClapFiles,
@@ -430,7 +411,7 @@ impl Network {
         let tags = match architecture {
             Architecture::Musicnn => TAGS,
             Architecture::OpenL3 => projection.tags(),
-            Architecture::Layers | Architecture::Clap => 0,
+            Architecture::Clap => 0,
         } + projection.vector_tags();
         Ok(Self {
             projection,
@@ -488,9 +469,6 @@ impl Network {
     }
 }
 
-/// Windows per pass of a network of layers.
-const LAYERS_BATCH: usize = 8;
-
 /// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 
@@ -501,7 +479,6 @@ fn columns(architecture: Architecture) -> usize {
         Architecture::Musicnn => 187 * 59 * 7 * 38,
         // Attention scores of the first stage, at the largest published size.
         Architecture::Clap => 64 * 4 * 64 * 64,
-        Architecture::Layers => 1 << 26,
     }
 }
 

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod export;
 mod foreign;
+mod foreign_vectors;
 mod genre;
 mod index_comparison;
 mod keeper;
@@ -56,6 +57,7 @@ pub use engine::{INDEX_FILE, held_model, prefer_builder, remember_model, space_i
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe, table_path};
 pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
+pub use foreign_vectors::{VectorTrack, read_directions, read_vector_tracks};
 pub use genre::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Architecture, ModelManifest, ModelNetwork};
-use crate::{Stack, StackShape};
 use voisin_features::MelConfig;
 
 impl ModelManifest {
@@ -37,7 +36,6 @@ impl ModelManifest {
             &self.weights,
             &self.weights_sha256,
         )?;
-        self.check_layers()?;
         self.check_clap()?;
         let layers = architecture.layers();
         if let Some(layer) = self
@@ -49,9 +47,6 @@ impl ModelManifest {
                 "\"layer\" is \"{layer}\": expected {}",
                 layers.join(" or ")
             ));
-        }
-        if self.architecture == Architecture::Layers && !self.networks.is_empty() {
-            return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
         }
         for output in &self.outputs {
             if output.name.is_empty() || output.labels.is_empty() {
@@ -123,34 +118,7 @@ impl ModelManifest {
         check_file(&towers.captions, &towers.captions_sha256)?;
         towers.check()
     }
-
-    /// Whether the layers fit each other and the front end.
-    fn check_layers(&self) -> Result<(), String> {
-        if self.architecture != Architecture::Layers {
-            return if self.layers.is_empty() {
-                Ok(())
-            } else {
-                Err(format!(
-                    "\"layers\" are listed: expected none of {}",
-                    self.architecture
-                ))
-            };
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!(
-                "\"dimension\" is {}: expected 1 to {LONGEST}",
-                self.dimension
-            ));
-        }
-        let [bands, frames] = self.input_shape();
-        let input = StackShape::Image(1, bands, frames);
-        Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
-        Ok(())
-    }
 }
-
-/// Longest vector of a network of layers.
-const LONGEST: usize = 65_536;
 
 /// Checks that hold for every network of a model.
 ///

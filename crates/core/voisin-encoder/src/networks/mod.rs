@@ -75,7 +75,7 @@ fn define(
             Box::new(ConvNet::openl3(&channels, vb)?)
         }
         Architecture::Musicnn => Box::new(Musicnn::new(vb)?),
-        Architecture::Layers | Architecture::Clap => {
+        Architecture::Clap => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
             return Err(EncoderError::UnknownArchitecture { origin });
         }

@@ -7,7 +7,6 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::networks::{ConvNet, OPENL3_CHANNELS, openl3_layer};
-use crate::{EncoderError, Weights};
 use voisin_base::random::Random;
 use voisin_kernels::Isa;
 use voisin_networks::conv::{BlockTensors, FastChain};
@@ -165,15 +164,6 @@ impl OpenL3Weights {
             input_norm,
             convs,
             norms,
-        })
-    }
-
-    /// The tensors of a file of weights.
-    pub(crate) fn of(weights: &Weights) -> Result<Self, EncoderError> {
-        let values = |name: &str| weights.tensor(name).map(|one| one.values.clone());
-        Self::from_named(values).map_err(|error| EncoderError::BadWeights {
-            origin: weights.origin().to_owned(),
-            reason: error.to_string(),
         })
     }
 

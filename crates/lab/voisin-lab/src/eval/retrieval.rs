@@ -1,5 +1,4 @@
-//! Quality of neighbours by labels: precision, average precision, k-NN accuracy, and whether a
-//! degraded copy finds its original.
+//! Quality of neighbours by labels: precision, average precision, k-NN accuracy.
 //!
 //! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never
 //! counts as its neighbour, so that styles are measured and not albums.
@@ -9,13 +8,10 @@
     reason = "views are passed by value, as in ndarray"
 )]
 
-use std::collections::BTreeMap;
-
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::report::Interval;
 use voisin_base::random::Random;
 use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
@@ -38,24 +34,6 @@ pub enum RetrievalError {
         labels: usize,
         /// Number of artists.
         artists: usize,
-    },
-    /// Originals and copies differ in shape.
-    #[error("expected copies of the shape {originals:?} of the originals, found {copies:?}")]
-    Shapes {
-        /// Rows and columns of the originals.
-        originals: (usize, usize),
-        /// Rows and columns of the copies.
-        copies: (usize, usize),
-    },
-    /// Too few artists or labels to train on some and test on others.
-    #[error(
-        "found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels"
-    )]
-    TooFewGroups {
-        /// Number of artists.
-        groups: usize,
-        /// Requested folds.
-        folds: usize,
     },
     /// No query has a candidate.
     #[error("nothing to evaluate: expected two or more tracks of different artists")]
@@ -115,22 +93,8 @@ pub struct Retrieval {
     pub by_label: Vec<f64>,
 }
 
-/// Figures of one of several vector spaces.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ComparedSpace {
-    /// Share of the k nearest that have the query's label.
-    pub precision: Figure,
-    /// Mean average precision over the whole ranking.
-    pub average_precision: Figure,
-    /// Its precision minus that of the first space, with a 95 % interval (bootstrap over artists,
-    /// whose tracks are not independent queries); none for the first space.
-    pub difference: Option<Interval>,
-}
-
 /// One query's figures.
 struct QueryFigures {
-    /// Its row.
-    row: usize,
     label: usize,
     precision: f64,
     chance: f64,
@@ -173,56 +137,6 @@ pub fn retrieval(
         knn_accuracy: figure(|q| q.correct),
         by_label,
     })
-}
-
-/// Compares vector spaces on the same tracks and labels, query by query. Arguments as [`retrieval`]'s.
-pub fn compare_spaces(
-    spaces: &[ArrayView2<'_, f32>],
-    labels: &[usize],
-    artists: &[Option<usize>],
-    options: RetrievalOptions,
-) -> Result<Vec<ComparedSpace>, RetrievalError> {
-    let ranked: Vec<Vec<QueryFigures>> = spaces
-        .iter()
-        .map(|vectors| rank_each(*vectors, labels, artists, options))
-        .collect::<Result<_, _>>()?;
-    let compared = ranked.iter().enumerate().map(|(at, queries)| {
-        let figure = |value: fn(&QueryFigures) -> f64| {
-            figure(&queries.iter().map(value).collect::<Vec<_>>())
-        };
-        ComparedSpace {
-            precision: figure(|q| q.precision),
-            average_precision: figure(|q| q.average_precision),
-            difference: (at > 0).then(|| difference(&ranked[0], queries, artists)),
-        }
-    });
-    Ok(compared.collect())
-}
-
-/// The mean difference in precision of the same queries, with its interval (bootstrap over artists).
-fn difference(
-    first: &[QueryFigures],
-    second: &[QueryFigures],
-    artists: &[Option<usize>],
-) -> Interval {
-    let mut by_artist: BTreeMap<(bool, usize), (f64, usize)> = BTreeMap::new();
-    for (a, b) in first.iter().zip(second) {
-        // The flag distinguishes tracks of unknown artists from artists of the same number.
-        let artist = artists[a.row].map_or((true, a.row), |artist| (false, artist));
-        let (sum, count) = by_artist.entry(artist).or_default();
-        *sum += b.precision - a.precision;
-        *count += 1;
-    }
-    let groups: Vec<(f64, usize)> = by_artist.into_values().collect();
-    let mean = |groups: &mut dyn Iterator<Item = &(f64, usize)>| {
-        let (sum, count) = groups.fold((0.0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-        sum / count as f64
-    };
-    let mut random = Random::new(0);
-    let draws: Vec<f64> = (0..REDRAWS)
-        .map(|_| mean(&mut (0..groups.len()).map(|_| &groups[random.below(groups.len())])))
-        .collect();
-    Interval::of_draws(mean(&mut groups.iter()), draws)
 }
 
 /// Rankings of all queries that have a candidate; which ones have does not depend on the vectors.
@@ -291,66 +205,12 @@ fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> Q
         .find(|(_, count)| *count == most)
         .map(|(voted, _)| *voted);
     QueryFigures {
-        row,
         label,
         precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
         chance: found / order.len() as f64,
         average_precision: if found > 0.0 { sum / found } else { 0.0 },
         correct: f64::from(winner == Some(label)),
     }
-}
-
-/// Results of searches with degraded copies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Robustness {
-    /// Number of copies.
-    pub copies: usize,
-    /// Share of copies whose nearest track is their original.
-    pub found: f64,
-    /// Mean cosine of a copy and its original.
-    pub similarity: f64,
-}
-
-/// Searches all originals with each copy; row i of `copies` is a copy of row `originals_of[i]` of
-/// `originals`.
-///
-/// # Errors
-/// No copies, another dimension, another number of indices than copies, or an index that is no row of the originals.
-pub fn robustness(
-    originals: ArrayView2<'_, f32>,
-    copies: ArrayView2<'_, f32>,
-    originals_of: &[usize],
-) -> Result<Robustness, RetrievalError> {
-    let fits = originals_of.len() == copies.nrows()
-        && originals_of.iter().all(|&row| row < originals.nrows());
-    if originals.ncols() != copies.ncols() || !fits {
-        return Err(RetrievalError::Shapes {
-            originals: originals.dim(),
-            copies: copies.dim(),
-        });
-    }
-    if originals.is_empty() || copies.is_empty() {
-        return Err(RetrievalError::TooFew);
-    }
-    let originals = unit(originals, false);
-    let copies = unit(copies, false);
-    let similarity = copies.dot(&originals.t());
-    let n = copies.nrows();
-    let to_original = |i: usize| similarity[[i, originals_of[i]]];
-    let found = (0..n)
-        .filter(|&i| {
-            similarity
-                .row(i)
-                .iter()
-                // A tie counts as found, since equal originals cannot be distinguished.
-                .all(|&other| other <= to_original(i))
-        })
-        .count();
-    Ok(Robustness {
-        copies: n,
-        found: found as f64 / n as f64,
-        similarity: (0..n).map(|i| f64::from(to_original(i))).sum::<f64>() / n as f64,
-    })
 }
 
 /// Rows of length 1 (rows of zeros stay), optionally after scaling columns to deviation 1.
@@ -431,62 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn spaces_are_compared_query_by_query_over_artists() {
-        // 40 tracks of two labels by 20 artists: the first space encodes the label, the second does
-        // not, the third is the first with ten of the artists' tracks inverted.
-        let labels: Vec<usize> = (0..40).map(|i| (i / 2) % 2).collect();
-        let artists: Vec<Option<usize>> = (0..40).map(|i| Some(i / 2)).collect();
-        let space = |axis: &dyn Fn(usize) -> usize| {
-            ndarray::Array2::from_shape_fn((40, 2), |(i, d)| {
-                let near = f32::from(u8::from(axis(i) == d));
-                near + 0.001 * i as f32
-            })
-        };
-        let encodes = space(&|i| labels[i]);
-        let nothing = space(&|_| 0);
-        let some = space(&|i| if i < 20 { labels[i] } else { 1 - labels[i] });
-        let options = RetrievalOptions {
-            k: 3,
-            standardise: false,
-        };
-        let all = [encodes.view(), nothing.view(), some.view(), encodes.view()];
-        let compared = compare_spaces(&all, &labels, &artists, options).unwrap();
-        let alone = retrieval(nothing.view(), &labels, &artists, options).unwrap();
-        assert_eq!(compared[1].precision, alone.precision);
-        assert_eq!(compared[0].difference, None);
-        assert!((compared[0].precision.mean - 1.0).abs() < 1e-12);
-        for space in &compared[1..3] {
-            let Interval { value, low, high } = space.difference.unwrap();
-            assert!((value - (space.precision.mean - 1.0)).abs() < 1e-12);
-            assert!(low <= value && value <= high && high < 0.0, "{space:?}");
-        }
-        let none = Interval {
-            value: 0.0,
-            low: 0.0,
-            high: 0.0,
-        };
-        assert_eq!(compared[3].difference, Some(none));
-        // The interval is that of independent artists: the standard deviation of their means over the root of their number.
-        let Interval { low, high, .. } = compared[1].difference.unwrap();
-        let by_track: Vec<f64> = rank_each(nothing.view(), &labels, &artists, options)
-            .unwrap()
-            .iter()
-            .map(|q| q.precision - 1.0)
-            .collect();
-        let means: Vec<f64> = by_track
-            .chunks(2)
-            .map(|pair| f64::midpoint(pair[0], pair[1]))
-            .collect();
-        let mean = means.iter().sum::<f64>() / 20.0;
-        let variance = means.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / 20.0;
-        let expected = 2.0 * 1.96 * (variance / 20.0).sqrt();
-        assert!(
-            (high - low - expected).abs() < 0.15 * expected,
-            "{low} {high} {expected}"
-        );
-    }
-
-    #[test]
     fn standardising_uses_small_dimensions() {
         // the first axis is large and uninformative, the second small and informative
         let vectors = array![[9.0f32, 0.1], [-9.0, 0.1], [8.0, -0.1], [-8.0, -0.1]];
@@ -515,32 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn copies_and_mistakes() {
-        let originals = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
-        let good = robustness(originals.view(), originals.view(), &[0, 1, 2]).unwrap();
-        assert!((good.found - 1.0).abs() < 1e-9 && (good.similarity - 1.0).abs() < 1e-6);
-        let copies = array![[0.9f32, 0.8], [0.1, 1.0], [0.7, 0.7]];
-        let some = robustness(originals.view(), copies.view(), &[0, 1, 2]).unwrap();
-        assert!((some.found - 2.0 / 3.0).abs() < 1e-9);
-        assert!(matches!(
-            robustness(
-                originals.view(),
-                copies.slice(ndarray::s![..2, ..]),
-                &[0, 1, 2]
-            ),
-            Err(RetrievalError::Shapes { .. })
-        ));
-        // With more originals than copies.
-        let some = robustness(
-            originals.view(),
-            originals.slice(ndarray::s![1.., ..]),
-            &[1, 0],
-        )
-        .unwrap();
-        assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
-        assert!(robustness(originals.view(), originals.view(), &[0, 1, 3]).is_err());
+    fn mistakes_are_refused() {
+        let vectors = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
         let alone = retrieval(
-            originals.view(),
+            vectors.view(),
             &[0; 3],
             &[Some(1); 3],
             RetrievalOptions::default(),
@@ -548,7 +330,7 @@ mod tests {
         assert_eq!(alone, Err(RetrievalError::TooFew));
         assert!(matches!(
             retrieval(
-                originals.view(),
+                vectors.view(),
                 &[0; 2],
                 &[None; 3],
                 RetrievalOptions::default()
