@@ -14,7 +14,6 @@
 mod api;
 mod audio;
 mod mcp;
-#[cfg(test)]
 mod openapi;
 mod page;
 mod qr;

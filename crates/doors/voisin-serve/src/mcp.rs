@@ -22,7 +22,7 @@ use rmcp::{ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::api;
+use super::{api, openapi};
 use voisin_http::access::Guard;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
@@ -369,7 +369,7 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
 
 /// The descriptions of the tools.
 fn tools() -> Vec<Tool> {
-    let all: Value = serde_json::from_str(include_str!("openapi.json")).unwrap_or_default();
+    let all = openapi::description("");
     let tool = |(name, title, method, path, schema): &QuestionTool| {
         let question = &all["paths"][path][method.as_str().to_ascii_lowercase()];
         let Value::Object(schema) = schema() else {

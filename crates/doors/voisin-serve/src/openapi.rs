@@ -1,11 +1,8 @@
-//! Generates openapi.json from the types of queries and answers, and tests that it is up to date. `VOISIN_WRITE_DOCS=1`
-//! writes it again.
-
-use std::path::Path;
+//! The description of the API (OpenAPI), from the types of queries and answers.
 
 use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights};
 use super::mcp::{QuestionTool, TOOLS};
@@ -145,111 +142,312 @@ const ANSWERS: [(&str, &str, AnswerSchema); 28] = [
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
 
-/// A query's parameters, after those of the path.
-fn parameters(before: &Value, schema: &Value) -> Value {
-    let in_path = before
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|one| one["in"] == "path");
-    let stands_in_path = |name: &str| in_path.clone().any(|one| one["name"] == name);
+/// What each route is for.
+const ABOUT: [(&str, &str, &str); 39] = [
+    (
+        "get",
+        "/albums",
+        "Albums, each with its nearest, or those near to the one that is named; as `voisin albums`.",
+    ),
+    (
+        "get",
+        "/artists",
+        "Artists, each with its nearest, or those near to the one that is named; as `voisin artists`.",
+    ),
+    (
+        "post",
+        "/classify",
+        "Which genre these tracks are; as `voisin classify`.",
+    ),
+    (
+        "get",
+        "/clusters",
+        "Groups of tracks that sound alike; as `voisin clusters`. Each page describes all of them, and names `limit` members: of one cluster after the other, then of noise.",
+    ),
+    ("get", "/devices", "What the device that asks may do."),
+    (
+        "post",
+        "/devices",
+        "A code that lets another device in, once: to change things, or to listen.",
+    ),
+    ("delete", "/devices/{id}", "Signs a device out."),
+    (
+        "get",
+        "/duplicates",
+        "Recordings that are there several times, a page at a time; as `voisin duplicates`.",
+    ),
+    (
+        "get",
+        "/failed",
+        "Files that could not be listened to, and why, a page at a time; as `voisin failed`.",
+    ),
+    (
+        "post",
+        "/files/classify",
+        "Which genre this file is, which need not be in the library.",
+    ),
+    (
+        "post",
+        "/files/similar",
+        "What sounds like this file, which need not be in the library.",
+    ),
+    (
+        "get",
+        "/find",
+        "Music by what it sounds like, in words; as `voisin find`.",
+    ),
+    (
+        "get",
+        "/genres",
+        "How close the genres are to one another, a page at a time; as `voisin genres`.",
+    ),
+    (
+        "get",
+        "/health",
+        "Whether the server answers. Needs no token.",
+    ),
+    (
+        "get",
+        "/labels",
+        "Genres given by hand, a page at a time; as `voisin labels`.",
+    ),
+    (
+        "post",
+        "/labels",
+        "Gives tracks a genre by hand, or takes it away; as `voisin labels set` and `unset`.",
+    ),
+    (
+        "post",
+        "/labels/undo",
+        "Takes back the last change of a label; as `voisin labels undo`.",
+    ),
+    (
+        "post",
+        "/labels/write",
+        "Writes labels given by hand into the files of these tracks, over what is there; `voisin undo` takes it back.",
+    ),
+    (
+        "get",
+        "/lists",
+        "The lists that are kept, and some that are ready to be; as `voisin lists`.",
+    ),
+    (
+        "post",
+        "/lists",
+        "Tracks as a playlist, with the paths that the library has.",
+    ),
+    (
+        "get",
+        "/map",
+        "Where each track lies on the map, a page at a time; as `voisin map`.",
+    ),
+    (
+        "delete",
+        "/missing",
+        "Takes out of the library what is gone; as `voisin remove --missing`.",
+    ),
+    (
+        "get",
+        "/missing",
+        "Files that are no longer on the disk, a page at a time; as `voisin remove --missing --dry-run`.",
+    ),
+    ("get", "/openapi.json", "This description."),
+    (
+        "post",
+        "/path",
+        "The way from one track to another; as `voisin path`.",
+    ),
+    (
+        "post",
+        "/playlist",
+        "A list for an evening; as `voisin playlist`.",
+    ),
+    (
+        "delete",
+        "/scan",
+        "Stops the scan; the tracks in hand are finished first.",
+    ),
+    (
+        "get",
+        "/scan",
+        "How the scan goes: once, or as events where text/event-stream is accepted.",
+    ),
+    (
+        "post",
+        "/scan",
+        "Starts `voisin add` of the folders that were named at the start.",
+    ),
+    ("delete", "/session", "Takes the page's cookie back."),
+    (
+        "post",
+        "/session",
+        "Gives the page a cookie for the token or a code.",
+    ),
+    (
+        "post",
+        "/similar",
+        "What sounds like these tracks; as `voisin similar`.",
+    ),
+    (
+        "get",
+        "/status",
+        "What the library holds, and the state of its index; as `voisin status`.",
+    ),
+    (
+        "get",
+        "/suspects",
+        "Labels that look wrong, a page at a time; as `voisin suspects`.",
+    ),
+    (
+        "get",
+        "/tracks",
+        "The tracks, a page at a time; as `voisin list`.",
+    ),
+    ("get", "/tracks/{id}", "A track."),
+    (
+        "get",
+        "/tracks/{id}/audio",
+        "The stored file of a track; ranges are answered.",
+    ),
+    (
+        "get",
+        "/tracks/{id}/cover",
+        "The picture in a track's file; 204 where there is none.",
+    ),
+    (
+        "get",
+        "/words",
+        "Every word that is understood; as `voisin find --words`.",
+    ),
+];
+
+/// A query's parameters.
+fn parameters(schema: &Value) -> Vec<Value> {
     let fields = schema["properties"].as_object().into_iter().flatten();
     let required = |name: &str| {
         schema["required"]
             .as_array()
             .is_some_and(|names| names.iter().any(|one| one == name))
     };
-    let parameter = |(name, field): (&String, &Value)| {
-        let mut one =
-            json!({"name": name, "in": "query", "required": required(name), "schema": field});
-        if field["type"] == "array" {
-            one["style"] = "form".into();
-            one["explode"] = true.into();
-        }
-        one
-    };
-    let fields = fields.filter(|(name, _)| !stands_in_path(name));
-    in_path
-        .clone()
-        .cloned()
-        .chain(fields.map(parameter))
+    // The id of a track is in the path.
+    let fields = fields.filter(|(name, _)| *name != "id");
+    fields
+        .map(|(name, field)| {
+            let mut one =
+                json!({"name": name, "in": "query", "required": required(name), "schema": field});
+            if field["type"] == "array" {
+                one["style"] = "form".into();
+                one["explode"] = true.into();
+            }
+            one
+        })
         .collect()
 }
 
-/// JSON with values deeper than `depth` on one line.
-fn lines(value: &Value, depth: usize, indent: &str) -> String {
-    match value {
-        Value::Object(fields) if depth > 0 => {
-            let inner = format!("{indent}  ");
-            let parts = fields.iter().map(|(name, part)| {
-                format!(
-                    "{inner}{}: {}",
-                    Value::from(name.as_str()),
-                    lines(part, depth - 1, &inner)
-                )
-            });
-            format!("{{\n{}\n{indent}}}", parts.collect::<Vec<_>>().join(",\n"))
-        }
-        plain => plain.to_string(),
+/// The description of a route, without its answer.
+fn operation(method: &str, path: &str, about: &str) -> Value {
+    let mut operation = json!({"summary": about, "responses": {
+        "200": {"description": "The answer."},
+        "default": {"description": "Why there is none.", "content": {"application/problem+json": {
+            "schema": {"$ref": format!("{COMPONENTS}/Problem")}
+        }}}
+    }});
+    let mut named = Vec::new();
+    if path.contains("{id}") {
+        named.push(json!({"name": "id", "in": "path", "required": true, "schema": {}}));
     }
+    let queries = TOOLS.iter().chain(&OTHERS);
+    let query = queries
+        .filter(|(.., verb, other, _)| *other == path && verb.as_str().eq_ignore_ascii_case(method))
+        .next();
+    match query {
+        Some((tool, _, verb, _, schema)) if *verb == Method::POST && !tool.is_empty() => {
+            operation["requestBody"] = json!({"required": true, "content": {
+                "application/json": {"schema": schema()}
+            }});
+        }
+        Some((.., schema)) => named.extend(parameters(&schema())),
+        None => {}
+    }
+    if path.starts_with("/files/") {
+        operation["requestBody"] = json!({"required": true, "content": {
+            "application/octet-stream": {"schema": {}}, "audio/*": {"schema": {}}
+        }});
+    }
+    operation["parameters"] = named.into();
+    operation
 }
 
-/// Removes schemas without references.
-fn keep_referenced(description: &mut Value) {
-    loop {
-        let text = description.to_string();
-        let schemas = description["components"]["schemas"]
-            .as_object_mut()
-            .unwrap();
-        let before = schemas.len();
-        schemas.retain(|name, _| text.contains(&format!("{COMPONENTS}/{name}\"")));
-        if schemas.len() == before {
-            return;
-        }
+/// The description of all routes, from the types of queries and answers.
+///
+/// - `base`: the path below which the server's routes are
+pub(super) fn description(base: &str) -> Value {
+    let mut paths = json!({});
+    for (method, path, about) in ABOUT {
+        paths[path][method] = operation(method, path, about);
     }
-}
-
-#[test]
-fn the_description_has_the_parameters_of_queries() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/openapi.json");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let written: Value = serde_json::from_str(&text).unwrap();
-    let mut expected = written.clone();
-    for (tool, _, method, path, schema_of) in TOOLS.iter().chain(&OTHERS) {
-        let question = &mut expected["paths"][path][method.as_str().to_ascii_lowercase()];
-        if *method == Method::POST && !tool.is_empty() {
-            question["requestBody"]["content"]["application/json"]["schema"] = schema_of();
-        } else {
-            question["parameters"] = parameters(&question["parameters"], &schema_of());
-        }
-    }
-    let schemas: &mut Map<String, Value> =
-        expected["components"]["schemas"].as_object_mut().unwrap();
-    schemas.insert("Filters".to_owned(), of_body::<Filters>());
-    schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
     let mut generator = schema::answers(COMPONENTS);
     for (method, path, answer) in ANSWERS {
-        let answer = answer(&mut generator).to_value();
-        expected["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"] =
-            answer;
+        let mut answer = answer(&mut generator).to_value();
+        schema::tidy_answer(&mut answer);
+        paths[path][method]["responses"]["200"]["content"] =
+            json!({"application/json": {"schema": answer}});
     }
     let _ = generator.subschema_for::<Problem>();
-    let definitions = generator.take_definitions(true);
-    expected["components"]["schemas"]
-        .as_object_mut()
-        .unwrap()
-        .extend(definitions);
-    for (method, path, _) in ANSWERS {
-        schema::tidy_answer(&mut expected["paths"][path][method]["responses"]["200"]["content"]);
+    let mut schemas = Value::Object(generator.take_definitions(true));
+    schema::tidy_answer(&mut schemas);
+    for (name, shared) in [
+        ("Filters", of_body::<Filters>()),
+        ("Named", of_body::<NamedSeed>()),
+    ] {
+        schemas[name] = shared;
     }
-    schema::tidy_answer(&mut expected["components"]["schemas"]);
-    keep_referenced(&mut expected);
-    if std::env::var_os("VOISIN_WRITE_DOCS").is_some() {
-        std::fs::write(&file, lines(&expected, 3, "") + "\n").unwrap();
-        return;
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "voisin",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT OR Apache-2.0"},
+            "description": "Answers of a voisin library. Each says of which state of the library it is (`generation`)."
+        },
+        "servers": [{"url": format!("{base}/api/v1")}],
+        "security": [{"token": []}, {"cookie": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "voisin"}
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_every_reference_leads_somewhere() {
+        let description = description("");
+        let mut routes: Vec<String> = include_str!("api.rs")
+            .split(".route(")
+            .filter_map(|rest| rest.trim_start().strip_prefix("\"/")?.split_once('"'))
+            .map(|(path, _)| format!("/{path}"))
+            .collect();
+        routes.sort();
+        let paths = description["paths"].as_object().unwrap();
+        let mut described: Vec<String> = paths.keys().cloned().collect();
+        described.sort();
+        assert_eq!(described, routes);
+        let text = description.to_string();
+        for reference in text.split(&format!("{COMPONENTS}/")).skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(
+                !description["components"]["schemas"][name].is_null(),
+                "{name}"
+            );
+        }
+        assert!(text.len() > 50_000, "{}", text.len());
     }
-    assert!(
-        written == expected,
-        "openapi.json is out of date: VOISIN_WRITE_DOCS=1 writes it again"
-    );
 }
