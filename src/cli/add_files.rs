@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
-use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
@@ -45,11 +44,9 @@ pub(crate) fn add_files(
         model: context.model_option().map(parse_model),
         options: AddOptions {
             threads: context.threads(),
-            fetch: columnar::FETCH,
             ..run.options
         },
         examiner: Some(Examiner {
-            read_record: columnar::file_record,
             command: &examination,
         }),
         ..run

@@ -317,7 +317,6 @@ fn an_upgrade_ends_where_the_catalogue_is_damaged() {
 #[test]
 fn a_file_that_crashes_the_decoder_is_set_aside() {
     use std::process::Command;
-    use voisin::FileRecord;
     use voisin_engine::Examiner;
 
     let mut home = Household::new();
@@ -342,10 +341,7 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
         Ok(command)
     };
     let run = AddRun {
-        examiner: Some(Examiner {
-            read_record: FileRecord::read,
-            command: &crash,
-        }),
+        examiner: Some(Examiner { command: &crash }),
         ..of_scan(&found)
     };
     let (report, events) = home.add(&run);
@@ -379,10 +375,7 @@ fn a_file_that_crashes_the_decoder_is_set_aside() {
 
     let live = |_: &Path, _: WindowPlan| Ok(Command::new("true"));
     let again = AddRun {
-        examiner: Some(Examiner {
-            read_record: FileRecord::read,
-            command: &live,
-        }),
+        examiner: Some(Examiner { command: &live }),
         options: AddOptions {
             retry: true,
             ..options()

@@ -23,7 +23,6 @@ pub(crate) enum EvalCommand {
     Retrieval(RetrievalArgs),
     Embedding(EmbeddingArgs),
     Classifier(EvalClassifierArgs),
-    Index(super::EvalIndexArgs),
     Scale(super::EvalScaleArgs),
 }
 

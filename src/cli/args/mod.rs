@@ -45,7 +45,7 @@ use voisin_encoder::{CpuPath, DeviceChoice, Precision};
 use voisin_index::GraphBuilder;
 use voisin_questions::Filters;
 
-pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
+pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
@@ -61,8 +61,8 @@ pub(crate) use lab::{
 };
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs,
-    RemoveArgs, RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, RemoveArgs,
+    RepairArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};

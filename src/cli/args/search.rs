@@ -45,8 +45,6 @@ pub(crate) struct MixArgs {
     pub(crate) question: Mix,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// Refuses a file for a table whose ending stands for something else.

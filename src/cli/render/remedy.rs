@@ -119,7 +119,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
-        Remedy::RenewMean => "delete its row and run voisin push --recentre",
         Remedy::SetMpdAddress => {
             "is it running? set its address with --host and --port, or MPD_HOST and MPD_PORT"
         }
@@ -174,7 +173,6 @@ mod tests {
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
             Remedy::OtherTables,
-            Remedy::RenewMean,
             Remedy::SetMpdAddress,
             Remedy::SetMpdPassword,
             Remedy::OtherLogin,

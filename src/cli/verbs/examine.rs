@@ -2,7 +2,6 @@
 
 use crate::cli::Ending;
 use crate::cli::args::{ExamineArgs, WindowCount};
-use crate::cli::columnar;
 use voisin_engine::{WindowPlan, read_through};
 
 pub(crate) fn run(args: ExamineArgs) -> anyhow::Result<Ending> {
@@ -10,7 +9,6 @@ pub(crate) fn run(args: ExamineArgs) -> anyhow::Result<Ending> {
         WindowCount::All => WindowPlan::All,
         WindowCount::Spread(n) => WindowPlan::Spread(n),
     };
-    let _copy = columnar::local_copy(&args.file)?;
     // With the same stack size as the threads that add files. A panic is caught there, and ignored here.
     let reader = std::thread::Builder::new().spawn(move || read_through(&args.file, windows))?;
     let _ = reader.join();

@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::track::FactColumns;
 use crate::cli::seeds::{seed_names, seeds};
-use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
+use crate::cli::source::warn_of_lost_labels;
 use voisin_engine::Standing;
 use voisin_questions::Mixing;
 
@@ -15,21 +15,18 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     let question = &args.question;
     let named = seed_names(&question.seeds)?;
     let played = seed_names(&question.played)?;
-    let mut source = source::open(context, &args.backend)?;
-    fetch_named(&mut source, &named)?;
-    fetch_named(&mut source, &played)?;
-    source.fetch_filters(&question.filters)?;
-    let engine = source.engine();
+    let engine = &mut context.open_engine()?;
+    question.filters.check_licences(engine.library())?;
     let wanted = seeds(context, engine, &named)?;
     let played = seeds(context, engine, &played)?;
     question.filters.check_folders(engine)?;
-    let answer = source.mix(question, &wanted, played, &Mixing::default())?;
-    warn_of_lost_labels(context, source.engine());
+    let answer = question.run(engine, &wanted, played, &Mixing::default())?;
+    warn_of_lost_labels(context, engine);
     // Programs still get an empty list in their format.
     if answer.found.is_empty() {
         match &answer.short {
             Some(short) => context.console.note(&format!("nothing found: {short}")),
-            None => context.nothing_found(source.engine().library(), &question.filters, "")?,
+            None => context.nothing_found(engine.library(), &question.filters, "")?,
         }
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
@@ -41,13 +38,8 @@ pub(crate) fn run(context: &Context, args: &MixArgs) -> anyhow::Result<Ending> {
     if let (false, Some(short)) = (answer.found.is_empty(), &answer.short) {
         context.console.note(short);
     }
-    if let Some(name) = question
-        .mixing
-        .listener
-        .as_ref()
-        .filter(|_| !source.is_remote())
-    {
-        let listeners = source.engine().library().history().listeners()?;
+    if let Some(name) = &question.mixing.listener {
+        let listeners = engine.library().history().listeners()?;
         if listeners.iter().all(|(known, ..)| known != name) {
             let text = format!("no listener \"{name}\": \"voisin heard\" lists the listeners");
             context.console.warn(&text);

@@ -15,8 +15,8 @@ use voisin_base::regular_file::{changed_at, mtime_ns};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_music::cue::Place;
 
-use super::copies::Hold;
 use super::demux::Demuxer;
+use super::held::Hold;
 use super::probe::{LEAST_SHARE, is_raw};
 use super::source::{self, MediaBytes, WHOLE};
 use super::{AudioError, probe_as};

@@ -8,7 +8,7 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
-use super::{AudioError, copies, hidden, repair};
+use super::{AudioError, held, hidden, repair};
 use voisin_music::cue::Place;
 
 /// All bytes of a file.
@@ -16,7 +16,7 @@ pub(super) const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
-    copies::open(path).map_err(|error| match error.kind() {
+    held::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => AudioError::NotAFile {
             path: path.to_owned(),
         },

@@ -84,8 +84,6 @@ pub enum Remedy {
     Pull,
     /// Create tables for vectors of another length in the database.
     OtherTables,
-    /// Recompute the database's mean.
-    RenewMean,
     /// Set the address of MPD.
     SetMpdAddress,
     /// Give MPD's password.
@@ -148,7 +146,6 @@ impl fmt::Display for Remedy {
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
-            Self::RenewMean => "delete its row to recompute it",
             Self::SetMpdAddress => "check that it is running at this address",
             Self::SetMpdPassword => "give MPD's password",
             Self::OtherLogin => "check both",

@@ -16,8 +16,6 @@ const REASON: &str = "reading it ended the process";
 /// How a file is read in a separate process.
 #[derive(Clone, Copy)]
 pub struct Examiner<'a> {
-    /// Size and time of a file, or of an object at an address.
-    pub read_record: fn(&Path) -> std::io::Result<FileRecord>,
     /// The command that reads a file as [`read_through`](super::read_through) does.
     pub command: &'a (dyn Fn(&Path, WindowPlan) -> std::io::Result<Command> + Sync),
 }
@@ -69,7 +67,7 @@ impl Examiner<'_> {
         for path in suspects {
             // A missing or unreachable file cannot be examined; if it comes back and crashes a run,
             // it is recorded again.
-            let Ok(file) = (self.read_record)(&path) else {
+            let Ok(file) = FileRecord::read(&path) else {
                 continue;
             };
             match self.examine(&file, windows, stop)? {

@@ -172,18 +172,7 @@ impl Engine {
         seeds: &[Seed],
         options: &MixOptions,
     ) -> Result<Vec<SimilarTrack>, EngineError> {
-        Ok(self.mix_among(seeds, options)?.0)
-    }
-
-    /// As [`mix`](Self::mix), and whether the search found all the candidates that it wanted.
-    #[doc(hidden)]
-    pub fn mix_among(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<(Vec<SimilarTrack>, bool), EngineError> {
-        let (mut candidates, is_full) =
-            self.with_index(|engine| engine.candidates(seeds, options))?;
+        let mut candidates = self.with_index(|engine| engine.candidates(seeds, options))?;
         if options.feel > 0.0
             && let Some(feel) = self.feel_of(seeds)?
         {
@@ -209,16 +198,11 @@ impl Engine {
             similarity,
             unlike: None,
         });
-        Ok((songs.collect(), is_full))
+        Ok(songs.collect())
     }
 
     /// The query vector of a mix.
-    #[doc(hidden)]
-    pub fn mix_query(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<f32>, EngineError> {
+    fn mix_query(&mut self, seeds: &[Seed], options: &MixOptions) -> Result<Vec<f32>, EngineError> {
         let space = self.space()?;
         let mut query = space.query(seeds)?.1.as_slice().to_vec();
         let last = &options.played[options.played.len().saturating_sub(LAST)..];
@@ -234,12 +218,12 @@ impl Engine {
         Ok(query)
     }
 
-    /// Candidates near the seeds, nearest first, and whether there are as many as wanted.
+    /// Candidates near the seeds, nearest first.
     fn candidates(
         &mut self,
         seeds: &[Seed],
         options: &MixOptions,
-    ) -> Result<(Vec<MixCandidate>, bool), EngineError> {
+    ) -> Result<Vec<MixCandidate>, EngineError> {
         let allowed = self.allowed(&SimilarOptions {
             filter: options.filter.clone(),
             among: options.among.clone(),
@@ -358,7 +342,6 @@ impl Engine {
         let query = aview1(&query).insert_axis(Axis(0));
         let found =
             self.search_until_all(query, reach, SearchMode::Auto, allowed.as_ref(), choose)?;
-        let is_full = found.iter().map(Vec::len).sum::<usize>() >= reach;
         let mut recent = NameLimit::new(options.max_per_artist);
         played
             .iter()
@@ -377,7 +360,7 @@ impl Engine {
             let candidate = MixCandidate::new(near, track, vector, tier);
             (!is_far || far_below.is_none() || !options.is_near_only).then_some(candidate)
         });
-        Ok((self.apply_history(candidates.collect(), options)?, is_full))
+        self.apply_history(candidates.collect(), options)
     }
 
     /// Applies the listening history: songs played lately, in any version, come last, and disliked ones are left out.

@@ -27,7 +27,6 @@ mod error;
 mod find;
 mod health;
 mod heard;
-mod home;
 mod journal;
 mod labels;
 mod licence;

@@ -57,9 +57,8 @@ impl Library {
     /// removed if the migration fails and changes nothing; a newer one is refused. Nothing is written in
     /// [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        let mut library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
+        let library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
         if mode != OpenMode::ReadOnly {
-            library.note_first_home();
             match checksum::seal_what_is_written(&library.connection) {
                 // A missing table is reported by `check` and by `repair`; the rest can be read.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}

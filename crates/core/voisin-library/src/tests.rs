@@ -238,9 +238,14 @@ fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
         other.insert_track(&track(seed, 64, 2)).unwrap();
     }
     // Again on the same connection.
-    library.transfer_mut().merge(&other).unwrap();
+    let records = |other: &Library| -> Vec<_> {
+        let ids = other.track_ids().unwrap().into_iter();
+        ids.map(|id| (None, other.transfer().record(id, true).unwrap().unwrap()))
+            .collect()
+    };
+    library.transfer_mut().take_in(&records(&other)).unwrap();
     other.insert_track(&track(3, 64, 2)).unwrap();
-    library.transfer_mut().merge(&other).unwrap();
+    library.transfer_mut().take_in(&records(&other)).unwrap();
     assert_eq!(library.status().unwrap().tracks, 4);
     assert_eq!(library.check(true).unwrap().findings, vec![]);
 }

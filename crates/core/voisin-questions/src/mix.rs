@@ -288,7 +288,7 @@ impl Mix {
     ///
     /// - `tracks`: number of tracks in the library
     /// - `mix`: makes a mix of the seeds with other options
-    pub(crate) fn shortage(
+    fn shortage(
         &self,
         found: usize,
         tracks: usize,

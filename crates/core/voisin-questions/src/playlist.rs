@@ -8,7 +8,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::read::Refused;
-use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{Playtime, ScaleCurve};
 use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale, limit_of};
@@ -209,11 +208,6 @@ impl Playlist {
         fields
     }
 
-    /// Why a database cannot answer it, if it cannot.
-    pub fn local_only(&self) -> Option<LocalOnly> {
-        self.cluster.map(|_| LocalOnly::Cluster)
-    }
-
     /// Refuses invalid combinations.
     pub fn validate(&self) -> Result<(), Refused> {
         let one_of = |field: &str, other: &str| {
@@ -310,6 +304,25 @@ impl Playlist {
             stand(engine, collection, &seeds, filter, &mut list)?;
         }
         Ok(list)
+    }
+
+    /// The list, with the collection whose rows it has.
+    ///
+    /// - `named`: seeds that are named one by one
+    /// - `of_lists`: seeds from lists
+    pub fn answer(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<(Collection, PlaylistRows), QuestionError> {
+        if let Some(answer) = self.run_near(engine, named, of_lists)? {
+            return Ok(answer);
+        }
+        let mut collection = engine.collection()?;
+        collection.take_in(&[named, of_lists].concat())?;
+        let list = self.run(engine, &collection, None, named, of_lists)?;
+        Ok((collection, list))
     }
 
     /// The same list from the tracks near its seeds, if these suffice.

@@ -10,11 +10,9 @@ use serde::Deserialize;
 use voisin_base::text::count;
 use voisin_base::track::TrackId;
 use voisin_http::problem::Problem;
-use voisin_http::state::AnswerSource;
 use voisin_library::scan::playlist::path_in_table;
 use voisin_library::{Library, LibraryError, NameOf, PathLookup, Track, fold};
 use voisin_music::artists::artists;
-use voisin_questions::Named;
 
 /// A source of tracks for a reference.
 pub(super) trait Finder {
@@ -285,31 +283,6 @@ fn given(text: Option<&String>) -> Option<&str> {
 }
 
 impl SongRef {
-    /// Fetches candidates, if the library is in a database: by the name of the file, by title and artist. Codes are compared
-    /// among these.
-    pub fn fetch(&self, source: &mut AnswerSource) -> Result<(), Problem> {
-        if let Some(path) = given(self.path.as_ref()) {
-            let name = Path::new(path)
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy();
-            source.fetch(Named::Path(Path::new(path)))?;
-            source.fetch(Named::Words(&name))?;
-        }
-        let artists = self.artists.iter().map(|artist| artist.name.as_str());
-        let mut artists: Vec<&str> = artists.chain(given(self.artist.as_ref())).collect();
-        if artists.is_empty() {
-            artists.push("");
-        }
-        if fold(&self.name).is_empty() {
-            return Ok(());
-        }
-        for artist in artists {
-            source.fetch(Named::Words(&format!("{} {artist}", self.name)))?;
-        }
-        Ok(())
-    }
-
     /// The track, and what it was found by, the most reliable first.
     pub(super) fn find(
         &self,

@@ -16,8 +16,8 @@ use voisin_engine::{
     AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Examiner, Outcome, WindowPlan,
     held_model, is_unchanged, read_through,
 };
+use voisin_library::Library;
 use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
-use voisin_library::{FileRecord, Library};
 use voisin_questions::answers::add::AddAnswer;
 use voisin_questions::answers::lossy;
 
@@ -91,10 +91,10 @@ impl Adding {
             options: self.options,
             // Embedded in another program, Python has no interpreter to start: the files in progress of
             // a killed run then wait for another run.
-            examiner: python.program.is_some().then_some(Examiner {
-                read_record: FileRecord::read,
-                command: &command,
-            }),
+            examiner: python
+                .program
+                .is_some()
+                .then_some(Examiner { command: &command }),
         };
         let load = |library: &Library| embedder.map_or_else(|| load_model(library), Ok);
         let stop = AtomicBool::new(false);

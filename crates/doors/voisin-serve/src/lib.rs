@@ -34,7 +34,7 @@ use voisin_http::listen::{self, Listen, Listener, Open};
 use voisin_http::peer::Peer;
 use voisin_http::scan::ScanProcess;
 use voisin_http::sessions::Sessions;
-use voisin_http::state::{LoadModel, OpenElsewhere, State};
+use voisin_http::state::{LoadModel, State};
 use voisin_http::token::Token;
 use voisin_http::{ServeError, runtime};
 use voisin_kernels::allocator;
@@ -45,13 +45,6 @@ use voisin_questions::ServerMixes;
 
 pub use mcp::assist;
 pub use qr::for_terminal as qr_for_terminal;
-
-/// Brings the copy of a database up to date, or returns why it cannot. Its argument receives the progress: copied tracks, of
-/// how many.
-pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> + Send>;
-
-/// Interval of checks of a database.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of the server.
 pub struct Options {
@@ -85,17 +78,13 @@ pub struct Options {
     pub logs: bool,
     /// Loads the library's model.
     pub load_model: LoadModel,
-    /// Opens the library in a database; `None` for a local library.
-    pub elsewhere: Option<OpenElsewhere>,
-    /// Brings a copy of that database up to date; `None` without a copy.
-    pub follow: Option<Follow>,
     /// `voisin add` of the folders to scan; `None` without folders.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// Whether a scan starts with the server.
     pub scans: bool,
     /// `voisin link` of that server, to link its songs again when the library has new tracks.
     pub link: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// `voisin lists push`; `None` if the library is a copy.
+    /// `voisin lists push`.
     pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// Age at which pushed lists are renewed; `None`: never.
     pub renew_lists: Option<Duration>,
@@ -137,7 +126,6 @@ pub fn serve(
         options.logs,
     )?;
     // Before the state is shared, and therefore immutable.
-    state.elsewhere = options.elsewhere;
     state.mixes = options.mixes;
     state.push = options.push;
     if options.scans
@@ -146,24 +134,6 @@ pub fn serve(
         state.log(problem.detail());
     }
     let state = Arc::new(state);
-    if let Some(mut follow) = options.follow {
-        let state = Arc::clone(&state);
-        let stop = Arc::clone(stop);
-        // Before the first request, which would otherwise report that there is
-        // no copy.
-        state.set_copying(0, 0);
-        // Not joined at the end, since it may wait long for the database.
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                let followed = follow(&mut |done, total| state.set_copying(done, total));
-                if followed.is_ok() {
-                    state.set_copied();
-                }
-                state.set_away(followed.err());
-                std::thread::sleep(FOLLOW_EVERY);
-            }
-        });
-    }
     if let Some(age) = options.renew_lists {
         let state = Arc::clone(&state);
         let stop = Arc::clone(stop);

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights, PageOpinion, TracksPage};
+use super::api::{Answer, Gone, Invited, MissingPage, OwnRights, PageOpinion, TracksPage};
 use super::mcp::{QuestionTool, TOOLS};
 use voisin_base::track::TrackId;
 use voisin_http::problem::Problem;
@@ -141,12 +141,8 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/missing", answer_of::<Answer<MissingPage>>),
     ("post", "/mix", answer_of::<Answer<SimilarJson>>),
     ("get", "/outliers", answer_of::<ByTrack<OutlierJson>>),
-    ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
-    (
-        "post",
-        "/playlist",
-        answer_of::<Answer<Noted<PlaylistJson>>>,
-    ),
+    ("post", "/path", answer_of::<Answer<WalkJson>>),
+    ("post", "/playlist", answer_of::<Answer<PlaylistJson>>),
     ("post", "/refs/artists", answer_of::<Answer<ArtistMatches>>),
     ("post", "/refs/path", answer_of::<Answer<Matches>>),
     ("post", "/refs/similar", answer_of::<Answer<Matches>>),
@@ -155,11 +151,7 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ("get", "/status", answer_of::<Answer<StatusJson>>),
     ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
     ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
-    (
-        "get",
-        "/tracks/{id}",
-        answer_of::<Answer<Noted<CardJson<'_>>>>,
-    ),
+    ("get", "/tracks/{id}", answer_of::<Answer<CardJson<'_>>>),
     ("get", "/tracks/{id}/liked", answer_of::<PageOpinion>),
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];

@@ -125,8 +125,8 @@ pub(super) async fn hear(
 }
 
 async fn note(state: &Shared, id: TrackId, event: PlayerEvent) -> Result<StatusCode, Problem> {
-    let is_there = state.look(move |state, context| {
-        writable(state, context.engine.library())?;
+    let is_there = state.look(move |_, context| {
+        writable(context.engine.library())?;
         Ok(context.engine.library().track(id)?)
     });
     is_there.await?;

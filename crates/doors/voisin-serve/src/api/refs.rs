@@ -14,9 +14,8 @@ use voisin_explore::artists::{Makers, near_artists};
 use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, Shared, way};
-use voisin_library::{Library, TrackFilter};
+use voisin_library::Library;
 use voisin_players::songs::{AlbumRef, ArtistRef, SongRef};
-use voisin_questions::Named;
 use voisin_questions::answers::refs::{ArtistMatch, ArtistMatches, MatchJson, Matches, SongJson};
 use voisin_questions::seed::MOST_SEEDS;
 use voisin_questions::values::{Count, Limit};
@@ -64,22 +63,10 @@ pub(super) async fn similar(
         .max_per_artist
         .or(request.max_per_artist.map(|most| most.get() as u32));
     state
-        .run_anywhere(move |state, source| {
-            let generation = source.index(state)?;
-            request
-                .songs
-                .iter()
-                .try_for_each(|song| song.fetch(source))?;
-            request
-                .albums
-                .iter()
-                .try_for_each(|album| source.fetch(Named::Album(&album.name)))?;
-            request
-                .artists
-                .iter()
-                .try_for_each(|artist| source.fetch(Named::Artist(&artist.name)))?;
-            source.fetch_filters(&request.filters)?;
-            let engine = source.engine();
+        .run(move |state, context| {
+            let generation = state.index(context)?;
+            let engine = &mut *context.engine;
+            request.filters.check_licences(engine.library())?;
             let library = engine.library();
             let mut found = Vec::new();
             for song in &request.songs {
@@ -126,8 +113,8 @@ pub(super) async fn similar(
                 filter,
                 ..mixing.clone().over(&state.mixes.mixing).options()
             };
-            let matches = source
-                .find_mix(&seeds, &options)?
+            let matches = engine
+                .mix(&seeds, &options)?
                 .into_iter()
                 .map(|near| MatchJson {
                     track: near.track.id,
@@ -164,23 +151,6 @@ pub(super) async fn path(
     extract::Body(request): extract::Body<SongPathQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let count = request.count.of(usize::MAX);
-    if state.is_elsewhere() {
-        let answer = state.run_around(move |_, source| {
-            [&request.start, &request.end]
-                .into_iter()
-                .try_for_each(|song| song.fetch(source))?;
-            let engine = source.engine();
-            let ends = [
-                request.start.required(engine.library())?,
-                request.end.required(engine.library())?,
-            ];
-            let seeds = [engine.seed_of(ends[0].0)?, engine.seed_of(ends[1].0)?];
-            source.fetch_around(&seeds, &TrackFilter::default())?;
-            let explored = source.explored()?;
-            songs_between(source.engine().library(), &explored, ends, count)
-        });
-        return answer.await;
-    }
     state
         .run_explored(move |_, context, explored| {
             let library = context.engine.library();

@@ -145,9 +145,9 @@ pub(super) async fn keep(
     extract::Body(question): extract::Body<SavedQuestion>,
 ) -> Result<Response<Body>, Problem> {
     let list = state
-        .run(move |state, context| {
+        .run(move |_, context| {
             let library = context.engine.library_mut();
-            writable(state, library)?;
+            writable(library)?;
             let list = SavedList::keep(library, &name, question.clone())?;
             Ok(kept(name.clone(), &list))
         })
@@ -160,9 +160,9 @@ pub(super) async fn remove(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     state
-        .run(move |state, context| {
+        .run(move |_, context| {
             let library = context.engine.library_mut();
-            writable(state, library)?;
+            writable(library)?;
             Ok(SavedList::remove(library, &name)?)
         })
         .await?;
