@@ -35,7 +35,7 @@ const ORDER: [&str; 28] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 278_024;
+const LINES: usize = 274_225;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,9 +16,7 @@ use crate::cli::render::{self, Console, clock, count, grouped};
 use voisin_audio::probe_as;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentKind;
-use voisin_engine::{
-    AddEvent, AddOptions, AddReport, AddRun, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
-};
+use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
 use voisin_questions::answers::add::AddAnswer;
@@ -46,9 +43,6 @@ pub(crate) fn add_files(
             threads: context.threads(),
             ..run.options
         },
-        examiner: Some(Examiner {
-            command: &examination,
-        }),
         ..run
     };
     let stop = context.stop_on_ctrl_c()?;
@@ -69,20 +63,6 @@ pub(crate) fn add_files(
     match format {
         ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
         ReportFormat::Table => report_summary(console, &report, &progress.reasons, dry_run)?,
-    }
-    if report.taken_over > 0 {
-        let tracks = count(report.taken_over, "track");
-        console.note(&format!(
-            "{tracks} of files that are gone: continued with a later file of the same recording"
-        ));
-    }
-    if let Some(first) = report.successors.first() {
-        console.note(&format!(
-            "{} of files that are gone: the same recording was added again (\"{}\" sounds like \"{}\"); --take-over lets it keep the former's id, label and links",
-            count(report.successors.len() as u64, "track"),
-            first.path.display(),
-            first.was.display()
-        ));
     }
     report_missing(console, &report.gone, run.remove_missing, dry_run);
     // The rest concerns later runs, not the files of this one.
@@ -119,20 +99,6 @@ fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()
         }
     }
     Ok(())
-}
-
-/// A command that runs this program on a file that may crash it.
-fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
-    let windows = match windows {
-        WindowPlan::Spread(n) => n.to_string(),
-        _ => "all".to_owned(),
-    };
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        // "--", since a file's name may begin with a dash.
-        .args(["examine", "--windows", &windows, "--"])
-        .arg(file);
-    Ok(command)
 }
 
 /// Reports the bins, snapshots and system folders that were left out, and once for each of which the library has older files
@@ -263,7 +229,6 @@ fn report_summary(
         summary.moved,
         summary.removed,
         summary.failed,
-        report.taken_over,
     ];
     if !summary.interrupted && summary.unchanged > 0 && changes.iter().all(|n| *n == 0) {
         let skipped = match summary.skipped {
@@ -378,7 +343,7 @@ impl AddProgress {
             }
             AddEvent::Done { path, outcome } => self.done(path, outcome),
             AddEvent::CutOff { files } => self.console.note(&format!(
-                "the last run was aborted while processing {}: reading each in a separate process",
+                "an aborted run was processing {}: those of this run are read first, each alone",
                 count(*files as u64, "file")
             )),
             // Printed with the reasons at the end, regardless of their limit: a file that crashes
@@ -406,12 +371,6 @@ impl AddProgress {
                 }
                 self.console.note(&text);
             }
-            AddEvent::TakenOver(successor) => self.console.detail(&format!(
-                "track {}: {} continues as {}",
-                successor.gone,
-                successor.was.display(),
-                successor.path.display()
-            )),
         }
     }
 

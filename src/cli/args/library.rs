@@ -1,7 +1,6 @@
 //! The verbs that fill, maintain and export the library.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -45,7 +44,7 @@ pub(crate) struct AddArgs {
     pub(crate) from_parquet: Vec<PathBuf>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "take_over", "exclude", "follow_links", "windows", "year_of",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows", "year_of",
         "remove_missing", "descriptors", "update_descriptors"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -87,10 +86,6 @@ pub(crate) struct AddArgs {
     /// its disk may not be mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
-    /// If a file is gone and the library has the same recording in a later file (encoded or ripped again, or changed and
-    /// moved), give the later file the former id, label and links. This includes files of absent folders: first mount all disks
-    #[arg(long, conflicts_with_all = ["dry_run", "from_parquet"])]
-    pub(crate) take_over: bool,
     /// Measure tempo, key, loudness and scales: none, fast (loudness is estimated if a file is not decoded whole), or full (files are decoded whole, loudness is exact)
     #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
     pub(crate) descriptors: Depth,
@@ -109,19 +104,6 @@ pub(crate) struct AddArgs {
     /// Stop when standard input ends, which it does even if the parent process crashes
     #[arg(long, hide = true)]
     pub(crate) while_input_lasts: bool,
-}
-
-/// Read a file as add does, in a separate process
-///
-/// voisin calls this itself after an aborted run, to find out whether one of the files being processed caused it.
-#[derive(Debug, Args)]
-pub(crate) struct ExamineArgs {
-    /// The file
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) file: PathBuf,
-    /// Windows that are decoded
-    #[arg(long)]
-    pub(crate) windows: WindowCount,
 }
 
 /// A number of windows per track, or all of them.
@@ -317,7 +299,7 @@ pub(crate) enum ExportFormat {
 
 /// Check the database, the index, and that every track finds itself
 ///
-/// Changes nothing. Exit code 1 if anything is wrong: then run `voisin repair`.
+/// Changes nothing. Exit code 1 if anything is wrong.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin verify --deep")]
 pub(crate) struct VerifyArgs {
@@ -327,34 +309,6 @@ pub(crate) struct VerifyArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-}
-
-/// Repair the faults that verify finds; data that cannot be computed again is never deleted
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin repair\n  voisin repair --index-bits 1")]
-pub(crate) struct RepairArgs {
-    /// Bits that the index keeps of each component of a vector, from now on: all, or 0, 1, 2 or 4
-    ///
-    /// Without all, the index is a twelfth to a third of the size; a search then reads some of the vectors from the
-    /// database.
-    #[arg(long, value_name = "BITS", value_parser = IndexBits::from_str)]
-    pub(crate) index_bits: Option<IndexBits>,
-}
-
-/// Bits per vector component in an index; `None`: all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct IndexBits(pub(crate) Option<usize>);
-
-impl FromStr for IndexBits {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self(None)),
-            "0" | "1" | "2" | "4" => Ok(Self(text.parse().ok())),
-            _ => Err(String::from("expected all, 0, 1, 2 or 4")),
-        }
-    }
 }
 
 /// How much `add` measures of a track's sound.

@@ -11,9 +11,6 @@ use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
 use voisin_lab::LabError;
 use voisin_library::LibraryError;
-use voisin_players::link::LinkError;
-use voisin_players::lists::ListError;
-use voisin_players::mpd::MpdError;
 use voisin_questions::{LocalOnly, QuestionError};
 
 /// An error with its causes, each once, and the next step.
@@ -43,7 +40,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
+        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError LabError OutputError })
         // The outermost error that has one is the most specific to the command.
         .or_else(|| remedy(error.source()?))
 }
@@ -69,10 +66,6 @@ fn words(remedy: &Remedy) -> String {
             return format!("use another --library, or analyse again with --identity {held}");
         }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
-        Remedy::Repair => "run \"voisin repair\"",
-        Remedy::RepairAndAdd => {
-            "run \"voisin repair\", then \"voisin add\" (in another space \"voisin space add\")"
-        }
         Remedy::Verify => "run \"voisin verify\"",
         Remedy::EndUpgrade(next) => {
             return format!(
@@ -119,11 +112,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
-        Remedy::SetMpdAddress => {
-            "is it running? set its address with --host and --port, or MPD_HOST and MPD_PORT"
-        }
-        Remedy::SetMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
-        Remedy::OtherLogin => "see --user and the password",
         Remedy::Replace => "name another, or replace it with --force",
         // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
@@ -150,8 +138,6 @@ mod tests {
             Remedy::OtherModel,
             Remedy::OtherIdentity(text("quick")),
             Remedy::LibraryOfOtherModel,
-            Remedy::Repair,
-            Remedy::RepairAndAdd,
             Remedy::Verify,
             Remedy::EndUpgrade(text("musicnn-msd")),
             Remedy::SeeTracks,
@@ -173,9 +159,6 @@ mod tests {
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
             Remedy::OtherTables,
-            Remedy::SetMpdAddress,
-            Remedy::SetMpdPassword,
-            Remedy::OtherLogin,
             Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {

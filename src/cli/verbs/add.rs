@@ -200,7 +200,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         in_parts: &found.in_parts,
         folders: &named,
         remove_missing: args.remove_missing,
-        take_over: args.take_over,
         windows,
         options: AddOptions {
             year_of: args.year_of,

@@ -57,11 +57,9 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     })?;
     let copied = Library::open(staging.path(), OpenMode::ReadOnly)?;
     // A deep check, as a backup is not opened again until it is needed.
-    let health = copied.check(true)?;
+    let health = copied.check()?;
     if let Some(finding) = health.findings.first() {
-        bail!(
-            "the copy is damaged ({finding}) and was not kept: run \"voisin repair\", then try again"
-        );
+        bail!("the copy is damaged ({finding}) and was not kept: run \"voisin verify\"");
     }
     let after = copied.status()?;
     // SQLite has to close the file before it is moved.

@@ -5,21 +5,26 @@ use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::{FactColumns, print_list};
-use crate::cli::seeds::{seed_names, seeds_and_lists};
+use crate::cli::seeds::{library_seeds, seed_names, seeds_and_lists};
 use voisin_engine::Standing;
 use voisin_explore::TrackMeta;
+use voisin_questions::seed::NamedSeed;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let question = &args.question;
-    question.validate()?;
+    args.question.validate()?;
+    let mut question = args.question.clone();
     let mut seeds = seed_names(&question.seeds)?;
     seeds.extend(seed_names(&args.seed)?);
+    let exclude = seed_names(&question.exclude)?;
     let engine = &mut context.open_engine()?;
     question.filters.check_licences(engine.library())?;
     let seeds = seeds_and_lists(context, engine, &seeds)?;
+    let exclude = library_seeds(context, engine, &exclude)?;
+    let ids = exclude.iter().filter_map(|seed| seed.track);
+    question.exclude = ids.map(|id| NamedSeed::Id(id.0)).collect();
     question.filters.check_folders(engine)?;
-    let (collection, list) = question.answer(engine, &seeds.named, &seeds.of_lists)?;
+    let (collection, list) = question.of_library(engine, &seeds.named, &seeds.of_lists)?;
     if list.is_short {
         context.console.note(&format!(
             "the list ends after {}: no other track near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks without them)",

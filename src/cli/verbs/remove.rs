@@ -16,19 +16,12 @@ use voisin_library::{OpenMode, Track, stored_path};
 use voisin_questions::answers::remove::RemovedJson;
 
 /// Reports why nothing is removed, unless that is reported as the reason why files stay.
-///
-/// - `staying`: tracks that stay, because the same recording was added again
-fn report_nothing_removed(
-    args: &RemoveArgs,
-    context: &Context,
-    gone: &MissingFiles,
-    staying: usize,
-) {
+fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFiles) {
     if !args.missing {
         context
             .console
             .note("nothing to remove: expected files, folders or ids (id:7) of tracks in this library (\"voisin list --artist NAME --format paths\" prints an artist's files), found none of them there");
-    } else if gone.out_of_reach.is_empty() && staying == 0 {
+    } else if gone.out_of_reach.is_empty() {
         context
             .console
             .note("nothing to remove: every file of the library is where it was");
@@ -53,35 +46,13 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
     if args.force {
         gone.files.append(&mut gone.out_of_reach);
     }
-    // Their ids, labels and links would be lost, although the same recording was added again.
-    let replaced = if args.missing && !args.force {
-        let tracks: Vec<TrackId> = gone.files.iter().map(|file| file.file.track).collect();
-        engine.successors(&[], &tracks)?
-    } else {
-        Vec::new()
-    };
-    let staying = replaced.len();
-    gone.files.retain(|file| {
-        !replaced
-            .iter()
-            .any(|replaced| replaced.gone == file.file.track)
-    });
-    if let Some(first) = replaced.first() {
-        context.console.note(&format!(
-            "{} {}: the same recording was added again (\"{}\" sounds like \"{}\"); \"voisin add --take-over\" on its folder lets it keep the former's id, label and links, --force removes the former",
-            count(replaced.len() as u64, "track"),
-            if replaced.len() == 1 { "stays" } else { "stay" },
-            first.path.display(),
-            first.was.display()
-        ));
-    }
     let ending = if args.dry_run {
         let files: HashSet<&Path> = gone
             .files
             .iter()
             .map(|file| file.file.record.path.as_path())
             .collect();
-        would_remove(args, context, &engine, (&gone, staying), |id, path| {
+        would_remove(args, context, &engine, &gone, |id, path| {
             if args.missing {
                 files.contains(path)
             } else {
@@ -89,13 +60,7 @@ pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending
             }
         })?
     } else {
-        remove(
-            args,
-            context,
-            &mut engine,
-            (&gone, staying),
-            (&paths, &tracks),
-        )?
+        remove(args, context, &mut engine, &gone, (&paths, &tracks))?
     };
     // After the rest was removed: an error, so that a script notices a disk that is not mounted.
     match why_some_stay(&gone) {
@@ -108,7 +73,7 @@ fn remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &mut Engine,
-    (gone, staying): (&MissingFiles, usize),
+    gone: &MissingFiles,
     (paths, tracks): (&[PathBuf], &[TrackId]),
 ) -> anyhow::Result<Ending> {
     let mut removed = if args.missing {
@@ -140,7 +105,7 @@ fn remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if nothing {
-        report_nothing_removed(args, context, gone, staying);
+        report_nothing_removed(args, context, gone);
     } else {
         let text = format!(
             "removed {} and {}",
@@ -166,7 +131,7 @@ fn would_remove(
     args: &RemoveArgs,
     context: &Context,
     engine: &Engine,
-    (gone, staying): (&MissingFiles, usize),
+    gone: &MissingFiles,
     is_removed: impl Fn(TrackId, &Path) -> bool,
 ) -> anyhow::Result<Ending> {
     let tracks = engine.library().tracks()?;
@@ -199,7 +164,7 @@ fn would_remove(
             ..RemovedJson::staying(gone)
         })?;
     } else if files.is_empty() {
-        report_nothing_removed(args, context, gone, staying);
+        report_nothing_removed(args, context, gone);
     } else {
         render::print_paths(
             files.iter().map(|path| path.as_os_str().as_encoded_bytes()),

@@ -1,5 +1,6 @@
 //! `voisin verify`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::cli::Ending;
@@ -15,7 +16,7 @@ use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Tra
 use voisin_music::cue::Place;
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
-/// The row of missing files, which a repair cannot restore.
+/// The row of missing files.
 const GONE: &str = "gone";
 /// Tracks whose neighbours are compared with the exact search.
 const SAMPLE: usize = 200;
@@ -68,8 +69,13 @@ pub(crate) fn run(context: &Context, args: &VerifyArgs) -> anyhow::Result<Ending
             .console
             .note(&format!("{tracks} to be analysed again by the next add"));
     }
-    if rows.iter().any(|(name, fine, _)| !fine && *name != GONE) {
-        context.console.note("run \"voisin repair\"");
+    if rows
+        .iter()
+        .any(|(name, fine, _)| !fine && *name == "database")
+    {
+        context.console.note(
+            "put a copy of the library back, or add the music again (\"voisin add --force\")",
+        );
     }
     Ok(ending)
 }
@@ -79,7 +85,7 @@ fn check(
     mut engine: Engine,
     deep: bool,
 ) -> anyhow::Result<(Vec<CheckRow>, u64)> {
-    let health = engine.library().check(true)?;
+    let health = engine.library().check()?;
     let mut rows: Vec<CheckRow> = Vec::new();
     let findings: Vec<String> = health.findings.iter().map(ToString::to_string).collect();
     rows.push((
@@ -102,9 +108,6 @@ fn check(
             Ok(more) => rows.extend(more),
             // Vectors that no index takes are in the findings above.
             Err(EngineError::Index(error)) => rows.push(("index", false, with_causes(&error))),
-            Err(EngineError::Library(error @ LibraryError::DamagedTrack { .. })) => {
-                rows.push(("index", false, format!("not compared: {}", advised(&error))));
-            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -139,11 +142,13 @@ fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
         );
         rows.push(("temporary", true, text));
     }
-    if !leftovers.interrupted.is_empty() {
-        let files = count(leftovers.interrupted.len() as u64, "file");
+    let interrupted: BTreeSet<PathBuf> = leftovers.interrupted.iter().cloned().collect();
+    if !interrupted.is_empty() {
+        let interrupted = Vec::from_iter(interrupted);
+        let files = count(interrupted.len() as u64, "file");
         let text = format!(
             "{files} being read by a killed run: {}",
-            named(&leftovers.interrupted)
+            named(&interrupted)
         );
         rows.push(("interrupted", true, text));
     }

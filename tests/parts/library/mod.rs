@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used)] // A helper that cannot go on ends its test, as unwrap in the test would.
 
-mod damage;
 mod opening;
 mod processes;
 mod written;
@@ -21,8 +20,8 @@ use proptest::prelude::*;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError,
-    LibraryFault, MusicalKey, NewTrack, OpenMode, Resolution, ScaleBound, ScaleName, ScaleOrigin,
-    ScaleValue, Scales, SortBy, StoredModel, TrackFilter, TrackTags, TrackWindows, salvage,
+    MusicalKey, NewTrack, OpenMode, Resolution, ScaleBound, ScaleName, ScaleOrigin, ScaleValue,
+    Scales, SortBy, StoredModel, TrackFilter, TrackTags, TrackWindows,
 };
 
 const DIMENSION: usize = 16;
@@ -117,7 +116,7 @@ fn new_track(seed: u64, path: impl Into<PathBuf>) -> NewTrack {
 }
 
 fn sound(library: &Library) {
-    let health = library.check(true).unwrap();
+    let health = library.check().unwrap();
     assert_eq!(health.findings, vec![], "{health:?}");
 }
 
@@ -573,7 +572,7 @@ fn two_files_that_change_names_lose_no_vector() {
     );
     let track = library.track(first).unwrap();
     assert_eq!((track.files.len(), track.path.as_path()), (0, a.as_path()));
-    assert_eq!(library.check(false).unwrap().without_file, 1);
+    assert_eq!(library.check().unwrap().without_file, 1);
     assert_eq!(
         library
             .files_mut()

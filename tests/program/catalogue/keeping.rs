@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::catalogue::{shelf, sound};
-use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, samples_wav, text};
+use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};
 
 #[test]
 fn a_backup_is_whole_and_overwrites_nothing() {
@@ -323,98 +323,5 @@ fn watching_survives_bursts_renames_and_missing_folders() {
         1,
         "only the first scan reports it: {}",
         printed()
-    );
-}
-
-#[test]
-fn a_reencoded_recording_keeps_its_id_and_label() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir(&music).unwrap();
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
-    let names = [
-        "muldjord-chaos-god",
-        "muldjord-mutilated-mime",
-        "obsidian-shell-orphanage",
-    ];
-    for name in names {
-        fs::copy(
-            format!("{demo}/metal/{name}.mp3"),
-            music.join(name).with_extension("mp3"),
-        )
-        .unwrap();
-    }
-    fs::copy(
-        format!("{demo}/folk/omri-lahav-celtica.mp3"),
-        music.join("celtica.mp3"),
-    )
-    .unwrap();
-    let folder = music.to_str().unwrap();
-    fine(sandbox.run(["add", folder]));
-    let old = music.join("muldjord-chaos-god.mp3");
-    fine(sandbox.run(["labels", "set", old.to_str().unwrap(), "My genre"]));
-    let labelled = || {
-        let listed =
-            fine_json(sandbox.run(["list", "--genre", "My genre", "--format", "json"]))["tracks"]
-                .clone();
-        (
-            listed[0]["id"].clone(),
-            listed[0]["path"].as_str().unwrap().to_owned(),
-            listed.as_array().unwrap().len(),
-        )
-    };
-    let before = labelled();
-
-    // Half the rate, another name and no tags; and one file that is gone for good.
-    let samples = voisin_audio::read_all(&old, 22_050).unwrap().0.samples;
-    fs::write(music.join("again.wav"), samples_wav(22_050, &samples)).unwrap();
-    fs::remove_file(&old).unwrap();
-    fs::remove_file(music.join("celtica.mp3")).unwrap();
-    let first = sandbox.run(["add", folder, "--remove-missing", "--format", "json"]);
-    let stderr = text(&first.stderr);
-    assert!(
-        stderr.contains("again.wav\" sounds like") && stderr.contains("--take-over"),
-        "{stderr}"
-    );
-    let first = fine_json(first);
-    let counts = |summary: &serde_json::Value| {
-        ["added", "removed", "replaced", "taken_over"].map(|key| summary[key].as_u64().unwrap())
-    };
-    assert_eq!(counts(&first), [1, 1, 1, 0]);
-    let kept = sandbox.run(["remove", "--missing"]);
-    assert_eq!(code(&kept), 1, "{kept:?}");
-    assert!(
-        text(&kept.stderr).contains("1 track stays: the same recording was added again"),
-        "{kept:?}"
-    );
-    assert_eq!(labelled(), before);
-
-    let second = fine_json(sandbox.run(["add", folder, "--take-over", "--format", "json"]));
-    assert_eq!(counts(&second), [0, 0, 0, 1]);
-    let after = labelled();
-    assert_eq!((&after.0, after.2), (&before.0, 1));
-    assert!(after.1.ends_with("again.wav"), "{after:?}");
-    assert_eq!(
-        fine_json(sandbox.run(["status", "--format", "json"]))["tracks"],
-        3
-    );
-    let near = fine_json(sandbox.run([
-        "similar",
-        music.join("again.wav").to_str().unwrap(),
-        "--format",
-        "json",
-    ]));
-    assert_eq!(near["seeds"][0]["id"], before.0);
-    assert_eq!(near["neighbours"].as_array().unwrap().len(), 2);
-    fine(sandbox.run(["verify", "--deep"]));
-    assert_eq!(
-        counts(&fine_json(sandbox.run([
-            "add",
-            folder,
-            "--take-over",
-            "--format",
-            "json"
-        ]))),
-        [0, 0, 0, 0]
     );
 }

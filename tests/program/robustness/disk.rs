@@ -239,6 +239,6 @@ fn clocks_that_are_set_back_confuse_nothing() {
     owner.try_lock().unwrap();
     fine(&sandbox, &["similar", &string(&music.join("00.wav"))]);
     fine(&sandbox, &["verify"]);
-    fine(&sandbox, &["repair"]);
+    fine(&sandbox, &["add", &string(&music)]);
     assert!(!abandoned.exists() && at_work.exists());
 }

@@ -356,27 +356,6 @@ fn a_damaged_genre_head_is_reported_alike_by_all_verbs() {
 }
 
 #[test]
-fn a_folder_in_the_place_of_the_index_is_put_aside() {
-    let sandbox = Sandbox::new();
-    fine(&sandbox, &["add", &string(&noises(&sandbox, 3))]);
-    let index = sandbox.path("library").join("index.bin");
-    fs::remove_file(&index).unwrap();
-    fs::create_dir(&index).unwrap();
-    fs::write(index.join("inside"), "somebody's").unwrap();
-    assert_eq!(code(&sandbox.run(["verify"])), 1);
-    let repaired = text(&fine(&sandbox, &["repair"]).stdout);
-    assert!(
-        repaired.contains("a folder had the index's name"),
-        "{repaired}"
-    );
-    fine(&sandbox, &["verify"]);
-    assert_eq!(
-        fs::read_to_string(sandbox.path("library").join("index.bin.folder/inside")).unwrap(),
-        "somebody's"
-    );
-}
-
-#[test]
 fn an_emptied_database_is_not_a_new_library() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 2);
@@ -386,12 +365,7 @@ fn an_emptied_database_is_not_a_new_library() {
     for name in ["voisin.db-wal", "voisin.db-shm"] {
         let _ = fs::remove_file(library.join(name));
     }
-    for arguments in [
-        vec!["status"],
-        vec!["similar", "id:1"],
-        vec!["verify"],
-        vec!["repair"],
-    ] {
+    for arguments in [vec!["status"], vec!["similar", "id:1"], vec!["verify"]] {
         refused(
             &sandbox,
             &arguments,

@@ -32,10 +32,6 @@ pub enum Remedy {
     OtherIdentity(String),
     /// Use a library with one of these models.
     LibraryOfOtherModel,
-    /// Repair the library.
-    Repair,
-    /// Repair the library, then add the music again.
-    RepairAndAdd,
     /// Check the library.
     Verify,
     /// Finish the upgrade to this model, or abandon it.
@@ -84,12 +80,6 @@ pub enum Remedy {
     Pull,
     /// Create tables for vectors of another length in the database.
     OtherTables,
-    /// Set the address of MPD.
-    SetMpdAddress,
-    /// Give MPD's password.
-    SetMpdPassword,
-    /// Give another name or password.
-    OtherLogin,
     /// Name another file, or allow replacing this one.
     Replace,
 }
@@ -110,8 +100,6 @@ impl fmt::Display for Remedy {
                 return write!(f, "use another library, or ids of the kind \"{held}\"");
             }
             Self::LibraryOfOtherModel => "use a library with one of them",
-            Self::Repair => "repair the library",
-            Self::RepairAndAdd => "repair the library, then add the music again",
             Self::Verify => "try again; if the error persists, verify the library",
             Self::EndUpgrade(next) => {
                 return write!(f, "finish the upgrade to {next}, or abandon it");
@@ -146,9 +134,6 @@ impl fmt::Display for Remedy {
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
-            Self::SetMpdAddress => "check that it is running at this address",
-            Self::SetMpdPassword => "give MPD's password",
-            Self::OtherLogin => "check both",
             Self::Replace => "name another, or allow replacing it",
         })
     }

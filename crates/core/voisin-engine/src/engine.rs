@@ -101,9 +101,6 @@ impl std::fmt::Display for IndexNews<'_> {
     }
 }
 
-/// The library's setting of bits per component in an index without vectors.
-const INDEX_BITS_SETTING: &str = "index.residual-bits";
-
 /// The builder of this process's index graphs, if one was chosen.
 static BUILDER: OnceLock<GraphBuilder> = OnceLock::new();
 
@@ -116,9 +113,6 @@ pub fn prefer_builder(builder: GraphBuilder) {
 pub(crate) fn preferred_builder() -> Option<GraphBuilder> {
     BUILDER.get().copied()
 }
-
-/// Page cache of the connection that vectors are read by, in KiB: the inner pages of a million tracks, and some with vectors.
-const READ_CACHE_KIB: u32 = 16 << 10;
 
 /// A callback for events of the index.
 type IndexListener = Arc<dyn Fn(&IndexNews<'_>) + Send + Sync>;
@@ -327,13 +321,7 @@ impl Engine {
         let vectors = self.library.vectors()?;
         let (space, generation) = LibrarySpace::settle(&mut self.library, &vectors)?;
         let values = space.centre_rows(vectors.values);
-        let residual_bits = self
-            .library
-            .settings()
-            .setting(INDEX_BITS_SETTING)?
-            .and_then(|bits| bits.parse().ok());
         let mut options = IndexOptions {
-            residual_bits,
             builder: preferred_builder().unwrap_or_default(),
             ..IndexOptions::default()
         };
@@ -342,8 +330,7 @@ impl Engine {
             options.lists_from = usize::MAX;
             options.graph_from = usize::MAX;
         }
-        let mut index = VectorIndex::build_from(&vectors.ids, values, &options)?;
-        self.read_vectors_of(&mut index, &space)?;
+        let index = VectorIndex::build_from(&vectors.ids, values, &options)?;
         self.stamp = IndexStamp {
             generation,
             ..stamp(&model, Some(&space))
@@ -353,55 +340,6 @@ impl Engine {
         self.index = Some(index);
         self.notify(&IndexNews::Ready(&refresh));
         Ok(refresh)
-    }
-
-    /// Sets the contents of the index from its next build on: short codes with so many residual bits per component (0, 1, 2
-    /// or 4) and no vectors; `None`: with vectors.
-    pub fn set_index_bits(&mut self, bits: Option<usize>) -> Result<(), EngineError> {
-        let text = bits.map(|bits| bits.to_string());
-        Ok(self
-            .library
-            .settings_mut()
-            .set_setting(INDEX_BITS_SETTING, text.as_deref())?)
-    }
-
-    /// Lets an index without vectors read them from the library, through a connection of its own.
-    fn read_vectors_of(
-        &self,
-        index: &mut VectorIndex,
-        space: &LibrarySpace,
-    ) -> Result<(), EngineError> {
-        if index.options().residual_bits.is_none() {
-            return Ok(());
-        }
-        let mut library = Library::open_to_read(self.library.dir())?;
-        if let Some(space) = self.library.spaces().entered_space() {
-            library.spaces_mut().enter_space(space)?;
-        }
-        library.limit_page_cache(READ_CACHE_KIB)?;
-        let library = Mutex::new(library);
-        let space = space.clone();
-        let dimension = index.dimension();
-        // The index calls this from any thread and outlives this borrow of the library, so it gets a
-        // connection of its own behind a lock.
-        index.read_vectors_with(Arc::new(move |tracks, vectors| {
-            let library = library.lock().unwrap_or_else(PoisonError::into_inner);
-            // All vectors of one call are from one state.
-            let _snapshot = library.snapshot().map_err(std::io::Error::other)?;
-            for (&track, to) in tracks.iter().zip(vectors.chunks_exact_mut(dimension)) {
-                let vector = library.vector(track).map_err(std::io::Error::other)?;
-                match vector
-                    .map(|vector| space.centre(&vector))
-                    .filter(|vector| vector.len() == dimension)
-                {
-                    Some(vector) => to.copy_from_slice(&vector),
-                    // Removed by another process; the search fails instead of comparing with zeros.
-                    None => return Err(std::io::Error::other(EngineError::NoVector { id: track })),
-                }
-            }
-            Ok(())
-        }));
-        Ok(())
     }
 
     /// Writes the index. It is a cache: a failure is reported as an event, and the index is built again next time.
@@ -535,7 +473,6 @@ impl Engine {
             return Err(stale(self.library.changes().generation()?).into());
         };
         self.check_origin(path, &index, &space, generation)?;
-        self.read_vectors_of(&mut index, &space)?;
         let refresh = if now == generation {
             IndexRefresh::Loaded
         } else {

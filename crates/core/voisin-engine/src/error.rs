@@ -181,7 +181,7 @@ pub enum EngineError {
     /// No seed was named.
     #[error("expected a seed, found none")]
     NoSeeds,
-    /// A track without a vector, which a repair removed after damage.
+    /// A track without a vector.
     #[error("track {id} has no vector")]
     NoVector {
         /// The track.
@@ -251,14 +251,6 @@ pub enum EngineError {
         /// The reason, with its causes.
         reason: String,
     },
-    /// No process could be started to examine a file that may crash the decoder.
-    #[error("{}: cannot start the process that examines it", path.display())]
-    Examine {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
     /// Writing results failed.
     #[error("cannot write {}", path.display())]
     Write {
@@ -284,7 +276,7 @@ impl EngineError {
             Self::NotInLibrary { .. } => Remedy::AddFile,
             Self::NoSuchTrack { candidates, .. } if candidates.is_empty() => Remedy::NameTrack,
             Self::NoSeeds => Remedy::NameTracks,
-            Self::NoVector { .. } => Remedy::RepairAndAdd,
+            Self::NoVector { .. } => Remedy::Reanalyse,
             Self::EmptyLibrary { .. } => Remedy::AddMusic,
             Self::NoLabels => Remedy::SetLabelSource,
             Self::Words { known, .. } => Remedy::SeeWords(*known),

@@ -3,7 +3,7 @@
 //!
 //! [`Standing::far`] decides separately whether anything is near at all. After centring, noise is no farther from music than
 //! music is from music; so it compares raw vectors, over several neighbours, and checks whether the sound changes over time.
-//! The rule was chosen on music and noise from outside the library (`research/quality/far_figures.py`).
+//! The rule was chosen on music and noise from outside the library (`scripts/gates far`).
 
 use std::collections::HashMap;
 
@@ -303,24 +303,6 @@ impl Engine {
             is_steady: is_steady && 2 * steady < around_it.len(),
             is_filtered: allowed.is_some(),
         }))
-    }
-
-    /// The similarity below which a track is [`Closeness::Far`]; `None` where [`standing`](Self::standing) is. The index must
-    /// have been opened.
-    pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
-        if self
-            .library
-            .derived()
-            .mean()?
-            .is_some_and(|mean| mean.is_fixed)
-        {
-            return Ok(None);
-        }
-        Ok(self
-            .nearness()?
-            .nearest
-            .get(usize::from(FAR_BELOW))
-            .copied())
     }
 
     /// The stored percentiles, or new ones, which are stored. The index must have been opened.

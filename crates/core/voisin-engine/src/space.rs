@@ -585,54 +585,6 @@ mod tests {
     }
 
     #[test]
-    fn an_index_without_vectors_reads_those_of_the_database() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut engine = engine(dir.path(), &alike(6000, 1.0));
-        let held = similarities(&mut engine, 1);
-        // An index with vectors has 16 bits per component.
-        let as_near = |found: &[(i64, f32)], held: &[(i64, f32)]| {
-            found[..10]
-                .iter()
-                .zip(held)
-                .all(|(found, held)| (found.1 - held.1).abs() < 2e-5)
-        };
-        let size = |engine: &Engine| std::fs::metadata(engine.index_path()).unwrap().len();
-        let whole = size(&engine);
-        for bits in [0, 4] {
-            engine.set_index_bits(Some(bits)).unwrap();
-            engine.rebuild_index("").unwrap();
-            assert!(
-                2 * size(&engine) < whole + 64 * 6000 * bits as u64 / 4,
-                "{bits} bits"
-            );
-            assert!(as_near(&similarities(&mut engine, 1), &held), "{bits} bits");
-            let mut other = Engine::open(dir.path(), OpenMode::ReadWrite).unwrap();
-            assert_eq!(
-                other.refresh_index().unwrap().to_string(),
-                "index up to date",
-                "{bits} bits"
-            );
-            assert!(as_near(&similarities(&mut other, 1), &held), "{bits} bits");
-            let check = other.index().unwrap().self_check(50).unwrap();
-            assert!(
-                check.lost.is_empty() && check.recall_at_10 > 0.99,
-                "{bits} bits: {check:?}"
-            );
-        }
-        put(&mut engine, &alike(1, 1.0));
-        let later = similarities(&mut engine, 1);
-        assert!(
-            later[..10]
-                .iter()
-                .any(|(id, similarity)| *id == 6001 && *similarity > 0.999),
-            "{later:?}"
-        );
-        engine.set_index_bits(None).unwrap();
-        engine.rebuild_index("").unwrap();
-        assert!(as_near(&similarities(&mut engine, 1), &later));
-    }
-
-    #[test]
     fn a_read_only_library_without_an_index_is_scanned() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = engine(dir.path(), &alike(6000, 1.0));

@@ -98,7 +98,7 @@ pub enum GenreError {
         found: usize,
     },
     /// A vector has NaN or infinity.
-    #[error("{what}, row {row}: not a finite number; remove or repair that track first")]
+    #[error("{what}, row {row}: not a finite number; analyse or remove that track first")]
     NotFinite {
         /// The vectors.
         what: &'static str,

@@ -1,17 +1,12 @@
 //! Backups: consistent copies of the database.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::{LibraryError, Result, paths};
 use voisin_base::abandoned::PREFIX;
 use voisin_base::atomic_file::{self, StagingFolder};
-
-/// A free name for a backup of the database, made before its schema `version` is migrated.
-pub(super) fn free_name(path: &Path, version: i64) -> PathBuf {
-    paths::free_name(path, &format!(".backup-v{version}"))
-}
 
 /// Writes a consistent copy under another name, flushes and renames it: `target` is complete or absent.
 pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Result<()> {

@@ -6,6 +6,8 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::{grouped, or_did_you_mean};
 use voisin_base::track::{ContentKind, TrackId};
 
+use crate::SCHEMA_VERSION;
+
 /// An error of a library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,35 +55,16 @@ pub enum LibraryError {
         /// The kind of file found instead.
         found: String,
     },
-    /// A newer voisin wrote this library.
-    #[error("{} has schema {found}, this voisin supports up to {expected}: use the newer voisin", path.display())]
-    Newer {
+    /// Another version of voisin made this library.
+    #[error(
+        "{} was made by another version of voisin (schema {found}, expected {SCHEMA_VERSION})",
+        path.display()
+    )]
+    OtherSchema {
         /// The database file.
         path: PathBuf,
-        /// Schema version of the file.
+        /// Its schema.
         found: i64,
-        /// Newest schema version known here.
-        expected: i64,
-    },
-    /// An older schema, opened read-only: it has to be migrated first.
-    #[error("{} has the older schema {found}, expected {expected}: open it once for writing to migrate it", path.display())]
-    NeedsMigration {
-        /// The database file.
-        path: PathBuf,
-        /// Schema version of the file.
-        found: i64,
-        /// Schema version needed.
-        expected: i64,
-    },
-    /// A migration failed; the database is as it was before.
-    #[error("{} could not be migrated from schema {from}; nothing was changed", path.display())]
-    Migration {
-        /// The database file.
-        path: PathBuf,
-        /// Schema version of the file.
-        from: i64,
-        /// The step that failed.
-        source: Box<rusqlite_migration::Error>,
     },
     /// The database is cut or damaged.
     #[error("{} is damaged ({detail})", path.display())]
@@ -232,14 +215,6 @@ pub enum LibraryError {
         /// The number found.
         found: f64,
     },
-    /// Stored data of a track differs from what was written, so it is not served.
-    #[error("the {what} of track {track} is damaged (its checksum differs)")]
-    DamagedTrack {
-        /// The track.
-        track: TrackId,
-        /// The damaged part, in words.
-        what: &'static str,
-    },
     /// The library has this audio already: attach the file to its track instead.
     #[error("this audio is in the library already, as track {track}")]
     DuplicateContent {
@@ -306,9 +281,9 @@ impl LibraryError {
             Self::NotFound { .. } => Remedy::AddMusicOrOtherLibrary,
             Self::NothingBelow { .. } => Remedy::SeeFolders,
             Self::Taken { .. } => Remedy::RemoveOrAdd,
-            Self::Emptied { .. } => Remedy::RestoreOrAdd,
+            Self::Emptied { .. } | Self::Damaged { .. } => Remedy::RestoreOrAdd,
+            Self::OtherSchema { .. } => Remedy::AddMusicOrOtherLibrary,
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
-            Self::Damaged { .. } | Self::DamagedTrack { .. } => Remedy::Repair,
             Self::ReadOnly { .. } => Remedy::OtherRights,
             Self::OtherModel { .. } => Remedy::OtherModel,
             Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
@@ -350,8 +325,7 @@ impl LibraryError {
             {
                 Self::DiskFull { path }
             }
-            // Any other read error may be of the disk or the network: repairing the library would
-            // not help.
+            // Any other read error may be of the disk or the network.
             Code::SystemIoFailure if is_short_read(&error) => Self::Damaged {
                 path,
                 detail: error.to_string(),

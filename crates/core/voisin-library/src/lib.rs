@@ -21,12 +21,10 @@
 #![forbid(unsafe_code)]
 
 mod backup;
-mod checksum;
 mod descriptors;
 mod error;
 mod find;
 mod health;
-mod heard;
 mod journal;
 mod labels;
 mod licence;
@@ -44,14 +42,10 @@ mod read;
 mod reading;
 mod record;
 mod relocate;
-mod salvage;
-mod saved;
 mod scales;
 pub mod scan;
-mod songs;
 mod spaces;
 mod store;
-mod take_over;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
@@ -65,8 +59,7 @@ mod written;
 pub use error::LibraryError;
 use error::WorkError;
 pub use find::{NameOf, SearchTexts};
-pub use health::{Health, LibraryFault, RepairReport};
-pub use heard::{Listened, PlayerEvent};
+pub use health::{Health, LibraryFault};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
@@ -79,8 +72,8 @@ pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
 pub use parts::{
-    ChangeTable, DerivedTable, FileTable, HistoryTable, LabelTable, LinkTable, ListTable, Lookup,
-    ScaleTable, SettingTable, SpaceTable, TagTable, TransferTable, UpgradeTable,
+    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, SpaceTable,
+    TagTable, TransferTable, UpgradeTable,
 };
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
@@ -93,9 +86,7 @@ pub use reading::YearOf;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
-pub use salvage::{SalvageReport, salvage};
 pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
-pub use songs::SongSet;
 pub use spaces::VectorSpace;
 pub use track_set::TrackSet;
 pub use types::{
@@ -183,9 +174,8 @@ impl Library {
             return Ok(());
         }
         self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
-        // Changing temp_store drops all temporary objects, the sealing triggers among them.
-        self.sql(self.hide_default_space())?;
-        self.sql(checksum::seal_what_is_written(&self.connection))
+        // Changing temp_store drops all temporary objects.
+        self.sql(self.hide_default_space())
     }
 
     /// Counts, at a cost that does not grow with the library.

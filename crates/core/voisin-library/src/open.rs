@@ -1,47 +1,21 @@
-//! Opening a library: creation, checks, migrations.
+//! Opening a library: creation and checks.
 
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use rusqlite_migration::{M, Migrations};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::error::is_shared_memory_full;
-use super::{
-    DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, backup, checksum, journal, paths,
-};
+use super::{DATABASE, Library, LibraryError, OpenMode, Result, WriterLock, journal, paths};
 use voisin_base::abandoned::PREFIX;
 
 /// "vois" in ASCII, big-endian: marks a SQLite file as a voisin library.
 pub(super) const APPLICATION_ID: i32 = 0x766f_6973;
 
-/// Newest schema version that this voisin supports.
-pub const SCHEMA_VERSION: u32 = 12;
-
-/// One entry per schema version, applied in order. Never change one that was released: add another,
-/// and a `tests/data/library/vN.db` of the version before.
-pub(super) fn migrations() -> [M<'static>; SCHEMA_VERSION as usize] {
-    [
-        M::up(include_str!("schema/1.sql")),
-        M::up_with_hook(include_str!("schema/2.sql"), |tx: &Transaction<'_>| {
-            Ok(checksum::fill(tx)?)
-        }),
-        M::up(include_str!("schema/3.sql")),
-        M::up_with_hook(include_str!("schema/4.sql"), |tx: &Transaction<'_>| {
-            Ok(checksum::seal_all(tx)?)
-        }),
-        M::up(include_str!("schema/5.sql")),
-        M::up(include_str!("schema/6.sql")),
-        M::up(include_str!("schema/7.sql")),
-        M::up(include_str!("schema/8.sql")),
-        M::up(include_str!("schema/9.sql")),
-        M::up(include_str!("schema/10.sql")),
-        M::up(include_str!("schema/11.sql")),
-        M::up(include_str!("schema/12.sql")),
-    ]
-}
+/// The schema's day. A library with another one is refused.
+pub const SCHEMA_VERSION: u32 = 2026_11_30;
 
 /// A vector of 512 numbers takes 2 kB: a page of 4 kB holds one, of 8 kB three, of 16 kB seven. Larger pages
 /// make a transaction write more: measured, 8 kB inserts as fast as 4 kB and reads as fast as 16 kB.
@@ -51,46 +25,17 @@ pub(super) const PAGE_SIZE: i64 = 8_192;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Library {
-    /// Opens the library in `dir`.
-    ///
-    /// An older schema is migrated, with a copy of the database beside it (`voisin.db.backup-vN`), which is
-    /// removed if the migration fails and changes nothing; a newer one is refused. Nothing is written in
-    /// [`OpenMode::ReadOnly`].
+    /// Opens the library in `dir`. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        let library = Self::open_with(dir, mode, &migrations(), PAGE_SIZE)?;
-        if mode != OpenMode::ReadOnly {
-            match checksum::seal_what_is_written(&library.connection) {
-                // A missing table is reported by `check` and by `repair`; the rest can be read.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
-                sealed => library.sql(sealed)?,
-            }
-        }
-        Ok(library)
+        Self::open_with(dir, mode, PAGE_SIZE)
     }
 
-    /// Opens a library for reading; an older schema is migrated first if the library can be written.
+    /// Opens a library for reading.
     pub fn open_to_read(dir: &Path) -> Result<Self> {
-        match Self::open(dir, OpenMode::ReadOnly) {
-            // Closed before the reader opens: the last connection to close merges the log into the
-            // file.
-            Err(error @ LibraryError::NeedsMigration { .. }) => {
-                match Self::open(dir, OpenMode::ReadWrite) {
-                    // The schema is the reason; only writing would be refused for the rights.
-                    Err(LibraryError::ReadOnly { .. }) => return Err(error),
-                    migrated => drop(migrated?),
-                }
-                Self::open(dir, OpenMode::ReadOnly)
-            }
-            opened => opened,
-        }
+        Self::open(dir, OpenMode::ReadOnly)
     }
 
-    pub(super) fn open_with(
-        dir: &Path,
-        mode: OpenMode,
-        migrations: &[M<'_>],
-        page_size: i64,
-    ) -> Result<Self> {
+    pub(super) fn open_with(dir: &Path, mode: OpenMode, page_size: i64) -> Result<Self> {
         // Checked first, since SQLite's own message for a file in the folder's place does not help.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
             let found = "not a folder".into();
@@ -153,17 +98,9 @@ impl Library {
         };
         // before anything is written, which could hide the truncation
         library.refuse_cut_file()?;
-        let newest = migrations.len() as i64;
-        if version > newest {
-            return Err(LibraryError::Newer {
-                path: library.path,
-                found: version,
-                expected: newest,
-            });
-        }
-        if version < newest {
+        if version == 0 {
             // an empty database beside other files of a library was lost and is not new
-            if version == 0 && mode != OpenMode::Create {
+            if mode != OpenMode::Create {
                 return Err(if has_other_files(dir) {
                     LibraryError::Emptied { path: library.path }
                 } else {
@@ -172,14 +109,12 @@ impl Library {
                     }
                 });
             }
-            if mode == OpenMode::ReadOnly {
-                return Err(LibraryError::NeedsMigration {
-                    path: library.path,
-                    found: version,
-                    expected: newest,
-                });
-            }
-            library.migrate(migrations, page_size)?;
+            library.create(page_size)?;
+        } else if version != i64::from(SCHEMA_VERSION) {
+            return Err(LibraryError::OtherSchema {
+                path: library.path,
+                found: version,
+            });
         }
         if mode != OpenMode::ReadOnly {
             library.sql(
@@ -208,69 +143,33 @@ impl Library {
         }
     }
 
-    /// Migrates the schema. Another process may be about to do the same, so the version is read
-    /// again under the lock.
-    fn migrate(&mut self, migrations: &[M<'_>], page_size: i64) -> Result<()> {
-        // two processes may find the old schema at the same time
-        let lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
-        // 0: a new file. Page size and write-ahead mode must be set before its first table is
-        // created.
-        let from = self.pragma("user_version")?;
-        let mut backup = None;
-        if from == 0 {
-            self.sql(self.connection.pragma_update(None, "page_size", page_size))?;
-            self.sql(
-                self.connection
-                    .pragma_update(None, "application_id", APPLICATION_ID),
-            )?;
-            self.sql(self.connection.pragma_update(None, "journal_mode", "WAL"))?;
-        } else if from < migrations.len() as i64 {
-            let target = backup::free_name(&self.path, from);
-            backup::back_up(&self.connection, &self.path, &target)?;
-            backup = Some(target);
+    /// Creates the tables of a new library.
+    fn create(&mut self, page_size: i64) -> Result<()> {
+        // two processes may find the empty file at the same time
+        let _lock = WriterLock::take(&self.dir, BUSY_TIMEOUT)?;
+        if self.pragma("user_version")? != 0 {
+            return Ok(());
         }
-        // Some migrations rebuild tables, which must not cascade.
-        self.sql(
-            self.connection
-                .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = FULL"),
-        )?;
-        self.connection
-            .set_transaction_behavior(TransactionBehavior::Immediate);
-        let migrated = Migrations::from_slice(migrations).to_latest(&mut self.connection).map_err(|error| {
-            match error {
-                rusqlite_migration::Error::RusqliteError { err, .. }
-                    // A full disk or a lock is no fault of the migration; a wrong statement or row
-                    // is.
-                    if matches!(err.sqlite_error_code(), Some(code) if code != ErrorCode::Unknown && code != ErrorCode::ConstraintViolation) =>
-                {
-                    LibraryError::from_sql(&self.path, err)
-                }
-                other => LibraryError::Migration { path: self.path.clone(), from, source: Box::new(other) },
-            }
+        // Page size and write-ahead mode must be set before the first table is created.
+        self.sql(self.connection.execute_batch(&format!(
+            "PRAGMA page_size = {page_size};
+             PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;"
+        )))?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
+        let created = transaction.and_then(|transaction| {
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.commit()
         });
-        // Each attempt would leave a backup, on a disk that may be full. If the database can no longer be
-        // read, the backup is kept.
-        if let (
-            Err(
-                LibraryError::Migration { .. }
-                | LibraryError::DiskFull { .. }
-                | LibraryError::Locked { .. },
-            ),
-            Some(backup),
-        ) = (&migrated, backup)
-            && self
-                .pragma("user_version")
-                // The copy is only worthless if nothing was changed.
-                .is_ok_and(|version| version == from)
-        {
-            let _ = std::fs::remove_file(backup);
-        }
-        drop(lock);
-        migrated
+        self.sql(created)
     }
 }
 
-/// Makes the folder accessible to its owner alone, since a library holds listening history.
+/// Makes the folder accessible to its owner alone, since a library names all files of its owner.
 fn create_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -384,7 +283,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // More than the 16 of rusqlite: adding one track alone runs some twenty cached statements.
     connection.set_prepared_statement_cache_capacity(64);
-    checksum::register(connection)?;
     // 32 MiB of pages for each connection; a log beyond 64 MiB is truncated at a checkpoint.
     // A database comes from disk and may be hostile: its schema may only call harmless functions,
     // and ill-formed cells are found when a page is read.

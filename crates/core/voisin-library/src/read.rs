@@ -12,7 +12,7 @@ use super::parts::{ChangeTable, FileTable, TagTable};
 use super::reading::READ_AGAIN;
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
-    Track, TrackTags, TrackWindows, Vectors, checksum, mean, paths,
+    Track, TrackTags, TrackWindows, Vectors, mean, paths,
 };
 use voisin_base::track::{ContentId, TrackId};
 
@@ -155,22 +155,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         )
     }
 
-    /// Tracks with a file that has this `MusicBrainz` id or this ISRC, ascending.
-    #[doc(hidden)]
-    pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
-        let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
-            WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_map((mbid, isrc), |row| row.get(0).map(TrackId))?
-                    .collect()
-            });
-        self.sql(found)
-    }
-
     /// The tracks with several files, ascending by id.
     #[doc(hidden)]
     pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
@@ -277,7 +261,7 @@ impl Library {
     }
 
     /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
-    /// a track whose vector was removed by a repair has no row there.
+    /// a track without a vector has no row there.
     pub fn tracks(&self) -> Result<Vec<Track>> {
         let mut tracks = Vec::new();
         self.for_each_track(|track| {
@@ -321,34 +305,21 @@ impl Library {
         current.map_or(Ok(()), visit)
     }
 
-    /// The pooled vector of a track, unit norm; `None` if there is no such track or a repair removed its
-    /// vector.
-    ///
-    /// A vector whose checksum differs is [`LibraryError::DamagedTrack`].
+    /// The pooled vector of a track, unit norm; `None` if there is no such track or no vector of it.
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
-        let sql = "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+        let sql =
+            "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
         let found = self
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| {
-                let checked = |row: &Row<'_>| {
-                    let blob = row.get_ref(0)?.as_blob()?;
-                    // Checked on every read: a damaged vector must not rank anything.
-                    let whole = row.get_ref(1)?.as_blob()? == checksum::of(id.0, &[blob]);
-                    Ok(whole.then(|| f32_values(blob)))
-                };
-                statement.query_row([id.0], checked).optional()
+                let values = |row: &Row<'_>| Ok(f32_values(row.get_ref(0)?.as_blob()?));
+                statement.query_row([id.0], values).optional()
             });
-        match self.sql(found)? {
-            Some(None) => Err(LibraryError::DamagedTrack {
-                track: id,
-                what: "vector",
-            }),
-            found => Ok(found.flatten()),
-        }
+        self.sql(found)
     }
 
-    /// Whether a track has a vector, damaged or not.
+    /// Whether a track has a vector.
     pub fn has_vector(&self, id: TrackId) -> Result<bool> {
         let sql = "SELECT EXISTS
             (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
@@ -373,19 +344,12 @@ impl Library {
             let _ = ids.try_reserve(count);
             let _ = values.try_reserve(count.saturating_mul(dimension));
             let mut statement = self.connection.prepare(
-                "SELECT track, vector, checksum FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
+                "SELECT track, vector FROM vectors WHERE model = (SELECT model FROM state) ORDER BY track",
             )?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let track = row.get(0)?;
                 let blob = row.get_ref(1)?.as_blob()?;
-                if row.get_ref(2)?.as_blob()? != checksum::of(track, &[blob]) {
-                    let track = TrackId(track);
-                    return Ok(Some(LibraryError::DamagedTrack {
-                        track,
-                        what: "vector",
-                    }));
-                }
                 if blob.len() != dimension * 4 {
                     return Ok(Some(LibraryError::Dimension {
                         expected: dimension,
@@ -420,42 +384,22 @@ impl Library {
     }
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
-    ///
-    /// Windows whose checksum differs are [`LibraryError::DamagedTrack`].
     #[doc(hidden)]
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
-        let sql = "SELECT starts, vectors, checksum FROM windows
+        let sql = "SELECT starts, vectors FROM windows
             WHERE track = ?1 AND model = (SELECT model FROM state)";
         let found = self
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| {
-                let checked = |row: &Row<'_>| {
-                    let starts = row.get_ref(0)?.as_blob()?;
-                    let vectors = row.get_ref(1)?.as_blob()?;
-                    let whole =
-                        row.get_ref(2)?.as_blob()? == checksum::of(id.0, &[starts, vectors]);
-                    let values = || {
-                        vectors
-                            .as_chunks::<2>()
-                            .0
-                            .iter()
-                            .map(|bytes| f16::from_le_bytes(*bytes))
-                            .collect()
-                    };
-                    Ok(whole.then(|| (f32_values(starts), values())))
+                let values = |row: &Row<'_>| {
+                    let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
+                    let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
+                    Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
                 };
-                statement.query_row([id.0], checked).optional()
+                statement.query_row([id.0], values).optional()
             });
-        let found: Option<(Vec<f32>, Vec<f16>)> = match self.sql(found)? {
-            Some(None) => {
-                return Err(LibraryError::DamagedTrack {
-                    track: id,
-                    what: "windows",
-                });
-            }
-            found => found.flatten(),
-        };
+        let found: Option<(Vec<f32>, Vec<f16>)> = self.sql(found)?;
         let Some((starts, values)) = found else {
             return Ok(None);
         };

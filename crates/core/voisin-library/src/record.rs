@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::parts::TransferTable;
 use super::{
     AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleName,
-    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, checksum, descriptors, paths, read,
-    scales, store,
+    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, descriptors, paths, read, scales,
+    store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
@@ -188,7 +188,7 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
         })
     }
 
-    /// A track with all its data; `None` if a repair removed its vector.
+    /// A track with all its data; `None` if it has no vector.
     ///
     /// - `windows`: read its window vectors too
     #[doc(hidden)]
@@ -517,15 +517,14 @@ fn take_in_measured(
     Ok(is_new)
 }
 
-/// Whether a track has a vector; if one is given, whether it is that one, undamaged.
+/// Whether a track has a vector; if one is given, whether it is that one.
 fn has_vector(tx: &Transaction<'_>, track: i64, vector: Option<&[u8]>) -> rusqlite::Result<bool> {
-    let sql = "SELECT vector, checksum FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
+    let sql = "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
     let is_held = |row: &rusqlite::Row<'_>| {
         let Some(vector) = vector else {
             return Ok(true);
         };
-        Ok(row.get_ref(0)?.as_blob()? == vector
-            && row.get_ref(1)?.as_blob()? == checksum::of(track, &[vector]))
+        Ok(row.get_ref(0)?.as_blob()? == vector)
     };
     let held = tx.prepare_cached(sql)?.query_row([track], is_held);
     Ok(held.optional()?.unwrap_or(false))
@@ -737,15 +736,6 @@ mod tests {
             [0, 1, 0]
         );
         assert_eq!(here(&library), (vec![0.8, 0.6], Some("d".into())));
-        // A damaged vector is replaced, even by the same one.
-        library
-            .connection
-            .execute("UPDATE vectors SET checksum = zeroblob(16)", [])
-            .unwrap();
-        assert!(library.vector(TrackId(1)).is_err());
-        let same = [(1, [0.8, 0.6], Some("d"))];
-        assert_eq!(import(&mut library, &same), [0, 1, 0]);
-        assert_eq!(here(&library).0, [0.8, 0.6]);
         // Other imports keep the data here.
         let other = record(1, 100.0, None);
         let taken = library.transfer_mut().take_in(&[(None, other)]).unwrap();

@@ -4,7 +4,7 @@
 //! has temporary views that hide the tables `state` and `changes`: queries for the current model's vectors, counts and
 //! generation then return those of the space.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 use std::ops::{Deref, DerefMut};
 
 use super::parts::SpaceTable;
@@ -325,16 +325,8 @@ impl Library {
     pub fn open_to_write_if_possible(dir: &std::path::Path, space: Option<&str>) -> Result<Self> {
         match Self::open_in_space(dir, OpenMode::ReadWrite, space) {
             // Queries need no write; a new index is then kept in memory alone.
-            Err(error @ (LibraryError::ReadOnly { .. } | LibraryError::DiskFull { .. })) => {
-                match Self::open_in_space(dir, OpenMode::ReadOnly, space) {
-                    // There was no space to migrate it.
-                    Err(LibraryError::NeedsMigration { .. })
-                        if matches!(error, LibraryError::DiskFull { .. }) =>
-                    {
-                        Err(error)
-                    }
-                    opened => opened,
-                }
+            Err(LibraryError::ReadOnly { .. } | LibraryError::DiskFull { .. }) => {
+                Self::open_in_space(dir, OpenMode::ReadOnly, space)
             }
             opened => opened,
         }
@@ -360,54 +352,10 @@ fn are_alike(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
-/// Wrong counters of spaces: name, stored number, counted number.
-pub(super) fn wrong_counters(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<(&'static str, u64, u64)>> {
-    let mut wrong = Vec::new();
-    for (name, column, counted) in COUNTERS {
-        let sql = format!(
-            "SELECT s.{column}, {counted} FROM main.spaces s WHERE s.{column} <> {counted}"
-        );
-        let mut statement = connection.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let number = |at| row.get::<_, i64>(at).map(|number| number as u64);
-            wrong.push((name, number(0)?, number(1)?));
-        }
-    }
-    Ok(wrong)
-}
-
-/// Corrects the counters of spaces. Returns how many were wrong.
-pub(super) fn mend_counters(tx: &Transaction<'_>) -> rusqlite::Result<u64> {
-    let mut mended = 0;
-    for (_, column, counted) in COUNTERS {
-        let sql =
-            format!("UPDATE spaces AS s SET {column} = {counted} WHERE s.{column} <> {counted}");
-        mended += tx.execute(&sql, [])? as u64;
-    }
-    Ok(mended)
-}
-
-const COUNTERS: [(&str, &str, &str); 2] = [
-    (
-        "vectors of a space",
-        "vectors",
-        "(SELECT count(*) FROM vectors v WHERE v.model = s.model)",
-    ),
-    (
-        "windows of a space",
-        "windows",
-        "(SELECT coalesce(sum(w.count), 0) FROM windows w WHERE w.model = s.model)",
-    ),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{self, library as open, track};
-    use crate::{LibraryFault, salvage};
     use std::path::Path;
 
     fn model(name: &str) -> StoredModel {
@@ -489,7 +437,7 @@ mod tests {
             names(&library),
             [("m".into(), 2, true), ("words".into(), 1, false)]
         );
-        assert_eq!(library.check(true).unwrap().findings, vec![]);
+        assert_eq!(library.check().unwrap().findings, vec![]);
     }
 
     #[test]
@@ -567,7 +515,7 @@ mod tests {
             names(&library),
             [("m".into(), 3, true), ("words".into(), 3, false)]
         );
-        assert_eq!(library.check(true).unwrap().findings, vec![]);
+        assert_eq!(library.check().unwrap().findings, vec![]);
         // An upgrade removes the former model.
         library
             .upgrades_mut()
@@ -650,7 +598,7 @@ mod tests {
         );
         assert_eq!(library.vector(ids[1]).unwrap().unwrap(), vec![0.5; 4]);
         assert_eq!(names(&library), [("m".into(), 393, true)]);
-        assert_eq!(library.check(true).unwrap().findings, vec![]);
+        assert_eq!(library.check().unwrap().findings, vec![]);
         let late = track(0, vec![0.6, 0.8], 1);
         let late = library.spaces_mut().put_other_vectors(
             "fingerprint-of-clap",
@@ -673,74 +621,6 @@ mod tests {
         assert_eq!(
             names(&library),
             [("m".into(), 3, true), ("words".into(), 2, false)]
-        );
-    }
-
-    #[test]
-    fn damage_to_a_space_is_found_and_mended_there_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut library, ids) = two_spaces(dir.path());
-        library
-            .connection
-            .execute_batch(
-                "UPDATE vectors SET vector = x'0000803f00000000' WHERE track = 1 AND length(vector) = 8;
-                 UPDATE spaces SET vectors = 7, windows = 9;",
-            )
-            .unwrap();
-        let findings = library.check(true).unwrap().findings;
-        let counter = |name, stored, actual| LibraryFault::Counter {
-            name,
-            stored,
-            actual,
-        };
-        assert_eq!(
-            findings,
-            [
-                counter("vectors of a space", 7, 2),
-                counter("windows of a space", 9, 6),
-                LibraryFault::Checksum(ids[0])
-            ]
-        );
-        let report = library.repair().unwrap();
-        assert_eq!((report.repooled, report.counters), (1, 2));
-        assert_eq!(report.remaining, vec![]);
-        assert_eq!(library.vector(ids[0]).unwrap().unwrap(), vec![0.5; 4]);
-        library.spaces_mut().enter_space("words").unwrap();
-        // pooled from windows of 0.25 each
-        let pooled = library.vector(ids[0]).unwrap().unwrap();
-        let expected = std::f32::consts::FRAC_1_SQRT_2;
-        assert!(pooled.iter().all(|value| (value - expected).abs() < 1e-6));
-    }
-
-    #[test]
-    fn backups_and_salvaged_databases_have_all_spaces() {
-        let dir = tempfile::tempdir().unwrap();
-        let (library, ids) = two_spaces(dir.path());
-        let copy = tempfile::tempdir().unwrap();
-        library.back_up(&copy.path().join(crate::DATABASE)).unwrap();
-        drop(library);
-        let report = salvage(dir.path()).unwrap();
-        assert_eq!(
-            (report.rows_of("spaces"), report.rows_of("vectors")),
-            (1, 5)
-        );
-        assert_eq!(report.incomplete, [""; 0]);
-        for dir in [dir.path(), copy.path()] {
-            let library = Library::open(dir, OpenMode::ReadWrite).unwrap();
-            assert_eq!(library.check(true).unwrap().findings, vec![]);
-            assert_eq!(
-                names(&library),
-                [("m".into(), 3, true), ("words".into(), 2, false)]
-            );
-            let inside = Library::open_in_space(dir, OpenMode::ReadOnly, Some("words")).unwrap();
-            assert_eq!(inside.vector(ids[1]).unwrap().unwrap(), vec![0.8, 0.6]);
-        }
-        let salvaged =
-            Library::open_in_space(dir.path(), OpenMode::ReadOnly, Some("words")).unwrap();
-        assert_eq!(
-            salvaged.changes().changes_since(2).unwrap(),
-            None,
-            "no index of before is brought up to date"
         );
     }
 }

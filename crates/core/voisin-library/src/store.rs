@@ -13,7 +13,7 @@ use super::read::FILE_COLUMNS;
 use super::{
     AttachOutcome, AudioFacts, Failure, FileRecord, Library, LibraryError, MissingFile, NewTrack,
     OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
-    checksum, descriptors, fold, now, paths, read,
+    descriptors, fold, now, paths, read,
 };
 use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
@@ -684,20 +684,20 @@ pub(super) fn put_vectors(
 ) -> rusqlite::Result<()> {
     let vector = f32_bytes(vector);
     tx.prepare_cached(
-        "INSERT INTO vectors (track, model, vector, checksum) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector, checksum = excluded.checksum",
+        "INSERT INTO vectors (track, model, vector) VALUES (?1, ?2, ?3)
+         ON CONFLICT (track, model) DO UPDATE SET vector = excluded.vector",
     )?
-    .execute((track.0, model.id, &vector, checksum::of(track.0, &[&vector])))?;
+    .execute((track.0, model.id, &vector))?;
     // logits are computed from the windows, so the former ones are stale
     tx.prepare_cached("DELETE FROM logits WHERE track = ?1 AND model = ?2")?
         .execute((track.0, model.id))?;
     let starts = f32_bytes(&windows.starts);
     let vectors = f16_bytes(windows);
     tx.prepare_cached(
-        "INSERT INTO windows (track, model, count, starts, vectors, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO windows (track, model, count, starts, vectors)
+         VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (track, model) DO UPDATE SET count = excluded.count, starts = excluded.starts,
-         vectors = excluded.vectors, checksum = excluded.checksum",
+         vectors = excluded.vectors",
     )?
     .execute((
         track.0,
@@ -705,7 +705,6 @@ pub(super) fn put_vectors(
         windows.starts.len() as i64,
         &starts,
         &vectors,
-        checksum::of(track.0, &[&starts, &vectors]),
     ))
     .map(drop)
 }

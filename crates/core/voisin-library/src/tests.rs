@@ -1,8 +1,5 @@
-//! Tests of private functions: future migrations, a simulated full disk.
+//! Tests of private functions: a simulated full disk.
 
-use rusqlite_migration::M;
-
-use super::open::{PAGE_SIZE, migrations};
 use super::testing::{self, library as open, model};
 use super::*;
 use voisin_base::random::Random;
@@ -18,68 +15,6 @@ fn unit_vector(seed: u64, dimension: usize) -> Vec<f32> {
 
 fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
     testing::track(seed, unit_vector(seed, dimension), windows)
-}
-
-#[test]
-fn migrations_are_well_formed() {
-    rusqlite_migration::Migrations::from_slice(&migrations())
-        .validate()
-        .unwrap();
-}
-
-#[test]
-fn a_migration_keeps_a_copy_and_all_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 8);
-    let id = library.insert_track(&track(1, 8, 2)).unwrap();
-    drop(library);
-    let future: Vec<M<'_>> = migrations()
-        .into_iter()
-        .chain([M::up("ALTER TABLE audio ADD COLUMN mood TEXT;")])
-        .collect();
-    let now = i64::from(SCHEMA_VERSION);
-    let next = i64::from(SCHEMA_VERSION) + 1;
-
-    let refused =
-        Library::open_with(dir.path(), OpenMode::ReadOnly, &future, PAGE_SIZE).unwrap_err();
-    assert!(
-        matches!(refused, LibraryError::NeedsMigration { found, expected, .. } if (found, expected) == (now, next)),
-        "{refused:?}"
-    );
-
-    let library = Library::open_with(dir.path(), OpenMode::ReadWrite, &future, PAGE_SIZE).unwrap();
-    assert_eq!(library.status().unwrap().schema, SCHEMA_VERSION + 1);
-    assert_eq!(library.vector(id).unwrap().unwrap(), unit_vector(1, 8));
-    library
-        .connection
-        .execute("UPDATE audio SET mood = 'calm'", [])
-        .unwrap();
-    drop(library);
-
-    // The copy is the unchanged library, and this voisin opens it.
-    let copy = dir.path().join(format!("voisin.db.backup-v{now}"));
-    let restored = tempfile::tempdir().unwrap();
-    std::fs::copy(&copy, restored.path().join(DATABASE)).unwrap();
-    let restored = Library::open(restored.path(), OpenMode::ReadWrite).unwrap();
-    assert_eq!(restored.track(id).unwrap().tags, track(1, 8, 2).tags);
-    assert_eq!(restored.check(true).unwrap().findings, vec![]);
-
-    // The older voisin refuses what the newer one wrote.
-    let newer = Library::open(dir.path(), OpenMode::ReadWrite).unwrap_err();
-    assert!(
-        matches!(newer, LibraryError::Newer { found, expected, .. } if (found, expected) == (next, now)),
-        "{newer:?}"
-    );
-    let left: Vec<_> = std::fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert!(
-        !left
-            .iter()
-            .any(|name| name.to_string_lossy().starts_with(".voisin-")),
-        "{left:?}"
-    );
 }
 
 #[test]
@@ -198,58 +133,6 @@ fn changes_to_files_tags_and_labels_are_counted() {
     );
 }
 
-#[test]
-fn a_migration_that_fails_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 8);
-    library.insert_track(&track(1, 8, 2)).unwrap();
-    drop(library);
-    let broken: Vec<M<'_>> = migrations()
-        .into_iter()
-        .chain([M::up(
-            "DELETE FROM vectors; ALTER TABLE no_such_table ADD COLUMN x TEXT;",
-        )])
-        .collect();
-    // Backups do not accumulate.
-    for _ in 0..2 {
-        let error =
-            Library::open_with(dir.path(), OpenMode::ReadWrite, &broken, PAGE_SIZE).unwrap_err();
-        assert!(
-            matches!(error, LibraryError::Migration { from, .. } if from == i64::from(SCHEMA_VERSION)),
-            "{error:?}"
-        );
-        let mut entries = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name());
-        assert!(!entries.any(|name| name.to_string_lossy().contains("backup")));
-    }
-    let library = Library::open(dir.path(), OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.status().unwrap().vectors, 1);
-    assert_eq!(library.check(true).unwrap().findings, vec![]);
-}
-
-#[test]
-fn tracks_that_come_in_by_the_thousand_have_their_checksums() {
-    let dir = tempfile::tempdir().unwrap();
-    let other_dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 64);
-    let mut other = open(other_dir.path(), 64);
-    for seed in 0..3 {
-        other.insert_track(&track(seed, 64, 2)).unwrap();
-    }
-    // Again on the same connection.
-    let records = |other: &Library| -> Vec<_> {
-        let ids = other.track_ids().unwrap().into_iter();
-        ids.map(|id| (None, other.transfer().record(id, true).unwrap().unwrap()))
-            .collect()
-    };
-    library.transfer_mut().take_in(&records(&other)).unwrap();
-    other.insert_track(&track(3, 64, 2)).unwrap();
-    library.transfer_mut().take_in(&records(&other)).unwrap();
-    assert_eq!(library.status().unwrap().tracks, 4);
-    assert_eq!(library.check(true).unwrap().findings, vec![]);
-}
-
 /// SQLite keeps what a statement changes in memory, and in a file from some size on.
 #[test]
 fn a_statement_may_change_many_pages() {
@@ -288,7 +171,7 @@ fn a_database_that_may_not_grow_loses_nothing() {
     assert!(matches!(error, LibraryError::DiskFull { .. }), "{error:?}");
     assert!(held.len() > 5);
     assert_eq!(library.vectors().unwrap().ids, held);
-    assert_eq!(library.check(true).unwrap().findings, vec![]);
+    assert_eq!(library.check().unwrap().findings, vec![]);
     // With free space the same connection works again.
     library
         .connection
@@ -473,7 +356,7 @@ fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
     );
     library.upgrades_mut().forget_other_models().unwrap();
     assert_eq!(rows(&library), 3);
-    assert_eq!(library.check(true).unwrap().findings, vec![]);
+    assert_eq!(library.check().unwrap().findings, vec![]);
 
     library
         .upgrades_mut()

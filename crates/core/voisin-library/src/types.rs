@@ -14,7 +14,7 @@ use voisin_music::artists::{artists, is_no_album, is_nobody};
 use voisin_music::cue::{CuePart, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
-use voisin_music::song::SongTitle;
+use voisin_music::song::song;
 use voisin_music::tags::TrackTags;
 
 /// Modes of opening a library.
@@ -220,10 +220,10 @@ impl Track {
         }
     }
 
-    /// Its title parsed into song and version, if its tags have one.
+    /// Its artist and title, by which it stands once in a list.
     #[doc(hidden)]
-    pub fn song(&self) -> Option<SongTitle> {
-        SongTitle::new(self.main_artist(), self.tags.title.as_deref())
+    pub fn song(&self) -> Option<[String; 2]> {
+        song(self.main_artist(), self.tags.title.as_deref())
     }
 
     /// `artist – title`, or one of them, or the file's name; very long names are truncated.
@@ -305,7 +305,7 @@ pub enum FileState {
     Touched(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
-    /// Its track is known but has no vector (a repair took it out): embed it again and call
+    /// Its track is known but has no vector: embed it again and call
     /// [`Library::replace_vectors`](super::Library::replace_vectors).
     NoVector(TrackId),
     /// It failed before and has not changed since: skip it until it changes or is retried.

@@ -11,14 +11,13 @@ use crate::genre::Classify;
 use crate::list::{Find, List};
 use crate::playlist::Playlist;
 use crate::schema::{of_body, of_query};
-use crate::{Filters, Mix, Similar};
+use crate::{Filters, Similar};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 11] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
-    "space",
+const APART: [&str; 10] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query", "space",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {
@@ -44,7 +43,7 @@ fn kind(name: &str, schema: &Value) -> String {
         }
         Some("array") => "str | Sequence[str]".to_owned(),
         // Texts; the others are spans, which may be a number.
-        _ if ["query", "listener", "sort", "curve"].contains(&name) => "str".to_owned(),
+        _ if ["query", "sort", "curve"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
 }
@@ -103,7 +102,6 @@ from typing import Literal, TypedDict
     );
     for (name, method, schema) in [
         ("SimilarOptions", "similar", of_query::<Similar>()),
-        ("MixOptions", "mix", of_query::<Mix>()),
         ("PlaylistOptions", "playlist", of_query::<Playlist>()),
         ("PathOptions", "path_between", of_query::<PathBetween>()),
         ("FindOptions", "find", of_query::<Find>()),

@@ -53,8 +53,6 @@ pub enum LocalOnly {
     Steering,
     /// Avoiding a track.
     Unlike,
-    /// Passages that sound like a passage.
-    Passage,
     /// Tracks by words for their sound.
     Find,
     /// Another space of vectors.
@@ -74,7 +72,6 @@ impl fmt::Display for LocalOnly {
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
-            Self::Passage => "a search by passage",
             Self::Find => "a search by words",
             Self::Tag => "a filter by tag",
             Self::Composer => "a search by composer",

@@ -81,10 +81,6 @@ fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
             }
             _ => text.to_string(),
         },
-        Remedy::Repair => "repair the library: voisin repair, on the server's machine".to_owned(),
-        Remedy::RepairAndAdd => "repair the library, then add the music again: voisin repair and \
-                                 voisin add, on the server's machine"
-            .to_owned(),
         Remedy::ListQueries => format!(
             "send what is expected; {} describes it",
             see("openapi.json", "")
@@ -289,12 +285,10 @@ impl From<EngineError> for Problem {
                 None,
                 "send an audio file that voisin can read".into(),
             ),
-            // Damage stays until it is repaired, so that a retry is of no use.
+            // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
-                LibraryError::Damaged { .. }
-                | LibraryError::DamagedTrack { .. }
-                | LibraryError::NotALibrary { .. },
-            ) => (Status::INTERNAL_SERVER_ERROR, None, Remedy::Repair),
+                LibraryError::Damaged { .. } | LibraryError::NotALibrary { .. },
+            ) => (Status::INTERNAL_SERVER_ERROR, None, Remedy::RestoreOrAdd),
             EngineError::Library(_) | EngineError::Index(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)
             }

@@ -37,7 +37,7 @@ use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{Mix, Mixing, QuestionError, Similar, SimilarAnswer};
+use voisin_questions::{QuestionError, Similar, SimilarAnswer};
 
 /// A library of music that was added from Python or by the program (`voisin add ~/Music`). It sees changes by other processes.
 ///
@@ -231,14 +231,13 @@ impl PyLibrary {
     ///
     /// embedder: the model; None: the library's model, or for a new library the default one. windows: how many of a track are
     /// analysed in this and later runs, or "all". force: analyse all again; retry: those that failed before. threads: by
-    /// default one per core. remove_missing: remove files that are gone from these folders; take_over: move tracks whose files are gone to
-    /// later files of the same recordings. progress: called with the numbers of finished and of all files; its exceptions and
+    /// default one per core. remove_missing: remove files that are gone from these folders.
     /// Ctrl-C end the run: added files stay, and the next run continues. Returns the JSON of `voisin add --format json` as a
     /// dictionary, with "failures": files that could not be added, and the reasons. Raises RuntimeError while another process
     /// adds to the library, ValueError for an embedder of another model.
     #[pyo3(signature = (
         paths, *, embedder = None, windows = None, force = false, retry = false, remove_missing = false,
-        take_over = false, threads = None, progress = None
+        threads = None, progress = None
     ))]
     #[allow(
         clippy::too_many_arguments,
@@ -254,7 +253,6 @@ impl PyLibrary {
         force: bool,
         retry: bool,
         remove_missing: bool,
-        take_over: bool,
         threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -271,7 +269,6 @@ impl PyLibrary {
             embedder: embedder.map(|embedder| (Arc::clone(embedder.inner()), embedder.model_ref())),
             windows: windows.map(plan).transpose()?,
             remove_missing,
-            take_over,
             options: AddOptions {
                 force,
                 retry,
@@ -312,9 +309,9 @@ impl PyLibrary {
         refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
-        if similar.passage().is_some() {
+        if similar.part().is_some() {
             return Err(PyValueError::new_err(
-                "from, to: expected none: use \"voisin similar\" for passages",
+                "from, to: expected none: use \"voisin similar\" for a part of a track",
             ));
         }
         let wanted = SeedArgument::all(seeds)?;
@@ -331,43 +328,6 @@ impl PyLibrary {
             let answer = similar.run(engine, &seeds, unlike)?;
             let measured = measured(engine, &answer)?;
             // Python's objects are created outside, since this part runs without the interpreter's lock.
-            Ok((answer, measured, notes))
-        })?;
-        log_notes(py, &notes)?;
-        neighbors(py, &answer, &measured)
-    }
-
-    /// Songs that go well after these, a different choice each time.
-    ///
-    /// seeds, played: as of `similar`; played: tracks that were played and are not repeated. limit: how many; None:
-    /// all. options: `voisin.MixOptions`, as of `voisin mix`: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
-    #[pyo3(
-        signature = (seeds, limit = Some(25), *, played = None, embedder = None, **options),
-        text_signature = "($self, seeds, limit=25, *, played=None, embedder=None, **options)"
-    )]
-    fn mix(
-        &self,
-        py: Python<'_>,
-        seeds: &Bound<'_, PyAny>,
-        limit: Option<i64>,
-        played: Option<&Bound<'_, PyAny>>,
-        embedder: Option<PyRef<'_, PyEmbedder>>,
-        options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<Py<PyAny>>> {
-        let mut mix: Mix = question(options, [])?;
-        mix.limit = self::limit(limit)?;
-        mix.filters.of_this_disk();
-        let wanted = SeedArgument::all(seeds)?;
-        let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
-        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured, notes) = self.with(py, |engine| {
-            let mut notes = Vec::new();
-            let seeds = SeedArgument::seeds(&wanted, engine, embedder, &mut notes)?.all();
-            let played = SeedArgument::seeds(&played, engine, embedder, &mut notes)?.all();
-            mix.filters.check_licences(engine.library())?;
-            mix.filters.check_folders(engine)?;
-            let answer = mix.run(engine, &seeds, played, &Mixing::default())?;
-            let measured = measured(engine, &answer)?;
             Ok((answer, measured, notes))
         })?;
         log_notes(py, &notes)?;
@@ -405,7 +365,7 @@ impl PyLibrary {
             let seeds = SeedArgument::seeds(&wanted, engine, embedder, &mut notes)?;
             playlist.filters.check_licences(engine.library())?;
             playlist.filters.check_folders(engine)?;
-            let (collection, list) = playlist.answer(engine, &seeds.named, &seeds.of_lists)?;
+            let (collection, list) = playlist.of_library(engine, &seeds.named, &seeds.of_lists)?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             let standing = list.standing.as_ref();
@@ -590,7 +550,7 @@ impl PyLibrary {
 
     /// Recordings in several files: for each a dictionary, the JSON of `voisin duplicates`, largest saving first.
     ///
-    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True, versions=True. Files are read unless rough is
+    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True. Files are read unless rough is
     /// set.
     #[pyo3(signature = (**options))]
     fn duplicates<'py>(

@@ -82,7 +82,7 @@ pub fn export_parquet(
             };
             let mut records = Vec::with_capacity(chunk.len());
             for &id in chunk {
-                // A track whose vector a repair removed has no record and is skipped.
+                // A track without a vector has no record and is skipped.
                 records.extend(library.transfer().record(id, windows)?);
             }
             Ok(Some(RowSet {

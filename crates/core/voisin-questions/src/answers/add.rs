@@ -16,10 +16,6 @@ pub struct AddAnswer {
     gone: usize,
     /// Files that may be gone or not: their disk seems not to be mounted.
     out_of_reach: usize,
-    /// Tracks whose files are gone and that were moved to a later file of the same recording.
-    taken_over: u64,
-    /// Tracks that `--take-over` would move.
-    replaced: usize,
     /// Bins, snapshots and system folders that were left out.
     left_out: Vec<LeftOutFolder>,
 }
@@ -69,8 +65,6 @@ impl AddAnswer {
             summary: report.summary.clone(),
             gone: report.gone.files.len(),
             out_of_reach: report.gone.out_of_reach.len(),
-            taken_over: report.taken_over,
-            replaced: report.successors.len(),
             left_out: left_out.iter().map(LeftOutFolder::from).collect(),
         }
     }

@@ -96,8 +96,6 @@ pub(crate) struct Gone {
     files: u64,
     /// Tracks that were removed with them.
     tracks: u64,
-    /// Tracks that stay, because the same recording was added again: a scan with `--take-over` joins the two.
-    staying: usize,
 }
 
 /// Removes files that are gone from existing folders, and those of a named absent folder.
@@ -110,11 +108,6 @@ pub(super) async fn remove(
             writable(context.engine.library())?;
             let gone = MissingFiles::anywhere(context.engine.library())?;
             let mut files = gone.files;
-            let tracks: Vec<TrackId> = files.iter().map(|one| one.file.track).collect();
-            // The same recording exists under another path: label and plays would be lost
-            // with the old track.
-            let replaced = context.engine.successors(&[], &tracks)?;
-            files.retain(|one| replaced.iter().all(|kept| kept.gone != one.file.track));
             if let Some(folder) = &question.folder {
                 let lay_in = |one: &MissingFile| one.absent_folder.as_ref() == Some(folder);
                 files.extend(gone.out_of_reach.into_iter().filter(lay_in));
@@ -129,7 +122,6 @@ pub(super) async fn remove(
                 answer: Gone {
                     files: removed.files,
                     tracks: removed.tracks,
-                    staying: replaced.len(),
                 },
             })
         })

@@ -1,0 +1,318 @@
+-- Times are seconds since 1970 UTC unless the name ends in _ns. Paths are the system's bytes.
+
+-- Models whose vectors are here. state.model names the current one: all that searches, counts and generations speak of.
+-- Vectors of two models are never compared.
+CREATE TABLE models (
+    id          INTEGER PRIMARY KEY,
+    name        TEXT    NOT NULL,
+    fingerprint TEXT    NOT NULL UNIQUE,
+    dimension   INTEGER NOT NULL CHECK (dimension > 0),
+    manifest    TEXT    NOT NULL
+) STRICT;
+
+-- One row: who this library is, and counters that triggers keep. generation counts the changes to vectors, metadata those
+-- to files, tags and labels.
+CREATE TABLE state (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    library_id  TEXT    NOT NULL,
+    generation  INTEGER NOT NULL DEFAULT 0,
+    tracks      INTEGER NOT NULL DEFAULT 0,
+    files       INTEGER NOT NULL DEFAULT 0,
+    vectors     INTEGER NOT NULL DEFAULT 0,
+    windows     INTEGER NOT NULL DEFAULT 0,
+    failures    INTEGER NOT NULL DEFAULT 0,
+    model       INTEGER REFERENCES models (id) ON DELETE SET NULL,
+    metadata    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO state (id, library_id) VALUES (1, lower(hex(randomblob(16))));
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A recording. identity: how its content id was made, 0 from all packets, 1 from samples of them. AUTOINCREMENT: the id of a removed track never comes back, or a lagging index would show ghosts.
+CREATE TABLE audio (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    content         BLOB    NOT NULL UNIQUE CHECK (length(content) = 32),
+    seconds         REAL    NOT NULL,
+    sample_rate     INTEGER NOT NULL,
+    channels        INTEGER NOT NULL,
+    container       TEXT    NOT NULL,
+    codec           TEXT    NOT NULL,
+    packets         INTEGER NOT NULL,
+    damaged_packets INTEGER NOT NULL,
+    added_at        INTEGER NOT NULL,
+    last_path       BLOB    NOT NULL,
+    identity        INTEGER NOT NULL DEFAULT 0 CHECK (identity IN (0, 1))
+) STRICT;
+
+CREATE TABLE files (
+    id       INTEGER PRIMARY KEY,
+    track    INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    path     BLOB    NOT NULL UNIQUE,
+    size     INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    seen_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX files_of_track ON files (track);
+
+-- The *_key columns and search hold text without case and accents. mbid: the recording's id at MusicBrainz; licence: its
+-- name or address as the file has it; replay_gain: of the track, dB; bpm: beats a minute; musical_key: as the file spells it.
+CREATE TABLE tags (
+    file             INTEGER PRIMARY KEY REFERENCES files (id) ON DELETE CASCADE,
+    title            TEXT,
+    artist           TEXT,
+    album            TEXT,
+    album_artist     TEXT,
+    year             INTEGER,
+    track_number     INTEGER,
+    disc_number      INTEGER,
+    artist_key       TEXT,
+    album_artist_key TEXT,
+    search           TEXT NOT NULL,
+    mbid             TEXT,
+    isrc             TEXT,
+    licence          TEXT,
+    replay_gain      REAL,
+    bpm              REAL,
+    musical_key      TEXT
+) STRICT;
+-- A list by artist reads its first page without the others.
+CREATE INDEX tags_by_artist ON tags (coalesce(artist_key, album_artist_key));
+
+CREATE TABLE credits (
+    file         INTEGER PRIMARY KEY REFERENCES files (id) ON DELETE CASCADE,
+    composer     TEXT,
+    composer_key TEXT
+) STRICT;
+CREATE INDEX credits_by_composer ON credits (composer_key) WHERE composer_key IS NOT NULL;
+
+CREATE TABLE genres (
+    file      INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE,
+    position  INTEGER NOT NULL,
+    genre     TEXT    NOT NULL,
+    genre_key TEXT    NOT NULL,
+    PRIMARY KEY (file, position)
+) STRICT, WITHOUT ROWID;
+-- Genres as they are written, and whose they are, are found without reading the rows.
+CREATE INDEX genres_by_key ON genres (genre_key, genre, file);
+
+-- f32 little-endian, unit norm. Apart from the rest so that one pass reads them all; with an id of their own because rows of
+-- this size would not fit into an index.
+CREATE TABLE vectors (
+    id     INTEGER PRIMARY KEY,
+    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    model  INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
+    vector BLOB    NOT NULL,
+    UNIQUE (track, model)
+) STRICT;
+
+-- vectors: f16 little-endian, [count, dimension]; starts: f32 little-endian, seconds, [count].
+CREATE TABLE windows (
+    id      INTEGER PRIMARY KEY,
+    track   INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    model   INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
+    count   INTEGER NOT NULL,
+    starts  BLOB    NOT NULL,
+    vectors BLOB    NOT NULL,
+    UNIQUE (track, model)
+) STRICT;
+
+-- What a model says of a track besides its vector (tags, moods, voice): f32 little-endian logits, the mean over its windows,
+-- in the order of the manifest's outputs.
+CREATE TABLE logits (
+    id     INTEGER PRIMARY KEY,
+    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    model  INTEGER NOT NULL REFERENCES models (id) ON DELETE CASCADE,
+    logits BLOB    NOT NULL,
+    UNIQUE (track, model)
+) STRICT;
+
+-- What is measured of the sound itself. version: of the method. tempo: beats a minute; key: 0 to 11 from C major upwards,
+-- 12 to 23 from C minor; loudness: LUFS, exact if the whole file was decoded, else estimated from parts of it.
+CREATE TABLE descriptors (
+    track             INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
+    version           INTEGER NOT NULL,
+    tempo             REAL,
+    key               INTEGER CHECK (key BETWEEN 0 AND 23),
+    loudness          REAL,
+    loudness_is_exact INTEGER CHECK (loudness_is_exact IN (0, 1))
+) STRICT;
+
+-- Genres that the owner gave single recordings by hand; they stand above every label source, which is the setting 'labels'.
+-- By content, so that a track that is removed and added again still has its own.
+CREATE TABLE labels (
+    content BLOB PRIMARY KEY CHECK (length(content) = 32),
+    genre   TEXT    NOT NULL,
+    set_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What each change of a label replaced, so that it can be undone, last first; NULL where there was, or is, none.
+CREATE TABLE label_changes (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    content    BLOB    NOT NULL CHECK (length(content) = 32),
+    before     TEXT,
+    after      TEXT,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+-- Pairs that were listened to: whether they are one recording, as the method of this version heard it.
+CREATE TABLE duplicate_verdicts (
+    first        INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    second       INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
+    version      INTEGER NOT NULL,
+    is_duplicate INTEGER NOT NULL CHECK (is_duplicate IN (0, 1)),
+    PRIMARY KEY (first, second),
+    CHECK (first < second)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX duplicate_verdicts_of_second ON duplicate_verdicts (second);
+
+-- Genres that voisin wrote into files, with those it found there: lists as JSON. Each call is a run. patch: what gives the
+-- file back the bytes that it had, with the digests of both states; NULL where it was too large to be kept.
+CREATE TABLE written_tags (
+    run        INTEGER NOT NULL,
+    path       BLOB    NOT NULL,
+    before     TEXT    NOT NULL,
+    after      TEXT    NOT NULL,
+    written_at INTEGER NOT NULL,
+    patch      BLOB,
+    PRIMARY KEY (run, path)
+) STRICT, WITHOUT ROWID;
+
+-- Numbers from 0 to 100: measured of the sound (origin 0), learned from others (1), given by the owner (2). By content, so
+-- that a track that is removed and added again still has its owner's. error: in points; NULL where it is not known.
+CREATE TABLE scales (
+    content BLOB    NOT NULL CHECK (length(content) = 32),
+    scale   TEXT    NOT NULL,
+    value   REAL    NOT NULL CHECK (value BETWEEN 0 AND 100),
+    error   REAL    CHECK (error >= 0),
+    origin  INTEGER NOT NULL CHECK (origin IN (0, 1, 2)),
+    PRIMARY KEY (content, scale)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER scales_removed AFTER DELETE ON audio BEGIN
+    DELETE FROM scales WHERE content = old.content AND origin <> 2;
+END;
+
+-- Models whose vectors are kept beside those of the current model, each under a name of the owner's.
+CREATE TABLE spaces (
+    model      INTEGER PRIMARY KEY REFERENCES models (id) ON DELETE CASCADE,
+    name       TEXT    NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0,
+    vectors    INTEGER NOT NULL DEFAULT 0,
+    windows    INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- As changes, of each space.
+CREATE TABLE space_changes (
+    space      INTEGER NOT NULL REFERENCES spaces (model) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    track      INTEGER NOT NULL,
+    change     INTEGER NOT NULL,
+    PRIMARY KEY (space, generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER space_begun AFTER INSERT ON spaces BEGIN
+    UPDATE spaces SET vectors = (SELECT count(*) FROM vectors WHERE model = new.model),
+        windows = (SELECT coalesce(sum(count), 0) FROM windows WHERE model = new.model) WHERE model = new.model;
+END;
+CREATE TRIGGER space_vector_added AFTER INSERT ON vectors WHEN new.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET generation = generation + 1, vectors = vectors + 1 WHERE model = new.model;
+    INSERT INTO space_changes SELECT model, generation, new.track, 0 FROM spaces WHERE model = new.model;
+    DELETE FROM space_changes WHERE space = new.model
+        AND generation <= (SELECT generation FROM spaces WHERE model = new.model) - 131072;
+END;
+CREATE TRIGGER space_vector_replaced AFTER UPDATE OF vector ON vectors WHEN new.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET generation = generation + 1 WHERE model = new.model;
+    INSERT INTO space_changes SELECT model, generation, new.track, 1 FROM spaces WHERE model = new.model;
+    DELETE FROM space_changes WHERE space = new.model
+        AND generation <= (SELECT generation FROM spaces WHERE model = new.model) - 131072;
+END;
+CREATE TRIGGER space_vector_removed AFTER DELETE ON vectors WHEN old.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET generation = generation + 1, vectors = vectors - 1 WHERE model = old.model;
+    INSERT INTO space_changes SELECT model, generation, old.track, 2 FROM spaces WHERE model = old.model;
+    DELETE FROM space_changes WHERE space = old.model
+        AND generation <= (SELECT generation FROM spaces WHERE model = old.model) - 131072;
+END;
+CREATE TRIGGER space_windows_counted AFTER INSERT ON windows WHEN new.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET windows = windows + new.count WHERE model = new.model;
+END;
+CREATE TRIGGER space_windows_recounted AFTER UPDATE OF count ON windows WHEN new.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET windows = windows - old.count + new.count WHERE model = new.model;
+END;
+CREATE TRIGGER space_windows_discounted AFTER DELETE ON windows WHEN old.model IN (SELECT model FROM spaces) BEGIN
+    UPDATE spaces SET windows = windows - old.count WHERE model = old.model;
+END;
+
+CREATE TABLE failures (
+    id        INTEGER PRIMARY KEY,
+    path      BLOB    NOT NULL UNIQUE,
+    size      INTEGER,
+    mtime_ns  INTEGER,
+    reason    TEXT    NOT NULL,
+    transient INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL,
+    failed_at INTEGER NOT NULL
+) STRICT;
+
+-- One row for each of the last generations. change: 0 added, 1 replaced, 2 removed.
+CREATE TABLE changes (
+    generation INTEGER PRIMARY KEY,
+    track      INTEGER NOT NULL,
+    change     INTEGER NOT NULL
+) STRICT;
+
+-- Whatever changes a vector of the current model, by whatever way, takes a new generation in the same transaction.
+CREATE TRIGGER vector_added AFTER INSERT ON vectors WHEN new.model = (SELECT model FROM state) BEGIN
+    UPDATE state SET generation = generation + 1, vectors = vectors + 1;
+    INSERT INTO changes SELECT generation, new.track, 0 FROM state;
+    DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
+END;
+CREATE TRIGGER vector_replaced AFTER UPDATE OF vector ON vectors WHEN new.model = (SELECT model FROM state) BEGIN
+    UPDATE state SET generation = generation + 1;
+    INSERT INTO changes SELECT generation, new.track, 1 FROM state;
+    DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
+END;
+CREATE TRIGGER vector_removed AFTER DELETE ON vectors WHEN old.model = (SELECT model FROM state) BEGIN
+    UPDATE state SET generation = generation + 1, vectors = vectors - 1;
+    INSERT INTO changes SELECT generation, old.track, 2 FROM state;
+    DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
+END;
+-- Another current model: other vectors under the same ids, so that no index of before can be caught up.
+CREATE TRIGGER model_chosen AFTER UPDATE OF model ON state
+WHEN new.model IS NOT old.model AND EXISTS (SELECT 1 FROM vectors) BEGIN
+    DELETE FROM changes;
+    UPDATE state SET generation = generation + 1,
+        vectors = (SELECT count(*) FROM vectors WHERE model = new.model),
+        windows = (SELECT coalesce(sum(count), 0) FROM windows WHERE model = new.model);
+END;
+
+CREATE TRIGGER windows_counted AFTER INSERT ON windows WHEN new.model = (SELECT model FROM state)
+    BEGIN UPDATE state SET windows = windows + new.count; END;
+CREATE TRIGGER windows_recounted AFTER UPDATE OF count ON windows WHEN new.model = (SELECT model FROM state)
+    BEGIN UPDATE state SET windows = windows - old.count + new.count; END;
+CREATE TRIGGER windows_discounted AFTER DELETE ON windows WHEN old.model = (SELECT model FROM state)
+    BEGIN UPDATE state SET windows = windows - old.count; END;
+CREATE TRIGGER track_counted AFTER INSERT ON audio BEGIN UPDATE state SET tracks = tracks + 1; END;
+CREATE TRIGGER track_discounted AFTER DELETE ON audio BEGIN UPDATE state SET tracks = tracks - 1; END;
+CREATE TRIGGER failure_counted AFTER INSERT ON failures BEGIN UPDATE state SET failures = failures + 1; END;
+CREATE TRIGGER failure_discounted AFTER DELETE ON failures BEGIN UPDATE state SET failures = failures - 1; END;
+
+-- Rows of tags and credits come with their file, which is counted.
+CREATE TRIGGER file_counted AFTER INSERT ON files BEGIN UPDATE state SET files = files + 1, metadata = metadata + 1; END;
+CREATE TRIGGER file_discounted AFTER DELETE ON files BEGIN UPDATE state SET files = files - 1, metadata = metadata + 1; END;
+CREATE TRIGGER file_changed AFTER UPDATE OF track, path, size ON files BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER tags_changed AFTER UPDATE ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER tags_removed AFTER DELETE ON tags BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER credits_changed AFTER UPDATE ON credits BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER credits_removed AFTER DELETE ON credits BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER genre_added AFTER INSERT ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER genre_changed AFTER UPDATE ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER genre_removed AFTER DELETE ON genres BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_given AFTER INSERT ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_changed AFTER UPDATE OF content, genre ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER label_taken AFTER DELETE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER scale_given AFTER INSERT ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER scale_changed AFTER UPDATE OF value, origin ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER scale_taken AFTER DELETE ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
