@@ -822,5 +822,3 @@ def test_a_library_answers_from_a_space(folder, tmp_path):
         voisin.Library(copy, space="trail")
     with pytest.raises(ValueError, match="Library\\(path, space="):
         default.similar(1, space="trial")
-    with pytest.raises(ValueError, match="a database has the vectors of one space"):
-        voisin.Library("postgres://localhost/music", space="trial")

@@ -44,7 +44,6 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.playlist(["a", 7], length=3600, harmonic=True)
     library.playlist(limit=None, genre="Jazz")
     library.path_between("a", 7, via=["b", Path("c")], steps=9, curve="energy=rise")
-    assert_type(voisin.Library("postgres://db.example/music", sample=9000).address, str | None)
     library.table(100, after=7, vectors=False, sort="year")
     library.clusters(detail="fine")
     library.duplicates(rough=True)

@@ -13,7 +13,7 @@
 Shapes, units and errors are in each class's documentation.
 """
 
-from ._answers import DatabaseError, Embedding, Found, Neighbor, NoSuchTrack, Track
+from ._answers import Embedding, Found, Neighbor, NoSuchTrack, Track
 from ._options import (
     ClassifyOptions,
     ClustersOptions,
@@ -29,7 +29,6 @@ from ._voisin import Embedder, Library, Table, VectorIndex, __version__, models
 __all__ = [
     "ClassifyOptions",
     "ClustersOptions",
-    "DatabaseError",
     "DuplicatesOptions",
     "Embedder",
     "Embedding",

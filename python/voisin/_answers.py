@@ -14,11 +14,6 @@ class NoSuchTrack(KeyError):
     __str__ = Exception.__str__
 
 
-class DatabaseError(RuntimeError):
-    """A query of a library in a database failed: the server is unreachable or refuses it, it has no
-    library, or the query needs a library in a folder; the text has the reason and the next step."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Embedding:
     """The result of analysing audio.

@@ -10,7 +10,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Ending;
 use crate::cli::args::ReportFormat;
-use crate::cli::columnar;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
@@ -42,7 +41,6 @@ pub(crate) fn add_files(
         model: context.model_option().map(parse_model),
         options: AddOptions {
             threads: context.threads(),
-            fetch: columnar::FETCH,
             ..run.options
         },
         ..run

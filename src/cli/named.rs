@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::columnar;
 use voisin_audio::is_audio_candidate;
 use voisin_base::address;
 use voisin_library::scan::playlist::path_in_table;
@@ -55,17 +54,9 @@ pub(crate) fn listed_paths(null: bool) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths.map(local_path).collect())
 }
 
-/// The music that the paths stand for, and the addresses among them, which come last.
+/// The music that the paths stand for.
 pub(crate) fn scan_named(paths: &[PathBuf], exclusions: &Exclusions, links: Links<'_>) -> Scan {
-    let (addresses, paths): (Vec<_>, Vec<_>) = paths
-        .iter()
-        .cloned()
-        .partition(|path| address::scheme(path).is_some());
-    let mut found = scan::scan_without(&paths, &is_audio_candidate, exclusions, links);
-    for address in addresses {
-        columnar::scan_objects(&address, &is_audio_candidate, &mut found);
-    }
-    found
+    scan::scan_without(paths, &is_audio_candidate, exclusions, links)
 }
 
 /// Distinct output paths for files, relative to the output folder.

@@ -10,8 +10,7 @@ use super::context::Context;
 use super::database;
 use super::remote::database_address;
 use voisin_engine::{Engine, LabelSource};
-use voisin_library::Library;
-use voisin_questions::{LibrarySource, Named, QuestionError};
+use voisin_questions::{LibrarySource, QuestionError};
 
 pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
     open_space(context, args, None)
@@ -36,25 +35,12 @@ pub(crate) fn open_space(
     )))
 }
 
-/// As [`open`], for queries that need no index: a library on this disk is only read.
-pub(crate) fn open_to_read(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
-    if let Some(source) = open_remote(context, args)? {
-        return Ok(source);
-    }
-    let library = Library::open_to_read(&context.library_dir())?;
-    Ok(LibrarySource::Local(Box::new(Engine::from_library(
-        library,
-    ))))
-}
-
 /// The database, if one is named.
 fn open_remote(context: &Context, args: &BackendArgs) -> anyhow::Result<Option<LibrarySource>> {
     let Some(address) = database_address(args.backend.as_deref()) else {
         return Ok(None);
     };
-    // `all` is the largest number.
-    let sample = args.sample.map(|sample| sample.of(usize::MAX));
-    let mut remote = database::open(&address, sample)?;
+    let mut remote = database::open(&address)?;
     context.quiet_index_news(remote.engine());
     Ok(Some(LibrarySource::Remote(remote)))
 }
@@ -64,9 +50,7 @@ pub(crate) fn fetch_named(
     source: &mut LibrarySource,
     names: &[OsString],
 ) -> Result<(), QuestionError> {
-    names
-        .iter()
-        .try_for_each(|name| source.fetch(Named::Written(name)))
+    names.iter().try_for_each(|name| source.fetch(name))
 }
 
 /// Reports a lost table of labels: searches go on with the genres in the files' tags, other commands fail.
@@ -90,8 +74,6 @@ pub(crate) fn lost_labels(engine: &Engine) -> Option<PathBuf> {
 /// Reports that an answer compares a sample of the tracks, if so.
 pub(crate) fn report_sample(context: &Context, answer: &str, sample: Option<&str>) {
     if let Some(sample) = sample {
-        context.console.note(&format!(
-            "{answer} works on {sample}: --sample N fetches more"
-        ));
+        context.console.note(&format!("{answer} works on {sample}"));
     }
 }

@@ -4,7 +4,6 @@
 
 pub(crate) mod seeds;
 pub(crate) mod server;
-pub(crate) mod store;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -188,6 +187,24 @@ pub(crate) fn wav(sample_rate: u32, samples: impl ExactSizeIterator<Item = f64>)
         file.extend(((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16).to_le_bytes());
     }
     file
+}
+
+/// A Python with these packages; `None`, with a message, where there is none. In CI a failed installation is an error.
+pub(crate) fn python(packages: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("VOISIN_TEST_PYTHON")
+        .map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let imports = Command::new(&python)
+        .args(["-c", &format!("import {packages}")])
+        .output();
+    if imports.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "VOISIN_TEST_PYTHON must name a Python with {packages}"
+    );
+    eprintln!("skipped: no Python with {packages} (VOISIN_TEST_PYTHON names one)");
+    None
 }
 
 /// A mono 16-bit WAV file of these samples.

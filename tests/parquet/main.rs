@@ -11,7 +11,6 @@ mod exchange;
 #[allow(dead_code, reason = "filters and odd tracks are for databases")]
 #[path = "../postgres/made.rs"]
 mod made;
-mod objects;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -19,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::Sandbox;
-pub(crate) use common::store::python;
+pub(crate) use common::python;
 use half::f16;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");

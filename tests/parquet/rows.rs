@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use voisin_library::{Library, OpenMode};
 use voisin_parquet::arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder};
@@ -15,7 +13,7 @@ use voisin_parquet::arrow_array::{
 use voisin_parquet::arrow_schema::Schema;
 use voisin_parquet::parquet::arrow::ArrowWriter;
 use voisin_parquet::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use voisin_parquet::parquet::basic::{Compression, GzipLevel};
+use voisin_parquet::parquet::basic::Compression;
 use voisin_parquet::parquet::file::properties::WriterProperties;
 
 use crate::common::{Sandbox, code, fine, json, noise_wav, text};
@@ -71,17 +69,8 @@ fn without(row: &RecordBatch, names: &[&str]) -> RecordBatch {
 
 /// A file of these rows, in one group, with a dictionary of texts.
 fn write_rows(path: &Path, schema: &Arc<Schema>, rows: impl IntoIterator<Item = RecordBatch>) {
-    write_rows_as(Compression::SNAPPY, path, schema, rows);
-}
-
-fn write_rows_as(
-    compression: Compression,
-    path: &Path,
-    schema: &Arc<Schema>,
-    rows: impl IntoIterator<Item = RecordBatch>,
-) {
     let properties = WriterProperties::builder()
-        .set_compression(compression)
+        .set_compression(Compression::SNAPPY)
         .set_dictionary_page_size_limit(64 << 20)
         .build();
     let file = fs::File::create(path).unwrap();
@@ -90,25 +79,6 @@ fn write_rows_as(
         writer.write(&row).unwrap();
     }
     writer.close().unwrap();
-}
-
-/// Output and peak memory of a run in MB; 0 where the system does not report it.
-fn run_measured(sandbox: &Sandbox, arguments: &[&str]) -> (Output, u64) {
-    let mut command = sandbox.command(arguments);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let found = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        most = most.max(found.unwrap_or(0) / 1024);
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    (child.wait_with_output().unwrap(), most)
 }
 
 #[test]
@@ -137,16 +107,13 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     write_rows(&file, &row.schema(), rows);
     let bytes = fs::metadata(&file).unwrap().len();
     assert!(bytes < 4_000_000, "each text is stored once: {bytes} bytes");
-    let (taken, memory) = run_measured(
-        &sandbox,
-        &[
-            "add",
-            "--format",
-            "json",
-            "--from-parquet",
-            file.to_str().unwrap(),
-        ],
-    );
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        file.to_str().unwrap(),
+    ]);
     let stderr = text(&taken.stderr);
     assert_eq!(code(&taken), 1, "{stderr}");
     assert!(stderr.contains("voisin failed"), "{stderr}");
@@ -155,7 +122,6 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
         (&answer["added"], &answer["refused"]),
         (&1.into(), &39.into())
     );
-    assert!(memory < 300, "{memory} MB");
     let library = fs::metadata(sandbox.path("library/voisin.db"))
         .unwrap()
         .len();
@@ -185,35 +151,9 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
         );
         assert_eq!(reasons[path], expected);
     }
-    // A library that holds such texts, from before they were bounded, does not pass them on.
-    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
-    database
-        .execute("UPDATE tags SET title = title || title", [])
-        .unwrap();
-    drop(database);
-    let other = Sandbox::new();
-    let merged = other.run([
-        "merge",
-        "--format",
-        "json",
-        sandbox.path("library").to_str().unwrap(),
-    ]);
-    assert_eq!((code(&merged), &json(&merged)["refused"]), (1, &1.into()));
-    let failed = json(other.run(["failed", "--format", "json"]));
-    let failed = failed
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|failure| failure["path"] == "/music/0.ogg")
-        .unwrap();
-    let reason = failed["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("has 2 097 152 bytes, expected at most 1 048 576"),
-        "{reason}"
-    );
 }
 
-/// Small files that declare huge contents: each kind is refused, and the next file read.
+/// Texts within the bound, in more rows than the file's size justifies: it is refused, and the next file read.
 #[test]
 fn a_file_that_declares_more_than_it_has_is_refused() {
     let sandbox = Sandbox::new();
@@ -221,91 +161,25 @@ fn a_file_that_declares_more_than_it_has_is_refused() {
     let folder = sandbox.path("files");
     fs::create_dir_all(&folder).unwrap();
     let title: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1_000_000)]));
-    // Texts within the bound, in more rows than the file's size justifies.
     let rows = (0..200).map(|seed| with(&row, seed, "title", Arc::clone(&title)));
     write_rows(&folder.join("a-rows.parquet"), &row.schema(), rows);
-    // Five million genres in a row, of no letter each.
-    let mut genres = ListBuilder::new(StringBuilder::new());
-    for _ in 0..5_000_000 {
-        genres.values().append_value("");
-    }
-    genres.append(true);
-    let genres: ArrayRef = Arc::new(genres.finish());
-    write_rows(
-        &folder.join("b-values.parquet"),
-        &row.schema(),
-        [with(&row, 1, "genres", genres)],
-    );
-    // A page of two gigabytes, by its header: type, size, packed size, each behind the kind of field.
-    let page = folder.join("c-page.parquet");
-    write_rows(
-        &page,
-        &row.schema(),
-        [with(
-            &row,
-            2,
-            "title",
-            Arc::new(StringArray::from(vec!["t".repeat(20_000_000)])),
-        )],
-    );
-    let mut bytes = fs::read(&page).unwrap();
-    let header = [0x15, 0x04, 0x15, 0x88, 0xb4, 0x89, 0x13, 0x15];
-    let at = bytes
-        .windows(header.len())
-        .position(|window| window == header)
-        .expect("a dictionary's header");
-    let claimed = [0x15, 0x04, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15];
-    bytes[at..at + claimed.len()].copy_from_slice(&claimed);
-    fs::write(&page, bytes).unwrap();
-    write_rows(
-        &folder.join("d-good.parquet"),
-        &row.schema(),
-        [with(&row, 3, "title", title)],
-    );
-    // A page that unpacks to 140 MB, and declares 1000 bytes.
-    let bomb = folder.join("e-bomb.parquet");
-    let large: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(140_000_000)]));
-    let gzip = Compression::GZIP(GzipLevel::default());
-    write_rows_as(gzip, &bomb, &row.schema(), [with(&row, 4, "title", large)]);
-    let mut bytes = fs::read(&bomb).unwrap();
-    let header = [0x15, 0x04, 0x15, 0x88, 0xec, 0xc1, 0x85, 0x01, 0x15];
-    let at = bytes
-        .windows(header.len())
-        .position(|window| window == header)
-        .expect("a dictionary's header");
-    bytes[at + 3..at + 8].copy_from_slice(&[0xd0, 0x8f, 0x80, 0x80, 0x00]);
-    fs::write(&bomb, bytes).unwrap();
-    let lz4 = folder.join("f-lz4.parquet");
-    write_rows_as(
-        Compression::LZ4,
-        &lz4,
-        &row.schema(),
-        [with(&row, 5, "label", row.column(0).clone())],
-    );
-    let (taken, memory) = run_measured(
-        &sandbox,
-        &[
-            "add",
-            "--format",
-            "json",
-            "--from-parquet",
-            folder.to_str().unwrap(),
-        ],
-    );
+    let good = folder.join("b-good.parquet");
+    write_rows(&good, &row.schema(), [with(&row, 3, "title", title)]);
+    let taken = sandbox.run([
+        "add",
+        "--format",
+        "json",
+        "--from-parquet",
+        folder.to_str().unwrap(),
+    ]);
     let stderr = text(&taken.stderr);
     assert_eq!(code(&taken), 1, "{stderr}");
     for expected in [
         "a-rows.parquet: expected at most",
         "MB of text in a file of",
-        "b-values.parquet: cannot be read: Parquet error: column \"genres.list.item\": expected at most",
-        "found 5000000",
-        "c-page.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 2048 MB",
-        "e-bomb.parquet: cannot be read: Parquet error: expected a page of at most 128 MB, found one of 129 MB",
-        "f-lz4.parquet: cannot be read: Parquet error: column \"model_fingerprint\": expected pages that are not compressed, or with snappy, lz4_raw, gzip or zstd, found LZ4",
     ] {
         assert!(stderr.contains(expected), "{expected}: {stderr}");
     }
-    assert!(memory < 400, "{memory} MB");
     assert!(
         json(sandbox.run(["list", "--format", "json"]))["tracks"]
             .to_string()
@@ -401,37 +275,6 @@ fn a_fault_of_a_cell_leaves_the_rest_of_its_file() {
     let tracks = tracks["tracks"].as_array().unwrap().iter();
     let tracks = tracks.map(|track| ["path", "genres", "year"].map(|key| track[key].clone()));
     assert_eq!(serde_json::json!(tracks.collect::<Vec<_>>()), expected);
-}
-
-/// Folders that are named by a column and its value, as Hive, Spark and Polars write them.
-#[test]
-fn partitions_stand_for_their_columns() {
-    let sandbox = Sandbox::new();
-    let row = without(&one_row(&sandbox), &["artist", "genres", "year"]);
-    let title: ArrayRef = Arc::new(StringArray::from(vec!["Sinnerman"]));
-    let folder = sandbox.path("parts");
-    for (seed, part) in [
-        (1, "artist=Nina%20Simone/genre=Soul/year=1965"),
-        (2, "artist=__HIVE_DEFAULT_PARTITION__"),
-    ] {
-        fs::create_dir_all(folder.join(part)).unwrap();
-        let file = folder.join(part).join("part-0.parquet");
-        let named = with(&row, seed, "title", Arc::clone(&title));
-        write_rows(&file, &row.schema(), [named]);
-    }
-    fine(sandbox.run(["add", "--from-parquet", folder.to_str().unwrap()]));
-    let tracks = json(sandbox.run(["list", "--format", "json"]));
-    let find = |path: &str| {
-        let tracks = tracks["tracks"].as_array().unwrap();
-        let found = tracks.iter().find(|track| track["path"] == path);
-        found.unwrap().clone()
-    };
-    let first = find("/music/1.ogg");
-    assert_eq!(
-        (&first["artist"], &first["genres"][0], &first["year"]),
-        (&"Nina Simone".into(), &"Soul".into(), &1965.into())
-    );
-    assert!(find("/music/2.ogg")["artist"].is_null());
 }
 
 /// Files of older versions without a column, and of other programs with fewer columns.

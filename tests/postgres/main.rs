@@ -8,14 +8,11 @@
 mod common;
 
 mod answers;
-mod exact;
 mod made;
 mod poolers;
 mod refusals;
 mod sending;
 mod servers;
-mod serving;
-mod shards;
 mod upkeep;
 
 use std::collections::BTreeMap;

@@ -22,8 +22,8 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     let push_there = ["push", "--to", &url];
     let pull_there = ["pull", "--from", &url];
     // A warning that an index will not fit into the server's memory comes before it is built.
-    server.psql("alter system set maintenance_work_mem = '1MB'", &[]);
-    server.psql("select pg_reload_conf()", &[]);
+    server.psql("alter system set maintenance_work_mem = '1MB'");
+    server.psql("select pg_reload_conf()");
     let first = sandbox.run(push_there);
     let stderr = text(&first.stderr);
     assert!(
@@ -53,7 +53,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         library.transfer_mut().take_in(&[(None, record)]).unwrap();
         stranger
     };
-    server.psql("create schema other", &[]);
+    server.psql("create schema other");
     for dimension in [DIMENSION, 16] {
         let stranger = of_model(dimension);
         for words in [push_there, pull_there] {
@@ -64,10 +64,10 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             );
         }
         let elsewhere = format!("{url}&options=-csearch_path%3Dother,public");
-        server.psql("drop schema other cascade; create schema other", &[]);
+        server.psql("drop schema other cascade; create schema other");
         fine(stranger.run(["push", "--to", &elsewhere]));
-        let status = json(stranger.run(["status", "--format", "json", "--backend", &elsewhere]));
-        assert_eq!(status["tracks"], 1, "{status}");
+        let listed = json(stranger.run(["list", "--format", "json", "--backend", &elsewhere]));
+        assert_eq!(listed["total"], 1, "{listed}");
     }
 
     // Recordings with another kind of id.
@@ -99,7 +99,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         );
     }
     assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
-    server.psql("create database apart", &[]);
+    server.psql("create database apart");
     let elsewhere = url.replace("/postgres?", "/apart?");
     fine(quick.run(["push", "--to", &elsewhere]));
     let taken = Sandbox::new();
@@ -130,7 +130,7 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         "select pg_advisory_lock(1987013491, hashint8('voisin_state'::regclass::oid::bigint));\n";
     std::io::Write::write_all(&mut keys, sql.as_bytes()).unwrap();
     let held = "select count(*) from pg_locks where locktype = 'advisory' and granted";
-    while server.psql(held, &[]) == "0" {
+    while server.psql(held) == "0" {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(refused(sandbox.run(push_there)).contains("another voisin is sending"));
@@ -145,26 +145,11 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
 
     // A password in an address on the command line is refused by every verb, and never shown.
     let secret = url.replace("voisin@", "voisin:s3cret@");
-    let mut questions = vec![
-        vec!["push", "--to"],
-        vec!["pull", "--from"],
-        vec!["eval", "index", "--backend"],
-        vec!["worker", "--jobs"],
-    ];
-    let folder = sandbox.path("exported");
-    for verb in [
-        "similar", "classify", "show", "path", "playlist", "list", "status", "export",
-    ] {
-        let names: &[&str] = match verb {
-            "export" => &[folder.to_str().unwrap()],
-            "path" => &["title 1", "title 2"],
-            "playlist" => &["--seed", "title 1"],
-            "list" | "status" => &[],
-            _ => &["title 1"],
-        };
+    let mut questions = vec![vec!["push", "--to"], vec!["pull", "--from"]];
+    for verb in ["similar", "classify", "show", "list"] {
+        let names: &[&str] = if verb == "list" { &[] } else { &["title 1"] };
         questions.push([&[verb], names, &["--backend"]].concat());
     }
-    questions.push(vec!["serve", "--backend"]);
     for question in &questions {
         let stderr = refused(sandbox.run(question.iter().chain(&[secret.as_str()])));
         assert!(
@@ -174,14 +159,14 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
     }
     // In the environment it is accepted, and not shown either.
     let status = sandbox
-        .command(["status"])
+        .command(["list", "title 1"])
         .env("VOISIN_BACKEND", &secret)
         .output()
         .unwrap();
     assert!(!fine(&status).contains("s3cret") && !text(&status.stderr).contains("s3cret"));
     let nobody = secret.replace(&server.port.to_string(), "1");
     let status = sandbox
-        .command(["status"])
+        .command(["list", "title 1"])
         .env("VOISIN_BACKEND", nobody)
         .output()
         .unwrap();
@@ -191,16 +176,13 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         "{stderr}"
     );
 
-    // An old version of pgvector, and tables of a newer voisin.
+    // An old version of pgvector, and tables of another voisin.
     let verbs = [
         push_there.to_vec(),
         pull_there.to_vec(),
         vec!["list", "--backend", &url],
     ];
-    server.psql(
-        "update pg_extension set extversion = '0.7.4' where extname = 'vector'",
-        &[],
-    );
+    server.psql("update pg_extension set extversion = '0.7.4' where extname = 'vector'");
     for words in &verbs {
         let stderr = refused(sandbox.run(words));
         assert!(
@@ -208,28 +190,19 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
             "{stderr}"
         );
     }
-    server.psql(
-        "update pg_extension set extversion = '0.8.0' where extname = 'vector'",
-        &[],
-    );
-    // Tables of a newer voisin may lack their model and have other columns: they are left unchanged.
-    server.psql(
-        "update voisin_state set schema = 99, fingerprint = null",
-        &[],
-    );
-    server.psql(
-        "alter table voisin_track rename embedding to elsewhere",
-        &[],
-    );
+    server.psql("update pg_extension set extversion = '0.8.0' where extname = 'vector'");
+    // Tables of another voisin may lack their model and have other columns: they are left unchanged.
+    server.psql("update voisin_state set schema = 99, fingerprint = null");
+    server.psql("alter table voisin_track rename embedding to elsewhere");
     for words in &verbs {
         let stderr = refused(sandbox.run(words));
         assert!(
-            stderr.contains("schema 99") && stderr.contains("use the newer voisin"),
+            stderr.contains("schema 99") && stderr.contains("push again"),
             "{stderr}"
         );
     }
     assert_eq!(
-        server.psql("select fingerprint is null from voisin_state", &[]),
+        server.psql("select fingerprint is null from voisin_state"),
         "t"
     );
 }
@@ -248,7 +221,7 @@ fn pull_refuses_an_impossible_model_or_row() {
         ("dimension = -1", "its dimension is"),
         ("manifest = repeat('{', 100)", "its manifest"),
     ] {
-        server.psql(&format!("update voisin_state set {change}"), &[]);
+        server.psql(&format!("update voisin_state set {change}"));
         let new = Sandbox::new();
         for words in [&["pull", "--from", &url][..], &["list", "--backend", &url]] {
             let stderr = refused(new.run(words));
@@ -270,7 +243,7 @@ fn pull_refuses_an_impossible_model_or_row() {
             "update voisin_state set model = '{}', fingerprint = '{}', dimension = {}, manifest = '{}'",
             original.name, original.fingerprint, original.dimension, original.manifest_json
         );
-        server.psql(&columns, &[]);
+        server.psql(&columns);
     }
     // Rows changed by another program: one with three megabytes of facts, one with an invalid path, one without facts.
     for (path, change) in [
@@ -285,9 +258,7 @@ fn pull_refuses_an_impossible_model_or_row() {
         ("/music/3/album 3/3.flac", "'{\"hex\": \"7b\"}'"),
     ] {
         let changed = server.psql(
-            &format!("with c as (update voisin_track set facts = {change} where path = '{path}' returning 1) select count(*) from c"),
-            &[],
-        );
+            &format!("with c as (update voisin_track set facts = {change} where path = '{path}' returning 1) select count(*) from c"));
         assert_eq!(changed, "1", "{path}");
     }
     let new = Sandbox::new();
@@ -300,18 +271,7 @@ fn pull_refuses_an_impossible_model_or_row() {
         "{pulled}"
     );
     // Where all requested rows are damaged, the message says so and not that they are missing.
-    server.psql(
-        "update voisin_vector set vector = substr(vector, 1, 8)",
-        &[],
-    );
-    let folder = sandbox.path("exported");
-    let stderr = refused(sandbox.run(["export", folder.to_str().unwrap(), "--backend", &url]));
-    assert!(
-        stderr.contains("are damaged") && stderr.contains("voisin_vector"),
-        "{stderr}"
-    );
-    fine(sandbox.run(["similar", "title 12", "--backend", &url]));
-    server.psql("update voisin_track set facts = '{}'", &[]);
+    server.psql("update voisin_track set facts = '{}'");
     for words in [
         ["similar", "title 12"],
         ["show", "title 12"],
@@ -373,7 +333,6 @@ fn passwords_encryption_and_rights_are_enforced() {
     server.psql(
         "create role reader login password 's3cret'; grant usage on schema public to reader;
          grant select on all tables in schema public to reader;",
-        &[],
     );
     let rules = server.folder.join("pg_hba.conf");
     fs::write(
@@ -381,7 +340,7 @@ fn passwords_encryption_and_rights_are_enforced() {
         "host all voisin 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
     )
     .unwrap();
-    server.psql("select pg_reload_conf()", &[]);
+    server.psql("select pg_reload_conf()");
     let url = format!("postgres://reader@127.0.0.1:{}/postgres", server.port);
     let passwords = sandbox.path("pgpass");
     fs::write(
@@ -423,7 +382,7 @@ fn passwords_encryption_and_rights_are_enforced() {
             server.port
         )
     };
-    let run = |url: &str| sandbox.run(["status", "--backend", url]);
+    let run = |url: &str| sandbox.run(["list", "title 1", "--backend", url]);
     let trusted = run(&address("localhost", true));
     assert_eq!(code(&trusted), 0, "{}", text(&trusted.stderr));
     for url in [address("127.0.0.1", true), address("localhost", false)] {
@@ -436,7 +395,7 @@ fn passwords_encryption_and_rights_are_enforced() {
     }
 
     // Without pgvector the message has the next step.
-    server.psql("create database bare", &[]);
+    server.psql("create database bare");
     let bare = format!(
         "postgres://reader@127.0.0.1:{}/bare?sslmode=disable",
         server.port
@@ -447,7 +406,7 @@ fn passwords_encryption_and_rights_are_enforced() {
         "{}",
         text(&refused.stderr)
     );
-    let empty = ask(&["status", "--backend", &bare], 0o600);
+    let empty = ask(&["list", "--backend", &bare], 0o600);
     assert!(
         code(&empty) == 2 && text(&empty.stderr).contains("voisin push"),
         "{}",

@@ -1,4 +1,4 @@
-//! Servers of PostgreSQL for a test, alone and as shards.
+//! Servers of PostgreSQL for a test.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::common::{Sandbox, code, text};
+use super::common::text;
 
-/// The programs of a PostgreSQL that has pgvector and `postgres_fdw`.
+/// The programs of a PostgreSQL that has pgvector.
 pub(super) fn programs() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -25,9 +25,7 @@ pub(super) fn programs() -> Option<PathBuf> {
             let extensions = Path::new("/usr/share/postgresql")
                 .join(version)
                 .join("extension");
-            ["vector.control", "postgres_fdw.control"]
-                .iter()
-                .all(|name| extensions.join(name).exists())
+            extensions.join("vector.control").exists()
         })
         .collect();
     found.sort();
@@ -200,8 +198,8 @@ impl Server {
             ),
         };
         assert!(made.status.success(), "{}", text(&made.stderr));
-        self.psql("alter system set ssl = on", &[]);
-        self.psql("select pg_reload_conf()", &[]);
+        self.psql("alter system set ssl = on");
+        self.psql("select pg_reload_conf()");
         std::thread::sleep(Duration::from_millis(500));
         certificate
     }
@@ -213,7 +211,7 @@ impl Server {
         )
     }
 
-    pub(super) fn psql(&self, sql: &str, variables: &[(String, String)]) -> String {
+    pub(super) fn psql(&self, sql: &str) -> String {
         let mut command = Command::new(self.programs.join("psql"));
         command.args([
             "-h",
@@ -228,9 +226,6 @@ impl Server {
         command
             .args(["-v", "ON_ERROR_STOP=1", "-AtX", "-q", "-w"])
             .env("PGSSLMODE", "disable");
-        for (name, value) in variables {
-            command.args(["-v", &format!("{name}={value}")]);
-        }
         let mut child = command
             .args(["-f", "-"])
             .stdin(Stdio::piped())
@@ -247,11 +242,10 @@ impl Server {
     /// Everything that a push writes, except for times and the number of transactions.
     pub(super) fn tables(&self) -> String {
         self.psql(
-            "select id, md5(content || coalesce(windows, '') || digest), facts, source, path, genres, words,
-                md5(embedding::text), md5(vector) from voisin_track full join voisin_vector using (id) order by id;
+            "select id, md5(content || coalesce(windows, '') || digest), facts, path, genres, words,
+                md5(embedding::text) from voisin_track order by id;
              select name, md5(value) from voisin_setting order by name;
-             select model, fingerprint, dimension from voisin_state;",
-            &[],
+             select model, fingerprint, dimension, md5(mean) from voisin_state;",
         )
     }
 }
@@ -260,67 +254,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop("immediate");
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A coordinator and servers with the partitions that `--print-ddl partitioned` prints.
-pub(super) struct Cluster {
-    pub(super) coordinator: Server,
-    pub(super) shards: Vec<Server>,
-    partitions: usize,
-}
-
-impl Cluster {
-    /// Three shards, of one partition each.
-    pub(super) fn start(programs: &Path, sandbox: &Sandbox) -> Self {
-        Self::with_partitions(programs, sandbox, 3, 3)
-    }
-
-    /// - `partitions`: distributed over so many `servers`
-    pub(super) fn with_partitions(
-        programs: &Path,
-        sandbox: &Sandbox,
-        partitions: usize,
-        servers: usize,
-    ) -> Self {
-        let coordinator = Server::start(programs);
-        let shards: Vec<Server> = (0..servers).map(|_| Server::start(programs)).collect();
-        let number = partitions.to_string();
-        let printed = sandbox.run(["push", "--print-ddl", "partitioned", "--shards", &number]);
-        assert_eq!(code(&printed), 0, "{}", text(&printed.stderr));
-        let printed = text(&printed.stdout);
-        let parts: Vec<&str> = printed.split("\n-- == ").collect();
-        assert_eq!(parts.len(), partitions + 2, "partitions and a coordinator");
-        let mut variables = Vec::new();
-        for i in 0..partitions {
-            let shard = &shards[i % servers];
-            shard.psql(&format!("-- {}", parts[i + 1]), &[]);
-            for (name, value) in [
-                ("host", "127.0.0.1".to_owned()),
-                ("port", shard.port.to_string()),
-                ("dbname", "postgres".to_owned()),
-                ("user", "voisin".to_owned()),
-            ] {
-                variables.push((format!("shard{i}_{name}"), value));
-            }
-        }
-        coordinator.psql(&format!("-- {}", parts[partitions + 1]), &variables);
-        Self {
-            coordinator,
-            shards,
-            partitions,
-        }
-    }
-
-    pub(super) fn make_indexes(&self) {
-        for i in 0..self.partitions {
-            self.shards[i % self.shards.len()].psql(
-                &format!(
-                    "create index on voisin_track_{i} using hnsw (embedding halfvec_ip_ops) with (m = 16, ef_construction = 128)"
-                ),
-                &[],
-            );
-        }
     }
 }
 

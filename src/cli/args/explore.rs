@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
-use super::{BackendArgs, ListOutput, TableFormat, one_of};
+use super::{ListOutput, TableFormat, one_of};
 use voisin_explore::map::ColourBy;
 use voisin_library::{Person, ScaleName};
 use voisin_questions::Filters;
@@ -132,8 +132,6 @@ pub(crate) struct PathArgs {
     pub(crate) question: PathBetween,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// Make a playlist around tracks, a genre or a cluster
@@ -153,8 +151,6 @@ pub(crate) struct PlaylistArgs {
     pub(crate) seed: Vec<NamedSeed>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// Show artists, and which are near to each other

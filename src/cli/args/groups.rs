@@ -103,7 +103,7 @@ mod tests {
             .get_subcommands()
             .filter(|verb| !verb.is_hide_set())
             .map(Command::get_name)
-            .filter(|verb| cfg!(feature = "postgres") || !["push", "pull", "worker"].contains(verb))
+            .filter(|verb| cfg!(feature = "postgres") || !["push", "pull"].contains(verb))
             .collect();
         let grouped: Vec<String> = GROUPS.iter().flat_map(|title| verbs_of(title)).collect();
         let distinct: BTreeSet<&str> = grouped.iter().map(String::as_str).collect();

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::BackendArgs;
-use super::units::{PathOrAddress, Shard};
+use super::units::Shard;
 use super::{ListOutput, ReportFormat};
 use voisin_base::track::ContentKind;
 use voisin_engine::DescriptorDepth;
@@ -33,19 +32,19 @@ pub(crate) struct DemoArgs {
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -\n  voisin add /mnt/nas --shard 0/4"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
-    /// Folders, playlists, files, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard input
+    /// Folders, playlists or files; `-` for a list on standard input
     #[arg(required_unless_present_any = ["from_parquet", "vectors"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathOrAddress>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
-    pub(crate) from_parquet: Vec<PathOrAddress>,
+    pub(crate) from_parquet: Vec<PathBuf>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "shard", "exclude", "follow_links", "windows", "year_of",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows", "year_of",
         "remove_missing", "descriptors", "update_descriptors"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -57,9 +56,6 @@ pub(crate) struct AddArgs {
     /// OpenL3). Each row of Parquet needs a `path` and a `vector`; the library then holds vectors of this model
     #[arg(long, value_name = "NAME", conflicts_with = "paths")]
     pub(crate) vectors_of: Option<String>,
-    /// Only this share of the files: four machines that see the same folders add 0/4 to 3/4
-    #[arg(long, value_name = "I/N", conflicts_with = "remove_missing")]
-    pub(crate) shard: Option<Shard>,
     /// Leave out files and folders that match this pattern, as in a .gitignore: '*.wav', 'Podcasts/', '/incoming'
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
@@ -147,10 +143,9 @@ impl std::str::FromStr for WindowCount {
     after_help = "Examples:\n  voisin embed song.wav --hop 0.1 --output vectors/\n  voisin embed ~/Music --hop 1 --output vectors/\n  find . -name '*.flac' | voisin embed - --format csv --output vectors/"
 )]
 pub(crate) struct EmbedArgs {
-    /// Audio files, folders, playlists, or addresses such as `s3://bucket/music/` (docs/parquet.md); `-` for a list on standard
-    /// input
+    /// Audio files, folders or playlists; `-` for a list on standard input
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathOrAddress>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Time from one window to the next [default: 0.1]
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) hop: Option<Seconds>,
@@ -160,9 +155,9 @@ pub(crate) struct EmbedArgs {
     /// Start the first window at the first sample instead of centring it there
     #[arg(long)]
     pub(crate) no_center: bool,
-    /// Folder to write into; with --format parquet also an address
+    /// Folder to write into
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) output: PathOrAddress,
+    pub(crate) output: PathBuf,
     /// Format of the output
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
@@ -193,16 +188,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
-    #[command(flatten)]
-    pub(crate) compression: CompressionArgs,
-}
-
-/// How Parquet files are compressed.
-#[derive(Debug, Args)]
-pub(crate) struct CompressionArgs {
-    /// How Parquet files are compressed [default: snappy]
-    #[arg(long, value_name = "CODEC", value_parser = ["none", "snappy", "lz4", "gzip", "zstd"])]
-    pub(crate) compression: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -231,8 +216,6 @@ pub(crate) struct StatusArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 /// List the files that could not be added, and why
@@ -258,12 +241,9 @@ pub(crate) struct RetryArgs {
 }
 
 /// Remove tracks from the library (your files are not touched)
-///
-/// With --backend recordings are taken down in a database: with all of their files, from every library that pushed them, and no
-/// push and no worker adds them again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run\n  voisin remove --backend postgres://me@db.example/music id:4611686018427387904"
+    after_help = "Examples:\n  voisin remove ~/Music/podcasts\n  voisin remove id:17\n  voisin remove --missing --dry-run"
 )]
 pub(crate) struct RemoveArgs {
     /// Files, folders, or tracks by `id:NUMBER`
@@ -279,9 +259,6 @@ pub(crate) struct RemoveArgs {
     /// Only print what would be removed
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
-    /// Take recordings down in this database instead; `VOISIN_BACKEND` is ignored
-    #[arg(long, value_name = "URL", conflicts_with = "missing")]
-    pub(crate) backend: Option<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -297,11 +274,11 @@ pub(crate) struct RemoveArgs {
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
 )]
 pub(crate) struct ExportArgs {
-    /// Folder to write into; with --format parquet also an address
+    /// Folder to write into
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) output: PathOrAddress,
+    pub(crate) output: PathBuf,
     /// Replace the files of an earlier export
-    #[arg(long, conflicts_with = "changes")]
+    #[arg(long)]
     pub(crate) force: bool,
     /// Leave out the window vectors
     #[arg(long)]
@@ -309,39 +286,15 @@ pub(crate) struct ExportArgs {
     /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
-    #[command(flatten)]
-    pub(crate) compression: CompressionArgs,
-    /// With --format parquet: write only changes and removals since the last such export into the folder, as one more file
-    /// there: `changes-N.parquet`, for engines that follow the library
-    #[arg(long)]
-    pub(crate) changes: bool,
     /// Write the vectors of this space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE", conflicts_with = "backend")]
+    #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     Npy,
     Parquet,
-}
-
-/// Merge other libraries into this one
-///
-/// Recordings are identified by their audio: new ones are added with files, tags, vectors, measurements and labels; for known
-/// ones, only missing data is added. Existing data stays. Merging again changes nothing. The other libraries must have the same
-/// model and are only read.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin merge /mnt/node1/voisin /mnt/node2/voisin")]
-pub(crate) struct MergeArgs {
-    /// Folders of other libraries
-    #[arg(required = true, value_name = "LIBRARY", value_hint = ValueHint::DirPath)]
-    pub(crate) libraries: Vec<PathBuf>,
-    /// Format of the summary
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-    pub(crate) format: ReportFormat,
 }
 
 /// Check the database, the index, and that every track finds itself

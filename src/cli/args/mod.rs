@@ -44,7 +44,7 @@ use voisin_encoder::{CpuPath, DeviceChoice};
 use voisin_index::GraphBuilder;
 use voisin_questions::Filters;
 
-pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
+pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
@@ -60,8 +60,8 @@ pub(crate) use lab::{
 };
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
-    RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, FailedArgs, RemoveArgs, RetryArgs,
+    StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};

@@ -24,14 +24,6 @@ use voisin_players::upstream::ServerAddress;
     reason = "each is an option of its own"
 )]
 pub(crate) struct ServeArgs {
-    /// Query the library in this database (see voisin push); genres, clusters, the map and all else that needs all of
-    /// its tracks are refused without --copy [variable: `VOISIN_BACKEND`]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["folder", "subsonic"])]
-    pub(crate) backend: Option<String>,
-    /// With a backend: keep a copy of it in this folder and query that once it is complete. It follows the database,
-    /// and the next start continues it [variable: `VOISIN_SERVE_COPY`]
-    #[arg(long, value_name = "DIR", env = "VOISIN_SERVE_COPY", hide_env = true, value_hint = ValueHint::DirPath, conflicts_with_all = ["folder", "subsonic"])]
-    pub(crate) copy: Option<PathBuf>,
     /// Address to listen on: HOST:PORT, or unix:PATH for a socket that only you can open (several: all of them)
     /// [variable: `VOISIN_SERVE_LISTEN`, with commas]
     #[arg(
@@ -131,14 +123,9 @@ pub(crate) struct ServeArgs {
 /// None of them changes the library or a file. It ends when the assistant closes standard input.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n  voisin mcp --backend postgres://reader@db.example/music\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"
+    after_help = "Examples:\n  voisin mcp\n  voisin mcp --library ~/jazz\n\nIn an assistant's settings:\n  {\"mcpServers\": {\"voisin\": {\"command\": \"voisin\", \"args\": [\"mcp\"]}}}"
 )]
-pub(crate) struct McpArgs {
-    /// Query the library in this database (see voisin push); queries that need all of its tracks are refused [variable:
-    /// `VOISIN_BACKEND`]
-    #[arg(long, value_name = "URL")]
-    pub(crate) backend: Option<String>,
-}
+pub(crate) struct McpArgs {}
 
 fn base_path(text: &str) -> Result<String, String> {
     // It is prepended to every path of the page and of redirects: no quotes, no dot segments, no

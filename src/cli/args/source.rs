@@ -2,8 +2,6 @@
 
 use clap::Args;
 
-use voisin_questions::values::Limit;
-
 /// The library that a query goes to.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Backend")]
@@ -11,7 +9,4 @@ pub(crate) struct BackendArgs {
     /// Query the library in this database instead (see voisin push) [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) backend: Option<String>,
-    /// With a backend: fetch at most this many tracks to compare with each other or to sort [default: 20000]
-    #[arg(long, value_name = "N|all")]
-    pub(crate) sample: Option<Limit>,
 }

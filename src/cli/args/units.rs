@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use clap::builder::{PathBufValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 
-use crate::cli::columnar;
 use crate::cli::named::local_path;
 use voisin_base::{address, output};
 
@@ -56,7 +54,7 @@ impl FromStr for Shard {
     }
 }
 
-/// A path, refusing addresses of object stores or web servers, which would become a folder called `s3:`.
+/// A path, refusing addresses, which would become a folder called `s3:`.
 pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
     let path = local_path(path);
     match address::scheme(&path) {
@@ -66,53 +64,6 @@ pub(super) fn on_disk(path: PathBuf) -> Result<PathBuf, String> {
             path.display()
         )),
     }
-}
-
-/// A path, or an address in an object store or on a web server. Options that take a `PathBuf` refuse addresses.
-#[derive(Debug, Clone)]
-pub(crate) struct PathOrAddress(PathBuf);
-
-impl Deref for PathOrAddress {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl AsRef<Path> for PathOrAddress {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl ValueParserFactory for PathOrAddress {
-    type Parser = ValueParser;
-
-    fn value_parser() -> ValueParser {
-        PathBufValueParser::new().try_map(known_scheme).into()
-    }
-}
-
-fn known_scheme(path: PathBuf) -> Result<PathOrAddress, String> {
-    let schemes = address::SCHEMES;
-    let path = local_path(path);
-    let wrong = match address::scheme(&path) {
-        None => return Ok(PathOrAddress(path)),
-        // A mistyped scheme must not become a folder called `s4:` that is "not found".
-        Some(scheme) if !schemes.contains(&scheme) => {
-            format!("expected a path, or an address of {}", schemes.join(", "))
-        }
-        Some(_) if columnar::FETCH.is_some() => return Ok(PathOrAddress(path)),
-        Some(_) => {
-            "expected a path on this machine, as this voisin was built without the feature parquet"
-                .to_owned()
-        }
-    };
-    Err(format!(
-        "{wrong}, found {}: mount it, or copy its files",
-        path.display()
-    ))
 }
 
 /// The file of a report, whose ending was checked.
@@ -166,12 +117,10 @@ mod tests {
             "FILE://localhost/m/a%20b.mp3",
         ] {
             let path = PathBuf::from(text);
-            assert_eq!(on_disk(path.clone()).unwrap(), Path::new("/m/a b.mp3"));
-            assert_eq!(&*known_scheme(path).unwrap(), Path::new("/m/a b.mp3"));
+            assert_eq!(on_disk(path).unwrap(), Path::new("/m/a b.mp3"));
         }
         for text in ["file://nas/a.mp3", "file://", "s4://bucket/a.mp3"] {
             assert!(on_disk(PathBuf::from(text)).is_err(), "{text}");
-            assert!(known_scheme(PathBuf::from(text)).is_err(), "{text}");
         }
     }
 

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 
-use super::compression;
 use crate::cli::args::{EmbedArgs, WindowCount};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count};
@@ -39,13 +38,11 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
             force: args.force,
             descriptors: parquet.descriptors.map(Into::into).unwrap_or_default(),
             threads: context.threads(),
-            fetch: super::FETCH,
             ..AddOptions::default()
         },
         per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !parquet.no_windows,
         kind: parquet.identity.unwrap_or_default(),
-        compression: compression(parquet.compression.compression.as_deref()),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

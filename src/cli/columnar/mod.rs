@@ -1,50 +1,19 @@
-//! Parquet files, `add --from-parquet`, `embed` and `export --format parquet`, `worker --output`, and music in
-//! object stores. Builds without the feature have `absent.rs` instead.
+//! Parquet files, `add --from-parquet`, `embed` and `export --format parquet`. Builds without the feature have `absent.rs`
+//! instead.
 
-#[cfg(feature = "postgres")]
-mod analyse;
 mod embed;
 
-use std::path::Path;
-
-use voisin_parquet::{
-    ParquetCompression, VectorsOf, add_from_parquet, export_changes, export_parquet, fetch,
-    object_record, parquet_files,
-};
+use voisin_parquet::{VectorsOf, add_from_parquet, export_parquet, parquet_files};
 
 use super::args::{AddArgs, ExportArgs};
 use super::context::Context;
 use super::merge_outcome::finish;
 use super::render::{self, count};
 use super::{Ending, NothingFound};
-use voisin_audio::{Fetch, LocalCopy};
-use voisin_base::address;
 use voisin_engine::{Engine, is_external, manifest_as_stored};
-use voisin_library::{FileRecord, MergeOutcome, OpenMode, StoredModel};
+use voisin_library::{MergeOutcome, OpenMode, StoredModel};
 
-#[cfg(feature = "postgres")]
-pub(crate) use analyse::{analyse, make_folder};
 pub(crate) use embed::run as embed;
-pub(crate) use voisin_parquet::scan_objects;
-
-/// Fetches music at addresses.
-pub(crate) const FETCH: Option<Fetch> = Some(fetch);
-
-/// Size and time of a file, or of an object.
-pub(crate) fn file_record(path: &Path) -> std::io::Result<FileRecord> {
-    if address::scheme(path).is_some() {
-        object_record(path)
-    } else {
-        FileRecord::read(path)
-    }
-}
-
-/// A local copy of a file to decode, if its path is an address.
-pub(crate) fn local_copy(path: &Path) -> std::io::Result<Option<LocalCopy>> {
-    address::scheme(path)
-        .map(|_| Ok(LocalCopy::new(path, fetch(path)?)))
-        .transpose()
-}
 
 /// Imports the results of other machines. Files that cannot be read are reported and skipped.
 pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
@@ -105,28 +74,8 @@ fn vectors_of(
     })
 }
 
-fn compression(named: Option<&str>) -> ParquetCompression {
-    named
-        .and_then(ParquetCompression::named)
-        .unwrap_or_default()
-}
-
 pub(crate) fn export(engine: &Engine, args: &ExportArgs) -> anyhow::Result<Ending> {
-    let windows = !args.no_windows;
-    let compression = compression(args.compression.compression.as_deref());
-    if args.changes {
-        let summary = export_changes(engine, &args.output, windows, compression)?;
-        let text = format!(
-            "{} changed and {} gone in {}, change {}",
-            count(summary.changed, "file"),
-            summary.removed,
-            args.output.display(),
-            summary.change,
-        );
-        render::print_line(&render::terminal_safe(&text))?;
-        return Ok(Ending::Fine);
-    }
-    let summary = export_parquet(engine, &args.output, windows, compression, args.force)?;
+    let summary = export_parquet(engine, &args.output, !args.no_windows, args.force)?;
     let text = format!(
         "{} and {} in {}",
         count(summary.tracks, "file"),

@@ -1,23 +1,20 @@
 //! Refusals in place of the verbs that need PostgreSQL, for builds without that feature.
 
 use std::error::Error;
-use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
 use super::Ending;
-use super::args::{EvalIndexArgs, PullArgs, PushArgs, RemoveArgs, WorkerArgs};
+use super::args::{PullArgs, PushArgs};
 use super::context::Context;
 use super::remote::{DatabaseAddress, VARIABLE};
 use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
-use voisin_http::state::OpenElsewhere;
 use voisin_questions::RemoteLibrary;
-use voisin_serve::Follow;
 
 fn refuse<T>() -> anyhow::Result<T> {
     bail!(
-        "this voisin has no support for databases: it was built without the feature postgres, which released programs have: install it with \"cargo install --path . --features postgres\""
+        "this voisin has no support for databases: it was built without the feature postgres: install it with \"cargo install --path . --features postgres\""
     )
 }
 
@@ -35,18 +32,7 @@ fn refuse_address<T>(address: &DatabaseAddress) -> anyhow::Result<T> {
     refuse().with_context(|| format!("{named_by} names {scheme}"))
 }
 
-pub(crate) fn open(
-    address: &DatabaseAddress,
-    _: Option<usize>,
-) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    refuse_address(address)
-}
-
-pub(crate) fn elsewhere(address: &DatabaseAddress) -> anyhow::Result<OpenElsewhere> {
-    refuse_address(address)
-}
-
-pub(crate) fn copy(_: &Context, address: &DatabaseAddress, _: &Path) -> anyhow::Result<Follow> {
+pub(crate) fn open(address: &DatabaseAddress) -> anyhow::Result<Box<dyn RemoteLibrary>> {
     refuse_address(address)
 }
 
@@ -55,22 +41,6 @@ pub(crate) fn push(_: &Context, _: &PushArgs) -> anyhow::Result<Ending> {
 }
 
 pub(crate) fn pull(_: &Context, _: &PullArgs) -> anyhow::Result<Ending> {
-    refuse()
-}
-
-pub(crate) fn worker(_: &Context, _: &WorkerArgs) -> anyhow::Result<Ending> {
-    refuse()
-}
-
-pub(crate) fn take_down(
-    _: &Context,
-    address: &DatabaseAddress,
-    _: &RemoveArgs,
-) -> anyhow::Result<Ending> {
-    refuse_address(address)
-}
-
-pub(crate) fn eval_index(_: &Context, _: &EvalIndexArgs) -> anyhow::Result<Ending> {
     refuse()
 }
 

@@ -1,12 +1,8 @@
-//! The verbs that need PostgreSQL: `push`, `pull`, `worker`, `eval index`, and queries to libraries in databases. Builds without
-//! the feature have `absent.rs` instead.
+//! The verbs that need PostgreSQL: `push`, `pull`, and queries to libraries in databases. Builds without the feature have
+//! `absent.rs` instead.
 
-mod eval_index;
 mod pull;
 mod push;
-mod served;
-mod take_down;
-mod worker;
 
 use std::error::Error;
 
@@ -17,12 +13,8 @@ use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_questions::RemoteLibrary;
 
-pub(crate) use eval_index::run as eval_index;
 pub(crate) use pull::run as pull;
 pub(crate) use push::run as push;
-pub(crate) use served::{copy, elsewhere};
-pub(crate) use take_down::run as take_down;
-pub(crate) use worker::run as worker;
 
 /// The address that an option or the variable names.
 fn place(option: Option<&str>) -> anyhow::Result<Option<PostgresAddress>> {
@@ -38,14 +30,8 @@ fn parse(address: &DatabaseAddress) -> anyhow::Result<PostgresAddress> {
 }
 
 /// A library in a database.
-///
-/// - `sample`: size of the sample that is compared instead of a larger library; `None`: the default
-pub(crate) fn open(
-    address: &DatabaseAddress,
-    sample: Option<usize>,
-) -> anyhow::Result<Box<dyn RemoteLibrary>> {
-    let remote = Remote::open(Postgres::open(&parse(address)?)?)?;
-    Ok(Box::new(remote.with_sample(sample)))
+pub(crate) fn open(address: &DatabaseAddress) -> anyhow::Result<Box<dyn RemoteLibrary>> {
+    Ok(Box::new(Remote::open(Postgres::open(&parse(address)?)?)?))
 }
 
 /// The engine's error inside a database's.

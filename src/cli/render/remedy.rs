@@ -109,7 +109,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
-        Remedy::RenewMean => "delete its row and run voisin push --recentre",
         Remedy::Replace => "name another, or replace it with --force",
         // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
@@ -156,7 +155,6 @@ mod tests {
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
             Remedy::OtherTables,
-            Remedy::RenewMean,
             Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {

@@ -11,7 +11,6 @@ use crate::cli::context::Context;
 use crate::cli::named::{listed_paths, scan_named};
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
-use voisin_base::address;
 use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan};
 use voisin_library::{DATABASE, Library, OpenMode, scan};
 
@@ -105,10 +104,11 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
     } else {
         OpenMode::Create
     };
-    let is_there = |path: &PathBuf| path.exists() || address::scheme(path).is_some();
     // A mistyped folder must not leave an empty library behind; an existing one may lack the folder.
     if !context.library_dir().join(DATABASE).exists() && !named.is_empty() {
-        let missing = named.iter().find(|_| !paths.iter().any(is_there));
+        let missing = named
+            .iter()
+            .find(|_| !paths.iter().any(|path| path.exists()));
         if let Some(missing) = missing {
             let text = format!(
                 "{}: there is no such file or folder, and no library to bring up to date",
@@ -134,7 +134,7 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         scan::Links::Below(&followed)
     };
     let exclusions = scan::Exclusions::new(&args.exclude);
-    let mut found = scan_named(&paths, &exclusions, links);
+    let found = scan_named(&paths, &exclusions, links);
     for problem in &found.problems {
         context
             .console
@@ -193,14 +193,9 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             );
         }
     }
-    if let Some(shard) = args.shard {
-        // After the split: parts of one file may go to several machines.
-        found.files.retain(|file| shard.holds(&file.path));
-    }
     let run = AddRun {
         files: &found.files,
-        // A single share does not show which files are gone from the folders.
-        folders: if args.shard.is_some() { &[] } else { &named },
+        folders: &named,
         remove_missing: args.remove_missing,
         windows,
         options: AddOptions {

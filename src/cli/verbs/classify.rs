@@ -16,7 +16,7 @@ use voisin_engine::{
     Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, SeedName,
 };
 use voisin_library::scan::{self, Exclusions, Links};
-use voisin_library::{Library, LibraryError, OpenMode, TrackFilter};
+use voisin_library::{Library, LibraryError, OpenMode};
 use voisin_questions::LibrarySource;
 
 /// Default precision of answers that are written into files.
@@ -112,7 +112,7 @@ fn open(
             fetch_named(&mut source, names)?;
             // Files that are not in it are analysed later, and their neighbours are not fetched.
             let seeds = library_seeds(context, source.engine(), names).unwrap_or_default();
-            let sample = source.fetch_around(&seeds, &TrackFilter::default())?;
+            let sample = source.fetch_around(&seeds)?;
             report_sample(context, "a vote", sample.as_deref());
         }
         Ok(source)

@@ -15,7 +15,6 @@ use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio as audio;
-use voisin_base::address;
 use voisin_base::output::{self, OutputTarget};
 use voisin_engine::{Embedder, WindowPlan};
 use voisin_library::scan::{Exclusions, Links};
@@ -29,12 +28,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     // disk.
     if hop < 0.001 {
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
-    }
-    if args.format != EmbedFormat::Parquet && address::scheme(&args.output).is_some() {
-        bail!(
-            "--output: expected a folder on this machine, found the address {}: only --format parquet goes there",
-            args.output.display()
-        );
     }
     // Before files are scanned and the model is loaded.
     output::check_folder(&args.output, &[], args.force)?;
@@ -108,9 +101,6 @@ fn embed(
     hop: f64,
     args: &EmbedArgs,
 ) -> anyhow::Result<(usize, usize)> {
-    // Held until the file has been read: dropping it deletes the fetched copy.
-    let _copy =
-        columnar::local_copy(file).with_context(|| format!("cannot read {}", file.display()))?;
     let info = audio::probe(file)?;
     let rate = f64::from(embedder.sample_rate());
     // In whole samples, also for the timestamps below: rounding errors would otherwise add up.
@@ -137,7 +127,6 @@ fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
         descriptors,
         identity,
         per_file,
-        compression,
     } = args;
     let given = [
         ("--windows", windows.is_some()),
@@ -145,7 +134,6 @@ fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
         ("--descriptors", descriptors.is_some()),
         ("--identity", identity.is_some()),
         ("--per-file", per_file.is_some()),
-        ("--compression", compression.compression.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((name, _)) => bail!("{name}: expected with it --format parquet"),

@@ -1,48 +1,23 @@
 //! `voisin export`.
 
-use anyhow::bail;
-
 use crate::cli::Ending;
 use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::interrupt;
-use crate::cli::remote::PULL;
 use crate::cli::render::{self, count};
-use crate::cli::source;
-use voisin_base::address;
-use voisin_engine::export;
-use voisin_questions::LocalOnly;
+use voisin_engine::{Engine, export};
+use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
-    if args.format != ExportFormat::Parquet && address::scheme(&args.output).is_some() {
-        bail!(
-            "expected a folder on this machine, found the address {}: only --format parquet goes there",
-            args.output.display()
-        );
-    }
-    let mut source = source::open_to_read(context, &args.backend)?;
-    // A database has the vectors of one space only.
+    // Read-only: no index is needed.
+    let mut library = Library::open_to_read(&context.library_dir())?;
     if let Some(space) = &args.space {
-        let engine = source.local(LocalOnly::Space)?;
-        engine.library_mut().spaces_mut().enter_space(space)?;
+        library.spaces_mut().enter_space(space)?;
     }
-    if args.changes && source.is_remote() {
-        bail!("--changes: expected a library on this disk, found a backend: {PULL}");
-    }
-    // Exact vectors, as 16 bits would lose digits.
-    source.set_vectors(!args.no_windows, true);
-    source.fetch_all(args.backend.sample.map(|sample| sample.of(usize::MAX)))?;
-    let engine = source.engine();
+    let engine = &Engine::from_library(library);
     if args.format == ExportFormat::Parquet {
         return columnar::export(engine, args);
-    }
-    let of_parquet = [
-        ("--compression", args.compression.compression.is_some()),
-        ("--changes", args.changes),
-    ];
-    if let Some((name, _)) = of_parquet.iter().find(|(_, given)| *given) {
-        bail!("{name}: expected with it --format parquet");
     }
     // If that fails, Ctrl-C leaves temporary files behind.
     let _ = interrupt::install_handler();

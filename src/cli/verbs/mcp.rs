@@ -5,11 +5,9 @@ use std::io::IsTerminal as _;
 use crate::cli::Ending;
 use crate::cli::args::McpArgs;
 use crate::cli::context::Context;
-use crate::cli::database;
-use crate::cli::remote::database_address;
 use voisin_serve::assist;
 
-pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(context: &Context, _: &McpArgs) -> anyhow::Result<Ending> {
     let console = context.console;
     // At a terminal the user would wait for a prompt that never comes.
     if std::io::stdin().is_terminal() {
@@ -17,12 +15,9 @@ pub(crate) fn run(context: &Context, args: &McpArgs) -> anyhow::Result<Ending> {
             "an assistant starts this and sends requests over standard input (docs/serve.md); Ctrl-D ends it",
         );
     }
-    let address = database_address(args.backend.as_deref());
-    let elsewhere = address.as_ref().map(database::elsewhere).transpose()?;
     let load_model = Box::new(context.model_loader());
     assist(
         context.library_dir(),
-        elsewhere,
         load_model,
         Box::new(move |text| console.note(text)),
     )?;

@@ -33,7 +33,6 @@ pub(super) mod list;
 pub(super) mod man;
 pub(super) mod map;
 pub(super) mod mcp;
-pub(super) mod merge;
 pub(super) mod model;
 pub(super) mod path;
 pub(super) mod playlist;
@@ -130,14 +129,12 @@ verbs! {
     Backup(BackupArgs) in "Library", 8 => backup::run(context, &args), busy;
     Verify(VerifyArgs) in "Library", 9 => verify::run(context, &args), busy;
     Export(ExportArgs) in "Research", 4 => export::run(context, &args), busy;
-    Merge(MergeArgs) in "Library", 11 => merge::run(context, &args), busy;
     Push(PushArgs) in "Several machines", 1 => database::push(context, &args);
     Pull(PullArgs) in "Several machines", 2 => database::pull(context, &args);
-    Worker(WorkerArgs) in "Several machines", 3 => database::worker(context, &args);
     Bench(BenchArgs) in "Research", 7 => bench::run(context, &args);
     Model(ModelArgs) in "Research", 5 => model::run(context, &args.command);
     Space(SpaceArgs) in "Research", 6 => space::run(context, &args.command);
-    Config(ConfigArgs) in "Library", 12 => config::run(context, &args);
+    Config(ConfigArgs) in "Library", 11 => config::run(context, &args);
     Completions(CompletionsArgs) in "Help", 4 => completions::run(&Cli::command(), args.shell);
     Man(ManArgs) in "Help", 3 => man::run(Cli::command(), &args);
     /// Meaning of the words in tables

@@ -7,7 +7,6 @@ use crate::cli::render::safe::table_path;
 use crate::cli::render::track::{FactColumns, id, print_files, print_table};
 use crate::cli::render::{self, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
-use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_explore::TrackMeta;
 use voisin_questions::answers::list::TrackJson;
 use voisin_questions::answers::walk::WalkJson;
@@ -20,17 +19,14 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
         .iter()
         .map(one_seed_name)
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let mut source = source::open(context, &args.backend)?;
-    fetch_named(&mut source, &named)?;
+    let engine = &mut context.open_engine()?;
     let stops = named
         .iter()
-        .map(|text| one_seed(context, source.engine(), text))
+        .map(|text| one_seed(context, engine, text))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let found = source.path(&args.question, &stops)?;
-    report_sample(context, "a path", found.sample.as_deref());
-    let (collection, walk) = found.answer;
+    let (collection, walk) = args.question.answer(engine, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
-    let json = WalkJson::new(source.engine(), &collection, &walk)?;
+    let json = WalkJson::new(engine, &collection, &walk)?;
     let facts = FactColumns::new(args.question.fields());
     match args.output.format {
         ListFormat::Json => {

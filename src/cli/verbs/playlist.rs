@@ -6,7 +6,6 @@ use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::{FactColumns, print_list};
 use crate::cli::seeds::{library_seeds, seed_names, seeds_and_lists};
-use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_engine::Standing;
 use voisin_explore::TrackMeta;
 use voisin_questions::seed::NamedSeed;
@@ -18,18 +17,14 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let mut seeds = seed_names(&question.seeds)?;
     seeds.extend(seed_names(&args.seed)?);
     let exclude = seed_names(&question.exclude)?;
-    let mut source = source::open(context, &args.backend)?;
-    fetch_named(&mut source, &seeds)?;
-    fetch_named(&mut source, &exclude)?;
-    source.fetch_filters(&question.filters)?;
-    let seeds = seeds_and_lists(context, source.engine(), &seeds)?;
-    let exclude = library_seeds(context, source.engine(), &exclude)?;
+    let engine = &mut context.open_engine()?;
+    question.filters.check_licences(engine.library())?;
+    let seeds = seeds_and_lists(context, engine, &seeds)?;
+    let exclude = library_seeds(context, engine, &exclude)?;
     let ids = exclude.iter().filter_map(|seed| seed.track);
     question.exclude = ids.map(|id| NamedSeed::Id(id.0)).collect();
-    question.filters.check_folders(source.engine())?;
-    let found = source.playlist(&question, &seeds.named, &seeds.of_lists)?;
-    report_sample(context, "a playlist", found.sample.as_deref());
-    let (collection, list) = found.answer;
+    question.filters.check_folders(engine)?;
+    let (collection, list) = question.of_library(engine, &seeds.named, &seeds.of_lists)?;
     if list.is_short {
         context.console.note(&format!(
             "the list ends after {}: no other track near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks without them)",
@@ -42,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     let named = [seeds.named, seeds.of_lists].concat();
     print_list(
-        source.engine(),
+        engine,
         &named,
         &tracks,
         list.standing.as_ref(),

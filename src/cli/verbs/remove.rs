@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::args::{RemoveArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::database;
 use crate::cli::missing_files::why_some_stay;
-use crate::cli::remote::DatabaseAddress;
 use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use anyhow::bail;
@@ -31,16 +29,6 @@ fn report_nothing_removed(args: &RemoveArgs, context: &Context, gone: &MissingFi
 }
 
 pub(crate) fn run(context: &Context, args: &RemoveArgs) -> anyhow::Result<Ending> {
-    if let Some(text) = args.backend.clone() {
-        return database::take_down(
-            context,
-            &DatabaseAddress {
-                text,
-                on_command_line: true,
-            },
-            args,
-        );
-    }
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
     // Locked before names are looked up, as their meaning must not change until they are removed.
     let _lock = if args.dry_run {

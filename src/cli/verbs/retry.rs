@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::add_files::add_files;
 use crate::cli::args::RetryArgs;
-use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use voisin_engine::{AddOptions, AddRun};
@@ -39,8 +38,7 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             mtime_ns,
             ..
         } = failure;
-        // Also handles objects of a store, which are not on this disk.
-        match columnar::file_record(&path) {
+        match FileRecord::read(&path) {
             Ok(file) => files.push(file),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>

@@ -10,9 +10,7 @@ use anyhow::{Context as _, bail};
 use crate::cli::Ending;
 use crate::cli::args::ServeArgs;
 use crate::cli::context::Context;
-use crate::cli::database;
 use crate::cli::password::new_password;
-use crate::cli::remote::database_address;
 use crate::cli::render;
 use voisin_http::listen::Listen;
 use voisin_http::token::{Token, hash_password};
@@ -67,11 +65,6 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         args.listen = args.listen.into_iter().map(Listen::for_all).collect();
     }
     let here = context.library_dir();
-    let address = database_address(args.backend.as_deref());
-    let is_remote = address.is_some();
-    if is_remote && (!args.folder.is_empty() || args.subsonic.is_some()) {
-        bail!("--folder and --subsonic need a library on this disk: leave them or the backend out");
-    }
     // Compared exactly with the browser's header, which a path or a slash at the end never matches.
     for origin in &args.allow_origin {
         let host = origin
@@ -91,7 +84,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let watches = !args.no_watch && !folders.is_empty();
     for folder in folders.iter().filter(|folder| !folder.is_dir()) {
         // A disk may be mounted late, as after a boot, and the server works without it.
-        if folder.exists() || is_remote || Library::open_to_read(&here).is_err() {
+        if folder.exists() || Library::open_to_read(&here).is_err() {
             bail!("--folder: there is no folder {}", folder.display());
         }
         context.console.warn(&format!(
@@ -103,26 +96,20 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     if let (true, Some(Listen::Tcp(place))) = (args.no_token, distant) {
         bail!("--no-token is only for this machine, but others can reach {place}: leave it out");
     }
-    if args.show_token && args.token_file.is_none() && !is_remote {
+    if args.show_token && args.token_file.is_none() {
         // A library that would be created now has no token that any server uses.
         drop(Library::open_to_read(&here)?);
     }
-    if !is_remote {
-        if create_if_missing(&here)? {
-            let next = match (watches, folders.is_empty()) {
-                (true, _) => "the music of the folders named is added to it",
-                (false, false) => "\"Analyse my music\" on its page fills it",
-                (false, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
-            };
-            context.console.note(&format!(
-                "created an empty library in {}: {next}",
-                here.display()
-            ));
-        }
-    } else if args.token_file.is_none() && !args.no_token && !here.is_dir() {
-        bail!(
-            "expected a library on this disk for the token, found none: name a file for it with --token-file"
-        );
+    if create_if_missing(&here)? {
+        let next = match (watches, folders.is_empty()) {
+            (true, _) => "the music of the folders named is added to it",
+            (false, false) => "\"Analyse my music\" on its page fills it",
+            (false, true) => "\"voisin add FOLDER\" fills it, and this server sees it",
+        };
+        context.console.note(&format!(
+            "created an empty library in {}: {next}",
+            here.display()
+        ));
     }
     let distant = distant.is_some();
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
@@ -149,20 +136,6 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         }
         return Ok(Ending::Fine);
     }
-    let (dir, elsewhere, follow) = match (address, args.copy) {
-        (Some(address), copy) => {
-            let elsewhere = database::elsewhere(&address)?;
-            let follow = copy
-                .as_deref()
-                .map(|dir| database::copy(context, &address, dir))
-                .transpose()?;
-            (copy.unwrap_or_default(), Some(elsewhere), follow)
-        }
-        (None, Some(_)) => {
-            bail!("--copy: expected the database that it is a copy of: --backend or VOISIN_BACKEND")
-        }
-        (None, None) => (here, None, None),
-    };
     let folders_known = folders.clone();
     let program =
         // Scans are separate processes, so that a decoder that crashes does not stop the
@@ -210,7 +183,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         None
     };
     let options = Options {
-        dir,
+        dir: here,
         listen: args.listen,
         token,
         hosts: args.allow_host,
@@ -221,8 +194,6 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         subsonic: args.subsonic,
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
-        elsewhere,
-        follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
         scans: watches,
     };

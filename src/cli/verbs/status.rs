@@ -4,15 +4,17 @@ use crate::cli::Ending;
 use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, count, grouped};
-use crate::cli::source;
 use voisin_base::text::size;
-use voisin_library::StoredModel;
+use voisin_engine::Engine;
+use voisin_library::{Library, StoredModel};
 use voisin_questions::answers::status::StatusJson;
 
 pub(crate) fn run(context: &Context, args: &StatusArgs) -> anyhow::Result<Ending> {
-    let mut source = source::open_to_read(context, &args.backend)?;
-    let json = source.status()?;
-    let model = source.engine().library().model()?;
+    // Read-only: no index is needed.
+    let library = Library::open_to_read(&context.library_dir())?;
+    let engine = Engine::from_library(library);
+    let json = StatusJson::new(&engine, &engine.library().status()?);
+    let model = engine.library().model()?;
     print(context, &json, model.as_ref(), args.format)
 }
 

@@ -9,7 +9,6 @@ use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table, advised, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
-use voisin_base::address;
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
@@ -215,8 +214,6 @@ enum RereadOutcome {
     Same(PathBuf),
     /// It has no file any more.
     Missing,
-    /// Its file is in an object store, from which a check fetches nothing.
-    Remote,
     /// Size or time differ from the stored ones, which add handles.
     Changed,
     /// Size and time are as stored, but the audio differs or cannot be read.
@@ -231,12 +228,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     let read = |track: &Track| {
         // Any existing file, as copies of a recording have the same audio.
         let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
-            let mut paths = track.files.iter().map(|file| &file.record.path);
-            return if paths.any(|path| address::scheme(path).is_some()) {
-                RereadOutcome::Remote
-            } else {
-                RereadOutcome::Missing
-            };
+            return RereadOutcome::Missing;
         };
         let path = &file.record.path;
         let unchanged = FileRecord::read(path)
@@ -256,14 +248,12 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     let found: Vec<RereadOutcome> = tracks.par_iter().map(read).collect();
     let mut same = 0_u64;
     let mut missing = 0_u64;
-    let mut remote = 0_u64;
     let mut changed = 0_u64;
     let mut damaged = Vec::new();
     for one in &found {
         match one {
             RereadOutcome::Same(_) => same += 1,
             RereadOutcome::Missing => missing += 1,
-            RereadOutcome::Remote => remote += 1,
             RereadOutcome::Changed => changed += 1,
             RereadOutcome::Damaged(path, reason) => damaged.push((path, reason)),
         }
@@ -271,9 +261,6 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     let mut text = format!("{} read again and unchanged", count(same, "file"));
     if kind == ContentKind::Quick {
         text += " in size, ends and samples (--identity quick)";
-    }
-    if remote > 0 {
-        text += &format!(", {remote} at addresses not read");
     }
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");

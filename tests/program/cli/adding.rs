@@ -5,7 +5,6 @@ use std::fs;
 use std::process::Stdio;
 
 use crate::common::{DEMO, Sandbox, code, fine, json, noise_wav, six_tracks, text, tone_wav};
-use voisin_library::{Failure, Library, OpenMode};
 
 #[test]
 fn one_bad_file_never_stops_a_run() {
@@ -100,20 +99,6 @@ fn one_bad_file_never_stops_a_run() {
         json(sandbox.run(["add", "--format", "json", music.to_str().unwrap()]))["added"],
         1
     );
-}
-
-#[test]
-fn retry_keeps_an_address_that_it_cannot_read() {
-    let sandbox = Sandbox::new();
-    let mut library = Library::open(&sandbox.path("library"), OpenMode::Create).unwrap();
-    // An address without a bucket, so that no connection is attempted.
-    let failure = Failure::refused("s3:///a.mp3".into(), "away".to_owned());
-    library.files_mut().record_failure(&failure).unwrap();
-    drop(library);
-    let retried = sandbox.run(["retry"]);
-    assert_eq!(code(&retried), 1, "{}", text(&retried.stderr));
-    let failed = text(&sandbox.run(["failed"]).stdout);
-    assert!(failed.contains("s3:///a.mp3"), "{failed}");
 }
 
 #[test]

@@ -327,20 +327,6 @@ fn shards_of_embed_write_every_file_once() {
 }
 
 #[test]
-fn verify_takes_no_address_for_a_missing_file() {
-    let sandbox = Sandbox::new();
-    let array = sandbox.path("x.npy");
-    ndarray_npy::write_npy(&array, &ndarray::Array2::<f32>::eye(3)).unwrap();
-    let table = sandbox.path("x.csv");
-    fs::write(&table, "path\ns3://b/a.mp3\ns3://b/b.mp3\ns3://b/c.mp3\n").unwrap();
-    let [array, table] = [&array, &table].map(|path| path.to_str().unwrap());
-    let files = ["--vectors", array, "--tracks", table, "--vectors-of", "x"];
-    fine(sandbox.run([&["add"][..], &files].concat()));
-    let deep = fine(sandbox.run(["verify", "--deep"]));
-    assert!(deep.contains("3 at addresses not read"), "{deep}");
-}
-
-#[test]
 fn an_export_keeps_genres_and_years_on_its_way_back() {
     let sandbox = Sandbox::new();
     let array = sandbox.path("x.npy");

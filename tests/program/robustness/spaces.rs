@@ -223,10 +223,6 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
     assert_eq!(now, vectors);
     fine(&sandbox, &["verify"]);
 
-    let files = |found: Value| -> Vec<Value> {
-        let found = found.as_array().unwrap().iter();
-        found.map(|track| track["path"].clone()).collect()
-    };
     // A space can be exported.
     for space in spaces(&sandbox) {
         let name = space["name"].as_str().unwrap();
@@ -238,20 +234,6 @@ fn another_default_and_a_removed_space_lose_nothing_else() {
             "{stdout}"
         );
     }
-    let merged = Sandbox::new();
-    let library = string(&sandbox.path("library"));
-    let taken = json(fine(&merged, &["merge", &library, "--format", "json"]));
-    assert_eq!(
-        (&taken["added"], &taken["space_vectors"]),
-        (&7.into(), &7.into())
-    );
-    // The means are over six tracks and over seven.
-    assert_eq!(
-        files(neighbours(&merged, &["--space", "trial"])),
-        files(neighbours(&sandbox, &["--space", "trial"]))
-    );
-    fine(&merged, &["verify"]);
-
     let index = sandbox.path("library/index.trial.bin");
     neighbours(&sandbox, &["--space", "trial"]);
     assert!(index.exists());

@@ -14,8 +14,8 @@ use std::sync::{Mutex, PoisonError};
 use voisin_base::regular_file::{changed_at, mtime_ns};
 use voisin_base::track::{ContentId, ContentKind};
 
-use super::copies::Hold;
 use super::demux::Demuxer;
+use super::held::Hold;
 use super::probe::{LEAST_SHARE, is_raw};
 use super::source::{self, MediaBytes};
 use super::{AudioError, probe_as};

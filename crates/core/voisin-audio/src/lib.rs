@@ -19,12 +19,12 @@
 mod analysed;
 mod cancelled_channels;
 mod codecs;
-mod copies;
 mod decoder;
 mod demux;
 mod error;
 mod fill;
 mod guard;
+mod held;
 mod hidden;
 mod loudness;
 mod mkv;
@@ -44,7 +44,6 @@ mod windows;
 use std::path::Path;
 
 pub use analysed::{AnalysedFile, HeldFile, content_of_path};
-pub use copies::{Fetch, LocalCopy};
 pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;

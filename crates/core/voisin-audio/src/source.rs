@@ -7,11 +7,11 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
-use super::{AudioError, copies, hidden, repair};
+use super::{AudioError, held, hidden, repair};
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
-    copies::open(path).map_err(|error| match error.kind() {
+    held::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => AudioError::NotAFile {
             path: path.to_owned(),
         },

@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-/// Schemes of supported object stores and web servers, in programs built with support for them.
-pub const SCHEMES: [&str; 5] = ["s3", "gs", "az", "http", "https"];
-
 /// The scheme of an address, such as `s3`; `None` for a path. One letter before `:` is a drive.
 pub fn scheme(path: &Path) -> Option<&str> {
     let (scheme, _) = path.to_str()?.split_once("://")?;

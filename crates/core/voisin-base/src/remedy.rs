@@ -78,8 +78,6 @@ pub enum Remedy {
     Pull,
     /// Create tables for vectors of another length in the database.
     OtherTables,
-    /// Recompute the database's mean.
-    RenewMean,
     /// Name another file, or allow replacing this one.
     Replace,
 }
@@ -127,7 +125,6 @@ impl fmt::Display for Remedy {
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
-            Self::RenewMean => "delete its row to recompute it",
             Self::Replace => "name another, or allow replacing it",
         })
     }

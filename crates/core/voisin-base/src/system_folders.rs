@@ -213,7 +213,7 @@ fn is_binned(stem: &str) -> bool {
 }
 
 /// The outermost folder of a path that [`is_of_system`].
-pub fn system_folder(path: &Path) -> Option<PathBuf> {
+fn system_folder(path: &Path) -> Option<PathBuf> {
     let mut folder = PathBuf::new();
     let mut above: Option<String> = None;
     for component in path.parent()?.components() {

@@ -17,8 +17,7 @@ use serde::Serialize;
 use super::descriptors::{DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::{FileTags, read_file_tags};
-use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
-use voisin_base::address;
+use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_encoder::ModelManifest;
@@ -48,9 +47,6 @@ pub struct AddOptions {
     pub update_descriptors: bool,
     /// Threads that decode and encode.
     pub threads: usize,
-    /// How files at remote addresses are downloaded; `None`: they fail.
-    #[doc(hidden)]
-    pub fetch: Option<Fetch>,
 }
 
 impl Default for AddOptions {
@@ -65,7 +61,6 @@ impl Default for AddOptions {
             descriptors: DescriptorDepth::default(),
             update_descriptors: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            fetch: None,
         }
     }
 }
@@ -480,7 +475,6 @@ fn run(
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
                 kind,
                 year_of,
-                fetch: options.fetch,
             };
             let sender = sender.clone();
             let next = &next;
@@ -520,7 +514,6 @@ struct Worker<'a> {
     /// The kind of the library's content ids.
     kind: ContentKind,
     year_of: YearOf,
-    fetch: Option<Fetch>,
 }
 
 impl Worker<'_> {
@@ -582,19 +575,6 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
-        // For a remote address, everything below reads a local copy under the same path, until this
-        // is dropped.
-        let _copy = match self.fetch.filter(|_| address::scheme(path).is_some()) {
-            Some(fetch) => {
-                let file = tracing::info_span!("fetch").in_scope(|| fetch(path));
-                let file = file.map_err(|source| AudioError::Io {
-                    path: path.clone(),
-                    source,
-                })?;
-                Some(LocalCopy::new(path, file))
-            }
-            None => None,
-        };
         let mut retagged = None;
         let mut may_be_other = false;
         // Only tags are stale: they are read without probing the audio, unless it is to be measured,

@@ -6,15 +6,13 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::add::audio_facts;
-use super::{Engine, EngineError};
-use voisin_base::remedy::Remedy;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::ContentKind;
 use voisin_base::vector::make_unit;
 use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{
-    AudioFacts, FileRecord, Library, MergeOutcome, StoredModel, TaggedFile, TrackFacts,
-    TrackRecord, TrackTags, TrackWindows, mtime_ns,
+    AudioFacts, FileRecord, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags,
+    TrackWindows, mtime_ns,
 };
 
 /// Numbers of the longest vector that an index takes.
@@ -207,22 +205,6 @@ pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioF
 /// A text shortened for messages.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
-}
-
-impl Engine {
-    /// As [`merge`](voisin_library::TransferTable::merge), after validating the other library's models.
-    #[doc(hidden)]
-    pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
-        // All spaces are checked before anything is merged.
-        for space in other.spaces().all()? {
-            check_model(&space.model).map_err(|problem| EngineError::ForeignModel {
-                place: other.dir().display().to_string(),
-                problem,
-                next: Remedy::AddMusic,
-            })?;
-        }
-        Ok(self.library_mut().transfer_mut().merge(other)?)
-    }
 }
 
 #[cfg(test)]

@@ -370,58 +370,6 @@ mod tests {
     }
 
     #[test]
-    fn merging_copies_definitions_and_reports_conflicts() {
-        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
-        let name: ScaleName = "mine".parse().unwrap();
-        let (mut there, given) = engine(dirs[0].path());
-        let learned = there.scales().learn_scale(&given, "test").unwrap().scale;
-        there
-            .scales_mut()
-            .keep_scale(name, &given, &learned)
-            .unwrap();
-        let mut here = Engine::from_library(library(dirs[1].path(), 6));
-        let taken = here.library.transfer_mut().merge(there.library()).unwrap();
-        assert_eq!((taken.added, taken.scales.len()), (61, 0));
-        let carried = here.scales().learned_scales().unwrap();
-        assert_eq!(carried, there.scales().learned_scales().unwrap());
-        assert!(here.scales().is_current(&carried[0].1).unwrap());
-        assert_eq!(
-            here.scales().own_values(name).unwrap(),
-            there.scales().own_values(name).unwrap()
-        );
-        assert_eq!(here.scales_mut().fill_scales().unwrap(), 0);
-        // A library with another definition of the name keeps it, with its predictions and the user's values.
-        let (mut other, _) = engine(dirs[2].path());
-        let turned = given
-            .iter()
-            .take(30)
-            .map(|(id, value)| (*id, 100.0 - value));
-        let turned: BTreeMap<TrackId, f64> = turned.collect();
-        let opposite = other.scales().learn_scale(&turned, "turned").unwrap().scale;
-        other
-            .scales_mut()
-            .keep_scale(name, &turned, &opposite)
-            .unwrap();
-        let ids: Vec<TrackId> = (1..=61).map(TrackId).collect();
-        let before = other.library().scales().values(&ids).unwrap();
-        let definition = other.library().scales().scale_definition(name).unwrap();
-        let taken = other.library.transfer_mut().merge(there.library()).unwrap();
-        assert_eq!(Vec::from_iter(taken.scales), [name]);
-        assert_eq!(
-            other.library().scales().scale_definition(name).unwrap(),
-            definition
-        );
-        let after = other.library().scales().values(&ids).unwrap();
-        assert_eq!(before[&TrackId(3)], after[&TrackId(3)]);
-        assert_eq!(before[&TrackId(50)], after[&TrackId(50)]);
-        assert_eq!(before[&TrackId(35)][&name].origin, ScaleOrigin::Learned);
-        let carried = after[&TrackId(35)][&name];
-        assert_eq!(carried.origin, ScaleOrigin::Own);
-        assert!((carried.value - given[&TrackId(35)]).abs() < 0.01);
-        assert_eq!(other.scales().own_values(name).unwrap().len(), 40);
-    }
-
-    #[test]
     fn random_or_few_values_train_no_scale() {
         let dir = tempfile::tempdir().unwrap();
         let (engine, given) = engine(dir.path());

@@ -78,7 +78,6 @@ pub use search::{SimilarOptions, SimilarTrack};
 pub use seed::Seed;
 pub use seed::{SeedName, artist_of_all, candidate, sound_notes, track_number};
 pub use space::LibrarySpace;
-pub use space::MeanSum;
 pub use steer::{Steered, SteeredWord, Steering};
 pub use stored::{analysed_files, open_named};
 pub use tagging::{TagOutcome, TagResult, TagWish, write_tags};

@@ -138,7 +138,7 @@ fn shrunk_mean(vectors: ArrayView2<'_, f32>) -> Vec<f32> {
 
 /// Sums vectors for the mean of a library. Sums are integers, so that the mean does not depend on the order of the vectors.
 #[derive(Debug, Clone)]
-pub struct MeanSum {
+struct MeanSum {
     sums: Vec<i64>,
     count: u64,
 }
@@ -148,7 +148,7 @@ impl MeanSum {
     const SCALE: f64 = (1_u64 << 30) as f64;
 
     /// An empty sum.
-    pub fn new(dimension: usize) -> Self {
+    fn new(dimension: usize) -> Self {
         Self {
             sums: vec![0; dimension],
             count: 0,
@@ -156,7 +156,7 @@ impl MeanSum {
     }
 
     /// Adds a raw vector.
-    pub fn add<'a>(&mut self, vector: impl IntoIterator<Item = &'a f32>) {
+    fn add<'a>(&mut self, vector: impl IntoIterator<Item = &'a f32>) {
         for (sum, &value) in self.sums.iter_mut().zip(vector) {
             *sum = sum.saturating_add((f64::from(value) * Self::SCALE).round() as i64);
         }
@@ -164,7 +164,7 @@ impl MeanSum {
     }
 
     /// The mean to subtract, which is shrunk for few vectors.
-    pub fn mean(&self) -> Vec<f32> {
+    fn mean(&self) -> Vec<f32> {
         let count = self.count as f64 + SHRINKING;
         self.sums
             .iter()

@@ -25,7 +25,6 @@ mod descriptors;
 mod error;
 mod find;
 mod health;
-mod home;
 mod journal;
 mod labels;
 mod licence;

@@ -27,11 +27,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 impl Library {
     /// Opens the library in `dir`. Nothing is written in [`OpenMode::ReadOnly`].
     pub fn open(dir: &Path, mode: OpenMode) -> Result<Self> {
-        let mut library = Self::open_with(dir, mode, PAGE_SIZE)?;
-        if mode != OpenMode::ReadOnly {
-            library.note_first_home();
-        }
-        Ok(library)
+        Self::open_with(dir, mode, PAGE_SIZE)
     }
 
     /// Opens a library for reading.

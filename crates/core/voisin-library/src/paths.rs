@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use super::LibraryError;
-use voisin_base::{address, directories};
+use voisin_base::directories;
 
 /// `path` with `suffix` after its name: `voisin.db` and `-wal` give `voisin.db-wal`.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -60,12 +60,7 @@ pub fn from_bytes(bytes: &[u8]) -> PathBuf {
 ///
 /// So a folder reached by two links is one folder, and a link to a file keeps its name. A folder
 /// that does not exist is made absolute and normalised without reading the disk.
-///
-/// The address of an object stays as it is.
 pub fn stored_path(path: &Path) -> PathBuf {
-    if address::scheme(path).is_some() {
-        return path.to_owned();
-    }
     // It fails only for an empty path or without a current folder: then the path stays unchanged.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     if let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
@@ -85,7 +80,6 @@ pub(super) fn check(path: &Path) -> Result<(), LibraryError> {
     // Records come from libraries on other systems: `C:\Music` has to pass on Linux, too.
     let (is_absolute, is_split): (bool, fn(&u8) -> bool) = match bytes {
         [b'/', ..] => (true, |byte| *byte == b'/'),
-        _ if address::scheme(path).is_some() => (true, |byte| *byte == b'/'),
         [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..] | [b'\\', b'\\', ..] => {
             (true, |byte| matches!(byte, b'/' | b'\\'))
         }
@@ -175,7 +169,6 @@ mod tests {
             "\\\\nas\\m\\a.mp3",
             "/m/..a/b..",
             "/a\\..\\b",
-            "s3://bucket/m/a.mp3",
         ] {
             assert!(check(Path::new(good)).is_ok(), "{good}");
         }
@@ -189,7 +182,7 @@ mod tests {
             "C:a.mp3",
             "C:\\m\\..\\a.mp3",
             "/..",
-            "s3://bucket/../a.mp3",
+            "s3://bucket/a.mp3",
         ] {
             let message = check(Path::new(bad)).expect_err(bad).to_string();
             assert!(

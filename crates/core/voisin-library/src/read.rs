@@ -14,7 +14,6 @@ use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
     Track, TrackTags, TrackWindows, Vectors, mean, paths,
 };
-use voisin_base::address;
 use voisin_base::track::{ContentId, TrackId};
 
 /// Keeps reads at one state of the database; see [`Library::snapshot`].
@@ -81,8 +80,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
-        // Objects, which have to be fetched as a whole, are not read again for their tags.
-        let is_elsewhere = address::scheme(&file.path).is_some();
         // A closure, so that `?` works on SQLite's errors,
         // which get the path of the database at its end.
         let state = (|| -> rusqlite::Result<_> {
@@ -92,12 +89,12 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                     "SELECT track, size, mtime_ns, EXISTS
                          (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state)),
                          EXISTS (SELECT 1 FROM credits c WHERE c.file = f.id)
-                         AND (?4 OR f.seen_at >
-                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1)),
-                         ?4 OR f.seen_at > ?2
+                         AND f.seen_at >
+                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1),
+                         f.seen_at > ?2
                      FROM files f WHERE path = ?1",
                 )?
-                .query_row(params![path, file.changed_at, READ_AGAIN, is_elsewhere], |row| {
+                .query_row(params![path, file.changed_at, READ_AGAIN], |row| {
                     let track = TrackId(row.get(0)?);
                     let same =
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;

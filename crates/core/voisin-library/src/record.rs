@@ -69,8 +69,6 @@ pub struct MergeOutcome {
     pub refusal: Option<String>,
     /// Learned scales with another definition there: the definitions here stay.
     pub scales: BTreeSet<ScaleName>,
-    /// Vectors in other spaces than the default one.
-    pub space_vectors: u64,
 }
 
 impl MergeOutcome {
@@ -91,7 +89,6 @@ impl std::ops::AddAssign for MergeOutcome {
         // Only the first reason is shown, with the number of the others.
         self.refusal = self.refusal.take().or(other.refusal);
         self.scales.extend(other.scales);
-        self.space_vectors += other.space_vectors;
     }
 }
 
@@ -127,8 +124,7 @@ pub(super) mod path_form {
 }
 
 impl<L: Deref<Target = Library>> TransferTable<L> {
-    /// The id of this library, which identifies it to others; a copy has the same until it is
-    /// [settled](crate::TransferTable::settle).
+    /// The id of this library, which identifies it to others; a copy has the same.
     #[doc(hidden)]
     pub fn identity(&self) -> Result<String> {
         self.sql(
@@ -256,36 +252,6 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
             return Ok(0);
         }
         self.write(|tx| Ok(put_failures(tx, failures)?))
-    }
-
-    /// Imports another library. Both must have the same model, unless this one has no tracks yet.
-    #[doc(hidden)]
-    pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome> {
-        let _snapshot = other.snapshot()?;
-        let Some(model) = other.model()? else {
-            return Ok(MergeOutcome::default());
-        };
-        // Refuses another model unless this library is empty, before anything is imported.
-        self.set_model(&model)?;
-        if other.status()?.tracks > 0 {
-            self.settings_mut()
-                .set_content_kind(other.settings().content_kind()?)?;
-        }
-        // Definitions first: values of a scale with another definition here must not be imported.
-        let mut intake = Intake::new(self)?;
-        intake.define_scales(&other.scales().scale_definitions()?)?;
-        for id in other.track_ids()? {
-            match other.transfer().record(id, true) {
-                Ok(Some(record)) => intake.add(record)?,
-                Ok(None) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut taken = intake.finish()?;
-        taken.space_vectors = self.spaces_mut().take_in_spaces(other)?;
-        // After the tracks, whose files are no failures here.
-        self.take_in_failures(&other.files().failures()?)?;
-        Ok(taken)
     }
 }
 

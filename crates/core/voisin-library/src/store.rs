@@ -15,7 +15,6 @@ use super::{
     OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
     descriptors, fold, now, paths, read,
 };
-use voisin_base::address;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
@@ -414,12 +413,9 @@ pub(super) fn below(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     Ok((exact, from, to))
 }
 
-/// Whether a file certainly does not exist; false for a remote address, which is not looked up.
+/// Whether a file certainly does not exist.
 pub(super) fn is_gone(path: &Path) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
-    if address::scheme(path).is_some() {
-        return false;
-    }
     // Other errors, such as missing permission or an unreachable server, do not prove it.
     std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }

@@ -26,6 +26,8 @@ use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::OpenMode;
 
+/// From this many tracks on, a path is searched among near ones: the neighbours of all would take a minute.
+const NEAR_FROM: u64 = 200_000;
 /// Points between the stops of a path around which tracks are searched in a large library.
 // Shared by all stretches of a path: with many stops each has fewer points between its ends.
 const PLACES: usize = 8;
@@ -323,9 +325,30 @@ impl PathBetween {
         )?)
     }
 
+    /// The path, with the collection of its rows.
+    ///
+    /// - `stops`: both ends, then the tracks to pass
+    pub fn answer(
+        &self,
+        engine: &mut Engine,
+        stops: &[Seed],
+    ) -> Result<(Collection, Walk), QuestionError> {
+        if engine.library().status()?.vectors > NEAR_FROM
+            && let Some(answer) = self.run_near(engine, stops)?
+        {
+            return Ok(answer);
+        }
+        let mut collection = engine.collection()?;
+        // Stops may be files that are not in the library.
+        collection.take_in(stops)?;
+        let graph = neighbour_graph(engine, &collection)?;
+        let walk = self.run(engine, &collection, &graph, stops)?;
+        Ok((collection, walk))
+    }
+
     /// As [`run`](Self::run), among the tracks nearest to the stops and to points between them; `None` if no path leads
     /// through these, or there are too many stops.
-    pub(crate) fn run_near(
+    fn run_near(
         &self,
         engine: &mut Engine,
         stops: &[Seed],

@@ -31,7 +31,7 @@ use voisin_library::LibraryError;
 
 pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
-pub use remote::{LocalOnly, Named, RemoteError, RemoteLibrary};
+pub use remote::{LocalOnly, RemoteError, RemoteLibrary};
 pub use similar::Similar;
 pub use source::{LibrarySource, Sampled};
 

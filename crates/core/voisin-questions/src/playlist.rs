@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::read::Refused;
-use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::{Playtime, ScaleCurve};
 use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale, limit_of};
@@ -232,11 +231,6 @@ impl Playlist {
         fields.extend(self.max_bpm_step.map(|_| "tempo".to_owned()));
         fields.extend(self.curve.map(|curve| curve.scale.to_string()));
         fields
-    }
-
-    /// Why a database cannot answer it, if it cannot.
-    pub fn local_only(&self) -> Option<LocalOnly> {
-        self.cluster.map(|_| LocalOnly::Cluster)
     }
 
     /// Refuses invalid combinations.

@@ -7,27 +7,10 @@
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
-use std::path::Path;
 
 use super::{Filters, QuestionError};
-use crate::answers::status::StatusJson;
 use voisin_base::remedy::Remedy;
-use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
-use voisin_library::TrackFilter;
-
-/// Tracks that a query names.
-#[derive(Debug, Clone, Copy)]
-pub enum Named<'a> {
-    /// A track by its id in the temporary library.
-    Id(TrackId),
-    /// The track of a file.
-    Path(&'a Path),
-    /// Tracks whose names have all of these words.
-    Words(&'a str),
-    /// In the command line's grammar (docs/grammar.md); `-` names nothing.
-    Written(&'a OsStr),
-}
 
 /// A database and the temporary library with the tracks that were fetched from it.
 pub trait RemoteLibrary: Send {
@@ -37,41 +20,20 @@ pub trait RemoteLibrary: Send {
     /// The number of tracks in the database.
     fn tracks(&mut self) -> Result<usize, QuestionError>;
 
-    /// The generation of the database when the temporary library was made.
-    fn generation(&self) -> u64;
+    /// Sets whether window vectors, if they were pushed, come with the tracks fetched from now on.
+    fn set_windows(&mut self, windows: bool);
 
-    /// Whether that is still its generation, and the temporary library is small enough to be kept for the next query.
-    fn is_current(&mut self) -> Result<bool, QuestionError>;
-
-    /// Whether the temporary library has all tracks.
-    fn is_whole(&self) -> bool;
-
-    /// Sets which vectors come with the tracks fetched from now on.
-    ///
-    /// - `windows`: window vectors, if they were pushed
-    /// - `exact`: bit-exact vectors of tracks, instead of the 16 bits a number that searches use
-    fn set_vectors(&mut self, windows: bool, exact: bool);
-
-    /// Fetches the tracks that a name may mean.
-    fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError>;
+    /// Fetches the tracks that a name in the command line's grammar (docs/grammar.md) may mean; `-` names nothing.
+    fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError>;
 
     /// Fetches at least one track of each artist, genre and folder that the filters name.
     fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError>;
 
-    /// Fetches tracks without a name.
-    ///
-    /// - `most`: a random sample of at most this many; `None`: all
-    fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError>;
-
-    /// Fetches the tracks that an answer compares with each other: all, or if they are many, the nearest of each seed that
-    /// pass the filter, by the database's index, and a sample that represents the others.
+    /// Fetches the tracks that an answer compares with each other: all, or if they are many, the nearest of each seed, by the
+    /// database's index, and a sample that represents the others.
     ///
     /// - returns: a description of the tracks fetched, if these are not all
-    fn fetch_around(
-        &mut self,
-        seeds: &[Seed],
-        filter: &TrackFilter,
-    ) -> Result<Option<String>, QuestionError>;
+    fn fetch_around(&mut self, seeds: &[Seed]) -> Result<Option<String>, QuestionError>;
 
     /// As [`Engine::list`], from the whole database.
     fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError>;
@@ -82,9 +44,6 @@ pub trait RemoteLibrary: Send {
         seeds: &[Seed],
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, QuestionError>;
-
-    /// Replaces the temporary library's place, counts and index in a status by those of the database.
-    fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError>;
 }
 
 /// A query that only a library on this disk answers.
@@ -94,18 +53,10 @@ pub enum LocalOnly {
     Steering,
     /// Avoiding a track.
     Unlike,
-    /// A cluster's tracks.
-    Cluster,
-    /// All clusters.
-    Clusters,
-    /// Copies of recordings.
-    Duplicates,
     /// Tracks by words for their sound.
     Find,
     /// Another space of vectors.
     Space,
-    /// The model's tags of all tracks.
-    Tags,
     /// A filter by tags of the model.
     Tag,
     /// A filter or a name by composer.
@@ -121,11 +72,7 @@ impl fmt::Display for LocalOnly {
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
-            Self::Cluster => "a cluster",
-            Self::Clusters => "clustering",
-            Self::Duplicates => "a search for copies",
             Self::Find => "a search by words",
-            Self::Tags => "a search by the model's tags",
             Self::Tag => "a filter by tag",
             Self::Composer => "a search by composer",
             Self::Regex => "a filter by regular expression",

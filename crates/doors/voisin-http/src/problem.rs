@@ -151,19 +151,6 @@ impl Problem {
         }
     }
 
-    /// The library's database is unavailable.
-    pub(super) fn away(detail: impl Into<String>) -> Self {
-        let next = "start the database again: this server reconnects by itself";
-        Self::later(5, detail, next)
-    }
-
-    /// The query needs a copy of all tracks of the database.
-    pub(super) fn needs_copy(detail: impl Into<String>) -> Self {
-        let next =
-            "start the server with a copy of the database (docs/scale.md), which answers this, too";
-        Self::new(StatusCode::CONFLICT, detail, next)
-    }
-
     /// Sets Retry-After in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
@@ -342,8 +329,8 @@ impl From<QuestionError> for Problem {
                 error.to_string(),
                 error.remedy().unwrap_or(Remedy::SeeTracks),
             ),
-            QuestionError::LocalOnly(reason) => Self::needs_copy(reason.to_string()),
-            QuestionError::Remote(error) => Self::away(with_causes(&error)),
+            // The server's library is on this disk.
+            QuestionError::LocalOnly(_) | QuestionError::Remote(_) => Self::fault(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
-pub use self::source::AnswerSource;
+use self::source::AnswerSource;
 pub use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
@@ -28,7 +28,6 @@ use voisin_engine::{
 };
 use voisin_explore::KnnGraph;
 use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
-use voisin_questions::{LibrarySource, QuestionError};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
@@ -55,9 +54,6 @@ struct Watch {
     library: Option<(Library, (u64, u64))>,
     epoch: u64,
 }
-
-/// Opens the library in a database from which requests are answered.
-pub type OpenElsewhere = Box<dyn Fn() -> Result<LibrarySource, QuestionError> + Send + Sync>;
 
 /// The local library for one request.
 pub struct RequestContext<'a> {
@@ -123,19 +119,8 @@ pub struct State {
     tags_within: Mutex<HashMap<String, (Version, SharedTags)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
-    /// Opens the library in a database.
-    pub elsewhere: Option<OpenElsewhere>,
-    elsewheres: Mutex<Vec<AnswerSource>>,
-    /// Sources with all tracks of the database, if these are few.
-    wholes: Mutex<Vec<AnswerSource>>,
-    /// Copied tracks of the database, and all of them; `None`: no copy.
-    copying: Mutex<Option<(u64, u64)>>,
-    /// Whether that copy is complete.
-    is_copied: AtomicBool,
     /// Uploaded files.
     pub(super) uploads: Arc<Uploads>,
-    /// Why the database was unavailable at the last check.
-    away: Mutex<Option<String>>,
 }
 
 /// Locks a mutex, also after a panic of a thread that held it.
@@ -198,58 +183,8 @@ impl State {
             tags_within: Mutex::default(),
             whole,
             lists: Mutex::default(),
-            elsewhere: None,
-            elsewheres: Mutex::default(),
-            wholes: Mutex::default(),
-            copying: Mutex::default(),
-            is_copied: AtomicBool::new(false),
             uploads: Arc::default(),
-            away: Mutex::default(),
         })
-    }
-
-    /// Sets the progress of the copy of the database.
-    pub fn set_copying(&self, done: u64, total: u64) {
-        *lock(&self.copying) = Some((done, total));
-    }
-
-    /// Marks the copy of the database as complete: queries are answered from it.
-    pub fn set_copied(&self) {
-        // Once: engines opened on the database are no longer needed.
-        if !self.is_copied.swap(true, Ordering::AcqRel) {
-            lock(&self.elsewheres).clear();
-            lock(&self.wholes).clear();
-        }
-    }
-
-    /// Whether the library is in a database without a complete copy here.
-    pub fn is_elsewhere(&self) -> bool {
-        self.elsewhere.is_some() && !self.is_copied.load(Ordering::Acquire)
-    }
-
-    /// Refuses queries about all tracks if these are in a database.
-    fn needs_all(&self) -> Result<(), Problem> {
-        if !self.is_elsewhere() {
-            return Ok(());
-        }
-        let what = "this is about all tracks, which are in a database";
-        Err(match *lock(&self.copying) {
-            None => Problem::needs_copy(what),
-            Some((done, total)) => {
-                let detail = format!("{what}: the copy has {done} of {total} so far");
-                Problem::later(30, detail, "try again when the copy is complete")
-            }
-        })
-    }
-
-    /// Sets why the database is unavailable, if it is.
-    pub fn set_away(&self, why: Option<String>) {
-        let before = std::mem::replace(&mut *lock(&self.away), why.clone());
-        match (before, why) {
-            (None, Some(why)) => self.log(&format!("no answers until the database is back: {why}")),
-            (Some(_), None) => self.log("the database is back"),
-            _ => {}
-        }
     }
 
     /// Writes a log message.
@@ -269,10 +204,6 @@ impl State {
 
     /// The library's current version. If the database file was removed or replaced, all caches are cleared.
     pub fn version(&self) -> Result<Version, Problem> {
-        // First, since the copy of an unavailable database may be outdated.
-        if let Some(why) = &*lock(&self.away) {
-            return Err(Problem::away(why.clone()));
-        }
         // Held to the end, so that two requests do not count one replacement
         // twice.
         let mut watch = lock(&self.watch);
@@ -313,12 +244,9 @@ impl State {
     /// The tracks of a query.
     pub fn list(
         &self,
-        source: &mut AnswerSource,
+        context: &RequestContext<'_>,
         query: &TrackQuery,
     ) -> Result<TrackPage, Problem> {
-        let Some(context) = source.here() else {
-            return Ok(source.list(query)?);
-        };
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);

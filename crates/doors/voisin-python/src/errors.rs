@@ -15,7 +15,6 @@ use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
 use voisin_index::IndexError;
 use voisin_library::LibraryError;
-use voisin_postgres::BackendError;
 use voisin_questions::QuestionError;
 
 /// Converts an error to an exception, with the next step in its text: `OSError` and its subclasses for the file system,
@@ -87,27 +86,12 @@ pub(super) fn refused(error: impl Into<QuestionError>) -> PyErr {
         other => other,
     };
     let text = advised(&error, error.remedy());
-    match error {
-        QuestionError::LocalOnly(_) => of_database(text),
-        // The error is of any backend; its kind is known only from PostgreSQL's own
-        // error.
-        QuestionError::Remote(error) => match error.source.downcast_ref() {
-            Some(BackendError::Address { .. }) => PyValueError::new_err(text),
-            Some(BackendError::Io(error)) => io::Error::new(error.kind(), text).into(),
-            _ => of_database(text),
-        },
-        _ => PyValueError::new_err(text),
-    }
+    PyValueError::new_err(text)
 }
 
 /// A `KeyError` whose text is shown unquoted, with line breaks.
 pub(super) fn no_such_track(text: String) -> PyErr {
     exception("NoSuchTrack", text)
-}
-
-/// A `RuntimeError` about a library in a database.
-pub(super) fn of_database(text: impl Into<String>) -> PyErr {
-    exception("DatabaseError", text.into())
 }
 
 /// An exception of python/voisin/_answers.py.

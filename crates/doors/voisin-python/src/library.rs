@@ -15,19 +15,17 @@ use super::answers::{AnswerClasses, log_notes, neighbors};
 use super::arguments::{count, dictionaries, limit, question};
 use super::arrays::{matrix, numbers};
 use super::embedder::{PyEmbedder, plan, thread_count};
-use super::errors::{of_database, raised, refused};
+use super::errors::{raised, refused};
 use super::process::{OfProcess, on_threads};
 use super::seeds::{SeedArgument, no_embedder};
 use super::source::{LibraryPlace, open_folder};
 use super::table::PyTable;
-use voisin_base::address;
 use voisin_base::track::TrackId;
 use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing};
 use voisin_explore::TrackMeta;
 use voisin_genre::Genre;
 use voisin_library::Vectors;
 use voisin_library::{Descriptors, LibraryError, OpenMode, Track, TrackWindows, default_dir};
-use voisin_postgres::PostgresAddress;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::find::name;
 use voisin_questions::answers::genre::AnswerJson;
@@ -39,24 +37,20 @@ use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{LibrarySource, LocalOnly, Named, QuestionError, Similar, SimilarAnswer};
+use voisin_questions::{QuestionError, Similar, SimilarAnswer};
 
-/// A library of music that was added from Python or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It
-/// sees changes by other processes.
+/// A library of music that was added from Python or by the program (`voisin add ~/Music`). It sees changes by other processes.
 ///
-/// Library(path=None, *, create=False, sample=None, space=None)
+/// Library(path=None, *, create=False, space=None)
 ///
-/// path: its folder; None: the default one. Or the address of a database with a library of `voisin push`,
-/// "postgres://me@db.example/music?sslmode=verify-full", which is only read; the password is that of PGPASSFILE or
-/// PGPASSWORD, unless the address has one. create: create a library in a folder without one. sample: for a database, the size
-/// of the sample of tracks for `classify`, `playlist` and `path_between`; None: 4000, for 20000 tracks or more. space: for a
-/// folder, the space of vectors to search (`voisin space list`); None: the default one, the only one to which music is added.
-/// Raises FileNotFoundError without a folder, DatabaseError if a database does not answer or has no library.
+/// path: its folder; None: the default one. create: create a library in a folder without one. space: the space of vectors to
+/// search (`voisin space list`); None: the default one, the only one to which music is added. Raises FileNotFoundError without
+/// a folder.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     place: LibraryPlace,
-    /// Each process opens its own: neither an SQLite database nor a connection survives a fork.
-    library: OfProcess<Mutex<LibrarySource>>,
+    /// Each process opens its own: an SQLite database does not survive a fork.
+    library: OfProcess<Mutex<Engine>>,
 }
 
 /// A library object searches one space, which also defines seeds and the meaning of words.
@@ -82,27 +76,21 @@ fn listed(
     limit: Option<i64>,
     after: Option<i64>,
     options: Option<&Bound<'_, PyDict>>,
-) -> PyResult<impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
+) -> PyResult<impl FnOnce(&mut Engine) -> Result<Vec<Track>, QuestionError> + Send + use<>> {
     // Without options: all tracks in one read, without filters and order.
     let is_all = limit.is_none() && after.is_none() && options.is_none();
     let mut question_fields: List = question(options, [])?;
     question_fields.filters.of_this_disk();
     let limit = count("limit", "for all", limit)?.unwrap_or(usize::MAX);
-    Ok(move |library: &mut LibrarySource| {
-        if let (true, LibrarySource::Local(engine)) = (is_all, &mut *library) {
+    Ok(move |engine: &mut Engine| {
+        if is_all {
             return Ok(engine.library().tracks()?);
         }
-        library.fetch_filters(&question_fields.filters)?;
-        let engine = library.engine();
+        question_fields.filters.check_licences(engine.library())?;
         question_fields.filters.check_folders(engine)?;
         let query = question_fields.query(engine, limit, after.map(TrackId))?;
-        Ok(library.list(&query)?.tracks)
+        Ok(engine.list(&query)?.tracks)
     })
-}
-
-/// A note on the tracks that an answer compares, if these are not all.
-fn of_sample(answer: &str, sample: Option<String>) -> Option<String> {
-    sample.map(|sample| format!("{answer} uses {sample}: Library(sample=N) uses more"))
 }
 
 /// Starts and vectors.
@@ -118,7 +106,7 @@ fn measured(
 }
 
 impl PyLibrary {
-    fn lock(&self) -> Result<MutexGuard<'_, LibrarySource>, QuestionError> {
+    fn lock(&self) -> Result<MutexGuard<'_, Engine>, QuestionError> {
         let library = self
             .library
             .get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
@@ -129,45 +117,20 @@ impl PyLibrary {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
+        work: impl FnOnce(&mut Engine) -> Result<T, QuestionError> + Send,
     ) -> PyResult<T> {
         let answer = py.detach(|| {
             // Locked here, as a thread of the pool could cause a deadlock.
             let mut library = self.lock()?;
-            let library: &mut LibrarySource = &mut library;
-            on_threads(|| {
-                // The copy of a changed database is dropped.
-                if !library.is_current()? {
-                    *library = self.place.open()?;
-                }
-                work(library)
-            })
+            let engine: &mut Engine = &mut library;
+            on_threads(|| work(engine))
         });
         answer.map_err(refused)
     }
 
-    /// As [`with`](Self::with), for a database without tracks that were fetched before, which would change a
-    /// sample.
-    fn with_fresh<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut LibrarySource) -> Result<T, QuestionError> + Send,
-    ) -> PyResult<T> {
-        self.with(py, |library| {
-            // A second connection for this answer; the first one does not change.
-            if library.is_remote() {
-                work(&mut self.place.open()?)
-            } else {
-                work(library)
-            }
-        })
-    }
-
     /// Its vector space.
     fn space(&self, py: Python<'_>) -> PyResult<LibrarySpace> {
-        self.with(py, |library| {
-            Ok(LibrarySpace::of_library(library.engine().library())?)
-        })
+        self.with(py, |engine| Ok(LibrarySpace::of_library(engine.library())?))
     }
 
     /// Tracks with their genres and measurements.
@@ -175,13 +138,12 @@ impl PyLibrary {
         &self,
         py: Python<'_>,
         vectors: bool,
-        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
+        find: impl FnOnce(&mut Engine) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<FoundTracks> {
-        self.with(py, |library| {
-            let tracks = find(library)?;
+        self.with(py, |engine| {
+            let tracks = find(engine)?;
             // One read for the measurements of all tracks.
             let ids: Vec<TrackId> = tracks.iter().map(|track| track.id).collect();
-            let engine = library.engine();
             let genres = engine.genres().genres_of(&tracks)?;
             let measured = engine.library().derived().descriptors(&ids)?;
             let vectors = if vectors {
@@ -202,7 +164,7 @@ impl PyLibrary {
     fn dictionaries(
         &self,
         py: Python<'_>,
-        find: impl FnOnce(&mut LibrarySource) -> Result<Vec<Track>, QuestionError> + Send,
+        find: impl FnOnce(&mut Engine) -> Result<Vec<Track>, QuestionError> + Send,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let known = self.known(py, false, find)?;
         let answers = AnswerClasses::new(py)?;
@@ -216,91 +178,53 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None, *, create = false, sample = None, space = None))]
+    #[pyo3(signature = (path = None, *, create = false, space = None))]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
         create: bool,
-        sample: Option<i64>,
         space: Option<String>,
     ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
-        let sample = count("sample", "for the default", sample)?;
-        // By the scheme only: no folder's path begins with "postgres://".
-        let is_database = address::scheme(&place).is_some();
-        if is_database && create {
-            return Err(PyValueError::new_err(
-                "create: expected a folder with it, found an address: \"voisin push\" makes a database's tables",
-            ));
-        }
-        if !is_database && sample.is_some() {
-            return Err(PyValueError::new_err(
-                "sample: expected the address of a database with it, found a folder",
-            ));
-        }
-        if is_database && space.is_some() {
-            return Err(PyValueError::new_err(
-                "space: expected a folder with it, found an address: a database has the vectors of one space",
-            ));
-        }
         let open = || -> Result<_, QuestionError> {
-            if let Some(address) = place.to_str().filter(|_| is_database) {
-                let address = PostgresAddress::parse(address, false)?;
-                let there = LibraryPlace::Database(Box::new(address), sample);
-                return Ok((there.open()?, Some(there)));
-            }
             let mode = if create {
                 OpenMode::Create
             } else {
                 OpenMode::ReadWrite
             };
-            Ok((open_folder(&place, mode, space.as_deref())?, None))
+            Ok(open_folder(&place, mode, space.as_deref())?)
         };
         // Opened now, although each process opens its own, so that the constructor raises errors.
-        let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
-        let place = match there {
-            Some(there) => there,
-            // Absolute: a pickled library may be opened in another working directory.
-            None => LibraryPlace::Folder(std::path::absolute(place)?, space),
-        };
+        let opened = py.detach(|| on_threads(open)).map_err(refused)?;
+        // Absolute: a pickled library may be opened in another working directory.
+        let dir = std::path::absolute(place)?;
+        let place = LibraryPlace { dir, space };
         Ok(Self {
             place,
             library: OfProcess::with(Mutex::new(opened)),
         })
     }
 
-    /// The folder; None: it is in a database.
+    /// The folder.
     #[getter]
-    fn path(&self) -> Option<&Path> {
-        match &self.place {
-            LibraryPlace::Folder(dir, _) => Some(dir),
-            LibraryPlace::Database(..) => None,
-        }
-    }
-
-    /// The address of the database, without a password; None: it is in a folder.
-    #[getter]
-    fn address(&self) -> Option<String> {
-        match &self.place {
-            LibraryPlace::Folder(..) => None,
-            LibraryPlace::Database(address, _) => Some(address.to_string()),
-        }
+    fn path(&self) -> &Path {
+        &self.place.dir
     }
 
     /// Name of the model that its vectors are from.
     #[getter]
     fn model(&self, py: Python<'_>) -> PyResult<String> {
-        self.with(py, |library| Ok(library.engine().model()?.name))
+        self.with(py, |engine| Ok(engine.model()?.name))
     }
 
     /// Dimension of the vectors.
     #[getter]
     fn dimension(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, |library| Ok(library.engine().model()?.dimension))
+        self.with(py, |engine| Ok(engine.model()?.dimension))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, LibrarySource::tracks)
+        self.with(py, |engine| Ok(engine.library().status()?.vectors as usize))
     }
 
     /// Adds music: files, folders with all below them, playlists; unchanged files are skipped.
@@ -352,11 +276,7 @@ impl PyLibrary {
                 ..AddOptions::default()
             },
         };
-        let Some(dir) = self.path() else {
-            return Err(of_database(
-                "music cannot be added to a database: add it to a library in a folder, then run \"voisin push\"",
-            ));
-        };
+        let dir = self.path();
         // Not on the engine for queries, which callbacks may use.
         let run = || {
             let mut engine = on_threads(|| Engine::open(dir, OpenMode::ReadWrite))?;
@@ -397,15 +317,16 @@ impl PyLibrary {
         let wanted = SeedArgument::all(seeds)?;
         let unlike = unlike.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured, notes) = self.with(py, |library| {
+        let (answer, measured, notes) = self.with(py, |engine| {
             similar.validate(wanted.len())?;
             let mut notes = Vec::new();
-            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?.all();
-            let unlike = SeedArgument::seeds(&unlike, library, embedder, &mut notes)?.all();
-            library.fetch_filters(&similar.filters)?;
-            similar.filters.check_folders(library.engine())?;
-            let answer = library.similar(&similar, &seeds, unlike)?;
-            let measured = measured(library.engine(), &answer)?;
+            let seeds = SeedArgument::seeds(&wanted, engine, embedder, &mut notes)?.all();
+            let unlike = SeedArgument::seeds(&unlike, engine, embedder, &mut notes)?.all();
+            similar.filters.check_licences(engine.library())?;
+            similar.filters.check_folders(engine)?;
+            let engine = similar.within(engine)?;
+            let answer = similar.run(engine, &seeds, unlike)?;
+            let measured = measured(engine, &answer)?;
             // Python's objects are created outside, since this part runs without the interpreter's lock.
             Ok((answer, measured, notes))
         })?;
@@ -438,22 +359,20 @@ impl PyLibrary {
         playlist.filters.of_this_disk();
         let wanted = seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?;
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let found = self.with_fresh(py, |library| {
+        let found = self.with(py, |engine| {
             playlist.validate()?;
             let mut notes = Vec::new();
-            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?;
-            library.fetch_filters(&playlist.filters)?;
-            playlist.filters.check_folders(library.engine())?;
-            let found = library.playlist(&playlist, &seeds.named, &seeds.of_lists)?;
-            let (collection, list) = found.answer;
+            let seeds = SeedArgument::seeds(&wanted, engine, embedder, &mut notes)?;
+            playlist.filters.check_licences(engine.library())?;
+            playlist.filters.check_folders(engine)?;
+            let (collection, list) = playlist.of_library(engine, &seeds.named, &seeds.of_lists)?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             let standing = list.standing.as_ref();
-            let json = PlaylistJson::new(library.engine(), &seeds.all(), &tracks, standing)?;
-            Ok((json, list, found.sample, notes))
+            let json = PlaylistJson::new(engine, &seeds.all(), &tracks, standing)?;
+            Ok((json, list, notes))
         })?;
-        let (json, list, sample, mut news) = found;
-        news.extend(of_sample("a playlist", sample));
+        let (json, list, mut news) = found;
         if list.is_short {
             let tracks = voisin_base::text::count(list.rows.len() as u64, "track");
             news.push(format!(
@@ -487,16 +406,14 @@ impl PyLibrary {
         let path: PathBetween = question(options, ends)?;
         stops.extend(via.map_or_else(|| Ok(Vec::new()), SeedArgument::all_with_names)?);
         let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let found = self.with_fresh(py, |library| {
+        let found = self.with(py, |engine| {
             let mut notes = Vec::new();
-            let stops = SeedArgument::stops(&stops, library, embedder, &mut notes)?;
-            let found = library.path(&path, &stops)?;
-            let (collection, walk) = found.answer;
-            let json = WalkJson::new(library.engine(), &collection, &walk)?;
-            Ok((json, found.sample, notes))
+            let stops = SeedArgument::stops(&stops, engine, embedder, &mut notes)?;
+            let (collection, walk) = path.answer(engine, &stops)?;
+            let json = WalkJson::new(engine, &collection, &walk)?;
+            Ok((json, notes))
         })?;
-        let (json, sample, mut news) = found;
-        news.extend(of_sample("a path between tracks", sample));
+        let (json, news) = found;
         log_notes(py, &news)?;
         dictionaries(py, &json)
     }
@@ -520,8 +437,7 @@ impl PyLibrary {
         refuse_space(find.space.as_ref())?;
         find.limit = self::limit(limit)?;
         find.filters.of_this_disk();
-        let (answer, genres, measured) = self.with(py, |library| {
-            let engine = library.local(LocalOnly::Find)?;
+        let (answer, genres, measured) = self.with(py, |engine| {
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
             let tags = engine.words().words_if_any()?;
@@ -593,22 +509,19 @@ impl PyLibrary {
         let classify: Classify = question(options, [])?;
         let wanted = SeedArgument::all(tracks)?;
         let embedder = embedder.map(|embedder| Arc::clone(embedder.inner()));
-        let (found, reports) = self.with_fresh(py, |library| {
+        let (answers, reports) = self.with(py, |engine| {
             // An empty list is probably a mistake of the caller.
             at_least_one("tracks", wanted.len())?;
             let mut reports = Vec::new();
-            let tracks = SeedArgument::tracks(&wanted, library, embedder.as_deref(), &mut reports)?;
+            let tracks = SeedArgument::tracks(&wanted, engine, embedder.as_deref(), &mut reports)?;
             let why = "too few tracks have a genre to classify by their labels";
             let ready = || embedder.ok_or_else(|| no_embedder(why));
             let report = |news: GenreNews| reports.push(news.to_string());
-            let found = library.classify(&classify, tracks, ready, report)?;
-            Ok((found, reports))
+            let answers = classify.run(engine, tracks, ready, report)?;
+            Ok((answers, reports))
         })?;
-        let mut news = Vec::from_iter(of_sample("a vote", found.sample));
-        news.extend(reports);
-        log_notes(py, &news)?;
-        let answer = found.answer;
-        dictionaries(py, &answer.iter().map(AnswerJson::new).collect::<Vec<_>>())
+        log_notes(py, &reports)?;
+        dictionaries(py, &answers.iter().map(AnswerJson::new).collect::<Vec<_>>())
     }
 
     /// Groups of tracks that sound alike: a dictionary, the JSON of `voisin clusters`.
@@ -621,8 +534,7 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let clusters: Clusters = question(options, [])?;
-        let (found, members) = self.with(py, |library| {
-            let engine = library.local(LocalOnly::Clusters)?;
+        let (found, members) = self.with(py, |engine| {
             let mut collection = engine.collection()?;
             let graph = neighbour_graph(engine, &collection)?;
             engine.genres().predict(&mut collection, &graph)?;
@@ -647,8 +559,7 @@ impl PyLibrary {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let duplicates: Duplicates = question(options, [])?;
-        let groups = self.with(py, |library| {
-            let engine = library.local(LocalOnly::Duplicates)?;
+        let groups = self.with(py, |engine| {
             let collection = engine.collection()?;
             Ok(duplicates.run(engine, &collection, |_| ())?)
         })?;
@@ -658,8 +569,7 @@ impl PyLibrary {
     /// The model's tags: (ids, names, percentiles), int64 [n] ascending, the model's tags, and float32 [n, tags]: the share
     /// of tracks that fit the tag less, 0 to 1. Raises RuntimeError for libraries whose model has no tags.
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (ids, names, shares) = self.with(py, |library| {
-            let engine = library.local(LocalOnly::Tags)?;
+        let (ids, names, shares) = self.with(py, |engine| {
             engine.words_mut().keep_tags()?;
             let tags = engine.words().predicted_tags()?;
             let ids: Vec<i64> = tags.ids.iter().map(|id| id.0).collect();
@@ -670,12 +580,9 @@ impl PyLibrary {
 
     /// Every track's raw vector: (ids, vectors), int64 [n] and float32 [n, dimension], rows of length 1, ascending by id.
     ///
-    /// The arrays take over the memory that the library was read into, without a copy. From a database all tracks are fetched.
+    /// The arrays take over the memory that the library was read into, without a copy.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let vectors = self.with_fresh(py, |library| {
-            library.fetch_all(None)?;
-            Ok(library.engine().library().vectors()?)
-        })?;
+        let vectors = self.with(py, |engine| Ok(engine.library().vectors()?))?;
         let ids: Vec<i64> = vectors.ids.iter().map(|id| id.0).collect();
         (ids.into_pyarray(py), vectors.values.into_pyarray(py)).into_pyobject(py)
     }
@@ -707,15 +614,10 @@ impl PyLibrary {
     }
 
     /// A track's windows: (starts, vectors), float32 [windows] in seconds, and float32 [windows, dimension], the network's
-    /// output. A database has those of `voisin push --windows`. Raises KeyError for an unknown id.
+    /// output. Raises KeyError for an unknown id.
     fn windows(&self, py: Python<'_>, id: i64) -> PyResult<WindowArrays> {
         let id = TrackId(id);
-        let windows = self.with_fresh(py, |library| {
-            library.set_vectors(true, false);
-            // Window vectors are requested before the fetch, since a database sends only requested
-            // ones.
-            library.fetch(Named::Id(id))?;
-            let engine = library.engine();
+        let windows = self.with(py, |engine| {
             if !engine.library().contains(id)? {
                 return Err(LibraryError::UnknownTrack(id).into());
             }
@@ -767,10 +669,7 @@ impl PyLibrary {
     /// A track by its id; raises KeyError for an unknown one.
     fn track(&self, py: Python<'_>, id: i64) -> PyResult<Py<PyAny>> {
         let id = TrackId(id);
-        let track = self.dictionaries(py, |library| {
-            library.fetch(Named::Id(id))?;
-            Ok(vec![library.engine().library().track(id)?])
-        })?;
+        let track = self.dictionaries(py, |engine| Ok(vec![engine.library().track(id)?]))?;
         track
             .into_iter()
             .next()
@@ -778,14 +677,9 @@ impl PyLibrary {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        // The number of tracks would be a query to the server for each display in a shell.
-        if let Some(address) = self.address() {
-            return Ok(format!("Library({address})"));
-        }
-        let dir = self.path().unwrap_or(Path::new(""));
         Ok(format!(
             "Library({}, {} tracks)",
-            dir.display(),
+            self.path().display(),
             self.__len__(py)?
         ))
     }
@@ -795,20 +689,8 @@ impl PyLibrary {
         py: Python<'py>,
     ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let options = PyDict::new(py);
-        let place = match &self.place {
-            // The arguments of `__new__`, without `create`: a copy must not create a library
-            // elsewhere.
-            LibraryPlace::Folder(dir, space) => {
-                options.set_item("space", space)?;
-                dir.clone().into_os_string()
-            }
-            LibraryPlace::Database(address, sample) => {
-                options.set_item("sample", sample)?;
-                // Without a password, which a pickle must not contain; the other process has its
-                // own PGPASSFILE.
-                address.to_string().into()
-            }
-        };
-        Ok(((place,), options))
+        // The arguments of `__new__`, without `create`: a copy must not create a library elsewhere.
+        options.set_item("space", &self.place.space)?;
+        Ok(((self.place.dir.clone().into_os_string(),), options))
     }
 }

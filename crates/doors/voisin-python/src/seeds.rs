@@ -10,9 +10,9 @@ use pyo3::types::{PyBool, PyList, PyTuple};
 use serde_json::{Value, json};
 
 use voisin_base::track::TrackId;
-use voisin_engine::{Embedder, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
+use voisin_engine::{Embedder, Engine, EngineError, NamedSeeds, Seed, SeedNews, SeedReader};
 use voisin_library::LibraryError;
-use voisin_questions::{LibrarySource, Named, QuestionError};
+use voisin_questions::QuestionError;
 
 /// A seed.
 pub(super) enum SeedArgument {
@@ -89,32 +89,25 @@ impl SeedArgument {
     /// - `news`: receives notes on how names were resolved
     pub(super) fn seeds(
         all: &[Self],
-        library: &mut LibrarySource,
+        engine: &mut Engine,
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
     ) -> Result<NamedSeeds, QuestionError> {
         let mut found = NamedSeeds::default();
-        // A database's copy holds too few tracks to rank them by words.
-        let reads_phrases = !library.is_remote();
-        Self::read(
-            all,
-            library,
-            embedder,
-            reads_phrases,
-            news,
-            |one, reader| one.add(reader, &mut found),
-        )?;
+        Self::read(all, engine, embedder, true, news, |one, reader| {
+            one.add(reader, &mut found)
+        })?;
         Ok(found)
     }
 
     /// As [`seeds`](Self::seeds), for queries about exactly these tracks, in this order: words that match none are an error.
     pub(super) fn tracks(
         all: &[Self],
-        library: &mut LibrarySource,
+        engine: &mut Engine,
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
     ) -> Result<Vec<Seed>, QuestionError> {
-        let tracks = Self::read(all, library, embedder, false, news, |one, reader| {
+        let tracks = Self::read(all, engine, embedder, false, news, |one, reader| {
             let mut found = NamedSeeds::default();
             one.add(reader, &mut found)?;
             Ok(found.all())
@@ -125,32 +118,23 @@ impl SeedArgument {
     /// As [`tracks`](Self::tracks), where each value is one track.
     pub(super) fn stops(
         all: &[Self],
-        library: &mut LibrarySource,
+        engine: &mut Engine,
         embedder: Option<&Embedder>,
         news: &mut Vec<String>,
     ) -> Result<Vec<Seed>, QuestionError> {
-        Self::read(all, library, embedder, false, news, Self::one)
+        Self::read(all, engine, embedder, false, news, Self::one)
     }
 
     fn read<'a, T>(
         all: &[Self],
-        library: &mut LibrarySource,
+        engine: &mut Engine,
         embedder: Option<&'a Embedder>,
         reads_phrases: bool,
         news: &mut Vec<String>,
         mut work: impl FnMut(&Self, &mut SeedReader<'_, &'a Embedder>) -> Result<T, EngineError>,
     ) -> Result<Vec<T>, QuestionError> {
-        // All are fetched first: words are resolved against the fetched tracks of a
-        // database.
-        for one in all {
-            match one {
-                Self::Id(id) => library.fetch(Named::Id(*id))?,
-                Self::Named(name) => library.fetch(Named::Written(name))?,
-                Self::Vector(_) => {}
-            }
-        }
         let mut reader = SeedReader {
-            engine: library.engine(),
+            engine,
             reads_files: embedder.is_some(),
             reads_phrases,
             embedder: &|_| embedder.ok_or_else(|| no_embedder("this file is not in the library")),

@@ -1,29 +1,21 @@
-//! Opening a library: in a folder on this machine, or in a database, which is only read.
+//! Opening a library in a folder on this machine.
 
 use std::path::{Path, PathBuf};
 
 use voisin_engine::Engine;
 use voisin_library::{Library, LibraryError, OpenMode};
-use voisin_postgres::{Postgres, PostgresAddress, Remote};
-use voisin_questions::{LibrarySource, QuestionError};
 
 /// The place of a library, for this process and others.
-pub(super) enum LibraryPlace {
-    /// An absolute path, and the vector space, if it is not the default one.
-    Folder(PathBuf, Option<String>),
-    /// An address, and the size of the sample for comparisons of all tracks; `None`: the default.
-    Database(Box<PostgresAddress>, Option<usize>),
+pub(super) struct LibraryPlace {
+    /// Absolute.
+    pub(super) dir: PathBuf,
+    /// The vector space, if it is not the default one.
+    pub(super) space: Option<String>,
 }
 
 impl LibraryPlace {
-    pub(super) fn open(&self) -> Result<LibrarySource, QuestionError> {
-        match self {
-            Self::Folder(dir, space) => open_folder(dir, OpenMode::ReadWrite, space.as_deref()),
-            Self::Database(address, sample) => {
-                let remote = Remote::open(Postgres::open(address)?)?;
-                Ok(LibrarySource::Remote(Box::new(remote.with_sample(*sample))))
-            }
-        }
+    pub(super) fn open(&self) -> Result<Engine, LibraryError> {
+        open_folder(&self.dir, OpenMode::ReadWrite, self.space.as_deref())
     }
 }
 
@@ -32,7 +24,7 @@ pub(super) fn open_folder(
     dir: &Path,
     mode: OpenMode,
     space: Option<&str>,
-) -> Result<LibrarySource, QuestionError> {
+) -> Result<Engine, LibraryError> {
     let library = match Library::open_in_space(dir, mode, space) {
         // A folder of another user, or a mounted snapshot.
         Err(LibraryError::ReadOnly { .. }) => {
@@ -40,7 +32,5 @@ pub(super) fn open_folder(
         }
         library => library?,
     };
-    Ok(LibrarySource::Local(Box::new(Engine::from_library(
-        library,
-    ))))
+    Ok(Engine::from_library(library))
 }

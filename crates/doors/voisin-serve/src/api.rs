@@ -62,32 +62,6 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     }
 }
 
-/// An answer with notes.
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-pub(super) struct Noted<T> {
-    #[serde(flatten)]
-    answer: T,
-    /// The sample of tracks that the answer is made of, if that is not all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<[String; 1]>,
-}
-
-/// A note that an answer is made of a sample.
-fn of_sample(sample: &str) -> String {
-    format!("this answer is from {sample}")
-}
-
-impl<T> Noted<T> {
-    /// - `sample`: the tracks it is made of, if these are not all
-    fn new(answer: T, sample: Option<String>) -> Self {
-        Self {
-            answer,
-            notes: sample.map(|sample| [of_sample(&sample)]),
-        }
-    }
-}
-
 /// A page of a list: its items, and the name of the last one if another page follows.
 ///
 /// - `name`: the unique name of an item

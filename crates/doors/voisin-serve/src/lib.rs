@@ -32,7 +32,7 @@ use voisin_http::listen::{self, Listen, Listener, Open};
 use voisin_http::peer::Peer;
 use voisin_http::scan::ScanProcess;
 use voisin_http::sessions::Sessions;
-use voisin_http::state::{LoadModel, OpenElsewhere, State};
+use voisin_http::state::{LoadModel, State};
 use voisin_http::token::Token;
 use voisin_http::{ServeError, runtime};
 use voisin_kernels::allocator;
@@ -40,13 +40,6 @@ use voisin_players::upstream::ServerAddress;
 
 pub use mcp::assist;
 pub use qr::for_terminal as qr_for_terminal;
-
-/// Brings the copy of a database up to date, or returns why it cannot. Its argument receives the progress: copied tracks, of
-/// how many.
-pub type Follow = Box<dyn FnMut(&mut dyn FnMut(u64, u64)) -> Result<(), String> + Send>;
-
-/// Interval of checks of a database.
-const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of the server.
 pub struct Options {
@@ -72,10 +65,6 @@ pub struct Options {
     pub logs: bool,
     /// Loads the library's model.
     pub load_model: LoadModel,
-    /// Opens the library in a database; `None` for a local library.
-    pub elsewhere: Option<OpenElsewhere>,
-    /// Brings a copy of that database up to date; `None` without a copy.
-    pub follow: Option<Follow>,
     /// `voisin add` of the folders to scan; `None` without folders.
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// Whether a scan starts with the server.
@@ -108,7 +97,7 @@ pub fn serve(
     guard.base_path = options.base_path;
     guard.proxies = options.proxies;
     guard.sessions = Sessions::of_folder(&options.dir);
-    let mut state = State::new(
+    let state = State::new(
         options.dir,
         guard,
         ScanProcess::new(options.add),
@@ -117,32 +106,12 @@ pub fn serve(
         Box::new(listener),
         options.logs,
     )?;
-    // Before the state is shared, and therefore immutable.
-    state.elsewhere = options.elsewhere;
     if options.scans
         && let Err(problem) = state.scan.start()
     {
         state.log(problem.detail());
     }
     let state = Arc::new(state);
-    if let Some(mut follow) = options.follow {
-        let state = Arc::clone(&state);
-        let stop = Arc::clone(stop);
-        // Before the first request, which would otherwise report that there is
-        // no copy.
-        state.set_copying(0, 0);
-        // Not joined at the end, since it may wait long for the database.
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                let followed = follow(&mut |done, total| state.set_copying(done, total));
-                if followed.is_ok() {
-                    state.set_copied();
-                }
-                state.set_away(followed.err());
-                std::thread::sleep(FOLLOW_EVERY);
-            }
-        });
-    }
     let result = runtime.block_on(async {
         let mut open = Vec::new();
         // All addresses first: a port in use ends the start before any request is served.

@@ -27,7 +27,7 @@ use voisin_http::access::Guard;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProcess;
-use voisin_http::state::{LoadModel, OpenElsewhere, Shared, State};
+use voisin_http::state::{LoadModel, Shared, State};
 use voisin_http::{ServeError, runtime};
 use voisin_questions::Similar;
 use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
@@ -168,11 +168,9 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// Serves an assistant until it closes standard input.
 ///
-/// - `elsewhere`: opens the library in a database
 /// - `listener`: receives log messages
 pub fn assist(
     dir: PathBuf,
-    elsewhere: Option<OpenElsewhere>,
     load_model: LoadModel,
     listener: Box<dyn Fn(&str) + Send + Sync>,
 ) -> Result<(), ServeError> {
@@ -180,7 +178,7 @@ pub fn assist(
     let (_stopper, stop) = watch::channel(false);
     // Only the parent process sends requests: no token and no scans.
     let scan = ScanProcess::new(None);
-    let mut state = State::new(
+    let state = State::new(
         dir,
         Guard::default(),
         scan,
@@ -189,11 +187,8 @@ pub fn assist(
         listener,
         false,
     )?;
-    state.elsewhere = elsewhere;
     let state = Arc::new(state);
     let router = api::router(&state, None)?;
-    // Connections to a database must be closed outside of tasks: after the runtime.
-    let kept = Arc::clone(&state);
     let assistant = Assistant {
         state,
         questions: TowerToHyperService::new(router),
@@ -214,7 +209,6 @@ pub fn assist(
     });
     // Running computations have no client any more.
     runtime.shutdown_background();
-    drop(kept);
     result
 }
 

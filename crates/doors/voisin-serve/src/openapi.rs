@@ -4,7 +4,7 @@ use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights};
+use super::api::{Answer, Gone, Invited, MissingPage, OwnRights};
 use super::mcp::{QuestionTool, TOOLS};
 use voisin_base::track::TrackId;
 use voisin_http::problem::Problem;
@@ -123,22 +123,14 @@ const ANSWERS: [(&str, &str, AnswerSchema); 28] = [
     ),
     ("delete", "/missing", answer_of::<Answer<Gone>>),
     ("get", "/missing", answer_of::<Answer<MissingPage>>),
-    ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
-    (
-        "post",
-        "/playlist",
-        answer_of::<Answer<Noted<PlaylistJson>>>,
-    ),
+    ("post", "/path", answer_of::<Answer<WalkJson>>),
+    ("post", "/playlist", answer_of::<Answer<PlaylistJson>>),
     ("get", "/scan", answer_of::<ScanProgress>),
     ("post", "/similar", answer_of::<Answer<SimilarJson>>),
     ("get", "/status", answer_of::<Answer<StatusJson>>),
     ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
     ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
-    (
-        "get",
-        "/tracks/{id}",
-        answer_of::<Answer<Noted<CardJson<'_>>>>,
-    ),
+    ("get", "/tracks/{id}", answer_of::<Answer<CardJson<'_>>>),
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
 

@@ -2,9 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod changes;
-mod objects;
-mod pages;
 mod read;
 mod rows;
 mod schema;
@@ -17,11 +14,8 @@ use std::sync::atomic::AtomicBool;
 
 use arrow_array::Array as _;
 
-use changes::CHANGES;
-use objects::is_address;
 use read::ParquetInput;
-use voisin_base::output::{OutputError, check_folder};
-use voisin_base::path_matching::percent_decoded;
+use voisin_base::output::check_folder;
 use voisin_base::track::ContentKind;
 use voisin_engine::{
     AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
@@ -31,10 +25,6 @@ use voisin_library::{
     path_to_bytes,
 };
 use write::{ParquetOutput, RowSet};
-
-pub use changes::{ChangesSummary, export_changes};
-pub use objects::{fetch, object_record, scan_objects};
-pub use write::ParquetCompression;
 
 // Re-exported in the versions used here.
 pub use {arrow_array, arrow_schema, parquet};
@@ -67,27 +57,11 @@ pub fn export_parquet(
     engine: &Engine,
     dir: &Path,
     windows: bool,
-    compression: ParquetCompression,
     replaces: bool,
 ) -> Result<ParquetSummary, EngineError> {
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
-    refuse_folder_of_changes(dir)?;
-    if is_address(dir) {
-        // An object store has no folders, so names are listed instead. On a web server the list is
-        // empty, so no name counts as taken.
-        let mut there = if replaces {
-            Vec::new()
-        } else {
-            parquet_files(dir)?
-        };
-        there.retain(|file| [TRACKS, FAILURES].map(|name| dir.join(name)).contains(file));
-        if let Some(taken) = there.pop() {
-            return Err(OutputError::Taken(taken).into());
-        }
-    } else {
-        check_folder(dir, &[TRACKS, FAILURES], replaces)?;
-    }
+    check_folder(dir, &[TRACKS, FAILURES], replaces)?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
@@ -96,7 +70,7 @@ pub fn export_parquet(
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind, compression)?;
+    let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind)?;
     summary.tracks = tracks
         .of_library(
             &LibrarySpace::of_library(library)?,
@@ -118,13 +92,12 @@ pub fn export_parquet(
         })?;
     // Paths and reasons are small compared with vectors: all failures are written at once.
     let mut failures = Some(library.files().failures()?);
-    summary.failures =
-        ParquetOutput::create(dir.join(FAILURES), &model, kind, compression)?.fill(|| {
-            Ok(failures.take().map(|failures| RowSet {
-                failures,
-                ..RowSet::default()
-            }))
-        })?;
+    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model, kind)?.fill(|| {
+        Ok(failures.take().map(|failures| RowSet {
+            failures,
+            ..RowSet::default()
+        }))
+    })?;
     Ok(summary)
 }
 
@@ -139,8 +112,6 @@ pub struct EmbedOptions {
     pub windows: bool,
     /// The kind of content ids.
     pub kind: ContentKind,
-    /// How the files are compressed.
-    pub compression: ParquetCompression,
 }
 
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
@@ -161,7 +132,6 @@ pub fn embed_to_parquet(
         path: path.to_owned(),
         source,
     };
-    refuse_folder_of_changes(dir)?;
     make_folder(dir)?;
     let model = stored_model(embedder)?;
     let known = if options.add.force {
@@ -208,9 +178,8 @@ pub fn embed_to_parquet(
                 continue;
             };
             let mut rows = Some(rows);
-            let written =
-                ParquetOutput::create(dir.join(name), &model, options.kind, options.compression)?
-                    .fill(|| Ok(rows.take()))?;
+            let written = ParquetOutput::create(dir.join(name), &model, options.kind)?
+                .fill(|| Ok(rows.take()))?;
             *(if kind == "tracks" {
                 &mut summary.tracks
             } else {
@@ -283,49 +252,21 @@ fn known_files(
     Ok(known)
 }
 
-/// Refuses a folder of [`export_changes`], which accepts no other files beside its own.
-fn refuse_folder_of_changes(dir: &Path) -> Result<(), EngineError> {
-    // A new folder cannot be listed, nor can a store whose key only writes.
-    let files = parquet_files(dir).unwrap_or_default();
-    let is_of_changes = |file: &PathBuf| {
-        let name = file.file_name().and_then(std::ffi::OsStr::to_str);
-        name.is_some_and(|name| name.starts_with(CHANGES))
-    };
-    match files.into_iter().find(is_of_changes) {
-        Some(file) => Err(wrong(
-            &file,
-            "expected a folder without files of changes, found this file: write into another folder, or with --changes"
-                .to_owned(),
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Creates a folder for Parquet files. Object stores have none: there it checks that the bucket can be reached.
-pub fn make_folder(dir: &Path) -> Result<(), EngineError> {
-    if !is_address(dir) {
-        check_folder(dir, &[], false)?;
-    }
-    let made = if is_address(dir) {
-        objects::check_folder(dir)
-    } else {
-        std::fs::create_dir_all(dir)
-    };
-    made.map_err(|source| EngineError::Write {
+/// Creates a folder for Parquet files.
+fn make_folder(dir: &Path) -> Result<(), EngineError> {
+    check_folder(dir, &[], false)?;
+    std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
         path: dir.to_owned(),
         source,
     })
 }
 
-/// The Parquet files directly in a folder, by name, and in its partitions (`artist=A`); a file is itself.
+/// The Parquet files directly in a folder, by name; a file is itself.
 pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let failed = |source| EngineError::ReadTable {
         path: path.to_owned(),
         source,
     };
-    if is_address(path) {
-        return objects::files(path, ".parquet").map_err(failed);
-    }
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
     }
@@ -335,28 +276,12 @@ pub fn parquet_files(path: &Path) -> Result<Vec<PathBuf>, EngineError> {
         let is_hidden = file
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_hidden {
-            continue;
-        }
-        // Only folders of partitions are entered; others are separate data sets.
-        if partition(&file).is_some() && file.is_dir() {
-            files.extend(parquet_files(&file)?);
-        } else if file.extension().is_some_and(|ending| ending == "parquet") {
+        if !is_hidden && file.extension().is_some_and(|ending| ending == "parquet") {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
-}
-
-/// The column and value that a folder's name gives to all files below it, as Hive and Spark write
-/// them; the value is `None` for null.
-fn partition(folder: &Path) -> Option<(String, Option<String>)> {
-    let (column, value) = folder.file_name()?.to_str()?.split_once('=')?;
-    let text = || String::from_utf8_lossy(&percent_decoded(value.as_bytes())).into_owned();
-    // Hive's name for the folder of the rows in which the column is null.
-    let value = (value != "__HIVE_DEFAULT_PARTITION__").then(text);
-    (!column.is_empty()).then(|| (column.to_owned(), value))
 }
 
 /// The model of vectors in a file whose metadata does not name it, as files of other programs.
@@ -384,7 +309,6 @@ pub fn add_from_parquet(
 ) -> Result<(MergeOutcome, u64), EngineError> {
     let input = ParquetInput::open_as(file, vectors, kind)?;
     // All checks of the file as a whole come before the first change of the library.
-    input.refuse_changes()?;
     input.check_rows()?;
     library.set_model(&input.model)?;
     library.settings_mut().set_content_kind(input.kind)?;

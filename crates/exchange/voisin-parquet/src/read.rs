@@ -1,31 +1,26 @@
 //! Reads Parquet files of this schema in batches of rows.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::builder::{ListBuilder, StringViewBuilder};
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, Int64Array, RecordBatch, StringViewArray, new_null_array};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::reader::Length as _;
 
-use super::objects::open;
-use super::pages::{PageFile, rows_at_once};
 use super::rows::RecordColumns;
-use super::schema::{
-    CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema,
-};
+use super::schema::{KIND_KEY, MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema};
 use super::widths::{as_read, is_compatible, read_as};
-use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, partition, wrong};
+use super::{BATCH, TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
 use voisin_audio::guard;
-use voisin_base::atomic_file::AtomicFile;
+use voisin_base::regular_file;
 use voisin_base::text::grouped;
 use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, check_model, external_model};
@@ -48,9 +43,9 @@ fn has_genres(kind: &DataType) -> bool {
 /// An open Parquet file.
 pub(super) struct ParquetInput {
     path: PathBuf,
-    file: PageFile,
-    /// A local copy of an object, deleted with this.
-    _copy: Option<AtomicFile>,
+    file: File,
+    /// Bytes of the file.
+    size: u64,
     metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,
     /// Whether its vectors are another program's.
@@ -59,31 +54,6 @@ pub(super) struct ParquetInput {
     pub(super) kind: ContentKind,
     /// Numbers of tags that were left out, since they cannot be one, such as a year of 2001.5.
     pub(super) bad_numbers: Cell<u64>,
-    /// Values of columns from the names of its folders.
-    partitions: HashMap<String, String>,
-}
-
-/// A column with one value; `None` for a type that folder names cannot give.
-fn constant(kind: &DataType, value: &str, rows: usize) -> Option<ArrayRef> {
-    match kind {
-        DataType::Utf8View => {
-            let texts = std::iter::repeat_n(value, rows);
-            Some(Arc::new(StringViewArray::from_iter_values(texts)))
-        }
-        DataType::List(item) if *item.data_type() == DataType::Utf8View => {
-            let lists = ListBuilder::new(StringViewBuilder::new());
-            let mut lists = lists.with_field(Arc::clone(item));
-            for _ in 0..rows {
-                lists.append_value([Some(value)]);
-            }
-            Some(Arc::new(lists.finish()))
-        }
-        kind if kind.is_integer() => {
-            let number = value.parse::<i64>().ok()?;
-            Some(Arc::new(Int64Array::from_value(number, rows)))
-        }
-        _ => None,
-    }
 }
 
 impl ParquetInput {
@@ -103,7 +73,8 @@ impl ParquetInput {
             path: path.to_owned(),
             source,
         };
-        let (file, copy) = open(path).map_err(failed)?;
+        let file = regular_file::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
         // Loaded twice: first for the file's types, then to read them as the types of `as_read`.
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
@@ -138,8 +109,8 @@ impl ParquetInput {
         let names_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
         let mut input = Self {
             path: path.to_owned(),
-            file: PageFile::new(file),
-            _copy: copy,
+            file,
+            size,
             metadata: arrow,
             // A placeholder: the model is found below, by methods that read the metadata through
             // `input`.
@@ -152,22 +123,6 @@ impl ParquetInput {
             is_external: false,
             kind,
             bad_numbers: Cell::new(0),
-            // Hive's layout, `artist=A/year=1999/part-0.parquet`: from the innermost folder
-            // outwards, up to the first that names no column.
-            partitions: path
-                .ancestors()
-                .skip(1)
-                .map_while(partition)
-                .filter_map(|(column, value)| {
-                    // A folder names one genre, and the column is a list.
-                    let column = if column == GENRES[1] {
-                        GENRES[0].to_owned()
-                    } else {
-                        column
-                    };
-                    Some((column, value?))
-                })
-                .collect(),
         };
         // A model in the file's own metadata takes precedence over the one that the caller named.
         input.model = match vectors {
@@ -362,47 +317,11 @@ impl ParquetInput {
             .map_err(|error| wrong(&self.path, format!("\"{SCALES_KEY}\": {error:.100}")))
     }
 
-    /// The number of a file of changes; `None` for other files.
-    pub(super) fn change(&self) -> Result<Option<u64>, EngineError> {
-        let number = self.metadata.schema().metadata().get(CHANGE_KEY);
-        let parse = |text: &String| {
-            text.parse().map_err(|_| {
-                wrong(
-                    &self.path,
-                    format!("expected a number as \"{CHANGE_KEY}\", found {text:.100?}"),
-                )
-            })
-        };
-        number.map(parse).transpose()
-    }
-
-    /// Refuses a file of changes, whose removed files would be added.
-    pub(super) fn refuse_changes(&self) -> Result<(), EngineError> {
-        if self.change()?.is_none() {
-            return Ok(());
-        }
-        let problem =
-            "expected the tracks of a library, found changes of one: write them without --changes";
-        Err(wrong(&self.path, problem.to_owned()))
-    }
-
-    pub(super) fn not_of_changes(&self) -> EngineError {
-        let problem = "expected a folder with files of changes only, found this file: write into another folder";
-        wrong(&self.path, problem.to_owned())
-    }
-
-    pub(super) fn gap(&self, expected: u64, found: u64) -> EngineError {
-        let problem = format!(
-            "expected file of changes {expected}, found {found}: restore the missing file, or write into another folder"
-        );
-        wrong(&self.path, problem)
-    }
-
     /// Refuses a file with more text than its size can contain.
     ///
     /// - `bytes`: text of all rows so far
     pub(super) fn check_text(&self, bytes: u64) -> Result<(), EngineError> {
-        let most = TEXT_BESIDE + TEXT_PER_BYTE * self.file.len();
+        let most = TEXT_BESIDE + TEXT_PER_BYTE * self.size;
         if bytes <= most {
             return Ok(());
         }
@@ -411,7 +330,7 @@ impl ParquetInput {
             format!(
                 "expected at most {} MB of text in a file of {} bytes, found more: analyse its files again",
                 most >> 20,
-                grouped(self.file.len())
+                grouped(self.size)
             ),
         ))
     }
@@ -425,8 +344,7 @@ impl ParquetInput {
             .filter(|field| names.contains(&field.name().as_str()))
             .cloned()
             .collect();
-        // The file's column takes precedence over the folder's name. A column of type null, which
-        // some writers use if it has no values, counts as absent.
+        // A column of type null, which some writers use if it has no values, counts as absent.
         let column = |field: &Arc<Field>| {
             let found = if field.name() == GENRES[0] {
                 let columns = GENRES.iter().filter_map(|name| batch.column_by_name(name));
@@ -436,12 +354,9 @@ impl ParquetInput {
                 let column = batch.column_by_name(field.name());
                 column.filter(|column| *column.data_type() != DataType::Null)
             };
-            let column = found.cloned().unwrap_or_else(|| {
-                let rows = batch.num_rows();
-                let value = self.partitions.get(field.name());
-                let column = value.and_then(|value| constant(field.data_type(), value, rows));
-                column.unwrap_or_else(|| new_null_array(field.data_type(), rows))
-            });
+            let column = found
+                .cloned()
+                .unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()));
             let field = field.as_ref().clone();
             let field = field.with_data_type(column.data_type().clone());
             // A null in a column that every row needs is a fault of that row, not of the file.
@@ -481,17 +396,14 @@ impl ParquetInput {
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), names.iter().copied());
         let broken =
             |error: &dyn std::fmt::Display| wrong(&self.path, format!("cannot be read: {error}"));
-        // A reader for each row group, since the number of rows that fit into memory differs between groups.
-        for (i, group) in self.metadata.metadata().row_groups().iter().enumerate() {
-            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-                self.file.clone(),
-                self.metadata.clone(),
-            )
-            .with_projection(mask.clone())
-            .with_row_groups(vec![i]);
+        // A reader for each row group, of which the first may suffice.
+        for group in 0..self.metadata.metadata().num_row_groups() {
             let open = || {
-                builder
-                    .with_batch_size(rows_at_once(&self.file, group, names)?)
+                let file = self.file.try_clone()?;
+                ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                    .with_projection(mask.clone())
+                    .with_row_groups(vec![group])
+                    .with_batch_size(BATCH)
                     .build()
             };
             let mut reader = guard(&self.path, open)?.map_err(|error| broken(&error))?;

@@ -10,10 +10,9 @@ use arrow_schema::DataType;
 use half::f16;
 use ndarray::Array2;
 
-use super::schema::{FAILURE, RowDigest, SCALES};
+use super::schema::{FAILURE, SCALES};
 use super::widths::{NumericValue, direction, number_at, reals, text_length};
 use super::wrong;
-use voisin_base::address;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::{ContentId, ContentKind};
 use voisin_base::vector::make_unit;
@@ -168,31 +167,6 @@ impl RecordColumns<'_> {
         })
     }
 
-    /// The path in a row of changes, with its recording and the row's digest; `None` for a removed file.
-    pub(super) fn exported_file(
-        &self,
-        row: usize,
-    ) -> Result<(PathBuf, Option<(ContentId, RowDigest)>), EngineError> {
-        let path = self.file(row)?.path;
-        if self.boolean("removed", row)? == Some(true) {
-            return Ok((path, None));
-        }
-        let content = self
-            .binary("content", row)?
-            .and_then(|bytes| bytes.try_into().ok());
-        let digest = self
-            .binary("digest", row)?
-            .and_then(|bytes| bytes.try_into().ok());
-        let content = content.ok_or_else(|| self.lacks("content"))?;
-        Ok((
-            path,
-            Some((
-                ContentId(content),
-                digest.ok_or_else(|| self.lacks("digest"))?,
-            )),
-        ))
-    }
-
     /// The recording or the failure in a row.
     pub(super) fn row(
         &self,
@@ -204,7 +178,7 @@ impl RecordColumns<'_> {
             return Err(self.lacks("path"));
         }
         // Without repeated separators, with which a file would be two tracks.
-        if self.is_external && address::scheme(&record.path).is_none() {
+        if self.is_external {
             record.path = record.path.components().collect();
         }
         // Another program's table has neither size nor time: the file is taken as it is today.

@@ -1,7 +1,7 @@
 //! The Arrow schema, and recordings as its rows.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::builder::{
@@ -17,7 +17,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
 
-use voisin_base::track::{ContentId, ContentKind};
+use voisin_base::track::ContentKind;
 use voisin_library::{
     Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, path_to_bytes,
 };
@@ -46,29 +46,16 @@ pub(super) const MEAN_KEY: &str = "voisin.mean";
 /// Key of the definitions of a library's learned scales by name, as JSON, in an export's metadata.
 pub(super) const SCALES_KEY: &str = "voisin.scales";
 
-/// Key of the number of a file of changes, in its metadata.
-pub(super) const CHANGE_KEY: &str = "voisin.change";
-
 /// Column of the values of scales by name, as JSON.
 pub(super) const SCALES: &str = "scales";
 
 /// Column of the reason why a file failed; null if it did not.
 pub(super) const FAILURE: &str = "failure";
 
-/// A file that was removed from the library.
-pub(super) struct RemovedFile {
-    pub(super) path: PathBuf,
-    pub(super) content: ContentId,
-}
-
-/// Digest of a written row.
-pub(super) type RowDigest = [u8; 16];
-
 /// A row for one file: with its recording, or with why it failed.
 pub(super) enum ParquetRow<'a> {
     Track(&'a TrackRecord, &'a TaggedFile),
     Failed(&'a Failure),
-    Removed(&'a RemovedFile),
 }
 
 impl ParquetRow<'_> {
@@ -76,7 +63,6 @@ impl ParquetRow<'_> {
         match self {
             Self::Track(_, file) => &file.record.path,
             Self::Failed(failure) => &failure.path,
-            Self::Removed(file) => &file.path,
         }
     }
 }
@@ -137,9 +123,6 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         maybe(FAILURE, Utf8),
         maybe("transient", Boolean),
         maybe("composer", Utf8),
-        maybe("change", Int64),
-        maybe("removed", Boolean),
-        maybe("digest", FixedSizeBinary(16)),
         maybe(SCALES, Utf8),
     ];
     let values = [
@@ -162,12 +145,11 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
 pub(super) fn batch(
     schema: &SchemaRef,
     model: &StoredModel,
-    change: Option<u64>,
     rows: &[ParquetRow<'_>],
 ) -> Result<RecordBatch, String> {
     let facts = |row: &ParquetRow<'_>| match row {
         ParquetRow::Track(record, _) => Some(record.facts.clone()),
-        ParquetRow::Failed(_) | ParquetRow::Removed(_) => None,
+        ParquetRow::Failed(_) => None,
     };
     let facts: Vec<Option<TrackFacts>> = rows.iter().map(facts).collect();
     let tags: Vec<Option<&TrackTags>> = rows
@@ -221,7 +203,6 @@ pub(super) fn batch(
         match row {
             ParquetRow::Track(_, file) => Some((file.record.size, file.record.mtime_ns)),
             ParquetRow::Failed(failure) => failure.size.zip(failure.mtime_ns),
-            ParquetRow::Removed(_) => None,
         }
     };
     let paths: Vec<&Path> = rows.iter().map(ParquetRow::path).collect();
@@ -238,17 +219,9 @@ pub(super) fn batch(
         .collect();
     let contents = rows.iter().map(|row| match row {
         ParquetRow::Track(record, _) => Some(record.facts.audio.content.0),
-        ParquetRow::Removed(file) => Some(file.content.0),
         ParquetRow::Failed(_) => None,
     });
-    // Only files of changes are read back and compared.
-    let digests = rows.iter().map(|row| match row {
-        ParquetRow::Track(record, file) if change.is_some() => Some(digest(record, file)),
-        _ => None,
-    });
     // With a size, since a batch of failures alone has no value to infer it from.
-    let digests = FixedSizeBinaryArray::try_from_sparse_iter_with_size(digests, 16)
-        .map_err(|error| error.to_string())?;
     let contents = FixedSizeBinaryArray::try_from_sparse_iter_with_size(contents, 32)
         .map_err(|error| error.to_string())?;
     let mut genres = ListBuilder::new(StringBuilder::new());
@@ -337,13 +310,6 @@ pub(super) fn batch(
                 .collect::<BooleanArray>(),
         ),
         of_tags(|tags| tags.composer.clone()),
-        numbers!(Int64Type, rows, |_| change.map(|change| change as i64)),
-        Arc::new(
-            rows.iter()
-                .map(|row| change.map(|_| matches!(row, ParquetRow::Removed(_))))
-                .collect::<BooleanArray>(),
-        ),
-        Arc::new(digests),
         text(&mut facts.iter().map(scales)),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| error.to_string())
@@ -383,28 +349,4 @@ fn vector_columns(dimension: usize, rows: &[ParquetRow<'_>]) -> (ArrayRef, Array
         Arc::new(starts.finish()),
         Arc::new(windows.finish()),
     )
-}
-
-/// The digest of all fields of a row except the windows' vectors, which change with the track's.
-pub(super) fn digest(record: &TrackRecord, file: &TaggedFile) -> RowDigest {
-    let facts = &record.facts;
-    let fields = (
-        &facts.audio,
-        facts.added_at,
-        &facts.descriptors,
-        &facts.label,
-        file,
-    );
-    let mut hasher = blake3::Hasher::new();
-    // Serialization cannot fail: a path that is not UTF-8 is written as its bytes, and on systems
-    // without such bytes no library has such a path.
-    hasher.update(&serde_json::to_vec(&fields).unwrap_or_default());
-    // An export with windows after one without writes all rows again.
-    hasher.update(&record.windows.starts.len().to_le_bytes());
-    for value in &record.vector {
-        hasher.update(&value.to_le_bytes());
-    }
-    let mut digest = RowDigest::default();
-    hasher.finalize_xof().fill(&mut digest);
-    digest
 }

@@ -18,10 +18,6 @@ use voisin_base::directories;
 /// Timeout of connecting, if the address sets none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Timeout of connecting to a shard; after it, the first server queries the shard.
-// Shorter than the first server's: there is another way to the same rows, and the caller waits.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The address of a library in PostgreSQL.
 #[derive(Clone)]
 pub struct PostgresAddress {
@@ -188,51 +184,6 @@ impl PostgresAddress {
             password_file,
             notices,
         })
-    }
-
-    /// The address of another server that this one names: encrypted as this one is, and with the
-    /// password that the password file has for it, never with this server's.
-    pub(super) fn sibling(
-        &self,
-        host: &str,
-        port: u16,
-        database: &str,
-        user: Option<&str>,
-    ) -> Self {
-        // Only the settings below are inherited: the other server's name comes from a table, and it
-        // must not receive this server's password.
-        let mut config = Config::new();
-        config
-            .host(host)
-            .port(port)
-            .dbname(database)
-            .ssl_mode(self.config.get_ssl_mode());
-        config.user(user.or(self.config.get_user()).unwrap_or("postgres"));
-        // They may name the schema that the tables are in.
-        if let Some(options) = self.config.get_options() {
-            config.options(options);
-        }
-        let password_file = self.password_file.clone();
-        if let Some(password) = password_file
-            .as_ref()
-            .and_then(|file| password_in_file(&config, file))
-        {
-            config.password(password);
-        }
-        config
-            .application_name("voisin")
-            .connect_timeout(SHARD_TIMEOUT);
-        notice_absence(&mut config);
-        let user = config.get_user().unwrap_or_default();
-        let shown = format!("postgres://{user}@{host}:{port}/{database}");
-        let root_certificates = self.root_certificates.clone();
-        Self {
-            config,
-            shown,
-            root_certificates,
-            password_file,
-            notices: Notices::default(),
-        }
     }
 
     /// Notices since the last call.

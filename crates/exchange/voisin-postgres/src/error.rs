@@ -1,7 +1,5 @@
 //! Errors of a library in a database.
 
-use std::path::PathBuf;
-
 use voisin_base::remedy::Remedy;
 use voisin_engine::EngineError;
 use voisin_library::LibraryError;
@@ -42,16 +40,6 @@ pub enum BackendError {
         /// The SQLSTATE, if the error came from the server.
         code: Option<String>,
     },
-    /// A server that holds a part of the tracks does not answer.
-    #[error(
-        "{place}: the server of a shard does not answer: {problem}; repeat the query when it is back"
-    )]
-    Shard {
-        /// The address of the first server, without a password.
-        place: String,
-        /// The first server's message, which names the shard.
-        problem: String,
-    },
     /// pgvector is missing.
     #[error(
         "{place} has no pgvector {expected} or newer ({found}): install it on the server (Debian and Ubuntu: apt install postgresql-{version}-pgvector) and run as its owner: {command}"
@@ -75,7 +63,9 @@ pub enum BackendError {
         place: String,
     },
     /// Tables of another version of voisin.
-    #[error("{place} has tables of schema {found}, expected {expected}: {next}")]
+    #[error(
+        "{place} has tables of schema {found}, expected {expected}: drop the tables that begin with voisin_ and push again"
+    )]
     Schema {
         /// The address, without a password.
         place: String,
@@ -83,8 +73,14 @@ pub enum BackendError {
         found: i32,
         /// Schema that this version uses.
         expected: i32,
-        /// The next step.
-        next: &'static str,
+    },
+    /// Another library was pushed there.
+    #[error(
+        "{place} holds another library, which this push would replace: use another schema (create schema NAME; ?options=-csearch_path%3DNAME,public), or drop the tables that begin with voisin_"
+    )]
+    OtherLibrary {
+        /// The address, without a password.
+        place: String,
     },
     /// Tables for vectors of another length.
     #[error(
@@ -100,7 +96,7 @@ pub enum BackendError {
     },
     /// An invalid mean.
     #[error(
-        "the mean in voisin_mean of {place} has {found} numbers, expected {expected} that are finite"
+        "the mean in voisin_state of {place} has {found} numbers, expected {expected} that are finite"
     )]
     Mean {
         /// The address, without a password.
@@ -128,7 +124,7 @@ pub enum BackendError {
     },
     /// Rows that cannot be read.
     #[error(
-        "{place}: {damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and voisin_vector and push again from a library that has them"
+        "{place}: {damaged} of {total} requested tracks are damaged (facts that are not voisin's JSON, or a vector that is not of {dimension} numbers): delete their rows from voisin_track and push again"
     )]
     Damaged {
         /// The address, without a password.
@@ -139,18 +135,6 @@ pub enum BackendError {
         total: usize,
         /// Length of the vectors there.
         dimension: usize,
-    },
-    /// Exact vectors that were left out of the database.
-    #[error(
-        "{place}: {missing} of {total} tracks have no exact vectors in voisin_vector, which this needs: load that table, or have them sent again by update voisin_track set digest = '' where id not in (select id from voisin_vector), then push again"
-    )]
-    Unloaded {
-        /// The address, without a password.
-        place: String,
-        /// How many are missing.
-        missing: u64,
-        /// Of how many.
-        total: u64,
     },
     /// Another process sends tracks there.
     #[error("another voisin is sending tracks to {place}: wait until it is done")]
@@ -172,14 +156,6 @@ pub enum BackendError {
     /// A query that only a library on this disk answers.
     #[error(transparent)]
     LocalOnly(#[from] LocalOnly),
-    /// The folder for a copy holds a library that is no copy.
-    #[error(
-        "{}: expected an empty folder or a copy of a database, found another library, whose tracks a copy would replace: name another folder", dir.display()
-    )]
-    NoCopy {
-        /// The folder.
-        dir: PathBuf,
-    },
     /// Interrupted by the user.
     #[error("interrupted")]
     Interrupted,
@@ -201,7 +177,6 @@ impl BackendError {
             Self::NoLibrary { place } => Some(Remedy::Push(place.clone())),
             Self::LocalOnly(reason) => reason.remedy(),
             Self::OtherTables { .. } => Some(Remedy::OtherTables),
-            Self::Mean { .. } => Some(Remedy::RenewMean),
             Self::Library(error) => error.remedy(),
             Self::Engine(error) => error.remedy(),
             _ => None,

@@ -1,25 +1,20 @@
 //! Sends a library on this disk to a database (`push`) and fetches one (`pull`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::ddl::{self, IndexCodes};
-use super::filter::no_conditions;
-use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, hash, id_of};
-use super::server::{IndexState, SYNONYMS, WantedVectors};
-use super::{BackendError, Postgres, Result, StoredTrack, TrackStore as _};
+use super::ddl;
+use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, id_of};
+use super::server::SYNONYMS;
+use super::{BackendError, Postgres, Result};
 use voisin_base::atomic_file;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_engine::{Engine, LibrarySpace};
-use voisin_library::{
-    FilterValue, Intake, Library, LibraryError, MergeOutcome, ScaleName, StoredMean, Track,
-    TrackRecord, path_to_bytes,
-};
+use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord};
 
 /// Rows of one transaction.
 // A push that is killed loses at most one batch, whose rows are in memory at once.
-pub(super) const BATCH: usize = 1000;
+const BATCH: usize = 1000;
 
 /// Settings of a library that are sent with it.
 const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
@@ -27,47 +22,20 @@ const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
 /// Setting that names the kind of content ids.
 const IDENTITY: &str = "identity";
 
-/// Prefix of the settings that define learned scales.
-const SCALE: &str = "scale.";
-
 /// Files of a library's folder that are sent with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
 
 /// Setting of a pulled library: the identity and generation of the database.
 const PULLED: &str = "pulled";
 
-/// Whether a push builds the vector index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IndexMaking {
-    /// No.
-    #[default]
-    Never,
-    /// If there is none.
-    Missing,
-    /// Also in place of an existing one.
-    Anew,
-}
-
 /// How a library is sent.
 #[derive(Debug, Clone, Default)]
 pub struct PushOptions {
     /// Send the window vectors too.
     pub windows: bool,
-    /// Whether the vector index is built.
-    pub index: IndexMaking,
-    /// Encoding of the vectors; `None`: that of the existing index. An index of another encoding is rebuilt.
-    pub codes: Option<IndexCodes>,
-    /// The statement that builds it, if it is not pgvector's HNSW.
-    pub index_sql: Option<String>,
-    /// Memory for building it, MB; `None`: the server's setting.
+    /// Memory for building the vector index, MB; `None`: the server's setting.
     pub index_memory: Option<u32>,
-    /// Recompute the mean over all tracks after sending.
-    pub recentre: bool,
 }
-
-/// The lock of workers that add tracks.
-// Any number would do, but it must be the same in all versions.
-const ADDING: i64 = 1_987_013_493;
 
 /// Progress of sending a library.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,29 +69,13 @@ pub struct PushSummary {
     pub unchanged: u64,
     /// Recordings removed there, since they are no longer here.
     pub removed: u64,
-    /// Recordings that another library has sent.
-    pub of_others: u64,
-    /// Recordings no longer here that stay there, since another library holds them too.
-    pub stayed: u64,
-    /// Recordings that were taken down there and are not sent.
-    pub taken_down: u64,
-    /// Recordings whose embeddings were recomputed with a new mean, if that was requested.
-    pub recentred: Option<u64>,
     /// Seconds that sending took.
     pub seconds: f64,
     /// Seconds that building the index took, if it was built.
     pub index_seconds: Option<f64>,
 }
 
-/// A recording in the database.
-struct StoredRow {
-    /// Whether the database lists this library as a holder.
-    held: bool,
-    /// The digest that this library sent; none where another one did.
-    digest: Option<[u8; 2 * HALF_DIGEST]>,
-}
-
-/// Sends new and changed recordings, and removes those that this library sent and no longer has.
+/// Sends new and changed recordings, and removes those that the library no longer has.
 ///
 /// Each batch is one transaction; a push that is killed and repeated gives the same tables.
 pub fn push(
@@ -143,11 +95,11 @@ pub fn push(
     // Stored at the end as the generation that was sent, so it has to be that of the snapshot.
     let generation = library.changes().generation()?;
     check_kind(to, library.settings().content_kind()?)?;
+    claim(to, &source)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
-    let barred = to.barred()?;
     // Vectors that have not changed since the last push, by the library's log, are not read.
-    let log = match last_push(to, &source, options.windows)? {
+    let log = match last_push(to, options.windows)? {
         Some(last) => library.changes().changes_since(last)?,
         None => None,
     };
@@ -156,14 +108,13 @@ pub fn push(
 
     let mut seen: HashMap<i64, ContentId> = HashMap::new();
     let mut todo: Vec<(TrackId, bool)> = Vec::new();
-    let mut to_hold: Vec<i64> = Vec::new();
     for ids in library.track_ids()?.chunks(BATCH) {
         let tracks = library.tracks_by_id(ids)?;
         let names: Vec<i64> = tracks
             .iter()
             .map(|track| id_of(&track.audio.content).0)
             .collect();
-        let there = stored_rows(to, &source, &names)?;
+        let there = stored_digests(to, &names)?;
         for ((track, genres), id) in tracks
             .iter()
             .zip(engine.genres().genres_of(&tracks)?)
@@ -179,38 +130,29 @@ pub fn push(
             if let Some(other) = seen.insert(id, content) {
                 return Err(BackendError::Clash(format!("{other} and {content}")));
             }
-            match there.get(&id).map(|known| (known.held, known.digest)) {
-                None if barred.contains(&id) => summary.taken_down += 1,
-                None => todo.push((track.id, false)),
-                // Another library's row stays as it was sent; only that this library holds the recording too is stored.
-                Some((held, None)) => {
-                    summary.of_others += 1;
-                    if !held {
-                        to_hold.push(id);
-                    }
-                }
-                Some((_, Some(digest))) => {
-                    // Facts are cheap to compare; vectors are read only if the log does not show that they are unchanged.
-                    let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
-                    let same_facts =
-                        digest[..HALF_DIGEST] == facts_digest(&facts, &genre_keys(&genres))[..];
-                    let same = same_facts
-                        && match &changed {
-                            Some(changed) => !changed.contains(&track.id),
-                            None => row_of(engine, track.id, options.windows, &space)?
-                                .is_some_and(|row| row.digest == digest),
-                        };
-                    if same {
-                        summary.unchanged += 1;
-                    } else {
-                        todo.push((track.id, true));
-                    }
-                }
+            let Some(digest) = there.get(&id) else {
+                todo.push((track.id, false));
+                continue;
+            };
+            // Facts are cheap to compare; vectors are read only if the log does not show that they are unchanged.
+            let facts = facts_bytes(&library.transfer().facts(track.id)?)?;
+            let same_facts =
+                digest.get(..HALF_DIGEST) == Some(&facts_digest(&facts, &genre_keys(&genres))[..]);
+            let same = same_facts
+                && match &changed {
+                    Some(changed) => !changed.contains(&track.id),
+                    None => rows_of(engine, &[track.id], options.windows, &space)?
+                        .pop()
+                        .is_some_and(|row| row.digest == *digest),
+                };
+            if same {
+                summary.unchanged += 1;
+            } else {
+                todo.push((track.id, true));
             }
         }
     }
-    // Rows are removed only after the new ones are stored: a push that is killed in between loses nothing.
-    let gone = removed_recordings(to, &source, &seen)?;
+    let gone = removed_recordings(to, &seen)?;
     let total = todo.len() as u64;
     for (batch, some) in todo.chunks(BATCH).enumerate() {
         if stop.load(Ordering::Relaxed) {
@@ -219,8 +161,7 @@ pub fn push(
         // A pooler or a restart may have ended the session that holds the lock.
         to.check_lock()?;
         let ids: Vec<TrackId> = some.iter().map(|(id, _)| *id).collect();
-        let rows = rows_of(engine, &ids, options.windows, &space)?;
-        to.send(&rows, &source)?;
+        to.send(&rows_of(engine, &ids, options.windows, &space)?)?;
         let known = some.iter().filter(|(_, known)| *known).count() as u64;
         summary.updated += known;
         summary.added += some.len() as u64 - known;
@@ -229,57 +170,51 @@ pub fn push(
             total,
         });
     }
-    to.hold(&to_hold, &source)?;
-    summary.removed = to.release(&gone, &source)?;
-    summary.stayed = gone.len() as u64 - summary.removed;
-    // After all rows: the new mean is over the tracks that are there now.
-    if options.recentre {
-        summary.recentred = Some(to.recentre()?);
-    }
+    // Rows are removed only after the new ones are stored: a push that is killed in between loses nothing.
+    summary.removed = to.remove(&gone)?;
     send_settings(library, to)?;
-    send_scales(library, to, &source, progress)?;
     // The last write: after an interrupted push the next one compares everything.
-    note_push(to, &source, generation, options.windows)?;
+    note_push(to, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
     // The index comes last, since building it over existing rows is faster than row by row.
-    let makes_index = match to.index_state()? {
-        IndexState::Missing => options.index != IndexMaking::Never,
-        IndexState::There(_) => {
-            let is_other = options.codes.is_some_and(|codes| codes != to.codes());
-            options.index == IndexMaking::Anew || options.index == IndexMaking::Missing && is_other
-        }
-        IndexState::OnShards => false,
-    };
-    if makes_index && to.size()?.0 > 0 {
-        summary.index_seconds = Some(make_index(to, options, progress)?);
+    if to.vector_indexes(true)?.is_empty() && to.size()?.0 > 0 {
+        summary.index_seconds = Some(make_index(to, options.index_memory, progress)?);
     }
     Ok(summary)
 }
 
-/// The database's rows of these recordings, by id; missing ones are left out.
-fn stored_rows(to: &mut Postgres, source: &str, ids: &[i64]) -> Result<HashMap<i64, StoredRow>> {
-    to.run(|tx| {
-        let sql = "select id from voisin_held where id = any ($1) and library = $2";
-        let held: HashSet<i64> = tx.query(sql, &[&ids, &source])?.iter().map(|row| row.get(0)).collect();
-        let sql = "select id, case when source = $2 then digest end from voisin_track where id = any ($1)";
-        let there = |row: &postgres::Row| {
-            let id = row.get(0);
-            // A row taken over from another library has no digest.
-            let digest = row.get::<_, Option<&[u8]>>(1).map(|digest| digest.try_into().unwrap_or_default());
-            (id, StoredRow { held: held.contains(&id), digest })
-        };
-        Ok(tx.query(sql, &[&ids, &source])?.iter().map(there).collect())
+/// Takes empty tables for a library, and refuses those of another one.
+fn claim(to: &mut Postgres, source: &str) -> Result<()> {
+    let holder: Option<String> = to.run(|tx| {
+        tx.execute(
+            "update voisin_state set library = $1 where library is null",
+            &[&source],
+        )?;
+        Ok(tx
+            .query_one("select library from voisin_state", &[])?
+            .get(0))
+    })?;
+    if holder.as_deref() == Some(source) {
+        return Ok(());
+    }
+    Err(BackendError::OtherLibrary {
+        place: to.place().to_string(),
     })
 }
 
-/// The recordings that the database lists for this library and that the library no longer holds.
+/// The digests of the database's rows of these recordings, by id; missing ones are left out.
+fn stored_digests(to: &mut Postgres, ids: &[i64]) -> Result<HashMap<i64, Vec<u8>>> {
+    to.run(|tx| {
+        let sql = "select id, digest from voisin_track where id = any ($1)";
+        let rows = tx.query(sql, &[&ids])?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    })
+}
+
+/// The recordings of the database that the library no longer holds.
 ///
 /// - `seen`: the recordings of the library
-fn removed_recordings(
-    to: &mut Postgres,
-    source: &str,
-    seen: &HashMap<i64, ContentId>,
-) -> Result<Vec<i64>> {
+fn removed_recordings(to: &mut Postgres, seen: &HashMap<i64, ContentId>) -> Result<Vec<i64>> {
     // Eight bytes a row: pages keep the ids of many millions out of one result.
     const ROWS: i64 = 100_000;
     let mut gone = Vec::new();
@@ -287,9 +222,8 @@ fn removed_recordings(
     let mut after = -1_i64;
     loop {
         let rows = to.run(|tx| {
-            let sql =
-                "select id from voisin_held where library = $1 and id > $2 order by id limit $3";
-            tx.query(sql, &[&source, &after, &ROWS])
+            let sql = "select id from voisin_track where id > $1 order by id limit $2";
+            tx.query(sql, &[&after, &ROWS])
         })?;
         let Some(last) = rows.last() else {
             return Ok(gone);
@@ -305,11 +239,11 @@ fn removed_recordings(
 
 /// The space in which the database compares; if it has none yet, the library's.
 fn space_for(engine: &Engine, to: &mut Postgres) -> Result<LibrarySpace> {
-    // An empty library must not set the mean for the libraries that are pushed later.
+    // The mean of an empty library says nothing of the tracks that are pushed later.
     if engine.library().status()?.vectors == 0 {
         return Ok(to.held_space());
     }
-    to.settle_space(|_| Ok(LibrarySpace::of_library(engine.library())?.mean().to_vec()))
+    to.settle_space(LibrarySpace::of_library(engine.library())?.mean())
 }
 
 /// A database's mean, for a library that holds its tracks.
@@ -333,11 +267,7 @@ fn rows_of(
     let mut rows = Vec::with_capacity(ids.len());
     for (track, genres) in tracks.iter().zip(engine.genres().genres_of(&tracks)?) {
         if let Some(record) = library.transfer().record(track.id, windows)? {
-            rows.push(TrackRow::new(
-                &StoredTrack { record, genres },
-                windows,
-                space,
-            )?);
+            rows.push(TrackRow::new(&record, &genres, windows, space)?);
         }
     }
     Ok(rows)
@@ -372,205 +302,19 @@ fn check_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
     Ok(())
 }
 
-/// Adds the tracks of a library to the database. Files of recordings that are there already are
-/// added to these, and taken from the recordings that the files held before; one without any file
-/// left is removed. The tracks belong to no library, so no push removes them.
-pub fn add_tracks(engine: &Engine, to: &mut Postgres, windows: bool) -> Result<u64> {
-    let mut sent = 0;
-    check_kind(to, engine.library().settings().content_kind()?)?;
-    // A worker runs for days, and a push may have recomputed the mean since its last tracks.
-    to.read_mean()?;
-    let space = space_for(engine, to)?;
-    for ids in engine.library().track_ids()?.chunks(BATCH) {
-        let tracks = engine.library().tracks_by_id(ids)?;
-        // Two workers that add the same recording at once would each remove the other's files.
-        sent += to.in_one(ADDING, |to| {
-            let sent = add_batch(engine, &tracks, to, windows, &space)?;
-            remove_from_former(engine, &tracks, to, &space)?;
-            Ok(sent)
-        })?;
-    }
-    Ok(sent)
+/// The library's generation at its last push, if that sent windows or not as this one does.
+fn last_push(to: &mut Postgres, windows: bool) -> Result<Option<u64>> {
+    let sql = "select pushed from voisin_state where windows = $1";
+    let pushed: Option<i64> =
+        to.run(|tx| Ok(tx.query_opt(sql, &[&windows])?.and_then(|row| row.get(0))))?;
+    Ok(pushed.map(|generation| generation as u64))
 }
 
-fn add_batch(
-    engine: &Engine,
-    tracks: &[Track],
-    to: &mut Postgres,
-    windows: bool,
-    space: &LibrarySpace,
-) -> Result<u64> {
-    // Files of the same recording that other workers added stay with it: they are read and merged.
-    let ids: Vec<TrackId> = tracks
-        .iter()
-        .map(|track| id_of(&track.audio.content))
-        .collect();
-    let (there, _) = to.fetch(
-        &ids,
-        WantedVectors {
-            windows: false,
-            exact: false,
-        },
-    )?;
-    let mut there: HashMap<ContentId, _> = there
-        .into_iter()
-        .map(|(_, record, _)| (record.facts.audio.content, record.facts.files))
-        .collect();
-    let mut rows = Vec::with_capacity(tracks.len());
-    for (track, genres) in tracks.iter().zip(engine.genres().genres_of(tracks)?) {
-        let Some(mut record) = engine.library().transfer().record(track.id, windows)? else {
-            continue;
-        };
-        for file in there.remove(&track.audio.content).unwrap_or_default() {
-            if record
-                .facts
-                .files
-                .iter()
-                .all(|known| known.record.path != file.record.path)
-            {
-                record.facts.files.push(file);
-            }
-        }
-        record
-            .facts
-            .files
-            // The row has the first file's tags; sorted by path, they do not depend on which worker came last.
-            .sort_by(|a, b| a.record.path.cmp(&b.record.path));
-        rows.push(TrackRow::new(
-            &StoredTrack { record, genres },
-            windows,
-            space,
-        )?);
-    }
-    to.send(&rows, "")?;
-    Ok(rows.len() as u64)
-}
-
-/// Removes the files of these tracks from the recordings that they held before. A recording without
-/// any file left is removed, unless a library holds it.
-fn remove_from_former(
-    engine: &Engine,
-    tracks: &[Track],
-    to: &mut Postgres,
-    space: &LibrarySpace,
-) -> Result<()> {
-    let files = || {
-        tracks
-            .iter()
-            .flat_map(|track| &track.files)
-            .map(|file| &file.record.path)
-    };
-    let analysed: HashSet<&PathBuf> = files().collect();
-    let mut keys = Vec::with_capacity(analysed.len());
-    for path in &analysed {
-        keys.push(hash(path_to_bytes(path)?));
-    }
-    let mut conditions = no_conditions(1);
-    conditions.and("paths && {}", FilterValue::Keys(keys));
-    // The tracks just sent keep their files.
-    let now: HashSet<TrackId> = tracks
-        .iter()
-        .map(|track| id_of(&track.audio.content))
-        .collect();
-    let mut ids = to.ids(&conditions, usize::MAX >> 1)?;
-    ids.retain(|id| !now.contains(id));
-    let mut gone = Vec::new();
-    let mut fewer = Vec::new();
-    for (id, record, _) in to
-        .fetch(
-            &ids,
-            WantedVectors {
-                windows: false,
-                exact: false,
-            },
-        )?
-        .0
-    {
-        // The database selects paths by 64-bit digests; here they are compared.
-        let left = record
-            .facts
-            .files
-            .iter()
-            .filter(|file| !analysed.contains(&file.record.path))
-            .count();
-        if left == 0 {
-            gone.push(id.0);
-        } else if left < record.facts.files.len() {
-            fewer.push(id);
-        }
-    }
-    to.release(&gone, "")?;
-    // A recording that a library holds stays as the library sent it.
-    let fewer = to.without_library(&fewer)?;
-    if fewer.is_empty() {
-        return Ok(());
-    }
-    // Fetched rows have names of genres, and sent rows need the genres themselves.
-    let taxonomy = engine.genres().taxonomy()?;
-    let mut rows = Vec::with_capacity(fewer.len());
-    for (_, mut record, genres) in to
-        .fetch(
-            &fewer,
-            WantedVectors {
-                windows: true,
-                exact: true,
-            },
-        )?
-        .0
-    {
-        record
-            .facts
-            .files
-            .retain(|file| !analysed.contains(&file.record.path));
-        let genres = taxonomy.named(&genres);
-        rows.push(TrackRow::new(&StoredTrack { record, genres }, true, space)?);
-    }
-    to.send(&rows, "").map(drop)
-}
-
-fn row_of(
-    engine: &Engine,
-    id: TrackId,
-    windows: bool,
-    space: &LibrarySpace,
-) -> Result<Option<TrackRow>> {
-    Ok(rows_of(engine, &[id], windows, space)?.pop())
-}
-
-/// The name under which a push is stored; pushes with windows have their own.
-fn push_name(source: &str, windows: bool) -> String {
-    if windows {
-        format!("{source} with windows")
-    } else {
-        source.to_owned()
-    }
-}
-
-fn last_push(to: &mut Postgres, source: &str, windows: bool) -> Result<Option<u64>> {
-    let name = push_name(source, windows);
-    to.run(|tx| {
-        let row = tx.query_opt(
-            "select generation from voisin_source where library = $1",
-            &[&name],
-        )?;
-        Ok(row.map(|row| row.get::<_, i64>(0) as u64))
-    })
-}
-
-fn note_push(to: &mut Postgres, source: &str, generation: u64, windows: bool) -> Result<()> {
-    let name = push_name(source, windows);
-    let other = push_name(source, !windows);
+fn note_push(to: &mut Postgres, generation: u64, windows: bool) -> Result<()> {
     let generation = generation as i64;
-    to.run(|tx| {
-        // Only the newest push describes the rows, with windows or without.
-        tx.execute("delete from voisin_source where library = $1", &[&other])?;
-        tx.execute(
-            "insert into voisin_source (library, generation) values ($1, $2)
-             on conflict (library) do update set generation = excluded.generation",
-            &[&name, &generation],
-        )?;
-        Ok(())
-    })
+    let sql = "update voisin_state set pushed = $1, windows = $2";
+    to.run(|tx| tx.execute(sql, &[&generation, &windows]))?;
+    Ok(())
 }
 
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
@@ -601,79 +345,20 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     })
 }
 
-/// Sends the definitions of learned scales. One with another definition there stays if other libraries are sent there too.
-fn send_scales(
-    library: &Library,
-    to: &mut Postgres,
-    source: &str,
-    progress: &mut dyn FnMut(PushEvent),
-) -> Result<()> {
-    let here = library.scales().scale_definitions()?;
-    let there = definitions(&to.settings()?);
-    let names = [push_name(source, false), push_name(source, true)];
-    let is_shared: bool = to.run(|tx| {
-        let sql = "select exists (select from voisin_source where library <> $1 and library <> $2)";
-        Ok(tx.query_one(sql, &[&names[0], &names[1]])?.get(0))
-    })?;
-    let is_other = |text: &String, name: &ScaleName| {
-        is_shared && there.get(name).is_some_and(|known| known != text)
-    };
-    let mut sent = Vec::new();
-    for (name, text) in &here {
-        if is_other(text, name) {
-            progress(PushEvent::Notice(format!(
-                "the scale {name} is learned from other values there, and the database holds other libraries too: its definition stays; \"voisin scales rename {name} NEW\" gives this one another name"
-            )));
-        } else {
-            sent.push((format!("{SCALE}{name}"), text.as_bytes()));
-        }
-    }
-    let is_gone = |name: &&ScaleName| !is_shared && !here.contains_key(*name);
-    let gone: Vec<String> = there
-        .keys()
-        .filter(is_gone)
-        .map(|name| format!("{SCALE}{name}"))
-        .collect();
-    to.run(|tx| {
-        for name in sent.iter().map(|(name, _)| name).chain(&gone) {
-            tx.execute("delete from voisin_setting where name = $1", &[name])?;
-        }
-        for (name, value) in &sent {
-            tx.execute(
-                "insert into voisin_setting (name, value) values ($1, $2)",
-                &[name, value],
-            )?;
-        }
-        Ok(())
-    })
-}
-
-/// The definitions of learned scales among settings.
-fn definitions(settings: &HashMap<String, Vec<u8>>) -> BTreeMap<ScaleName, String> {
-    let read = |(name, value): (&String, &Vec<u8>)| {
-        let name = name.strip_prefix(SCALE)?.parse::<ScaleName>().ok()?;
-        Some((name, String::from_utf8(value.clone()).ok()?))
-    };
-    settings.iter().filter_map(read).collect()
-}
-
 /// Memory that building pgvector's graph takes, bytes: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
-fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
-    let of_vector = match codes {
-        IndexCodes::Halves => 2 * dimension,
-        IndexCodes::Signs => dimension / 8,
-    };
-    // The graph's links, which do not depend on the vector.
-    rows * (of_vector as u64 + 790)
+fn index_memory(rows: u64, dimension: usize) -> u64 {
+    // The second number is the graph's links, which do not depend on the vector.
+    rows * (2 * dimension as u64 + 790)
 }
 
+/// - `memory`: in MB, if not the server's setting
 fn make_index(
     to: &mut Postgres,
-    options: &PushOptions,
+    memory: Option<u32>,
     progress: &mut dyn FnMut(PushEvent),
 ) -> Result<f64> {
     let start = std::time::Instant::now();
-    let made = build_index(to, options, progress);
+    let made = build_index(to, memory, progress);
     // Also after a failure: behind a pooler another client gets the session next.
     let reset = to.execute("reset maintenance_work_mem; reset statement_timeout");
     made.and(reset)?;
@@ -682,40 +367,36 @@ fn make_index(
 
 fn build_index(
     to: &mut Postgres,
-    options: &PushOptions,
+    memory: Option<u32>,
     progress: &mut dyn FnMut(PushEvent),
 ) -> Result<()> {
     // Settings of the session: a concurrent build runs outside of a transaction.
-    if let Some(megabytes) = options.index_memory {
+    if let Some(megabytes) = memory {
         to.execute(&format!("set maintenance_work_mem = '{megabytes}MB'"))?;
     }
     let given: String = to.run(|tx| {
         let sql = "select pg_size_bytes(current_setting('maintenance_work_mem'))::text";
         Ok(tx.query_one(sql, &[])?.get(0))
     })?;
-    let codes = options.codes.unwrap_or(to.codes());
-    let needed = index_memory(to.size()?.0, to.model().dimension, codes);
+    let needed = index_memory(to.size()?.0, to.model().dimension);
     progress(PushEvent::Indexing {
         needed,
         given: given.parse().unwrap_or_default(),
     });
-    let statement = ddl::vector_index("voisin_track", codes, to.model().dimension);
-    // An unfinished index answers no query and slows every write; a finished one is dropped once the new one is ready.
-    let unfinished = to.vector_indexes(false)?;
-    to.drop_indexes(&unfinished)?;
-    let former = to.vector_indexes(true)?;
+    // An unfinished index answers no query and slows every write.
+    for name in to.vector_indexes(false)? {
+        to.execute(&format!("drop index concurrently if exists {name}"))?;
+    }
     to.place().take_notices();
     // Building an index takes longer than any query.
     to.execute("set statement_timeout = 0")?;
-    to.execute(options.index_sql.as_deref().unwrap_or(&statement))?;
+    to.execute(ddl::VECTOR_INDEX)?;
     to.place()
         .take_notices()
         .into_iter()
         .for_each(|notice| progress(PushEvent::Notice(notice)));
-    to.drop_indexes(&former)?;
-    to.index_made()?;
     // The planner and the estimates for filters use the table's statistics.
-    to.execute("analyze voisin_track, voisin_order")
+    to.execute("analyze voisin_track")
 }
 
 /// Restores the settings and files that were sent with a library.
@@ -733,18 +414,6 @@ pub(super) fn restore_settings(
             .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
             library.settings_mut().set_setting(name, value)?;
-        }
-    }
-    let scales = definitions(&values);
-    let known = library.scales().scale_definitions()?;
-    for name in known.keys() {
-        if replace && !scales.contains_key(name) {
-            library.scales_mut().remove_scale(*name, false)?;
-        }
-    }
-    for (name, text) in &scales {
-        if replace || !known.contains_key(name) {
-            library.scales_mut().define_scale(*name, text)?;
         }
     }
     for name in FILES {
@@ -775,7 +444,7 @@ pub(super) fn labelled(
 }
 
 /// Recordings that were removed since a generation.
-pub(super) fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
+fn gone(from: &mut Postgres, since: u64) -> Result<Vec<ContentId>> {
     let since = since as i64;
     let gone = from.run(|tx| {
         tx.query(
@@ -828,25 +497,16 @@ pub fn pull(
     let Some(changes) = from.changes(since)? else {
         return Ok((MergeOutcome::default(), 0));
     };
-    let scales = definitions(&from.settings()?);
     let mut intake = Intake::new(engine.library_mut())?;
-    intake.define_scales(&scales)?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
             intake.finish()?;
             return Err(BackendError::Interrupted);
         }
-        let (records, damaged) = from.fetch(
-            ids,
-            WantedVectors {
-                windows: true,
-                exact: true,
-            },
-        )?;
+        let (records, damaged) = from.fetch(ids, true)?;
         for _ in 0..damaged {
             intake.taken.refuse(|| {
-                "its row in the database is damaged: push it again from the library that has it"
-                    .to_owned()
+                "its row in the database is damaged: delete it there and push again".to_owned()
             });
         }
         for (_, record, _) in records {
@@ -857,7 +517,12 @@ pub fn pull(
     let mut removed = 0;
     // A first pull has nothing to remove.
     if since > 0 {
-        removed = super::TrackStore::remove(engine, &gone(from, since)?)?;
+        let library = engine.library_mut();
+        let mut known = Vec::new();
+        for content in gone(from, since)? {
+            known.extend(library.files().find_by_content(&content)?);
+        }
+        removed = library.remove_tracks(&known)?.tracks;
     }
     // After all records: an interrupted pull starts again from the same generation.
     let pulled = format!("{identity} {}", changes.generation);

@@ -5,34 +5,27 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::ddl::IndexCodes;
 use super::filter::no_conditions;
 use super::push::{fixed_mean, labelled, restore_settings};
 use super::row::{hash, id_of, name_hash};
-use super::server::{IndexState, WantedVectors};
-use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
-use voisin_base::text::count;
+use super::{BackendError, Postgres, Result};
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter, fold,
+    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, TrackFilter, fold,
     path_to_bytes, stored_path,
 };
-use voisin_questions::answers::status::StatusJson;
-use voisin_questions::{Filters, LocalOnly, Named, QuestionError, RemoteLibrary};
+use voisin_questions::{Filters, LocalOnly, QuestionError, RemoteLibrary};
 
 /// At most this many tracks are fetched for one name.
 const MOST_NAMED: usize = 5000;
 
-/// At most this many tracks are kept for the next query: those of a library that is fetched whole.
-const MOST_FETCHED: u64 = SAMPLE as u64;
-
-/// Tracks of a sorted list that are tested against a filter in one step.
+/// Tracks of a sorted list that are fetched in one step.
 const LONGEST_STEP: usize = 5000;
 
-/// Tracks that are fetched by default where all are compared with each other.
+/// Tracks that are fetched where all are compared with each other.
 const SAMPLE: usize = 20_000;
 
 /// Random tracks that are fetched besides the nearest of the seeds, in libraries of more than [`SAMPLE`].
@@ -48,15 +41,8 @@ const MOST_SEEDS: usize = 50;
 pub struct Remote {
     store: Postgres,
     engine: Engine,
-    /// The vectors to fetch besides the facts.
-    wanted: WantedVectors,
-    /// Whether the temporary library uses short ids.
-    has_short_ids: bool,
-    /// Size of the sample that replaces a larger library where all tracks are compared; `None`: the default.
-    sample: Option<usize>,
-    is_whole: bool,
-    /// The generation of the database when it was opened.
-    generation: u64,
+    /// Whether window vectors are fetched with the tracks.
+    windows: bool,
     /// Contains the temporary library, and is deleted with it.
     _folder: tempfile::TempDir,
 }
@@ -64,8 +50,6 @@ pub struct Remote {
 impl Remote {
     /// Fetches only model, mean and settings of the database.
     pub fn open(mut store: Postgres) -> Result<Self> {
-        // Read before anything is fetched, so that later changes are noticed.
-        let generation = store.generation()?;
         let folder = tempfile::tempdir()?;
         let mut engine = Engine::open(folder.path(), OpenMode::Create)?;
         engine.library_mut().set_model(store.model())?;
@@ -74,40 +58,12 @@ impl Remote {
             .derived_mut()
             .set_mean(&fixed_mean(&store))?;
         restore_settings(&mut store, engine.library_mut(), false)?;
-        let wanted = WantedVectors {
-            windows: false,
-            exact: false,
-        };
         Ok(Self {
             store,
             engine,
-            wanted,
-            has_short_ids: false,
-            sample: None,
-            is_whole: false,
-            generation,
+            windows: false,
             _folder: folder,
         })
-    }
-
-    /// Uses [short ids](Postgres::short_id) in the temporary library, as copies do. Call it before the first query.
-    #[must_use]
-    pub fn with_short_ids(self) -> Self {
-        Self {
-            has_short_ids: true,
-            ..self
-        }
-    }
-
-    /// Sets the size of the sample that replaces a larger library where all tracks are compared.
-    #[must_use]
-    pub fn with_sample(self, sample: Option<usize>) -> Self {
-        Self { sample, ..self }
-    }
-
-    /// The database.
-    pub fn store(&mut self) -> &mut Postgres {
-        &mut self.store
     }
 
     /// Fetches tracks that were not fetched yet.
@@ -117,15 +73,14 @@ impl Remote {
         let mut seen = HashSet::new();
         // Each track is fetched only once.
         for &id in ids {
-            let local = self.local_id(id);
-            if !library.contains(local)? && seen.insert(local) {
+            if !library.contains(id)? && seen.insert(id) {
                 missing.push(id);
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
-        let (fetched, damaged) = self.store.fetch(&missing, self.wanted)?;
+        let (fetched, damaged) = self.store.fetch(&missing, self.windows)?;
         // Damaged rows among others are skipped, as `pull` skips and counts them.
         if fetched.is_empty() && damaged > 0 {
             let place = self.store.place().to_string();
@@ -141,66 +96,30 @@ impl Remote {
         let library = self.engine.library();
         let mut records = Vec::with_capacity(fetched.len());
         for (id, record, genres) in fetched {
-            records.push((Some(self.local_id(id)), labelled(library, record, &genres)?));
+            records.push((Some(id), labelled(library, record, &genres)?));
         }
         self.engine.library_mut().transfer_mut().take_in(&records)?;
         Ok(())
     }
 
-    /// The id that a track of the database has in the temporary library.
-    fn local_id(&self, id: TrackId) -> TrackId {
-        if self.has_short_ids {
-            Postgres::short_id(id)
-        } else {
-            id
-        }
-    }
-
-    /// Translates ids of the temporary library into the database's.
-    fn of_local(&mut self, ids: &[TrackId]) -> Result<Vec<TrackId>> {
-        if self.has_short_ids {
-            self.store.of_short(ids)
-        } else {
-            Ok(ids.to_vec())
-        }
-    }
-
-    /// Fetches tracks by their ids in the temporary library.
-    fn fetch_local(&mut self, ids: &[TrackId]) -> Result<()> {
-        let ids = self.of_local(ids)?;
-        self.fetch_ids(&ids)
-    }
-
-    /// Fetches the nearest tracks of each seed that match a filter, by the database's index.
-    fn fetch_near(&mut self, seeds: &[Seed], filter: &TrackFilter, each: usize) -> Result<()> {
+    /// Fetches the nearest tracks of each seed, by the database's index.
+    fn fetch_near(&mut self, seeds: &[Seed]) -> Result<()> {
         let space = self.store.held_space();
         for seed in seeds {
             let (_, query) = space.query(std::slice::from_ref(seed))?;
-            let found = self
-                .store
-                .nearest(query.as_slice(), each, filter, Effort::Index)?;
+            let all = TrackFilter::default();
+            let found = self.store.nearest(query.as_slice(), NEAR, &all, false)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
         }
         Ok(())
     }
 
-    /// The matching tracks, unless they are more than [`LONGEST_STEP`].
-    fn few(&mut self, filter: &TrackFilter, words: &str) -> Result<Option<Vec<TrackId>>> {
-        let mut conditions = self.store.conditions(filter, 1)?;
-        add_words(&mut conditions, words, "");
-        // Counted with a limit first, which is cheaper than fetching too many ids.
-        if self.store.count(&conditions, LONGEST_STEP)? > LONGEST_STEP as i64 {
-            return Ok(None);
-        }
-        self.store.ids(&conditions, LONGEST_STEP).map(Some)
-    }
-
     /// The number of matching tracks.
     fn count(&mut self, filter: &TrackFilter, words: &str) -> Result<usize> {
         let mut conditions = self.store.conditions(filter, 1)?;
         add_words(&mut conditions, words, "");
-        Ok(self.store.sum("count(*)", &conditions)? as usize)
+        Ok(self.store.count(&conditions, None)? as usize)
     }
 
     /// Fetches tracks and keeps those that match exactly: the database compares digests of names and paths.
@@ -217,7 +136,7 @@ impl Remote {
             .then(|| Ok::<_, LibraryError>(library.lookup().search_texts()?.with(&query.words)));
         let with_words = with_words.transpose()?;
         let mut fitting = Vec::with_capacity(ids.len());
-        for id in ids.iter().map(|&id| self.local_id(id)) {
+        for &id in ids {
             let fits = [&matching, &with_words]
                 .into_iter()
                 .flatten()
@@ -252,7 +171,7 @@ impl Remote {
             SeedName::Named(NameOf::Artist, artist) => self.fetch_artist(artist),
             SeedName::Named(NameOf::Composer, _) => Err(LocalOnly::Composer.into()),
             SeedName::Sounds(_) => Err(LocalOnly::Find.into()),
-            SeedName::Id(id) => self.fetch_local(&[id]),
+            SeedName::Id(id) => self.fetch_ids(&[id]),
             SeedName::PathOrWords(text) => self.fetch_path_or_words(text),
         }
     }
@@ -271,41 +190,11 @@ impl Remote {
         let words = text.to_str().unwrap_or_default();
         // A number may be an id or a title ("1979"): both are fetched, and the code for a library on disk decides.
         if let Ok(id) = words.trim_start_matches('#').parse().map(TrackId) {
-            self.fetch_local(&[id])?;
+            self.fetch_ids(&[id])?;
         }
         // Words that are an artist's or an album's name mean all of its tracks.
         self.fetch_artist(words)?;
         self.fetch_album(words)
-    }
-
-    /// Fetches the tracks that have these ids, and those that have a file at or below these paths.
-    pub fn fetch_at(&mut self, ids: &[TrackId], paths: &[PathBuf]) -> Result<Vec<Track>> {
-        self.fetch_ids(ids)?;
-        let paths: Vec<PathBuf> = paths.iter().map(|path| stored_path(path)).collect();
-        let mut found = ids.to_vec();
-        if !paths.is_empty() {
-            let fitting = self.below(&paths, usize::MAX >> 1)?;
-            self.fetch_ids(&fitting)?;
-            found.extend(fitting);
-        }
-        found.sort_unstable();
-        found.dedup();
-        let mut there = Vec::with_capacity(found.len());
-        for id in found {
-            if self.engine.library().contains(id)? {
-                there.push(id);
-            }
-        }
-        let mut tracks = self.engine.library().tracks_by_id(&there)?;
-        // The database compares digests of paths only.
-        tracks.retain(|track| {
-            ids.contains(&track.id)
-                || track
-                    .files
-                    .iter()
-                    .any(|file| paths.iter().any(|path| file.record.path.starts_with(path)))
-        });
-        Ok(tracks)
     }
 
     /// Fetches tracks of artists whose names contain this one, so that suggestions can be made.
@@ -394,32 +283,12 @@ impl RemoteLibrary for Remote {
         Ok(self.store.size()?.0 as usize)
     }
 
-    fn generation(&self) -> u64 {
-        self.generation
+    fn set_windows(&mut self, windows: bool) {
+        self.windows = windows;
     }
 
-    fn is_current(&mut self) -> Result<bool, QuestionError> {
-        // A larger temporary library is discarded, so that it does not grow without bound.
-        let fetched = self.engine.library().status()?.tracks;
-        Ok(fetched <= MOST_FETCHED && self.store.generation()? == self.generation)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
-    fn set_vectors(&mut self, windows: bool, exact: bool) {
-        self.wanted = WantedVectors { windows, exact };
-    }
-
-    fn fetch(&mut self, named: Named<'_>) -> Result<(), QuestionError> {
-        match named {
-            Named::Id(id) => self.fetch_local(&[id])?,
-            Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
-            Named::Words(words) => self.fetch_by_words(words)?,
-            Named::Written(text) => self.fetch_seed(text)?,
-        }
-        Ok(())
+    fn fetch(&mut self, name: &OsStr) -> Result<(), QuestionError> {
+        Ok(self.fetch_seed(name)?)
     }
 
     fn fetch_filters(&mut self, filters: &Filters) -> Result<(), QuestionError> {
@@ -437,46 +306,20 @@ impl RemoteLibrary for Remote {
         Ok(())
     }
 
-    fn fetch_all(&mut self, most: Option<usize>) -> Result<(), QuestionError> {
-        let ids = self
-            .store
-            .ids(&no_conditions(1), most.unwrap_or(usize::MAX >> 1))?;
-        Ok(self.fetch_ids(&ids)?)
-    }
-
-    fn fetch_around(
-        &mut self,
-        seeds: &[Seed],
-        filter: &TrackFilter,
-    ) -> Result<Option<String>, QuestionError> {
-        if self.is_whole {
-            return Ok(None);
-        }
-        let (mut all, _) = self.store.size()?;
-        if all <= self.sample.unwrap_or(SAMPLE) as u64 {
+    fn fetch_around(&mut self, seeds: &[Seed]) -> Result<Option<String>, QuestionError> {
+        let (all, _) = self.store.size()?;
+        if all <= SAMPLE as u64 {
             let ids = self.store.ids(&no_conditions(1), all as usize)?;
             self.fetch_ids(&ids)?;
-            // Not whole if rows were added between the count and the list.
-            self.is_whole = ids.len() as u64 >= all;
             return Ok(None);
         }
         let has_near = !seeds.is_empty() && seeds.len() <= MOST_SEEDS;
         if has_near {
-            self.fetch_near(seeds, filter, NEAR)?;
+            self.fetch_near(seeds)?;
         }
-        let drawn = self
-            .sample
-            .unwrap_or(if has_near { BACKGROUND } else { SAMPLE });
-        let conditions = self.store.conditions(filter, 1)?;
-        let ids = self.store.ids(&conditions, drawn)?;
+        let drawn = if has_near { BACKGROUND } else { SAMPLE };
+        let ids = self.store.ids(&no_conditions(1), drawn)?;
         self.fetch_ids(&ids)?;
-        // Fewer than requested are all matching tracks, not a sample.
-        if ids.len() < drawn {
-            return Ok(None);
-        }
-        if !filter.is_empty() {
-            all = self.count(filter, "")? as u64;
-        }
         Ok(Some(if has_near {
             format!("the {NEAR} nearest tracks of each and a sample of {drawn} of {all}")
         } else {
@@ -485,49 +328,26 @@ impl RemoteLibrary for Remote {
     }
 
     fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
-        let mut conditions = self.store.conditions(&query.filter, 2)?;
+        let mut conditions = self.store.conditions(&query.filter, 1)?;
         let has_words = add_words(&mut conditions, &query.words, "");
-        let is_all = query.filter.is_empty() && !has_words;
-        let after = match query.after {
-            Some(after) => Some(
-                self.of_local(&[after])?
-                    .pop()
-                    .ok_or(LibraryError::UnknownTrack(after))?,
-            ),
-            None => None,
-        };
-        // Few matching tracks are sorted by themselves: in the order of all tracks they are far apart.
-        let few = if is_all {
-            None
-        } else {
-            self.few(&query.filter, &query.words)?
-        };
-        let is_tried = !is_all && few.is_none();
-        let mut walk = self
-            .store
-            .sorted(query.sort, query.descending, after, few)?;
         // One more than the page holds, to see whether another page follows.
         let wanted = query.limit.unwrap_or(usize::MAX).saturating_add(1);
+        let step = wanted.clamp(100, LONGEST_STEP);
         let mut ids = Vec::new();
-        // Steps double, since it is not known how many of the next rows match.
-        let mut step = wanted.clamp(100, LONGEST_STEP);
+        let mut from = 0;
+        // The database compares digests, so fewer may match than it selects.
         while ids.len() < wanted {
-            let mut next = self.store.next_sorted(&mut walk, step)?;
-            if next.is_empty() {
+            let next = self
+                .store
+                .sorted(query.sort, query.descending, &conditions, from, step)?;
+            from += next.len();
+            ids.extend(self.keep_matching(&next, query, has_words)?);
+            if next.len() < step {
                 break;
             }
-            if is_tried {
-                next = self.store.matching(&next, &conditions)?;
-            }
-            for some in next.chunks(wanted.min(LONGEST_STEP)) {
-                if ids.len() < wanted {
-                    ids.extend(self.keep_matching(some, query, has_words)?);
-                }
-            }
-            step = (2 * step).min(LONGEST_STEP);
         }
-        // A list read from its first track to its end has been counted already.
-        let is_last = ids.len() < wanted && query.after.is_none();
+        // A list read to its end has been counted already.
+        let is_last = ids.len() < wanted;
         ids.truncate(wanted);
         let found = TrackQuery {
             limit: query.limit,
@@ -553,11 +373,7 @@ impl RemoteLibrary for Remote {
             return Err(LocalOnly::Unlike.into());
         }
         let (_, query) = self.store.held_space().query(seeds)?;
-        let effort = if options.mode == SearchMode::Exact {
-            Effort::Exact
-        } else {
-            Effort::Index
-        };
+        let is_exact = options.mode == SearchMode::Exact;
         // The candidates are few and already chosen: they are compared in full.
         let local = SimilarOptions {
             mode: SearchMode::Exact,
@@ -569,7 +385,7 @@ impl RemoteLibrary for Remote {
         loop {
             let found =
                 self.store
-                    .nearest(query.as_slice(), candidates, &options.filter, effort)?;
+                    .nearest(query.as_slice(), candidates, &options.filter, is_exact)?;
             let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
             self.fetch_ids(&ids)?;
             // No track that was not fetched is nearer than the furthest candidate.
@@ -588,48 +404,6 @@ impl RemoteLibrary for Remote {
             }
             candidates = candidates.saturating_mul(4);
         }
-    }
-
-    fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError> {
-        let store = &mut self.store;
-        let counts = store.counts()?;
-        let index = store.index_state()?;
-        status.library = store.place().to_string();
-        status.tracks = counts.tracks;
-        status.files = counts.files;
-        status.windows = counts.windows;
-        status.index_generation = counts.generation;
-        status.database_bytes = counts.bytes;
-        status.index.generation = Some(counts.generation);
-        status.index.state = "current";
-        status.index.note = match index {
-            IndexState::There(bytes) => {
-                status.index_bytes = bytes;
-                String::new()
-            }
-            IndexState::OnShards => {
-                let shards = count(store.shards().len() as u64, "shard");
-                format!("on each of {shards}")
-            }
-            IndexState::Missing => {
-                status.index.state = "none";
-                "the next push builds it; until then all tracks are compared".to_owned()
-            }
-        };
-        let codes = if store.codes() == IndexCodes::Signs {
-            "of one bit a number, "
-        } else {
-            ""
-        };
-        status.search.mode = "hnsw";
-        status.search.batch_mode = "hnsw";
-        status.search.speeds = None;
-        status.search.why = format!(
-            "{}; the database's index, {codes}of width {}; filters that leave few tracks are compared in full",
-            count(counts.tracks, "track"),
-            store.width()
-        );
-        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@ use ndarray::Array2;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use serde_json::Value;
 
+use super::Result;
 use super::parameter::SqlParameter;
-use super::{Result, StoredTrack};
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
 use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
@@ -217,69 +217,7 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// A track's sort keys, by the tags of its first file as in a library on disk.
-#[derive(Debug)]
-pub(super) struct SortRow {
-    id: i64,
-    artist: Option<String>,
-    album: Option<String>,
-    title: Option<String>,
-    genre: Option<String>,
-    disc: Option<i64>,
-    number: Option<i64>,
-    year: Option<i64>,
-    seconds: f64,
-    added: i64,
-    path: Option<Vec<u8>>,
-    size: Option<i64>,
-    codec: String,
-    licence: Option<String>,
-    tempo: Option<f64>,
-    key: Option<i64>,
-    loudness: Option<f64>,
-}
-
-impl SortRow {
-    pub(super) fn new(id: i64, facts: &TrackFacts) -> Self {
-        let file = facts.files.first();
-        let tags = file.map(|file| &file.tags);
-        let folded = |tag: fn(&TrackTags) -> Option<&String>| {
-            tags.and_then(tag).map(|text| plain(&fold(text)))
-        };
-        let measured = facts.descriptors.clone().unwrap_or_default();
-        Self {
-            id,
-            artist: folded(|tags| tags.artist.as_ref().or(tags.album_artist.as_ref())),
-            album: folded(|tags| tags.album.as_ref()),
-            title: folded(|tags| tags.title.as_ref()),
-            genre: folded(|tags| tags.genres.first()),
-            disc: tags.and_then(|tags| tags.disc_number).map(i64::from),
-            number: tags.and_then(|tags| tags.track_number).map(i64::from),
-            year: tags.and_then(|tags| tags.year).map(i64::from),
-            seconds: facts.audio.seconds,
-            added: facts.added_at,
-            path: file
-                .and_then(|file| path_to_bytes(&file.record.path).ok())
-                .map(<[u8]>::to_vec),
-            size: file.map(|file| file.record.size as i64),
-            codec: plain(&fold(&facts.audio.codec)),
-            licence: folded(|tags| tags.licence.as_ref()),
-            tempo: measured.tempo,
-            key: measured.key.map(|key| i64::from(key.number())),
-            loudness: measured.loudness,
-        }
-    }
-
-    /// Calls `write` with an array of values for each column, in their order.
-    pub(super) fn columns<T>(rows: &[&Self], write: impl FnOnce(&[&dyn SqlParameter]) -> T) -> T {
-        macro_rules! values {
-            ($($field:ident)*) => { write(&[$(&rows.iter().map(|row| &row.$field).collect::<Vec<_>>()),*]) };
-        }
-        values!(id artist album title genre disc number year seconds added path size codec licence tempo key loudness)
-    }
-}
-
-/// A row to be sent: values in the order of [`columns`](super::ddl::columns), and the exact vector.
+/// A row to be sent: values in the order of [`columns`](super::ddl::columns).
 #[derive(Debug)]
 pub(super) struct TrackRow {
     pub(super) id: i64,
@@ -304,8 +242,6 @@ pub(super) struct TrackRow {
     windows: Option<Vec<u8>>,
     pub(super) digest: Vec<u8>,
     embedding: HalfVector,
-    vector: Vec<u8>,
-    pub(super) sorted_by: SortRow,
 }
 
 /// Bytes of each half of a digest: that of the facts and that of the vectors.
@@ -357,14 +293,15 @@ fn unique(mut keys: Vec<i64>) -> Vec<i64> {
 }
 
 impl TrackRow {
+    /// - `genres`: by the library's label source
     /// - `with_windows`: send the window vectors too
     /// - `space`: the one in which the database compares
     pub(super) fn new(
-        track: &StoredTrack,
+        record: &TrackRecord,
+        genres: &[voisin_genre::Genre],
         with_windows: bool,
         space: &LibrarySpace,
     ) -> Result<Self> {
-        let StoredTrack { record, genres } = track;
         let facts = &record.facts;
         let first = facts.files.first();
         let tags = || facts.files.iter().map(|file| &file.tags);
@@ -402,12 +339,9 @@ impl TrackRow {
         // In two halves, so that a push can compare the facts without reading the vectors.
         let mut digest = facts_digest(&facts_bytes(facts)?, &genre_keys).to_vec();
         let mut hasher = blake3::Hasher::new();
-        let vector: Vec<u8> = record
-            .vector
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        hasher.update(&vector);
+        for value in &record.vector {
+            hasher.update(&value.to_le_bytes());
+        }
         hasher.update(windows.as_deref().unwrap_or_default());
         digest.extend_from_slice(&hasher.finalize().as_bytes()[..HALF_DIGEST]);
         let measured = facts.descriptors.clone().unwrap_or_default();
@@ -452,15 +386,12 @@ impl TrackRow {
             windows,
             digest,
             embedding,
-            vector,
-            sorted_by: SortRow::new(id_of(&facts.audio.content).0, facts),
         })
     }
 
-    /// Calls `write` with the values in the order of the columns, the exact vector last.
+    /// Calls `write` with the values in the order of the columns.
     pub(super) fn write<T>(
         &self,
-        source: &str,
         changed: i64,
         write: impl FnOnce(&[&(dyn ToSql + Sync)]) -> T,
     ) -> T {
@@ -469,7 +400,6 @@ impl TrackRow {
         write(&[
             &self.id,
             &self.content,
-            &source,
             &self.path,
             title,
             artist,
@@ -495,7 +425,6 @@ impl TrackRow {
             &self.digest,
             &changed,
             &self.embedding,
-            &self.vector,
         ])
     }
 }
@@ -550,10 +479,6 @@ pub(super) fn vector_of(bytes: &[u8]) -> Vec<f32> {
 /// A recording's facts; `None` if another program has made them unreadable.
 pub(super) fn facts_of(jsonb: &str) -> Option<TrackFacts> {
     let mut json: Value = serde_json::from_str(jsonb).ok()?;
-    // From tables of older versions, in the form in which libraries exchange facts.
-    if let Some(bytes) = json.as_object().and_then(escaped) {
-        return serde_json::from_slice(&bytes).ok();
-    }
     from_jsonb("", &mut json);
     serde_json::from_value(json).ok()
 }
@@ -665,10 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn old_facts_are_read_and_damaged_ones_refused() {
-        let old = facts_bytes(&facts([1.5; 5], PathBuf::from("/a"), "nul\0")).unwrap();
-        let back = facts_of(&format!("{{\"hex\": \"{}\"}}", hex(&old))).unwrap();
-        assert_eq!(facts_bytes(&back).unwrap(), old);
+    fn damaged_facts_are_refused() {
         for damaged in [
             "",
             "{",

@@ -16,7 +16,6 @@ use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
-use crate::cli::database;
 use crate::cli::render::count;
 use crate::cli::verbs::scales;
 use voisin_lab::document::Document;
@@ -27,7 +26,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
-        EvalCommand::Index(args) => database::eval_index(context, args),
         EvalCommand::Scale(args) => scales::eval(context, args),
     }
 }

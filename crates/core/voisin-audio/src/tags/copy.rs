@@ -6,7 +6,7 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 #[cfg(unix)]
-use crate::copies;
+use crate::held;
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;
 
@@ -35,7 +35,7 @@ impl Copy {
         let copy = self.0.file();
         #[cfg(unix)]
         {
-            let original = copies::open(target).map_err(|error| error.to_string())?;
+            let original = held::open(target).map_err(|error| error.to_string())?;
             unix::keep_owner(copy, before)?;
             unix::keep_attributes(copy, &original)?;
             // Last, since access control lists change the mode.

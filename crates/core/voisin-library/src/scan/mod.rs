@@ -32,7 +32,7 @@ use voisin_base::system_folders;
 const LARGEST_PLAYLIST: u64 = 64 << 20;
 
 /// Files of these names exclude a folder and all below it.
-pub const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
+const MARKERS: [&str; 2] = [".notmusic", ".nomedia"];
 
 /// The result of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use voisin_engine::{
 };
 use voisin_explore::clusters::Detail;
 use voisin_genre::{Genre, UnknownReason};
-use voisin_library::{Descriptors, FileRecord, Track, TrackFilter};
+use voisin_library::{Descriptors, FileRecord, Track};
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;
@@ -208,77 +208,108 @@ impl LibrarySource {
         words: CardWords<'_>,
         report: impl FnMut(GenreNews),
     ) -> Result<Sampled<Vec<Card>>, QuestionError> {
-        let options = SimilarOptions {
-            limit: NEAREST,
-            ..SimilarOptions::default()
-        };
-        let mut ids = Vec::new();
         let mut nearest = Vec::new();
         // Before others are fetched: a temporary library has only these.
         for seed in &seeds {
-            // A file outside of the library has no card.
-            ids.push(seed.track.ok_or_else(|| EngineError::NotInLibrary {
-                path: seed.path.clone(),
-            })?);
-            nearest.push(self.find_similar(std::slice::from_ref(seed), &options)?);
+            nearest.push(self.find_similar(std::slice::from_ref(seed), &nearest_options())?);
         }
-        let sample = self.fetch_around(&seeds, &TrackFilter::default())?;
-        let engine = self.engine();
-        let mut tracks = Vec::new();
-        for &id in &ids {
-            tracks.push(engine.library().track(id)?);
-        }
-        // Before `label`, which replaces the tags' genres by those of the label source.
-        let tagged: Vec<Vec<String>> = tracks
-            .iter()
-            .map(|track| track.tags.genres.clone())
-            .collect();
-        engine.label(&mut tracks)?;
-        let measured = engine.library().derived().descriptors(&ids)?;
-        let clusters = remembered_clusters(engine, Detail::default())?;
-        // Declared before `tags`, which may borrow it.
-        let computed;
-        let tags = match words {
-            CardWords::LeftOut => None,
-            CardWords::Known(tags) => tags,
-            CardWords::Computed => {
-                computed = engine.words().predicted_tags_if_any()?;
-                computed.as_ref()
-            }
-        };
-        let mut strongest = tags
-            .map(|tags| tags.strongest(&ids, WORDS))
-            .unwrap_or_default();
-        let is_worded = !matches!(words, CardWords::LeftOut);
-        let predicted = predictions(engine, tags, seeds, report)?;
-        let mut cards = Vec::new();
-        for (((nearest, track), tagged_genres), predicted) in
-            nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
-        {
-            let id = track.id;
-            let files = track.files.iter();
-            let unread_tags =
-                files.map(|file| engine.library().tags().unread_tags_of(&file.record.path));
-            cards.push(Card {
-                unread_tags: unread_tags.collect::<Result<_, _>>()?,
-                measured: measured.get(&id).cloned(),
-                predicted,
-                // Empty for a model without tags, and left out if words were not requested.
-                words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
-                sung: tags.and_then(|tags| tags.sung(id)),
-                cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
-                nearest,
-                windows: engine
-                    .library()
-                    .windows(id)?
-                    .map_or(0, |windows| windows.starts.len()),
-                track,
-                tagged_genres,
-            });
-        }
-        let answer = cards;
+        let sample = self.fetch_around(&seeds)?;
+        let answer = cards_beside(self.engine(), seeds, nearest, words, report)?;
         Ok(Sampled { answer, sample })
     }
+}
+
+/// A card for each of these tracks of a library on this disk.
+///
+/// - `report`: called with the method that predicts genres
+pub fn cards(
+    engine: &mut Engine,
+    seeds: Vec<Seed>,
+    words: CardWords<'_>,
+    report: impl FnMut(GenreNews),
+) -> Result<Vec<Card>, QuestionError> {
+    let mut nearest = Vec::new();
+    for seed in &seeds {
+        nearest.push(engine.similar(std::slice::from_ref(seed), &nearest_options())?);
+    }
+    cards_beside(engine, seeds, nearest, words, report)
+}
+
+fn nearest_options() -> SimilarOptions {
+    SimilarOptions {
+        limit: NEAREST,
+        ..SimilarOptions::default()
+    }
+}
+
+/// - `nearest`: of each seed
+fn cards_beside(
+    engine: &mut Engine,
+    seeds: Vec<Seed>,
+    nearest: Vec<Vec<SimilarTrack>>,
+    words: CardWords<'_>,
+    report: impl FnMut(GenreNews),
+) -> Result<Vec<Card>, QuestionError> {
+    let mut ids = Vec::new();
+    for seed in &seeds {
+        // A file outside of the library has no card.
+        ids.push(seed.track.ok_or_else(|| EngineError::NotInLibrary {
+            path: seed.path.clone(),
+        })?);
+    }
+    let mut tracks = Vec::new();
+    for &id in &ids {
+        tracks.push(engine.library().track(id)?);
+    }
+    // Before `label`, which replaces the tags' genres by those of the label source.
+    let tagged: Vec<Vec<String>> = tracks
+        .iter()
+        .map(|track| track.tags.genres.clone())
+        .collect();
+    engine.label(&mut tracks)?;
+    let measured = engine.library().derived().descriptors(&ids)?;
+    let clusters = remembered_clusters(engine, Detail::default())?;
+    // Declared before `tags`, which may borrow it.
+    let computed;
+    let tags = match words {
+        CardWords::LeftOut => None,
+        CardWords::Known(tags) => tags,
+        CardWords::Computed => {
+            computed = engine.words().predicted_tags_if_any()?;
+            computed.as_ref()
+        }
+    };
+    let mut strongest = tags
+        .map(|tags| tags.strongest(&ids, WORDS))
+        .unwrap_or_default();
+    let is_worded = !matches!(words, CardWords::LeftOut);
+    let predicted = predictions(engine, tags, seeds, report)?;
+    let mut cards = Vec::new();
+    for (((nearest, track), tagged_genres), predicted) in
+        nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
+    {
+        let id = track.id;
+        let files = track.files.iter();
+        let unread_tags =
+            files.map(|file| engine.library().tags().unread_tags_of(&file.record.path));
+        cards.push(Card {
+            unread_tags: unread_tags.collect::<Result<_, _>>()?,
+            measured: measured.get(&id).cloned(),
+            predicted,
+            // Empty for a model without tags, and left out if words were not requested.
+            words: is_worded.then(|| strongest.remove(&id).unwrap_or_default()),
+            sung: tags.and_then(|tags| tags.sung(id)),
+            cluster: clusters.as_ref().and_then(|clusters| clusters.of(id)),
+            nearest,
+            windows: engine
+                .library()
+                .windows(id)?
+                .map_or(0, |windows| windows.starts.len()),
+            track,
+            tagged_genres,
+        });
+    }
+    Ok(cards)
 }
 
 /// Genres by the library's own labels, or a first guess from the model's tags if they are too few. No model is loaded: a

@@ -8,7 +8,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{AnswerSource, RequestContext, State, lock};
 use crate::problem::Problem;
-use voisin_questions::LibrarySource;
 
 /// Most requests that wait for a permit, and their timeout.
 const MOST_WAITING: usize = 256;
@@ -79,8 +78,6 @@ pub(super) struct Admission {
     permits: PermitLane,
     /// For lookups, such as the path of a file, so that music plays on while all permits are taken.
     looks: PermitLane,
-    /// For answers from all tracks of a database, or a sample of them: fewer, to leave threads to quick ones.
-    arounds: PermitLane,
     waiting: AtomicUsize,
     guests_waiting: AtomicUsize,
 }
@@ -90,7 +87,6 @@ impl Admission {
         Self {
             permits: PermitLane::new(threads),
             looks: PermitLane::new(LOOKS),
-            arounds: PermitLane::new(threads.div_ceil(2)),
             waiting: AtomicUsize::new(0),
             guests_waiting: AtomicUsize::new(0),
         }
@@ -153,46 +149,8 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.needs_all()?;
         let permit = self.admission.permit(&self.admission.permits).await?;
         self.with(permit, move |state| state.work(&work)).await
-    }
-
-    /// As [`run`](Self::run), for queries that a database can answer, too.
-    pub async fn run_anywhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = self.admission.permit(&self.admission.permits).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work))
-            .await
-    }
-
-    /// As [`run_anywhere`](Self::run_anywhere), for answers from all tracks, or a sample of them: a database's source has no
-    /// tracks of earlier queries then.
-    pub async fn run_around<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let admission = &self.admission;
-        let lane = if self.is_elsewhere() {
-            &admission.arounds
-        } else {
-            &admission.permits
-        };
-        let permit = admission.permit(lane).await?;
-        self.with(permit, move |state| state.work_anywhere(true, &work))
-            .await
-    }
-
-    /// As [`look`](Self::look), for queries that a database can answer, too.
-    pub async fn look_anywhere<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&State, &mut AnswerSource) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = self.admission.permit(&self.admission.looks).await?;
-        self.with(permit, move |state| state.work_anywhere(false, &work))
-            .await
     }
 
     /// Runs a short lookup, which does not wait for requests that compute.
@@ -200,7 +158,6 @@ impl State {
         self: &Arc<Self>,
         work: impl Fn(&State, &mut RequestContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.needs_all()?;
         let permit = self.admission.permit(&self.admission.looks).await?;
         self.with(permit, move |state| state.work(&work)).await
     }
@@ -229,16 +186,6 @@ impl State {
         &self,
         work: &dyn Fn(&State, &mut RequestContext) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        self.work_here(&|state, source| {
-            let mut context = source.here().ok_or_else(Problem::fault)?;
-            work(state, &mut context)
-        })
-    }
-
-    fn work_here<T>(
-        &self,
-        work: &dyn Fn(&State, &mut AnswerSource) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
         let version = self.version()?;
         let waiting = {
             let mut sources = lock(&self.sources);
@@ -248,16 +195,14 @@ impl State {
         };
         let mut source = match waiting {
             Some(source) => source,
-            None => AnswerSource::new(LibrarySource::Local(Box::new(self.open_engine()?))),
+            None => AnswerSource::new(self.open_engine()?),
         };
         source.version = version;
         // Commits of others, and own changes.
-        let commits = |source: &mut AnswerSource| {
-            let engine = source.here().map(|context| context.engine);
-            engine.map_or(Ok((0, 0)), |engine| engine.library().changes().state())
-        };
+        let commits =
+            |source: &mut AnswerSource| source.context().engine.library().changes().state();
         let before = commits(&mut source)?;
-        let mut answer = work(self, &mut source);
+        let mut answer = work(self, &mut source.context());
         if answer.is_err() {
             let now = self.version()?;
             let after = commits(&mut source)?;
@@ -266,43 +211,11 @@ impl State {
             if after.0 != before.0 && after.1 == before.1 && now.epoch == version.epoch {
                 // Otherwise `index` would take its last index for the current one.
                 source.version = now;
-                answer = work(self, &mut source);
+                answer = work(self, &mut source.context());
             }
         }
         // Also after an error: the engine is still valid, and opening another one costs more.
         lock(&self.sources).push(source);
-        answer
-    }
-
-    /// - `around`: the answer is from all tracks, or a sample of them
-    fn work_anywhere<T>(
-        &self,
-        around: bool,
-        work: &dyn Fn(&State, &mut AnswerSource) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        let Some(open) = self.elsewhere.as_ref().filter(|_| self.is_elsewhere()) else {
-            return self.work_here(work);
-        };
-        let pool = if around {
-            &self.wholes
-        } else {
-            &self.elsewheres
-        };
-        // The last returned one is the most recent.
-        let waiting = lock(pool).pop();
-        let current = |mut source: AnswerSource| {
-            let is_current = source.is_current()?;
-            Ok::<_, Problem>(is_current.then_some(source))
-        };
-        let mut source = match waiting.map(current).transpose()?.flatten() {
-            Some(source) => source,
-            None => AnswerSource::new(open()?),
-        };
-        let answer = work(self, &mut source);
-        // A source with a sample is of no use to other queries.
-        if !around || source.is_whole() {
-            lock(pool).push(source);
-        }
         answer
     }
 }

@@ -317,7 +317,6 @@ impl State {
         place: fn(&WholeLibrary) -> &Ground<T>,
         make: MakeGround<T>,
     ) -> Result<(Version, Arc<T>), Problem> {
-        self.needs_all()?;
         let version = self.now().await?;
         let found = lock(place(&self.whole)).clone();
         if let Some(found) = found.filter(|(at_version, _)| *at_version == version) {
@@ -346,7 +345,6 @@ impl State {
     where
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
-        self.needs_all()?;
         let version = self.now().await?;
         let mut kept = lock(&self.whole.kept);
         // Each new query removes stale answers, without a timer.

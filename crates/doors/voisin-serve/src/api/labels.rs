@@ -14,7 +14,7 @@ use voisin_base::track::TrackId;
 use voisin_engine::{TagWish, write_tags};
 use voisin_http::extract;
 use voisin_http::problem::Problem;
-use voisin_http::state::{Shared, State as Server};
+use voisin_http::state::Shared;
 use voisin_library::{Library, OpenMode};
 use voisin_questions::answers::labels::{
     HandLabelJson, HandLabelsJson, LabelUndoneJson, LabelsChangedJson, LabelsWrittenJson,
@@ -76,12 +76,7 @@ pub(super) struct NewLabel {
 }
 
 /// Refuses a library that cannot be written.
-pub(super) fn writable(state: &Server, library: &Library) -> Result<(), Problem> {
-    if state.elsewhere.is_some() {
-        let detail = "this library is a copy of a database, which cannot be changed";
-        let next = "change the library that is pushed to the database, and push it again";
-        return Err(Problem::new(StatusCode::CONFLICT, detail, next));
-    }
+pub(super) fn writable(library: &Library) -> Result<(), Problem> {
     if library.mode() == OpenMode::ReadOnly {
         let detail = "the library cannot be written";
         return Err(Problem::new(
@@ -110,8 +105,8 @@ pub(super) async fn give(
 ) -> Result<Answer<LabelsChangedJson>, Problem> {
     some(&request.tracks, MOST)?;
     state
-        .run(move |state, context| {
-            writable(state, context.engine.library())?;
+        .run(move |_, context| {
+            writable(context.engine.library())?;
             let genre = request.genre.as_deref().map(str::trim);
             if let Some(genre) = genre
                 && (genre.len() > LONGEST
@@ -148,8 +143,8 @@ pub(super) async fn undo(
     _: extract::NoBody,
 ) -> Result<Response<Body>, Problem> {
     state
-        .run(|state, context| {
-            writable(state, context.engine.library())?;
+        .run(|_, context| {
+            writable(context.engine.library())?;
             let Some(change) = context.engine.library_mut().labels_mut().undo_label()? else {
                 let next = "set a label first: POST /api/v1/labels";
                 return Err(Problem::new(
@@ -203,9 +198,9 @@ pub(super) async fn write(
         if request.dry_run { MOST } else { MOST_FILES },
     )?;
     state
-        .run(move |state, context| {
+        .run(move |_, context| {
             if !request.dry_run {
-                writable(state, context.engine.library())?;
+                writable(context.engine.library())?;
             }
             let by_hand = context.engine.library().labels().hand_labels()?;
             let taxonomy = context.engine.genres().taxonomy()?;

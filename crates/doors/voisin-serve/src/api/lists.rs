@@ -21,7 +21,6 @@ use voisin_http::cached::Validator;
 use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
-use voisin_questions::Named;
 
 /// Longest title of a list.
 const LONGEST: usize = 500;
@@ -46,13 +45,9 @@ pub(super) async fn file(
         ));
     }
     let bytes = state
-        .run_anywhere(move |_, source| {
-            request
-                .tracks
-                .iter()
-                .try_for_each(|track| source.fetch(Named::Id(*track)))?;
-            let taxonomy = source.engine().genres().taxonomy()?;
-            let tracks = source.engine().library().tracks_by_id(&request.tracks)?;
+        .run(move |_, context| {
+            let taxonomy = context.engine.genres().taxonomy()?;
+            let tracks = context.engine.library().tracks_by_id(&request.tracks)?;
             let tracks: Vec<TrackMeta> =
                 tracks.iter().map(|track| meta(track, &taxonomy)).collect();
             let tracks: Vec<&TrackMeta> = tracks.iter().collect();
@@ -148,9 +143,8 @@ pub(super) async fn cover(
     /// Pictures are shown often and change seldom: cached for an hour, then revalidated.
     const CONTROL: &str = "private, max-age=3600";
     let (file, cover) = state
-        .look_anywhere(move |_, source| {
-            source.fetch(Named::Id(id))?;
-            let library = source.engine().library();
+        .look(move |_, context| {
+            let library = context.engine.library();
             let song = StoredSong::of(library, &library.track(id)?)?;
             // Neither a missing nor a replaced file has a picture of this track.
             let held = match song.open() {

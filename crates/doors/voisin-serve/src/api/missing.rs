@@ -48,14 +48,9 @@ pub(super) async fn all(
     extract::Query(question): extract::Query<Paged<Plain, usize>>,
 ) -> Result<Answer<MissingPage>, Problem> {
     state
-        .look(move |state, context| {
+        .look(move |_, context| {
             let library = context.engine.library();
-            // Files of a library in a database are on another machine.
-            let gone = if state.is_elsewhere() {
-                MissingFiles::default()
-            } else {
-                MissingFiles::anywhere(library)?
-            };
+            let gone = MissingFiles::anywhere(library)?;
             let absent = gone.absent_folders().into_iter();
             let absent_folders = absent
                 .map(|(folder, files)| (lossy(folder), files))
@@ -109,8 +104,8 @@ pub(super) async fn remove(
     extract::Query(question): extract::Query<Leaving>,
 ) -> Result<Answer<Gone>, Problem> {
     state
-        .run(move |state, context| {
-            writable(state, context.engine.library())?;
+        .run(move |_, context| {
+            writable(context.engine.library())?;
             let gone = MissingFiles::anywhere(context.engine.library())?;
             let mut files = gone.files;
             if let Some(folder) = &question.folder {

@@ -7,17 +7,14 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Response};
 use axum::response::IntoResponse as _;
 
-use super::{Answer, Noted, bytes, of_sample, written};
+use super::{Answer, bytes, written};
 use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_http::extract;
 use voisin_http::peer::Caller;
 use voisin_http::problem::Problem;
-use voisin_http::state::{
-    AnswerSource, Explored, GivenUp, RequestContext, Shared, State as Server,
-};
+use voisin_http::state::{Explored, GivenUp, RequestContext, Shared, State as Server};
 use voisin_http::uploads::received;
-use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
 use voisin_questions::answers::playlist::PlaylistJson;
 use voisin_questions::answers::similar::SimilarJson;
@@ -34,17 +31,14 @@ pub(super) async fn similar(
 ) -> Result<Response<Body>, Problem> {
     request.validate(request.seeds.len())?;
     state
-        .run_anywhere(move |state, source| {
-            let generation = source.index(state)?;
-            source
-                .check(request.local_only())
-                .map_err(QuestionError::from)?;
-            source.fetch_filters(&request.filters)?;
-            let named = source.seeds_within(&request, &request.seeds)?;
-            let engine = request.within(source.engine())?;
+        .run(move |state, context| {
+            let generation = state.index(context)?;
+            request.filters.check_licences(context.engine.library())?;
+            let engine = request.within(context.engine)?;
+            let named = seeds(&request.seeds, engine)?;
             let named = request.part_of(engine, named, || state.model(engine))?;
-            let unlike = source.seeds_within(&request, &request.unlike)?;
-            let found = source.similar(&request, &named, unlike)?;
+            let unlike = seeds(&request.unlike, engine)?;
+            let found = request.run(engine, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -78,13 +72,10 @@ pub(super) async fn similar_to_file(
     request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
     state
-        .run_anywhere(move |state, source| {
-            let generation = source.index(state)?;
-            source
-                .check(request.local_only())
-                .map_err(QuestionError::from)?;
-            source.fetch_filters(&request.filters)?;
-            let engine = request.within(source.engine())?;
+        .run(move |state, context| {
+            let generation = state.index(context)?;
+            request.filters.check_licences(context.engine.library())?;
+            let engine = request.within(context.engine)?;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let mut seeds = request
                 .part_of(engine, vec![seed], || state.model(engine))
@@ -92,7 +83,7 @@ pub(super) async fn similar_to_file(
             for seed in &mut seeds {
                 seed.path = UPLOADED.into();
             }
-            let found = source.similar(&request, &seeds, Vec::new())?;
+            let found = request.run(engine, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
         })
@@ -102,30 +93,26 @@ pub(super) async fn similar_to_file(
 /// - `copy`: the tracks are this one file
 fn classified(
     state: &Server,
-    source: &mut AnswerSource,
+    engine: &mut Engine,
     request: &Classify,
     tracks: Vec<Seed>,
     copy: Option<&Path>,
 ) -> Result<Bytes, Problem> {
-    let generation = source.generation()?;
+    let generation = engine.library().changes().generation()?;
     let mut notes = Vec::new();
-    // Loaded first, since the source is borrowed below.
-    let model = state.model(source.engine());
+    // Loaded first, since the engine is borrowed below.
+    let model = state.model(engine);
     let report = |news: GenreNews| notes.push(news.to_string());
-    let mut found = match copy {
-        Some(copy) => source
-            .classify(request, tracks, || model, report)
-            .map_err(of_upload(copy))?,
-        None => source.classify(request, tracks, || model, report)?,
+    let found = request.run(engine, tracks, || model, report);
+    let mut answers = match copy {
+        Some(copy) => found.map_err(of_upload(copy))?,
+        None => found?,
     };
     if copy.is_some() {
-        found
-            .answer
+        answers
             .iter_mut()
             .for_each(|answer| answer.path = UPLOADED.into());
     }
-    notes.splice(0..0, found.sample.as_deref().map(of_sample));
-    let answers = found.answer;
     let answer = AnswersJson {
         items: answers.iter().map(AnswerJson::new).collect(),
         notes,
@@ -139,13 +126,14 @@ pub(super) async fn classify(
 ) -> Result<Response<Body>, Problem> {
     at_least_one("tracks", request.tracks.len())?;
     let answer = state
-        .run_around(move |state, source| {
-            source.index(state)?;
+        .run(move |state, context| {
+            state.index(context)?;
+            let engine = &mut *context.engine;
             let tracks = request.tracks.iter();
             let seeds = tracks
-                .map(|one| source.seed(one))
+                .map(|one| one.seed(engine))
                 .collect::<Result<_, _>>()?;
-            classified(state, source, &request, seeds, None)
+            classified(state, engine, &request, seeds, None)
         })
         .await?;
     Ok(written(answer))
@@ -160,10 +148,11 @@ pub(super) async fn classify_file(
 ) -> Result<Response<Body>, Problem> {
     let copy = received(&state, caller, &headers, body).await?;
     let answer = state
-        .run_around(move |state, source| {
-            source.index(state)?;
-            let seed = seed_of_copy(state, source.engine(), copy.path())?;
-            classified(state, source, &request, vec![seed], Some(copy.path()))
+        .run(move |state, context| {
+            state.index(context)?;
+            let engine = &mut *context.engine;
+            let seed = seed_of_copy(state, engine, copy.path())?;
+            classified(state, engine, &request, vec![seed], Some(copy.path()))
         })
         .await?;
     Ok(written(answer))
@@ -173,25 +162,6 @@ pub(super) async fn path(
     State(state): State<Shared>,
     extract::Body(request): extract::Body<PathBetween>,
 ) -> Result<Response<Body>, Problem> {
-    if state.is_elsewhere() {
-        let answer = state.run_around(move |_, source| {
-            let stops = source.seeds(&request.stops())?;
-            let sample = source.fetch_around(&stops, &TrackFilter::default())?;
-            let explored = source.explored()?;
-            let walk = request.run(
-                source.engine(),
-                &explored.collection,
-                &explored.graph,
-                &stops,
-            )?;
-            let answer = Noted::new(
-                WalkJson::new(source.engine(), &explored.collection, &walk)?,
-                sample,
-            );
-            bytes(explored.generation, answer)
-        });
-        return Ok(written(answer.await?));
-    }
     state
         .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
@@ -218,18 +188,17 @@ pub(super) async fn playlist(
     request.validate()?;
     // Clusters and copies need the whole library.
     let decodes = request.no_duplicates;
-    if state.is_elsewhere() || !(request.cluster.is_some() || decodes) {
-        let answer = state.run_around(move |state, source| {
-            let generation = source.index(state)?;
-            let named = source.seeds(&request.seeds)?;
-            source.fetch_filters(&request.filters)?;
-            let found = source.playlist(&request, &named, &[])?;
-            let (collection, list) = found.answer;
+    if !(request.cluster.is_some() || decodes) {
+        let answer = state.run(move |state, context| {
+            let generation = state.index(context)?;
+            let engine = &mut *context.engine;
+            let named = seeds(&request.seeds, engine)?;
+            request.filters.check_licences(engine.library())?;
+            let (collection, list) = request.of_library(engine, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
-            let answer =
-                PlaylistJson::new(source.engine(), &named, &tracks, list.standing.as_ref())?;
-            bytes(generation, Noted::new(answer, found.sample))
+            let answer = PlaylistJson::new(engine, &named, &tracks, list.standing.as_ref())?;
+            bytes(generation, answer)
         });
         return Ok(written(answer.await?));
     }

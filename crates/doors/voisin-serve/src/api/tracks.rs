@@ -6,15 +6,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 
-use super::{Answer, Noted, bytes, written};
+use super::{Answer, bytes, written};
 use crate::audio::{self as sound, StoredSong};
 use voisin_base::track::TrackId;
 use voisin_engine::PredictedTags;
 use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
-use voisin_questions::Named;
-use voisin_questions::answers::card::{CardJson, CardWords};
+use voisin_questions::answers::card::{CardJson, CardWords, cards};
 use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson};
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::page::NextPage;
@@ -24,9 +23,10 @@ use voisin_questions::page::Paged;
 
 pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJson>, Problem> {
     state
-        .run_anywhere(|_, source| {
-            let generation = source.generation()?;
-            let answer = source.status()?;
+        .run(|_, context| {
+            let library = context.engine.library();
+            let generation = library.changes().generation()?;
+            let answer = StatusJson::new(context.engine, &library.status()?);
             Ok(Answer { generation, answer })
         })
         .await
@@ -39,23 +39,22 @@ pub(super) async fn list(
     State(state): State<Shared>,
     extract::Query(request): extract::Query<Paged<List>>,
 ) -> Result<Answer<NextPage<PageJson>>, Problem> {
-    // Tags of all tracks are not available for a database.
-    let has_words = request.question.words && !state.is_elsewhere();
-    let tags = if has_words {
+    let tags = if request.question.words {
         Some(state.tags().await?)
     } else {
         None
     };
     state
-        .run_anywhere(move |state, source| {
-            let generation = source.generation()?;
-            source.fetch_filters(&request.question.filters)?;
+        .run(move |state, context| {
+            let library = context.engine.library();
+            let generation = library.changes().generation()?;
+            request.question.filters.check_licences(library)?;
             let query = request.question.query(
-                source.engine(),
+                context.engine,
                 request.limit.of(usize::MAX),
                 request.after,
             )?;
-            let page = state.list(source, &query)?;
+            let page = state.list(context, &query)?;
             let ids: Vec<TrackId> = page.tracks.iter().map(|track| track.id).collect();
             let strongest = |tags: &PredictedTags| tags.strongest(&ids, WORDS);
             let words = tags
@@ -129,22 +128,22 @@ pub(super) async fn one(
     extract::PathId(id): extract::PathId,
     extract::Query(shown): extract::Query<Show>,
 ) -> Result<Response<Body>, Problem> {
-    let tags = if shown.words && !state.is_elsewhere() {
+    let tags = if shown.words {
         Some(state.tags().await?)
     } else {
         None
     };
-    let answer = state.run_around(move |state, source| {
-        source.fetch(Named::Id(id))?;
-        source.index(state)?;
-        let generation = source.generation()?;
+    let answer = state.run(move |state, context| {
+        state.index(context)?;
+        let engine = &mut *context.engine;
+        let generation = engine.library().changes().generation()?;
         let words = tags
             .as_deref()
             .map_or(CardWords::LeftOut, |tags| CardWords::Known(tags.as_ref()));
-        let seed = source.engine().seed_of(id)?;
-        let found = source.cards(vec![seed], words, |_| ())?;
-        let card = found.answer.first().ok_or_else(Problem::fault)?;
-        bytes(generation, Noted::new(CardJson::new(card), found.sample))
+        let seed = engine.seed_of(id)?;
+        let found = cards(engine, vec![seed], words, |_| ())?;
+        let card = found.first().ok_or_else(Problem::fault)?;
+        bytes(generation, CardJson::new(card))
     });
     Ok(written(answer.await?))
 }
@@ -154,9 +153,8 @@ pub(super) async fn audio(
     extract::PathId(id): extract::PathId,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let song = state.look_anywhere(move |_, source| {
-        source.fetch(Named::Id(id))?;
-        let library = source.engine().library();
+    let song = state.look(move |_, context| {
+        let library = context.engine.library();
         Ok(StoredSong::of(library, &library.track(id)?)?)
     });
     sound::send(song.await?, &headers).await

@@ -521,7 +521,7 @@ async function path(signal, waiting) {
     }),
   );
   items[0].lock = items.at(-1).lock = true;
-  return { items, far: walk.notes?.join(" ") };
+  return { items };
 }
 
 /** Some answers have no length of their tracks; the track itself has it. */

@@ -72,8 +72,6 @@ fn typed<'a>(values: &[&'a dyn SqlParameter]) -> Vec<(&'a (dyn ToSql + Sync), Ty
 pub(crate) struct Connection {
     place: PostgresAddress,
     client: Option<Client>,
-    /// Whether a transaction is open that contains the next ones.
-    is_within: bool,
 }
 
 impl Connection {
@@ -81,7 +79,6 @@ impl Connection {
         Ok(Self {
             place: place.clone(),
             client: Some(place.connect()?),
-            is_within: false,
         })
     }
 
@@ -94,7 +91,7 @@ impl Connection {
         &mut self,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, postgres::Error>,
     ) -> Result<T> {
-        self.run_again(work, !self.is_within)
+        self.run_again(work, true)
     }
 
     fn run_again<T>(
@@ -103,23 +100,13 @@ impl Connection {
         again: bool,
     ) -> Result<T> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            if self.is_within {
-                let problem =
-                    "the connection was lost during a change, which was rolled back: run it again";
-                return Err(self.unconnected(problem));
-            }
             self.client = Some(self.place.connect()?);
         }
         let client = self.client.as_mut().expect("it was connected above");
-        let done = if self.is_within {
-            work(&mut Transaction(client))
-        } else {
-            in_one(client, &mut work)
-        };
-        match done {
+        match in_one(client, &mut work) {
             Ok(value) => Ok(value),
-            // After a restart of the server, or of a shard, a connection fails at its first use; a
-            // lasting fault fails again, with its own message.
+            // After a restart of the server a connection fails at its first use; a lasting fault
+            // fails again, with its own message.
             Err(error) if again && is_worth_another_try(&error) => {
                 if error.as_db_error().is_none() {
                     self.client = None;
@@ -133,33 +120,6 @@ impl Connection {
                 Err(self.fault(&error))
             }
         }
-    }
-
-    /// Begins a transaction that contains the next ones, and waits in it for a lock that ends with
-    /// it, in one session of the server.
-    pub(crate) fn begin(&mut self, lock: i64) -> Result<()> {
-        // An empty transaction first, which reopens a lost connection; "begin" cannot.
-        self.run(|tx| tx.batch_execute("select"))?;
-        let Some(client) = &mut self.client else {
-            return Err(self.unconnected("the connection was lost"));
-        };
-        let begun = client.batch_execute(&format!("begin; select pg_advisory_xact_lock({lock})"));
-        if let Err(error) = begun {
-            // Fails if the connection is lost; then the server rolls back.
-            let _ = client.batch_execute("rollback");
-            return Err(self.fault(&error));
-        }
-        self.is_within = true;
-        Ok(())
-    }
-
-    /// Ends the transaction of [`begin`](Self::begin).
-    ///
-    /// - `is_good`: whether to commit; else it is rolled back
-    pub(crate) fn end(&mut self, is_good: bool) -> Result<()> {
-        // Also if the statement fails: a lost connection has no transaction.
-        self.is_within = false;
-        self.execute(if is_good { "commit" } else { "rollback" })
     }
 
     fn unconnected(&self, problem: &str) -> BackendError {
@@ -196,7 +156,7 @@ impl Connection {
             problem = format!("{problem}: {next}");
         }
         if is_lost(error) {
-            return BackendError::Shard { place, problem };
+            return BackendError::Connect { place, problem };
         }
         if *db_error.code() == SqlState::UNIQUE_VIOLATION {
             return BackendError::Clash(problem);
@@ -219,7 +179,7 @@ impl Connection {
     }
 }
 
-/// Whether a connection was lost, to the server or from there to a shard.
+/// Whether a connection was lost.
 fn is_lost(error: &postgres::Error) -> bool {
     let Some(db_error) = error.as_db_error() else {
         // Errors without a code are the client's, such as a value of an unexpected type.

@@ -2,27 +2,16 @@
 
 use postgres::error::SqlState;
 
-use super::search::WIDEST;
-use super::{Connection, Lock, Postgres, SYNONYMS, Shards, Transaction, order};
-use crate::ddl::{self, IndexCodes, OLDEST_SCHEMA, SCHEMA};
+use super::{Connection, Lock, Postgres, SYNONYMS, Transaction};
+use crate::ddl::{self, SCHEMA};
+use crate::row::vector_of;
 use crate::{BackendError, PostgresAddress, Result};
-use voisin_engine::{EngineError, check_model};
+use voisin_engine::{EngineError, LibrarySpace, check_model};
 use voisin_genre::Taxonomy;
 use voisin_library::StoredModel;
 
 /// The oldest pgvector with iterative index scans, which continue if a filter leaves too few.
 const OLDEST_PGVECTOR: &str = "0.8.0";
-
-/// The result of an upgrade of the tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upgraded {
-    /// They are up to date, or there are none.
-    Nothing,
-    /// They were upgraded from this version.
-    From(i32),
-    /// Nothing is changed: the shards have to be upgraded first. Each with its statements.
-    ShardsFirst(Vec<(String, String)>),
-}
 
 impl Postgres {
     /// Opens an existing library.
@@ -39,19 +28,12 @@ impl Postgres {
         let mut opened = Self {
             connection: Connection::open(place)?,
             lock: None,
-            table: "voisin_track".to_owned(),
             model: StoredModel {
                 name: String::new(),
                 fingerprint: String::new(),
                 dimension: 0,
                 manifest_json: String::new(),
             },
-            width: 0,
-            codes: IndexCodes::default(),
-            shards: Vec::new(),
-            parts: Vec::new(),
-            direct: Shards::default(),
-            shard_width: None,
             taxonomy: Taxonomy::default(),
             mean: None,
         };
@@ -81,7 +63,7 @@ impl Postgres {
                 dimension: model.dimension,
             });
         }
-        // Refuses tables of a newer voisin.
+        // Refuses tables of another voisin.
         self.check_schema()?;
         self.check_pgvector(true)?;
         let place = self.place().to_string();
@@ -90,7 +72,7 @@ impl Postgres {
             // Several processes may do so at once, against which "if not exists" does not help.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
             if !tables_exist(tx, model)? {
-                tx.batch_execute(&ddl::single(model.dimension))?;
+                tx.batch_execute(&ddl::tables(model.dimension))?;
                 tx.execute("insert into voisin_state (schema) values ($1)", &[&SCHEMA])?;
             }
             let sql = "select atttypmod from pg_attribute
@@ -147,50 +129,15 @@ impl Postgres {
         })
     }
 
-    /// Upgrades the tables of an older voisin with their contents in one transaction, except the vector index.
-    pub fn upgrade(place: &PostgresAddress) -> Result<Upgraded> {
-        let mut connection = Connection::open(place)?;
-        let Some(found) = schema(&mut connection)? else {
-            return Ok(Upgraded::Nothing);
-        };
-        if !(OLDEST_SCHEMA..SCHEMA).contains(&found) {
-            return refuse_other_schema(place, found).map(|()| Upgraded::Nothing);
-        }
-        let _lock = lock(place)?;
-        let shards = connection.run(foreign_parts)?;
-        let done = connection.run(|tx| {
-            // The lock keeps others from writing; another upgrade may have been faster.
-            tx.batch_execute("lock table voisin_state in exclusive mode")?;
-            let row = tx.query_one("select schema, dimension from voisin_state", &[])?;
-            let found = row.get::<_, i32>(0);
-            let dimension = row.get::<_, Option<i32>>(1).unwrap_or_default();
-            tx.batch_execute(&ddl::upgrade(found, shards.len(), dimension as usize))?;
-            if found < 4 {
-                order::fill(tx)?;
-            }
-            tx.execute("update voisin_state set schema = $1", &[&SCHEMA])?;
-            Ok(Upgraded::From(found))
-        });
-        match done {
-            Err(BackendError::Server { code, .. })
-                if !shards.is_empty()
-                    && code.as_deref() == Some(SqlState::UNDEFINED_TABLE.code()) =>
-            {
-                let of_shard = |(server, table): (String, String)| {
-                    (server, ddl::upgrade_of_shard(found, &table))
-                };
-                Ok(Upgraded::ShardsFirst(
-                    shards.into_iter().map(of_shard).collect(),
-                ))
-            }
-            done => done,
-        }
-    }
-
     /// Refuses tables of another schema; false if there are none.
     fn check_schema(&mut self) -> Result<bool> {
         match schema(&mut self.connection)? {
-            Some(found) => refuse_other_schema(self.place(), found).map(|()| true),
+            Some(SCHEMA) => Ok(true),
+            Some(found) => Err(BackendError::Schema {
+                place: self.place().to_string(),
+                found,
+                expected: SCHEMA,
+            }),
             None => Ok(false),
         }
     }
@@ -247,23 +194,22 @@ impl Postgres {
         })
     }
 
-    /// Reads model, mean, width and settings.
+    /// Reads model, mean and settings.
     fn read_head(&mut self) -> Result<()> {
         let place = self.place().to_string();
         if !self.check_schema()? {
             return Err(BackendError::NoLibrary { place });
         }
         self.check_pgvector(false)?;
-        let (model, width) = self.run(|tx| {
-            let sql = "select model, fingerprint, dimension, manifest, width from voisin_state";
+        let model = self.run(|tx| {
+            let sql = "select model, fingerprint, dimension, manifest from voisin_state";
             let row = tx.query_one(sql, &[])?;
-            let model = row.get::<_, Option<String>>(0).map(|name| StoredModel {
+            Ok(row.get::<_, Option<String>>(0).map(|name| StoredModel {
                 name,
                 fingerprint: row.get::<_, Option<String>>(1).unwrap_or_default(),
                 dimension: row.get::<_, Option<i32>>(2).unwrap_or_default() as usize,
                 manifest_json: row.get::<_, Option<String>>(3).unwrap_or_default(),
-            });
-            Ok((model, row.get::<_, i32>(4) as u32))
+            }))
         })?;
         self.model = model.ok_or_else(|| BackendError::NoLibrary {
             place: place.clone(),
@@ -274,11 +220,7 @@ impl Postgres {
             problem,
             next: "drop the tables that begin with voisin_ and push again".into(),
         })?;
-        self.width = width.clamp(1, WIDEST);
         self.read_mean()?;
-        self.read_codes()?;
-        (self.shards, self.parts) = self.run(foreign_parts)?.into_iter().unzip();
-        self.shards.dedup();
         let synonyms = self.settings()?.remove(SYNONYMS);
         // The taxonomy reads files only. If it refuses the synonyms, the built-in ones are used.
         if let Some(text) = synonyms {
@@ -289,6 +231,39 @@ impl Postgres {
             }
         }
         Ok(())
+    }
+
+    /// Reads the mean.
+    fn read_mean(&mut self) -> Result<()> {
+        let mean: Option<Vec<u8>> =
+            self.run(|tx| Ok(tx.query_one("select mean from voisin_state", &[])?.get(0)))?;
+        let mean = mean.map(|bytes| vector_of(&bytes));
+        if let Some(mean) = &mean
+            && (mean.len() != self.model.dimension || !mean.iter().all(|value| value.is_finite()))
+        {
+            return Err(BackendError::Mean {
+                place: self.place().to_string(),
+                found: mean.len(),
+                expected: self.model.dimension,
+            });
+        }
+        self.mean = mean;
+        Ok(())
+    }
+
+    /// Sets the mean unless there is one; returns the space in which the database compares.
+    pub(crate) fn settle_space(&mut self, offered: &[f32]) -> Result<LibrarySpace> {
+        if self.mean.is_none() {
+            let bytes: Vec<u8> = offered
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            // A mean that rows are relative to is kept.
+            let sql = "update voisin_state set mean = $1 where mean is null";
+            self.run(|tx| tx.execute(sql, &[&bytes]))?;
+            self.read_mean()?;
+        }
+        Ok(self.held_space())
     }
 }
 
@@ -316,34 +291,6 @@ fn schema(connection: &mut Connection) -> Result<Option<i32>> {
             None
         })
     })
-}
-
-/// Refuses tables of another schema, with the next step.
-fn refuse_other_schema(place: &PostgresAddress, found: i32) -> Result<()> {
-    let next = match found {
-        SCHEMA => return Ok(()),
-        OLDEST_SCHEMA..SCHEMA => "\"voisin push --upgrade\" upgrades them and keeps the tracks",
-        _ if found > SCHEMA => "use the newer voisin",
-        _ => "drop the tables that begin with voisin_ and push again",
-    };
-    Err(BackendError::Schema {
-        place: place.to_string(),
-        found,
-        expected: SCHEMA,
-        next,
-    })
-}
-
-/// Parts of the table of tracks on other servers: server and table, sorted by server.
-fn foreign_parts(tx: &mut Transaction<'_>) -> Result<Vec<(String, String)>, postgres::Error> {
-    let sql = "select s.srvname::text, t.ftrelid::regclass::text from pg_inherits i
-        join pg_foreign_table t on t.ftrelid = i.inhrelid join pg_foreign_server s on s.oid = t.ftserver
-        where i.inhparent = 'voisin_track'::regclass order by 1, 2";
-    Ok(tx
-        .query(sql, &[])?
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .collect())
 }
 
 /// Whether the tables for a model's vectors exist; those of another model further along the search path do not count.
