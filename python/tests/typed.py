@@ -47,9 +47,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.table(100, after=7, vectors=False, sort="year")
     library.clusters(detail="fine")
     library.duplicates(rough=True)
-    library.add(
-        ["a", Path("b")], windows="all", remove_missing=True, progress=print
-    )
+    library.add(["a", Path("b")], windows="all", remove_missing=True, progress=print)
     ids, similarities = index.search(samples, 5, filter=lambda id: id % 2 == 0)
     assert_type(ids, NDArray[np.int64])
     index.add(7, samples[0])

@@ -30,8 +30,7 @@ pub const WORDS_FILE: &str = "words.tsv";
 
 /// The logit of models that were trained to separate sung from instrumental music.
 const SUNG: &str = "sung";
-/// The temperature of that logit, which is overconfident by this factor on artists outside the training set, see
-/// `research/quality/voice_certainty.py`.
+/// The temperature of that logit, which is overconfident by this factor on artists outside the training set.
 const SUNG_TEMPERATURE: f32 = 2.0;
 
 /// Tags of voices, which are not listed for tracks without a voice.
