@@ -3,14 +3,13 @@
 //! `cargo run --release --example explore_scaling -- VECTORS.npy N [VERB]`
 //!
 //! - `VECTORS.npy`: `[n, dim]` float32 unit vectors, of which the first `N` are taken
-//! - `VERB`: only this of graph, clusters, map, duplicates, outliers, path, playlist
+//! - `VERB`: only this of graph, clusters, map, duplicates, path, playlist
 //!
 //! Window vectors are synthetic: 24 a track, its vector plus noise that depends on track and
 //! window, so that nothing is a duplicate but every candidate must be compared.
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ndarray::{Array2, s};
@@ -18,7 +17,6 @@ use voisin_base::track::TrackId;
 use voisin_explore::clusters::{ClusterOptions, cluster};
 use voisin_explore::duplicates::{DuplicateOptions, duplicates};
 use voisin_explore::layout::{LayoutOptions, layout};
-use voisin_explore::outliers::{THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, path};
 use voisin_explore::playlist::{Length, PlaylistOptions, SeedUse, playlist};
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
@@ -97,12 +95,6 @@ fn main() -> anyhow::Result<()> {
             "{} groups, {} sets of windows read",
             groups.len(),
             looked.get()
-        ))
-    })?;
-    time("outliers", &mut || {
-        Ok(format!(
-            "{} found",
-            outliers(&graph, &meta, None, &BTreeMap::new(), THRESHOLD)?.len()
         ))
     })?;
     time("path", &mut || {

@@ -147,10 +147,8 @@ QUESTIONS = {
         (["chaos god", "armygeddon"], {"length": 120, "max_per_artist": 0}),
         ("chaos god", {"genre": "Metal", "limit": None}),
         ("chaos god", {"exclude_genre": "Ambient", "diversity": 0.5}),
-        ("chaos god", {"shuffle": 3}),
+        ("chaos god", {"shuffle": True, "random_seed": 3}),
     ],
-    # In a folder, tracks that are far from all others come last; a database lacks this measure.
-    "mix": [("chaos god", {"mixing": {"variety": 0, "drift": 0, "shortest": 0}, "limit": 3})],
     "path_between": [
         (("chaos god", "nebula"), {}),
         (("chaos god", "nebula"), {"via": "celtica", "steps": 6}),
@@ -332,7 +330,7 @@ def test_data_frames_take_it_over(here, there):
     )
 
 
-def test_a_folder_has_lists_ways_and_mixes(folder):
+def test_a_folder_has_lists_and_ways(folder):
     library = voisin.Library(folder)
     listed = library.playlist("chaos god", 3)
     assert len(listed["items"]) == 3 and listed["items"][0]["title"] == "Chaos God"
@@ -341,19 +339,17 @@ def test_a_folder_has_lists_ways_and_mixes(folder):
     assert [way["tracks"][end]["title"] for end in (0, -1)] == ["Chaos God", "Celtica"] and way[
         "largest_step"
     ] > 0
-    plain = {"variety": 0, "drift": 0, "shortest": 0}
-    mixed = library.mix("chaos god", 3, mixing=plain)
-    assert 0 < len(mixed) <= 3 and mixed == library.mix("chaos god", 3, mixing=plain)
-    again = library.mix("chaos god", 3, played=mixed[0].track.id, mixing=plain)
-    assert mixed[0].track.id not in [one.track.id for one in again]
+    varied = {"variety": 1, "random_seed": 3, "exclude": [{"id": listed["items"][0]["id"]}]}
+    drawn = library.playlist("chaos god", 3, **varied)
+    assert drawn == library.playlist("chaos god", 3, **varied)
+    assert "Chaos God" not in [one["title"] for one in drawn["items"]]
     for wrong, raised, message in [
         (lambda: library.playlist(), ValueError, "seeds"),
         (lambda: library.playlist("chaos god", limit=0), ValueError, "limit: expected 1 or more"),
-        (lambda: library.playlist("chaos god", shuffle=1, harmonic=True), ValueError, "shuffle"),
+        (lambda: library.playlist("chaos god", shuffle=True, harmonic=True), ValueError, "shuffle"),
         (lambda: library.path_between("chaos god", "no such song"), KeyError, "no such song"),
         (lambda: library.path_between("chaos god", "celtica", steps=0), ValueError, "steps"),
-        (lambda: library.mix("chaos god", mixing={"variety": 2}), ValueError, "variety"),
-        (lambda: library.mix("chaos god", mixing={"varied": 2}), ValueError, "varied"),
+        (lambda: library.playlist("chaos god", variety=2), ValueError, "variety"),
     ]:
         with pytest.raises(raised, match=message):
             wrong()

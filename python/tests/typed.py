@@ -41,10 +41,6 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     assert_type(library.find("calm", bpm=90, length=3600)[0].terms, dict[str, float])
     assert_type(library.tracks(sort="bpm", reverse=True), list[voisin.Track])
     library.classify(["a.flac", 7], other_artists=True, among="Jazz")
-    assert_type(
-        library.mix("a", played=[7], mixing={"variety": 0, "max_per_artist": 1}),
-        list[voisin.Neighbor],
-    )
     library.playlist(["a", 7], length=3600, harmonic=True)
     library.playlist(limit=None, genre="Jazz")
     library.path_between("a", 7, via=["b", Path("c")], steps=9, curve="energy=rise")
@@ -77,7 +73,6 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.similar("a", steer={"moer": "calm"})  # type: ignore[typeddict-unknown-key]
     library.playlist(samples)  # type: ignore[arg-type]
     library.path_between("a", ["b"])  # type: ignore[arg-type]
-    library.mix("a", mixing={"varied": 1})  # type: ignore[typeddict-unknown-key]
     library.find(7)  # type: ignore[arg-type]
     library.tracks(sort=7)  # type: ignore[arg-type]
     library.clusters(rough=True)  # type: ignore[call-arg]

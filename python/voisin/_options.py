@@ -105,57 +105,6 @@ class SimilarOptions(Filters, total=False):
     unlike_weight: float
 
 
-class Mixing(TypedDict, total=False):
-    """Options of mixes.
-
-    drift: 0: stays near the seeds; 1: follows the songs played last [default: 0.3].
-    feel: From 0, similar in sound, to 1, similar in feel: songs with the seeds' energy, and values
-        of learned scales, come before nearer ones [default: 0].
-    keep_versions: Allow several recordings of a song.
-    listener: Listener whose history to use, as in `voisin heard` [default: all].
-    longest: Longest song, in seconds, unless it is at most twice as long as the seed; 0: no limit
-        [default: 900].
-    max_per_album: At most this many songs of one album; 0: as many as fit [default: 3].
-    max_per_artist: At most this many songs of one artist; 0: as many as fit [default: 3].
-    near_only: Prefer a shorter mix to distant songs: leave out songs farther away than nearly all
-        tracks are from their nearest neighbour.
-    not_heard: Songs played within this time come last, in seconds; 0: no effect [default: 86400].
-    random_seed: Seed of the random numbers: the same seed gives the same mix [default: another one
-        each time].
-    shortest: Shortest song, in seconds, unless it is at least half as long as the seed [default:
-        60].
-    taste: Weight of likes, ratings and frequent plays; 0: none, and disliked songs may come
-        [default: 0.5].
-    variety: 0: always the nearest; 1: any near songs [default: 0.5].
-    """
-
-    drift: float
-    feel: float
-    keep_versions: bool
-    listener: str
-    longest: float
-    max_per_album: int
-    max_per_artist: int
-    near_only: bool
-    not_heard: float
-    random_seed: int
-    shortest: float
-    taste: float
-    variety: float
-
-
-class MixOptions(Filters, total=False):
-    """Of `Library.mix`.
-
-    curve: How a scale changes along the mix: rise, fall, arc, warm-up, peak or cool-down:
-        `energy=arc`.
-    mixing: Options of mixes.
-    """
-
-    curve: str
-    mixing: Mixing
-
-
 class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 
@@ -166,9 +115,8 @@ class PlaylistOptions(Filters, total=False):
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
     harmonic: Order tracks so that each key mixes with the one before: the same, a fifth up or down,
         or the relative key.
-    keep_duplicates: Leave copies of the same recording in the list.
-    keep_versions: Leave other versions of a song in the list: by the same artist, with a title that
-        differs only in words such as live, remaster, radio edit or remix.
+    keep_duplicates: Leave copies of the same recording, and tracks with one artist and title, in
+        the list.
     length: Length of the list in seconds, instead of a number of tracks.
     max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_album: At most this many tracks of one album; 0: as many as fit.
@@ -176,7 +124,11 @@ class PlaylistOptions(Filters, total=False):
     min_similarity: Least similarity of a track to its seed.
     no_duplicates: Compare the audio of tracks that may be copies of the same recording: this also
         finds copies of low bit rates. If a file cannot be read, vectors, lengths and titles decide.
-    shuffle: Shuffle instead of ordering by small steps: where the random numbers start.
+    random_seed: Where random numbers of variety and shuffle start: the same number gives the same
+        list [default: another one each time].
+    shuffle: Shuffle instead of ordering by small steps.
+    variety: Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so
+        that the list is the same each time.
     """
 
     cluster: int
@@ -184,14 +136,15 @@ class PlaylistOptions(Filters, total=False):
     diversity: float
     harmonic: bool
     keep_duplicates: bool
-    keep_versions: bool
     length: float
     max_bpm_step: float
     max_per_album: int
     max_per_artist: int
     min_similarity: float
     no_duplicates: bool
-    shuffle: int
+    random_seed: int
+    shuffle: bool
+    variety: float
 
 
 class PathOptions(TypedDict, total=False):
@@ -272,11 +225,7 @@ class DuplicatesOptions(TypedDict, total=False):
     rough: Read no files: faster, but no audio is compared. Copies are then those of one length
         (within 5 s, without silence at the ends) whose stored vectors match and whose titles and
         artists do not differ; those of low bit rates, those under other titles and altered ones
-        without tags are missed. Versions are found by titles alone.
-    versions: Group versions of a song instead of copies of a recording: by the same artist, with
-        titles that differ only in words such as live, remaster, radio edit or remix, or near in
-        sound, and with matching chords; these are no duplicates to delete.
+        without tags are missed.
     """
 
     rough: bool
-    versions: bool

@@ -17,7 +17,6 @@ from ._options import (
     DuplicatesOptions,
     FindOptions,
     ListOptions,
-    MixOptions,
     PathOptions,
     PlaylistOptions,
     SimilarOptions,
@@ -29,7 +28,6 @@ __all__ = [
     "Table",
     "VectorIndex",
     "__version__",
-    "_examine",
     "models",
 ]
 
@@ -147,15 +145,6 @@ class Library:
         embedder: Embedder | None = None,
         **options: Unpack[SimilarOptions],
     ) -> list[Neighbor]: ...
-    def mix(
-        self,
-        seeds: _Seeds,
-        limit: int | None = 25,
-        *,
-        played: _Seeds | None = None,
-        embedder: Embedder | None = None,
-        **options: Unpack[MixOptions],
-    ) -> list[Neighbor]: ...
     def playlist(
         self,
         seeds: _Named | Sequence[_Named] | None = None,
@@ -261,6 +250,3 @@ class VectorIndex:
     def dimension(self) -> int: ...
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...
-
-# Called in a separate process for a file that may crash the decoder.
-def _examine(file: str | PathLike[str], windows: str) -> None: ...

@@ -364,7 +364,7 @@ def attack_kills(folder):
         return subprocess.run(command, capture_output=True, text=True)
 
     voisin("--quiet", "add", str(music))
-    # Liked and labelled tracks, lists and devices that the server confirmed; and requests that were
+    # Labelled tracks and devices that the server confirmed; and requests that were
     # open when it was killed, which may have taken effect or not.
     answered, open_requests = {}, {}
 
@@ -373,19 +373,11 @@ def attack_kills(folder):
         while not stop.is_set():
             # The server keeps 500 devices, and forgets the oldest one for the next.
             devices = sum(kind == "device" for kind, _ in answered)
-            kinds = ["liked", "label", "list", "device"][: 3 if devices >= 100 else 4]
+            kinds = ["label", "device"][: 1 if devices >= 100 else 2]
             track, kind = rng.choice(ids), rng.choice(kinds)
-            if kind == "liked":
-                key, value = ("liked", track), rng.choice([True, None])
-                request = ("PUT", f"/api/v1/tracks/{track}/liked", {"liked": value})
-            elif kind == "label":
+            if kind == "label":
                 key, value = ("label", track), rng.choice(["Polka", "Waltz", None])
                 request = ("POST", "/api/v1/labels", {"tracks": [track], "genre": value})
-            elif kind == "list":
-                key, value = ("list", f"list {rng.randrange(5)}"), rng.choice([True, None])
-                body = {"mix": {"seeds": [{"id": track}]}} if value else None
-                path = "/api/v1/lists/" + key[1].replace(" ", "%20")
-                request = ("PUT" if value else "DELETE", path, body)
             else:
                 key, value = ("device", None), None
                 request = None
@@ -393,7 +385,7 @@ def attack_kills(folder):
             try:
                 if request:
                     status = server.as_owner(*request)[0]
-                    if status < 300 or (status == 404 and value is None):
+                    if status < 300:
                         answered[key] = value
                     else:
                         check(False, f"{request}: {status}")
@@ -408,9 +400,7 @@ def attack_kills(folder):
 
     def compare(server):
         get = lambda path: json.loads(server.as_owner("GET", path)[2])  # noqa: E731
-        liked = {track["id"] for track in get("/api/v1/liked?limit=1000")["tracks"]}
         labels = {item["id"]: item["genre"] for item in get("/api/v1/labels?limit=1000")["by_hand"]}
-        lists = {item["name"] for item in get("/api/v1/lists")["lists"]}
         for (kind, name), value in answered.items():
             if (kind, name) in open_requests:
                 continue
@@ -418,11 +408,7 @@ def attack_kills(folder):
                 status = server.ask("GET", "/api/v1/status", None, {"Cookie": name})[0]
                 check(status == 200, f"a device is signed out: {status}")
                 continue
-            found = {
-                "liked": True if name in liked else None,
-                "label": labels.get(name),
-                "list": True if name in lists else None,
-            }[kind]
+            found = labels.get(name)
             check(found == value, f"{kind} of {name} is lost: expected {value}, found {found}")
 
     tracks = 0

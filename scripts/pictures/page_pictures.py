@@ -84,9 +84,7 @@ def main():
             f"#/track/{track['id']}",
             "document.querySelector('.answer') && document.querySelectorAll('.card .share').length > 5",
         )
-        page.run(
-            "document.querySelector('.card .primary').click(); document.querySelector('.card-head [aria-label^=Like]').click()"
-        )
+        page.click(".card .primary")
         page.plays(4)
         hold()
         shoot("")
@@ -94,12 +92,7 @@ def main():
         page.run("document.getElementById('now-open').click()")
         shoot("now", "dark", 360, 740)
         page.run("document.getElementById('now').close()")
-        page.browser.size(740, 360)
-        ready("#/home", "document.querySelectorAll('.shelf .tile').length > 10")
-        shoot("sideways", "dark", 740, 360)
         page.browser.size(1280, 760)
-        ready("#/home", "document.querySelectorAll('.shelf .tile').length > 10")
-        shoot("home")
         ready(f"#/track/{track['id']}", "document.querySelector('.card .primary')")
         page.run("voisin.player.play([{ track: voisin.player.current().track }])")
         page.run("document.getElementById('queue').click()")
@@ -161,13 +154,6 @@ def main():
         page.until("/^\\d+ tracks/.test(document.getElementById('fill-note').innerText)")
         page.run("document.activeElement.blur()")
         shoot("list")
-        for template in ("evening", "new"):
-            page.click(f"[data-template={template}]")
-            page.until(f"document.querySelector('[data-list={template}]')")
-        page.run(
-            "document.querySelector('.saved-lists').scrollIntoView({ block: 'center' }); document.activeElement.blur()"
-        )
-        shoot("saved")
         copy = work / "Downloads/chaos-god (copy).mp3"
         copy.parent.mkdir()
         shutil.copy(music / "metal/muldjord-chaos-god.mp3", copy)

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,9 +17,7 @@ use crate::cli::render::{self, Console, clock, count, grouped};
 use voisin_audio::probe_as;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentKind;
-use voisin_engine::{
-    AddEvent, AddOptions, AddReport, AddRun, Engine, Examiner, MissingFiles, Outcome, WindowPlan,
-};
+use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
 use voisin_questions::answers::add::AddAnswer;
@@ -48,10 +45,6 @@ pub(crate) fn add_files(
             fetch: columnar::FETCH,
             ..run.options
         },
-        examiner: Some(Examiner {
-            read_record: columnar::file_record,
-            command: &examination,
-        }),
         ..run
     };
     let stop = context.stop_on_ctrl_c()?;
@@ -108,20 +101,6 @@ fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()
         }
     }
     Ok(())
-}
-
-/// A command that runs this program on a file that may crash it.
-fn examination(file: &Path, windows: WindowPlan) -> std::io::Result<Command> {
-    let windows = match windows {
-        WindowPlan::Spread(n) => n.to_string(),
-        _ => "all".to_owned(),
-    };
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        // "--", since a file's name may begin with a dash.
-        .args(["examine", "--windows", &windows, "--"])
-        .arg(file);
-    Ok(command)
 }
 
 /// Reports the bins, snapshots and system folders that were left out, and once for each of which the library has older files
@@ -366,7 +345,7 @@ impl AddProgress {
             }
             AddEvent::Done { path, outcome } => self.done(path, outcome),
             AddEvent::CutOff { files } => self.console.note(&format!(
-                "the last run was aborted while processing {}: reading each in a separate process",
+                "an aborted run was processing {}: those of this run are read first, each alone",
                 count(*files as u64, "file")
             )),
             // Printed with the reasons at the end, regardless of their limit: a file that crashes

@@ -12,7 +12,6 @@ use super::Ending;
 use super::args::{ClassifyArgs, ListFormat, ReportFormat};
 use super::context::Context;
 use super::meter::Meter;
-use super::render::track::print_rows;
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::seed_names;
 use voisin_audio::is_audio_candidate;
@@ -406,7 +405,7 @@ fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
             }
             table.print()
         }
-        ListFormat::Json | ListFormat::Template(_) => {
+        ListFormat::Json => {
             let list: Vec<serde_json::Value> = rows
                 .map(|row| {
                     let genre = answered.genre(row);
@@ -418,7 +417,7 @@ fn print(answered: &RunPredictions, format: &ListFormat) -> anyhow::Result<()> {
                     })
                 })
                 .collect();
-            print_rows(&list, format)
+            render::print_json(&list)
         }
         ListFormat::Csv => {
             let mut writer = csv::Writer::from_writer(Vec::new());

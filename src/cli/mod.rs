@@ -93,13 +93,7 @@ pub fn main() -> ExitCode {
     #[cfg(feature = "onnx")]
     voisin_onnx::install();
     voisin_kernels::buffer::explain_cut_files();
-    let arguments = match arguments() {
-        Ok(arguments) => arguments,
-        Err(mistake) => {
-            render::report_mistake(&mistake);
-            return ExitCode::from(2);
-        }
-    };
+    let arguments = with_negated_words(std::env::args_os().collect());
     let parsed = args::command()
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -131,20 +125,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The arguments, translated from those of another program if this one was started by its name.
-fn arguments() -> Result<Vec<OsString>, String> {
-    let all: Vec<OsString> = std::env::args_os().collect();
-    if all
-        .first()
-        .and_then(|name| std::path::Path::new(name).file_stem())
-        .is_some_and(|name| name == "bliss-mixer")
-    {
-        // Lyrion's plugin starts a program of this name with its own options.
-        return verbs::serve::as_bliss_mixer(all);
-    }
-    Ok(with_negated_words(all))
-}
-
 /// Turns `find calm -voice` into `find calm "not voice"`, and `'-female vocalists'` likewise: no option has more than one
 /// letter after a single dash, except for the number of `-l`.
 fn with_negated_words(mut all: Vec<OsString>) -> Vec<OsString> {
@@ -165,7 +145,7 @@ fn with_negated_words(mut all: Vec<OsString>) -> Vec<OsString> {
     all
 }
 
-/// The position of the verb `find`, by itself or in `lists save NAME find`.
+/// The position of the verb `find`.
 fn place_of_find(all: &[OsString]) -> Option<usize> {
     let mut has_value = false;
     // The first word is the program's name.
@@ -177,13 +157,7 @@ fn place_of_find(all: &[OsString]) -> Option<usize> {
         !std::mem::replace(&mut has_value, takes_value) && !word.starts_with('-')
     };
     let verb = 1 + all.iter().skip(1).position(is_verb)?;
-    if all[verb] == "find" {
-        return Some(verb);
-    }
-    let behind_name = verb + 3;
-    let find = all.iter().skip(behind_name).position(|word| word == "find");
-    find.filter(|_| all[verb] == "lists")
-        .map(|find| behind_name + find)
+    (all[verb] == "find").then_some(verb)
 }
 
 /// Whether the text after a dash is words for music (`voice`, `80s`, `hip-hop`, `female vocalists`) and no options.
@@ -302,7 +276,6 @@ mod negated_words {
         for start in [
             &["voisin", "--quiet", "--library", "x", "find"][..],
             &["voisin", "-q", "--library=x", "find"],
-            &["voisin", "lists", "save", "find", "find"],
         ] {
             let found = line(&[start, &["-voice"]].concat());
             assert_eq!(found.last().unwrap(), "not voice");

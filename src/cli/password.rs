@@ -1,42 +1,11 @@
-//! Passwords for media servers and for this server.
+//! Passwords for the server.
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
-use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use voisin_http::token::check_secret_file;
-
 /// Longest password that is read, in bytes.
 const LONGEST: u64 = 4096;
-
-/// The password, from the file that was named, the environment, or the terminal.
-pub(crate) fn password(file: Option<&Path>) -> anyhow::Result<String> {
-    if let Some(file) = file {
-        let cannot = || format!("cannot read the password in {}", file.display());
-        let opened = File::open(file).with_context(cannot)?;
-        // A pipe has no permissions to check.
-        if opened.metadata().with_context(cannot)?.is_file() {
-            check_secret_file(file)?;
-        }
-        return first_line(opened).with_context(cannot);
-    }
-    // Unlike an argument, a variable is not visible to other users; so there is no option for the
-    // password itself.
-    if let Ok(password) = std::env::var("VOISIN_PASSWORD") {
-        return Ok(password);
-    }
-    // On standard error, since standard output may be a pipe.
-    let terminal = console::Term::stderr();
-    if !console::user_attended_stderr() {
-        bail!(
-            "expected a password, found none: name a file with --password-file, or set VOISIN_PASSWORD"
-        );
-    }
-    terminal.write_str("password: ")?;
-    Ok(terminal.read_secure_line()?)
-}
 
 /// A new password: typed twice on a terminal, else the first line of standard input.
 pub(crate) fn new_password() -> anyhow::Result<String> {

@@ -4,7 +4,7 @@
 pub(crate) const VARIABLE: &str = "VOISIN_BACKEND";
 
 /// The next step for queries that a database does not answer.
-pub(crate) const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\" (words for sounds and passages need windows: \"voisin push --windows\" before that), then use --library DIR without a backend";
+pub(crate) const PULL: &str = "fetch its library with \"voisin pull --from URL --library DIR\" (words for sounds need windows: \"voisin push --windows\" before that), then use --library DIR without a backend";
 
 /// The address of a database, as it was given.
 pub(crate) struct DatabaseAddress {

@@ -138,7 +138,7 @@ pub(crate) fn code(output: &Output) -> i32 {
 }
 
 /// Standard output of a run, which must be JSON in the common envelope, whatever the exit code: its content, a list
-/// where it holds `items`. A JSPF playlist, which has another form, is returned unchanged.
+/// where it holds `items`.
 pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
     let output = output.borrow();
     let mut answer: serde_json::Value =
@@ -149,10 +149,7 @@ pub(crate) fn json(output: impl Borrow<Output>) -> serde_json::Value {
                 text(&output.stderr)
             )
         });
-    assert!(
-        answer["version"] == 1 || answer["playlist"].is_object(),
-        "no envelope: {answer}"
-    );
+    assert!(answer["version"] == 1, "no envelope: {answer}");
     match answer.get_mut("items") {
         Some(items) => items.take(),
         None => answer,

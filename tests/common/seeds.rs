@@ -136,10 +136,9 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
 }
 
 /// The lines of a question that takes one or several seeds, `{}` where the seed stands.
-pub(crate) const QUESTIONS: [&str; 6] = [
+pub(crate) const QUESTIONS: [&str; 5] = [
     "similar {} --limit 2 --format json",
     "similar {} --from 0 --to 3 --limit 2 --format json",
-    "mix {} --limit 2 --format json",
     "playlist {} --limit 2 --format json",
     "classify {} --format json",
     "show {} --format json",

@@ -65,8 +65,6 @@ impl Server {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--verbose"];
         all.extend(arguments);
         let mut command = sandbox.command(all);
-        // Mixes here are the nearest tracks in order, except in tests about mixes.
-        command.env("VOISIN_SERVE_MIX", "variety=0");
         command.envs(variables.iter().copied());
         Self::started(sandbox, command).expect("it starts")
     }
@@ -149,7 +147,6 @@ impl Server {
             "--verbose",
             "--no-token",
         ]);
-        command.env("VOISIN_SERVE_MIX", "variety=0");
         // Root may write anywhere.
         if fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0) {
             std::os::unix::process::CommandExt::uid(&mut command, 65_534);

@@ -88,13 +88,6 @@ fn the_server_answers_from_a_database_as_from_a_library() {
     push(&sandbox, &server, &[]);
     push(&sandbox, &cluster.coordinator, &[]);
     let here = Web::start(&sandbox, &[]);
-    // A database does not know which tracks are far from all others: mixes are compared with those of a copy.
-    let copy = sandbox.path("copy");
-    let copied = Web::start(
-        &sandbox,
-        &["--backend", &server.url(), "--copy", copy.to_str().unwrap()],
-    );
-    ask(&copied, "/api/v1/genres", &Value::Null);
     for (url, alone) in [(server.url(), true), (cluster.coordinator.url(), false)] {
         let there = Web::start(&sandbox, &["--backend", &url]);
         let id = id_of(&there, "title 12").unwrap();
@@ -111,32 +104,6 @@ fn the_server_answers_from_a_database_as_from_a_library() {
             (
                 "/api/v1/similar",
                 serde_json::json!({"seeds": [{"path": "/music/3/album 3/3.flac"}], "max_per_artist": 1}),
-            ),
-            (
-                "/api/v1/mix",
-                serde_json::json!({"seeds": [words("title 12")], "mixing": {"random_seed": 3}}),
-            ),
-            (
-                "/api/v1/mix",
-                serde_json::json!({"seeds": [words("title 12")], "curve": "energy=rise", "mixing": {"random_seed": 3}}),
-            ),
-            (
-                "/api/v1/mix",
-                serde_json::json!({"seeds": [words("title 12")], "played": [words("title 52"), words("title 900")],
-                    "filters": {"year": "1960-1999"}, "mixing": {"random_seed": 3, "max_per_artist": 1}}),
-            ),
-            (
-                "/api/v1/refs/similar",
-                serde_json::json!({"songs": [{"name": "Title 12", "artist": "Artist 12"}], "mixing": {"random_seed": 5}}),
-            ),
-            (
-                "/api/v1/refs/similar",
-                serde_json::json!({"albums": [{"name": "album 3"}], "artists": [{"name": "artist 17"}],
-                    "mixing": {"random_seed": 5}}),
-            ),
-            (
-                "/api/v1/refs/similar",
-                serde_json::json!({"songs": [{"path": "album 3/3.flac"}], "mixing": {"random_seed": 5}}),
             ),
             (
                 "/api/v1/classify",
@@ -162,10 +129,6 @@ fn the_server_answers_from_a_database_as_from_a_library() {
                     "length": 1800}),
             ),
             (
-                "/api/v1/refs/path",
-                serde_json::json!({"start": {"name": "Title 12", "artist": "Artist 12"}, "end": {"path": "album 3/3.flac"}}),
-            ),
-            (
                 "/api/v1/tracks?query=title%207&limit=50&sort=title",
                 Value::Null,
             ),
@@ -175,12 +138,7 @@ fn the_server_answers_from_a_database_as_from_a_library() {
                 Value::Null,
             ),
         ] {
-            let reference = if question.get("mixing").is_some() {
-                &copied
-            } else {
-                &here
-            };
-            let a = ask(reference, path, &question);
+            let a = ask(&here, path, &question);
             let b = ask(&there, path, &question);
             assert!(same(&a, &b), "{path} {question}:\n{a}\n{b}");
         }

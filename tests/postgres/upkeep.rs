@@ -741,7 +741,6 @@ fn a_query_neither_counts_nor_sorts_all_tracks() {
     for words in [
         &["similar", "title 12"][..],
         &["similar", "title 12", "--exact"],
-        &["mix", "title 12"],
     ] {
         let log = log_of(words);
         assert!(

@@ -422,7 +422,7 @@ fn scales_are_measured_filtered_sorted_and_curved() {
     // A list has a column for the scale of its curve or filter.
     for query in [
         &["path", "id:1", "id:4", "--curve", "energy=rise"][..],
-        &["mix", "id:1", "--curve", "energy=rise"],
+        &["playlist", "id:1", "--curve", "energy=rise"],
         &["similar", "id:1", "--scale", "energy=0-100"],
         &["similar", "id:1", "--sort", "energy"],
     ] {

@@ -1,4 +1,4 @@
-//! The verbs that explore, as a process: passages, contrasts, clusters, maps, paths, playlists, duplicates, outliers.
+//! The verbs that explore, as a process: parts of a track, contrasts, clusters, maps, paths, playlists, duplicates.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{Sandbox, fine, fine_json as json, noise_wav, samples_wav, text, tone_wav};
+use common::{Sandbox, fine, fine_json as json, samples_wav, text};
 use serde_json::Value;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo/library");
@@ -76,48 +76,33 @@ fn slashed(path: &Value) -> String {
 }
 
 #[test]
-fn a_passage_finds_itself_and_its_like() {
+fn a_part_of_a_seed_finds_what_sounds_like_it() {
     let (sandbox, music) = library(&["folk", "metal", "ambient"]);
     let medley = medley(&music);
     let medley = medley.to_str().unwrap();
     fine(sandbox.run(["add", medley]));
     let search = |more: &[&str]| -> Vec<Value> {
-        let all = ["similar", medley, "--include-seed", "--format", "json"]
+        let all = ["similar", medley, "--format", "json"]
             .into_iter()
             .chain(more.iter().copied());
-        json(sandbox.run(all))["passages"]
+        json(sandbox.run(all))["neighbours"]
             .as_array()
             .unwrap()
             .clone()
     };
-    // 0:43 to 0:53 lies in the fourth excerpt, which begins at 0:42: one second into it.
-    for (from, to, start) in [("0:43", "0:53", 43.0), ("43.4", "51", 43.4)] {
-        for more in [&[][..], &["--rough"][..]] {
-            let found = search(&[&["--from", from, "--to", to], more].concat());
-            let at = |name: &str| {
-                found
-                    .iter()
-                    .find(|p| p["path"].as_str().unwrap().ends_with(name))
-                    .unwrap()["from"]
-                    .as_f64()
-                    .unwrap()
-            };
-            assert!(
-                (at("medley.wav") - start).abs() < 1.0,
-                "{from} {more:?}: {found:?}"
-            );
-            let place = &found
+    // 0:43 to 0:53 lies in the fourth excerpt, which begins at 0:42.
+    for (from, to) in [("0:43", "0:53"), ("43.4", "51")] {
+        let found = search(&["--from", from, "--to", to]);
+        assert!(
+            slashed(&found[0]["path"]).ends_with("eastern-dreams.mp3"),
+            "{from}: {found:?}"
+        );
+        assert!(
+            !found
                 .iter()
-                .position(|p| p["path"].as_str().unwrap().ends_with("eastern-dreams.mp3"));
-            assert!(
-                place.is_some_and(|rank| rank < 2),
-                "{from} {more:?}: {found:?}"
-            );
-            assert!(
-                (at("eastern-dreams.mp3") - (start - 42.0)).abs() < 1.0,
-                "{from} {more:?}: {found:?}"
-            );
-        }
+                .any(|near| slashed(&near["path"]).ends_with("medley.wav")),
+            "the seed itself is left out"
+        );
     }
     let found = search(&[
         "--from", "0:43", "--to", "0:53", "--limit", "4", "--genre", "metal",
@@ -126,58 +111,14 @@ fn a_passage_finds_itself_and_its_like() {
     assert!(
         found
             .iter()
-            .all(|p| slashed(&p["path"]).contains("/metal/"))
-    );
-    for passage in &found {
-        let length = passage["to"].as_f64().unwrap() - passage["from"].as_f64().unwrap();
-        assert!(
-            (length - 10.0).abs() < 0.01 && passage["listened"] == true,
-            "{passage}"
-        );
-    }
-    // Without the option the passage is not in its own answer, but other places of its track are; the five best are
-    // analysed again, after which places of one track may merge.
-    let all_places = [
-        "similar", medley, "--from", "43", "--to", "53", "--limit", "all", "--places", "3",
-    ];
-    let found =
-        json(sandbox.run([&all_places[..], &["--format", "json"]].concat()))["passages"].clone();
-    let found = found.as_array().unwrap();
-    let places = found
-        .iter()
-        .filter(|passage| passage["path"].as_str().unwrap().ends_with("medley.wav"));
-    let places: Vec<(f64, f64)> = places
-        .map(|passage| {
-            (
-                passage["from"].as_f64().unwrap(),
-                passage["to"].as_f64().unwrap(),
-            )
-        })
-        .collect();
-    assert!((2..=3).contains(&places.len()), "{found:?}");
-    assert!(
-        places.iter().all(|&(from, to)| to <= 43.1 || from >= 52.9),
-        "{places:?}"
-    );
-    let listened = found
-        .iter()
-        .filter(|passage| passage["listened"] == true)
-        .count();
-    assert!((3..=5).contains(&listened), "{found:?}");
-    // The table has the positions of the passages.
-    let table = fine(sandbox.run([
-        "similar", medley, "--from", "43", "--to", "53", "--limit", "3",
-    ]));
-    assert!(
-        table.lines().nth(1).unwrap().contains("Eastern Dreams") && table.contains("0:01"),
-        "{table}"
+            .all(|near| slashed(&near["path"]).contains("/metal/"))
     );
 
-    // A passage beyond the end is cut, with a message.
-    let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100", "--rough"]);
+    // A part beyond the end is cut, with a message.
+    let cut = sandbox.run(["similar", medley, "--from", "75", "--to", "100"]);
     fine(&cut);
     assert!(
-        text(&cut.stderr).contains("the track ends at 1:24: the passage is 9.0 s long"),
+        text(&cut.stderr).contains("the track ends at 1:24: the part is 9.0 s long"),
         "{cut:?}"
     );
 
@@ -534,7 +475,7 @@ fn a_path_has_small_steps() {
             );
         }
     }
-    // The limit means the same as for playlists and mixes.
+    // The limit means the same as for playlists.
     let any_number = walk(&["--steps", "9", "--max-per-artist", "0"]);
     assert_eq!(any_number["tracks"], walk(&["--steps", "9"])["tracks"]);
     let capped = walk(&["--steps", "9", "--max-per-artist", "1"]);
@@ -725,14 +666,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
             .any(|line| line == "ambient/maxstack-nebula.ogg"),
         "{relative}"
     );
-    let xspf = fine(sandbox.run([
-        "playlist", "--seed", "nebula", "--tracks", "4", "--format", "xspf",
-    ]));
-    assert_eq!(xspf.matches("<location>file:///").count(), 4, "{xspf}");
-    let jspf = json(sandbox.run([
-        "playlist", "--seed", "nebula", "--tracks", "4", "--format", "jspf",
-    ]));
-    assert_eq!(jspf["playlist"]["track"].as_array().unwrap().len(), 4);
     assert!(refused(&sandbox.run(["playlist"])).contains("expected a seed"));
     let wrong = |arguments: &[&str]| refused(&sandbox.run(["playlist"].iter().chain(arguments)));
     assert!(wrong(&["--genre", "polka"]).contains("no track of genre \"polka\""));
@@ -741,6 +674,32 @@ fn playlists_start_from_all_kinds_of_seeds() {
     assert!(text(&nobody.stderr).contains("no cluster 99"));
     assert!(wrong(&["--seed", "nebula", "--min-similarity", "7"]).contains("expected -1 to 1"));
     assert!(wrong(&["--seed", "nebula", "--diversity", "3"]).contains("expected 0 to 1"));
+}
+
+#[test]
+fn a_list_with_variety_differs_and_leaves_out_what_was_played() {
+    let (sandbox, _) = library(&["metal", "folk", "ambient"]);
+    let list = |more: &[&str]| -> Vec<String> {
+        let arguments = ["playlist", "chaos god", "-l", "6", "--max-per-artist", "0"];
+        let found = fine(sandbox.run([&arguments[..], &["--format", "paths"], more].concat()));
+        let mut paths: Vec<String> = found.lines().map(str::to_owned).collect();
+        paths.sort();
+        paths
+    };
+    let near = list(&[]);
+    assert_eq!(near, list(&["--variety", "0"]));
+    let drawn = |seed: &str| list(&["--variety", "1", "--random-seed", seed]);
+    assert_eq!(drawn("1"), drawn("1"));
+    assert!(drawn("1") != drawn("2") || drawn("2") != drawn("3"));
+    // Named seeds open a list, unless they are excluded.
+    assert!(near.iter().any(|path| path.ends_with("chaos-god.mp3")));
+    let other = near.iter().find(|path| !path.ends_with("chaos-god.mp3"));
+    let rest = list(&["--exclude", "chaos god", "--exclude", other.unwrap()]);
+    assert_eq!(rest.len(), 6);
+    assert!(!rest.contains(other.unwrap()));
+    assert!(!rest.iter().any(|path| path.ends_with("chaos-god.mp3")));
+    let wrong = sandbox.run(["playlist", "chaos god", "--variety", "2"]);
+    assert!(refused(&wrong).contains("0 to 1"));
 }
 
 #[test]
@@ -990,75 +949,6 @@ fn rough_duplicates_are_copies_and_no_others() {
 }
 
 #[test]
-fn outliers_names_each_track_with_its_reason() {
-    // A library of one kind of noise, one piece of music, and a test tone.
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    for seed in 0..24 {
-        // The same colour and pulse each time.
-        fs::write(
-            music.join(format!("noise {seed}.wav")),
-            noise_wav(22_050, 8.0, 71 + 70 * seed),
-        )
-        .unwrap();
-    }
-    fs::copy(
-        format!("{DEMO}/metal/muldjord-chaos-god.mp3"),
-        music.join("chaos-god.mp3"),
-    )
-    .unwrap();
-    fs::write(music.join("tone.wav"), tone_wav(22_050, 20.0, 1000.0, 0.5)).unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let found = json(sandbox.run(["outliers", "--format", "json"]));
-    let named = |name: &str| {
-        let mut all = found.as_array().unwrap().iter();
-        all.find(|outlier| outlier["path"].as_str().unwrap().ends_with(name))
-            .unwrap_or_else(|| panic!("{name}: {found}"))
-    };
-    assert!(
-        named("chaos-god.mp3")["reasons"]
-            .to_string()
-            .contains("nearest tracks have a similarity of only")
-    );
-    assert!(
-        named("tone.wav")["reasons"]
-            .to_string()
-            .contains("test tone"),
-        "{found}"
-    );
-    let scores: Vec<f64> = found
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|o| o["score"].as_f64().unwrap())
-        .collect();
-    assert!(
-        scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|&score| score > 3.5),
-        "{scores:?}"
-    );
-    let one = json(sandbox.run([
-        "outliers",
-        "--limit",
-        "1",
-        "--threshold",
-        "0",
-        "--format",
-        "json",
-    ]));
-    assert_eq!(one.as_array().unwrap().len(), 1);
-    // Speech and tones are reported at any distance.
-    let strange = fine(sandbox.run(["outliers", "--threshold", "1000", "--format", "paths"]));
-    assert!(
-        strange.ends_with("tone.wav\n") && strange.lines().count() == 1,
-        "{strange}"
-    );
-    assert!(
-        refused(&sandbox.run(["outliers", "--threshold", "nan"])).contains("expected 0 to 1000")
-    );
-}
-
-#[test]
 fn artists_are_ranked_by_distance() {
     let (sandbox, _) = library(&["metal", "folk", "ambient"]);
     let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
@@ -1135,12 +1025,11 @@ fn a_track_without_near_neighbours_is_reported_as_far() {
     let table = sandbox.run(["similar", "id:91"]);
     assert!(text(&table.stderr).contains(note) && fine(&table).contains(" far "));
     // No field of the list contradicts the note.
-    let mixed = json(sandbox.run(["mix", "id:91", "--format", "json"]));
-    for list in [&answer, &mixed] {
-        let near = list["neighbours"].as_array().unwrap();
-        let is_far = near.iter().all(|near| near["nearness"] == "far");
-        assert!(list["far"] == true && is_far, "{list}");
-    }
+    let near = answer["neighbours"].as_array().unwrap();
+    assert!(
+        near.iter().all(|near| near["nearness"] == "far"),
+        "{answer}"
+    );
     // A list that starts from it fills up with distant tracks.
     let list = sandbox.run(["playlist", "id:91", "--format", "json"]);
     assert!(text(&list.stderr).contains(note), "{}", text(&list.stderr));

@@ -98,7 +98,6 @@ fn stored_vectors_answer_without_their_model() {
             &["train", "genre", "--min-tracks", "2"],
             &["classify", "id:2"],
             &["clusters"],
-            &["outliers"],
             &["duplicates"],
             &["playlist", "id:1"],
             &["path", "id:1", "id:2"],

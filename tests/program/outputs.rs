@@ -30,21 +30,18 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
     let table = format!("features:{}", at("features.csv"));
     let (line, name) = match (command, option) {
         ("similar", _) => ("similar id:1 --format json -o {}".to_owned(), "x.json"),
-        ("mix", _) => ("mix id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("list", _) => ("list --format csv -o {}".to_owned(), "x.csv"),
-        ("outliers" | "duplicates" | "failed" | "suspects", _) => {
+        ("duplicates" | "failed" | "suspects", _) => {
             (format!("{command} --format paths --output {{}}"), "x.txt")
         }
         ("find", _) => ("find noise --format m3u8 -o {}".to_owned(), "x.m3u8"),
-        ("path", _) => ("path id:1 id:30 --format xspf -o {}".to_owned(), "x.xspf"),
+        ("path", _) => ("path id:1 id:30 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("playlist", _) => ("playlist --seed id:1 -o {}".to_owned(), "x.m3u8"),
         ("classify", "--output") => ("classify id:1 --format m3u8 -o {}".to_owned(), "x.m3u8"),
         ("classify", "--submission") => (
             format!("classify --with {} {table} --submission {{}}", at("run")),
             "x.csv",
         ),
-        ("lists show", _) => ("lists show mine --format m3u8 -o {}".to_owned(), "x.m3u8"),
-        ("lists push", _) => ("lists push mine --folder {}".to_owned(), "mine.m3u8"),
         ("genres", _) => (format!("genres {option} {{}}"), "x.svg"),
         ("labels export", _) => ("labels export {}".to_owned(), "x.csv"),
         ("map", _) => ("map -o {}".to_owned(), "x.html"),
@@ -131,7 +128,6 @@ fn made() -> Sandbox {
     let table = format!("features:{}", sandbox.path("features.csv").display());
     let run = sandbox.path("run").to_str().unwrap().to_owned();
     fine(sandbox.run(["train", "classifier", &table, &run, "--algorithm", "knn"]));
-    fine(sandbox.run(["lists", "save", "mine", "similar", "id:1"]));
     sandbox
 }
 
@@ -258,8 +254,8 @@ fn users_files_stay_and_voisins_own_are_replaced() {
             let piped = reader.join().unwrap();
             let printed = recipe.run(sandbox, Path::new("-"), &[]);
             assert!(is_done(&printed), "{what}: {}", text(&printed.stderr));
-            // A mix differs each time, and a report may have its duration.
-            if command == "mix" || what == "eval classifier --html" {
+            // A report may have its duration.
+            if what == "eval classifier --html" {
                 assert!(!piped.is_empty() && !printed.stdout.is_empty(), "{what}");
             } else {
                 assert!(printed.stdout == piped, "{what}: nothing else is printed");
@@ -340,7 +336,6 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{what}");
 
         let fresh = sandbox.path(&format!("fresh-{tried}"));
-        // The target of a pushed list is stored.
         fs::create_dir_all(&fresh).unwrap();
         let first = recipe.run(&sandbox, &fresh, &[]);
         assert!(is_done(&first), "{what}: {}", text(&first.stderr));
@@ -353,7 +348,7 @@ fn nothing_in_a_folder_is_overwritten_unasked() {
             "{what}: {}",
             text(&again.stderr)
         );
-        if kind != "pages" && command != "lists push" {
+        if kind != "pages" {
             assert!(
                 fs::read(fresh.join(recipe.name)).unwrap() == before,
                 "{what}"

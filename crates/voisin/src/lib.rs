@@ -105,9 +105,9 @@ pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, LibraryError, Listened, MusicalKey, OpenMode,
-    Removed, ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track,
-    TrackFilter, TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
+    AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
+    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
+    TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
 };
 
 // The index.
@@ -120,9 +120,9 @@ pub use voisin_index::{
 // The engine: add, search.
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
-    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, MixOptions, Outcome,
-    Passage, PhraseAnswer, PredictedTags, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
-    Standing, Steered, SteeredWord, Steering, TrackPage, TrackQuery, WindowPlan, add,
+    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
+    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, Steered, SteeredWord, Steering,
+    TrackPage, TrackQuery, WindowPlan, add,
 };
 
 // Genres.

@@ -1,4 +1,4 @@
-//! The verbs that explore: clusters, map, path, playlist, artists, duplicates, outliers.
+//! The verbs that explore: clusters, map, path, playlist, artists, duplicates.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::{BackendArgs, ListOutput, TableFormat, one_of};
 use voisin_explore::map::ColourBy;
 use voisin_library::{Person, ScaleName};
 use voisin_questions::Filters;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
@@ -143,7 +143,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre techno --format rekordbox --output techno.xml\n  voisin playlist --genre jazz --length 90m --diversity 0.5 --format xspf\n  voisin playlist id:17 --harmonic --max-bpm-step 4 --format table"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5\n  voisin playlist id:17 --harmonic --max-bpm-step 4 --format table"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]
@@ -167,7 +167,7 @@ pub(crate) struct PlaylistArgs {
 )]
 pub(crate) struct ArtistsArgs {
     /// From now on, attribute this library's tracks to their artists, or to their composers where the tags name them: in
-    /// `artists`, --max-per-artist, mixes and evaluation [default: as it was set; artist]
+    /// `artists`, --max-per-artist and evaluation [default: as it was set; artist]
     #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
     pub(crate) count_by: Option<Person>,
     #[command(flatten)]
@@ -210,19 +210,6 @@ pub(crate) struct DuplicatesArgs {
     /// Number of groups at most
     #[arg(long, short, default_value_t = Limit::from(0), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-}
-
-/// Find tracks that lie far from everything: speech, broken rips, test tones
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin outliers --limit 20")]
-pub(crate) struct OutliersArgs {
-    /// Number of tracks at most
-    #[arg(long, short, default_value_t = Limit::from(20), value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Limit,
-    #[command(flatten)]
-    pub(crate) question: Outliers,
     #[command(flatten)]
     pub(crate) output: ListOutput,
 }

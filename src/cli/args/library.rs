@@ -110,19 +110,6 @@ pub(crate) struct AddArgs {
     pub(crate) while_input_lasts: bool,
 }
 
-/// Read a file as add does, in a separate process
-///
-/// voisin calls this itself after an aborted run, to find out whether one of the files being processed caused it.
-#[derive(Debug, Args)]
-pub(crate) struct ExamineArgs {
-    /// The file
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) file: PathOrAddress,
-    /// Windows that are decoded
-    #[arg(long)]
-    pub(crate) windows: WindowCount,
-}
-
 /// A number of windows per track, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowCount {

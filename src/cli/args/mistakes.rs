@@ -9,7 +9,7 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 32] = [
+const OTHER_COMMANDS: [(&[&str], &str); 30] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &[
@@ -22,7 +22,6 @@ const OTHER_COMMANDS: [(&[&str], &str); 32] = [
         ],
         "similar",
     ),
-    (&["love", "favorite", "favourite", "star"], "heard"),
     (&["redo", "revert", "rollback"], "undo"),
     (&["tree", "dendrogram", "heatmap"], "genres"),
     (&["journey", "walk"], "path"),
@@ -60,8 +59,9 @@ const OTHER_COMMANDS: [(&[&str], &str); 32] = [
             "discover",
             "shuffle",
             "queue",
+            "mix",
         ],
-        "mix",
+        "playlist",
     ),
     (&["m3u", "m3u8", "set", "setlist"], "playlist"),
     (&["move", "mv", "rename"], "relocate"),
@@ -76,7 +76,6 @@ const OTHER_COMMANDS: [(&[&str], &str); 32] = [
     ),
     (&["cluster", "group"], "clusters"),
     (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
-    (&["history", "log", "plays"], "heard"),
     (&["upgrade"], "model upgrade"),
     (&["version"], "--version"),
     (&["settings", "preferences", "options"], "config"),
@@ -90,36 +89,31 @@ const OTHER_COMMANDS: [(&[&str], &str); 32] = [
 ];
 
 /// The same for subcommands: of several, the first that the command has.
-const OTHER_COMMANDS_BELOW: [(&[&str], &str); 5] = [
+const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
     (
         &["delete", "rm", "del", "forget", "drop", "erase", "clear"],
         "remove, unset",
     ),
     (
         &["add", "new", "create", "make", "update", "edit", "keep"],
-        "save, set, import, add",
+        "set, import, add",
     ),
     (
         &["info", "view", "get", "describe", "details", "play"],
         "show",
     ),
-    (&["export", "sync", "send"], "push"),
     (&["ls", "list", "all"], "list"),
 ];
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
-    (&["--xspf"], "format", "--format xspf"),
-    (&["--jspf"], "format", "--format jspf"),
-    (&["--rekordbox"], "format", "--format rekordbox"),
-    (&["--traktor"], "format", "--format traktor"),
     (
         &["--delete", "--remove", "--rm"],
-        "versions",
+        "rough",
         "--format paths (nothing is deleted here)",
     ),
     (
@@ -132,11 +126,6 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
         &["--paths", "--plain", "--files"],
         "format",
         "--format paths",
-    ),
-    (
-        &["--fields", "--columns", "--template"],
-        "format",
-        "--format '$artist - $title'",
     ),
     (&["--print0", "--zero"], "null", "--null (-0)"),
     (
@@ -169,11 +158,6 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 48] = [
         &["--duration", "--time", "--minutes"],
         "length",
         "--length TIME",
-    ),
-    (
-        &["--length", "--time", "--minutes"],
-        "not-heard",
-        "--limit N, or playlist --length TIME",
     ),
     (
         &["--min-length", "--min-time"],
@@ -559,14 +543,13 @@ mod tests {
             ("dedup", "duplicates"),
             ("describe", "show"),
             ("stat", "status"),
-            ("mpa", "map, mpd"),
+            ("mpa", "map"),
             ("simlar", "similar"),
             ("xyzzy", ""),
             ("redo", "undo"),
-            ("love", "heard"),
             ("tree", "genres"),
             ("closest", "similar"),
-            ("random", "mix"),
+            ("random", "playlist"),
         ] {
             assert_eq!(
                 commands_meant(word, "voisin").join(", "),
@@ -580,16 +563,15 @@ mod tests {
             ("jso", "json", true),
             ("fetch", "bench", false),
             ("--threshold", "--threads", false),
-            ("--faster", "--taste", false),
             ("--top", "--output", false),
         ] {
             assert_eq!(is_near(word, name), expected, "{word}");
         }
         for (word, called, expected) in [
-            ("delete", "voisin lists", "remove"),
-            ("update", "voisin lists", "save"),
+            ("delete", "voisin scales", "remove"),
+            ("update", "voisin labels", "set"),
             ("ad", "voisin space", ""),
-            ("ls", "voisin lists", "voisin lists"),
+            ("ls", "voisin scales", "voisin scales"),
             ("ls", "voisin model", "list"),
             ("shwo", "voisin model", "show"),
             ("delete", "voisin model", ""),
@@ -602,15 +584,9 @@ mod tests {
                 "voisin duplicates",
                 "--format paths (nothing is deleted here)",
             ),
-            ("--xspf", "voisin similar", "--format xspf"),
             ("--by", "voisin list", "--sort FIELD"),
             ("--min-length", "voisin list", "--min-duration TIME"),
             ("--num", "voisin list", "--limit N (-l N)"),
-            (
-                "--length",
-                "voisin mix",
-                "--limit N, or playlist --length TIME",
-            ),
         ] {
             assert_eq!(option_elsewhere(option, called), Some(expected), "{option}");
         }

@@ -16,7 +16,6 @@ mod lab;
 mod labels;
 mod library;
 mod list;
-mod lists;
 mod mistakes;
 mod model;
 mod scales;
@@ -51,7 +50,7 @@ pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, Retrieva
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
     AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
-    OutliersArgs, PathArgs, PlaylistArgs,
+    PathArgs, PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -61,12 +60,11 @@ pub(crate) use lab::{
 };
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
-    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExamineArgs, ExportArgs, FailedArgs, MergeArgs,
-    RemoveArgs, RetryArgs, StatusArgs, VerifyArgs, WindowCount,
+    AddArgs, DemoArgs, EmbedArgs, EmbedFormat, ExportArgs, FailedArgs, MergeArgs, RemoveArgs,
+    RetryArgs, StatusArgs, VerifyArgs, WindowCount,
 };
 pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
-pub(crate) use lists::{ListsArgs, ListsCommand, PushListsArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
     Against, BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
@@ -74,10 +72,9 @@ pub(crate) use model::{
 };
 pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{
-    ListFormat, ListOutput, MixArgs, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+    ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
-pub(crate) use serve::McpArgs;
-pub(crate) use serve::{HeardArgs, LMS_PORT, LinkArgs, MpdArgs, MpdCommand, MpdCommon, ServeArgs};
+pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
@@ -285,8 +282,6 @@ artists left out   predicted by models trained without the artist: an estimate
                    for new music
 calibration error  mean difference between a probability and the share of
                    predictions that are right
-outlier's score    distance of a track to its neighbours above the median, in
-                   robust standard deviations
 suspect's score    probability of the suggested genre minus that of the
                    track's own, -1 to 1
 noise              tracks that belong to no cluster

@@ -147,13 +147,11 @@ pub(crate) enum LibraryNames {
     Words,
     Ids,
     Models,
-    Lists,
     Spaces,
     Scales,
     /// Orders of `list`, with the scales.
     Orders,
     Licences,
-    Listeners,
 }
 
 /// Open the manual page

@@ -16,20 +16,16 @@ use voisin_library::ScaleName;
 /// precedence over learned ones, and stay when the scale is removed. Tracks unlike all training tracks get none.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin train scale my-energy --from tag:ENERGY\n  voisin train scale happy --from tag:MOOD=happy\n  voisin train scale warm --from table.csv\n  voisin train scale stars --from rating\n  voisin train scale dj --from collection.nml"
+    after_help = "Examples:\n  voisin train scale my-energy --from tag:ENERGY\n  voisin train scale happy --from tag:MOOD=happy\n  voisin train scale warm --from table.csv\n  voisin train scale dj --from collection.nml"
 )]
 pub(crate) struct TrainScaleArgs {
     /// Its name: letters, digits and hyphens
     #[arg(value_name = "NAME")]
     pub(crate) name: ScaleName,
     /// Source of the values: a tag of your files (tag:NAME), whether a tag has a word (tag:NAME=WORD), a CSV file with the
-    /// columns path or id, and value, the ratings of your players (rating), or the ratings of a Rekordbox collection (.xml)
-    /// or of a Traktor collection (.nml)
+    /// columns path or id, and value, or the ratings of a Rekordbox collection (.xml) or of a Traktor collection (.nml)
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from: ScaleSource,
-    /// Listener whose ratings to use, if there are several
-    #[arg(long, value_name = "NAME", default_value = "")]
-    pub(crate) listener: String,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
@@ -41,7 +37,6 @@ pub(crate) enum ScaleSource {
     /// A tag, and the word to look for in it.
     Tag(String, Option<String>),
     Table(PathBuf),
-    Rating,
     Rekordbox(PathBuf),
     Traktor(PathBuf),
 }
@@ -61,12 +56,11 @@ impl FromStr for ScaleSource {
         // By the ending alone: whether the file exists and is valid is checked when it is read.
         let ending = path.extension().map(OsStr::to_ascii_lowercase);
         match ending.as_deref().and_then(|ending| ending.to_str()) {
-            _ if text == "rating" => Ok(Self::Rating),
             Some("csv") => Ok(Self::Table(path)),
             Some("xml") => Ok(Self::Rekordbox(path)),
             Some("nml") => Ok(Self::Traktor(path)),
             _ => Err(format!(
-                "expected tag:NAME, tag:NAME=WORD, rating, or a file that ends in .csv, .xml or .nml, found \"{text}\""
+                "expected tag:NAME, tag:NAME=WORD, or a file that ends in .csv, .xml or .nml, found \"{text}\""
             )),
         }
     }

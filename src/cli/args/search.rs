@@ -1,24 +1,20 @@
 //! `similar`, and the filters and outputs that other verbs share.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{EnumValueParser, PossibleValue, StringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
+use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
 use super::BackendArgs;
 use crate::cli::render;
-use crate::cli::render::template::LineTemplate;
 use voisin_base::output::OutputTarget;
-use voisin_questions::{Mix, Similar};
+use voisin_questions::Similar;
 
 /// Find the tracks that sound most like the given ones
 ///
 /// A seed is a file (in the library or not), `id:NUMBER`, words that match artist and title, or a set of tracks: a playlist,
 /// a folder, `album:NAME`, `artist:NAME`, `composer:NAME` or `sounds:WORDS`. Several seeds are averaged. The seeds themselves
-/// and their exact duplicates are left out of the results. With --from and --to one passage is searched for, also elsewhere in
-/// the seed's own track, and each result has the position of the passage in its track.
+/// and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"
@@ -26,23 +22,6 @@ use voisin_questions::{Mix, Similar};
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
     pub(crate) question: Similar,
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-    #[command(flatten)]
-    pub(crate) backend: BackendArgs,
-}
-
-/// Make a mix: songs that follow these well
-///
-/// The songs sound like the seeds, but not all are by one artist, each comes once, there are no skits and no mixes of an hour,
-/// distant songs come last, and the choice differs each time. Players get the same mixes from `voisin serve`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin mix 'nina simone sinnerman'\n  voisin mix 'calm guitar'\n  voisin mix id:17 --limit 40 --variety 0.8 --format m3u8 > evening.m3u8\n  voisin mix id:17 --max-per-artist 1 --near-only --random-seed 7\n  voisin mix id:17 --played id:4 --played id:9 --drift 1"
-)]
-pub(crate) struct MixArgs {
-    #[command(flatten)]
-    pub(crate) question: Mix,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
@@ -110,9 +89,8 @@ impl FromArgMatches for ListOutput {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ListOutputArgs {
-    /// Output format; m3u8, xspf and jspf are playlists, paths are for pipes. Text with a dollar is a template of
-    /// each line: '$artist - $title'
-    #[arg(long, default_value = "table", value_parser = ListFormatParser)]
+    /// Output format; m3u8 is a playlist, paths are for pipes
+    #[arg(long, value_enum, default_value = "table")]
     pub(crate) format: ListFormat,
     /// In playlists and bare paths: relative to this folder instead of absolute
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -123,8 +101,7 @@ pub(crate) struct ListOutputArgs {
     /// In playlists: the list's name, for players
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
-    /// Write the results to this file, without --format in that of its ending: .m3u8, .xspf, .jspf, .xml (Rekordbox), .nml
-    /// (Traktor), .csv or .json
+    /// Write the results to this file, without --format in that of its ending: .m3u8, .csv or .json
     #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
     pub(crate) target: Option<PathBuf>,
     /// Replace an existing file
@@ -132,53 +109,14 @@ pub(crate) struct ListOutputArgs {
     pub(crate) replaces: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
     Table,
     Json,
     Csv,
     #[value(alias = "m3u")]
     M3u8,
-    Xspf,
-    Jspf,
-    /// XML for Rekordbox (Mixxx reads m3u8)
-    Rekordbox,
-    /// NML for Traktor
-    Traktor,
     Paths,
-    #[value(skip)]
-    Template(LineTemplate),
-}
-
-/// A format's name, or a template.
-#[derive(Clone)]
-struct ListFormatParser;
-
-impl TypedValueParser for ListFormatParser {
-    type Value = ListFormat;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<ListFormat, clap::Error> {
-        // No format's name has a dollar, and no useful template has none.
-        if value.as_encoded_bytes().contains(&b'$') {
-            let template =
-                StringValueParser::new().try_map(|text| text.parse().map(ListFormat::Template));
-            return template.parse_ref(command, arg, value);
-        }
-        EnumValueParser::new().parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(
-            ListFormat::value_variants()
-                .iter()
-                .filter_map(ValueEnum::to_possible_value),
-        ))
-    }
 }
 
 impl ListFormat {
@@ -187,10 +125,6 @@ impl ListFormat {
         let ending = file.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "m3u8" | "m3u" => Some(Self::M3u8),
-            "xspf" => Some(Self::Xspf),
-            "jspf" => Some(Self::Jspf),
-            "xml" => Some(Self::Rekordbox),
-            "nml" => Some(Self::Traktor),
             "csv" => Some(Self::Csv),
             "json" => Some(Self::Json),
             _ => None,
@@ -198,19 +132,14 @@ impl ListFormat {
     }
 
     /// Its name on the command line.
-    fn name(&self) -> String {
-        self.to_possible_value().map_or_else(
-            || "with a template".to_owned(),
-            |value| value.get_name().to_owned(),
-        )
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Whether it is for people and programs, not for players.
-    fn is_printed(&self) -> bool {
-        matches!(
-            self,
-            Self::Table | Self::Json | Self::Csv | Self::Template(_)
-        )
+    fn is_printed(self) -> bool {
+        matches!(self, Self::Table | Self::Json | Self::Csv)
     }
 }
 
@@ -240,12 +169,12 @@ impl ListOutput {
                 None => file.display().to_string(),
             };
             anyhow::bail!(
-                "--output: expected a file that ends in .m3u8, .xspf, .jspf, .xml, .nml, .csv or .json, or a --format other than table, found {found}"
+                "--output: expected a file that ends in .m3u8, .csv or .json, or a --format other than table, found {found}"
             );
         }
         if is_shown && self.title.is_some() {
             anyhow::bail!(
-                "--name is for playlists, expected with it --format m3u8, xspf or jspf, found --format {format}"
+                "--name is for playlists, expected with it --format m3u8, found --format {format}"
             );
         }
         if let Some(file) = &self.target {
@@ -264,7 +193,7 @@ impl ListOutput {
         }
         if self.relative_to.is_some() && is_shown {
             anyhow::bail!(
-                "--relative-to is for playlists and bare paths, expected with it --format m3u8, xspf, jspf or paths, found --format {format}"
+                "--relative-to is for playlists and bare paths, expected with it --format m3u8 or paths, found --format {format}"
             );
         }
         Ok(())
@@ -295,15 +224,12 @@ mod tests {
             let command = command.mut_arg("format", |format| format.default_value(default));
             let matches = command.try_get_matches_from(words).unwrap();
             let output = ListOutput::from_arg_matches(&matches).unwrap();
-            (output.format.clone(), output.target.is_some())
+            (output.format, output.target.is_some())
         };
         let format = |words: &[&str]| format_by_default("table", words).0;
         for (file, expected) in [
             ("a.m3u8", ListFormat::M3u8),
             ("a.M3U", ListFormat::M3u8),
-            ("a.xspf", ListFormat::Xspf),
-            ("a.xml", ListFormat::Rekordbox),
-            ("a.nml", ListFormat::Traktor),
             ("a.csv", ListFormat::Csv),
             ("a.JSON", ListFormat::Json),
             ("a.txt", ListFormat::Table),
@@ -311,12 +237,12 @@ mod tests {
         ] {
             assert_eq!(format(&["-o", file]), expected, "{file}");
         }
-        let named = format(&["--format", "jspf", "-o", "a.m3u8"]);
-        assert_eq!(named, ListFormat::Jspf, "--format goes first");
+        let named = format(&["--format", "csv", "-o", "a.m3u8"]);
+        assert_eq!(named, ListFormat::Csv, "--format goes first");
         assert_eq!(format(&[]), ListFormat::Table);
         for (file, expected) in [
             ("a.html", (ListFormat::Table, true)),
-            ("a.xspf", (ListFormat::Xspf, true)),
+            ("a.csv", (ListFormat::Csv, true)),
             ("evening", (ListFormat::M3u8, true)),
             ("-", (ListFormat::M3u8, false)),
         ] {

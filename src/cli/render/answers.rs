@@ -1,7 +1,7 @@
 //! Output of genre predictions, for `classify` and `demo`.
 
 use super::safe::table_path;
-use super::track::{lossy, print_files, print_rows};
+use super::track::{lossy, print_files};
 use super::{Align, Table, count};
 use crate::cli::args::{ListFormat, ListOutput};
 use crate::cli::render;
@@ -35,10 +35,9 @@ pub(crate) fn print(
             }
             Ok(())
         }
-        ListFormat::Json | ListFormat::Template(_) => print_rows(
-            &answers.iter().map(AnswerJson::new).collect::<Vec<_>>(),
-            &output.format,
-        ),
+        ListFormat::Json => {
+            super::print_json(&answers.iter().map(AnswerJson::new).collect::<Vec<_>>())
+        }
         ListFormat::Csv => render::print_csv(
             [
                 "path",

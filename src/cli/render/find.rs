@@ -1,11 +1,12 @@
 //! The answer of `find`.
 
 use super::safe::table_path;
-use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
-use super::{Align, Table, print_json};
+use super::track::{FactColumns, id, print_files};
+use super::{Align, Table};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::{Engine, PhraseAnswer, PredictedTags};
+use voisin_engine::{Engine, PhraseAnswer, PredictedTags, meta};
 use voisin_explore::TrackMeta;
+use voisin_genre::Taxonomy;
 use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson, name_and_meaning};
 
 /// Prints the tracks that fit, in the requested format.
@@ -62,7 +63,7 @@ pub(crate) fn print_found(
             }
             table.print()
         }
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&json()?, &output.format),
+        ListFormat::Json => super::print_json(&json()?),
         ListFormat::Csv => {
             let mut header = vec!["rank", "id", "path", "fit", "artist", "title", "genres"];
             header.extend(facts.fields());
@@ -84,12 +85,10 @@ pub(crate) fn print_found(
             super::print_csv(header, rows)
         }
         _ => {
-            let fitting = json()?.tracks;
             let metas: Vec<TrackMeta> = answer
                 .tracks
                 .iter()
-                .zip(&fitting)
-                .map(|(found, one)| measured_meta(&found.track, &one.track))
+                .map(|found| meta(&found.track, &Taxonomy::default()))
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin find", output)
         }
@@ -100,7 +99,7 @@ pub(crate) fn print_found(
 pub(crate) fn print_words(predicted: &PredictedTags, is_json: bool) -> anyhow::Result<()> {
     if is_json {
         let words = predicted.words();
-        return print_json(&WordsJson {
+        return super::print_json(&WordsJson {
             words: words
                 .map(|(word, tags)| KnownWordJson { word, tags })
                 .collect(),

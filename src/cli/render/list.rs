@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::find::rank;
 use super::safe::table_path;
-use super::track::{lossy, measured_meta, print_files, print_rows, title};
+use super::track::{lossy, print_files, title};
 use super::{Align, Table, clock, count};
 use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
-use voisin_engine::{Standing, StrongTags, TrackPage};
+use voisin_engine::{Standing, StrongTags, TrackPage, meta};
 use voisin_explore::TrackMeta;
+use voisin_genre::Taxonomy;
 use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
@@ -40,9 +41,7 @@ pub(crate) fn print_page(
         .collect();
     match output.format {
         ListFormat::Table => print_table(page, words, by_album, shown),
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&PageJson::new(page, Some(words)), &output.format)
-        }
+        ListFormat::Json => super::print_json(&PageJson::new(page, Some(words))),
         ListFormat::Csv => super::print_csv(
             [
                 "id", "path", "artist", "title", "album", "genres", "year", "seconds", "licence",
@@ -91,10 +90,7 @@ pub(crate) fn print_page(
             let metas: Vec<TrackMeta> = page
                 .tracks
                 .iter()
-                .map(|track| {
-                    let json = json(track);
-                    measured_meta(track, &json)
-                })
+                .map(|track| meta(track, &Taxonomy::default()))
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin list", output)
         }

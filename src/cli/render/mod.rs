@@ -16,7 +16,6 @@ mod remedy;
 pub(crate) mod safe;
 pub(crate) mod screen;
 mod table;
-pub(crate) mod template;
 pub(crate) mod track;
 
 use std::io::{self, IsTerminal as _, Write as _};

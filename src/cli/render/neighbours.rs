@@ -1,11 +1,12 @@
 //! The output of `similar`, also used by the demo.
 
 use super::safe::table_path;
-use super::track::{FactColumns, id, measured_meta, print_files, print_rows};
+use super::track::{FactColumns, id, print_files};
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
-use voisin_engine::Seed;
+use voisin_engine::{Seed, meta};
 use voisin_explore::TrackMeta;
+use voisin_genre::Taxonomy;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::similar::SimilarJson;
 
@@ -45,16 +46,10 @@ pub(crate) fn print_neighbours(
             let mut table = Table::new(&columns);
             for near in &json().neighbours {
                 let nearness = near.nearness.as_deref().unwrap_or_default();
-                // The song that a mix without seeds draws is not compared with itself.
-                let is_drawn = seeds.is_empty() && near.similarity >= 1.0;
                 let mut cells = vec![
                     near.rank.to_string(),
                     id(near.track.id),
-                    if is_drawn {
-                        String::new()
-                    } else {
-                        format!("{:.3} {nearness}", near.similarity)
-                    },
+                    format!("{:.3} {nearness}", near.similarity),
                     near.track.artist.clone().unwrap_or_default(),
                     near.track.title.clone(),
                     near.track.genres.join(", "),
@@ -69,7 +64,7 @@ pub(crate) fn print_neighbours(
             }
             table.print()
         }
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&json(), &output.format),
+        ListFormat::Json => super::print_json(&json()),
         ListFormat::Csv => {
             let mut header = vec![
                 "rank",
@@ -107,12 +102,10 @@ pub(crate) fn print_neighbours(
             super::print_csv(header, rows)
         }
         _ => {
-            let neighbours = json().neighbours;
             let metas: Vec<TrackMeta> = answer
                 .found
                 .iter()
-                .zip(&neighbours)
-                .map(|(found, near)| measured_meta(&found.track, &near.track))
+                .map(|found| meta(&found.track, &Taxonomy::default()))
                 .collect();
             print_files(&metas.iter().collect::<Vec<_>>(), "voisin similar", output)
         }

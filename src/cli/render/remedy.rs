@@ -11,9 +11,6 @@ use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
 use voisin_lab::LabError;
 use voisin_library::LibraryError;
-use voisin_players::link::LinkError;
-use voisin_players::lists::ListError;
-use voisin_players::mpd::MpdError;
 use voisin_questions::{LocalOnly, QuestionError};
 
 /// An error with its causes, each once, and the next step.
@@ -43,7 +40,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError MpdError LinkError ListError LabError OutputError })
+        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError LabError OutputError })
         // The outermost error that has one is the most specific to the command.
         .or_else(|| remedy(error.source()?))
 }
@@ -116,11 +113,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
         Remedy::RenewMean => "delete its row and run voisin push --recentre",
-        Remedy::SetMpdAddress => {
-            "is it running? set its address with --host and --port, or MPD_HOST and MPD_PORT"
-        }
-        Remedy::SetMpdPassword => "MPD_HOST or --host takes it as PASSWORD@HOST",
-        Remedy::OtherLogin => "see --user and the password",
         Remedy::Replace => "name another, or replace it with --force",
         // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
@@ -169,9 +161,6 @@ mod tests {
             Remedy::Pull,
             Remedy::OtherTables,
             Remedy::RenewMean,
-            Remedy::SetMpdAddress,
-            Remedy::SetMpdPassword,
-            Remedy::OtherLogin,
             Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {

@@ -1,17 +1,14 @@
 //! Tracks as text: titles, paths, lists.
 
-use serde::Serialize;
-
 use super::safe::table_path;
 use super::{Align, Table, clock};
 use crate::cli::args::{ListFormat, ListOutput};
 use voisin_base::output::OutputTarget;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, Seed, Standing, meta};
+use voisin_engine::{Engine, Seed, Standing};
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{self, Format, PathStyle};
-use voisin_genre::Taxonomy;
-use voisin_library::{Track, stored_path};
+use voisin_library::stored_path;
 use voisin_questions::answers::list::TrackJson;
 pub(crate) use voisin_questions::answers::lossy;
 use voisin_questions::answers::playlist::PlaylistJson;
@@ -55,14 +52,8 @@ fn playlist_bytes(
     output: &ListOutput,
 ) -> anyhow::Result<Option<Vec<u8>>> {
     let format = match output.format {
-        ListFormat::Table | ListFormat::Json | ListFormat::Csv | ListFormat::Template(_) => {
-            return Ok(None);
-        }
+        ListFormat::Table | ListFormat::Json | ListFormat::Csv => return Ok(None),
         ListFormat::M3u8 => Format::M3u8,
-        ListFormat::Xspf => Format::Xspf,
-        ListFormat::Jspf => Format::Jspf,
-        ListFormat::Rekordbox => Format::Rekordbox,
-        ListFormat::Traktor => Format::Traktor,
         ListFormat::Paths if output.null => Format::Paths0,
         ListFormat::Paths => Format::Paths,
     };
@@ -72,25 +63,6 @@ fn playlist_bytes(
         format,
         &style(output),
     )?))
-}
-
-/// Prints an answer as JSON, or its rows by a template.
-pub(crate) fn print_rows<T: Serialize>(answer: &T, format: &ListFormat) -> anyhow::Result<()> {
-    match format {
-        ListFormat::Template(template) => super::print(template.lines(answer)?),
-        _ => super::print_json(answer),
-    }
-}
-
-/// A track for playlists, with its measurements.
-pub(crate) fn measured_meta(track: &Track, json: &TrackJson) -> TrackMeta {
-    TrackMeta {
-        tempo: json.tempo,
-        // Keys of the library always parse; any other is left out of the playlist.
-        key: json.key.and_then(|key| key.parse().ok()),
-        energy: json.scales.get("energy").copied(),
-        ..meta(track, &Taxonomy::default())
-    }
 }
 
 /// A track's id in the library; empty for a file that is not in it.
@@ -238,7 +210,7 @@ pub(crate) fn print_list(
             let tracks: Vec<TrackJson> = json()?.items.into_iter().map(|one| one.track).collect();
             print_table(&tracks, facts, None)
         }
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&json()?, &output.format),
+        ListFormat::Json => super::print_json(&json()?),
         ListFormat::Csv => {
             let mut header = vec![
                 "rank", "id", "path", "artist", "title", "album", "genres", "seconds",

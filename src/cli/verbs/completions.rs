@@ -40,13 +40,11 @@ _voisin_or_names() {
         --sort|--sort=) what=orders; [[ "${COMP_WORDS[1]}" == similar ]] && what=scales ;;
         --scale|--scale=) what=scales ;;
         --licence|--licence=) what=licences ;;
-        --listener|--listener=) what=listeners ;;
         # Nothing instead of files, which are bash's default.
-        --cluster|--cluster=|--template|--template=|--spaces|--spaces=)
+        --cluster|--cluster=|--spaces|--spaces=)
             COMPREPLY=(); compopt +o bashdefault +o default 2>/dev/null; return ;;
         *) case "${COMP_WORDS[1]} $before" in
             "model show"|"space add") what=models ;;
-            "lists show"|"lists remove"|"lists push") what=lists ;;
             "space remove"|"space default") what=spaces ;;
             "scales remove"|"scales rename"|"eval scale") what=scales ;;
            esac
@@ -79,12 +77,10 @@ _voisin_makers() {
     if (( ${words[(I)albums]} )); then _voisin_names albums; else _voisin_names artists; fi
 }
 _voisin_models() { _voisin_names models }
-_voisin_lists() { _voisin_names lists }
 _voisin_spaces() { _voisin_names spaces }
 _voisin_scales() { _voisin_names scales }
 _voisin_orders() { _voisin_names orders }
 _voisin_licences() { _voisin_names licences }
-_voisin_listeners() { _voisin_names listeners }
 _voisin_tracks() {
     case "$PREFIX" in
         artist:*) compset -P 'artist:'; _voisin_names artists ;;
@@ -114,7 +110,6 @@ complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin librar
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from albums' -f -a '(voisin library-names albums 2>/dev/null)'
 complete -c voisin -l space -x -a '(voisin library-names spaces 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from lists; and __fish_seen_subcommand_from show remove push' -f -a '(voisin library-names lists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from space; and __fish_seen_subcommand_from remove default' -f -a '(voisin library-names spaces 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from scales; and __fish_seen_subcommand_from remove rename' -f -a '(voisin library-names scales 2>/dev/null)'
 complete -c voisin -l model -r -a '(voisin library-names models 2>/dev/null)'
@@ -188,12 +183,6 @@ fn with_names(line: &str) -> String {
         ":name -- The model to switch to",
     ]) {
         ":_voisin_models"
-    } else if takes(&[
-        ":name -- The list:",
-        ":name -- The lists ",
-        ":name -- Name of the list:",
-    ]) {
-        ":_voisin_lists"
     } else if takes(&[":SPACE:"]) {
         ":_voisin_spaces"
     } else if takes(&[":name -- The scale:", ":NAME=VALUES:", ":SORT:"]) {
@@ -202,9 +191,7 @@ fn with_names(line: &str) -> String {
         ":_voisin_orders"
     } else if takes(&[":LICENCE:"]) {
         ":_voisin_licences"
-    } else if takes(&["--listener="]) {
-        ":_voisin_listeners"
-    } else if takes(&["--cluster=", "--template=", "--spaces="]) {
+    } else if takes(&["--cluster=", "--spaces="]) {
         // Nothing, not even names of files.
         ": "
     } else if takes(&[":COMPOSER:"]) {
@@ -263,10 +250,6 @@ fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTr
     let library = engine.library();
     Ok(match what {
         LibraryNames::Models => BTreeSet::new(),
-        LibraryNames::Lists => {
-            let lists = library.lists().saved_lists()?;
-            lists.into_iter().map(|(name, _)| name).collect()
-        }
         LibraryNames::Spaces => {
             let spaces = library.spaces().all()?;
             spaces.into_iter().map(|space| space.name).collect()
@@ -281,10 +264,6 @@ fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTr
         LibraryNames::Licences => {
             let licences = library.lookup().licences()?;
             licences.iter().map(|text| licence_id(text)).collect()
-        }
-        LibraryNames::Listeners => {
-            let listeners = library.history().listeners()?;
-            listeners.into_iter().map(|(name, ..)| name).collect()
         }
         LibraryNames::Genres => engine.genres().genre_names()?.into_iter().collect(),
         LibraryNames::Artists => library

@@ -6,12 +6,12 @@ use crate::cli::Ending;
 use crate::cli::args::{DuplicatesArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use voisin_base::text::{count_with, size};
 use voisin_engine::CompareEvent;
 use voisin_explore::TrackMeta;
-use voisin_questions::answers::duplicates::{FileJson, GroupJson, leave_out_gone};
+use voisin_questions::answers::duplicates::{FileJson, leave_out_gone};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -20,26 +20,19 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
     // Hidden until the engine reports the number of pairs: if all are certain there is no bar.
     let bar = ProgressBar::hidden();
     let shown = bar.clone();
-    let of_versions = args.question.versions;
     let mut groups = args.question.all(&mut engine, move |event| match event {
         CompareEvent::Begin { pairs, skipped } => {
             if console.shows_progress_bar() && pairs > 0 {
                 shown.set_length(pairs as u64);
                 shown.set_style(bar_style());
                 shown.set_draw_target(ProgressDrawTarget::stderr());
-                shown.set_message(if of_versions {
-                    "tracks analysed"
-                } else {
-                    "pairs compared"
-                });
+                shown.set_message("pairs compared");
             } else if pairs > 100 {
                 // Fewer take little time.
-                let pairs = pairs as u64;
-                console.note(&if of_versions {
-                    format!("analysing {}", count(pairs, "track"))
-                } else {
-                    format!("comparing the audio of {}", count(pairs, "uncertain pair"))
-                });
+                console.note(&format!(
+                    "comparing the audio of {}",
+                    count(pairs as u64, "uncertain pair")
+                ));
             }
             if skipped > 0 {
                 console.note(&format!(
@@ -51,18 +44,16 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
         CompareEvent::Compared => shown.inc(1),
     })?;
     bar.finish_and_clear();
-    // Copies may be deleted, so only existing files count. Versions all stay.
-    if !of_versions {
-        let gone = leave_out_gone(&mut groups);
-        if gone > 0 {
-            let copies = count_with(gone as u64, "copy", "copies");
-            console.note(&format!("{copies} left out: the file is gone"));
-        }
+    // Copies may be deleted, so only existing files count.
+    let gone = leave_out_gone(&mut groups);
+    if gone > 0 {
+        let copies = count_with(gone as u64, "copy", "copies");
+        console.note(&format!("{copies} left out: the file is gone"));
     }
     // Sorted before, so that the groups that free the most remain.
     groups.truncate(args.limit.of(groups.len()));
     match args.output.format {
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&groups, &args.output.format)?,
+        ListFormat::Json => render::print_json(&groups)?,
         ListFormat::Csv => render::print_csv(
             ["group", "keep", "path", "bytes", "exact", "why"],
             groups.iter().enumerate().flat_map(|(i, group)| {
@@ -83,36 +74,25 @@ pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<En
             }),
         )?,
         ListFormat::Table => {
-            let (first, other_is) = if args.question.versions {
-                ("song", "version")
-            } else {
-                ("better", "also")
-            };
             for group in &groups {
-                let keep = format!("{first}: {} ({})", group.keep.path, group.why);
+                let keep = format!("better: {} ({})", group.keep.path, group.why);
                 render::print_line(&render::one_line(&keep))?;
                 for other in &group.others {
-                    let line = format!("   {other_is}: {} ({})", other.path, other.describe());
+                    let line = format!("   also: {} ({})", other.path, other.describe());
                     render::print_line(&render::one_line(&line))?;
                 }
             }
             let bytes: u64 = groups.iter().map(|group| group.bytes_to_be_won).sum();
             let groups = count(groups.len() as u64, "group");
-            let won = if of_versions {
-                String::new()
-            } else {
-                format!(", {} could be freed", size(bytes))
-            };
-            render::print_line(&format!("{groups}{won}"))?;
+            render::print_line(&format!("{groups}, {} could be freed", size(bytes)))?;
         }
-        // Files that could be deleted: the copies without the file to keep. Of versions all files.
+        // Files that could be deleted: the copies without the file to keep.
         _ => {
-            let listed = |group| {
-                let GroupJson { keep, others, .. }: &GroupJson = group;
-                others.iter().chain(args.question.versions.then_some(keep))
-            };
-            let copies: Vec<TrackMeta> =
-                groups.iter().flat_map(listed).map(FileJson::meta).collect();
+            let copies: Vec<TrackMeta> = groups
+                .iter()
+                .flat_map(|group| &group.others)
+                .map(FileJson::meta)
+                .collect();
             print_files(
                 &copies.iter().collect::<Vec<_>>(),
                 "voisin duplicates",

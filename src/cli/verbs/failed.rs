@@ -5,7 +5,7 @@ use crate::cli::args::{FailedArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use voisin_base::track::TrackId;
 use voisin_engine::Engine;
 use voisin_explore::TrackMeta;
@@ -27,8 +27,8 @@ pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending
                 context.console.note("no file has failed");
             }
         }
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&FailureJson::list(&failures), &args.output.format)?;
+        ListFormat::Json => {
+            render::print_json(&FailureJson::list(&failures))?;
         }
         ListFormat::Csv => render::print_csv(
             ["path", "reason", "attempts"],

@@ -34,11 +34,8 @@ pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> 
         context.nothing_found(engine.library(), &question.filters, &hint)?;
     }
     // In formats with room for them, or if filtered by.
-    let wants_words = matches!(
-        args.output.format,
-        ListFormat::Json | ListFormat::Csv | ListFormat::Template(_)
-    ) || args.output.format == ListFormat::Table
-        && !query.filter.words.is_empty();
+    let wants_words = matches!(args.output.format, ListFormat::Json | ListFormat::Csv)
+        || args.output.format == ListFormat::Table && !query.filter.words.is_empty();
     let tags = if wants_words && !page.tracks.is_empty() {
         engine.words().predicted_tags_if_any()?
     } else {

@@ -23,25 +23,18 @@ pub(super) mod demo;
 pub(super) mod duplicates;
 pub(super) mod embed;
 pub(super) mod eval;
-pub(super) mod examine;
 pub(super) mod export;
 pub(super) mod failed;
 pub(super) mod features;
 pub(super) mod find;
 pub(super) mod genres;
-pub(super) mod heard;
 pub(super) mod labels;
-pub(super) mod link;
 pub(super) mod list;
-pub(super) mod lists;
 pub(super) mod man;
 pub(super) mod map;
 pub(super) mod mcp;
 pub(super) mod merge;
-pub(super) mod mix;
 pub(super) mod model;
-pub(super) mod mpd;
-pub(super) mod outliers;
 pub(super) mod path;
 pub(super) mod playlist;
 pub(super) mod relocate;
@@ -104,7 +97,6 @@ verbs! {
     Add(AddArgs) in "Library", 1 => add::run(context, args);
     Watch(WatchArgs) in "Library", 2 => watch::run(context, &args);
     Similar(SimilarArgs) in "Listen", 1 => similar::run(context, &args), busy;
-    Mix(MixArgs) in "Listen", 3 => mix::run(context, &args), busy;
     #[command(visible_alias = "ls")]
     List(ListArgs) in "Listen", 6 => list::run(context, &args), busy;
     Show(ShowArgs) in "Listen", 7 => show::run(context, &args), busy;
@@ -121,17 +113,12 @@ verbs! {
     Map(MapArgs) in "Shape of the collection", 1 => map::run(context, &args), busy;
     Path(PathArgs) in "Listen", 5 => path::run(context, &args), busy;
     Playlist(PlaylistArgs) in "Listen", 4 => playlist::run(context, &args), busy;
-    Lists(ListsArgs) in "Players", 2 => lists::run(context, &args), busy;
     Artists(ArtistsArgs) in "Shape of the collection", 3 => artists::artists(context, &args), busy;
     Albums(AlbumsArgs) in "Shape of the collection", 4
         => artists::run(context, Makers::Albums, &args.makers), busy;
     Duplicates(DuplicatesArgs) in "Shape of the collection", 5 => duplicates::run(context, &args);
-    Outliers(OutliersArgs) in "Shape of the collection", 6 => outliers::run(context, &args), busy;
     Serve(ServeArgs) in "Players", 1 => serve::run(context, args);
-    Link(LinkArgs) in "Players", 3 => link::run(context, &args);
-    Heard(HeardArgs) in "Players", 4 => heard::run(context, &args);
-    Mpd(MpdArgs) in "Players", 5 => mpd::run(context, &args);
-    Mcp(McpArgs) in "Players", 6 => mcp::run(context, &args);
+    Mcp(McpArgs) in "Players", 2 => mcp::run(context, &args);
     Dataset(DatasetArgs) in "Research", 1 => dataset::run(context, &args);
     Features(FeaturesArgs) in "Research", 2 => features::run(context, &args);
     Embed(EmbedArgs) in "Research", 3 => embed::run(context, &args);
@@ -156,8 +143,6 @@ verbs! {
     /// Meaning of the words in tables
     #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
     Terms(TermsArgs) in "Help", 2 => terms::run(&args);
-    #[command(hide = true)]
-    Examine(ExamineArgs) => examine::run(args);
     #[command(hide = true)]
     LibraryNames(NamesArgs) => completions::names(context, &args);
 }

@@ -4,7 +4,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, PathArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{FactColumns, id, print_files, print_rows, print_table};
+use crate::cli::render::track::{FactColumns, id, print_files, print_table};
 use crate::cli::render::{self, count};
 use crate::cli::seeds::{one_seed, one_seed_name};
 use crate::cli::source::{self, fetch_named, report_sample};
@@ -33,8 +33,8 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let json = WalkJson::new(source.engine(), &collection, &walk)?;
     let facts = FactColumns::new(args.question.fields());
     match args.output.format {
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&json, &args.output.format)?;
+        ListFormat::Json => {
+            render::print_json(&json)?;
         }
         ListFormat::Csv => {
             let mut header = vec!["rank", "id", "path", "artist", "title", "distance"];

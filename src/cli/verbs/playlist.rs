@@ -5,23 +5,29 @@ use crate::cli::args::PlaylistArgs;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use crate::cli::render::track::{FactColumns, print_list};
-use crate::cli::seeds::{seed_names, seeds_and_lists};
+use crate::cli::seeds::{library_seeds, seed_names, seeds_and_lists};
 use crate::cli::source::{self, fetch_named, report_sample};
 use voisin_engine::Standing;
 use voisin_explore::TrackMeta;
+use voisin_questions::seed::NamedSeed;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
-    let question = &args.question;
-    question.validate()?;
+    args.question.validate()?;
+    let mut question = args.question.clone();
     let mut seeds = seed_names(&question.seeds)?;
     seeds.extend(seed_names(&args.seed)?);
+    let exclude = seed_names(&question.exclude)?;
     let mut source = source::open(context, &args.backend)?;
     fetch_named(&mut source, &seeds)?;
+    fetch_named(&mut source, &exclude)?;
     source.fetch_filters(&question.filters)?;
     let seeds = seeds_and_lists(context, source.engine(), &seeds)?;
+    let exclude = library_seeds(context, source.engine(), &exclude)?;
+    let ids = exclude.iter().filter_map(|seed| seed.track);
+    question.exclude = ids.map(|id| NamedSeed::Id(id.0)).collect();
     question.filters.check_folders(source.engine())?;
-    let found = source.playlist(question, &seeds.named, &seeds.of_lists)?;
+    let found = source.playlist(&question, &seeds.named, &seeds.of_lists)?;
     report_sample(context, "a playlist", found.sample.as_deref());
     let (collection, list) = found.answer;
     if list.is_short {

@@ -13,7 +13,7 @@ use crate::cli::args::{
 };
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{lossy, print_files, print_rows};
+use crate::cli::render::track::{lossy, print_files};
 use crate::cli::render::{self, Align, Table, count};
 use voisin_audio::tags::read_named;
 use voisin_base::table::{TableFault, TableText};
@@ -135,8 +135,8 @@ fn list(engine: &Engine, format: ReportFormat) -> anyhow::Result<Ending> {
 pub(crate) fn train(context: &Context, args: &TrainScaleArgs) -> anyhow::Result<Ending> {
     check_name(args.name)?;
     let mut engine = context.open_engine()?;
-    let raw = values(&engine, &args.from, &args.listener)?;
-    let (given, rule) = on_scale(raw, matches!(args.from, ScaleSource::Rating));
+    let raw = values(&engine, &args.from)?;
+    let (given, rule) = on_scale(raw);
     let from = format!("{}; {rule}", source_text(&args.from));
     let busy = context.console.busy("learning the scale");
     let learned = engine.scales().learn_scale(&given, &from)?;
@@ -207,11 +207,11 @@ pub(crate) fn suspects(
             }
             table.print()?;
         }
-        ListFormat::Json | ListFormat::Template(_) => {
+        ListFormat::Json => {
             let rows = rows.map(|((id, value, expected), track)| {
                 json!({"id": id, "path": lossy(&track.path), "value": value, "expected": expected})
             });
-            print_rows(&rows.collect::<Vec<_>>(), &output.format)?;
+            render::print_json(&rows.collect::<Vec<_>>())?;
         }
         ListFormat::Csv => render::print_csv(
             ["id", "path", "value", "expected"],
@@ -309,7 +309,6 @@ fn source_text(source: &ScaleSource) -> String {
     match source {
         ScaleSource::Tag(name, None) => format!("the tag {name}"),
         ScaleSource::Tag(name, Some(word)) => format!("{word} in the tag {name}"),
-        ScaleSource::Rating => "ratings".to_owned(),
         ScaleSource::Table(path) | ScaleSource::Rekordbox(path) | ScaleSource::Traktor(path) => {
             lossy(path)
         }
@@ -317,18 +316,13 @@ fn source_text(source: &ScaleSource) -> String {
 }
 
 /// Values scaled to 0 to 100, and the rule that was used.
-fn on_scale(
-    raw: BTreeMap<TrackId, f64>,
-    are_stars: bool,
-) -> (BTreeMap<TrackId, f64>, &'static str) {
+fn on_scale(raw: BTreeMap<TrackId, f64>) -> (BTreeMap<TrackId, f64>, &'static str) {
     let least = raw.values().copied().fold(f64::INFINITY, f64::min);
     let most = raw.values().copied().fold(f64::NEG_INFINITY, f64::max);
     // The unit is guessed from the greatest value: energy is given as 1 to 10, stars as 1 to 5,
     // shares up to 1.
     let (from, to, rule) = match most {
         _ if least < 0.0 || most > 100.0 => (least, most, "from the least to the greatest"),
-        // Before the guess, as a highest rating of one star is not a scale of 0 to 1.
-        _ if are_stars => (0.0, 5.0, "0 to 5 are 0 to 100"),
         most if most <= 1.0 => (0.0, 1.0, "0 to 1 are 0 to 100"),
         most if most <= 5.0 => (0.0, 5.0, "0 to 5 are 0 to 100"),
         most if most <= 10.0 => (0.0, 10.0, "0 to 10 are 0 to 100"),
@@ -343,11 +337,7 @@ fn on_scale(
 }
 
 /// The values of the library's tracks in the source.
-fn values(
-    engine: &Engine,
-    source: &ScaleSource,
-    listener: &str,
-) -> anyhow::Result<BTreeMap<TrackId, f64>> {
+fn values(engine: &Engine, source: &ScaleSource) -> anyhow::Result<BTreeMap<TrackId, f64>> {
     let library = engine.library();
     let of_paths = |found: Vec<(PathBuf, f64)>| -> anyhow::Result<BTreeMap<TrackId, f64>> {
         let mut values = BTreeMap::new();
@@ -368,7 +358,6 @@ fn values(
             }
             Ok(values)
         }
-        ScaleSource::Rating => Ok(library.history().ratings(listener)?.into_iter().collect()),
         ScaleSource::Table(path) => table(engine, path),
         ScaleSource::Rekordbox(path) => of_paths(rekordbox(&read(path)?)),
         ScaleSource::Traktor(path) => of_paths(traktor(&read(path)?)),
@@ -546,7 +535,7 @@ mod tests {
             let raw = raw
                 .map(|(id, value)| (TrackId(id as i64), *value))
                 .collect();
-            on_scale(raw, false).0.into_values().collect::<Vec<_>>()
+            on_scale(raw).0.into_values().collect::<Vec<_>>()
         };
         assert_eq!(scaled(&[1.0, 10.0]), [10.0, 100.0]);
         assert_eq!(scaled(&[0.0, 0.5]), [0.0, 50.0]);

@@ -1,16 +1,14 @@
 //! `voisin serve`.
 
-use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
 use crate::cli::Ending;
-use crate::cli::args::{LMS_PORT, ServeArgs};
+use crate::cli::args::ServeArgs;
 use crate::cli::context::Context;
 use crate::cli::database;
 use crate::cli::password::new_password;
@@ -19,81 +17,7 @@ use crate::cli::render;
 use voisin_http::listen::Listen;
 use voisin_http::token::{Token, hash_password};
 use voisin_library::{Library, LibraryError, OpenMode, stored_path};
-use voisin_players::lms::Lms;
 use voisin_serve::{Options, qr_for_terminal, serve};
-
-/// Translates the arguments of `bliss-mixer`, which Lyrion's plugin starts under that name: only Lyrion's requests are
-/// answered. Options for another method of comparison (`--db`, `--weights`) are ignored.
-pub(crate) fn as_bliss_mixer(
-    arguments: impl IntoIterator<Item = OsString>,
-) -> Result<Vec<OsString>, String> {
-    let mut arguments = arguments
-        .into_iter()
-        .map(|argument| argument.to_string_lossy().into_owned());
-    let program = arguments.next().unwrap_or_default();
-    let mut port = LMS_PORT.to_string();
-    let mut server = None;
-    while let Some(argument) = arguments.next() {
-        let (name, value) = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => {
-                (name.to_owned(), Some(value.to_owned()))
-            }
-            _ => (argument, None),
-        };
-        let mut value = || {
-            value
-                .clone()
-                .or_else(|| arguments.next())
-                .ok_or(format!("{name}: expected a value"))
-        };
-        match name.as_str() {
-            "-p" | "--port" => port = value()?,
-            "-L" | "--lms" => server = Some(value()?).filter(|server| !server.is_empty()),
-            // Only this machine: Lyrion's requests have no token.
-            "-a" | "--address" => {
-                let address = value()?;
-                if !address
-                    .parse::<std::net::IpAddr>()
-                    .is_ok_and(|address| address.is_loopback())
-                {
-                    return Err(format!(
-                        "--address: expected 127.0.0.1, found \"{address}\": Lyrion's requests have no token"
-                    ));
-                }
-            }
-            "-d" | "--db" | "-l" | "--logging" | "-w" | "--weights" => drop(value()?),
-            "-u" | "--upload" => {
-                return Err(
-                    "voisin needs no upload: run \"voisin add\" on the music folder".to_owned(),
-                );
-            }
-            other => {
-                return Err(format!(
-                    "expected an option of bliss-mixer, found \"{other}\""
-                ));
-            }
-        }
-    }
-    let mut command_line = vec![program, "serve".to_owned(), "--lms-only".to_owned()];
-    if let Some(server) = server {
-        // Any free port, which is reported to Lyrion.
-        let named = server
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let server = if named {
-            server
-        } else {
-            format!("{server}:9000")
-        };
-        command_line.extend([
-            "--lms=0".to_owned(),
-            format!("--lms-report=http://{server}"),
-        ]);
-    } else {
-        command_line.push(format!("--lms={port}"));
-    }
-    Ok(command_line.into_iter().map(OsString::from).collect())
-}
 
 /// Name of the token's file in a library's folder.
 const TOKEN_FILE: &str = "serve.token";
@@ -145,11 +69,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     let here = context.library_dir();
     let address = database_address(args.backend.as_deref());
     let is_remote = address.is_some();
-    if is_remote && (!args.folder.is_empty() || args.subsonic.is_some() || args.audiomuse.is_some())
-    {
-        bail!(
-            "--folder, --subsonic and --audiomuse need a library on this disk: leave them or the backend out"
-        );
+    if is_remote && (!args.folder.is_empty() || args.subsonic.is_some()) {
+        bail!("--folder and --subsonic need a library on this disk: leave them or the backend out");
     }
     // Compared exactly with the browser's header, which a path or a slash at the end never matches.
     for origin in &args.allow_origin {
@@ -187,10 +108,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         drop(Library::open_to_read(&here)?);
     }
     if !is_remote {
-        // For Lyrion a missing library is an error.
-        if args.lms_only {
-            drop(Library::open_to_read(&here)?);
-        } else if create_if_missing(&here)? {
+        if create_if_missing(&here)? {
             let next = match (watches, folders.is_empty()) {
                 (true, _) => "the music of the folders named is added to it",
                 (false, false) => "\"Analyse my music\" on its page fills it",
@@ -208,7 +126,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     }
     let distant = distant.is_some();
     let token_file = args.token_file.unwrap_or_else(|| here.join(TOKEN_FILE));
-    let mut token = if args.no_token || args.lms_only {
+    let mut token = if args.no_token {
         None
     } else {
         Some(Token::of_file(&token_file)?)
@@ -245,32 +163,9 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         }
         (None, None) => (here, None, None),
     };
-    // One warning if both are the same server.
-    let both = args.subsonic == args.audiomuse;
-    for server in [&args.subsonic, &args.audiomuse]
-        .into_iter()
-        .flatten()
-        .take(if both { 1 } else { 2 })
-    {
-        let known = Library::open_to_read(&dir)?.links().linked_servers()?;
-        let is_coming = args.link_as.is_some() && Some(server) == args.subsonic.as_ref();
-        if !is_coming && known.iter().all(|(name, _)| name != server.as_str()) {
-            context.console.warn(&format!(
-                "no songs of {server} are linked yet, so its requests get no answers: run \"voisin link {server} --user NAME\""
-            ));
-        }
-    }
-    if args.link_as.is_some()
-        && args.password_file.is_none()
-        && std::env::var_os("VOISIN_PASSWORD").is_none()
-    {
-        bail!(
-            "--link-as: expected the user's password: name a file with --password-file, or set VOISIN_PASSWORD"
-        );
-    }
     let folders_known = folders.clone();
     let program =
-        // Scans and links are separate processes, so that a decoder that crashes does not stop the
+        // Scans are separate processes, so that a decoder that crashes does not stop the
         // server.
         std::env::current_exe().context("cannot find this program to start scans with")?;
     let _watcher = if watches {
@@ -291,40 +186,6 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         None
     };
     let globals = context.as_arguments();
-    let link = args
-        .link_as
-        .zip(args.subsonic.clone())
-        // The password is passed by a file or the inherited environment, never as an argument.
-        .map(|(user, server)| {
-            let program = program.clone();
-            let globals = globals.clone();
-            let file = args.password_file.clone();
-            move || {
-                let mut command = Command::new(&program);
-                command
-                    .args(&globals)
-                    .args(["--quiet", "link", server.as_str(), "--user", &user]);
-                command.args(
-                    file.iter()
-                        .flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]),
-                );
-                command
-            }
-        });
-    let push = {
-        let program = program.clone();
-        let globals = globals.clone();
-        let file = args.password_file;
-        move || {
-            let mut command = Command::new(&program);
-            command.args(&globals).args(["lists", "push"]);
-            command.args(
-                file.iter()
-                    .flat_map(|file| ["--password-file".as_ref(), file.as_os_str()]),
-            );
-            command
-        }
-    };
     let add = move || {
         let mut command = Command::new(&program);
         command
@@ -350,11 +211,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
     };
     let options = Options {
         dir,
-        listen: if args.lms_only {
-            Vec::new()
-        } else {
-            args.listen
-        },
+        listen: args.listen,
         token,
         hosts: args.allow_host,
         lan: args.lan.then(machine_name),
@@ -362,20 +219,8 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
         origins: args.allow_origin,
         base_path: args.base_path,
         subsonic: args.subsonic,
-        audiomuse: args.audiomuse,
-        lms: args.lms.map(|port| Lms {
-            port,
-            report: args.lms_report,
-        }),
-        mixes: args.mix,
-        folders: folders_known.clone(),
         logs: context.is_verbose(),
         load_model: Box::new(context.model_loader()),
-        link: link.map(|link| Box::new(link) as Box<_>),
-        push: elsewhere.is_none().then(|| Box::new(push) as Box<_>),
-        renew_lists: args
-            .renew_lists
-            .map(|age| Duration::from_secs_f64(age.0.max(1.0))),
         elsewhere,
         follow,
         add: (!folders_known.is_empty()).then(|| Box::new(add) as Box<_>),
@@ -403,8 +248,7 @@ pub(crate) fn run(context: &Context, mut args: ServeArgs) -> anyhow::Result<Endi
                     Some(lan) => address.replacen("://0.0.0.0:", &format!("://{lan}:"), 1),
                     None => address.clone(),
                 };
-                // The token is printed on a terminal only, not into logs, and not for Lyrion, which needs
-                // none.
+                // The token is printed on a terminal only, not into logs.
                 let token = shown
                     .as_ref()
                     .filter(|_| address.starts_with("http") && address.ends_with('/'));
@@ -488,61 +332,5 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lyrion_starts_it_as_bliss_mixer() {
-        let own_arguments = |arguments: &[&str]| {
-            let all = ["/usr/bin/bliss-mixer"]
-                .iter()
-                .chain(arguments)
-                .map(OsString::from);
-            as_bliss_mixer(all).map(|own_arguments| {
-                own_arguments[1..]
-                    .iter()
-                    .map(|text| text.to_str().unwrap().to_owned())
-                    .collect::<Vec<_>>()
-            })
-        };
-        let plugin = [
-            "--lms",
-            "127.0.0.1:9001",
-            "--db",
-            "/prefs/bliss.db",
-            "--address",
-            "127.0.0.1",
-            "--logging",
-            "debug",
-            "--weights",
-            "1,2",
-        ];
-        let expected = [
-            "serve",
-            "--lms-only",
-            "--lms=0",
-            "--lms-report=http://127.0.0.1:9001",
-        ];
-        assert_eq!(own_arguments(&plugin).unwrap(), expected);
-        assert_eq!(
-            own_arguments(&["--lms", "nas"]).unwrap()[3],
-            "--lms-report=http://nas:9000"
-        );
-        assert_eq!(
-            own_arguments(&["--port=12001", "-d", "x"]).unwrap(),
-            ["serve", "--lms-only", "--lms=12001"]
-        );
-        for wrong in [
-            &["--upload"][..],
-            &["--address", "0.0.0.0"],
-            &["--port"],
-            &["--nonsense"],
-        ] {
-            assert!(own_arguments(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

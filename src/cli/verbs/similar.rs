@@ -1,16 +1,15 @@
 //! `voisin similar`.
 
-mod passages;
-
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
-use crate::cli::render::count;
 use crate::cli::render::neighbours::print_neighbours;
 use crate::cli::render::track::FactColumns;
+use crate::cli::render::{clock, count};
 use crate::cli::seeds::{seed_names, seeds};
 use crate::cli::source::{self, fetch_named, warn_of_lost_labels};
 use voisin_engine::{Engine, Seed, Standing};
+use voisin_questions::Similar;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check()?;
@@ -19,16 +18,13 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
     // Before names are fetched, as a database does not support all options.
     source.check(question.local_only())?;
-    if question.passage().is_some() {
-        return passages::run(context, source.engine(), args);
-    }
     let named = seed_names(&question.seeds)?;
     let unlike = seed_names(&question.unlike)?;
     fetch_named(&mut source, &named)?;
     fetch_named(&mut source, &unlike)?;
     source.fetch_filters(&question.filters)?;
     let engine = source.engine();
-    let wanted = seeds(context, engine, &named)?;
+    let wanted = part_of(context, engine, question, seeds(context, engine, &named)?)?;
     let unlike = seeds(context, engine, &unlike)?;
     question.filters.check_folders(engine)?;
     let answer = source.similar(question, &wanted, unlike)?;
@@ -58,6 +54,29 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     let facts = FactColumns::new(question.fields());
     print_neighbours(&wanted, &answer, &facts, &args.output)?;
     Ok(ending)
+}
+
+/// The seeds, or the part of one that the query names.
+fn part_of(
+    context: &Context,
+    engine: &Engine,
+    question: &Similar,
+    seeds: Vec<Seed>,
+) -> anyhow::Result<Vec<Seed>> {
+    let seeds = question.part_of(engine, seeds, || {
+        context.lazy_embedder(Some(engine.library()))
+    })?;
+    if let (Some((from, to)), [Seed { seconds, .. }]) = (question.part(), &seeds[..]) {
+        let length = seconds.unwrap_or(to - from);
+        // A smaller difference is from rounding to whole samples.
+        if length + 0.05 < to - from {
+            context.console.note(&format!(
+                "the track ends at {}: the part is {length:.1} s long",
+                clock(from + length)
+            ));
+        }
+    }
+    Ok(seeds)
 }
 
 /// Names the seed, as words may have matched any track.

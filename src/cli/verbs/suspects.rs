@@ -6,7 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ListFormat, ListOutput, SuspectsArgs};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use crate::cli::verbs::scales;
 use voisin_base::track::TrackId;
@@ -91,9 +91,7 @@ fn print(
             }
             Ok(())
         }
-        ListFormat::Json | ListFormat::Template(_) => {
-            print_rows(&lines.collect::<Vec<_>>(), &output.format)
-        }
+        ListFormat::Json => render::print_json(&lines.collect::<Vec<_>>()),
         ListFormat::Csv => render::print_csv(
             [
                 "rank",

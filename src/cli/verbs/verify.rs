@@ -1,5 +1,6 @@
 //! `voisin verify`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::cli::Ending;
@@ -142,11 +143,13 @@ fn left_behind(leftovers: &Leftovers) -> Vec<CheckRow> {
         );
         rows.push(("temporary", true, text));
     }
-    if !leftovers.interrupted.is_empty() {
-        let files = count(leftovers.interrupted.len() as u64, "file");
+    let interrupted: BTreeSet<PathBuf> = leftovers.interrupted.iter().cloned().collect();
+    if !interrupted.is_empty() {
+        let interrupted = Vec::from_iter(interrupted);
+        let files = count(interrupted.len() as u64, "file");
         let text = format!(
             "{files} being read by a killed run: {}",
-            named(&leftovers.interrupted)
+            named(&interrupted)
         );
         rows.push(("interrupted", true, text));
     }

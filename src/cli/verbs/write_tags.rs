@@ -10,7 +10,7 @@ use crate::cli::Ending;
 use crate::cli::args::{ClassifyArgs, ListFormat};
 use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
-use crate::cli::render::track::{print_files, print_rows};
+use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
 use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
 use voisin_base::table::{TableFault, TableText};
@@ -333,7 +333,7 @@ pub(crate) fn run(
     )?;
     match args.output.format {
         ListFormat::Table => {}
-        ListFormat::Json | ListFormat::Template(_) => print_rows(&done, &args.output.format)?,
+        ListFormat::Json => render::print_json(&done)?,
         ListFormat::Csv => render::print_csv(
             ["path", "outcome", "before", "after", "tags", "reason"],
             done.iter().zip(wishes).map(|(file, wish)| {
@@ -358,12 +358,7 @@ pub(crate) fn run(
             }),
         )?,
         // For players: the files that have changed, so that these can be read again.
-        ListFormat::M3u8
-        | ListFormat::Xspf
-        | ListFormat::Jspf
-        | ListFormat::Rekordbox
-        | ListFormat::Traktor
-        | ListFormat::Paths => {
+        ListFormat::M3u8 | ListFormat::Paths => {
             let metas: Vec<TrackMeta> = changed
                 .iter()
                 .map(|path| TrackMeta::of_file(TrackId(0), path))

@@ -422,7 +422,6 @@ fn a_model_given_by_its_file_is_used_by_every_verb() {
         &["map", "--output", map.to_str().unwrap()],
         &["classify", "id:1", "--format", "json"],
         &["verify"],
-        &["outliers"],
         &["playlist", "id:1"],
     ];
     let file = music.join("1.wav");

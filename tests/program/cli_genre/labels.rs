@@ -297,10 +297,10 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
         near(&["--exclude-genre", "pop", "--exclude-genre", "idm"]).len(),
         10
     );
-    let passages = |genre: &str| sandbox.run(["clusters", "--genre", genre, "--format", "csv"]);
+    let clusters = |genre: &str| sandbox.run(["clusters", "--genre", genre, "--format", "csv"]);
     assert_eq!(
-        text(&passages("hiphop").stdout).lines().count() - 1,
-        text(&passages("Hip Hop").stdout).lines().count() - 1
+        text(&clusters("hiphop").stdout).lines().count() - 1,
+        text(&clusters("Hip Hop").stdout).lines().count() - 1
     );
 
     // a playlist's genre is a filter, with seeds and without

@@ -223,19 +223,12 @@ fn a_killed_change_of_the_default_keeps_labels_lists_and_hearts() {
     fine(&sandbox, &[&write[..], &[&string(&table)]].concat());
     fine(&sandbox, &["add", &string(&music)]);
     fine(&sandbox, &["labels", "set", "orphanage", "Gothic"]);
-    fine(&sandbox, &["lists", "save", "near", "similar", "chaos god"]);
-    let heart =
-        r#"{"score": 1, "track_metadata": {"artist_name": "Muldjord", "track_name": "Chaos God"}}"#;
-    fs::write(sandbox.path("hearts.jsonl"), heart).unwrap();
-    fine(&sandbox, &["heard", &string(&sandbox.path("hearts.jsonl"))]);
     fine(&sandbox, &["train", "genre", "--label-from", "folder"]);
     let head = sandbox.path("library/genre.safetensors");
     let old_head = fs::read(&head).unwrap();
     let noted = || {
         let shown = [
             &["labels", "--format", "json"][..],
-            &["lists", "--format", "json"],
-            &["heard", "--format", "json"],
             &["undo", "--list", "--format", "json"],
             &["list", "--genre", "Gothic", "--format", "json"],
         ];

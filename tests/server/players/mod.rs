@@ -1,26 +1,14 @@
-//! Players as processes: supysonic with two clients, MPD, and the requests of Lyrion, Jellyfin and Navidrome.
+//! Other programs as processes: supysonic with two clients, and an assistant.
 //!
 //! Programs that are not installed are skipped with a message, or fail where the variable CI is set.
 //! `VOISIN_PLAYERS_PYTHON` names the Python with the clients, `VOISIN_SUBSONIC_API` the folder of npm's subsonic-api.
 
 // A test may fail by a panic.
-// The files that it makes are called in lower case.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::case_sensitive_file_extension_comparisons
-)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 #![cfg(unix)]
 
 mod assistant;
-mod heard;
-mod jellyfin;
-mod lists;
-mod lyrion;
-mod mixes;
-mod mpd;
-mod navidrome;
-mod plex;
+mod continuations;
 mod subsonic;
 mod subsonic_other;
 
@@ -69,17 +57,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A file that only its owner can read.
-fn secret_file(path: std::path::PathBuf, text: &str) -> std::path::PathBuf {
-    std::fs::write(&path, text).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    path
 }
 
 /// Waits until something holds.

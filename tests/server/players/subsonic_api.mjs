@@ -11,14 +11,10 @@ const ask = async (post) => {
   const song = searchResult3.song.find(({ title }) => title === "Chaos God");
   const { similarSongs } = await api.getSimilarSongs({ id: song.id, count: 3, p });
   const { similarSongs2 } = await api.getSimilarSongs2({ id: song.id, count: 3, p });
-  const { openSubsonicExtensions } = await api.getOpenSubsonicExtensions();
-  const sonic = await api.customJSON("getSonicSimilarTracks.view", { id: song.id, count: 2, p });
   const stream = await api.stream({ id: song.id, p });
   return {
     similar: similarSongs.song.map(({ title }) => title),
     similar2: similarSongs2.song.map(({ title }) => title),
-    extensions: openSubsonicExtensions.map(({ name }) => name),
-    sonic: sonic.sonicMatch.map(({ entry, similarity }) => [entry.title, similarity]),
     bytes: (await stream.arrayBuffer()).byteLength,
   };
 };

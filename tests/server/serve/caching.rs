@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::common::server::{Server, small_library};
-use crate::common::{Sandbox, code, fine, noise_wav, text};
+use crate::common::{Sandbox, fine, noise_wav, text};
 
 /// The value of a header of an answer.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
@@ -225,19 +225,5 @@ fn keys_are_taken_as_the_command_line_takes_them() {
     assert!(
         problem["detail"].as_str().unwrap().contains("filters.key"),
         "{problem}"
-    );
-}
-
-#[test]
-fn an_address_that_is_wrong_is_named_once() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let mut command = sandbox.command(["link", "http://127.0.0.1:1", "--user", "alice"]);
-    let refused = command.env("VOISIN_PASSWORD", "x").output().unwrap();
-    let stderr = text(&refused.stderr);
-    assert_eq!(
-        (code(&refused), stderr.matches("http://127.0.0.1:1").count()),
-        (2, 1),
-        "{stderr}"
     );
 }

@@ -25,14 +25,8 @@ fn a_new_library_and_password_are_readable_by_the_owner_only() {
     let password = sandbox.path("password");
     fs::write(&password, "s3cret\n").unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
-    let link = [
-        "link",
-        "http://127.0.0.1:1",
-        "--user",
-        "me",
-        "--password-file",
-    ];
-    let refused = sandbox.command(link).arg(&password).output().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--sign-in-file"];
+    let refused = sandbox.command(serve).arg(&password).output().unwrap();
     assert!(
         text(&refused.stderr).contains("found mode 644"),
         "{}",
@@ -150,11 +144,10 @@ fn a_read_only_library_is_searched_without_an_index() {
         "clusters",
         "duplicates",
         "tracks?query=chaos",
-        "lists",
     ] {
         server.good_get(&format!("/api/v1/{path}"));
     }
-    server.good("/api/v1/mix", &json!({"seeds": [{"id": 1}]}));
+    server.good("/api/v1/playlist", &json!({"seeds": [{"id": 1}]}));
     assert!(!index.exists());
     // Requests that change the library fail with the reason.
     let (status, refused) =

@@ -71,32 +71,6 @@ fn the_image_serves_at_once_and_listens_by_itself() {
 }
 
 #[test]
-fn the_compose_file_names_what_there_is() {
-    let file = packaged("compose.yaml");
-    assert!(
-        file.contains(&format!("image: voisin:{}\n", env!("CARGO_PKG_VERSION"))),
-        "{file}"
-    );
-    let help = fine(Sandbox::new().run(["serve", "--help"]));
-    let variables: Vec<&str> = file
-        .lines()
-        .filter_map(|line| {
-            Some(
-                line.trim()
-                    .strip_prefix("VOISIN_SERVE_")?
-                    .split_once(':')?
-                    .0,
-            )
-        })
-        .collect();
-    assert_eq!(variables, ["ALLOW_HOST", "SUBSONIC"]);
-    for variable in variables {
-        let option = format!("--{}", variable.to_lowercase().replace('_', "-"));
-        assert!(help.contains(&option), "{option}: {help}");
-    }
-}
-
-#[test]
 fn the_unit_is_one_and_its_mistakes_do_not_loop() {
     let unit = packaged("voisin.service");
     let value = |name: &str| {

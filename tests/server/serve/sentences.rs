@@ -157,18 +157,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
     assert_eq!(both["understood"][1]["denied"], true, "{both}");
     let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
     assert!(table.contains("% of captions"), "{table}");
-    // As a saved list, and as a direction of a search.
-    fine(sandbox.run([
-        "lists",
-        "save",
-        "rain",
-        "find",
-        "rainy evening synths",
-        "--limit",
-        "5",
-    ]));
-    let list = server.good_get("/api/v1/lists/rain")["items"].clone();
-    assert_eq!(rows(&list), first);
+    // As a direction of a search.
     let near = sandbox.run([
         "similar",
         "id:1",
@@ -178,7 +167,7 @@ fn sentences_find_in_the_references_order_through_each_door() {
         "json",
     ]);
     assert_eq!(code(&near), 0, "{}", text(&near.stderr));
-    // As the seed of a mix, a list and a path: its best tracks, which may be in the result.
+    // As the seed of a list and a path: its best tracks, which may be in the result.
     let ids = |seeds: &Value| -> Vec<Value> {
         let seeds = seeds.as_array().unwrap().iter();
         seeds.map(|seed| seed["path"].clone()).collect()
@@ -188,43 +177,21 @@ fn sentences_find_in_the_references_order_through_each_door() {
         json!({"sounds": "rainy evening synths"}),
         json!({"words": "rainy evening synths"}),
     ] {
-        let mix = server.good(
-            "/api/v1/mix",
-            &json!({"seeds": [seed], "limit": 50, "mixing": {"max_per_artist": 0, "variety": 0}}),
+        let list = server.good(
+            "/api/v1/playlist",
+            &json!({"seeds": [seed], "limit": 5, "max_per_artist": 0}),
         );
-        assert_eq!(ids(&mix["seeds"]), best);
-        let songs = ids(&mix["neighbours"]);
-        assert!(best.iter().any(|one| songs.contains(one)), "{mix}");
-        assert!(mix["note"].as_str().unwrap().contains("in English"));
+        let listed = ids(&list["items"]);
+        assert!(best.iter().all(|one| listed.contains(one)), "{listed:?}");
+        assert!(list["note"].as_str().unwrap().contains("in English"));
     }
-    let mixed = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
-    assert!(text(&mixed.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
-    assert_eq!(ids(&answer_of(&mixed)["seeds"]), best);
-    let listed = server.good(
-        "/api/v1/playlist",
-        &json!({"seeds": [{"sounds": "rainy evening synths"}], "limit": 5, "max_per_artist": 0}),
-    );
-    let listed = ids(&listed["items"]);
-    assert!(best.iter().all(|one| listed.contains(one)), "{listed:?}");
+    let listed = sandbox.run(["playlist", "rainy evening synths", "--format", "json"]);
+    assert!(text(&listed.stderr).contains("taken for sounds:rainy evening synths, 5 tracks"));
     let way = server.good(
         "/api/v1/path",
         &json!({"from": {"sounds": "rainy evening synths"}, "to": {"id": 1}}),
     );
     assert_eq!(way["tracks"][0]["path"], best[0], "{way}");
-    let evening = [
-        "lists",
-        "save",
-        "evening",
-        "mix",
-        "sounds:rainy evening synths",
-    ];
-    fine(sandbox.run(evening));
-    assert!(
-        !server.good_get("/api/v1/lists/evening")["items"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    );
     // An assistant.
     let mut process = sandbox
         .command(["mcp"])
@@ -311,16 +278,16 @@ fn a_sentence_without_a_text_tower_names_the_import() {
     assert!(notes.contains("voisin model import"), "{notes}");
     for refused in [
         ["find", "xyzzy"],
-        ["mix", "xyzzy plugh"],
-        ["mix", "sounds:xyzzy"],
+        ["playlist", "xyzzy plugh"],
+        ["playlist", "sounds:xyzzy"],
     ] {
         let nothing = text(&sandbox.run(refused).stderr);
         let has_step = nothing.contains("voisin model import, voisin space add");
         assert!(has_step && nothing.lines().count() == 1, "{nothing}");
     }
     // The default model's tags are used where they cover the phrase.
-    let calm = sandbox.run(["mix", "calm guitar", "--format", "json"]);
-    assert_eq!(answer_of(&calm)["seeds"].as_array().unwrap().len(), 1);
+    let calm = sandbox.run(["playlist", "calm guitar", "--format", "json"]);
+    fine(&calm);
     assert!(
         !text(&calm.stderr).contains("space"),
         "{}",
@@ -328,8 +295,8 @@ fn a_sentence_without_a_text_tower_names_the_import() {
     );
     // Other arguments are not taken for a phrase: a missing file, a misspelt title, tracks to label.
     for refused in [
-        ["mix", "calm guitar.mp3"],
-        ["mix", "chaos gdo"],
+        ["playlist", "calm guitar.mp3"],
+        ["playlist", "chaos gdo"],
         ["show", "calm guitar"],
         ["classify", "calm guitar"],
     ] {
@@ -338,7 +305,7 @@ fn a_sentence_without_a_text_tower_names_the_import() {
 }
 
 #[test]
-fn a_sentence_starts_a_mix_in_the_default_space() {
+fn a_sentence_starts_a_list_in_the_default_space() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     import(&sandbox);
@@ -346,27 +313,12 @@ fn a_sentence_starts_a_mix_in_the_default_space() {
     fine(sandbox.run(["space", "add", "small"]));
     let best = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
     let best = &best["tracks"][0]["id"];
-    let mix = sandbox.run(["mix", "rainy evening synths", "--format", "json"]);
-    assert!(text(&mix.stderr).contains("searched in the space small"));
-    let mix = answer_of(mix);
-    assert_eq!(
-        mix["seeds"].as_array().unwrap().len(),
-        1,
-        "of six tracks one"
-    );
-    assert_eq!(&mix["seeds"][0]["id"], best);
-    let first = &mix["neighbours"][0];
-    assert_eq!(&first["id"], best, "it is in the mix");
-    // Similarities are those of the default space.
-    let near = fine_json(sandbox.run(["similar", &format!("id:{best}"), "--format", "json"]));
-    assert_eq!(
-        mix["neighbours"][1]["similarity"],
-        near["neighbours"][0]["similarity"]
-    );
+    let list = sandbox.run(["playlist", "rainy evening synths", "--format", "json"]);
+    assert!(text(&list.stderr).contains("searched in the space small"));
     let server = Server::start(&sandbox, &[]);
-    let seeds = json!({"seeds": [{"sounds": "rainy evening synths"}], "mixing": {"variety": 0}});
-    let there = server.good("/api/v1/mix", &seeds);
-    assert_eq!(&there["seeds"][0]["id"], best);
+    let seeds = json!({"seeds": [{"sounds": "rainy evening synths"}]});
+    let there = server.good("/api/v1/playlist", &seeds);
+    assert_eq!(&there["items"][0]["id"], best, "of six tracks one");
     assert!(
         there["note"]
             .as_str()

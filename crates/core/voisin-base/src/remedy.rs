@@ -82,12 +82,6 @@ pub enum Remedy {
     OtherTables,
     /// Recompute the database's mean.
     RenewMean,
-    /// Set the address of MPD.
-    SetMpdAddress,
-    /// Give MPD's password.
-    SetMpdPassword,
-    /// Give another name or password.
-    OtherLogin,
     /// Name another file, or allow replacing this one.
     Replace,
 }
@@ -143,9 +137,6 @@ impl fmt::Display for Remedy {
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
             Self::RenewMean => "delete its row to recompute it",
-            Self::SetMpdAddress => "check that it is running at this address",
-            Self::SetMpdPassword => "give MPD's password",
-            Self::OtherLogin => "check both",
             Self::Replace => "name another, or allow replacing it",
         })
     }

@@ -246,13 +246,6 @@ impl ModelManifest {
         self.clap.is_some() || text.is_some()
     }
 
-    /// Length of the first part of a window's vector, of networks that take every window.
-    pub fn numbers_of_each_window(&self) -> usize {
-        let others = self.networks.iter();
-        let each = others.take_while(|network| network.every == 1);
-        self.own_dimension() + each.map(ModelNetwork::dimension).sum::<usize>()
-    }
-
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
         match self.architecture {

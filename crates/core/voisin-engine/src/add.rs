@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::descriptors::{self, DESCRIPTORS_VERSION, DescriptorDepth};
+use super::descriptors::{DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::{FileTags, read_file_tags};
 use voisin_audio::{self, AudioError, AudioInfo, Fetch, LocalCopy};
@@ -117,7 +117,7 @@ pub enum AddEvent<'a> {
         /// Its outcome.
         outcome: &'a Outcome,
     },
-    /// The last run was killed while it processed files, which are now examined one by one.
+    /// A run was killed while it processed files, which are now read first, one by one.
     CutOff {
         /// Number of files.
         files: usize,
@@ -126,7 +126,7 @@ pub enum AddEvent<'a> {
     SetAside {
         /// The file.
         path: &'a Path,
-        /// How the crash was observed.
+        /// Why.
         reason: &'a str,
     },
     /// In a dry run: parts would replace a file that is in the library as a whole.
@@ -276,6 +276,27 @@ pub fn add(
     progress: &mut dyn FnMut(AddEvent<'_>),
     stop: &AtomicBool,
 ) -> Result<AddSummary, EngineError> {
+    add_suspects_first(
+        library,
+        embedder,
+        files,
+        &HashSet::new(),
+        options,
+        progress,
+        stop,
+    )
+}
+
+/// As [`add`], and reads the files that a killed run left over first, each alone; then its journals are deleted.
+pub(super) fn add_suspects_first(
+    library: &mut Library,
+    embedder: &Embedder,
+    files: &[FileRecord],
+    suspects: &HashSet<PathBuf>,
+    options: &AddOptions,
+    progress: &mut dyn FnMut(AddEvent<'_>),
+    stop: &AtomicBool,
+) -> Result<AddSummary, EngineError> {
     let start = Instant::now();
     let manifest = embedder.encoder().manifest();
     let mut summary = AddSummary {
@@ -356,7 +377,19 @@ pub fn add(
         waiting: Vec::new(),
         failed: HashMap::new(),
     };
-    run(&mut writer, embedder, &jobs, options, stop)?;
+    let (first, others): (Vec<FileJob>, Vec<FileJob>) = jobs
+        .into_iter()
+        .partition(|job| suspects.contains(&job.file.path));
+    let alone = AddOptions {
+        threads: 1,
+        ..*options
+    };
+    run(&mut writer, embedder, &first, &alone, stop)?;
+    // Only now: if one of the suspects ends this process, two journals name it.
+    if !suspects.is_empty() && !stop.load(Ordering::Relaxed) {
+        writer.library.files().forget_interrupted();
+    }
+    run(&mut writer, embedder, &others, options, stop)?;
     writer.settle_waiting()?;
     let mut summary = writer.summary;
     // Read after the workers have ended, so that a stop during the last file counts.
@@ -431,9 +464,12 @@ fn run(
     options: &AddOptions,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
+    if jobs.is_empty() {
+        return Ok(());
+    }
     // At least one worker and no more than files, since each opens the library and has its own
     // buffers.
-    let workers = options.threads.clamp(1, jobs.len().max(1));
+    let workers = options.threads.clamp(1, jobs.len());
     // With many files each gets one thread; few files share the threads.
     let threads_each = (options.threads / workers).max(1);
     // Workers take the next file from one counter, so that no file waits behind a long one.
@@ -516,7 +552,7 @@ impl Worker<'_> {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(i) else { return };
             // Before the first byte is read: after a crash of the process the record remains, and
-            // the next run examines the file in a separate process.
+            // the next run reads the file alone.
             self.note(Some(&job.file.path));
             // A panic in a decoder is a failure of its file. It is unwind safe, because all values
             // of `look_at` are dropped.
@@ -645,21 +681,6 @@ impl Worker<'_> {
             embedding,
         })
     }
-}
-
-/// Reads and decodes a file as [`add`] does, without the network, to test whether that crashes the process.
-pub fn read_through(path: &Path, windows: WindowPlan) {
-    // MusiCNN's values; for other models only the resampling differs.
-    const RATE: u32 = 16_000;
-    const LENGTH: usize = 3 * RATE as usize;
-    // An error is fine: the process did not crash.
-    let Ok(info) = voisin_audio::probe(path) else {
-        return;
-    };
-    let _ = read_file_tags(path);
-    let starts = windows.starts(voisin_audio::resampled_len(&info, RATE), LENGTH, RATE);
-    let whole = DescriptorDepth::Full;
-    let _ = descriptors::read_windows(path, &info, RATE, &starts, LENGTH, whole, &mut |_, _| {});
 }
 
 struct Writer<'a> {

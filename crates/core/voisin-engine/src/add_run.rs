@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add};
-use super::crash_suspects::Examiner;
+use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add_suspects_first};
 use super::keeper::IndexKeeper;
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
 use voisin_base::track::ContentId;
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
-use voisin_library::{FileRecord, FileState, Library, LibraryError, WriterLock};
+use voisin_library::{Failure, FileRecord, FileState, Library, LibraryError, WriterLock};
 use voisin_music::cue::Place;
 
 /// The files and options of a run.
@@ -37,8 +36,6 @@ pub struct AddRun<'a> {
     pub model: Option<ModelRef>,
     /// How files are added. The windows are those of the library.
     pub options: AddOptions,
-    /// How files are examined that a killed run was processing; `None`: they are left for another run.
-    pub examiner: Option<Examiner<'a>>,
 }
 
 /// The state between [`AddRun::store`] and [`AddRun::settle`].
@@ -47,6 +44,15 @@ pub struct StoredFiles {
     keeper: IndexKeeper,
     /// Held until the run is settled; none in a dry run.
     lock: Option<WriterLock>,
+}
+
+/// Files that killed runs were reading.
+#[derive(Default)]
+struct LeftOver {
+    /// They are read first, each alone.
+    once: HashSet<PathBuf>,
+    /// They are not read.
+    twice: HashSet<PathBuf>,
 }
 
 /// The result of a run.
@@ -107,12 +113,11 @@ impl AddRun<'_> {
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
     ) -> Result<StoredFiles, E> {
-        // The lock first, since everything below reads the library to change it. Suspects are
-        // examined before a worker could read them.
+        // The lock first, since everything below reads the library to change it.
         let lock = self.lock(engine)?;
-        let set_aside = self.set_aside(engine, on_event, stop)?;
+        let left_over = self.left_over(engine.library_mut(), on_event)?;
         let embedder = load(engine.library())?;
-        Ok(self.store_with(engine, &embedder, &set_aside, lock, on_event, stop)?)
+        Ok(self.store_with(engine, &embedder, &left_over, lock, on_event, stop)?)
     }
 
     /// Updates the rest of the library and the index after the files are stored. All work on the global thread pool happens
@@ -175,27 +180,68 @@ impl AddRun<'_> {
         Ok(Some(lock))
     }
 
-    fn set_aside(
+    /// The files of this run that killed runs left over. Those that were left over twice, the second time when they were read
+    /// alone, are recorded as failed.
+    fn left_over(
         &self,
-        engine: &mut Engine,
+        library: &mut Library,
         on_event: &mut dyn FnMut(AddEvent<'_>),
-        stop: &AtomicBool,
-    ) -> Result<HashSet<PathBuf>, EngineError> {
-        let windows = engine.windows_setting()?;
-        let again = self.options.force || self.options.retry;
-        match &self.examiner {
-            Some(examiner) if !self.options.dry_run => {
-                examiner.set_aside(engine.library_mut(), windows, again, on_event, stop)
-            }
-            _ => Ok(HashSet::new()),
+    ) -> Result<LeftOver, EngineError> {
+        /// Prefix of the reason of such a failure.
+        const REASON: &str = "reading it ended the process twice";
+        let mut left_over = LeftOver::default();
+        if self.options.dry_run {
+            return Ok(left_over);
         }
+        let mut times: HashMap<PathBuf, usize> = HashMap::new();
+        for path in library.files().leftovers().interrupted {
+            *times.entry(path).or_default() += 1;
+        }
+        if !times.is_empty() {
+            on_event(AddEvent::CutOff { files: times.len() });
+        }
+        if self.options.force || self.options.retry {
+            let failures = library.files().failures()?.into_iter();
+            let deadly = failures.filter(|failure| failure.reason.starts_with(REASON));
+            left_over.once.extend(deadly.map(|failure| failure.path));
+        }
+        for file in self.files {
+            match times.get(&file.path) {
+                None => {}
+                Some(1) => {
+                    left_over.once.insert(file.path.clone());
+                }
+                Some(_) => {
+                    let reason = format!("{REASON}: set aside until it changes");
+                    on_event(AddEvent::SetAside {
+                        path: &file.path,
+                        reason: &reason,
+                    });
+                    library.files_mut().record_failure(&Failure {
+                        path: file.path.clone(),
+                        size: Some(file.size),
+                        mtime_ns: Some(file.mtime_ns),
+                        reason,
+                        transient: false,
+                        attempts: 0,
+                        failed_at: 0,
+                    })?;
+                    left_over.twice.insert(file.path.clone());
+                }
+            }
+        }
+        // Otherwise the journals are needed until the files of `once` are read.
+        if left_over.once.is_empty() {
+            library.files().forget_interrupted();
+        }
+        Ok(left_over)
     }
 
     fn store_with(
         &self,
         engine: &mut Engine,
         embedder: &Embedder,
-        set_aside: &HashSet<PathBuf>,
+        left_over: &LeftOver,
         lock: Option<WriterLock>,
         on_event: &mut dyn FnMut(AddEvent<'_>),
         stop: &AtomicBool,
@@ -211,7 +257,7 @@ impl AddRun<'_> {
         let files: Vec<FileRecord> = self
             .files
             .iter()
-            .filter(|file| !set_aside.contains(&file.path))
+            .filter(|file| !left_over.twice.contains(&file.path))
             .cloned()
             .collect();
         let library = engine.library_mut();
@@ -227,8 +273,15 @@ impl AddRun<'_> {
             }
             on_event(event);
         };
-        let mut summary = add(library, embedder, &files, &options, &mut keep, stop)?;
-        // Suspects from other folders do not count as failures of this run.
+        let mut summary = add_suspects_first(
+            library,
+            embedder,
+            &files,
+            &left_over.once,
+            &options,
+            &mut keep,
+            stop,
+        )?;
         summary.failed += (self.files.len() - files.len()) as u64;
         Ok(StoredFiles {
             summary,

@@ -515,22 +515,14 @@ fn guest(id: TrackId, seed: &Seed) -> TrackMeta {
 ///
 /// - `parts`: of the library's model, see [`Engine::parts`]
 pub fn window_set(library: &Library, parts: &Parts, track: TrackId) -> Option<WindowSet> {
-    let windows = library.windows(track).ok().flatten()?;
-    Some(balanced(
-        parts,
-        &windows.starts,
-        windows.vectors.mapv(f32::from),
-    ))
-}
-
-/// The encoder's windows, prepared for alignment.
-pub(super) fn balanced(parts: &Parts, starts: &[f32], mut windows: Array2<f32>) -> WindowSet {
+    let stored = library.windows(track).ok().flatten()?;
+    let mut windows = stored.vectors.mapv(f32::from);
     for mut row in windows.rows_mut() {
         row.as_slice_mut()
             .into_iter()
             .for_each(|row| parts.balance(row));
     }
-    WindowSet::new(starts, &windows)
+    Some(WindowSet::new(&stored.starts, &windows))
 }
 
 /// The facts of a track that playlists and maps show.

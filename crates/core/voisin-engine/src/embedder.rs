@@ -686,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn all_networks_process_every_window_of_a_passage() {
+    fn all_networks_process_every_window_of_a_part() {
         let encoder =
             Encoder::load(&ModelRef::default(), &DeviceChoice::Cpu.resolve().unwrap()).unwrap();
         let dimension = encoder.manifest().dimension;

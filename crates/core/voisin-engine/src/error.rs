@@ -251,14 +251,6 @@ pub enum EngineError {
         /// The reason, with its causes.
         reason: String,
     },
-    /// No process could be started to examine a file that may crash the decoder.
-    #[error("{}: cannot start the process that examines it", path.display())]
-    Examine {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
     /// Writing results failed.
     #[error("cannot write {}", path.display())]
     Write {

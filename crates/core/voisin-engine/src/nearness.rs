@@ -305,24 +305,6 @@ impl Engine {
         }))
     }
 
-    /// The similarity below which a track is [`Closeness::Far`]; `None` where [`standing`](Self::standing) is. The index must
-    /// have been opened.
-    pub(super) fn far_below(&mut self) -> Result<Option<f32>, EngineError> {
-        if self
-            .library
-            .derived()
-            .mean()?
-            .is_some_and(|mean| mean.is_fixed)
-        {
-            return Ok(None);
-        }
-        Ok(self
-            .nearness()?
-            .nearest
-            .get(usize::from(FAR_BELOW))
-            .copied())
-    }
-
     /// The stored percentiles, or new ones, which are stored. The index must have been opened.
     pub(crate) fn nearness(&mut self) -> Result<Nearness, EngineError> {
         let name = format!("nearness.{}", self.model()?.fingerprint);

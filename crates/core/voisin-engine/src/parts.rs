@@ -6,8 +6,6 @@ voisin_base::parts! {
     Engine:
     /// Genres: labels and where they are from, the trained head, kinship.
     EngineGenres genres genres_mut;
-    /// Passages: pieces of a track.
-    EnginePassages passages;
     /// Learned scales, and moods.
     EngineScales scales scales_mut;
     /// Tracks by words, and words of tracks.

@@ -1,21 +1,16 @@
 //! Compares the audio of two files to decide whether they are the same recording.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
-use rayon::prelude::*;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::audio_match::Outline;
 use voisin_explore::duplicates::PairComparer;
-use voisin_explore::versions::SongFacts;
 use voisin_features::windows::is_near_silent;
-use voisin_features::{
-    Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum, chroma_sequence,
-};
+use voisin_features::{Compression, Hann, MelConfig, MelFrontEnd, MelNorm, MelScale, Spectrum};
 use voisin_library::{Library, LibraryError, OpenMode};
 
 /// Hz: enough for bands that every codec keeps.
@@ -38,23 +33,20 @@ const LONG: f64 = 40.0;
 /// Correlation at one place below which the others are skipped.
 const HOPELESS: f32 = 0.5;
 
-/// Seconds from the start of a file for which chords are computed.
-const MOST_OF_CHORDS: u64 = 600;
-
 /// Version of the method, to be raised whenever results change: stored results of other versions are ignored.
 const VERSION: u32 = 2;
 
-/// Progress of an [`AudioComparer`] or of a search for versions.
+/// Progress of an [`AudioComparer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompareEvent {
     /// It begins.
     Begin {
-        /// Pairs to compare at most; in a search for versions, tracks to decode.
+        /// Pairs to compare at most.
         pairs: usize,
         /// Further pairs, for which stored windows decide alone.
         skipped: usize,
     },
-    /// A pair was compared, or a track decoded.
+    /// A pair was compared.
     Compared,
 }
 
@@ -174,81 +166,6 @@ pub fn audio_correlation(a: &Path, b: &Path, lead: f64) -> Option<f32> {
     least
 }
 
-/// Stores the song of each track for lists and mixes. Does nothing if the library is read-only; titles then continue to
-/// decide.
-pub fn keep_songs(library: &Library, songs: &BTreeMap<TrackId, TrackId>) {
-    if library.mode() != OpenMode::ReadOnly
-        && let Ok(mut writer) = Library::open(library.dir(), OpenMode::ReadWrite)
-    {
-        let _ = writer.derived_mut().remember_songs(songs);
-    }
-}
-
-/// Computes the chords of these tracks and reads the works in their tags; by row.
-pub fn song_facts(
-    tracks: &[(usize, &TrackMeta)],
-    on_event: &(impl Fn(CompareEvent) + Sync),
-) -> BTreeMap<usize, SongFacts> {
-    on_event(CompareEvent::Begin {
-        pairs: tracks.len(),
-        skipped: 0,
-    });
-    let one = |&(row, track): &(usize, &TrackMeta)| {
-        let facts = known_facts(track.system_path());
-        on_event(CompareEvent::Compared);
-        (row, facts)
-    };
-    tracks.par_iter().map(one).collect()
-}
-
-/// Files in the cache of facts, at 28 kB for ten minutes of music: a server computes versions again after each change of labels.
-const MOST_FACTS: usize = 2000;
-/// The state of a file, which changes when it is written: path, size, time.
-type FileStamp = (PathBuf, u64, Option<SystemTime>);
-static FACTS: Mutex<BTreeMap<FileStamp, SongFacts>> = Mutex::new(BTreeMap::new());
-
-/// The facts of a file, cached for its current state.
-fn known_facts(path: &Path) -> SongFacts {
-    let metadata = std::fs::metadata(path).ok();
-    let state = metadata.map(|file| (path.to_owned(), file.len(), file.modified().ok()));
-    let kept = || FACTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = state.as_ref().and_then(|state| kept().get(state).cloned()) {
-        return known;
-    }
-    let facts = SongFacts {
-        works: voisin_audio::tags::read_works(path).unwrap_or_default(),
-        chords: chords(path),
-    };
-    if let Some(state) = state {
-        let mut kept = kept();
-        // Any entry may be evicted.
-        if kept.len() >= MOST_FACTS {
-            kept.pop_first();
-        }
-        kept.insert(state, facts.clone());
-    }
-    facts
-}
-
-/// The chromagram of the first ten minutes of a file; `None` if it cannot be read.
-pub fn chords(path: &Path) -> Option<Vec<[u8; 12]>> {
-    let info = voisin_audio::probe(path).ok()?;
-    let length = voisin_audio::resampled_len(&info, RATE).min(MOST_OF_CHORDS * u64::from(RATE));
-    let mut samples = Vec::new();
-    voisin_audio::read_windows(
-        path,
-        &info,
-        RATE,
-        &[0],
-        usize::try_from(length).ok()?,
-        &mut |_, window| {
-            samples = window.to_vec();
-        },
-    )
-    .ok()?;
-    Some(chroma_sequence(&samples, RATE))
-}
-
 /// Seconds of a file without silence at its ends, to a tenth; `None` if it cannot be read or is silent.
 ///
 /// Decodes the ends only, as far as necessary.
@@ -350,24 +267,5 @@ mod tests {
         );
         assert_eq!(audio_correlation(&a, &demo("metal/gone.mp3"), 0.0), None);
         assert_eq!(audio_correlation(&demo("../ATTRIBUTION.md"), &a, 0.0), None);
-    }
-
-    #[test]
-    fn chords_separate_two_pieces() {
-        let pieces = [
-            "metal/muldjord-chaos-god.mp3",
-            "metal/muldjord-mutilated-mime.mp3",
-        ];
-        let [a, b] = pieces.map(|name| chords(&demo(name)).expect("it is there"));
-        assert!(
-            (45..60).contains(&a.len()),
-            "14 s, a frame every 0.256 s: {}",
-            a.len()
-        );
-        let likeness = voisin_explore::versions::likeness;
-        let itself = likeness(&a, &a[5..]).unwrap();
-        let other = likeness(&a, &b).unwrap();
-        assert!(itself > 0.95 && other < 0.5, "{itself} {other}");
-        assert_eq!(chords(&demo("metal/gone.mp3")), None);
     }
 }

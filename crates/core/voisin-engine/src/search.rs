@@ -413,7 +413,6 @@ impl<'a> AnsweredTracks<'a> {
         };
         let names = a.recording();
         names.is_copy(&b.recording(), similarity)
-            // A title that many pieces have, such as "Intro", is no song's.
             || is_alike && a.song().is_some() && names.has_name_of(&b.recording(), APART)
     }
 }

@@ -15,7 +15,6 @@ use super::{KnnGraph, Result, TrackMeta, WindowSet, WindowSource, align, same_le
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
-use voisin_music::song::song;
 
 /// Thresholds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -474,9 +473,9 @@ fn ordered(a: usize, b: usize) -> (usize, usize) {
 /// Agreement of two tracks' titles and artists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Titles {
-    /// The same artist, and the same title except words for versions.
+    /// The same artist and title.
     Agree,
-    /// Titles or artists are missing, or shared by many pieces.
+    /// Titles or artists are missing.
     Unknown,
     Differ,
 }
@@ -485,19 +484,12 @@ fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
     if a.title.trim().is_empty() || b.title.trim().is_empty() {
         return Titles::Unknown;
     }
-    // With the same artist for both, so that only the titles are compared.
-    let [one, other] = [a, b].map(|track| song(Some("anybody"), Some(track.title.as_str())));
-    let names_agree = match (&one, &other) {
-        (Some(one), Some(other)) => one == other,
-        (None, None) => fold(&a.title) == fold(&b.title),
-        _ => return Titles::Unknown,
-    };
     let artists = [a, b].map(TrackMeta::artist_keys);
     let artists_differ = artists.iter().all(|keys| !keys.is_empty())
         && !artists[0].iter().any(|artist| artists[1].contains(artist));
-    if !names_agree || artists_differ {
+    if fold(&a.title) != fold(&b.title) || artists_differ {
         Titles::Differ
-    } else if one.is_none() || artists.iter().any(Vec::is_empty) {
+    } else if artists.iter().any(Vec::is_empty) {
         Titles::Unknown
     } else {
         Titles::Agree

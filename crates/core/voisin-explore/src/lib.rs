@@ -1,4 +1,4 @@
-//! Exploration of a collection: clusters, map, paths, playlists, duplicates, outliers.
+//! Exploration of a collection: clusters, map, paths, playlists, duplicates.
 //!
 //! All functions take unit vectors (`ArrayView2<f32>`, one row per track), a [`KnnGraph`] with the same
 //! row numbers, and a slice of [`TrackMeta`] in the same order. They open no database, print nothing
@@ -13,11 +13,8 @@
 //! | playlists | [`playlist`] |
 //! | tracks like some and unlike others | [`seeds`] |
 //! | near artists and albums | [`artists`] |
-//! | search by a passage | [`passage`] |
 //! | files of the same recording | [`duplicates`] |
 //! | comparison of the audio of two files | [`audio_match`] |
-//! | recordings of the same song | [`versions`] |
-//! | outliers | [`outliers`] |
 //! | words as combinations of a model's tags | [`words`] |
 //!
 //! Not for: searching (see `index`), naming a genre (see `genre`).
@@ -38,16 +35,14 @@ pub mod layout;
 pub mod map;
 mod meta;
 mod name_limit;
-pub mod outliers;
-pub mod passage;
 pub mod path;
 pub mod playlist;
 pub mod scene;
 pub mod seeds;
+mod strays;
 #[cfg(test)]
 pub(crate) mod testing;
 mod union;
-pub mod versions;
 mod windows;
 pub mod words;
 

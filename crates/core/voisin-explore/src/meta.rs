@@ -8,7 +8,7 @@ use voisin_music::artists::{artists, is_nobody};
 use voisin_music::cue::{self, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
-use voisin_music::song::SongTitle;
+use voisin_music::song::song;
 
 /// Common album titles, folded and without "the".
 const COMMON_TITLES: [&str; 20] = [
@@ -89,8 +89,6 @@ pub struct TrackMeta {
     pub channels: u16,
     /// Share of the audio that decoded without damage, 0 to 1.
     pub decoded_share: f64,
-    /// Largest absolute sample, 1 is full scale; `None` if unknown.
-    pub peak: Option<f32>,
 }
 
 impl TrackMeta {
@@ -120,7 +118,6 @@ impl TrackMeta {
             sample_rate: 0,
             channels: 0,
             decoded_share: 1.0,
-            peak: None,
         }
     }
 
@@ -239,10 +236,10 @@ impl TrackMeta {
         (!title.is_empty()).then(|| format!("{title}\n{owner}"))
     }
 
-    /// Its title parsed for versions of a song, if its tags identify one.
+    /// Its artist and title, by which it stands once in a list.
     #[doc(hidden)]
-    pub fn song(&self) -> Option<SongTitle> {
-        SongTitle::new(self.artist.as_deref(), Some(self.title.as_str()))
+    pub fn song(&self) -> Option<[String; 2]> {
+        song(self.artist.as_deref(), Some(self.title.as_str()))
     }
 
     /// Mean bit rate in kbit/s, if size and length are known.

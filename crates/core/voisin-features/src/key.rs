@@ -64,8 +64,6 @@ pub struct KeyFinder {
     halvings: u32,
     rate: f64,
     spectra: Spectra,
-    /// Samples from one frame to the next, after halving.
-    step: usize,
     /// The frames of each contiguous stretch, each with its peaks: pitches in semitones above a C, and
     /// shares of the total height.
     stretches: Vec<Vec<Vec<(f32, f32)>>>,
@@ -82,7 +80,6 @@ impl KeyFinder {
         Self {
             halvings,
             rate,
-            step: spectra.size(),
             spectra,
             stretches: Vec::new(),
         }
@@ -93,7 +90,7 @@ impl KeyFinder {
         let size = self.spectra.size();
         // A halving needs two more samples than twice its output.
         let needed = ((size + 2) << self.halvings) - 2;
-        let step = self.step << self.halvings;
+        let step = size << self.halvings;
         let mut frames = Vec::new();
         for start in (0..(samples.len() + 1).saturating_sub(needed)).step_by(step) {
             let amplitudes = self
@@ -181,29 +178,6 @@ impl KeyFinder {
         }
         y.atan2(x) / std::f64::consts::TAU
     }
-}
-
-/// The chromagram of a piece, a frame every 0.256 s, corrected for the piece's tuning: from C upwards,
-/// relative to the frame's strongest (255). Frames without notes are left
-/// out.
-///
-/// - `samples`: mono
-/// - `rate`: Hz
-pub fn chroma_sequence(samples: &[f32], rate: u32) -> Vec<[u8; 12]> {
-    let mut finder = KeyFinder::new(rate);
-    finder.step = finder.spectra.size() / 2;
-    finder.push(samples);
-    let tuning = finder.tuning();
-    let frames = finder
-        .stretches
-        .iter()
-        .flatten()
-        .map(|frame| chroma(frame, tuning, OVERTONES));
-    let quantised = |frame: Chroma| {
-        let strongest = frame.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        frame.map(|value| (255.0 * value / strongest).round() as u8)
-    };
-    frames.map(quantised).collect()
 }
 
 /// Weights of the pitch classes in a frame, from C upwards.
@@ -384,40 +358,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_chroma_sequence_has_the_notes_of_each_chord_in_any_tuning() {
-        let rate = 8000;
-        for cents in [0.0, 35.0] {
-            let samples = chords(&[&[0, 4, 7], &[2, 5, 9]], cents, rate);
-            let sequence = chroma_sequence(&samples, rate);
-            assert_eq!(sequence.len(), 14, "4 s, a frame of 0.512 s every 0.256 s");
-            let strongest = |frame: &[u8; 12]| {
-                let mut order: Vec<usize> = (0..12).collect();
-                order.sort_by_key(|&pitch| std::cmp::Reverse(frame[pitch]));
-                order.truncate(3);
-                order.sort_unstable();
-                order
-            };
-            assert_eq!(
-                strongest(&sequence[2]),
-                [0, 4, 7],
-                "{cents}: {:?}",
-                sequence[2]
-            );
-            assert_eq!(
-                strongest(&sequence[11]),
-                [2, 5, 9],
-                "{cents}: {:?}",
-                sequence[11]
-            );
-            assert_eq!(sequence.iter().flatten().max(), Some(&255));
-        }
-        assert!(
-            chroma_sequence(&vec![0.0; 16_000], rate).is_empty()
-                && chroma_sequence(&[0.5; 9], rate).is_empty()
-        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use config::{
 };
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
-pub use key::{KeyFinder, chroma_sequence};
+pub use key::KeyFinder;
 pub use measures::Measures;
 pub use mel::{centres as band_centres, filter_bank};
 pub use tempo::{Onsets, tempo};

@@ -104,8 +104,7 @@ pub struct Leftovers {
     /// Temporary files and folders, in the library's folder and beside audio files. The next run that writes removes
     /// them.
     pub temporary: Vec<PathBuf>,
-    /// Audio files that were being read. The next `add` finds out whether one of them crashes the
-    /// decoder.
+    /// Audio files that were being read, each as often as it was left over. The next `add` reads them first, each alone.
     pub interrupted: Vec<PathBuf>,
 }
 

@@ -25,7 +25,6 @@ mod descriptors;
 mod error;
 mod find;
 mod health;
-mod heard;
 mod home;
 mod journal;
 mod labels;
@@ -44,10 +43,8 @@ mod read;
 mod reading;
 mod record;
 mod relocate;
-mod saved;
 mod scales;
 pub mod scan;
-mod songs;
 mod spaces;
 mod store;
 #[doc(hidden)]
@@ -64,7 +61,6 @@ pub use error::LibraryError;
 use error::WorkError;
 pub use find::{NameOf, SearchTexts};
 pub use health::{Health, LibraryFault};
-pub use heard::{Listened, PlayerEvent};
 pub use journal::Leftovers;
 pub use journal::{Journal, JournalKind};
 pub use labels::{LabelChange, LabelTotals};
@@ -77,8 +73,8 @@ pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
 pub use parts::{
-    ChangeTable, DerivedTable, FileTable, HistoryTable, LabelTable, LinkTable, ListTable, Lookup,
-    ScaleTable, SettingTable, SpaceTable, TagTable, TransferTable, UpgradeTable,
+    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, SpaceTable,
+    TagTable, TransferTable, UpgradeTable,
 };
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
@@ -92,7 +88,6 @@ pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
 pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
-pub use songs::SongSet;
 pub use spaces::VectorSpace;
 pub use track_set::TrackSet;
 pub use types::{

@@ -10,14 +10,8 @@ voisin_base::parts! {
     DerivedTable derived derived_mut;
     /// Files: where tracks are, what failed, what is missing, moved or left out.
     FileTable files files_mut;
-    /// Plays, likes and ratings.
-    HistoryTable history history_mut;
     /// Labels given by hand.
     LabelTable labels labels_mut;
-    /// Ids of tracks and artists at other servers.
-    LinkTable links links_mut;
-    /// Saved lists.
-    ListTable lists lists_mut;
     /// Tracks by words, names and licences.
     Lookup lookup;
     /// Scales: a number of each track, and its definition.

@@ -158,22 +158,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         )
     }
 
-    /// Tracks with a file that has this `MusicBrainz` id or this ISRC, ascending.
-    #[doc(hidden)]
-    pub fn find_by_code(&self, mbid: Option<&str>, isrc: Option<&str>) -> Result<Vec<TrackId>> {
-        let sql = "SELECT DISTINCT f.track FROM tags t JOIN files f ON f.id = t.file
-            WHERE t.mbid = ?1 COLLATE NOCASE OR t.isrc = ?2 COLLATE NOCASE ORDER BY f.track";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_map((mbid, isrc), |row| row.get(0).map(TrackId))?
-                    .collect()
-            });
-        self.sql(found)
-    }
-
     /// The tracks with several files, ascending by id.
     #[doc(hidden)]
     pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {

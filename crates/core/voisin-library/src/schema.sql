@@ -214,12 +214,6 @@ CREATE TABLE opinions (
     PRIMARY KEY (content, listener)
 ) STRICT, WITHOUT ROWID;
 
--- Which song each track is a recording of, of those that were compared with others for it.
-CREATE TABLE songs (
-    track INTEGER PRIMARY KEY REFERENCES audio (id) ON DELETE CASCADE,
-    song  INTEGER NOT NULL
-) STRICT;
-
 -- Numbers from 0 to 100: measured of the sound (origin 0), learned from others (1), given by the owner (2). By content, so
 -- that a track that is removed and added again still has its owner's. error: in points; NULL where it is not known.
 CREATE TABLE scales (

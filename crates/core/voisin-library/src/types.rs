@@ -14,7 +14,7 @@ use voisin_music::artists::{artists, is_no_album, is_nobody};
 use voisin_music::cue::{CuePart, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
-use voisin_music::song::SongTitle;
+use voisin_music::song::song;
 use voisin_music::tags::TrackTags;
 
 /// Modes of opening a library.
@@ -220,10 +220,10 @@ impl Track {
         }
     }
 
-    /// Its title parsed into song and version, if its tags have one.
+    /// Its artist and title, by which it stands once in a list.
     #[doc(hidden)]
-    pub fn song(&self) -> Option<SongTitle> {
-        SongTitle::new(self.main_artist(), self.tags.title.as_deref())
+    pub fn song(&self) -> Option<[String; 2]> {
+        song(self.main_artist(), self.tags.title.as_deref())
     }
 
     /// `artist – title`, or one of them, or the file's name; very long names are truncated.

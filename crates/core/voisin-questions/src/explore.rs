@@ -1,20 +1,15 @@
-//! Queries for clusters, artists and albums, copies, outliers and paths.
-
-use std::collections::{BTreeMap, HashSet};
+//! Queries for clusters, artists and albums, copies and paths.
 
 use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
-use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::ScaleCurve;
-use super::values::{
-    ClusterDetail, Count, Limit, MOST, WholeNumber, Within, at_most, check_scale, given, limit_of,
-};
+use super::values::{ClusterDetail, WholeNumber, at_most, check_scale, limit_of};
 use crate::answers::artists::FoundArtists;
-use crate::answers::duplicates::{GroupJson, versions, with_exact_copies};
+use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
     clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
     remembered_clusters,
@@ -23,15 +18,13 @@ use voisin_base::track::TrackId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{
     AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
-    window_set,
 };
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
-use voisin_explore::outliers::{Outlier, STEADY, THRESHOLD, outliers};
 use voisin_explore::path::{PathOptions, Walk, bend, path};
 use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::{OpenMode, Track};
+use voisin_library::OpenMode;
 
 /// Points between the stops of a path around which tracks are searched in a large library.
 // Shared by all stretches of a path: with many stops each has fewer points between its ends.
@@ -181,104 +174,15 @@ impl NearArtists {
     }
 }
 
-/// Songs of the artists, or of the albums, that are near to one
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NearSongs {
-    /// Name of an artist, or an album (`ARTIST – ALBUM` where several have that title), whose neighbours to take
-    #[arg(value_name = "NAME")]
-    #[schemars(length(min = 1))]
-    name: String,
-    /// Number of artists or albums
-    #[arg(long, short, default_value_t = ten(), value_name = "N|all", allow_negative_numbers = true)]
-    #[serde(default = "ten")]
-    limit: Limit,
-    /// Number of songs of each, the nearest first [default: 3 of an artist, all of an album]
-    #[arg(long, value_name = "N")]
-    #[serde(default, deserialize_with = "given")]
-    each: Option<Count>,
-}
-
-fn ten() -> Limit {
-    Limit::from(10)
-}
-
-impl NearSongs {
-    pub(super) fn validate(&self) -> Result<(), Refused> {
-        let refused = || Refused {
-            field: "name".into(),
-            ..Refused::text("an artist or an album", &self.name)
-        };
-        if self.name.is_empty() {
-            Err(refused())
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The songs, those of the nearest first, without repetitions: an album's in its own order, an artist's nearest first.
-    ///
-    /// # Errors
-    /// None, or several, have this name.
-    pub fn run(
-        &self,
-        engine: &Engine,
-        collection: &Collection,
-        makers: Makers,
-    ) -> Result<Vec<Track>, QuestionError> {
-        let limit = self.limit.of(MOST as usize);
-        let near = near_artists(
-            collection.vectors.view(),
-            &collection.meta,
-            makers,
-            &self.name,
-            limit,
-        )?;
-        // Whole albums; three songs of each artist.
-        let each = match (self.each, makers) {
-            (Some(each), _) => each.get(),
-            (None, Makers::Artists) => 3,
-            (None, Makers::Albums) => usize::MAX,
-        };
-        let mut all = Vec::new();
-        let mut known = HashSet::new();
-        for one in near {
-            let songs: Vec<TrackId> = one
-                .songs
-                .into_iter()
-                // A song by two near artists counts for the nearer one.
-                .filter(|song| !known.contains(song))
-                .take(each)
-                .collect();
-            known.extend(songs.iter().copied());
-            let mut songs = engine.library().tracks_by_id(&songs)?;
-            if makers == Makers::Albums {
-                // Disc and number first; file names mostly begin with them.
-                songs.sort_by(|a, b| {
-                    let place = |track: &Track| (track.tags.disc_number, track.tags.track_number);
-                    place(a).cmp(&place(b)).then_with(|| a.path.cmp(&b.path))
-                });
-            }
-            all.extend(songs);
-        }
-        Ok(all)
-    }
-}
-
 /// Recordings that the library has several times
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {
     /// Read no files: faster, but no audio is compared. Copies are then those of one length (within 5 s, without silence at the
     /// ends) whose stored vectors match and whose titles and artists do not differ; those of low bit rates, those under other
-    /// titles and altered ones without tags are missed. Versions are found by titles alone
+    /// titles and altered ones without tags are missed
     #[arg(long)]
     pub rough: bool,
-    /// Group versions of a song instead of copies of a recording: by the same artist, with titles that differ only in words
-    /// such as live, remaster, radio edit or remix, or near in sound, and with matching chords; these are no duplicates to
-    /// delete
-    #[arg(long)]
-    pub versions: bool,
 }
 
 impl Duplicates {
@@ -291,9 +195,6 @@ impl Duplicates {
         collection: &Collection,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        if self.versions {
-            return versions(engine, collection, !self.rough, &report);
-        }
         let k = neighbours_of_duplicates(collection);
         let graph = engine.knn_graph(collection, k, GraphUse::Copies)?;
         self.copies(engine, collection, &graph, report)
@@ -305,10 +206,6 @@ impl Duplicates {
         engine: &mut Engine,
         report: impl Fn(CompareEvent) + Sync,
     ) -> Result<Vec<GroupJson>, EngineError> {
-        if self.versions {
-            let collection = engine.collection()?;
-            return versions(engine, &collection, !self.rough, &report);
-        }
         let k = DuplicateOptions::default().neighbours;
         let (collection, graph) = engine.collection_and_graph(k, GraphUse::Copies)?;
         self.copies(engine, &collection, &graph, report)
@@ -333,70 +230,6 @@ impl Duplicates {
         )?;
         with_exact_copies(engine, collection, similar)
     }
-}
-
-/// Tracks that lie far from everything: speech, broken rips, test tones
-#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Outliers {
-    /// Threshold in robust standard deviations [default: 3.5]
-    #[arg(long, value_name = "SCORE")]
-    threshold: Option<Within<0, 1000>>,
-}
-
-impl Outliers {
-    /// The tracks, farthest first.
-    pub fn run(
-        &self,
-        engine: &Engine,
-        collection: &Collection,
-        graph: &KnnGraph,
-    ) -> Result<Vec<Outlier>, EngineError> {
-        let library = engine.library();
-        let parts = engine.parts()?;
-        let mut source = |track: TrackId| window_set(library, &parts, track);
-        let threshold = self.threshold.map_or(THRESHOLD, Within::get);
-        Ok(outliers(
-            graph,
-            &collection.meta,
-            Some(&mut source),
-            &no_music(engine, collection)?,
-            threshold,
-        )?)
-    }
-}
-
-/// Rows of speech, and of tones and noise, with the reason; of a kind that is frequent in the library none.
-fn no_music(
-    engine: &Engine,
-    collection: &Collection,
-) -> Result<BTreeMap<usize, &'static str>, EngineError> {
-    /// A kind is rare, and so reported, up to one track in so many.
-    const RARE: usize = 10;
-    let rows = 0..collection.ids.len();
-    let mut steady = Vec::new();
-    for row in rows.clone() {
-        if engine.genres().is_track_steady(collection.ids[row])? {
-            steady.push(row);
-        }
-    }
-    let genres = rows.clone().map(|row| {
-        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
-        (collection.ids[row], genres)
-    });
-    let speech = engine.genres().speech(genres)?;
-    let speech = rows.filter(|&row| speech.contains(&collection.ids[row]));
-    // In this order: for a row of both kinds the later reason stays,
-    // as a steady sound is no speech, whatever the model predicts.
-    let kinds = [
-        (speech.collect(), "it sounds like speech"),
-        (steady, STEADY),
-    ];
-    let is_rare = |(rows, _): &(Vec<usize>, _)| RARE * rows.len() <= collection.ids.len();
-    let reasons = kinds.into_iter().filter(is_rare);
-    Ok(reasons
-        .flat_map(|(rows, reason)| rows.into_iter().map(move |row| (row, reason)))
-        .collect())
 }
 
 /// A path from one track to another, in small steps

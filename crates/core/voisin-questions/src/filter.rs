@@ -18,7 +18,7 @@ use super::spans::{
 };
 use super::values::{at_most, check_scale};
 use voisin_base::text::fold;
-use voisin_engine::{Engine, EngineError, Seed};
+use voisin_engine::{Engine, Seed};
 use voisin_library::{
     Library, LibraryError, MusicalKey, NameOf, TrackFilter, licence_fits, licence_id,
     licences_named, stored_path,
@@ -223,34 +223,6 @@ fn names_meant(library: &Library, kind: NameOf, text: &str) -> Result<Vec<String
 }
 
 impl Filters {
-    /// Combines filters with others: the conditions that must all hold are joined; of alternatives these take precedence.
-    #[must_use]
-    pub fn over(mut self, others: &Self) -> Self {
-        let others = others.clone();
-        macro_rules! both {
-            ($($field:ident)*) => { $(self.$field.extend(others.$field);)* };
-        }
-        macro_rules! first {
-            ($($field:ident)*) => { $(if self.$field.is_empty() { self.$field = others.$field; })* };
-        }
-        // All of these must hold, so they are joined.
-        both!(exclude_genre exclude_artist exclude_folder tag not_tag regex scale);
-        // One of these must hold: joined they would allow more than either filter.
-        first!(genre artist composer folder licence key);
-        // The switch belongs to its tempo.
-        if self.bpm.is_none() {
-            self.bpm_exact = others.bpm_exact;
-        }
-        Self {
-            year: self.year.or(others.year),
-            min_duration: self.min_duration.or(others.min_duration),
-            max_duration: self.max_duration.or(others.max_duration),
-            bpm: self.bpm.or(others.bpm),
-            loudness: self.loudness.or(others.loudness),
-            ..self
-        }
-    }
-
     /// Whether a key must mix with those of the seeds.
     pub(crate) fn wants_compatible_keys(&self) -> bool {
         self.key.contains(&KeyWish::Compatible)
@@ -475,37 +447,6 @@ impl Filters {
     /// The named folders.
     pub fn folders(&self) -> impl Iterator<Item = &PathBuf> {
         self.folder.iter().chain(&self.exclude_folder)
-    }
-
-    /// Drops exclusions of artists and genres that the library does not have, and returns their names.
-    pub(crate) fn drop_absent(&mut self, engine: &Engine) -> Vec<String> {
-        let has_artist = |name: &str| {
-            let found = names_meant(engine.library(), NameOf::Artist, name);
-            !matches!(found, Err(LibraryError::UnknownName { .. }))
-        };
-        let has_genre = |name: &str| {
-            let filter = TrackFilter {
-                exclude_genres: vec![name.to_owned()],
-                ..TrackFilter::default()
-            };
-            !matches!(engine.matching(&filter), Err(EngineError::Genre(_)))
-        };
-        let mut absent = Vec::new();
-        let mut keep = |names: &mut Vec<String>, is_known: &dyn Fn(&str) -> bool| {
-            for name in std::mem::take(names) {
-                if is_known(&name) {
-                    names.push(name);
-                    continue;
-                }
-                let (known, unknown): (Vec<&str>, Vec<&str>) =
-                    parts(&name).partition(|part| is_known(part));
-                names.extend(known.into_iter().map(str::to_owned));
-                absent.extend(unknown.into_iter().map(str::to_owned));
-            }
-        };
-        keep(&mut self.exclude_artist, &has_artist);
-        keep(&mut self.exclude_genre, &has_genre);
-        absent
     }
 
     /// Refuses folders without a track.

@@ -9,14 +9,12 @@ pub mod explore;
 pub(crate) mod filter;
 pub mod genre;
 pub mod list;
-pub mod mix;
 pub mod page;
 pub mod playlist;
 #[cfg(test)]
 mod python;
 pub mod read;
 pub(crate) mod remote;
-pub mod saved;
 pub mod schema;
 pub mod seed;
 pub(crate) mod similar;
@@ -33,7 +31,6 @@ use voisin_library::LibraryError;
 
 pub use answers::similar::SimilarAnswer;
 pub use filter::Filters;
-pub use mix::{Mix, Mixing, ServerMixes};
 pub use remote::{LocalOnly, Named, RemoteError, RemoteLibrary};
 pub use similar::Similar;
 pub use source::{LibrarySource, Sampled};

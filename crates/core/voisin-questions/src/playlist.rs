@@ -1,11 +1,11 @@
 //! Queries for playlists around seeds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use clap::Args;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::read::Refused;
 use super::remote::LocalOnly;
@@ -15,19 +15,24 @@ use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale, lim
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
+use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
-use voisin_engine::MixOptions;
-use voisin_engine::{Collection, Engine, Seed, SimilarOptions};
+use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
 use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
 
+/// Longest track of a list in seconds, unless a seed is longer: no mixes of an hour.
+const LONGEST: f64 = 900.0;
+/// Variety, and most tracks of an artist or an album, of a list for players.
+const VARIETY: f32 = 0.5;
+const OF_ARTIST: u32 = 3;
 /// Default number of tracks.
 const TRACKS: usize = 20;
 /// Most seeds for which only near tracks are read; for more all tracks are.
 // Thirty tracks around one of a million took 0.3 s this way, and 9 s with all tracks read.
-const MOST_NEAR_SEEDS: usize = 8;
+pub const MOST_NEAR_SEEDS: usize = 8;
 /// Tracks around each seed: this many times the length of a list, and at least so many.
 const NEAR_ROOM: usize = 20;
 const LEAST_NEAR: usize = 1000;
@@ -90,10 +95,33 @@ pub struct Playlist {
     )]
     #[serde(default)]
     pub(crate) diversity: Fraction,
-    /// Shuffle instead of ordering by small steps: where the random numbers start
-    #[command(flatten)]
+    /// Draw each track from the nearest 1 + 40 × this that fit: 0 always takes the best, so that the list is the same each
+    /// time
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        allow_negative_numbers = true
+    )]
     #[serde(default)]
-    pub(crate) shuffle: ShuffleArgs,
+    pub(crate) variety: Fraction,
+    /// Shuffle instead of ordering by small steps
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) shuffle: bool,
+    /// Where random numbers of variety and shuffle start: the same number gives the same list [default: another one each
+    /// time]
+    #[arg(long, value_name = "N")]
+    pub(crate) random_seed: Option<u64>,
+    /// Tracks that are not in the list, such as those played before; a seed among them does not open it
+    #[arg(long, value_name = "TRACK")]
+    #[serde(default, deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
+    #[schemars(length(max = MOST_SEEDS))]
+    pub exclude: Vec<NamedSeed>,
+    /// Only these tracks, besides the filters; `None`: all
+    #[arg(skip)]
+    #[serde(skip)]
+    pub among: Option<TrackSet>,
     /// Least similarity of a track to its seed
     #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
     pub(crate) min_similarity: Option<Cosine>,
@@ -113,30 +141,24 @@ pub struct Playlist {
     /// thirds), peak (never below that) or cool-down, between the least and the greatest value of tracks near the seeds: `energy=arc`
     #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
     pub(crate) curve: Option<ScaleCurve>,
-    /// Leave copies of the same recording in the list
+    /// Leave copies of the same recording, and tracks with one artist and title, in the list
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
     pub(crate) keep_duplicates: bool,
-    /// Leave other versions of a song in the list: by the same artist, with a title that differs only in words such as live,
-    /// remaster, radio edit or remix
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) keep_versions: bool,
 }
 
 fn two() -> u32 {
     2
 }
 
-/// Whether a list is shuffled; over a network the random seed.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct ShuffleArgs {
-    /// Shuffle instead of ordering by small steps
-    #[arg(long)]
-    shuffle: bool,
-    /// Where random numbers of --shuffle start: the same number gives the same list [default: another one each time]
-    #[arg(long, value_name = "N", requires = "shuffle")]
-    random_seed: Option<u64>,
+/// How the seeds are used: those named one by one open the list, unless all of them are excluded.
+fn opening(named: &[Seed], excluded: &HashSet<TrackId>) -> SeedUse {
+    let is_out = |seed: &Seed| seed.track.is_some_and(|track| excluded.contains(&track));
+    if !named.is_empty() && named.iter().all(is_out) {
+        SeedUse::Leave
+    } else {
+        SeedUse::Open(named.len())
+    }
 }
 
 /// Adds the standing of the seeds to a list: how near the library and the list are to them.
@@ -169,32 +191,35 @@ fn stand(
     Ok(())
 }
 
-impl<'de> Deserialize<'de> for ShuffleArgs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // One field over a network: a number shuffles, null does not.
-        let random_seed = Option::deserialize(deserializer)?;
-        Ok(Self {
-            shuffle: random_seed.is_some(),
-            random_seed,
-        })
-    }
-}
-
-impl JsonSchema for ShuffleArgs {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ShuffleArgs".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "integer", "minimum": 0, "maximum": u64::MAX})
-    }
-}
-
 impl Playlist {
+    /// A list for players: tracks that go on after these, another choice each time.
+    ///
+    /// - `among`: the tracks that may be in it
+    pub fn after(seeds: &[Seed], limit: usize, among: TrackSet) -> Self {
+        let ids = seeds.iter().filter_map(|seed| seed.track);
+        Self {
+            seeds: Vec::new(),
+            cluster: None,
+            filters: Filters::default(),
+            length: None,
+            limit: Some(Limit::from(limit)),
+            max_per_artist: OF_ARTIST,
+            max_per_album: OF_ARTIST,
+            diversity: Fraction::default(),
+            variety: Fraction::new(VARIETY),
+            shuffle: false,
+            random_seed: None,
+            exclude: ids.map(|id| NamedSeed::Id(id.0)).collect(),
+            among: Some(among),
+            min_similarity: None,
+            no_duplicates: false,
+            harmonic: false,
+            max_bpm_step: None,
+            curve: None,
+            keep_duplicates: false,
+        }
+    }
+
     /// Whether the query has a length instead of a number of tracks.
     pub fn has_length(&self) -> bool {
         self.length.is_some()
@@ -235,10 +260,9 @@ impl Playlist {
             ("max_bpm_step", self.max_bpm_step.is_some()),
             ("curve", self.curve.is_some()),
         ];
-        if let (true, Some((field, _))) = (
-            self.shuffle.shuffle,
-            ordered.iter().find(|(_, is_given)| *is_given),
-        ) {
+        if let (true, Some((field, _))) =
+            (self.shuffle, ordered.iter().find(|(_, is_given)| *is_given))
+        {
             return one_of("shuffle", field);
         }
         Ok(())
@@ -284,7 +308,7 @@ impl Playlist {
             check_scale(engine, "curve", curve.scale, &[])?;
         }
         let filter = self.filters.filter(engine, named)?;
-        let allowed = engine.matching(&filter)?;
+        let allowed = self.allowed(engine, &filter)?;
         // Without seeds, all tracks that pass the filters are seeds.
         if let (true, Some(allowed)) = (rows.is_empty(), &allowed) {
             rows = collection.rows_of(allowed);
@@ -299,12 +323,15 @@ impl Playlist {
         }
         // No bounds of similarity, as the collection has all tracks.
         let all = HashMap::new();
-        let options = self.list_options(collection.total(), named.len());
+        let excluded = self.excluded(engine)?;
+        let options = self.list_options(collection.total(), opening(named, &excluded));
         let longest = self.longest(named.iter().chain(of_lists));
-        let wanted = self.wanted(allowed.as_ref(), longest, &all);
+        let wanted = self.wanted(allowed.as_ref(), longest, &all, &excluded);
         // `None` is impossible with all tracks.
         let mut list =
             listed(engine, collection, &rows, named.len(), &wanted, &options)?.unwrap_or_default();
+        let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
+        list.rows.retain(is_in);
         let seeds: Vec<Seed> = named.iter().chain(of_lists).cloned().collect();
         if !seeds.is_empty() {
             stand(engine, collection, &seeds, filter, &mut list)?;
@@ -329,7 +356,9 @@ impl Playlist {
             return Ok(None);
         }
         let total = engine.library().status()?.vectors as usize;
-        let options = self.list_options(total, named.len());
+        let excluded = self.excluded(engine)?;
+        let opening = opening(named, &excluded);
+        let options = self.list_options(total, opening);
         // With key, tempo or a curve, a list is chosen from a multiple of its length.
         let length = options
             .length
@@ -340,7 +369,7 @@ impl Playlist {
             return Ok(None);
         }
         let filter = self.filters.filter(engine, named)?;
-        let allowed = engine.matching(&filter)?;
+        let allowed = self.allowed(engine, &filter)?;
         let (mut collection, least) = engine.collection_near(&seeds, most, allowed.as_ref())?;
         // The filters left too few near tracks.
         if collection.ids.len() < LEAST_ROOM * length {
@@ -354,26 +383,25 @@ impl Playlist {
         // Upper bounds of the similarity to each seed of the tracks that were not fetched.
         let least: HashMap<usize, f32> = rows.iter().copied().zip(least).collect();
         let longest = self.longest(&seeds);
-        let wanted = self.wanted(allowed.as_ref(), longest, &least);
-        let options = self.list_options(collection.total(), named.len());
+        let wanted = self.wanted(allowed.as_ref(), longest, &least, &excluded);
+        let options = self.list_options(collection.total(), opening);
         let Some(mut list) = listed(engine, &collection, &rows, named.len(), &wanted, &options)?
         else {
             return Ok(None);
         };
+        let is_in = |row: &usize| !excluded.contains(&collection.ids[*row]);
+        list.rows.retain(is_in);
         stand(engine, &collection, &seeds, filter, &mut list)?;
         Ok(Some((collection, list)))
     }
 
-    /// Longest track in seconds, as for a mix; `None` if the query filters by length.
-    fn longest<'a>(
-        &self,
-        seeds: impl IntoIterator<Item = &'a Seed, IntoIter: Clone>,
-    ) -> Option<f64> {
+    /// Longest track in seconds: a quarter of an hour, or twice the longest seed; `None` if the query filters by length.
+    fn longest<'a>(&self, seeds: impl IntoIterator<Item = &'a Seed>) -> Option<f64> {
         if self.filters.min_duration.is_some() || self.filters.max_duration.is_some() {
             return None;
         }
         let seconds = seeds.into_iter().filter_map(|seed| seed.seconds);
-        Some(MixOptions::default().lengths(seconds).1)
+        Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
     }
 
     /// Whether key, tempo or a curve choose among more candidates.
@@ -381,8 +409,60 @@ impl Playlist {
         self.harmonic || self.max_bpm_step.is_some() || self.curve.is_some()
     }
 
+    /// The list of a library on this disk, with the collection whose rows it has.
+    ///
+    /// - `named`: seeds named one by one
+    /// - `of_lists`: seeds from lists
+    pub fn of_library(
+        &self,
+        engine: &mut Engine,
+        named: &[Seed],
+        of_lists: &[Seed],
+    ) -> Result<(Collection, PlaylistRows), QuestionError> {
+        if let Some(found) = self.run_near(engine, named, of_lists)? {
+            return Ok(found);
+        }
+        let mut collection = engine.collection()?;
+        collection.take_in(&[named, of_lists].concat())?;
+        let list = self.run(engine, &collection, None, named, of_lists)?;
+        Ok((collection, list))
+    }
+
+    /// The tracks that may be in the list; `None`: all.
+    fn allowed(
+        &self,
+        engine: &mut Engine,
+        filter: &TrackFilter,
+    ) -> Result<Option<TrackSet>, EngineError> {
+        let matching = engine.matching(filter)?;
+        let (Some(matching), Some(among)) = (&matching, &self.among) else {
+            return Ok(matching.or_else(|| self.among.clone()));
+        };
+        let both = among.to_vec().into_iter();
+        Ok(Some(
+            both.filter(|track| matching.contains(*track)).collect(),
+        ))
+    }
+
+    /// The tracks that are not in the list.
+    fn excluded(&self, engine: &Engine) -> Result<HashSet<TrackId>, EngineError> {
+        let mut excluded = HashSet::new();
+        for named in &self.exclude {
+            excluded.extend(match named {
+                // It may have been removed from the library since it was played.
+                NamedSeed::Id(id) => Some(TrackId(*id)),
+                _ => named.seed(engine)?.track,
+            });
+        }
+        Ok(excluded)
+    }
+
     /// - `total`: number of tracks, for a limit of all
-    fn list_options(&self, total: usize, named: usize) -> PlaylistOptions {
+    fn list_options(&self, total: usize, seeds: SeedUse) -> PlaylistOptions {
+        let random = self
+            .random_seed
+            // The standard library's only source of randomness: the keys of a hasher differ each time.
+            .unwrap_or_else(|| RandomState::new().hash_one(0));
         PlaylistOptions {
             length: match self.length {
                 Some(length) => Length::Seconds(length.0),
@@ -391,12 +471,10 @@ impl Playlist {
             max_per_artist: limit_of(Some(self.max_per_artist)),
             max_per_album: limit_of(Some(self.max_per_album)),
             diversity: self.diversity.get(),
-            shuffle: self.shuffle.shuffle.then(|| {
-                self.shuffle
-                    .random_seed
-                    .unwrap_or_else(|| RandomState::new().hash_one(0))
-            }),
-            seeds: SeedUse::Open(named),
+            variety: self.variety.get(),
+            random,
+            shuffle: self.shuffle.then_some(random),
+            seeds,
             min_similarity: self.min_similarity.map(Cosine::get),
         }
     }
@@ -406,6 +484,7 @@ impl Playlist {
         allowed: Option<&'a TrackSet>,
         longest: Option<f64>,
         least: &'a HashMap<usize, f32>,
+        excluded: &'a HashSet<TrackId>,
     ) -> PlaylistConstraints<'a> {
         PlaylistConstraints {
             copies: match (self.no_duplicates, self.keep_duplicates) {
@@ -413,13 +492,13 @@ impl Playlist {
                 (false, true) => Copies::Kept,
                 (false, false) => Copies::LeftOut,
             },
-            keeps_versions: self.keep_versions || self.keep_duplicates,
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
             curve: self.curve,
             allowed,
             longest,
             least,
+            excluded,
         }
     }
 }

@@ -11,14 +11,13 @@ use crate::genre::Classify;
 use crate::list::{Find, List};
 use crate::playlist::Playlist;
 use crate::schema::{of_body, of_query};
-use crate::{Filters, Mix, Similar};
+use crate::{Filters, Similar};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 11] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "places", "query",
-    "space",
+const APART: [&str; 10] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query", "space",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {
@@ -103,7 +102,6 @@ from typing import Literal, TypedDict
     );
     for (name, method, schema) in [
         ("SimilarOptions", "similar", of_query::<Similar>()),
-        ("MixOptions", "mix", of_query::<Mix>()),
         ("PlaylistOptions", "playlist", of_query::<Playlist>()),
         ("PathOptions", "path_between", of_query::<PathBetween>()),
         ("FindOptions", "find", of_query::<Find>()),

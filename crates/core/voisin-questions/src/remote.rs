@@ -13,9 +13,7 @@ use super::{Filters, QuestionError};
 use crate::answers::status::StatusJson;
 use voisin_base::remedy::Remedy;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Engine, MixOptions, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
-};
+use voisin_engine::{Engine, Seed, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_library::TrackFilter;
 
 /// Tracks that a query names.
@@ -27,10 +25,6 @@ pub enum Named<'a> {
     Path(&'a Path),
     /// Tracks whose names have all of these words.
     Words(&'a str),
-    /// The tracks of an artist.
-    Artist(&'a str),
-    /// The tracks of an album.
-    Album(&'a str),
     /// In the command line's grammar (docs/grammar.md); `-` names nothing.
     Written(&'a OsStr),
 }
@@ -89,13 +83,6 @@ pub trait RemoteLibrary: Send {
         options: &SimilarOptions,
     ) -> Result<Vec<SimilarTrack>, QuestionError>;
 
-    /// As [`Engine::mix`], from the whole database.
-    fn mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError>;
-
     /// Replaces the temporary library's place, counts and index in a status by those of the database.
     fn describe(&mut self, status: &mut StatusJson) -> Result<(), QuestionError>;
 }
@@ -107,8 +94,6 @@ pub enum LocalOnly {
     Steering,
     /// Avoiding a track.
     Unlike,
-    /// Passages that sound like a passage.
-    Passage,
     /// A cluster's tracks.
     Cluster,
     /// All clusters.
@@ -136,7 +121,6 @@ impl fmt::Display for LocalOnly {
             Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
-            Self::Passage => "a search by passage",
             Self::Cluster => "a cluster",
             Self::Clusters => "clustering",
             Self::Duplicates => "a search for copies",

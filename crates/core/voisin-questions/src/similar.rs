@@ -1,4 +1,6 @@
-//! Queries for tracks that are similar to seeds, or to a passage of one.
+//! Queries for tracks that are similar to seeds, or to a part of one.
+
+use std::ops::Deref;
 
 use clap::Args;
 use schemars::JsonSchema;
@@ -9,17 +11,14 @@ use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
-    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, SearchArgs, WholeNumber, at_most,
-    check_order, limit_of,
+    Cosine, Fraction, Limit, NEIGHBOUR_ORDERS, NeighbourOrder, SearchArgs, at_most, check_order,
+    limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_engine::{
-    Embedder, Engine, EngineError, Passage, Seed, SimilarOptions, SimilarPassage, SimilarTrack,
-    Steering,
-};
+use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack, Steering};
 use voisin_library::SortBy;
 
-/// Tracks that sound like these, or like a passage of one
+/// Tracks that sound like these, or like a part of one
 #[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Similar {
@@ -51,7 +50,7 @@ pub struct Similar {
     pub(crate) min_similarity: Option<Cosine>,
     /// The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks without a value
     /// come last
-    #[arg(long, default_value_t, conflicts_with = "from")]
+    #[arg(long, default_value_t)]
     #[serde(default)]
     pub(crate) sort: NeighbourOrder,
     /// Keep the seeds and their duplicates in the results
@@ -69,32 +68,30 @@ pub struct Similar {
     pub(crate) unlike_weight: Fraction,
     /// From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values of learned scales, come
     /// before nearer ones
-    #[arg(long, default_value_t, value_name = "0..1", conflicts_with_all = ["from", "unlike"], allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t,
+        value_name = "0..1",
+        conflicts_with = "unlike",
+        allow_negative_numbers = true
+    )]
     #[serde(default)]
     pub(crate) feel: Fraction,
     /// Steers from the nearest tracks towards more or less of something
     #[command(flatten)]
     #[serde(default)]
     pub steer: Steer,
-    /// Start of the passage of the one seed to search for, in seconds
+    /// Start of the part of the one seed to search for, in seconds
     #[arg(
         long,
         value_name = "TIME",
         requires = "to",
-        conflicts_with = "unlike",
-        help = "Search for the passage that begins here: 65, 1:05 or 1m5s (needs --to and one seed)"
+        help = "Search by the part of the one seed that begins here: 65, 1:05 or 1m5s (needs --to)"
     )]
     pub(crate) from: Option<Seconds>,
-    /// End of the passage
+    /// End of the part
     #[arg(long, value_name = "TIME", requires = "from")]
     pub(crate) to: Option<Seconds>,
-    /// For a passage: use only stored windows, without analysing the best tracks again
-    #[arg(long, requires = "from")]
-    #[serde(default)]
-    pub rough: bool,
-    /// For a passage: at most this many positions per track, which do not overlap [default: 1]
-    #[arg(long, value_name = "N", requires = "from")]
-    pub(crate) places: Option<WholeNumber<1, 100, 100>>,
     /// Search method
     #[command(flatten)]
     #[serde(default)]
@@ -111,26 +108,26 @@ const MOST_WORDS: usize = 20;
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Steer {
     /// More of these words, as in `find`
-    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[arg(long, value_name = "WORDS", conflicts_with = "unlike")]
     #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
     #[schemars(length(max = MOST_WORDS))]
     more: Vec<String>,
     /// Less of these words
-    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "unlike"])]
+    #[arg(long, value_name = "WORDS", conflicts_with = "unlike")]
     #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
     #[schemars(length(max = MOST_WORDS))]
     less: Vec<String>,
     /// Higher tempos
-    #[arg(long, conflicts_with_all = ["slower", "from", "unlike"])]
+    #[arg(long, conflicts_with_all = ["slower", "unlike"])]
     faster: bool,
     /// Lower tempos
-    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    #[arg(long, conflicts_with = "unlike")]
     slower: bool,
     /// Louder recordings
-    #[arg(long, conflicts_with_all = ["quieter", "from", "unlike"])]
+    #[arg(long, conflicts_with_all = ["quieter", "unlike"])]
     louder: bool,
     /// Softer recordings
-    #[arg(long, conflicts_with_all = ["from", "unlike"])]
+    #[arg(long, conflicts_with = "unlike")]
     quieter: bool,
     /// Least share of the mean similarity without steering that is kept: 1 changes nothing, 0 goes farthest
     #[arg(long, default_value_t = four_fifths(), value_name = "0..1", allow_negative_numbers = true)]
@@ -207,7 +204,7 @@ impl Similar {
                 "none",
             ));
         }
-        if let Some((from, to)) = self.passage().filter(|(from, to)| to <= from) {
+        if let Some((from, to)) = self.part().filter(|(from, to)| to <= from) {
             let expected = format!("a time after \"from\" ({from})");
             return Err(Refused::new("to", expected, to.to_string()));
         }
@@ -225,48 +222,14 @@ impl Similar {
                 return Err(Refused::new(name, expected, "both"));
             }
         }
-        if self.from.is_none() {
-            let of_passages = [("rough", self.rough), ("places", self.places.is_some())];
-            return match of_passages.iter().find(|(_, is_given)| *is_given) {
-                Some((name, _)) => Err(Refused::new(
-                    "from",
-                    format!("a time, with \"{name}\""),
-                    "none",
-                )),
-                None => Ok(()),
-            };
-        }
-        let wrong = |expected: &str, found: String| {
-            Err(Refused::new(
-                "from",
-                format!("for a passage {expected}"),
-                found,
-            ))
-        };
-        if seeds > 1 {
-            return wrong("one seed", seeds.to_string());
-        }
-        if steers {
-            return wrong("no \"steer\"", "some".to_owned());
-        }
-        if !self.unlike.is_empty() {
-            return wrong("no \"unlike\"", self.unlike.len().to_string());
-        }
-        if feels {
-            return wrong("no \"feel\"", self.feel.get().to_string());
-        }
-        if self.sort.0.is_some() {
-            return wrong("no \"sort\"", format!("\"{}\"", self.sort));
-        }
-        if self.filters.wants_compatible_keys() {
-            // A passage has no measured key.
-            return wrong("names of keys", "\"compatible\"".to_owned());
+        if self.part().is_some() && seeds > 1 {
+            return Err(Refused::new("from", "one seed", seeds.to_string()));
         }
         Ok(())
     }
 
-    /// The passage's beginning and end in seconds.
-    pub fn passage(&self) -> Option<(f64, f64)> {
+    /// Beginning and end of the part of the seed, in seconds.
+    pub fn part(&self) -> Option<(f64, f64)> {
         Some((self.from?.0, self.to?.0))
     }
 
@@ -303,9 +266,6 @@ impl Similar {
 
     /// Why a database cannot answer it, if it cannot.
     pub fn local_only(&self) -> Option<LocalOnly> {
-        if self.passage().is_some() {
-            return Some(LocalOnly::Passage);
-        }
         if self.space.is_some() {
             return Some(LocalOnly::Space);
         }
@@ -364,31 +324,29 @@ impl Similar {
         Ok(SimilarAnswer::new(engine, found, standing, steered)?)
     }
 
-    /// The answer to a search by passage.
-    pub fn run_passage(
+    /// The seeds, or the part of the one seed that the query names.
+    ///
+    /// - `embedder`: loads the model of the engine's vectors, for a part
+    pub fn part_of<E>(
         &self,
         engine: &Engine,
-        seed: Seed,
-        embedder: &Embedder,
-    ) -> Result<(Passage, Vec<SimilarPassage>), QuestionError> {
-        // Called only with a passage.
-        let (from, to) = self.passage().unwrap_or_default();
-        let passage = engine.passages().passage_of(seed, from, to, embedder)?;
-        let options = self.options(
-            engine,
-            &[],
-            Vec::new(),
-            engine.library().status()?.vectors as usize,
-        )?;
-        let places = self.places.map_or(1, WholeNumber::get);
-        let found = engine.passages().similar_passages(
-            &passage,
-            // Without an embedder the stored windows decide.
-            (!self.rough).then_some(embedder),
-            &options,
-            places,
-        )?;
-        Ok((passage, found))
+        mut seeds: Vec<Seed>,
+        embedder: impl FnOnce() -> Result<E, EngineError>,
+    ) -> Result<Vec<Seed>, QuestionError>
+    where
+        E: Deref<Target = Embedder>,
+    {
+        let Some((from, to)) = self.part() else {
+            return Ok(seeds);
+        };
+        match (seeds.pop(), seeds.len()) {
+            (Some(seed), 0) => Ok(vec![engine.part_of_seed(seed, from, to, &*embedder()?)?]),
+            // A name may stand for a whole album.
+            (_, others) => {
+                let found = (others + 1).to_string();
+                Err(Refused::new("from", "one track", found).into())
+            }
+        }
     }
 }
 
@@ -408,13 +366,6 @@ mod tests {
         };
         for (rest, field) in [
             (json!({"feel": 0.5, "unlike": [{"id": 2}]}), Some("feel")),
-            (json!({"feel": 0.5, "from": 1, "to": 9}), Some("from")),
-            (json!({"rough": true}), Some("from")),
-            (json!({"places": 2}), Some("from")),
-            (
-                json!({"rough": true, "places": 2, "from": 1, "to": 9}),
-                None,
-            ),
             (json!({"from": 9, "to": 9}), Some("to")),
             (json!({"feel": 0, "unlike": [{"id": 2}]}), None),
         ] {

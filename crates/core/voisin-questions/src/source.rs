@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::explore::PathBetween;
 use super::genre::Classify;
-use super::mix::{Mix, Mixing};
 use super::playlist::Playlist;
 use super::remote::{LocalOnly, Named, RemoteLibrary};
-use super::seed::{NamedSeed, at_least_one};
+use super::seed::NamedSeed;
 use super::similar::Similar;
 use super::{Filters, QuestionError, SimilarAnswer};
 use crate::answers::graph::neighbour_graph;
@@ -18,8 +17,8 @@ use crate::answers::playlist::PlaylistRows;
 use crate::answers::status::StatusJson;
 use voisin_base::track::TrackId;
 use voisin_engine::{
-    Collection, Embedder, Engine, EngineError, GenreAnswer, GenreNews, MixOptions, Seed,
-    SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
+    Collection, Embedder, Engine, EngineError, GenreAnswer, GenreNews, Seed, SimilarOptions,
+    SimilarTrack, TrackPage, TrackQuery,
 };
 use voisin_explore::path::Walk;
 use voisin_library::{LibraryError, TrackFilter};
@@ -222,18 +221,6 @@ impl LibrarySource {
         }
     }
 
-    /// As [`Engine::mix`].
-    pub fn find_mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        match self {
-            Self::Local(engine) => Ok(engine.mix(seeds, options)?),
-            Self::Remote(remote) => remote.mix(seeds, options),
-        }
-    }
-
     /// Tracks that sound like these.
     pub fn similar(
         &mut self,
@@ -252,34 +239,6 @@ impl LibrarySource {
         question.sort(remote.engine(), &mut found)?;
         // Without a standing, which needs all tracks.
         Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
-    }
-
-    /// Songs that follow these well.
-    ///
-    /// - `usual`: defaults of the query's options
-    pub fn mix(
-        &mut self,
-        question: &Mix,
-        seeds: &[Seed],
-        played: Vec<Seed>,
-        usual: &Mixing,
-    ) -> Result<SimilarAnswer, QuestionError> {
-        let remote = match self {
-            Self::Local(engine) => return question.run(engine, seeds, played, usual),
-            Self::Remote(remote) => remote,
-        };
-        // Drawing the first track needs all of them.
-        at_least_one("seeds", seeds.len())?;
-        let tracks = question.limit.of_counted(|| remote.tracks())?;
-        let options = question.options(remote.engine(), seeds, played, usual, tracks)?;
-        let found = remote.mix(seeds, &options)?;
-        let short = question.shortage(found.len(), tracks, seeds, &options, |wider| {
-            remote.mix(seeds, wider)
-        })?;
-        let mut answer = SimilarAnswer::new(remote.engine(), found, None, None)?;
-        answer.short = short;
-        question.follow_curve(&mut answer);
-        Ok(answer)
     }
 
     /// The path between tracks, with the collection of its rows.
@@ -323,20 +282,18 @@ impl LibrarySource {
     ) -> Result<Sampled<(Collection, PlaylistRows)>, QuestionError> {
         self.check(question.local_only())?;
         let seeds = [named, of_lists].concat();
-        let mut sample = None;
-        match self {
+        let remote = match self {
             Self::Local(engine) => {
-                if let Some(answer) = question.run_near(engine, named, of_lists)? {
-                    return Ok(Sampled { answer, sample });
-                }
+                let answer = question.of_library(engine, named, of_lists)?;
+                let sample = None;
+                return Ok(Sampled { answer, sample });
             }
             // No near tracks first: the temporary library has no index.
-            Self::Remote(remote) => {
-                let filter = question.filters.filter(remote.engine(), named)?;
-                sample = remote.fetch_around(&seeds, &filter)?;
-            }
-        }
-        let engine = self.engine();
+            Self::Remote(remote) => remote,
+        };
+        let filter = question.filters.filter(remote.engine(), named)?;
+        let sample = remote.fetch_around(&seeds, &filter)?;
+        let engine = remote.engine();
         let mut collection = engine.collection()?;
         collection.take_in(&seeds)?;
         let list = question.run(engine, &collection, None, named, of_lists)?;

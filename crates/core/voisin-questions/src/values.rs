@@ -253,7 +253,7 @@ impl<'de> Deserialize<'de> for SearchArgs {
 
 impl Serialize for SearchArgs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // `--exact` is saved as `--search exact`.
+        // `--exact` is short for `--search exact`.
         let exact = SearchChoice(SearchMode::Exact);
         if self.exact { &exact } else { &self.search }.serialize(serializer)
     }
@@ -315,8 +315,7 @@ impl<'de> Deserialize<'de> for Limit {
 
 impl Serialize for Limit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A saved list is read back by the rule above, so
-        // "all" is written as its maximum.
+        // By the rule above "all" is its maximum.
         self.of(MOST as usize).serialize(serializer)
     }
 }
@@ -517,13 +516,6 @@ impl<'de> Deserialize<'de> for Positive {
 }
 
 schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
-
-/// A value that may be left out, but not null.
-pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
 
 /// A list with a maximal length over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(

@@ -4,7 +4,7 @@
 //! it with [`extract`] and runs on an engine with a permit ([`state`]); errors are [`problem`]s. A path from a client is only
 //! ever compared with stored ones.
 //!
-//! Not here: routes and the page (`voisin-serve`), players and other servers (`voisin-players`), answers and their JSON
+//! Not here: routes and the page (`voisin-serve`), the proxy of a Subsonic server (`voisin-players`), answers and their JSON
 //! (`voisin-questions`).
 
 #![allow(
@@ -22,7 +22,6 @@ pub mod listen;
 pub mod middleware;
 pub mod peer;
 pub mod problem;
-pub mod process;
 pub mod scan;
 pub mod sessions;
 pub mod state;

@@ -189,8 +189,8 @@ const SESSION: &str = "/api/v1/session";
 /// - `path`: below the base path
 fn needs_token(path: &str) -> bool {
     // Whole paths: a prefix would allow routes that are added below it later.
-    let is_public = ["/api/v1/health", SESSION, "/api/health"].contains(&path);
-    (path.starts_with("/api/") || path.starts_with("/external/")) && !is_public
+    let is_public = ["/api/v1/health", SESSION].contains(&path);
+    path.starts_with("/api/") && !is_public
 }
 
 /// A body with the timeout [`BODY_TIME`], for requests that need no token.
@@ -349,20 +349,13 @@ fn name_of(text: &str) -> String {
 }
 
 /// Requests with a body that guests may send: queries. All others change something, or have paths of files.
-const QUESTIONS: [&str; 13] = [
+const QUESTIONS: [&str; 6] = [
     "/api/v1/similar",
-    "/api/v1/mix",
     "/api/v1/classify",
     "/api/v1/path",
     "/api/v1/playlist",
     "/api/v1/files/similar",
     "/api/v1/files/classify",
-    "/api/v1/refs/similar",
-    "/api/v1/refs/path",
-    "/api/v1/refs/artists",
-    "/api/clap/search",
-    "/api/alchemy",
-    "/api/hyperbolic/similar",
 ];
 
 /// The origin that may read the answer, and the request's rights.

@@ -23,16 +23,12 @@ use super::scan::ScanProcess;
 use super::uploads::Uploads;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_base::vector::dot;
 use voisin_engine::{
     Collection, Embedder, Engine, EngineError, PredictedTags, TrackPage, TrackQuery,
 };
 use voisin_explore::KnnGraph;
-use voisin_explore::path::{PathOptions, path};
-use voisin_library::{
-    DATABASE, Library, OpenMode, PlayerEvent, SearchTexts, SortBy, TrackFilter, TrackSet,
-};
-use voisin_questions::{LibrarySource, QuestionError, ServerMixes};
+use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
+use voisin_questions::{LibrarySource, QuestionError};
 
 /// SQLite's page cache of each engine, in KiB: small, since all read through the system's cache.
 const PAGE_CACHE: u32 = 4096;
@@ -41,8 +37,6 @@ const PAGE_CACHE: u32 = 4096;
 pub type Shared = Arc<State>;
 /// The tags of all tracks, or a model's text encoder; `None` for a model without either.
 pub type SharedTags = Arc<Option<PredictedTags>>;
-/// Makes a command of this program.
-pub type MakeCommand = Box<dyn Fn() -> std::process::Command + Send + Sync>;
 /// Loads the library's model.
 pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
@@ -91,14 +85,6 @@ type HowSorted = (SortBy, bool);
 /// Most filters whose tracks are cached.
 const MOST_FILTERS: usize = 8;
 
-/// All tracks, and their generation.
-pub struct Collected {
-    /// The tracks and their vectors.
-    pub collection: Arc<Collection>,
-    /// The library's generation when they were read.
-    pub generation: u64,
-}
-
 /// All tracks with their neighbour graph.
 pub struct Explored {
     /// All tracks and their vectors.
@@ -146,14 +132,8 @@ pub struct State {
     copying: Mutex<Option<(u64, u64)>>,
     /// Whether that copy is complete.
     is_copied: AtomicBool,
-    /// The defaults of mixes.
-    pub mixes: ServerMixes,
     /// Uploaded files.
     pub(super) uploads: Arc<Uploads>,
-    /// `voisin lists push`, if lists can be pushed.
-    pub push: Option<MakeCommand>,
-    /// Whether a server got the id of a song that exists there and is not linked.
-    pub is_unlinked: AtomicBool,
     /// Why the database was unavailable at the last check.
     away: Mutex<Option<String>>,
 }
@@ -223,10 +203,7 @@ impl State {
             wholes: Mutex::default(),
             copying: Mutex::default(),
             is_copied: AtomicBool::new(false),
-            mixes: ServerMixes::default(),
             uploads: Arc::default(),
-            push: None,
-            is_unlinked: AtomicBool::new(false),
             away: Mutex::default(),
         })
     }
@@ -278,39 +255,6 @@ impl State {
     /// Writes a log message.
     pub fn log(&self, text: &str) {
         (self.listener)(text);
-    }
-
-    /// Stores plays and opinions from a player. Cached answers stay valid.
-    pub async fn note_listening(
-        self: &Arc<Self>,
-        listener: String,
-        events: Vec<(TrackId, PlayerEvent)>,
-    ) -> Result<(), Problem> {
-        self.look(move |state, context| {
-            let library = context.engine.library_mut();
-            // SQLite counts commits of other connections, not those of this one.
-            let others = library.changes().data_version()?;
-            let before = state.version()?;
-            library.history_mut().note_listening(&listener, &events)?;
-            let is_alone = library.changes().data_version()? == others;
-            let after = state.version()?;
-            if is_alone {
-                // Cached answers stay valid: nobody else wrote, and a play changes no cached
-                // answer.
-                state.whole.carry(before, after);
-                if let Some((version, _)) = &mut *lock(&state.unbuilt)
-                    && *version == before
-                {
-                    *version = after;
-                }
-                let mut lists = lock(&state.lists);
-                if lists.version == Some(before) {
-                    lists.version = Some(after);
-                }
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Opens the library as the command line does: for writing if possible, so that its index can be stored.
@@ -556,50 +500,4 @@ impl State {
         all.insert(space.to_owned(), (version, Arc::clone(&tags)));
         Ok(tags)
     }
-}
-
-/// The path from one track to another, with similarities to its start; bounded if it is longer than requested.
-///
-/// - `count`: number of tracks, with both ends
-pub fn way(
-    explored: &Explored,
-    from: TrackId,
-    to: TrackId,
-    count: usize,
-) -> Result<Vec<(TrackId, f32)>, Problem> {
-    let collection = &explored.collection;
-    let row = |track: TrackId| {
-        collection
-            .row(track)
-            .ok_or(EngineError::NoVector { id: track })
-    };
-    let from = row(from)?;
-    let to = row(to)?;
-    let vectors = collection.vectors.view();
-    let walk = |tracks| {
-        let options = PathOptions {
-            tracks,
-            ..PathOptions::default()
-        };
-        path(
-            vectors,
-            &explored.graph,
-            &collection.meta,
-            from,
-            to,
-            &options,
-        )
-    };
-    let mut found = walk(None)?;
-    // Only a longer path is computed again with a bound.
-    if found.rows.len() > count {
-        found = walk(Some(count))?;
-    }
-    let start = vectors.row(from).to_vec();
-    let similarity = |row: usize| dot(&start, &vectors.row(row).to_vec()).clamp(0.0, 1.0);
-    Ok(found
-        .rows
-        .iter()
-        .map(|&row| (collection.ids[row], similarity(row)))
-        .collect())
 }

@@ -1,6 +1,6 @@
-//! Players and media servers: their APIs, their references to songs, and exchange of playlists, listening history and queues.
+//! The proxy of a Subsonic server: similar songs for its clients.
 //!
-//! For: other programs' names, ids, requests and errors. Not for: authentication and admission (`voisin-http`), the server's
+//! For: the server's songs, ids, requests and errors. Not for: authentication and admission (`voisin-http`), the server's
 //! own routes and page (`voisin-serve`), or the answers' music (`voisin-engine`, `voisin-questions`).
 
 #![allow(
@@ -8,13 +8,6 @@
     reason = "a problem is made at most once for a request"
 )]
 
-pub mod audiomuse;
-pub mod heard;
-pub mod link;
-mod listen_exports;
-pub mod lists;
-pub mod lms;
-pub mod mpd;
-pub mod songs;
+mod songs;
 pub mod subsonic;
 pub mod upstream;

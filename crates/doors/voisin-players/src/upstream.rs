@@ -1,6 +1,6 @@
 //! The HTTP client of another server, such as a media server behind voisin.
 
-use std::net::{IpAddr, TcpStream, ToSocketAddrs as _};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -18,14 +18,6 @@ use hyper_util::rt::TokioExecutor;
 const LONGEST_ANSWER: usize = 32 << 20;
 /// Timeout of an answer that is parsed.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The runtime for requests in a process that is no server.
-pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-}
 
 /// The address of a server: `http://nas.lan:4533` or `https://music.example/airsonic`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +42,6 @@ impl FromStr for ServerAddress {
         let path = uri.path().trim_end_matches('/');
         Ok(Self(format!(
             "{scheme}://{}{path}",
-            // Links are stored under this text: it must be unique for a server.
             authority.as_str().to_ascii_lowercase()
         )))
     }
@@ -63,29 +54,8 @@ impl std::fmt::Display for ServerAddress {
 }
 
 impl ServerAddress {
-    /// The address as text.
-    pub fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether it accepts connections, within a few seconds.
-    pub fn is_there(&self) -> bool {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let Ok(uri) = self.0.parse::<Uri>() else {
-            return false;
-        };
-        let usual = if uri.scheme_str() == Some("https") {
-            443
-        } else {
-            80
-        };
-        // The resolver expects an IPv6 address without brackets.
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let places = (host, uri.port_u16().unwrap_or(usual)).to_socket_addrs();
-        places
-            .into_iter()
-            .flatten()
-            .any(|place| TcpStream::connect_timeout(&place, PATIENCE).is_ok())
     }
 }
 

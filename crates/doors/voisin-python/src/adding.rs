@@ -1,7 +1,6 @@
 //! Adding music to a library.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,11 +12,11 @@ use voisin_audio::is_audio_candidate;
 use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_engine::{
-    AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Examiner, Outcome, WindowPlan,
-    held_model, is_unchanged, read_through,
+    AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan, held_model,
+    is_unchanged,
 };
+use voisin_library::Library;
 use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
-use voisin_library::{FileRecord, Library};
 use voisin_questions::answers::add::AddAnswer;
 use voisin_questions::answers::lossy;
 
@@ -77,8 +76,6 @@ impl Adding {
         // open each of them.
         found.split_files(&|file| !self.options.force && is_unchanged(library, file));
         let (embedder, model) = self.embedder.unzip();
-        let python = Interpreter::running();
-        let command = |path: &Path, windows: WindowPlan| Ok(python.examination(path, windows));
         let run = AddRun {
             files: &found.files,
             in_parts: &found.in_parts,
@@ -87,12 +84,6 @@ impl Adding {
             windows: self.windows,
             model,
             options: self.options,
-            // Embedded in another program, Python has no interpreter to start: the files in progress of
-            // a killed run then wait for another run.
-            examiner: python.program.is_some().then_some(Examiner {
-                read_record: FileRecord::read,
-                command: &command,
-            }),
         };
         let load = |library: &Library| embedder.map_or_else(|| load_model(library), Ok);
         let stop = AtomicBool::new(false);
@@ -167,56 +158,4 @@ fn not_found(found: &Scan) -> Vec<NotAdded> {
         )
     });
     problems.chain(links).collect()
-}
-
-/// The running Python interpreter, to start another one with the same modules.
-#[derive(Default)]
-struct Interpreter {
-    /// `sys.executable`; None if Python is embedded in another program.
-    program: Option<PathBuf>,
-    /// `sys.path`.
-    path: Vec<PathBuf>,
-}
-
-impl Interpreter {
-    fn running() -> Self {
-        Python::attach(|py| {
-            let sys = py.import("sys").ok()?;
-            let program: Option<PathBuf> = sys.getattr("executable").ok()?.extract().ok()?;
-            Some(Self {
-                program: program.filter(|program| !program.as_os_str().is_empty()),
-                path: sys.getattr("path").ok()?.extract().ok()?,
-            })
-        })
-        .unwrap_or_default()
-    }
-
-    /// A command that reads a file in a separate process.
-    fn examination(&self, file: &Path, windows: WindowPlan) -> Command {
-        // After `-c` all arguments are for the code, so that a file's name may begin with a dash.
-        const CODE: &str = "import sys; _, file, windows, *sys.path = sys.argv; \
-            from voisin._voisin import _examine; _examine(file, windows)";
-        let windows = match windows {
-            WindowPlan::Spread(n) => n.to_string(),
-            _ => "all".to_owned(),
-        };
-        let mut command = Command::new(self.program.clone().unwrap_or_default());
-        // With `sys.path`, since the caller may have added voisin's folder to it.
-        command.args(["-c", CODE]).arg(file).arg(windows);
-        command.args(&self.path);
-        command
-    }
-}
-
-/// Reads a file that may crash the process: called in a separate process.
-#[pyfunction]
-#[pyo3(name = "_examine")]
-pub(super) fn examine(py: Python<'_>, file: PathBuf, windows: &str) -> PyResult<()> {
-    let windows = windows.parse().map_or(WindowPlan::All, WindowPlan::Spread);
-    py.detach(|| {
-        // On a stack like that of the threads that add files, which catch panics; here a panic is harmless.
-        let reader = std::thread::Builder::new().spawn(move || read_through(&file, windows))?;
-        let _ = reader.join();
-        Ok(())
-    })
 }

@@ -29,8 +29,6 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _voisin {
     #[pymodule_export]
-    use super::adding::examine;
-    #[pymodule_export]
     use super::embedder::{PyEmbedder, models};
     #[pymodule_export]
     use super::index::PyVectorIndex;

@@ -39,9 +39,7 @@ use voisin_questions::genre::Classify;
 use voisin_questions::list::{Find, List};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::at_least_one;
-use voisin_questions::{
-    LibrarySource, LocalOnly, Mix, Mixing, Named, QuestionError, Similar, SimilarAnswer,
-};
+use voisin_questions::{LibrarySource, LocalOnly, Named, QuestionError, Similar, SimilarAnswer};
 
 /// A library of music that was added from Python or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It
 /// sees changes by other processes.
@@ -391,9 +389,9 @@ impl PyLibrary {
         refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
-        if similar.passage().is_some() {
+        if similar.part().is_some() {
             return Err(PyValueError::new_err(
-                "from, to: expected none: use \"voisin similar\" for passages",
+                "from, to: expected none: use \"voisin similar\" for a part of a track",
             ));
         }
         let wanted = SeedArgument::all(seeds)?;
@@ -409,43 +407,6 @@ impl PyLibrary {
             let answer = library.similar(&similar, &seeds, unlike)?;
             let measured = measured(library.engine(), &answer)?;
             // Python's objects are created outside, since this part runs without the interpreter's lock.
-            Ok((answer, measured, notes))
-        })?;
-        log_notes(py, &notes)?;
-        neighbors(py, &answer, &measured)
-    }
-
-    /// Songs that go well after these, a different choice each time.
-    ///
-    /// seeds, played: as of `similar`; played: tracks that were played and are not repeated. limit: how many; None:
-    /// all. options: `voisin.MixOptions`, as of `voisin mix`: genre="Jazz", mixing={"variety": 0, "max_per_artist": 1}.
-    #[pyo3(
-        signature = (seeds, limit = Some(25), *, played = None, embedder = None, **options),
-        text_signature = "($self, seeds, limit=25, *, played=None, embedder=None, **options)"
-    )]
-    fn mix(
-        &self,
-        py: Python<'_>,
-        seeds: &Bound<'_, PyAny>,
-        limit: Option<i64>,
-        played: Option<&Bound<'_, PyAny>>,
-        embedder: Option<PyRef<'_, PyEmbedder>>,
-        options: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<Py<PyAny>>> {
-        let mut mix: Mix = question(options, [])?;
-        mix.limit = self::limit(limit)?;
-        mix.filters.of_this_disk();
-        let wanted = SeedArgument::all(seeds)?;
-        let played = played.map_or_else(|| Ok(Vec::new()), SeedArgument::all)?;
-        let embedder = embedder.as_deref().map(|embedder| &**embedder.inner());
-        let (answer, measured, notes) = self.with(py, |library| {
-            let mut notes = Vec::new();
-            let seeds = SeedArgument::seeds(&wanted, library, embedder, &mut notes)?.all();
-            let played = SeedArgument::seeds(&played, library, embedder, &mut notes)?.all();
-            library.fetch_filters(&mix.filters)?;
-            mix.filters.check_folders(library.engine())?;
-            let answer = library.mix(&mix, &seeds, played, &Mixing::default())?;
-            let measured = measured(library.engine(), &answer)?;
             Ok((answer, measured, notes))
         })?;
         log_notes(py, &notes)?;
@@ -677,7 +638,7 @@ impl PyLibrary {
 
     /// Recordings in several files: for each a dictionary, the JSON of `voisin duplicates`, largest saving first.
     ///
-    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True, versions=True. Files are read unless rough is
+    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True. Files are read unless rough is
     /// set.
     #[pyo3(signature = (**options))]
     fn duplicates<'py>(

@@ -2,11 +2,8 @@
 
 mod explore;
 mod labels;
-mod listening;
 mod lists;
 mod missing;
-mod refs;
-mod saved;
 mod search;
 mod tracks;
 
@@ -40,12 +37,10 @@ use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProgress;
 use voisin_http::sessions::{SignedIn, device_name};
 use voisin_http::state::Shared;
+use voisin_players::subsonic;
 use voisin_players::upstream::ServerAddress;
-use voisin_players::{audiomuse, subsonic};
 use voisin_questions::values::Limit;
 
-#[cfg(test)]
-pub(super) use listening::{PageOpinion, TracksPage};
 #[cfg(test)]
 pub(super) use missing::{Gone, MissingPage};
 
@@ -158,7 +153,6 @@ fn written(bytes: Bytes) -> Response<Body> {
 pub(super) fn router(
     state: &Shared,
     subsonic: Option<ServerAddress>,
-    audiomuse: Option<ServerAddress>,
 ) -> Result<Router, ServeError> {
     let api = Router::new()
         .route("/health", get(health))
@@ -178,24 +172,11 @@ pub(super) fn router(
         .route("/tracks/{id}", get(tracks::one))
         .route("/tracks/{id}/audio", get(tracks::audio))
         .route("/tracks/{id}/cover", get(lists::cover))
-        .route("/tracks/{id}/heard", post(listening::hear))
-        .route(
-            "/tracks/{id}/liked",
-            get(listening::opinion).put(listening::like),
-        )
-        .route("/heard", get(listening::heard))
-        .route("/liked", get(listening::liked))
-        .route("/lists", get(saved::all).post(lists::file))
-        .route(
-            "/lists/{name}",
-            get(saved::one).put(saved::keep).delete(saved::remove),
-        )
-        .route("/lists/{name}/push", post(saved::push))
+        .route("/lists", post(lists::file))
         .route("/labels", get(labels::all).post(labels::give))
         .route("/labels/undo", post(labels::undo))
         .route("/labels/write", post(labels::write))
         .route("/similar", post(search::similar))
-        .route("/mix", post(search::mix))
         .route("/classify", post(search::classify))
         .route("/path", post(search::path))
         .route("/playlist", post(search::playlist))
@@ -206,12 +187,8 @@ pub(super) fn router(
         .route("/map", get(explore::map))
         .route("/suspects", get(explore::suspects))
         .route("/duplicates", get(explore::duplicates))
-        .route("/outliers", get(explore::outliers))
         .route("/failed", get(explore::failed))
         .route("/missing", get(missing::all).delete(missing::remove))
-        .route("/refs/similar", post(refs::similar))
-        .route("/refs/path", post(refs::path))
-        .route("/refs/artists", post(refs::artists))
         .route("/scan", get(scan).post(start_scan).delete(stop_scan))
         .layer(DefaultBodyLimit::max(LONGEST_BODY as usize))
         // Uploads are bounded when they are written to disk.
@@ -223,9 +200,6 @@ pub(super) fn router(
         );
     let base = state.guard.base_path.clone();
     let mut all = Router::new().nest("/api/v1", api);
-    if let Some(server) = audiomuse {
-        all = all.merge(audiomuse::router(state, server));
-    }
     if let Some(server) = subsonic {
         all = all.merge(subsonic::router(state, server)?);
     }

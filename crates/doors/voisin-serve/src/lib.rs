@@ -1,7 +1,7 @@
 //! The HTTP server: the same answers as on the command line, for players, scripts, assistants and the page.
 //!
 //! For: starting and stopping the server, its routes ([`api`]) and their formats. Not for: authentication and admission of
-//! requests (`voisin-http`), other programs' interfaces (`voisin-players`), answers themselves
+//! requests (`voisin-http`), the proxy of a Subsonic server (`voisin-players`), answers themselves
 //! (`voisin-engine`, `voisin-explore`; their JSON is in `voisin-questions`), nor arguments (`src/cli`).
 //!
 //! Requests read only these files: a stored file by its id, a picture in its folder, the temporary copy of a body.
@@ -19,7 +19,6 @@ mod openapi;
 mod page;
 mod qr;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -38,10 +37,7 @@ use voisin_http::state::{LoadModel, OpenElsewhere, State};
 use voisin_http::token::Token;
 use voisin_http::{ServeError, runtime};
 use voisin_kernels::allocator;
-use voisin_players::lms::{self, Lms};
 use voisin_players::upstream::ServerAddress;
-use voisin_players::{link, lists};
-use voisin_questions::ServerMixes;
 
 pub use mcp::assist;
 pub use qr::for_terminal as qr_for_terminal;
@@ -73,14 +69,6 @@ pub struct Options {
     pub base_path: String,
     /// The Subsonic server behind it.
     pub subsonic: Option<ServerAddress>,
-    /// The linked media server whose plugins use AudioMuse-AI's API.
-    pub audiomuse: Option<ServerAddress>,
-    /// Lyrion's port.
-    pub lms: Option<Lms>,
-    /// The defaults of mixes.
-    pub mixes: ServerMixes,
-    /// Folders of music.
-    pub folders: Vec<PathBuf>,
     /// Whether requests are logged.
     pub logs: bool,
     /// Loads the library's model.
@@ -93,12 +81,6 @@ pub struct Options {
     pub add: Option<Box<dyn Fn() -> Command + Send + Sync>>,
     /// Whether a scan starts with the server.
     pub scans: bool,
-    /// `voisin link` of that server, to link its songs again when the library has new tracks.
-    pub link: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// `voisin lists push`; `None` if the library is a copy.
-    pub push: Option<Box<dyn Fn() -> Command + Send + Sync>>,
-    /// Age at which pushed lists are renewed; `None`: never.
-    pub renew_lists: Option<Duration>,
 }
 
 /// Serves until `stop` is set.
@@ -138,8 +120,6 @@ pub fn serve(
     )?;
     // Before the state is shared, and therefore immutable.
     state.elsewhere = options.elsewhere;
-    state.mixes = options.mixes;
-    state.push = options.push;
     if options.scans
         && let Err(problem) = state.scan.start()
     {
@@ -164,24 +144,13 @@ pub fn serve(
             }
         });
     }
-    if let Some(age) = options.renew_lists {
-        let state = Arc::clone(&state);
-        let stop = Arc::clone(stop);
-        std::thread::spawn(move || lists::renew(&state, age, &stop));
-    }
-    // Only for a server behind this one, whose ids players use.
-    if let (Some(server), Some(link)) = (options.subsonic.clone(), options.link) {
-        let state = Arc::clone(&state);
-        let stop = Arc::clone(stop);
-        std::thread::spawn(move || link::keep_linked(&state, &server, &link, &stop));
-    }
     let result = runtime.block_on(async {
         let mut open = Vec::new();
         // All addresses first: a port in use ends the start before any request is served.
         for place in &options.listen {
             open.push((place, Listener::open(place).await?));
         }
-        let router = api::router(&state, options.subsonic, options.audiomuse)?;
+        let router = api::router(&state, options.subsonic)?;
         let addresses: Vec<String> = open
             .iter()
             .map(|(place, listener)| match (listener.address(), place) {
@@ -200,36 +169,7 @@ pub fn serve(
                 stopped.clone(),
             ))
         };
-        let mut tasks: Vec<_> = open.into_iter().map(serve).collect();
-        let mut addresses = addresses;
-        if let Some(lms) = &options.lms {
-            let place = Listen::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, lms.port)));
-            let listener = Listener::open(&place).await?;
-            let port = listener
-                .address()
-                .map_or(lms.port, |address| address.port());
-            addresses.push(format!("http://127.0.0.1:{port}/api/mix"));
-            let router = lms::router(&state, &options.folders);
-            // Its connections have no token, so they are counted separately.
-            let connections = Arc::<Open>::default();
-            tasks.push(tokio::spawn(listen::serve(
-                listener,
-                router,
-                connections,
-                stopped.clone(),
-            )));
-            // In the background: Lyrion may start later than this server.
-            if let Some(server) = lms.report.clone() {
-                let state = Arc::clone(&state);
-                tokio::spawn(async move {
-                    if let Err(problem) = lms::report(server, port).await {
-                        state.log(&format!(
-                            "cannot report the port {port} to Lyrion: {problem}"
-                        ));
-                    }
-                });
-            }
-        }
+        let tasks: Vec<_> = open.into_iter().map(serve).collect();
         // A new code at each start, so that a first device can sign in with the code on the
         // terminal.
         let code = match &state.guard.token {

@@ -29,14 +29,13 @@ use voisin_http::problem::Problem;
 use voisin_http::scan::ScanProcess;
 use voisin_http::state::{LoadModel, OpenElsewhere, Shared, State};
 use voisin_http::{ServeError, runtime};
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers, PathBetween};
+use voisin_questions::Similar;
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::list::{Find, List, Show};
 use voisin_questions::page::{Paged, Plain};
 use voisin_questions::playlist::Playlist;
-use voisin_questions::saved::ListAgain;
 use voisin_questions::schema::{of_body, of_query};
-use voisin_questions::{Mix, Similar};
 
 /// A tool: its name, its title, its route, and the schema of its arguments.
 pub(super) type QuestionTool = (
@@ -47,20 +46,13 @@ pub(super) type QuestionTool = (
     fn() -> Value,
 );
 
-pub(super) static TOOLS: [QuestionTool; 19] = [
+pub(super) static TOOLS: [QuestionTool; 15] = [
     (
         "similar",
         "Similar tracks",
         Method::POST,
         "/similar",
         of_body::<Similar>,
-    ),
-    (
-        "mix",
-        "A mix of songs that follow",
-        Method::POST,
-        "/mix",
-        of_body::<Mix>,
     ),
     (
         "find",
@@ -106,20 +98,6 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
         of_body::<Playlist>,
     ),
     (
-        "lists",
-        "Saved lists",
-        Method::GET,
-        "/lists",
-        of_query::<Plain>,
-    ),
-    (
-        "list_now",
-        "Current tracks of a saved list",
-        Method::GET,
-        "/lists/{name}",
-        of_list,
-    ),
-    (
         "genres",
         "How close genres are",
         Method::GET,
@@ -156,17 +134,10 @@ pub(super) static TOOLS: [QuestionTool; 19] = [
     ),
     (
         "duplicates",
-        "Copies and versions",
+        "Copies",
         Method::GET,
         "/duplicates",
         of_query::<Paged<Duplicates>>,
-    ),
-    (
-        "outliers",
-        "Tracks far from everything",
-        Method::GET,
-        "/outliers",
-        of_query::<Paged<Outliers>>,
     ),
     (
         "status",
@@ -182,14 +153,6 @@ fn of_track() -> Value {
     let mut schema = of_query::<Show>();
     schema["properties"]["id"] = json!({"type": "integer", "minimum": 0});
     schema["required"] = json!(["id"]);
-    schema
-}
-
-/// The arguments of `list_now`: the list's name, and the query.
-fn of_list() -> Value {
-    let mut schema = of_query::<ListAgain>();
-    schema["properties"]["name"] = json!({"type": "string"});
-    schema["required"] = json!(["name"]);
     schema
 }
 
@@ -228,7 +191,7 @@ pub fn assist(
     )?;
     state.elsewhere = elsewhere;
     let state = Arc::new(state);
-    let router = api::router(&state, None, None)?;
+    let router = api::router(&state, None)?;
     // Connections to a database must be closed outside of tasks: after the runtime.
     let kept = Arc::clone(&state);
     let assistant = Assistant {
@@ -381,14 +344,11 @@ fn written(method: &Method, path: &str, mut arguments: JsonObject) -> (String, S
             .map_or_else(|| value.to_string(), str::to_owned)
     }
     let mut path = format!("/api/v1{path}");
-    for name in ["id", "name"] {
-        let place = format!("{{{name}}}");
-        if path.contains(&place) {
-            let value = plain(&arguments.remove(name).unwrap_or_default());
-            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            // In a path a blank is %20, unlike in a form.
-            path = path.replace(&place, &value.replace('+', "%20"));
-        }
+    if path.contains("{id}") {
+        let id = plain(&arguments.remove("id").unwrap_or_default());
+        let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        // In a path a blank is %20, unlike in a form.
+        path = path.replace("{id}", &id.replace('+', "%20"));
     }
     if *method == Method::POST {
         return (path, Value::Object(arguments).to_string());
@@ -535,9 +495,10 @@ mod tests {
             request(Method::GET, "/tracks/{id}", json!({"id": "../x"})).0,
             "/api/v1/tracks/..%2Fx?"
         );
-        let named = json!({"name": "für a+b", "random_seed": 7});
-        let (uri, _) = request(Method::GET, "/lists/{name}", named);
-        assert_eq!(uri, "/api/v1/lists/f%C3%BCr%20a%2Bb?random_seed=7");
+        assert_eq!(
+            request(Method::GET, "/tracks/{id}", json!({"id": "ü a+b"})).0,
+            "/api/v1/tracks/%C3%BC%20a%2Bb?"
+        );
         let (uri, body) = request(Method::POST, "/similar", json!({"seeds": [{"id": 1}]}));
         assert_eq!(
             (uri.as_str(), body.as_str()),

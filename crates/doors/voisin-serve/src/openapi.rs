@@ -5,10 +5,9 @@ use std::path::Path;
 
 use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights, PageOpinion, TracksPage};
+use super::api::{Answer, Gone, Invited, MissingPage, Noted, OwnRights};
 use super::mcp::{QuestionTool, TOOLS};
 use voisin_base::track::TrackId;
 use voisin_http::problem::Problem;
@@ -26,30 +25,24 @@ use voisin_questions::answers::labels::{
 };
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::map::MapPart;
-use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::page::{NextPage, Page, PageItems};
 use voisin_questions::answers::playlist::PlaylistJson;
-use voisin_questions::answers::refs::{ArtistMatches, Matches};
-use voisin_questions::answers::saved::{KeptListJson, KeptListsJson, ListNowJson, ListPushedJson};
-use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::walk::WalkJson;
 use voisin_questions::genre::Classify;
 use voisin_questions::page::{Paged, Plain};
-use voisin_questions::saved::SavedQuestion;
 use voisin_questions::schema::{self, of_body, of_query};
 use voisin_questions::seed::NamedSeed;
-use voisin_questions::{Filters, Mixing, Similar};
+use voisin_questions::{Filters, Similar};
 
 /// The path of shared schemas.
 const COMPONENTS: &str = "#/components/schemas";
 
 /// Queries that are no tools.
-const OTHERS: [QuestionTool; 8] = [
+const OTHERS: [QuestionTool; 6] = [
     ("", "", Method::GET, "/labels", of_query::<Paged<Plain>>),
-    ("", "", Method::GET, "/heard", of_query::<Paged<Plain>>),
-    ("", "", Method::GET, "/liked", of_query::<Paged<Plain>>),
     (
         "",
         "",
@@ -93,7 +86,7 @@ type ByTrack<T> = Answer<Page<PageItems<'static, T>, TrackId>>;
 type ByPlace<T> = Answer<Page<PageItems<'static, T>, usize>>;
 
 /// The types of the answers.
-const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
+const ANSWERS: [(&str, &str, AnswerSchema); 28] = [
     ("get", "/albums", answer_of::<ByPlace<ArtistJson>>),
     ("get", "/artists", answer_of::<ByPlace<ArtistJson>>),
     ("post", "/classify", answer_of::<Answer<AnswersJson<'_>>>),
@@ -118,9 +111,7 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
         "/genres",
         answer_of::<Answer<Page<GenresPart<'_>, usize>>>,
     ),
-    ("get", "/heard", answer_of::<Answer<TracksPage>>),
     ("get", "/labels", answer_of::<Answer<HandLabelsJson>>),
-    ("get", "/liked", answer_of::<Answer<TracksPage>>),
     ("post", "/labels", answer_of::<Answer<LabelsChangedJson>>),
     ("post", "/labels/undo", answer_of::<Answer<LabelUndoneJson>>),
     (
@@ -128,10 +119,6 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
         "/labels/write",
         answer_of::<Answer<LabelsWrittenJson>>,
     ),
-    ("get", "/lists", answer_of::<KeptListsJson>),
-    ("get", "/lists/{name}", answer_of::<Answer<ListNowJson<'_>>>),
-    ("put", "/lists/{name}", answer_of::<KeptListJson>),
-    ("post", "/lists/{name}/push", answer_of::<ListPushedJson>),
     (
         "get",
         "/map",
@@ -139,19 +126,14 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
     ),
     ("delete", "/missing", answer_of::<Answer<Gone>>),
     ("get", "/missing", answer_of::<Answer<MissingPage>>),
-    ("post", "/mix", answer_of::<Answer<SimilarJson>>),
-    ("get", "/outliers", answer_of::<ByTrack<OutlierJson>>),
     ("post", "/path", answer_of::<Answer<Noted<WalkJson>>>),
     (
         "post",
         "/playlist",
         answer_of::<Answer<Noted<PlaylistJson>>>,
     ),
-    ("post", "/refs/artists", answer_of::<Answer<ArtistMatches>>),
-    ("post", "/refs/path", answer_of::<Answer<Matches>>),
-    ("post", "/refs/similar", answer_of::<Answer<Matches>>),
     ("get", "/scan", answer_of::<ScanProgress>),
-    ("post", "/similar", answer_of::<SimilarOrPassages>),
+    ("post", "/similar", answer_of::<Answer<SimilarJson>>),
     ("get", "/status", answer_of::<Answer<StatusJson>>),
     ("get", "/suspects", answer_of::<ByTrack<SuspectJson>>),
     ("get", "/tracks", answer_of::<Answer<NextPage<PageJson>>>),
@@ -160,19 +142,8 @@ const ANSWERS: [(&str, &str, AnswerSchema); 40] = [
         "/tracks/{id}",
         answer_of::<Answer<Noted<CardJson<'_>>>>,
     ),
-    ("get", "/tracks/{id}/liked", answer_of::<PageOpinion>),
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
-
-/// `similar` answers with passages to a search by passage.
-#[derive(Serialize, JsonSchema)]
-#[schemars(inline)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "only its schema is used")]
-enum SimilarOrPassages {
-    Tracks(Answer<SimilarJson>),
-    Passages(Answer<PassagesJson>),
-}
 
 /// A query's parameters, after those of the path.
 fn parameters(before: &Value, schema: &Value) -> Value {
@@ -252,12 +223,9 @@ fn the_description_has_the_parameters_of_queries() {
             question["parameters"] = parameters(&question["parameters"], &schema_of());
         }
     }
-    expected["paths"]["/lists/{name}"]["put"]["requestBody"]["content"]["application/json"]["schema"] =
-        of_body::<SavedQuestion>();
     let schemas: &mut Map<String, Value> =
         expected["components"]["schemas"].as_object_mut().unwrap();
     schemas.insert("Filters".to_owned(), of_body::<Filters>());
-    schemas.insert("Mixing".to_owned(), of_body::<Mixing>());
     schemas.insert("Named".to_owned(), of_body::<NamedSeed>());
     let mut generator = schema::answers(COMPONENTS);
     for (method, path, answer) in ANSWERS {

@@ -13,14 +13,12 @@ use super::server::{IndexState, WantedVectors};
 use super::{BackendError, Effort, Postgres, Result, TrackStore as _};
 use voisin_base::text::count;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Engine, MixOptions, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery,
-};
+use voisin_engine::{Engine, Seed, SeedName, SimilarOptions, SimilarTrack, TrackPage, TrackQuery};
 use voisin_index::SearchMode;
 use voisin_library::scan;
 use voisin_library::{
-    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter,
-    TrackSet, fold, path_to_bytes, stored_path,
+    FilterSql, FilterValue, LibraryError, NameOf, OpenMode, SearchTexts, Track, TrackFilter, fold,
+    path_to_bytes, stored_path,
 };
 use voisin_questions::answers::status::StatusJson;
 use voisin_questions::{Filters, LocalOnly, Named, QuestionError, RemoteLibrary};
@@ -419,8 +417,6 @@ impl RemoteLibrary for Remote {
             Named::Id(id) => self.fetch_local(&[id])?,
             Named::Path(path) => self.fetch_paths(&[path.to_owned()])?,
             Named::Words(words) => self.fetch_by_words(words)?,
-            Named::Artist(name) => self.fetch_of_artist(name)?,
-            Named::Album(name) => self.fetch_album(name)?,
             Named::Written(text) => self.fetch_seed(text)?,
         }
         Ok(())
@@ -591,35 +587,6 @@ impl RemoteLibrary for Remote {
                 return Ok(answer);
             }
             candidates = candidates.saturating_mul(4);
-        }
-    }
-
-    fn mix(
-        &mut self,
-        seeds: &[Seed],
-        options: &MixOptions,
-    ) -> Result<Vec<SimilarTrack>, QuestionError> {
-        let query = self.engine.mix_query(seeds, options)?;
-        // Seeds and played tracks are near, and are left out of the mix.
-        let known = seeds.len() + options.played.len();
-        let mut candidates = options.reach().saturating_mul(2).saturating_add(known);
-        loop {
-            let found = self
-                .store
-                .nearest(&query, candidates, &options.filter, Effort::Index)?;
-            let ids: Vec<TrackId> = found.iter().map(|found| found.id).collect();
-            self.fetch_ids(&ids)?;
-            let among: TrackSet = ids.iter().map(|&id| self.local_id(id)).collect();
-            let options = MixOptions {
-                among: Some(among),
-                ..options.clone()
-            };
-            let (answer, is_full) = self.engine.mix_among(seeds, &options)?;
-            // A mix that cannot be filled ends with fewer tracks instead of fetching all of them.
-            if is_full || found.len() < candidates || candidates >= MOST_NAMED {
-                return Ok(answer);
-            }
-            candidates = candidates.saturating_mul(4).min(MOST_NAMED);
         }
     }
 

@@ -12,10 +12,9 @@ use super::matrix::MatrixRow;
 use super::split::Split;
 use crate::dataset::Part;
 use voisin_base::text::fold;
-use voisin_engine::{audio_correlation, chords};
+use voisin_engine::audio_correlation;
 use voisin_explore::KnnGraph;
 use voisin_explore::duplicates::DuplicateOptions;
-use voisin_explore::versions;
 use voisin_learn::Preparation;
 
 /// Overlap of the training part with the validation or the test part.
@@ -48,8 +47,6 @@ pub enum Likeness {
     Numbers,
     /// The same recording: encoded again, louder, cut.
     Recording,
-    /// The same chords in the same order: faster, in another key, played again.
-    Chords,
 }
 
 impl Likeness {
@@ -59,7 +56,6 @@ impl Likeness {
             Self::Audio => "are the same audio",
             Self::Numbers => "have equal numbers",
             Self::Recording => "sound like one recording",
-            Self::Chords => "have the same chords",
         }
     }
 }
@@ -276,37 +272,21 @@ pub fn decode_pairs(
     let least = DuplicateOptions::default().correlation;
     let stopped = || stop.load(Ordering::Relaxed);
     // Decoded in parallel; after Ctrl-C the remaining pairs count as different.
-    let (recordings, others): (Vec<[usize; 2]>, Vec<[usize; 2]>) =
-        pairs.par_iter().map(|(_, pair)| *pair).partition(|pair| {
-            let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
-                return false;
-            };
-            !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
-        });
-    // chords are costly, so they are computed once for each track, and only if the audio differs
-    let alone: BTreeSet<usize> = others.iter().flatten().copied().collect();
-    let chords_of = alone.into_par_iter().filter(|_| !stopped());
-    let chords_of: BTreeMap<usize, _> = chords_of
-        .filter_map(|row| Some((row, chords(paths[row]?)?)))
-        .collect();
-    let played_again = others.into_par_iter().filter(|[a, b]| {
-        let likeness = chords_of
-            .get(a)
-            .zip(chords_of.get(b))
-            .and_then(|(a, b)| versions::likeness(a, b));
-        likeness.is_some_and(|likeness| likeness >= versions::ALONE)
+    let recordings = pairs.par_iter().map(|(_, pair)| *pair).filter(|pair| {
+        let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
+            return false;
+        };
+        !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
     });
-    let played_again: Vec<[usize; 2]> = played_again.collect();
-    for (found, why) in [
-        (recordings, Likeness::Recording),
-        (played_again, Likeness::Chords),
-    ] {
-        leak.doubles
-            .extend(found.into_iter().map(|pair| double(rows, split, pair, why)));
-    }
+    let recordings: Vec<[usize; 2]> = recordings.collect();
+    leak.doubles.extend(
+        recordings
+            .into_iter()
+            .map(|pair| double(rows, split, pair, Likeness::Recording)),
+    );
     leak.looked_for += &format!(
         ", and by decoding {} of {candidates} nearest pairs in two parts: this finds copies that were encoded again, made \
-         louder or cut, and by chords faster ones.",
+         louder or cut.",
         pairs.len()
     );
 }

@@ -193,13 +193,6 @@ pub fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     read::read_file_tags(path)
 }
 
-/// Reads the `MusicBrainz` ids (UUIDs in lower case) of the works that a file is a recording of; none if its tags have
-/// none, are damaged or of a kind without this field (Matroska, CAF, parts of CUE sheets). Errors are those of the file
-/// system only.
-pub fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
-    read::read_works(path)
-}
-
 /// Reads a file's front cover, else its first picture, up to 12 MB in `ID3v2` tags; `None` if it has none, or its tags
 /// are damaged. The picture's format must be detected from its bytes. Errors are those of the file system only.
 pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {

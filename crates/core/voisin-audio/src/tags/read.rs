@@ -134,28 +134,6 @@ fn of_part(part: CuePart, whole: TrackTags) -> TrackTags {
     }
 }
 
-/// The `MusicBrainz` works in a file's tags.
-pub(super) fn read_works(path: &Path) -> Result<Vec<String>, AudioError> {
-    if let Ok(Place::Part(_)) = Place::of(path) {
-        return Ok(Vec::new());
-    }
-    let mut file = open(path)?;
-    let found = ape::find_id3(&mut file).map_err(|error| AudioError::from_io(path, error))?;
-    let works = guard(path, || {
-        let texts = texts::read(&mut file, found.audio).unwrap_or_default();
-        let mut all = texts.tags;
-        all.extend(id3_tags(&found, &mut 0));
-        let texts = all
-            .iter()
-            .flat_map(|tag| tag.get_strings(ItemKey::MusicBrainzWorkId));
-        texts
-            .flat_map(values)
-            .filter_map(|text| mbid(&text))
-            .collect()
-    });
-    Ok(works.unwrap_or_default())
-}
-
 /// The values of a tag by its name; in `ID3v2` of a `TXXX` frame, or `TMOO` for `MOOD`.
 pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
     if let Ok(Place::Part(_)) = Place::of(path) {

@@ -1,6 +1,6 @@
 //! Labelled tracks of a library: genres from tags, folders or a file, and groups of tracks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,10 +9,10 @@ use ndarray::Array2;
 
 use super::evidence::Evidence;
 use super::path_table::PathTable;
-use crate::mix::album_of;
 use crate::parts::EngineGenres;
 use crate::{Engine, EngineError, Seed};
 use voisin_base::track::{ContentId, TrackId};
+use voisin_explore::TrackMeta;
 use voisin_genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
 use voisin_library::{Library, LibraryError, Track, fold};
 use voisin_music::cue;
@@ -188,6 +188,17 @@ pub(super) fn artist_group(track: &Track) -> String {
         .people()
         .first()
         .map_or_else(|| album_group(track), |artist| fold(artist))
+}
+
+/// The album of a track, as [`TrackMeta::album_key`].
+fn album_of(track: &Track) -> Option<String> {
+    let album = TrackMeta {
+        album: track.album().map(str::to_owned),
+        artist: track.main_artist().map(str::to_owned),
+        album_artist: track.tags.album_artist.clone(),
+        ..TrackMeta::of_file(track.id, &track.path)
+    };
+    album.album_key()
 }
 
 /// The album, or the track itself without one.
@@ -385,18 +396,6 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
             Err(_) => Labeller::new(&taxonomy, &LabelSource::Tags, &self.library)?,
         };
         Ok(tracks.iter().map(|track| labeller.genres(track)).collect())
-    }
-
-    /// The tracks that are speech.
-    #[doc(hidden)]
-    pub fn speech_of(&self, tracks: &[Track]) -> Result<HashSet<TrackId>, EngineError> {
-        let genres = self.genres_of(tracks)?;
-        self.speech(
-            tracks
-                .iter()
-                .zip(&genres)
-                .map(|(track, genres)| (track.id, genres.as_slice())),
-        )
     }
 
     /// All genres of tracks, from the library's label source.

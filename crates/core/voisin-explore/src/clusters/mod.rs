@@ -26,7 +26,7 @@ use ndarray::{ArrayView2, Axis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExploreError, KnnGraph, Result, TrackMeta, outliers, same_length};
+use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length, strays};
 use voisin_base::track::TrackId;
 
 /// Neighbours per track that clustering uses; more blur small groups (measured on GTZAN: 10, 15,
@@ -247,7 +247,7 @@ fn cluster_rows(
     }
     let ids: Vec<TrackId> = meta.iter().map(|track| track.id).collect();
     // Left out before dividing, since a stray would join the nearest group in any case.
-    let noise = outliers::strays(graph);
+    let noise = strays::strays(graph);
     let start = previous.map(|p| p.labels(&ids));
     let resolution = previous.and_then(|p| p.resolution);
     let question = question(vectors, &ids, min_size, options);

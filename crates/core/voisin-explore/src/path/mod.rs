@@ -13,7 +13,6 @@ use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use legs::excess;
 use steps::WalkSteps;
 use voisin_base::track::TrackId;
-use voisin_music::song::TitleLikeness;
 
 pub use bend::{BEND, bend};
 
@@ -170,21 +169,16 @@ fn copies(
     found
 }
 
-/// Whether two rows are the same recording or versions of the same song.
+/// Whether two rows are the same recording, or have one artist and title.
 fn are_copies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], a: usize, b: usize) -> bool {
     let similarity = vectors.row(a).dot(&vectors.row(b));
     let is_copy = meta[a]
         .recording()
         .is_copy(&meta[b].recording(), similarity);
-    // The bounds are for raw vectors. Centred ones are mostly farther apart, so that some versions pass and hardly any other
-    // song is left out.
-    let may_be_version = TitleLikeness::Same.is_version(similarity);
     is_copy
-        || may_be_version && {
-            let titles = meta[a].song().zip(meta[b].song());
-            let likeness = titles.and_then(|(a, b)| a.likeness(&b));
-            likeness.is_some_and(|likeness| likeness.is_version(similarity))
-        }
+        || meta[a]
+            .song()
+            .is_some_and(|song| meta[b].song() == Some(song))
 }
 
 fn distance(vectors: ArrayView2<'_, f32>, a: usize, b: usize) -> f32 {

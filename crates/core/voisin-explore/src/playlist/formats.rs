@@ -1,57 +1,22 @@
-//! M3U8, XSPF, JSPF and bare paths, with escapes for any tags and file names.
+//! M3U8 and bare paths, with escapes for any tags and file names.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::json;
-
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
-use voisin_base::text::xml;
 use voisin_music::cue::CuePart;
-
-/// VLC's extension for start and stop times of tracks.
-const VLC: &str = "http://www.videolan.org/vlc/playlist/0";
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Extended M3U, UTF-8.
     M3u8,
-    /// XML Shareable Playlist Format 1.
-    Xspf,
-    /// Its JSON sibling.
-    Jspf,
-    /// Rekordbox's XML; paths are absolute.
-    Rekordbox,
-    /// Traktor's NML; paths are absolute, and must be UTF-8.
-    Traktor,
     /// One path per line; refuses paths with a line break.
     Paths,
     /// Paths ended by a zero byte, for `xargs -0`.
     Paths0,
-}
-
-impl std::str::FromStr for Format {
-    type Err = ExploreError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "m3u8" | "m3u" => Ok(Self::M3u8),
-            "xspf" => Ok(Self::Xspf),
-            "jspf" => Ok(Self::Jspf),
-            "rekordbox" => Ok(Self::Rekordbox),
-            "traktor" => Ok(Self::Traktor),
-            "paths" => Ok(Self::Paths),
-            "paths0" => Ok(Self::Paths0),
-            other => Err(ExploreError::Parameter {
-                name: "playlist format",
-                found: other.to_owned(),
-                expected: "m3u8, xspf, jspf, rekordbox, traktor, paths or paths0",
-            }),
-        }
-    }
 }
 
 /// How paths are written.
@@ -65,9 +30,8 @@ pub enum PathStyle {
 
 /// Writes `tracks` as a playlist.
 ///
-/// Line breaks and control characters in tags become spaces in M3U8 and references in XML and JSON. In M3U8 a path with such
-/// characters, or one that is not UTF-8, becomes a percent-encoded address; [`Format::Paths`] refuses line breaks. All formats
-/// except those of bare paths are UTF-8.
+/// In M3U8, which is UTF-8, line breaks and control characters in tags become spaces, and a path with such characters, or one
+/// that is not UTF-8, becomes a percent-encoded address; [`Format::Paths`] refuses line breaks.
 pub fn write(
     tracks: &[&TrackMeta],
     title: &str,
@@ -96,10 +60,6 @@ pub fn write(
         .collect();
     match format {
         Format::M3u8 => Ok(m3u8(&entries, title).into_bytes()),
-        Format::Xspf => Ok(xspf(&entries, title).into_bytes()),
-        Format::Jspf => jspf(&entries, title).map(String::into_bytes),
-        Format::Rekordbox => Ok(super::dj::rekordbox(tracks, title).into_bytes()),
-        Format::Traktor => super::dj::traktor(tracks, title).map(String::into_bytes),
         Format::Paths => paths(&entries),
         Format::Paths0 => Ok(entries
             .iter()
@@ -207,73 +167,6 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     text
 }
 
-fn xspf(entries: &[WrittenEntry<'_>], title: &str) -> String {
-    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                    <playlist version=\"1\" xmlns=\"http://xspf.org/ns/0/\" \
-                    xmlns:vlc=\"http://www.videolan.org/vlc/playlist/ns/0/\">\n"
-        .to_owned();
-    if !title.is_empty() {
-        let _ = writeln!(text, "  <title>{}</title>", xml(title));
-    }
-    text.push_str("  <trackList>\n");
-    for WrittenEntry { path, track, part } in entries {
-        let _ = write!(
-            text,
-            "    <track><location>{}</location>",
-            xml(&address(path))
-        );
-        let _ = write!(text, "<title>{}</title>", xml(track.display_title()));
-        for (name, value) in [("creator", &track.artist), ("album", &track.album)] {
-            if let Some(value) = value {
-                let _ = write!(text, "<{name}>{}</{name}>", xml(value));
-            }
-        }
-        if track.seconds > 0.0 {
-            let _ = write!(text, "<duration>{:.0}</duration>", track.seconds * 1000.0);
-        }
-        if part.is_some() {
-            let _ = write!(text, "<extension application=\"{VLC}\">");
-            for option in vlc_options(part.as_ref()) {
-                let _ = write!(text, "<vlc:option>{option}</vlc:option>");
-            }
-            text.push_str("</extension>");
-        }
-        text.push_str("</track>\n");
-    }
-    text.push_str("  </trackList>\n</playlist>\n");
-    text
-}
-
-fn jspf(entries: &[WrittenEntry<'_>], title: &str) -> Result<String> {
-    let tracks: Vec<serde_json::Value> = entries
-        .iter()
-        .map(|WrittenEntry { path, track, part }| {
-            let mut value = json!({"location": [address(path)], "title": track.display_title()});
-            for (name, tag) in [("creator", &track.artist), ("album", &track.album)] {
-                if let Some(tag) = tag {
-                    value[name] = json!(tag);
-                }
-            }
-            if track.seconds > 0.0 {
-                value["duration"] = json!((track.seconds * 1000.0).round() as u64);
-            }
-            if part.is_some() {
-                let options: Vec<String> = vlc_options(part.as_ref()).collect();
-                value["extension"] = json!({VLC: [{"option": options}]});
-            }
-            value
-        })
-        .collect();
-    let text =
-        serde_json::to_string_pretty(&json!({"playlist": {"title": title, "track": tracks}}))?;
-    // JSON escapes control characters below the blank; terminals also interpret those from 0x7f to 0x9f.
-    let escaped = |c: char| match c {
-        '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
-        c => c.to_string(),
-    };
-    Ok(text.chars().map(escaped).collect::<String>() + "\n")
-}
-
 fn paths(entries: &[WrittenEntry<'_>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for WrittenEntry { path, .. } in entries {
@@ -330,11 +223,6 @@ mod tests {
     fn an_object_keeps_its_address() {
         let track = TrackMeta::new(TrackId(1), "s3://bucket/m/a b.mp3");
         for style in [PathStyle::Absolute, PathStyle::Relative("/m".into())] {
-            let text = written(&[&track], "", Format::Xspf, &style);
-            let place = "<location>s3://bucket/m/a%20b.mp3</location>";
-            assert!(text.contains(place), "{text}");
-            let text = written(&[&track], "", Format::Jspf, &style);
-            assert!(text.contains("\"s3://bucket/m/a%20b.mp3\""), "{text}");
             let text = written(&[&track], "", Format::M3u8, &style);
             assert!(text.ends_with("\ns3://bucket/m/a b.mp3\n"), "{text}");
         }
@@ -348,33 +236,6 @@ mod tests {
         let track = TrackMeta::new(TrackId(1), "#1 hit.mp3");
         let text = written(&[&track], "", Format::M3u8, &PathStyle::Absolute);
         assert_eq!(text, "#EXTM3U\n#EXTINF:-1,#1 hit\n./#1 hit.mp3\n");
-    }
-
-    #[test]
-    fn xspf_is_well_formed() {
-        let track = hostile();
-        let text = written(&[&track], "a<b", Format::Xspf, &PathStyle::Absolute);
-        assert!(
-            text.contains("<title>a&lt;b</title>") && !text.contains("<x>") && !text.contains('\0')
-        );
-        assert!(text.contains("<duration>61400</duration>"));
-        assert_eq!(text.matches("<track>").count(), 1);
-    }
-
-    #[test]
-    fn jspf_parses_back() {
-        let text = written(&[&hostile()], "x", Format::Jspf, &PathStyle::Absolute);
-        let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
-        assert_eq!(value["playlist"]["track"][0]["creator"], "A]]>\u{2028}B");
-        let mut track = hostile();
-        track.artist = Some("\u{9b}31m\u{7f}".into());
-        let text = written(&[&track], "x", Format::Jspf, &PathStyle::Absolute);
-        assert!(
-            !text.contains(|c: char| c.is_control() && c != '\n'),
-            "{text:?}"
-        );
-        let value: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
-        assert_eq!(value["playlist"]["track"][0]["creator"], "\u{9b}31m\u{7f}");
     }
 
     #[test]
@@ -416,10 +277,6 @@ mod tests {
         );
         let below = PathStyle::Relative("/m".into());
         assert!(written(&[&track], "", Format::M3u8, &below).ends_with("\ncaf%E9%20%1B.mp3\n"));
-        assert!(
-            written(&[&track], "", Format::Xspf, &below)
-                .contains("<location>caf%E9%20%1B.mp3</location>")
-        );
         let bare = write(&[&track], "", Format::Paths0, &PathStyle::Absolute).expect("writable");
         assert_eq!(bare, b"/m/caf\xe9 \x1b.mp3\0");
     }

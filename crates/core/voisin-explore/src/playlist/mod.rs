@@ -1,9 +1,8 @@
 //! Playlists: tracks near some seeds, with limits per artist and album and adjustable diversity.
 //!
-//! For: choosing and ordering tracks, and writing them as files that players and DJ programs read. Not for: reading
+//! For: choosing and ordering tracks, and writing them as files that players read. Not for: reading
 //! playlists; that is `library::scan`.
 
-mod dj;
 mod escape;
 mod formats;
 mod pool;
@@ -75,6 +74,10 @@ pub struct PlaylistOptions {
     /// 0: nearest to the seeds only; 1: as varied as the neighbourhood allows, which is [`REACH`] times the list's length,
     /// and at most a quarter of all tracks unless the list is longer.
     pub diversity: f32,
+    /// Each track is drawn from the nearest 1 + 40 × this that the list admits; 0 takes the best.
+    pub variety: f32,
+    /// Seed of those random numbers.
+    pub random: u64,
     /// Shuffles with this seed; `None` orders by small steps.
     pub shuffle: Option<u64>,
     /// How the seeds are used.
@@ -90,6 +93,8 @@ impl Default for PlaylistOptions {
             max_per_artist: None,
             max_per_album: None,
             diversity: 0.0,
+            variety: 0.0,
+            random: 0,
             shuffle: None,
             seeds: SeedUse::Leave,
             min_similarity: None,
@@ -112,6 +117,8 @@ pub struct Entry {
 
 /// Most seeds that are used separately; more are thinned out to the most different ones.
 const MOST_SEEDS: usize = 32;
+/// Tracks from which one is drawn at full variety, besides the best.
+const DRAWN_FROM: f32 = 40.0;
 /// Nearest tracks per track of the list in its neighbourhood at full diversity.
 pub const REACH: usize = 3;
 /// Nearest tracks per track of the list that give the same list as all tracks.
@@ -184,13 +191,18 @@ pub fn playlist_near(
     let most = wanted_tracks.max(vectors.nrows() / 4);
     let widest = REACH.saturating_mul(wanted_tracks) as f32;
     let reach = ((options.diversity * widest) as usize).clamp(1, most.max(1));
+    let drawn_from = 1 + (DRAWN_FROM * options.variety) as usize;
+    let reach = reach.max(drawn_from);
+    let mut random = Random::new(options.random);
     let mut turn = 0;
     let mut idle = 0;
     // Ends when no pool has a track to add.
     while list.wants_more() && idle < pools.len() {
         let pool = &mut pools[turn % sources.len()];
         turn += 1;
-        let taken = pool.take(vectors, &list, opening, reach);
+        let taken = pool.take(vectors, &list, opening, reach, |best| {
+            random.below(drawn_from.min(best))
+        });
         // With fewer than `reach` candidates the best might be missing: the caller must pass more tracks.
         if pool.is_cut && pool.near.len() < reach {
             return Ok(None);
@@ -324,6 +336,13 @@ fn check(
         return Err(ExploreError::Parameter {
             name: "diversity",
             found: options.diversity.to_string(),
+            expected: "0 to 1",
+        });
+    }
+    if !(0.0..=1.0).contains(&options.variety) {
+        return Err(ExploreError::Parameter {
+            name: "variety",
+            found: options.variety.to_string(),
             expected: "0 to 1",
         });
     }
@@ -695,6 +714,35 @@ mod tests {
         };
         assert_eq!(shuffled(1), shuffled(1));
         assert_ne!(shuffled(1), shuffled(2));
+    }
+
+    #[test]
+    fn variety_draws_from_the_nearest() {
+        let (vectors, _, meta) = collection();
+        let rows = |variety: f32, random: u64| -> Vec<usize> {
+            let options = PlaylistOptions {
+                length: Length::Tracks(10),
+                variety,
+                random,
+                ..PlaylistOptions::default()
+            };
+            let list = playlist(vectors.view(), &meta, &[7], &|_| false, &options).expect("a list");
+            let mut rows: Vec<usize> = list.into_iter().map(|entry| entry.row).collect();
+            rows.sort_unstable();
+            rows
+        };
+        assert_eq!(rows(0.0, 1), rows(0.0, 2));
+        assert_eq!(rows(1.0, 1), rows(1.0, 1));
+        assert_ne!(rows(1.0, 1), rows(1.0, 2));
+        // The last of ten is one of the nearest 41 that are left: none beyond the nearest 50.
+        let near = vectors.dot(&vectors.row(7));
+        let mut nearest: Vec<usize> = (0..200).filter(|&row| row != 7).collect();
+        nearest.sort_by(|&a, &b| near[b].total_cmp(&near[a]));
+        let drawn = rows(1.0, 3);
+        assert!(
+            drawn.iter().all(|row| nearest[..50].contains(row)),
+            "{drawn:?}"
+        );
     }
 
     #[test]

@@ -132,17 +132,19 @@ impl CandidatePool {
         }
     }
 
-    /// The best of the `reach` nearest candidates that the list admits; farther ones replace those that
+    /// One of the best of the `reach` nearest candidates that the list admits; farther ones replace those that
     /// are taken. A candidate that the list refuses is dropped, since it would be refused
     /// again.
     ///
     /// - `opening`: number of first entries that candidates are not compared with
+    /// - `draw`: which of so many to take, by place, the best at 0
     pub(super) fn take(
         &mut self,
         vectors: ArrayView2<'_, f32>,
         list: &PlaylistBuilder<'_>,
         opening: usize,
         reach: usize,
+        draw: impl FnOnce(usize) -> usize,
     ) -> Option<(usize, f32)> {
         self.near.retain(|candidate| list.admits(candidate.row));
         while let Some(&(row, similarity)) = self
@@ -182,12 +184,10 @@ impl CandidatePool {
             };
             (1.0 - diversity) * candidate.similarity - diversity * repeated
         };
-        // `max_by` returns the last of equals, which is the nearest in reverse order.
-        let best = self
-            .near
-            .iter()
-            .rev()
-            .max_by(|a, b| score(a).total_cmp(&score(b)))?;
-        Some((best.row, best.similarity))
+        let mut best: Vec<&PlaylistCandidate> = self.near.iter().collect();
+        // Stable, so that of equals the nearest comes first.
+        best.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        let taken = best.get(draw(best.len()))?;
+        Some((taken.row, taken.similarity))
     }
 }

@@ -1,25 +1,21 @@
 //! Recordings in several files.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::graph::neighbour_graph;
 use super::lossy;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::text;
 use voisin_base::track::TrackId;
-use voisin_base::vector::dot;
-use voisin_engine::{Collection, CompareEvent, Engine, EngineError, keep_songs, song_facts};
+use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
-use voisin_explore::versions::{candidates, from_heads, joined, versions as versions_among};
 use voisin_library::StoredFile;
 use voisin_music::cue::Place;
-use voisin_music::song::TitleLikeness;
 
 /// The documented JSON of `duplicates`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -284,111 +280,6 @@ fn why_kept(keep: &FileJson, next: &FileJson, has_more_of_its_album: bool) -> St
     } else {
         "the file added first".to_owned()
     }
-}
-
-/// Versions of songs, the shortest title first, as it is that of the song itself; songs with most versions first.
-///
-/// - `reads_files`: whether files are read, for their chords and the works that their tags name, and the result is stored
-///   for lists; if not, codes of recordings decide, and titles together with vectors
-/// - `report`: called for the tracks that are analysed
-pub(crate) fn versions(
-    engine: &mut Engine,
-    collection: &Collection,
-    reads_files: bool,
-    report: &(impl Fn(CompareEvent) + Sync),
-) -> Result<Vec<GroupJson>, EngineError> {
-    let meta = &collection.meta;
-    let mut codes: HashMap<String, usize> = HashMap::new();
-    let mut by_code: Vec<(usize, usize)> = Vec::new();
-    engine.library().for_each_track(|track| {
-        let recording = [("mbid", track.tags.mbid), ("isrc", track.tags.isrc)];
-        for (kind, code) in recording
-            .into_iter()
-            .filter_map(|(kind, code)| Some((kind, code?)))
-        {
-            let Some(row) = collection.row(track.id) else {
-                continue;
-            };
-            // Each code links its tracks to the first that has it, which is enough to join them.
-            let first = *codes.entry(format!("{kind} {code}")).or_insert(row);
-            by_code.extend((first != row).then_some((first, row)));
-        }
-        Ok(())
-    })?;
-    let graph = if reads_files && meta.len() > 1 {
-        Some(neighbour_graph(engine, collection)?)
-    } else {
-        None
-    };
-    let mut candidates = candidates(graph.as_ref(), meta)?;
-    if !reads_files {
-        // Titles alone would join all recordings of one name.
-        let space = engine.space()?;
-        // Raw vectors: the bounds of `is_version` were measured on these.
-        let raw = |row: usize| space.restore(&collection.vectors.row(row).to_vec());
-        candidates.retain(|pair| {
-            let likeness = pair.titles.unwrap_or(TitleLikeness::Alike);
-            likeness.is_version(dot(&raw(pair.a), &raw(pair.b)))
-        });
-    }
-    let rows: BTreeSet<usize> = candidates
-        .iter()
-        .flat_map(|pair| [pair.a, pair.b])
-        .collect();
-    let tracks: Vec<(usize, &TrackMeta)> = rows.into_iter().map(|row| (row, &meta[row])).collect();
-    let facts = if reads_files {
-        song_facts(&tracks, report)
-    } else {
-        BTreeMap::new()
-    };
-    let found = versions_among(&candidates, &facts);
-    let mut order: Vec<usize> = (0..meta.len()).collect();
-    // The shortest title heads a group: "Hurt" before "Hurt (Live at Wembley)".
-    order.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
-    let pairs = by_code.into_iter().chain(from_heads(&found, order));
-    let joined = joined(meta.len(), pairs);
-    if reads_files {
-        // A song of its own for each compared track; those in groups are overwritten below.
-        let compared = tracks.iter().map(|&(row, _)| (meta[row].id, meta[row].id));
-        let of_groups = joined
-            .iter()
-            .flat_map(|rows| rows.iter().map(|&row| (meta[row].id, meta[rows[0]].id)));
-        keep_songs(engine.library(), &compared.chain(of_groups).collect());
-    }
-    let group = |mut rows: Vec<usize>| {
-        let inside = found.iter().filter(|pair| rows.contains(&pair.a));
-        let least = inside
-            .filter_map(|pair| pair.likeness)
-            .min_by(f32::total_cmp);
-        rows.sort_by_key(|&row| (meta[row].title.chars().count(), meta[row].id));
-        let mut files = rows
-            .iter()
-            .map(|&row| file(&meta[row], meta[row].system_path(), meta[row].bytes, false));
-        let keep = files.next()?;
-        let mut why = "versions of one song, not copies".to_owned();
-        if let Some(least) = least {
-            why.push_str(&format!(
-                "; the chords match over {:.0} % of the time",
-                100.0 * least.min(1.0)
-            ));
-        }
-        Some(GroupJson {
-            keep,
-            why,
-            others: files.collect(),
-            // Versions are different music: none is to be deleted.
-            bytes_to_be_won: 0,
-            pairs: Vec::new(),
-        })
-    };
-    let mut groups: Vec<GroupJson> = joined.into_iter().filter_map(group).collect();
-    groups.sort_by(|a, b| {
-        b.others
-            .len()
-            .cmp(&a.others.len())
-            .then(a.keep.id.cmp(&b.keep.id))
-    });
-    Ok(groups)
 }
 
 fn file(track: &TrackMeta, path: &Path, bytes: u64, exact: bool) -> FileJson {

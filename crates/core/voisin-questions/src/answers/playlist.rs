@@ -14,7 +14,7 @@ use voisin_engine::{AudioComparer, Collection, Engine, EngineError, GraphUse, Se
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
 use voisin_explore::{Course, KnnGraph, TrackMeta};
-use voisin_library::{Descriptors, SongSet, Track, TrackSet};
+use voisin_library::{Descriptors, TrackSet};
 
 /// Half a step of the rounded tempos that are shown.
 const SHOWN: f64 = 0.5;
@@ -44,8 +44,6 @@ pub enum Copies {
 pub struct PlaylistConstraints<'a> {
     /// The treatment of copies.
     pub copies: Copies,
-    /// Other versions of a song that is in the list stay.
-    pub keeps_versions: bool,
     /// Each track's key mixes with that of the previous one.
     pub harmonic: bool,
     /// Largest step of tempo from one track to the next, in beats a minute.
@@ -58,6 +56,8 @@ pub struct PlaylistConstraints<'a> {
     pub longest: Option<f64>,
     /// Upper bounds of the similarity to seeds, by their rows, of tracks that are not in the collection.
     pub least: &'a HashMap<usize, f32>,
+    /// Tracks that are not in it.
+    pub excluded: &'a HashSet<TrackId>,
 }
 
 /// A list, as rows of the collection.
@@ -173,7 +173,6 @@ fn listed_among(
         None
     };
     let vectors = collection.vectors.view();
-    let space = engine.space()?.clone();
     let with_genres = |row: usize| {
         let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
         (collection.ids[row], genres)
@@ -202,6 +201,7 @@ fn listed_among(
         let is_out = |row: usize| {
             excluded.contains(&row)
                 || unwanted.contains(&collection.ids[row])
+                || wanted.excluded.contains(&collection.ids[row])
                 || wanted
                     .allowed
                     .is_some_and(|set| !set.contains(collection.ids[row]))
@@ -230,31 +230,17 @@ fn listed_among(
         };
         let is_copy =
             |a: usize, b: usize| wanted.copies != Copies::Kept && are_copies(collection, a, b);
-        let listed = || {
-            entries
-                .iter()
-                .map(|entry| entry.row)
-                .chain(seeds[..named].iter().copied())
-        };
-        // A seed outside of the library has no id.
-        let ids: Vec<TrackId> = listed()
-            .map(|row| collection.ids[row])
-            .filter(|id| !wanted.keeps_versions && id.0 > 0)
-            .collect();
-        let tracks = engine.library().tracks_by_id(&ids)?;
-        let known = engine.library().derived().known_songs(&ids)?;
-        let tracks: HashMap<TrackId, &Track> =
-            tracks.iter().map(|track| (track.id, track)).collect();
         let song = |row: usize| {
-            let id = collection.ids[row];
-            tracks
-                .get(&id)
-                .map(|&track| (track, known.get(&id).copied()))
+            let is_compared = wanted.copies != Copies::Kept;
+            is_compared.then(|| collection.meta[row].song()).flatten()
         };
-        let sound = |row: usize| space.restore(&vectors.row(row).to_vec());
-        let mut again = repeated(&entries, &seeds[..named], is_copy, song, sound);
+        let mut again = repeated(&entries, &seeds[..named], is_copy, song);
         if let Some((graph, listener)) = &looked_for {
-            let rows: BTreeSet<usize> = listed().filter(|row| !again.contains(row)).collect();
+            let listed = entries.iter().map(|entry| entry.row);
+            let rows: BTreeSet<usize> = listed
+                .chain(seeds[..named].iter().copied())
+                .filter(|row| !again.contains(row))
+                .collect();
             again.extend(copies_by_audio(
                 engine,
                 collection,
@@ -406,17 +392,15 @@ fn are_copies(collection: &Collection, a: usize, b: usize) -> bool {
 
 /// Rows of a list that repeat one before them, never named seeds.
 ///
-/// - `song`: the track and stored song of a row; `None` if versions may stay
-/// - `sound`: a row's raw vector
-fn repeated<'a>(
+/// - `song`: artist and title of a row, if it has both
+fn repeated(
     entries: &[Entry],
     named: &[usize],
     is_copy: impl Fn(usize, usize) -> bool,
-    song: impl Fn(usize) -> Option<(&'a Track, Option<TrackId>)>,
-    sound: impl Fn(usize) -> Vec<f32>,
+    song: impl Fn(usize) -> Option<[String; 2]>,
 ) -> Vec<usize> {
     let mut kept: Vec<usize> = Vec::new();
-    let mut songs = SongSet::default();
+    let mut songs: HashSet<[String; 2]> = HashSet::new();
     let mut found = Vec::new();
     let others = entries
         .iter()
@@ -424,17 +408,14 @@ fn repeated<'a>(
         .filter(|row| !named.contains(row));
     // Named seeds first, so that all others are compared with them.
     for row in named.iter().copied().chain(others) {
-        let song = song(row).map(|(track, known)| (track, known, sound(row)));
+        let song = song(row);
         let is_again = kept.iter().any(|&other| is_copy(row, other))
-            || song
-                .as_ref()
-                .is_some_and(|(track, known, vector)| songs.contains(track, *known, Some(vector)));
+            || song.as_ref().is_some_and(|song| songs.contains(song));
         if is_again && !named.contains(&row) {
             found.push(row);
         } else {
             kept.push(row);
-            song.iter()
-                .for_each(|(track, known, vector)| songs.insert(track, *known, Some(vector)));
+            songs.extend(song);
         }
     }
     found

@@ -1,4 +1,4 @@
-//! Tracks that sound like seeds, or like a passage.
+//! Tracks that sound like seeds.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,7 @@ use super::list::TrackJson;
 use super::lossy;
 use voisin_base::track::TrackId;
 use voisin_engine::{
-    Engine, EngineError, Passage, Seed, SimilarPassage, SimilarTrack, Standing, Steered,
-    SteeredWord, sound_notes,
+    Engine, EngineError, Seed, SimilarTrack, Standing, Steered, SteeredWord, sound_notes,
 };
 use voisin_library::Descriptors;
 
@@ -25,8 +24,6 @@ pub struct SimilarAnswer {
     pub standing: Option<Standing>,
     /// The effect of steering, if it was requested.
     pub steered: Option<Steered>,
-    /// Why there are fewer than requested, if that needs a reason.
-    pub short: Option<String>,
 }
 
 impl SimilarAnswer {
@@ -46,7 +43,6 @@ impl SimilarAnswer {
             measured,
             standing,
             steered,
-            short: None,
         })
     }
 }
@@ -112,28 +108,6 @@ pub struct NeighbourJson {
     pub similarity_to_unlike: Option<f32>,
 }
 
-/// The documented JSON of a search by passage.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PassagesJson {
-    seed: SeedJson,
-    from: f64,
-    to: f64,
-    passages: Vec<PassageJson>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct PassageJson {
-    rank: usize,
-    id: TrackId,
-    path: String,
-    from: f32,
-    to: f32,
-    similarity: f32,
-    listened: bool,
-    artist: Option<String>,
-    title: Option<String>,
-}
-
 impl SeedJson {
     pub(crate) fn new(seed: &Seed) -> Self {
         Self {
@@ -151,17 +125,6 @@ impl FarJson {
             // Null means unknown, and false that a track is near.
             far: standing.map(|_| note.is_some()),
             note,
-        }
-    }
-}
-
-impl FarJson {
-    /// Sets another note if it has none.
-    fn or_note(self, note: Option<&str>) -> Self {
-        Self {
-            // Its own note takes precedence over that of a short answer.
-            note: self.note.or_else(|| note.map(str::to_owned)),
-            ..self
         }
     }
 
@@ -213,34 +176,9 @@ impl SimilarJson {
         });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
-            far: FarJson::new(standing)
-                .or_note(answer.short.as_deref())
-                .of_seeds(seeds),
+            far: FarJson::new(standing).of_seeds(seeds),
             steered,
             neighbours: neighbours.collect(),
-        }
-    }
-}
-
-impl PassagesJson {
-    /// As programs read it.
-    pub fn new(passage: &Passage, from: f64, to: f64, found: &[SimilarPassage]) -> Self {
-        let passages = found.iter().enumerate().map(|(i, found)| PassageJson {
-            rank: i + 1,
-            id: found.track.id,
-            path: lossy(&found.track.path),
-            from: found.from,
-            to: found.to,
-            similarity: found.similarity,
-            listened: found.is_exact,
-            artist: found.track.tags.artist.clone(),
-            title: found.track.tags.title.clone(),
-        });
-        Self {
-            seed: SeedJson::new(&passage.seed),
-            from,
-            to,
-            passages: passages.collect(),
         }
     }
 }

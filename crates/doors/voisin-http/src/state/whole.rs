@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Collected, Explored, RequestContext, State, Version, lock};
+use super::{Explored, RequestContext, State, Version, lock};
 use crate::problem::{KeptFailure, Problem};
 use voisin_engine::PredictedTags;
 use voisin_kernels::allocator;
@@ -100,7 +100,6 @@ pub(super) struct WholeLibrary {
     /// For data that quick queries need, too, which must not wait for answers.
     grounds: Lane,
     kept: Mutex<HashMap<String, Kept>>,
-    collected: Ground<Collected>,
     explored: Ground<Explored>,
     tags: Ground<Option<PredictedTags>>,
 }
@@ -113,7 +112,6 @@ impl WholeLibrary {
             learning: Lane::new()?,
             grounds: Lane::new()?,
             kept: Mutex::default(),
-            collected: Mutex::default(),
             explored: Mutex::default(),
             tags: Mutex::default(),
         })
@@ -128,7 +126,6 @@ impl WholeLibrary {
                 *version = to;
             }
         }
-        carried(&self.collected, from, to);
         carried(&self.explored, from, to);
         carried(&self.tags, from, to);
         lock(&self.kept)
@@ -140,7 +137,6 @@ impl WholeLibrary {
     /// Clears the data of a former library.
     pub(super) fn clear(&self) {
         // `kept` needs no clearing: its answers have their epoch.
-        *lock(&self.collected) = None;
         *lock(&self.explored) = None;
         *lock(&self.tags) = None;
     }
@@ -167,16 +163,6 @@ impl State {
     ) -> Result<Arc<T>, Problem> {
         self.once_in(|whole| &whole.answers, key, goes_on, work)
             .await
-    }
-
-    /// [`once`](Self::once) for answers that decode files.
-    pub async fn once_decoded<T: Send + Sync + 'static>(
-        self: &Arc<Self>,
-        key: String,
-        goes_on: bool,
-        work: impl Fn(&Self, &mut RequestContext, &GivenUp) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<Arc<T>, Problem> {
-        self.once_in(|whole| &whole.dear, key, goes_on, work).await
     }
 
     /// [`once`](Self::once) for answers that train on the labels.
@@ -274,31 +260,6 @@ impl State {
         }
     }
 
-    /// [`run`](Self::run) with all tracks, which it waits for before it takes a permit, but not for their neighbours.
-    pub async fn run_collected<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl Fn(&mut RequestContext, &Collected) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let collected = self.ground(
-            "tracks",
-            Some(WAIT_FOR_ALL),
-            |whole| &whole.collected,
-            |state, context| {
-                let version = state.version()?;
-                let generation = context.engine.library().changes().generation()?;
-                Ok((
-                    version,
-                    Collected {
-                        collection: Arc::new(context.engine.collection()?),
-                        generation,
-                    },
-                ))
-            },
-        );
-        let (_, collected) = collected.await?;
-        self.run(move |_, context| work(context, &collected)).await
-    }
-
     /// All tracks and their neighbours, read once for each version of the library.
     async fn neighbours(
         self: &Arc<Self>,
@@ -311,22 +272,7 @@ impl State {
             |state, context| {
                 let generation = state.index(context)?;
                 let version = state.version()?;
-                // Reading all vectors is the dearer half; another query may have done it for this
-                // very state.
-                let known = lock(&state.whole.collected)
-                    .clone()
-                    .filter(|(at_version, _)| *at_version == version);
-                let collection = if let Some((_, known)) = known {
-                    Arc::clone(&known.collection)
-                } else {
-                    let collection = Arc::new(context.engine.collection()?);
-                    let collected = Collected {
-                        collection: Arc::clone(&collection),
-                        generation,
-                    };
-                    *lock(&state.whole.collected) = Some((version, Arc::new(collected)));
-                    collection
-                };
+                let collection = Arc::new(context.engine.collection()?);
                 let graph =
                     voisin_questions::answers::graph::neighbour_graph(context.engine, &collection)?;
                 Ok((
@@ -682,8 +628,10 @@ mod tests {
             let go_on = Arc::new(AtomicBool::new(false));
             let work = held(&begun, &go_on);
             let shared = Arc::clone(&state);
-            let dear =
-                tokio::spawn(async move { shared.once_decoded("a".to_owned(), false, work).await });
+            let dear = tokio::spawn(async move {
+                let lane: fn(&WholeLibrary) -> &Lane = |whole| &whole.dear;
+                shared.once_in(lane, "a".to_owned(), false, work).await
+            });
             let work = held(&begun, &go_on);
             let shared = Arc::clone(&state);
             let learned =

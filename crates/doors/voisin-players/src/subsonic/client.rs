@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::form::{OLDEST_VERSION, Refusal, SubsonicForm};
-use crate::songs::{ArtistRef, SongRef};
+use crate::songs::SongRef;
 use crate::upstream::{ADDRESSES, FORMS, Upstream, forwarded_for};
 
 /// The parameters of credentials.
@@ -16,54 +16,19 @@ const CREDENTIALS: [&str; 5] = ["u", "p", "t", "s", "apiKey"];
 
 /// Credentials for a Subsonic server, and the version of its API.
 #[derive(Debug, Clone)]
-pub(crate) struct Login {
+pub(super) struct Login {
     pub(super) parameters: Vec<(String, String)>,
     /// The client's address, if the request is not voisin's own: servers count wrong passwords by address.
     client: Option<IpAddr>,
 }
 
 impl Login {
-    pub(crate) fn new(user: &str, password: &str) -> Self {
-        // "enc:" is no protection, but encodes any password as digits.
-        let hex: String = password.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let credentials = [
-            ("u", user),
-            ("p", &format!("enc:{hex}")),
-            ("v", OLDEST_VERSION),
-        ];
-        let parameters = credentials
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec();
-        Self {
-            parameters,
-            client: None,
-        }
-    }
-
-    /// A parameter.
-    pub(crate) fn get(&self, wanted: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(name, _)| name == wanted)
-            .map(|(_, value)| value.as_str())
-    }
-
     /// The identity of the user, independent of the kind of credentials.
     pub(super) fn user(&self) -> blake3::Hash {
-        let named_value = |name: &'static str| self.get(name).map(|value| (name, value));
+        let named = |wanted: &str| self.parameters.iter().find(|(name, _)| name == wanted);
         // A key takes precedence over a name, since it identifies its user.
-        let (name, value) = named_value("apiKey")
-            .or(named_value("u"))
-            .unwrap_or_default();
-        blake3::hash(format!("{name}={value}").as_bytes())
-    }
-
-    /// The user's name; with a key, a name derived from it.
-    pub(super) fn name(&self) -> String {
-        self.get("u").map_or_else(
-            || format!("key {}", &self.user().to_hex()[..12]),
-            str::to_owned,
-        )
+        let user = named("apiKey").or(named("u"));
+        blake3::hash(format!("{user:?}").as_bytes())
     }
 
     pub(super) fn of(form: &SubsonicForm) -> Self {
@@ -83,7 +48,7 @@ impl Login {
 
 /// Calls an endpoint of a Subsonic server: by a form, so that no password is in a logged address. A server that does not
 /// accept forms is called by addresses from then on.
-pub(crate) async fn call(
+pub(super) async fn call(
     upstream: &Upstream,
     login: &Login,
     endpoint: &str,
@@ -129,19 +94,6 @@ pub(crate) async fn call(
     answer
 }
 
-impl Refusal {
-    /// Whether the server refuses this user, and its message with its address.
-    pub(crate) fn reason(self, upstream: &Upstream) -> (bool, String) {
-        if !self.is_of_server {
-            return (false, self.message);
-        }
-        let message = self.message.trim_end_matches('.');
-        let text = format!("{}: {message}", upstream.address);
-        // Subsonic: wrong name or password, unsupported authentication, not allowed.
-        (matches!(self.code, 40 | 41 | 50), text)
-    }
-}
-
 /// Parses a Subsonic server's answer.
 fn read(
     upstream: &Upstream,
@@ -175,31 +127,21 @@ fn read(
 }
 
 /// A song as a Subsonic server describes it.
-pub(crate) fn song_ref(song: &Value) -> SongRef {
+pub(super) fn song_ref(song: &Value) -> SongRef {
     let text = |name: &str| song[name].as_str().map(str::to_owned);
-    // OpenSubsonic has a list.
-    let isrc = text("isrc").or_else(|| song["isrc"][0].as_str().map(str::to_owned));
     let artists = song["artists"].as_array().into_iter().flatten();
-    let artists = artists.filter_map(|artist| {
-        Some(ArtistRef {
-            name: artist["name"].as_str()?.to_owned(),
-        })
-    });
+    let artists = artists.filter_map(|artist| artist["name"].as_str().map(str::to_owned));
     SongRef {
-        name: text("title").unwrap_or_default(),
-        mbid: text("musicBrainzId"),
-        isrc,
+        title: text("title").unwrap_or_default(),
         path: text("path"),
-        artist: text("artist"),
-        artists: artists.collect(),
+        artists: artists.chain(text("artist")).collect(),
         album: text("album"),
-        duration: song["duration"].as_f64(),
-        duration_ms: None,
+        seconds: song["duration"].as_f64(),
     }
 }
 
 /// An id as text; some servers have numbers.
-pub(crate) fn id_of(item: &Value) -> Option<String> {
+pub(super) fn id_of(item: &Value) -> Option<String> {
     let id = item.get("id")?;
     id.as_str()
         .map(str::to_owned)

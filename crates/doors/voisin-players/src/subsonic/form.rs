@@ -48,14 +48,6 @@ impl SubsonicForm {
             .map(|(_, value)| value.as_str())
     }
 
-    /// All values of a parameter that may be given several times.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.parameters
-            .iter()
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
     /// A required parameter.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name)
@@ -75,22 +67,13 @@ impl SubsonicForm {
     }
 }
 
-/// A boolean parameter, in any of the spellings of clients.
-pub(crate) fn flag(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
 /// An error with Subsonic's code.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
-    pub(crate) code: i64,
-    pub(crate) message: String,
+pub(super) struct Refusal {
+    pub(super) code: i64,
+    pub(super) message: String,
     /// Whether the error is from the server behind, and not from voisin.
-    pub(crate) is_of_server: bool,
+    pub(super) is_of_server: bool,
 }
 
 impl Refusal {
@@ -175,10 +158,7 @@ fn element(name: &str, value: &Value, out: &mut String) {
     };
     out.push('<');
     out.push_str(name);
-    for (name, value) in fields
-        .iter()
-        .filter(|(name, _)| is_name(name) && !is_element(name))
-    {
+    for (name, value) in fields.iter().filter(|(name, _)| is_name(name)) {
         if let Some(text) = plain(value) {
             out.push_str(&format!(" {name}=\"{}\"", xml(&text)));
         }
@@ -188,16 +168,10 @@ fn element(name: &str, value: &Value, out: &mut String) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| element(name, item, out)),
             Value::Object(_) => element(name, value, out),
-            value if is_element(name) => element(name, value, out),
             _ => {}
         }
     }
     out.push_str(&format!("</{name}>"));
-}
-
-/// Plain values that are elements.
-fn is_element(name: &str) -> bool {
-    name == "similarity"
 }
 
 fn is_name(name: &str) -> bool {
@@ -221,7 +195,8 @@ mod tests {
 
     fn text(form: &SubsonicForm, answer: Value) -> String {
         let body = written(form, Ok(answer)).into_body();
-        let bytes = crate::upstream::runtime()
+        let bytes = tokio::runtime::Builder::new_current_thread()
+            .build()
             .unwrap()
             .block_on(axum::body::to_bytes(body, usize::MAX))
             .unwrap();
@@ -229,14 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn matches_have_the_format_of_the_extension() {
-        let answer = json!({"sonicMatch": [
-            {"entry": {"id": "1", "isDir": false, "title": "Bohemian <Rhapsody> & \"more\"", "genres": [{"name": "Rock"}]},
-             "similarity": 0.95}]});
+    fn songs_have_the_format_of_the_api() {
+        let answer = json!({"similarSongs": {"song": [
+            {"id": "1", "isDir": false, "title": "Bohemian <Rhapsody> & \"more\"", "genres": [{"name": "Rock"}]}]}});
         let xml = text(&SubsonicForm::default(), answer.clone());
         let end = concat!(
-            r#"<sonicMatch><entry id="1" isDir="false" title="Bohemian &lt;Rhapsody&gt; &amp; &quot;more&quot;">"#,
-            r#"<genres name="Rock"></genres></entry><similarity>0.95</similarity></sonicMatch></subsonic-response>"#
+            r#"<similarSongs><song id="1" isDir="false" title="Bohemian &lt;Rhapsody&gt; &amp; &quot;more&quot;">"#,
+            r#"<genres name="Rock"></genres></song></similarSongs></subsonic-response>"#
         );
         assert!(xml.ends_with(end), "{xml}");
         assert!(
@@ -246,11 +220,9 @@ mod tests {
         );
         let json = text(&SubsonicForm::read("f=json", b""), answer.clone());
         let json: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(
-            json["subsonic-response"]["sonicMatch"],
-            answer["sonicMatch"]
-        );
-        assert_eq!(json["subsonic-response"]["openSubsonic"], true);
+        let json = &json["subsonic-response"];
+        assert_eq!(json["similarSongs"], answer["similarSongs"]);
+        assert_eq!(json["openSubsonic"], true);
         let call = text(
             &SubsonicForm::read("f=jsonp&callback=my.call", b""),
             json!({}),

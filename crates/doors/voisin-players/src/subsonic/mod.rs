@@ -1,17 +1,15 @@
 //! A proxy of a Subsonic server: queries for similar songs are answered from the library, all others are forwarded.
 //!
-//! It uses the server's ids from `voisin link`. Clients send the server's own credentials, which the server verifies; that is
-//! cached for a minute, as a digest. Songs of an answer are fetched from the server as that user, so that users only see what
-//! the server shows them.
+//! Clients send the server's own credentials, which the server verifies; that is cached for a minute, as a digest. The songs
+//! that the server shows a user are listed as that user and matched with tracks in memory, so that users only see what the
+//! server shows them.
 
 mod client;
 mod form;
-mod shown;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -21,20 +19,19 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
+use super::songs::{LibrarySongs, SongRef};
 use super::upstream::{ServerAddress, Upstream, UpstreamError, is_method};
-pub(super) use client::{Login, call, id_of, song_ref};
-pub(super) use form::flag;
+use client::{Login, call, id_of, song_ref};
 use form::{Refusal, SubsonicForm, written};
-use shown::{MOST_SHOWN, SHOWN_FOR, ShownSongs};
 use voisin_base::track::TrackId;
-use voisin_engine::{EngineError, MixOptions, SimilarTrack};
+use voisin_engine::EngineError;
 use voisin_http::ServeError;
 use voisin_http::peer::Peer;
 use voisin_http::problem::Problem;
-use voisin_http::state::{RequestContext, Shared, lock, way};
-use voisin_library::{PlayerEvent, TrackSet};
-use voisin_questions::Mixing;
+use voisin_http::state::{Shared, lock};
+use voisin_questions::playlist::{MOST_NEAR_SEEDS, Playlist};
 
 /// Longest form, in bytes: of a request that is answered here, and of a forwarded one.
 const LONGEST_FORM: usize = 64 * 1024;
@@ -42,22 +39,18 @@ const LONGEST_PASSED: usize = 4 << 20;
 /// How long verified credentials are cached, and how many.
 const PROVEN_FOR: Duration = Duration::from_mins(1);
 const MOST_PROVEN: usize = 1000;
-/// If this many songs of an answer are not cached, all songs are fetched in the background.
-const MANY: usize = 5;
-/// Songs of a page, when all are fetched.
+/// Songs of a page of the server's list, and most songs of the list.
 const PAGE: &str = "500";
-/// How long the server's extensions are cached, and the timeout for them.
-const OFFERED_FOR: Duration = Duration::from_mins(5);
-const OFFER_TIME: Duration = Duration::from_millis(1500);
+const MOST_SONGS: usize = 500_000;
+/// How long a user's list of songs is kept, and how many lists.
+const LISTED_FOR: Duration = Duration::from_mins(10);
+const MOST_LISTS: usize = 20;
 /// Most albums of an artist as seeds, and most tracks in all.
 const MOST_ALBUMS: usize = 30;
 const MOST_SEEDS: usize = 500;
-/// Most music folders that are cached for users.
-const MOST_FOLDERS: usize = 100;
-/// Most songs of a scrobble or a like.
-const MOST_NOTED: usize = 50;
 /// Requests to the server at once, for one answer.
 const AT_ONCE: usize = 8;
+
 impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         Self::new(0, error.to_string())
@@ -80,14 +73,20 @@ struct Sidecar {
     /// Digests of verified credentials, and their expiry.
     proven: Mutex<HashMap<blake3::Hash, Instant>>,
     salt: [u8; 32],
-    /// The server's extensions, and the time of their request.
-    offered: Mutex<Option<(Instant, Vec<Value>)>>,
-    songs: Mutex<ShownSongs>,
-    folders: Mutex<ShownFolders>,
+    lists: Mutex<HashMap<ListKey, (Instant, Arc<OnceCell<Arc<ServerSongs>>>)>>,
 }
 
-/// Tracks that the server shows a user in a music folder, and the time of the request.
-type ShownFolders = HashMap<(blake3::Hash, String), (Instant, Arc<TrackSet>)>;
+/// A user, and a music folder of the server; empty for all folders.
+type ListKey = (blake3::Hash, String);
+
+/// The songs that the server shows a user and the library has.
+#[derive(Default)]
+struct ServerSongs {
+    /// By the server's ids.
+    tracks: HashMap<String, TrackId>,
+    /// The server's id of each track; the first one of several.
+    items: HashMap<TrackId, String>,
+}
 
 /// The routes of the Subsonic API.
 pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, ServeError> {
@@ -98,9 +97,7 @@ pub fn router(state: &Shared, server: ServerAddress) -> Result<Router<Shared>, S
         upstream: Upstream::new(server),
         proven: Mutex::default(),
         salt,
-        offered: Mutex::default(),
-        songs: Mutex::default(),
-        folders: Mutex::default(),
+        lists: Mutex::default(),
     };
     Ok(Router::new()
         // Only Subsonic's API: other routes of the server behind are not forwarded.
@@ -124,19 +121,16 @@ async fn answer(
         .into_response();
     }
     // Old clients send the suffix, newer ones do not.
-    let name = name.strip_suffix(".view").unwrap_or(name).to_owned();
+    let name = name.strip_suffix(".view").unwrap_or(name);
     let client = match peer {
         Peer::Address(address) => Some(address),
         Peer::Unix => None,
     };
-    let is_own = matches!(
-        name.as_str(),
-        "getSimilarSongs"
-            | "getSimilarSongs2"
-            | "getSonicSimilarTracks"
-            | "findSonicPath"
-            | "getOpenSubsonicExtensions"
-    );
+    let own = match name {
+        "getSimilarSongs" => Some("similarSongs"),
+        "getSimilarSongs2" => Some("similarSongs2"),
+        _ => None,
+    };
     let (head, body) = request.into_parts();
     let query = head.uri.query().unwrap_or_default().to_owned();
     let kind = head
@@ -146,14 +140,13 @@ async fn answer(
     let is_form = head.method == Method::POST
         && kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     // Streamed, so that uploads and long songs are not held in memory.
-    if !is_own && !is_form {
+    if own.is_none() && !is_form {
         let form = SubsonicForm::read(&query, b"").of_client(client);
-        let answer = sidecar.pass(Request::from_parts(head, body), &form).await;
-        return sidecar.note_later(&name, form, answer);
+        return sidecar.pass(Request::from_parts(head, body), &form).await;
     }
     let body = if is_form {
-        let Ok(body) = to_bytes(body, if is_own { LONGEST_FORM } else { LONGEST_PASSED }).await
-        else {
+        let longest = own.map_or(LONGEST_PASSED, |_| LONGEST_FORM);
+        let Ok(body) = to_bytes(body, longest).await else {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             return Problem::request(status, "a shorter form", "a longer one").into_response();
         };
@@ -162,26 +155,11 @@ async fn answer(
         Bytes::new()
     };
     let form = SubsonicForm::read(&query, &body).of_client(client);
-    if !is_own {
-        let answer = sidecar
-            .pass(Request::from_parts(head, body.into()), &form)
-            .await;
-        return sidecar.note_later(&name, form, answer);
-    }
-    let answer = match name.as_str() {
-        "getOpenSubsonicExtensions" => Ok(sidecar.extensions(&form).await),
-        "getSimilarSongs" => sidecar.similar_songs(&form, "similarSongs", false).await,
-        "getSimilarSongs2" => sidecar.similar_songs(&form, "similarSongs2", true).await,
-        "getSonicSimilarTracks" => sidecar.sonic_similar(&form).await,
-        _ => sidecar.sonic_path(&form).await,
+    let Some(list) = own else {
+        let request = Request::from_parts(head, body.into());
+        return sidecar.pass(request, &form).await;
     };
-    written(&form, answer)
-}
-
-/// A track of an answer, by the server's id.
-struct Match {
-    item: String,
-    similarity: f32,
+    written(&form, sidecar.similar_songs(&form, list).await)
 }
 
 impl Sidecar {
@@ -201,107 +179,6 @@ impl Sidecar {
             Ok(answer) => answer,
             Err(error) => written(form, Err(error.into())),
         }
-    }
-
-    /// Stores the plays and likes of a forwarded request in the background.
-    fn note_later(
-        self: &Arc<Self>,
-        name: &str,
-        form: SubsonicForm,
-        answer: Response<Body>,
-    ) -> Response<Body> {
-        if matches!(name, "star" | "unstar" | "setRating") {
-            // Cached songs have them, too.
-            *lock(&self.songs) = ShownSongs::default();
-        }
-        // False means that it begins to play.
-        let is_heard = name == "scrobble" && form.get("submission").and_then(flag) != Some(false);
-        if answer.status().is_success()
-            && (is_heard || matches!(name, "star" | "unstar" | "setRating"))
-        {
-            let sidecar = Arc::clone(self);
-            let name = name.to_owned();
-            // In the background, as it sends requests to the server.
-            tokio::spawn(async move {
-                if let Err(refusal) = sidecar.note(&name, &form).await {
-                    sidecar
-                        .state
-                        .log(&format!("{name} is not stored: {}", refusal.message));
-                }
-            });
-        }
-        answer
-    }
-
-    /// Stores plays and likes of a user, after the server has verified the credentials.
-    async fn note(&self, name: &str, form: &SubsonicForm) -> Result<(), Refusal> {
-        // The server may have accepted the request without a check, so the credentials are verified
-        // separately.
-        let login = self.login(form).await?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs() as i64);
-        let mut times = form
-            .all("time")
-            .map(|time| time.parse::<i64>().map_or(now, |time| now.min(time / 1000)));
-        let mut events = Vec::new();
-        for id in form.all("id").take(MOST_NOTED) {
-            let what = match (
-                name,
-                form.get("rating").and_then(|text| text.parse::<u8>().ok()),
-            ) {
-                ("scrobble", _) => PlayerEvent::Played(times.next().unwrap_or(now)),
-                ("star", _) => PlayerEvent::Liked(Some(true)),
-                ("unstar", _) => PlayerEvent::Liked(None),
-                (_, Some(stars @ 0..=5)) => PlayerEvent::Rated((stars > 0).then_some(stars)),
-                _ => continue,
-            };
-            // The id may be that of an album or a folder.
-            let Some(song) = self.song(&login, id).await? else {
-                continue;
-            };
-            events.extend(
-                self.known(vec![song])
-                    .await?
-                    .into_iter()
-                    .map(|track| (track, what)),
-            );
-        }
-        if events.is_empty() {
-            return Ok(());
-        }
-        Ok(self.state.note_listening(login.name(), events).await?)
-    }
-
-    /// The server's extensions and our own, without authentication and without waiting for a slow server.
-    ///
-    /// Older servers require authentication, so the request has the client's credentials. The extensions are the same for all
-    /// and cached; a refusal may be for this client only, and is not.
-    async fn extensions(&self, form: &SubsonicForm) -> Value {
-        let known = lock(&self.offered).clone();
-        let mut all = match known {
-            Some((when, known)) if when.elapsed() < OFFERED_FOR => known,
-            known => {
-                let login = Login::of(form);
-                let request = call(&self.upstream, &login, "getOpenSubsonicExtensions", &[]);
-                let answer = tokio::time::timeout(OFFER_TIME, request)
-                    .await
-                    .ok()
-                    .and_then(Result::ok);
-                let offered =
-                    answer.and_then(|answer| answer["openSubsonicExtensions"].as_array().cloned());
-                if let Some(offered) = &offered {
-                    *lock(&self.offered) = Some((Instant::now(), offered.clone()));
-                }
-                offered
-                    .or(known.map(|(_, known)| known))
-                    .unwrap_or_default()
-            }
-        };
-        // The server may have this extension itself, but its requests are answered here.
-        all.retain(|extension| extension["name"] != "sonicSimilarity");
-        all.push(json!({"name": "sonicSimilarity", "versions": [1]}));
-        json!({ "openSubsonicExtensions": all })
     }
 
     /// Verifies credentials with the server.
@@ -338,126 +215,92 @@ impl Sidecar {
         Ok(login)
     }
 
-    /// The tracks of an id of the server: a song, or the songs of an album or an artist. Songs that were not linked are found
-    /// by their metadata from the server.
+    /// The tracks of an id of the server: a song, or the songs of an album or an artist.
     async fn tracks_of(
         &self,
         login: &Login,
         id: &str,
         artist_first: bool,
+        known: &ServerSongs,
     ) -> Result<Vec<TrackId>, Refusal> {
-        let songs = if artist_first {
-            self.songs_of_artist(login, id).await?
-        } else {
-            None
+        if artist_first && let Some(songs) = self.songs_of_artist(login, id).await? {
+            return Ok(known.tracks_of(&songs));
+        }
+        if let Some(track) = known.tracks.get(id) {
+            return Ok(vec![*track]);
+        }
+        // Clients send ids of songs, albums or artists, without their kind. A song is one that the library lacks.
+        if self.found(login, "getSong", id).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let songs = match self.found(login, "getAlbum", id).await? {
+            Some(answer) => Some(songs_of_album(&answer)),
+            None if artist_first => None,
+            None => self.songs_of_artist(login, id).await?,
         };
-        if let Some(songs) = songs {
-            return self.known(songs).await;
-        }
-        let item = id.to_owned();
-        let server = self.upstream.address.clone();
-        let linked = self
-            .state
-            .run(move |_, context| {
-                Ok(context
-                    .engine
-                    .library()
-                    .links()
-                    .linked_track(server.as_str(), &item)?)
-            })
-            .await?;
-        if let Some(track) = linked {
-            // The server decides whether the user may see it.
-            let song = self.song(login, id).await?;
-            return song.map(|_| vec![track]).ok_or_else(not_found);
-        }
-        // Clients send ids of songs, albums or artists, without their kind.
-        let found = match self.song(login, id).await? {
-            Some(song) => {
-                // The id was never linked: the song is new, or all ids changed.
-                self.state.is_unlinked.store(true, Ordering::Relaxed);
-                Some(vec![song])
-            }
-            None => match self.found(login, "getAlbum", id).await? {
-                Some(answer) => Some(
-                    answer["album"]["song"]
-                        .as_array()
-                        .cloned()
-                        .unwrap_or_default(),
-                ),
-                None if artist_first => None,
-                None => self.songs_of_artist(login, id).await?,
-            },
-        };
-        match found {
-            Some(songs) => self.known(songs).await,
-            None => Err(not_found()),
-        }
+        songs
+            .map(|songs| known.tracks_of(&songs))
+            .ok_or_else(not_found)
     }
 
-    /// The server's song for this user.
-    async fn song(&self, login: &Login, id: &str) -> Result<Option<Value>, Refusal> {
-        let user = login.user();
-        if let Some(song) = lock(&self.songs).get(user, id) {
-            return Ok(Some(song));
-        }
-        let answer = self.found(login, "getSong", id).await?;
-        let song = answer.and_then(|answer| answer.get("song").cloned());
-        if let Some(song) = &song {
-            lock(&self.songs).put(user, id, song);
-        }
-        Ok(song)
-    }
-
-    /// The tracks of a music folder of the server, if the request has one.
-    async fn of_folder(
-        &self,
+    /// The songs that the server shows this user in a music folder.
+    async fn songs(
+        self: &Arc<Self>,
         login: &Login,
-        form: &SubsonicForm,
-    ) -> Result<Option<Arc<TrackSet>>, Refusal> {
-        let Some(folder) = form
-            .get("musicFolderId")
-            .filter(|folder| !folder.is_empty())
-        else {
-            return Ok(None);
+        folder: &str,
+    ) -> Result<Arc<ServerSongs>, Refusal> {
+        let list = {
+            let mut lists = lock(&self.lists);
+            lists.retain(|_, (since, _)| since.elapsed() < LISTED_FOR);
+            if lists.len() >= MOST_LISTS {
+                lists.clear();
+            }
+            let key = (login.user(), folder.to_owned());
+            let new = || (Instant::now(), Arc::default());
+            Arc::clone(&lists.entry(key).or_insert_with(new).1)
         };
-        let key = (login.user(), folder.to_owned());
-        {
-            let mut known = lock(&self.folders);
-            known.retain(|_, (since, _)| since.elapsed() < SHOWN_FOR);
-            if known.len() >= MOST_FOLDERS {
-                known.clear();
-            }
-            if let Some((_, tracks)) = known.get(&key) {
-                return Ok(Some(Arc::clone(tracks)));
-            }
-        }
-        let mut items: HashSet<String> = HashSet::new();
-        let mut before = 0_usize;
-        while before < MOST_SHOWN {
-            let page = self
-                .page(login, before, &[("musicFolderId", folder)])
-                .await?;
+        let sidecar = Arc::clone(self);
+        let login = login.clone();
+        let folder = folder.to_owned();
+        // In a task of its own, which goes on if the client hangs up meanwhile.
+        let reading = tokio::spawn(async move {
+            let read = || sidecar.read_songs(&login, &folder);
+            list.get_or_try_init(read).await.cloned()
+        });
+        reading
+            .await
+            .unwrap_or_else(|_| Err(Problem::fault().into()))
+    }
+
+    async fn read_songs(&self, login: &Login, folder: &str) -> Result<Arc<ServerSongs>, Refusal> {
+        let mut songs: HashMap<String, SongRef> = HashMap::new();
+        let mut before = 0;
+        while before < MOST_SONGS {
+            let page = self.page(login, before, folder).await?;
+            let known = songs.len();
+            let named = page.iter().filter_map(|song| Some((id_of(song)?, song)));
+            songs.extend(named.map(|(id, song)| (id, song_ref(song))));
             before += page.len();
-            items.extend(page.iter().filter_map(id_of));
-            if page.is_empty() {
+            // A server that ignores the offset sends its first page again.
+            if songs.len() == known {
                 break;
             }
         }
-        let server = self.upstream.address.clone();
-        let tracks = self.state.run(move |_, context| {
-            let library = context.engine.library();
-            let linked = library.links().linked_tracks(server.as_str())?.to_vec();
-            let known = library.links().items_of(server.as_str(), &linked)?;
-            Ok(known
-                .into_iter()
-                .filter(|(_, item)| items.contains(item))
-                .map(|(track, _)| track)
-                .collect())
+        let found = self.state.run(move |_, context| {
+            let library = LibrarySongs::of(context.engine.library())?;
+            let mut known = ServerSongs::default();
+            for (id, song) in &songs {
+                if let Some(track) = library.find(song) {
+                    let item = known.items.entry(track).or_insert_with(|| id.clone());
+                    if id < item {
+                        item.clone_from(id);
+                    }
+                    known.tracks.insert(id.clone(), track);
+                }
+            }
+            Ok(known)
         });
-        let tracks: Arc<TrackSet> = Arc::new(tracks.await?);
-        lock(&self.folders).insert(key, (Instant::now(), Arc::clone(&tracks)));
-        Ok(Some(tracks))
+        Ok(Arc::new(found.await?))
     }
 
     /// A page of the songs that the server shows this user.
@@ -465,56 +308,24 @@ impl Sidecar {
         &self,
         login: &Login,
         before: usize,
-        more: &[(&str, &str)],
+        folder: &str,
     ) -> Result<Vec<Value>, Refusal> {
         let offset = before.to_string();
-        let parameters = [
+        let mut parameters = vec![
             ("query", ""),
             ("songCount", PAGE),
             ("songOffset", &offset),
             ("artistCount", "0"),
             ("albumCount", "0"),
         ];
-        let answer = call(
-            &self.upstream,
-            login,
-            "search3",
-            &[&parameters, more].concat(),
-        )
-        .await?;
+        if !folder.is_empty() {
+            parameters.push(("musicFolderId", folder));
+        }
+        let answer = call(&self.upstream, login, "search3", &parameters).await?;
         Ok(answer["searchResult3"]["song"]
             .as_array()
             .cloned()
             .unwrap_or_default())
-    }
-
-    /// Fetches all songs that the server shows this user, page by page.
-    async fn fill(&self, login: &Login) {
-        let mut before = 0_usize;
-        while before < MOST_SHOWN {
-            // Only a cache: without it songs are fetched one by one.
-            let Ok(page) = self.page(login, before, &[]).await else {
-                return;
-            };
-            let mut songs = lock(&self.songs);
-            for (id, song) in page.iter().filter_map(|song| Some((id_of(song)?, song))) {
-                songs.put(login.user(), &id, song);
-            }
-            before += page.len();
-            if page.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// A song of the server, and its track.
-    async fn end_of_path(
-        &self,
-        login: &Login,
-        id: &str,
-    ) -> Result<(Value, Option<TrackId>), Refusal> {
-        let song = self.song(login, id).await?.ok_or_else(not_found)?;
-        Ok((song.clone(), self.known(vec![song]).await?.first().copied()))
     }
 
     /// The server's entry of an id; `None` if there is none of this kind, which servers report in different ways.
@@ -554,206 +365,81 @@ impl Sidecar {
             // In order, so that the same artist has the same seeds.
             .buffered(AT_ONCE)
             .filter_map(|answer| async { answer.ok().flatten() })
-            .flat_map(|answer| {
-                stream::iter(
-                    answer["album"]["song"]
-                        .as_array()
-                        .cloned()
-                        .unwrap_or_default(),
-                )
-            })
+            .flat_map(|answer| stream::iter(songs_of_album(&answer)))
             .take(MOST_SEEDS)
             .collect()
             .await;
         Ok(Some(songs))
     }
 
-    /// The tracks of songs of the server, as far as the library has them.
-    async fn known(&self, songs: Vec<Value>) -> Result<Vec<TrackId>, Refusal> {
-        let server = self.upstream.address.clone();
-        let tracks = self.state.run(move |_, context| {
-            let library = context.engine.library();
-            let mut tracks = Vec::new();
-            for song in &songs {
-                let linked = id_of(song)
-                    .map(|id| library.links().linked_track(server.as_str(), &id))
-                    .transpose()?;
-                match linked.flatten() {
-                    Some(track) => tracks.push(track),
-                    None => tracks.extend(song_ref(song).find(library)?.map(|(track, _)| track)),
-                }
-            }
-            Ok(tracks)
-        });
-        Ok(tracks.await?)
-    }
-
-    /// A mix from these tracks, of those that the server has.
+    /// The server's ids of tracks that go on after these.
     ///
-    /// - `folder`: the tracks that may be in it; `None`: all
-    /// - `is_sorted`: nearest first, not in the mix's order
+    /// - `among`: the songs that may be among them
     async fn near(
         &self,
-        login: &Login,
         tracks: Vec<TrackId>,
         count: usize,
-        folder: Option<Arc<TrackSet>>,
-        is_sorted: bool,
-    ) -> Result<Vec<Match>, Refusal> {
+        among: Arc<ServerSongs>,
+    ) -> Result<Vec<String>, Refusal> {
         if tracks.is_empty() || count == 0 {
             return Ok(Vec::new());
         }
-        let server = self.upstream.address.clone();
-        let user = Mixing::of_listener(login.name());
         let found = self.state.run(move |state, context| {
             state.index(context)?;
-            let seeds = tracks.iter().map(|track| context.engine.seed_of(*track));
+            let seeds = tracks.iter().take(MOST_NEAR_SEEDS);
+            let seeds = seeds.map(|track| context.engine.seed_of(*track));
             let seeds = seeds.collect::<Result<Vec<_>, EngineError>>()?;
-            let among = match &folder {
-                Some(folder) => (**folder).clone(),
-                None => context
-                    .engine
-                    .library()
-                    .links()
-                    .linked_tracks(server.as_str())?,
-            };
-            let among = Some(among);
-            let options = MixOptions {
-                limit: count,
-                among,
-                filter: state.mixes.filters.filter(context.engine, &seeds)?,
-                ..state.mixes.mixing.clone().over(&user).options()
-            };
-            let mut found = context.engine.mix(&seeds, &options)?;
-            if is_sorted {
-                found.sort_by(SimilarTrack::nearer);
-            }
-            let found: Vec<(TrackId, f32)> = found
-                .into_iter()
-                .map(|near| (near.track.id, near.similarity))
-                .collect();
-            matches(context, &server, &found)
+            let songs = among.items.keys().copied().collect();
+            let list = Playlist::after(&seeds, count, songs);
+            let (collection, list) = list.of_library(context.engine, &seeds, &[])?;
+            let ids = list.rows.iter().map(|&row| collection.ids[row]);
+            Ok(ids.filter_map(|id| among.items.get(&id).cloned()).collect())
         });
         Ok(found.await?)
-    }
-
-    /// The server's entries of an answer's songs for this user, without those that it does not show.
-    async fn entries(self: &Arc<Self>, login: &Login, matches: Vec<Match>) -> Vec<(Value, f32)> {
-        let fills = {
-            let mut songs = lock(&self.songs);
-            let known = songs.of(login.user());
-            let unknown = matches
-                .iter()
-                .filter(|found| !known.songs.contains_key(&found.item))
-                .count();
-            let fills = unknown >= MANY && !known.is_filled;
-            // Before it is filled, so that the next answer does not start it again.
-            known.is_filled |= fills;
-            fills
-        };
-        if fills {
-            let sidecar = Arc::clone(self);
-            let login = login.clone();
-            tokio::spawn(async move { sidecar.fill(&login).await });
-        }
-        stream::iter(matches)
-            .map(|found| async move {
-                Some((self.song(login, &found.item).await.ok()??, found.similarity))
-            })
-            .buffered(AT_ONCE)
-            .filter_map(|entry| async { entry })
-            .collect()
-            .await
     }
 
     async fn similar_songs(
         self: &Arc<Self>,
         form: &SubsonicForm,
         name: &str,
-        artist_first: bool,
     ) -> Result<Value, Refusal> {
+        // The second method is for artists.
+        let artist_first = name == "similarSongs2";
         let login = self.login(form).await?;
         let id = form.required("id")?;
         let count = form.count(50)?;
-        let tracks = self.tracks_of(&login, id, artist_first).await?;
-        let folder = self.of_folder(&login, form).await?;
-        let found = self.near(&login, tracks, count, folder, false).await?;
-        let entries = self.entries(&login, found).await;
-        let songs: Vec<Value> = entries.into_iter().map(|(song, _)| song).collect();
+        let known = self.songs(&login, "").await?;
+        let tracks = self.tracks_of(&login, id, artist_first, &known).await?;
+        let among = match form.get("musicFolderId") {
+            None | Some("") => known,
+            Some(folder) => self.songs(&login, folder).await?,
+        };
+        let items = self.near(tracks, count, among).await?;
+        // As the server describes them now; without those that it no longer shows.
+        let songs: Vec<Value> = stream::iter(items)
+            .map(|item| {
+                let login = &login;
+                async move { self.found(login, "getSong", &item).await }
+            })
+            .buffered(AT_ONCE)
+            .filter_map(|answer| async move { answer.ok()??.get("song").cloned() })
+            .collect()
+            .await;
         Ok(json!({ name: {"song": songs} }))
     }
+}
 
-    async fn sonic_similar(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
-        let login = self.login(form).await?;
-        let id = form.required("id")?;
-        let count = form.count(10)?;
-        let tracks = self.tracks_of(&login, id, false).await?;
-        let folder = self.of_folder(&login, form).await?;
-        let found = self.near(&login, tracks, count, folder, true).await?;
-        Ok(sonic_matches(self.entries(&login, found).await))
-    }
-
-    /// A path from one song to another, with both as in the request, whatever other ids their tracks have.
-    async fn sonic_path(self: &Arc<Self>, form: &SubsonicForm) -> Result<Value, Refusal> {
-        let login = self.login(form).await?;
-        let start = form.required("startSongId")?;
-        let end = form.required("endSongId")?;
-        let count = form.count(25)?.max(2);
-        let (first, from) = self.end_of_path(&login, start).await?;
-        if start == end {
-            return Ok(sonic_matches(vec![(first, 1.0)]));
-        }
-        let (last, to) = self.end_of_path(&login, end).await?;
-        // A track without a vector has no path.
-        let (Some(from), Some(to)) = (from, to) else {
-            return Ok(sonic_matches(Vec::new()));
-        };
-        let server = self.upstream.address.clone();
-        // The path uses all tracks; between its ends, those of other folders are left out.
-        let folder = self.of_folder(&login, form).await?;
-        let found = self.state.run_explored(move |_, context, explored| {
-            if from == to {
-                return Ok((1.0, Vec::new()));
-            }
-            let found = way(explored, from, to, count)?;
-            let similarity = found.last().map_or(0.0, |(_, similarity)| *similarity);
-            let mut inner = found.get(1..found.len() - 1).unwrap_or_default().to_vec();
-            inner.retain(|(track, _)| folder.as_ref().is_none_or(|folder| folder.contains(*track)));
-            Ok((similarity, matches(context, &server, &inner)?))
-        });
-        let (similarity, inner) = found.await?;
-        let mut all = vec![(first, 1.0)];
-        all.extend(self.entries(&login, inner).await);
-        all.push((last, similarity));
-        Ok(sonic_matches(all))
+impl ServerSongs {
+    /// The tracks of songs of the server, as far as the library has them.
+    fn tracks_of(&self, songs: &[Value]) -> Vec<TrackId> {
+        let ids = songs.iter().filter_map(id_of);
+        ids.filter_map(|id| self.tracks.get(&id).copied()).collect()
     }
 }
 
-/// The server's ids of tracks, in their order, without those that it does not have.
-fn matches(
-    context: &mut RequestContext,
-    server: &ServerAddress,
-    found: &[(TrackId, f32)],
-) -> Result<Vec<Match>, Problem> {
-    let ids: Vec<TrackId> = found.iter().map(|(track, _)| *track).collect();
-    let mut items = context
-        .engine
-        .library()
-        .links()
-        .items_of(server.as_str(), &ids)?;
-    let matches = found.iter().filter_map(|(track, similarity)| {
-        Some(Match {
-            item: items.remove(track)?,
-            similarity: similarity.clamp(0.0, 1.0),
-        })
-    });
-    Ok(matches.collect())
-}
-
-fn sonic_matches(entries: Vec<(Value, f32)>) -> Value {
-    let entries = entries.into_iter();
-    let matches: Vec<Value> = entries
-        .map(|(entry, similarity)| json!({"entry": entry, "similarity": similarity}))
-        .collect();
-    json!({ "sonicMatch": matches })
+fn songs_of_album(answer: &Value) -> Vec<Value> {
+    answer["album"]["song"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }

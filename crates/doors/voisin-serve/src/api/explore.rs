@@ -23,11 +23,10 @@ use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::failed::FailureJson;
 use voisin_questions::answers::genres::{GenresJson, GenresPart};
 use voisin_questions::answers::map::{MapJson, MapPart};
-use voisin_questions::answers::outliers::OutlierJson;
 use voisin_questions::answers::page::{Page, PageItems};
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, Outliers};
+use voisin_questions::explore::{Clusters, Duplicates, NearArtists};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
 
@@ -312,32 +311,6 @@ pub(super) async fn duplicates(
         state.once_explored(key, goes_on, work).await?
     };
     list_page(&kept, |group| group.keep.id, &request)
-}
-
-pub(super) async fn outliers(
-    State(state): State<Shared>,
-    extract::Query(request): extract::Query<Paged<Outliers>>,
-) -> Result<Response<Body>, Problem> {
-    let question = request.question.clone();
-    let kept = state
-        .once_explored(
-            format!("{question:?}"),
-            request.after.is_some(),
-            move |_, context, explored, _| {
-                let found = question.run(context.engine, &explored.collection, &explored.graph)?;
-                let answer = OutlierJson::list(context.engine, &explored.collection, &found)?;
-                Ok(Answer {
-                    generation: explored.generation,
-                    answer,
-                })
-            },
-        )
-        .await?;
-    list_page(
-        &kept,
-        |outlier| outlier.track.id.unwrap_or(TrackId(0)),
-        &request,
-    )
 }
 
 pub(super) async fn failed(

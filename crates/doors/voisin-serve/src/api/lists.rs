@@ -32,26 +32,13 @@ pub(super) struct ListQuestion {
     tracks: Vec<TrackId>,
     #[serde(default)]
     title: String,
-    /// `m3u8`, `xspf` or `jspf`.
-    format: String,
 }
 
-/// Tracks as a playlist file, with the library's paths.
+/// Tracks as an M3U8 playlist, with the library's paths.
 pub(super) async fn file(
     State(state): State<Shared>,
     extract::Body(request): extract::Body<ListQuestion>,
 ) -> Result<Response<Body>, Problem> {
-    let (format, kind) = match request.format.as_str() {
-        "m3u8" => (Format::M3u8, "audio/x-mpegurl; charset=utf-8"),
-        "xspf" => (Format::Xspf, "application/xspf+xml"),
-        "jspf" => (Format::Jspf, "application/jspf+json"),
-        _ => {
-            return Err(Problem::bad(
-                "a format of m3u8, xspf or jspf",
-                "another one",
-            ));
-        }
-    };
     if request.tracks.len() > MOST || request.title.len() > LONGEST {
         return Err(Problem::bad(
             format!("at most {MOST} tracks and a title of {LONGEST} bytes"),
@@ -72,13 +59,16 @@ pub(super) async fn file(
             Ok(write(
                 &tracks,
                 &request.title,
-                format,
+                Format::M3u8,
                 &PathStyle::Absolute,
             )?)
         })
         .await?;
     Ok((
-        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("audio/x-mpegurl; charset=utf-8"),
+        )],
         bytes,
     )
         .into_response())

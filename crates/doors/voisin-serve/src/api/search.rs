@@ -20,34 +20,19 @@ use voisin_http::uploads::received;
 use voisin_library::TrackFilter;
 use voisin_questions::answers::genre::{AnswerJson, AnswersJson};
 use voisin_questions::answers::playlist::PlaylistJson;
-use voisin_questions::answers::similar::{PassagesJson, SimilarJson};
+use voisin_questions::answers::similar::SimilarJson;
 use voisin_questions::answers::walk::WalkJson;
 use voisin_questions::explore::PathBetween;
 use voisin_questions::genre::Classify;
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::{at_least_one, seeds};
-use voisin_questions::{Mix, QuestionError, Similar};
+use voisin_questions::{QuestionError, Similar};
 
 pub(super) async fn similar(
     State(state): State<Shared>,
     extract::Body(request): extract::Body<Similar>,
 ) -> Result<Response<Body>, Problem> {
     request.validate(request.seeds.len())?;
-    if let Some((from, to)) = request.passage() {
-        // Reads all windows of the library, and decodes files.
-        let answer = state.once_decoded(
-            format!("passage {request:?}"),
-            false,
-            move |state, context, _| {
-                let generation = state.index(context)?;
-                let engine = request.within(context.engine)?;
-                let seed = request.seeds[0].seed(engine)?;
-                let (passage, found) = request.run_passage(engine, seed, &*state.model(engine)?)?;
-                bytes(generation, PassagesJson::new(&passage, from, to, &found))
-            },
-        );
-        return Ok(written((*answer.await?).clone()));
-    }
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
@@ -56,36 +41,11 @@ pub(super) async fn similar(
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
             let named = source.seeds_within(&request, &request.seeds)?;
+            let engine = request.within(source.engine())?;
+            let named = request.part_of(engine, named, || state.model(engine))?;
             let unlike = source.seeds_within(&request, &request.unlike)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
-            Ok(Answer { generation, answer }.into_response())
-        })
-        .await
-}
-
-pub(super) async fn mix(
-    State(state): State<Shared>,
-    extract::Body(mut request): extract::Body<Mix>,
-) -> Result<Response<Body>, Problem> {
-    request.filters = request.filters.over(&state.mixes.filters);
-    state
-        .run_anywhere(move |state, source| {
-            let generation = source.index(state)?;
-            let named = source.seeds(&request.seeds)?;
-            let mut played = Vec::new();
-            for one in &request.played {
-                match source.seed(one).map_err(Problem::from) {
-                    Ok(seed) => played.push(seed),
-                    // Tracks that were removed from the library are ignored.
-                    Err(problem) if problem.status().is_client_error() => {}
-                    // Not so if the library is unavailable.
-                    Err(problem) => return Err(problem),
-                }
-            }
-            source.fetch_filters(&request.filters)?;
-            let songs = source.mix(&request, &named, played, &state.mixes.mixing)?;
-            let answer = SimilarJson::new(&named, &songs);
             Ok(Answer { generation, answer }.into_response())
         })
         .await
@@ -117,20 +77,6 @@ pub(super) async fn similar_to_file(
 ) -> Result<Response<Body>, Problem> {
     request.validate(1)?;
     let copy = received(&state, caller, &headers, body).await?;
-    if let Some((from, to)) = request.passage() {
-        // The copy's path is unique: two uploads never share an answer.
-        let key = format!("passage {request:?} of {}", copy.path().display());
-        let answer = state.once_decoded(key, false, move |state, context, _| {
-            let generation = state.index(context)?;
-            let engine = request.within(context.engine)?;
-            let seed = seed_of_copy(state, engine, copy.path())?;
-            let found = request.run_passage(engine, seed, &*state.model(engine)?);
-            let (mut passage, found) = found.map_err(of_upload(copy.path()))?;
-            passage.seed.path = UPLOADED.into();
-            bytes(generation, PassagesJson::new(&passage, from, to, &found))
-        });
-        return Ok(written((*answer.await?).clone()));
-    }
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
@@ -140,10 +86,12 @@ pub(super) async fn similar_to_file(
             source.fetch_filters(&request.filters)?;
             let engine = request.within(source.engine())?;
             let seed = seed_of_copy(state, engine, copy.path())?;
-            let seeds = [Seed {
-                path: UPLOADED.into(),
-                ..seed
-            }];
+            let mut seeds = request
+                .part_of(engine, vec![seed], || state.model(engine))
+                .map_err(of_upload(copy.path()))?;
+            for seed in &mut seeds {
+                seed.path = UPLOADED.into();
+            }
             let found = source.similar(&request, &seeds, Vec::new())?;
             let answer = SimilarJson::new(&seeds, &found);
             Ok(Answer { generation, answer }.into_response())
@@ -268,9 +216,11 @@ pub(super) async fn playlist(
     extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
-    if state.is_elsewhere() {
-        let answer = state.run_around(move |_, source| {
-            let generation = source.generation()?;
+    // Clusters and copies need the whole library.
+    let decodes = request.no_duplicates;
+    if state.is_elsewhere() || !(request.cluster.is_some() || decodes) {
+        let answer = state.run_around(move |state, source| {
+            let generation = source.index(state)?;
             let named = source.seeds(&request.seeds)?;
             source.fetch_filters(&request.filters)?;
             let found = source.playlist(&request, &named, &[])?;
@@ -283,43 +233,31 @@ pub(super) async fn playlist(
         });
         return Ok(written(answer.await?));
     }
-    // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    let is_whole = request.cluster.is_some() || decodes;
     let key = format!("playlist {request:?}");
-    let work = move |state: &Server, context: &mut RequestContext, explored: &Explored| {
-        state.index(context)?;
-        let collection = &explored.collection;
-        let named = seeds(&request.seeds, context.engine)?;
-        let list = request.run(
-            context.engine,
-            collection,
-            Some(&explored.graph),
-            &named,
-            &[],
-        )?;
-        let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
-        bytes(
-            explored.generation,
-            PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
-        )
-    };
-    let answer = if is_whole {
-        let work = move |state: &Server,
-                         context: &mut RequestContext,
-                         explored: &Explored,
-                         _: &GivenUp| work(state, context, explored);
-        // Only copies are decoded.
-        let answer = if decodes {
-            state.once_explored_decoded(key, false, work).await?
-        } else {
-            state.once_explored(key, false, work).await?
+    let work =
+        move |state: &Server, context: &mut RequestContext, explored: &Explored, _: &GivenUp| {
+            state.index(context)?;
+            let collection = &explored.collection;
+            let named = seeds(&request.seeds, context.engine)?;
+            let list = request.run(
+                context.engine,
+                collection,
+                Some(&explored.graph),
+                &named,
+                &[],
+            )?;
+            let tracks: Vec<&TrackMeta> =
+                list.rows.iter().map(|&row| &collection.meta[row]).collect();
+            bytes(
+                explored.generation,
+                PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
+            )
         };
-        (*answer).clone()
+    // Only copies are decoded.
+    let answer = if decodes {
+        state.once_explored_decoded(key, false, work).await?
     } else {
-        state
-            .run_explored(move |state, context, explored| work(state, context, explored))
-            .await?
+        state.once_explored(key, false, work).await?
     };
-    Ok(written(answer))
+    Ok(written((*answer).clone()))
 }

@@ -29,8 +29,6 @@ const PLACES = {
   clusters,
   artists: makers,
   added: home.lists,
-  heard: home.lists,
-  liked: home.lists,
 };
 const ORDER = Object.keys(PLACES).slice(0, 8);
 /** Places that belong to another one in the navigation. */
@@ -38,8 +36,6 @@ const WITHIN = {
   clusters: "genres",
   artists: "albums",
   added: "home",
-  heard: "home",
-  liked: "home",
 };
 let now = null,
   leave = new AbortController();

@@ -1,4 +1,4 @@
-// The card of a track: what it is, what it sounds like and why, its passages, and its neighbours.
+// The card of a track: what it is, what it sounds like and why, and its neighbours.
 import {
   changes,
   clock,
@@ -20,11 +20,9 @@ import * as list from "./list.js";
 import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
 import { SCALES } from "./filters.js";
-import { liking } from "./liking.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
-import { passages } from "./passage.js";
 
 const NEIGHBOURS = 15;
 
@@ -36,17 +34,15 @@ export function card(place, id, signal) {
     (waiting) => request("tracks/" + id, { query: { words: true }, signal, waiting }),
     (track) => {
       const genre = part("Genre"),
-        near = part("Sounds like this"),
-        passage = part("A passage");
+        near = part("Sounds like this");
       place.replaceChildren(
         h(
           "article",
           { class: "card" },
-          head(track, { track }, signal),
+          head(track, { track }),
           facts(track),
           words(track),
           genre,
-          passage,
           near,
           name(track.path, "p", { class: "path faint" }),
         ),
@@ -93,7 +89,6 @@ export function card(place, id, signal) {
           look();
         }),
       );
-      passages(passage.lastChild, track, signal);
     },
   );
 }
@@ -197,9 +192,7 @@ function part(title) {
   return h("section", { class: "part" }, h("h3", {}, title), h("div", {}));
 }
 
-function head(track, entry, signal) {
-  const likes = liking({ class: "boxed switch" }, signal);
-  likes.show(track.id);
+function head(track, entry) {
   const sounds = h("span", {}, "Play"),
     play = h(
       "button",
@@ -248,7 +241,6 @@ function head(track, entry, signal) {
         track.id !== null &&
           h("button", { type: "button", onclick: () => list.add([track]) }, icon("add"), "List"),
         iconButton("after", "Play next", () => player.enqueue([entry]), { class: "boxed" }),
-        track.id !== null && likes.buttons,
         track.id !== null &&
           h(
             "details",
@@ -527,7 +519,7 @@ export function fileCard(place, signal) {
     h(
       "article",
       { class: "card" },
-      head(track, { track, address }, signal),
+      head(track, { track, address }),
       h("p", { class: "faint" }, "The server analyses this file and does not keep it."),
       genre,
       near,

@@ -1,4 +1,4 @@
-// Checks of the library: copies, versions of a song, outliers, missing and failed files.
+// Checks of the library: copies, missing and failed files.
 import { bytes, count, h, name, toast } from "./dom.js";
 import { request } from "./api.js";
 import * as player from "./player.js";
@@ -19,23 +19,6 @@ export const CHECKS = {
     shown: group,
     one: "recording",
     none: ["No copies", "Every recording is in one file only."],
-  },
-  versions: {
-    title: "Versions",
-    about: "Recordings of one song: live takes, remasters, edits. Mixes play one of them.",
-    path: "duplicates",
-    query: { versions: true },
-    shown: group,
-    one: "song",
-    none: ["No versions", "Every song has one recording."],
-  },
-  outliers: {
-    title: "Far from everything",
-    about: "Tracks unlike all others: often speech, broken files, test tones.",
-    path: "outliers",
-    shown: outlier,
-    one: "track",
-    none: ["No outliers", "Every track has similar ones."],
   },
   missing: {
     title: "Missing",
@@ -130,13 +113,6 @@ function group({ keep, why, others, bytes_to_be_won: won }) {
       ]),
     ),
   );
-}
-
-function outlier(track) {
-  return [
-    h("ul", { class: "rows small" }, row({ track })),
-    h("p", { class: "faint" }, sentence(track.reasons.join("; "))),
-  ];
 }
 
 function failure({ path, reason, attempts }) {

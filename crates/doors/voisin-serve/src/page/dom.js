@@ -227,5 +227,5 @@ export const wait = (milliseconds, signal) =>
     });
   });
 
-/** Events of the player: "change" (another track, play, pause) and "time" (seconds). */
+/** Events of the player: "change" (another track, play, pause). */
 export const changes = new Emitter();

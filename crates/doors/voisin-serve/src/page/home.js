@@ -1,12 +1,12 @@
-// Home: recently added, played and liked music, and a radio.
-import { $, count, h, icon } from "./dom.js";
+// Home: recently added music, and a radio.
+import { $, count, h, icon, toast } from "./dom.js";
 import { first, request } from "./api.js";
 import { address } from "./makers.js";
 import { emptyLibrary } from "./listen.js";
 import { isMissing } from "./missing.js";
 import { mark } from "./playing_marks.js";
 import * as player from "./player.js";
-import { empty, framed, load, loadFirst } from "./states.js";
+import { empty, framed, load, loadFirst, sentence } from "./states.js";
 import { tile, trackTile } from "./tiles.js";
 import { LongList } from "./tracks.js";
 
@@ -15,8 +15,6 @@ const SHELF = 18,
   LAST_ADDED = 48,
   MORE_ADDED = 300;
 const added = (limit) => ({ sort: "added", reverse: true, limit });
-/** Seconds since the last play for "Not played recently": a quarter of a year. */
-const LONG_AGO = 90 * 24 * 60 * 60;
 
 const entries = (tracks) => tracks.map((track) => ({ track }));
 const there = (tracks) => tracks.filter((track) => !isMissing(track.id));
@@ -31,30 +29,6 @@ const SHELVES = [
       if (last.total <= LAST_ADDED || byAlbum(last.tracks).length >= SHELF) return last;
       return request("tracks", { query: added(MORE_ADDED), signal, waiting });
     },
-    tiles: albumTiles,
-    none: null,
-  },
-  {
-    title: "Recently played",
-    href: "#/heard",
-    fetch: (signal, waiting) => request("heard", { query: { limit: SHELF }, signal, waiting }),
-    none: "A track appears here once half of it, or four minutes, was played.",
-  },
-  {
-    title: "Liked",
-    href: "#/liked",
-    fetch: (signal, waiting) => request("liked", { query: { limit: SHELF }, signal, waiting }),
-    none: "Press the heart of a track to see it here, and more often in mixes.",
-  },
-  {
-    title: "Not played recently",
-    fetch: (signal, waiting) =>
-      request("mix", {
-        body: { seeds: [], limit: SHELF, mixing: { not_heard: LONG_AGO, variety: 1 } },
-        signal,
-        waiting,
-      }).then(({ neighbours }) => ({ tracks: neighbours, total: neighbours.length })),
-    none: null,
   },
 ];
 
@@ -81,7 +55,7 @@ export function show(root, _route, signal) {
             type: "button",
             class: "primary large",
             id: "radio-now",
-            onclick: () => player.playRadio([]),
+            onclick: anyRadio,
           },
           icon("radio"),
           "Radio for now",
@@ -108,10 +82,10 @@ export function show(root, _route, signal) {
       (waiting) => shelf.fetch(signal, waiting),
       ({ tracks, total }) => {
         const shown = there(tracks);
-        if (!shown.length && !shelf.none) {
+        if (!shown.length) {
           place.hidden = true;
           // The library is empty.
-          if (shelf.href === "#/added" && !tracks.length && !isEmpty) {
+          if (!tracks.length && !isEmpty) {
             isEmpty = true;
             emptyLibrary(content, signal);
           }
@@ -119,24 +93,17 @@ export function show(root, _route, signal) {
         }
         place.replaceChildren(
           head(total),
-          shown.length
-            ? h(
-                "ul",
-                { class: "covers", tabindex: 0, "aria-label": shelf.title },
-                (shelf.tiles ?? trackTiles)(shown),
-              )
-            : h("p", { class: "faint" }, shelf.none),
+          h(
+            "ul",
+            { class: "covers", tabindex: 0, "aria-label": shelf.title },
+            albumTiles(shown),
+          ),
         );
         mark();
       },
     );
   }
 }
-
-const trackTiles = (tracks) =>
-  tracks
-    .slice(0, SHELF)
-    .map((track) => trackTile(track, () => player.playFrom({ track }, entries(tracks))));
 
 const byAlbum = (tracks) => [
   ...Map.groupBy(tracks, (track) =>
@@ -170,22 +137,12 @@ const LISTS = {
     path: "tracks",
     query: { sort: "added", reverse: true },
   },
-  heard: {
-    title: "Recently played",
-    path: "heard",
-    none: ["Nothing yet", "A track appears here once half of it, or four minutes, was played."],
-  },
-  liked: {
-    title: "Liked",
-    path: "liked",
-    none: ["Nothing yet", "Press the heart of a track to see it here, and more often in mixes."],
-  },
 };
 
 /** The full list of a row. */
 export const lists = {
   show(root, route, signal) {
-    const { title, path, query, none } = LISTS[route.place];
+    const { title, path, query } = LISTS[route.place];
     const scroller = h("div", { class: "scroller", "data-scrolls": "" }),
       total = h("p", { class: "result", role: "status" });
     let first = [];
@@ -224,9 +181,20 @@ export const lists = {
         first = found.tracks;
         total.textContent = count(found.total, "track");
         if (found.total) return new LongList(scroller, page, signal).start(found);
-        return scroller.replaceChildren(empty(...(none ?? ["Nothing yet"])));
+        return scroller.replaceChildren(empty("Nothing yet"));
       },
     );
     $("main").scrollTop = 0;
   },
 };
+
+/** A radio from one of the tracks added last, drawn at random. */
+async function anyRadio() {
+  try {
+    const { tracks } = await request("tracks", { query: added(MORE_ADDED) });
+    const all = there(tracks);
+    if (all.length) player.playRadio([all[Math.floor(Math.random() * all.length)]]);
+  } catch (error) {
+    toast(sentence(error.message));
+  }
+}

@@ -17,7 +17,6 @@ import { request } from "./api.js";
 import * as player from "./player.js";
 import { artistOf, titleOf } from "./cover.js";
 import { mark, playCover } from "./playing_marks.js";
-import { panel } from "./saved.js";
 import { sortable } from "./sortable.js";
 import { empty, sentence } from "./states.js";
 
@@ -117,47 +116,13 @@ export function pathEnd(track, first) {
 export function show(root, _route, signal) {
   // Their "Open the list" is of no use on this page.
   $("toasts").replaceChildren();
-  place = { root, signal, saved: panel(signal, take, question) };
+  place = { root, signal };
   signal.addEventListener("abort", () => {
     place = null;
     busy?.abort();
   });
   root.replaceChildren(h("div", { class: "page list-page", "data-scrolls": "" }));
   draw();
-}
-
-/** Replaces this list by a saved one. */
-function take(title, tracks) {
-  changed(
-    {
-      title,
-      less: [],
-      how: "similar",
-      items: tracks
-        .filter((track) => track.id !== null)
-        .map((track) => ({ track: brief(track), lock: false, more: false })),
-    },
-    `The list has ${count(tracks.length, "track")}`,
-  );
-  place?.root.firstChild.scrollTo({ top: 0 });
-}
-
-/** The query of this list for saving it: a mix that starts from its tracks. */
-function question() {
-  const kept = state.items.filter((item) => item.lock || item.more),
-    base = kept.length ? kept : state.items;
-  if (!base.length) return null;
-  const seeds = base.slice(0, 500).map((item) => ({ id: item.track.id }));
-  return {
-    name: state.title,
-    body: {
-      mix: {
-        seeds,
-        limit: state.length,
-        mixing: { max_per_artist: state.perArtist, variety: state.diversity },
-      },
-    },
-  };
 }
 
 const length = () => state.items.reduce((sum, item) => sum + item.track.seconds, 0);
@@ -217,22 +182,10 @@ function draw() {
               class: "for-change",
               disabled: !state.items.length,
               "data-focus": "m3u8",
-              onclick: () => write("m3u8"),
+              onclick: write,
             },
             icon("save"),
             "M3U8",
-          ),
-          h(
-            "button",
-            {
-              type: "button",
-              class: "for-change",
-              disabled: !state.items.length,
-              "data-focus": "xspf",
-              onclick: () => write("xspf"),
-            },
-            icon("save"),
-            "XSPF",
           ),
           h(
             "button",
@@ -278,7 +231,6 @@ function draw() {
             "Start with one track",
             "Add tracks with the plus beside them, or with the lasso of the map. Then fill the list with similar tracks, or with a path from the first track to the last.",
           ),
-      place.saved,
     ].filter(Boolean),
   );
   mark();
@@ -484,30 +436,31 @@ async function similar(signal, waiting) {
     ...base.map((item) => item.track.id),
     ...state.less.map((track) => track.id),
   ]);
-  const limit = Math.min(500, state.length + away.size + 10),
-    most = state.perArtist || undefined;
+  const most = state.perArtist || undefined;
   const answer = state.less.length
     ? await request("similar", {
         body: {
           seeds,
           unlike: state.less.map((track) => ({ id: track.id })),
           unlike_weight: 0.5,
-          limit,
+          limit: Math.min(500, state.length + away.size + 10),
           max_per_artist: most,
         },
         signal,
         waiting,
       })
-    : await request("mix", {
+    : await request("playlist", {
         body: {
           seeds,
-          limit,
-          mixing: { max_per_artist: state.perArtist, variety: state.diversity, drift: 0 },
+          exclude: [...away].slice(0, 500).map((id) => ({ id })),
+          limit: state.length,
+          max_per_artist: state.perArtist,
+          variety: state.diversity,
         },
         signal,
         waiting,
       });
-  const found = answer.neighbours;
+  const found = answer.neighbours ?? answer.items;
   const near = [];
   // The limit per artist includes the tracks that stay.
   const artists = new Map();
@@ -576,15 +529,15 @@ async function whole(track, signal) {
   return track.seconds ? track : request("tracks/" + track.id, { signal });
 }
 
-async function write(format) {
+async function write() {
   try {
     const answer = await request("lists", {
-      body: { title: state.title, format, tracks: state.items.map((item) => item.track.id) },
+      body: { title: state.title, tracks: state.items.map((item) => item.track.id) },
       as: "response",
     });
     const link = h("a", {
       href: URL.createObjectURL(await answer.blob()),
-      download: state.title.replace(/[\\/:*?"<>|\u0000-\u001f]+/g, " ").trim() + "." + format,
+      download: state.title.replace(/[\\/:*?"<>|\u0000-\u001f]+/g, " ").trim() + ".m3u8",
     });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);

@@ -180,21 +180,6 @@ export function update(route) {
     acts = h("div", { class: "acts" }),
     tracks = h("div", {}),
     near = h("div", {});
-  const keepNear = async () => {
-    // Names of lists are restricted to valid file names.
-    const as = `Near ${title}`.replace(/[/\\:*?"<>|]/g, "-").trim();
-    try {
-      await request("lists/" + encodeURIComponent(as), {
-        method: "PUT",
-        body: { [kind]: { name: whole } },
-        signal,
-        once: true,
-      });
-      toast(`“${as}” is saved: see Saved lists on the page List`);
-    } catch (error) {
-      if (error.name !== "AbortError") toast(sentence(error.message));
-    }
-  };
   const length = h("span", {});
   detail.append(
     h(
@@ -223,16 +208,6 @@ export function update(route) {
     ),
     tracks,
     h("h2", {}, "Similar"),
-    h(
-      "div",
-      { class: "part-acts" },
-      h(
-        "button",
-        { type: "button", class: "for-change", id: "keep-near", onclick: keepNear },
-        icon("save"),
-        "Save as a list",
-      ),
-    ),
     near,
   );
   load(

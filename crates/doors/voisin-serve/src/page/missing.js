@@ -32,7 +32,7 @@ export function missing(place, signal) {
         h(
           "p",
           { class: "faint" },
-          "Missing tracks are not played, and no mix has them. Likes and genres given by hand are kept for when they are back.",
+          "Missing tracks are not played. Genres given by hand are kept for when they are back.",
         ),
         ...[...groups].map(([folder, files]) => group(folder, files)),
       );

@@ -35,7 +35,7 @@ const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 36] = [
+const FILES: [(&str, &str, &[u8]); 33] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -62,7 +62,6 @@ const FILES: [(&str, &str, &[u8]); 36] = [
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
     ("home.js", SCRIPT, include_bytes!("home.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
-    ("liking.js", SCRIPT, include_bytes!("liking.js")),
     ("list.js", SCRIPT, include_bytes!("list.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
     ("makers.js", SCRIPT, include_bytes!("makers.js")),
@@ -70,7 +69,6 @@ const FILES: [(&str, &str, &[u8]); 36] = [
     ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
     ("missing.js", SCRIPT, include_bytes!("missing.js")),
     ("now.js", SCRIPT, include_bytes!("now.js")),
-    ("passage.js", SCRIPT, include_bytes!("passage.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
     (
@@ -79,7 +77,6 @@ const FILES: [(&str, &str, &[u8]); 36] = [
         include_bytes!("playing_marks.js"),
     ),
     ("review.js", SCRIPT, include_bytes!("review.js")),
-    ("saved.js", SCRIPT, include_bytes!("saved.js")),
     ("sortable.js", SCRIPT, include_bytes!("sortable.js")),
     ("states.js", SCRIPT, include_bytes!("states.js")),
     ("tiles.js", SCRIPT, include_bytes!("tiles.js")),

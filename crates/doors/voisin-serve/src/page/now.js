@@ -1,7 +1,6 @@
 // The current track as large as the screen: for phones, and to be read from across the room.
 import { $, changes, clock, h, icon, iconButton, joined, name } from "./dom.js";
 import { artistOf, cover, titleOf } from "./cover.js";
-import { liking } from "./liking.js";
 import { address } from "./makers.js";
 import { move, playback, seconds } from "./playback.js";
 import * as player from "./player.js";
@@ -42,7 +41,6 @@ const playButton = h(
   { type: "button", class: "round", "aria-label": "Play", onclick: player.toggle },
   icon("play"),
 );
-const likes = liking({ class: "boxed switch" });
 const sleep = h(
   "select",
   {
@@ -78,11 +76,9 @@ dialog.append(
     h(
       "div",
       { class: "now-buttons" },
-      likes.buttons[1],
       iconButton("previous", "Previous track", () => player.step(-1)),
       playButton,
       iconButton("next", "Next track", () => player.step(1)),
-      likes.buttons[0],
     ),
     h(
       "div",
@@ -118,7 +114,6 @@ function draw() {
         track.album,
       ]),
     );
-    likes.show(track.id);
   }
   place.max = player.length() || 1;
   if (!isDragged) place.value = seconds();

@@ -38,7 +38,7 @@ export const isWaiting = () => sounds && (broken || (isGone() && isStuck()));
 setAwaited(() => sounds);
 
 /** Seconds of the entry that were played. */
-export function sounded() {
+function sounded() {
   const { played } = audio;
   let sum = before;
   for (let i = 0; i < played.length; i++) sum += played.end(i) - played.start(i);
@@ -58,7 +58,7 @@ export function begin(what, from, plays) {
 
 /** Loads the beginning of the next entry, so that there is no gap before it. */
 export function prepare(next) {
-  if (!next || next.address || next.from || isGone() || isAhead === next.track.id) return;
+  if (!next || next.address || isGone() || isAhead === next.track.id) return;
   isAhead = next.track.id;
   ahead.src = audioOf(next.track.id);
   ahead.load();

@@ -4,20 +4,16 @@ import {
   announce,
   changes,
   clock,
-  feelRange,
   h,
   icon,
   iconButton,
   isolated,
-  joined,
   keep,
-  keptRange,
   name,
   setIcon,
   toast,
 } from "./dom.js";
 import { Gone, audioOf, events, isGone, request } from "./api.js";
-import { liking } from "./liking.js";
 import { artistOf, artwork, cover, titleOf } from "./cover.js";
 import {
   audio,
@@ -31,7 +27,6 @@ import {
   prepare,
   resume,
   seconds,
-  sounded,
 } from "./playback.js";
 import { sortable } from "./sortable.js";
 import { sentence } from "./states.js";
@@ -39,7 +34,7 @@ import { isMissing } from "./missing.js";
 
 const preview = $("preview"),
   seek = $("seek");
-/** Entries are { track, from?, to?, address? }: a track or a passage of one, from the library or (address) from a dropped file. */
+/** Entries are { track, address? }: a track, from the library or (address) from a dropped file. */
 let queue = [],
   at = -1,
   unplayable = 0;
@@ -51,10 +46,10 @@ let even = keep.get("even", false),
 /** At the end of the queue: "off", "all" from the beginning, "one" again; and whether similar music follows. */
 let repeat = keep.get("repeat", "off"),
   radio = keep.get("go-on", false);
-/** How far the radio drifts, and whether it is similar in sound or in feel. */
-const mixing = () => ({ drift: keep.get("drift", 0.3), feel: keep.get("feel", undefined) });
+/** A radio's songs differ each time, and not all are by one artist. */
+const varied = { variety: 0.5, max_per_artist: 3 };
 
-/** The radio's seeds (none: the liked tracks) and filters, until something else is played: { seeds, filters }. */
+/** The radio's seeds and filters, until something else is played: { seeds, filters }. */
 let station = keep.get("station", null);
 const goesOn = () => radio || station !== null;
 
@@ -62,12 +57,11 @@ export const current = () => queue[at];
 export const isPlaying = (id) => current()?.track.id === id && isOn();
 export const paused = () => !isOn();
 
-function start(entry, from = entry.from ?? 0, plays = true) {
+function start(entry, from = 0, plays = true) {
   if (plays) {
     preview.pause();
     elsewhere = false;
   }
-  counted = false;
   level(entry);
   begin(entry, from, plays);
 }
@@ -80,7 +74,7 @@ function setStation(wanted) {
 /** Most seeds of a radio. */
 const MOST_SEEDS = 50;
 /**
- * Starts a radio: endless music like these tracks, or without any, like the liked ones. A single track plays first itself.
+ * Starts a radio: endless music like these tracks. A single track plays first itself.
  * - `filters`: which tracks may play
  */
 export async function playRadio(tracks, filters) {
@@ -89,11 +83,11 @@ export async function playRadio(tracks, filters) {
   setStation({ seeds, filters });
   if (tracks.length === 1) return goOn();
   try {
-    const { neighbours } = await request("mix", {
-      body: { seeds, filters, limit: FOLLOWING, mixing: mixing() },
+    const { items } = await request("playlist", {
+      body: { seeds, filters, exclude: seeds, limit: FOLLOWING, ...varied },
     });
-    // Without neighbours the seeds themselves play.
-    if (neighbours.length) play(neighbours.map((track) => ({ track, follows: true })));
+    // Without other tracks the seeds themselves play.
+    if (items.length) play(items.map((track) => ({ track, follows: true })));
     else if (tracks.length) {
       play(tracks.map((track) => ({ track })));
       shuffle();
@@ -127,11 +121,10 @@ export function play(entries, index = 0) {
   unplayable = 0;
   if (queue[at]) start(queue[at]);
 }
-/** Plays one track or passage now, before the rest of the queue. */
+/** Plays one track now, before the rest of the queue. */
 export function playNow(entry) {
   const now = current();
-  if (now && now.track.id === entry.track.id && now.from === entry.from && now.to === entry.to)
-    return toggle();
+  if (now && now.track.id === entry.track.id) return toggle();
   queue.splice(at + 1, 0, entry);
   at++;
   unplayable = 0;
@@ -140,7 +133,7 @@ export function playNow(entry) {
 /** Plays one track of a list: those behind it follow, after the entries that were queued by hand. */
 export function playFrom(entry, all) {
   const now = current();
-  if (now && now.track.id === entry.track.id && !now.to) return toggle();
+  if (now && now.track.id === entry.track.id) return toggle();
   const there = all.filter((one) => !isMissing(one.track.id)),
     place = Math.max(
       0,
@@ -167,12 +160,10 @@ export function enqueue(entries) {
 export function toggle() {
   if (!current()) return;
   if (isOn()) return pause();
-  const { to, from } = current();
-  if (to && seconds() >= to - 0.05) move(from);
   return resume();
 }
 export function step(by) {
-  if (by < 0 && seconds() > 3) return move(current()?.from ?? 0);
+  if (by < 0 && seconds() > 3) return move(0);
   let next = at + by;
   if (next >= queue.length && repeat === "all") next = 0;
   if (next < 0 || next >= queue.length) return by > 0 ? pause() : undefined;
@@ -182,13 +173,6 @@ export function step(by) {
 export const length = () => audio.duration || current()?.track.seconds || 0;
 export function seekBy(change) {
   if (current()) move(Math.min(length(), Math.max(0, seconds() + change)));
-}
-export function seekTo(id, place) {
-  if (current()?.track.id === id) {
-    move(place);
-    return true;
-  }
-  return false;
 }
 export function setVolume(value) {
   wanted = Math.min(1, Math.max(0, value));
@@ -257,15 +241,6 @@ export function stopPreview() {
 }
 
 // ---- the bar
-const likes = liking();
-$("now-liking").append(...likes.buttons);
-// A disliked track stops and leaves the queue.
-changes.on("liked", ({ id, liked }) => {
-  if (liked !== false) return;
-  queue = queue.filter((entry, i) => i <= at || entry.track.id !== id);
-  if (current()?.track.id === id && isOn()) step(1);
-  else show();
-});
 function show() {
   const entry = current(),
     track = entry?.track,
@@ -278,11 +253,8 @@ function show() {
     $("now-title").replaceChildren(name(titleOf(track)));
     $("now-title").title = titleOf(track);
     $("now-title").href = track.id === null ? "#/file" : "#/track/" + track.id;
-    $("now-artist").replaceChildren(
-      ...joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(track)]),
-    );
+    $("now-artist").replaceChildren(name(artistOf(track)));
     $("now-cover").replaceChildren(cover(track));
-    likes.show(track.id);
     document.title = `${isolated(titleOf(track))} – ${isolated(artistOf(track))} · voisin`;
     if ("mediaSession" in navigator)
       navigator.mediaSession.metadata = new MediaMetadata({
@@ -325,7 +297,6 @@ async function goOn() {
     repeat !== "off" ||
     !last ||
     last.track.id === null ||
-    last.to ||
     at < queue.length - 1 ||
     requestedAfter === last ||
     !isOn()
@@ -336,19 +307,20 @@ async function goOn() {
   try {
     const own = queue.filter((entry) => entry.track.id !== null),
       from = own.findLast((entry) => !entry.follows) ?? last;
-    const { neighbours } = await request("mix", {
+    const seeds = station?.seeds ?? [{ id: from.track.id }];
+    const { items } = await request("playlist", {
       body: {
-        seeds: station?.seeds ?? [{ id: from.track.id }],
+        seeds,
         filters: station?.filters,
         limit: FOLLOWING,
-        played: own.slice(-PLAYED).map((entry) => ({ id: entry.track.id })),
-        mixing: mixing(),
+        exclude: [...seeds, ...own.slice(-PLAYED).map((entry) => ({ id: entry.track.id }))],
+        ...varied,
       },
     });
     if (queue.at(-1) !== last) return;
     const known = new Set(own.map((entry) => entry.track.id));
     queue.push(
-      ...neighbours
+      ...items
         .filter((track) => !known.has(track.id))
         .map((track) => ({ track, follows: true })),
     );
@@ -460,7 +432,6 @@ function showTime() {
   $("elapsed").textContent = clock(seek.value);
   $("length").textContent = clock(length());
   paintRange(seek);
-  changes.emit("time", seconds());
 }
 function showQueue() {
   const panel = $("queue-panel");
@@ -497,11 +468,7 @@ function showQueue() {
           },
           cover(entry.track),
           name(titleOf(entry.track), "span", { class: "title", title: titleOf(entry.track) }),
-          h(
-            "span",
-            { class: "faint" },
-            joined([entry.to && `${clock(entry.from)}–${clock(entry.to)}`, artistOf(entry.track)]),
-          ),
+          h("span", { class: "faint" }, name(artistOf(entry.track))),
         ),
         iconButton("close", `Remove ${isolated(titleOf(entry.track))} from the queue`, () =>
           drop(i),
@@ -580,9 +547,6 @@ function showQueue() {
       }),
       h("span", {}, "Keep playing similar music"),
     ),
-    ...(goesOn()
-      ? [keptRange("drift", ["near", "far"], "How far the music drifts", 0.3), feelRange()]
-      : []),
     h(
       "label",
       { class: "inline" },
@@ -647,39 +611,6 @@ export const upcoming = () => queue.slice(Math.max(0, at)).map((entry) => entry.
 // ---- events of the audio element
 const MOST_UNPLAYABLE = 25;
 let notice = null;
-// "timeupdate" is too coarse for the end of a passage.
-function watchEnd() {
-  const entry = current();
-  if (!entry?.to || !isOn() || audio.paused) return;
-  if (audio.currentTime >= entry.to) {
-    if (at + 1 < queue.length || repeat === "all") step(1);
-    else pause();
-    return;
-  }
-  setTimeout(watchEnd, Math.min(250, Math.max(10, (entry.to - audio.currentTime) * 1000)));
-}
-// Half of a track, or four minutes of it, counts as a play: mixes leave it out for a day.
-const COUNTS = 240;
-let counted = false;
-function count() {
-  const entry = current();
-  if (
-    counted ||
-    !entry ||
-    entry.track.id === null ||
-    entry.to ||
-    elsewhere ||
-    isGone() ||
-    document.body.dataset.rights !== "change"
-  )
-    return;
-  if (!(sounded() >= Math.min(COUNTS, audio.duration / 2))) return;
-  counted = true;
-  request(`tracks/${entry.track.id}/heard`, { method: "POST", once: true }).catch((error) => {
-    if (error instanceof Gone && current() === entry) counted = false;
-  });
-}
-playback.on("time", count);
 /** Seconds before the end of a track at which the next one is loaded. */
 const AHEAD = 20;
 playback.on("time", () => {
@@ -726,9 +657,7 @@ onAudio("play", () => {
   elsewhere = false;
   keep.set("plays", Date.now());
   show();
-  watchEnd();
 });
-onAudio("seeked", watchEnd);
 playback.on("ended", () => {
   if (sleep?.when === "track") {
     sleep = null;

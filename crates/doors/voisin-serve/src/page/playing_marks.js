@@ -11,7 +11,7 @@ export function playCover(entry, all) {
     {
       type: "button",
       class: "play-cover",
-      "aria-label": (entry.to ? "Play this passage of " : "Play ") + isolated(titleOf(entry.track)),
+      "aria-label": "Play " + isolated(titleOf(entry.track)),
       onclick: () => {
         if (all) player.playFrom(entry, all());
         else player.playNow(entry);

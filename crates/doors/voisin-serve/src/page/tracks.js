@@ -7,7 +7,7 @@ import { mark, playCover } from "./playing_marks.js";
 
 /**
  * A row: cover with play, title and artist (a link to the card), notes and actions.
- * - `entry`: { track, from?, to? }
+ * - `entry`: { track }
  * - `share`: a similarity, or how well it fits words of sound, shown as a bar
  * - `nearness`, `percentile`: its meaning in this library, if known
  * - `note`: a few words
@@ -19,7 +19,6 @@ export function row(
 ) {
   const { track } = entry,
     title = titleOf(track);
-  const where = entry.to ? `${clock(entry.from)}–${clock(entry.to)}` : null;
   return h(
     element,
     { class: "track", "data-id": track.id },
@@ -31,10 +30,7 @@ export function row(
       h(
         "span",
         { class: "faint" },
-        joined([
-          artistOf(track),
-          where ? h("b", {}, where) : !note && genre ? track.genres?.[0] : null,
-        ]),
+        joined([artistOf(track), !note && genre ? track.genres?.[0] : null]),
       ),
     ),
     note ? name(note, "span", { class: "note" }) : null,
