@@ -173,7 +173,7 @@ impl Library {
     }
 }
 
-/// Makes the folder accessible to its owner alone, since a library holds listening history.
+/// Makes the folder accessible to its owner alone, since a library names all files of its owner.
 fn create_private(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());

@@ -43,7 +43,7 @@ fn kind(name: &str, schema: &Value) -> String {
         }
         Some("array") => "str | Sequence[str]".to_owned(),
         // Texts; the others are spans, which may be a number.
-        _ if ["query", "listener", "sort", "curve"].contains(&name) => "str".to_owned(),
+        _ if ["query", "sort", "curve"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
 }
