@@ -31,9 +31,6 @@ pub const NAMES: [&str; 5] = [
     "musicnn-msd",
 ];
 
-/// Names of built-in models that are former defaults.
-pub const FORMER_DEFAULTS: [&str; 2] = ["voisin-256", "voisin-3-musicnn"];
-
 /// Models that older versions included, each with its files, as libraries may have their vectors.
 /// `research/former-models` of the sources has the files that are not here.
 pub const FORMER: [(&str, &[&str]); 2] = [

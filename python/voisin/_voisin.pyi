@@ -113,7 +113,6 @@ class Library:
         *,
         create: bool = False,
         sample: int | None = None,
-        space: str | None = None,
     ) -> Library: ...
     @property
     def path(self) -> Path | None: ...

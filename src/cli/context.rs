@@ -91,13 +91,8 @@ impl Context {
 
     /// Opens the library for reading, or for writing if possible, so that its index can be stored.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
-        self.open_engine_of(None)
-    }
-
-    /// As [`open_engine`](Self::open_engine), in the vector space of this name.
-    pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        let library = Library::open_to_write_if_possible(&dir, space).map_err(EngineError::from)?;
+        let library = Library::open_to_write_if_possible(&dir).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
         engine.make_graphs_on(self.device_option());
@@ -175,17 +170,7 @@ impl Context {
 
     /// Opens the library for a run that changes it: of the index's news only problems are reported.
     pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
-        self.open_engine_in(mode, None)
-    }
-
-    /// As [`open_engine_to_change`](Self::open_engine_to_change), in the vector space of this name.
-    pub(crate) fn open_engine_in(
-        &self,
-        mode: OpenMode,
-        space: Option<&str>,
-    ) -> anyhow::Result<Engine> {
-        let library =
-            Library::open_in_space(&self.library_dir(), mode, space).map_err(EngineError::from)?;
+        let library = Library::open(&self.library_dir(), mode).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         let console = self.console;
         engine.on_index_news(move |news| match news {
@@ -254,16 +239,6 @@ impl Context {
         let embedder = Arc::new(Embedder::new(encoder)?);
         // Loading takes seconds and much memory; later calls share it.
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
-    }
-
-    /// Another model than the library's own, on its device.
-    pub(crate) fn embedder_of(&self, model: &ModelRef) -> anyhow::Result<Embedder> {
-        let device = self.device_option().resolve()?;
-        let encoder = self
-            .encoder(model, &device)
-            .with_context(|| format!("cannot load the model {model}"))?;
-        self.announce(&encoder, true);
-        Ok(Embedder::new(encoder)?)
     }
 
     fn encoder(&self, model: &ModelRef, device: &Device) -> Result<Encoder, EncoderError> {
@@ -455,12 +430,11 @@ fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<(
     // By fingerprint, not by name: a file of the same name may hold other weights.
     if held.fingerprint != fingerprint {
         bail!(
-            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or switch with \"voisin model upgrade {}\"",
+            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
             held.name,
             held.fingerprint,
             requested.name,
             held.name,
-            requested.name,
         );
     }
     Ok(())

@@ -23,7 +23,6 @@ pub(crate) fn finish(
         refused,
         refusal,
         scales,
-        space_vectors,
     } = taken;
     // Data that `add` derives from vectors is computed here for the new ones: index, tags, scales,
     // moods.
@@ -60,17 +59,11 @@ pub(crate) fn finish(
                 conflicts,
                 refused,
                 scales: scales.iter().map(ToString::to_string).collect(),
-                space_vectors,
             })?;
         }
         ReportFormat::Table => {
-            let spaces = if space_vectors > 0 {
-                format!("; {} in other spaces", count(space_vectors, "vector"))
-            } else {
-                String::new()
-            };
             render::print_line(&format!(
-                "added {added}, updated {updated}, unchanged {unchanged}{spaces}"
+                "added {added}, updated {updated}, unchanged {unchanged}"
             ))?;
         }
     }

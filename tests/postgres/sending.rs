@@ -15,7 +15,7 @@ use voisin_postgres::{Effort, Postgres, PostgresAddress, TrackStore as _};
 
 use super::common::store::ObjectStoreServer;
 use super::common::{Sandbox, code, fine, fine_json, json, noise_wav, six_tracks, text};
-use super::made::{DIMENSION, model_called, synthetic, track};
+use super::made::{DIMENSION, synthetic, track};
 use super::servers::{Server, programs};
 use super::{facts, push, refused, same, sandbox_with};
 
@@ -863,54 +863,4 @@ fn tables_for_citus_hold_a_library() {
     let keys = "select string_agg(pg_get_constraintdef(oid), ', ') from pg_constraint
         where conrelid = 'voisin_track'::regclass and contype in ('p', 'u')";
     assert_eq!(server.psql(keys, &[]), "PRIMARY KEY (id)");
-}
-
-#[test]
-fn a_space_is_sent_as_a_library_of_its_model() {
-    let Some(programs) = programs() else { return };
-    let server = Server::start(&programs);
-    let sandbox = sandbox_with(50);
-    let other = model_called("other", 3);
-    {
-        let mut library = Library::open(&sandbox.path("library"), OpenMode::ReadWrite).unwrap();
-        library.spaces_mut().begin_space("trial", &other).unwrap();
-        // One of the fifty has no vector yet.
-        for id in library.track_ids().unwrap().into_iter().skip(1) {
-            let angle = id.0 as f32;
-            let vector = [angle.sin(), angle.cos(), 0.0];
-            library
-                .spaces_mut()
-                .put_other_vectors(&other.fingerprint, id, &vector, &TrackWindows::none(3))
-                .unwrap();
-        }
-    }
-    let sent = push(&sandbox, &server, &["--space", "trial"]);
-    assert_eq!(sent["added"], 49);
-    let again = push(&sandbox, &server, &["--space", "trial"]);
-    assert_eq!(
-        (&again["added"], &again["unchanged"]),
-        (&0.into(), &49.into())
-    );
-    // The default space is refused: one database holds one space.
-    let message = refused(sandbox.run(["push", "--to", &server.url()]));
-    assert!(message.contains("other"), "{message}");
-    let pulled = Sandbox::new();
-    fine(pulled.run(["pull", "--from", &server.url()]));
-    let library = Library::open(&pulled.path("library"), OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.model().unwrap(), Some(other));
-    let wanted = library.track_ids().unwrap()[0];
-    let inside =
-        Library::open_in_space(&sandbox.path("library"), OpenMode::ReadOnly, Some("trial"))
-            .unwrap();
-    let content = library.track(wanted).unwrap().audio.content;
-    let there = inside.files().find_by_content(&content).unwrap().unwrap();
-    assert_eq!(
-        library.vector(wanted).unwrap(),
-        inside.vector(there).unwrap()
-    );
-    let message = refused(sandbox.run(["push", "--to", &server.url(), "--space", "trail"]));
-    assert!(
-        message.contains("expected one of synthetic, trial"),
-        "{message}"
-    );
 }

@@ -10,7 +10,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Sandbox, code, fine, fine_json, noise_wav, tagged, text};
-use serde_json::json;
 
 /// Each former model with its files and the folders of the repository that have them.
 const FORMER: [(&str, &[(&str, &str)]); 2] = [
@@ -133,7 +132,7 @@ fn stored_tags_answer_without_their_model() {
 }
 
 #[test]
-fn a_new_file_needs_the_models_files_or_an_upgrade() {
+fn a_new_file_needs_the_models_files() {
     for (model, files) in FORMER {
         let sandbox = library_of(model, files);
         let new = sandbox.path("new.wav").to_str().unwrap().to_owned();
@@ -148,23 +147,15 @@ fn a_new_file_needs_the_models_files_or_an_upgrade() {
                 files[1].1,
                 folder.to_str().unwrap(),
                 "research/former-models",
-                "\"voisin model upgrade\"",
+                "another --library",
             ];
             let message = message.lines().last().unwrap();
             for words in expected {
                 assert!(message.contains(words), "{arguments:?}: {message}");
             }
         }
-        // Both ways forward: with the files, then with the default model.
         fetch(&sandbox, files);
         fine(sandbox.run(["add", &new]));
-        fs::remove_dir_all(folder).unwrap();
-        let upgraded = fine_json(sandbox.run(["model", "upgrade", "--format", "json"]));
-        assert_eq!(
-            (&upgraded["switched"], &upgraded["heard"]),
-            (&json!(true), &json!(9)),
-            "{upgraded}"
-        );
         fine(sandbox.run(["similar", &new]));
     }
 }

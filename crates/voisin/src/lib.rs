@@ -107,7 +107,7 @@ pub use voisin_kernels::IsaError;
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
     ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
-    TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
+    TrackSet, TrackTags, Vectors, WordBound, default_dir,
 };
 
 // The index.

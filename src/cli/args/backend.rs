@@ -25,9 +25,6 @@ pub(crate) struct PushArgs {
     /// Address of the database [variable: `VOISIN_BACKEND`]
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
-    /// Send the vectors of this space (see `voisin space list`), into a schema of its own
-    #[arg(long, value_name = "SPACE")]
-    pub(crate) space: Option<String>,
     /// Send the window vectors too: about twenty times as much data
     #[arg(long)]
     pub(crate) windows: bool,

@@ -60,7 +60,7 @@ fn markdown(text: &str) -> Result<ReportFile, String> {
 /// degraded copies are made in a temporary folder and used as queries; how many find their original first?
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval retrieval --neighbours 10 --join pop,rock --report retrieval.md\n  voisin eval retrieval --robustness --sample 50 --format json\n  voisin eval retrieval --spaces voisin-equal,clap"
+    after_help = "Examples:\n  voisin eval retrieval --neighbours 10 --join pop,rock --report retrieval.md\n  voisin eval retrieval --robustness --sample 50 --format json"
 )]
 pub(crate) struct RetrievalArgs {
     /// Number of neighbours
@@ -75,16 +75,6 @@ pub(crate) struct RetrievalArgs {
     /// Tracks to make degraded copies of, evenly spread over the library; 0 takes all
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub(crate) sample: u32,
-    /// Compare the first of these spaces with each other one, on the tracks that all of them have; the difference
-    /// in precision has a 95 % interval over redraws of the artists
-    #[arg(
-        long,
-        value_name = "A,B",
-        value_delimiter = ',',
-        num_args = 1,
-        conflicts_with = "robustness"
-    )]
-    pub(crate) spaces: Vec<String>,
     #[command(flatten)]
     pub(crate) output: EvalOutput,
 }

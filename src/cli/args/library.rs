@@ -315,9 +315,6 @@ pub(crate) struct ExportArgs {
     /// there: `changes-N.parquet`, for engines that follow the library
     #[arg(long)]
     pub(crate) changes: bool,
-    /// Write the vectors of this space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE", conflicts_with = "backend")]
-    pub(crate) space: Option<String>,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }

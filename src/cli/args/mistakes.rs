@@ -9,7 +9,7 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 30] = [
+const OTHER_COMMANDS: [(&[&str], &str); 29] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &[
@@ -76,7 +76,6 @@ const OTHER_COMMANDS: [(&[&str], &str); 30] = [
     ),
     (&["cluster", "group"], "clusters"),
     (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
-    (&["upgrade"], "model upgrade"),
     (&["version"], "--version"),
     (&["settings", "preferences", "options"], "config"),
     (
@@ -570,7 +569,6 @@ mod tests {
         for (word, called, expected) in [
             ("delete", "voisin scales", "remove"),
             ("update", "voisin labels", "set"),
-            ("ad", "voisin space", ""),
             ("ls", "voisin scales", "voisin scales"),
             ("ls", "voisin model", "list"),
             ("shwo", "voisin model", "show"),

@@ -22,7 +22,6 @@ mod scales;
 mod search;
 mod serve;
 mod source;
-mod space;
 mod train;
 mod undo;
 mod units;
@@ -76,7 +75,6 @@ pub(crate) use search::{
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
-pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;

@@ -9,11 +9,9 @@ use voisin_encoder::Architecture;
 use voisin_features::OpenL3Variant;
 use voisin_questions::spans::{Seconds, length};
 
-/// List, describe and check models; switch a library to another
+/// List, describe and check models
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3\n  voisin model upgrade voisin-3"
-)]
+#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -81,27 +79,6 @@ pub(crate) enum ModelCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Analyse a library's tracks again with another model, and switch to it at the end
-    ///
-    /// The existing vectors are used until every track has one of the new model; then the library switches at once. After a
-    /// stop or a kill the same command resumes. Tracks may be added and searched meanwhile.
-    #[command(
-        after_help = "Examples:\n  voisin model upgrade voisin-3\n  voisin model upgrade voisin-3 --leave-out\n  voisin model upgrade --give-up"
-    )]
-    Upgrade {
-        /// The model to switch to, by name, manifest or weights file [default: that of an unfinished upgrade, else the default model]
-        #[arg(value_name = "MODEL")]
-        name: Option<String>,
-        /// Switch although some tracks cannot be analysed: they wait for the next `voisin add` of their files
-        #[arg(long)]
-        leave_out: bool,
-        /// Abandon an unfinished upgrade, and keep the current model
-        #[arg(long, conflicts_with_all = ["name", "leave_out"])]
-        give_up: bool,
-        /// Output format
-        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-        format: ReportFormat,
-    },
     /// Verify a model's weights against its manifest and run it once
     #[command(after_help = "Example:\n  voisin model check musicnn-msd")]
     Check {
@@ -147,7 +124,6 @@ pub(crate) enum LibraryNames {
     Words,
     Ids,
     Models,
-    Spaces,
     Scales,
     /// Orders of `list`, with the scales.
     Orders,

@@ -27,10 +27,7 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         settle(context, args.new_identity)?;
     }
     // Read-only, so that a push neither blocks nor waits for a running `add`.
-    let mut library = Library::open_to_read(&context.library_dir())?;
-    if let Some(space) = &args.space {
-        library.spaces_mut().enter_space(space)?;
-    }
+    let library = Library::open_to_read(&context.library_dir())?;
     let engine = Engine::from_library(library);
     let model = engine.model()?;
     let codes = args.index_bits.as_deref().map(|bits| match bits {

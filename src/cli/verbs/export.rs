@@ -12,7 +12,6 @@ use crate::cli::render::{self, count};
 use crate::cli::source;
 use voisin_base::address;
 use voisin_engine::export;
-use voisin_questions::LocalOnly;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     if args.format != ExportFormat::Parquet && address::scheme(&args.output).is_some() {
@@ -22,11 +21,6 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
         );
     }
     let mut source = source::open_to_read(context, &args.backend)?;
-    // A database has the vectors of one space only.
-    if let Some(space) = &args.space {
-        let engine = source.local(LocalOnly::Space)?;
-        engine.library_mut().spaces_mut().enter_space(space)?;
-    }
     if args.changes && source.is_remote() {
         bail!("--changes: expected a library on this disk, found a backend: {PULL}");
     }

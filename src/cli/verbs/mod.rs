@@ -44,7 +44,6 @@ pub(super) mod scales;
 pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;
-pub(super) mod space;
 pub(super) mod status;
 pub(super) mod suspects;
 pub(super) mod terms;
@@ -134,9 +133,8 @@ verbs! {
     Push(PushArgs) in "Several machines", 1 => database::push(context, &args);
     Pull(PullArgs) in "Several machines", 2 => database::pull(context, &args);
     Worker(WorkerArgs) in "Several machines", 3 => database::worker(context, &args);
-    Bench(BenchArgs) in "Research", 7 => bench::run(context, &args);
+    Bench(BenchArgs) in "Research", 6 => bench::run(context, &args);
     Model(ModelArgs) in "Research", 5 => model::run(context, &args.command);
-    Space(SpaceArgs) in "Research", 6 => space::run(context, &args.command);
     Config(ConfigArgs) in "Library", 12 => config::run(context, &args);
     Completions(CompletionsArgs) in "Help", 4 => completions::run(&Cli::command(), args.shell);
     Man(ManArgs) in "Help", 3 => man::run(Cli::command(), &args);

@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
     args.output.check()?;
     let question = &args.question;
     question.validate(question.seeds.len())?;
-    let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
+    let mut source = source::open(context, &args.backend)?;
     // Before names are fetched, as a database does not support all options.
     source.check(question.local_only())?;
     let named = seed_names(&question.seeds)?;

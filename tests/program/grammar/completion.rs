@@ -63,8 +63,6 @@ fn shells_complete_what_the_library_has() {
         completed(&["voisin", "eval", "genre", "--join", "me"]),
         ["Metal"]
     );
-    let spaces = completed(&["voisin", "similar", "id:1", "--space", ""]);
-    assert_eq!(spaces.len(), 1, "{spaces:?}");
     let named = completed(&["voisin", "add", "--model", "musicnn"]);
     assert_eq!(named, ["musicnn-msd"]);
     assert_eq!(
@@ -108,7 +106,6 @@ fn shells_complete_what_the_library_has() {
         ("an artist, or an album", "makers"),
         ("Only those near to this one", "makers"),
         ("::name -- A model", "models"),
-        ("--space=", "spaces"),
         ("]:FIELD:", "orders"),
         ("]:LICENCE:", "licences"),
     ] {

@@ -34,8 +34,6 @@ pub enum Remedy {
     LibraryOfOtherModel,
     /// Check the library.
     Verify,
-    /// Finish the upgrade to this model, or abandon it.
-    EndUpgrade(String),
     /// Name a track.
     NameTrack,
     /// Name tracks, or groups of tracks.
@@ -56,7 +54,7 @@ pub enum Remedy {
     SeeWords(usize),
     /// List the models.
     SeeModels,
-    /// Download a model that older versions included, or upgrade the library to another.
+    /// Download a model that older versions included, or use another library.
     FetchModel,
     /// See the documentation of queries.
     ListQueries,
@@ -103,9 +101,6 @@ impl fmt::Display for Remedy {
             }
             Self::LibraryOfOtherModel => "use a library with one of them",
             Self::Verify => "try again; if the error persists, verify the library",
-            Self::EndUpgrade(next) => {
-                return write!(f, "finish the upgrade to {next}, or abandon it");
-            }
             Self::NameTrack | Self::NameTracks => {
                 "name tracks by their id, path, or words of artist and title"
             }
@@ -118,18 +113,15 @@ impl fmt::Display for Remedy {
             Self::SeeWords(known) => return write!(f, "{known} words are"),
             Self::SeeModels => "use one of them, or a manifest (.json) or weights file",
             Self::FetchModel => {
-                "fetch them from research/former-models of voisin's sources, or upgrade the library to \
-                 another model"
+                "fetch them from research/former-models of voisin's sources, or use another \
+                 library"
             }
             Self::ListQueries => "send what is expected",
             Self::GiveGenres | Self::GiveGenresOrList => "give more tracks a genre",
             Self::SetLabelSource => "add tagged music, or set the source of labels",
             Self::TrainGenres => "train the library's genre head",
             Self::TrainGenresOn(labels) => {
-                return write!(
-                    f,
-                    "train the library's genre head on labels from {labels}"
-                );
+                return write!(f, "train the library's genre head on labels from {labels}");
             }
             Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",

@@ -51,8 +51,7 @@ pub use error::EncoderError;
 pub use manifest::{ModelManifest, ModelNetwork, ModelOutput, ModelProjection, Pooling};
 pub use models::{
     DEFAULT_MODEL, ForeignReader, ForeignWeights, ModelEntry, ModelLocation, ModelRef,
-    check_model_name, keep_model, keep_trained, models, models_dir, newer_default,
-    read_foreign_weights_by,
+    check_model_name, keep_model, keep_trained, models, models_dir, read_foreign_weights_by,
 };
 pub use network::{CpuPath, Encoder, EncoderOptions, Tagged};
 pub use onnx::{

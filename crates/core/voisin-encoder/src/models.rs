@@ -17,13 +17,6 @@ use voisin_features::{MelConfig, OpenL3Variant};
 /// The default model.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
 
-/// The default model if `name` is a former default.
-pub fn newer_default(name: &str) -> Option<&'static str> {
-    voisin_models::FORMER_DEFAULTS
-        .contains(&name)
-        .then_some(DEFAULT_MODEL)
-}
-
 /// A user's reference to a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelRef {

@@ -14,7 +14,7 @@ use voisin_index::IndexError;
 use voisin_library::LibraryError;
 
 /// A hint on how to search by sentences.
-pub(super) const HOW_TO_READ: &str = "whole sentences need a library or a space of a CLAP model: voisin model import, voisin space add";
+pub(super) const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
 
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]

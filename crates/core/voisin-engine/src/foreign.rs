@@ -211,12 +211,12 @@ fn shown(text: &str) -> String {
 }
 
 impl Engine {
-    /// As [`merge`](voisin_library::TransferTable::merge), after validating the other library's models.
+    /// As [`merge`](voisin_library::TransferTable::merge), after validating the other library's model.
     #[doc(hidden)]
     pub fn merge(&mut self, other: &Library) -> Result<MergeOutcome, EngineError> {
-        // All spaces are checked before anything is merged.
-        for space in other.spaces().all()? {
-            check_model(&space.model).map_err(|problem| EngineError::ForeignModel {
+        // It is checked before anything is merged.
+        if let Some(model) = other.model()? {
+            check_model(&model).map_err(|problem| EngineError::ForeignModel {
                 place: other.dir().display().to_string(),
                 problem,
                 next: Remedy::AddMusic,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2};
 
 use super::artist_limit::ArtistLimit;
-use super::engine::held_model;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
@@ -22,7 +21,7 @@ use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, mo
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
-    Descriptors, Library, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
+    Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
 
 /// Name of a user's own words inside a library's folder.
@@ -135,70 +134,25 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         if_tagged(self.predicted_tags())
     }
 
-    /// The vector space to search for a phrase if the user named none: one whose model reads sentences, if this space's words
-    /// do not cover the phrase; `None`: this space.
-    ///
-    /// - `tags`: [`words_if_any`](crate::EngineWords::words_if_any)
-    #[doc(hidden)]
-    pub fn reading_space(
-        &self,
-        tags: Option<&PredictedTags>,
-        phrase: &str,
-    ) -> Result<Option<String>, EngineError> {
-        let spaces = self.library().spaces();
-        // A space that the user named is used as it is.
-        if spaces.entered_space().is_some() || tags.is_some_and(|tags| tags.covers(phrase)) {
-            return Ok(None);
-        }
-        let is_there = |model: &StoredModel| {
-            held_model(self.library(), model).is_ok_and(|it| {
-                it.manifest()
-                    .is_ok_and(|card| card.fingerprint() == model.fingerprint)
-            })
-        };
-        // The default space needs no switch; a space without vectors or whose model is missing
-        // cannot be searched.
-        let reading = spaces.all()?.into_iter().find(|space| {
-            !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
-        });
-        Ok(reading.map(|space| space.name))
-    }
-
-    /// Seeds for a phrase: the first results of [`find`](Self::find) in the space of
-    /// [`reading_space`](Self::reading_space), with their vectors of this space.
+    /// Seeds for a phrase: the first results of [`find`](Self::find).
     ///
     /// - `is_whole`: whether all words must be known
     ///
     /// # Errors
     /// No word of the phrase is known, or with `is_whole` not all.
     pub fn seeds(&self, phrase: &str, is_whole: bool) -> Result<Vec<Seed>, EngineError> {
-        let mut tags = self.words_if_any()?;
-        let mut notes = Vec::new();
-        let mut elsewhere = None;
-        if let Some(space) = self.reading_space(tags.as_ref(), phrase)? {
-            let dir = self.library().dir();
-            // Opened separately and read-only: the query must not switch this library's space.
-            let library = Library::open_in_space(dir, OpenMode::ReadOnly, Some(&space))?;
-            let engine = Engine::from_library(library);
-            tags = engine.words().words_if_any()?;
-            notes.push(format!("searched in the space {space}"));
-            elsewhere = Some(engine);
-        }
-        let tags = match tags {
-            Some(tags) => tags,
-            None => self.predicted_tags()?,
-        };
+        let tags = self.predicted_tags()?;
         if is_whole && !tags.covers(phrase) {
             return Err(tags.not_understood(phrase));
         }
         let limit = (tags.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
-        let words = elsewhere.as_ref().unwrap_or(&**self).words();
-        let found = words.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
+        let found = self.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
         if found.tracks.is_empty() {
             let text = phrase.to_owned();
             let candidates = Vec::new();
             return Err(EngineError::NoSuchTrack { text, candidates });
         }
+        let mut notes = Vec::new();
         if !found.phrase.unknown.is_empty() {
             let unknown = found.phrase.unknown.join(", ");
             notes.push(format!("not understood and left out: {unknown}"));
@@ -318,13 +272,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     }
 }
 
-/// Whether a model reads sentences.
-#[doc(hidden)]
-pub fn reads(model: &StoredModel) -> bool {
-    ModelManifest::parse(&model.manifest_json, Path::new("its manifest"))
-        .is_ok_and(|card| card.reads())
-}
-
 impl Engine {
     /// As [`predicted_tags`](Self::predicted_tags).
     ///
@@ -416,7 +363,9 @@ impl Engine {
 
     /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
-        Ok(reads(&self.model()?))
+        let manifest = self.model()?.manifest_json;
+        Ok(ModelManifest::parse(&manifest, Path::new("its manifest"))
+            .is_ok_and(|card| card.reads()))
     }
 
     /// The layer that computes tags from stored vectors; `None` for a model without tags, or one that is not on this machine.

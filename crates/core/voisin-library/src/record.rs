@@ -69,8 +69,6 @@ pub struct MergeOutcome {
     pub refusal: Option<String>,
     /// Learned scales with another definition there: the definitions here stay.
     pub scales: BTreeSet<ScaleName>,
-    /// Vectors in other spaces than the default one.
-    pub space_vectors: u64,
 }
 
 impl MergeOutcome {
@@ -91,7 +89,6 @@ impl std::ops::AddAssign for MergeOutcome {
         // Only the first reason is shown, with the number of the others.
         self.refusal = self.refusal.take().or(other.refusal);
         self.scales.extend(other.scales);
-        self.space_vectors += other.space_vectors;
     }
 }
 
@@ -288,8 +285,7 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
                 Err(error) => return Err(error),
             }
         }
-        let mut taken = intake.finish()?;
-        taken.space_vectors = self.spaces_mut().take_in_spaces(other)?;
+        let taken = intake.finish()?;
         // After the tracks, whose files are no failures here.
         self.take_in_failures(&other.files().failures()?)?;
         Ok(taken)

@@ -16,8 +16,8 @@ use crate::{Filters, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 10] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query", "space",
+const APART: [&str; 9] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {

@@ -102,8 +102,6 @@ pub enum LocalOnly {
     Duplicates,
     /// Tracks by words for their sound.
     Find,
-    /// Another space of vectors.
-    Space,
     /// The model's tags of all tracks.
     Tags,
     /// A filter by tags of the model.
@@ -117,8 +115,6 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            // The only one that does not need all tracks.
-            Self::Space => return f.write_str("a database has the vectors of one space"),
             Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
             Self::Cluster => "a cluster",

@@ -39,9 +39,6 @@ pub struct Similar {
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
-    /// Search this vector space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE")]
-    pub space: Option<String>,
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
@@ -266,9 +263,6 @@ impl Similar {
 
     /// Why a database cannot answer it, if it cannot.
     pub fn local_only(&self) -> Option<LocalOnly> {
-        if self.space.is_some() {
-            return Some(LocalOnly::Space);
-        }
         // Both need all tracks.
         let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
         is_steered.then_some(LocalOnly::Steering)
@@ -286,14 +280,6 @@ impl Similar {
             _ => None,
         });
         fields
-    }
-
-    /// The engine of the vector space that it names, the same where it names none.
-    pub fn within<'a>(&self, engine: &'a mut Engine) -> Result<&'a mut Engine, EngineError> {
-        match &self.space {
-            Some(space) => engine.within(space),
-            None => Ok(engine),
-        }
     }
 
     /// The answer of a library on this disk.

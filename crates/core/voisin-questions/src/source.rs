@@ -189,18 +189,6 @@ impl LibrarySource {
         named.iter().map(|named| self.seed(named)).collect()
     }
 
-    /// As [`seeds`](Self::seeds), in the vector space that a query names.
-    pub fn seeds_within(
-        &mut self,
-        query: &Similar,
-        named: &[NamedSeed],
-    ) -> Result<Vec<Seed>, QuestionError> {
-        match self {
-            Self::Local(engine) => Ok(super::seed::seeds(named, query.within(engine)?)?),
-            Self::Remote(_) => self.seeds(named),
-        }
-    }
-
     /// As [`Engine::list`].
     pub fn list(&mut self, query: &TrackQuery) -> Result<TrackPage, QuestionError> {
         match self {
@@ -230,7 +218,7 @@ impl LibrarySource {
     ) -> Result<SimilarAnswer, QuestionError> {
         self.check(question.local_only())?;
         let remote = match self {
-            Self::Local(engine) => return question.run(question.within(engine)?, seeds, unlike),
+            Self::Local(engine) => return question.run(engine, seeds, unlike),
             Self::Remote(remote) => remote,
         };
         let tracks = question.limit.of_counted(|| remote.tracks())?;

@@ -44,29 +44,18 @@ use voisin_questions::{LibrarySource, LocalOnly, Named, QuestionError, Similar, 
 /// A library of music that was added from Python or by the program (`voisin add ~/Music`), in a folder or in PostgreSQL. It
 /// sees changes by other processes.
 ///
-/// Library(path=None, *, create=False, sample=None, space=None)
+/// Library(path=None, *, create=False, sample=None)
 ///
 /// path: its folder; None: the default one. Or the address of a database with a library of `voisin push`,
 /// "postgres://me@db.example/music?sslmode=verify-full", which is only read; the password is that of PGPASSFILE or
 /// PGPASSWORD, unless the address has one. create: create a library in a folder without one. sample: for a database, the size
-/// of the sample of tracks for `classify`, `playlist` and `path_between`; None: 4000, for 20000 tracks or more. space: for a
-/// folder, the space of vectors to search (`voisin space list`); None: the default one, the only one to which music is added.
+/// of the sample of tracks for `classify`, `playlist` and `path_between`; None: 4000, for 20000 tracks or more.
 /// Raises FileNotFoundError without a folder, DatabaseError if a database does not answer or has no library.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
     place: LibraryPlace,
     /// Each process opens its own: neither an SQLite database nor a connection survives a fork.
     library: OfProcess<Mutex<LibrarySource>>,
-}
-
-/// A library object searches one space, which also defines seeds and the meaning of words.
-fn refuse_space(space: Option<&String>) -> PyResult<()> {
-    match space {
-        None => Ok(()),
-        Some(_) => Err(PyValueError::new_err(
-            "space: expected none here: use Library(path, space=\"…\")",
-        )),
-    }
 }
 
 /// Tracks with their genres and measurements, and vectors if requested.
@@ -216,13 +205,12 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None, *, create = false, sample = None, space = None))]
+    #[pyo3(signature = (path = None, *, create = false, sample = None))]
     fn new(
         py: Python<'_>,
         path: Option<PathBuf>,
         create: bool,
         sample: Option<i64>,
-        space: Option<String>,
     ) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
         let sample = count("sample", "for the default", sample)?;
@@ -238,11 +226,6 @@ impl PyLibrary {
                 "sample: expected the address of a database with it, found a folder",
             ));
         }
-        if is_database && space.is_some() {
-            return Err(PyValueError::new_err(
-                "space: expected a folder with it, found an address: a database has the vectors of one space",
-            ));
-        }
         let open = || -> Result<_, QuestionError> {
             if let Some(address) = place.to_str().filter(|_| is_database) {
                 let address = PostgresAddress::parse(address, false)?;
@@ -254,14 +237,14 @@ impl PyLibrary {
             } else {
                 OpenMode::ReadWrite
             };
-            Ok((open_folder(&place, mode, space.as_deref())?, None))
+            Ok((open_folder(&place, mode)?, None))
         };
         // Opened now, although each process opens its own, so that the constructor raises errors.
         let (opened, there) = py.detach(|| on_threads(open)).map_err(refused)?;
         let place = match there {
             Some(there) => there,
             // Absolute: a pickled library may be opened in another working directory.
-            None => LibraryPlace::Folder(std::path::absolute(place)?, space),
+            None => LibraryPlace::Folder(std::path::absolute(place)?),
         };
         Ok(Self {
             place,
@@ -273,7 +256,7 @@ impl PyLibrary {
     #[getter]
     fn path(&self) -> Option<&Path> {
         match &self.place {
-            LibraryPlace::Folder(dir, _) => Some(dir),
+            LibraryPlace::Folder(dir) => Some(dir),
             LibraryPlace::Database(..) => None,
         }
     }
@@ -282,7 +265,7 @@ impl PyLibrary {
     #[getter]
     fn address(&self) -> Option<String> {
         match &self.place {
-            LibraryPlace::Folder(..) => None,
+            LibraryPlace::Folder(_) => None,
             LibraryPlace::Database(address, _) => Some(address.to_string()),
         }
     }
@@ -386,7 +369,6 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut similar: Similar = question(options, [])?;
-        refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
         if similar.part().is_some() {
@@ -517,29 +499,13 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut find: Find = question(options, [("query", words.into())])?;
-        refuse_space(find.space.as_ref())?;
         find.limit = self::limit(limit)?;
         find.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |library| {
             let engine = library.local(LocalOnly::Find)?;
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
-            let tags = engine.words().words_if_any()?;
-            // Words that are no tags of the model are searched in a space that supports
-            // sentences.
-            let (engine, tags) = match (find.space(engine, tags.as_ref())?, tags) {
-                (Some(space), _) => {
-                    let engine = engine.within(&space)?;
-                    engine.words_mut().keep_tags()?;
-                    let tags = engine.words().predicted_tags()?;
-                    (engine, tags)
-                }
-                (None, Some(tags)) => (engine, tags),
-                (None, None) => {
-                    let tags = engine.words().predicted_tags()?;
-                    (engine, tags)
-                }
-            };
+            let tags = engine.words().predicted_tags()?;
             let answer = find.run(engine, &tags)?;
             let tracks: Vec<Track> = answer
                 .tracks
@@ -798,10 +764,7 @@ impl PyLibrary {
         let place = match &self.place {
             // The arguments of `__new__`, without `create`: a copy must not create a library
             // elsewhere.
-            LibraryPlace::Folder(dir, space) => {
-                options.set_item("space", space)?;
-                dir.clone().into_os_string()
-            }
+            LibraryPlace::Folder(dir) => dir.clone().into_os_string(),
             LibraryPlace::Database(address, sample) => {
                 options.set_item("sample", sample)?;
                 // Without a password, which a pickle must not contain; the other process has its

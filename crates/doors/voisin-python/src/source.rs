@@ -9,8 +9,8 @@ use voisin_questions::{LibrarySource, QuestionError};
 
 /// The place of a library, for this process and others.
 pub(super) enum LibraryPlace {
-    /// An absolute path, and the vector space, if it is not the default one.
-    Folder(PathBuf, Option<String>),
+    /// An absolute path.
+    Folder(PathBuf),
     /// An address, and the size of the sample for comparisons of all tracks; `None`: the default.
     Database(Box<PostgresAddress>, Option<usize>),
 }
@@ -18,7 +18,7 @@ pub(super) enum LibraryPlace {
 impl LibraryPlace {
     pub(super) fn open(&self) -> Result<LibrarySource, QuestionError> {
         match self {
-            Self::Folder(dir, space) => open_folder(dir, OpenMode::ReadWrite, space.as_deref()),
+            Self::Folder(dir) => open_folder(dir, OpenMode::ReadWrite),
             Self::Database(address, sample) => {
                 let remote = Remote::open(Postgres::open(address)?)?;
                 Ok(LibrarySource::Remote(Box::new(remote.with_sample(*sample))))
@@ -28,16 +28,10 @@ impl LibraryPlace {
 }
 
 /// Opens the library in a folder, read-only if it cannot be written.
-pub(super) fn open_folder(
-    dir: &Path,
-    mode: OpenMode,
-    space: Option<&str>,
-) -> Result<LibrarySource, QuestionError> {
-    let library = match Library::open_in_space(dir, mode, space) {
+pub(super) fn open_folder(dir: &Path, mode: OpenMode) -> Result<LibrarySource, QuestionError> {
+    let library = match Library::open(dir, mode) {
         // A folder of another user, or a mounted snapshot.
-        Err(LibraryError::ReadOnly { .. }) => {
-            Library::open_in_space(dir, OpenMode::ReadOnly, space)?
-        }
+        Err(LibraryError::ReadOnly { .. }) => Library::open_to_read(dir)?,
         library => library?,
     };
     Ok(LibrarySource::Local(Box::new(Engine::from_library(

@@ -6,13 +6,11 @@ mod classifier;
 mod embedding;
 mod genre;
 mod retrieval;
-mod spaces;
 
 use std::collections::BTreeMap;
 
 use anyhow::bail;
 use ndarray::{Array2, Axis};
-use voisin_base::track::TrackId;
 use voisin_engine::{Engine, GroupBy};
 use voisin_genre::{Genre, GenreError, Spellings, Taxonomy};
 
@@ -28,7 +26,6 @@ use voisin_lab::eval::plots::bars;
 pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<Ending> {
     match command {
         EvalCommand::Genre(args) => genre::run(context, args),
-        EvalCommand::Retrieval(args) if !args.spaces.is_empty() => spaces::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Embedding(args) => embedding::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
@@ -39,7 +36,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
 
 /// The labelled tracks of a library.
 struct LabelledSet {
-    ids: Vec<TrackId>,
     /// `[tracks, dimension]`, raw
     vectors: Array2<f32>,
     labels: Vec<usize>,
@@ -194,7 +190,6 @@ fn labelled(engine: &Engine, output: &EvalOutput) -> anyhow::Result<LabelledSet>
     }
     Ok(LabelledSet {
         left_out: tracks.ids.len() - rows.len(),
-        ids: rows.iter().map(|&row| tracks.ids[row]).collect(),
         vectors: tracks.vectors.select(Axis(0), &rows),
         labels,
         sizes: order.iter().map(|(_, size)| *size).collect(),

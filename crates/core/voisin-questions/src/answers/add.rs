@@ -56,8 +56,6 @@ pub struct TakenInJson {
     pub refused: u64,
     /// Learned scales with other definitions there: the definitions here stay.
     pub scales: Vec<String>,
-    /// Vectors in other spaces than the default one.
-    pub space_vectors: u64,
 }
 
 impl AddAnswer {

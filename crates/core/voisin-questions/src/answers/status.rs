@@ -95,10 +95,6 @@ pub struct StatusJson {
     pub(crate) model_fingerprint: Option<String>,
     /// Numbers in a track's vector.
     pub dimension: Option<usize>,
-    /// The default model, if the library has an older one.
-    pub newer_default: Option<&'static str>,
-    /// A change of model that is under way.
-    pub upgrade: Option<UpgradeJson>,
     /// The library's generation.
     pub index_generation: u64,
     /// The state of the index.
@@ -117,16 +113,6 @@ pub struct StatusJson {
     pub labels: LabelsJson,
     /// The trained head, if there is one.
     pub genre_head: Option<HeadJson>,
-}
-
-/// A change of model that is not complete.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UpgradeJson {
-    /// The model that the library changes to.
-    pub model: String,
-    pub(crate) model_fingerprint: String,
-    /// Tracks with its vectors.
-    pub done: u64,
 }
 
 /// The library's labels.
@@ -232,12 +218,6 @@ impl StatusJson {
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
-            newer_default: engine.newer_default().ok().flatten(),
-            upgrade: status.upgrade.as_ref().map(|upgrade| UpgradeJson {
-                model: upgrade.model.name.clone(),
-                model_fingerprint: upgrade.model.fingerprint.clone(),
-                done: upgrade.done,
-            }),
             index_generation: status.generation,
             index,
             search,

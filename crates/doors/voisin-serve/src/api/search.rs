@@ -40,10 +40,10 @@ pub(super) async fn similar(
                 .check(request.local_only())
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
-            let named = source.seeds_within(&request, &request.seeds)?;
-            let engine = request.within(source.engine())?;
+            let named = source.seeds(&request.seeds)?;
+            let engine = source.engine();
             let named = request.part_of(engine, named, || state.model(engine))?;
-            let unlike = source.seeds_within(&request, &request.unlike)?;
+            let unlike = source.seeds(&request.unlike)?;
             let found = source.similar(&request, &named, unlike)?;
             let answer = SimilarJson::new(&named, &found);
             Ok(Answer { generation, answer }.into_response())
@@ -84,7 +84,7 @@ pub(super) async fn similar_to_file(
                 .check(request.local_only())
                 .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
-            let engine = request.within(source.engine())?;
+            let engine = source.engine();
             let seed = seed_of_copy(state, engine, copy.path())?;
             let mut seeds = request
                 .part_of(engine, vec![seed], || state.model(engine))

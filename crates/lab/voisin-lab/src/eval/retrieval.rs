@@ -9,13 +9,10 @@
     reason = "views are passed by value, as in ndarray"
 )]
 
-use std::collections::BTreeMap;
-
 use ndarray::{Array1, Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::report::Interval;
 use voisin_base::random::Random;
 use voisin_genre::unit_rows;
 use voisin_learn::Standardiser;
@@ -115,22 +112,8 @@ pub struct Retrieval {
     pub by_label: Vec<f64>,
 }
 
-/// Figures of one of several vector spaces.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ComparedSpace {
-    /// Share of the k nearest that have the query's label.
-    pub precision: Figure,
-    /// Mean average precision over the whole ranking.
-    pub average_precision: Figure,
-    /// Its precision minus that of the first space, with a 95 % interval (bootstrap over artists,
-    /// whose tracks are not independent queries); none for the first space.
-    pub difference: Option<Interval>,
-}
-
 /// One query's figures.
 struct QueryFigures {
-    /// Its row.
-    row: usize,
     label: usize,
     precision: f64,
     chance: f64,
@@ -173,56 +156,6 @@ pub fn retrieval(
         knn_accuracy: figure(|q| q.correct),
         by_label,
     })
-}
-
-/// Compares vector spaces on the same tracks and labels, query by query. Arguments as [`retrieval`]'s.
-pub fn compare_spaces(
-    spaces: &[ArrayView2<'_, f32>],
-    labels: &[usize],
-    artists: &[Option<usize>],
-    options: RetrievalOptions,
-) -> Result<Vec<ComparedSpace>, RetrievalError> {
-    let ranked: Vec<Vec<QueryFigures>> = spaces
-        .iter()
-        .map(|vectors| rank_each(*vectors, labels, artists, options))
-        .collect::<Result<_, _>>()?;
-    let compared = ranked.iter().enumerate().map(|(at, queries)| {
-        let figure = |value: fn(&QueryFigures) -> f64| {
-            figure(&queries.iter().map(value).collect::<Vec<_>>())
-        };
-        ComparedSpace {
-            precision: figure(|q| q.precision),
-            average_precision: figure(|q| q.average_precision),
-            difference: (at > 0).then(|| difference(&ranked[0], queries, artists)),
-        }
-    });
-    Ok(compared.collect())
-}
-
-/// The mean difference in precision of the same queries, with its interval (bootstrap over artists).
-fn difference(
-    first: &[QueryFigures],
-    second: &[QueryFigures],
-    artists: &[Option<usize>],
-) -> Interval {
-    let mut by_artist: BTreeMap<(bool, usize), (f64, usize)> = BTreeMap::new();
-    for (a, b) in first.iter().zip(second) {
-        // The flag distinguishes tracks of unknown artists from artists of the same number.
-        let artist = artists[a.row].map_or((true, a.row), |artist| (false, artist));
-        let (sum, count) = by_artist.entry(artist).or_default();
-        *sum += b.precision - a.precision;
-        *count += 1;
-    }
-    let groups: Vec<(f64, usize)> = by_artist.into_values().collect();
-    let mean = |groups: &mut dyn Iterator<Item = &(f64, usize)>| {
-        let (sum, count) = groups.fold((0.0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-        sum / count as f64
-    };
-    let mut random = Random::new(0);
-    let draws: Vec<f64> = (0..REDRAWS)
-        .map(|_| mean(&mut (0..groups.len()).map(|_| &groups[random.below(groups.len())])))
-        .collect();
-    Interval::of_draws(mean(&mut groups.iter()), draws)
 }
 
 /// Rankings of all queries that have a candidate; which ones have does not depend on the vectors.
@@ -291,7 +224,6 @@ fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> Q
         .find(|(_, count)| *count == most)
         .map(|(voted, _)| *voted);
     QueryFigures {
-        row,
         label,
         precision: top.iter().filter(|i| same(i)).count() as f64 / top.len() as f64,
         chance: found / order.len() as f64,
@@ -427,62 +359,6 @@ mod tests {
             }
             .to_string(),
             "0.500 ± 0.025"
-        );
-    }
-
-    #[test]
-    fn spaces_are_compared_query_by_query_over_artists() {
-        // 40 tracks of two labels by 20 artists: the first space encodes the label, the second does
-        // not, the third is the first with ten of the artists' tracks inverted.
-        let labels: Vec<usize> = (0..40).map(|i| (i / 2) % 2).collect();
-        let artists: Vec<Option<usize>> = (0..40).map(|i| Some(i / 2)).collect();
-        let space = |axis: &dyn Fn(usize) -> usize| {
-            ndarray::Array2::from_shape_fn((40, 2), |(i, d)| {
-                let near = f32::from(u8::from(axis(i) == d));
-                near + 0.001 * i as f32
-            })
-        };
-        let encodes = space(&|i| labels[i]);
-        let nothing = space(&|_| 0);
-        let some = space(&|i| if i < 20 { labels[i] } else { 1 - labels[i] });
-        let options = RetrievalOptions {
-            k: 3,
-            standardise: false,
-        };
-        let all = [encodes.view(), nothing.view(), some.view(), encodes.view()];
-        let compared = compare_spaces(&all, &labels, &artists, options).unwrap();
-        let alone = retrieval(nothing.view(), &labels, &artists, options).unwrap();
-        assert_eq!(compared[1].precision, alone.precision);
-        assert_eq!(compared[0].difference, None);
-        assert!((compared[0].precision.mean - 1.0).abs() < 1e-12);
-        for space in &compared[1..3] {
-            let Interval { value, low, high } = space.difference.unwrap();
-            assert!((value - (space.precision.mean - 1.0)).abs() < 1e-12);
-            assert!(low <= value && value <= high && high < 0.0, "{space:?}");
-        }
-        let none = Interval {
-            value: 0.0,
-            low: 0.0,
-            high: 0.0,
-        };
-        assert_eq!(compared[3].difference, Some(none));
-        // The interval is that of independent artists: the standard deviation of their means over the root of their number.
-        let Interval { low, high, .. } = compared[1].difference.unwrap();
-        let by_track: Vec<f64> = rank_each(nothing.view(), &labels, &artists, options)
-            .unwrap()
-            .iter()
-            .map(|q| q.precision - 1.0)
-            .collect();
-        let means: Vec<f64> = by_track
-            .chunks(2)
-            .map(|pair| f64::midpoint(pair[0], pair[1]))
-            .collect();
-        let mean = means.iter().sum::<f64>() / 20.0;
-        let variance = means.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / 20.0;
-        let expected = 2.0 * 1.96 * (variance / 20.0).sqrt();
-        assert!(
-            (high - low - expected).abs() < 0.15 * expected,
-            "{low} {high} {expected}"
         );
     }
 
