@@ -211,7 +211,6 @@ def test_unsupported_queries_are_an_error_of_their_own(there, server, tmp_path):
         lambda: there.duplicates(),
         lambda: there.tags(),
         lambda: there.similar("chaos god", unlike="armygeddon"),
-        lambda: there.similar("chaos god", steer={"more": "calm"}),
         lambda: there.similar("chaos god", tag="calm"),
         lambda: there.similar("chaos god", composer="nobody"),
         lambda: there.playlist(cluster=1),

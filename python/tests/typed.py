@@ -33,7 +33,6 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
         "a",
         artist=["b", "c"],
         folder=Path("d"),
-        steer={"more": "calm", "keep": 0.5},
         search="exact",
     )
     options: voisin.SimilarOptions = {"genre": ["Jazz"], "bpm": "120-128", "include_seed": True}
@@ -43,7 +42,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.classify(["a.flac", 7], other_artists=True, among="Jazz")
     library.playlist(["a", 7], length=3600, harmonic=True)
     library.playlist(limit=None, genre="Jazz")
-    library.path_between("a", 7, via=["b", Path("c")], steps=9, curve="energy=rise")
+    library.path_between("a", 7, via=["b", Path("c")], steps=9)
     assert_type(voisin.Library("postgres://db.example/music", sample=9000).address, str | None)
     library.table(100, after=7, vectors=False, sort="year")
     library.clusters(detail="fine")
@@ -70,7 +69,6 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.similar("a", genr="Jazz")  # type: ignore[call-arg]
     library.similar("a", genre=7)  # type: ignore[arg-type]
     library.similar("a", search="quick")  # type: ignore[arg-type]
-    library.similar("a", steer={"moer": "calm"})  # type: ignore[typeddict-unknown-key]
     library.playlist(samples)  # type: ignore[arg-type]
     library.path_between("a", ["b"])  # type: ignore[arg-type]
     library.find(7)  # type: ignore[arg-type]

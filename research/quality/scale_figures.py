@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Figures of scales: research/quality/scale_figures.py TRACKS.json MOODS.tsv [--oracle ORACLE.json]
 or scale_figures.py --pieces FOLDER VOISIN
-or scale_figures.py LIBRARY VOISIN --few MOODS.tsv --oracle ORACLE.json
 
 TRACKS.json is `voisin list --format json` of a library of the tracks in MOODS.tsv (columns file,
 genre, artist, and what listeners felt: power, calmness, tenderness, joyful_activation, sadness);
@@ -13,11 +12,6 @@ genre.
 --pieces takes three pieces of 20 s out of each file of FOLDER, and prints by how much two of three
 values differ from the median of their track: the error of a measured scale.
 
---few trains scales (`train scale`, in a copy of LIBRARY) on 40, 100 and 150 values of the tracks of
-three quarters of the artists, and prints rank correlations with the values of the others, means of
-20 splits; then how much nearer in mood than chance ten neighbours by other artists are, and how
-many have the genre, if the scale trained on 100 is added to their similarity.
-
 Needs scipy; --pieces needs ffmpeg.
 """
 
@@ -25,7 +19,6 @@ import argparse
 import csv
 import json
 import pathlib
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -34,8 +27,6 @@ import numpy as np
 from scipy.stats import spearmanr
 
 PIECES = (0.25, 0.5, 0.75)
-LEARNT = ("energy", "danceability", "valence")
-FELT = ("power", "calmness")
 
 
 def tracks_of(path):
@@ -132,97 +123,6 @@ def pieces(folder, program):
             print(f"{name:14} {len(of_tracks)} tracks: {off[len(off) * 2 // 3]:.1f}")
 
 
-def few(library, program, moods, oracle):
-    moods = list(csv.DictReader(open(moods, encoding="utf-8"), delimiter="\t"))
-    oracle = json.loads(pathlib.Path(oracle).read_text())
-    emotions = [name for name in list(moods[0])[5:] if name != "emotion"]
-    felt = {row["file"]: row for row in moods}
-    with tempfile.TemporaryDirectory() as work:
-        work = pathlib.Path(work)
-        shutil.copytree(library, work / "library")
-        voisin = [program, "--library", work / "library", "--quiet"]
-
-        def tracks():
-            answer = subprocess.check_output([*voisin, "list", "-l", "all", "--format", "json"])
-            found = {}
-            for track in json.loads(answer)["tracks"]:
-                file = "/".join(track["path"].split("/")[-2:])
-                if file in felt:
-                    found[file] = track
-            return found
-
-        subprocess.run([*voisin, "export", "--no-windows", work / "export"], check=True)
-        rows = csv.DictReader(open(work / "export" / "tracks.csv", encoding="utf-8"))
-        rows = {"/".join(row["path"].split("/")[-2:]): at for at, row in enumerate(rows)}
-        known = tracks()
-        files = sorted(known)
-        vectors = np.load(work / "export" / "vectors.npy")[[rows[file] for file in files]]
-        vectors = vectors - np.load(work / "export" / "mean.npy")
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        likeness = vectors @ vectors.T
-        artists = np.array([felt[file]["artist"] for file in files])
-        genres = np.array([felt[file]["genre"] for file in files])
-        emotion = np.array([[float(felt[file][name]) for name in emotions] for file in files])
-        apart = np.sqrt(((emotion[:, None] - emotion[None]) ** 2).sum(2))
-        others = artists[:, None] != artists[None]
-        chance = (apart * others).sum(1) / others.sum(1)
-
-        def feel(scales, weight, queries):
-            off = sum(np.abs(values[:, None] - values[None]) / 100 for values in scales)
-            off = off / max(len(scales), 1)
-            score = np.where(others, likeness - weight * off, -9)
-            near = np.argsort(-score, 1)[:, :10]
-            distance = np.take_along_axis(apart, near, 1).mean(1)
-            alike = (genres[near] == genres[:, None]).mean(1)
-            return 1 - distance[queries].mean() / chance[queries].mean(), alike[queries].mean()
-
-        energy = np.array([known[file]["scales"]["energy"] for file in files])
-        everybody = np.arange(len(files))
-        print("neighbours", np.round(feel([], 0, everybody), 3))
-        print("with energy, 0.5", np.round(feel([energy], 0.5, everybody), 3))
-        truths = {f"predicted {name}": [oracle[file][name] for file in files] for name in LEARNT}
-        truths |= {name: [float(felt[file][name]) for file in files] for name in FELT}
-        for truth, values in truths.items():
-            values = np.array(values)
-            random = np.random.default_rng(1)
-            figures = {size: [] for size in (40, 100, 150)}
-            refused = dict.fromkeys(figures, 0)
-            gains = []
-            for _ in range(20):
-                held = random.permutation(sorted(set(artists)))
-                held = np.isin(artists, held[: len(held) // 4])
-                order = random.permutation(np.flatnonzero(~held))
-                for size in figures:
-                    table = work / "table.csv"
-                    lines = [f"{known[files[at]]['id']},{values[at]}" for at in order[:size]]
-                    table.write_text("\n".join(["id,value", *lines]))
-                    command = [*voisin, "train", "scale", "mine", "--from", table]
-                    if subprocess.run(command, capture_output=True).returncode:
-                        refused[size] += 1
-                        continue
-                    learned = tracks()
-                    mine = np.array([learned[f]["scales"].get("mine", np.nan) for f in files])
-                    there = held & np.isfinite(mine)
-                    figures[size].append(spearmanr(mine[there], values[there]).statistic)
-                    if size == 100:
-                        mine = np.where(np.isfinite(mine), mine, np.nanmean(mine))
-                        # As in the program, energy with the trained scale; and that scale alone.
-                        ways = [[], 0], [[mine, energy], 0.5], [[mine, energy], 1], [[mine], 1]
-                        rows = np.flatnonzero(held)
-                        gains.append([feel(scales, weight, rows) for scales, weight in ways])
-            means = {size: round(float(np.mean(found)), 2) for size, found in figures.items()}
-            gain = np.round(np.mean(gains, 0), 3).tolist() if gains else None
-            print(
-                truth,
-                means,
-                "refused",
-                refused,
-                "gain and precision at 0, 0.5, 1, and without energy at 1:",
-                gain,
-                flush=True,
-            )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("tracks")
@@ -230,11 +130,8 @@ def main():
     parser.add_argument("--oracle")
     parser.add_argument("--make-oracle", metavar="MUSIC")
     parser.add_argument("--pieces", action="store_true", help="TRACKS: a folder, MOODS: voisin")
-    parser.add_argument("--few", metavar="MOODS", help="TRACKS: a library, MOODS: voisin")
     args = parser.parse_args()
-    if args.few:
-        few(args.tracks, args.moods, args.few, args.oracle)
-    elif args.pieces:
+    if args.pieces:
         pieces(args.tracks, args.moods)
     elif args.make_oracle:
         make_oracle(args)

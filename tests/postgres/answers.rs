@@ -964,11 +964,6 @@ fn callers_refuse_alike_what_a_database_cannot_answer() {
     };
     for (reason, option, (verb, question)) in [
         (
-            LocalOnly::Steering,
-            ["--more", "calm"],
-            similar("steer", serde_json::json!({ "more": ["calm"] })),
-        ),
-        (
             LocalOnly::Unlike,
             ["--unlike", "title 14"],
             similar("unlike", serde_json::json!([words("title 14")])),

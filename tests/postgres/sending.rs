@@ -274,42 +274,6 @@ fn vector_of_hex(hex: &str) -> Vec<f32> {
 }
 
 #[test]
-fn databases_carry_learned_scales() {
-    let Some(programs) = programs() else { return };
-    let server = Server::start(&programs);
-    let sandbox = sandbox_with(3);
-    let url = server.url();
-    sandbox.define_scale("{\"from\": \"first\"}");
-    push(&sandbox, &server, &[]);
-    let other = Sandbox::new();
-    fine(other.run(["pull", "--from", &url]));
-    assert_eq!(other.scale_definition(), sandbox.scale_definition());
-    // A scale that was defined again is pushed again, and the other library gets a warning.
-    sandbox.define_scale("{\"from\": \"second\"}");
-    push(&sandbox, &server, &[]);
-    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
-        .unwrap()
-        .remove_tracks(&[TrackId(1)])
-        .unwrap();
-    push(&sandbox, &server, &[]);
-    let pulled = other.run(["pull", "--from", &url, "--format", "json"]);
-    assert_eq!(
-        (code(&pulled), &json(&pulled)["scales"]),
-        (1, &serde_json::json!(["mine"]))
-    );
-    assert!(other.scale_definition().unwrap().contains("first"));
-    // A second library cannot change what the first one sent.
-    let output = other.run(["push", "--to", &url]);
-    assert!(
-        text(&output.stderr).contains("the scale mine"),
-        "{}",
-        text(&output.stderr)
-    );
-    let sent = "select convert_from(value, 'utf8') from voisin_setting where name = 'scale.mine'";
-    assert!(server.psql(sent, &[]).contains("second"));
-}
-
-#[test]
 fn pull_returns_every_record_as_it_was_pushed() {
     let Some(programs) = programs() else { return };
     let server = Server::start(&programs);

@@ -121,8 +121,8 @@ pub use voisin_index::{
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
     FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
-    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, Steered, SteeredWord, Steering,
-    TrackPage, TrackQuery, WindowPlan, add,
+    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan,
+    add,
 };
 
 // Genres.

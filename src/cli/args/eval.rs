@@ -24,7 +24,6 @@ pub(crate) enum EvalCommand {
     Embedding(EmbeddingArgs),
     Classifier(EvalClassifierArgs),
     Index(super::EvalIndexArgs),
-    Scale(super::EvalScaleArgs),
 }
 
 /// Options of both evaluations.

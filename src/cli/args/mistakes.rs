@@ -48,7 +48,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 29] = [
     (&["dedupe", "dupes", "dups", "dup"], "duplicates"),
     (&["stats", "stat", "info-library", "summary"], "status"),
     (&["songs", "tracks", "bpm", "tempo", "key", "keys"], "list"),
-    (&["mood", "moods", "energy"], "scales, or find"),
+    (&["mood", "moods", "energy"], "find"),
     (
         &[
             "radio",
@@ -106,7 +106,7 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 34] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
@@ -134,14 +134,6 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
         "limit",
         "--limit N (-l N)",
     ),
-    (&["--calmer", "--relaxed"], "more", "--more calm"),
-    (&["--darker", "--dark"], "more", "--more dark"),
-    (&["--brighter", "--bright"], "more", "--more bright"),
-    (&["--happier", "--happy"], "more", "--more happy"),
-    (&["--sadder", "--sad"], "more", "--more sad"),
-    (&["--danceable"], "more", "--more danceable"),
-    (&["--energy", "--louder"], "more", "--more energetic"),
-    (&["--softer"], "quieter", "--quieter"),
     (
         &["--mood", "--moods", "--tags", "--energy", "--calmer"],
         "tag",
@@ -567,9 +559,7 @@ mod tests {
             assert_eq!(is_near(word, name), expected, "{word}");
         }
         for (word, called, expected) in [
-            ("delete", "voisin scales", "remove"),
             ("update", "voisin labels", "set"),
-            ("ls", "voisin scales", "voisin scales"),
             ("ls", "voisin model", "list"),
             ("shwo", "voisin model", "show"),
             ("delete", "voisin model", ""),

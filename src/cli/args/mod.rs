@@ -18,7 +18,6 @@ mod library;
 mod list;
 mod mistakes;
 mod model;
-mod scales;
 mod search;
 mod serve;
 mod source;
@@ -69,7 +68,6 @@ pub(crate) use model::{
     Against, BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
     NamesArgs,
 };
-pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{
     ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };

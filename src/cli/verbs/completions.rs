@@ -35,7 +35,7 @@ _voisin_or_names() {
         --model|--model=|--vectors-of|--vectors-of=) what=models ;;
         check) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
-        --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=|sounds:) what=words ;;
+        --tag|--tag=|--not-tag|--not-tag=|sounds:) what=words ;;
         --sort|--sort=) what=orders; [[ "${COMP_WORDS[1]}" == similar ]] && what=scales ;;
         --scale|--scale=) what=scales ;;
         --licence|--licence=) what=licences ;;
@@ -44,7 +44,6 @@ _voisin_or_names() {
             COMPREPLY=(); compopt +o bashdefault +o default 2>/dev/null; return ;;
         *) case "${COMP_WORDS[1]} $before" in
             "model show") what=models ;;
-            "scales remove"|"scales rename"|"eval scale") what=scales ;;
            esac
            [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words
            [[ "${COMP_WORDS[*]:1:2}" == "labels set" && COMP_CWORD -gt 3 ]] && what=genres ;;
@@ -100,13 +99,10 @@ complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev
 complete -c voisin -l composer -x -a '(voisin library-names composers 2>/dev/null)'
 complete -c voisin -l tag -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -l not-tag -x -a '(voisin library-names words 2>/dev/null)'
-complete -c voisin -l more -x -a '(voisin library-names words 2>/dev/null)'
-complete -c voisin -l less -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from find' -f -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from albums' -f -a '(voisin library-names albums 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from scales; and __fish_seen_subcommand_from remove rename' -f -a '(voisin library-names scales 2>/dev/null)'
 complete -c voisin -l model -r -a '(voisin library-names models 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show check' -f -a '(voisin library-names models 2>/dev/null)'
 function __voisin_tracks
@@ -173,7 +169,7 @@ fn with_names(line: &str) -> String {
         ":_voisin_makers"
     } else if takes(&[":MODEL:", ":model -- ", ":name -- A model'"]) {
         ":_voisin_models"
-    } else if takes(&[":name -- The scale:", ":NAME=VALUES:", ":SORT:"]) {
+    } else if takes(&[":NAME=VALUES:", ":SORT:"]) {
         ":_voisin_scales"
     } else if takes(&[":FIELD:"]) {
         ":_voisin_orders"
@@ -184,7 +180,7 @@ fn with_names(line: &str) -> String {
         ": "
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
-    } else if takes(&[":WORDS:", ":WORD:", ":query -- Words for the sound"]) {
+    } else if takes(&[":WORD:", ":query -- Words for the sound"]) {
         ":_voisin_words"
     } else if takes(&[
         ":TRACK:",

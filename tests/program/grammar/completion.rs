@@ -99,7 +99,6 @@ fn shells_complete_what_the_library_has() {
     let fish = fine(run("completions fish"));
     assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
     for (takes, names) in [
-        ("*--more=", "words"),
         ("*--tag=", "words"),
         ("'*:query -- Words for the sound", "words"),
         ("*--composer=", "composers"),

@@ -119,8 +119,8 @@ fn mistakes_have_one_style() {
             "there is no command \"serach\". Did you mean find, or similar? See \"voisin --help\"",
         ),
         (
-            "scales delete x",
-            "there is no command \"delete\". Did you mean remove? See \"voisin scales --help\"",
+            "labels delete x",
+            "there is no command \"delete\". Did you mean unset? See \"voisin labels --help\"",
         ),
         (
             "duplicates --delete",

@@ -221,15 +221,6 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
     );
     assert_eq!(plain(walk), cli(&["path", "id:1", "id:5", "--steps", "3"]));
-    let walk = server.good(
-        "/api/v1/path",
-        &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 4, "curve": "energy=fall"}),
-    );
-    let path = ["path", "id:1", "id:5", "--steps", "4"];
-    assert_eq!(
-        plain(walk),
-        cli(&[&path[..], &["--curve", "energy=fall"]].concat())
-    );
     let list = server.good(
         "/api/v1/playlist",
         &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}),

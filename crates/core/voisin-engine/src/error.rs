@@ -55,15 +55,6 @@ pub enum EngineError {
         /// The next step.
         next: Remedy,
     },
-    /// A search by feel for seeds that were never measured.
-    #[error("the energy of no seed is known: expected a track that \"add\" measured")]
-    NoEnergy,
-    /// Too few values to learn a scale from.
-    #[error("a scale is learned from 20 tracks by three artists at least, found {found}")]
-    FewValues {
-        /// The number of values.
-        found: String,
-    },
     /// A seed that must be a track of the library is not one.
     #[error("{}: not in the library", path.display())]
     NotInLibrary {

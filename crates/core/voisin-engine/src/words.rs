@@ -114,7 +114,85 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// The model has no tags that can be computed from vectors; a user's table of words cannot be read.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
-        self.predicted_tags_of(None)
+        let library = self.library();
+        let layer = match self.tag_layer() {
+            Ok(layer) => Some(layer),
+            Err(EngineError::NoTags { .. }) if self.reads()? => None,
+            Err(error) => return Err(error),
+        };
+        // After the layer, because reading weights takes long and would hold the snapshot.
+        let _snapshot = library.snapshot()?;
+        // A model that reads sentences has no tags; its words are the measured scales.
+        let (logits, reading) = if let Some(layer) = &layer {
+            (self.tag_logits(layer, None)?, None)
+        } else {
+            let side = ReadingSide::of(self)?;
+            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
+            (rows.collect(), Some(Arc::new(side)))
+        };
+        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
+        let tags = names.len();
+        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        // The tags of the first guess come first.
+        let guessed = guess.tags().len();
+        let guesses = names.starts_with(guess.tags());
+        let genres: Vec<Genre> = if guesses {
+            guess.genres().map(|(genre, _)| genre.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
+        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
+        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let sounds = self.sound_columns(&ids)?;
+        let guessed_to = names.len();
+        let width = names.len() + sounds.len();
+        names.extend(sounds.iter().map(|(name, _)| name.clone()));
+        let mut table = Array2::zeros((logits.len(), width));
+        for (at, (_, values)) in sounds.iter().enumerate() {
+            table.column_mut(guessed_to + at).assign(values);
+        }
+        let mut plain = Array2::zeros((logits.len(), tags));
+        for (row, (_, values)) in logits.iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                (table[[row, column]], plain[[row, column]]) = (*value, *value);
+            }
+            if guesses {
+                let shares = guess.guess(&values[..guessed], &[])?.shares;
+                for (column, genre) in genres.iter().enumerate() {
+                    let share = shares.iter().find(|share| share.genre == *genre);
+                    let probability = share.map_or(0.0, |share| share.probability);
+                    probabilities[[row, column]] = probability;
+                    // Logarithms of probabilities are on a scale like that of logits; the floor
+                    // avoids the logarithm of zero.
+                    table[[row, tags + column]] = probability.max(1e-9).ln();
+                }
+            }
+        }
+        let mut words = WordTable::new(&names);
+        let own_table = library.dir().join(WORDS_FILE);
+        let shipped = words.extend(SHIPPED, false);
+        shipped.map_err(|(line, problem)| EngineError::Table {
+            path: "words.tsv, as voisin ships it".into(),
+            line: line as u64,
+            problem,
+        })?;
+        // Before the user's words, which may redefine a scale's name.
+        extend_by_scales(&mut words, &names[guessed_to..]);
+        if own_table.is_file() {
+            extend_from_file(&mut words, &own_table)?;
+        }
+        Ok(PredictedTags {
+            ids,
+            names,
+            tags,
+            logits: plain,
+            standard: words::standardised(table),
+            guessed: genres,
+            guesses: probabilities,
+            words,
+            reading,
+        })
     }
 
     /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags, or one that is not
@@ -273,94 +351,6 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
 }
 
 impl Engine {
-    /// As [`predicted_tags`](Self::predicted_tags).
-    ///
-    /// - `among`: only these tracks, with percentiles among them; `None`: all
-    pub(super) fn predicted_tags_of(
-        &self,
-        among: Option<&[TrackId]>,
-    ) -> Result<PredictedTags, EngineError> {
-        let library = self.library();
-        let layer = match self.tag_layer() {
-            Ok(layer) => Some(layer),
-            Err(EngineError::NoTags { .. }) if self.reads()? => None,
-            Err(error) => return Err(error),
-        };
-        // After the layer, because reading weights takes long and would hold the snapshot.
-        let _snapshot = library.snapshot()?;
-        // A model that reads sentences has no tags; its words are the measured scales.
-        let (logits, reading) = if let Some(layer) = &layer {
-            (self.tag_logits(layer, among)?, None)
-        } else {
-            let side = ReadingSide::of(self, among)?;
-            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
-            (rows.collect(), Some(Arc::new(side)))
-        };
-        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
-        let tags = names.len();
-        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
-        // The tags of the first guess come first.
-        let guessed = guess.tags().len();
-        let guesses = names.starts_with(guess.tags());
-        let genres: Vec<Genre> = if guesses {
-            guess.genres().map(|(genre, _)| genre.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
-        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
-        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let sounds = self.sound_columns(&ids)?;
-        let guessed_to = names.len();
-        let width = names.len() + sounds.len();
-        names.extend(sounds.iter().map(|(name, _)| name.clone()));
-        let mut table = Array2::zeros((logits.len(), width));
-        for (at, (_, values)) in sounds.iter().enumerate() {
-            table.column_mut(guessed_to + at).assign(values);
-        }
-        let mut plain = Array2::zeros((logits.len(), tags));
-        for (row, (_, values)) in logits.iter().enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                (table[[row, column]], plain[[row, column]]) = (*value, *value);
-            }
-            if guesses {
-                let shares = guess.guess(&values[..guessed], &[])?.shares;
-                for (column, genre) in genres.iter().enumerate() {
-                    let share = shares.iter().find(|share| share.genre == *genre);
-                    let probability = share.map_or(0.0, |share| share.probability);
-                    probabilities[[row, column]] = probability;
-                    // Logarithms of probabilities are on a scale like that of logits; the floor
-                    // avoids the logarithm of zero.
-                    table[[row, tags + column]] = probability.max(1e-9).ln();
-                }
-            }
-        }
-        let mut words = WordTable::new(&names);
-        let own_table = library.dir().join(WORDS_FILE);
-        let shipped = words.extend(SHIPPED, false);
-        shipped.map_err(|(line, problem)| EngineError::Table {
-            path: "words.tsv, as voisin ships it".into(),
-            line: line as u64,
-            problem,
-        })?;
-        // Before the user's words, which may redefine a scale's name.
-        extend_by_scales(&mut words, &names[guessed_to..]);
-        if own_table.is_file() {
-            extend_from_file(&mut words, &own_table)?;
-        }
-        Ok(PredictedTags {
-            ids,
-            names,
-            tags,
-            logits: plain,
-            standard: words::standardised(table),
-            guessed: genres,
-            guesses: probabilities,
-            words,
-            reading,
-        })
-    }
-
     /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
         let manifest = self.model()?.manifest_json;
@@ -692,29 +682,6 @@ impl PredictedTags {
     pub fn first_word(&self, word: &str) -> Option<&str> {
         let first = self.words.meaning(word)?.word.as_str();
         (fold(first) != fold(word)).then_some(first)
-    }
-
-    /// The known terms of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
-    ///
-    /// # Errors
-    /// A word is not known.
-    pub(super) fn strengths(&self, phrase: &str) -> Result<Vec<(Term, Vec<f32>)>, EngineError> {
-        let (tags, read, _) = self.understand(phrase)?;
-        match read.unknown.first() {
-            Some(word) => Err(self.not_understood(word)),
-            None if read.terms.is_empty() => Err(self.not_understood(phrase)),
-            None => {
-                let strength = |term: &Term| words::strength(tags.standard.view(), &term.meaning);
-                Ok(read
-                    .terms
-                    .into_iter()
-                    .map(|term| {
-                        let strength = strength(&term);
-                        (term, strength)
-                    })
-                    .collect())
-            }
-        }
     }
 
     /// Whether all words of a phrase are known, or the model reads sentences.

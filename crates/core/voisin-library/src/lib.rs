@@ -85,7 +85,7 @@ pub use reading::YearOf;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
-pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
+pub use scales::{ScaleBound, ScaleName, ScaleValue, Scales};
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,

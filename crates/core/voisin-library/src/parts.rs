@@ -14,7 +14,7 @@ voisin_base::parts! {
     LabelTable labels labels_mut;
     /// Tracks by words, names and licences.
     Lookup lookup;
-    /// Scales: a number of each track, and its definition.
+    /// Scales: numbers of each track.
     ScaleTable scales scales_mut;
     /// Settings, and the rules by which tags are read.
     SettingTable settings settings_mut;

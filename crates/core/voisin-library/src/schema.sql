@@ -213,18 +213,16 @@ CREATE TABLE opinions (
     PRIMARY KEY (content, listener)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers from 0 to 100: measured of the sound (origin 0), learned from others (1), given by the owner (2). By content, so
--- that a track that is removed and added again still has its owner's. error: in points; NULL where it is not known.
+-- Numbers from 0 to 100, measured of the sound. error: in points; NULL where it is not known.
 CREATE TABLE scales (
     content BLOB    NOT NULL CHECK (length(content) = 32),
     scale   TEXT    NOT NULL,
     value   REAL    NOT NULL CHECK (value BETWEEN 0 AND 100),
     error   REAL    CHECK (error >= 0),
-    origin  INTEGER NOT NULL CHECK (origin IN (0, 1, 2)),
     PRIMARY KEY (content, scale)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER scales_removed AFTER DELETE ON audio BEGIN
-    DELETE FROM scales WHERE content = old.content AND origin <> 2;
+    DELETE FROM scales WHERE content = old.content;
 END;
 
 CREATE TABLE failures (

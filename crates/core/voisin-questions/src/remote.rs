@@ -90,8 +90,6 @@ pub trait RemoteLibrary: Send {
 /// A query that only a library on this disk answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalOnly {
-    /// More of one thing and less of another.
-    Steering,
     /// Avoiding a track.
     Unlike,
     /// A cluster's tracks.
@@ -115,7 +113,6 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
             Self::Cluster => "a cluster",
             Self::Clusters => "clustering",

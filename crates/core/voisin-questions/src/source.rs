@@ -216,7 +216,6 @@ impl LibrarySource {
         seeds: &[Seed],
         unlike: Vec<Seed>,
     ) -> Result<SimilarAnswer, QuestionError> {
-        self.check(question.local_only())?;
         let remote = match self {
             Self::Local(engine) => return question.run(engine, seeds, unlike),
             Self::Remote(remote) => remote,
@@ -226,7 +225,7 @@ impl LibrarySource {
         let mut found = remote.similar(seeds, &options)?;
         question.sort(remote.engine(), &mut found)?;
         // Without a standing, which needs all tracks.
-        Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
+        Ok(SimilarAnswer::new(remote.engine(), found, None)?)
     }
 
     /// The path between tracks, with the collection of its rows.
@@ -253,7 +252,7 @@ impl LibrarySource {
         // Stops may be files that are not in the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
-        let walk = question.run(engine, &collection, &graph, stops)?;
+        let walk = question.run(&collection, &graph, stops)?;
         let answer = (collection, walk);
         Ok(Sampled { answer, sample })
     }

@@ -41,7 +41,7 @@ pub fn export_changes(
     compression: ParquetCompression,
 ) -> Result<ChangesSummary, EngineError> {
     let library = engine.library();
-    // One state of the database for ids, records and scales, even if other processes commit meanwhile.
+    // One state of the database for ids and records, even if other processes commit meanwhile.
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
     let kind = library.settings().content_kind()?;
@@ -107,10 +107,7 @@ pub fn export_changes(
     // numbers.
     let target = dir.join(format!("{CHANGES}{:010}.parquet", last + 1));
     ParquetOutput::create(target, &model, kind, compression)?
-        .of_library(
-            &LibrarySpace::of_library(library)?,
-            &library.scales().scale_definitions()?,
-        )
+        .of_library(&LibrarySpace::of_library(library)?)
         .of_change(last + 1)
         .fill(|| first.take().map_or_else(&mut next, |first| Ok(Some(first))))?;
     summary.change = last + 1;

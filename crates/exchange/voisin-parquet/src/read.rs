@@ -19,9 +19,7 @@ use parquet::file::reader::Length as _;
 use super::objects::open;
 use super::pages::{PageFile, rows_at_once};
 use super::rows::RecordColumns;
-use super::schema::{
-    CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema,
-};
+use super::schema::{CHANGE_KEY, KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
 use super::widths::{as_read, is_compatible, read_as};
 use super::{TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, partition, wrong};
 use voisin_audio::guard;
@@ -29,7 +27,7 @@ use voisin_base::atomic_file::AtomicFile;
 use voisin_base::text::grouped;
 use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, check_model, external_model};
-use voisin_library::{ScaleName, StoredModel};
+use voisin_library::StoredModel;
 
 /// Lengths of vectors.
 const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
@@ -351,15 +349,6 @@ impl ParquetInput {
                 self.model.name, self.model.fingerprint, model.name, model.fingerprint
             ),
         ))
-    }
-
-    /// The definitions of learned scales.
-    pub(super) fn scales(&self) -> Result<BTreeMap<ScaleName, String>, EngineError> {
-        let Some(text) = self.metadata.schema().metadata().get(SCALES_KEY) else {
-            return Ok(BTreeMap::new());
-        };
-        serde_json::from_str(text)
-            .map_err(|error| wrong(&self.path, format!("\"{SCALES_KEY}\": {error:.100}")))
     }
 
     /// The number of a file of changes; `None` for other files.

@@ -1,6 +1,6 @@
 //! Sends a library on this disk to a database (`push`) and fetches one (`pull`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +13,8 @@ use voisin_base::atomic_file;
 use voisin_base::track::{ContentId, ContentKind, TrackId};
 use voisin_engine::{Engine, LibrarySpace};
 use voisin_library::{
-    FilterValue, Intake, Library, LibraryError, MergeOutcome, ScaleName, StoredMean, Track,
-    TrackRecord, path_to_bytes,
+    FilterValue, Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord,
+    path_to_bytes,
 };
 
 /// Rows of one transaction.
@@ -26,9 +26,6 @@ const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
 
 /// Setting that names the kind of content ids.
 const IDENTITY: &str = "identity";
-
-/// Prefix of the settings that define learned scales.
-const SCALE: &str = "scale.";
 
 /// Files of a library's folder that are sent with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
@@ -237,7 +234,6 @@ pub fn push(
         summary.recentred = Some(to.recentre()?);
     }
     send_settings(library, to)?;
-    send_scales(library, to, &source, progress)?;
     // The last write: after an interrupted push the next one compares everything.
     note_push(to, &source, generation, options.windows)?;
     summary.seconds = start.elapsed().as_secs_f64();
@@ -601,62 +597,6 @@ fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     })
 }
 
-/// Sends the definitions of learned scales. One with another definition there stays if other libraries are sent there too.
-fn send_scales(
-    library: &Library,
-    to: &mut Postgres,
-    source: &str,
-    progress: &mut dyn FnMut(PushEvent),
-) -> Result<()> {
-    let here = library.scales().scale_definitions()?;
-    let there = definitions(&to.settings()?);
-    let names = [push_name(source, false), push_name(source, true)];
-    let is_shared: bool = to.run(|tx| {
-        let sql = "select exists (select from voisin_source where library <> $1 and library <> $2)";
-        Ok(tx.query_one(sql, &[&names[0], &names[1]])?.get(0))
-    })?;
-    let is_other = |text: &String, name: &ScaleName| {
-        is_shared && there.get(name).is_some_and(|known| known != text)
-    };
-    let mut sent = Vec::new();
-    for (name, text) in &here {
-        if is_other(text, name) {
-            progress(PushEvent::Notice(format!(
-                "the scale {name} is learned from other values there, and the database holds other libraries too: its definition stays; \"voisin scales rename {name} NEW\" gives this one another name"
-            )));
-        } else {
-            sent.push((format!("{SCALE}{name}"), text.as_bytes()));
-        }
-    }
-    let is_gone = |name: &&ScaleName| !is_shared && !here.contains_key(*name);
-    let gone: Vec<String> = there
-        .keys()
-        .filter(is_gone)
-        .map(|name| format!("{SCALE}{name}"))
-        .collect();
-    to.run(|tx| {
-        for name in sent.iter().map(|(name, _)| name).chain(&gone) {
-            tx.execute("delete from voisin_setting where name = $1", &[name])?;
-        }
-        for (name, value) in &sent {
-            tx.execute(
-                "insert into voisin_setting (name, value) values ($1, $2)",
-                &[name, value],
-            )?;
-        }
-        Ok(())
-    })
-}
-
-/// The definitions of learned scales among settings.
-fn definitions(settings: &HashMap<String, Vec<u8>>) -> BTreeMap<ScaleName, String> {
-    let read = |(name, value): (&String, &Vec<u8>)| {
-        let name = name.strip_prefix(SCALE)?.parse::<ScaleName>().ok()?;
-        Some((name, String::from_utf8(value.clone()).ok()?))
-    };
-    settings.iter().filter_map(read).collect()
-}
-
 /// Memory that building pgvector's graph takes, bytes: measured, 1 293 a vector of 256 numbers, 1 805 of 512.
 fn index_memory(rows: u64, dimension: usize, codes: IndexCodes) -> u64 {
     let of_vector = match codes {
@@ -733,18 +673,6 @@ pub(super) fn restore_settings(
             .and_then(|value| std::str::from_utf8(value).ok());
         if value.is_some() || replace {
             library.settings_mut().set_setting(name, value)?;
-        }
-    }
-    let scales = definitions(&values);
-    let known = library.scales().scale_definitions()?;
-    for name in known.keys() {
-        if replace && !scales.contains_key(name) {
-            library.scales_mut().remove_scale(*name, false)?;
-        }
-    }
-    for (name, text) in &scales {
-        if replace || !known.contains_key(name) {
-            library.scales_mut().define_scale(*name, text)?;
         }
     }
     for name in FILES {
@@ -828,9 +756,7 @@ pub fn pull(
     let Some(changes) = from.changes(since)? else {
         return Ok((MergeOutcome::default(), 0));
     };
-    let scales = definitions(&from.settings()?);
     let mut intake = Intake::new(engine.library_mut())?;
-    intake.define_scales(&scales)?;
     for ids in changes.added.chunks(BATCH) {
         if stop.load(Ordering::Relaxed) {
             intake.finish()?;

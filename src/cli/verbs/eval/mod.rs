@@ -19,7 +19,6 @@ use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
 use crate::cli::database;
 use crate::cli::render::count;
-use crate::cli::verbs::scales;
 use voisin_lab::document::Document;
 use voisin_lab::eval::plots::bars;
 
@@ -30,7 +29,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Embedding(args) => embedding::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
         EvalCommand::Index(args) => database::eval_index(context, args),
-        EvalCommand::Scale(args) => scales::eval(context, args),
     }
 }
 

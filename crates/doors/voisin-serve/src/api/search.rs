@@ -36,9 +36,6 @@ pub(super) async fn similar(
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            source
-                .check(request.local_only())
-                .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
             let named = source.seeds(&request.seeds)?;
             let engine = source.engine();
@@ -80,9 +77,6 @@ pub(super) async fn similar_to_file(
     state
         .run_anywhere(move |state, source| {
             let generation = source.index(state)?;
-            source
-                .check(request.local_only())
-                .map_err(QuestionError::from)?;
             source.fetch_filters(&request.filters)?;
             let engine = source.engine();
             let seed = seed_of_copy(state, engine, copy.path())?;
@@ -178,12 +172,7 @@ pub(super) async fn path(
             let stops = source.seeds(&request.stops())?;
             let sample = source.fetch_around(&stops, &TrackFilter::default())?;
             let explored = source.explored()?;
-            let walk = request.run(
-                source.engine(),
-                &explored.collection,
-                &explored.graph,
-                &stops,
-            )?;
+            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
             let answer = Noted::new(
                 WalkJson::new(source.engine(), &explored.collection, &walk)?,
                 sample,
@@ -195,12 +184,7 @@ pub(super) async fn path(
     state
         .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
-            let walk = request.run(
-                context.engine,
-                &explored.collection,
-                &explored.graph,
-                &stops,
-            )?;
+            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
             let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
