@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use super::args::Global;
 use super::interrupt;
 use super::render::Console;
-use super::settings::{Configuration, SettingOrigin};
+use super::settings::Configuration;
 use super::trace::{TraceGuard, TraceOptions};
 use crate::cli::render::advised;
 use voisin_base::output::{OutputError, check_folder};
@@ -50,8 +50,8 @@ impl Context {
                 .build_global()
                 .context("cannot start the requested number of threads")?;
         }
-        if settings.index_builder.origin != SettingOrigin::Default {
-            prefer_builder(settings.index_builder.value);
+        if let Some(builder) = global.index_builder {
+            prefer_builder(builder);
         }
         Ok(Self {
             _trace: global.trace.start()?,
@@ -80,9 +80,9 @@ impl Context {
         })
     }
 
-    /// Whether --library itself was given, not only a variable or the config file.
+    /// Whether --library itself was given, not only a variable.
     pub(crate) fn has_library_option(&self) -> bool {
-        self.settings.library.origin == SettingOrigin::Option
+        self.settings.library.is_option
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -107,15 +107,13 @@ impl Context {
 
     /// Refuses a requested model or device that is not available, also if no audio is going to be analysed.
     pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
-        if self.settings.device.origin == SettingOrigin::Option
-            && self.device_option() != DeviceChoice::Auto
-        {
+        if self.settings.device.is_option && self.device_option() != DeviceChoice::Auto {
             self.device_option().resolve()?;
         }
-        // Only for --model itself: a variable or the config file applies to other libraries, too.
-        if let (Some(name), SettingOrigin::Option, Some(held)) = (
+        // Only for --model itself: a variable applies to other libraries, too.
+        if let (Some(name), true, Some(held)) = (
             self.model_option(),
-            self.settings.model.origin,
+            self.settings.model.is_option,
             library.model()?,
         ) {
             match parse_model(name).manifest() {
@@ -183,8 +181,7 @@ impl Context {
         Ok(engine)
     }
 
-    /// The model, on its device: --model or its variable, else the library's own, else that of the config file, else the
-    /// default. Loaded once.
+    /// The model, on its device: --model or its variable, else the library's own, else the default. Loaded once.
     ///
     /// Reports the device, and if that is not the GPU, the reason.
     pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
@@ -201,7 +198,7 @@ impl Context {
                 Some(library) => held_model(library, held)?,
                 None => parse_model(&held.name),
             },
-            (None, None) => self.model_option().map(parse_model).unwrap_or_default(),
+            (None, None) => ModelRef::default(),
         };
         // Whatever model was named: none of voisin's can continue another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
@@ -258,8 +255,7 @@ impl Context {
     fn announce(&self, encoder: &Encoder, loud: bool) {
         let device = encoder.device();
         // A build without GPU support explains that only if a device was requested.
-        let wants_gpu =
-            cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
+        let wants_gpu = cfg!(feature = "cuda") || self.settings.device.is_option;
         let note = device
             .note()
             .filter(|_| wants_gpu)
@@ -377,13 +373,7 @@ impl Context {
 
     /// The model that --model or its variable names.
     pub(crate) fn requested_model(&self) -> Option<ModelRef> {
-        let is_requested = matches!(
-            self.settings.model.origin,
-            SettingOrigin::Option | SettingOrigin::Environment
-        );
-        self.model_option()
-            .filter(|_| is_requested)
-            .map(parse_model)
+        self.model_option().map(parse_model)
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {

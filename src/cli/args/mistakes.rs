@@ -9,7 +9,7 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 29] = [
+const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &[
@@ -77,7 +77,6 @@ const OTHER_COMMANDS: [(&[&str], &str); 29] = [
     (&["cluster", "group"], "clusters"),
     (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
     (&["version"], "--version"),
-    (&["settings", "preferences", "options"], "config"),
     (
         &[
             "web", "server", "daemon", "gui", "ui", "play", "player", "listen", "open", "browse",
@@ -552,7 +551,7 @@ mod tests {
             ("simil", "similar", true),
             ("--formt", "--format", true),
             ("jso", "json", true),
-            ("fetch", "bench", false),
+            ("fetch", "watch", false),
             ("--threshold", "--threads", false),
             ("--top", "--output", false),
         ] {

@@ -5,7 +5,7 @@
 use clap::{CommandFactory as _, Subcommand};
 
 use super::Ending;
-use super::args::{self, Cli, TERMS};
+use super::args::{self, Cli};
 use super::context::Context;
 use super::database;
 use voisin_explore::artists::Makers;
@@ -13,11 +13,9 @@ use voisin_explore::artists::Makers;
 pub(super) mod add;
 pub(super) mod artists;
 pub(super) mod backup;
-pub(super) mod bench;
 pub(super) mod classify;
 pub(super) mod clusters;
 pub(super) mod completions;
-pub(super) mod config;
 pub(super) mod dataset;
 pub(super) mod demo;
 pub(super) mod duplicates;
@@ -45,7 +43,6 @@ pub(super) mod show;
 pub(super) mod similar;
 pub(super) mod status;
 pub(super) mod suspects;
-pub(super) mod terms;
 pub(super) mod train;
 pub(super) mod undo;
 pub(super) mod verify;
@@ -131,14 +128,9 @@ verbs! {
     Push(PushArgs) in "Several machines", 1 => database::push(context, &args);
     Pull(PullArgs) in "Several machines", 2 => database::pull(context, &args);
     Worker(WorkerArgs) in "Several machines", 3 => database::worker(context, &args);
-    Bench(BenchArgs) in "Research", 6 => bench::run(context, &args);
     Model(ModelArgs) in "Research", 5 => model::run(context, &args.command);
-    Config(ConfigArgs) in "Library", 12 => config::run(context, &args);
-    Completions(CompletionsArgs) in "Help", 4 => completions::run(&Cli::command(), args.shell);
-    Man(ManArgs) in "Help", 3 => man::run(Cli::command(), &args);
-    /// Meaning of the words in tables
-    #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
-    Terms(TermsArgs) in "Help", 2 => terms::run(&args);
+    Completions(CompletionsArgs) in "Help", 3 => completions::run(&Cli::command(), args.shell);
+    Man(ManArgs) in "Help", 2 => man::run(Cli::command(), &args);
     #[command(hide = true)]
     LibraryNames(NamesArgs) => completions::names(context, &args);
 }

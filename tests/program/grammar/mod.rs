@@ -915,18 +915,14 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
 #[test]
 fn an_empty_variable_counts_as_none() {
     let output = demo()
-        .command(["config", "--format", "json"])
+        .command(["status"])
         .env("VOISIN_LIBRARY", "")
         .output()
         .unwrap();
-    let config = fine_json(output);
-    let library = config["settings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["name"] == "library")
-        .unwrap();
-    assert_eq!(library["from"], "default", "{config}");
+    // There is no library in the default folder.
+    assert_eq!(code(&output), 2);
+    let message = text(&output.stderr);
+    assert!(message.contains(".local"), "{message}");
 }
 
 #[test]

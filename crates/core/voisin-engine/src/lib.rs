@@ -19,7 +19,6 @@ mod error;
 mod export;
 mod foreign;
 mod genre;
-mod index_comparison;
 mod keeper;
 mod kept;
 mod known_filters;
@@ -58,7 +57,6 @@ pub use genre::{
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
 pub use genre::{GENRE_MODEL_FILE, GroupBy, RETRAIN_SHARE, SYNONYMS_FILE};
-pub use index_comparison::{ComparedIndex, IndexComparison, IndexFigures};
 pub use kept::{FoundSuspects, KeptAnswer};
 pub use list::{TrackPage, TrackQuery};
 pub use missing_files::MissingFiles;
