@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench encoder` prints a table. `--weights FILE.safetensors` (torchopenl3's names)
 //! replaces the seeded random weights, `--threads N` sets the threads (default 2), `--train` times a
-//! training step too, `--precision bf16` rounds the products' factors. `--serve` reads commands from standard input, for interleaved runs by
+//! training step too. `--serve` reads commands from standard input, for interleaved runs by
 //! `research/speed/bench_encoder.py`: `time BATCH REPEATS` prints the median seconds of a batch,
 //! `embed FILE N` prints the embeddings of N windows of raw f32 in FILE.
 
@@ -17,12 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 use voisin_networks::conv::FastChain;
 
 struct Options {
     weights: Option<String>,
-    precision: Precision,
     threads: usize,
     train: bool,
     serve: bool,
@@ -31,7 +30,6 @@ struct Options {
 fn options() -> Result<Options> {
     let mut options = Options {
         weights: None,
-        precision: Precision::F32,
         threads: 2,
         train: false,
         serve: false,
@@ -43,16 +41,12 @@ fn options() -> Result<Options> {
             "--threads" => {
                 options.threads = args.next().context("--threads needs a number")?.parse()?;
             }
-            "--precision" => {
-                let name = args.next().context("--precision needs f32 or bf16")?;
-                options.precision = name.parse().map_err(anyhow::Error::msg)?;
-            }
             "--train" => options.train = true,
             "--serve" => options.serve = true,
             "--bench" => {}
-            other => bail!(
-                "unknown option {other}: expected --weights, --threads, --precision, --train or --serve"
-            ),
+            other => {
+                bail!("unknown option {other}: expected --weights, --threads, --train or --serve")
+            }
         }
     }
     Ok(options)
@@ -140,16 +134,12 @@ fn main() -> Result<()> {
         None => OpenL3Weights::seeded(1, &OPENL3_WIDTHS),
     };
     let isa = isa()?;
-    if !options.precision.is_available(isa) {
-        bail!("this processor has no {} products", options.precision);
-    }
-    let net = weights.compile(isa, options.precision);
+    let net = weights.compile(isa);
     if options.serve {
         return serve(&net);
     }
     println!(
-        "OpenL3 mel128/512, {}, {}, {} threads",
-        net.precision(),
+        "OpenL3 mel128/512, {}, {} threads",
         net.isa(),
         options.threads
     );
@@ -162,7 +152,7 @@ fn main() -> Result<()> {
     }
     if options.train {
         let n = 16;
-        let mut train = OpenL3Train::new(&weights, isa, Precision::F32, Precision::F32);
+        let mut train = OpenL3Train::new(&weights, isa);
         let mels = mels(n);
         let d = vec![0.01; train.forward(&mels, n).len()];
         train.backward(&d);

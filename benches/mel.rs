@@ -15,10 +15,7 @@ fn config(name: &str) -> MelConfig {
     if name == "musicnn" {
         MelConfig::musicnn()
     } else {
-        MelConfig::openl3(
-            name.parse()
-                .expect("original, kapre04, essentia or musicnn"),
-        )
+        MelConfig::openl3(name.parse().expect("original, essentia or musicnn"))
     }
 }
 
@@ -67,11 +64,7 @@ fn main() {
         }
         return;
     }
-    let variants = [
-        OpenL3Variant::Original,
-        OpenL3Variant::Kapre04,
-        OpenL3Variant::Essentia,
-    ];
+    let variants = [OpenL3Variant::Original, OpenL3Variant::Essentia];
     for name in variants
         .map(|v| v.to_string())
         .iter()

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use voisin_import::{WeightFormat, parse};
-
 pub mod odd_tags;
 
 /// Panics end the process, except those that voisin catches around third-party codecs.
@@ -26,25 +24,4 @@ pub fn scratch() -> PathBuf {
     let folder = root.join(format!("voisin-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder in memory");
     folder
-}
-
-/// Runs one weight importer; input of another format is left to the other targets.
-pub fn import(bytes: &[u8], format: WeightFormat) -> bool {
-    if WeightFormat::recognise(bytes) != Some(format) {
-        return false;
-    }
-    match parse(bytes) {
-        Ok(imported) => {
-            assert_eq!(imported.format, format);
-            for (name, tensor) in &imported.tensors {
-                assert_eq!(
-                    tensor.values.len(),
-                    tensor.shape.iter().product::<usize>(),
-                    "{name}"
-                );
-            }
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-    true
 }

@@ -1,19 +1,16 @@
-//! Music files with valid and odd tags, generated from arbitrary bytes: one tag is written into
+//! Music files with valid and odd tags, generated from arbitrary bytes: a genre is written into
 //! each, and everything else must stay unchanged. Shared by a fuzz target and a test.
 
 use std::path::Path;
 
 use voisin_audio::AudioError;
-use voisin_audio::tags::{
-    TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags, restore,
-};
+use voisin_audio::tags::{WriteOptions, WriteOutcome, prepare, read_tags, restore};
 
 const MP3: &[u8] = include_bytes!("../tests/data/audio/noxing.mp3");
 const FLAC: &[u8] = include_bytes!("../tests/data/audio/mono.flac");
 const VORBIS: &[u8] = include_bytes!("../tests/data/audio/vorbis.ogg");
 const OPUS: &[u8] = include_bytes!("../tests/data/audio/music.opus");
 const M4A: &[u8] = include_bytes!("../tests/data/audio/aac.m4a");
-const WAV: &[u8] = include_bytes!("../tests/data/audio/s16.wav");
 
 /// The outcome of an edit.
 pub enum Outcome {
@@ -30,7 +27,7 @@ struct Made {
     kept: Vec<Vec<u8>>,
 }
 
-/// Generates a file at `path` from `choices`, writes one tag into it, compares it, and undoes that; returns the kind of file.
+/// Generates a file at `path` from `choices`, writes a genre into it, compares it, and undoes that; returns the kind of file.
 ///
 /// Panics if anything else changed.
 pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcome) {
@@ -38,27 +35,16 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
     let made = choices.file();
     std::fs::write(path, &made.bytes).expect("room for a file");
     let info = voisin_audio::probe(path);
-    let (field, value) = match choices.below(8) {
-        0 => (TagField::Bpm, "97"),
-        1 => (TagField::Key, "Ebm"),
-        2 => (TagField::ReplayGain, "-3.25 dB"),
-        3 => (TagField::Energy, "7"),
-        _ => (TagField::Genre, "Zouk \u{e9}lectrique"),
-    };
-    let edit = TagEdit {
-        field,
-        values: vec![value.to_owned()],
-    };
+    let genres = ["Zouk \u{e9}lectrique".to_owned()];
     let options = WriteOptions {
         overwrite: true,
         ..WriteOptions::default()
     };
     let mut patch = None;
-    let outcome =
-        prepare(path, std::slice::from_ref(&edit), options, &mut |_| {}).and_then(|prepared| {
-            patch = prepared.reverse_patch().cloned();
-            prepared.commit()
-        });
+    let outcome = prepare(path, &genres, options, &mut |_| {}).and_then(|prepared| {
+        patch = prepared.reverse_patch().cloned();
+        prepared.commit()
+    });
     let after = std::fs::read(path).expect("still there");
     match outcome {
         Err(AudioError::TagsUnwritable { reason, .. }) => {
@@ -77,14 +63,10 @@ pub fn write_and_take_back(path: &Path, choices: &[u8]) -> (&'static str, Outcom
             );
             (made.kind, Outcome::Refused("it is not decoded".to_owned()))
         }
-        Ok(outcomes) => {
-            assert_eq!(outcomes, [WriteOutcome::Written], "{}", made.kind);
+        Ok(outcome) => {
+            assert_eq!(outcome, WriteOutcome::Written, "{}", made.kind);
             let read = read_tags(path).expect("readable");
-            assert!(
-                field.is_same(&field.values(path, &read), &edit.values),
-                "{}: {read:?}",
-                made.kind
-            );
+            assert_eq!(read.genres, genres, "{}", made.kind);
             let flattened = flat(&after);
             let mut rest = &flattened[..];
             for kept in &made.kept {
@@ -390,13 +372,12 @@ impl Choices<'_> {
     }
 
     fn file(&mut self) -> Made {
-        match self.below(6) {
+        match self.below(5) {
             0 => self.mp3(),
             1 => self.flac(),
             2 => self.ogg(false),
             3 => self.ogg(true),
-            4 => self.m4a(),
-            _ => self.wav(),
+            _ => self.m4a(),
         }
     }
 
@@ -708,65 +689,6 @@ impl Choices<'_> {
         }
         Made {
             kind: "M4A",
-            bytes,
-            kept,
-        }
-    }
-
-    fn wav(&mut self) -> Made {
-        let mut chunks: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
-        let mut rest = &WAV[12..];
-        while rest.len() >= 8 {
-            let size = 8 + u32::from_le_bytes([rest[4], rest[5], rest[6], rest[7]]) as usize;
-            let (chunk, after) = rest.split_at(size.min(rest.len()));
-            chunks.push((chunk.to_vec(), vec![chunk.to_vec()]));
-            rest = &after[(size & 1).min(after.len())..];
-        }
-        for _ in 0..self.below(5) {
-            let mut kept = Vec::new();
-            let chunk = match self.below(4) {
-                0 => {
-                    let mut list = b"INFO".to_vec();
-                    for _ in 0..self.below(6) {
-                        let id = self.pick(&[&b"IGNR"[..], b"INAM", b"IART", b"ICMT", b"ICRD"]);
-                        let text = [self.pick(&TEXTS), &[0]].concat();
-                        let mut item = [id, &little(text.len()), &text].concat();
-                        item.resize(item.len() + (item.len() & 1), 0);
-                        if id != b"IGNR" {
-                            kept.push(item.clone());
-                        }
-                        list.extend(item);
-                    }
-                    [b"LIST", &little(list.len())[..], &list].concat()
-                }
-                1 => {
-                    let tag = self.id3(&mut kept);
-                    let id = self.pick(&[b"id3 ", b"ID3 "]);
-                    [&id[..], &little(tag.len()), &tag].concat()
-                }
-                _ => {
-                    let id = self.pick(&[b"bext", b"cue ", b"\xe9t\xe9 ", b"junk"]);
-                    let body = self.bytes(60);
-                    let chunk = [&id[..], &little(body.len()), &body].concat();
-                    kept.push(chunk.clone());
-                    chunk
-                }
-            };
-            // Before the audio or after it.
-            let place = if self.is(2) { chunks.len() } else { 1 };
-            chunks.insert(place, (chunk, kept));
-        }
-        let mut bytes = b"RIFF\0\0\0\0WAVE".to_vec();
-        let mut kept = Vec::new();
-        for (mut chunk, within) in chunks {
-            chunk.resize(chunk.len() + (chunk.len() & 1), 0);
-            bytes.extend(chunk);
-            kept.extend(within);
-        }
-        let size = little(bytes.len() - 8);
-        bytes[4..8].copy_from_slice(&size);
-        Made {
-            kind: "WAV",
             bytes,
             kept,
         }

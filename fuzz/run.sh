@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:?seconds for each target}; shift
-targets=("$@"); [ ${#targets[@]} -gt 0 ] || targets=(audio tags write_tags keras tensorflow onnx torch safetensors networks index playlist query npy id3 lab)
+targets=("$@"); [ ${#targets[@]} -gt 0 ] || targets=(audio tags write_tags torch safetensors index playlist query npy id3 lab)
 work=${WORK:-$PWD/runs}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -19,8 +19,7 @@ for target in "${targets[@]}"; do
     seeds=(); [ -d "seeds/$target" ] && seeds=("seeds/$target")
     case $target in
         audio | tags) seeds+=(../tests/data/audio) limit=200000 ;;
-        keras | tensorflow | onnx | torch | safetensors) seeds+=(../tests/data/importers) limit=200000 ;;
-        networks) seeds+=(../tests/data/onnx) limit=200000 ;;
+        torch | safetensors) seeds+=(../tests/data/importers) limit=200000 ;;
         index) limit=200000 ;;
         *) limit=4096 ;;
     esac

@@ -11,10 +11,8 @@ macro_rules! files {
     };
 }
 
-static FILES: [(&str, &[u8]); 8] = files![
+static FILES: [(&str, &[u8]); 6] = files![
     "voisin-equal.json",
-    "voisin-256.json",
-    "voisin-3-musicnn.json",
     "voisin-3.json",
     "musicnn-msd.json",
     "musicnn-msd.safetensors",
@@ -23,27 +21,7 @@ static FILES: [(&str, &[u8]); 8] = files![
 ];
 
 /// Names of the built-in models, the default first; the manifest of each is the file `NAME.json`.
-pub const NAMES: [&str; 5] = [
-    "voisin-equal",
-    "voisin-256",
-    "voisin-3-musicnn",
-    "voisin-3",
-    "musicnn-msd",
-];
-
-/// Models that older versions included, each with its files, as libraries may have their vectors.
-/// `research/former-models` of the sources has the files that are not here.
-pub const FORMER: [(&str, &[&str]); 2] = [
-    ("voisin-2", &["voisin-2.json", "voisin-2.safetensors"]),
-    (
-        "musicnn-pair",
-        &[
-            "musicnn-pair.json",
-            "musicnn-msd.safetensors",
-            "musicnn-jamendo.safetensors",
-        ],
-    ),
-];
+pub const NAMES: [&str; 3] = ["voisin-equal", "voisin-3", "musicnn-msd"];
 
 /// A manifest or a file of weights by name; `None` if it is no file of a built-in model.
 pub fn file(name: &str) -> Option<&'static [u8]> {

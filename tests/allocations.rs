@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use voisin_encoder::openl3::OpenL3Weights;
 use voisin_encoder::{Architecture, DeviceChoice, Encoder, ModelRef};
-use voisin_kernels::{Precision, isa};
+use voisin_kernels::isa;
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -91,7 +91,7 @@ fn a_warm_network_allocates_nothing_for_a_window() {
 
     // OpenL3's kernels write into the caller's slice.
     let widths = [16, 16, 16, 16, 16, 16, 16, 32];
-    let network = OpenL3Weights::seeded(1, &widths).compile(isa().unwrap(), Precision::F32);
+    let network = OpenL3Weights::seeded(1, &widths).compile(isa().unwrap());
     let mels = spectrograms(6, 128 * 199);
     let mut out = vec![0.; 6 * network.dimension()];
     pool(1).install(|| {

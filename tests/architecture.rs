@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 25] = [
     "voisin-base",
     "voisin-music",
     "voisin-models",
@@ -13,8 +13,6 @@ const ORDER: [&str; 28] = [
     "voisin-features",
     "voisin-audio",
     "voisin-encoder",
-    "voisin-import",
-    "voisin-onnx",
     "voisin-learn",
     "voisin-genre",
     "voisin-index",
@@ -27,7 +25,6 @@ const ORDER: [&str; 28] = [
     "voisin-postgres",
     "voisin-train",
     "voisin-lab",
-    "voisin-train-encoder",
     "voisin-http",
     "voisin-players",
     "voisin-serve",
@@ -35,7 +32,7 @@ const ORDER: [&str; 28] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 273_691;
+const LINES: usize = 274_225;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

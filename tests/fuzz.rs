@@ -31,7 +31,7 @@ use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 
 #[path = "../fuzz/lib.rs"]
 mod shared;
-pub use shared::{import, odd_tags, only_guarded_panics, scratch};
+pub use shared::{odd_tags, only_guarded_panics, scratch};
 
 /// Bytes allocated at once that make an input a finding; the same limit as in `fuzz/run.sh`.
 const MOST_BYTES: usize = 2048 << 20;
@@ -96,12 +96,6 @@ fn keep(name: &str, input: &[u8]) -> PathBuf {
     path
 }
 
-/// The result of a target, as libFuzzer defines it.
-pub enum Corpus {
-    Keep,
-    Reject,
-}
-
 /// libFuzzer's macro, as a function of the module.
 #[macro_export]
 macro_rules! fuzz_target {
@@ -111,12 +105,6 @@ macro_rules! fuzz_target {
         }
         pub(crate) fn feed($bytes: &[u8]) {
             $body
-        }
-    };
-    (|$bytes:ident: &[u8]| -> Corpus $body:block $(,)?) => {
-        pub(crate) fn begin() {}
-        pub(crate) fn feed($bytes: &[u8]) {
-            let _: Corpus = (|| $body)();
         }
     };
     (|$bytes:ident: &[u8]| $body:block $(,)?) => {
@@ -133,17 +121,10 @@ mod audio;
 mod id3;
 #[path = "../fuzz/targets/index.rs"]
 mod index;
-#[path = "../fuzz/targets/keras.rs"]
-mod keras;
 #[path = "../fuzz/targets/lab.rs"]
 mod lab;
-#[cfg(feature = "onnx")]
-#[path = "../fuzz/targets/networks.rs"]
-mod networks;
 #[path = "../fuzz/targets/npy.rs"]
 mod npy;
-#[path = "../fuzz/targets/onnx.rs"]
-mod onnx;
 #[path = "../fuzz/targets/playlist.rs"]
 mod playlist;
 #[path = "../fuzz/targets/query.rs"]
@@ -152,8 +133,6 @@ mod query;
 mod safetensors;
 #[path = "../fuzz/targets/tags.rs"]
 mod tags;
-#[path = "../fuzz/targets/tensorflow.rs"]
-mod tensorflow;
 #[path = "../fuzz/targets/torch.rs"]
 mod torch;
 #[path = "../fuzz/targets/write_tags.rs"]
@@ -195,10 +174,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     files(&root.join("fuzz/seeds").join(target), 200_000, &mut all);
     match target {
         "audio" | "tags" => files(&root.join("tests/data/audio"), 200_000, &mut all),
-        "keras" | "tensorflow" | "onnx" | "torch" | "safetensors" => {
+        "torch" | "safetensors" => {
             files(&root.join("tests/data/importers"), 200_000, &mut all);
         }
-        "networks" => files(&root.join("tests/data/onnx"), 200_000, &mut all),
         _ => {}
     }
     all
@@ -253,11 +231,6 @@ fn every_target_takes_its_seeds_and_mutations_of_them() {
         ("tags", tags::begin, tags::feed),
         ("write_tags", write_tags::begin, write_tags::feed),
         ("id3", id3::begin, id3::feed),
-        ("keras", keras::begin, keras::feed),
-        ("tensorflow", tensorflow::begin, tensorflow::feed),
-        ("onnx", onnx::begin, onnx::feed),
-        #[cfg(feature = "onnx")]
-        ("networks", networks::begin, networks::feed),
         ("torch", torch::begin, torch::feed),
         ("safetensors", safetensors::begin, safetensors::feed),
         ("index", index::begin, index::feed),

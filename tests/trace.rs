@@ -4,6 +4,10 @@
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/mod.rs"]
+mod common;
+
+use common::{Sandbox, code, text};
 use tracing_subscriber::prelude::*;
 use voisin_encoder::{Architecture, CpuPath, DeviceChoice, Encoder, EncoderOptions, Weights};
 
@@ -42,5 +46,25 @@ fn runs_can_be_traced() {
     assert_eq!(
         (begun("openl3"), begun("block"), begun("conv2d")),
         (1, 8, 8)
+    );
+}
+
+/// A closed output pipe (`| head`) ends the program quietly after its work: the trace is complete.
+#[test]
+fn a_closed_pipe_leaves_the_trace_whole() {
+    let sandbox = Sandbox::new();
+    let trace = sandbox.path("trace.json");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = sandbox
+        .command(["--trace", trace.to_str().unwrap(), "model", "list"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!((code(&output), text(&output.stderr).as_str()), (0, ""));
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&trace).is_ok(),
+        "cut off: {trace}"
     );
 }

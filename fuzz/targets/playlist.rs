@@ -7,20 +7,18 @@ use libfuzzer_sys::fuzz_target;
 use voisin_base::track::TrackId;
 use voisin_explore::TrackMeta;
 use voisin_explore::playlist::{Format, PathStyle, write};
-use voisin_library::scan::playlist::{PlaylistEntry, PlaylistKind, parse, resolve};
+use voisin_library::scan::playlist::{PlaylistEntry, parse, resolve};
 use voisin_library::scan::split_list;
 
 fuzz_target!(|bytes: &[u8]| {
-    for kind in [PlaylistKind::M3u, PlaylistKind::Pls, PlaylistKind::Xspf] {
-        for entry in parse(bytes, kind) {
-            match &entry {
-                PlaylistEntry::Path(path) => assert!(!path.is_empty()),
-                PlaylistEntry::Remote(address) => assert!(!address.is_empty()),
-            }
-            let _ = resolve(&entry, Path::new("/base"), &|path| {
-                path.as_os_str().len() % 3 == 0
-            });
+    for entry in parse(bytes) {
+        match &entry {
+            PlaylistEntry::Path(path) => assert!(!path.is_empty()),
+            PlaylistEntry::Remote(address) => assert!(!address.is_empty()),
         }
+        let _ = resolve(&entry, Path::new("/base"), &|path| {
+            path.as_os_str().len() % 3 == 0
+        });
     }
     assert!(
         split_list(bytes)
@@ -44,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         &PathStyle::Absolute,
     )
     .expect("writable");
-    let entries = parse(&written, PlaylistKind::M3u);
+    let entries = parse(&written);
     assert_eq!(entries.len(), 2, "{written:?}");
     for entry in entries {
         let found = resolve(&entry, Path::new("/base"), &|candidate| {

@@ -17,7 +17,7 @@ use voisin_base::track::Id;
 
 use super::codes::{Codec, Meta};
 use super::fields::{FieldResult, HeaderFields};
-use super::file::{Damage, OLDEST, VERSION, array, pairs, replace, words};
+use super::file::{Damage, VERSION, array, pairs, replace, words};
 use super::segment::Segment;
 use super::tail::IndexTail;
 use super::{IndexError, IndexStamp};
@@ -244,7 +244,7 @@ pub(crate) fn decode(
         return Err(damage.error("not the tail of an index"));
     }
     let version = u32::from_le_bytes(array(&bytes[8..12]));
-    if !(OLDEST..=VERSION).contains(&version) {
+    if version != VERSION {
         return Err(IndexError::Version {
             path: damage.0.clone(),
             expected: VERSION,

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 import voisin
-from conftest import DEMO, FILES, ROOT, in_child
+from conftest import DEMO, FILES, in_child
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -200,19 +200,6 @@ def test_a_durable_index_survives_being_killed(tmp_path):
     index.add(100_000, VECTORS[0])
     del index
     assert 100_000 in voisin.VectorIndex.load(path)
-
-
-def test_pairs_of_files_of_earlier_versions_are_read(tmp_path):
-    base, tail = (ROOT / "tests/data/index" / name for name in ["v9.bin", "v9.bin.tail"])
-    shutil.copy(base, tmp_path / "v.index")
-    shutil.copy(tail, tmp_path / "v.index.tail")
-    index = voisin.VectorIndex.load(tmp_path / "v.index")
-    assert len(index) == 127
-    # The format of earlier pickles.
-    assert len(voisin.VectorIndex._unpickle(base.read_bytes(), tail.read_bytes())) == 127
-    index.save(tmp_path / "v.index")
-    assert [file.name for file in tmp_path.iterdir()] == ["v.index"]
-    assert len(voisin.VectorIndex.load(tmp_path / "v.index")) == 127
 
 
 def test_pickling_needs_no_folder_for_temporary_files(index, monkeypatch):

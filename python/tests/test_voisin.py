@@ -194,23 +194,16 @@ def test_names_of_several_tracks_are_seeds(tmp_path, embedder, caplog):
     for name in FILES[:4]:
         (music / name).parent.mkdir(parents=True, exist_ok=True)
         (music / name).write_bytes((DEMO / name).read_bytes())
-    sheet = music / "ambient" / "halves.cue"
-    parts = "".join(f"TRACK 0{n} AUDIO\nINDEX 01 00:0{6 * n - 6}:00\n" for n in (1, 2))
-    file = pathlib.Path(FILES[3]).name
-    sheet.write_text(f'TITLE "Both Halves"\nFILE "{file}" WAVE\n{parts}')
     library = voisin.Library(tmp_path / "library", create=True)
-    assert library.add(music, embedder=embedder, windows=3)["added"] == 5
+    assert library.add(music, embedder=embedder, windows=3)["added"] == 4
     metal = {music / name for name in FILES[:2]}
-    halves = {sheet / "01", sheet / "02"}
     playlist = tmp_path / "list.m3u8"
     playlist.write_text("\n".join([*map(str, sorted(metal)), "gone.mp3"]))
     for name, expected in [
         ("artist:muldjord", metal),
         ("muldjord", metal),
-        ("album:both halves", halves),
         (music / "metal", metal),
         (playlist, metal),
-        (sheet, halves),
     ]:
         with caplog.at_level("INFO", "voisin"):
             answers = library.classify(name, embedder=embedder)
@@ -702,32 +695,6 @@ def test_music_is_added(tmp_path, embedder):
         )
     missing = library.add(tmp_path / "nowhere")
     assert missing["added"] == 0 and missing["failures"][0]["path"].endswith("nowhere")
-
-
-def test_parts_take_the_place_of_their_file(tmp_path, embedder):
-    music = tmp_path / "music"
-    music.mkdir()
-    samples = (np.random.default_rng(1).standard_normal(12 * 16_000) * 4000).astype("<i2")
-    with wave.open(str(music / "album.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, len(samples), "NONE", ""))
-        file.writeframes(samples.tobytes())
-    library = voisin.Library(tmp_path / "library", create=True)
-    assert library.add(music, embedder=embedder)["added"] == 1
-    parts = "".join(f"TRACK 0{n} AUDIO\nINDEX 01 00:0{4 * n - 4}:00\n" for n in (1, 2, 3))
-    (music / "album.cue").write_text(f'FILE "album.wav" WAVE\n{parts}')
-    done = library.add(music)
-    assert (done["added"], done["removed"], done["gone"]) == (3, 1, 0)
-    sheet = music / "album.cue"
-    assert sorted(track.path for track in library.tracks()) == [
-        sheet / "01",
-        sheet / "02",
-        sheet / "03",
-    ]
-    (music / "album.wav").unlink()
-    sheet.unlink()
-    (music / "song.mp3").write_bytes((DEMO / FILES[0]).read_bytes())
-    assert library.add(music)["gone"] == 3
-    assert library.add(music, remove_missing=True)["removed"] == 3
 
 
 def test_a_file_that_is_left_over_twice_is_set_aside(tmp_path, embedder):

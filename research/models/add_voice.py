@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Gives a model an output for voices: research/models/add_voice.py MODEL.json FIT OUT NAME
 
-FIT is an output of `voisin export` with that model (with windows) of sung and plain music, as for
-research/quality/voice_figures.py. Logistic regression on the means of a track's windows, its
-penalty chosen by groups, becomes one more row of the layer `told`, which computes logits from
-stored vectors, and the output "voice" with the label "sung". Written are OUT/NAME.json and
-OUT/NAME.safetensors; the vectors are unchanged, but the fingerprint is new. For a model of several
-networks, apply this to each before they are joined. Needs numpy and scikit-learn.
+FIT is an output of `voisin embed` with that model (.npz) of sung and plain music, in folders
+sung/GROUP/ and plain/GROUP/ as research/music/make_clean_eval.py makes them. Logistic regression on
+the means of a track's windows, its penalty chosen by groups, becomes one more row of the layer
+`told`, which computes logits from stored vectors, and the output "voice" with the label "sung".
+Written are OUT/NAME.json and OUT/NAME.safetensors; the vectors are unchanged, but the fingerprint
+is new. For a model of several networks, apply this to each before they are joined. Needs numpy and
+scikit-learn.
 """
 
 import hashlib
@@ -17,9 +18,32 @@ import sys
 import warnings
 
 import numpy
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "quality"))
-from voice_figures import fitted, read  # noqa: E402
+
+def read(folder):
+    """Means of windows [tracks, dimension], whether sung, and groups."""
+    x, y, groups = [], [], []
+    for path in sorted(folder.rglob("*.npz")):
+        parts = path.relative_to(folder).parts
+        at = next((i for i, part in enumerate(parts) if part in ("sung", "plain")), None)
+        if at is not None:
+            x.append(numpy.load(path)["embedding"].astype(float).mean(axis=0))
+            y.append(parts[at] == "sung")
+            groups.append(parts[at + 1])
+    return numpy.array(x), numpy.array(y), numpy.array(groups)
+
+
+def fitted(x, y, groups):
+    """A scaler and logistic regression, its penalty chosen by groups."""
+    folds = list(GroupKFold(5).split(x, y, groups))
+    head = LogisticRegressionCV(
+        Cs=numpy.logspace(-5, 1, 13), cv=folds, scoring="neg_log_loss", max_iter=5000
+    )
+    return make_pipeline(StandardScaler(), head).fit(x, y)
 
 
 def with_row(data, weight, bias):

@@ -2,8 +2,8 @@
 """Compares teachers' frames for the search vector, on free music only: choose_frame.py CACHE
 
 CACHE is an output of `voisin-train-encoder prepare`. For each mixture of the teachers' z-scored
-penultimate layers and tag logits (`voisin-train-encoder export --frame NAME:WEIGHT --tags-share
-SHARE`), on the means of each track's crops:
+penultimate layers (`voisin-train-encoder export --frame NAME:WEIGHT`) and tag logits, on the means
+of each track's crops:
 
 - packages: share of a track's ten nearest, of other packages only, whose package has the same of
   four rough styles (electronic, orchestral, rock, light; at most 40 tracks a package, mean over

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Fits the standardisation after a network and writes it into a model.
 
-    voisin --library CORPUS add MUSIC && voisin --library CORPUS export DIR
+    voisin --model models/NAME.json embed MUSIC --hop 10 --output DIR
     research/models/fit_standardisation.py DIR models/NAME.json
 
-DIR holds the window vectors (windows.npy) of the corpus, computed by the model without
-standardisation. Mean and deviation of each dimension over those windows go into the model's weights
+DIR holds the window vectors of the corpus, computed by the model without standardisation: arrays
+(.npz) of `voisin embed`. Mean and deviation of each dimension over those windows go into the model's weights
 as `standardise.mean` and `standardise.scale`, and the new digest into its manifest. The corpus is
 the free music that research/models/fetch_corpus.py fetches; no evaluation set is used. Needs
 numpy.
@@ -22,7 +22,8 @@ import numpy
 
 def main():
     folder, manifest_path = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    windows = numpy.load(folder / "windows.npy").astype(numpy.float64)
+    arrays = [numpy.load(path)["embedding"] for path in sorted(folder.rglob("*.npz"))]
+    windows = numpy.concatenate(arrays).astype(numpy.float64)
     fitted = {
         "standardise.mean": windows.mean(axis=0),
         "standardise.scale": 1.0 / windows.std(axis=0),

@@ -5,9 +5,8 @@
 #
 # EVAL holds packages/, grooves/ and voices/ that were held out from training, and the output of research/music/make_clean_eval.py
 # (run here if missing). OTHERs are compared with MODEL, paired: neighbours by package, by style of grooves left
-# out, sung against plain, then by genre on 200 labelled tracks by other artists, which are used for no choice. Last, degraded copies of
-# the packages' tracks (60 excerpts). SETS="packages emotify" selects sets. PAIR="0.5 1" also evaluates each OTHER joined with MODEL in one vector. Vectors are
-# stored in EVAL/vectors. Needs the Python of research/quality/neighbour_quality.py and make_clean_eval.py (PYTHON), ffmpeg and lame.
+# out, sung against plain, then by genre on 200 labelled tracks by other artists, which are used for no choice. SETS="packages emotify" selects sets. PAIR="0.5 1" also evaluates each OTHER joined with MODEL in one vector. Vectors are
+# stored in EVAL/vectors. Needs the Python of research/quality/neighbour_quality.py and make_clean_eval.py (PYTHON).
 set -euo pipefail
 [ $# -gt 1 ] || { sed -n '2,11p' "$0"; exit 2; }
 scripts=$(cd "$(dirname "$0")" && pwd)
@@ -35,11 +34,5 @@ for set in $sets; do
     done
     printf '\n== %s\n' "$set"
     "$python" "$scripts/neighbour_quality.py" "$labels" "${folders[@]}" --svm "${options[@]}" "${pair[@]}"
-done
-[ -n "${NO_COPIES:-}" ] || for model in "$@"; do
-    rm -rf "$eval/library"
-    printf '\n== degraded copies: %s\n' "$model"
-    VOISIN_LIBRARY=$eval/library "$voisin" --model "$model" add --quiet "$eval/sung/plain"
-    VOISIN_LIBRARY=$eval/library "$voisin" eval retrieval --robustness --sample 60 --label-from folder
 done
 rm -rf "$eval/library"

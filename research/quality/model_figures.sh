@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The figures of models on 200 labelled tracks in research/voisin-3.md: research/quality/model_figures.sh [--robustness] MODEL...
+# The figures of models on 200 labelled tracks in research/voisin-3.md: research/quality/model_figures.sh MODEL...
 #
-# Ten nearest by other artists, probes by artist-grouped folds, four classes and then pop and rock as one; a window every
-# second. With --robustness also degraded copies of every track (a quarter of an hour; ffmpeg and lame on the path).
+# Ten nearest by other artists, four classes and then pop and rock as one; a window every second.
 # The labelled music may not be redistributed; it is read from VOISIN_DEV_DATA, else from ../shared/data. It was used for no
 # training and no choice.
 set -euo pipefail
@@ -10,9 +9,7 @@ cd "$(dirname "$0")/../.."
 music=${VOISIN_DEV_DATA:-../shared/data}/emotify-dev
 voisin=${VOISIN:-target/release/voisin}
 [ -n "${VOISIN:-}" ] || cargo build --release
-robustness=
-[ "${1:-}" != --robustness ] || { robustness=1; shift; }
-[ $# -gt 0 ] || { sed -n '2,7p' "$0"; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,6p' "$0"; exit 2; }
 for model in "$@"; do
     work=$(mktemp -d)
     export VOISIN_LIBRARY=$work/library
@@ -20,8 +17,6 @@ for model in "$@"; do
     "$voisin" --model "$model" add --quiet --windows all "$music"
     for join in "" "pop,rock"; do
         "$voisin" eval retrieval --label-from folder ${join:+--join "$join"}
-        "$voisin" eval embedding --label-from folder ${join:+--join "$join"}
     done
-    [ -z "$robustness" ] || "$voisin" eval retrieval --label-from folder --robustness --sample 0
     rm -rf "$work"
 done

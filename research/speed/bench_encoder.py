@@ -163,7 +163,7 @@ bench = args.bench or max(
     ),
     key=os.path.getmtime,
 )
-voisins = {"voisin f32": ["--precision", "f32"], "voisin bf16": ["--precision", "bf16"]}
+voisins = {"voisin f32": []}
 serving = {}
 for name, extra in voisins.items():
     process = subprocess.Popen(

@@ -60,7 +60,7 @@ pub(crate) fn add_files(
     // The bar has to be gone before anything else is printed.
     let stored = run.store(engine, load, &mut on_event, &stop)?;
     progress.finish();
-    let report = run.settle(engine, stored, &mut |event| progress.show(&event))?;
+    let report = run.settle(engine, stored)?;
     let summary = &report.summary;
     match format {
         ReportFormat::Json => render::print_json(&AddAnswer::new(&report, of_system))?,
@@ -335,26 +335,6 @@ impl AddProgress {
             // the decoder is rare and matters.
             AddEvent::SetAside { path, reason } => {
                 self.reasons.push(format!("{}: {reason}", path.display()));
-            }
-            AddEvent::WouldPart { whole, parts } => self.console.note(&format!(
-                "{} would be replaced by its {}",
-                whole.display(),
-                count(*parts, "part")
-            )),
-            AddEvent::Parted {
-                whole,
-                parts,
-                label,
-            } => {
-                let mut text = format!(
-                    "{} was added as one track before its CUE sheet: its {} replace it",
-                    whole.display(),
-                    count(*parts, "part")
-                );
-                if let Some(label) = label {
-                    text.push_str(&format!(" and keep its label, {label}"));
-                }
-                self.console.note(&text);
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::cli::render::advised;
 use voisin_base::output::{OutputError, check_folder};
 use voisin_encoder::{
     CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
-    Precision, models, models_dir,
+    models, models_dir,
 };
 use voisin_engine::{
     Embedder, Engine, EngineError, IndexNews, IndexRefresh, held_model, is_external, prefer_builder,
@@ -95,7 +95,6 @@ impl Context {
         let library = Library::open_to_write_if_possible(&dir).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
-        engine.make_graphs_on(self.device_option());
         let console = self.console;
         engine.on_index_news(move |news| match news {
             // The usual case is shown with --verbose only.
@@ -116,11 +115,7 @@ impl Context {
             self.settings.model.is_option,
             library.model()?,
         ) {
-            match parse_model(name).manifest() {
-                // Stored vectors can be searched without their model.
-                Err(EncoderError::FormerModel { name, .. }) if name == held.name => {}
-                manifest => same_model(&held, &manifest?)?,
-            }
+            same_model(&held, &parse_model(name).manifest()?)?;
         }
         Ok(())
     }
@@ -209,7 +204,6 @@ impl Context {
         }
         let device = self.device_option().resolve()?;
         let encoder = self.encoder(&model, &device).map_err(|error| match &held {
-            _ if matches!(error, EncoderError::FormerModel { .. }) => error.into(),
             // The user did not name this model, so the message explains where the name comes from
             // and how to give a file.
             Some(held) if !is_requested => anyhow!(
@@ -242,11 +236,10 @@ impl Context {
         Encoder::load_with(model, device, &self.encoder_options())
     }
 
-    /// How networks compute, by --engine and --dtype.
+    /// How networks compute, by --engine.
     pub(crate) fn encoder_options(&self) -> EncoderOptions {
         EncoderOptions {
             engine: self.global.engine,
-            precision: self.global.dtype,
             ..EncoderOptions::default()
         }
     }
@@ -262,20 +255,11 @@ impl Context {
             .map_or_else(String::new, |note| format!(" ({note})"));
         let name = &encoder.manifest().name;
         let place = device.description();
-        let half = if encoder.precision() == Precision::Bf16 {
-            ", bf16"
-        } else {
-            ""
-        };
-        let text = format!("model {name} on {place}{half}{note}");
+        let text = format!("model {name} on {place}{note}");
         if loud {
             self.console.note(&text);
         } else {
             self.console.detail(&text);
-        }
-        if encoder.precision() != self.global.dtype {
-            self.console
-                .note("this model has no bf16 products on this device: f32 is used");
         }
     }
 
@@ -353,7 +337,6 @@ impl Context {
                     .index_builder
                     .map(|builder| builder.name().to_owned()),
             ),
-            ("--dtype", Some(global.dtype.to_string())),
             (
                 "--engine",
                 (global.engine == CpuPath::Candle).then(|| "candle".to_owned()),

@@ -19,13 +19,15 @@ use voisin_base::output::{self, OutputError, OutputTarget};
 use voisin_encoder::ModelRef;
 use voisin_features::DescriptorSet;
 use voisin_lab::LabError;
-use voisin_lab::answer::{RunPredictions, UNKNOWN, least_probability, predict, write_submission};
+use voisin_lab::answer::{
+    RunPredictions, UNKNOWN, least_probability, predict, write_submission, write_vectors,
+};
 use voisin_lab::config::Config;
 use voisin_lab::dataset::{Dataset, Fault, Item, Kind, Source};
 use voisin_lab::document::{Document, DocumentPart};
 use voisin_lab::matrix::{self, Cache, FeatureSet, Matrix, ModelSet};
 use voisin_lab::model::Model;
-use voisin_lab::networks::NetworkProbabilities;
+use voisin_lab::networks::{NetworkOutput, RunNetwork};
 use voisin_library::scan::scan;
 
 /// Number of faults that are reported one by one.
@@ -212,18 +214,22 @@ pub(crate) fn classify_with(
         ("--label-from", options.labels.is_some()),
         (
             "--precision",
-            options.precision.is_some() && args.answer.submission.is_some(),
+            options.precision.is_some()
+                && (args.answer.submission.is_some() || args.answer.vectors.is_some()),
         ),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-        let why = if *option == "--precision" {
-            "a submission has a class for every title"
-        } else {
-            "a run answers"
+        let why = match *option {
+            "--precision" if args.answer.vectors.is_some() => "vectors have no class",
+            "--precision" => "a submission has a class for every title",
+            _ => "a run answers",
         };
         bail!("{why}: expected no {option}");
     }
     let config = Config::of_run(run)?;
+    if let Some(vectors) = &args.answer.vectors {
+        return inner_vectors(context, run, &config, args, vectors);
+    }
     let submission = args.answer.submission.as_ref();
     // The analysis may take hours: the file to write is checked first.
     let submission = submission
@@ -270,6 +276,54 @@ pub(crate) fn classify_with(
     })
 }
 
+/// `voisin classify --with RUN --vectors OUT.npy`: the inner layer of a run's network.
+fn inner_vectors(
+    context: &Context,
+    run: &Path,
+    config: &Config,
+    args: &ClassifyArgs,
+    path: &Path,
+) -> anyhow::Result<Ending> {
+    if config.network().is_none() {
+        bail!(
+            "{}: expected a run of a network, whose inner layer gives vectors, found one of features",
+            run.display()
+        );
+    }
+    if output::ending(path, "npy") != "npy" || output::is_stream(path) {
+        bail!("--vectors {}: expected FILE.npy", path.display());
+    }
+    // Both are checked before the analysis, which may take hours.
+    let vectors = OutputTarget::whole(path, args.output.replaces)?;
+    let table = OutputTarget::whole(&path.with_extension("csv"), args.output.replaces)?;
+    let device = context.device_option();
+    let network = RunNetwork::of_run(run, config, device, NetworkOutput::InnerLayer)?;
+    let mut set = requested_set(context, &seed_names(&args.question.tracks)?, false)?;
+    set.read_tags();
+    let stop = context.stop_on_ctrl_c()?;
+    let found = with_meter(context, set.items.len(), "analysed", |progress| {
+        matrix::compute(&set, false, &[&network], None, progress, &stop)
+    });
+    if stop.load(Ordering::Relaxed) {
+        return Ok(interrupted(context));
+    }
+    let matrix = found?;
+    report_faults(context, &matrix.faults);
+    write_vectors(&vectors, &table, &matrix)?;
+    let tracks = count(matrix.rows.len() as u64, "track");
+    line(&format!(
+        "{tracks} in {}; \"voisin add --vectors {} --tracks {} --vectors-of NAME\" makes a library of them",
+        path.display(),
+        path.display(),
+        table.path().display()
+    ))?;
+    Ok(if matrix.faults.is_empty() {
+        Ending::Fine
+    } else {
+        Ending::Partial
+    })
+}
+
 /// A run's predictions for tracks; `None` if interrupted.
 fn answer(
     context: &Context,
@@ -278,9 +332,10 @@ fn answer(
     args: &ClassifyArgs,
 ) -> anyhow::Result<Option<(RunPredictions, Vec<String>)>> {
     // A folder that is no finished run is refused before any audio is analysed.
-    let network = config
-        .network()
-        .map(|_| NetworkProbabilities::of_run(run, config, context.device_option()));
+    let network = config.network().map(|_| {
+        let device = context.device_option();
+        RunNetwork::of_run(run, config, device, NetworkOutput::Probabilities)
+    });
     let network = network.transpose()?;
     if network.is_none() {
         // Read only to check that it is complete; it is loaded again after the features are computed.
@@ -500,46 +555,13 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a report: HTML, also to a pipe, or Markdown with its pictures in files beside it.
-fn write_page(page: &Document, place: &PagePlace) -> anyhow::Result<()> {
-    let path = place.output.path();
-    if output::is_stream(path) || output::ending(path, "") == "html" {
-        return render::write(&place.output, page.html());
-    }
-    let stem = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let (text, pictures) = page.markdown(&stem);
-    // All targets are checked before the first is written.
-    let places = pictures
-        .iter()
-        .map(|(name, _)| OutputTarget::page(&path.with_file_name(name), place.replaces));
-    let places = places.collect::<Result<Vec<_>, _>>()?;
-    for (place, (_, scene)) in places.iter().zip(pictures) {
-        render::write(place, scene.svg())?;
-    }
-    render::write(&place.output, text)
-}
-
-/// The file that a report is written to.
-pub(crate) struct PagePlace {
-    pub(crate) output: OutputTarget,
-    /// Whether existing files are replaced, by the pictures too.
+/// The file that a report is written to, checked before anything is computed.
+pub(crate) fn page_place(
+    path: Option<&Path>,
     replaces: bool,
-}
-
-impl PagePlace {
-    /// Checks the file, before anything is computed.
-    pub(crate) fn new(path: Option<&Path>, replaces: bool) -> Result<Option<Self>, OutputError> {
-        path.map(|path| {
-            Ok(Self {
-                output: OutputTarget::page(path, replaces)?,
-                replaces,
-            })
-        })
+) -> Result<Option<OutputTarget>, OutputError> {
+    path.map(|path| OutputTarget::page(path, replaces))
         .transpose()
-    }
 }
 
 /// Shows a report as the options require.
@@ -549,13 +571,13 @@ pub(crate) fn show_page<T: serde::Serialize>(
     page: &Document,
     json: &T,
     format: ReportFormat,
-    place: Option<&PagePlace>,
+    place: Option<&OutputTarget>,
 ) -> anyhow::Result<()> {
     if let Some(place) = place {
-        write_page(page, place)?;
+        render::write(place, page.html())?;
     }
     match format {
-        _ if place.is_some_and(|place| place.output.is_standard()) => Ok(()),
+        _ if place.is_some_and(OutputTarget::is_standard) => Ok(()),
         ReportFormat::Json => render::print_json(json),
         ReportFormat::Table => print_page(page),
     }

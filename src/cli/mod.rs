@@ -89,9 +89,6 @@ pub fn main() -> ExitCode {
             loud(panic);
         }
     }));
-    voisin_import::accept_foreign_weights();
-    #[cfg(feature = "onnx")]
-    voisin_onnx::install();
     voisin_kernels::buffer::explain_cut_files();
     let arguments = with_negated_words(std::env::args_os().collect());
     let parsed = args::command()

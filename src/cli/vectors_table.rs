@@ -9,8 +9,10 @@ use super::Ending;
 use super::args::AddArgs;
 use super::context::Context;
 use super::merge_outcome::finish;
-use voisin_engine::{Engine, external_model, foreign_track, is_external, manifest_as_stored};
-use voisin_lab::files::{VectorTrack, read_directions, read_vector_tracks};
+use voisin_engine::{
+    Engine, VectorTrack, external_model, foreign_track, is_external, manifest_as_stored,
+    read_directions, read_vector_tracks,
+};
 use voisin_library::{Intake, OpenMode, StoredModel};
 
 /// Adds a track with its vector for each row of the table.

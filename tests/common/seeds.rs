@@ -41,8 +41,7 @@ pub(crate) fn documented_forms() -> Vec<String> {
     .collect()
 }
 
-/// A library of six demo tracks, two of them of one composer, and a long file whose CUE sheet has two parts; and an example
-/// of each documented form.
+/// A library of six demo tracks, two of them of one composer, and an example of each documented form.
 pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
     let music = sandbox.path("music");
@@ -69,18 +68,6 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
             .save_to_path(&path, lofty::config::WriteOptions::default())
             .expect("written tags");
     }
-    let mix = music.join("mix");
-    fs::create_dir_all(&mix).expect("a folder");
-    let halves = [
-        super::noise_wav(16_000, 6.0, 1),
-        super::noise_wav(16_000, 6.0, 2)[44..].to_vec(),
-    ]
-    .concat();
-    let header = super::noise_wav(16_000, 12.0, 1)[..44].to_vec();
-    fs::write(mix.join("album.wav"), [&header[..], &halves[44..]].concat()).expect("a file");
-    let sheet = "PERFORMER \"Both\"\nTITLE \"Halves\"\nFILE \"album.wav\" WAVE\n\
-        TRACK 01 AUDIO\nTITLE \"First\"\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nTITLE \"Second\"\nINDEX 01 00:06:00\n";
-    fs::write(mix.join("album.cue"), sheet).expect("a sheet");
     fine(sandbox.run(["add", music.to_str().unwrap()]));
 
     let listed = fine(sandbox.run([
@@ -118,16 +105,11 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
             music.join("metal").to_str().unwrap().to_owned(),
             3,
         ),
-        example(
-            "album.cue",
-            mix.join("album.cue").to_str().unwrap().to_owned(),
-            2,
-        ),
         example("album:blue train", "album:lieder".to_owned(), 2),
         example("artist:coltrane", format!("artist:{artist}"), by_artist),
         example("composer:bach", "composer:clara schumann".to_owned(), 2),
         example("sounds:calm guitar", "sounds:calm guitar".to_owned(), 1),
-        example("nina simone sinnerman", "both halves second".to_owned(), 1),
+        example("nina simone sinnerman", "muldjord armygeddon".to_owned(), 1),
         SeedExample {
             input: format!("{}\n", first[1]),
             ..example("-", "-".to_owned(), 1)

@@ -8,13 +8,8 @@ use voisin::{
     AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
     Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
-use voisin_engine::{AddReport, AddRun, is_unchanged, pending_files};
+use voisin_engine::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
-
-const SHEET: &str = "FILE \"album.wav\" WAVE\n\
-    TRACK 01 AUDIO\nTITLE \"First\"\nINDEX 01 00:00:00\n\
-    TRACK 02 AUDIO\nTITLE \"Second\"\nINDEX 01 00:04:00\n\
-    TRACK 03 AUDIO\nTITLE \"Third\"\nINDEX 01 00:08:00\n";
 
 fn embedder() -> Arc<Embedder> {
     static EMBEDDER: OnceLock<Arc<Embedder>> = OnceLock::new();
@@ -74,9 +69,7 @@ impl Household {
     }
 
     fn scan(&self) -> Scan {
-        let mut found = scan(std::slice::from_ref(&self.music), &is_audio_candidate);
-        found.split_files(&|file| is_unchanged(self.engine.library(), file));
-        found
+        scan(std::slice::from_ref(&self.music), &is_audio_candidate)
     }
 
     /// Adds what the run names; returns the report and the events, but for those of single files.
@@ -90,21 +83,8 @@ impl Household {
         let stored = run
             .store(&mut self.engine, load, &mut note, &AtomicBool::new(false))
             .unwrap();
-        let report = run.settle(&mut self.engine, stored, &mut note).unwrap();
+        let report = run.settle(&mut self.engine, stored).unwrap();
         (report, events)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = self
-            .engine
-            .library()
-            .tracks()
-            .unwrap()
-            .into_iter()
-            .map(|track| track.path)
-            .collect();
-        paths.sort();
-        paths
     }
 }
 
@@ -118,97 +98,10 @@ fn options() -> AddOptions {
 fn of_scan(found: &Scan) -> AddRun<'_> {
     AddRun {
         files: &found.files,
-        in_parts: &found.in_parts,
         windows: Some(WindowPlan::Spread(1)),
         options: options(),
         ..AddRun::default()
     }
-}
-
-#[test]
-fn parts_take_the_place_of_their_file() {
-    let mut home = Household::new();
-    let found = home.scan();
-    let (report, _) = home.add(&of_scan(&found));
-    assert_eq!(report.summary.added, 1);
-    let whole = home.engine.library().tracks().unwrap().remove(0);
-    home.engine
-        .library_mut()
-        .labels_mut()
-        .set_labels(&[whole.audio.content], Some("Dub"))
-        .unwrap();
-    let sheet = home.music.join("album.cue");
-    std::fs::write(&sheet, SHEET).unwrap();
-
-    let found = home.scan();
-    let trial = AddRun {
-        options: AddOptions {
-            dry_run: true,
-            ..options()
-        },
-        ..of_scan(&found)
-    };
-    let (_, events) = home.add(&trial);
-    let expected = AddEvent::WouldPart {
-        whole: &home.album,
-        parts: 3,
-    };
-    assert_eq!(events, [format!("{expected:?}")]);
-    assert_eq!(home.paths(), [home.album.clone()]);
-
-    let (report, events) = home.add(&of_scan(&found));
-    let expected = AddEvent::Parted {
-        whole: &home.album,
-        parts: 3,
-        label: Some("Dub"),
-    };
-    assert_eq!(events, [format!("{expected:?}")]);
-    assert_eq!((report.summary.added, report.summary.removed), (3, 1));
-    assert_eq!(
-        home.paths(),
-        ["01", "02", "03"].map(|part| sheet.join(part))
-    );
-    let labels = home.engine.library().labels().hand_labels().unwrap();
-    for track in home.engine.library().tracks().unwrap() {
-        assert_eq!(labels.get(&track.audio.content).unwrap(), "Dub");
-    }
-    assert_eq!(
-        home.engine.refresh_index().unwrap(),
-        voisin::IndexRefresh::Loaded
-    );
-}
-
-/// The state after a run that was killed between the two steps.
-#[test]
-fn a_file_beside_its_parts_is_pending() {
-    let mut home = Household::new();
-    let found = home.scan();
-    home.add(&of_scan(&found));
-    std::fs::write(home.music.join("album.cue"), SHEET).unwrap();
-    // Files that changed in the second of a run are read again by the next one.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    let found = home.scan();
-    let halfway = AddRun {
-        in_parts: &[],
-        ..of_scan(&found)
-    };
-    home.add(&halfway);
-    assert_eq!(home.paths().len(), 4);
-
-    let pending = pending_files(home.engine.library(), &found).unwrap();
-    assert_eq!(pending, found.files);
-    let run = AddRun {
-        files: &pending,
-        ..of_scan(&found)
-    };
-    let (report, _) = home.add(&run);
-    assert_eq!((report.summary.unchanged, report.summary.removed), (3, 1));
-    assert_eq!(home.paths().len(), 3);
-    assert!(
-        pending_files(home.engine.library(), &found)
-            .unwrap()
-            .is_empty()
-    );
 }
 
 #[test]

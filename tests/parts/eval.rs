@@ -1,8 +1,7 @@
-//! Retrieval figures and probes against scikit-learn on the same vectors.
+//! Retrieval figures and two classifiers against scikit-learn on the same vectors.
 
 use ndarray::{Array2, Axis};
 use voisin_lab::eval::retrieval::{RetrievalOptions, retrieval};
-use voisin_lab::probe::{ProbeOptions, probes};
 use voisin_learn::{Logistic, Penalty, Svm};
 
 struct Golden {
@@ -78,7 +77,7 @@ fn neighbours_are_evaluated_as_in_scikit_learn() {
 }
 
 #[test]
-fn probes_predict_as_in_scikit_learn() {
+fn classifiers_predict_as_in_scikit_learn() {
     let golden = golden();
     let train = golden.json["train"].as_array().expect("a list");
     let (known, queries): (Vec<usize>, Vec<usize>) =
@@ -133,31 +132,4 @@ fn probes_predict_as_in_scikit_learn() {
         "{agree} of {} answers",
         queries.len()
     );
-}
-
-#[test]
-fn probes_keep_artists_apart() {
-    // Vectors encode the artist only; each artist has one label. With artists on both sides of the split a probe would
-    // be perfect.
-    let artists = 24;
-    let per = 6;
-    let vectors = Array2::from_shape_fn((artists * per, artists), |(row, column)| {
-        f32::from(u8::from(row / per == column)) + 0.01 * ((row * 7 + column * 3) % 5) as f32
-    });
-    let labels: Vec<usize> = (0..artists * per).map(|row| row / per % 2).collect();
-    let groups: Vec<Option<usize>> = (0..artists * per).map(|row| Some(row / per)).collect();
-    let options = ProbeOptions {
-        seeds: 2,
-        ..ProbeOptions::default()
-    };
-    let found = probes(vectors.view(), &labels, &groups, options).expect("it can be probed");
-    assert!(found.svm.mean < 0.7 && found.linear.mean < 0.7, "{found:?}");
-    assert_eq!(
-        (found.tracks, found.groups, found.folds, found.seeds),
-        (144, 24, 5, 2)
-    );
-    let strangers = probes(vectors.view(), &labels, &[None; 144], options).expect("as above");
-    assert!(strangers.svm.mean > 0.95, "{strangers:?}");
-    assert!((found.majority - 0.5).abs() < 1e-9);
-    assert!(probes(vectors.view(), &labels, &[Some(1); 144], options).is_err());
 }

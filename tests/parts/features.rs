@@ -17,17 +17,12 @@ fn golden<T: ndarray_npy::ReadableElement>(name: &str) -> Array2<T> {
     ndarray_npy::read_npy(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn configs() -> [(&'static str, &'static str, MelConfig); 4] {
+fn configs() -> [(&'static str, &'static str, MelConfig); 3] {
     [
         (
             "original",
             "htk",
             MelConfig::openl3(OpenL3Variant::Original),
-        ),
-        (
-            "kapre04",
-            "slaney",
-            MelConfig::openl3(OpenL3Variant::Kapre04),
         ),
         (
             "essentia",

@@ -12,6 +12,5 @@ mod eval;
 mod explore;
 mod features;
 mod genre;
-mod importers;
 mod index;
 mod library;

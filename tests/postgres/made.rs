@@ -6,7 +6,6 @@ use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
-use voisin_encoder::{Architecture, ModelManifest};
 use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleValue, Scales,
     StoredModel, TrackFilter, TrackTags, TrackWindows,
@@ -18,40 +17,9 @@ pub(super) fn model() -> StoredModel {
     model_called("synthetic", DIMENSION)
 }
 
-/// A valid model: its name, fingerprint and dimension are those of its manifest.
+/// A model of another program: no network of voisin's has so few dimensions.
 pub(super) fn model_called(name: &str, dimension: usize) -> StoredModel {
-    let digest: String = name
-        .bytes()
-        .cycle()
-        .take(32)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let manifest = ModelManifest {
-        format: 2,
-        name: name.to_owned(),
-        description: "made up".to_owned(),
-        architecture: Architecture::Layers,
-        front_end: Architecture::Layers.front_end(),
-        dimension,
-        licence: "CC0-1.0".to_owned(),
-        provenance: "made up".to_owned(),
-        weights: format!("{name}.safetensors"),
-        weights_sha256: digest,
-        tags: None,
-        layer: None,
-        layers: vec!["flatten".to_owned(), format!("linear {dimension}")],
-        pooling: None,
-        outputs: Vec::new(),
-        networks: Vec::new(),
-        clap: None,
-        onnx: None,
-    };
-    StoredModel {
-        name: name.to_owned(),
-        fingerprint: manifest.fingerprint(),
-        dimension,
-        manifest_json: serde_json::to_string(&manifest).unwrap(),
-    }
+    voisin_engine::external_model(name, dimension).unwrap()
 }
 
 /// Clustered tracks, with tags of which some are rare, and some hostile.

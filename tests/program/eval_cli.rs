@@ -13,19 +13,16 @@ use serde_json::Value;
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
 
 #[test]
-fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
+fn neighbours_are_measured_on_any_labelled_library() {
     let sandbox = Sandbox::new();
     let without = sandbox.run(["eval", "retrieval"]);
     assert_eq!(without.status.code(), Some(2));
     fine(sandbox.run(["add", "--quiet", &format!("{DEMO}/library")]));
-    let report = sandbox.path("retrieval.md");
+    let report = sandbox.path("retrieval.html");
     let found = json(sandbox.run([
         "eval",
         "retrieval",
         "-k",
-        "3",
-        "--robustness",
-        "--sample",
         "3",
         "--format",
         "json",
@@ -48,37 +45,10 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
         .map(|genre| genre["tracks"].as_u64().unwrap())
         .sum();
     assert_eq!(sizes, found["tracks"].as_u64().unwrap());
-    let kinds = found["robustness"].as_array().unwrap();
-    assert_eq!(kinds.len(), 11);
-    let softer = kinds
-        .iter()
-        .find(|kind| kind["degradation"] == "softer")
-        .unwrap();
-    assert_eq!(
-        (&softer["copies"], &softer["found"]),
-        (&3.into(), &1.0.into()),
-        "{softer}"
-    );
-    assert!(
-        share(&softer["similarity"]) > 0.999,
-        "the level does not matter: {softer}"
-    );
-    for kind in kinds.iter().filter(|kind| kind["skipped"].is_null()) {
-        assert_eq!(
-            (&kind["copies"], &kind["failed"]),
-            (&3.into(), &0.into()),
-            "{kind}"
-        );
-    }
     let written = fs::read_to_string(&report).unwrap();
     assert!(
-        written.contains("precision@3") && written.contains("(<retrieval-robustness.svg>)"),
+        written.contains("precision@3") && written.contains("<svg"),
         "{written}"
-    );
-    assert!(
-        fs::read_to_string(sandbox.path("retrieval-genres.svg"))
-            .unwrap()
-            .ends_with("</svg>")
     );
 
     // Labels may be the names of folders.
@@ -136,30 +106,6 @@ fn neighbours_and_vectors_are_measured_on_any_labelled_library() {
     ]));
     assert_eq!(joined["genres"].as_array().unwrap().len(), names.len() - 1);
     assert!(share(&joined["precision"]["mean"]) >= precision);
-
-    let probes = json(sandbox.run([
-        "eval",
-        "embedding",
-        "--folds",
-        "3",
-        "--repeats",
-        "20",
-        "--format",
-        "json",
-    ]));
-    let svm = share(&probes["svm"]["mean"]);
-    let linear = share(&probes["linear"]["mean"]);
-    let majority = share(&probes["majority"]);
-    assert!(svm > majority + 0.1 && linear > majority + 0.1, "{probes}");
-    assert_eq!(
-        (&probes["folds"], &probes["seeds"]),
-        (&3.into(), &20.into())
-    );
-    let table = fine(sandbox.run(["eval", "embedding", "--folds", "3", "--repeats", "1"]));
-    assert!(
-        table.contains("\nRBF SVM, C = 3                   0."),
-        "{table}"
-    );
 }
 
 #[test]

@@ -27,7 +27,6 @@ fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
     fs::create_dir_all(&folder).unwrap();
     let mut card = manifest(first);
     let other = manifest(second);
-    card["format"] = json!(2);
     card["name"] = json!(name);
     card["dimension"] =
         json!(card["dimension"].as_u64().unwrap() + other["dimension"].as_u64().unwrap());
@@ -43,20 +42,6 @@ fn pair(sandbox: &Sandbox, name: &str, first: &str, second: &str, weight: f64) {
         fs::copy(shipped().join(file), folder.join(file)).unwrap();
     }
     fs::write(folder.join(format!("{name}.json")), card.to_string()).unwrap();
-}
-
-/// Fetches the files of `musicnn-pair`, a former built-in model.
-fn fetch_former_pair(sandbox: &Sandbox) {
-    let folder = sandbox.path("models");
-    fs::create_dir_all(&folder).unwrap();
-    let former = Path::new(env!("CARGO_MANIFEST_DIR")).join("research/former-models");
-    for (from, file) in [
-        (&former, "musicnn-pair.json"),
-        (&former, "musicnn-jamendo.safetensors"),
-        (&shipped(), "musicnn-msd.safetensors"),
-    ] {
-        fs::copy(from.join(file), folder.join(file)).unwrap();
-    }
 }
 
 fn string(path: &Path) -> String {
@@ -167,25 +152,6 @@ fn every_verb_works_with_a_pair() {
     let export = sandbox.path("export");
     fine(run(&["export", &string(&export)]));
     assert!(export.join("windows.npy").exists() || export.join("vectors.npy").exists());
-}
-
-/// The former built-in pair, whose second network has other tags.
-#[test]
-fn a_pair_has_the_tags_of_both_networks() {
-    let sandbox = Sandbox::new();
-    fetch_former_pair(&sandbox);
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
-    let run = |arguments: &[&str]| sandbox.run(arguments);
-    fine(run(&[
-        "--model",
-        "musicnn-pair",
-        "add",
-        "--windows",
-        "6",
-        &string(&demo),
-    ]));
-    let piano = fine_json(run(&["find", "piano", "--limit", "3", "--format", "json"]));
-    assert!(piano.to_string().contains("instrument piano"), "{piano}");
     let known = fine_json(run(&["show", "id:1", "--format", "json"]));
     assert!(!known[0]["words"].as_array().unwrap().is_empty(), "{known}");
     let file = string(
@@ -198,10 +164,9 @@ fn a_pair_has_the_tags_of_both_networks() {
     );
     let alone = |model: &str| {
         let library = Sandbox::new();
-        fetch_former_pair(&library);
         fine_json(library.run(["--model", model, "classify", &file, "--format", "json"]))
     };
-    let pair = alone("musicnn-pair");
+    let pair = alone("voisin-equal");
     let msd = alone("musicnn-msd");
     assert_eq!(
         pair[0]["genre"], msd[0]["genre"],
@@ -241,7 +206,6 @@ fn an_output_for_voices_is_on_the_card_and_in_words() {
         .unwrap();
     let digest = sha2::Sha256::digest(fs::read(&path).unwrap());
     let mut card = manifest("musicnn-msd");
-    card["format"] = json!(2);
     card["name"] = json!("voiced");
     card["weights"] = json!("voiced.safetensors");
     card["weights_sha256"] = json!(

@@ -12,7 +12,6 @@ mod cli_genre;
 mod descriptors;
 mod eval_cli;
 mod explore_cli;
-mod former_models;
 mod grammar;
 mod joined_models;
 mod lab;

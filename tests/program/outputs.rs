@@ -42,6 +42,13 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
             format!("classify --with {} {table} --submission {{}}", at("run")),
             "x.csv",
         ),
+        ("classify", "--vectors") => {
+            let [net, file] = ["net", "music/one.wav"].map(at);
+            (
+                format!("classify --with {net} {file} --vectors {{}}"),
+                "x.npy",
+            )
+        }
         ("genres", _) => (format!("genres {option} {{}}"), "x.svg"),
         ("labels export", _) => ("labels export {}".to_owned(), "x.csv"),
         ("map", _) => ("map -o {}".to_owned(), "x.html"),
@@ -49,13 +56,7 @@ fn recipe(command: &str, option: &str, sandbox: &Sandbox) -> Recipe {
             "eval genre --repeats 1 --no-rivals --report {}".to_owned(),
             "x.html",
         ),
-        ("eval genre", "--predictions") => {
-            let [vectors, labels] = ["x.npy", "labels.csv"].map(at);
-            let line = format!("--vectors {vectors} --labels {labels} --test-vectors {vectors}");
-            (format!("eval genre {line} --predictions {{}}"), "p.csv")
-        }
-        ("eval retrieval", _) => ("eval retrieval --report {}".to_owned(), "x.md"),
-        ("eval embedding", _) => ("eval embedding --repeats 1 --report {}".to_owned(), "x.md"),
+        ("eval retrieval", _) => ("eval retrieval --report {}".to_owned(), "x.html"),
         ("eval classifier", _) => (
             format!("eval classifier {} --html {{}}", at("run")),
             "x.html",
@@ -112,22 +113,26 @@ fn made() -> Sandbox {
     }
     fs::write(sandbox.path("music/one.wav"), noise_wav(16_000, 6.0, 1)).unwrap();
     let mut table = "track,genre,artist,own_1,own_2\n".to_owned();
-    let mut labels = "row,genre\n".to_owned();
-    let mut vectors = ndarray::Array2::<f32>::zeros((60, 3));
     for row in 0..60 {
         let class = row % 3;
         let wobble = (row * 7 % 10) as f32 / 40.0;
         table += &format!("{row},genre {class},artist {row},{class}.{row},{wobble}\n");
-        labels += &format!("{row},genre {class}\n");
-        vectors[[row, class]] = 1.0;
-        vectors[[row, (class + 1) % 3]] = wobble;
     }
     fs::write(sandbox.path("features.csv"), table).unwrap();
-    fs::write(sandbox.path("labels.csv"), labels).unwrap();
-    ndarray_npy::write_npy(sandbox.path("x.npy"), &vectors).unwrap();
     let table = format!("features:{}", sandbox.path("features.csv").display());
     let run = sandbox.path("run").to_str().unwrap().to_owned();
     fine(sandbox.run(["train", "classifier", &table, &run, "--algorithm", "knn"]));
+    for seed in 0..8 {
+        let folder = sandbox.path(["songs/a", "songs/b"][seed as usize % 2]);
+        fs::create_dir_all(&folder).unwrap();
+        let noise = noise_wav(16_000, 1.0, seed + 1);
+        fs::write(folder.join(format!("{seed}.wav")), noise).unwrap();
+    }
+    let songs = format!("folder:{}", sandbox.path("songs").display());
+    let net = sandbox.path("net").to_str().unwrap().to_owned();
+    let small = ["--recipe", "cnn-lstm-mfcc", "--set", "epochs=1"];
+    let train = ["train", "classifier", &songs, &net, "--split", "track"];
+    fine(sandbox.run([&train[..], &small].concat()));
     sandbox
 }
 

@@ -94,13 +94,11 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
     ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
-    Pooling, Precision, models,
+    Pooling, import_model, models,
 };
 pub use voisin_features::{
-    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Preemphasis,
-    Spectrum,
+    Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,
 };
-pub use voisin_import::{ImportError, WeightFormat, accept_foreign_weights, import_model};
 pub use voisin_kernels::IsaError;
 
 // The library: tracks, their files, their vectors.

@@ -57,8 +57,6 @@ pub(crate) use read::{load, load_bytes};
 pub(crate) use write::{replace, write};
 
 pub(crate) const VERSION: u32 = 10;
-/// The oldest version that is read.
-pub(crate) const OLDEST: u32 = 9;
 pub(crate) const MAGIC: &[u8; 8] = b"voisinIX";
 /// Bytes before the header.
 pub(crate) const PREFIX: usize = 56;
@@ -67,7 +65,6 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) const BYTES: &str = "(bytes)";
 
 pub(crate) struct Header {
-    version: u32,
     generation: u64,
     model_fingerprint: String,
     /// Whether the tail was empty when this file was written.
@@ -84,7 +81,6 @@ pub(crate) struct Header {
 impl Default for Header {
     fn default() -> Self {
         Self {
-            version: VERSION,
             generation: 0,
             model_fingerprint: String::new(),
             complete: true,
@@ -106,7 +102,7 @@ impl Header {
 
     /// Whether there is a graph, which is over lists.
     pub(crate) fn has_graph(&self) -> bool {
-        self.stride > 0 && self.has_lists() && self.version > OLDEST
+        self.stride > 0 && self.has_lists()
     }
 
     /// Bytes of the graph in the file.
@@ -162,14 +158,8 @@ impl Header {
         fields.one_of(GraphBuilder::ALL, &mut options.builder)?;
         fields.one_of(RESIDUAL_BITS, &mut options.residual_bits)?;
         fields.number(&mut options.seed)?;
-        if self.version > OLDEST {
-            fields.number(&mut options.graph_to)?;
-        }
+        fields.number(&mut options.graph_to)?;
         self.tuning.pass(fields)?;
-        if self.version == OLDEST {
-            // Formerly whether the graph was used.
-            fields.flag(&mut false)?;
-        }
         self.space.metric = options.metric;
         fields.number(&mut self.space.dimension)?;
         fields.real(&mut self.space.radius)?;
@@ -179,9 +169,6 @@ impl Header {
         fields.number(&mut self.lists.blocks)?;
         fields.single(&mut self.lists.step)?;
         fields.number(&mut self.lists.bits)?;
-        if self.version == OLDEST {
-            return Some(());
-        }
         self.tuning.pass_speeds(fields)
     }
 }
@@ -247,9 +234,6 @@ impl Sections {
         let full = if residual_bits.is_none() { n } else { 0 };
         let meta = take(full, 8)?;
         let ids = take(n, 8)?;
-        if header.version == OLDEST {
-            take(n, header.stride.checked_mul(WORD)?)?;
-        }
         let shape = header.has_lists().then_some(&header.lists);
         let starts = take(shape.map_or(0, ListShape::starts), 4)?;
         let scales = take(
@@ -436,7 +420,7 @@ pub(crate) fn parse_head(
         "not an index file",
     )?;
     let version = u32::from_le_bytes(array(&head[8..12]));
-    if !(OLDEST..=VERSION).contains(&version) {
+    if version != VERSION {
         return Err(IndexError::Version {
             path: damage.0.clone(),
             expected: VERSION,
@@ -452,10 +436,7 @@ pub(crate) fn parse_head(
     )?;
     let root: [u8; DIGEST] = array(&head[24..PREFIX]);
     damage.check(head_digest(head) == root, "checksum of its header")?;
-    let mut header = Header {
-        version,
-        ..Header::default()
-    };
+    let mut header = Header::default();
     let whole = HeaderFields::read_all(&head[PREFIX..PREFIX + header_len], |fields| {
         header.pass(fields)
     });
@@ -468,10 +449,6 @@ pub(crate) fn parse_head(
     damage.check(header.n < MAX_VECTORS, "number of vectors out of range")?;
     damage.check(header.tuning.is_sane(), "widths out of range")?;
     check_options(&header.options).map_err(|error| damage.error(error.to_string()))?;
-    if version == OLDEST && header.options.graph_from == usize::MAX {
-        // There was none by default; the next build makes one.
-        header.options.graph_from = IndexOptions::default().graph_from;
-    }
     Ok((header, root))
 }
 

@@ -88,7 +88,6 @@ pub(crate) fn write(
     parts: BaseParts<'_>,
 ) -> std::io::Result<BasePlace> {
     let mut header = Header {
-        version: VERSION,
         generation: parts.stamp.generation,
         model_fingerprint: parts.stamp.model_fingerprint.clone(),
         complete: parts.complete,

@@ -1,27 +1,22 @@
 //! `eval genre`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueHint};
 
-use super::units::{ReportFile, with_ending};
+use super::eval::html;
+use super::units::ReportFile;
 use super::{RandomArgs, ReportFormat};
 use voisin_engine::GroupBy;
 use voisin_genre::WELL_KNOWN;
-use voisin_questions::genre::{LabelArgs, precision};
-use voisin_questions::values::Fraction;
+use voisin_questions::genre::LabelArgs;
 
 /// Cross-validate the genre engine and baseline classifiers
 ///
 /// Every track is predicted by an engine that was trained without its artist; all model selection takes place inside the
 /// training part. The trained head, the neighbours' vote and both joined are compared with an RBF support vector machine, the
 /// nearest centroid, and the majority class.
-///
-/// With --vectors and --labels it works on any vectors, without a library; with --test-vectors and --predictions it trains
-/// on the first and predicts the second.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by album --format json\n  voisin eval genre --vectors X.npy --labels L.csv --groups G.csv\n  voisin eval genre --vectors X.npy --labels L.csv --test-vectors T.npy --predictions OUT.csv\n\nFiles: X.npy and T.npy hold float32 or float64 [rows, dimension]; L.csv has the columns row,genre and G.csv row,group, rows counted from 0; OUT.csv gets row,genre,probability,unknown, where genre is always the best known one."
+    after_help = "Examples:\n  voisin eval genre --report genres.html\n  voisin eval genre --label-from folder --group-by album --format json"
 )]
 pub(crate) struct EvalGenreArgs {
     #[command(flatten)]
@@ -45,7 +40,7 @@ pub(crate) struct EvalGenreArgs {
     #[arg(long)]
     pub(crate) no_rivals: bool,
     /// Genres to count as one, separated by commas; may be repeated
-    #[arg(long, value_name = "GENRE,GENRE", conflicts_with = "vectors")]
+    #[arg(long, value_name = "GENRE,GENRE")]
     pub(crate) join: Vec<String>,
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
@@ -56,29 +51,6 @@ pub(crate) struct EvalGenreArgs {
     /// Format of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-    /// Vectors to work on instead of the library's: a .npy file
-    #[arg(long, value_name = "X.npy", requires = "labels", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath,
-        conflicts_with_all = ["label_from", "group_by"])]
-    pub(crate) vectors: Option<PathBuf>,
-    /// Their genres: a CSV file with the columns row and genre
-    #[arg(long, value_name = "L.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) labels: Option<PathBuf>,
-    /// Their groups (artists): a CSV file with the columns row and group
-    #[arg(long, value_name = "G.csv", requires = "vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) groups: Option<PathBuf>,
-    /// Vectors to predict after training on --vectors
-    #[arg(long, value_name = "T.npy", requires_all = ["vectors", "predictions"], help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) test_vectors: Option<PathBuf>,
-    /// Where the predictions go: row,genre,probability,unknown
-    #[arg(long, value_name = "OUT.csv", requires = "test_vectors", help_heading = "Vectors from anywhere", value_hint = ValueHint::FilePath)]
-    pub(crate) predictions: Option<PathBuf>,
-    /// Mark predictions as unknown that are less probable than this precision requires (0.5 to 1)
-    #[arg(long, value_name = "P", requires = "test_vectors", help_heading = "Vectors from anywhere", value_parser = precision)]
-    pub(crate) precision: Option<Fraction>,
-}
-
-fn html(text: &str) -> Result<ReportFile, String> {
-    with_ending(text, "html")
 }
 
 fn parse_group(text: &str) -> Result<GroupBy, String> {

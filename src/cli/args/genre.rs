@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{BackendArgs, ListOutput, TableFormat};
-use voisin_audio::tags::TagField;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
@@ -18,7 +17,7 @@ use voisin_questions::values::Limit;
 /// genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin classify --all --write-tags=bpm,key,replay-gain --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -39,25 +38,13 @@ pub(crate) struct ClassifyArgs {
 /// Writing answers into files.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tags")]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "four switches, each of its own"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct WriteTagsArgs {
-    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A, WAV); unknown tracks,
-    /// answers below --precision (default 0.9), and files that have a genre are left alone, and nothing is written before two
-    /// genres have 8 labelled tracks each. `--write-tags=bpm,key,replay-gain,energy,mood` writes what `add` measured instead,
-    /// or in addition (`genre,bpm`)
-    #[arg(
-        long,
-        value_name = "TAGS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "genre",
-        value_delimiter = ',',
-        value_parser = super::one_of::<TagField>(TagField::ALL.map(TagField::name))
-    )]
-    pub(crate) write_tags: Option<Vec<TagField>>,
+    /// Write the answer as genre tag into the files themselves (MP3, FLAC, Ogg Vorbis, Opus, M4A); unknown tracks, answers
+    /// below --precision (default 0.9), and files that have a genre are left alone, and nothing is written before two genres
+    /// have 8 labelled tracks each
+    #[arg(long)]
+    pub(crate) write_tags: bool,
     /// With --write-tags: write the genres of this table instead of predictions. Its columns are path and genre, or path
     /// and suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
     #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
@@ -65,21 +52,12 @@ pub(crate) struct WriteTagsArgs {
     /// With --write-tags: show what would change, and change nothing
     #[arg(long, short = 'n', requires = "write_tags")]
     pub(crate) dry_run: bool,
-    /// With --write-tags: replace existing tags
+    /// With --write-tags: replace existing genres
     #[arg(long, requires = "write_tags")]
     pub(crate) overwrite: bool,
     /// With --write-tags: keep the files' modification times
     #[arg(long, requires = "write_tags")]
     pub(crate) keep_times: bool,
-}
-
-impl WriteTagsArgs {
-    /// Whether a tag is to be written.
-    pub(crate) fn writes(&self, field: TagField) -> bool {
-        self.write_tags
-            .as_ref()
-            .is_some_and(|fields| fields.contains(&field))
-    }
 }
 
 /// Show the library's genres, and how close they are to one another

@@ -14,7 +14,7 @@ use voisin_train::classifier::NetworkRecipe;
 ///
 /// DATA is `KIND:PATH` with options after commas, or a bare path whose kind is detected: fma:DIR[,subset=small|medium|
 /// large|full], folder:DIR (a folder for each genre), table:FILE.csv[,audio=DIR][,path=COLUMN][,label=COLUMN][,artist=
-/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], vectors:X.npy,labels=L.csv[,groups=G.csv], or library.
+/// COLUMN][,split=COLUMN], features:FILE.csv[,tracks=tracks.csv], or library.
 /// Every file is opened and decoded once; broken files are listed and skipped. Where DATA names no artist, those of the
 /// files' tags count.
 #[derive(Debug, Args)]
@@ -31,10 +31,6 @@ pub(crate) struct DatasetArgs {
     /// Column of the labels
     #[arg(long, default_value = "genre", value_name = "COLUMN")]
     pub(crate) label: String,
-    /// List labels that look wrong: those contradicted by models that were trained without the track's artist, on vectors of
-    /// the default model or a table's own numbers
-    #[arg(long)]
-    pub(crate) suspects: bool,
     /// Write the data set as one table, which `table:` reads
     #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -87,8 +83,8 @@ pub(crate) struct FeaturesArgs {
 /// The values of `--recipe`.
 // A constant, since clap's attribute needs one. With another recipe in the lab this does not compile
 // until the array is longer.
-const RECIPES: [&str; 8] = {
-    let mut names = ["features", "auto", "", "", "", "", "", ""];
+const RECIPES: [&str; 7] = {
+    let mut names = ["features", "auto", "", "", "", "", ""];
     let mut at = 0;
     while at < NetworkRecipe::ALL.len() {
         names[at + 2] = NetworkRecipe::ALL[at].name;
@@ -118,8 +114,8 @@ pub(crate) struct TrainClassifierArgs {
     #[arg(long, value_name = "FILE.toml", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Kind of run: features (as the other options define it), auto (algorithms of every kind, evaluated in five folds and
-    /// combined; other options change it), or a network on spectrograms: space (its inner layer becomes a model, see `voisin
-    /// model import`), baseline-cnn, baseline-cnn-bn, cnn-gap, cnn-lstm-mfcc, cnn-lstm-time [default: features]
+    /// combined; other options change it), or a network on spectrograms: baseline-cnn, baseline-cnn-bn, cnn-gap,
+    /// cnn-lstm-mfcc, cnn-lstm-time [default: features]
     #[arg(long, value_name = "NAME", value_parser = RECIPES)]
     pub(crate) recipe: Option<String>,
     /// One or several of majority, centroid, knn, logistic, lda, bayes, svm, forest, boost, head, vote, fused [default: logistic]
@@ -159,12 +155,6 @@ pub(crate) struct TrainClassifierArgs {
     /// budget is epochs of a network, else training tracks
     #[arg(long, requires = "tries")]
     pub(crate) halving: bool,
-    /// Networks: how the predictions for a track's windows or crops are combined [default: mean]
-    #[arg(long, value_name = "RULE", value_parser = ["mean", "vote", "product", "median", "max"])]
-    pub(crate) decide: Option<String>,
-    /// Also evaluate logistic regression on random folds, to show how much these overestimate it
-    #[arg(long)]
-    pub(crate) leak: bool,
     /// Keep features in this folder for other runs; it may be deleted at any time [default: in RUN until the run ends]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,
@@ -235,6 +225,11 @@ pub(crate) struct AnswerArgs {
     /// With --submission: take header, rows and their order from this table
     #[arg(long, value_name = "SAMPLE.csv", requires = "submission", value_hint = ValueHint::FilePath)]
     pub(crate) like: Option<PathBuf>,
+    /// With --with: write the numbers of a network's inner layer for each track instead, as float32 [tracks, numbers], with
+    /// a table of the tracks beside it (OUT.csv): `voisin add --vectors OUT.npy --tracks OUT.csv --vectors-of NAME` makes a
+    /// library of them
+    #[arg(long, value_name = "OUT.npy", requires = "with", value_hint = ValueHint::FilePath, group = "written", conflicts_with = "submission")]
+    pub(crate) vectors: Option<PathBuf>,
     /// With --with: keep features in this folder, as `train classifier` does
     #[arg(long, value_name = "DIR", requires = "with", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,

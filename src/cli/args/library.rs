@@ -26,7 +26,7 @@ pub(crate) struct DemoArgs {
 
 /// Add music to the library, or bring it up to date
 ///
-/// Folders are read recursively; playlists (M3U, PLS, XSPF) and single files are accepted too; `-` reads a list of
+/// Folders are read recursively; playlists (M3U) and single files are accepted too; `-` reads a list of
 /// paths from standard input. Unchanged files are not opened; moved and retagged ones keep their vectors. Hidden
 /// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and system folders
 /// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself. A run can be stopped at any

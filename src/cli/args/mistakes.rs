@@ -373,7 +373,7 @@ fn unmet(absent: &[String], called: &str, words: &[String]) -> Option<String> {
         let mut names: Vec<&str> = absent
             .iter()
             .filter(|name| needed.contains(name) && !always.contains(name))
-            // Of "<--output <FILE>>" and "--write-tags[=<TAGS>]" the names.
+            // Of "<--output <FILE>>" and "--format[=<FORMAT>]" the names.
             .filter_map(|name| name.trim_start_matches('<').split([' ', '[', '=']).next())
             .filter(|name| name.starts_with('-'))
             .collect();

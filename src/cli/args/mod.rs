@@ -37,12 +37,12 @@ use clap::builder::{
     ValueParser,
 };
 use clap::{ArgAction, Args, Parser, ValueHint};
-use voisin_encoder::{CpuPath, DeviceChoice, Precision};
+use voisin_encoder::{CpuPath, DeviceChoice};
 use voisin_index::GraphBuilder;
 use voisin_questions::Filters;
 
 pub(crate) use backend::{EvalIndexArgs, PullArgs, PushArgs, WorkerArgs};
-pub(crate) use eval::{EmbeddingArgs, EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
+pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
     AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
@@ -146,10 +146,6 @@ pub(crate) struct Global {
     /// Implementation of the network on a CPU: voisin's own kernels, or Candle layer by layer (slow; for traces and checks)
     #[arg(long, global = true, value_parser = one_of::<CpuPath>(["fast", "candle"]), default_value = "fast")]
     pub(crate) engine: CpuPath,
-    /// Number type of the network's products: f32, or bf16, which takes about half the time if the CPU or GPU
-    /// supports it, and moves a track's vector by a cosine distance below 0.001
-    #[arg(long, global = true, default_value_t = Precision::F32, value_name = "f32|bf16")]
-    pub(crate) dtype: Precision,
     #[command(flatten)]
     pub(crate) trace: TraceOptions,
 }

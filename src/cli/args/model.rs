@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::{ReportFormat, one_of};
-use voisin_features::OpenL3Variant;
+use super::ReportFormat;
 
 /// List, describe and check models
 #[derive(Debug, Args)]
@@ -34,43 +33,22 @@ pub(crate) enum ModelCommand {
         #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
         format: ReportFormat,
     },
-    /// Import a model: a CLAP folder of the hub, OpenL3 weights, an ONNX network, or the network of a run
+    /// Import a model: a CLAP folder of the hub, or weights
     ///
     /// A CLAP folder has `config.json`, `preprocessor_config.json`, `model.safetensors` and `tokenizer.json` of an unfused model
-    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. OpenL3's weights may be
-    /// Keras .h5, TensorFlow .pb, ONNX, torch .pth or safetensors. From a run of `voisin train classifier` the network is
-    /// imported up to its inner layer. Any other network in ONNX needs a build with the feature `onnx`, as in packages, and
-    /// --front-end; its data may lie in other files of the same folder.
+    /// (clap-htsat-unfused, `larger_clap_music_and_speech`); with it, `find` accepts sentences. Weights of OpenL3 or MusiCNN are
+    /// safetensors, with a manifest (FILE.json) beside them or without, or an archive of torch (.pth).
     #[command(
-        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import discogs-effnet.onnx --front-end discogs --output embeddings --name discogs\n  voisin model import openl3_audio_mel256_music.h5 --name openl3-music\n  voisin model import run --name mine && voisin --model mine add ~/Music"
+        after_help = "Examples:\n  voisin model import clap-htsat-unfused --name clap && voisin --model clap add ~/Music\n  voisin model import openl3.safetensors --name openl3"
     )]
     Import {
-        /// The weights file, whose format is detected, or the folder of a CLAP model or of a run
+        /// The weights file, or the folder of a CLAP model
         #[arg(value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
         file: PathBuf,
         /// Name to give the model
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// Its spectrogram [default: that of the file's publisher]
-        #[arg(long, value_parser = one_of::<OpenL3Variant>(["original", "kapre04", "essentia"]))]
-        variant: Option<OpenL3Variant>,
-        /// Spectrogram of an ONNX network: openl3, musicnn, discogs, vggish, efficientat, clap, clap-htk, ast, samples alone
-        /// as raw16, raw24, raw32 or raw48 (kHz), or a .toml file with all numbers
-        #[arg(long, value_name = "NAME|FILE.toml")]
-        front_end: Option<String>,
-        /// Output or node of an ONNX network that is the vector [default: its only output]
-        #[arg(long, value_name = "NODE")]
-        output: Option<String>,
-        /// An ONNX network that embeds text into the same space
-        #[arg(long, value_name = "FILE.onnx", requires = "tokenizer", value_hint = ValueHint::FilePath)]
-        text: Option<PathBuf>,
-        /// Its tokenizer.json
-        #[arg(long, value_name = "FILE", requires = "text", value_hint = ValueHint::FilePath)]
-        tokenizer: Option<PathBuf>,
-        /// Its output [default: its only output]
-        #[arg(long, value_name = "NODE", requires = "text")]
-        text_output: Option<String>,
-        /// Licence of a CLAP model's or an ONNX network's weights [default: that in the README.md of its folder]
+        /// Licence of a CLAP model's weights [default: that in the README.md of its folder]
         #[arg(long, value_name = "TEXT")]
         licence: Option<String>,
         /// Replace a model of that name

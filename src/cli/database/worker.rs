@@ -150,7 +150,7 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
     } else {
         Links::Below(&[])
     };
-    let mut found = scan_named(&named_paths(&args.add)?, &Exclusions::default(), links);
+    let found = scan_named(&named_paths(&args.add)?, &Exclusions::default(), links);
     if let [first, ..] = &found.leading_out[..] {
         context.console.warn(&format!(
             "{} that lead out of the folders named not followed, such as {}: --follow-links follows them",
@@ -158,8 +158,6 @@ fn fill(context: &Context, jobs: &mut Jobs, args: &WorkerArgs) -> anyhow::Result
             first.display()
         ));
     }
-    // There is no library of known files, so each is searched for a CUE sheet.
-    found.split_files(&|_| false);
     for problem in &found.problems {
         context
             .console

@@ -11,7 +11,7 @@ use voisin_engine::{Standing, StrongTags, TrackPage, meta};
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
-use voisin_questions::answers::card::{Card, CardJson, PartJson, state};
+use voisin_questions::answers::card::{Card, CardJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
 
 /// Prints a page of tracks, in the requested format.
@@ -351,13 +351,6 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
         };
         let state = state(&file.record);
         add("file", Some(format!("{at} ({state}{unread})")));
-        add(
-            "part of",
-            PartJson::of(&file.record.path).map(|part| {
-                let to = part.to.map_or_else(|| "the end".to_owned(), clock);
-                format!("{}, {} to {to}", part.file, clock(part.from))
-            }),
-        );
     }
     let artist = track
         .main_artist()

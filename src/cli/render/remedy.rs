@@ -86,9 +86,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeModels => {
             "give a manifest (.json) or weights file, or run \"voisin model list\""
         }
-        Remedy::FetchModel => {
-            "fetch them from research/former-models of voisin's sources, or add your music to another --library"
-        }
         Remedy::GiveGenres => {
             "give more tracks a genre (\"voisin labels\" shows the source of genres)"
         }
@@ -143,7 +140,6 @@ mod tests {
             Remedy::SeeClusters,
             Remedy::SeeWords(7),
             Remedy::SeeModels,
-            Remedy::FetchModel,
             Remedy::GiveGenres,
             Remedy::GiveGenresOrList,
             Remedy::SetLabelSource,

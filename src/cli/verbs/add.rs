@@ -12,7 +12,7 @@ use crate::cli::named::{listed_paths, scan_named};
 use crate::cli::vectors_table;
 use crate::cli::{Ending, NothingFound};
 use voisin_base::address;
-use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan, is_unchanged};
+use voisin_engine::{AddOptions, AddRun, Engine, WindowPlan};
 use voisin_library::{DATABASE, Library, OpenMode, scan};
 
 /// Reports once per folder that links lead out of it, and stores the folders whose links are followed.
@@ -193,15 +193,12 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
             );
         }
     }
-    // After the library is open: splitting opens files that may hold a CUE sheet, but no unchanged ones.
-    found.split_files(&|file| !args.force && is_unchanged(engine.library(), file));
     if let Some(shard) = args.shard {
         // After the split: parts of one file may go to several machines.
         found.files.retain(|file| shard.holds(&file.path));
     }
     let run = AddRun {
         files: &found.files,
-        in_parts: &found.in_parts,
         // A single share does not show which files are gone from the folders.
         folders: if args.shard.is_some() { &[] } else { &named },
         remove_missing: args.remove_missing,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::write_tags::{self, TagTarget};
+use super::write_tags;
 use crate::cli::args::ClassifyArgs;
 use crate::cli::context::Context;
 use crate::cli::remote::PULL;
@@ -12,14 +12,11 @@ use crate::cli::seeds::{library_seeds, named_seeds, seed_names};
 use crate::cli::source::{self, fetch_named, report_sample};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio::is_audio_candidate;
-use voisin_audio::tags::TagField;
 use voisin_engine::{
-    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, Seed,
-    SeedName, is_unchanged,
+    Classifier, ClassifyOptions, Engine, EngineError, FirstGuess, GenreAnswer, GenreNews, SeedName,
 };
 use voisin_library::scan::{self, Exclusions, Links};
 use voisin_library::{Library, LibraryError, OpenMode, TrackFilter};
-use voisin_music::cue::Place;
 use voisin_questions::LibrarySource;
 
 /// Default precision of answers that are written into files.
@@ -30,14 +27,9 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     if let Some(run) = &args.answer.with {
         return crate::cli::lab::classify_with(context, run, args);
     }
-    let is_writing = args.write.write_tags.is_some();
+    let is_writing = args.write.write_tags;
     // Genres from a table need no prediction and no model.
     if let Some(list) = &args.write.from_list {
-        if args.write.write_tags.as_deref() != Some(&[TagField::Genre]) {
-            anyhow::bail!(
-                "--from-list: expected --write-tags or --write-tags=genre, since it names genres"
-            );
-        }
         let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
         let wishes = write_tags::wishes_of_list(&library, list)?;
         return write_tags::run(context, &mut library, wishes, args);
@@ -46,9 +38,6 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let names = seed_names(&args.question.tracks)?;
     let mut source = open(context, args, &names)?;
     let mut engine = source.as_mut().map(LibrarySource::engine);
-    if is_writing && !args.write.writes(TagField::Genre) {
-        return write_measured(context, engine, args, names);
-    }
     let question = args.question.options();
     let precision = question
         // Writing changes files, so it requires a higher precision than printing.
@@ -95,8 +84,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     let mut ending = Ending::Fine;
     match &mut engine {
         Some(engine) if is_writing => {
-            let fields = args.write.write_tags.as_deref().unwrap_or_default();
-            let wishes = write_tags::wishes(engine, &answers, fields)?;
+            let wishes = write_tags::wishes(engine, &answers)?;
             ending = write_tags::run(context, engine.library_mut(), wishes, args)?;
         }
         _ => answers::print(&answers, args.all || named.of_lists, &args.output)?,
@@ -110,49 +98,6 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
     )
 }
 
-/// Writes measurements, without predicting genres.
-fn write_measured(
-    context: &Context,
-    engine: Option<&mut Engine>,
-    args: &ClassifyArgs,
-    names: Vec<OsString>,
-) -> anyhow::Result<Ending> {
-    let Some(engine) = engine else {
-        anyhow::bail!("expected a library with measurements, found none: run \"voisin add\" first");
-    };
-    let mut failed = 0;
-    let mut tracks = Vec::new();
-    if args.all {
-        engine.library().for_each_track(|track| {
-            tracks.push(TagTarget {
-                track: Some(track.id),
-                is_file: false,
-                path: track.path,
-            });
-            Ok(())
-        })?;
-    } else {
-        let named = RequestedFiles::new(context, Some(engine), args, names, &mut failed)?;
-        let named = named.each(context.console, &mut failed, |text| {
-            named_seeds(context, engine, std::slice::from_ref(text))
-        })?;
-        let one = |seed: Seed| TagTarget {
-            track: seed.track,
-            is_file: seed.is_named_file,
-            path: seed.path,
-        };
-        tracks.extend(named.into_iter().map(one));
-    }
-    let fields = args.write.write_tags.as_deref().unwrap_or_default();
-    let wishes = write_tags::wishes_of_tracks(engine, &tracks, fields)?;
-    let ending = write_tags::run(context, engine.library_mut(), wishes, args)?;
-    Ok(if ending == Ending::Fine && failed > 0 {
-        Ending::Partial
-    } else {
-        ending
-    })
-}
-
 /// The library; `None` if there is none and files were named.
 fn open(
     context: &Context,
@@ -161,7 +106,7 @@ fn open(
 ) -> anyhow::Result<Option<LibrarySource>> {
     let opened = source::open(context, &args.backend).and_then(|mut source| {
         if source.is_remote() {
-            if args.write.write_tags.is_some() {
+            if args.write.write_tags {
                 anyhow::bail!("--write-tags writes into files on this disk: {PULL}");
             }
             fetch_named(&mut source, names)?;
@@ -198,9 +143,9 @@ fn report_news(context: &Context, news: &GenreNews) {
 
 /// The files to classify.
 struct RequestedFiles {
-    /// Names as they were given, with folders, playlists and sheets replaced by their files.
+    /// Names as they were given, with folders and playlists replaced by their files.
     names: Vec<OsString>,
-    /// Whether there was a folder, playlist or sheet.
+    /// Whether there was a folder or playlist.
     of_lists: bool,
 }
 
@@ -226,28 +171,24 @@ impl RequestedFiles {
             let path = Path::new(&text);
             // Files behind links are only written to if their links are followed on request.
             let followed = match engine {
-                Some(engine) if args.write.write_tags.is_some() => {
+                Some(engine) if args.write.write_tags => {
                     engine.library().files().followed_folders()?
                 }
                 _ => Vec::new(),
             };
-            let links = if args.write.write_tags.is_some() {
+            let links = if args.write.write_tags {
                 Links::Below(&followed)
             } else {
                 Links::All
             };
             let none = Exclusions::default();
-            let mut found =
-                scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
+            let found = scan::scan_without(&[path.to_owned()], &is_audio_candidate, &none, links);
             for link in &found.leading_out {
                 context.console.warn(&format!(
                     "not followed: {} leads out of its folder",
                     link.display()
                 ));
             }
-            found.split_files(&|file| {
-                engine.is_some_and(|engine| is_unchanged(engine.library(), file))
-            });
             for problem in &found.problems {
                 context
                     .console
@@ -342,7 +283,7 @@ fn files_named(
     engine: Option<&Engine>,
     text: &OsString,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    if Place::exists(Path::new(text)) {
+    if Path::new(text).exists() {
         return Ok(vec![PathBuf::from(text)]);
     }
     let Some(engine) = engine else {

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
-use crate::cli::lab::{compute_features, interrupted, line, open, usual_sets, with_meter};
+use crate::cli::lab::{interrupted, line, open, with_meter};
 use crate::cli::render::{self, Align, Table, count, count_with};
 use voisin_base::output::OutputTarget;
-use voisin_lab::inspect::{Overview, canonical_table, inspect, overview, suspects};
+use voisin_lab::inspect::{Overview, canonical_table, inspect, overview};
 use voisin_lab::leak::Likeness;
 
 /// Lines of each kind that are printed; `--format json` and `--output` have all.
@@ -39,25 +39,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         return Ok(interrupted(context));
     }
     let found = found?;
-    let mut summary = overview(&set, &found, &args.split, args.random.random_seed, &stop)?;
-    // `overview` searches for duplicates, and stops that without an error.
-    if stop.load(Ordering::Relaxed) {
-        return Ok(interrupted(context));
-    }
-    if args.suspects {
-        // A table's own numbers, or vectors of the default model.
-        let sets = usual_sets(&set).split_off(usize::from(set.columns.is_none()));
-        let matrix = compute_features(context, &set, &sets, None, &stop);
-        if stop.load(Ordering::Relaxed) {
-            return Ok(interrupted(context));
-        }
-        summary.suspects = suspects(&matrix?, &args.split, args.random.random_seed)?;
-        let text = format!(
-            "{} that models contradict",
-            count(summary.suspects.len() as u64, "label")
-        );
-        context.console.note(&text);
-    }
+    let summary = overview(&set, &found, &args.split, args.random.random_seed)?;
     // The notes of reading the set were printed before.
     for note in summary.notes.iter().skip(set.notes.len()) {
         context.console.note(note);
@@ -84,11 +66,7 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
         "{}, {genres}",
         count(summary.tracks as u64, "track")
     )];
-    let short = summary.short.len();
-    parts.push(format!(
-        "{} that cannot be used, {short} too short",
-        summary.failures.len()
-    ));
+    parts.push(format!("{} that cannot be used", summary.failures.len()));
     let artists: usize = summary
         .leak
         .shared
@@ -159,12 +137,6 @@ fn print(summary: &Overview) -> anyhow::Result<()> {
     }
     if !summary.leak.looked_for.is_empty() {
         line(&summary.leak.looked_for)?;
-    }
-    for one in summary.suspects.iter().take(FIRST) {
-        line(&format!("suspect: {}, {}", one.path, one.reason))?;
-    }
-    for (key, seconds) in summary.short.iter().take(FIRST) {
-        line(&format!("short: {key}, {seconds:.1} s"))?;
     }
     for (key, reason) in summary.failures.iter().take(FIRST) {
         line(&format!("failed: {key}: {reason}"))?;

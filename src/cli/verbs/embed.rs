@@ -43,7 +43,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         &Exclusions::default(),
         Links::All,
     );
-    found.split_files(&|_| false);
     let is_held = |path: &Path| args.shard.is_none_or(|shard| shard.holds(path));
     if args.format == EmbedFormat::Parquet {
         found.files.retain(|file| is_held(&file.path));

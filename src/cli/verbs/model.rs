@@ -6,10 +6,9 @@ use crate::cli::context::{Context, check_model_place, models_dir_for_display, pa
 use crate::cli::meter::Meter;
 use crate::cli::render::{self, Align, Table};
 use voisin_encoder::{
-    Encoder, EncoderError, ModelLocation, ModelManifest, ModelRef, models, models_dir,
+    Encoder, ModelLocation, ModelRef, import_clap, import_model, is_clap_folder, models, models_dir,
 };
 use voisin_features::MelConfig;
-use voisin_import::OnnxOptions;
 use voisin_questions::answers::model::{CheckedJson, ModelJson, ShownModelJson};
 
 pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<Ending> {
@@ -19,25 +18,9 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
         ModelCommand::Import {
             file,
             name,
-            variant,
-            front_end,
-            output,
-            text,
-            tokenizer,
-            text_output,
             licence,
             force,
-        } => {
-            let onnx = OnnxOptions {
-                front_end: front_end.clone(),
-                output: output.clone(),
-                text: text.clone(),
-                tokenizer: tokenizer.clone(),
-                text_output: text_output.clone(),
-                licence: licence.clone(),
-            };
-            import(context, file, name, *variant, &onnx, *force)
-        }
+        } => import(context, file, name, licence.as_deref(), *force),
         ModelCommand::Check { name, format } => {
             check(context, &chosen(context, name.as_deref()), *format)
         }
@@ -48,8 +31,7 @@ fn import(
     context: &Context,
     file: &std::path::Path,
     name: &str,
-    variant: Option<voisin_features::OpenL3Variant>,
-    onnx: &OnnxOptions,
+    licence: Option<&str>,
     replaces: bool,
 ) -> anyhow::Result<Ending> {
     use anyhow::Context as _;
@@ -57,53 +39,23 @@ fn import(
     let folder = models_dir().context("no folder for models: set VOISIN_MODELS")?;
     // Checked first, as embedding the captions may take an hour.
     check_model_place(&folder, name, replaces)?;
-    let is_clap = file.is_dir() && voisin_import::is_clap_folder(file);
-    let is_onnx = !file.is_dir() && variant.is_none() && voisin_import::is_other_onnx(file, onnx);
-    // --licence does not count, as it is also for the folder of a CLAP model.
-    let has_onnx_options = *onnx
-        != OnnxOptions {
-            licence: onnx.licence.clone(),
-            ..OnnxOptions::default()
-        };
-    if has_onnx_options && !is_onnx {
-        if !file.is_dir() && variant.is_none() {
-            voisin_import::refuse_unknown(file)?;
-        }
-        anyhow::bail!("--front-end, --output and --text are for an ONNX network");
+    let is_clap = file.is_dir() && is_clap_folder(file);
+    if licence.is_some() && !is_clap {
+        anyhow::bail!("--licence is for the folder of a CLAP model");
     }
-    if onnx.licence.is_some() && !is_clap && !is_onnx {
-        anyhow::bail!("--licence is for the folder of a CLAP model, and for an ONNX network");
-    }
-    let (manifest, notes) = if is_clap {
-        if variant.is_some() {
-            anyhow::bail!("--variant is for OpenL3: a CLAP model's folder names its spectrogram");
-        }
-        let licence = onnx.licence.as_deref();
-        let import = |progress: &mut dyn FnMut(usize, usize)| {
-            voisin_import::import_clap(file, name, licence, &folder, progress)
+    let manifest = if is_clap {
+        let mut meter = Meter::new(context);
+        let mut progress = |at: usize, all: usize| {
+            meter.show(at as f64 / all as f64, || {
+                format!("embedding captions: {at} of {all}")
+            });
         };
-        (with_captions(context, import)?, Vec::new())
-    } else if is_onnx {
-        let import = |progress: &mut dyn FnMut(usize, usize)| {
-            voisin_import::import_onnx(file, name, onnx, &folder, progress)
-        };
-        (with_captions(context, import)?, Vec::new())
-    } else if file.is_dir() {
-        if variant.is_some() {
-            anyhow::bail!(
-                "--variant is for files of other programs: a run's network has one spectrogram"
-            );
-        }
-        (
-            voisin_lab::networks::keep_model(file, name, &folder)?,
-            Vec::new(),
-        )
+        let manifest = import_clap(file, name, licence, &folder, &mut progress)?;
+        meter.finish();
+        manifest
     } else {
-        voisin_import::import_model(file, name, variant, &folder)?
+        import_model(file, name, &folder)?
     };
-    for note in notes {
-        context.console.note(&note);
-    }
     render::print_line(&render::terminal_safe(&format!(
         "{}: in {}, licence {}; use it with --model {}",
         manifest.name,
@@ -112,22 +64,6 @@ fn import(
         manifest.name
     )))?;
     Ok(Ending::Fine)
-}
-
-/// Runs an import that may embed captions, and shows its progress.
-fn with_captions(
-    context: &Context,
-    import: impl FnOnce(&mut dyn FnMut(usize, usize)) -> Result<ModelManifest, EncoderError>,
-) -> anyhow::Result<ModelManifest> {
-    let mut meter = Meter::new(context);
-    let mut progress = |at: usize, all: usize| {
-        meter.show(at as f64 / all as f64, || {
-            format!("embedding captions: {at} of {all}")
-        });
-    };
-    let manifest = import(&mut progress)?;
-    meter.finish();
-    Ok(manifest)
 }
 
 fn chosen(context: &Context, name: Option<&str>) -> ModelRef {

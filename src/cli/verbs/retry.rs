@@ -10,8 +10,7 @@ use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::render::count;
 use voisin_engine::{AddOptions, AddRun};
-use voisin_library::{Failure, FileRecord, OpenMode, scan, stored_path};
-use voisin_music::cue;
+use voisin_library::{Failure, FileRecord, OpenMode, stored_path};
 
 pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine_to_change(OpenMode::ReadWrite)?;
@@ -40,11 +39,6 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
             mtime_ns,
             ..
         } = failure;
-        if cue::is_sheet(&path) && path.is_file() {
-            // A sheet that was corrected is replaced by its parts.
-            files.extend(scan::scan(&[path], &|_| false).files);
-            continue;
-        }
         // Also handles objects of a store, which are not on this disk.
         match columnar::file_record(&path) {
             Ok(file) => files.push(file),

@@ -11,12 +11,12 @@ use crate::cli::render::track::lossy;
 use crate::cli::render::{self, count};
 use voisin_audio::AudioError;
 use voisin_audio::tags::{
-    PreparedWrite, ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, is_as_before,
-    prepare, read_tags, restore,
+    PreparedWrite, ReversePatch, WriteOptions, WriteOutcome, is_as_before, prepare, read_tags,
+    restore,
 };
 use voisin_base::text::with_causes;
-use voisin_engine::{TagChange, open_named};
-use voisin_library::{JournalKind, Library, OpenMode, TagValues, WrittenTags};
+use voisin_engine::open_named;
+use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
 use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
@@ -164,25 +164,18 @@ fn list(runs: &[TagRunJson], format: ReportFormat) -> anyhow::Result<Ending> {
     })
 }
 
-/// Restores the bytes of a file that did not change since the write; else its tags, if the written ones did not change.
+/// Restores the bytes of a file that did not change since the write; else its genres, if the written ones did not change.
 fn undo_write(
     library: &Library,
     written: &WrittenTags,
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
 ) -> UndoneJson {
-    let genres = |values: &TagValues| {
-        values
-            .get(TagField::Genre.name())
-            .cloned()
-            .unwrap_or_default()
-    };
     let end = |outcome: UndoOutcome, reason: Option<String>| UndoneJson {
         path: lossy(&written.path),
         outcome,
-        before: genres(&written.before),
-        after: genres(&written.after),
-        tags: TagChange::between(&written.before, &written.after),
+        before: written.before.clone(),
+        after: written.after.clone(),
         reason,
     };
     // Held open until the file is done, so that it stays the one that was checked.
@@ -221,42 +214,22 @@ fn undo_write(
         Ok(tags) => tags,
         Err(error) => return end(UndoOutcome::Failed, Some(with_causes(&error))),
     };
-    let mut edits = Vec::new();
-    // All are compared before any is written: a file's tags are restored completely or not at all.
-    for (name, before) in &written.before {
-        let Ok(field) = name.parse::<TagField>() else {
-            let reason = format!(
-                "{}: a tag {name:?} that this version does not write",
-                written.path.display()
-            );
-            return end(UndoOutcome::Failed, Some(reason));
-        };
-        let now = field.values(&written.path, &now);
-        let after = written.after.get(name).map_or(&[][..], Vec::as_slice);
-        if field.is_same(&now, before) {
-            continue;
-        }
-        if !field.is_same(&now, after) {
-            let reason = format!(
-                "{}: its {name} was changed since: expected \"{}\", found \"{}\"",
-                written.path.display(),
-                after.join("; "),
-                now.join("; ")
-            );
-            return end(UndoOutcome::ChangedSince, Some(reason));
-        }
-        edits.push(TagEdit {
-            field,
-            values: before.clone(),
-        });
+    if now.genres != written.before && now.genres != written.after {
+        let reason = format!(
+            "{}: its genre was changed since: expected \"{}\", found \"{}\"",
+            written.path.display(),
+            written.after.join("; "),
+            now.genres.join("; ")
+        );
+        return end(UndoOutcome::ChangedSince, Some(reason));
     }
-    let outcomes = prepare(&written.path, &edits, options, note).and_then(PreparedWrite::commit);
-    match outcomes {
-        Ok(outcomes) if !outcomes.contains(&WriteOutcome::Written) => {
-            end(UndoOutcome::AsItWas, None)
+    let outcome = prepare(&written.path, &written.before, options, note);
+    match outcome.and_then(PreparedWrite::commit) {
+        Ok(WriteOutcome::Written) if options.dry_run => {
+            end(UndoOutcome::WouldRestoreTags, tags_alone)
         }
-        Ok(_) if options.dry_run => end(UndoOutcome::WouldRestoreTags, tags_alone),
-        Ok(_) => end(UndoOutcome::TagsRestored, tags_alone),
+        Ok(WriteOutcome::Written) => end(UndoOutcome::TagsRestored, tags_alone),
+        Ok(_) => end(UndoOutcome::AsItWas, None),
         Err(error) => end(UndoOutcome::Failed, Some(with_causes(&error))),
     }
 }
@@ -272,11 +245,5 @@ fn show(context: &Context, one: &UndoneJson) -> anyhow::Result<()> {
         (_, Some(reason)) => context.console.warn(reason),
         (_, None) => {}
     }
-    diff(
-        &one.path,
-        (&one.after, &one.before),
-        one.tags
-            .iter()
-            .map(|tag| (tag.tag, &tag.after, &tag.before)),
-    )
+    diff(&one.path, &one.after, &one.before)
 }

@@ -14,7 +14,6 @@ use voisin_base::text::with_causes;
 use voisin_base::track::{ContentKind, TrackId};
 use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
-use voisin_music::cue::Place;
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
 
 /// The row of missing files.
@@ -231,11 +230,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     let kind = engine.library().settings().content_kind()?;
     let read = |track: &Track| {
         // Any existing file, as copies of a recording have the same audio.
-        let Some(file) = track
-            .files
-            .iter()
-            .find(|file| Place::exists(&file.record.path))
-        else {
+        let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
             let mut paths = track.files.iter().map(|file| &file.record.path);
             return if paths.any(|path| address::scheme(path).is_some()) {
                 RereadOutcome::Remote
@@ -350,7 +345,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
     if let Some(first) = failed.first() {
         text += &format!(", {} failed: {first}", failed.len());
     }
-    // Devices and instruction sets differ in the last digits, and bf16 by less than 0.001.
+    // Devices and instruction sets differ in the last digits.
     rows.push(("vectors", worst > 0.999 && failed.is_empty(), text));
     Ok(rows)
 }

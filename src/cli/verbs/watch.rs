@@ -13,9 +13,8 @@ use crate::cli::add_files::{add_files, report_unnamed};
 use crate::cli::args::{ReportFormat, WatchArgs};
 use crate::cli::context::Context;
 use voisin_audio::is_audio_candidate;
-use voisin_engine::{AddRun, EngineError, is_unchanged, pending_files};
+use voisin_engine::{AddRun, EngineError, pending_files};
 use voisin_library::{LibraryError, OpenMode, scan};
-use voisin_music::cue;
 
 /// Time without changes before a scan, so that copying an album causes only one.
 const QUIET: Duration = Duration::from_secs(2);
@@ -109,7 +108,7 @@ fn add_changes(
     let mut engine = context.open_engine_to_change(OpenMode::Create)?;
     let followed = engine.library().files().followed_folders()?;
     let links = scan::Links::Below(&followed);
-    let mut found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
+    let found = scan::scan_without(folders, &is_audio_candidate, exclusions, links);
     if is_first {
         report_unnamed(context.console, &found);
         for line in &found.idle_patterns {
@@ -129,7 +128,6 @@ fn add_changes(
             link.display()
         ));
     }
-    found.split_files(&|file| is_unchanged(engine.library(), file));
     // Most events are no changes, for which nothing is to be printed.
     let pending = pending_files(engine.library(), &found)?;
     if pending.is_empty() {
@@ -138,7 +136,6 @@ fn add_changes(
     let of_system = if is_first { &found.of_system[..] } else { &[] };
     let run = AddRun {
         files: &pending,
-        in_parts: &found.in_parts,
         ..AddRun::default()
     };
     add_files(context, &mut engine, run, of_system, ReportFormat::Table).map(drop)
@@ -228,7 +225,6 @@ impl Watched {
 fn concerns_music(event: &Event) -> bool {
     let is_of_interest = |path: &Path| {
         is_audio_candidate(path)
-            || cue::is_sheet(path)
             // The kind of a deleted folder is unknown; names without an ending may be folders.
             || path.extension().is_none()
             || path.is_dir()

@@ -1,4 +1,4 @@
-//! `voisin classify --write-tags`: writes predictions and measurements into the files themselves.
+//! `voisin classify --write-tags`: writes genres into the files themselves.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,13 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
-use voisin_audio::tags::{TagEdit, TagField, WriteOptions};
+use voisin_audio::tags::WriteOptions;
 use voisin_base::table::{TableFault, TableText};
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Engine, GenreAnswer, READY_MOODS, STRONG_MOOD, TagOutcome as Outcome, TagResult, TagWish,
-    write_tags,
-};
+use voisin_engine::{Engine, GenreAnswer, TagOutcome as Outcome, TagResult, TagWish, write_tags};
 use voisin_explore::TrackMeta;
 use voisin_library::scan::playlist::path_in_table;
-use voisin_library::{Descriptors, Library, OpenMode, PathLookup};
+use voisin_library::{Library, OpenMode, PathLookup};
 
 fn name(outcome: Outcome) -> &'static str {
     match outcome {
@@ -34,19 +31,9 @@ fn name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The scale that is written.
-const ENERGY: &str = "energy";
-
-/// The loudness that `ReplayGain` 2.0 brings all music to, LUFS.
-const REFERENCE: f64 = -18.0;
-
-/// Tags to write, from predictions and measurements: for the files that were named, or all files of tracks that were named by
+/// Genres to write, from predictions: for the files that were named, or all files of tracks that were named by
 /// number or words (or `--all`).
-pub(crate) fn wishes(
-    engine: &Engine,
-    answers: &[GenreAnswer],
-    fields: &[TagField],
-) -> anyhow::Result<Vec<TagWish>> {
+pub(crate) fn wishes(engine: &Engine, answers: &[GenreAnswer]) -> anyhow::Result<Vec<TagWish>> {
     let mut wishes = Vec::new();
     for answer in answers {
         let genres: Vec<String> = answer
@@ -54,51 +41,13 @@ pub(crate) fn wishes(
             .map(|genre| genre.name().to_owned())
             .into_iter()
             .collect();
-        let (others, lacking) = measured(engine, answer.track, fields)?;
-        let reason = [vec![answer.summary()], lacking].concat().join("; ");
+        let reason = answer.summary();
         for path in paths(engine, answer.track, answer.is_named_file, &answer.path)? {
             let genres = genres.clone();
-            let others = others.clone();
             let reason = reason.clone();
             wishes.push(TagWish {
                 path,
                 genres,
-                others,
-                reason,
-            });
-        }
-    }
-    Ok(wishes)
-}
-
-/// A track as it was named.
-pub(crate) struct TagTarget {
-    pub(crate) track: Option<TrackId>,
-    pub(crate) is_file: bool,
-    pub(crate) path: PathBuf,
-}
-
-/// Tags to write from measurements, without genres.
-pub(crate) fn wishes_of_tracks(
-    engine: &Engine,
-    tracks: &[TagTarget],
-    fields: &[TagField],
-) -> anyhow::Result<Vec<TagWish>> {
-    let mut wishes = Vec::new();
-    for named in tracks {
-        let (others, lacking) = measured(engine, named.track, fields)?;
-        let reason = if lacking.is_empty() {
-            "as measured".to_owned()
-        } else {
-            lacking.join("; ")
-        };
-        for path in paths(engine, named.track, named.is_file, &named.path)? {
-            let others = others.clone();
-            let reason = reason.clone();
-            wishes.push(TagWish {
-                path,
-                genres: Vec::new(),
-                others,
                 reason,
             });
         }
@@ -124,102 +73,7 @@ fn paths(
     })
 }
 
-/// The tags besides the genre that can be written, and the reasons why others cannot.
-fn measured(
-    engine: &Engine,
-    track: Option<TrackId>,
-    fields: &[TagField],
-) -> anyhow::Result<(Vec<TagEdit>, Vec<String>)> {
-    let mut edits = Vec::new();
-    let mut lacking = Vec::new();
-    let others: Vec<TagField> = fields
-        .iter()
-        .copied()
-        .filter(|&field| field != TagField::Genre)
-        .collect();
-    let Some(track) = track else {
-        if !others.is_empty() {
-            lacking.push(
-                "not in the library, so nothing is measured: run \"voisin add\" first".into(),
-            );
-        }
-        return Ok((edits, lacking));
-    };
-    let known = engine
-        .library()
-        .derived()
-        .descriptors(&[track])?
-        .remove(&track);
-    for field in others {
-        match texts_of(field, known.as_ref()) {
-            Ok(values) => edits.push(TagEdit { field, values }),
-            Err(why) => lacking.push(why.to_owned()),
-        }
-    }
-    Ok((edits, lacking))
-}
-
-/// A tag's new texts, or the reason why there are none.
-fn texts_of(field: TagField, known: Option<&Descriptors>) -> Result<Vec<String>, &'static str> {
-    let known =
-        known.ok_or("not measured yet: run \"voisin add --update-descriptors\" on its folder")?;
-    if field == TagField::Mood {
-        return moods(known);
-    }
-    let text = match field {
-        TagField::Genre => Err("a genre is not measured"),
-        TagField::Bpm => known
-            .tempo
-            .map(|tempo| format!("{tempo:.0}"))
-            .ok_or("no beat was found"),
-        TagField::Key => known
-            .key
-            .map(|key| key.name().to_owned())
-            .ok_or("no key was found"),
-        TagField::ReplayGain => match known.loudness {
-            // Not an estimate, as players set the volume by it.
-            Some(loudness) if known.loudness_is_exact => {
-                Ok(format!("{:.2} dB", REFERENCE - loudness))
-            }
-            Some(_) => Err(
-                "its loudness is an estimate: run \"voisin add --update-descriptors --descriptors full\" on its folder",
-            ),
-            None => Err("no loudness was measured"),
-        },
-        // Mixed In Key's levels.
-        TagField::Energy => ENERGY
-            .parse()
-            .ok()
-            .and_then(|name| known.scales.get(&name))
-            // Scales are from 0 to 100.
-            .map(|energy| format!("{:.0}", (energy.value / 10.0).clamp(1.0, 10.0)))
-            .ok_or("no energy was measured"),
-        TagField::Mood => Err("several moods may fit"),
-    };
-    text.map(|text| vec![text])
-}
-
-/// The moods that a track has more of than most music, the strongest first.
-fn moods(known: &Descriptors) -> Result<Vec<String>, &'static str> {
-    let mut found: Vec<(&str, f64)> = READY_MOODS
-        .iter()
-        .filter_map(|mood| {
-            let value = known.scales.get(&mood.name.parse().ok()?)?;
-            Some((mood.name, value.value))
-        })
-        .collect();
-    if found.is_empty() {
-        return Err("no moods are measured: run \"voisin add --update-descriptors\" on its folder");
-    }
-    found.retain(|(_, value)| *value >= STRONG_MOOD);
-    found.sort_by(|a, b| b.1.total_cmp(&a.1));
-    if found.is_empty() {
-        return Err("no mood stands out");
-    }
-    Ok(found.into_iter().map(|(name, _)| name.to_owned()).collect())
-}
-
-/// Tags to write from a table with the columns path and genre, or suggested without a genre.
+/// Genres to write from a table with the columns path and genre, or suggested without a genre.
 pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<Vec<TagWish>> {
     let table = TableText::read(list).with_context(|| format!("cannot read {}", list.display()))?;
     let fault =
@@ -260,7 +114,6 @@ pub(crate) fn wishes_of_list(library: &Library, list: &Path) -> anyhow::Result<V
         wishes.push(TagWish {
             path: meant.unwrap_or(named),
             genres: genres.map(str::to_owned).collect(),
-            others: Vec::new(),
             reason: format!("from {}", list.display()),
         });
     }
@@ -335,24 +188,13 @@ pub(crate) fn run(
         ListFormat::Table => {}
         ListFormat::Json => render::print_json(&done)?,
         ListFormat::Csv => render::print_csv(
-            ["path", "outcome", "before", "after", "tags", "reason"],
+            ["path", "outcome", "before", "after", "reason"],
             done.iter().zip(wishes).map(|(file, wish)| {
-                let tags = file.tags.iter().map(|tag| {
-                    let before = tag.before.as_deref();
-                    let after = tag.after.as_deref();
-                    format!(
-                        "{}: {} > {}",
-                        tag.tag,
-                        before.unwrap_or("-"),
-                        after.unwrap_or("-")
-                    )
-                });
                 [
                     table_path(&wish.path),
                     name(file.outcome).to_owned(),
                     file.before.join("; "),
                     file.after.join("; "),
-                    tags.collect::<Vec<_>>().join("; "),
                     file.reason.clone(),
                 ]
             }),
@@ -379,10 +221,8 @@ pub(crate) fn run(
     };
     let mut parts = vec![format!("{} {verb}", count(written, "file"))];
     let kept = count_of(Outcome::Kept);
-    let writes_genre = args.write.writes(TagField::Genre);
-    let keeps_genre = writes_genre && !options.overwrite;
     let is_tagged = |file: &&TagResult| {
-        keeps_genre && file.outcome == Outcome::Unknown && !file.before.is_empty()
+        !options.overwrite && file.outcome == Outcome::Unknown && !file.before.is_empty()
     };
     let tagged = done.iter().filter(is_tagged).count() as u64;
     for (files, text) in [
@@ -391,11 +231,7 @@ pub(crate) fn run(
         (tagged, "with a genre already"),
         (
             count_of(Outcome::Unknown) - tagged,
-            if writes_genre {
-                "left alone, as their genre is unknown (a lower --precision writes more)"
-            } else {
-                "left alone, without anything to write (--format json has the reasons)"
-            },
+            "left alone, as their genre is unknown (a lower --precision writes more)",
         ),
         (count_of(Outcome::Failed), "failed"),
     ] {
@@ -425,11 +261,7 @@ pub(crate) fn run(
 fn show(file: &TagResult) -> anyhow::Result<()> {
     match file.outcome {
         Outcome::Written | Outcome::WouldWrite => {
-            let tags = file
-                .tags
-                .iter()
-                .map(|tag| (tag.tag, &tag.before, &tag.after));
-            diff(&file.path, (&file.before, &file.after), tags)?;
+            diff(&file.path, &file.before, &file.after)?;
             line(&format!("  {}", file.reason))
         }
         Outcome::Failed => {
@@ -444,33 +276,14 @@ fn line(text: &str) -> anyhow::Result<()> {
     render::print_line(&render::one_line(text))
 }
 
-/// Prints the tags of a file before and after that differ.
-pub(super) fn diff<'a>(
-    path: &str,
-    genres: (&[String], &[String]),
-    tags: impl Iterator<Item = (&'a str, &'a Option<String>, &'a Option<String>)>,
-) -> anyhow::Result<()> {
-    let joined = |genres: &[String]| (!genres.is_empty()).then(|| genres.join("; "));
+/// Prints the genres of a file before and after, if they differ.
+pub(super) fn diff(path: &str, before: &[String], after: &[String]) -> anyhow::Result<()> {
     line(path)?;
-    change(
-        "genre",
-        joined(genres.0).as_ref(),
-        joined(genres.1).as_ref(),
-    )?;
-    for (name, before, after) in tags {
-        change(name, before.as_ref(), after.as_ref())?;
-    }
-    Ok(())
-}
-
-fn change(name: &str, before: Option<&String>, after: Option<&String>) -> anyhow::Result<()> {
     let lines = [('-', before), ('+', after)]
         .into_iter()
-        .filter(|_| before != after);
-    for (mark, value) in lines {
-        if let Some(value) = value {
-            line(&format!("{mark} {name}: {value}"))?;
-        }
+        .filter(|(_, genres)| before != after && !genres.is_empty());
+    for (mark, genres) in lines {
+        line(&format!("{mark} genre: {}", genres.join("; ")))?;
     }
     Ok(())
 }

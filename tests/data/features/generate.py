@@ -1,7 +1,7 @@
 """Writes the golden files of tests/parts/features.rs: `python generate.py`, in this folder.
 
 The mel filter banks are librosa's own. The spectrograms are written out in double precision from
-the published descriptions (openl3, kapre, Essentia, musicnn), and share nothing with the Rust code
+the published descriptions (openl3, Essentia, musicnn), and share nothing with the Rust code
 but the formulas of the signals. Files: filters_*.npy: rows of (band, bin, weight), non-zero weights
 only, f64. *_CONFIG.npy: f32 [n_mels, n_frames]; all but the chirp keep every fourth frame.
 """
@@ -78,9 +78,6 @@ def main():
     def original(x):
         return decibel(np.sqrt(htk @ power_spectra(x, 2048, 242, 199, 982)))
 
-    def kapre04(x):
-        return decibel(slaney @ np.sqrt(power_spectra(x, 2048, 242, 199, 0)))
-
     def essentia(x):
         return decibel(slaney @ np.sqrt(power_spectra(x, 2048, 242, 199, 1024)))
 
@@ -90,7 +87,6 @@ def main():
 
     for config, rate, n in (
         (original, 48000, 48000),
-        (kapre04, 48000, 48000),
         (essentia, 48000, 48000),
         (musicnn, 16000, 48128),
     ):

@@ -1,8 +1,6 @@
-"""torchopenl3's files of the network, and ONNX exports of it: `python generate_torch.py [FOLDER
-REDUCTION]`.
+"""torchopenl3's files of the network: `python generate_torch.py [FOLDER REDUCTION]`.
 
-Needs torch, torchopenl3, onnx, onnxscript, onnxruntime and safetensors. With FOLDER and 1, files of
-the published size.
+Needs torch, torchopenl3 and safetensors. With FOLDER and 1, files of the published size.
 """
 
 import os
@@ -10,9 +8,6 @@ import sys
 import types
 
 import network
-import numpy as np
-import onnx
-import onnxruntime
 import safetensors.torch
 import torch
 
@@ -68,30 +63,12 @@ def build():
     return model.eval(), real
 
 
-class Channels(torch.nn.Module):
-    """The network after the spectrogram, for exports: input [n, 1, 128, 199]."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, melspectrogram):
-        return self.model(melspectrogram.squeeze(1))
-
-
 def main():
     torch.manual_seed(0)
     model, real = build()
-    mels = torch.from_numpy(network.mels())
-    with torch.no_grad():
-        expected = model(mels)
-    np.save(path("torch_expected.npy"), expected.numpy())
     if REDUCTION == 1:
         model.speclayer = real
     torch.save(model.state_dict(), path("torchopenl3.pth.tar"))
-    torch.save(
-        model.state_dict(), path("torchopenl3_legacy.pth"), _use_new_zipfile_serialization=False
-    )
     torch.save(
         {
             "epoch": 3,
@@ -108,45 +85,10 @@ def main():
         {k: v for k, v in model.state_dict().items() if not k.startswith("speclayer")},
         path("openl3.safetensors"),
     )
-    network_alone = Channels(model)
-    # The first folds batch norms into convolutions, the second keeps them; it computes the padding
-    # in the graph.
-    kept = {
-        "dynamo": False,
-        "training": torch.onnx.TrainingMode.PRESERVE,
-        "do_constant_folding": False,
-    }
-    for name, options in {"export.onnx": {"dynamo": True}, "export_script.onnx": kept}.items():
-        batch = (
-            {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
-            if options["dynamo"]
-            else {"dynamic_axes": {"melspectrogram": {0: "n"}}}
-        )
-        torch.onnx.export(
-            network_alone,
-            (mels[:, None],),
-            path(name),
-            input_names=["melspectrogram"],
-            output_names=["embeddings"],
-            external_data=False,
-            **options,
-            **batch,
-        )
-        proto = onnx.load(path(name))
-        for node in proto.graph.node:  # traces of Python's sources, of no use here
-            del node.metadata_props[:]
-            node.doc_string = ""
-        del proto.graph.value_info[:]
-        onnx.save(proto, path(name))
-        session = onnxruntime.InferenceSession(path(name))
-        found = session.run(None, {"melspectrogram": network.mels()[:, None]})[0]
-        assert np.abs(found - expected.numpy()).max() < 1e-4 * np.abs(expected.numpy()).max()
     network.write_versions(
         path("versions_torch.json"),
         torch=torch.__version__,
         torchopenl3="1.0.1",
-        onnx=onnx.__version__,
-        onnxruntime=onnxruntime.__version__,
         safetensors=safetensors.__version__,
     )
 

@@ -1,6 +1,4 @@
-"""Shared by the two generators: seeded weights with batch norm statistics that are not trivial,
-and an input.
-"""
+"""Seeded weights with batch norm statistics that are not trivial."""
 
 import json
 import platform
@@ -34,13 +32,6 @@ def weights(reduction):
         tensors[f"{name}.weight"] = random.normal(0, np.sqrt(2 / (9 * fan_in)), (out, fan_in, 3, 3))
         tensors[f"{name}.bias"] = random.normal(0, 0.1, out)
     return {name: values.astype(np.float32) for name, values in tensors.items()}
-
-
-def mels():
-    """Two windows, [2, 128, 199]; tests/parts/importers.rs has the same formula."""
-    n, m, t = np.meshgrid(np.arange(2), np.arange(128), np.arange(199), indexing="ij")
-    x = np.sin(0.05 * m * (n + 1) + 0.11 * t) * np.cos(0.013 * m * t + n)
-    return (40 * x - 40).astype(np.float32)
 
 
 def write_versions(path, **versions):

@@ -5,9 +5,7 @@ use std::path::Path;
 
 use voisin::TrackTags;
 use voisin_audio::AudioError;
-use voisin_audio::tags::{
-    ReversePatch, TagEdit, TagField, WriteOptions, WriteOutcome, prepare, read_tags, restore,
-};
+use voisin_audio::tags::{ReversePatch, WriteOptions, WriteOutcome, prepare, read_tags, restore};
 
 use super::data;
 use odd_tags::Outcome;
@@ -22,15 +20,8 @@ const OVERWRITE: WriteOptions = WriteOptions {
     dry_run: false,
 };
 
-fn genre(genre: &str) -> TagEdit {
-    TagEdit {
-        field: TagField::Genre,
-        values: vec![genre.to_owned()],
-    }
-}
-
-fn write(path: &Path, edit: TagEdit) -> Result<ReversePatch, AudioError> {
-    let prepared = prepare(path, &[edit], OVERWRITE, &mut |_| {})?;
+fn write(path: &Path, genre: &str) -> Result<ReversePatch, AudioError> {
+    let prepared = prepare(path, &[genre.to_owned()], OVERWRITE, &mut |_| {})?;
     let patch = prepared
         .reverse_patch()
         .cloned()
@@ -46,7 +37,7 @@ fn written(name: &str, bytes: &[u8], kept: &[&[u8]]) -> Vec<u8> {
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).unwrap();
     let content = voisin_audio::probe(&path).unwrap().content;
-    let patch = write(&path, genre("Zydeco")).unwrap_or_else(|error| panic!("{error}"));
+    let patch = write(&path, "Zydeco").unwrap_or_else(|error| panic!("{error}"));
     let after = std::fs::read(&path).unwrap();
     assert_eq!(read_tags(&path).unwrap().genres, ["Zydeco"], "{name}");
     assert!(
@@ -183,107 +174,6 @@ fn several_frames_of_one_kind_are_kept() {
     assert_eq!(after.windows(4).filter(|id| id == b"TCON").count(), 1);
 }
 
-#[test]
-fn texts_of_wav_files_stay_whatever_their_encoding() {
-    let text = |id: &[u8], text: &[u8]| {
-        let mut all = [id, &(text.len() as u32).to_le_bytes(), text].concat();
-        all.resize(all.len() + (all.len() & 1), 0);
-        all
-    };
-    let sound = std::fs::read(data().join("s16.wav")).unwrap();
-    let with = |chunks: &[u8]| {
-        let mut bytes = [&sound[..], chunks].concat();
-        let size = bytes.len() as u32 - 8;
-        bytes[4..8].copy_from_slice(&size.to_le_bytes());
-        bytes
-    };
-    let title = text(b"INAM", b"Caf\xe9 d'or\0");
-    let comment = text(b"ICMT", b"\xc4rger\0");
-    let list = [&b"INFO"[..], &title, &text(b"IGNR", b"Jazz\0"), &comment].concat();
-    let bytes = with(&text(b"LIST", &list));
-    let after = written(
-        "a.wav",
-        &bytes,
-        &[&sound[12..], &title, b"IGNR\x07\0\0\0Zydeco\0\0", &comment],
-    );
-    assert_eq!(
-        after.len() as u32 - 8,
-        u32::from_le_bytes(after[4..8].try_into().unwrap())
-    );
-
-    let year = frame(3, "TYER", b"\x002011-05-06");
-    let tag = id3(
-        3,
-        &[
-            year.clone(),
-            frame(3, "TCON", b"\0Jazz"),
-            frame(3, "TIT2", b"\0A"),
-        ],
-    );
-    let chunks = [text(b"id3 ", &tag), text(b"cue ", &[7; 5])].concat();
-    written(
-        "a.wav",
-        &with(&chunks),
-        &[
-            &sound[12..],
-            &year,
-            &frame(3, "TIT2", b"\0A"),
-            &text(b"cue ", &[7; 5]),
-        ],
-    );
-}
-
-/// Its last text ends the file, or none has one.
-#[test]
-fn texts_of_wav_files_may_lack_their_pad_bytes() {
-    let sound = std::fs::read(data().join("s16.wav")).unwrap();
-    let names = |bytes: &[u8]| {
-        let mut names = Vec::new();
-        let mut at = 12;
-        while at < bytes.len() {
-            let size = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
-            names.push(bytes[at..at + 4].to_vec());
-            at += 8 + size + size % 2;
-        }
-        assert_eq!(at, bytes.len(), "whole chunks");
-        let size = u32::from_le_bytes(bytes[4..8].try_into().unwrap());
-        assert_eq!(size as usize, bytes.len() - 8);
-        names
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.wav");
-    let title: &[u8] = b"INAM\x03\0\0\0ab\0";
-    let artist = [&b"IART\x41\0\0\0"[..], &[b'x'; 64], &[0]].concat();
-    let genre_text: &[u8] = b"IGNR\x05\0\0\0Rock\0";
-    for texts in [
-        vec![genre_text],
-        vec![title],
-        vec![title, &artist, genre_text],
-        vec![genre_text, title],
-    ] {
-        let list = [&b"INFO"[..], &texts.concat()].concat();
-        let size = (list.len() as u32).to_le_bytes();
-        let mut bytes = [&sound[..], b"LIST", &size, &list].concat();
-        let size = bytes.len() as u32 - 8;
-        bytes[4..8].copy_from_slice(&size.to_le_bytes());
-        let there = texts.concat();
-        let has = |text: &[u8]| there.windows(text.len()).any(|part| part == text);
-        std::fs::write(&path, &bytes).unwrap();
-        let before = read_tags(&path).unwrap();
-        assert_eq!(before.title.is_some(), has(title));
-        assert_eq!(before.artist.is_some(), has(&artist));
-        assert_eq!(before.genres == ["Rock"], has(genre_text));
-        let mut kept = vec![title, &artist];
-        kept.retain(|text| has(text));
-        let after = written("a.wav", &bytes, &kept);
-        let expected = [names(&sound), vec![b"LIST".to_vec(), b"ID3 ".to_vec()]].concat();
-        assert_eq!(names(&after), expected);
-        std::fs::write(&path, &after).unwrap();
-        write(&path, genre("Polka")).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(names(&std::fs::read(&path).unwrap()), expected);
-    }
-}
-
 /// A list of invalid comments.
 fn odd_comments() -> (Vec<u8>, Vec<Vec<u8>>) {
     let sized = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes(), bytes].concat();
@@ -352,7 +242,7 @@ fn comments_of_several_pages_move_the_pages_behind() {
         std::fs::write(&path, &bytes).unwrap();
         let content = voisin_audio::probe(&path).unwrap().content;
         let long = "long ".repeat(20_000) + "genre";
-        let first = write(&path, genre(&long)).unwrap_or_else(|error| panic!("{error}"));
+        let first = write(&path, &long).unwrap_or_else(|error| panic!("{error}"));
         assert!(voisin_audio::probe(&path).unwrap().content == content);
         let numbers = |path: &Path| {
             let bytes = std::fs::read(path).unwrap();
@@ -365,7 +255,7 @@ fn comments_of_several_pages_move_the_pages_behind() {
         };
         let found = numbers(&path);
         assert_eq!(found, (0..found.len() as u32).collect::<Vec<_>>(), "{name}");
-        let second = write(&path, genre("Dub")).unwrap_or_else(|error| panic!("{error}"));
+        let second = write(&path, "Dub").unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(read_tags(&path).unwrap().genres, ["Dub"]);
         let both = first.followed_by(&second).unwrap();
         assert!(restore(&path, &both, OVERWRITE, &mut |_| {}).unwrap());
@@ -438,20 +328,6 @@ fn a_new_id3v2_tag_has_what_the_older_kinds_have() {
     ];
     let after = written("a.mp3", &bytes, &[&id3(4, &meant), &bytes]);
     assert!(after.ends_with(&v1));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.mp3");
-    std::fs::write(&path, &bytes).unwrap();
-    write(
-        &path,
-        TagEdit {
-            field: TagField::Key,
-            values: vec!["Am".to_owned()],
-        },
-    )
-    .unwrap();
-    let after = std::fs::read(&path).unwrap();
-    let number_17 = frame(4, "TCON", b"\x03Rock");
-    assert!(after.windows(number_17.len()).any(|part| part == number_17));
 }
 
 /// Other programs read the richer kind alone.
@@ -493,13 +369,13 @@ fn refused(name: &str, bytes: &[u8]) -> (TrackTags, String) {
     let tags = read_tags(&path).unwrap();
     let kept = prepare(
         &path,
-        &[genre("Zydeco")],
+        &["Zydeco".to_owned()],
         WriteOptions::default(),
         &mut |_| {},
     );
-    let kept = kept.unwrap().outcomes().to_vec();
-    assert_eq!(kept, [WriteOutcome::KeptExisting(tags.genres.clone())]);
-    let reason = write(&path, genre("Zydeco")).unwrap_err().to_string();
+    let kept = kept.unwrap().outcome().clone();
+    assert_eq!(kept, WriteOutcome::KeptExisting(tags.genres.clone()));
+    let reason = write(&path, "Zydeco").unwrap_err().to_string();
     assert!(std::fs::read(&path).unwrap() == bytes);
     (tags, reason)
 }
@@ -641,7 +517,7 @@ fn a_tag_that_cannot_be_followed_is_refused_and_untouched() {
                 dry_run,
                 ..OVERWRITE
             };
-            let refused = prepare(&path, &[genre("Jazz")], options, &mut |_| {})
+            let refused = prepare(&path, &["Jazz".to_owned()], options, &mut |_| {})
                 .err()
                 .expect("refused");
             assert!(
@@ -667,7 +543,7 @@ fn only_what_was_left_as_it_is_gets_its_bytes_back() {
         .concat(),
     )
     .unwrap();
-    let patch = write(&path, genre("Dub")).unwrap();
+    let patch = write(&path, "Dub").unwrap();
     let patch = ReversePatch::from_bytes(&patch.to_bytes()).unwrap();
     let mut changed = std::fs::read(&path).unwrap();
     let last = changed.len() - 1;
@@ -715,7 +591,7 @@ fn nothing_is_lost_in_files_with_random_tags() {
     for ((kind, outcome), count) in &counts {
         println!("{kind}: {count} {outcome}");
     }
-    for kind in ["MP3", "FLAC", "Vorbis", "Opus", "M4A", "WAV"] {
+    for kind in ["MP3", "FLAC", "Vorbis", "Opus", "M4A"] {
         let written = counts
             .get(&(kind, "written".to_owned()))
             .copied()

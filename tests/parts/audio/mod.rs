@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use voisin_audio::{AudioInfo, DecodePath};
 
-mod chained;
 mod hostile;
 mod kept;
+mod ogg;
 mod tags;
 
 fn data() -> PathBuf {
@@ -259,80 +259,4 @@ fn copy_of(name: &str) -> (tempfile::TempDir, PathBuf) {
     let path = folder.path().join(name);
     std::fs::copy(data().join(name), &path).expect("copied");
     (folder, path)
-}
-
-/// A part of a CUE sheet has exactly the samples of its place in the file, with everything before it skipped.
-#[test]
-fn a_part_of_a_file_decodes_to_its_samples() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/library");
-    for name in [
-        "metal/muldjord-chaos-god.mp3",
-        "metal/muldjord-armygeddon.m4a",
-        "metal/obsidian-shell-wings-of-cruelty.opus",
-        "ambient/maxstack-nebula.ogg",
-        "ambient/askyel-ambient-4.wav",
-    ] {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder
-            .path()
-            .join("mix")
-            .with_extension(name.rsplit('.').next().expect("an ending"));
-        std::fs::copy(demo.join(name), &file).expect("copied");
-        let lines = [
-            "FILE \"mix.wav\" WAVE",
-            "TRACK 01 AUDIO",
-            "INDEX 01 00:00:00",
-            "TRACK 02 AUDIO",
-        ];
-        let more = ["INDEX 01 00:04:37", "TRACK 03 AUDIO", "INDEX 01 00:09:00"];
-        let sheet = folder.path().join("mix.cue");
-        std::fs::write(&sheet, [&lines[..], &more].concat().join("\n")).expect("written");
-        let (info, whole, _) = decoded(&file);
-        let frame = |frames: u64| (frames * u64::from(info.sample_rate) / 75) as usize;
-        let places = [0, frame(4 * 75 + 37), frame(9 * 75), whole.len()];
-        let mut contents = vec![info.content];
-        for (i, part) in ["01", "02", "03"].iter().enumerate() {
-            let (part_info, samples, _) = decoded(&sheet.join(part));
-            assert_eq!(samples.len(), places[i + 1] - places[i], "{name} {part}");
-            assert!(
-                samples == whole[places[i]..places[i + 1]],
-                "{name} {part}: other samples"
-            );
-            // Windows in the middle of it, as an index reads them.
-            let start = samples.len() / 3;
-            let length = 4000;
-            let mut wave = Vec::new();
-            voisin_audio::read_windows(
-                &sheet.join(part),
-                &part_info,
-                info.sample_rate,
-                &[start as i64],
-                length,
-                &mut |_, w| {
-                    wave.extend_from_slice(w);
-                },
-            )
-            .unwrap_or_else(|error| panic!("{error}"));
-            assert!(
-                wave == samples[start..start + length],
-                "{name} {part}: another window"
-            );
-            contents.push(part_info.content);
-        }
-        contents.sort_by_key(|content| content.0);
-        contents.dedup();
-        assert_eq!(
-            contents.len(),
-            4,
-            "{name}: each part is a separate recording"
-        );
-        assert!(voisin_audio::probe(&sheet.join("04")).is_err());
-        let message = voisin_audio::probe(&sheet)
-            .expect_err("a sheet is no audio")
-            .to_string();
-        assert!(
-            message.contains("name one of its parts, such as") && message.ends_with("01"),
-            "{message}"
-        );
-    }
 }

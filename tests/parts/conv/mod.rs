@@ -7,7 +7,7 @@ mod traps;
 
 use candle_core::{D, Device, Result, Tensor, Var};
 use voisin_encoder::openl3::{OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_kernels::{Isa, Precision};
+use voisin_kernels::Isa;
 
 /// Uniform numbers in [-1, 1), the same on every machine.
 fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -45,17 +45,6 @@ fn isa() -> Isa {
     voisin_kernels::isa().unwrap()
 }
 
-/// An instruction set with products of bf16.
-fn with_bf16() -> Option<Isa> {
-    let found = Isa::available()
-        .into_iter()
-        .find(|isa| Precision::Bf16.is_available(*isa));
-    if found.is_none() {
-        eprintln!("skipped: this processor has no bf16 products");
-    }
-    found
-}
-
 fn flat(x: &Tensor) -> Result<Vec<f32>> {
     x.flatten_all()?.to_vec1()
 }
@@ -77,45 +66,9 @@ fn candle_takes_a_quarter_of_the_gradient_of_a_maximum_pool() -> Result<()> {
 }
 
 #[test]
-fn bf16_products_keep_the_vectors_direction() {
-    let Some(isa) = with_bf16() else { return };
-    let weights = OpenL3Weights::seeded(5, &[16, 16, 48, 32, 80, 64, 96, 128]);
-    let n = 9;
-    let mels = mels(15, n * WINDOW);
-    let run = |precision: Precision, batch: usize| {
-        let net = weights.compile(isa, precision);
-        assert_eq!(net.precision(), precision);
-        let mut out = vec![0.0; n * net.dimension()];
-        for start in (0..n).step_by(batch) {
-            let to = start * net.dimension();
-            net.forward(
-                &mels[start * WINDOW..],
-                batch.min(n - start),
-                &mut out[to..],
-            );
-        }
-        out
-    };
-    let full = run(Precision::F32, n);
-    let half = run(Precision::Bf16, n);
-    assert_ne!(full, half);
-    assert_eq!(
-        half,
-        run(Precision::Bf16, 1),
-        "the same bits whatever the batch"
-    );
-    for (a, b) in full.chunks_exact(128).zip(half.chunks_exact(128)) {
-        let dot =
-            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
-        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-        assert!(cosine > 0.999, "{cosine}");
-    }
-}
-
-#[test]
 fn results_are_the_same_bits_whatever_batch_and_threads() {
     let weights = OpenL3Weights::seeded(11, &[16, 32, 32, 64, 48, 128, 64, 64]);
-    let net = weights.compile(isa(), Precision::F32);
+    let net = weights.compile(isa());
     let n = 19;
     let mels = mels(8, n * WINDOW);
     let run = |threads: usize, batch: usize| {
@@ -157,8 +110,7 @@ fn training_is_the_same_bits_whatever_the_threads_and_learns() {
             .build()
             .unwrap();
         pool.install(|| {
-            let mut train =
-                OpenL3Train::with_input(&weights, h, w, isa(), Precision::F32, Precision::F32);
+            let mut train = OpenL3Train::with_input(&weights, h, w, isa());
             let mut losses = Vec::new();
             for _ in 0..8 {
                 let out = train.forward(&mels, n);
@@ -188,12 +140,12 @@ fn running_statistics_follow_batches_and_serve_inference() {
     let weights = OpenL3Weights::seeded(41, &[16, 16, 16, 16, 32, 32, 32, 48]);
     let n = 3;
     let mels = mels(14, n * WINDOW);
-    let mut train = OpenL3Train::new(&weights, isa(), Precision::F32, Precision::F32);
+    let mut train = OpenL3Train::new(&weights, isa());
     let mut expected = Vec::new();
     for _ in 0..100 {
         expected = train.forward(&mels, n);
     }
-    let net = train.weights().compile(isa(), Precision::F32);
+    let net = train.weights().compile(isa());
     let mut out = vec![0.0; n * net.dimension()];
     net.forward(&mels, n, &mut out);
     let error = relative_error(&out, &expected);
@@ -231,34 +183,4 @@ fn weights_are_checked_by_name_and_length() {
             .to_string()
             .contains("expected 16 values, found 15")
     );
-}
-
-#[test]
-fn the_bf16_backward_pass_only_rounds() {
-    let Some(isa) = with_bf16() else { return };
-    // Odd numbers of tiles, so that pairs of tiles meet a window's end.
-    let h = 36;
-    let w = 44;
-    let n = 3;
-    let weights = OpenL3Weights::seeded(51, &[32, 16, 48, 64, 144, 128, 160, 96]);
-    let mels = mels(16, n * h * w);
-    let target = random(17, n * 96);
-    let run = |backward: Precision| {
-        let mut train = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, backward);
-        train.forward(&mels, n);
-        train.backward(&target);
-        let layout = train.layout().to_vec();
-        (layout, train.gradients().to_vec())
-    };
-    let (layout, full) = run(Precision::F32);
-    let (_, half) = run(Precision::Bf16);
-    for parameter in layout.iter().filter(|p| p.decays) {
-        let a = &full[parameter.range.clone()];
-        let b = &half[parameter.range.clone()];
-        let dot =
-            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
-        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-        assert!(cosine > 0.998, "{}: {cosine}", parameter.name);
-    }
-    assert_ne!(full, half);
 }

@@ -1,10 +1,8 @@
 //! Kinship, evaluation and files.
 
 use ndarray::{Array2, Axis};
-use voisin_base::output::OutputTarget;
-use voisin_genre::{FitOptions, Genre, KinshipOptions, LabelledVectors, PredictOptions, kinship};
+use voisin_genre::{Genre, KinshipOptions, kinship};
 use voisin_lab::eval::plots;
-use voisin_lab::files::{predict_files, read_groups, read_labels, read_vectors};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::blobs;
@@ -105,7 +103,7 @@ fn an_evaluation_is_complete_and_readable() {
     );
     let risk = &report.figures.risk_coverage;
     assert!((risk[risk.len() - 1].coverage - 1.0).abs() < 1e-12);
-    let (text, _) = report.page().markdown("report");
+    let text = report.page().html();
     assert!(
         text.contains("fused") && text.contains("genre 01") && text.contains("answered"),
         "{text}"
@@ -153,94 +151,9 @@ fn a_genre_of_two_tracks_counts_in_no_mean() {
     let mean = recalls.iter().sum::<f64>() / 3.0;
     assert_eq!((recalls.len(), report.too_few.len()), (3, 1));
     assert!((report.figures.balanced_accuracy.value - mean).abs() < 1e-12);
-    let (text, _) = report.page().markdown("report");
+    let text = report.page().html();
     assert!(
         text.contains("fused, over all folds taken together"),
         "{text}"
-    );
-}
-
-#[test]
-fn imported_vectors_are_trained_on_and_predicted() {
-    let train = blobs(3, 20, 5, 0.6, 13);
-    let test = blobs(3, 6, 5, 0.6, 14);
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    ndarray_npy::write_npy(at("x.npy"), &train.vectors.mapv(f64::from)).unwrap();
-    ndarray_npy::write_npy(at("t.npy"), &test.vectors).unwrap();
-    let mut labels = String::from("row,genre\n");
-    let mut groups = String::from("Row,Group\r\n");
-    for (i, l) in train.labels.iter().enumerate() {
-        labels += &format!("{i},\"{}\"\n", l[0]);
-        groups += &format!("{i},artist {}\r\n", train.groups[i]);
-    }
-    std::fs::write(at("l.csv"), labels + "0,\"Extra; More\"\n").unwrap();
-    std::fs::write(at("g.csv"), groups).unwrap();
-    let x = read_vectors(&at("x.npy")).unwrap();
-    let t = read_vectors(&at("t.npy")).unwrap();
-    let labels = read_labels(&at("l.csv"), x.nrows()).unwrap();
-    assert_eq!(
-        labels[0].iter().map(Genre::name).collect::<Vec<_>>(),
-        ["genre 00", "Extra", "More"]
-    );
-    let groups = read_groups(&at("g.csv"), x.nrows()).unwrap();
-    let same = |a: &[usize]| {
-        (0..60)
-            .flat_map(|i| (0..i).map(move |j| (i, j)))
-            .map(|(i, j)| a[i] == a[j])
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(same(&groups), same(&train.groups));
-    let set = LabelledVectors {
-        ids: &train.ids,
-        vectors: x.view(),
-        labels: &labels,
-        groups: &groups,
-    };
-    let out = at("predictions.csv");
-    let output = OutputTarget::data(&out, false).unwrap();
-    let (_, rows) = predict_files(
-        &set,
-        &t,
-        &output,
-        &FitOptions::default(),
-        &PredictOptions::default(),
-    )
-    .unwrap();
-    assert_eq!(rows, 18);
-    let mut reader = csv::Reader::from_path(&out).unwrap();
-    assert_eq!(
-        reader.headers().unwrap(),
-        &csv::StringRecord::from(vec!["row", "genre", "probability", "unknown"])
-    );
-    let right = reader
-        .records()
-        .enumerate()
-        .filter(|(i, r)| {
-            let r = r.as_ref().unwrap();
-            assert_eq!(r[0], i.to_string());
-            assert!(
-                (0.0..=1.0).contains(&r[2].parse::<f64>().unwrap())
-                    && ["true", "false"].contains(&&r[3])
-            );
-            r[1] == *test.labels[*i][0].name()
-        })
-        .count();
-    assert!(right >= 16, "{right}");
-
-    std::fs::write(at("bad.csv"), "row,genre\n99,Rock\n").unwrap();
-    let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
-    assert!(
-        error.contains("line 2") && error.contains("row 99"),
-        "{error}"
-    );
-    std::fs::write(at("bad.csv"), "track,label\n0,Rock\n").unwrap();
-    let error = read_labels(&at("bad.csv"), 60).unwrap_err().to_string();
-    assert!(error.contains("row and genre"), "{error}");
-    assert!(
-        read_vectors(&at("l.csv"))
-            .unwrap_err()
-            .to_string()
-            .contains(".npy")
     );
 }

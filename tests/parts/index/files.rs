@@ -161,55 +161,6 @@ fn the_widest_vectors_that_can_be_built_can_be_opened() {
     );
 }
 
-/// Vectors that depend on nothing but arithmetic: those of the files in `tests/data/index`.
-fn fixed(n: usize, dimension: usize) -> Array2<f32> {
-    let mut vectors = Array2::from_shape_fn((n, dimension), |(i, j)| {
-        ((i as f32 + 1.) * (j as f32 + 0.7)).sin()
-    });
-    for mut vector in vectors.outer_iter_mut() {
-        let norm = vector.dot(&vector).sqrt();
-        vector /= norm;
-    }
-    vectors
-}
-
-/// Writes `tests/data/index/vN.bin` and its tail. Run it once when a format is released:
-/// `cargo test --release --test parts index::files::write_fixture -- --ignored`.
-#[test]
-#[ignore = "writes test data"]
-fn write_fixture() {
-    let ids = ids(130);
-    let vectors = fixed(130, 16);
-    let options = IndexOptions {
-        m: 4,
-        graph_from: 0,
-        lists_from: 0,
-        ef_construction: 40,
-        ..IndexOptions::default()
-    };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/index");
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("v10.bin");
-    let mut index =
-        VectorIndex::build(&ids[..120], vectors.slice(s![..120, ..]), &options).unwrap();
-    index.save_changes(&path, &stamp(16)).unwrap();
-    for row in 120..130 {
-        index.insert(ids[row], &vectors.row(row).to_vec()).unwrap();
-    }
-    for row in [3, 50, 125] {
-        index.remove(ids[row]);
-    }
-    index
-        .save_changes(
-            &path,
-            &IndexStamp {
-                generation: 20,
-                ..stamp(16)
-            },
-        )
-        .unwrap();
-}
-
 /// The seeds of the fuzz target of index files: the length of the base, the base, the tail.
 fn fuzz_seeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/index")
@@ -315,65 +266,6 @@ fn seeds_of_the_fuzz_target_are_indexes_of_today() {
     }
     tracks.sort_unstable();
     assert_eq!(tracks, [128, 128, 128, 128, 128, 128, 1198]);
-}
-
-#[test]
-fn an_index_of_each_released_format_opens_and_answers() {
-    for version in [9, 10] {
-        an_index_of_a_released_format_opens(version);
-    }
-}
-
-fn an_index_of_a_released_format_opens(version: u32) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/index/v{version}.bin"));
-    // The graph of version 9 is not loaded until a rebuild.
-    let has_graph = version > 9;
-    let ids = ids(130);
-    let vectors = fixed(130, 16);
-    let kept: Vec<usize> = (0..130).filter(|row| ![3, 50, 125].contains(row)).collect();
-    let left: Vec<TrackId> = kept.iter().map(|&row| ids[row]).collect();
-    let summary = VectorIndex::summary(&path).unwrap();
-    assert_eq!(
-        (summary.items, summary.tail, summary.tombstones),
-        (127, 9, 2)
-    );
-    let mode_alone = if has_graph {
-        SearchMode::Hnsw
-    } else {
-        SearchMode::Lists
-    };
-    assert_eq!((summary.mode, summary.graph_from), (mode_alone, 0));
-    assert_eq!(summary.speeds, None);
-    let expected = IndexStamp {
-        generation: 20,
-        ..stamp(16)
-    };
-    assert_eq!(summary.stamp, expected);
-    let index = VectorIndex::load(&path, &expected).unwrap();
-    assert_eq!(index.ids(), left);
-    assert_eq!(
-        (index.has_graph(), index.needs_rebuild()),
-        (has_graph, !has_graph)
-    );
-    assert_eq!(index.self_check(127).unwrap().lost, []);
-    let some = vectors.select(ndarray::Axis(0), &kept);
-    for &row in &kept {
-        let truth = brute(&left, &some, vectors.row(row));
-        for mode_ in MODES {
-            if mode_ == SearchMode::Hnsw && !has_graph {
-                continue;
-            }
-            let found = index
-                .search(&vectors.row(row).to_vec(), 10, &mode(mode_))
-                .unwrap();
-            assert_eq!(found[0].id, ids[row]);
-            assert!(
-                recall(&found, &truth, 10) >= if mode_ == SearchMode::Hnsw { 0.7 } else { 1. },
-                "{mode_} {row}"
-            );
-        }
-    }
 }
 
 #[test]

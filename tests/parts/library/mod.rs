@@ -425,8 +425,8 @@ fn moved_copied_and_retagged_files_keep_their_vectors() {
 
     let written = voisin_library::WrittenTags {
         path: b.clone(),
-        before: voisin_library::TagValues::new(),
-        after: voisin_library::TagValues::new(),
+        before: Vec::new(),
+        after: Vec::new(),
         patch: None,
     };
     library.tags_mut().record_written(1, &written).unwrap();

@@ -8,7 +8,6 @@ use crate::common::tagged;
 mod albums;
 mod bins;
 mod keeping;
-mod parts;
 mod reading;
 mod words;
 

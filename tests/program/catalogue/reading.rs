@@ -220,12 +220,15 @@ fn lists_of_another_machine_name_the_tracks_here() {
     fs::write(&table, "path,genre\nE:\\Other\\Début\\01.wav,Zydeco\n").unwrap();
     fine(sandbox.run(["labels", table.to_str().unwrap()]));
     assert_eq!(titles(&sandbox, &["--genre", "zydeco"]), ["Title 2"]);
-    fine(sandbox.run([
+    // Into WAV nothing is written, but the file is found.
+    let listed = crate::common::json(sandbox.run([
         "classify",
         "--write-tags",
+        "--format",
+        "json",
         "--from-list",
         table.to_str().unwrap(),
     ]));
-    let written = voisin_audio::tags::read_tags(&sandbox.path("music/Other/Début/01.wav")).unwrap();
-    assert_eq!(written.genres, ["Zydeco"]);
+    let path = listed[0]["path"].as_str().unwrap();
+    assert!(path.ends_with("music/Other/Début/01.wav"), "{listed}");
 }

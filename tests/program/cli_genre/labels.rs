@@ -358,5 +358,4 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
     polka(&["playlist", "--genre", "Ambeint"]);
     polka(&["genres", "Ambeint"]);
     polka(&["eval", "retrieval", "--join", "Ambeint,Rock"]);
-    polka(&["eval", "embedding", "--join", "Rock,Ambeint"]);
 }

@@ -16,7 +16,6 @@ use std::fs;
 use std::path::Path;
 
 use common::{Sandbox, code, json, text};
-use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use shelf::{D, Shelf, tags};
@@ -893,106 +892,4 @@ fn an_evaluation_of_a_library_has_its_report() {
         "{words}"
     );
     assert!(!words.contains("24 artists"), "{words}");
-}
-
-#[test]
-fn vectors_from_anywhere_are_evaluated_and_predicted() {
-    let sandbox = Sandbox::new();
-    let mut rng = StdRng::seed_from_u64(3);
-    let mut cloud = |n: usize| {
-        Array2::from_shape_fn((n, 6), |(i, j)| {
-            f32::from(u8::from(j == i % 3)) + 0.5 * (rng.random::<f32>() - 0.5)
-        })
-    };
-    let x = cloud(60);
-    let t = cloud(12);
-    let at = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
-    ndarray_npy::write_npy(at("x.npy"), &x).unwrap();
-    ndarray_npy::write_npy(at("t.npy"), &t.mapv(f64::from)).unwrap();
-    // names that a tag reader would misread: an ID3 number, "no genre", a sign
-    let names = ["17", "Other", "-1"];
-    let labels: String = (0..60).map(|i| format!("{i},{}\n", names[i % 3])).collect();
-    let groups: String = (0..60).map(|i| format!("{i},g{}\n", i / 6)).collect();
-    fs::write(at("l.csv"), format!("row,genre\n{labels}")).unwrap();
-    fs::write(at("g.csv"), format!("row,group\n{groups}")).unwrap();
-    let x = at("x.npy");
-    let l = at("l.csv");
-    let g = at("g.csv");
-    let t = at("t.npy");
-
-    let report = sandbox.run([
-        "eval",
-        "genre",
-        "--vectors",
-        &x,
-        "--labels",
-        &l,
-        "--groups",
-        &g,
-        "--folds",
-        "4",
-        "--repeats",
-        "1",
-        "--format",
-        "json",
-    ]);
-    assert_eq!(code(&report), 0, "{}", text(&report.stderr));
-    let report = json(&report);
-    assert_eq!(report["groups"], 10);
-    assert!(report["methods"][0]["accuracy"]["mean"].as_f64().unwrap() > 0.9);
-
-    let out = at("out.csv");
-    let done = sandbox.run([
-        "eval",
-        "genre",
-        "--vectors",
-        &x,
-        "--labels",
-        &l,
-        "--groups",
-        &g,
-        "--test-vectors",
-        &t,
-        "--predictions",
-        &out,
-    ]);
-    assert_eq!(code(&done), 0, "{}", text(&done.stderr));
-    let mut reader = csv::Reader::from_path(&out).unwrap();
-    assert_eq!(
-        reader.headers().unwrap().iter().collect::<Vec<_>>(),
-        ["row", "genre", "probability", "unknown"]
-    );
-    for (i, record) in reader.records().enumerate() {
-        let record = record.unwrap();
-        assert_eq!(
-            (&record[0], &record[1]),
-            (i.to_string().as_str(), names[i % 3])
-        );
-        assert!((0.34..=1.0).contains(&record[2].parse::<f64>().unwrap()));
-        assert!(["true", "false"].contains(&&record[3]));
-    }
-    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 13);
-    // none of this needs, or makes, a library
-    assert!(!sandbox.path("library").exists());
-
-    for (arguments, words) in [
-        (vec!["--vectors", x.as_str()], "--labels"),
-        (
-            vec!["--vectors", &x, "--labels", &l, "--test-vectors", &t],
-            "--predictions",
-        ),
-        (
-            vec!["--vectors", &l, "--labels", &l],
-            "two-dimensional .npy",
-        ),
-        (vec!["--vectors", &x, "--labels", &g], "row and genre"),
-    ] {
-        let output = sandbox.run([vec!["eval", "genre"], arguments].concat());
-        assert_eq!(code(&output), 2);
-        assert!(
-            text(&output.stderr).contains(words),
-            "{words}: {}",
-            text(&output.stderr)
-        );
-    }
 }

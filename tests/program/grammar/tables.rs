@@ -92,10 +92,10 @@ fn tables_fit_the_terminal() {
 fn options_of_all_verbs_are_short_in_the_help_of_one() {
     let help = fine(run("similar --help"));
     assert!(
-        !help.contains("--dtype") && help.contains("--library"),
+        !help.contains("--engine") && help.contains("--library"),
         "{help}"
     );
-    assert!(fine(run("--help")).contains("--dtype"));
+    assert!(fine(run("--help")).contains("--engine"));
 }
 
 #[test]

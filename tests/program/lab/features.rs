@@ -354,7 +354,7 @@ fn a_spectrogram_equals_the_networks_input() {
     let refused = more("cnn-gap", &folder);
     assert!(code(&refused) == 2 && text(&refused.stderr).contains("name another folder"));
     let refused = more("cnn", &sandbox.path("third"));
-    assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected space, baseline-cnn"));
+    assert!(code(&refused) == 2 && text(&refused.stderr).contains("expected baseline-cnn"));
     assert!(!sandbox.path("third").exists());
 }
 

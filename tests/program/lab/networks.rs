@@ -1,9 +1,12 @@
-//! `train classifier --recipe space` and the other networks, as processes on the data of `scripts/make_lab_data.py`.
+//! Networks of `train classifier`, as processes on the data of `scripts/make_lab_data.py` and on the demo.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+use ndarray::Array2;
+use ndarray_npy::ReadNpyExt as _;
 
 use crate::common::{Sandbox, code, fine, fine_json, json, text, tone_wav};
 use crate::lab::datasets::made;
@@ -14,17 +17,17 @@ fn train<'a>(data: &'a str, run: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
+fn a_network_is_trained_killed_resumed_and_used() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let data = format!("fma:{}", made.join("fma").display());
     let small = [
         "--recipe",
-        "space",
+        "baseline-cnn",
+        "--set",
+        "network.seconds=3",
         "--set",
         "epochs=3",
-        "--set",
-        "windows=2",
         "--set",
         "batch=8",
     ];
@@ -43,10 +46,7 @@ fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
         "{}",
         report["split"]
     );
-    assert_eq!(
-        (&report["figures"]["on"], &report["columns"]),
-        (&"test".into(), &(128 * 199).into())
-    );
+    assert_eq!(report["figures"]["on"], "test");
     assert_eq!(report["learning"]["loss"][0].as_array().unwrap().len(), 3);
     let metrics = fs::read_to_string(whole.join("metrics.csv")).unwrap();
     let column =
@@ -56,17 +56,7 @@ fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
         column(lines[2], 4) < column(lines[0], 4),
         "the loss falls: {metrics}"
     );
-    // a map before training and after each epoch, of the tracks outside training
-    let forming = &report["learning"]["forming"];
-    let maps = forming["epochs"].as_array().unwrap();
-    assert_eq!(
-        (maps.len(), maps[3].as_array().unwrap().len()),
-        (4, 14 + 13),
-        "{forming}"
-    );
-    assert!(maps[0] != maps[3] && !whole.join("places-0.safetensors").exists());
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
-    assert!(page.contains("How the space forms") && page.contains("after epoch 3"));
     assert!(page.contains(">Training</h2>") && page.contains("Loss after each epoch"));
     assert!(!whole.join("work").exists());
 
@@ -99,40 +89,6 @@ fn a_space_is_trained_killed_resumed_and_used_as_a_model() {
         );
     }
     fine(sandbox.run(["eval", "classifier", whole.to_str().unwrap()]));
-
-    // an ordinary model: listed, checked, and used for add, search and maps
-    let stdout = fine(sandbox.run(["model", "import", whole.to_str().unwrap(), "--name", "mine"]));
-    assert!(stdout.contains("--model mine"), "{stdout}");
-    fine(sandbox.run(["model", "check", "mine"]));
-    let card = fine_json(sandbox.run(["model", "show", "mine", "--format", "json"]));
-    assert!(
-        card["provenance"]
-            .as_str()
-            .unwrap()
-            .contains("; started from voisin-3, CC0-1.0; run "),
-        "{card}"
-    );
-    let licence = card["licence"].as_str().unwrap();
-    assert!(
-        licence.starts_with("initial weights: CC0-1.0; training music: "),
-        "{card}"
-    );
-    let music = made.join("challenge/train");
-    fine(sandbox.run(["--model", "mine", "add", music.to_str().unwrap()]));
-    let near = fine_json(sandbox.run(["similar", "id:1", "--limit", "3", "--format", "json"]));
-    assert_eq!(
-        near["neighbours"].as_array().map(Vec::len),
-        Some(3),
-        "{near}"
-    );
-    let map = sandbox.path("map.html");
-    fine(sandbox.run(["map", "--output", map.to_str().unwrap()]));
-    let status = fine_json(sandbox.run(["status", "--format", "json"]));
-    assert_eq!(
-        (&status["model"], &status["dimension"]),
-        (&"mine".into(), &512.into()),
-        "{status}"
-    );
 
     // the run predicts as in its test part
     let predictions = fs::read_to_string(whole.join("predictions.csv")).unwrap();
@@ -185,49 +141,13 @@ fn low_and_high(sandbox: &Sandbox, seconds: f64) -> PathBuf {
     music
 }
 
-/// A network of a run as a model: its card, its check, and a library by it, with a file that is shorter than its windows.
-fn is_a_model(sandbox: &Sandbox, model: &str) {
-    let shown = fine_json(sandbox.run(["model", "show", model, "--format", "json"]));
-    assert_eq!(
-        (&shown["architecture"], &shown["dimension"]),
-        (&"layers".into(), &128.into()),
-        "{shown}"
-    );
-    assert_eq!(
-        (&shown["format"], &shown["front_end"]["standardised"]),
-        (&2.into(), &true.into())
-    );
-    assert_eq!(shown["layers"].as_array().unwrap().last().unwrap(), "gap");
-    fine(sandbox.run(["model", "check", model]));
-    let short = sandbox.path("music/low/short.wav");
-    fs::write(&short, tone_wav(22_050, 0.6, 250.0, 0.5)).unwrap();
-    let library = sandbox.path(&format!("library of {model}"));
-    let at = ["--library", library.to_str().unwrap()];
-    fine(sandbox.run(at.into_iter().chain([
-        "--model",
-        model,
-        "add",
-        sandbox.path("music").to_str().unwrap(),
-    ])));
-    let arguments = [
-        "similar",
-        short.to_str().unwrap(),
-        "--limit",
-        "20",
-        "--format",
-        "json",
-    ];
-    let near = fine_json(sandbox.run(at.into_iter().chain(arguments)));
-    assert_eq!(
-        near["neighbours"].as_array().map(Vec::len),
-        Some(20),
-        "{near}"
-    );
-    fs::remove_file(short).unwrap();
+/// Numbers of a `.npy` file, `[rows, columns]`.
+fn array(path: &Path) -> Array2<f32> {
+    Array2::read_npy(fs::File::open(path).unwrap()).unwrap()
 }
 
 #[test]
-fn a_models_vectors_are_the_input_of_the_runs_last_layer() {
+fn vectors_are_the_input_of_the_runs_last_layer() {
     let sandbox = Sandbox::new();
     let music = low_and_high(&sandbox, 1.0);
     let data = format!("folder:{}", music.display());
@@ -253,7 +173,6 @@ fn a_models_vectors_are_the_input_of_the_runs_last_layer() {
         "json",
     ];
     fine(sandbox.run(train(&data, &run, &more)));
-    fine(sandbox.run(["model", "import", run.to_str().unwrap(), "--name", "gap"]));
     let whole =
         Weights::from_safetensors(&fs::read(run.join("best.safetensors")).unwrap(), "run").unwrap();
     let head = |name: &str| {
@@ -265,46 +184,83 @@ fn a_models_vectors_are_the_input_of_the_runs_last_layer() {
     };
     let weight = head("weight");
     let bias = head("bias");
-    for file in ["low/3.wav", "high/6.wav"] {
-        let file = music.join(file);
-        let _ = fs::remove_dir_all(sandbox.path("library"));
-        fine(sandbox.run(["--model", "gap", "add", file.to_str().unwrap()]));
-        let (_, windows) = sandbox.vectors().into_values().next().unwrap();
-        assert_eq!(windows.len(), 24);
-        let inner: Vec<f64> = windows
-            .iter()
-            .map(|bits| half::f16::from_bits(*bits).to_f64())
-            .collect();
+    let vectors = sandbox.path("inner.npy");
+    let classify = ["classify", "--with", run.to_str().unwrap(), &data];
+    let to = ["--vectors", vectors.to_str().unwrap()];
+    fine(sandbox.run([&classify[..], &to].concat()));
+    let inner = array(&vectors);
+    assert_eq!(inner.dim(), (20, 24));
+    let answers = fine_json(sandbox.run([&classify[..], &["--format", "json"]].concat()));
+    for (row, answer) in inner.outer_iter().zip(answers.as_array().unwrap()) {
         let logits: Vec<f64> = weight
             .chunks_exact(24)
             .zip(&bias)
-            .map(|(row, bias)| {
-                f64::from(*bias)
-                    + row
-                        .iter()
-                        .zip(&inner)
-                        .map(|(w, x)| f64::from(*w) * x)
-                        .sum::<f64>()
+            .map(|(weights, bias)| {
+                let products = weights.iter().zip(row);
+                f64::from(*bias) + products.map(|(w, x)| f64::from(w * x)).sum::<f64>()
             })
             .collect();
         let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
-        let arguments = [
-            "classify",
-            "--with",
-            run.to_str().unwrap(),
-            file.to_str().unwrap(),
-            "--format",
-            "json",
-        ];
-        let answers = fine_json(sandbox.run(arguments));
         for (class, logit) in ["high", "low"].into_iter().zip(&logits) {
-            let p = answers[0]["probabilities"][class].as_f64().unwrap();
-            assert!(
-                (p - logit.exp() / sum).abs() < 5e-3,
-                "{class}: {p}, {logits:?}, {answers}"
-            );
+            let p = answer["probabilities"][class].as_f64().unwrap();
+            assert!((p - logit.exp() / sum).abs() < 1e-4, "{class}: {p}");
         }
     }
+    let refused = |more: &[&str]| {
+        let output = sandbox.run([&classify[..], more].concat());
+        assert_eq!(code(&output), 2, "{more:?}");
+        text(&output.stderr)
+    };
+    assert!(refused(&to).contains("inner.npy"));
+    assert!(refused(&["--vectors", "inner.txt"]).contains("expected FILE.npy"));
+    let precision = ["--vectors", "other.npy", "--precision", "0.9"];
+    assert!(refused(&precision).contains("vectors have no class"));
+}
+
+/// The demo's genres, without punk: it lies where people would look for it in the space of a network that never heard it.
+#[test]
+fn a_genre_that_a_network_never_heard_lies_by_its_kin() {
+    let sandbox = Sandbox::new();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo");
+    let music = sandbox.path("music");
+    let copy = |from: PathBuf, to: PathBuf| {
+        fs::create_dir_all(&to).unwrap();
+        for file in fs::read_dir(from).unwrap() {
+            let file = file.unwrap().path();
+            fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    for genres in ["library", "songs"] {
+        for folder in fs::read_dir(demo.join(genres)).unwrap() {
+            let folder = folder.unwrap();
+            if folder.path().is_dir() {
+                copy(folder.path(), music.join(folder.file_name()));
+            }
+        }
+    }
+    let data = format!("folder:{}", music.display());
+    let run = sandbox.path("run");
+    let small = ["--recipe", "baseline-cnn", "--split", "track"];
+    let small = [&small[..], &["--set", "epochs=15"]].concat();
+    fine(sandbox.run(train(&data, &run, &small)));
+    copy(demo.join("punk"), music.join("punk"));
+    let path = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let (vectors, table) = (path("inner.npy"), path("inner.csv"));
+    let with = ["classify", "--with", run.to_str().unwrap(), &data];
+    let said = fine(sandbox.run([&with[..], &["--vectors", &vectors]].concat()));
+    assert!(said.starts_with("60 tracks in "), "{said}");
+    // As for baseline-cnn, whose last layer takes a flattened image: the means of its channels.
+    assert_eq!(array(Path::new(&vectors)).dim(), (60, 128));
+    let add = ["add", "--vectors", &vectors, "--tracks", &table];
+    fine(sandbox.run([&add[..], &["--vectors-of", "mine"]].concat()));
+    let found = fine_json(sandbox.run(["genres", "--format", "json"]));
+    let punk = found["genres"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|genre| genre["genre"] == "punk")
+        .unwrap();
+    assert_eq!(punk["nearest"][0]["genre"], "rock", "{punk}");
 }
 
 #[test]
@@ -329,44 +285,6 @@ fn networks_of_layers_are_trained_with_and_without_batch_norm() {
             right > 0.99 || recipe == "cnn-lstm-mfcc",
             "{recipe} separates low tones from high ones: {right}"
         );
-        let parts = report["importance"].as_array().unwrap();
-        let lost = |part: &serde_json::Value| part["drop"].as_f64().unwrap();
-        let occlusion = &report["learning"]["occlusion"];
-        if recipe == "cnn-lstm-mfcc" {
-            let names: Vec<&str> = parts
-                .iter()
-                .map(|part| part["columns"].as_str().unwrap())
-                .collect();
-            assert_eq!(
-                (names.len(), names[0]),
-                (8, "coefficients 1 to 5"),
-                "{names:?}"
-            );
-            assert!(occlusion.is_null());
-        } else {
-            // the tones are from 200 to 380 Hz and from 2000 to 3800 Hz
-            let (bands, times): (Vec<_>, Vec<_>) =
-                parts.iter().partition(|part| part["single"] == false);
-            assert_eq!((bands.len(), times.len()), (8, 8), "{parts:?}");
-            let most = bands.iter().map(|part| lost(part)).fold(0.0, f64::max);
-            assert!(most > 0.02 && lost(bands[7]) < 0.2 * most, "{bands:?}");
-            assert_eq!(occlusion["lost"].as_array().unwrap().len(), 8);
-            assert!(
-                fs::read_to_string(run.join("report.html"))
-                    .unwrap()
-                    .contains("blanked for a time")
-            );
-        }
-        let imported = sandbox.run(["model", "import", run.to_str().unwrap(), "--name", recipe]);
-        if recipe == "cnn-lstm-mfcc" {
-            let stderr = text(&imported.stderr);
-            assert!(
-                code(&imported) == 2 && stderr.contains("not the mean of a whole track"),
-                "{stderr}"
-            );
-        } else {
-            is_a_model(&sandbox, recipe);
-        }
         let config = fs::read_to_string(run.join("config.toml")).unwrap();
         assert!(
             config.contains("[network]") && config.contains("\"linear classes\""),
@@ -402,8 +320,6 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
             "epochs=25",
             "--set",
             "training.rate=0.01",
-            "--decide",
-            "vote",
             "--set",
             "l1=1e-6",
         ],
@@ -425,15 +341,12 @@ fn a_search_over_folds_resumes_and_leaves_the_test_part_alone() {
         .map(|one| one[0].as_str().unwrap())
         .collect();
     assert_eq!(
-        names[..3],
+        names,
         ["single windows", "tracks by mean", "tracks by vote"]
     );
-    assert_eq!(decisions[2][1], report["figures"]["accuracy"]["value"]);
+    assert_eq!(decisions[1][1], report["figures"]["accuracy"]["value"]);
     let config = fs::read_to_string(run.join("config.toml")).unwrap();
-    assert!(
-        config.contains("decide = \"vote\"") && config.contains("l1 = 0.000001"),
-        "{config}"
-    );
+    assert!(config.contains("l1 = 0.000001"), "{config}");
     let file = music.join("low/3.wav");
     let arguments = [
         "classify",
@@ -674,24 +587,8 @@ fn training_refuses_unusable_data_in_one_clear_line() {
             "there is no key \"svm.cc\"",
         ),
         (
-            &["--recipe", "space", "--features", "mfcc"],
+            &["--recipe", "cnn-gap", "--features", "mfcc"],
             "expected no --features",
-        ),
-        (
-            &["--recipe", "cnn-lstm-time", "--leak"],
-            "expected no --leak",
-        ),
-        (
-            &["--recipe", "space", "--set", "width=3"],
-            "network.width: expected 1, 2 or 4",
-        ),
-        (
-            &["--recipe", "space", "--set", "width=2"],
-            "network.width: expected 4, found 2: the initial model",
-        ),
-        (
-            &["--recipe", "cnn-gap", "--set", "anchor=1"],
-            "network.training.anchor: expected 0",
         ),
         (
             &[
@@ -714,12 +611,8 @@ fn training_refuses_unusable_data_in_one_clear_line() {
             "takes no image",
         ),
         (
-            &["--recipe", "features", "--set", "width=3"],
-            "only networks have width: name one with --recipe",
-        ),
-        (
-            &["--recipe", "baseline-cnn", "--set", "start=voisin-3"],
-            "only the recipe space has an initial model",
+            &["--recipe", "features", "--set", "crop=3"],
+            "only networks have crop: name one with --recipe",
         ),
     ] {
         let output = sandbox.run(train(&data, &run, more));
@@ -731,16 +624,12 @@ fn training_refuses_unusable_data_in_one_clear_line() {
         );
         let _ = fs::remove_dir_all(&run);
     }
-    let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "space", "--dry-run"])));
+    let plan = fine(sandbox.run(train(&data, &run, &["--recipe", "cnn-gap", "--dry-run"])));
     assert!(
-        plan.contains("4 spectrograms of 1 x 128 x 199 each; 4 epochs of space"),
+        plan.contains("a spectrogram of 1 x 128 x 1288 each; 60 epochs of cnn-gap"),
         "{plan}"
     );
     assert!(plan.contains("schedule = \"cosine\"") && !plan.contains("[settings") && !run.exists());
-    assert!(
-        plan.contains("batch_normalization_1") && plan.contains("conv2d_1"),
-        "{plan}"
-    );
     let plan = fine(sandbox.run(train(
         &data,
         &run,

@@ -62,11 +62,7 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
     let run = sandbox.path("run");
     let all = "majority,centroid,knn,logistic,lda,bayes,svm,forest,boost,head,vote,fused";
     let small = ["--set", "forest.trees=50", "--set", "boost.rounds=20"];
-    let more = [
-        ["--algorithm", all, "--leak", "--format", "json"].as_slice(),
-        &small,
-    ]
-    .concat();
+    let more = [["--algorithm", all, "--format", "json"].as_slice(), &small].concat();
     let report = fine_json(sandbox.run(train(&data, &run, &more)));
     let methods = report["methods"].as_array().unwrap();
     assert_eq!(methods.len(), 12);
@@ -110,7 +106,6 @@ fn algorithms_are_evaluated_and_the_best_one_is_chosen() {
         (4, "noise_1"),
         "{important:?}"
     );
-    assert!(report["leak"]["random_folds"]["random"].as_f64().unwrap() > 0.5);
     for file in [
         "config.toml",
         "environment.toml",
@@ -553,80 +548,6 @@ fn unsure_answers_are_unknown() {
             text(&output.stderr)
         );
     }
-}
-
-#[test]
-fn a_class_that_is_left_out_is_taken_for_its_neighbour() {
-    let sandbox = Sandbox::new();
-    // the second class lies between the others, nearer to the third
-    let table = features(3, 30, |class| ["low", "middle", "high"][class].to_owned());
-    let data = write(&sandbox, "f.csv", &table);
-    let run = sandbox.path("run");
-    let out = ["--set", "data.left_out=low", "--format", "json"];
-    let report = fine_json(sandbox.run(train(&data, &run, &out)));
-    assert_eq!(
-        (&report["classes"], &report["data"]["tracks"]),
-        (&serde_json::json!(["high", "middle"]), &60.into())
-    );
-    let notes = report["data"]["notes"].to_string();
-    assert!(notes.contains("30 tracks of low are left out"), "{notes}");
-    let taken = notes.split("low is predicted as ").nth(1).unwrap();
-    let middle: usize = taken
-        .split("middle ")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert!(middle >= 25, "{notes}");
-    let wrong = sandbox.run(train(
-        &data,
-        &sandbox.path("no"),
-        &["--set", "data.left_out=loud"],
-    ));
-    assert!(
-        text(&wrong.stderr).contains("expected a class of the data, found loud"),
-        "{}",
-        text(&wrong.stderr)
-    );
-}
-
-#[test]
-fn labels_that_look_wrong_are_named_before_training() {
-    let sandbox = Sandbox::new();
-    let clear = features(3, 30, |class| class.to_string()).replace("mfcc_mean_01", "mfcc_mean_1");
-    // the classes are five deviations apart, and three tracks of the first class are labelled as the third
-    let mut table = String::new();
-    for (at, line) in clear.lines().enumerate() {
-        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
-        if at > 0 {
-            let class = cells[1].parse::<f64>().unwrap();
-            for cell in &mut cells[3..6] {
-                *cell = format!("{:.4}", cell.parse::<f64>().unwrap() + 3.0 * class);
-            }
-            if [4, 11, 23].contains(&at) {
-                "2".clone_into(&mut cells[1]);
-            }
-        }
-        table += &(cells.join(",") + "\n");
-    }
-    let data = write(&sandbox, "f.csv", &table);
-    let listed = fine_json(sandbox.run(["dataset", &data, "--suspects", "--format", "json"]));
-    let mut found: Vec<[&str; 3]> = listed["suspects"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| ["path", "label", "suggested"].map(|key| one[key].as_str().unwrap()))
-        .collect();
-    found.sort_unstable();
-    assert_eq!(
-        found,
-        [["0-10", "2", "0"], ["0-22", "2", "0"], ["0-3", "2", "0"]]
-    );
-    let quiet = fine_json(sandbox.run(["dataset", &data, "--format", "json"]));
-    assert_eq!(quiet["suspects"].as_array().map(Vec::len), Some(0));
 }
 
 #[test]

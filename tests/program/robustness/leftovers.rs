@@ -246,12 +246,13 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
 fn the_copy_of_a_killed_write_is_reported_and_removed() {
     let sandbox = Sandbox::new();
     let music = noises(&sandbox, 3);
-    let target = music.join("00.wav");
-    // Large enough that the copy takes a while.
-    let mut bytes = fs::read(&target).unwrap();
-    let junk = 60 << 20;
-    bytes.extend([b"JUNK", &(junk as u32).to_le_bytes()[..]].concat());
-    bytes.resize(bytes.len() + junk, 7);
+    let target = music.join("large.flac");
+    let source = "data/demo/library/folk/omri-lahav-an-old-warhorse-goes-to-pasture.flac";
+    let sound = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap();
+    // Large enough that the copy takes a while: blocks of padding behind the first, whose header and contents have 42
+    // bytes with the mark.
+    let padding = [&[1, 0xff, 0xff, 0xff][..], &[0; 0xff_ffff]].concat();
+    let bytes = [&sound[..42], &padding.repeat(4), &sound[42..]].concat();
     fs::write(&target, &bytes).unwrap();
     let table = sandbox.path("labels.csv");
     fs::write(&table, format!("path,genre\n{},Noise\n", string(&target))).unwrap();

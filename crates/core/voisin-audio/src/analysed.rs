@@ -13,12 +13,11 @@ use std::sync::{Mutex, PoisonError};
 
 use voisin_base::regular_file::{changed_at, mtime_ns};
 use voisin_base::track::{ContentId, ContentKind};
-use voisin_music::cue::Place;
 
 use super::copies::Hold;
 use super::demux::Demuxer;
 use super::probe::{LEAST_SHARE, is_raw};
-use super::source::{self, MediaBytes, WHOLE};
+use super::source::{self, MediaBytes};
 use super::{AudioError, probe_as};
 
 /// Files whose check is cached, so that reopening an unchanged one costs an `fstat`. Some 200 bytes each.
@@ -27,14 +26,14 @@ const KEPT: usize = 1 << 14;
 /// what encoders put before the first.
 const EXAMINED: u64 = 1 << 16;
 
-/// A file, or a part of one that a CUE sheet describes, as it was when it was analysed.
+/// A file as it was when it was analysed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnalysedFile {
     /// Its path.
     pub path: PathBuf,
-    /// Size in bytes; not compared for a part.
+    /// Size in bytes.
     pub size: u64,
-    /// Modification time in nanoseconds since 1970 UTC; of a part the sum of its file's and its sheet's.
+    /// Modification time in nanoseconds since 1970 UTC.
     pub mtime_ns: i64,
     /// When it was last scanned, in seconds since 1970 UTC.
     pub seen_at: i64,
@@ -53,18 +52,13 @@ pub struct HeldFile {
 }
 
 impl HeldFile {
-    /// Opens a regular file with any content; for a path below a CUE sheet, the file of that part.
+    /// Opens a regular file with any content.
     pub fn open(path: &Path) -> Result<Self, AudioError> {
-        let place = Place::of(path).map_err(|error| AudioError::from_io(path, error))?;
-        Self::of_place(path, &place)
-    }
-
-    fn of_place(path: &Path, place: &Place<'_>) -> Result<Self, AudioError> {
-        let file = source::open(place.audio())?;
+        let file = source::open(path)?;
         let metadata = file
             .metadata()
             .map_err(|error| AudioError::from_io(path, error))?;
-        let hold = Hold::new(place.audio(), &metadata);
+        let hold = Hold::new(path, &metadata);
         Ok(Self {
             file,
             metadata,
@@ -77,7 +71,7 @@ impl HeldFile {
         self.hold.also(path, &self.metadata);
     }
 
-    /// The path that was opened: for a part, the file with its audio.
+    /// The path that was opened.
     pub fn path(&self) -> &Path {
         self.hold.path()
     }
@@ -94,8 +88,8 @@ impl HeldFile {
 }
 
 /// State of a file, which differs after any change: path, device, inode, size, modification time, time of the last
-/// change of any kind, modification time of the sheet.
-type StateKey = (PathBuf, [u64; 3], [i64; 3]);
+/// change of any kind.
+type StateKey = (PathBuf, [u64; 3], [i64; 2]);
 
 /// The result of checking a file's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,33 +113,22 @@ impl AnalysedFile {
     /// # Errors
     /// [`AudioError::OtherRecording`] if the file holds another recording or none; those of the file system.
     pub fn open(&self) -> Result<HeldFile, AudioError> {
-        let io = |error| AudioError::from_io(&self.path, error);
-        let place = Place::of(&self.path).map_err(io)?;
-        let held = HeldFile::of_place(&self.path, &place)?;
-        let sheet = match &place {
-            Place::Part(part) => Some(mtime_ns(&std::fs::metadata(&part.sheet).map_err(io)?)),
-            Place::File(_) => None,
-        };
+        let held = HeldFile::open(&self.path)?;
         let metadata = held.metadata();
         let mtime = mtime_ns(metadata);
-        let is_unchanged = match sheet {
-            Some(sheet) => mtime.wrapping_add(sheet) == self.mtime_ns,
-            None => {
-                (metadata.len(), mtime) == (self.size, self.mtime_ns)
-                    && changed_at(metadata) <= self.seen_at
-            }
-        };
+        let is_unchanged = (metadata.len(), mtime) == (self.size, self.mtime_ns)
+            && changed_at(metadata) <= self.seen_at;
         // With the time of the last change, which no program can set: a file rewritten with its old
         // size and modification time is checked again.
         let (ids, changed) = identity(metadata);
         let version = (
             self.path.clone(),
             [ids[0], ids[1], metadata.len()],
-            [mtime, changed, sheet.unwrap_or(0)],
+            [mtime, changed],
         );
         // For a recording known by its path alone there is no digest to compare with.
         let is_any = is_unchanged || self.content == content_of_path(&self.path);
-        if self.matches(is_any, version, place.audio())? {
+        if self.matches(is_any, version)? {
             Ok(held)
         } else {
             Err(AudioError::OtherRecording {
@@ -155,8 +138,7 @@ impl AnalysedFile {
     }
 
     /// - `is_any`: whether any audio is accepted
-    /// - `audio`: the file whose bytes hold the audio
-    fn matches(&self, is_any: bool, version: StateKey, audio: &Path) -> Result<bool, AudioError> {
+    fn matches(&self, is_any: bool, version: StateKey) -> Result<bool, AudioError> {
         // The lock is not held while a file is read, which may take seconds; two threads may both
         // read.
         let known = {
@@ -174,7 +156,7 @@ impl AnalysedFile {
             }
             _ => {
                 let found = if is_any {
-                    beginning(audio)?
+                    beginning(&self.path)?
                 } else {
                     whole(&self.path, self.kind)?
                 };
@@ -245,8 +227,7 @@ fn beginning(path: &Path) -> Result<CheckedContents, AudioError> {
 /// Whether the first packet decodes and, of a raw stream, most of the first bytes are packets, as random bytes hold
 /// some by chance; else the file as a whole decides.
 fn is_audio(path: &Path) -> Result<bool, AudioError> {
-    let demuxer = match Demuxer::open(path, &WHOLE) {
-        // Only the first link of a chain may have no decoder.
+    let demuxer = match Demuxer::open(path) {
         Err(error) if error.is_of_contents() => return Ok(false),
         opened => opened?,
     };
@@ -351,23 +332,6 @@ mod tests {
         ));
     }
 
-    #[test]
-    fn a_chain_opens_whatever_its_first_link_is() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/data/audio");
-        let read = |name: &str| std::fs::read(root.join(name)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.ogg");
-        let vorbis = read("vorbis.ogg");
-        // The second is cut off within its headers.
-        for first in [&read("flac.oga")[..], &vorbis[..2_000]] {
-            std::fs::write(&path, [first, &vorbis].concat()).unwrap();
-            let file = analysed(&path);
-            assert!(file.open().is_ok(), "{} bytes", first.len());
-        }
-        std::fs::write(&path, &vorbis[..2_000]).unwrap();
-        assert!(matches!(beginning(&path), Ok(CheckedContents::NotAudio)));
-    }
-
     #[cfg(unix)]
     #[test]
     fn a_file_that_is_held_is_opened_or_none() {
@@ -388,11 +352,14 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_link_that_comes_while_tags_are_written_leads_to_no_harm() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let sound = std::fs::read(root.join("tests/data/audio/mono.flac")).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let [path, victim] = ["a.wav", "b.wav"].map(|name| folder.path().join(name));
-        std::fs::write(&path, wav(&[7; 4000])).unwrap();
+        let [path, victim] = ["a.flac", "b.flac"].map(|name| folder.path().join(name));
+        std::fs::write(&path, &sound).unwrap();
         // Of the same size, and of the same time.
-        std::fs::write(&victim, wav(&[9; 4000])).unwrap();
+        let other: Vec<u8> = sound.iter().rev().copied().collect();
+        std::fs::write(&victim, &other).unwrap();
         let time = std::fs::metadata(&path).unwrap().modified().unwrap();
         let times = std::fs::FileTimes::new().set_modified(time);
         File::options()
@@ -401,19 +368,16 @@ mod tests {
             .unwrap()
             .set_times(times)
             .unwrap();
-        let edit = crate::tags::TagEdit {
-            field: crate::tags::TagField::Genre,
-            values: vec!["Polka".into()],
-        };
+        let genres = ["Polka".to_owned()];
         let mut swap = |_: &Path| {
             std::fs::rename(&path, folder.path().join("kept")).unwrap();
             std::os::unix::fs::symlink(&victim, &path).unwrap();
         };
         let options = crate::tags::WriteOptions::default();
-        let written = crate::tags::prepare(&path, &[edit], options, &mut swap)
+        let written = crate::tags::prepare(&path, &genres, options, &mut swap)
             .and_then(PreparedWrite::commit);
         assert!(written.is_err());
-        assert!(std::fs::read(&victim).unwrap() == wav(&[9; 4000]));
+        assert!(std::fs::read(&victim).unwrap() == other);
         assert!(path.is_symlink(), "nothing took its place");
     }
 }

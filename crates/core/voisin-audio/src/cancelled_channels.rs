@@ -3,25 +3,14 @@
 //!
 //! For: finding them. Not for: the downmix (`loudness`).
 
-use std::ops::Range;
 use std::path::Path;
 
 use super::decoder::PacketFormat;
 use super::loudness::MOST_CHANNELS;
 use super::stream::Stream;
 
-/// The channels that are left out of the downmix, one bit each; `None` without sound, and where all before the frames
-/// would have to be decoded.
-///
-/// - `bytes`, `frames`: the link, and the decoded frames of it that decide, by their beginning
-/// - `regular`: whether one may seek in it, by the probe
-pub(super) fn find(
-    path: &Path,
-    bytes: &Range<u64>,
-    actual: PacketFormat,
-    frames: &Range<u64>,
-    regular: bool,
-) -> Option<u8> {
+/// The channels that are left out of the downmix, one bit each, by the beginning of the file's sound.
+pub(super) fn find(path: &Path, actual: PacketFormat) -> u8 {
     /// Seconds of sound after which channels that are all positively correlated are accepted, after which the decision
     /// is made in any case, and of the file that are searched for sound.
     const LEAST: u64 = 1;
@@ -30,29 +19,23 @@ pub(super) fn find(
     /// Power of all channels below which there is no sound: -60 dB.
     const QUIET: f64 = 1e-6;
     if !(2..=MOST_CHANNELS).contains(&usize::from(actual.channels)) {
-        return None;
+        return 0;
     }
     let rate = u64::from(actual.rate);
-    let mut stream = Stream::open(path, bytes, frames.start > 0, regular).ok()?;
-    if frames.start > MOST * rate && !stream.is_sparse() {
-        return None;
-    }
+    let Ok(mut stream) = Stream::open(path, false, false) else {
+        return 0;
+    };
     stream.keep_channels();
     let mut sounding = 0;
     let mut products = Products::default();
-    while let Ok(Some(chunk)) = stream.next(frames.start) {
+    while let Ok(Some(chunk)) = stream.next(0) {
         let at = chunk.start;
-        if at >= frames.end {
-            break;
-        }
         let planes: Vec<(usize, &[f32])> = chunk
             .planes
             .map(|planes| planes.audible().collect())
             .unwrap_or_default();
         let length = planes.iter().map(|(_, plane)| plane.len()).min();
-        let first = frames.start.saturating_sub(at) as usize;
-        let end = frames.end.saturating_sub(at) as usize;
-        for frame in first..end.min(length.unwrap_or(0)) {
+        for frame in 0..length.unwrap_or(0) {
             let sample = |plane: &[f32]| f64::from(plane[frame]);
             let power: f64 = planes.iter().map(|(_, p)| sample(p).powi(2)).sum();
             if power > QUIET {
@@ -65,8 +48,7 @@ pub(super) fn find(
             }
         }
         let is_common = sounding >= LEAST * rate && products.iter().flatten().all(|&p| p >= 0.0);
-        if is_common || sounding >= ENOUGH * rate || at >= frames.start.saturating_add(MOST * rate)
-        {
+        if is_common || sounding >= ENOUGH * rate || at >= MOST * rate {
             break;
         }
     }
@@ -76,7 +58,7 @@ pub(super) fn find(
     while let Some(channel) = next_cancelled(&products, all & !left_out) {
         left_out |= channel;
     }
-    (all > 0).then_some(left_out)
+    left_out
 }
 
 /// Products of each two channels, summed over the frames; the diagonal is each channel's power.
@@ -204,37 +186,6 @@ mod tests {
         near(level("centre", [a, b, minus(both), none, c, none]), 0.25);
         let apart = [1.0, -1.0, 0.0];
         near(level("sides", [a, b, c, none, apart, minus(apart)]), 0.2);
-    }
-
-    #[test]
-    fn a_part_keeps_the_channels_that_cancel_elsewhere() {
-        let folder = tempfile::tempdir().unwrap();
-        let left = |i: u32| ((f64::from(i) * 0.05).sin() * 9000.0) as i16;
-        let sheet = folder.path().join("a.cue");
-        let tracks = "TRACK 01 AUDIO\nINDEX 01 00:00:00\nTRACK 02 AUDIO\nINDEX 01 00:03:00\n";
-        std::fs::write(&sheet, format!("FILE a.wav WAVE\n{tracks}")).unwrap();
-        let part = |number: &str| {
-            let (part, _) = crate::read_all(&sheet.join(number), 8000).unwrap();
-            part.samples
-        };
-        for inverted in [24_000..48_000, 0..24_000] {
-            let frames = (0..48_000).flat_map(|i| {
-                let is_inverted = inverted.contains(&i);
-                // In phase the channels differ, so that a channel left out would show.
-                [left(i), if is_inverted { -left(i) } else { left(i) / 2 }]
-            });
-            downmix(&folder.path().join("a.wav"), 2, frames);
-            for (number, start) in [("01", 0), ("02", 24_000)] {
-                let share = if inverted.contains(&start) { 1.0 } else { 0.75 };
-                let samples = part(number);
-                assert_eq!(samples.len(), 24_000);
-                let mut pairs = (start..).zip(samples);
-                assert!(
-                    pairs.all(|(i, s)| (s - share * f32::from(left(i)) / 32_768.0).abs() < 1e-4),
-                    "part {number}, inverted {inverted:?}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::CodecParameters;
@@ -106,9 +105,8 @@ pub(super) struct Demuxer {
 }
 
 impl Demuxer {
-    /// - `bytes`: the link of a chained file, or all of the file
-    pub(super) fn open(path: &Path, bytes: &Range<u64>) -> Result<Self, AudioError> {
-        Self::of_bytes(path, MediaBytes::open(path)?.within(bytes))
+    pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
+        Self::of_bytes(path, MediaBytes::open(path)?)
     }
 
     pub(super) fn of_bytes(path: &Path, mut source: MediaBytes) -> Result<Self, AudioError> {
@@ -497,7 +495,7 @@ impl Demuxer {
                     self.faults = 0;
                     return Ok(Some(packet));
                 }
-                // Links of a chain are read one at a time: another stream that begins here is a link of its own.
+                // Of a chain the first link counts: another stream begins here.
                 Ok(None) | Err(Error::ResetRequired) => self.ended = true,
                 Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                     self.ended = true;

@@ -82,14 +82,6 @@ pub enum AudioError {
         /// The panic's own message.
         message: String,
     },
-    /// A CUE sheet, or a part that it describes, is invalid.
-    #[error("{}: {reason}", path.display())]
-    Sheet {
-        /// The sheet, or the part.
-        path: PathBuf,
-        /// Expected and found.
-        reason: String,
-    },
     /// A sample rate that cannot be converted.
     #[error("cannot resample from {from} Hz to {to} Hz")]
     Rate {
@@ -131,7 +123,6 @@ impl AudioError {
             | Self::Changed { path }
             | Self::OtherRecording { path }
             | Self::Panicked { path, .. }
-            | Self::Sheet { path, .. }
             | Self::TagsUnwritable { path, .. }
             | Self::Io { path, .. } => Some(path),
             Self::Rate { .. } => None,
@@ -148,7 +139,6 @@ impl AudioError {
                 | Self::NoFrames { .. }
                 | Self::MostlyDamaged { .. }
                 | Self::Panicked { .. }
-                | Self::Sheet { .. }
         )
     }
 

@@ -1,14 +1,14 @@
 //! Hides metadata from Symphonia, which refuses a whole file for a damaged tag or a chapter without a number; voisin
 //! reads tags itself.
 //!
-//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes larger than the file (`repair`).
+//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes of AIFF (`repair`).
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::fill::big;
 use super::mkv::{self, CLUSTER, ElementHead, INFO, SEEK_HEAD, SEGMENT, TAGS, TRACKS};
 use super::ogg::{self, CHECKSUM, HEADER, PageState};
-use super::repair::{BoxHead, bytes, is_movie};
+use super::repair::bytes;
 
 /// Most parts that are hidden: each read of the file checks all of them, and a file has a handful.
 const MOST: usize = 1 << 10;
@@ -159,6 +159,37 @@ fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, 
         patches.extend(places);
     }
     Ok(patches)
+}
+
+/// Whether a file begins with a box of MP4.
+fn is_movie(head: &[u8]) -> bool {
+    let firsts = [
+        b"ftyp", b"moov", b"styp", b"mdat", b"wide", b"free", b"skip",
+    ];
+    head.get(4..8)
+        .is_some_and(|kind| firsts.iter().any(|first| kind == *first))
+}
+
+/// The header of a box.
+struct BoxHead {
+    kind: [u8; 4],
+    /// Bytes of the header.
+    width: u64,
+    /// Bytes of the box with its header; `None` up to the end.
+    size: Option<u64>,
+}
+
+impl BoxHead {
+    /// - `bytes`: sixteen, or as many as there are
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let kind = bytes.get(4..8)?.try_into().ok()?;
+        let (width, size) = match (big(&bytes[..4]), bytes.get(8..16)) {
+            (0, _) => (8, None),
+            (1, Some(long)) => (16, Some(big(long))),
+            (size, _) => (8, Some(size)),
+        };
+        Some(Self { kind, width, size })
+    }
 }
 
 /// ISO/IEC 14496-12: `udta` and `meta`, inside and outside the movie, become free space, and so do invalid bytes after

@@ -1,7 +1,7 @@
 //! From a file to mono samples: decoding, resampling, tags.
 //!
 //! For: [`probe`] reads a file's format and length, [`read_windows`] and [`read_all`] decode samples at a
-//! model's rate, [`tags`] reads and writes tags. Symphonia, opus-pure, rubato and lofty are used here and
+//! model's rate, [`tags`] reads tags and writes genres. Symphonia, opus-pure, rubato and lofty are used here and
 //! nowhere else. Not for: the meaning of samples.
 //!
 //! # Conventions
@@ -9,7 +9,8 @@
 //! - Downmix: the mean of the channels (as openl3 does); low-frequency-effects channels are left out.
 //! - Position 0 is the first audible sample: encoder delay and padding are cut where the container states
 //!   them (LAME header, Vorbis and Opus granules, MP4 edit list or `iTunSMPB`, Matroska).
-//! - A damaged packet becomes silence of its own duration: the positions after it are unchanged.
+//! - A damaged packet, or one of another sample rate, becomes silence of its own duration: the positions after it are
+//!   unchanged. Of a chained Ogg file the first link counts.
 //! - Every sample is a function of the file alone: it does not depend on which windows are read together,
 //!   nor on whether the rest of the file is decoded or skipped.
 
@@ -28,12 +29,10 @@ mod hidden;
 mod loudness;
 mod mkv;
 mod mp4;
-mod mpeg;
 mod ogg;
 mod opus;
 mod probe;
 mod quick;
-mod refusal;
 mod repair;
 mod resample;
 mod source;
@@ -42,9 +41,7 @@ pub mod tags;
 mod track_frames;
 mod windows;
 
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 pub use analysed::{AnalysedFile, HeldFile, content_of_path};
 pub use copies::{Fetch, LocalCopy};
@@ -118,34 +115,12 @@ impl AudioInfo {
 /// How positions in a file follow from its packets. Made by [`probe`]; opaque.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// Audible frames of the file before the first of this track: 0 but for a part that a CUE sheet describes.
-    pub(crate) start: u64,
-    /// The links of the file's chain, in its order; one link but for chained Ogg and raw streams that change.
-    pub(crate) links: Arc<[Link]>,
-}
-
-/// A stretch of a file that is decoded on its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Link {
-    /// Its range of the bytes that [`source`] returns.
-    pub(crate) bytes: Range<u64>,
-    /// Its own rate, Hz; the file's is that of the first link, or a higher one in a raw stream.
-    pub(crate) sample_rate: u32,
-    /// Audible frames at its own rate.
-    pub(crate) n_frames: u64,
     /// Decoded frames before the first audible one.
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
     /// Channels that cancel others, one bit each: the downmix leaves them out.
     pub(crate) left_out: u8,
-}
-
-impl Link {
-    /// Its length in frames at the file's rate.
-    pub(crate) fn frames_at(&self, rate: u32) -> u64 {
-        resample::resampled(self.n_frames, self.sample_rate, rate)
-    }
 }
 
 /// Irregularities found in decoding.
@@ -198,7 +173,7 @@ pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 pub fn probe_as(path: &Path, kind: ContentKind) -> Result<AudioInfo, AudioError> {
     match kind {
         ContentKind::Full => probe::probe(path),
-        ContentKind::Quick => probe::probe_by(path, "quick", quick::probe),
+        ContentKind::Quick => quick::probe(path),
     }
 }
 

@@ -11,7 +11,7 @@ const PIECE_TENTHS: u32 = 4;
 /// many as its share of the track.
 const STRETCHES: u64 = 24;
 
-/// Most pieces that are measured: each takes some 300 kB, and each stream of a chain may need its own.
+/// Most pieces that are measured: each takes some 300 kB, and a damaged file may have many gaps.
 const MOST_PIECES: usize = 128;
 
 /// Most channels that are checked for cancelling others: 7.1.
@@ -82,10 +82,9 @@ impl Planes {
 
 /// Measures stretches of a track, in ascending order.
 pub(super) struct LoudnessMeter {
-    /// Present sample rate, Hz.
+    /// Sample rate, Hz.
     rate: u32,
-    /// Whether all of the track counts, and whether all of it could be measured.
-    whole: bool,
+    /// Whether all of the track was measured.
     complete: bool,
     /// Frames of a piece, and between the starts of two pieces.
     piece: u64,
@@ -111,7 +110,6 @@ impl LoudnessMeter {
         };
         Self {
             rate,
-            whole,
             complete: whole,
             piece,
             apart,
@@ -120,19 +118,6 @@ impl LoudnessMeter {
             next: u64::MAX,
             due: 0,
             measured: 0,
-        }
-    }
-
-    /// Sets the rate of the samples that follow, Hz.
-    pub(super) fn set_rate(&mut self, rate: u32) {
-        if rate == self.rate {
-            return;
-        }
-        self.rate = rate;
-        // A meter has one rate, so that the next push must begin a new one.
-        self.next = u64::MAX;
-        if !self.whole {
-            self.piece = piece(rate);
         }
     }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::codecs::codec_name;
 use super::demux::Demuxer;
 use super::fill::{big, read_up_to};
-use super::source::{MediaBytes, WHOLE};
-use super::{AudioError, AudioInfo, Link, Timeline, cancelled_channels};
+use super::source::MediaBytes;
+use super::{AudioError, AudioInfo, Timeline, cancelled_channels};
 use voisin_base::track::ContentId;
 
 /// Bytes read at each end.
@@ -29,7 +29,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
 
 /// All but the content id, if header and last packet agree in the length.
 fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
-    let mut demuxer = Demuxer::open(path, &WHOLE)?;
+    let mut demuxer = Demuxer::open(path)?;
     let actual = demuxer.actual();
     let container = demuxer.container();
     // Only these have a length in the header and seek exactly to the last frame.
@@ -58,14 +58,6 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
             return Ok(None);
         }
     }
-    let link = Link {
-        bytes: WHOLE,
-        sample_rate: actual.rate,
-        n_frames,
-        skip: 0,
-        regular: true,
-        left_out: cancelled_channels::find(path, &WHOLE, actual, &WHOLE, false).unwrap_or(0),
-    };
     Ok(Some(AudioInfo {
         content: ContentId([0; 32]),
         container: container.to_owned(),
@@ -75,8 +67,9 @@ fn by_header(path: &Path) -> Result<Option<AudioInfo>, AudioError> {
         n_frames,
         packets: n_frames.div_ceil(per_packet),
         timeline: Timeline {
-            start: 0,
-            links: [link].into(),
+            skip: 0,
+            regular: true,
+            left_out: cancelled_channels::find(path, actual),
         },
     }))
 }

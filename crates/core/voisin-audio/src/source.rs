@@ -2,17 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::Path;
 
 use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
 use super::{AudioError, copies, hidden, repair};
-use voisin_music::cue::Place;
-
-/// All bytes of a file.
-pub(super) const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// Opens a regular file.
 pub(super) fn open(path: &Path) -> Result<File, AudioError> {
@@ -44,11 +39,9 @@ pub(super) struct MediaBytes {
 }
 
 impl MediaBytes {
-    /// Opens a regular, non-empty file; for a path below a CUE sheet, the file of that part.
+    /// Opens a regular, non-empty file.
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let error = |source| AudioError::from_io(path, source);
-        let place = Place::of(path).map_err(error)?;
-        let path = place.audio();
         let mut file = open(path)?;
         let length = file.metadata().map_err(error)?.len();
         if length == 0 {
@@ -76,15 +69,6 @@ impl MediaBytes {
         source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
-    }
-
-    /// Only these bytes, as if they were the file; for Ogg files, which need no header changes, or all bytes.
-    pub(super) fn within(mut self, bytes: &Range<u64>) -> Self {
-        let end = bytes.end.min(self.length);
-        let start = bytes.start.min(end);
-        self.start += start;
-        self.length = end - start;
-        self
     }
 
     /// Bytes without the tags around them.
@@ -407,83 +391,40 @@ fn read_at(file: &mut File, position: u64, length: usize) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// The name of a format that cannot be decoded or is no audio, by its first bytes.
+/// Why a file is refused, by its first bytes: Symphonia's probe would search it for a frame's sync word and find some by
+/// chance.
 pub(super) fn foreign_format(head: &[u8]) -> Option<String> {
-    const STRANGERS: &[(&[u8], &str)] = &[
-        (b"\x89PNG\r\n\x1a\n", "it is a PNG picture"),
-        (b"\xff\xd8\xff", "it is a JPEG picture"),
-        (b"GIF8", "it is a GIF picture"),
-        (b"%PDF", "it is a PDF document"),
-        (b"PK\x03\x04", "it is a ZIP archive"),
-        (b"\x1f\x8b\x08", "it is a gzip archive"),
-        (b"7z\xbc\xaf\x27\x1c", "it is a 7-Zip archive"),
-        (b"Rar!\x1a\x07", "it is a RAR archive"),
-        (b"\x7fELF", "it is a program"),
-        (b"SQLite format 3\0", "it is an SQLite database"),
-        (b"<!DOCTYPE", "it is an HTML page"),
-        (b"<!doctype", "it is an HTML page"),
-        (b"<html", "it is an HTML page"),
-        (b"<?xml", "it is an XML document"),
-        (b"#EXTM3U", "it is a playlist"),
-        (b"MThd", "it is a MIDI file"),
+    /// The first bytes, a name, and whether it is music that voisin cannot decode.
+    const FOREIGN: [(&[u8], &str, bool); 20] = [
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture", false),
+        (b"\xff\xd8\xff", "a JPEG picture", false),
+        (b"GIF8", "a GIF picture", false),
+        (b"%PDF", "a PDF document", false),
+        (b"PK\x03\x04", "a ZIP archive", false),
+        (b"<!DOCTYPE", "an HTML page", false),
+        (b"<html", "an HTML page", false),
+        (b"#EXTM3U", "a playlist", false),
+        (b"MThd", "a MIDI file", false),
+        (b"wvpk", "WavPack", true),
+        (b"MAC ", "Monkey's Audio", true),
+        (b"MPCK", "Musepack", true),
+        (b"MP+", "Musepack", true),
+        (b"TTA1", "True Audio", true),
+        (b"tBaK", "TAK", true),
+        (b"DSD ", "DSD", true),
+        (b"FRM8", "DSD", true),
+        (b"\x0b\x77", "AC-3", true),
+        (b"\x7f\xfe\x80\x01", "DTS", true),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media", true),
     ];
-    /// Music that voisin cannot decode.
-    const UNREADABLE: &[(&[u8], &str)] = &[
-        (b"wvpk", "WavPack"),
-        (b"MAC ", "Monkey's Audio"),
-        (b"MPCK", "Musepack"),
-        (b"MP+", "Musepack"),
-        (b"TTA1", "True Audio"),
-        (b"TTA2", "True Audio"),
-        (b"OFR ", "OptimFROG"),
-        (b"tBaK", "TAK"),
-        (b"ajkg", "Shorten"),
-        (b"DSD ", "DSD"),
-        (b"FRM8", "DSD"),
-        (b"\x0b\x77", "AC-3"),
-        (b"\x7f\xfe\x80\x01", "DTS"),
-        (b"DTSHDHDR", "DTS-HD"),
-        (b".snd", "AU"),
-        (b".RMF", "RealMedia"),
-        (b".ra\xfd", "RealAudio"),
-        (b"#!AMR", "AMR"),
-        (b"Creative Voice File\x1a", "VOC"),
-        (b"riff\x2e\x91\xcf\x11", "Wave64"),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
-    ];
-    // The first page holds one short packet: 27 bytes of header, one of the segment table, then the
-    // packet.
-    let of_ogg = head.get(28..).filter(|_| head.starts_with(b"OggS"));
-    let format = match (of_ogg.unwrap_or_default(), head) {
-        (packet, _) if packet.starts_with(b"Speex   ") => Some("Speex"),
-        // Channels without positions: RFC 7845, 5.1.1.4.
-        ([b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', head @ ..], _)
-            if head.get(10).is_some_and(|family| *family > 3) =>
-        {
-            Some("Opus with channels of no known places")
-        }
-        // ISO/IEC 14496-3, 1.A.2: a layer of zero, and another profile than LC.
-        (_, [0xff, second, third, ..]) if second & 0xf6 == 0xf0 && third >> 6 != 1 => {
-            Some("AAC of another profile than LC")
-        }
-        (_, [_, _, _, _, 0xf8, 0x72, 0x6f, 0xba | 0xbb, ..]) => Some("TrueHD or MLP"),
-        _ => {
-            let found = UNREADABLE.iter().find(|(magic, _)| head.starts_with(magic));
-            found.map(|&(_, format)| format)
-        }
-    };
-    if let Some(format) = format {
-        return Some(format!(
-            "it is music in the format {format}: convert a copy to FLAC, for example with \"ffmpeg -i FILE FILE.flac\""
-        ));
-    }
-    if head.starts_with(b"RIFF") && head.len() >= 12 && &head[8..12] != b"WAVE" {
-        return Some("it is a RIFF file of another kind than WAVE".to_owned());
-    }
-    STRANGERS
-        .iter()
-        .find(|(magic, _)| head.starts_with(magic))
-        .map(|&(_, what)| what.to_owned())
+    let (_, name, is_music) = FOREIGN.iter().find(|(magic, ..)| head.starts_with(magic))?;
+    Some(if *is_music {
+        format!(
+            "it is music in the format {name}: convert a copy to FLAC, for example with \"ffmpeg -i FILE FILE.flac\""
+        )
+    } else {
+        format!("it is {name}")
+    })
 }
 
 #[cfg(test)]
@@ -492,19 +433,9 @@ mod tests {
 
     #[test]
     fn music_in_other_formats_has_a_way_into_the_library() {
-        let speex = [b"OggS\0\x02", &[0; 20][..], &[1, 80], b"Speex   1.2"].concat();
-        let speex = foreign_format(&speex).unwrap();
-        assert!(
-            speex.contains("the format Speex: convert a copy"),
-            "{speex}"
-        );
         let ac3 = foreign_format(b"\x0b\x77\x12\x34").unwrap();
         assert!(ac3.contains("AC-3") && ac3.contains("ffmpeg"), "{ac3}");
-        let truehd = foreign_format(b"\xf1\x2c\0\x9a\xf8\x72\x6f\xba\0").unwrap();
-        assert!(truehd.contains("TrueHD"), "{truehd}");
-        let main = foreign_format(b"\xff\xf1\x10\x80").unwrap();
-        assert!(main.contains("another profile than LC"), "{main}");
-        assert_eq!(foreign_format(b"\xff\xf1\x50\x80"), None);
+        assert_eq!(foreign_format(b"%PDF-1.7").unwrap(), "it is a PDF document");
         assert_eq!(foreign_format(b"\xff\xfb\x10\x80"), None);
         assert_eq!(foreign_format(b"fLaC\0\0\0\x22"), None);
     }

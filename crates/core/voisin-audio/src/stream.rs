@@ -2,7 +2,6 @@
 //! rest.
 
 use std::collections::VecDeque;
-use std::ops::{Add, Range};
 use std::path::{Path, PathBuf};
 
 use symphonia::core::codecs::audio::well_known as codec;
@@ -88,30 +87,11 @@ pub(super) struct DecodeCounts {
     pub lost_frames: u64,
 }
 
-impl Add for DecodeCounts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            packets: self.packets + other.packets,
-            damaged: self.damaged + other.damaged,
-            good_frames: self.good_frames + other.good_frames,
-            lost_frames: self.lost_frames + other.lost_frames,
-        }
-    }
-}
-
 impl Stream {
-    /// - `bytes`: the link of a chained file, or all of the file
     /// - `sparse`: packets that are not requested may be skipped if that changes nothing
     /// - `regular`: whether the timestamps are exact enough for seeking, by the probe
-    pub(super) fn open(
-        path: &Path,
-        bytes: &Range<u64>,
-        sparse: bool,
-        regular: bool,
-    ) -> Result<Self, AudioError> {
-        let demuxer = Demuxer::open(path, bytes)?;
+    pub(super) fn open(path: &Path, sparse: bool, regular: bool) -> Result<Self, AudioError> {
+        let demuxer = Demuxer::open(path)?;
         let decoder = demuxer.decoder()?;
         let memory = memory_of(&demuxer);
         let sparse = sparse && demuxer.countable() && memory != Memory::All;
@@ -357,7 +337,6 @@ fn memory_of(demuxer: &Demuxer) -> Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::WHOLE;
 
     #[test]
     fn a_packet_is_held_up_to_a_bound() {
@@ -369,7 +348,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hostile.m4a");
         std::fs::write(&path, bytes).unwrap();
-        let mut stream = Stream::open(&path, &WHOLE, false, false).unwrap();
+        let mut stream = Stream::open(&path, false, false).unwrap();
         let first = stream.next(0).unwrap().unwrap();
         assert_eq!(first.samples.len() as u64, LONGEST_PACKET);
     }

@@ -1,4 +1,4 @@
-//! Decodes texts of unknown encoding: tags, CUE sheets and playlists from before UTF-8.
+//! Decodes texts of unknown encoding: tags and playlists from before UTF-8.
 //!
 //! For: finding the most likely encoding. Not for: bytes of a known encoding.
 
@@ -196,11 +196,6 @@ impl OldEncoding {
     }
 }
 
-/// A file's text: UTF-8 or UTF-16 if marked or valid, else in the most likely encoding of its lines together.
-pub fn decode_file(bytes: &[u8]) -> String {
-    with_mark(bytes).unwrap_or_else(|| OldEncoding::detect(lines(bytes)).decode(bytes))
-}
-
 /// The text of a file with a byte order mark, or in UTF-16 without one.
 pub fn with_mark(bytes: &[u8]) -> Option<String> {
     let Some((encoding, mark)) = Encoding::for_bom(bytes) else {
@@ -210,7 +205,7 @@ pub fn with_mark(bytes: &[u8]) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which sheets and lists are
+/// The byte order of a text in UTF-16, by zeros in always the same byte of ASCII characters, which lists are
 /// full of; `None` for other encodings, which have none.
 fn unmarked_order(bytes: &[u8]) -> Option<Utf16> {
     let zeros = [0, 1].map(|offset| {
@@ -428,11 +423,11 @@ mod tests {
                 assert_eq!(utf16(&big, Utf16::Little), text);
             }
         }
-        assert_eq!(decode_file(b"\xff\xfea\0b\0"), "ab");
-        assert_eq!(decode_file(b"a\0b\0\n\0"), "ab\n");
-        assert_eq!(decode_file(b"\0a\0b"), "ab");
-        assert_eq!(decode_file(b"ab\0\0\0\0"), "ab\0\0\0\0");
-        assert_eq!(decode_file(b"\xef\xbb\xbfab"), "ab");
+        assert_eq!(with_mark(b"\xff\xfea\0b\0").unwrap(), "ab");
+        assert_eq!(with_mark(b"a\0b\0\n\0").unwrap(), "ab\n");
+        assert_eq!(with_mark(b"\0a\0b").unwrap(), "ab");
+        assert_eq!(with_mark(b"ab\0\0\0\0"), None);
+        assert_eq!(with_mark(b"\xef\xbb\xbfab").unwrap(), "ab");
     }
 
     proptest! {
@@ -440,7 +435,7 @@ mod tests {
         fn any_bytes_make_some_text(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = OldEncoding::detect([&bytes[..]]).decode(&bytes);
             let _ = utf16(&bytes, Utf16::Big);
-            let _ = decode_file(&bytes);
+            let _ = with_mark(&bytes);
         }
     }
 }

@@ -38,7 +38,7 @@ fn composed(name: &str) -> String {
 }
 
 /// A name in lower case and composed form: equal for names that file systems may consider equal.
-pub fn folded(name: &str) -> String {
+fn folded(name: &str) -> String {
     // Composed again: the lower case of some letters (İ) is decomposed.
     composed(&composed(name).to_lowercase())
 }

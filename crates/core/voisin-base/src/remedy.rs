@@ -54,8 +54,6 @@ pub enum Remedy {
     SeeWords(usize),
     /// List the models.
     SeeModels,
-    /// Download a model that older versions included, or use another library.
-    FetchModel,
     /// See the documentation of queries.
     ListQueries,
     /// Give more tracks a genre.
@@ -112,10 +110,6 @@ impl fmt::Display for Remedy {
             Self::SeeClusters => "list the clusters",
             Self::SeeWords(known) => return write!(f, "{known} words are"),
             Self::SeeModels => "use one of them, or a manifest (.json) or weights file",
-            Self::FetchModel => {
-                "fetch them from research/former-models of voisin's sources, or use another \
-                 library"
-            }
             Self::ListQueries => "send what is expected",
             Self::GiveGenres | Self::GiveGenresOrList => "give more tracks a genre",
             Self::SetLabelSource => "add tagged music, or set the source of labels",

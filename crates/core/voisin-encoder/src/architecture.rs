@@ -6,11 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use voisin_features::{MelConfig, OpenL3Variant};
 
-/// Values before the VGG network's last layer: the fifth pool, `[2 times][128]`.
-pub(crate) const VGG_PENULTIMATE: usize = 256;
-/// Tags of the VGG network.
-pub(crate) const VGG_TAGS: usize = 50;
-
 /// The networks voisin can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,41 +14,29 @@ pub enum Architecture {
     OpenL3,
     /// MusiCNN (Pons and Serra, 2019): patches of 3 s, 200-d penultimate layer, 50 tags.
     Musicnn,
-    /// The VGG network of the musicnn package (Pons and Serra, 2019): patches of 3 s, 256-d last
-    /// pool, 50 tags.
-    Vgg,
-    /// Layers listed in the manifest ([`ModelManifest::layers`](crate::ModelManifest::layers)),
-    /// from a network trained in the laboratory: the last one's output is the vector. Only as a
-    /// model of one network.
-    Layers,
     /// CLAP's HTSAT (Wu et al., 2023): windows of 10 s; with a text encoder. Its sizes are in
     /// [`ModelManifest::clap`](crate::ModelManifest::clap). Only as a model of one network.
     Clap,
-    /// A network of another program as an ONNX file ([`ModelManifest::onnx`](crate::ModelManifest::onnx)). Only as a
-    /// model of one network.
-    Onnx,
 }
 
 impl Architecture {
     /// Every architecture whose layers are given.
-    pub const ALL: [Self; 3] = [Self::OpenL3, Self::Musicnn, Self::Vgg];
+    pub const ALL: [Self; 2] = [Self::OpenL3, Self::Musicnn];
 
-    /// Length of an embedding; 0 for [`Layers`](Self::Layers), [`Clap`](Self::Clap) and [`Onnx`](Self::Onnx),
-    /// whose manifest has it.
+    /// Length of an embedding; 0 for [`Clap`](Self::Clap), whose manifest has it.
     pub fn dimension(self) -> usize {
         match self {
-            Self::Layers | Self::Clap | Self::Onnx => 0,
+            Self::Clap => 0,
             Self::OpenL3 => 512,
             Self::Musicnn => 200,
-            Self::Vgg => VGG_PENULTIMATE,
         }
     }
 
-    /// The spectrogram of the published weights; [`Layers`](Self::Layers) have none.
+    /// The spectrogram of the published weights.
     pub fn front_end(self) -> MelConfig {
         match self {
             Self::OpenL3 => MelConfig::openl3(OpenL3Variant::Original),
-            Self::Musicnn | Self::Vgg | Self::Layers | Self::Onnx => MelConfig::musicnn(),
+            Self::Musicnn => MelConfig::musicnn(),
             Self::Clap => MelConfig::clap(false, [50.0, 14_000.0]),
         }
     }
@@ -64,19 +47,16 @@ impl Architecture {
         match self {
             Self::OpenL3 => &["audio_embedding_layer"],
             Self::Musicnn => &["penultimate"],
-            Self::Vgg => &["pool5"],
-            Self::Layers | Self::Clap | Self::Onnx => &[],
+            Self::Clap => &[],
         }
     }
 
-    /// `[n_mels, n_frames]` of a window: the only input size that the network takes; zeros for
-    /// [`Layers`](Self::Layers) and [`Onnx`](Self::Onnx), whose input has the size of their front end.
+    /// `[n_mels, n_frames]` of a window: the only input size that the network takes.
     pub fn input_shape(self) -> [usize; 2] {
         match self {
-            Self::Layers | Self::Onnx => [0, 0],
             Self::Clap => crate::clap::SHAPE,
             Self::OpenL3 => [128, 199],
-            Self::Musicnn | Self::Vgg => [96, 187],
+            Self::Musicnn => [96, 187],
         }
     }
 }
@@ -86,10 +66,7 @@ impl fmt::Display for Architecture {
         f.write_str(match self {
             Self::OpenL3 => "openl3",
             Self::Musicnn => "musicnn",
-            Self::Vgg => "vgg",
-            Self::Layers => "layers",
             Self::Clap => "clap",
-            Self::Onnx => "onnx",
         })
     }
 }
@@ -101,8 +78,6 @@ impl std::str::FromStr for Architecture {
         Self::ALL
             .into_iter()
             .find(|architecture| architecture.to_string() == text)
-            .ok_or_else(|| {
-                format!("unknown architecture \"{text}\": expected openl3, musicnn or vgg")
-            })
+            .ok_or_else(|| format!("unknown architecture \"{text}\": expected openl3 or musicnn"))
     }
 }

@@ -1,6 +1,6 @@
 //! The interface of every network, on any device.
 
-use super::{EncoderError, Precision};
+use super::EncoderError;
 
 /// The results of a pass, by window.
 #[derive(Default)]
@@ -14,9 +14,4 @@ pub(super) struct Pass {
 pub(super) trait Backend: Send + Sync {
     /// `mels` holds `n` windows.
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError>;
-
-    /// Precision of its products.
-    fn precision(&self) -> Precision {
-        Precision::F32
-    }
 }

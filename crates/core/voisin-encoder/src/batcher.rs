@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::EncoderError;
 use super::backend::{Backend, Pass};
-use super::{EncoderError, Precision};
 
 /// Most pending calls; further callers block. (Each waits for its own result, so there are never
 /// more than callers.)
@@ -28,7 +28,6 @@ struct Request {
 pub(super) struct Batcher {
     sender: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
-    precision: Precision,
     /// The process that has the thread.
     process: u32,
 }
@@ -48,7 +47,7 @@ impl Batcher {
             .spawn(move || match build() {
                 Ok(network) => {
                     // A caller that stopped waiting needs no result.
-                    let _ = ready.send(Ok(network.precision()));
+                    let _ = ready.send(Ok(()));
                     serve(&network, &requests, batch.max(1));
                 }
                 Err(error) => {
@@ -56,11 +55,10 @@ impl Batcher {
                 }
             })
             .map_err(EncoderError::Thread)?;
-        let precision = built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
+        built.recv().unwrap_or(Err(EncoderError::DeviceStopped))?;
         Ok(Self {
             sender: Some(sender),
             thread: Some(thread),
-            precision,
             process: std::process::id(),
         })
     }
@@ -100,10 +98,6 @@ impl Backend for Batcher {
             return Err(EncoderError::DeviceStopped);
         }
         result.recv().unwrap_or(Err(EncoderError::DeviceStopped))
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use super::import::ClapError;
 use voisin_base::remedy::Remedy;
 
 /// An error of the encoder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncoderError {
-    /// A weights file of another program could not be imported.
+    /// The folder of a CLAP model could not be imported.
     #[error(transparent)]
-    Import(Box<dyn std::error::Error + Send + Sync>),
+    Clap(#[from] ClapError),
     /// A file could not be read or written.
     #[error("{path}", path = path.display())]
     Io {
@@ -26,16 +27,6 @@ pub enum EncoderError {
         name: String,
         /// Comma-separated names that exist.
         known: String,
-    },
-    /// A model that older versions included, and is not in the folder of models.
-    #[error("model {name} does not come with voisin any more: expected its files {files} in {}, found none of that model", folder.display())]
-    FormerModel {
-        /// Its name.
-        name: String,
-        /// The names of its files, as text.
-        files: String,
-        /// The folder of models.
-        folder: PathBuf,
     },
     /// A user's model has the name of a built-in one, which it would replace unnoticed.
     #[error(
@@ -187,7 +178,6 @@ impl EncoderError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::UnknownModel { .. } => Some(Remedy::SeeModels),
-            Self::FormerModel { .. } => Some(Remedy::FetchModel),
             Self::Thread(_) | Self::DeviceStopped => Some(Remedy::UseCpu),
             _ => None,
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Architecture, ClapTowers, EncoderError, OnnxSettings};
+use super::{Architecture, ClapTowers, EncoderError};
 use voisin_base::regular_file;
 use voisin_features::MelConfig;
 use voisin_kernels::buffer::map_file;
@@ -20,7 +20,7 @@ use voisin_kernels::buffer::map_file;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
-    /// Version of this layout: 1, or 2 to 5 if one of their fields is used.
+    /// Version of this layout: [`ModelManifest::FORMAT`].
     pub format: u32,
     /// Short name, for `--model`.
     pub name: String,
@@ -44,33 +44,25 @@ pub struct ModelManifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
     /// The layer whose output is a window's vector, if the network has several; by default
-    /// [`Architecture::layers`]' first. Format 2.
+    /// [`Architecture::layers`]' first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
-    /// The layers of a network of [`Architecture::Layers`], in the format of `voisin train
-    /// classifier`. Format 2.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<String>,
-    /// Pooling of the windows' vectors; the mean by default. Format 2.
+    /// Pooling of the windows' vectors; the mean by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
     /// Further outputs besides the vector and `tags`, in order: logits with their names. In a model
     /// of several networks those of the further ones follow its own; without names they are left
-    /// out. Format 2.
+    /// out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<ModelOutput>,
     /// Further networks, whose vectors are appended. All take the same sound: one with a shorter
-    /// window takes the middle of the longest. Format 2.
+    /// window takes the middle of the longest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<ModelNetwork>,
-    /// The sizes and further files of a model of [`Architecture::Clap`]. Format 4.
+    /// The sizes and further files of a model of [`Architecture::Clap`].
     #[doc(hidden)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clap: Option<ClapTowers>,
-    /// Inputs of a network of [`Architecture::Onnx`]. Format 5.
-    #[doc(hidden)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub onnx: Option<OnnxSettings>,
 }
 
 /// Pooling of windows' vectors into a track's.
@@ -109,10 +101,10 @@ pub struct ModelNetwork {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untold: usize,
     /// It takes the first of this many consecutive windows, 1 to [`MOST_EVERY`](Self::MOST_EVERY),
-    /// and its output is used for all of them. Format 3.
+    /// and its output is used for all of them.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub every: usize,
-    /// Replaces the linear layers after it. Format 3.
+    /// Replaces the linear layers after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection: Option<ModelProjection>,
 }
@@ -167,10 +159,8 @@ struct FormatVersion {
 }
 
 impl ModelManifest {
-    /// Layout of a manifest that uses none of the later fields: every voisin reads it.
+    /// The layout of manifests.
     pub const FORMAT: u32 = 1;
-    /// Newest layout that this version of voisin reads.
-    pub const NEWEST_FORMAT: u32 = 5;
 
     /// Identity of this model's vectors: 32 hexadecimal digits.
     ///
@@ -189,21 +179,12 @@ impl ModelManifest {
             hasher.update(part.as_bytes());
             hasher.update([0]);
         }
-        // Without layers nothing is hashed, so models of format 1 keep their fingerprints.
-        for layer in &self.layers {
-            hasher.update(layer.as_bytes());
-            hasher.update([0]);
-        }
         // The text encoder changes no vector of a track.
         if let Some(towers) = &self.clap {
             let sizes = &towers.audio;
             let stages = [sizes.depths, sizes.heads];
             let ends = [sizes.channels, sizes.mlp_ratio, towers.projection];
             hasher.update(format!("clap {stages:?} {ends:?}\0"));
-        }
-        if let Some(settings) = &self.onnx {
-            hasher.update(settings.fingerprint());
-            hasher.update([0]);
         }
         // Fields with a default value (the first layer, the mean) change no vector, and outputs
         // never do.
@@ -231,27 +212,20 @@ impl ModelManifest {
     /// Length of its own network's vector, without those of `networks`.
     pub fn own_dimension(&self) -> usize {
         match self.architecture {
-            // The length of its last layer, which is only in the manifest.
-            Architecture::Layers | Architecture::Clap | Architecture::Onnx => self.dimension,
+            // Only the manifest has its length.
+            Architecture::Clap => self.dimension,
             fixed => fixed.dimension(),
         }
     }
 
     /// Whether there is a text encoder.
     pub fn reads(&self) -> bool {
-        let text = self
-            .onnx
-            .as_ref()
-            .and_then(|settings| settings.text.as_ref());
-        self.clap.is_some() || text.is_some()
+        self.clap.is_some()
     }
 
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
         match self.architecture {
-            Architecture::Layers | Architecture::Onnx => {
-                [self.front_end.n_mels(), self.front_end.n_frames()]
-            }
             fixed => fixed.input_shape(),
         }
     }
@@ -262,15 +236,14 @@ impl ModelManifest {
             path: path.to_owned(),
             reason,
         };
-        // The format is checked first, to report a newer file as such and not for unknown fields.
+        // The format is checked first, to report another one as such and not for unknown fields.
         let version: FormatVersion =
             serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
-        if !(Self::FORMAT..=Self::NEWEST_FORMAT).contains(&version.format) {
+        if version.format != Self::FORMAT {
             return Err(bad(format!(
-                "its format is {}, this voisin reads formats {} to {}: update voisin",
+                "its format is {}, expected {}",
                 version.format,
-                Self::FORMAT,
-                Self::NEWEST_FORMAT
+                Self::FORMAT
             )));
         }
         let manifest: Self = serde_json::from_str(json).map_err(|error| bad(error.to_string()))?;
@@ -295,12 +268,10 @@ impl ModelManifest {
             weights_sha256: sha256_hex(format!("random {architecture} {seed}").as_bytes()),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
-            onnx: None,
         }
     }
 }
@@ -368,12 +339,10 @@ mod tests {
             weights_sha256: "0".repeat(64),
             tags: None,
             layer: None,
-            layers: Vec::new(),
             pooling: None,
             outputs: Vec::new(),
             networks: Vec::new(),
             clap: None,
-            onnx: None,
         }
     }
 
@@ -429,83 +398,8 @@ mod tests {
                 format: 9,
                 ..manifest()
             })
-            .contains("update voisin")
+            .contains("expected 1")
         );
-    }
-
-    #[test]
-    fn an_onnx_network_says_how_it_is_fed() {
-        use crate::OnnxAxis::{Batch, Mel, Time};
-        let fed = |axes: &[crate::OnnxAxis]| {
-            Some(OnnxSettings {
-                input: "mel".into(),
-                axes: axes.to_vec(),
-                text: None,
-            })
-        };
-        let onnx = ModelManifest {
-            format: 5,
-            architecture: Architecture::Onnx,
-            dimension: 384,
-            onnx: fed(&[Batch, Time, Mel]),
-            ..manifest()
-        };
-        let json = serde_json::to_string(&onnx).unwrap();
-        assert_eq!(
-            ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
-            onnx
-        );
-        for (changed, expected) in [
-            (
-                ModelManifest {
-                    onnx: None,
-                    ..onnx.clone()
-                },
-                "\"onnx\" is missing",
-            ),
-            (
-                ModelManifest {
-                    format: 4,
-                    ..onnx.clone()
-                },
-                "\"format\": 5",
-            ),
-            (
-                ModelManifest {
-                    dimension: 0,
-                    ..onnx.clone()
-                },
-                "\"dimension\" is 0",
-            ),
-            (
-                ModelManifest {
-                    onnx: fed(&[Batch, Time]),
-                    ..onnx.clone()
-                },
-                "\"axes\" of",
-            ),
-            (
-                ModelManifest {
-                    onnx: fed(&[Time, Mel, Time]),
-                    ..onnx.clone()
-                },
-                "\"axes\" of",
-            ),
-            (
-                ModelManifest {
-                    onnx: fed(&[Time, Mel]),
-                    ..manifest()
-                },
-                "\"architecture\": \"onnx\"",
-            ),
-        ] {
-            assert!(reason(&changed).contains(expected), "{}", reason(&changed));
-        }
-        let turned = ModelManifest {
-            onnx: fed(&[Batch, Mel, Time]),
-            ..onnx.clone()
-        };
-        assert_ne!(turned.fingerprint(), onnx.fingerprint());
     }
 
     #[test]
@@ -596,63 +490,38 @@ mod tests {
         }
     }
 
-    /// Digests in libraries of released versions.
+    /// Libraries hold it beside their vectors.
     #[test]
-    fn fingerprints_of_models_that_exist_stay() {
-        for (file, fingerprint) in [
-            (
-                manifest_of("models", "musicnn-msd"),
-                "d17143b97359c8903723166d804ac064",
-            ),
-            (
-                manifest_of("research/former-models", "voisin-2"),
-                "c0a43b9ad0503d3e3de91bbe29bf950f",
-            ),
-        ] {
-            let manifest = ModelManifest::parse(&file, Path::new("m.json")).unwrap();
-            assert_eq!(
-                (manifest.format, manifest.fingerprint().as_str()),
-                (1, fingerprint)
-            );
-            assert!(
-                !serde_json::to_string(&manifest)
-                    .unwrap()
-                    .contains("networks")
-            );
-            let layer = manifest
-                .architecture
-                .layers()
-                .first()
-                .map(|layer| (*layer).to_owned());
-            let outputs = vec![ModelOutput {
+    fn fields_with_their_defaults_change_no_fingerprint() {
+        let json = manifest_of("models", "musicnn-msd");
+        let manifest = ModelManifest::parse(&json, Path::new("m.json")).unwrap();
+        let fingerprint = "d17143b97359c8903723166d804ac064";
+        assert_eq!(manifest.fingerprint(), fingerprint);
+        assert!(
+            !serde_json::to_string(&manifest)
+                .unwrap()
+                .contains("networks")
+        );
+        let layers = manifest.architecture.layers();
+        let with_defaults = ModelManifest {
+            layer: layers.first().map(|layer| (*layer).to_owned()),
+            pooling: Some(Pooling::Mean),
+            outputs: vec![ModelOutput {
                 name: "voice".into(),
                 labels: vec!["sung".into()],
-            }];
-            let with_defaults = ModelManifest {
-                format: 2,
-                layer,
-                pooling: Some(Pooling::Mean),
-                outputs,
-                ..manifest
-            };
-            assert_eq!(
-                with_defaults.fingerprint(),
-                fingerprint,
-                "what is so anyway changes nothing"
-            );
-            assert_eq!(
-                ModelManifest::parse(
-                    &serde_json::to_string(&with_defaults).unwrap(),
-                    Path::new("m")
-                )
-                .unwrap(),
-                with_defaults
-            );
-        }
+            }],
+            ..manifest
+        };
+        assert_eq!(with_defaults.fingerprint(), fingerprint);
+        let json = serde_json::to_string(&with_defaults).unwrap();
+        assert_eq!(
+            ModelManifest::parse(&json, Path::new("m")).unwrap(),
+            with_defaults
+        );
     }
 
     #[test]
-    fn a_model_of_two_networks_is_described_in_format_2() {
+    fn a_model_of_two_networks_is_described() {
         let second = ModelNetwork {
             architecture: Architecture::OpenL3,
             front_end: MelConfig::openl3(OpenL3Variant::Original),
@@ -664,7 +533,6 @@ mod tests {
             projection: None,
         };
         let pair = ModelManifest {
-            format: 2,
             dimension: 712,
             networks: vec![second.clone()],
             ..manifest()
@@ -689,13 +557,6 @@ mod tests {
         );
         assert!(
             reason(&ModelManifest {
-                format: 1,
-                ..pair.clone()
-            })
-            .contains("need \"format\": 2")
-        );
-        assert!(
-            reason(&ModelManifest {
                 dimension: 200,
                 ..pair.clone()
             })
@@ -715,7 +576,6 @@ mod tests {
         let layer = Some("conv9".to_owned());
         assert!(
             reason(&ModelManifest {
-                format: 2,
                 layer,
                 ..manifest()
             })
@@ -723,7 +583,7 @@ mod tests {
         );
         let attention = serde_json::to_string(&manifest())
             .unwrap()
-            .replace("\"format\":1", "\"format\":2,\"pooling\":\"attention\"");
+            .replace("\"format\":1", "\"format\":1,\"pooling\":\"attention\"");
         assert!(
             ModelManifest::parse(&attention, Path::new("m"))
                 .unwrap_err()
@@ -733,7 +593,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_a_projection_needs_format_3() {
+    fn a_network_may_have_a_projection() {
         let projection = ModelProjection {
             weights: "short.safetensors".into(),
             weights_sha256: "2".repeat(64),
@@ -752,7 +612,6 @@ mod tests {
         let model = |second: &ModelNetwork| {
             let networks = vec![second.clone()];
             ModelManifest {
-                format: 3,
                 dimension: 256,
                 networks,
                 ..manifest()
@@ -763,13 +622,6 @@ mod tests {
         assert_eq!(
             ModelManifest::parse(&json, Path::new("m.json")).unwrap(),
             all
-        );
-        assert!(
-            reason(&ModelManifest {
-                format: 2,
-                ..all.clone()
-            })
-            .contains("need \"format\": 3")
         );
         assert!(
             reason(&ModelManifest {

@@ -1,18 +1,15 @@
 //! Finding a model: built in, in the models folder, or at a path.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::OnceLock;
 
+use super::import::torch;
 use super::manifest::sha256_hex;
-use super::openl3::OpenL3Weights;
-use super::tensor_file::WeightTensor;
+use super::tensor_file::read_safetensors;
 use super::{EncoderError, ModelManifest, Weights};
 use voisin_base::{atomic_file, directories, regular_file};
-use voisin_features::{MelConfig, OpenL3Variant};
 
 /// The default model.
 pub const DEFAULT_MODEL: &str = voisin_models::NAMES[0];
@@ -54,19 +51,7 @@ impl FromStr for ModelRef {
     /// A path if it has a folder or a known extension, else a name.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = Path::new(text);
-        // Extensions of weights files that voisin or its import reads.
-        let known = [
-            "json",
-            "safetensors",
-            "pth",
-            "pt",
-            "tar",
-            "h5",
-            "hdf5",
-            "pb",
-            "onnx",
-            "npz",
-        ];
+        let known = ["json", "safetensors", "pth", "pt", "tar"];
         let is_file = path
             .extension()
             .and_then(|e| e.to_str())
@@ -89,31 +74,6 @@ impl fmt::Display for ModelRef {
             Self::Manifest(path) | Self::Weights(path) => path.display().fmt(f),
         }
     }
-}
-
-/// Weights of another program, with the names and the order of axes of OpenL3 here.
-#[derive(Debug, Clone)]
-pub struct ForeignWeights {
-    /// Tensors by name.
-    pub tensors: BTreeMap<String, WeightTensor>,
-    /// Their publisher's spectrogram, if the file shows it.
-    pub variant: Option<OpenL3Variant>,
-    /// Their publisher's licence, if the format shows the publisher.
-    pub licence: Option<&'static str>,
-}
-
-/// Reads a weights file of another program; `None` for other bytes.
-pub type ForeignReader =
-    fn(&[u8]) -> Option<Result<ForeignWeights, Box<dyn std::error::Error + Send + Sync>>>;
-
-static FOREIGN_READER: OnceLock<ForeignReader> = OnceLock::new();
-
-/// Sets the reader of foreign weights files without a manifest ([`ModelRef::Weights`]); the first one of a process
-/// stays.
-///
-/// This crate only reads safetensors, so that other formats cost nothing if unused.
-pub fn read_foreign_weights_by(reader: ForeignReader) {
-    let _ = FOREIGN_READER.set(reader);
 }
 
 /// The place of a listed model.
@@ -235,20 +195,6 @@ impl ModelRef {
         }
     }
 
-    /// The network of a model of OpenL3's shape, to continue its training.
-    #[doc(hidden)]
-    pub fn openl3_weights(&self) -> Result<OpenL3Weights, EncoderError> {
-        let model = self.find()?;
-        if !model.others.is_empty() {
-            return Err(EncoderError::SeveralNetworks {
-                name: model.manifest.name,
-            });
-        }
-        // Names and shapes decide: another network's tensors are reported as missing.
-        model.weights.check(super::Architecture::OpenL3)?;
-        OpenL3Weights::of(&model.weights)
-    }
-
     /// The manifest and a file of the model's folder; `None` for a built-in model, or weights without a manifest.
     pub(crate) fn located(&self) -> Result<Option<(ModelManifest, PathBuf)>, EncoderError> {
         Ok(match self {
@@ -325,23 +271,13 @@ fn find_by_name(name: &str) -> Result<ModelEntry, EncoderError> {
 
 /// A model of this name is neither built in nor in the folder of models.
 fn missing(name: &str, entries: &[ModelEntry]) -> EncoderError {
-    let former = voisin_models::FORMER
-        .iter()
-        .find(|(former, _)| *former == name);
-    match (former, models_dir()) {
-        (Some((_, files)), Some(folder)) => EncoderError::FormerModel {
-            name: name.to_owned(),
-            files: files.join(", "),
-            folder,
-        },
-        _ => EncoderError::UnknownModel {
-            name: name.to_owned(),
-            known: entries
-                .iter()
-                .map(|entry| entry.manifest.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        },
+    EncoderError::UnknownModel {
+        name: name.to_owned(),
+        known: entries
+            .iter()
+            .map(|entry| entry.manifest.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -421,10 +357,9 @@ fn checked<'a>(
 /// Makes a manifest for weights without one.
 fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     let bytes = read(path)?;
-    let (weights, variant, licence) = parse_any(&bytes, path)?;
+    let (weights, licence) = parse_any(&bytes, path)?;
     let architecture = weights.architecture()?;
     weights.check(architecture)?;
-    let front_end = variant.map_or_else(|| architecture.front_end(), MelConfig::openl3);
     let file = path
         .file_name()
         .map(|f| f.to_string_lossy().into_owned())
@@ -439,20 +374,18 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
             .to_owned(),
         description: format!("{architecture} weights read from {file}"),
         architecture,
-        front_end,
+        front_end: architecture.front_end(),
         dimension: architecture.dimension(),
-        licence: licence.unwrap_or("unknown").to_owned(),
+        licence: licence.to_owned(),
         provenance: format!("weights file {file}, given without a manifest"),
         weights: file,
         weights_sha256: sha256_hex(&bytes),
         tags: None,
         layer: None,
-        layers: Vec::new(),
         pooling: None,
         outputs: Vec::new(),
         networks: Vec::new(),
         clap: None,
-        onnx: None,
     };
     Ok(Found {
         manifest,
@@ -461,72 +394,35 @@ fn read_bare_weights(path: &Path) -> Result<Found, EncoderError> {
     })
 }
 
-/// Weights of any network in safetensors, or of OpenL3 in another program's format, with the
-/// spectrogram and the licence that the format implies.
-fn parse_any(
-    bytes: &[u8],
-    path: &Path,
-) -> Result<(Weights, Option<OpenL3Variant>, Option<&'static str>), EncoderError> {
-    if let Some(found) = FOREIGN_READER.get().and_then(|read| read(bytes)) {
-        let found = found.map_err(EncoderError::Import)?;
-        let weights = Weights::new(path.display().to_string(), found.tensors);
-        return Ok((weights, found.variant, found.licence));
-    }
-    Ok((parse(bytes, path)?, None, None))
+/// Weights in safetensors or in an archive of torch, with their licence.
+fn parse_any(bytes: &[u8], path: &Path) -> Result<(Weights, &'static str), EncoderError> {
+    let is_archive = torch::is_archive(bytes);
+    let tensors = if is_archive {
+        torch::read(path)
+    } else {
+        read_safetensors(bytes)
+    };
+    let tensors = tensors.map_err(|reason| EncoderError::BadWeights {
+        origin: path.display().to_string(),
+        reason: format!("expected safetensors, or a zip archive of torch.save: {reason}"),
+    })?;
+    let licence = if is_archive {
+        torch::LICENCE
+    } else {
+        "unknown"
+    };
+    Ok((Weights::new(path.display().to_string(), tensors), licence))
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Weights, EncoderError> {
     Weights::from_safetensors(bytes, &path.display().to_string())
 }
 
-/// Stores a trained network in a folder of models.
-///
-/// - `file`: the weights, in safetensors; tensors that `is_other` names are no part of the network
-/// - `network`: its layers, their spectrogram and the length of their vector; `None` for one of
-///   OpenL3's shape
-/// - `description`, `provenance`, `licence`: for its manifest
-pub fn keep_trained(
-    file: &Path,
-    is_other: impl Fn(&str) -> bool,
-    network: Option<(Vec<String>, MelConfig, usize)>,
-    name: &str,
-    [description, provenance, licence]: [String; 3],
-    folder: &Path,
-) -> Result<ModelManifest, EncoderError> {
-    check_model_name(name, file, folder)?;
-    let all = parse(&read(file)?, file)?;
-    let network_tensors = all.iter().filter(|(name, _)| !is_other(name));
-    let network_tensors = network_tensors
-        .map(|(name, tensor)| (name.to_owned(), tensor.clone()))
-        .collect();
-    let weights = Weights::new(all.origin(), network_tensors);
-    let manifest = ModelManifest::random(super::Architecture::OpenL3, 0);
-    let manifest = match network {
-        Some((layers, front_end, dimension)) => ModelManifest {
-            format: 2,
-            architecture: super::Architecture::Layers,
-            layers,
-            front_end,
-            dimension,
-            ..manifest
-        },
-        None => manifest,
-    };
-    weights.check(manifest.architecture)?;
-    let manifest = ModelManifest {
-        description,
-        licence,
-        provenance,
-        ..manifest
-    };
-    keep_model(&weights, name, manifest, folder)
-}
-
 /// Checks the name of a model in a folder.
 ///
 /// # Errors
 /// `name` has other characters than a name, or is that of a built-in model; `file` is named then.
-pub fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
+pub(crate) fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), EncoderError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         return Err(EncoderError::BadManifest {
@@ -540,17 +436,6 @@ pub fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), En
             path: file.to_owned(),
         });
     }
-    if voisin_models::FORMER
-        .iter()
-        .any(|(former, _)| former.eq_ignore_ascii_case(name))
-    {
-        return Err(EncoderError::BadManifest {
-            path: folder.join(name),
-            reason: "that is the name of a model that came with voisin once, whose vectors libraries may have: \
-                     give this one another name"
-                .to_owned(),
-        });
-    }
     Ok(())
 }
 
@@ -560,7 +445,7 @@ pub fn check_model_name(name: &str, file: &Path, folder: &Path) -> Result<(), En
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn keep_model(
+pub(crate) fn keep_model(
     weights: &Weights,
     name: &str,
     manifest: ModelManifest,

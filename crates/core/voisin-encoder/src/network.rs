@@ -2,17 +2,14 @@
 
 use ndarray::{Array2, Axis, concatenate, s};
 
-use super::architecture::VGG_TAGS;
 use super::backend::{Backend, Pass};
 use super::batcher::Batcher;
 use super::clap::ClapFiles;
 use super::models::Found;
 use super::networks::{InCandle, NetworkWay};
-use super::onnx::OnnxFiles;
 use super::projection::Projection;
 use super::{Architecture, Device, EncoderError, ModelManifest, ModelRef, Weights};
 use voisin_features::MelConfig;
-use voisin_kernels::Precision;
 use voisin_networks::musicnn::TAGS;
 
 /// A loaded model on a device: mel windows in, embeddings out, in order.
@@ -48,7 +45,7 @@ struct Network {
 /// The implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CpuPath {
-    /// voisin's own kernels; on a GPU with Candle's matrix products.
+    /// voisin's own kernels; on a GPU, and for CLAP, Candle.
     #[default]
     Fast,
     /// Candle, layer by layer: slow, the reference for tests.
@@ -76,9 +73,6 @@ pub struct EncoderOptions {
     pub engine: CpuPath,
     /// Windows per pass; by default chosen for the device.
     pub batch: Option<usize>,
-    /// Precision of the products. bf16 exists for OpenL3 on processors with AVX-512 BF16, and for
-    /// every network on a GPU; elsewhere it has no effect, see [`Encoder::precision`].
-    pub precision: Precision,
     /// Leave out the linear layer after the network, if there is one, for the network's own output.
     pub raw: bool,
 }
@@ -113,19 +107,14 @@ impl Encoder {
                 manifest: files.manifest,
             });
         }
-        if let Some(files) = OnnxFiles::of(model)? {
-            return Ok(Self {
-                networks: vec![Network::onnx(&files, options)?],
-                device: device.clone(),
-                manifest: files.manifest,
-            });
-        }
         let Found {
             manifest,
             weights,
             others,
         } = model.find()?;
-        let mut networks = vec![Network::of(&manifest, weights, device, options)?];
+        let dimension = manifest.own_dimension();
+        let first = Network::new(manifest.architecture, dimension, weights, device, options)?;
+        let mut networks = vec![first];
         for (network, weights) in manifest.networks.iter().zip(others) {
             let dimension = network.dimension();
             let further = Network::new(network.architecture, dimension, weights, device, options)?;
@@ -205,7 +194,14 @@ impl Encoder {
                 name: manifest.name,
             });
         }
-        let network = Network::of(&manifest, weights.clone(), device, options)?;
+        let dimension = manifest.own_dimension();
+        let network = Network::new(
+            manifest.architecture,
+            dimension,
+            weights.clone(),
+            device,
+            options,
+        )?;
         Ok(Self {
             manifest,
             device: device.clone(),
@@ -228,28 +224,9 @@ impl Encoder {
         self.manifest.dimension
     }
 
-    /// Whether it accepts a track shorter than a window: padded with zeros, as networks of layers
-    /// are trained, or repeated, as CLAP is.
+    /// Whether it accepts a track shorter than a window, which is repeated.
     pub fn pads(&self) -> bool {
-        matches!(
-            self.manifest.architecture,
-            Architecture::Layers | Architecture::Clap
-        )
-    }
-
-    /// Precision of the networks' products; f32 unless all have the same other one.
-    pub fn precision(&self) -> Precision {
-        let precision_of = |network: &Network| network.backend.precision();
-        let first = precision_of(&self.networks[0]);
-        if self
-            .networks
-            .iter()
-            .all(|network| precision_of(network) == first)
-        {
-            first
-        } else {
-            Precision::F32
-        }
+        self.manifest.architecture == Architecture::Clap
     }
 
     /// The spectrogram of each network, the manifest's own first.
@@ -370,30 +347,6 @@ fn start<B: Backend + 'static>(
 }
 
 impl Network {
-    /// The manifest's own network.
-    fn of(
-        manifest: &ModelManifest,
-        weights: Weights,
-        device: &Device,
-        options: &EncoderOptions,
-    ) -> Result<Self, EncoderError> {
-        if manifest.architecture != Architecture::Layers {
-            let dimension = manifest.own_dimension();
-            return Self::new(manifest.architecture, dimension, weights, device, options);
-        }
-        let shape = manifest.input_shape();
-        let dimension = manifest.dimension;
-        let layers = manifest.layers.clone();
-        let in_candle = options.engine == CpuPath::Candle;
-        let on = device.clone();
-        let build = move || {
-            super::stack::LayersEncoder::new(&layers, shape, dimension, &weights, &on, in_candle)
-        };
-        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
-        let backend = start(device, batch, build)?;
-        Ok(Self::bare(shape, dimension, backend, batch))
-    }
-
     /// CLAP's audio encoder.
     fn clap(
         files: &ClapFiles,
@@ -406,23 +359,10 @@ impl Network {
             .max(1);
         let shape = Architecture::Clap.input_shape();
         let dimension = files.towers.projection;
-        let backend = match NetworkWay::of(options.engine, device.candle())? {
-            NetworkWay::Kernels(isa) => Box::new(files.compiled_audio(isa)?) as Box<dyn Backend>,
-            NetworkWay::Layers | NetworkWay::Products => {
-                let files = files.clone();
-                let on = device.candle().clone();
-                start(device, batch, move || files.audio(&on))?
-            }
-        };
+        let files = files.clone();
+        let on = device.candle().clone();
+        let backend = start(device, batch, move || files.audio(&on))?;
         Ok(Self::bare(shape, dimension, backend, batch))
-    }
-
-    /// An ONNX network, on a CPU.
-    fn onnx(files: &OnnxFiles, options: &EncoderOptions) -> Result<Self, EncoderError> {
-        let manifest = &files.manifest;
-        let batch = options.batch.unwrap_or(LAYERS_BATCH).max(1);
-        let shape = manifest.input_shape();
-        Ok(Self::bare(shape, manifest.dimension, files.audio()?, batch))
     }
 
     /// A network that takes every window and has no layers after it.
@@ -465,15 +405,13 @@ impl Network {
         }
         let on = device.candle().clone();
         let way = NetworkWay::of(options.engine, &on)?;
-        let precision = options.precision;
-        let build = move || InCandle::new(architecture, &weights, &on, way, precision);
+        let build = move || InCandle::new(architecture, &weights, &on, way);
         let backend = start(device, batch, build)?;
         // Only now, as OpenL3's tags are in the layer after the network.
         let tags = match architecture {
             Architecture::Musicnn => TAGS,
-            Architecture::Vgg => VGG_TAGS,
             Architecture::OpenL3 => projection.tags(),
-            Architecture::Layers | Architecture::Clap | Architecture::Onnx => 0,
+            Architecture::Clap => 0,
         } + projection.vector_tags();
         Ok(Self {
             projection,
@@ -531,9 +469,6 @@ impl Network {
     }
 }
 
-/// Windows per pass of a network of layers.
-const LAYERS_BATCH: usize = 8;
-
 /// Most numbers of a tensor on a GPU: Candle counts them in 32 bits, and loops forever beyond.
 pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 
@@ -541,11 +476,9 @@ pub(super) const LARGEST_ON_GPU: usize = 1 << 31;
 fn columns(architecture: Architecture) -> usize {
     match architecture {
         Architecture::OpenL3 => 128 * 199 * 64 * 9,
-        Architecture::Vgg => 96 * 187 * 128 * 9,
         Architecture::Musicnn => 187 * 59 * 7 * 38,
         // Attention scores of the first stage, at the largest published size.
         Architecture::Clap => 64 * 4 * 64 * 64,
-        Architecture::Layers | Architecture::Onnx => 1 << 26,
     }
 }
 

@@ -19,17 +19,6 @@ pub(super) struct Projection {
     vector_tags: Option<Linear>,
 }
 
-impl ModelRef {
-    /// The linear layer that turns the output of such a model's network into search vectors: its
-    /// matrix, `[512][512]` row by row, and its bias. `None` if it is the identity.
-    #[doc(hidden)]
-    pub fn openl3_projection(&self) -> Result<Option<[Vec<f32>; 2]>, EncoderError> {
-        let model = self.find()?;
-        let network = Architecture::OpenL3.dimension();
-        Ok(Projection::read(&model.weights, network, model.manifest.own_dimension())?.affine())
-    }
-}
-
 /// Name of the layer that computes logits from a stored vector.
 const VECTOR_TAGS: &str = "told";
 
@@ -125,33 +114,6 @@ impl Projection {
         self.vector_tags
             .as_ref()
             .map_or(0, |linear| linear.bias.len())
-    }
-
-    /// Projection and standardisation combined: a matrix, row by row, and a bias. `None` if there
-    /// is neither.
-    pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
-        let linear = self
-            .vector
-            .as_ref()
-            .map(|linear| (linear.weight.clone(), linear.bias.clone()));
-        let Some(standardise) = &self.standardise else {
-            return linear.map(|(matrix, bias)| [matrix, bias]);
-        };
-        // Without a projection, standardising alone is a diagonal matrix.
-        let (mut matrix, mut bias) = linear.unwrap_or_else(|| {
-            let n = standardise.mean.len();
-            (
-                (0..n * n).map(|at| f32::from(at % (n + 1) == 0)).collect(),
-                vec![0.0; n],
-            )
-        });
-        // (Wx + b - mean) · scale is (scale · W)x + (b - mean) · scale.
-        standardise.apply(&mut bias);
-        let inputs = matrix.len() / bias.len();
-        for (row, scale) in matrix.chunks_exact_mut(inputs).zip(&standardise.scale) {
-            row.iter_mut().for_each(|x| *x *= scale);
-        }
-        Some([matrix, bias])
     }
 
     /// Adds logits, and converts embeddings into search vectors.
@@ -316,9 +278,7 @@ impl TagsOfPart {
         let linear = match architecture {
             Architecture::Musicnn => Linear::read(weights, "dense_1", dimension)?,
             Architecture::OpenL3 => Linear::read(weights, "tags", dimension)?,
-            Architecture::Vgg | Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
-                None
-            }
+            Architecture::Clap => None,
         };
         let Some(linear) = linear else {
             return Ok(None);
@@ -451,7 +411,6 @@ fn bad(weights: &Weights, reason: &str) -> EncoderError {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     use super::super::WeightTensor;
     use super::*;
@@ -542,10 +501,13 @@ mod tests {
         for (found, expected) in layer.logits(&mean.to_vec()).iter().zip(&expected) {
             assert!((found - expected).abs() < 0.02, "{found} {expected}");
         }
-        let without_tags = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../research/former-models/voisin-2.json");
+        let folder = tempfile::tempdir().unwrap();
+        let without_tags = folder.path().join("openl3.safetensors");
+        Weights::random(Architecture::OpenL3, 1)
+            .to_safetensors(&without_tags)
+            .unwrap();
         assert!(
-            TagLayer::of(&ModelRef::Manifest(without_tags))
+            TagLayer::of(&ModelRef::Weights(without_tags))
                 .unwrap()
                 .is_none()
         );
@@ -610,18 +572,6 @@ mod tests {
         };
         Projection::read(&file, 2, 2).unwrap().apply(&mut pass);
         assert_eq!(pass.embeddings, [0.0, 1.0, 9.0, 3.0]);
-        let both = Projection::read(&file, 2, 2).unwrap().affine();
-        assert_eq!(
-            both,
-            Some([vec![0.0, 3.0, 1.0, 0.0], vec![-6.0, 0.0]]),
-            "the same in one layer"
-        );
-        let alone = weights(&[
-            ("standardise.mean", &[2], vec![1.0, 2.0]),
-            ("standardise.scale", &[2], vec![3.0, 0.5]),
-        ]);
-        let alone = Projection::read(&alone, 2, 2).unwrap().affine();
-        assert_eq!(alone, Some([vec![3.0, 0.0, 0.0, 0.5], vec![-3.0, -1.0]]));
         let half = weights(&[("standardise.mean", &[2], vec![0.0; 2])]);
         assert!(
             Projection::read(&half, 2, 2)
@@ -650,7 +600,6 @@ mod tests {
         };
         none.apply(&mut pass);
         assert_eq!((pass.embeddings, pass.logits), (vec![1.0, 2.0], vec![3.0]));
-        assert_eq!(none.affine(), None);
         let reason = |tensors: &[(&str, &[usize], Vec<f32>)]| {
             Projection::read(&weights(tensors), 2, 2)
                 .unwrap_err()

@@ -14,8 +14,7 @@ use voisin_base::random::Random;
 
 /// The tensors of a model under the names of the architecture.
 ///
-/// Produced by every reader (safetensors here, the other formats in voisin-import) and consumed by
-/// every network.
+/// Produced by every reader and consumed by every network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     origin: String,
@@ -133,8 +132,6 @@ impl Weights {
             && self.tensors.contains_key("dense_1.weight")
         {
             Ok(Architecture::Musicnn)
-        } else if self.tensors.contains_key("5CNN.weight") {
-            Ok(Architecture::Vgg)
         } else {
             Err(EncoderError::UnknownArchitecture {
                 origin: self.origin.clone(),
@@ -197,7 +194,6 @@ impl Weights {
     pub(crate) fn var_builder(
         &self,
         device: &candle_core::Device,
-        dtype: candle_core::DType,
     ) -> Result<VarBuilder<'static>, EncoderError> {
         let tensors = self
             .tensors
@@ -205,10 +201,14 @@ impl Weights {
             .map(|(name, t)| {
                 let tensor =
                     candle_core::Tensor::from_slice(&t.values, t.shape.as_slice(), device)?;
-                Ok::<_, candle_core::Error>((name.clone(), tensor.to_dtype(dtype)?))
+                Ok::<_, candle_core::Error>((name.clone(), tensor))
             })
             .collect::<Result<HashMap<_, _>, _>>()?;
-        Ok(VarBuilder::from_tensors(tensors, dtype, device))
+        Ok(VarBuilder::from_tensors(
+            tensors,
+            candle_core::DType::F32,
+            device,
+        ))
     }
 }
 

@@ -129,22 +129,6 @@ pub enum AddEvent<'a> {
         /// Why.
         reason: &'a str,
     },
-    /// In a dry run: parts would replace a file that is in the library as a whole.
-    WouldPart {
-        /// The file.
-        whole: &'a Path,
-        /// Number of parts.
-        parts: u64,
-    },
-    /// Parts replaced a file that was in the library as a whole.
-    Parted {
-        /// The file.
-        whole: &'a Path,
-        /// Number of parts.
-        parts: u64,
-        /// The manual label that they take over.
-        label: Option<&'a str>,
-    },
 }
 
 /// Counts of a run.

@@ -1,11 +1,12 @@
 //! A run that adds files to a permanent library, from the lock to the report.
 //!
-//! For: the steps around [`add`]: one writer at a time, files that crash the decoder, parts that replace a file added
-//! before its CUE sheet, tracks that move to a later file, files that are gone, and the index. Not for: finding the files
-//! (`voisin_library::scan`), wording events and reports, and temporary libraries, for which [`add`] suffices.
+//! For: the steps around [`add`]: one writer at a time, files that a killed run left over,
+//! files that are gone, and the index. Not for: finding the files (`voisin_library::scan`), wording events and reports, and
+//! temporary libraries, for which [`add`] suffices.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,19 +14,15 @@ use super::add::{AddEvent, AddOptions, AddSummary, Outcome, add_suspects_first};
 use super::keeper::IndexKeeper;
 use super::missing_files::MissingFiles;
 use super::{Embedder, Engine, EngineError, WindowPlan, remember_model};
-use voisin_base::track::ContentId;
 use voisin_encoder::ModelRef;
 use voisin_library::scan::Scan;
 use voisin_library::{Failure, FileRecord, FileState, Library, LibraryError, WriterLock};
-use voisin_music::cue::Place;
 
 /// The files and options of a run.
 #[derive(Clone, Default)]
 pub struct AddRun<'a> {
     /// The files, each once, as [`voisin_library::scan`] finds them.
     pub files: &'a [FileRecord],
-    /// Files that are added as parts; a track of the whole file in the library is replaced by them.
-    pub in_parts: &'a [PathBuf],
     /// Folders that the run covers completely, so that files missing from them are detected.
     pub folders: &'a [PathBuf],
     /// Remove files from the library that are missing from the folders.
@@ -64,34 +61,12 @@ pub struct AddReport {
     pub gone: MissingFiles,
 }
 
-/// Whether a file is in the library, unchanged.
-pub fn is_unchanged(library: &Library, file: &FileRecord) -> bool {
-    library
-        .files()
-        .file_state(file)
-        .is_ok_and(|state| matches!(state, FileState::Unchanged(_)))
-}
-
-/// The files of a scan that a run would process: those that are new or changed, and the parts of files that are still in the
-/// library as a whole.
+/// The files of a scan that a run would process: those that are new or changed.
 pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
-    // Unchanged parts of a file that is in the library as a whole are pending, too: the run has yet
-    // to replace the file by them.
-    let mut wholes = HashSet::new();
-    for path in &found.in_parts {
-        if library.files().find_by_path(path)?.is_some() {
-            wholes.insert(path);
-        }
-    }
-    let is_of_whole = |file: &FileRecord| {
-        !wholes.is_empty()
-            && Place::part(&file.path).is_some_and(|part| wholes.contains(&part.audio))
-    };
     let mut pending = Vec::new();
     for file in &found.files {
         let is_pending = match library.files().file_state(file)? {
-            FileState::Unchanged(_) => is_of_whole(file),
-            FileState::FailedBefore { .. } => false,
+            FileState::Unchanged(_) | FileState::FailedBefore { .. } => false,
             _ => true,
         };
         if is_pending {
@@ -126,7 +101,6 @@ impl AddRun<'_> {
         &self,
         engine: &mut Engine,
         stored: StoredFiles,
-        on_event: &mut dyn FnMut(AddEvent<'_>),
     ) -> Result<AddReport, EngineError> {
         let StoredFiles {
             summary,
@@ -138,9 +112,8 @@ impl AddRun<'_> {
             summary,
             ..AddReport::default()
         };
-        // After a stop not all files were reached, which parts depend on.
+        // After a stop not all files were reached.
         if !report.summary.interrupted {
-            report.summary.removed += self.put_parts_in_place(engine.library_mut(), on_event)?;
             // A single named file implies nothing about its folder.
             let folders = self.folders.iter().filter(|folder| !folder.is_file());
             report.gone = MissingFiles::below(engine.library(), folders)?;
@@ -247,7 +220,7 @@ impl AddRun<'_> {
         stop: &AtomicBool,
     ) -> Result<StoredFiles, EngineError> {
         let options = AddOptions {
-            windows: engine.windows_setting()?,
+            windows: engine.windows_for(embedder.encoder().manifest().reads())?,
             ..self.options
         };
         if let Some(model) = self.model.as_ref().filter(|_| !options.dry_run) {
@@ -288,69 +261,6 @@ impl AddRun<'_> {
             keeper,
             lock,
         })
-    }
-
-    /// Removes files that were added before a CUE sheet named their parts, once parts of them are stored; the parts take over
-    /// a manual label of the whole if they have none. Returns the number of removed tracks.
-    fn put_parts_in_place(
-        &self,
-        library: &mut Library,
-        on_event: &mut dyn FnMut(AddEvent<'_>),
-    ) -> Result<u64, EngineError> {
-        let mut wholes = Vec::new();
-        for path in self.in_parts {
-            if let Some(track) = library.files().find_by_path(path)? {
-                wholes.push((path, track));
-            }
-        }
-        if wholes.is_empty() {
-            return Ok(0);
-        }
-        let mut parts_by_file: HashMap<PathBuf, Vec<&Path>> = HashMap::new();
-        for file in self.files {
-            if let Some(part) = Place::part(&file.path) {
-                let parts = parts_by_file.entry(part.audio).or_default();
-                parts.push(&file.path);
-            }
-        }
-        let labels = library.labels().hand_labels()?;
-        let mut removed = 0;
-        for (whole, track) in wholes {
-            let parts = parts_by_file.remove(whole).unwrap_or_default();
-            let number = parts.len() as u64;
-            if self.options.dry_run {
-                on_event(AddEvent::WouldPart {
-                    whole,
-                    parts: number,
-                });
-                continue;
-            }
-            let mut contents: Vec<ContentId> = Vec::new();
-            for part in parts {
-                if let Some(track) = library.files().find_by_path(part)? {
-                    contents.push(library.track(track)?.audio.content);
-                }
-            }
-            // If all parts failed, the whole stays, so that the music is not lost.
-            if contents.is_empty() {
-                continue;
-            }
-            // A part's own label stays.
-            contents.retain(|content| !labels.contains_key(content));
-            let label = labels
-                .get(&library.track(track)?.audio.content)
-                .filter(|_| !contents.is_empty());
-            if let Some(label) = label {
-                library.labels_mut().set_labels(&contents, Some(label))?;
-            }
-            removed += library.files_mut().remove_file(whole)?.tracks;
-            on_event(AddEvent::Parted {
-                whole,
-                parts: number,
-                label: label.map(String::as_str),
-            });
-        }
-        Ok(removed)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, ArrayView2, aview1, s};
+use ndarray::{Array2, aview1, s};
 
 use super::seed::stacked;
 use super::{Engine, EngineError, LibrarySpace, Seed};
 use voisin_base::track::TrackId;
-use voisin_encoder::{Device, EncoderError, Parts, VectorsOnDevice};
+use voisin_encoder::Parts;
 use voisin_explore::{KnnGraph, TrackMeta, WindowSet};
 use voisin_genre::{Genre, Spellings, Taxonomy};
 use voisin_index::{IndexError, Neighbor, SearchMode, SearchParams};
@@ -15,9 +15,6 @@ use voisin_library::{Library, ScaleName, Track, TrackSet};
 
 /// Tracks up to which neighbours are found by comparing all pairs.
 const EXACT_UP_TO: usize = 10_000;
-
-/// Tracks from which a GPU is faster than the index; it takes half a second to start.
-const GPU_FROM: usize = 100_000;
 
 /// The purpose of a neighbour graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,7 +262,7 @@ impl Engine {
         ))
     }
 
-    /// The `k` nearest other tracks of every track: exact in small libraries and on a GPU, else from the index.
+    /// The `k` nearest other tracks of every track: exact in small libraries, else from the index.
     pub fn knn_graph(
         &mut self,
         collection: &Collection,
@@ -273,9 +270,6 @@ impl Engine {
         to: GraphUse,
     ) -> Result<KnnGraph, EngineError> {
         if collection.ids.len() > EXACT_UP_TO {
-            if let Some(graph) = self.graph_of_gpu(collection, k) {
-                return Ok(graph);
-            }
             // The index is in the order of the library's ids and has no guests.
             let same = self.index()?.ids() == collection.ids[collection.guests..]
                 && self.space == collection.space;
@@ -297,10 +291,7 @@ impl Engine {
         to: GraphUse,
     ) -> Result<(Collection, KnnGraph), EngineError> {
         let tracks = self.library().status()?.vectors as usize;
-        // A GPU needs the vectors; finding copies does not.
-        let of_index = to == GraphUse::Copies || self.gpu(tracks).is_none();
         if tracks > EXACT_UP_TO
-            && of_index
             && let Some(answer) = self.collection_of_index(k, to)?
         {
             return Ok(answer);
@@ -348,24 +339,6 @@ impl Engine {
         Ok(Some((collection, graph)))
     }
 
-    /// The GPU to build the graph on, if there are enough tracks for one.
-    fn gpu(&self, tracks: usize) -> Option<Device> {
-        let device =
-            (cfg!(feature = "cuda") && tracks >= GPU_FROM).then(|| self.graphs_on.resolve())?;
-        device.ok().filter(Device::is_gpu)
-    }
-
-    /// From a GPU, if there is one with enough memory.
-    fn graph_of_gpu(&self, collection: &Collection, k: usize) -> Option<KnnGraph> {
-        let tracks = collection.ids.len();
-        let device = self
-            .gpu(tracks)
-            .filter(|_| collection.vectors.nrows() == tracks)?;
-        graph_on(&device, collection.vectors.view(), k)
-            .inspect_err(|error| tracing::warn!("no neighbour graph on the GPU: {error}"))
-            .ok()
-    }
-
     /// The graph of the index's tracks, in their order; `None` if it does not find `k` for each.
     fn graph_of_index(&mut self, k: usize, to: GraphUse) -> Result<Option<KnnGraph>, EngineError> {
         /// Fewest lists that are searched.
@@ -403,43 +376,6 @@ impl Engine {
         }
         Ok(Some(graph))
     }
-}
-
-/// Each row's `k` nearest others, by brute force on a device.
-fn graph_on(
-    device: &Device,
-    vectors: ArrayView2<'_, f32>,
-    k: usize,
-) -> Result<KnnGraph, EncoderError> {
-    let on_device = VectorsOnDevice::new(vectors, device)?;
-    // One more, because each row is among its own nearest.
-    let nearest = on_device.neighbours((k + 1).min(vectors.nrows()))?;
-    let mut graph = KnnGraph {
-        k,
-        neighbours: Array2::zeros((vectors.nrows(), k)),
-        similarities: Array2::zeros((vectors.nrows(), k)),
-    };
-    for (row, (ids, similarities)) in nearest
-        .rows
-        .outer_iter()
-        .zip(nearest.similarities.outer_iter())
-        .enumerate()
-    {
-        let others = ids
-            .iter()
-            .zip(similarities)
-            .filter(|(id, _)| **id as usize != row);
-        let mut others: Vec<(u32, f32)> =
-            others.map(|(id, similarity)| (*id, *similarity)).collect();
-        // Ties are ordered by row, so that the graph does not depend on the device.
-        others.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        for (column, (id, similarity)) in others.into_iter().take(k).enumerate() {
-            graph.neighbours[[row, column]] = id;
-            // Rounding on the device may leave a cosine just beyond 1.
-            graph.similarities[[row, column]] = similarity.clamp(-1.0, 1.0);
-        }
-    }
-    Ok(graph)
 }
 
 /// The graph of a library's tracks with the guests as first rows and their exact neighbours.
@@ -705,42 +641,6 @@ mod tests {
             others.truncate(5);
             others
         });
-    }
-
-    #[test]
-    fn a_graph_on_a_device_equals_the_exact_one() {
-        let mut rng = Random::new(9);
-        let mut rows: Vec<f32> = (0..9000).flat_map(|_| unit(&mut rng)).collect();
-        // More copies than neighbours, so that a row may be missing from its own nearest.
-        let first = rows[..8].to_vec();
-        rows[8..8 * 12]
-            .chunks_mut(8)
-            .for_each(|row| row.copy_from_slice(&first));
-        let vectors = Array2::from_shape_vec((9000, 8), rows).unwrap();
-        let device = voisin_encoder::DeviceChoice::Cpu.resolve().unwrap();
-        let found = graph_on(&device, vectors.view(), 7).unwrap();
-        let exact = KnnGraph::exact(vectors.view(), 7).unwrap();
-        let off = (&found.similarities - &exact.similarities)
-            .iter()
-            .fold(0f32, |most, x| most.max(x.abs()));
-        assert!(off < 1e-6, "{off}");
-        // Another order of summation may exchange equally near neighbours.
-        let others = |graph: &KnnGraph| graph.neighbours.slice(s![12.., ..]).to_owned();
-        let exchanged = others(&found)
-            .iter()
-            .zip(&others(&exact))
-            .filter(|(a, b)| a != b)
-            .count();
-        assert!(exchanged < 20, "{exchanged}");
-        for row in 0..12 {
-            assert!(
-                found
-                    .neighbours
-                    .row(row)
-                    .iter()
-                    .all(|&other| other < 12 && other != row as u32)
-            );
-        }
     }
 
     #[test]

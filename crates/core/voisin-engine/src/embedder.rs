@@ -49,6 +49,17 @@ impl Default for WindowPlan {
 }
 
 impl WindowPlan {
+    /// The default of a model.
+    ///
+    /// - `reads`: whether it reads sentences, as CLAP, whose windows are long and take the longest
+    pub(super) fn of(reads: bool) -> Self {
+        if reads {
+            Self::Spread(8)
+        } else {
+            Self::default()
+        }
+    }
+
     /// First samples of the windows of `length` samples in a track of `samples`, at `rate` Hz.
     pub(super) fn starts(self, samples: u64, length: usize, rate: u32) -> Vec<i64> {
         match self {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_encoder::{DeviceChoice, ModelRef, Parts};
+use voisin_encoder::{ModelRef, Parts};
 use voisin_index::{GraphBuilder, IndexError, IndexOptions, IndexStamp, Subset, VectorIndex};
 use voisin_library::{Library, LibraryError, OpenMode, StoredModel, TrackSet, stored_path};
 
@@ -113,8 +113,6 @@ pub struct Engine {
     pub(crate) listener: Option<IndexListener>,
     /// Whether an index is copied into memory, where no program can truncate it.
     copies_index: bool,
-    /// The device for neighbour graphs.
-    pub(crate) graphs_on: DeviceChoice,
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The subset of the last filtered search, as tracks and in the index's form.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
@@ -136,7 +134,6 @@ impl Engine {
         let space = LibrarySpace::new(Vec::new(), "");
         let known_filters = Mutex::default();
         let kept_subset = Mutex::default();
-        let graphs_on = DeviceChoice::Cpu;
         Self {
             library,
             index: None,
@@ -144,7 +141,6 @@ impl Engine {
             space,
             listener: None,
             copies_index: false,
-            graphs_on,
             known_filters,
             kept_subset,
         }
@@ -159,12 +155,6 @@ impl Engine {
     /// since another program may truncate the file while it is mapped.
     pub fn copy_index(&mut self) {
         self.copies_index = true;
-    }
-
-    /// Sets the device for the neighbour graphs of large libraries. A GPU compares all pairs of 100 000 tracks and more; by
-    /// default, for fewer tracks, and if its memory does not suffice, the index is searched for each track.
-    pub fn make_graphs_on(&mut self, device: DeviceChoice) {
-        self.graphs_on = device;
     }
 
     fn notify(&self, news: &IndexNews<'_>) {

@@ -151,7 +151,7 @@ pub enum EngineError {
         /// Number of tracks that it names.
         found: usize,
     },
-    /// A folder, playlist or CUE sheet that names no track.
+    /// A folder or playlist that names no track.
     #[error("{}: {problem}", path.display())]
     NothingListed {
         /// The folder or file.

@@ -11,7 +11,7 @@ use voisin_base::remedy::Remedy;
 use voisin_base::text::{LONGEST_TEXT, grouped};
 use voisin_base::track::ContentKind;
 use voisin_base::vector::make_unit;
-use voisin_encoder::{EncoderError, ModelManifest, ModelRef};
+use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{
     AudioFacts, FileRecord, Library, MergeOutcome, StoredModel, TaggedFile, TrackFacts,
     TrackRecord, TrackTags, TrackWindows, mtime_ns,
@@ -50,9 +50,8 @@ pub fn external_model(name: &str, dimension: usize) -> Result<StoredModel, Strin
         ));
     }
     let known = ModelRef::Name(name.to_owned()).manifest();
-    // With the name of a current or former model of voisin, `add` would load that model and mix its
-    // vectors with these.
-    if matches!(known, Ok(_) | Err(EncoderError::FormerModel { .. })) {
+    // With the name of a model of voisin, `add` would load that model and mix its vectors with these.
+    if known.is_ok() {
         return Err(format!(
             "voisin has a model {name} itself: name the one that made these vectors otherwise"
         ));

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod export;
 mod foreign;
+mod foreign_vectors;
 mod genre;
 mod keeper;
 mod kept;
@@ -42,7 +43,7 @@ mod words;
 
 pub use add::{AddEvent, AddOptions, AddSummary, Outcome, add};
 pub use add::{audio_facts, manifest_as_stored, stored_model};
-pub use add_run::{AddReport, AddRun, StoredFiles, is_unchanged, pending_files};
+pub use add_run::{AddReport, AddRun, StoredFiles, pending_files};
 pub use collection::{Collection, GraphUse};
 pub use collection::{meta, window_set};
 pub use descriptors::DescriptorDepth;
@@ -52,6 +53,7 @@ pub use engine::{INDEX_FILE, held_model, prefer_builder, remember_model};
 pub use error::EngineError;
 pub use export::{ExportSummary, export, spreadsheet_safe, table_path};
 pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
+pub use foreign_vectors::{VectorTrack, read_directions, read_vector_tracks};
 pub use genre::{
     Classifier, ClassifyOptions, Evidence, Finding, FirstGuess, GenreAnswer, GenreHead, GenreNews,
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
@@ -72,6 +74,6 @@ pub use seed::{SeedName, artist_of_all, candidate, sound_notes, track_number};
 pub use space::LibrarySpace;
 pub use space::MeanSum;
 pub use stored::{analysed_files, open_named};
-pub use tagging::{TagChange, TagOutcome, TagResult, TagWish, write_tags};
+pub use tagging::{TagOutcome, TagResult, TagWish, write_tags};
 pub use words::{FittingTrack, PhraseAnswer, PredictedTags};
 pub use words::{StrongTags, WORDS_FILE};

@@ -61,7 +61,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
         let engine = self.engine;
         let seeds = match SeedName::parse(text) {
             SeedName::Playlist(path) => self.seeds_of_playlist(path)?,
-            SeedName::Folder(path) | SeedName::Sheet(path) => self.seeds_of_folder(path)?,
+            SeedName::Folder(path) => self.seeds_of_folder(path)?,
             SeedName::Named(kind, name) => {
                 seeds_of(engine, &tracks_named(engine.library(), kind, name)?)?
             }
@@ -149,8 +149,7 @@ impl<E: Deref<Target = Embedder>> SeedReader<'_, E> {
             return Err(nothing(problem, Remedy::AddFile));
         }
         // Analysing a folder outside the library takes time, but it was requested.
-        let mut found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
-        found.split_files(&|_| false);
+        let found = scan::scan(&[folder.to_owned()], &is_audio_candidate);
         let mut seeds = Vec::new();
         for file in &found.files {
             match self.seed(file.path.as_os_str()) {

@@ -297,15 +297,22 @@ impl Engine {
 
     /// The windows by which this library's tracks are analysed.
     pub fn windows_setting(&self) -> Result<WindowPlan, EngineError> {
-        Ok(
-            match self.library.settings().setting(WINDOWS_SETTING)?.as_deref() {
-                Some("all") => WindowPlan::All,
-                Some(number) => number
-                    .parse()
-                    .map_or(WindowPlan::default(), WindowPlan::Spread),
-                None => WindowPlan::default(),
-            },
-        )
+        let model = self.library.model()?;
+        self.windows_for(model.is_some_and(|model| super::words::reads(&model)))
+    }
+
+    /// The same for a library that has no model yet.
+    ///
+    /// - `reads`: whether its model reads sentences
+    pub(super) fn windows_for(&self, reads: bool) -> Result<WindowPlan, EngineError> {
+        let setting = self.library.settings().setting(WINDOWS_SETTING)?;
+        Ok(match setting.as_deref() {
+            Some("all") => WindowPlan::All,
+            Some(number) => number
+                .parse()
+                .map_or(WindowPlan::of(reads), WindowPlan::Spread),
+            None => WindowPlan::of(reads),
+        })
     }
 
     /// Sets the windows by which tracks are analysed from now on.

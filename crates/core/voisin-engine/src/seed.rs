@@ -13,9 +13,8 @@ use voisin_base::text::fold;
 use voisin_base::track::{TrackId, is_same_recording};
 use voisin_base::vector::dot;
 use voisin_encoder::Embedding;
-use voisin_library::scan::PlaylistKind;
+use voisin_library::scan::is_playlist;
 use voisin_library::{LibraryError, NameOf, Resolution, Track, stored_path};
-use voisin_music::cue::{self, Place};
 
 /// The prefixes of names, in the order in which names without one are looked for; a composer's always has it.
 pub(super) const NAME_PREFIXES: [(&str, NameOf); 3] = [
@@ -35,8 +34,6 @@ pub enum SeedName<'a> {
     Playlist(&'a Path),
     /// A folder that exists.
     Folder(&'a Path),
-    /// A CUE sheet that exists.
-    Sheet(&'a Path),
     /// `album:NAME`, `artist:NAME`, `composer:NAME`.
     Named(NameOf, &'a str),
     /// `sounds:WORDS`.
@@ -58,11 +55,8 @@ impl<'a> SeedName<'a> {
         if path.is_dir() {
             return Self::Folder(path);
         }
-        if PlaylistKind::of(path).is_some() && path.is_file() {
+        if is_playlist(path) && path.is_file() {
             return Self::Playlist(path);
-        }
-        if cue::is_sheet(path) && path.is_file() {
-            return Self::Sheet(path);
         }
         if path.is_file() {
             return Self::PathOrWords(text);
@@ -79,9 +73,9 @@ impl<'a> SeedName<'a> {
         track_number(plain).map_or(Self::PathOrWords(text), Self::Id)
     }
 
-    /// Whether it stands for several files: a folder, a playlist, a CUE sheet.
+    /// Whether it stands for several files: a folder or a playlist.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Playlist(_) | Self::Folder(_) | Self::Sheet(_))
+        matches!(self, Self::Playlist(_) | Self::Folder(_))
     }
 }
 
@@ -187,7 +181,7 @@ impl Engine {
             }
             return self.seed_of(track);
         }
-        if Place::exists(path) {
+        if path.exists() {
             let info = voisin_audio::probe_as(path, self.library.settings().content_kind()?)?;
             // A copy of a file in the library needs no network.
             if let Some(track) = self.library.files().find_by_content(&info.content)? {
@@ -377,17 +371,16 @@ mod tests {
                 .to_owned()
         };
         std::fs::create_dir(dir.path().join("a.m3u8")).unwrap();
-        for file in ["b.m3u8", "c.CUE", "d.mp3"] {
+        for file in ["b.m3u8", "d.mp3"] {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
         assert_eq!(parse("a.m3u8"), "Folder", "a folder may have any name");
         assert_eq!(parse("b.m3u8"), "Playlist");
-        assert_eq!(parse("c.CUE"), "Sheet");
         assert_eq!(parse("d.mp3"), "PathOrWords");
         assert_eq!(
-            parse("gone.cue"),
+            parse("gone.m3u8"),
             "PathOrWords",
-            "a missing sheet is no list"
+            "a missing playlist is no list"
         );
     }
 

@@ -350,12 +350,16 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     }
 }
 
+/// Whether a model reads sentences.
+pub(super) fn reads(model: &StoredModel) -> bool {
+    ModelManifest::parse(&model.manifest_json, Path::new("its manifest"))
+        .is_ok_and(|card| card.reads())
+}
+
 impl Engine {
     /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
-        let manifest = self.model()?.manifest_json;
-        Ok(ModelManifest::parse(&manifest, Path::new("its manifest"))
-            .is_ok_and(|card| card.reads()))
+        Ok(reads(&self.model()?))
     }
 
     /// The layer that computes tags from stored vectors; `None` for a model without tags, or one that is not on this machine.
@@ -364,18 +368,14 @@ impl Engine {
         Ok(if_tagged(self.tag_layer())?.filter(TagLayer::computes))
     }
 
-    /// The tag layer of the library's model. If the model is not available (its file was moved or damaged, or voisin no longer
-    /// ships it), the names of the stored tags.
+    /// The tag layer of the library's model. If the model is not available (its file was moved or damaged), the names of the
+    /// stored tags.
     fn tag_layer(&self) -> Result<TagLayer, EngineError> {
         let held = self.model()?;
         let found = match TagLayer::of(&self.model_ref()?) {
             Err(EncoderError::UnknownModel { .. } | EncoderError::BadManifest { .. }) => {
                 self.stored_tags(&held)?
             }
-            Err(error @ EncoderError::FormerModel { .. }) => match self.stored_tags(&held)? {
-                None => return Err(error.into()),
-                stored => stored,
-            },
             // A model of the same name with another fingerprint has tags that do not apply to these
             // vectors.
             found => found?.filter(|layer| layer.fingerprint() == held.fingerprint),
@@ -875,9 +875,7 @@ fn if_tagged<T>(found: Result<T, EngineError>) -> Result<Option<T>, EngineError>
         Err(
             EngineError::NoTags { .. }
             | EngineError::Encoder(
-                EncoderError::UnknownModel { .. }
-                | EncoderError::BadManifest { .. }
-                | EncoderError::FormerModel { .. },
+                EncoderError::UnknownModel { .. } | EncoderError::BadManifest { .. },
             ),
         ) => Ok(None),
         Err(error) => Err(error),

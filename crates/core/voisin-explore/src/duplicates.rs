@@ -178,7 +178,8 @@ const BATCH: usize = 512;
 ///
 /// A pair whose audio is not compared counts only if the music has the same length
 /// ([`DuplicateOptions::windows_only_difference`]) and titles and artists do not differ: by windows alone,
-/// different songs by one pianist may seem to be one recording.
+/// different songs by one pianist may seem to be one recording. A pair whose titles and artists both differ
+/// never counts.
 ///
 /// - `graph`, `meta`: same rows
 /// - `source`: opens window vectors, closed again before any audio is compared; pairs without them are left out
@@ -241,11 +242,14 @@ pub fn duplicates<S: WindowSource>(
         decider.decide(&open_pairs);
         for rows in copies {
             let keep = rows[0];
-            let others: Vec<usize> = rows[1..]
-                .iter()
-                .copied()
-                .filter(|&row| decider.is_same(ordered(keep, row)))
-                .collect();
+            let mut others: Vec<usize> = Vec::new();
+            for &row in &rows[1..] {
+                // Two songs may both seem to be the untagged one that is kept.
+                let is_other = |&copy: &usize| other_song(&meta[copy], &meta[row]);
+                if decider.is_same(ordered(keep, row)) && !others.iter().any(is_other) {
+                    others.push(row);
+                }
+            }
             let others = expendable(keep, others, meta, &music);
             // Files that are no copies of the kept one stay open, and may be a group of their own in the
             // next round.
@@ -367,7 +371,10 @@ impl PairDecider<'_> {
             return Some(false);
         };
         let [a, b] = [&self.meta[pair.0], &self.meta[pair.1]];
-        // With different titles the audio is compared even for a perfect fit, which two mixes of one
+        if other_song(a, b) {
+            return Some(false);
+        }
+        // With a different title or artist the audio is compared even for a perfect fit, which two mixes of one
         // piece may have.
         let is_certain = aligned.fit().reaches(&self.options.certain) && aligned.lengths_agree;
         if is_certain && titles(a, b) != Titles::Differ {
@@ -481,19 +488,36 @@ enum Titles {
 }
 
 fn titles(a: &TrackMeta, b: &TrackMeta) -> Titles {
-    if a.title.trim().is_empty() || b.title.trim().is_empty() {
+    let Some(names_agree) = names_agree(a, b) else {
         return Titles::Unknown;
-    }
-    let artists = [a, b].map(TrackMeta::artist_keys);
-    let artists_differ = artists.iter().all(|keys| !keys.is_empty())
-        && !artists[0].iter().any(|artist| artists[1].contains(artist));
-    if fold(&a.title) != fold(&b.title) || artists_differ {
+    };
+    let artists_agree = artists_agree(a, b);
+    if !names_agree || artists_agree == Some(false) {
         Titles::Differ
-    } else if artists.iter().any(Vec::is_empty) {
+    } else if artists_agree.is_none() {
         Titles::Unknown
     } else {
         Titles::Agree
     }
+}
+
+/// Whether two titles agree; `None` if one is missing.
+fn names_agree(a: &TrackMeta, b: &TrackMeta) -> Option<bool> {
+    let are_known = !a.title.trim().is_empty() && !b.title.trim().is_empty();
+    are_known.then(|| fold(&a.title) == fold(&b.title))
+}
+
+/// Whether two tracks have an artist in common; `None` if one has none.
+fn artists_agree(a: &TrackMeta, b: &TrackMeta) -> Option<bool> {
+    let [one, other] = [a, b].map(TrackMeta::artist_keys);
+    let are_known = !one.is_empty() && !other.is_empty();
+    are_known.then(|| one.iter().any(|artist| other.contains(artist)))
+}
+
+/// Whether titles and artists of two tracks are known and both differ. Such a pair is never offered: songs over one
+/// backing have most of their audio in common, and what they do not have in common is not measured.
+fn other_song(a: &TrackMeta, b: &TrackMeta) -> bool {
+    artists_agree(a, b) == Some(false) && names_agree(a, b) == Some(false)
 }
 
 /// The distinct titles of copies if their tags name different versions; else empty.
@@ -1051,6 +1075,45 @@ mod tests {
         ] {
             assert_eq!(pair(one, other), Vec::<Vec<i64>>::new(), "{other:?}");
         }
+    }
+
+    /// Hears one recording in every pair, and remembers the same.
+    struct OneSound;
+
+    impl PairComparer for OneSound {
+        fn known(&self, _: TrackId, _: TrackId) -> Option<bool> {
+            Some(true)
+        }
+
+        fn correlation(&self, _: &TrackMeta, _: &TrackMeta, _: f32) -> Option<f32> {
+            Some(1.0)
+        }
+    }
+
+    #[test]
+    fn other_titles_by_other_artists_are_never_copies() {
+        let sets = [piece(1, 0, 0.0), piece(1, 0, 0.02), piece(1, 0, 0.02)];
+        let heard = |tags: &[(&str, &str, f64)]| {
+            groups(&sets[..tags.len()], &titled(tags), Some(&OneSound))
+        };
+        let anna = ("Anna", "Morning", 30.0);
+        let bob = ("Bob", "Evening", 30.0);
+        assert_eq!(heard(&[anna, bob]), Vec::<Vec<i64>>::new());
+        // Nothing is known of what a tag does not name.
+        for other in [
+            ("Anna", "Evening", 30.0),
+            ("Bob", "Morning", 30.0),
+            ("Bob", "", 30.0),
+            ("", "Evening", 30.0),
+            ("Bob", "Track 07", 30.0),
+        ] {
+            assert_eq!(heard(&[anna, other]), [[0, 1]], "{other:?}");
+        }
+        // Both sound like an untagged file, which is a copy of one of them at most.
+        let mut tags = titled(&[("", "", 30.0), anna, bob]);
+        assert_eq!(groups(&sets, &tags, Some(&OneSound)), [[1, 0]]);
+        tags[0].codec = "flac".to_owned();
+        assert_eq!(groups(&sets, &tags, Some(&OneSound)), [[0, 1]]);
     }
 
     #[test]

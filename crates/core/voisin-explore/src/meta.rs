@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
 use voisin_music::artists::{artists, is_nobody};
-use voisin_music::cue::{self, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
 use voisin_music::song::song;
@@ -142,11 +141,6 @@ impl TrackMeta {
             .unwrap_or(std::path::Path::new(&self.path))
     }
 
-    /// The part of a longer file that it is, if any.
-    pub(crate) fn part(&self) -> Option<cue::CuePart> {
-        Place::part(self.system_path())
-    }
-
     /// Title, or the file's name without its extension.
     pub fn display_title(&self) -> &str {
         if !self.title.trim().is_empty() {
@@ -185,14 +179,8 @@ impl TrackMeta {
 
     /// The folder that holds the file; empty for a bare name.
     pub fn folder(&self) -> &str {
-        let above = |path: &'_ str| path.rfind(['/', '\\']).unwrap_or(0);
-        let folder = &self.path[..above(&self.path)];
-        // The path of a part is below that of the CUE sheet or the file.
-        if cue::above(std::path::Path::new(&self.path)).is_some() {
-            &folder[..above(folder)]
-        } else {
-            folder
-        }
+        let end = self.path.rfind(['/', '\\']).unwrap_or(0);
+        &self.path[..end]
     }
 
     /// Its artists, or the composers in their place.

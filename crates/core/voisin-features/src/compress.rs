@@ -1,6 +1,6 @@
 //! Compresses sums in mel bands to a network's input: decibels, or MusiCNN's logarithm.
 
-use std::f32::consts::{LN_2, LN_10, LOG10_2, LOG10_E, SQRT_2};
+use std::f32::consts::{LN_2, LOG10_2, LOG10_E, SQRT_2};
 
 use super::Compression;
 use voisin_kernels::Isa;
@@ -78,20 +78,6 @@ fn compress_inline(compression: Compression, root: bool, cells: &mut [f32]) {
             let scale = scale as f32;
             for x in cells {
                 *x = log10(scale * round_to_half(if root { x.sqrt() } else { *x }) + 1.0);
-            }
-        }
-        Compression::Log10 { scale } => {
-            let scale = scale as f32;
-            for x in cells {
-                *x = log10(scale * if root { x.sqrt() } else { *x } + 1.0);
-            }
-        }
-        Compression::Log { offset, floor } => {
-            let offset = offset as f32;
-            let floor = floor as f32;
-            for x in cells {
-                let value = if root { x.sqrt() } else { *x };
-                *x = log10(value.max(floor) + offset) * LN_10;
             }
         }
     }

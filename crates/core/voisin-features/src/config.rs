@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FeaturesError;
 
-/// The three published spectrograms of OpenL3, one of which a set of weights expects.
+/// Published spectrograms of OpenL3, one of which a set of weights expects.
 ///
 /// Embeddings differ between them (cosine about 0.976 on the reference clip), so the variant is
 /// part of a model's identity. Cramer, Wu, Salamon, Bello, "Look, Listen and Learn More",
@@ -15,8 +15,6 @@ pub enum OpenL3Variant {
     /// The training of the published weights, openl3 up to 0.3.1, torchopenl3: 982 zeros on either
     /// side, power spectrum, HTK mel scale with Slaney's area norm, square root.
     Original,
-    /// openl3 from 0.4 (kapre 0.3): zeros only at the end, magnitudes, Slaney's scale and norm.
-    Kapre04,
     /// Essentia's OpenL3 models: frames centred on their time (1024 zeros before), magnitudes,
     /// Slaney's scale, triangles of unit area.
     Essentia,
@@ -26,7 +24,6 @@ impl std::fmt::Display for OpenL3Variant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Original => "original",
-            Self::Kapre04 => "kapre04",
             Self::Essentia => "essentia",
         })
     }
@@ -38,7 +35,6 @@ impl std::str::FromStr for OpenL3Variant {
     fn from_str(name: &str) -> Result<Self, FeaturesError> {
         match name {
             "original" => Ok(Self::Original),
-            "kapre04" => Ok(Self::Kapre04),
             "essentia" => Ok(Self::Essentia),
             _ => Err(FeaturesError::Variant(name.to_owned())),
         }
@@ -51,8 +47,6 @@ impl std::str::FromStr for OpenL3Variant {
 pub enum Hann {
     /// `0.5 - 0.5 cos(2πn / N)`.
     Periodic,
-    /// `0.5 - 0.5 cos(2πn / (N - 1))`.
-    Symmetric,
 }
 
 /// How each FFT bin enters the mel bands, and how their sums leave them.
@@ -65,8 +59,6 @@ pub enum Spectrum {
     Power,
     /// |X|² in, square root of the sum out.
     RootOfPower,
-    /// None: the samples themselves, one band, a frame for each.
-    Samples,
 }
 
 /// Frequency warping of the mel bands.
@@ -80,9 +72,6 @@ pub enum MelScale {
     Slaney,
     /// Critical bands. Traunmüller, "Analytical expressions for the tonotopic sensory scale", 1990.
     Bark,
-    /// HTK's formula, and triangles whose sides are straight over mels in place of Hz. Povey et al.,
-    /// "The Kaldi Speech Recognition Toolkit", 2011.
-    Kaldi,
 }
 
 /// Height of each triangle.
@@ -120,29 +109,6 @@ pub enum Compression {
         /// Factor before the logarithm.
         scale: f64,
     },
-    /// `log10(scale · x + 1)`.
-    Log10 {
-        /// Factor before the logarithm.
-        scale: f64,
-    },
-    /// `ln(max(x, floor) + offset)`.
-    Log {
-        /// Added before the logarithm.
-        offset: f64,
-        /// Smallest value before that.
-        floor: f64,
-    },
-}
-
-/// A filter `x[i] - c · x[i - 1]` before the transform, `c` from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preemphasis {
-    /// Over the whole window, which becomes one sample shorter.
-    Window(f64),
-    /// In each frame after its mean is subtracted, as in Kaldi; the first sample is its own
-    /// predecessor.
-    Frame(f64),
 }
 
 /// All parameters of a mel spectrogram.
@@ -197,19 +163,6 @@ pub struct MelConfig {
     /// Whether a sound shorter than the window is repeated as often as it fits before padding.
     #[serde(default, skip_serializing_if = "is_false")]
     pub repeated: bool,
-    /// Samples of a frame, if the FFT is longer: the window function spans these, and zeros follow.
-    /// At most `n_fft`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frame: Option<usize>,
-    /// A filter before the transform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preemphasis: Option<Preemphasis>,
-    /// Subtracted from every cell in the end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mean: Option<f64>,
-    /// Divides every cell after that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deviation: Option<f64>,
 }
 
 // The signature that serde requires.
@@ -223,7 +176,6 @@ impl MelConfig {
     pub fn openl3(variant: OpenL3Variant) -> Self {
         let (pad_left, spectrum, mel_scale, mel_norm) = match variant {
             OpenL3Variant::Original => (982, Spectrum::RootOfPower, MelScale::Htk, MelNorm::Slaney),
-            OpenL3Variant::Kapre04 => (0, Spectrum::Magnitude, MelScale::Slaney, MelNorm::Slaney),
             OpenL3Variant::Essentia => (
                 1024,
                 Spectrum::Magnitude,
@@ -253,10 +205,6 @@ impl MelConfig {
             standardised: false,
             mirrored: false,
             repeated: false,
-            frame: None,
-            preemphasis: None,
-            mean: None,
-            deviation: None,
         }
     }
 
@@ -302,10 +250,6 @@ impl MelConfig {
             standardised: false,
             mirrored: false,
             repeated: false,
-            frame: None,
-            preemphasis: None,
-            mean: None,
-            deviation: None,
         }
     }
 
@@ -339,111 +283,6 @@ impl MelConfig {
         }
     }
 
-    /// Discogs-EffNet's and other Essentia models' patches of 96 bands × 128 frames at 16 kHz:
-    /// MusiCNN's, in full precision. Alonso-Jiménez, Serra, Bogdanov, "Music representation learning
-    /// based on editorial metadata from Discogs", ISMIR 2022.
-    pub fn discogs() -> Self {
-        Self {
-            window_samples: 127 * 256 + 512,
-            n_frames: 128,
-            mel_norm: MelNorm::UnitTri,
-            compression: Compression::Log10 { scale: 10_000.0 },
-            ..Self::musicnn()
-        }
-    }
-
-    /// `VGGish`'s 64 bands × 96 frames at 16 kHz. Hershey et al., "CNN architectures for large-scale
-    /// audio classification", ICASSP 2017.
-    pub fn vggish() -> Self {
-        Self {
-            window_samples: 95 * 160 + 400,
-            frame: Some(400),
-            hop: 160,
-            n_frames: 96,
-            spectrum: Spectrum::Magnitude,
-            n_mels: 64,
-            f_min: 125.0,
-            f_max: 7500.0,
-            mel_scale: MelScale::Kaldi,
-            mel_norm: MelNorm::Peak,
-            compression: Compression::Log {
-                offset: 0.01,
-                floor: 0.0,
-            },
-            ..Self::musicnn()
-        }
-    }
-
-    /// `EfficientAT`'s 128 bands × 1000 frames of ten seconds at 32 kHz. Schmid, Koutini, Widmer,
-    /// "Efficient large-scale audio tagging via transformer-to-CNN knowledge distillation",
-    /// ICASSP 2023.
-    pub fn efficientat() -> Self {
-        Self {
-            sample_rate: 32_000,
-            window_samples: 320_000,
-            n_fft: 1024,
-            frame: Some(800),
-            hop: 320,
-            n_frames: 1000,
-            // The frame is in the middle of a transform that is centred on its time.
-            pad_left: 400,
-            hann: Hann::Symmetric,
-            n_mels: 128,
-            f_max: 15_000.0,
-            mel_scale: MelScale::Kaldi,
-            mel_norm: MelNorm::Peak,
-            compression: Compression::Log {
-                offset: 1e-5,
-                floor: 0.0,
-            },
-            preemphasis: Some(Preemphasis::Window(0.97)),
-            mean: Some(-4.5),
-            deviation: Some(5.0),
-            mirrored: true,
-            ..Self::musicnn()
-        }
-    }
-
-    /// AST's 128 bands × 1024 frames at 16 kHz, as `ASTFeatureExtractor` of the transformers library
-    /// computes them for sounds of that length. Gong, Chung, Glass, "AST: Audio spectrogram transformer",
-    /// Interspeech 2021.
-    pub fn ast() -> Self {
-        Self {
-            window_samples: 1023 * 160 + 400,
-            frame: Some(400),
-            hop: 160,
-            n_frames: 1024,
-            hann: Hann::Symmetric,
-            n_mels: 128,
-            f_min: 20.0,
-            mel_scale: MelScale::Kaldi,
-            mel_norm: MelNorm::Peak,
-            compression: Compression::Log {
-                offset: 0.0,
-                floor: f64::from(f32::EPSILON),
-            },
-            preemphasis: Some(Preemphasis::Frame(0.97)),
-            mean: Some(-4.267_739_3),
-            deviation: Some(2.0 * 4.568_997_4),
-            ..Self::musicnn()
-        }
-    }
-
-    /// The samples of a window, for networks whose input is the waveform.
-    pub fn samples(sample_rate: u32, window_samples: usize) -> Self {
-        Self {
-            sample_rate,
-            window_samples,
-            n_fft: 16,
-            hop: 1,
-            n_frames: window_samples,
-            n_mels: 1,
-            f_max: f64::from(sample_rate) / 2.0,
-            spectrum: Spectrum::Samples,
-            ..Self::musicnn()
-        }
-    }
-
     /// The same front end, with every window first scaled to `level` dB RMS relative to full
     /// scale.
     #[must_use]
@@ -452,11 +291,6 @@ impl MelConfig {
             level_dbfs: Some(level),
             ..self
         }
-    }
-
-    /// Whether the output is the samples instead of a spectrogram.
-    pub fn is_samples(&self) -> bool {
-        self.spectrum == Spectrum::Samples
     }
 
     /// Sample rate of the input in Hz.
@@ -532,19 +366,7 @@ impl MelConfig {
             });
         }
         within("hop", self.hop, 1, 1 << 16)?;
-        if self.is_samples() {
-            within("n_mels", self.n_mels, 1, 1)?;
-            within("hop", self.hop, 1, 1)?;
-            within(
-                "n_frames",
-                self.n_frames,
-                self.window_samples,
-                self.window_samples,
-            )?;
-        } else {
-            within("n_frames", self.n_frames, 1, 1 << 14)?;
-        }
-        within("frame", self.frame.unwrap_or(self.n_fft), 2, self.n_fft)?;
+        within("n_frames", self.n_frames, 1, 1 << 14)?;
         within("pad_left", self.pad_left, 0, self.n_fft)?;
         within("n_mels", self.n_mels, 1, 1 << 10)?;
         let positive = |field, value: f64, low: f64, high: f64| {
@@ -558,11 +380,6 @@ impl MelConfig {
                 })
             }
         };
-        if let Some(Preemphasis::Window(c) | Preemphasis::Frame(c)) = self.preemphasis {
-            positive("preemphasis", c, 0.0, 1.0)?;
-        }
-        positive("mean", self.mean.unwrap_or(0.0), -1e6, 1e6)?;
-        positive("deviation", self.deviation.unwrap_or(1.0), 1e-6, 1e6)?;
         let nyquist = f64::from(self.sample_rate) / 2.0;
         // f_max is checked first, since it bounds f_min.
         positive("f_max", self.f_max, 1.0, nyquist)?;
@@ -573,15 +390,7 @@ impl MelConfig {
                 positive("range_db", range_db, 1.0, 1000.0)
             }
             Compression::AbsoluteDecibel { amin } => positive("amin", amin, 1e-15, 1.0),
-            Compression::LogHalf { scale } | Compression::Log10 { scale } => {
-                positive("scale", scale, 1e-3, 1e9)
-            }
-            Compression::Log { offset, floor } => {
-                positive("offset", offset, 0.0, 1e9)?;
-                positive("floor", floor, 0.0, 1e9)?;
-                // The logarithm of silence has to be finite.
-                positive("offset and floor", offset + floor, 1e-15, 2e9)
-            }
+            Compression::LogHalf { scale } => positive("scale", scale, 1e-3, 1e9),
         }
     }
 }
@@ -595,19 +404,13 @@ mod tests {
         // Fingerprints are stored in users' libraries.
         let all = [
             MelConfig::openl3(OpenL3Variant::Original),
-            MelConfig::openl3(OpenL3Variant::Kapre04),
             MelConfig::openl3(OpenL3Variant::Essentia),
             MelConfig::musicnn(),
         ];
         let found: Vec<String> = all.iter().map(MelConfig::fingerprint).collect();
         assert_eq!(
             found,
-            [
-                "dd3bac09d3a8fbd1",
-                "fd80c6e5c660359f",
-                "a48df1b010ea7261",
-                "035077ba6c367d5f"
-            ]
+            ["dd3bac09d3a8fbd1", "a48df1b010ea7261", "035077ba6c367d5f"]
         );
     }
 
@@ -622,11 +425,7 @@ mod tests {
 
     #[test]
     fn frames_cover_the_documented_samples() {
-        for variant in [
-            OpenL3Variant::Original,
-            OpenL3Variant::Kapre04,
-            OpenL3Variant::Essentia,
-        ] {
+        for variant in [OpenL3Variant::Original, OpenL3Variant::Essentia] {
             let c = MelConfig::openl3(variant);
             assert_eq!((c.n_frames - 1) * c.hop, 47_916);
             assert_eq!(

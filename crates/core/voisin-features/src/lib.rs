@@ -40,9 +40,7 @@ mod views;
 pub mod windows;
 
 pub use change::SpectralChange;
-pub use config::{
-    Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Preemphasis, Spectrum,
-};
+pub use config::{Compression, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum};
 pub use descriptors::{DESCRIPTOR_HOP, DESCRIPTOR_RATE, DescriptorSet};
 pub use front_end::{MelFrontEnd, MelSpectrogram, Scratch};
 pub use key::KeyFinder;
@@ -66,7 +64,7 @@ pub enum FeaturesError {
         expected: String,
     },
     /// An unknown variant name.
-    #[error("unknown OpenL3 spectrogram variant {0:?}: expected original, kapre04 or essentia")]
+    #[error("unknown OpenL3 spectrogram variant {0:?}: expected original or essentia")]
     Variant(String),
     /// The requested instruction set is not available.
     #[error(transparent)]

@@ -6,7 +6,7 @@ use super::{MelConfig, MelNorm, MelScale};
 
 fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
     match scale {
-        MelScale::Htk | MelScale::Kaldi => 2595.0 * (1.0 + hz / 700.0).log10(),
+        MelScale::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
         MelScale::Slaney if hz < 1000.0 => hz * 3.0 / 200.0,
         MelScale::Slaney => 15.0 + (hz / 1000.0).ln() / slaney_step(),
         // Traunmüller's corrections at both ends of the scale.
@@ -20,7 +20,7 @@ fn hz_to_mel(scale: MelScale, hz: f64) -> f64 {
 
 fn mel_to_hz(scale: MelScale, mel: f64) -> f64 {
     match scale {
-        MelScale::Htk | MelScale::Kaldi => 700.0 * (10f64.powf(mel / 2595.0) - 1.0),
+        MelScale::Htk => 700.0 * (10f64.powf(mel / 2595.0) - 1.0),
         MelScale::Slaney if mel < 15.0 => mel * 200.0 / 3.0,
         MelScale::Slaney => 1000.0 * (slaney_step() * (mel - 15.0)).exp(),
         MelScale::Bark => {
@@ -65,11 +65,6 @@ pub fn centres(config: &MelConfig) -> Vec<f64> {
 pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
     let edges = edges(config);
     let bin_hz = f64::from(config.sample_rate) / config.n_fft as f64;
-    // The axis on which the sides of a triangle are straight lines.
-    let along = |hz: f64| match config.mel_scale {
-        MelScale::Kaldi => hz_to_mel(MelScale::Kaldi, hz),
-        _ => hz,
-    };
     let mut bank = Array2::zeros((config.n_mels, config.n_fft / 2 + 1));
     for (m, mut row) in bank.outer_iter_mut().enumerate() {
         let lower = edges[m];
@@ -80,10 +75,10 @@ pub fn filter_bank(config: &MelConfig) -> Array2<f64> {
             MelNorm::Peak => 1.0,
         };
         for (k, weight) in row.iter_mut().enumerate() {
-            let at = along(k as f64 * bin_hz);
+            let at = k as f64 * bin_hz;
             // The triangle is the smaller of its two sides as lines, and 0 below zero.
-            let rise = (at - along(lower)) / (along(centre) - along(lower));
-            let fall = (along(upper) - at) / (along(upper) - along(centre));
+            let rise = (at - lower) / (centre - lower);
+            let fall = (upper - at) / (upper - centre);
             *weight = rise.min(fall).max(0.0) * height;
         }
     }

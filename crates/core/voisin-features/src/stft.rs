@@ -10,7 +10,7 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::MelConfig;
-use super::config::{Preemphasis, Spectrum};
+use super::config::Spectrum;
 use super::mel::Triangles;
 use voisin_kernels::Isa;
 pub use voisin_networks::simd::{Work, vectorised};
@@ -36,9 +36,9 @@ pub(super) struct StftScratch {
 }
 
 impl Stft {
-    pub(super) fn new(hann: Vec<f64>, n_fft: usize) -> Self {
+    pub(super) fn new(hann: Vec<f64>) -> Self {
         Self {
-            fft: RealFftPlanner::new().plan_fft_forward(n_fft),
+            fft: RealFftPlanner::new().plan_fft_forward(hann.len()),
             hann,
         }
     }
@@ -125,11 +125,6 @@ impl Work for Bands<'_> {
                 for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(&stft.hann) {
                     *value = f64::from(sample) * hann;
                 }
-                if let Some(Preemphasis::Frame(c)) = config.preemphasis {
-                    emphasise(&samples[..stft.hann.len()], c, &stft.hann, frame);
-                }
-                // The transform overwrites its input.
-                frame[stft.hann.len()..].fill(0.0);
                 stft.fft
                     .process_with_scratch(frame, bins, fft)
                     .expect("buffers were made by this plan");
@@ -146,16 +141,5 @@ impl Work for Bands<'_> {
                 }
             });
         }
-    }
-}
-
-/// A frame without its mean, filtered and multiplied by the window function.
-fn emphasise(samples: &[f32], c: f64, hann: &[f64], frame: &mut [f64]) {
-    let mean = samples.iter().map(|&x| f64::from(x)).sum::<f64>() / samples.len() as f64;
-    let mut before = f64::from(samples[0]) - mean;
-    for ((value, &sample), hann) in frame.iter_mut().zip(samples).zip(hann) {
-        let sample = f64::from(sample) - mean;
-        *value = (sample - c * before) * hann;
-        before = sample;
     }
 }

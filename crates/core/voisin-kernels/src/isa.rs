@@ -23,8 +23,6 @@ pub enum Set {
     Avx512 {
         /// VNNI and VPOPCNTDQ, for sums of integers.
         integers: bool,
-        /// BF16.
-        bf16: bool,
     },
     /// 8 lanes, 16 registers: AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
@@ -57,7 +55,6 @@ impl Isa {
                 all.push(Self(Set::Avx512 {
                     integers: is_x86_feature_detected!("avx512vnni")
                         && is_x86_feature_detected!("avx512vpopcntdq"),
-                    bf16: is_x86_feature_detected!("avx512bf16"),
                 }));
             }
             all.push(Self(Set::Avx2));
@@ -195,51 +192,6 @@ pub fn isa() -> Result<Isa, IsaError> {
         _ => Ok(Isa::available()[0]),
     };
     CHOSEN.get_or_init(choose).clone()
-}
-
-/// The precision of the products inside a convolution. Sums, transforms and activations are f32 in
-/// both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// f32.
-    #[default]
-    F32,
-    /// Factors rounded to bf16, products summed in f32 (AVX-512 BF16).
-    Bf16,
-}
-
-impl Precision {
-    /// Whether this processor has it with `isa`.
-    #[doc(hidden)]
-    pub fn is_available(self, isa: Isa) -> bool {
-        match (self, isa.0) {
-            (Self::F32, _) => true,
-            #[cfg(target_arch = "x86_64")]
-            (Self::Bf16, Set::Avx512 { bf16, .. }) => bf16,
-            (Self::Bf16, _) => false,
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s.trim().to_ascii_lowercase().as_str() {
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("unknown precision {s:?}: expected f32 or bf16")),
-        }
-    }
 }
 
 #[cfg(test)]

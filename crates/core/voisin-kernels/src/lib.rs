@@ -19,4 +19,4 @@ pub mod buffer;
 pub mod dot;
 pub mod isa;
 
-pub use isa::{Isa, IsaError, Precision, isa};
+pub use isa::{Isa, IsaError, isa};

@@ -95,7 +95,7 @@ pub use types::{
 pub use voisin_base::text::fold;
 pub use voisin_music::key::MusicalKey;
 pub use voisin_music::tags::TrackTags;
-pub use written::{TagRun, TagValues, WrittenTags};
+pub use written::{TagRun, WrittenTags};
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};

@@ -169,7 +169,7 @@ mod tests {
     fn foreign_paths_are_such_as_are_stored() {
         for good in [
             "/m/a.mp3",
-            "/m/od\nd/a.cue/03",
+            "/m/od\nd/a.mp3/03",
             "C:\\m\\a.mp3",
             "d:/m/a.mp3",
             "\\\\nas\\m\\a.mp3",

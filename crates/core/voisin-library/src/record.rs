@@ -218,19 +218,12 @@ impl<L: DerefMut<Target = Library>> TransferTable<L> {
         records: &[(Option<TrackId>, TrackRecord)],
         mut replaced: Option<&mut HashSet<i64>>,
     ) -> Result<MergeOutcome> {
-        // The disk is read before the transaction, which blocks other writers, and once per sheet,
-        // not per part.
-        let files = records.iter().flat_map(|(_, record)| &record.facts.files);
-        let mut sheets: HashSet<&Path> = files
-            .filter_map(|file| store::sheet_of(&file.record.path))
-            .collect();
-        sheets.retain(|sheet| store::is_whole(sheet));
         self.write(|tx| {
             let mut taken = MergeOutcome::default();
             for (id, record) in records {
                 let checked = record.check().map_err(WorkError::Refused);
                 let replaced = replaced.as_deref_mut();
-                match checked.and_then(|()| take_in(tx, *id, record, &sheets, replaced)) {
+                match checked.and_then(|()| take_in(tx, *id, record, replaced)) {
                     Ok(counted) => taken += counted,
                     // SQLite's errors and a missing model are faults of this library and end the
                     // import; anything else is a fault of one record.
@@ -544,7 +537,7 @@ fn replace_tags(tx: &Transaction<'_>, track: i64, file: &TaggedFile) -> Result<b
     if !is_of_track || read::tags_of_path(tx, path)?.as_ref() == Some(&file.tags) {
         return Ok(false);
     }
-    store::put_file(tx, TrackId(track), path, &file.record, &file.tags, None)?;
+    store::put_file(tx, TrackId(track), path, &file.record, &file.tags)?;
     Ok(true)
 }
 
@@ -553,7 +546,6 @@ fn take_in(
     tx: &Transaction<'_>,
     id: Option<TrackId>,
     record: &TrackRecord,
-    whole_sheets: &HashSet<&Path>,
     replaced: Option<&mut HashSet<i64>>,
 ) -> Result<MergeOutcome, WorkError> {
     let model = store::current_model(tx, &record.vector, &record.windows)?;
@@ -618,8 +610,7 @@ fn take_in(
         }
     }
     for (path, file) in new_files {
-        let sheet = store::sheet_of(&file.record.path).filter(|sheet| whole_sheets.contains(sheet));
-        store::put_file(tx, TrackId(track), path, &file.record, &file.tags, sheet)?;
+        store::put_file(tx, TrackId(track), path, &file.record, &file.tags)?;
     }
     if let Some(measured) = descriptors {
         changed |= take_in_measured(tx, track, measured)?;

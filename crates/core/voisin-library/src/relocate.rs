@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::parts::FileTable;
 use super::store::below;
 use super::{Library, LibraryError, Result, paths, stored_path};
-use voisin_music::cue::Place;
 
 /// The changes of moving a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +65,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
             }
         }
         // One file there shows that the folder is the right one; the others count as missing later.
-        let found = files
-            .iter()
-            .filter(|(_, target)| Place::exists(target))
-            .count();
+        let found = files.iter().filter(|(_, target)| target.exists()).count();
         if found == 0 {
             return Err(LibraryError::NotMoved {
                 files: files.len() as u64,
@@ -168,7 +164,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Failure, TagValues, WrittenTags, testing};
+    use crate::{Failure, WrittenTags, testing};
     use std::fs;
 
     #[test]
@@ -196,8 +192,8 @@ mod tests {
         for name in ["x.ogg", "old/x.ogg"] {
             let written = WrittenTags {
                 path: music.join(name),
-                before: TagValues::new(),
-                after: TagValues::new(),
+                before: Vec::new(),
+                after: Vec::new(),
                 patch: Some(name.into()),
             };
             library.tags_mut().record_written(1, &written).unwrap();

@@ -30,7 +30,7 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A recording. AUTOINCREMENT: the id of a removed track never comes back, or a lagging index would show ghosts.
+-- A recording. identity: how its content id was made, 0 from all packets, 1 from samples of them. AUTOINCREMENT: the id of a removed track never comes back, or a lagging index would show ghosts.
 CREATE TABLE audio (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     content         BLOB    NOT NULL UNIQUE CHECK (length(content) = 32),
@@ -42,7 +42,8 @@ CREATE TABLE audio (
     packets         INTEGER NOT NULL,
     damaged_packets INTEGER NOT NULL,
     added_at        INTEGER NOT NULL,
-    last_path       BLOB    NOT NULL
+    last_path       BLOB    NOT NULL,
+    identity        INTEGER NOT NULL DEFAULT 0 CHECK (identity IN (0, 1))
 ) STRICT;
 
 CREATE TABLE files (
@@ -176,41 +177,6 @@ CREATE TABLE written_tags (
     written_at INTEGER NOT NULL,
     patch      BLOB,
     PRIMARY KEY (run, path)
-) STRICT, WITHOUT ROWID;
-
--- Under which id a server knows a track.
-CREATE TABLE links (
-    server TEXT    NOT NULL,
-    item   TEXT    NOT NULL,
-    track  INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
-    PRIMARY KEY (server, item)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX links_of_track ON links (track);
-
--- Under which id a server knows an artist.
-CREATE TABLE linked_artists (
-    server TEXT NOT NULL,
-    item   TEXT NOT NULL,
-    name   TEXT NOT NULL,
-    PRIMARY KEY (server, item)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX linked_artists_of_name ON linked_artists (server, name COLLATE NOCASE);
-
--- What listeners heard, and what they think of it, by content. listener: as the player names them; at: when it began.
-CREATE TABLE heard (
-    content  BLOB    NOT NULL,
-    listener TEXT    NOT NULL,
-    at       INTEGER NOT NULL,
-    PRIMARY KEY (content, listener, at)
-) STRICT, WITHOUT ROWID;
-
--- liked: 1 starred or loved, -1 hated; rating: 1 to 5.
-CREATE TABLE opinions (
-    content  BLOB    NOT NULL,
-    listener TEXT    NOT NULL,
-    liked    INTEGER CHECK (liked IN (-1, 1)),
-    rating   INTEGER CHECK (rating BETWEEN 1 AND 5),
-    PRIMARY KEY (content, listener)
 ) STRICT, WITHOUT ROWID;
 
 -- Numbers from 0 to 100, measured of the sound. error: in points; NULL where it is not known.

@@ -19,7 +19,6 @@ use voisin_base::address;
 use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
-use voisin_music::cue::{self, Place};
 
 impl Library {
     /// Adds a recording with its file, tags and vectors.
@@ -34,8 +33,6 @@ impl Library {
     #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
-        // The sheet is read before the transaction, which must not wait for the disk.
-        let sheet = sheet_of(&new.file.path).filter(|sheet| is_whole(sheet));
         self.write(|tx| {
             let model = current_model(tx, &new.vector, &new.windows)?;
             let audio = &new.audio;
@@ -50,7 +47,7 @@ impl Library {
             }
             let track = insert_audio(tx, None, audio, now(), path)?;
             put_vectors(tx, model, track, &new.vector, &new.windows)?;
-            put_file(tx, track, path, &new.file, &new.tags, sheet)?;
+            put_file(tx, track, path, &new.file, &new.tags)?;
             if let Some(measured) = &new.descriptors {
                 descriptors::put(tx, track, measured)?;
             }
@@ -110,7 +107,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     ) -> Result<AttachOutcome> {
         let path = paths::to_bytes(&file.path)?;
         // The disk, which may be slow, is read before the transaction, which blocks other writers.
-        let sheet = sheet_of(&file.path).filter(|sheet| is_whole(sheet));
         let mut gone = self.sql(files_of(&self.connection, track))?;
         // The track has this path already: its tags changed, and nothing was moved.
         if gone.iter().any(|(_, other)| other == path) {
@@ -150,7 +146,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             } else {
                 AttachOutcome::Duplicate
             };
-            put_file(tx, track, path, file, tags, sheet)?;
+            put_file(tx, track, path, file, tags)?;
             Ok(attached)
         })
     }
@@ -325,7 +321,7 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                     .execute((path, file.track.0))?;
                 // A row that is inserted again is last, as rows are ordered by number.
                 if deleted > 0 {
-                    put_file(tx, file.track, path, &file.record, tags, None)?;
+                    put_file(tx, file.track, path, &file.record, tags)?;
                     tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
                         .execute((path, file.seen_at))?;
                 }
@@ -357,7 +353,7 @@ impl<L: Deref<Target = Library>> FileTable<L> {
         let mut missing = |file: StoredFile| {
             let path = &file.record.path;
             // A dangling link was not removed: its target cannot be reached.
-            let absent_folder = is_gone(path).then(|| match cue::folder(path) {
+            let absent_folder = is_gone(path).then(|| match path.parent() {
                 Some(_) if path.is_symlink() => Some(path.clone()),
                 Some(folder) => looked_at
                     .entry(folder.to_owned())
@@ -425,8 +421,7 @@ pub(super) fn is_gone(path: &Path) -> bool {
         return false;
     }
     // Other errors, such as missing permission or an unreachable server, do not prove it.
-    let place = Place::of(path).and_then(|place| std::fs::metadata(place.audio()));
-    place.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+    std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 /// The topmost absent folder among this one and its parents, or the existing one if that is empty.
@@ -503,26 +498,13 @@ pub(super) fn files_of(
         .collect()
 }
 
-/// The CUE sheet that a path is below.
-pub(super) fn sheet_of(path: &Path) -> Option<&Path> {
-    path.parent().filter(|sheet| cue::is_sheet(sheet))
-}
-
-/// Whether all files that a sheet names exist.
-pub(super) fn is_whole(sheet: &Path) -> bool {
-    cue::read(sheet).is_ok_and(|sheet| sheet.missing.is_empty())
-}
-
 /// Stores a file with its tags, replacing the path's former track, and deletes its failure.
-///
-/// - `sheet`: the CUE sheet that the file is a part of, if it [is whole](is_whole): its failure is deleted too
 pub(super) fn put_file(
     tx: &Transaction<'_>,
     track: TrackId,
     path: &[u8],
     file: &FileRecord,
     tags: &TrackTags,
-    sheet: Option<&Path>,
 ) -> rusqlite::Result<()> {
     let id: i64 = tx
         .prepare_cached(
@@ -539,10 +521,6 @@ pub(super) fn put_file(
         .execute((track.0, path))?;
     tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?
         .execute([path])?;
-    if let Some(Ok(sheet)) = sheet.map(paths::to_bytes) {
-        tx.prepare_cached("DELETE FROM failures WHERE path = ?1")?
-            .execute([sheet])?;
-    }
 
     let key = |text: &Option<String>| text.as_deref().map(fold);
     let stem = file.path.file_stem().map(|stem| stem.to_string_lossy());

@@ -11,7 +11,6 @@ use voisin_base::regular_file::changed_at;
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_music::artists::{artists, is_no_album, is_nobody};
-use voisin_music::cue::{CuePart, Place};
 use voisin_music::key::MusicalKey;
 use voisin_music::recording::Recording;
 use voisin_music::song::song;
@@ -68,34 +67,14 @@ pub struct FileRecord {
 }
 
 impl FileRecord {
-    /// Reads size and modification time of a file (symbolic links are followed), or of a part of one by a CUE sheet,
-    /// which changes with its file and with the sheet.
+    /// Reads size and modification time of a file; symbolic links are followed.
     pub fn read(path: &Path) -> std::io::Result<Self> {
-        match Place::of(path)? {
-            Place::Part(part) => Self::of_part(&part),
-            Place::File(path) => {
-                let metadata = std::fs::metadata(path)?;
-                Ok(Self {
-                    path: path.to_path_buf(),
-                    size: metadata.len(),
-                    mtime_ns: mtime_ns(&metadata),
-                    changed_at: changed_at(&metadata),
-                })
-            }
-        }
-    }
-
-    pub(super) fn of_part(part: &CuePart) -> std::io::Result<Self> {
-        let (sheet, audio) = part.metadata()?;
-        // Changes with either; may wrap, as it is only compared for equality.
-        let mtime_ns = mtime_ns(&audio).wrapping_add(mtime_ns(&sheet));
-        let changed_at = changed_at(&audio).max(changed_at(&sheet));
-        // a part has no bytes of its own: deleting it frees none
+        let metadata = std::fs::metadata(path)?;
         Ok(Self {
-            path: part.path(),
-            size: 0,
-            mtime_ns,
-            changed_at,
+            path: path.to_path_buf(),
+            size: metadata.len(),
+            mtime_ns: mtime_ns(&metadata),
+            changed_at: changed_at(&metadata),
         })
     }
 }

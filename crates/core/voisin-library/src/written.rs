@@ -1,6 +1,5 @@
-//! Tags that voisin wrote into files, with the former ones, so that a run can be undone.
+//! Genres that voisin wrote into files, with the former ones, so that a run can be undone.
 
-use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
@@ -9,48 +8,22 @@ use rusqlite::OptionalExtension as _;
 use super::parts::TagTable;
 use super::{Library, Result, now, paths};
 
-/// Values of tags by the tag's name.
-pub type TagValues = BTreeMap<String, Vec<String>>;
-
-/// The tag that is stored as a plain list if it is the only one.
-const GENRE: &str = "genre";
-
-/// Tags written into a file.
+/// Genres written into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenTags {
     /// The file.
     pub path: PathBuf,
-    /// The former values of the tags.
-    pub before: TagValues,
-    /// The written values.
-    pub after: TagValues,
+    /// The former genres.
+    pub before: Vec<String>,
+    /// The written ones.
+    pub after: Vec<String>,
     /// Patch that restores the file's former bytes; `None` where none was kept.
     pub patch: Option<Vec<u8>>,
 }
 
-/// A list of genres alone, else all values by name.
-fn to_json(values: &TagValues) -> String {
-    match (values.get(GENRE), values.len()) {
-        // Genres alone are a list, as in rows of older libraries.
-        (Some(genres), 1) => serde_json::json!(genres).to_string(),
-        _ => serde_json::json!(values).to_string(),
-    }
-}
-
-fn from_json(text: &str) -> serde_json::Result<TagValues> {
-    // a list has genres alone, see `to_json`
-    if text.starts_with('[') {
-        return Ok(TagValues::from([(
-            GENRE.to_owned(),
-            serde_json::from_str(text)?,
-        )]));
-    }
-    serde_json::from_str(text)
-}
-
 fn written(row: &rusqlite::Row<'_>) -> rusqlite::Result<WrittenTags> {
-    let list = |at: usize| -> rusqlite::Result<TagValues> {
-        from_json(row.get_ref(at)?.as_str()?).map_err(|error| {
+    let list = |at: usize| -> rusqlite::Result<Vec<String>> {
+        serde_json::from_str(row.get_ref(at)?.as_str()?).map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
         })
     };
@@ -133,8 +106,8 @@ impl<L: DerefMut<Target = Library>> TagTable<L> {
             .execute((
                 run,
                 path,
-                to_json(&written.before),
-                to_json(&written.after),
+                serde_json::json!(written.before).to_string(),
+                serde_json::json!(written.after).to_string(),
                 now(),
                 &written.patch,
             ))?;

@@ -1,13 +1,10 @@
-//! Facts about music that need no sound: tags, artists, songs and their versions, keys, sheets,
-//! pictures.
+//! Facts about music that need no sound: tags, artists, songs and their versions, keys, pictures.
 //!
 //! Not here: reading them from audio files (`voisin-audio`), and anything computed from sound.
 
 #![forbid(unsafe_code)]
 
 pub mod artists;
-pub mod cue;
-pub mod flac;
 pub mod key;
 pub mod pixels;
 pub mod recording;

@@ -1,5 +1,5 @@
 //! Layers of networks on a CPU: convolutions and their gradients, MusiCNN's front, recurrent
-//! layers, transformers, products of rows.
+//! layers, products of rows.
 //!
 //! One kernel source is compiled for every instruction set ([`simd`]) and chosen at run time. Not
 //! here: whole networks (`voisin-encoder`).
@@ -20,4 +20,3 @@ pub mod musicnn;
 pub mod rows;
 pub mod simd;
 mod team;
-pub mod transformer;

@@ -15,8 +15,6 @@ pub(super) trait Simd: Copy + 'static {
     const MR: usize;
     /// Registers side by side in a microkernel's panel of output channels.
     const NV: usize = 2;
-    /// Whether products are of bf16: `store_half`, `pack2` and `dot2` exist.
-    const HALF: bool = false;
     fn splat(self, x: f32) -> Self::V;
     /// # Safety
     /// `p` is valid for reads of `LANES` floats; no alignment is needed.
@@ -39,24 +37,6 @@ pub(super) trait Simd: Copy + 'static {
     /// Prefetches the cache line at `p` (which need not exist) into the second-level cache.
     #[inline(always)]
     fn prefetch(self, _p: *const f32) {}
-    /// Stores `v` rounded to bf16. Only with [`Simd::HALF`].
-    ///
-    /// # Safety
-    /// `p` is valid for writes of `LANES` numbers of 16 bits.
-    #[inline(always)]
-    unsafe fn store_half(self, _p: *mut u16, _v: Self::V) {
-        unreachable!("only processors with bf16 run bf16 kernels");
-    }
-    /// Pairs of bf16, `lo` and `hi` of each lane. Only with [`Simd::HALF`].
-    #[inline(always)]
-    fn pack2(self, _lo: Self::V, _hi: Self::V) -> Self::V {
-        unreachable!("only processors with bf16 run bf16 kernels");
-    }
-    /// a and b hold pairs of bf16: a₀·b₀ + a₁·b₁ + c. Only with [`Simd::HALF`].
-    #[inline(always)]
-    fn dot2(self, _a: Self::V, _b: Self::V, _c: Self::V) -> Self::V {
-        unreachable!("only processors with bf16 run bf16 kernels");
-    }
 }
 
 /// The methods that are intrinsics, for a type that proves that the processor has them.
@@ -89,24 +69,23 @@ mod x86 {
 
     use super::Simd;
 
-    /// 16 lanes, 32 registers; with `BF16` also products of bf16.
+    /// 16 lanes, 32 registers.
     #[derive(Clone, Copy)]
-    pub(in super::super) struct Avx512<const BF16: bool>(());
+    pub(in super::super) struct Avx512(());
 
-    impl<const BF16: bool> Avx512<BF16> {
+    impl Avx512 {
         /// # Safety
-        /// The processor has AVX-512 F, BW, DQ and VL, and with `BF16` that too.
+        /// The processor has AVX-512 F, BW, DQ and VL.
         #[inline(always)]
         pub(in super::super) unsafe fn assume() -> Self {
             Self(())
         }
     }
 
-    impl<const BF16: bool> Simd for Avx512<BF16> {
+    impl Simd for Avx512 {
         type V = __m512;
         const LANES: usize = 16;
         const MR: usize = 14;
-        const HALF: bool = BF16;
         intrinsics! {
             load(p) _mm512_loadu_ps(p);
             store(p, v) _mm512_storeu_ps(p, v);
@@ -128,37 +107,6 @@ mod x86 {
         fn prefetch(self, p: *const f32) {
             // SAFETY: a hint, which every x86-64 has and which does not access memory.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn store_half(self, p: *mut u16, v: __m512) {
-            assert!(BF16);
-            // SAFETY: the pointer is the caller's duty; `self` proves that the instructions exist;
-            // the two types of 256 bits differ only in how they are read.
-            unsafe {
-                let v = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
-                _mm256_storeu_si256(p.cast(), v);
-            }
-        }
-        #[inline(always)]
-        fn pack2(self, lo: __m512, hi: __m512) -> __m512 {
-            assert!(BF16);
-            // SAFETY: as above.
-            unsafe {
-                let lo = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(lo));
-                let hi = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(hi));
-                let hi = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(hi));
-                _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(lo), hi))
-            }
-        }
-        #[inline(always)]
-        fn dot2(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-            assert!(BF16);
-            // SAFETY: as above, of 512 bits.
-            unsafe {
-                let a = std::mem::transmute::<__m512, __m512bh>(a);
-                let b = std::mem::transmute::<__m512, __m512bh>(b);
-                _mm512_dpbf16_ps(c, a, b)
-            }
         }
     }
 
@@ -312,40 +260,8 @@ impl Simd for Portable {
 }
 
 /// Defines `pub(super) unsafe fn $name(isa, args…)`, which runs the function `$generic(simd,
-/// args…)` compiled for `isa`; with `half`, `$name(isa, half, args…)`, which uses products of bf16
-/// if `half`.
+/// args…)` compiled for `isa`.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident => $generic:ident(half, $($arg:ident: $ty:ty),* $(,)?)) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the generic function that it runs.
-        ///
-        /// # Panics
-        /// With `half`, if [`Precision::Bf16`](voisin_kernels::Precision) is not available with `isa`.
-        pub(super) unsafe fn $name(isa: voisin_kernels::Isa, half: bool, $($arg: $ty),*) {
-            $crate::simd::dispatch! {
-                /// In f32.
-                full => $generic($($arg: $ty),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-            unsafe fn bf16($($arg: $ty),*) {
-                // SAFETY: these features are enabled here, so the caller detected them; the
-                // rest is passed on.
-                unsafe { $generic($crate::simd::Avx512::<true>::assume(), $($arg),*) }
-            }
-            // SAFETY: an `Isa` is only made for what the processor has; the rest is passed on.
-            unsafe {
-                match isa.set() {
-                    _ if !half => full(isa, $($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    voisin_kernels::isa::Set::Avx512 { bf16: true, .. } => bf16($($arg),*),
-                    _ => panic!("this processor has no products of bf16"),
-                }
-            }
-        }
-    };
     ($(#[$doc:meta])* $name:ident => $generic:ident($($arg:ident: $ty:ty),* $(,)?)) => {
         $(#[$doc])*
         ///
@@ -359,7 +275,7 @@ macro_rules! dispatch {
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: these features are enabled here, so the caller detected them; the
                 // rest is passed on.
-                unsafe { $generic($crate::simd::Avx512::<false>::assume(), $($arg),*) }
+                unsafe { $generic($crate::simd::Avx512::assume(), $($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]

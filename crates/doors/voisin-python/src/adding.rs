@@ -13,7 +13,6 @@ use voisin_base::text::with_causes;
 use voisin_encoder::{DeviceChoice, Encoder, ModelRef};
 use voisin_engine::{
     AddEvent, AddOptions, AddRun, Embedder, Engine, EngineError, Outcome, WindowPlan, held_model,
-    is_unchanged,
 };
 use voisin_library::Library;
 use voisin_library::scan::{Exclusions, Links, Scan, scan_without};
@@ -66,19 +65,15 @@ impl Adding {
         let library = engine.library();
         let followed = library.files().followed_folders()?;
         let links = Links::Below(&followed);
-        let mut found = scan_without(
+        let found = scan_without(
             &self.paths,
             &is_audio_candidate,
             &Exclusions::default(),
             links,
         );
-        // Unchanged files are not examined for embedded CUE sheets, which would
-        // open each of them.
-        found.split_files(&|file| !self.options.force && is_unchanged(library, file));
         let (embedder, model) = self.embedder.unzip();
         let run = AddRun {
             files: &found.files,
-            in_parts: &found.in_parts,
             folders: &self.paths,
             remove_missing: self.remove_missing,
             windows: self.windows,
@@ -121,7 +116,7 @@ impl Adding {
             }
         };
         let stored = run.store::<EngineError>(engine, load, &mut on_event, &stop)?;
-        let report = on_threads(|| run.settle(engine, stored, &mut |_| ()))?;
+        let report = on_threads(|| run.settle(engine, stored))?;
         // For `voisin status`, until the next run over the same folders.
         if !run.options.dry_run {
             engine

@@ -553,18 +553,9 @@ impl PyVectorIndex {
         (unpickle, (PyBytes::new(py, bytes.get_ref()),)).into_pyobject(py)
     }
 
-    /// Pickles of earlier versions have the changes in a second byte string.
     #[staticmethod]
-    #[pyo3(signature = (bytes, tail = None))]
-    fn _unpickle(py: Python<'_>, bytes: &[u8], tail: Option<&[u8]>) -> PyResult<Self> {
-        match tail {
-            None => Self::opened(py, || VectorIndex::from_bytes(bytes)),
-            Some(tail) => {
-                // The suffix that announces a separate file with the changes.
-                let base = bytes.strip_suffix(b"voisinTL").unwrap_or(bytes);
-                Self::opened(py, || VectorIndex::from_bytes(&[base, tail].concat()))
-            }
-        }
+    fn _unpickle(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        Self::opened(py, || VectorIndex::from_bytes(bytes))
     }
 
     fn __len__(&self, py: Python<'_>) -> usize {

@@ -41,8 +41,6 @@ mod _voisin {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // At import, before any model is loaded, for `Embedder("weights.pth")`.
-        voisin_import::accept_foreign_weights();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

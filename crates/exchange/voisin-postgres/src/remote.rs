@@ -241,7 +241,7 @@ impl Remote {
                 let paths: Vec<_> = files.into_iter().map(|file| file.path).collect();
                 self.fetch_paths(&paths)
             }
-            SeedName::Folder(path) | SeedName::Sheet(path) => {
+            SeedName::Folder(path) => {
                 let ids = self.below(&[stored_path(path)], MOST_NAMED)?;
                 self.fetch_ids(&ids)
             }

@@ -1,9 +1,10 @@
-//! Predictions of a finished run for other tracks, and a challenge's submission file.
+//! Predictions of a finished run for other tracks, a challenge's submission file, and vectors of tracks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use ndarray::Array2;
+use ndarray_npy::WriteNpyExt as _;
 
 use super::compare::{answers_of, pairs_of};
 use super::matrix::Matrix;
@@ -11,6 +12,7 @@ use super::model::Model;
 use super::report::Report;
 use super::{LabError, csv_bytes};
 use crate::dataset::Fault;
+use voisin_audio::tags::read_tags;
 use voisin_base::output::OutputTarget;
 use voisin_learn::metrics::{argmax, risk_coverage};
 
@@ -179,4 +181,38 @@ pub fn write_submission(
     });
     output.write(csv_bytes(&header, separator, rows))?;
     Ok(undecoded)
+}
+
+/// Writes a matrix of vectors (float32, `[tracks, numbers]`), and the table of its tracks, both as `add --vectors` reads
+/// them. What the data set does not name is taken from the files' tags.
+pub fn write_vectors(
+    vectors: &OutputTarget,
+    table: &OutputTarget,
+    matrix: &Matrix,
+) -> Result<(), LabError> {
+    let header = ["path", "title", "artist", "album", "genre"].map(str::to_owned);
+    let mut rows = Vec::new();
+    for row in &matrix.rows {
+        let item = &row.item;
+        let path = item.path.as_deref().unwrap_or(Path::new(""));
+        // A library's paths do not depend on the folder of a command.
+        let path = std::path::absolute(path).map_err(LabError::io(path))?;
+        let tags = read_tags(&path).unwrap_or_default();
+        let genres = tags.genres.join(";");
+        rows.push([
+            path.to_string_lossy().into_owned(),
+            tags.title.unwrap_or_default(),
+            item.artist.clone().or(tags.artist).unwrap_or_default(),
+            item.album.clone().or(tags.album).unwrap_or_default(),
+            item.label.clone().unwrap_or(genres),
+        ]);
+    }
+    let mut bytes = Vec::new();
+    matrix
+        .values
+        .write_npy(&mut bytes)
+        .map_err(|error| LabError::run(vectors.path(), error.to_string()))?;
+    vectors.write(bytes)?;
+    table.write(csv_bytes(&header, b',', rows))?;
+    Ok(())
 }

@@ -6,8 +6,7 @@ use ndarray::{Array2, Axis};
 
 use super::LabError;
 use super::config::Config;
-use super::leak::RandomFolds;
-use super::matrix::{Matrix, MatrixRow, class_of};
+use super::matrix::{Matrix, class_of};
 use super::model::{Algorithm, Model};
 use super::report::{Answers, Importance, Method, intervals};
 use super::split::{Split, at_random, hold_out, split_rows};
@@ -36,8 +35,6 @@ pub(super) struct Bench<'a> {
     pub(super) classes: Vec<String>,
     pub(super) class_of: Vec<usize>,
     pub(super) split: Split,
-    /// Tracks of the class that is excluded from training, and their features.
-    pub(super) left_out: (Vec<MatrixRow>, Array2<f32>),
 }
 
 /// Predictions of one algorithm for the held-out rows of each fold.
@@ -75,27 +72,7 @@ fn greedy(p: &[Vec<f64>]) -> Vec<f64> {
 }
 
 impl<'a> Bench<'a> {
-    pub(super) fn new(config: &'a Config, mut matrix: Matrix) -> Result<Self, LabError> {
-        let excluded = &config.data.left_out;
-        let rows_whose_label =
-            |is_wanted: &dyn Fn(&String) -> bool| -> (Vec<MatrixRow>, Array2<f32>) {
-                let is_of_it =
-                    |row: &usize| matrix.rows[*row].item.label.as_ref().is_some_and(is_wanted);
-                let rows: Vec<usize> = (0..matrix.rows.len()).filter(is_of_it).collect();
-                (
-                    rows.iter().map(|&row| matrix.rows[row].clone()).collect(),
-                    matrix.values.select(Axis(0), &rows),
-                )
-            };
-        // before the split, whose parts would otherwise count these tracks
-        let left_out = rows_whose_label(&|label| !excluded.is_empty() && label == excluded);
-        if !excluded.is_empty() && left_out.0.is_empty() {
-            return Err(LabError::Options(format!(
-                "data.left_out: expected a class of the data, found {excluded}"
-            )));
-        }
-        (matrix.rows, matrix.values) =
-            rows_whose_label(&|label| excluded.is_empty() || label != excluded);
+    pub(super) fn new(config: &'a Config, matrix: Matrix) -> Result<Self, LabError> {
         let classes = class_names(matrix.rows.iter().map(|row| &row.item));
         if classes.len() < 2 {
             let found = classes
@@ -105,7 +82,6 @@ impl<'a> Bench<'a> {
                 "expected tracks of two classes or more, found {found}: name the column of labels (,label=COLUMN), or put each class into its own folder"
             )));
         }
-        // The left-out class has been removed, so it gets no number.
         let class_of = class_of(&matrix.rows, &classes);
         let mut split = split_rows(
             &matrix.rows,
@@ -145,7 +121,6 @@ impl<'a> Bench<'a> {
             classes,
             class_of,
             split,
-            left_out,
         })
     }
 
@@ -155,23 +130,6 @@ impl<'a> Bench<'a> {
             self.split.parts[row],
             Some(Part::Training | Part::Validation)
         )
-    }
-
-    /// The number of artists of each class in `learnt`, and of the left-out class; empty if no artist is known.
-    pub(super) fn artists_by_class<'b>(
-        &'b self,
-        learnt: impl Iterator<Item = &'b MatrixRow>,
-    ) -> BTreeMap<String, usize> {
-        let mut artists: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-        for row in learnt.chain(&self.left_out.0) {
-            if let (Some(label), Some(artist)) = (&row.item.label, &row.item.artist) {
-                artists.entry(label.clone()).or_default().insert(artist);
-            }
-        }
-        artists
-            .into_iter()
-            .map(|(label, artists)| (label, artists.len()))
-            .collect()
     }
 
     /// Rows of the test part; none for a trial, which must not see them.
@@ -379,31 +337,6 @@ impl<'a> Bench<'a> {
             .zip(predictions.outer_iter())
             .filter(|(row, p)| argmax(p) == self.class_of[**row])
             .count()
-    }
-
-    /// Accuracy of logistic regression in five folds, repeated three times: once with groups kept
-    /// together, once with tracks split at random.
-    pub(super) fn random_folds(&self) -> Result<RandomFolds, LabError> {
-        let all: Vec<usize> = (0..self.class_of.len()).collect();
-        let (labels, groups) = self.classes_and_groups(&all);
-        let accuracy = |groups: &[usize]| -> Result<f64, LabError> {
-            let seeds = (0..3).map(|repeat| self.config.seed.wrapping_add(repeat));
-            let mut correct = 0;
-            for Fold { train, test, .. } in
-                split_folds(&labels, self.classes.len(), groups, 5, seeds)
-            {
-                correct += self.count_correct(
-                    &test,
-                    &self.predict(&self.fit(Algorithm::Logistic, &train)?, &test),
-                );
-            }
-            Ok(correct as f64 / (3 * all.len()) as f64)
-        };
-        Ok(RandomFolds {
-            grouped: accuracy(&groups)?,
-            // With each row as its own group, folds are random.
-            random: accuracy(&all)?,
-        })
     }
 
     pub(super) fn answers(&self, rows: &[usize], probabilities: Array2<f32>) -> Answers<'_> {

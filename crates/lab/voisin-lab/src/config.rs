@@ -52,8 +52,6 @@ pub struct Data {
     pub folds: usize,
     /// Repeats of the cross-validation, each with other folds.
     pub repeats: usize,
-    /// A class to exclude from training, whose tracks are predicted as one of the others. Empty: none.
-    pub left_out: String,
     /// The share of the training tracks to train on, the same of every class.
     pub share: f64,
 }
@@ -94,7 +92,6 @@ impl Default for Config {
             split: "auto".to_owned(),
             folds: 0,
             repeats: 1,
-            left_out: String::new(),
             share: 1.0,
         };
         Self {
@@ -401,7 +398,11 @@ fn set(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
         }
         // A key that only networks have is no misspelling; the next step is to name a recipe.
         let mut of_networks = Vec::new();
-        flatten(&Config::of_recipe("space").table(), "", &mut of_networks);
+        flatten(
+            &Config::of_recipe("baseline-cnn").table(),
+            "",
+            &mut of_networks,
+        );
         if of_networks.iter().any(|(name, _)| ends(&name.as_str())) {
             return Err(format!("only networks have {key}: name one with --recipe"));
         }
@@ -500,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_missing_setting_is_a_difference() {
-        let network = Config::of_recipe("space");
+        let network = Config::of_recipe("baseline-cnn");
         let without = Config {
             network: None,
             ..network.clone()

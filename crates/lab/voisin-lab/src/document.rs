@@ -1,4 +1,4 @@
-//! Reports as documents, rendered as one self-contained HTML page, as Markdown with separate pictures, or on a terminal.
+//! Reports as documents, rendered as one self-contained HTML page or on a terminal.
 
 use voisin_base::text::xml;
 use voisin_explore::scene::Scene;
@@ -37,14 +37,7 @@ pub enum DocumentPart {
         is_brief: bool,
     },
     /// A drawing; not on a terminal.
-    Picture {
-        /// Suffix of its file's name, after the report's.
-        name: &'static str,
-        /// Its title.
-        title: String,
-        /// The drawing.
-        scene: Scene,
-    },
+    Picture(Scene),
 }
 
 /// A report.
@@ -109,12 +102,8 @@ impl Document {
     }
 
     /// Adds a drawing.
-    pub fn picture(&mut self, name: &'static str, title: impl Into<String>, scene: Scene) {
-        self.parts.push(DocumentPart::Picture {
-            name,
-            title: title.into(),
-            scene,
-        });
+    pub fn picture(&mut self, scene: Scene) {
+        self.parts.push(DocumentPart::Picture(scene));
     }
 
     /// One page of HTML without scripts or external resources; names from tags are escaped.
@@ -166,7 +155,7 @@ impl Document {
                     let rows = rows.collect::<String>();
                     format!("<div class=\"wide\"><table><tr>{header}</tr>{rows}</table></div>")
                 }
-                DocumentPart::Picture { scene, .. } => {
+                DocumentPart::Picture(scene) => {
                     format!(
                         "<div class=\"wide\"><div class=\"picture\">{}</div></div>",
                         scene.svg()
@@ -193,46 +182,6 @@ impl Document {
         }
         format!("<nav aria-label=\"Contents\">{}</nav>", links.join(" · "))
     }
-
-    /// Markdown, and its pictures with their file names.
-    ///
-    /// - `stem`: the report's name without its extension
-    pub fn markdown(&self, stem: &str) -> (String, Vec<(String, &Scene)>) {
-        let mut pictures = Vec::new();
-        let mut out = format!("# {}\n\n", plain(&self.title));
-        let line = |cells: &[String]| -> String {
-            format!(
-                "| {} |\n",
-                cells
-                    .iter()
-                    .map(|cell| plain(cell))
-                    .collect::<Vec<_>>()
-                    .join(" | ")
-            )
-        };
-        for part in &self.parts {
-            out += &match part {
-                DocumentPart::Heading(text) => format!("## {}\n\n", plain(text)),
-                DocumentPart::Text(text) | DocumentPart::Hint(text) => {
-                    format!("{}\n\n", plain(text))
-                }
-                DocumentPart::Table { header, rows, .. } => {
-                    // The first column is left-aligned, all others right-aligned.
-                    let rules = "---:|".repeat(header.len().saturating_sub(1));
-                    let rows: String = rows.iter().map(|row| line(row)).collect();
-                    format!("{}|---|{rules}\n{rows}\n", line(header))
-                }
-                DocumentPart::Picture { name, title, scene } => {
-                    let file = format!("{stem}-{name}.svg");
-                    // these characters would end the link in Markdown
-                    let shown = file.replace(['<', '>', '\n', '\r'], "_");
-                    pictures.push((file, scene));
-                    format!("![{title}](<{shown}>)\n\n")
-                }
-            };
-        }
-        (out, pictures)
-    }
 }
 
 /// Whether a column has words, which are left-aligned, and not numbers.
@@ -242,28 +191,13 @@ fn is_text(rows: &[Vec<String>], column: usize) -> bool {
     cells.all(is_word)
 }
 
-/// Text for a Markdown table or paragraph: special characters are escaped, control characters dropped.
-fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if matches!(
-            c,
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '&'
-        ) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::eval::plots::bars;
 
     #[test]
-    fn names_stay_text_in_every_format() {
+    fn names_stay_text() {
         let mut page = Document::new("r & b");
         page.text("a|b <x>\u{7}[c](d)");
         page.table(
@@ -272,14 +206,7 @@ mod tests {
             Some(0),
         );
         page.detail(&["x", "note"], vec![vec!["1".to_owned(), "why".to_owned()]]);
-        page.picture("bars", "T", bars("T", &[]));
-        let (text, pictures) = page.markdown("r");
-        let table = "| genre | share |\n|---|---:|\n| r\\|b | 1 |\n\n| x | note |\n|---|---:|\n| 1 | why |\n\n";
-        assert_eq!(
-            text,
-            format!("# r \\& b\n\na\\|b \\<x\\>\\[c\\](d)\n\n{table}![T](<r-bars.svg>)\n\n")
-        );
-        assert_eq!(pictures[0].0, "r-bars.svg");
+        page.picture(bars("T", &[]));
         let html = page.html();
         assert!(
             html.contains("<h1>r &amp; b</h1><p>a|b &lt;x&gt;[c](d)</p>"),

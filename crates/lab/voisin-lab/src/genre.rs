@@ -325,8 +325,7 @@ impl GenreReport {
         let mut json = serde_json::to_value(self).unwrap_or_default();
         json["details"] = json!({
             "genres": f.per_class.iter().map(genre).collect::<Vec<_>>(), "confusion": f.confusion, "top2": f.top2,
-            "log_loss": f.log_loss, "calibration_error": f.calibration_error, "reliability": f.reliability,
-            "risk_coverage": f.risk_coverage,
+            "log_loss": f.log_loss, "calibration_error": f.calibration_error, "risk_coverage": f.risk_coverage,
         });
         json
     }

@@ -4,21 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ndarray::{Array2, ArrayView1, Axis};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::leak::{Leak, decode_pairs, find_overlaps};
-use super::matrix::{FeatureSet, Matrix, MatrixRow, SoundFile, artists, class_of, licences};
+use super::leak::{Leak, find_overlaps};
+use super::matrix::{MatrixRow, artists, class_of, licences};
 use super::split::{Split, split_rows};
 use super::{LabError, csv_bytes};
-use crate::dataset::{Dataset, Fault, Part, class_names};
+use crate::dataset::{Dataset, Fault, Part};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
-use voisin_base::track::TrackId;
-use voisin_features::DescriptorSet;
-use voisin_genre::{FitOptions, Genre, LabelledVectors};
-use voisin_learn::Preparation;
 
 /// Samples from this level on count as clipped.
 const FULL_SCALE: f32 = 0.999;
@@ -41,9 +36,6 @@ pub struct DecodedFile {
     pub silent: f64,
 }
 
-/// The descriptors by which near copies are searched for.
-const LIKENESS: DescriptorSet = DescriptorSet::Mfcc40Mean;
-
 /// The results of an inspection.
 #[derive(Debug)]
 pub struct Inspection {
@@ -51,12 +43,8 @@ pub struct Inspection {
     pub rows: Vec<MatrixRow>,
     /// Measurements of each; none without audio.
     pub decoded: Vec<Option<DecodedFile>>,
-    /// Descriptors of each, `[rows, columns]`.
-    pub likeness: Array2<f32>,
     /// Rows and files that could not be used.
     pub faults: Vec<Fault>,
-    /// Tracks that are shorter than nearly all others, with their seconds.
-    pub short: Vec<(String, f64)>,
 }
 
 fn measure(path: &Path) -> Result<DecodedFile, String> {
@@ -108,13 +96,8 @@ pub fn inspect(
                 // Not shown, since an interrupted inspection ends with an error below.
                 return Err(String::new());
             }
-            let decoded = item.path.as_deref().map(|path| {
-                let decoded = measure(path)?;
-                let likeness = LIKENESS.compute(&SoundFile::new(path, &decoded.info), stop)?;
-                Ok((decoded, likeness))
-            });
             // A track without audio is no fault; one that cannot be decoded is.
-            let decoded = decoded.transpose();
+            let decoded = item.path.as_deref().map(measure).transpose();
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
             decoded
         })
@@ -125,14 +108,11 @@ pub fn inspect(
     let mut found = Inspection {
         rows: Vec::new(),
         decoded: Vec::new(),
-        likeness: Array2::zeros((0, LIKENESS.columns().len())),
         faults: set.faults.clone(),
-        short: Vec::new(),
     };
     for (at, (item, decoded)) in set.items.iter().zip(decoded).enumerate() {
         match decoded {
             Ok(decoded) => {
-                let (decoded, likeness) = decoded.unzip();
                 let (content, seconds) = decoded
                     .as_ref()
                     .map(|decoded| (decoded.info.content, decoded.info.seconds()))
@@ -148,32 +128,11 @@ pub fn inspect(
                     },
                 });
                 found.decoded.push(decoded);
-                let likeness = likeness.unwrap_or_else(|| vec![0.0; found.likeness.ncols()]);
-                // all rows have one length
-                let _ = found.likeness.push_row(ArrayView1::from(&likeness));
             }
             Err(reason) => found.faults.push(Fault {
                 key: item.key.clone(),
                 reason,
             }),
-        }
-    }
-    let mut lengths: Vec<f64> = found.rows.iter().filter_map(|row| row.seconds).collect();
-    lengths.sort_unstable_by(f64::total_cmp);
-    if let Some(&median) = lengths.get(lengths.len() / 2) {
-        let alike = lengths
-            .iter()
-            .filter(|seconds| (**seconds - median).abs() < 0.05 * median)
-            .count();
-        // If at least eight of ten have the same length, the set consists of clips, and shorter
-        // ones are damaged; in an album collection they are short songs.
-        if alike * 10 >= lengths.len() * 8 {
-            found.short = found
-                .rows
-                .iter()
-                .filter_map(|row| Some((row.item.key.clone(), row.seconds?)))
-                .filter(|(_, seconds)| *seconds < 0.95 * median)
-                .collect();
         }
     }
     Ok(found)
@@ -225,67 +184,10 @@ pub struct Overview {
     pub clipped: usize,
     /// Tracks that are more than half silent.
     pub mostly_silent: usize,
-    /// Tracks that are shorter than nearly all others, with their seconds.
-    pub short: Vec<(String, f64)>,
     /// Rows and files that could not be used, with reasons.
     pub failures: Vec<(String, String)>,
     /// Notes on how it was read.
     pub notes: Vec<String>,
-    /// Labels that look wrong, if they were searched for.
-    pub suspects: Vec<SuspectLabel>,
-}
-
-/// A label that looks wrong.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SuspectLabel {
-    /// The track.
-    pub path: String,
-    /// Its label.
-    pub label: String,
-    /// The class that the models predict.
-    pub suggested: String,
-    /// Why, in one sentence.
-    pub reason: String,
-}
-
-/// Labels that models trained without the track's artist contradict with confidence, the likeliest
-/// mistakes first, as `voisin suspects` does for a library.
-///
-/// - `how`, `seed`: the split, whose groups are kept together
-pub fn suspects(matrix: &Matrix, how: &str, seed: u64) -> Result<Vec<SuspectLabel>, LabError> {
-    let rows = &matrix.rows;
-    let names = class_names(rows.iter().map(|row| &row.item));
-    let groups = split_rows(rows, &class_of(rows, &names), names.len(), how, seed)?.groups;
-    let ids: Vec<TrackId> = (0..rows.len() as i64).map(TrackId).collect();
-    let genre = |name: &String| Genre::from_parts(name.as_str(), name.as_str());
-    let labels: Vec<Vec<Genre>> = rows
-        .iter()
-        .map(|row| row.item.label.iter().map(genre).collect())
-        .collect();
-    // Scaled, since the largest column would dominate distances between raw columns.
-    let vectors = Preparation::fit(matrix.values.view()).1;
-    let set = LabelledVectors {
-        ids: &ids,
-        vectors: vectors.view(),
-        labels: &labels,
-        groups: &groups,
-    };
-    let found = voisin_genre::suspects(
-        &set,
-        &FitOptions {
-            seed,
-            ..FitOptions::default()
-        },
-    )?;
-    let confident = found.into_iter().filter(|one| one.confident);
-    Ok(confident
-        .map(|one| SuspectLabel {
-            path: rows[one.row].item.key.clone(),
-            label: rows[one.row].item.label.clone().unwrap_or_default(),
-            suggested: one.suggested.name().to_owned(),
-            reason: one.reason,
-        })
-        .collect())
 }
 
 /// Summarises an inspection.
@@ -294,14 +196,12 @@ pub fn overview(
     found: &Inspection,
     how: &str,
     seed: u64,
-    stop: &AtomicBool,
 ) -> Result<Overview, LabError> {
-    let labelled: Vec<usize> = (0..found.rows.len())
-        .filter(|&row| found.rows[row].item.label.is_some())
-        .collect();
-    let rows: Vec<MatrixRow> = labelled
+    let rows: Vec<MatrixRow> = found
+        .rows
         .iter()
-        .map(|&row| found.rows[row].clone())
+        .filter(|row| row.item.label.is_some())
+        .cloned()
         .collect();
     let names = set.classes();
     let class_of = class_of(&rows, &names);
@@ -375,29 +275,19 @@ pub fn overview(
         } else {
             0.0
         },
-        leak: split.as_ref().map_or_else(Leak::default, |split| {
-            let mut leak = find_overlaps(&rows, split);
-            decode_pairs(
-                &mut leak,
-                &rows,
-                found.likeness.select(Axis(0), &labelled).view(),
-                split,
-                stop,
-            );
-            leak
-        }),
+        leak: split
+            .as_ref()
+            .map_or_else(Leak::default, |split| find_overlaps(&rows, split)),
         split: split.map(|split| split.summary),
         mono: decoded.iter().filter(|one| one.info.channels == 1).count(),
         clipped: decoded.iter().filter(|one| one.clipped > 1e-3).count(),
         mostly_silent: decoded.iter().filter(|one| one.silent > 0.5).count(),
-        short: found.short.clone(),
         failures: found
             .faults
             .iter()
             .map(|fault| (fault.key.clone(), fault.reason.clone()))
             .collect(),
         notes,
-        suspects: Vec::new(),
     })
 }
 

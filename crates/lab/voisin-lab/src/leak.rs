@@ -1,21 +1,13 @@
 //! Leakage: tracks, artists and albums that are in more than one part of a split.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use ndarray::ArrayView2;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::matrix::MatrixRow;
 use super::split::Split;
 use crate::dataset::Part;
 use voisin_base::text::fold;
-use voisin_engine::audio_correlation;
-use voisin_explore::KnnGraph;
-use voisin_explore::duplicates::DuplicateOptions;
-use voisin_learn::Preparation;
 
 /// Overlap of the training part with the validation or the test part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +37,6 @@ pub enum Likeness {
     Audio,
     /// The same numbers in a table.
     Numbers,
-    /// The same recording: encoded again, louder, cut.
-    Recording,
 }
 
 impl Likeness {
@@ -55,7 +45,6 @@ impl Likeness {
         match self {
             Self::Audio => "are the same audio",
             Self::Numbers => "have equal numbers",
-            Self::Recording => "sound like one recording",
         }
     }
 }
@@ -84,24 +73,6 @@ pub struct Leak {
     pub doubles: Vec<Double>,
     /// How copies were searched for, in a sentence.
     pub looked_for: String,
-    /// The accuracy that random folds would have shown.
-    pub random_folds: Option<RandomFolds>,
-}
-
-/// The same algorithm cross-validated with and without groups.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RandomFolds {
-    /// Accuracy with groups kept together.
-    pub grouped: f64,
-    /// Accuracy with tracks split at random.
-    pub random: f64,
-}
-
-impl RandomFolds {
-    /// The points of accuracy by which random folds are too high.
-    pub fn points(self) -> f64 {
-        100.0 * (self.random - self.grouped)
-    }
 }
 
 /// Finds overlaps of the parts by metadata and digests.
@@ -182,13 +153,12 @@ pub fn find_overlaps(rows: &[MatrixRow], split: &Split) -> Leak {
     } else {
         "equal numbers"
     };
-    let looked_for = format!("Copies were searched for by {kind}");
+    let looked_for = format!("Copies were searched for by {kind} alone.");
     Leak {
         shared,
         contradictions,
         doubles,
         looked_for,
-        random_folds: None,
     }
 }
 
@@ -214,81 +184,6 @@ fn apart(split: &Split, [a, b]: [usize; 2]) -> bool {
     part.is_some()
         && other_part.is_some()
         && (part != other_part || (in_folds && split.groups[a] != split.groups[b]))
-}
-
-/// Limits of the search for near copies: tracks of a data set, decoded pairs, neighbours of a track.
-const MOST_SEARCHED: usize = 20_000;
-const MOST_DECODED: usize = 500;
-const NEIGHBOURS: usize = 5;
-
-/// Searches for near copies in two parts of the split, as `voisin duplicates` does: decodes pairs
-/// of mutual nearest neighbours by their features, the most similar first.
-///
-/// - `values`: `[rows, columns]`
-pub fn decode_pairs(
-    leak: &mut Leak,
-    rows: &[MatrixRow],
-    values: ArrayView2<f32>,
-    split: &Split,
-    stop: &AtomicBool,
-) {
-    let paths: Vec<Option<&PathBuf>> = rows
-        .iter()
-        .map(|row| row.item.path.as_ref().filter(|_| row.audio().is_some()))
-        .collect();
-    // exact neighbours cost a product of every pair of rows
-    if paths.iter().all(Option::is_none) || rows.len() > MOST_SEARCHED {
-        leak.looked_for += " alone.";
-        return;
-    }
-    let mut units = Preparation::fit(values).1;
-    for mut row in units.outer_iter_mut() {
-        let length = row.dot(&row).sqrt();
-        // a row of zeros has no direction; any unit vector avoids NaN
-        if length > 1e-6 {
-            row /= length;
-        } else {
-            row.iter_mut().take(1).for_each(|x| *x = 1.0);
-        }
-    }
-    let Ok(graph) = KnnGraph::exact(units.view(), NEIGHBOURS) else {
-        return;
-    };
-    let mut pairs: Vec<(f32, [usize; 2])> = (0..rows.len())
-        .flat_map(|a| {
-            graph
-                .row(a)
-                .map(move |(b, similarity)| (similarity, [a, b]))
-        })
-        // each mutual pair once
-        .filter(|(_, [a, b])| a < b && graph.row(*b).any(|(other, _)| other == *a))
-        // equal audio is already listed by its digest
-        .filter(|(_, [a, b])| rows[*a].content != rows[*b].content && apart(split, [*a, *b]))
-        .collect();
-    // The most similar first, since only the first pairs are decoded.
-    pairs.sort_by(|x, y| y.0.total_cmp(&x.0));
-    let candidates = pairs.len();
-    pairs.truncate(MOST_DECODED);
-    let least = DuplicateOptions::default().correlation;
-    let stopped = || stop.load(Ordering::Relaxed);
-    // Decoded in parallel; after Ctrl-C the remaining pairs count as different.
-    let recordings = pairs.par_iter().map(|(_, pair)| *pair).filter(|pair| {
-        let [Some(a), Some(b)] = pair.map(|row| paths[row]) else {
-            return false;
-        };
-        !stopped() && audio_correlation(a, b, 0.0).is_some_and(|found| found >= least)
-    });
-    let recordings: Vec<[usize; 2]> = recordings.collect();
-    leak.doubles.extend(
-        recordings
-            .into_iter()
-            .map(|pair| double(rows, split, pair, Likeness::Recording)),
-    );
-    leak.looked_for += &format!(
-        ", and by decoding {} of {candidates} nearest pairs in two parts: this finds copies that were encoded again, made \
-         louder or cut.",
-        pairs.len()
-    );
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use ndarray::{Array2, ArrayView1, Axis, concatenate};
 use rayon::prelude::*;
 
 use super::LabError;
-use super::files::{read_groups, read_labels, read_vectors};
 use crate::dataset::{Columns, Dataset, DatasetError, Fault, Item, Kind, Source, group_of};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::{fold, with_causes};
@@ -372,7 +371,6 @@ pub fn open(
 ) -> Result<Dataset, LabError> {
     let mut set = match source.kind {
         Kind::Library => of_library(source, &engine()?)?,
-        Kind::Vectors => of_vectors(source)?,
         _ => crate::dataset::read(source)?,
     };
     if set.items.is_empty() {
@@ -418,35 +416,6 @@ fn of_library(source: &Source, engine: &Engine) -> Result<Dataset, LabError> {
         names,
         values: tracks.vectors,
     });
-    Ok(set)
-}
-
-/// Vectors of a `.npy` file, with labels and groups as for `eval genre --vectors`.
-fn of_vectors(source: &Source) -> Result<Dataset, LabError> {
-    let values = read_vectors(&source.path)?;
-    let mut set = Dataset::new(source, "row", "genre");
-    let labels = match source.path_option("labels") {
-        Some(path) => read_labels(&path, values.nrows())?,
-        None => vec![Vec::new(); values.nrows()],
-    };
-    let groups = source
-        .path_option("groups")
-        .map(|path| read_groups(&path, values.nrows()))
-        .transpose()?;
-    for (row, genres) in labels.iter().enumerate() {
-        set.items.push(Item {
-            key: row.to_string(),
-            label: genres.first().map(|genre| genre.name().to_owned()),
-            artist: groups
-                .as_ref()
-                .map(|groups| format!("group {}", groups[row])),
-            ..Item::default()
-        });
-    }
-    let names = (0..values.ncols())
-        .map(|i| format!("column_{i:03}"))
-        .collect();
-    set.columns = Some(Columns { names, values });
     Ok(set)
 }
 

@@ -1,14 +1,11 @@
 //! Reports of runs and comparisons as [`Document`]s.
 
-use std::collections::BTreeSet;
-
 use super::compare::Comparison;
 use super::document::Document;
 use super::leak::{Double, Likeness};
-use super::report::{Cost, FEW, Figures, Forming, Interval, Learning, Occlusion, Report};
-use crate::eval::plots::{MapPanel, Series, bars, chart, confusion_map, curves, grid, maps};
+use super::report::{Cost, FEW, Figures, Interval, Learning, Report};
+use crate::eval::plots::{Series, bars, chart, confusion_map, curves};
 use voisin_base::text::{count, count_with};
-use voisin_explore::scene::Scene;
 
 /// Most classes in a matrix, and most curves.
 const DRAWN: usize = 40;
@@ -91,13 +88,6 @@ pub fn run(report: &Report) -> Document {
     let exploded = report.learning.as_ref().and_then(Learning::exploded);
     if let Some(text) = exploded {
         page.text(text);
-    }
-    if let Some(forming) = report
-        .learning
-        .as_ref()
-        .and_then(|learning| learning.forming.as_ref())
-    {
-        left_out_card(&mut page, forming);
     }
     data_card(&mut page, report);
     leak_card(&mut page, report);
@@ -236,15 +226,6 @@ fn leak_card(page: &mut Document, report: &Report) {
         "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \
          of a test track is trained on.",
     );
-    if let Some(both) = report.leak.random_folds {
-        page.text(format!(
-            "leak: random folds would be {:.1} points too high ({} instead of {}: logistic regression, five folds, \
-             repeated three times)",
-            both.points(),
-            percent(both.random),
-            percent(both.grouped)
-        ));
-    }
 }
 
 fn learning(page: &mut Document, report: &Report) {
@@ -259,7 +240,8 @@ fn learning(page: &mut Document, report: &Report) {
     if !learning.decisions.is_empty() {
         page.heading("Windows and tracks");
         page.hint(
-            "Accuracy of single windows or crops, and of tracks by each decision rule (--decide).",
+            "Accuracy of single windows or crops, of tracks by the mean of their windows' probabilities (which the \
+             network's predictions are), and by the vote of their windows.",
         );
         let rows = learning
             .decisions
@@ -267,150 +249,16 @@ fn learning(page: &mut Document, report: &Report) {
             .map(|(name, share)| strings([name, &percent(*share)]));
         page.detail(&["decision", "accuracy"], rows.collect());
     }
-    for (name, title, parts) in [
-        ("loss", "Loss after each epoch", &learning.loss),
-        ("accuracy", "Accuracy after each epoch", &learning.accuracy),
+    for (title, parts) in [
+        ("Loss after each epoch", &learning.loss),
+        ("Accuracy after each epoch", &learning.accuracy),
     ] {
         let curves = ["training", "validation"].iter().zip(parts);
         let curves: Vec<_> = curves
             .map(|(name, part)| ((*name).to_owned(), by_epoch(part)))
             .collect();
-        page.picture(name, title, chart(title, "epoch", "", &curves));
+        page.picture(chart(title, "epoch", "", &curves));
     }
-    if let Some(found) = &learning.forming {
-        forming(page, found, &report.classes);
-    }
-}
-
-/// Most maps of the inner layer.
-const MAPS: usize = 8;
-
-/// The formation of the inner layer as a vector space.
-///
-/// - `classes`: those of the training set
-fn forming(page: &mut Document, forming: &Forming, classes: &[String]) {
-    page.heading("How the space forms");
-    page.hint(
-        "The inner layer's map before training and after epochs, of tracks that it was not trained on, on the plane of their \
-         largest variance in the chosen epoch. Nearness is the cosine; pale dots are the means of each class's training tracks.",
-    );
-    let left_out = (!forming.left_out.is_empty()).then(|| forming.left_out.clone());
-    let names: Vec<String> = classes.iter().cloned().chain(left_out).collect();
-    let place = |name: &String| names.iter().position(|other| other == name);
-    let class_of: Vec<usize> = forming.classes.iter().filter_map(place).collect();
-    let last = forming.epochs.len().saturating_sub(1);
-    let mut shown: Vec<usize> = (0..=last).collect();
-    if last >= MAPS {
-        // evenly spread, including the first and the last epoch
-        shown = (0..MAPS).map(|at| at * last / (MAPS - 1)).collect();
-    }
-    let title = |epoch: usize| {
-        if epoch == 0 {
-            "before".to_owned()
-        } else {
-            format!("after epoch {epoch}")
-        }
-    };
-    let panel = |&at: &usize| {
-        let [points, means] =
-            [&forming.epochs, &forming.means].map(|all| all.get(at).map(Vec::as_slice));
-        Some(MapPanel {
-            title: title(at),
-            points: points?,
-            means: means?,
-        })
-    };
-    let panels: Vec<MapPanel> = shown.iter().filter_map(panel).collect();
-    let apart = place(&forming.left_out);
-    page.picture(
-        "space",
-        "How the space forms",
-        maps("The inner layer", (&names, &class_of), apart, &panels),
-    );
-    let mapped = class_of.iter().filter(|&&class| Some(class) != apart);
-    let mapped = mapped.count();
-    let [before, after] = forming.in_class.map(|value| share(value, mapped));
-    page.text(format!(
-        "Of the tracks that it was not trained on, {after} are nearest to their own class (before training {before})."
-    ));
-    if forming.plane_agrees < 0.8 {
-        let (shown, counted) = if forming.left_out.is_empty() {
-            ("tracks", mapped)
-        } else {
-            ("left-out tracks", forming.left_out_tracks)
-        };
-        page.hint(format!(
-            "A plane shows two of many dimensions: of the {shown}, only {} have the same nearest class on it as in \
-             all of them.",
-            share(forming.plane_agrees, counted)
-        ));
-    }
-}
-
-/// The position of the left-out class's tracks, by their neighbours and by the classes' means.
-fn left_out_card(page: &mut Document, forming: &Forming) {
-    if forming.left_out.is_empty() {
-        return;
-    }
-    let name = &forming.left_out;
-    let listed = |shares: &[(String, [f64; 2])], counted: usize| {
-        let shares = shares.iter().filter(|(_, [_, after])| *after > 0.0);
-        let shares = shares.map(|(class, both)| {
-            let [before, after] = both.map(|value| share(value, counted));
-            format!("{class} {after} (before training {before})")
-        });
-        shares.collect::<Vec<String>>().join(", ")
-    };
-    let artists = |class: &String| {
-        let artists = forming.artists.get(class);
-        artists.map(|&artists| count(artists as u64, "artist"))
-    };
-    page.heading(format!("Position of {name}, which was left out"));
-    let by = artists(name).map_or_else(String::new, |artists| format!(" by {artists}"));
-    page.text(format!(
-        "{}{by}. Their ten nearest tracks are: {}. The class whose mean is nearest: {}.",
-        count_with(
-            forming.left_out_tracks as u64,
-            &format!("track of {name}"),
-            &format!("tracks of {name}")
-        ),
-        // ten neighbours of each
-        listed(&forming.votes, 10 * forming.left_out_tracks),
-        listed(&forming.nearest, forming.left_out_tracks),
-    ));
-    let first = |shares: &[(String, [f64; 2])]| shares.first().map(|(class, _)| class.clone());
-    if let (Some(voted), Some(near)) = (first(&forming.votes), first(&forming.nearest)) {
-        let votes = |class: &str| {
-            let of_class = forming.votes.iter().find(|(name, _)| name == class);
-            of_class.map_or(0.0, |(_, [_, after])| *after)
-        };
-        // Within 5 points it is a tie: two or three of 50 neighbours would turn it.
-        if voted != near && votes(&voted) - votes(&near) > 0.05 {
-            page.text(format!(
-                "The two differ: the mean of a genre of many styles is far from most of its tracks, so {near} can be nearer by \
-                 its mean while single tracks of {voted} are nearest. `voisin genres` and `classify` use neighbours."
-            ));
-        }
-        let few = [voted, near].into_iter().collect::<BTreeSet<String>>();
-        let known: Vec<String> = few
-            .iter()
-            .filter_map(|class| artists(class).map(|artists| format!("{class} has {artists}")))
-            .collect();
-        if !known.is_empty() {
-            page.hint(format!("In training {}.", known.join(", ")));
-        }
-    }
-    let bars_of: Vec<(String, f64, f64)> = forming
-        .votes
-        .iter()
-        .filter(|(_, [_, after])| *after > 0.0)
-        .map(|(class, [_, after])| (class.clone(), *after, 0.0))
-        .collect();
-    page.picture(
-        "left-out",
-        format!("Position of {name}"),
-        bars(&format!("Ten nearest tracks of {name}"), &bars_of),
-    );
 }
 
 /// A number after each epoch, as points of a curve.
@@ -466,7 +314,7 @@ fn methods(page: &mut Document, report: &Report) {
         let bar = |m: &super::report::Method| (m.name.clone(), m.accuracy.value, half(m.accuracy));
         let rows: Vec<_> = report.methods.iter().map(bar).collect();
         let title = "Accuracy, with 95 % intervals";
-        page.picture("methods", title, bars(title, &rows));
+        page.picture(bars(title, &rows));
     }
 }
 
@@ -528,11 +376,7 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
     if drawn.len() < order.len() {
         page.hint(format!("The {DRAWN} largest of {} classes.", order.len()));
     }
-    page.picture(
-        "confusion",
-        "Confusion matrix",
-        confusion_map(&names, &cells),
-    );
+    page.picture(confusion_map(&names, &cells));
     for (name, answered, support, from) in f.attractors() {
         page.text(format!(
             "{name} is predicted too often: for {}; {support} {} it. Mostly mistaken for it: {}",
@@ -564,7 +408,6 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
             let one = |&c: &usize| Series {
                 name: &f.per_class[c].name,
                 points: points(c),
-                dots: false,
             };
             largest.iter().map(one).collect()
         };
@@ -576,72 +419,12 @@ pub(super) fn figures(page: &mut Document, who: &str, f: &Figures) {
                 .collect()
         };
         let pr = |c: usize| f.per_class[c].pr.clone();
-        let scene = curves(
-            "ROC",
-            "false positive rate",
-            "true positive rate",
-            &series(&roc),
-            true,
-            1.0,
-        );
-        page.picture("roc", "ROC", scene);
-        let title = "Precision and recall";
-        page.picture(
-            "recall",
-            title,
-            curves(title, "recall", "precision", &series(&pr), false, 1.0),
-        );
+        let axes = ["false positive rate", "true positive rate"];
+        let scene = curves("ROC", axes, &series(&roc), true);
+        page.picture(scene);
+        let axes = ["recall", "precision"];
+        page.picture(curves("Precision and recall", axes, &series(&pr), false));
     }
-    page.heading("Calibration");
-    page.hint(format!(
-        "Of predictions with a probability of 80 %, 80 of 100 should be correct: points should be on the line. Mean distance \
-         from it (expected calibration error): {:.3}.",
-        f.calibration_error
-    ));
-    let bins = f
-        .reliability
-        .iter()
-        .filter(|b| b.count > 0)
-        .map(|b| (b.probability, b.accuracy))
-        .collect();
-    let one = |points, dots| {
-        [Series {
-            name: "",
-            points,
-            dots,
-        }]
-    };
-    let title = "Predicted and observed";
-    let scene = curves(
-        title,
-        "predicted probability",
-        "share correct",
-        &one(bins, true),
-        true,
-        1.0,
-    );
-    page.picture("calibration", title, scene);
-    page.heading("Errors among the most probable predictions");
-    let risk: Vec<(f64, f64)> = f
-        .risk_coverage
-        .iter()
-        .map(|s| (s.coverage, s.risk))
-        .collect();
-    // the axis ends at the next tenth above the curve
-    let top = (risk.iter().map(|point| point.1).fold(0.05, f64::max) * 10.0).ceil() / 10.0;
-    let title = "Share of errors when only the most probable are answered";
-    page.picture(
-        "risk",
-        title,
-        curves(
-            title,
-            "share answered",
-            "share wrong",
-            &one(risk, false),
-            false,
-            top,
-        ),
-    );
 }
 
 fn classes(page: &mut Document, f: &Figures) {
@@ -702,20 +485,11 @@ fn importance(page: &mut Document, report: &Report) {
         return;
     }
     page.heading("Importance");
-    let is_network = report.learning.is_some();
-    page.hint(if is_network {
-        "Points of probability that the true class loses when a part of the spectrogram is blanked, mean over tracks that \
-         it was not trained on and the mean's standard error."
-    } else {
+    page.hint(
         "Points of accuracy lost when columns are shuffled between the evaluated tracks, mean and deviation of ten shuffles; \
-         and the algorithm's own measure."
-    });
-    let titles = if is_network {
-        ["bands", "time"]
-    } else {
-        ["columns", "single column"]
-    };
-    for (single, most, title) in [(false, DRAWN, titles[0]), (true, SINGLE, titles[1])] {
+         and the algorithm's own measure.",
+    );
+    for (single, most, title) in [(false, DRAWN, "columns"), (true, SINGLE, "single column")] {
         let shown = report
             .importance
             .iter()
@@ -734,35 +508,6 @@ fn importance(page: &mut Document, report: &Report) {
         let wide = rows.first().map_or(0, Vec::len);
         page.detail(&[title, "points lost", "algorithm's measure"][..wide], rows);
     }
-    if let Some(found) = report
-        .learning
-        .as_ref()
-        .and_then(|learning| learning.occlusion.as_ref())
-    {
-        page.picture("occlusion", "Occlusion map", occlusion_map(found));
-    }
-}
-
-/// Occlusion map of a network: the larger the loss of the true class, the darker the cell. High bands are on top.
-fn occlusion_map(found: &Occlusion) -> Scene {
-    // The darkest cell has the largest loss, unless there is none.
-    let most = found.lost.iter().flatten().copied().fold(1e-3, f64::max);
-    let bands: Vec<String> = found.bands.iter().rev().cloned().collect();
-    grid(
-        [&bands, &found.times],
-        "Points lost where bands are blanked for a time",
-        |i, j| {
-            let row = found.lost.iter().rev().nth(i);
-            let lost = row.and_then(|row| row.get(j)).copied().unwrap_or(0.0);
-            // + 0.0 turns -0 into 0
-            let label = format!("{:.1}", (1000.0 * lost).round() / 10.0 + 0.0);
-            (
-                Some((lost / most).max(0.0)),
-                label.clone(),
-                format!("{}, {}: {label}", bands[i], found.times[j]),
-            )
-        },
-    )
 }
 
 fn cost(page: &mut Document, report: &Report) {
@@ -787,16 +532,6 @@ fn cost(page: &mut Document, report: &Report) {
         .iter()
         .for_each(|(name, digest)| page.text(format!("{name} {digest}")));
 }
-
-/// Names of the pictures of each run's confusion matrix.
-const CONFUSIONS: [&str; 6] = [
-    "confusion-1",
-    "confusion-2",
-    "confusion-3",
-    "confusion-4",
-    "confusion-5",
-    "confusion-6",
-];
 
 /// Compares runs with the first.
 ///
@@ -842,9 +577,9 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         runs.iter()
             .filter_map(|(name, report)| Some((name, report.learning.as_ref()?)))
     };
-    for (picture, title, is_loss) in [
-        ("accuracy", "Accuracy after each epoch", false),
-        ("loss", "Loss after each epoch", true),
+    for (title, is_loss) in [
+        ("Accuracy after each epoch", false),
+        ("Loss after each epoch", true),
     ] {
         let curves = learning().flat_map(|(name, learning)| {
             let [training, validation] = if is_loss {
@@ -857,7 +592,7 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         });
         let curves: Vec<_> = curves.collect();
         if !curves.is_empty() {
-            page.picture(picture, title, chart(title, "epoch", "", &curves));
+            page.picture(chart(title, "epoch", "", &curves));
         }
     }
     page.heading("Time");
@@ -873,17 +608,12 @@ pub fn comparison(compared: &[Comparison], runs: &[(String, Report)]) -> Documen
         strings([name, &seconds, &processor])
     });
     page.detail(&["run", "seconds", "CPU seconds"], rows.collect());
-    // Names of pictures are constants, so only the first runs have one.
-    for ((name, report), picture) in runs.iter().zip(CONFUSIONS) {
+    for (name, report) in runs {
         let f = &report.figures;
         if f.per_class.len() <= DRAWN {
             page.heading(format!("Confusion matrix of {name}"));
             let names: Vec<String> = f.per_class.iter().map(|class| class.name.clone()).collect();
-            page.picture(
-                picture,
-                "Confusion matrix",
-                confusion_map(&names, &f.confusion),
-            );
+            page.picture(confusion_map(&names, &f.confusion));
         }
     }
     page
@@ -911,7 +641,7 @@ mod tests {
         };
         let mut page = Document::new("Right");
         figures(&mut page, "knn", &Figures::of("test", &answers, 0));
-        let (text, _) = page.markdown("right");
+        let text = page.html();
         assert!(
             text.contains("knn, over all tracks: 2 of 3 right"),
             "{text}"

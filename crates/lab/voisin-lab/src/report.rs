@@ -11,10 +11,10 @@ use super::leak::Leak;
 use voisin_base::random::Random;
 use voisin_base::regular_file;
 use voisin_learn::metrics::{
-    ClassMeasures, ReliabilityBin, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
+    ClassMeasures, RiskStep, RocPoint, accuracy, argmax, auc, average_precision,
     balanced_accuracy_of, brier, cohen_kappa, confusion, expected_calibration_error, log_loss,
-    macro_f1_of, matthews, per_class, precision_recall_curve, reliability, risk_coverage,
-    roc_curve, top_k_accuracy, weighted_f1,
+    macro_f1_of, matthews, per_class, precision_recall_curve, risk_coverage, roc_curve,
+    top_k_accuracy, weighted_f1,
 };
 
 /// A figure with its 95 % interval, by a bootstrap over groups.
@@ -117,8 +117,6 @@ pub struct Figures {
     pub confusion: Vec<Vec<usize>>,
     /// By class, in the order of `confusion`.
     pub per_class: Vec<ClassFigures>,
-    /// The reliability diagram.
-    pub reliability: Vec<ReliabilityBin>,
     /// Share of wrong predictions among the most probable ones.
     pub risk_coverage: Vec<RiskStep>,
     /// Wrong predictions, the most confident first.
@@ -143,17 +141,15 @@ pub struct Wrong {
 pub struct Importance {
     /// The columns, by the quantity that they measure.
     pub columns: String,
-    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles; for a
-    /// network's bands and times, the loss of probability of a track's true class when they are
-    /// masked, mean over tracks.
+    /// Points of accuracy lost when they are shuffled between tracks, mean of ten shuffles.
     pub drop: f64,
-    /// Deviation between shuffles; for a network the mean's standard error.
+    /// Deviation between shuffles.
     pub deviation: f64,
     /// The algorithm's internal importance, as a share.
     #[serde(rename = "own")]
     pub internal: Option<f64>,
     /// Whether it is one of the single columns that separate classes best, rather than all columns
-    /// of one quantity; for a network, a time rather than bands.
+    /// of one quantity.
     pub single: bool,
 }
 
@@ -209,7 +205,7 @@ pub struct Report {
     pub methods: Vec<Method>,
     /// Figures of the chosen algorithm's predictions.
     pub figures: Figures,
-    /// Importance of the features; most important first.
+    /// Importance of the features; most important first. Empty for a network.
     pub importance: Vec<Importance>,
     /// Tracks, artists and albums in more than one part.
     pub leak: Leak,
@@ -235,55 +231,8 @@ pub struct Learning {
     pub accuracy: [Vec<f64>; 2],
     /// Each layer, its output, and its number of parameters.
     pub layers: Vec<(String, String, usize)>,
-    /// Accuracy of single windows, and of tracks by each decision rule.
+    /// Accuracy of single windows, and of tracks by the windows' mean and by their votes.
     pub decisions: Vec<(String, f64)>,
-    /// Formation of the inner layer, for a network whose inner layer is a vector space.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forming: Option<Forming>,
-    /// Occlusion map, for a network of spectrograms.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub occlusion: Option<Occlusion>,
-}
-
-/// An inner layer's map, epoch by epoch, of tracks outside of the training set, and the position of the left-out class.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Forming {
-    /// The class of each track on the map.
-    pub classes: Vec<String>,
-    /// Positions of the tracks before the first epoch and after each, on the plane of largest variance in the chosen epoch.
-    pub epochs: Vec<Vec<[f32; 2]>>,
-    /// Positions of the means of each class's training tracks on these maps.
-    pub means: Vec<Vec<[f32; 2]>>,
-    /// The left-out class; empty: none.
-    pub left_out: String,
-    /// The class means nearest to the left-out tracks, before and after training: shares, largest first.
-    pub nearest: Vec<(String, [f64; 2])>,
-    /// Their ten nearest training tracks each: the share of each class, before and after training, largest first.
-    #[serde(default)]
-    pub votes: Vec<(String, [f64; 2])>,
-    /// Left-out tracks on the map.
-    #[serde(default)]
-    pub left_out_tracks: usize,
-    /// Artists of each class in the training tracks, and of the left-out class; empty if none are known.
-    #[serde(default)]
-    pub artists: BTreeMap<String, usize>,
-    /// Of the left-out tracks (or of all), the share whose nearest class on the map's plane is the nearest in all dimensions.
-    #[serde(default)]
-    pub plane_agrees: f64,
-    /// Share of the other tracks on the map that are nearest to their class's mean, before and after training.
-    #[serde(rename = "own")]
-    pub in_class: [f64; 2],
-}
-
-/// Loss of probability of a track's true class when bands are masked for a time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Occlusion {
-    /// The bands, lowest first.
-    pub bands: Vec<String>,
-    /// The times.
-    pub times: Vec<String>,
-    /// Mean over tracks, `[bands][times]`.
-    pub lost: Vec<Vec<f64>>,
 }
 
 /// Time and memory of a phase.
@@ -527,7 +476,6 @@ impl Figures {
             top2: top_k_accuracy(&ranked, &p, 2),
             calibration_error: expected_calibration_error(&sure, 10),
             per_class: by_class,
-            reliability: reliability(&sure, 10),
             risk_coverage: risk_coverage(&sure),
             wrong: wrong
                 .into_iter()

@@ -25,7 +25,6 @@ use super::{LabError, csv_bytes, pages, write};
 use crate::dataset::{Dataset, Item, Part};
 use voisin_base::output::{OutputTarget, check_folder};
 use voisin_base::regular_file;
-use voisin_base::text::count;
 use voisin_learn::Fold;
 use voisin_learn::Tensors;
 use voisin_learn::metrics::argmax;
@@ -66,8 +65,6 @@ pub struct RunInputs<'a> {
     pub set: &'a Dataset,
     /// Its features.
     pub matrix: Matrix,
-    /// Whether random folds are to be compared with grouped ones.
-    pub random_folds: bool,
     /// The number of settings from which these were chosen; [`TRIAL`] does not use the test part.
     pub chosen_among: usize,
     /// The command that repeats it.
@@ -230,21 +227,6 @@ pub fn train(
         "folds",
     )?;
     let importance = bench.importance(&folds[0], &model, &members, &test)?;
-    let mut found = leak::find_overlaps(&bench.matrix.rows, &bench.split);
-    // a search decodes pairs only in the chosen run
-    if given.chosen_among != TRIAL {
-        leak::decode_pairs(
-            &mut found,
-            &bench.matrix.rows,
-            bench.matrix.values.view(),
-            &bench.split,
-            stop,
-        );
-    }
-    // For the report only: by how much figures without groups would be too good.
-    if given.random_folds {
-        found.random_folds = Some(bench.random_folds()?);
-    }
     cost.push(clock.cost("figures"));
 
     let digests = digests(config, given.set, digest, &bytes);
@@ -253,28 +235,12 @@ pub fn train(
         methods,
         figures,
         importance,
-        found,
+        leak::find_overlaps(&bench.matrix.rows, &bench.split),
         cost,
         digests,
         given.command,
     );
     report.judged_by += &among(given.chosen_among);
-    // The left-out class: as which of the others its tracks are predicted.
-    if !bench.left_out.0.is_empty() {
-        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
-        for p in model.probabilities(bench.left_out.1.view()).outer_iter() {
-            *taken.entry(&bench.classes[argmax(p)]).or_default() += 1;
-        }
-        let taken: Vec<String> = taken
-            .iter()
-            .map(|(name, n)| format!("{name} {n}"))
-            .collect();
-        report.data.notes.push(format!(
-            "{} is predicted as {}",
-            config.data.left_out,
-            taken.join(", ")
-        ));
-    }
     publish(run, &report, &work)?;
     Ok(report)
 }
@@ -577,10 +543,6 @@ impl Bench<'_> {
         let mut sizes = vec![0; self.classes.len()];
         self.class_of.iter().for_each(|&class| sizes[class] += 1);
         let mut notes = set.notes.clone();
-        if !self.left_out.0.is_empty() {
-            let tracks = count(self.left_out.0.len() as u64, "track");
-            notes.push(format!("{tracks} of {} are left out", data.left_out));
-        }
         let mut groups = vec![BTreeSet::new(); self.classes.len()];
         self.class_of
             .iter()

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use voisin_audio::AudioError;
 use voisin_encoder::EncoderError;
-use voisin_features::FeaturesError;
 
-/// Why preparing, training or exporting stopped.
+/// Why training stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -18,32 +16,9 @@ pub enum TrainError {
         /// Why.
         source: std::io::Error,
     },
-    /// A track could not be decoded.
-    #[error(transparent)]
-    Audio(#[from] AudioError),
-    /// The teacher or the weights.
+    /// The network or its weights.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
-    /// The requested instruction set is not available.
-    #[error(transparent)]
-    Isa(#[from] voisin_kernels::IsaError),
-    /// The front end.
-    #[error(transparent)]
-    Features(#[from] FeaturesError),
-    /// No audio below the folder.
-    #[error("{path}: no audio files found below it", path = path.display())]
-    NoMusic {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// A prepared file is damaged or of another kind.
-    #[error("{path}: {reason}; delete it and prepare the music again", path = path.display())]
-    Cache {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        reason: String,
-    },
     /// A checkpoint is damaged, or belongs to another run.
     #[error("{path}: {reason}", path = path.display())]
     Checkpoint {
@@ -74,17 +49,8 @@ impl TrainError {
         move |source| Self::Io { path, source }
     }
 
-    /// A prepared file is damaged or of another kind.
-    #[allow(clippy::needless_pass_by_value, reason = "an error or a text")]
-    pub fn cache(path: &Path, reason: impl ToString) -> Self {
-        Self::Cache {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
-    }
-
     /// A checkpoint is damaged, or belongs to another run.
-    #[allow(clippy::needless_pass_by_value, reason = "as above")]
+    #[allow(clippy::needless_pass_by_value, reason = "an error or a text")]
     pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint {
             path: path.to_owned(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::Ending;
 use crate::cli::args::{EvalClassifierArgs, ReportFormat};
 use crate::cli::context::Context;
-use crate::cli::lab::{PagePlace, line, show_page};
+use crate::cli::lab::{line, page_place, show_page};
 use crate::cli::render::{self, count};
 use voisin_lab::LabError;
 use voisin_lab::compare::{Comparison, Score, compare, score};
@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     if let (Some(submission), Some(truth)) = (&args.submission, &args.truth) {
         return scored(submission, truth, args.format);
     }
-    let place = PagePlace::new(args.html.as_deref(), args.force)?;
+    let place = page_place(args.html.as_deref(), args.force)?;
     // Clap requires a run unless there is a submission.
     let Some((first, others)) = args.runs.split_first() else {
         return Ok(Ending::Fine);

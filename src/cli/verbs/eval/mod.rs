@@ -1,9 +1,8 @@
-//! `voisin eval genre|retrieval|embedding`.
+//! `voisin eval genre|retrieval`.
 //!
 //! For: reading labels from the library, and printing results. Not for: computing them; that is [`voisin_lab::eval`].
 
 mod classifier;
-mod embedding;
 mod genre;
 mod retrieval;
 
@@ -26,7 +25,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
     match command {
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
-        EvalCommand::Embedding(args) => embedding::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
         EvalCommand::Index(args) => database::eval_index(context, args),
     }
@@ -86,7 +84,7 @@ fn by_genre(page: &mut Document, genres: &[(String, usize, f64)], column: &str, 
         .iter()
         .map(|(name, _, share)| (name.clone(), *share, 0.0))
         .collect();
-    page.picture("genres", title, bars(title, &shares));
+    page.picture(bars(title, &shares));
 }
 
 /// Keys of genres that are joined, each with the name of its group.

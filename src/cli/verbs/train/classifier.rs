@@ -126,7 +126,6 @@ impl TrainingJob<'_> {
                 config,
                 set,
                 matrix,
-                random_folds: false,
                 chosen_among,
                 command,
                 cost,
@@ -140,12 +139,10 @@ impl TrainingJob<'_> {
         let matrix = compute_features(context, set, &config.features.sets, Some(cache), stop)?;
         cost.push(analysis.cost("computing features"));
         report_matrix(&matrix);
-        let random_folds = args.leak && chosen_among != TRIAL;
         let given = RunInputs {
             config,
             set,
             matrix,
-            random_folds,
             chosen_among,
             command,
             cost,
@@ -333,7 +330,6 @@ fn config(
         ("data.label", args.label.as_deref()),
         ("data.split", args.split.as_deref()),
         ("algorithms.combine", args.combine.as_deref()),
-        ("network.training.decide", args.decide.as_deref()),
     ];
     for (key, value) in optional {
         if let Some(value) = value {
@@ -370,7 +366,6 @@ fn config(
             ("--features", args.features.is_some()),
             ("--algorithm", !args.algorithm.is_empty()),
             ("--combine", args.combine.is_some()),
-            ("--leak", args.leak),
         ];
         if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
             anyhow::bail!(
@@ -405,15 +400,12 @@ fn plan(context: &Context, config: &Config, set: &Dataset) -> anyhow::Result<End
     if let Some((recipe, settings)) = config.network() {
         let example = ClipReader::new(recipe, settings)?.example();
         let text = format!(
-            "{} of {}, {} of {example} each; {} of {}; about {:.1} MB of spectrograms would be kept; nothing is written",
+            "{} of {}, a spectrogram of {example} each; {} of {}; about {:.1} MB of spectrograms would be kept; nothing is written",
             count(set.items.len() as u64, "track"),
             config.data.source,
-            count(settings.windows as u64, "spectrogram"),
             count(settings.training.epochs as u64, "epoch"),
             recipe.name,
-            (set.items.len() * settings.windows * (1 + settings.copies) * example.cells() * 2)
-                as f64
-                / 1e6
+            (set.items.len() * (1 + settings.copies) * example.cells() * 2) as f64 / 1e6
         );
         render::print_line(&render::terminal_safe(&text))?;
         let right = |name| (name, Align::Right);

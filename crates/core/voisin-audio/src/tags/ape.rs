@@ -9,9 +9,9 @@ use std::ops::Range;
 use lofty::id3::v1::GENRES;
 use voisin_base::encoding::{OldEncoding, without_controls};
 
+use super::id3;
 use super::patch::{Splice, TagItem, growth, replace};
 use super::values::MOST_TEXTS;
-use super::{TagEdit, TagField, id3};
 use crate::fill::read_up_to;
 
 /// Bytes of a header or footer.
@@ -171,7 +171,7 @@ fn follow(tag: &[u8]) -> Option<(Vec<TagItem>, usize)> {
         items.push(TagItem {
             start: at,
             end: next,
-            field: field(&name),
+            is_genre: name.eq_ignore_ascii_case("genre"),
             name: format!("{ITEM}{name}"),
         });
         at = next;
@@ -222,53 +222,22 @@ pub(super) fn v1_texts(tag: &[u8]) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn key(field: TagField) -> &'static str {
-    match field {
-        TagField::Genre => "Genre",
-        TagField::Bpm => "BPM",
-        TagField::Key => "KEY",
-        TagField::ReplayGain => "REPLAYGAIN_TRACK_GAIN",
-        TagField::Energy => super::ENERGY,
-        TagField::Mood => "Mood",
-    }
-}
-
-fn field(name: &str) -> Option<TagField> {
-    TagField::ALL
-        .into_iter()
-        .find(|&field| key(field).eq_ignore_ascii_case(name))
-}
-
-/// The splices that write the edited fields into a tag and keep everything else.
+/// The splices that write the genres into a tag and keep everything else.
 ///
 /// # Errors
 /// A message if the tag is damaged.
-pub(super) fn edit(tag: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(tag: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
     let (items, end) = parse(tag)?;
-    let item = |edit: &TagEdit| {
-        if edit.values.is_empty() {
-            return Vec::new();
-        }
-        let value = edit.values.join("\0");
-        let size = (value.len() as u32).to_le_bytes();
-        [
-            &size[..],
-            &[0; 4],
-            key(edit.field).as_bytes(),
-            &[0],
-            value.as_bytes(),
-        ]
-        .concat()
-    };
-    let mut splices = replace(&items, end, edits, item);
+    let value = genres.join("\0");
+    let size = (value.len() as u32).to_le_bytes();
+    let item = [&size[..], &[0; 4], b"Genre\0", value.as_bytes()].concat();
+    let new = if genres.is_empty() { Vec::new() } else { item };
+    let added = usize::from(!new.is_empty());
+    let mut splices = replace(&items, end, new);
     if splices.is_empty() {
         return Ok(splices);
     }
-    let removed = items
-        .iter()
-        .filter(|item| edits.iter().any(|edit| item.field == Some(edit.field)))
-        .count();
-    let added = edits.iter().filter(|edit| !edit.values.is_empty()).count();
+    let removed = items.iter().filter(|item| item.is_genre).count();
     let size = i64::from(little(&tag[end + 12..])) + growth(&splices);
     let size = u32::try_from(size).map_err(|_| "its APE tag would be larger than any may be")?;
     // Size and number of items are adjacent, in the header as in the footer.

@@ -5,8 +5,7 @@
 
 use super::ape::little;
 use super::patch::{Splice, TagItem, replace};
-use super::values::{MOST_TEXTS, R128_OFFSET, decibels};
-use super::{TagEdit, TagField};
+use super::values::MOST_TEXTS;
 
 /// A parsed list of comments.
 pub(super) struct Comments {
@@ -52,15 +51,11 @@ fn follow(list: &[u8]) -> Option<(Comments, bool)> {
             .next()
             .unwrap_or_default();
         // A comment without "=" is no field.
-        let field = if name.len() < comment.len() {
-            field(name)
-        } else {
-            None
-        };
+        let is_genre = name.len() < comment.len() && name.eq_ignore_ascii_case(b"GENRE");
         items.push(TagItem {
             start,
             end,
-            field,
+            is_genre,
             name: format!("comment {}", name.escape_ascii()),
         });
     }
@@ -97,60 +92,25 @@ pub(super) fn unread(list: &[u8]) -> u32 {
     nameless.count() as u32 + u32::from(!is_whole && comments.items.len() < MOST_TEXTS)
 }
 
-const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
-const GAIN_OF_OPUS: &str = "R128_TRACK_GAIN";
-
-/// Names of a field, the one that is written first.
-fn names(field: TagField, opus: bool) -> &'static [&'static str] {
-    match field {
-        TagField::Genre => &["GENRE"],
-        TagField::Bpm => &["BPM"],
-        TagField::Key => &["INITIALKEY", "KEY"],
-        TagField::ReplayGain if opus => &[GAIN_OF_OPUS, GAIN],
-        TagField::ReplayGain => &[GAIN, GAIN_OF_OPUS],
-        TagField::Energy => &[super::ENERGY],
-        TagField::Mood => &[super::MOOD],
-    }
-}
-
-fn field(name: &[u8]) -> Option<TagField> {
-    let is_name = |other: &&'static str| other.as_bytes().eq_ignore_ascii_case(name);
-    TagField::ALL
-        .into_iter()
-        .find(|&field| names(field, false).iter().any(is_name))
-}
-
-/// A comment for each value.
-///
-/// - `opus`: write gains as in RFC 7845: integers of 1/256 dB, to -23 LUFS instead of -18
-fn made(edit: &TagEdit, opus: bool) -> Vec<u8> {
-    let name = names(edit.field, opus)[0];
-    let comment = |value: &String| {
-        let value = match decibels(value) {
-            Some(gain) if name == GAIN_OF_OPUS => format!("{:.0}", 256.0 * (gain - R128_OFFSET)),
-            _ => value.clone(),
-        };
-        sized(&format!("{name}={value}"))
-    };
-    edit.values.iter().flat_map(comment).collect()
+/// A comment for each genre.
+fn made(genres: &[String]) -> Vec<u8> {
+    let comment = |genre: &String| sized(&format!("GENRE={genre}"));
+    genres.iter().flat_map(comment).collect()
 }
 
 fn sized(text: &str) -> Vec<u8> {
     [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
 }
 
-/// The splices that write the edited fields into a list and keep everything else.
+/// The splices that write the genres into a list and keep everything else.
 ///
 /// # Errors
 /// A message if the list is truncated.
-pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(list: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
     let comments = parse(list)?;
-    let mut splices = replace(&comments.items, comments.end, edits, |edit| {
-        made(edit, opus)
-    });
-    let is_edited = |item: &&TagItem| edits.iter().any(|edit| item.field == Some(edit.field));
-    let kept = comments.items.len() - comments.items.iter().filter(is_edited).count();
-    let count = kept + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
+    let mut splices = replace(&comments.items, comments.end, made(genres));
+    let removed = comments.items.iter().filter(|item| item.is_genre).count();
+    let count = comments.items.len() - removed + genres.len();
     if !splices.is_empty() {
         splices.push(Splice::new(
             comments.count_at,
@@ -161,13 +121,13 @@ pub(super) fn edit(list: &[u8], edits: &[&TagEdit], opus: bool) -> Result<Vec<Sp
     Ok(splices)
 }
 
-/// A list of these fields, and of others by name.
-pub(super) fn new_list(edits: &[&TagEdit], others: &[(&str, String)]) -> Vec<u8> {
+/// A list of these genres, and of other fields by name.
+pub(super) fn new_list(genres: &[String], others: &[(&str, String)]) -> Vec<u8> {
     let mut all: Vec<u8> = others
         .iter()
         .flat_map(|(name, value)| sized(&format!("{name}={value}")))
         .collect();
-    all.extend(edits.iter().flat_map(|edit| made(edit, false)));
-    let count = others.len() + edits.iter().map(|edit| edit.values.len()).sum::<usize>();
+    all.extend(made(genres));
+    let count = others.len() + genres.len();
     [&sized("voisin")[..], &(count as u32).to_le_bytes(), &all].concat()
 }

@@ -18,7 +18,6 @@ use crate::AudioError;
 use crate::fill::read_up_to;
 use crate::guard::guard;
 use crate::source::open;
-use voisin_music::cue::Place;
 
 /// Most bytes of a picture.
 const MOST_OF_A_PICTURE: usize = 12 << 20;
@@ -26,8 +25,6 @@ const MOST_OF_A_PICTURE: usize = 12 << 20;
 /// The front cover, else the first picture.
 pub(super) fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
     let io = |error| AudioError::from_io(path, error);
-    let place = Place::of(path).map_err(io)?;
-    let path = place.audio();
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(io)?;
     let cover = guard(path, || {

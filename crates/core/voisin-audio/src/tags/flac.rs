@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
 use super::patch::{Splice, growth};
-use super::{TagEdit, TrackTags, carried, comments};
+use super::{TrackTags, carried, comments};
 use crate::fill::{big, read_up_to};
 
 pub(super) const STREAMINFO: u8 = 0;
@@ -106,7 +106,7 @@ pub(super) fn follow(
     Ok((blocks, None))
 }
 
-/// The splices that write the edited fields into a file's comments and keep everything else; into each block of
+/// The splices that write the genres into a file's comments and keep everything else; into each block of
 /// comments, since readers differ in which one they use.
 ///
 /// # Errors
@@ -114,7 +114,7 @@ pub(super) fn follow(
 pub(super) fn edit(
     file: &mut File,
     start: u64,
-    edits: &[&TagEdit],
+    genres: &[String],
     present: &TrackTags,
 ) -> Result<Vec<Splice>, String> {
     let blocks = blocks(file, start)?;
@@ -122,7 +122,7 @@ pub(super) fn edit(
     let mut has_comments = false;
     for block in blocks.iter().filter(|block| block.kind == COMMENTS) {
         has_comments = true;
-        let changes = comments::edit(&block.read(file)?, edits, false)?;
+        let changes = comments::edit(&block.read(file)?, genres)?;
         let size = size(block.size.saturating_add_signed(growth(&changes)))?;
         splices.push(Splice {
             // The three bytes of the size, after the type.
@@ -138,11 +138,11 @@ pub(super) fn edit(
     }
     let first = &blocks[0];
     if !has_comments {
-        let others: Vec<_> = carried(present, edits)
+        let others: Vec<_> = carried(present)
             .into_iter()
             .map(|(_, name, value)| (name, value))
             .collect();
-        let list = comments::new_list(edits, &others);
+        let list = comments::new_list(genres, &others);
         // After STREAMINFO, which must stay first and is no longer last.
         let last = if first.is_last { LAST } else { 0 };
         let header = [vec![COMMENTS | last], size(list.len() as u64)?].concat();

@@ -1,18 +1,14 @@
-//! Editing the frames of an `ID3v2` tag: all frames but those of the edited fields stay unchanged, whatever they hold.
+//! Editing the frames of an `ID3v2` tag: all frames but those of the genre stay unchanged, whatever they hold.
 //!
 //! Follows the structure documents of ID3 2.2, 2.3 and 2.4 (id3.org).
 
 use super::id3::{self, Frame, HEADER};
 use super::patch::{Splice, TagItem, growth, replace};
-use super::{ENERGY, MOOD, TagEdit, TagField, TrackTags, carried};
-use voisin_base::text::LONGEST_TEXT;
 
 /// A flag of the header.
 const UNSYNCHRONISED: u8 = 0x80;
 const EXTENDED: u8 = 0x40;
 const FOOTER: u8 = 0x10;
-
-const GAIN: &str = "REPLAYGAIN_TRACK_GAIN";
 
 /// The frames of a tag, and their end (bytes of the tag).
 ///
@@ -85,11 +81,10 @@ pub(super) fn parse(tag: &[u8]) -> Result<(Vec<TagItem>, usize), String> {
                 &format!("a {name} that is longer than the tag"),
             ));
         }
-        let field = field(version, flags, &name, &frame);
         items.push(TagItem {
             start: HEADER + start,
             end: HEADER + end,
-            field,
+            is_genre: matches!(&*name, "TCON" | "TCO"),
             name: format!("frame {name}"),
         });
     }
@@ -149,61 +144,19 @@ impl RawPlaces<'_> {
     }
 }
 
-fn field(version: u8, flags: u8, name: &str, frame: &Frame<'_>) -> Option<TagField> {
-    match name {
-        "TCON" | "TCO" => Some(TagField::Genre),
-        "TBPM" | "TBP" => Some(TagField::Bpm),
-        "TKEY" | "TKE" => Some(TagField::Key),
-        "TMOO" => Some(TagField::Mood),
-        "TXXX" | "TXX" => {
-            let content = frame.content(version, flags & UNSYNCHRONISED != 0, LONGEST_TEXT)?;
-            let (&encoding, text) = content.split_first()?;
-            let wide = |from: fn([u8; 2]) -> u16, text: &[u8]| -> Vec<u16> {
-                text.as_chunks()
-                    .0
-                    .iter()
-                    .map(|unit| from(*unit))
-                    .take_while(|&unit| unit != 0)
-                    .collect()
-            };
-            let description: Vec<u16> = match (encoding, text) {
-                // Encoding 1 has a byte order mark and 2 has none; without a mark it is big-endian.
-                (1, [0xff, 0xfe, text @ ..]) => wide(u16::from_le_bytes, text),
-                (1, [0xfe, 0xff, text @ ..]) | (1 | 2, text) => wide(u16::from_be_bytes, text),
-                _ => text
-                    .iter()
-                    .take_while(|&&byte| byte != 0)
-                    .map(|&byte| byte.into())
-                    .collect(),
-            };
-            let description = String::from_utf16_lossy(&description);
-            let described = [
-                (GAIN, TagField::ReplayGain),
-                (ENERGY, TagField::Energy),
-                (MOOD, TagField::Mood),
-            ];
-            let known = described
-                .into_iter()
-                .find(|(name, _)| description.eq_ignore_ascii_case(name));
-            known.map(|(_, field)| field)
-        }
-        _ => None,
-    }
-}
-
-/// The splices that write the edited fields into a tag and keep everything else.
+/// The splices that write the genres into a tag and keep everything else.
 ///
 /// - `tag`: with its header, without its footer
 /// - `behind`: the bytes after it, as many as a footer has
 ///
 /// # Errors
 /// A message if the tag cannot be changed without a loss.
-pub(super) fn edit(tag: &[u8], behind: &[u8], edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(tag: &[u8], behind: &[u8], genres: &[String]) -> Result<Vec<Splice>, String> {
     let (items, end) = parse(tag)?;
     if has_footer(tag) && (behind.len() < HEADER || !behind.starts_with(b"3DI")) {
         return Err("its ID3v2 tag says that it has a footer, and has none".to_owned());
     }
-    let mut splices = replace(&items, end, edits, |edit| frame(tag[3], tag[5], edit));
+    let mut splices = replace(&items, end, frame(tag[3], tag[5], genres));
     // Then the size is not written either, so that the file stays unchanged.
     if splices.is_empty() {
         return Ok(splices);
@@ -229,34 +182,13 @@ fn in_header(size: i64) -> Result<[u8; 4], String> {
         .ok_or_else(|| "its ID3v2 tag would be larger than any may be".to_owned())
 }
 
-/// A frame with NULs between the values; empty without values.
-fn frame(version: u8, flags: u8, edit: &TagEdit) -> Vec<u8> {
-    if edit.values.is_empty() {
+/// A frame with NULs between the genres; empty without any.
+fn frame(version: u8, flags: u8, genres: &[String]) -> Vec<u8> {
+    if genres.is_empty() {
         return Vec::new();
     }
-    let id = match edit.field {
-        TagField::Genre => ["TCO", "TCON"],
-        TagField::Bpm => ["TBP", "TBPM"],
-        TagField::Key => ["TKE", "TKEY"],
-        // This frame is new in version 2.4.
-        TagField::Mood if version == 4 => ["TXX", "TMOO"],
-        TagField::ReplayGain | TagField::Energy | TagField::Mood => ["TXX", "TXXX"],
-    };
-    let mut body = Vec::new();
-    let description = match edit.field {
-        TagField::ReplayGain => Some(GAIN),
-        TagField::Energy => Some(ENERGY),
-        TagField::Mood if version < 4 => Some(MOOD),
-        _ => None,
-    };
-    if let Some(description) = description {
-        body.extend(id3::text(version, description));
-        body.extend(if version == 4 { &[0][..] } else { &[0, 0] });
-    }
-    let value = id3::text(version, &edit.values.join("\0"));
-    // Only the first text has the encoding's byte.
-    body.extend(&value[usize::from(!body.is_empty())..]);
-    let whole = framed(version, id[usize::from(version > 2)], &body);
+    let id = if version == 2 { "TCO" } else { "TCON" };
+    let whole = framed(version, id, &id3::text(version, &genres.join("\0")));
     if version < 4 && flags & UNSYNCHRONISED != 0 {
         stuffed(&whole)
     } else {
@@ -289,20 +221,6 @@ fn stuffed(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// A tag of version 2.4 with these fields and those of the file's other kinds of tags, which readers of the richest
-/// kind alone would miss.
-///
-/// - `present`: the file's tags
-pub(super) fn new_tag(edits: &[&TagEdit], present: &TrackTags) -> Result<Vec<u8>, String> {
-    let mut frames = Vec::new();
-    for (id, _, value) in carried(present, edits) {
-        frames.extend(framed(4, id, &id3::text(4, &value)));
-    }
-    frames.extend(edits.iter().flat_map(|edit| frame(4, 0, edit)));
-    let size = in_header(frames.len() as i64)?;
-    Ok([b"ID3\x04\0\0", &size[..], &frames].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::patch::spliced;
@@ -317,11 +235,8 @@ mod tests {
         .concat()
     }
 
-    fn genre(values: &[&str]) -> TagEdit {
-        TagEdit {
-            field: TagField::Genre,
-            values: values.iter().map(|&value| value.to_owned()).collect(),
-        }
+    fn genre(values: &[&str]) -> Vec<String> {
+        values.iter().map(|&value| value.to_owned()).collect()
     }
 
     #[test]
@@ -334,7 +249,7 @@ mod tests {
         let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
         assert_eq!(names, ["frame PRIV", "frame TCON", "frame TIT2"]);
         assert_eq!(end, old.len() - 2);
-        let new = spliced(&old, edit(&old, b"", &[&genre(&["A"])]).unwrap()).unwrap();
+        let new = spliced(&old, edit(&old, b"", &genre(&["A"])).unwrap()).unwrap();
         let written = b"TCON\0\0\0\x05\0\0\x01\xff\0\xfeA\0";
         let expected = [&body[..15], written, &body[27..]].concat();
         assert_eq!(new, tag(3, UNSYNCHRONISED, &expected));
@@ -348,12 +263,12 @@ mod tests {
     fn headers_behind_the_header_and_footers_are_kept() {
         let body = b"\0\0\0\x06\0\0\0\0\0\x09TIT2\0\0\0\x02\0\0\0A\0\0\0\0\0\0\0\0\0";
         let old = tag(3, EXTENDED, body);
-        let new = spliced(&old, edit(&old, b"", &[&genre(&["B"])]).unwrap()).unwrap();
+        let new = spliced(&old, edit(&old, b"", &genre(&["B"])).unwrap()).unwrap();
         assert_eq!(new[10..32], old[10..32]);
         assert!(new[32..].starts_with(b"TCON\0\0\0\x05") && new.ends_with(&[0; 9]));
         let summed = tag(3, EXTENDED, b"\0\0\0\x0a\x80\0\0\0\0\x09....");
         assert!(
-            edit(&summed, b"", &[&genre(&["B"])])
+            edit(&summed, b"", &genre(&["B"]))
                 .unwrap_err()
                 .contains("checksum")
         );
@@ -362,11 +277,11 @@ mod tests {
         let old = tag(4, FOOTER, frames);
         let footer = [b"3DI\x04\0\x10", &old[6..10]].concat();
         assert!(
-            edit(&old, &[0xff; HEADER], &[&genre(&["Dub"])])
+            edit(&old, &[0xff; HEADER], &genre(&["Dub"]))
                 .unwrap_err()
                 .contains("footer")
         );
-        let splices = edit(&old, &footer, &[&genre(&["Dub"])]).unwrap();
+        let splices = edit(&old, &footer, &genre(&["Dub"])).unwrap();
         let new = spliced(&[old, footer].concat(), splices).unwrap();
         assert_eq!(new[6..10], new[new.len() - 4..]);
         assert_eq!(new[9], 12 + 14);
@@ -375,7 +290,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_frames_are_refused() {
         let refused = |version: u8, body: &[u8]| {
-            edit(&tag(version, 0, body), b"", &[&genre(&["B"])]).unwrap_err()
+            edit(&tag(version, 0, body), b"", &genre(&["B"])).unwrap_err()
         };
         let picture = [
             b"APIC\0\0\x2e\xe0\0\0".as_slice(),
@@ -396,21 +311,10 @@ mod tests {
             0,
             b"TT2\0\0\x02\0ATXX\0\0\x19\0replaygain_track_gain\0-1TCO\0\0\x02\0B",
         );
-        let gain = TagEdit {
-            field: TagField::ReplayGain,
-            values: vec!["-2 dB".to_owned()],
-        };
-        let new = spliced(
-            &old,
-            edit(&old, b"", &[&genre(&["C", "D"]), &gain]).unwrap(),
-        )
-        .unwrap();
+        let new = spliced(&old, edit(&old, b"", &genre(&["C", "D"])).unwrap()).unwrap();
         let (items, _) = parse(&new).unwrap();
-        let fields: Vec<_> = items.iter().map(|item| item.field).collect();
-        assert_eq!(
-            fields,
-            [None, Some(TagField::ReplayGain), Some(TagField::Genre)]
-        );
+        let genres: Vec<bool> = items.iter().map(|item| item.is_genre).collect();
+        assert_eq!(genres, [false, false, true]);
         assert!(new.ends_with(b"TCO\0\0\x09\x01\xff\xfeC\0\0\0D\0"));
         assert_eq!(
             new[..18],

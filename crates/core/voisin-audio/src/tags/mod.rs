@@ -1,4 +1,4 @@
-//! Reading tags of audio files, and writing some of them.
+//! Reading tags of audio files, and writing their genres.
 //!
 //! For: a fixed set of fields, spelt as in the file, from any container. Not for: the meaning of genres or
 //! licences (`genre`, `library`), lyrics, or tags that voisin does not use.
@@ -53,100 +53,6 @@ impl Default for WriteOptions {
     }
 }
 
-/// A tag that voisin writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TagField {
-    /// Any number of values.
-    Genre,
-    /// Beats per minute.
-    Bpm,
-    /// Such as `Am`.
-    Key,
-    /// `ReplayGain` of the track: `-7.03 dB`.
-    ReplayGain,
-    /// Energy, 1 to 10, as Mixed In Key writes it.
-    Energy,
-    /// Moods, as Picard and beets write them: `calm`.
-    Mood,
-}
-
-impl TagField {
-    /// All fields, in the order of reports.
-    pub const ALL: [Self; 6] = [
-        Self::Genre,
-        Self::Bpm,
-        Self::Key,
-        Self::ReplayGain,
-        Self::Energy,
-        Self::Mood,
-    ];
-
-    /// The field's name in options and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Genre => "genre",
-            Self::Bpm => "bpm",
-            Self::Key => "key",
-            Self::ReplayGain => "replay-gain",
-            Self::Energy => "energy",
-            Self::Mood => "mood",
-        }
-    }
-
-    /// The field's values in a file; `tags` are those read from it.
-    pub fn values(self, path: &Path, tags: &TrackTags) -> Vec<String> {
-        let one = |value: Option<String>| value.into_iter().collect();
-        match self {
-            Self::Genre => tags.genres.clone(),
-            Self::Bpm => one(tags.bpm.map(|bpm| bpm.to_string())),
-            Self::Key => one(tags.musical_key.clone()),
-            Self::ReplayGain => one(tags.replay_gain.map(|gain| format!("{gain:.2} dB"))),
-            Self::Energy => read_named(path, ENERGY).unwrap_or_default(),
-            Self::Mood => read_named(path, MOOD).unwrap_or_default(),
-        }
-    }
-
-    /// Whether two lists of values are equal, except for Opus' steps of 1/256 dB in a gain.
-    pub fn is_same(self, a: &[String], b: &[String]) -> bool {
-        let gain = |values: &[String]| {
-            values
-                .first()?
-                .trim_end_matches("dB")
-                .trim()
-                .parse::<f64>()
-                .ok()
-        };
-        match (self, gain(a), gain(b)) {
-            (Self::ReplayGain, Some(a), Some(b)) => (a - b).abs() < 0.015,
-            _ => a == b,
-        }
-    }
-}
-
-impl std::str::FromStr for TagField {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|field| field.name() == text);
-        found.ok_or_else(|| format!("expected one of {names}, found {text:?}"))
-    }
-}
-
-/// The name of [`TagField::Energy`].
-const ENERGY: &str = "ENERGYLEVEL";
-/// The name of [`TagField::Mood`] in tags that name their fields.
-const MOOD: &str = "MOOD";
-
-/// New values of a field; none remove it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagEdit {
-    /// The field.
-    pub field: TagField,
-    /// Its values; empty to remove the field.
-    pub values: Vec<String>,
-}
-
 /// The result of writing, or the expected one in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -158,8 +64,7 @@ pub enum WriteOutcome {
     KeptExisting(Vec<String>),
 }
 
-/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, ignoring case; none for CUE parts.
-/// Never panics.
+/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, ignoring case. Never panics.
 pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
     read::read_named(path, name)
 }
@@ -182,8 +87,6 @@ pub struct FileTags {
     pub release_year: Option<i32>,
     /// The release's types in `MusicBrainz`, in lower case: `album`, `audiobook`.
     pub release_types: Vec<String>,
-    /// Whether the gain is from `RVA2` or iTunes, which `ReplayGain` players do not read.
-    pub is_other_gain: bool,
     /// Number of frames, comments and items that could not be read completely.
     pub unread: u32,
 }
@@ -200,10 +103,8 @@ pub fn read_cover(path: &Path) -> Result<Option<Vec<u8>>, AudioError> {
 }
 
 /// Fields to copy into a new tag of a richer kind, so that all kinds agree: the name in `ID3v2`, the name in Vorbis
-/// comments, and the value. Edited fields are left out.
-fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static str, String)> {
-    let genres = Some(tags.genres.join("\0")).filter(|genres| !genres.is_empty());
-    let genres = genres.filter(|_| !edits.iter().any(|edit| edit.field == TagField::Genre));
+/// comments, and the value. The genre is left out, since it is written.
+fn carried(tags: &TrackTags) -> Vec<(&'static str, &'static str, String)> {
     let number = |number: Option<u32>| number.map(|number| number.to_string());
     let all = [
         ("TIT2", "TITLE", tags.title.clone()),
@@ -211,7 +112,6 @@ fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static 
         ("TALB", "ALBUM", tags.album.clone()),
         ("TPE2", "ALBUMARTIST", tags.album_artist.clone()),
         ("TCOM", "COMPOSER", tags.composer.clone()),
-        ("TCON", "GENRE", genres),
         ("TDRC", "DATE", tags.year.map(|year| format!("{year:04}"))),
         ("TRCK", "TRACKNUMBER", number(tags.track_number)),
         ("TPOS", "DISCNUMBER", number(tags.disc_number)),
@@ -222,8 +122,8 @@ fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static 
         .collect()
 }
 
-/// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus, M4A or WAV file with these tags beside it; the file is
-/// replaced by [`PreparedWrite::commit`].
+/// Writes a new version of an MP3, FLAC, Ogg Vorbis, Opus or M4A file with these genres beside it; the file is replaced
+/// by [`PreparedWrite::commit`]. Without genres the file's are removed.
 ///
 /// Only the bytes of these tags, and sizes and positions that depend on them, change: every other frame, comment, item,
 /// chunk and block stays unchanged, and so do `ID3v1` tags. A file without a tag of the richer kind gets one with the
@@ -236,11 +136,11 @@ fn carried(tags: &TrackTags, edits: &[&TagEdit]) -> Vec<(&'static str, &'static 
 /// it can be removed). Values must not be empty or contain NULs.
 pub fn prepare(
     path: &Path,
-    edits: &[TagEdit],
+    genres: &[String],
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
 ) -> Result<PreparedWrite, AudioError> {
-    write::prepare(path, edits, options, note)
+    write::prepare(path, genres, options, note)
 }
 
 /// Restores a file's bytes from before tags were written into it, unless it was changed since; returns whether they
@@ -265,12 +165,5 @@ pub fn write_genres(
     genres: &[String],
     options: WriteOptions,
 ) -> Result<WriteOutcome, AudioError> {
-    let edit = TagEdit {
-        field: TagField::Genre,
-        values: genres.to_vec(),
-    };
-    let outcome = write::prepare(path, &[edit], options, &mut |_| {})?
-        .commit()?
-        .pop();
-    Ok(outcome.unwrap_or(WriteOutcome::Unchanged))
+    write::prepare(path, genres, options, &mut |_| {})?.commit()
 }

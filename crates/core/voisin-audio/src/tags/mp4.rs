@@ -12,9 +12,9 @@ use lofty::id3::v1::GENRES;
 use voisin_base::encoding::{self, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
+use super::id3;
 use super::patch::TagItem;
 use super::values::MOST_TEXTS;
-use super::{TagField, id3};
 use crate::fill::big;
 
 /// A box of a file or of another box.
@@ -380,12 +380,12 @@ impl Movie {
     pub(super) fn items(&self, list: &Atom) -> Result<Vec<TagItem>, String> {
         let item = |atom: Atom| {
             let name = self.name(&atom);
-            let field = field(atom.kind, &name);
+            let is_genre = is_genre(atom.kind, &name);
             let name = format!("item {}{name}", atom.kind.escape_ascii());
             TagItem {
                 start: atom.start as usize,
                 end: atom.end as usize,
-                field,
+                is_genre,
                 name,
             }
         };
@@ -416,25 +416,17 @@ impl Movie {
     }
 }
 
-pub(super) const APPLE: &str = "com.apple.iTunes";
+const APPLE: &str = "com.apple.iTunes";
 /// The item for genres, by its name.
 pub(super) const GENRE: &str = "\u{a9}gen";
 
-fn field(kind: [u8; 4], name: &str) -> Option<TagField> {
-    match (
-        &kind,
-        name.strip_prefix(':')
-            .and_then(|name| name.strip_prefix(APPLE)),
-    ) {
-        (b"\xa9gen" | b"gnre", _) => Some(TagField::Genre),
-        (b"tmpo", _) | (b"----", Some(":BPM")) => Some(TagField::Bpm),
-        (b"----", Some(name)) if name.eq_ignore_ascii_case(":GENRE") => Some(TagField::Genre),
-        (b"----", Some(":initialkey" | ":KEY")) => Some(TagField::Key),
-        (b"----", Some(":replaygain_track_gain" | ":REPLAYGAIN_TRACK_GAIN")) => {
-            Some(TagField::ReplayGain)
-        }
-        (b"----", Some(":ENERGYLEVEL")) => Some(TagField::Energy),
-        (b"----", Some(":MOOD")) => Some(TagField::Mood),
-        _ => None,
+fn is_genre(kind: [u8; 4], name: &str) -> bool {
+    let of_apple = name
+        .strip_prefix(':')
+        .and_then(|name| name.strip_prefix(APPLE));
+    match &kind {
+        b"\xa9gen" | b"gnre" => true,
+        b"----" => of_apple.is_some_and(|name| name.eq_ignore_ascii_case(":GENRE")),
+        _ => false,
     }
 }

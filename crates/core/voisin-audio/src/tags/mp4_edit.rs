@@ -6,9 +6,8 @@
 
 use std::fs::File;
 
-use super::mp4::{APPLE, Atom, GENRE, Movie, atoms_of_file, movie, read_box, texts};
-use super::patch::{Splice, growth, replace, without_values};
-use super::{TagEdit, TagField};
+use super::mp4::{Atom, GENRE, Movie, atoms_of_file, movie, read_box, texts};
+use super::patch::{Splice, growth, replace};
 use crate::fill::big;
 
 impl Atom {
@@ -33,70 +32,37 @@ fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
 }
 
-fn item(edit: &TagEdit) -> Vec<u8> {
+fn item(genres: &[String]) -> Vec<u8> {
     const TEXT: u32 = 1;
-    const NUMBER: u32 = 21;
-    let whole = |value: &String| {
-        let is_whole = value.bytes().all(|byte| byte.is_ascii_digit());
-        if is_whole && edit.field == TagField::Bpm {
-            value.parse::<u16>().ok()
-        } else {
-            None
-        }
-    };
-    let data = |value: &String| {
-        // Two bytes, as other programs write it.
-        let (kind, bytes) = match whole(value) {
-            Some(bpm) => (NUMBER, bpm.to_be_bytes().to_vec()),
-            None => (TEXT, value.as_bytes().to_vec()),
-        };
-        boxed(
-            b"data",
-            &[&kind.to_be_bytes()[..], &[0; 4], &bytes].concat(),
-        )
-    };
-    if edit.values.is_empty() {
+    if genres.is_empty() {
         return Vec::new();
     }
-    let values: Vec<u8> = edit.values.iter().flat_map(data).collect();
-    let named = |name: &str| {
-        let mean = boxed(b"mean", &[&[0; 4], APPLE.as_bytes()].concat());
-        let name = boxed(b"name", &[&[0; 4], name.as_bytes()].concat());
-        boxed(b"----", &[mean, name, values.clone()].concat())
+    let data = |genre: &String| {
+        boxed(
+            b"data",
+            &[&TEXT.to_be_bytes()[..], &[0; 4], genre.as_bytes()].concat(),
+        )
     };
-    match edit.field {
-        TagField::Genre => boxed(b"\xa9gen", &values),
-        TagField::Bpm if edit.values.iter().all(|value| whole(value).is_some()) => {
-            boxed(b"tmpo", &values)
-        }
-        TagField::Bpm => named("BPM"),
-        TagField::Key => named("initialkey"),
-        TagField::ReplayGain => named("replaygain_track_gain"),
-        TagField::Energy => named(super::ENERGY),
-        TagField::Mood => named(super::MOOD),
-    }
+    let values: Vec<u8> = genres.iter().flat_map(data).collect();
+    boxed(b"\xa9gen", &values)
 }
 
-/// The splices that write the edited fields into a file and keep everything else. If sound follows the items, padding
+/// The splices that write the genres into a file and keep everything else. If sound follows the items, padding
 /// is used, or the positions in the file's tables are moved.
 ///
 /// # Errors
 /// A message if the boxes cannot be parsed, or have positions in a form that voisin does not support.
-pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(file: &mut File, genres: &[String]) -> Result<Vec<Splice>, String> {
     let all = atoms_of_file(file)?;
     let movie = movie(file, &all)?;
     let lists = movie.lists()?;
-    let is_genre = |field| field == Some(TagField::Genre);
-    let mut is_other = edits.iter().any(|edit| is_genre(Some(edit.field)))
-        && texts(file).iter().any(|(name, _)| name == GENRE);
+    let mut is_other = texts(file).iter().any(|(name, _)| name == GENRE);
     for [.., list] in &lists {
-        is_other &= !movie.items(list)?.iter().any(|item| is_genre(item.field));
+        is_other &= !movie.items(list)?.iter().any(|item| item.is_genre);
     }
     if is_other {
         return Err("its genre is one of QuickTime's texts, which voisin does not write: change it with the program that made the file".to_owned());
     }
-    let gone = without_values(edits);
-    let gone: Vec<&TagEdit> = gone.iter().collect();
     let mut changes = MovieChanges {
         movie: &movie,
         splices: Vec::new(),
@@ -104,14 +70,14 @@ pub(super) fn edit(file: &mut File, edits: &[&TagEdit]) -> Result<Vec<Splice>, S
     };
     for (i, parents) in lists.iter().enumerate() {
         let list = &parents[3];
-        let edits = if i == 0 { edits } else { &gone };
+        let new = item(if i == 0 { genres } else { &[] });
         changes.make(
             parents,
-            replace(&movie.items(list)?, list.end as usize, edits, item),
+            replace(&movie.items(list)?, list.end as usize, new),
         );
     }
     if lists.is_empty() {
-        changes.add_list(edits)?;
+        changes.add_list(genres)?;
     }
     let grown = growth(&changes.splices);
     let movie_end = movie.at + movie.bytes.len() as u64;
@@ -161,9 +127,8 @@ impl MovieChanges<'_> {
     }
 
     /// Adds a list of items with its enclosing boxes.
-    fn add_list(&mut self, edits: &[&TagEdit]) -> Result<(), String> {
-        let items: Vec<u8> = edits.iter().flat_map(|edit| item(edit)).collect();
-        let list = boxed(b"ilst", &items);
+    fn add_list(&mut self, genres: &[String]) -> Result<(), String> {
+        let list = boxed(b"ilst", &item(genres));
         let root = self.movie.root.clone();
         let behind = |parent: &Atom| -> Result<usize, String> {
             let last = self

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::patch::{Splice, spliced};
-use super::{TagEdit, comments, id3};
+use super::{comments, id3};
 use crate::fill::read_up_to;
 use crate::ogg::{CHECKSUM, FIRST, FLAGS, HEADER, checksum, read_more};
 
@@ -213,19 +213,19 @@ pub(super) fn comments_packet(file: &mut File, start: u64) -> io::Result<(Vec<u8
     Ok((packet, is_opus))
 }
 
-/// The splices that write the edited fields into a file's comments and keep everything else. Later pages are only
+/// The splices that write the genres into a file's comments and keep everything else. Later pages are only
 /// renumbered if the number of the comments' pages changes.
 ///
 /// # Errors
 /// A message why the file's pages cannot be read.
-pub(super) fn edit(file: &mut File, edits: &[&TagEdit], opus: bool) -> Result<Vec<Splice>, String> {
+pub(super) fn edit(file: &mut File, genres: &[String], opus: bool) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     let OggHead {
         pages: old,
         mut packets,
     } = head(file, opus)?;
     let prefix = mark(opus).len();
-    let mut changes = comments::edit(&packets[0][prefix..], edits, opus)?;
+    let mut changes = comments::edit(&packets[0][prefix..], genres)?;
     changes = changes
         .into_iter()
         .map(|change| change.moved(prefix as u64))

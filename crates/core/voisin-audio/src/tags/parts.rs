@@ -8,7 +8,7 @@ use lofty::file::FileType;
 
 use super::mp4::Movie;
 use super::patch::TagItem;
-use super::{TagEdit, TagField, ape, comments, flac, frames, id3, mp4, ogg, riff};
+use super::{ape, comments, flac, frames, id3, mp4, ogg};
 
 /// Deepest boxes that are compared: a table of positions is four levels below the movie, an item
 /// three.
@@ -16,19 +16,15 @@ const DEEPEST: usize = 4;
 
 /// A frame, comment, item, chunk, block, or the sound.
 pub(super) struct FilePart {
-    field: Option<TagField>,
+    is_genre: bool,
     /// For messages.
     name: String,
     digest: blake3::Hash,
 }
 
-/// The name of the first unedited part of `before` that is missing from `after` or in another order.
-pub(super) fn missing<'a>(
-    before: &'a [FilePart],
-    after: &[FilePart],
-    edits: &[&TagEdit],
-) -> Option<&'a str> {
-    let is_kept = |part: &&FilePart| !edits.iter().any(|edit| part.field == Some(edit.field));
+/// The name of the first part besides the genre of `before` that is missing from `after` or in another order.
+pub(super) fn missing<'a>(before: &'a [FilePart], after: &[FilePart]) -> Option<&'a str> {
+    let is_kept = |part: &&FilePart| !part.is_genre;
     let mut there = after.iter().filter(is_kept);
     let mut kept = before.iter().filter(is_kept);
     // New parts may lie between. `any` continues where it stopped, so a part in another order
@@ -92,7 +88,7 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
                     }
                 }
             }
-            all.add("the sound".to_owned(), None, hasher.finalize());
+            all.add("the sound".to_owned(), false, hasher.finalize());
         }
         FileType::Mp4 => {
             let atoms = mp4::atoms_of_file(file)?;
@@ -108,25 +104,6 @@ pub(super) fn parts(file: &mut File, kind: FileType) -> Result<Vec<FilePart>, St
             }
             let movie = mp4::movie(file, &atoms)?;
             all.boxes(&movie, &movie.root, DEEPEST)?;
-        }
-        FileType::Wav => {
-            for chunk in riff::chunks(file)? {
-                let name = format!("the chunk {}", chunk.name.escape_ascii());
-                if chunk.is_id3() {
-                    let tag = chunk.read(file).map_err(text)?.unwrap_or_default();
-                    all.tag(&tag)?;
-                } else if let Some(list) = chunk.texts(file).map_err(text)? {
-                    let mut items = riff::texts(&list)?;
-                    // Without their pad bytes, as a missing one is added.
-                    for item in &mut items {
-                        item.end = riff::text_end(&list, item.start).unwrap_or(item.end);
-                    }
-                    all.items(&list, items);
-                } else {
-                    let end = chunk.body() + chunk.size;
-                    all.range(file, &name, chunk.body()..end)?;
-                }
-            }
         }
         other => return Err(format!("{other:?} files are not written")),
     }
@@ -149,9 +126,9 @@ fn leading(file: &mut File, all: &mut FileParts) -> Result<id3::Id3Tags, String>
 struct FileParts(Vec<FilePart>);
 
 impl FileParts {
-    fn add(&mut self, name: String, field: Option<TagField>, digest: blake3::Hash) {
+    fn add(&mut self, name: String, is_genre: bool, digest: blake3::Hash) {
         self.0.push(FilePart {
-            field,
+            is_genre,
             name,
             digest,
         });
@@ -159,7 +136,7 @@ impl FileParts {
 
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.add(name.to_owned(), None, blake3::hash(bytes));
+            self.add(name.to_owned(), false, blake3::hash(bytes));
         }
     }
 
@@ -170,14 +147,14 @@ impl FileParts {
             io::copy(&mut BufReader::new(file).take(size), &mut hasher)
         });
         read.map_err(|error| error.to_string())?;
-        self.add(name.to_owned(), None, hasher.finalize());
+        self.add(name.to_owned(), false, hasher.finalize());
         Ok(())
     }
 
     fn items(&mut self, bytes: &[u8], items: Vec<TagItem>) {
         for item in items {
             let digest = blake3::hash(&bytes[item.start..item.end]);
-            self.add(format!("its {}", item.name), item.field, digest);
+            self.add(format!("its {}", item.name), item.is_genre, digest);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 
-use super::TagEdit;
 use crate::fill::read_up_to;
 
 /// A replacement of bytes of a file.
@@ -49,47 +48,29 @@ pub(super) fn growth(splices: &[Splice]) -> i64 {
 pub(super) struct TagItem {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Its field, if voisin writes it.
-    pub(super) field: Option<super::TagField>,
+    /// Whether it holds a genre, the field that voisin writes.
+    pub(super) is_genre: bool,
     /// Its name, for messages.
     pub(super) name: String,
 }
 
-/// Replaces the items of the edited fields: new ones are inserted at the field's first item, else at `end`.
+/// Replaces the items of the genre: the new ones are inserted at the first of them, else at `end`.
 ///
-/// - `made`: the new items of a field, as bytes; empty to remove the field
-pub(super) fn replace(
-    items: &[TagItem],
-    end: usize,
-    edits: &[&TagEdit],
-    mut made: impl FnMut(&TagEdit) -> Vec<u8>,
-) -> Vec<Splice> {
+/// - `new`: the new items, as bytes; empty to remove the genre
+pub(super) fn replace(items: &[TagItem], end: usize, new: Vec<u8>) -> Vec<Splice> {
     let mut splices = Vec::new();
-    for edit in edits {
-        let mut new = Some(made(edit));
-        for item in items.iter().filter(|item| item.field == Some(edit.field)) {
-            splices.push(Splice::new(
-                item.start,
-                item.end - item.start,
-                new.take().unwrap_or_default(),
-            ));
-        }
-        if let Some(new) = new.filter(|new| !new.is_empty()) {
-            splices.push(Splice::new(end, 0, new));
-        }
+    let mut new = Some(new);
+    for item in items.iter().filter(|item| item.is_genre) {
+        splices.push(Splice::new(
+            item.start,
+            item.end - item.start,
+            new.take().unwrap_or_default(),
+        ));
+    }
+    if let Some(new) = new.filter(|new| !new.is_empty()) {
+        splices.push(Splice::new(end, 0, new));
     }
     splices
-}
-
-/// Edits that remove the fields.
-pub(super) fn without_values(edits: &[&TagEdit]) -> Vec<TagEdit> {
-    edits
-        .iter()
-        .map(|edit| TagEdit {
-            field: edit.field,
-            values: Vec::new(),
-        })
-        .collect()
 }
 
 /// Applies splices to bytes in memory.

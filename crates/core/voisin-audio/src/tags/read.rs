@@ -21,7 +21,6 @@ use super::{FileTags, TrackTags, ape, id3, id3_texts, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
-use voisin_music::cue::{self, CuePart, Place};
 
 pub(super) fn options() -> ParseOptions {
     let mut options = ParseOptions::new();
@@ -43,13 +42,6 @@ pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
 
 pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
-    if let Place::Part(part) = Place::of(path).map_err(io)? {
-        let whole = read_tags(&part.audio).unwrap_or_default();
-        return Ok(FileTags {
-            tags: of_part(*part, whole),
-            ..FileTags::default()
-        });
-    }
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(io)?;
     // A panic or an error in damaged tags leaves the file without tags, not the run without the file.
@@ -74,7 +66,6 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
             let mut tags = found.tags.iter();
             let other = tags.find_map(|tag| id3_texts::other_gain(tag));
             read.tags.replay_gain = other.or(itunes_gain);
-            read.is_other_gain = read.tags.replay_gain.is_some();
         }
         Ok::<_, io::Error>(read)
     });
@@ -84,13 +75,7 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
             ..FileTags::default()
         })
     });
-    let mut read = read.map_err(io)?;
-    if read.tags == TrackTags::default()
-        && let Some(part) = cue::of_whole(path)
-    {
-        read.tags = of_part(part, TrackTags::default());
-    }
-    Ok(read)
+    read.map_err(io)
 }
 
 /// How many of a file's other tags are richer than its `ID3v2` tags, because the format has no `ID3v2`.
@@ -110,35 +95,8 @@ fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
     found.tags.iter().filter_map(read).flatten().collect()
 }
 
-/// A CUE part's tags: the sheet's, and the file's for fields that the sheet lacks.
-fn of_part(part: CuePart, whole: TrackTags) -> TrackTags {
-    let genres: Vec<String> = part.genre.into_iter().collect();
-    TrackTags {
-        // The file's title, number and ISRC are never those of a part.
-        title: part.title,
-        artist: part.artist.or(whole.artist),
-        album: part.album.or(whole.album),
-        album_artist: part.album_artist.or(whole.album_artist),
-        composer: whole.composer,
-        genres: if genres.is_empty() {
-            whole.genres
-        } else {
-            genres
-        },
-        year: part.date.as_deref().and_then(year).or(whole.year),
-        track_number: Some(part.number),
-        disc_number: whole.disc_number,
-        isrc: part.isrc.as_deref().and_then(isrc),
-        licence: whole.licence,
-        ..TrackTags::default()
-    }
-}
-
 /// The values of a tag by its name; in `ID3v2` of a `TXXX` frame, or `TMOO` for `MOOD`.
 pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
-    if let Ok(Place::Part(_)) = Place::of(path) {
-        return Ok(Vec::new());
-    }
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(|error| AudioError::from_io(path, error))?;
     let texts = guard(path, || {
@@ -207,7 +165,6 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         release_year: release_year.filter(|_| release_year != merged.year),
         tags: merged,
         release_types,
-        is_other_gain: false,
         unread: 0,
     }
 }

@@ -9,28 +9,27 @@ use lofty::file::FileType;
 use lofty::tag::{ItemKey, Tag};
 
 use super::copy::{self, Copy};
-use super::patch::{FileDigest, Patched, ReversePatch, Splice, spliced, without_values};
-use super::read::{read_file_tags, read_tags};
+use super::patch::{FileDigest, Patched, ReversePatch, Splice, spliced};
+use super::read::read_tags;
 use super::values::{values, year};
-use super::{TagEdit, TrackTags, WriteOptions, WriteOutcome, carried};
-use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, riff, texts};
+use super::{TrackTags, WriteOptions, WriteOutcome, carried};
+use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, texts};
 use crate::fill::read_up_to;
 use crate::source::open;
 use crate::{AudioError, AudioInfo, HeldFile, probe};
-use voisin_music::cue::{self, Place};
 
 /// The new version of a file, beside it; [`commit`](Self::commit) replaces the file.
 pub struct PreparedWrite {
     path: PathBuf,
-    outcomes: Vec<WriteOutcome>,
+    outcome: WriteOutcome,
     patch: Option<ReversePatch>,
     replacement: Option<Replacement>,
 }
 
 impl PreparedWrite {
-    /// The outcome of each edit.
-    pub fn outcomes(&self) -> &[WriteOutcome] {
-        &self.outcomes
+    /// What is done, or would be.
+    pub fn outcome(&self) -> &WriteOutcome {
+        &self.outcome
     }
 
     /// The patch that undoes the write; `None` if nothing is written, or it is larger than [`ReversePatch::MOST`].
@@ -38,17 +37,17 @@ impl PreparedWrite {
         self.patch.as_ref()
     }
 
-    /// Replaces the file by the new version; returns the outcome of each edit.
+    /// Replaces the file by the new version; returns what was done.
     ///
     /// # Errors
     /// Those of the file system, and if the file was changed meanwhile; it stays unchanged.
-    pub fn commit(self) -> Result<Vec<WriteOutcome>, AudioError> {
+    pub fn commit(self) -> Result<WriteOutcome, AudioError> {
         if let Some(replacement) = self.replacement {
             replacement
                 .commit()
                 .map_err(|error| AudioError::from_io(&self.path, error))?;
         }
-        Ok(self.outcomes)
+        Ok(self.outcome)
     }
 }
 
@@ -61,51 +60,33 @@ fn unwritable(path: &Path, reason: impl Into<String>) -> AudioError {
 
 pub(super) fn prepare(
     path: &Path,
-    edits: &[TagEdit],
+    genres: &[String],
     options: WriteOptions,
     note: &mut dyn FnMut(&Path),
 ) -> Result<PreparedWrite, AudioError> {
     let unwritable = |reason: String| unwritable(path, reason);
     let is_text = |value: &String| !value.trim().is_empty() && !value.contains('\0');
-    if let Some(edit) = edits.iter().find(|edit| !edit.values.iter().all(is_text)) {
-        return Err(unwritable(format!(
-            "its {} must be text",
-            edit.field.name()
-        )));
-    }
-    if !matches!(Place::of(path), Ok(Place::File(_))) {
-        return Err(unwritable(
-            "it is a part of a longer file, as a CUE sheet describes it: give the track a label by hand instead".to_owned(),
-        ));
+    if !genres.iter().all(is_text) {
+        return Err(unwritable("its genre must be text".to_owned()));
     }
     // Held until it is replaced, so that another file under its path is not overwritten.
     let held = HeldFile::open(path)?;
-    let mut present = read_file_tags(path)?;
-    // ReplayGain players do not read such a gain, so the file gets one.
-    if present.is_other_gain {
-        present.tags.replay_gain = None;
-    }
-    let present = present.tags;
-    let mut wanted = Vec::new();
-    let mut outcomes = Vec::new();
-    for edit in edits {
-        let there = edit.field.values(path, &present);
-        outcomes.push(if edit.field.is_same(&there, &edit.values) {
-            WriteOutcome::Unchanged
-        } else if !there.is_empty() && !options.overwrite {
-            WriteOutcome::KeptExisting(there)
-        } else {
-            wanted.push(edit);
-            WriteOutcome::Written
-        });
-    }
+    let present = read_tags(path)?;
+    let outcome = if present.genres == genres {
+        WriteOutcome::Unchanged
+    } else if !present.genres.is_empty() && !options.overwrite {
+        WriteOutcome::KeptExisting(present.genres.clone())
+    } else {
+        WriteOutcome::Written
+    };
+    let is_written = outcome == WriteOutcome::Written;
     let mut prepared = PreparedWrite {
         path: path.to_owned(),
-        outcomes,
+        outcome,
         patch: None,
         replacement: None,
     };
-    if wanted.is_empty() {
+    if !is_written {
         return Ok(prepared);
     }
     let io = |error| AudioError::from_io(path, error);
@@ -121,7 +102,7 @@ pub(super) fn prepare(
     }
     // All parts that must still be there afterwards.
     let there = parts::parts(&mut file, kind).map_err(unwritable)?;
-    let splices = edit(kind, &mut file, &wanted, &present).map_err(unwritable)?;
+    let splices = edit(kind, &mut file, genres, &present).map_err(unwritable)?;
     if options.dry_run {
         return Ok(prepared);
     }
@@ -133,24 +114,16 @@ pub(super) fn prepare(
     // reverse patch.
     let mut new = open(copy.path())?;
     let written = read_tags(copy.path())?;
-    let is_there = |edit: &&&TagEdit| {
-        edit.field
-            .is_same(&edit.field.values(copy.path(), &written), &edit.values)
-    };
-    if let Some(edit) = wanted.iter().find(|edit| !is_there(edit)) {
-        return Err(unwritable(format!(
-            "its {} would not be read back as it is",
-            edit.field.name()
-        )));
+    if written.genres != genres {
+        return Err(unwritable(
+            "its genre would not be read back as it is".to_owned(),
+        ));
     }
-    // The fields of a sheet beside the file are not the file's.
-    if let Some(change) = change(&present, &written)
-        && cue::of_whole(path).is_none()
-    {
+    if let Some(change) = change(&present, &written) {
         return Err(unwritable(change));
     }
     let after = parts::parts(&mut new, kind).map_err(unwritable)?;
-    if let Some(lost) = parts::missing(&there, &after, &wanted) {
+    if let Some(lost) = parts::missing(&there, &after) {
         return Err(unwritable(format!("{lost} would be lost or changed")));
     }
     if probe(copy.path())?.content != info.content {
@@ -279,42 +252,40 @@ fn kind(info: &AudioInfo) -> Option<FileType> {
         ("ogg", "vorbis") => Some(FileType::Vorbis),
         ("ogg", "opus") => Some(FileType::Opus),
         ("isomp4", _) => Some(FileType::Mp4),
-        ("wave", _) => Some(FileType::Wav),
         _ => None,
     }
 }
 
-/// The splices that write the edited fields into a file.
+/// The splices that write the genres into a file.
 ///
 /// # Errors
 /// A message if that is not possible without a loss.
 fn edit(
     kind: FileType,
     file: &mut File,
-    edits: &[&TagEdit],
+    genres: &[String],
     present: &TrackTags,
 ) -> Result<Vec<Splice>, String> {
     let text = |error: io::Error| error.to_string();
     match kind {
-        FileType::Wav => riff::edit(file, edits, present),
-        FileType::Mp4 => mp4_edit::edit(file, edits),
-        FileType::Vorbis => ogg::edit(file, edits, false),
-        FileType::Opus => ogg::edit(file, edits, true),
+        FileType::Mp4 => mp4_edit::edit(file, genres),
+        FileType::Vorbis => ogg::edit(file, genres, false),
+        FileType::Opus => ogg::edit(file, genres, true),
         FileType::Mpeg => {
             let found = id3::find(file).map_err(text)?;
             let trailing = ape::find(file, found.audio).map_err(text)?;
-            let mut splices = in_leading(file, &found, edits)?;
+            let mut splices = in_leading(file, &found, genres)?;
             if found.tags.is_empty() {
                 let comment = trailing.v1.as_deref().and_then(ape::v1_comment);
                 let others = texts::read(file, found.audio).map_err(text)?.tags;
-                let frames = new_frames(present, edits, &others, comment);
+                let frames = new_frames(present, &others, comment);
                 let tag = id3::assembled(4, &frames);
-                let put = spliced(&tag, frames::edit(&tag, &[], edits)?).map_err(text)?;
+                let put = spliced(&tag, frames::edit(&tag, &[], genres)?).map_err(text)?;
                 splices.push(Splice::new(0, 0, put));
             }
             for (at, tag) in &trailing.ape {
                 splices.extend(
-                    ape::edit(tag, edits)?
+                    ape::edit(tag, genres)?
                         .into_iter()
                         .map(|change| change.moved(*at)),
                 );
@@ -323,8 +294,8 @@ fn edit(
         }
         FileType::Flac => {
             let found = id3::find(file).map_err(text)?;
-            let mut splices = in_leading(file, &found, edits)?;
-            splices.extend(flac::edit(file, found.audio, edits, present)?);
+            let mut splices = in_leading(file, &found, genres)?;
+            splices.extend(flac::edit(file, found.audio, genres, present)?);
             Ok(splices)
         }
         other => Err(format!("{other:?} files are not written")),
@@ -338,7 +309,6 @@ fn edit(
 /// - `comment`: that of the `ID3v1` tag
 fn new_frames(
     present: &TrackTags,
-    edits: &[&TagEdit],
     others: &[Tag],
     comment: Option<String>,
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -358,7 +328,7 @@ fn new_frames(
         ("TSRC", &[ItemKey::Isrc]),
         ("COMM", &[ItemKey::Comment]),
     ];
-    let known = carried(present, edits).into_iter();
+    let known = carried(present).into_iter();
     let mut known: HashMap<&str, String> = known.map(|(id, _, text)| (id, text)).collect();
     known.extend(comment.map(|comment| ("COMM", comment)));
     let mut whole = HashMap::new();
@@ -379,7 +349,7 @@ fn new_frames(
         known.remove("TDRC");
     }
     known.extend(whole);
-    let order = KEYS.map(|(id, _)| id).into_iter().chain(["TCON"]);
+    let order = KEYS.map(|(id, _)| id).into_iter();
     let frame = |id: &str| {
         let text = known.get(id)?;
         let content = match id {
@@ -423,15 +393,13 @@ fn change(before: &TrackTags, after: &TrackTags) -> Option<String> {
     ))
 }
 
-/// The splices of the `ID3v2` tags at a file's start: a field is written into the first and removed from the
+/// The splices of the `ID3v2` tags at a file's start: the genres are written into the first and removed from the
 /// others.
 fn in_leading(
     file: &mut File,
     found: &id3::Id3Tags,
-    edits: &[&TagEdit],
+    genres: &[String],
 ) -> Result<Vec<Splice>, String> {
-    let gone = without_values(edits);
-    let gone: Vec<&TagEdit> = gone.iter().collect();
     let mut splices = Vec::new();
     for (i, (tag, at)) in found.tags.iter().zip(&found.starts).enumerate() {
         let mut behind = [0; id3::HEADER];
@@ -439,7 +407,7 @@ fn in_leading(
         let n = read
             .and_then(|_| read_up_to(file, &mut behind))
             .map_err(|error| error.to_string())?;
-        let changes = frames::edit(tag, &behind[..n], if i == 0 { edits } else { &gone })?;
+        let changes = frames::edit(tag, &behind[..n], if i == 0 { genres } else { &[] })?;
         splices.extend(changes.into_iter().map(|change| change.moved(*at)));
     }
     Ok(splices)

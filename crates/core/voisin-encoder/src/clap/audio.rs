@@ -8,6 +8,8 @@
 use candle_core::{Device, Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 use candle_nn::{LayerNorm, Linear, Module, VarBuilder, layer_norm, linear, linear_no_bias};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 
 use super::{ClapProjection, ClapTowers};
 use crate::EncoderError;
@@ -18,28 +20,28 @@ pub(crate) const SHAPE: [usize; 2] = [64, 1001];
 pub(super) const CELLS: usize = SHAPE[0] * SHAPE[1];
 /// Frames after stretching; the square is as high as four pieces of the spectrogram.
 const STRETCHED: usize = 1024;
-pub(super) const SQUARE: usize = 256;
+const SQUARE: usize = 256;
 /// Side of a patch of the square, and patches in a row.
-pub(super) const PATCH: usize = 4;
-pub(super) const GRID: usize = SQUARE / PATCH;
+const PATCH: usize = 4;
+const GRID: usize = SQUARE / PATCH;
 /// Side of a window of attention, in patches.
-pub(super) const WINDOW: usize = 8;
-pub(super) const TOKENS: usize = WINDOW * WINDOW;
+const WINDOW: usize = 8;
+const TOKENS: usize = WINDOW * WINDOW;
 const EPSILON: f64 = 1e-5;
 
 /// The audio encoder.
 pub(crate) struct ClapAudio {
     device: Device,
-    pub(super) fold: SpectrogramFold,
-    pub(super) patches: Linear,
-    pub(super) norm_of_patches: LayerNorm,
-    pub(super) stages: Vec<SwinStage>,
-    pub(super) norm: LayerNorm,
-    pub(super) projection: ClapProjection,
+    fold: SpectrogramFold,
+    patches: Linear,
+    norm_of_patches: LayerNorm,
+    stages: Vec<SwinStage>,
+    norm: LayerNorm,
+    projection: ClapProjection,
 }
 
 /// From a spectrogram to the patches of a square.
-pub(super) struct SpectrogramFold {
+struct SpectrogramFold {
     /// Factor and summand of each band: the batch norm.
     scale: Vec<f32>,
     shift: Vec<f32>,
@@ -52,26 +54,26 @@ struct StretchTaps {
     weights: [f32; 4],
 }
 
-pub(super) struct SwinStage {
+struct SwinStage {
     /// Patches in a row.
-    pub(super) side: usize,
-    pub(super) blocks: Vec<SwinBlock>,
+    side: usize,
+    blocks: Vec<SwinBlock>,
     /// Merging to half as many in a row, twice as wide.
-    pub(super) merging: Option<(LayerNorm, Linear)>,
+    merging: Option<(LayerNorm, Linear)>,
 }
 
-pub(super) struct SwinBlock {
-    pub(super) shift: usize,
-    pub(super) heads: usize,
-    pub(super) norms: [LayerNorm; 2],
-    pub(super) query: Linear,
-    pub(super) key: Linear,
-    pub(super) value: Linear,
-    pub(super) output: Linear,
+struct SwinBlock {
+    shift: usize,
+    heads: usize,
+    norms: [LayerNorm; 2],
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
     /// Added to scores, `[windows or 1, heads, 64, 64]`: by relative position, and to mask
     /// attention across the seam of a shifted grid.
-    pub(super) bias: Tensor,
-    pub(super) mlp: [Linear; 2],
+    bias: Tensor,
+    mlp: [Linear; 2],
 }
 
 /// Frames of bicubic interpolation with aligned corners (kernel of Keys, a = -0.75).
@@ -97,7 +99,7 @@ fn stretching() -> Vec<StretchTaps> {
 impl SpectrogramFold {
     /// The patches of a spectrogram, `[64 · 64][16]`: bands normalised, frames stretched, the four
     /// quarters of its time laid one below the other.
-    pub(super) fn fold(&self, mel: &[f32], patches: &mut [f32]) {
+    fn fold(&self, mel: &[f32], patches: &mut [f32]) {
         for (band, frames) in mel.chunks_exact(SHAPE[1]).enumerate() {
             for (i, taps) in self.stretch.iter().enumerate() {
                 let sum: f32 = (0..4)
@@ -187,7 +189,7 @@ impl ClapAudio {
         self.norm.forward(&x)?.mean(1)
     }
 
-    /// The vector of one window.
+    /// The vectors of windows, concatenated.
     pub(super) fn vector(&self, mel: &[f32]) -> std::result::Result<Vec<f32>, EncoderError> {
         let pooled = self.stages(mel, |_| ())?;
         Ok(self.projection.vectors(&pooled)?.concat())
@@ -203,12 +205,12 @@ impl Backend for ClapAudio {
     fn forward(&self, mels: &[f32], n: usize) -> std::result::Result<Pass, EncoderError> {
         // One window at a time on a CPU, as the last bits of Candle's products depend on the batch.
         let together = if self.device.is_cpu() { 1 } else { n.max(1) };
-        let mut embeddings = Vec::new();
-        for mels in mels.chunks(together * CELLS) {
-            embeddings.extend(self.vector(mels)?);
-        }
+        let vectors: std::result::Result<Vec<Vec<f32>>, EncoderError> = mels
+            .par_chunks(together * CELLS)
+            .map(|mels| self.vector(mels))
+            .collect();
         Ok(Pass {
-            embeddings,
+            embeddings: vectors?.concat(),
             logits: Vec::new(),
         })
     }

@@ -6,10 +6,9 @@
 //! followed by a projection of two layers. Weights have that library's names.
 //!
 //! Not here: spectrograms ([`MelConfig::clap`](voisin_features::MelConfig::clap)), and reading the
-//! hub's folders (`voisin-import`).
+//! hub's folders ([`import`](super::import)).
 
 mod audio;
-mod compiled;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -20,13 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{map, map_beside, sha256_hex};
 use super::{EncoderError, ModelManifest, ModelRef};
-use voisin_kernels::Isa;
 
 pub(super) use audio::{ClapAudio, SHAPE};
-pub(super) use compiled::CompiledClapAudio;
 pub use text::{ClapText, caption_vectors};
 
-/// The sizes of a CLAP model's two networks, and the files beside its weights. Format 4.
+/// The sizes of a CLAP model's two networks, and the files beside its weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClapTowers {
@@ -155,15 +152,10 @@ impl ClapFiles {
         map_beside(&self.beside, name, digest)
     }
 
-    /// The audio encoder, in Candle.
+    /// The audio encoder.
     pub(super) fn audio(&self, device: &Device) -> Result<ClapAudio, EncoderError> {
         let bytes = self.map(&self.manifest.weights, &self.manifest.weights_sha256)?;
         clap_audio(&bytes, &self.towers, device).map_err(in_file(&self.manifest.weights))
-    }
-
-    /// The audio encoder, compiled for this processor.
-    pub(super) fn compiled_audio(&self, isa: Isa) -> Result<CompiledClapAudio, EncoderError> {
-        CompiledClapAudio::new(self.audio(&Device::Cpu)?, isa)
     }
 }
 

@@ -11,8 +11,6 @@ use ndarray::Array2;
 use tokenizers::Tokenizer;
 
 use super::{ClapFiles, ClapProjection, ClapTextSizes, ClapTowers};
-use crate::onnx::running::OnnxReader;
-use crate::onnx::{OnnxFiles, OnnxText};
 use crate::tensor_file::read_safetensors;
 use crate::{EncoderError, ModelRef};
 
@@ -22,16 +20,9 @@ const LONGEST_TEXT: usize = 4096;
 /// The text encoder with its tokenizer. It runs on the CPU, as a sentence is little work.
 pub struct ClapText {
     tokenizer: Tokenizer,
-    tower: TextTower,
+    roberta: Roberta,
     /// Most tokens of a text.
     longest: usize,
-}
-
-/// The implementation.
-enum TextTower {
-    Roberta(Box<Roberta>),
-    /// An ONNX network, and the padding token.
-    Onnx(OnnxReader, u32),
 }
 
 struct Roberta {
@@ -50,65 +41,13 @@ impl ClapText {
     /// The text tower of a model; `None` for a model without one.
     pub fn load(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
         let Some(files) = ClapFiles::of(model)? else {
-            return Self::of_onnx(model);
+            return Ok(None);
         };
         let towers = &files.towers;
         let bytes = files.map(&files.manifest.weights, &files.manifest.weights_sha256)?;
         let tokens = files.map(&towers.tokenizer, &towers.tokenizer_sha256)?;
         let variables = super::variables(&bytes, &Device::Cpu)?;
         Self::new(towers, &variables, &tokens, Path::new(&towers.tokenizer)).map(Some)
-    }
-
-    /// The text encoder of an ONNX model.
-    fn of_onnx(model: &ModelRef) -> Result<Option<Self>, EncoderError> {
-        let Some(files) = OnnxFiles::of(model)? else {
-            return Ok(None);
-        };
-        let Some(text) = &files.settings.text else {
-            return Ok(None);
-        };
-        let bytes = files.map(&text.weights, &text.weights_sha256)?;
-        let tokens = files.map(&text.tokenizer, &text.tokenizer_sha256)?;
-        let reader = OnnxReader::new(&bytes, text)?;
-        Self::reading(reader, text.tokens, &tokens, Path::new(&text.tokenizer)).map(Some)
-    }
-
-    /// The text encoder for an import: its file, reduced to one output, and its tokenizer.
-    ///
-    /// - returns: the network, and the length of its vectors
-    pub fn open_onnx(
-        bytes: &[u8],
-        text: &OnnxText,
-        tokenizer: &[u8],
-    ) -> Result<(Self, usize), EncoderError> {
-        let reader = OnnxReader::new(bytes, text)?;
-        let length = reader.dimension().ok_or_else(|| EncoderError::BadWeights {
-            origin: text.weights.clone(),
-            reason: "expected a vector for each text: name another output with --text-output"
-                .to_owned(),
-        })?;
-        let path = Path::new(&text.tokenizer);
-        Ok((Self::reading(reader, text.tokens, tokenizer, path)?, length))
-    }
-
-    fn reading(
-        reader: OnnxReader,
-        longest: usize,
-        tokens: &[u8],
-        path: &Path,
-    ) -> Result<Self, EncoderError> {
-        // RoBERTa's, BERT's and CLIP's.
-        const PADDINGS: [&str; 3] = ["<pad>", "[PAD]", "<|endoftext|>"];
-        let tokenizer = open_tokenizer(tokens, path)?;
-        let padding = PADDINGS
-            .into_iter()
-            .find_map(|token| tokenizer.token_to_id(token))
-            .unwrap_or(0);
-        Ok(Self {
-            tokenizer,
-            tower: TextTower::Onnx(reader, padding),
-            longest,
-        })
     }
 
     /// - `path`: of the tokenizer, for messages
@@ -132,7 +71,7 @@ impl ClapText {
         };
         Ok(Self {
             tokenizer,
-            tower: TextTower::Roberta(Box::new(roberta)),
+            roberta,
             longest: sizes.positions - sizes.padding as usize - 1,
         })
     }
@@ -143,13 +82,8 @@ impl ClapText {
     /// It has no token, or one outside the vocabulary.
     pub fn vector(&self, text: &str) -> Result<Vec<f32>, EncoderError> {
         let ids = self.tokens(text)?;
-        let vector = match &self.tower {
-            TextTower::Roberta(roberta) => {
-                let pooled = roberta.pooled(&roberta.hidden(ids)?)?;
-                roberta.projection.vectors(&pooled)?.concat()
-            }
-            TextTower::Onnx(reader, padding) => reader.vector(&ids, *padding)?,
-        };
+        let pooled = self.roberta.pooled(&self.roberta.hidden(ids)?)?;
+        let vector = self.roberta.projection.vectors(&pooled)?.concat();
         if vector.iter().any(|x| !x.is_finite()) {
             return Err(EncoderError::NotFinite { window: 0 });
         }
@@ -181,14 +115,9 @@ impl ClapText {
     /// The stages of a text, for tests: `[1, tokens, hidden]`, `[1, hidden]`.
     #[cfg(test)]
     pub(super) fn stages(&self, text: &str) -> Result<[Tensor; 2], EncoderError> {
-        match &self.tower {
-            TextTower::Roberta(roberta) => {
-                let hidden = roberta.hidden(self.tokens(text)?)?;
-                let pooled = roberta.pooled(&hidden)?;
-                Ok([hidden, pooled])
-            }
-            TextTower::Onnx(..) => Err(EncoderError::BadVector("no stages")),
-        }
+        let hidden = self.roberta.hidden(self.tokens(text)?)?;
+        let pooled = self.roberta.pooled(&hidden)?;
+        Ok([hidden, pooled])
     }
 }
 
@@ -251,19 +180,12 @@ fn config(sizes: &ClapTextSizes) -> Config {
 /// The vectors of [`captions`](super::captions) under a model, `[captions, dimension]`; `None` for
 /// a model without a text tower.
 pub fn caption_vectors(model: &ModelRef) -> Result<Option<Array2<f32>>, EncoderError> {
-    if let Some(files) = ClapFiles::of(model)? {
-        let towers = &files.towers;
-        let bytes = files.map(&towers.captions, &towers.captions_sha256)?;
-        return read_captions(&bytes, &towers.captions, towers.projection).map(Some);
-    }
-    let Some(files) = OnnxFiles::of(model)? else {
+    let Some(files) = ClapFiles::of(model)? else {
         return Ok(None);
     };
-    let Some(text) = &files.settings.text else {
-        return Ok(None);
-    };
-    let bytes = files.map(&text.captions, &text.captions_sha256)?;
-    read_captions(&bytes, &text.captions, files.manifest.dimension).map(Some)
+    let towers = &files.towers;
+    let bytes = files.map(&towers.captions, &towers.captions_sha256)?;
+    read_captions(&bytes, &towers.captions, towers.projection).map(Some)
 }
 
 fn read_captions(bytes: &[u8], origin: &str, width: usize) -> Result<Array2<f32>, EncoderError> {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::{Architecture, ModelManifest, ModelNetwork};
-use crate::{Stack, StackShape};
 use voisin_features::MelConfig;
 
 impl ModelManifest {
@@ -37,25 +36,7 @@ impl ModelManifest {
             &self.weights,
             &self.weights_sha256,
         )?;
-        self.check_layers()?;
         self.check_clap()?;
-        self.check_onnx()?;
-        // An older voisin would ignore an unknown field and compute other vectors.
-        let is_newer = self.layer.is_some()
-            || !self.layers.is_empty()
-            || self.pooling.is_some()
-            || !self.outputs.is_empty()
-            || !self.networks.is_empty();
-        if is_newer && self.format < 2 {
-            return Err(
-                "\"layer\", \"layers\", \"pooling\", \"outputs\" and \"networks\" need \"format\": 2"
-                    .to_owned(),
-            );
-        }
-        let is_newest = |network: &ModelNetwork| network.every != 1 || network.projection.is_some();
-        if self.networks.iter().any(is_newest) && self.format < 3 {
-            return Err("\"every\" and \"projection\" of a network need \"format\": 3".to_owned());
-        }
         let layers = architecture.layers();
         if let Some(layer) = self
             .layer
@@ -67,9 +48,6 @@ impl ModelManifest {
                 layers.join(" or ")
             ));
         }
-        if self.architecture == Architecture::Layers && !self.networks.is_empty() {
-            return Err("a network of \"layers\" has no \"networks\" beside it".to_owned());
-        }
         for output in &self.outputs {
             if output.name.is_empty() || output.labels.is_empty() {
                 return Err("an output has no name or no labels".to_owned());
@@ -78,7 +56,7 @@ impl ModelManifest {
         for network in &self.networks {
             if !Architecture::ALL.contains(&network.architecture) {
                 return Err(format!(
-                    "a further network is of \"{}\": expected openl3, musicnn or vgg",
+                    "a further network is of \"{}\": expected openl3 or musicnn",
                     network.architecture
                 ));
             }
@@ -127,11 +105,8 @@ impl ModelManifest {
                 Ok(())
             };
         };
-        if !is_clap || self.format < 4 || !self.networks.is_empty() {
-            return Err(
-                "\"clap\" needs \"format\": 4, \"architecture\": \"clap\" and no \"networks\""
-                    .to_owned(),
-            );
+        if !is_clap || !self.networks.is_empty() {
+            return Err("\"clap\" needs \"architecture\": \"clap\" and no \"networks\"".to_owned());
         }
         if self.dimension != towers.projection {
             return Err(format!(
@@ -143,67 +118,7 @@ impl ModelManifest {
         check_file(&towers.captions, &towers.captions_sha256)?;
         towers.check()
     }
-
-    /// Checks that an ONNX network, and no other, has its settings.
-    fn check_onnx(&self) -> Result<(), String> {
-        let is_onnx = self.architecture == Architecture::Onnx;
-        let Some(settings) = &self.onnx else {
-            return if is_onnx {
-                Err("\"onnx\" is missing: expected the axes of its input".to_owned())
-            } else {
-                Ok(())
-            };
-        };
-        if !is_onnx || self.format < 5 || !self.networks.is_empty() {
-            return Err(
-                "\"onnx\" needs \"format\": 5, \"architecture\": \"onnx\" and no \"networks\""
-                    .to_owned(),
-            );
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!(
-                "\"dimension\" is {}: expected 1 to {LONGEST}",
-                self.dimension
-            ));
-        }
-        if let Some(text) = &settings.text {
-            check_file(&text.weights, &text.weights_sha256)?;
-            check_file(&text.tokenizer, &text.tokenizer_sha256)?;
-            check_file(&text.captions, &text.captions_sha256)?;
-            if !(3..=4096).contains(&text.tokens) {
-                return Err(format!("\"tokens\" is {}: expected 3 to 4096", text.tokens));
-            }
-        }
-        settings.check(&self.front_end)
-    }
-
-    /// Whether the layers fit each other and the front end.
-    fn check_layers(&self) -> Result<(), String> {
-        if self.architecture != Architecture::Layers {
-            return if self.layers.is_empty() {
-                Ok(())
-            } else {
-                Err(format!(
-                    "\"layers\" are listed: expected none of {}",
-                    self.architecture
-                ))
-            };
-        }
-        if !(1..=LONGEST).contains(&self.dimension) {
-            return Err(format!(
-                "\"dimension\" is {}: expected 1 to {LONGEST}",
-                self.dimension
-            ));
-        }
-        let [bands, frames] = self.input_shape();
-        let input = StackShape::Image(1, bands, frames);
-        Stack::new(&self.layers, input, self.dimension).map_err(|error| error.to_string())?;
-        Ok(())
-    }
 }
-
-/// Longest vector of a network of layers.
-const LONGEST: usize = 65_536;
 
 /// Checks that hold for every network of a model.
 ///

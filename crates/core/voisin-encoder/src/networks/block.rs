@@ -1,8 +1,7 @@
 //! A block of convolution, ReLU, batch norm and pool, in Candle's own operations.
 
-use candle_core::{D, DType, Module, ModuleT as _, Result, Tensor};
+use candle_core::{D, Module, ModuleT as _, Result, Tensor};
 use candle_nn::{BatchNorm, VarBuilder};
-use voisin_networks::conv::NormPlace;
 
 /// Height and width.
 pub(crate) type Size = [usize; 2];
@@ -10,39 +9,35 @@ pub(crate) type Size = [usize; 2];
 /// Epsilon of every batch norm of the published networks (Keras' default); OpenL3's in f32.
 pub(crate) const EPSILON: f64 = 1e-3;
 
-/// A convolution of stride 1, ReLU and batch norm in the order of `place`, and the largest of each pool; without a batch
-/// norm no ReLU either.
+/// A convolution of stride 1, batch norm and ReLU, and the largest of each pool; without a batch norm no ReLU either.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// `[outputs, inputs, rows, columns]`
     pub(crate) weight: Tensor,
     pub(crate) bias: Tensor,
     pub(crate) norm: Option<BatchNorm>,
-    pub(crate) place: NormPlace,
+    /// Whether ReLU comes before the batch norm.
+    relu_first: bool,
     /// Zeros around the image. If their number is odd, the odd zero comes last, as in TensorFlow.
     pub(crate) same: [bool; 2],
     /// Height and width; `None`: global maximum.
     pub(crate) pool: Option<Size>,
-    /// Type of the convolution's factors, if not that of the image.
-    factors: Option<DType>,
     span: tracing::Span,
 }
 
 impl Block {
     /// - `shape`: of the filters in the weights file, `[outputs, inputs, rows]` with a fourth axis or without
-    /// - `norm`: the batch norm and its position
+    /// - `norm`: the batch norm, and whether ReLU comes before it
     pub(crate) fn new(
         vb: &VarBuilder,
         name: &str,
         shape: &[usize],
-        norm: Option<(BatchNorm, NormPlace)>,
+        norm: Option<(BatchNorm, bool)>,
         same: [bool; 2],
         pool: Option<Size>,
     ) -> Result<Self> {
         let weight = vb.get(shape, &format!("{name}.weight"))?;
-        let (norm, place) = norm.map_or((None, NormPlace::Absent), |(norm, place)| {
-            (Some(norm), place)
-        });
+        let (norm, relu_first) = norm.map_or((None, false), |(norm, first)| (Some(norm), first));
         Ok(Self {
             weight: if shape.len() == 3 {
                 weight.unsqueeze(3)?
@@ -51,24 +46,15 @@ impl Block {
             },
             bias: vb.get(shape[0], &format!("{name}.bias"))?,
             norm,
-            place,
+            relu_first,
             same,
             pool,
-            factors: None,
             span: tracing::trace_span!("block", name),
         })
     }
 
-    /// The same with another type of the convolution's factors.
-    pub(crate) fn with_factors(self, factors: DType) -> Self {
-        Self {
-            factors: Some(factors),
-            ..self
-        }
-    }
-
     /// Zeros before and after each axis.
-    pub(crate) fn padding(&self) -> [Size; 2] {
+    fn padding(&self) -> [Size; 2] {
         [0, 1].map(|axis| match self.weight.dims()[2 + axis] {
             length if self.same[axis] => [(length - 1) / 2, length / 2],
             _ => [0, 0],
@@ -86,19 +72,13 @@ impl Block {
                 .conv1d(&weight, rows[0], 1, 1, 1)?
                 .unsqueeze(3);
         }
-        let factors = self.factors.unwrap_or_else(|| x.dtype());
-        let weight = self.weight.to_dtype(factors)?;
-        let factor = x.to_dtype(factors)?;
         // Candle has one number of zeros for all four sides.
-        let y = if rows == columns && rows[0] == rows[1] {
-            factor.conv2d(&weight, rows[0], 1, 1, 1)?
-        } else {
-            factor
-                .pad_with_zeros(2, rows[0], rows[1])?
-                .pad_with_zeros(3, columns[0], columns[1])?
-                .conv2d(&weight, 0, 1, 1, 1)?
-        };
-        y.to_dtype(x.dtype())
+        if rows == columns && rows[0] == rows[1] {
+            return x.conv2d(&self.weight, rows[0], 1, 1, 1);
+        }
+        x.pad_with_zeros(2, rows[0], rows[1])?
+            .pad_with_zeros(3, columns[0], columns[1])?
+            .conv2d(&self.weight, 0, 1, 1, 1)
     }
 
     /// `[n, inputs, height, width]` to `[n, outputs, height, width]` of what padding and pool leave.
@@ -107,16 +87,16 @@ impl Block {
         let bias = self.bias.reshape((1, (), 1, 1))?;
         // A following norm cancels the bias and leaves only rounding errors of its gradient, but the running mean must
         // include it.
-        let bias = if train && self.place == NormPlace::BeforeRelu {
+        let bias = if train && self.norm.is_some() && !self.relu_first {
             bias.detach()
         } else {
             bias
         };
         let y = self.convolve(x)?.broadcast_add(&bias)?;
-        let y = match (&self.norm, self.place) {
-            (None, _) => y,
-            (Some(norm), NormPlace::AfterRelu) => norm.forward_t(&y.relu()?, train)?,
-            (Some(norm), _) => norm.forward_t(&y, train)?.relu()?,
+        let y = match &self.norm {
+            None => y,
+            Some(norm) if self.relu_first => norm.forward_t(&y.relu()?, train)?,
+            Some(norm) => norm.forward_t(&y, train)?.relu()?,
         };
         largest(&y, self.pool)
     }

@@ -1,13 +1,10 @@
-//! Consecutive blocks, compiled from their Candle modules into one operation.
-//!
-//! On a CPU it is voisin's fused chain of convolutions, on a GPU matrix products and voisin's kernels.
+//! Consecutive blocks, compiled from their Candle modules into one operation: voisin's fused chain of convolutions.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Module, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::BatchNorm;
 
 use super::block::{Block, Size};
-use super::channels_last::{ConvolutionFinish, GpuConvolution, GpuStage, run, whole};
-use voisin_kernels::{Isa, Precision};
+use voisin_kernels::Isa;
 use voisin_networks::conv::{
     BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, affine,
 };
@@ -17,17 +14,12 @@ pub(crate) struct BlockRun<'a> {
     /// The image's own batch norm.
     pub(crate) input: Option<&'a BatchNorm>,
     pub(crate) blocks: &'a [Block],
-    /// The image has rows where the blocks have columns.
-    pub(crate) turned: bool,
 }
 
 /// Consecutive blocks as one operation, `[n, inputs, height, width]` to `[n, outputs, height,
 /// width]`.
 #[derive(Debug)]
-pub(crate) enum CompiledChain {
-    Cpu(FastChain),
-    Gpu(Vec<GpuStage>),
-}
+pub(crate) struct CompiledChain(pub(crate) FastChain);
 
 /// A block's tensors on the host.
 pub(crate) struct HostBlock {
@@ -37,9 +29,9 @@ pub(crate) struct HostBlock {
 }
 
 impl HostBlock {
-    pub(crate) fn new(block: &Block, weight: &Tensor) -> Result<Self> {
+    pub(crate) fn new(block: &Block) -> Result<Self> {
         Ok(Self {
-            weight: weight.flatten_all()?.to_vec1()?,
+            weight: block.weight.flatten_all()?.to_vec1()?,
             bias: block.bias.to_vec1()?,
             norm: block.norm.as_ref().map(numbers).transpose()?,
         })
@@ -61,7 +53,10 @@ impl HostBlock {
         for (weight, scale) in self.weight.chunks_exact_mut(filter).zip(&scale) {
             weight.iter_mut().for_each(|weight| *weight *= scale);
         }
-        self.bias = moved(&self.bias, &scale, &shift);
+        // From before the batch norm to after it.
+        for (bias, (scale, shift)) in self.bias.iter_mut().zip(scale.iter().zip(&shift)) {
+            *bias = *bias * scale + shift;
+        }
         self.norm = None;
         Ok(self)
     }
@@ -89,31 +84,7 @@ fn scales(norm: &BatchNorm) -> Result<(Vec<f32>, Vec<f32>)> {
     Ok(affine(slices(&numbers(norm)?), norm.eps()))
 }
 
-/// Moves a bias from before a batch norm to after it.
-fn moved(bias: &[f32], scale: &[f32], shift: &[f32]) -> Vec<f32> {
-    bias.iter()
-        .zip(scale.iter().zip(shift))
-        .map(|(b, (s, t))| b * s + t)
-        .collect()
-}
-
 impl BlockRun<'_> {
-    fn weight(&self, block: &Block) -> Result<Tensor> {
-        if self.turned {
-            block.weight.transpose(2, 3)
-        } else {
-            Ok(block.weight.clone())
-        }
-    }
-
-    fn side<T>(&self, [rows, columns]: [T; 2]) -> [T; 2] {
-        if self.turned {
-            [columns, rows]
-        } else {
-            [rows, columns]
-        }
-    }
-
     /// The blocks for the CPU kernels.
     ///
     /// - `size`: of the image
@@ -126,44 +97,36 @@ impl BlockRun<'_> {
             blocks: blocks
                 .map(|(block, together)| BlockPlan {
                     out: block.bias.elem_count(),
-                    norm: block.place,
-                    pool: self.side(block.pool.unwrap_or([1, 1])),
+                    norm: match block.norm {
+                        Some(_) => NormPlace::BeforeRelu,
+                        None => NormPlace::Absent,
+                    },
+                    pool: block.pool.unwrap_or([1, 1]),
                     together: *together,
                 })
                 .collect(),
-            tail: match self.blocks.last() {
-                Some(last) if last.pool.is_none() => Tail::Maximum,
-                _ => Tail::Pixels,
-            },
+            tail: Tail::Maximum,
             epsilon: norms.map_or(0.0, BatchNorm::eps),
         }
     }
 
-    /// For a CPU, with batch norms before ReLU folded.
+    /// For a CPU, with batch norms folded.
     ///
     /// - `size`: of the image
     /// - `together`: examples per pass of each block
-    pub(crate) fn fast(
-        &self,
-        size: Size,
-        together: &[usize],
-        isa: Isa,
-        precision: Precision,
-    ) -> Result<FastChain> {
+    pub(crate) fn fast(&self, size: Size, together: &[usize], isa: Isa) -> Result<FastChain> {
         let mut host = Vec::with_capacity(self.blocks.len());
         for block in self.blocks {
-            let packed = HostBlock::new(block, &self.weight(block)?)?;
+            let packed = HostBlock::new(block)?;
             host.push(match &block.norm {
                 // Everything before ReLU is one affine map.
-                Some(norm) if block.place == NormPlace::BeforeRelu => packed.folded(norm)?,
-                _ => packed,
+                Some(norm) => packed.folded(norm)?,
+                None => packed,
             });
         }
         let mut plan = self.plan(size, together);
         for block in &mut plan.blocks {
-            if block.norm == NormPlace::BeforeRelu {
-                block.norm = NormPlace::Absent;
-            }
+            block.norm = NormPlace::Absent;
         }
         let tensors: Vec<BlockTensors> = host.iter().map(HostBlock::tensors).collect();
         let (scale, shift) = self
@@ -171,54 +134,7 @@ impl BlockRun<'_> {
             .map_or_else(|| Ok((vec![1.0], vec![0.0])), scales)?;
         // An image has one channel.
         let input = (scale[0], shift[0]);
-        Ok(FastChain::new(plan, input, &tensors, true, isa, precision))
-    }
-
-    /// For the device of the weights, as a GPU computes.
-    ///
-    /// - `dtype`: of the products' factors
-    pub(crate) fn in_products(&self, dtype: DType) -> Result<CompiledChain> {
-        let mut stages = Vec::with_capacity(self.blocks.len() + 1);
-        if let Some(norm) = self.input {
-            let (scale, shift) = scales(norm)?;
-            let ones = vec![1.0; scale.len()];
-            let zeros = vec![0.0; scale.len()];
-            let parameters = [&*scale, &shift, &ones, &zeros];
-            let device = norm.running_mean().device();
-            stages.push(GpuStage::Finish(ConvolutionFinish::new(
-                parameters,
-                false,
-                Some([1, 1]),
-                device,
-            )?));
-        }
-        for block in self.blocks {
-            let bias: Vec<f32> = block.bias.to_vec1()?;
-            let ones = vec![1.0; bias.len()];
-            let zeros = vec![0.0; bias.len()];
-            let (scale, shift) = match &block.norm {
-                Some(norm) => scales(norm)?,
-                None => (ones.clone(), zeros.clone()),
-            };
-            let behind = moved(&bias, &scale, &shift);
-            // If ReLU comes first, the norm stays after it.
-            let parameters = match block.place {
-                NormPlace::AfterRelu => [&*ones, &bias, &scale, &shift],
-                _ => [&*scale, &behind, &ones, &zeros],
-            };
-            let finish = ConvolutionFinish::new(
-                parameters,
-                block.norm.is_some(),
-                block.pool.map(|pool| self.side(pool)),
-                block.bias.device(),
-            )?;
-            let weight = self.weight(block)?.to_dtype(dtype)?;
-            let padding = self.side(block.padding());
-            stages.push(GpuStage::Convolution(GpuConvolution::new(
-                &weight, padding, finish,
-            )?));
-        }
-        Ok(CompiledChain::Gpu(stages))
+        Ok(FastChain::new(plan, input, &tensors, true, isa))
     }
 }
 
@@ -228,28 +144,20 @@ impl CustomOp1 for CompiledChain {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        match self {
-            Self::Cpu(chain) => {
-                let n = layout.dims()[0];
-                let mut out = vec![0.0; n * chain.dimension()];
-                chain.forward(whole(storage, layout)?, n, &mut out);
-                let [channels, height, width] = chain.output();
-                Ok((CpuStorage::F32(out), (n, height, width, channels).into()))
-            }
-            Self::Gpu(stages) => run(stages, storage, layout),
-        }
+        let chain = &self.0;
+        let n = layout.dims()[0];
+        let mut out = vec![0.0; n * chain.dimension()];
+        chain.forward(whole(storage, layout)?, n, &mut out);
+        let [channels, height, width] = chain.output();
+        Ok((CpuStorage::F32(out), (n, height, width, channels).into()))
     }
+}
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        match self {
-            Self::Cpu(_) => bail!("convolutions of a CPU on a GPU"),
-            Self::Gpu(stages) => run(stages, storage, layout),
-        }
+/// The numbers of a contiguous tensor.
+pub(crate) fn whole<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice()?[from..to]),
+        None => bail!("expected a contiguous tensor"),
     }
 }
 

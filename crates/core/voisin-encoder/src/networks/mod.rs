@@ -1,13 +1,12 @@
-//! OpenL3, MusiCNN and the VGG, each defined once, as a Candle module.
+//! OpenL3 and MusiCNN, each defined once, as a Candle module.
 //!
-//! The modules use Candle's own operations, layer by layer: slow, and the reference for tests. Their convolutions are
-//! *compiled* from the modules: on a CPU into voisin's kernels, on a GPU into matrix products and voisin's kernels.
+//! The modules use Candle's own operations, layer by layer: on a GPU, and as the reference for tests. For a CPU they are
+//! *compiled* into voisin's kernels.
 //!
 //! Not here: networks of layers that a manifest lists ([`stack`](super::stack)), and CLAP.
 
 mod block;
 mod chain;
-mod channels_last;
 mod conv_net;
 mod musicnn;
 #[cfg(test)]
@@ -20,21 +19,12 @@ use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
 
 use super::backend::{Backend, Pass};
-use super::{Architecture, CpuPath, EncoderError, Precision, Weights};
+use super::{Architecture, CpuPath, EncoderError, Weights};
 use conv_net::openl3_channels;
-use musicnn::averages_bands;
 use voisin_kernels::{Isa, isa};
 
 pub(crate) use conv_net::{ConvNet, OPENL3_CHANNELS, openl3_layer};
 use musicnn::Musicnn;
-
-/// The type of Candle's tensors.
-pub(crate) fn dtype(precision: Precision) -> DType {
-    match precision {
-        Precision::F32 => DType::F32,
-        Precision::Bf16 => DType::BF16,
-    }
-}
 
 /// Implementations of a network.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,8 +33,6 @@ pub(crate) enum NetworkWay {
     Layers,
     /// Compiled into voisin's kernels, on a CPU.
     Kernels(Isa),
-    /// Compiled into matrix products, as for a GPU.
-    Products,
 }
 
 impl NetworkWay {
@@ -54,9 +42,8 @@ impl NetworkWay {
     /// The requested instruction set is not available.
     pub(crate) fn of(engine: CpuPath, device: &Device) -> Result<Self, EncoderError> {
         Ok(match engine {
-            CpuPath::Candle => Self::Layers,
             CpuPath::Fast if device.is_cpu() => Self::Kernels(isa()?),
-            CpuPath::Fast => Self::Products,
+            _ => Self::Layers,
         })
     }
 }
@@ -66,20 +53,10 @@ type Computing = Box<dyn Module + Send + Sync>;
 
 /// A network's definition, in Candle's own operations.
 trait Definition: Module + Send + Sync {
-    /// Compiled for a CPU, with the precision of its products.
+    /// Compiled for a CPU.
     ///
     /// - `size`: mel bands and frames of a window
-    fn in_kernels(
-        self: Box<Self>,
-        size: [usize; 2],
-        isa: Isa,
-        precision: Precision,
-    ) -> candle_core::Result<(Computing, Precision)>;
-
-    /// Compiled as for a GPU.
-    ///
-    /// - `factors`: type of the products' factors
-    fn in_products(self: Box<Self>, factors: DType) -> candle_core::Result<Computing>;
+    fn in_kernels(self: Box<Self>, size: [usize; 2], isa: Isa) -> candle_core::Result<Computing>;
 }
 
 /// The network, with the sizes of `weights` or the published ones.
@@ -97,9 +74,8 @@ fn define(
             let channels = weights.map_or(OPENL3_CHANNELS, openl3_channels);
             Box::new(ConvNet::openl3(&channels, vb)?)
         }
-        Architecture::Vgg => Box::new(ConvNet::vgg(vb)?),
-        Architecture::Musicnn => Box::new(Musicnn::new(vb, weights.is_some_and(averages_bands))?),
-        Architecture::Layers | Architecture::Clap | Architecture::Onnx => {
+        Architecture::Musicnn => Box::new(Musicnn::new(vb)?),
+        Architecture::Clap => {
             let origin = weights.map_or_else(String::new, |weights| weights.origin().to_owned());
             return Err(EncoderError::UnknownArchitecture { origin });
         }
@@ -156,55 +132,26 @@ pub(crate) struct InCandle {
     /// Mel bands and frames of a window, and length of its embedding.
     shape: [usize; 2],
     dimension: usize,
-    dtype: DType,
-    precision: Precision,
 }
 
 impl InCandle {
-    /// - `precision`: of the products, if the implementation has it
     pub(crate) fn new(
         architecture: Architecture,
         weights: &Weights,
         device: &Device,
         way: NetworkWay,
-        precision: Precision,
     ) -> Result<Self, EncoderError> {
-        // Candle's products on a CPU have no bf16, nor do the kernels of networks other than
-        // OpenL3.
-        let is_half_known = match way {
-            NetworkWay::Kernels(_) => architecture == Architecture::OpenL3,
-            _ => device.is_cuda(),
-        };
-        let precision = if is_half_known {
-            precision
-        } else {
-            Precision::F32
-        };
-        let factors = dtype(precision);
-        // A compiled chain only converts for its products.
-        let dtype = if way == NetworkWay::Layers {
-            factors
-        } else {
-            DType::F32
-        };
-        let network = define(
-            architecture,
-            Some(weights),
-            &weights.var_builder(device, dtype)?,
-        )?;
+        let vb = weights.var_builder(device)?;
+        let network = define(architecture, Some(weights), &vb)?;
         let shape = architecture.input_shape();
-        let (module, precision) = match way {
-            NetworkWay::Layers => (network as Computing, precision),
-            NetworkWay::Kernels(isa) => network.in_kernels(shape, isa, precision)?,
-            NetworkWay::Products => (network.in_products(factors)?, precision),
-        };
         Ok(Self {
-            module,
+            module: match way {
+                NetworkWay::Layers => network as Computing,
+                NetworkWay::Kernels(isa) => network.in_kernels(shape, isa)?,
+            },
             device: device.clone(),
             shape,
             dimension: architecture.dimension(),
-            dtype,
-            precision,
         })
     }
 }
@@ -213,9 +160,9 @@ impl Backend for InCandle {
     fn forward(&self, mels: &[f32], n: usize) -> Result<Pass, EncoderError> {
         let [bands, frames] = self.shape;
         let mels = Tensor::from_slice(mels, (n, 1, bands, frames), &self.device)?;
-        let found = self.module.forward(&mels.to_dtype(self.dtype)?)?;
+        let found = self.module.forward(&mels)?;
         let width = found.dim(1)?;
-        let values: Vec<f32> = found.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let values: Vec<f32> = found.flatten_all()?.to_vec1()?;
         // A network without tags only has the vector.
         if width == self.dimension {
             return Ok(Pass {
@@ -234,9 +181,5 @@ impl Backend for InCandle {
             pass.logits.extend_from_slice(logits);
         }
         Ok(pass)
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
     }
 }

@@ -4,18 +4,13 @@
 //! scale", ISMIR 2018; Pons, Serra, "musicnn: Pre-trained convolutional neural networks for music
 //! audio tagging", 2019.
 
-use candle_core::{
-    CpuStorage, CustomOp1, D, DType, Layout, Module, ModuleT, Result, Shape, Tensor,
-};
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Module, ModuleT, Result, Shape, Tensor};
 use candle_nn::{BatchNorm, Linear, VarBuilder, batch_norm, linear};
 
 use super::block::{Block, EPSILON};
-use super::chain::{BlockRun, CompiledChain, HostBlock, numbers, slices};
-use super::channels_last::whole;
+use super::chain::{HostBlock, numbers, slices, whole};
 use super::{Computing, Definition};
-use crate::weights::Weights;
-use voisin_kernels::{Isa, Precision};
-use voisin_networks::conv::NormPlace;
+use voisin_kernels::Isa;
 use voisin_networks::musicnn::{
     BANDS, FRONT, FastMusicnn, JOINED, MIDDLE, MusicnnTensors, PENULTIMATE, TAGS,
 };
@@ -23,9 +18,8 @@ use voisin_networks::musicnn::{
 /// The network.
 pub(crate) struct Musicnn {
     input: BatchNorm,
-    averages_bands: bool,
-    front: Vec<Stage>,
-    middle: Vec<Stage>,
+    front: Vec<Block>,
+    middle: Vec<Block>,
     pools: BatchNorm,
     dense: Linear,
     penultimate: BatchNorm,
@@ -33,27 +27,11 @@ pub(crate) struct Musicnn {
     span: tracing::Span,
 }
 
-/// A convolution of it.
-enum Stage {
-    Block(Block),
-    Compiled(CompiledChain),
-}
-
 /// The whole network in voisin's kernels.
 struct WholeMusicnn(FastMusicnn);
 
-impl Module for Stage {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Block(block) => block.forward(x),
-            Self::Compiled(chain) => chain.forward(x),
-        }
-    }
-}
-
 impl Musicnn {
-    /// - `averages_bands`: see [`averages_bands`]
-    pub(crate) fn new(vb: &VarBuilder, averages_bands: bool) -> Result<Self> {
+    pub(crate) fn new(vb: &VarBuilder) -> Result<Self> {
         let numbered = |name: &str, i: usize| match i {
             0 => name.to_owned(),
             _ => format!("{name}_{i}"),
@@ -62,28 +40,20 @@ impl Musicnn {
             batch_norm(channels, EPSILON, vb.pp(numbered("batch_normalization", i)))
         };
         let block = |i: usize, shape: &[usize]| {
-            // The maximum over the remaining bands; a kernel over their mean has no axis for them.
+            // The maximum over the remaining bands; in the middle there are none.
             let bands = shape.get(3).map_or(1, |width| BANDS + 1 - width);
-            let norm = Some((norm(i + 1, shape[0])?, NormPlace::AfterRelu));
+            let norm = Some((norm(i + 1, shape[0])?, true));
             let name = numbered("conv2d", i);
-            Block::new(vb, &name, shape, norm, [true, false], Some([1, bands])).map(Stage::Block)
-        };
-        let temporal = |i: usize, frames: usize| {
-            if averages_bands {
-                block(i, &[51, 1, frames + 1])
-            } else {
-                block(i, &[51, 1, frames, 1])
-            }
+            Block::new(vb, &name, shape, norm, [true, false], Some([1, bands]))
         };
         Ok(Self {
             input: norm(0, 1)?, // [n, 1, 187, 96]
-            averages_bands,
             front: vec![
                 block(0, &[204, 1, 7, 38])?, // [n, 204, 187, 1]
                 block(1, &[204, 1, 7, 67])?, // [n, 204, 187, 1]
-                temporal(2, 128)?,           // [n, 51, 187, 1]
-                temporal(3, 64)?,            // [n, 51, 187, 1]
-                temporal(4, 32)?,            // [n, 51, 187, 1]
+                block(2, &[51, 1, 128, 1])?, // [n, 51, 187, 1]
+                block(3, &[51, 1, 64, 1])?,  // [n, 51, 187, 1]
+                block(4, &[51, 1, 32, 1])?,  // [n, 51, 187, 1]
             ],
             middle: vec![
                 block(5, &[MIDDLE, FRONT, 7])?,  // [n, 64, 187, 1]
@@ -100,31 +70,10 @@ impl Musicnn {
 }
 
 impl Definition for Musicnn {
-    fn in_products(mut self: Box<Self>, factors: DType) -> Result<Computing> {
-        for stage in self.front.iter_mut().chain(&mut self.middle) {
-            if let Stage::Block(block) = stage {
-                let run = BlockRun {
-                    input: None,
-                    blocks: std::slice::from_ref(block),
-                    turned: false,
-                };
-                *stage = Stage::Compiled(run.in_products(factors)?);
-            }
-        }
-        Ok(self)
-    }
-
-    fn in_kernels(
-        self: Box<Self>,
-        _: [usize; 2],
-        isa: Isa,
-        precision: Precision,
-    ) -> Result<(Computing, Precision)> {
+    fn in_kernels(self: Box<Self>, _: [usize; 2], isa: Isa) -> Result<Computing> {
         let mut convolutions = Vec::with_capacity(8);
-        for stage in self.front.iter().chain(&self.middle) {
-            if let Stage::Block(block) = stage {
-                convolutions.push(HostBlock::new(block, &block.weight)?);
-            }
+        for block in self.front.iter().chain(&self.middle) {
+            convolutions.push(HostBlock::new(block)?);
         }
         let layer = |layer: &Linear| {
             let bias = layer.bias().map(Tensor::to_vec1).transpose()?;
@@ -139,14 +88,12 @@ impl Definition for Musicnn {
         let tensors = MusicnnTensors {
             input: slices(&input),
             convolutions: convolutions.iter().map(HostBlock::tensors).collect(),
-            averages_bands: self.averages_bands,
             pools: slices(&pools),
             dense: (&dense.0, &dense.1),
             penultimate: slices(&penultimate),
             tags: (&tags.0, &tags.1),
         };
-        let whole = WholeMusicnn(FastMusicnn::new(&tensors, isa));
-        Ok((Box::new(whole), precision))
+        Ok(Box::new(WholeMusicnn(FastMusicnn::new(&tensors, isa))))
     }
 }
 
@@ -160,22 +107,15 @@ impl Module for Musicnn {
             .forward_t(mels, false)?
             .transpose(2, 3)?
             .contiguous()?; // [n, 1, 187, 96]
-        let mean = if self.averages_bands {
-            x.mean_keepdim(3)? // [n, 1, 187, 1]
-        } else {
-            x.clone()
-        };
         let mut front = Vec::with_capacity(5);
-        for (i, stage) in self.front.iter().enumerate() {
-            front.push(stage.forward(if i < 2 { &x } else { &mean })?);
+        for block in &self.front {
+            front.push(block.forward(&x)?);
         }
         let front = Tensor::cat(&front, 1)?; // [n, 561, 187, 1]
         let first = self.middle[0].forward(&front)?; // [n, 64, 187, 1]
         let second = (self.middle[1].forward(&first)? + &first)?;
         let third = (self.middle[2].forward(&second)? + &second)?;
         let joined = Tensor::cat(&[front, first, second, third], 1)?.squeeze(3)?; // [n, 753, 187]
-        // The dense layers are small and their sums long: in f32 also where convolutions are compiled in bf16.
-        let joined = joined.to_dtype(self.dense.weight().dtype())?;
         // Maximum and mean of each channel side by side: [n, 753, 2], then [n, 1506].
         let pools = Tensor::stack(&[joined.max(D::Minus1)?, joined.mean(D::Minus1)?], 2)?
             .flatten_from(1)?;
@@ -214,13 +154,4 @@ impl Module for WholeMusicnn {
     fn forward(&self, mels: &Tensor) -> Result<Tensor> {
         mels.apply_op1_no_bwd(self)
     }
-}
-
-/// Whether the temporal kernels of these weights have no axis for the bands: their input is the
-/// mean of the bands, as in Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music
-/// tagging models", SMC 2020.
-pub(crate) fn averages_bands(weights: &Weights) -> bool {
-    weights
-        .tensor("conv2d_2.weight")
-        .is_some_and(|tensor| tensor.shape.len() == 3)
 }

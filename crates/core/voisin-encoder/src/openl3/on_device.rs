@@ -9,17 +9,15 @@ use super::train::{OpenL3Train, RUNNING};
 use super::weights::OpenL3Weights;
 use super::{FRAMES, MELS};
 use crate::network::LARGEST_ON_GPU;
-use crate::networks::{ConvNet, dtype};
+use crate::networks::ConvNet;
 use crate::{Device, EncoderError};
-use voisin_kernels::{Isa, Precision};
+use voisin_kernels::Isa;
 
 /// An OpenL3-shaped network in training on a device of Candle's. Parameters, gradients and running statistics are those
 /// of an [`OpenL3Train`], so that optimisers and checkpoints do not depend on the device.
 #[derive(Debug)]
 pub struct OpenL3TrainOnDevice {
     device: candle_core::Device,
-    /// Type of the convolutions' factors; everything else is f32.
-    factors: DType,
     input: (usize, usize),
     channels: [usize; 9],
     host: OpenL3Train,
@@ -30,28 +28,23 @@ pub struct OpenL3TrainOnDevice {
 
 impl OpenL3TrainOnDevice {
     /// A trainer that starts from `weights`, for windows of 128 × 199.
-    pub fn new(weights: &OpenL3Weights, device: &Device, precision: Precision) -> Self {
-        Self::with_input(weights, MELS, FRAMES, device, precision)
+    pub fn new(weights: &OpenL3Weights, device: &Device) -> Self {
+        Self::with_input(weights, MELS, FRAMES, device)
     }
 
     /// As [`OpenL3TrainOnDevice::new`] for windows of `mels` × `frames` (each at least 8).
-    ///
-    /// - `precision`: of the convolutions' factors; with [`Precision::Bf16`] parameters, sums over the batch, batch
-    ///   norm and gradients of parameters stay f32
     pub fn with_input(
         weights: &OpenL3Weights,
         mels: usize,
         frames: usize,
         device: &Device,
-        precision: Precision,
     ) -> Self {
         Self {
             device: device.candle().clone(),
-            factors: dtype(precision),
             input: (mels, frames),
             channels: weights.channels(),
             // It computes nothing.
-            host: OpenL3Train::new(weights, Isa::PORTABLE, Precision::F32, Precision::F32),
+            host: OpenL3Train::new(weights, Isa::PORTABLE),
             vars: Vec::new(),
             embeddings: None,
         }
@@ -101,7 +94,7 @@ impl OpenL3TrainOnDevice {
             }
         }
         let vb = VarBuilder::from_tensors(tensors, DType::F32, &self.device);
-        let network = ConvNet::openl3(&self.channels, &vb)?.with_factors(self.factors);
+        let network = ConvNet::openl3(&self.channels, &vb)?;
         let mels = Tensor::from_slice(&mels[..n * h * w], (n, 1, h, w), &self.device)?;
         let embeddings = network.forward_t(&mels, true)?;
         let values = embeddings.flatten_all()?.to_vec1()?;
@@ -132,12 +125,8 @@ impl OpenL3TrainOnDevice {
         for (parameter, var) in layout.iter().zip(&self.vars) {
             // A bias before a batch norm has none: it is left out of the graph.
             match gradients.get(var) {
-                Some(found) => all[parameter.range.clone()].copy_from_slice(
-                    &found
-                        .to_dtype(DType::F32)?
-                        .flatten_all()?
-                        .to_vec1::<f32>()?,
-                ),
+                Some(found) => all[parameter.range.clone()]
+                    .copy_from_slice(&found.flatten_all()?.to_vec1::<f32>()?),
                 None => all[parameter.range.clone()].fill(0.0),
             }
         }
@@ -163,9 +152,9 @@ mod tests {
         let wave =
             |i: usize| 40.0 * (i as f32 * 0.37 + (i as f32 * 0.011).sin() * 9.0).sin() - 40.0;
         let mels: Vec<f32> = (0..n * h * w).map(wave).collect();
-        let mut fast = OpenL3Train::with_input(&weights, h, w, isa, Precision::F32, Precision::F32);
+        let mut fast = OpenL3Train::with_input(&weights, h, w, isa);
         let device = DeviceChoice::Cpu.resolve().unwrap();
-        let mut slow = OpenL3TrainOnDevice::with_input(&weights, h, w, &device, Precision::F32);
+        let mut slow = OpenL3TrainOnDevice::with_input(&weights, h, w, &device);
         for step in 0..steps {
             let found = fast.forward(&mels, n);
             let off = error(&found, &slow.forward(&mels, n).unwrap());

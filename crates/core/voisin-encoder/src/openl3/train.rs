@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::weights::OpenL3Weights;
 use super::{FRAMES, MELS};
-use voisin_kernels::{Isa, Precision};
+use voisin_kernels::Isa;
 use voisin_networks::conv::TrainChain;
 
 /// Windows per pass of each convolution, for one step backward.
@@ -35,25 +35,16 @@ pub struct OpenL3Train {
 }
 
 impl OpenL3Train {
-    /// A trainer that starts from `weights`, for windows of 128 × 199, with the precision of the products forward and
-    /// backward.
-    pub fn new(weights: &OpenL3Weights, isa: Isa, forward: Precision, backward: Precision) -> Self {
-        Self::with_input(weights, MELS, FRAMES, isa, forward, backward)
+    /// A trainer that starts from `weights`, for windows of 128 × 199.
+    pub fn new(weights: &OpenL3Weights, isa: Isa) -> Self {
+        Self::with_input(weights, MELS, FRAMES, isa)
     }
 
-    /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8). Bf16 forward may move a window's maximum
-    /// to another pixel and so its gradient; bf16 backward only rounds.
+    /// As [`OpenL3Train::new`] for windows of `mels` × `frames` (each at least 8).
     ///
     /// # Panics
     /// If a window is smaller than 8 × 8.
-    pub fn with_input(
-        weights: &OpenL3Weights,
-        mels: usize,
-        frames: usize,
-        isa: Isa,
-        forward: Precision,
-        backward: Precision,
-    ) -> Self {
+    pub fn with_input(weights: &OpenL3Weights, mels: usize, frames: usize, isa: Isa) -> Self {
         assert!(
             mels >= 8 && frames >= 8,
             "three 2×2 pools need windows of 8 × 8 or more"
@@ -76,7 +67,7 @@ impl OpenL3Train {
             }
         });
         let plan = weights.network().plan([mels, frames], &TOGETHER);
-        let mut chain = TrainChain::new(plan, true, isa, forward, backward);
+        let mut chain = TrainChain::new(plan, true, isa);
         chain.set(Some(weights.input_norm.tensors()), &weights.tensors());
         Self {
             layout,

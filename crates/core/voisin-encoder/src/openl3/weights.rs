@@ -7,7 +7,6 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::networks::{ConvNet, OPENL3_CHANNELS, openl3_layer};
-use crate::{EncoderError, Precision, Weights};
 use voisin_base::random::Random;
 use voisin_kernels::Isa;
 use voisin_networks::conv::{BlockTensors, FastChain};
@@ -168,15 +167,6 @@ impl OpenL3Weights {
         })
     }
 
-    /// The tensors of a file of weights.
-    pub(crate) fn of(weights: &Weights) -> Result<Self, EncoderError> {
-        let values = |name: &str| weights.tensor(name).map(|one| one.values.clone());
-        Self::from_named(values).map_err(|error| EncoderError::BadWeights {
-            origin: weights.origin().to_owned(),
-            reason: error.to_string(),
-        })
-    }
-
     /// The network as a module of Candle's.
     pub(super) fn network(&self) -> ConvNet {
         let mut tensors = HashMap::new();
@@ -194,10 +184,8 @@ impl OpenL3Weights {
 
     /// The network for inference, compiled from its module, for windows of 128 × 199 values in dB; its output is the
     /// embedding.
-    ///
-    /// - `precision`: of the products (f32 where `isa` has no other)
-    pub fn compile(&self, isa: Isa, precision: Precision) -> FastChain {
-        let chain = self.network().fast([MELS, FRAMES], isa, precision);
+    pub fn compile(&self, isa: Isa) -> FastChain {
+        let chain = self.network().fast([MELS, FRAMES], isa);
         chain.expect("a CPU has the numbers of its tensors at hand")
     }
 

@@ -4,7 +4,7 @@
 use super::forward::{EPSILON, kept};
 use super::layer::{StackLayer, StackShape};
 use super::list::{Stack, StackTensor};
-use voisin_kernels::{Isa, Precision};
+use voisin_kernels::Isa;
 use voisin_networks::conv::{
     BlockMask, BlockPlan, BlockTensors, ChainPlan, FastChain, NormPlace, Tail, TrainChain,
 };
@@ -94,7 +94,6 @@ impl Front {
             &self.tensors(tensors),
             false,
             self.isa,
-            Precision::F32,
         )
     }
 }
@@ -108,13 +107,7 @@ pub(super) struct FrontTrain {
 
 impl FrontTrain {
     pub(super) fn new(front: Front) -> Self {
-        let chain = TrainChain::new(
-            front.plan.clone(),
-            false,
-            front.isa,
-            Precision::F32,
-            Precision::F32,
-        );
+        let chain = TrainChain::new(front.plan.clone(), false, front.isa);
         Self { front, chain }
     }
 

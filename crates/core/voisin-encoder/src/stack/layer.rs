@@ -201,11 +201,6 @@ impl FromStr for StackLayer {
             "flatten" => Self::Flatten,
             "linear" if words.next_if_eq(&"classes").is_some() => Self::Linear(None),
             "linear" => Self::Linear(Some(number(words.next(), WIDEST)?)),
-            // Named in files of earlier versions: its successor is a better message than an unknown
-            // layer.
-            "gru" => {
-                return Err("voisin has no gru any more: \"lstm H\" takes its place".to_owned());
-            }
             _ => {
                 return Err(
                     "there is no such layer: expected conv, conv1, batch-norm, relu, elu, pool, pool1, \
@@ -379,7 +374,6 @@ mod tests {
             ("dropout 1", "below 1"),
             ("relu 3", "expected its end"),
             ("", "there is no such layer"),
-            ("gru 32 last", "\"lstm H\" takes its place"),
             ("linear", "a number more"),
         ] {
             let error = text.parse::<StackLayer>().unwrap_err();

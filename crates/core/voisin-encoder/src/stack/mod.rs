@@ -5,19 +5,18 @@
 //! frames    sequence    lstm H [last|all] [one-bias]    gap    flatten    linear N|classes
 //! ```
 //!
-//! For: classifiers of the laboratory, and models of their inner layers. Not for: networks with published weights
+//! For: classifiers of the laboratory, and the outputs of their inner layers. Not for: networks with published weights
 //! ([`networks`](super::networks)), and not for reading audio.
 
 mod block;
-mod encoder;
 mod forward;
 mod front;
+mod inner;
 mod layer;
 mod list;
 mod recurrent;
 mod train;
 
-pub(super) use encoder::LayersEncoder;
 pub use layer::{StackLayer, StackShape};
 pub use list::{FirstWeights, Stack, StackTensor};
 pub use train::{FinishedStack, StackTrain};

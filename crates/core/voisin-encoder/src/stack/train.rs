@@ -323,6 +323,13 @@ impl StackTrain {
         )
     }
 
+    /// The present network up to its [inner layer](Stack::inner), for inference: its outputs are that layer's.
+    pub fn inner(&self) -> Result<FinishedStack, EncoderError> {
+        let (layers, dimension) = self.stack.inner();
+        let stack = Stack::new(&layers, self.stack.input(), dimension)?;
+        FinishedStack::new(stack, &self.tensors, self.device.clone(), self.isa)
+    }
+
     /// Moves running statistics by a batch's.
     fn observe(&mut self, seen: &Observed) {
         // A batch's own variance is biased; the running one is not, as in PyTorch.
@@ -340,7 +347,7 @@ impl StackTrain {
 }
 
 /// The instruction set of kernels on a device; `None` on a GPU.
-pub(super) fn kernels(device: &Device) -> Option<Isa> {
+fn kernels(device: &Device) -> Option<Isa> {
     voisin_kernels::isa()
         .ok()
         .filter(|_| device.candle().is_cpu())
@@ -361,7 +368,7 @@ pub struct FinishedStack {
 impl FinishedStack {
     /// - `tensors`: all tensors of the layers
     /// - `isa`: for voisin's kernels; `None`: use Candle for all layers
-    pub(super) fn new(
+    fn new(
         stack: Stack,
         tensors: &[StackTensor],
         device: Device,

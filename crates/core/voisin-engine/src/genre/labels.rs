@@ -15,7 +15,6 @@ use voisin_base::track::{ContentId, TrackId};
 use voisin_explore::TrackMeta;
 use voisin_genre::{Genre, GenreError, LabelCount, LabelledVectors, Spellings, Taxonomy, Voter};
 use voisin_library::{Library, LibraryError, Track, fold};
-use voisin_music::cue;
 
 /// Name of a user's own synonyms inside a library's folder.
 pub const SYNONYMS_FILE: &str = "genre-synonyms.tsv";
@@ -315,7 +314,7 @@ impl<'a> Labeller<'a> {
             (_, Some(table)) => table.of(paths(track), track.tags.mbid.as_deref()),
             _ => {
                 // a folder's name is one genre, whatever signs are in it
-                let names = paths(track).filter_map(|path| cue::folder(path)?.file_name());
+                let names = paths(track).filter_map(|path| path.parent()?.file_name());
                 let mut genres: Vec<Genre> = Vec::new();
                 for genre in names.filter_map(|name| self.taxonomy.genre(&name.to_string_lossy())) {
                     if !genres.contains(&genre) {
@@ -445,7 +444,9 @@ impl<L: Deref<Target = Engine>> EngineGenres<L> {
             let key = match group_by {
                 GroupBy::Artist => artist_group(&track),
                 GroupBy::Album => album_group(&track),
-                GroupBy::Folder => cue::folder(&track.path)
+                GroupBy::Folder => track
+                    .path
+                    .parent()
                     .map_or_else(alone, |p| p.to_string_lossy().into_owned()),
                 GroupBy::Track => alone(),
                 GroupBy::File(_) => group_table

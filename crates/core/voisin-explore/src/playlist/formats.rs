@@ -6,7 +6,6 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::{ExploreError, Result, TrackMeta};
 use super::escape::address;
-use voisin_music::cue::CuePart;
 
 /// File formats of playlists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +41,11 @@ pub fn write(
         PathStyle::Absolute => None,
         PathStyle::Relative(folder) => Some(folder.as_path()),
     };
-    // A bare path identifies the track, including its part; players need the file and the part's times.
-    let is_bare = matches!(format, Format::Paths | Format::Paths0);
     let entries: Vec<WrittenEntry<'_>> = tracks
         .iter()
-        .map(|track| {
-            let part = if is_bare { None } else { track.part() };
-            let path = part
-                .as_ref()
-                .map_or(track.system_path(), |part| &part.audio);
-            WrittenEntry {
-                path: relative(path, folder),
-                track,
-                part,
-            }
+        .map(|track| WrittenEntry {
+            path: relative(track.system_path(), folder),
+            track,
         })
         .collect();
     match format {
@@ -72,18 +62,6 @@ struct WrittenEntry<'a> {
     /// The path as bytes.
     path: Vec<u8>,
     track: &'a TrackMeta,
-    part: Option<CuePart>,
-}
-
-/// VLC's options for the start and stop times of a part.
-fn vlc_options(part: Option<&CuePart>) -> impl Iterator<Item = String> {
-    let times = part.map(CuePart::seconds);
-    let start = times.map(|(start, _)| format!("start-time={start:.3}"));
-    start.into_iter().chain(
-        times
-            .and_then(|(_, end)| end)
-            .map(|end| format!("stop-time={end:.3}")),
-    )
 }
 
 /// `path` relative to `folder`; unchanged unless both are absolute. Separators become `/`.
@@ -140,7 +118,7 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
     if !title.is_empty() {
         let _ = writeln!(text, "#PLAYLIST:{}", one_line(title));
     }
-    for WrittenEntry { path, track, part } in entries {
+    for WrittenEntry { path, track } in entries {
         // -1 means an unknown length.
         let seconds = if track.seconds > 0.0 {
             track.seconds.round()
@@ -148,9 +126,6 @@ fn m3u8(entries: &[WrittenEntry<'_>], title: &str) -> String {
             -1.0
         };
         let _ = writeln!(text, "#EXTINF:{seconds},{}", one_line(&track.display()));
-        for option in vlc_options(part.as_ref()) {
-            let _ = writeln!(text, "#EXTVLCOPT:{option}");
-        }
         let plain = std::str::from_utf8(path).ok().filter(|path| {
             // Readers strip blanks at the end.
             !path.chars().any(breaks_lines) && !path.ends_with(char::is_whitespace)

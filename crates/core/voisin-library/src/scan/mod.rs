@@ -1,7 +1,6 @@
 //! Finds the audio files in the folders, playlists, lists and single files that a user names.
 //!
-//! A fault of one path is reported and does not stop the rest. Only playlists and CUE sheets are
-//! opened.
+//! A fault of one path is reported and does not stop the rest. Only playlists are opened.
 //!
 //! Not for: reading audio (`voisin-audio`), or deciding which files the library has already
 //! (`voisin-engine`).
@@ -12,7 +11,7 @@ pub mod playlist;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,12 +23,10 @@ use super::paths;
 use super::{FileRecord, mtime_ns, stored_path};
 use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
-pub use playlist::{PlaylistEntry, PlaylistKind};
+pub use playlist::{PlaylistEntry, is_playlist};
 use voisin_base::path_matching::PathFinder;
 use voisin_base::regular_file::changed_at;
 use voisin_base::system_folders;
-use voisin_music::cue;
-use voisin_music::cue::CuePart;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
 const LARGEST_PLAYLIST: u64 = 64 << 20;
@@ -58,9 +55,6 @@ pub struct Scan {
     pub unnamed: Vec<PathBuf>,
     /// Links below folders that lead out of them, which were not followed.
     pub leading_out: Vec<PathBuf>,
-    /// Files that were left out of a folder because a CUE sheet, separate or embedded, describes their
-    /// parts.
-    pub in_parts: Vec<PathBuf>,
     /// The folders that were walked, in stored form: files of the library below them that this scan
     /// did not find are missing or left out.
     pub roots: Vec<PathBuf>,
@@ -113,46 +107,12 @@ pub struct ScanProblem {
     pub reason: String,
 }
 
-impl Scan {
-    /// Replaces files with an embedded CUE sheet by their parts, below the folders that were walked; a file argument
-    /// stays whole.
-    ///
-    /// - `is_known`: whether a file need not be opened, which is slower than finding it
-    pub fn split_files(&mut self, is_known: &dyn Fn(&FileRecord) -> bool) {
-        for file in std::mem::take(&mut self.files) {
-            let is_below = |root: &PathBuf| file.path.starts_with(root);
-            let looked_into = cue::may_hold_sheet(&file.path)
-                && self.roots.iter().any(is_below)
-                && !is_known(&file);
-            let sheet = if looked_into {
-                cue::read(&file.path).ok()
-            } else {
-                None
-            };
-            let parts: Vec<FileRecord> = sheet
-                .iter()
-                .flat_map(|sheet| &sheet.parts)
-                .flat_map(FileRecord::of_part)
-                .collect();
-            // A sheet that cannot be read, or has a single track, leaves the file as it is.
-            if parts.is_empty() {
-                self.files.push(file);
-            } else {
-                self.files.extend(parts);
-                self.in_parts.push(file.path);
-            }
-        }
-    }
-}
-
 /// Finds the audio files that `arguments` stand for.
 ///
 /// - A folder is walked with all below it; all links are followed, no folder twice. Left out are hidden files and
 ///   folders, folders with a `.notmusic` or `.nomedia`, and bins, snapshots and system folders ([`system_folders`]),
 ///   unless they are arguments themselves. Of its files those are taken that `is_audio` accepts by name.
-/// - A playlist (m3u, m3u8, pls, xspf) stands for the files it lists, relative to its own folder.
-/// - A CUE sheet stands for the parts of the files that it names, each with a path below the sheet's (`album.cue/03`);
-///   in a folder these files themselves are then left out. For embedded sheets see [`Scan::split_files`].
+/// - A playlist (m3u, m3u8) stands for the files it lists, relative to its own folder.
 /// - Any other file is taken, whatever its name.
 ///
 /// A file reached by several ways is taken once.
@@ -222,12 +182,13 @@ impl Scanner<'_> {
     fn argument(&mut self, path: &Path) {
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.folder(path),
-            Ok(metadata) if metadata.is_file() => match PlaylistKind::of(path) {
-                Some(kind) => self.playlist(path, kind),
-                // A sheet argument stands for its parts, and does not exclude file arguments.
-                None if cue::is_sheet(path) => drop(self.sheet(path, None)),
-                None => self.file(path, &metadata),
-            },
+            Ok(metadata) if metadata.is_file() => {
+                if is_playlist(path) {
+                    self.playlist(path);
+                } else {
+                    self.file(path, &metadata);
+                }
+            }
             Ok(_) => self.problem(path, &"is neither a file nor a folder"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.problem(path, &"there is no such file or folder");
@@ -267,53 +228,9 @@ impl Scanner<'_> {
         }
     }
 
-    fn take_part(&mut self, record: FileRecord) {
-        if self.files.insert(record.path.clone()) {
-            self.scan.files.push(record);
-        }
-    }
-
-    /// Takes the parts that a CUE sheet describes. If the sheet has a fault, it is taken itself, to fail with a reason.
-    /// Returns the files of the parts.
-    ///
-    /// - `root`: the folder that is walked; `None` if the sheet is an argument
-    fn sheet(&mut self, path: &Path, root: Option<&Path>) -> HashSet<PathBuf> {
-        let is_named = root.is_none();
-        // Parts have paths below the sheet's: two paths of one sheet would give each part twice.
-        let path = dunce::canonicalize(path).unwrap_or_else(|_| stored_path(path));
-        let sheet = cue::read(&path);
-        let is_sound = sheet
-            .as_ref()
-            .is_ok_and(|sheet| sheet.missing.is_empty() && !(is_named && sheet.parts.is_empty()));
-        // Taken as if it were audio: it then fails with the sheet's fault, which is reported.
-        if !is_sound && let Ok(metadata) = std::fs::metadata(&path) {
-            self.take(path, false, &metadata);
-        }
-        let mut whole = HashSet::new();
-        for part in sheet.unwrap_or_default().parts {
-            let leads_out = root.is_some_and(|root| {
-                // A sheet must not reach files that the walk itself would not.
-                part.audio.is_symlink() && !self.links.follow(&part.audio, root)
-            });
-            if leads_out {
-                if !self.scan.leading_out.contains(&part.audio) {
-                    self.scan.leading_out.push(part.audio.clone());
-                }
-            } else if is_named || !self.scan.excluded.contains(&part.audio) {
-                match FileRecord::of_part(&part) {
-                    Ok(record) => self.take_part(record),
-                    Err(error) => self.problem(&part.path(), &error),
-                }
-            }
-            // Also for excluded parts: the whole file is left out either way.
-            whole.insert(part.audio);
-        }
-        whole
-    }
-
-    /// Whether an entry is a folder, audio, or a sheet.
+    /// Whether an entry is a folder or audio.
     fn is_of_interest(&self, entry: &DirEntry) -> bool {
-        entry.file_type().is_dir() || cue::is_sheet(entry.path()) || (self.is_audio)(entry.path())
+        entry.file_type().is_dir() || (self.is_audio)(entry.path())
     }
 
     fn folder(&mut self, path: &Path) {
@@ -324,9 +241,6 @@ impl Scanner<'_> {
         // Two folder sets, because the closure below borrows one while files are being taken.
         let mut visited = std::mem::take(&mut self.folders);
         let mut skipped = Vec::new();
-        let mut sheets = Vec::new();
-        // Files from here on are of this folder, and may still be replaced by their parts.
-        let first = self.scan.files.len();
         let mut ignored = Ignored::below(&root, self.exclusions);
         let mut walk = WalkDir::new(&root)
             // links that lead out are filtered below, where the root is known
@@ -408,9 +322,6 @@ impl Scanner<'_> {
                 {
                     walk.skip_current_dir();
                 }
-            } else if entry.file_type().is_file() && cue::is_sheet(entry.path()) {
-                // Read after the walk, when the excluded files are known.
-                sheets.push(entry.into_path());
             } else if entry.file_type().is_file() && (self.is_audio)(entry.path()) {
                 match entry.metadata() {
                     Ok(metadata) => {
@@ -439,21 +350,6 @@ impl Scanner<'_> {
             }
         }
         self.folders = visited;
-        if !sheets.is_empty() {
-            let whole: HashSet<PathBuf> = sheets
-                .iter()
-                .flat_map(|sheet| self.sheet(sheet, Some(&root)))
-                .collect();
-            let mut found = self.scan.files.split_off(first);
-            self.scan.in_parts.extend(
-                found
-                    .extract_if(.., |file| whole.contains(&file.path))
-                    .map(|file| file.path),
-            );
-            // Parts were taken after the walk and are sorted to their sheet's place.
-            found.sort_by(|a, b| a.path.cmp(&b.path));
-            self.scan.files.append(&mut found);
-        }
         self.scan.skipped_folders.extend(skipped);
         if !self.scan.roots.contains(&root) {
             self.scan.roots.push(root);
@@ -480,7 +376,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn playlist(&mut self, path: &Path, kind: PlaylistKind) {
+    fn playlist(&mut self, path: &Path) {
         let mut bytes = Vec::new();
         let read = std::fs::File::open(path)
             .and_then(|file| file.take(LARGEST_PLAYLIST + 1).read_to_end(&mut bytes));
@@ -495,12 +391,7 @@ impl Scanner<'_> {
         let base = dunce::canonicalize(base).unwrap_or_else(|_| base.to_path_buf());
         // One for the whole list, so that each folder is read once.
         let mut meant = PathFinder::new(&base, playlist::encoding(&bytes));
-        let mut parts = HashMap::new();
-        let entries = playlist::parse_with_starts(&bytes, kind);
-        if entries.is_empty() && kind == PlaylistKind::Xspf && !playlist::is_whole_xspf(&bytes) {
-            return self.problem(path, &"is no XSPF: expected a playlist with a trackList");
-        }
-        for (entry, start) in entries {
+        for entry in playlist::parse(&bytes) {
             let file = playlist::resolve(&entry, &base, &|path| path.is_file());
             let file = file.map(|file| match &entry {
                 PlaylistEntry::Path(name) if !file.exists() => meant.find(name).unwrap_or(file),
@@ -509,17 +400,10 @@ impl Scanner<'_> {
             match file {
                 Ok(file) => match std::fs::metadata(&file) {
                     // Lists that name each other would never end.
-                    Ok(_) if PlaylistKind::of(&file).is_some() => {
+                    Ok(_) if is_playlist(&file) => {
                         self.problem(&file, &"playlists inside playlists are not followed");
                     }
-                    Ok(metadata) if metadata.is_file() => {
-                        let part = start.and_then(|start| part_at(&file, start, &mut parts));
-                        match part.map(|part| FileRecord::of_part(&part)) {
-                            Some(Ok(record)) => self.take_part(record),
-                            // No part begins there, or it cannot be read: the whole file is taken.
-                            _ => self.file(&file, &metadata),
-                        }
-                    }
+                    Ok(metadata) if metadata.is_file() => self.file(&file, &metadata),
                     Ok(_) => self.problem(&file, &"is not a file"),
                     Err(error) => self.problem(&file, &error),
                 },
@@ -527,40 +411,6 @@ impl Scanner<'_> {
             }
         }
     }
-}
-
-/// The part of a file that begins at this second, by a sheet beside the file or in it.
-///
-/// - `known`: cache of the parts of files
-fn part_at(file: &Path, start: f64, known: &mut HashMap<PathBuf, Vec<CuePart>>) -> Option<CuePart> {
-    /// Playlists have thousandths of a second, sheets 75ths.
-    const NEAR: f64 = 0.5 / cue::FRAMES as f64;
-    let parts = known
-        .entry(file.to_owned())
-        .or_insert_with(|| parts_of(file));
-    let begins = |part: &&CuePart| part.start as f64 / cue::FRAMES as f64;
-    let mut near = parts
-        .iter()
-        .filter(|part| (begins(part) - start).abs() < NEAR);
-    near.next().cloned()
-}
-
-/// The parts of a file by the sheets beside it or its own.
-fn parts_of(file: &Path) -> Vec<CuePart> {
-    // Parts have canonical paths of their file, so it is compared in that form.
-    let file = dunce::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut sheets: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    sheets.retain(|path| cue::is_sheet(path));
-    sheets.sort();
-    // Sheets beside the file first, as a walk of the folder takes their parts.
-    sheets.extend(cue::may_hold_sheet(&file).then(|| file.clone()));
-    let parts = sheets.iter().filter_map(|sheet| cue::read(sheet).ok());
-    parts
-        .flat_map(|sheet| sheet.parts)
-        .filter(|part| part.audio == file)
-        .collect()
 }
 
 /// Whether a name has a file extension: `.jpg`, `.flac`.

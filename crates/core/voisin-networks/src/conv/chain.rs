@@ -37,8 +37,6 @@ pub enum NormPlace {
     Absent,
     /// Between convolution and ReLU.
     BeforeRelu,
-    /// Between ReLU and pool.
-    AfterRelu,
 }
 
 /// How the last block's output is laid out or reduced.
@@ -46,8 +44,6 @@ pub enum NormPlace {
 pub enum Tail {
     /// All of it, `[channel][row][column]`.
     Planes,
-    /// All of it, `[row][column][channel]`.
-    Pixels,
     /// Each channel's maximum over all places. The last block is its convolution alone, without
     /// ReLU.
     Maximum,

@@ -1,20 +1,17 @@
 //! A 3×3 filter bank in the Winograd domain, transformed once.
 
-use half::bf16;
 use rayon::prelude::*;
 
 use super::act::c16;
 use super::grad_kernels;
 use super::winograd::{self, A, B, POS};
+use voisin_kernels::Isa;
 use voisin_kernels::buffer::Buffer;
-use voisin_kernels::{Isa, Precision};
 
 /// A 3×3 filter bank in the Winograd domain with its bias.
 #[derive(Debug)]
 pub(super) struct WinogradFilters {
     pub(super) isa: Isa,
-    /// Whether U, and so V, is in bf16 (pairs of input channels side by side).
-    pub(super) half: bool,
     /// Input and output channels, rounded up to 16.
     pub(super) k: usize,
     pub(super) n: usize,
@@ -26,30 +23,21 @@ pub(super) struct WinogradFilters {
 
 impl WinogradFilters {
     /// From `[out][in][3][3]` weights and `out` biases.
-    pub(super) fn new(
-        isa: Isa,
-        precision: Precision,
-        weight: &[f32],
-        bias: &[f32],
-        cin: usize,
-        cout: usize,
-    ) -> Self {
-        let mut filters = Self::empty(isa, precision, c16(cin), c16(cout));
+    pub(super) fn new(isa: Isa, weight: &[f32], bias: &[f32], cin: usize, cout: usize) -> Self {
+        let mut filters = Self::empty(isa, c16(cin), c16(cout));
         filters.bias[..cout].copy_from_slice(bias);
         filters.set(weight, cin, cout);
         filters
     }
 
     /// Filters of zeros, to be set.
-    pub(super) fn empty(isa: Isa, precision: Precision, k: usize, n: usize) -> Self {
-        let half = precision == Precision::Bf16 && precision.is_available(isa);
+    pub(super) fn empty(isa: Isa, k: usize, n: usize) -> Self {
         assert!(
             k.is_multiple_of(16) && n.is_multiple_of(16),
             "channels are multiples of 16"
         );
         Self {
             isa,
-            half,
             k,
             n,
             group: 64.min(n),
@@ -59,9 +47,9 @@ impl WinogradFilters {
     }
 
     /// Layout of output channel `o` in U, from the first position and input channel: offset, floats
-    /// from one position to the next, and from one input channel (or pair of them) to the next.
+    /// from one position to the next, and from one input channel to the next.
     fn place(&self, o: usize) -> (usize, usize, usize) {
-        let depth = self.depth();
+        let depth = self.k;
         let width = winograd::panel_width(self.isa);
         let group = o / self.group;
         let in_group = o % self.group;
@@ -76,7 +64,6 @@ impl WinogradFilters {
     fn set(&mut self, weight: &[f32], cin: usize, cout: usize) {
         let places: Vec<_> = (0..self.n).map(|o| self.place(o)).collect();
         let k = self.k;
-        let half = self.half;
         let u = self.u.share();
         places
             .into_par_iter()
@@ -88,24 +75,9 @@ impl WinogradFilters {
                         g.copy_from_slice(&weight[(o * cin + i) * 9..][..9]);
                     }
                     for (position, value) in transform_filter(&g).into_iter().enumerate() {
-                        let row = if half { i / 2 } else { i };
-                        let at = offset + position * next_position + row * next_input;
+                        let at = offset + position * next_position + i * next_input;
                         // SAFETY: every output channel has slots of its own in U, and one task.
-                        let slot = unsafe { &mut u.slice_mut(at..at + 1)[0] };
-                        *slot = if half {
-                            let bits = u32::from(bf16::from_f32(value).to_bits());
-                            // Two input channels share a slot, and the other one's half must stay
-                            // as it is.
-                            let low = slot.to_bits() & 0xffff;
-                            let high = slot.to_bits() & 0xffff_0000;
-                            f32::from_bits(if i % 2 == 0 {
-                                high | bits
-                            } else {
-                                bits << 16 | low
-                            })
-                        } else {
-                            value
-                        };
+                        unsafe { u.slice_mut(at..at + 1)[0] = value };
                     }
                 }
             });
@@ -122,38 +94,23 @@ impl WinogradFilters {
         let k = self.k;
         let cout = self.n;
         let isa = self.isa;
-        let half = self.half;
-        let depth = self.depth();
-        let next_panel = depth * winograd::panel_width(isa);
+        let next_panel = k * winograd::panel_width(isa);
         let places: Vec<_> = (0..cout).step_by(16).map(|o| self.place(o)).collect();
         let u = self.u.share();
         places.into_par_iter().enumerate().with_max_len(1).for_each(
             |(block, (offset, next_position, next_input))| {
                 // 16 outputs lie in one panel, or in 16 / width panels that follow each other.
-                let mut taps = [[[0.0f32; 16]; 9]; 2];
-                // Taps of two neighbouring channels are kept, because bf16 stores them as one pair.
+                let mut taps = [[0.0f32; 16]; 9];
                 for i in 0..k {
                     for o in 0..16 {
-                        for (tap, taps) in taps[i % 2].iter_mut().enumerate() {
+                        for (tap, taps) in taps.iter_mut().enumerate() {
                             taps[o] = weight[index(block * 16 + o, i, tap)];
                         }
                     }
                     // SAFETY: the 16 outputs' slots of U, which no other task writes.
                     unsafe {
-                        if !half {
-                            let u = u.skip(offset + i * next_input);
-                            grad_kernels::filter(
-                                isa,
-                                &taps[i % 2],
-                                u,
-                                next_position,
-                                next_panel,
-                                next_input,
-                            );
-                        } else if i % 2 == 1 {
-                            let u = u.skip(offset + i / 2 * next_input);
-                            grad_kernels::filter_pair(isa, &taps, u, next_position);
-                        }
+                        let u = u.skip(offset + i * next_input);
+                        grad_kernels::filter(isa, &taps, u, next_position, next_panel, next_input);
                     }
                 }
             },
@@ -174,11 +131,6 @@ impl WinogradFilters {
         self.refresh(weight, |o, i, tap| (i * cin + o) * 9 + 8 - tap);
     }
 
-    /// Floats that a tile's input channels take in V (and an output channel's in U).
-    pub(super) fn depth(&self) -> usize {
-        if self.half { self.k / 2 } else { self.k }
-    }
-
     pub(super) fn groups_of_channels(&self) -> usize {
         self.n.div_ceil(self.group)
     }
@@ -186,8 +138,8 @@ impl WinogradFilters {
     /// First channel, number of channels and filters of channel group `b`.
     pub(super) fn channel_group(&self, b: usize) -> (usize, usize, &[f32]) {
         let n = self.group.min(self.n - b * self.group);
-        let u = &self.u.as_slice()[POS * self.depth() * self.group * b..];
-        (b * self.group, n, &u[..POS * self.depth() * n])
+        let u = &self.u.as_slice()[POS * self.k * self.group * b..];
+        (b * self.group, n, &u[..POS * self.k * n])
     }
 }
 

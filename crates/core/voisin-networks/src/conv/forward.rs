@@ -14,8 +14,8 @@ use super::norm_kernels::{self, Norm, PixelRows};
 use super::norm_pass::NormPass;
 use super::winograd::{Epilogue, Tile};
 use crate::team::{Team, with_team};
+use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
-use voisin_kernels::{Isa, Precision};
 
 /// Approximate number of floats of the first convolution's output per task.
 const STRIP: usize = 1 << 14;
@@ -128,7 +128,6 @@ impl FastChain {
     /// - `tensors`: of every block
     /// - `is_final`: whether these weights are constant, so that filters are transformed in f64;
     ///   else they are transformed as in training
-    /// - `precision`: of the products (f32 where `isa` has no other)
     ///
     /// # Panics
     /// If the plan does not fit the tensors, or is invalid ([`ChainPlan`]).
@@ -138,7 +137,6 @@ impl FastChain {
         tensors: &[BlockTensors<'_>],
         is_final: bool,
         isa: Isa,
-        precision: Precision,
     ) -> Self {
         assert_eq!(tensors.len(), plan.blocks.len(), "tensors of every block");
         let shapes = plan.shapes();
@@ -157,17 +155,11 @@ impl FastChain {
                 (NormPlace::Absent, [1, 1]) if i > 0 => (Epilogue::Relu, None),
                 (NormPlace::Absent, [2, 2]) if i > 0 => (Epilogue::ReluPool, None),
                 (NormPlace::Absent, _) => (Epilogue::Linear, Some(unit())),
-                (place, _) => {
+                (NormPlace::BeforeRelu, _) => {
                     let norm = tensors
                         .norm
                         .expect("a block with a batch norm has its tensors");
-                    let is_before = place == NormPlace::BeforeRelu;
-                    let epilogue = if is_before {
-                        Epilogue::Linear
-                    } else {
-                        Epilogue::Relu
-                    };
-                    (epilogue, Some(affine(norm, plan.epsilon)))
+                    (Epilogue::Linear, Some(affine(norm, plan.epsilon)))
                 }
             };
             let kind = if i == 0 {
@@ -176,9 +168,9 @@ impl FastChain {
                 let from = shapes.from;
                 let BlockTensors { weight, bias, .. } = tensors;
                 let filters = if is_final {
-                    WinogradFilters::new(isa, precision, weight, bias, from.c, c)
+                    WinogradFilters::new(isa, weight, bias, from.c, c)
                 } else {
-                    let mut filters = WinogradFilters::empty(isa, precision, from.c, c);
+                    let mut filters = WinogradFilters::empty(isa, from.c, c);
                     filters.set_forward(weight, bias);
                     filters
                 };
@@ -215,21 +207,6 @@ impl FastChain {
     /// The instruction set that the kernels use.
     pub fn isa(&self) -> Isa {
         self.isa
-    }
-
-    /// The precision of the products.
-    pub fn precision(&self) -> Precision {
-        let is_half = |block: &FastBlock| match &block.kind {
-            FastKind::First => false,
-            FastKind::Pair(_, _, filters)
-            | FastKind::Fused(_, filters)
-            | FastKind::Phased(_, filters) => filters.half,
-        };
-        if self.blocks.iter().any(is_half) {
-            Precision::Bf16
-        } else {
-            Precision::F32
-        }
     }
 
     /// Channels, rows and columns of an example's output.
@@ -346,13 +323,6 @@ impl FastChain {
         let windows = last.buf.as_slice().chunks_exact(last.shape.len());
         match self.plan.tail {
             Tail::Maximum => {}
-            Tail::Pixels => {
-                for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
-                    for (row, out) in out.chunks_exact_mut(w * c).enumerate() {
-                        out.copy_from_slice(&a[last.shape.at(row, 0)..][..w * c]);
-                    }
-                }
-            }
             Tail::Planes => {
                 for (out, a) in out.chunks_exact_mut(h * w * c).zip(windows).take(n) {
                     for (at, out) in out.iter_mut().enumerate() {
@@ -440,7 +410,6 @@ impl FastChain {
                 shape: block.shapes.y,
                 a: block.shapes.a,
                 pool: block.plan.pool,
-                relu: block.plan.norm != NormPlace::AfterRelu,
                 norm: Norm::forward(norm),
             };
             pass.forward(self.isa, team, a, at, 0, n);
@@ -456,7 +425,6 @@ impl FastChain {
             ..
         } = &self.blocks[0];
         let norm = pass.as_ref().expect("the first block alone has its pass");
-        let relu = plan.norm != NormPlace::AfterRelu;
         let c = y.c;
         let wide = y.w + 2;
         // A whole number of pooling windows to a task, so that no window is split between two.
@@ -478,7 +446,7 @@ impl FastChain {
                     c,
                     weight: &self.first.0,
                     bias: &self.first.1,
-                    relu: !relu,
+                    relu: false,
                 };
                 // SAFETY: the scratch is this thread's.
                 unsafe { first::first(self.isa, &convolution) };
@@ -490,7 +458,6 @@ impl FastChain {
                     c,
                     a_row: made.row(),
                     pool: plan.pool,
-                    relu,
                     norm: Norm::forward(norm),
                 };
                 let a = target.skip((at + window) * made.len() + made.at(top, 0));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::winograd::{self, A, B, POS, Tile};
+use super::winograd::{A, B, POS, Tile};
 use crate::simd::{Simd, dispatch};
 use voisin_kernels::Isa;
 use voisin_kernels::buffer::SharedSlice;
@@ -55,8 +55,7 @@ unsafe fn dy_patch<S: Simd>(simd: S, dy: *const f32, row: usize, c: usize) -> [[
     rows
 }
 
-/// Tiles of a window to transform: patches of an input (`Bᵀ d B`) or of the gradient of an output
-/// (`A dy Aᵀ`).
+/// Tiles of a window of the gradient of an output, to transform (`A dy Aᵀ`).
 #[derive(Clone, Copy)]
 pub(super) struct Patches<'a> {
     /// A padded window (zero where no output exists).
@@ -65,7 +64,7 @@ pub(super) struct Patches<'a> {
     /// A multiple of 16.
     pub(super) c: usize,
     pub(super) tiles: &'a [Tile],
-    /// Index of the first tile (or pair of tiles), and tiles (or pairs) of the block.
+    /// Index of the first tile, and tiles of the block.
     pub(super) first: usize,
     pub(super) total: usize,
     /// `[36][c / 16][tile][16]`, positions `stride` floats apart.
@@ -74,20 +73,19 @@ pub(super) struct Patches<'a> {
 }
 
 impl Patches<'_> {
-    /// Whether patches of `size` × `size` pixels at `corner` lie in the window, and `slots` in the
-    /// block.
-    fn fits(&self, corner: impl Fn(&Tile) -> u32, size: usize, slots: usize) -> bool {
-        let patch = (size - 1) * self.row + size * self.c;
+    /// Whether the tiles' 4 × 4 pixels lie in the window, and their slots in the block.
+    fn fits(&self) -> bool {
+        let patch = 3 * self.row + 4 * self.c;
         self.c.is_multiple_of(16)
             && self
                 .tiles
                 .iter()
-                .all(|tile| corner(tile) as usize + patch <= self.src.len())
-            && self.first + slots <= self.total
+                .all(|tile| tile.dst as usize + patch <= self.src.len())
+            && self.first + self.tiles.len() <= self.total
             && (POS - 1) * self.stride + self.total * self.c <= self.out.len()
     }
 
-    /// Offset of the slot of `channel` of the `i`-th tile or pair.
+    /// Offset of the slot of `channel` of the `i`-th tile.
     #[inline(always)]
     fn slot(&self, channel: usize, i: usize) -> usize {
         (channel / 16 * self.total + self.first + i) * 16 + channel % 16
@@ -124,103 +122,9 @@ dispatch! {
 /// # Safety
 /// Nothing else reads or writes these tiles' slots meanwhile.
 pub(super) unsafe fn out_grad(isa: Isa, p: &Patches<'_>) {
-    assert!(
-        p.fits(|tile| tile.dst, 4, p.tiles.len()),
-        "tiles lie in the window and slots in the block"
-    );
+    assert!(p.fits(), "tiles lie in the window and slots in the block");
     // SAFETY: it fits, and slots are kept apart by the caller.
     unsafe { out_grad_unchecked(isa, p) }
-}
-
-/// The transforms of two tiles at a time, in pairs of bf16: of outputs' gradients with `OUT`, else
-/// of inputs.
-///
-/// # Safety
-/// Patches of 4 × 4 pixels at `dst`, or of 6 × 6 at `src`, fit; nothing else reads or writes their
-/// slots.
-#[inline(always)]
-unsafe fn pairs<S: Simd, const OUT: bool>(simd: S, p: &Patches<'_>) {
-    for (i, pair) in p.tiles.chunks(2).enumerate() {
-        // Channels in the inner loop: neighbouring channels lie side by side in memory.
-        for ch in (0..p.c).step_by(S::LANES) {
-            // SAFETY: patches lie inside the padded window, slots inside the block.
-            unsafe {
-                let out = p.out.as_mut_ptr().add(p.slot(ch, i));
-                let src = p.src.as_ptr().add(ch);
-                let mut values = [[simd.splat(0.0); POS]; 2];
-                for (tile, values) in pair.iter().zip(&mut values) {
-                    if OUT {
-                        let rows = dy_patch(simd, src.add(tile.dst as usize), p.row, p.c);
-                        for (y, row) in rows.into_iter().enumerate() {
-                            values[y * 6..y * 6 + 6].copy_from_slice(&a4(simd, row));
-                        }
-                    } else {
-                        let rows = winograd::patch(simd, src.add(tile.src as usize), p.row, p.c);
-                        for (y, row) in rows.into_iter().enumerate() {
-                            values[y * 6..y * 6 + 6].copy_from_slice(&winograd::bt(simd, row));
-                        }
-                    }
-                }
-                for pos in 0..POS {
-                    simd.store(
-                        out.add(pos * p.stride),
-                        simd.pack2(values[0][pos], values[1][pos]),
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// # Safety
-/// As [`pairs`].
-#[inline(always)]
-unsafe fn input_pairs_generic<S: Simd>(simd: S, p: &Patches<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { pairs::<S, false>(simd, p) }
-}
-
-/// # Safety
-/// As [`pairs`].
-#[inline(always)]
-unsafe fn out_grad_pairs_generic<S: Simd>(simd: S, p: &Patches<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { pairs::<S, true>(simd, p) }
-}
-
-dispatch! {
-    input_pairs_unchecked => input_pairs_generic(half, p: &Patches<'_>)
-}
-dispatch! {
-    out_grad_pairs_unchecked => out_grad_pairs_generic(half, p: &Patches<'_>)
-}
-
-/// Bᵀ d B of the tiles in pairs of bf16.
-///
-/// # Safety
-/// Nothing else reads or writes these pairs' slots meanwhile.
-pub(super) unsafe fn input_pairs(isa: Isa, p: &Patches<'_>) {
-    let slots = p.tiles.len().div_ceil(2);
-    assert!(
-        p.fits(|tile| tile.src, 6, slots),
-        "tiles lie in the window and slots in the block"
-    );
-    // SAFETY: it fits, and slots are kept apart by the caller.
-    unsafe { input_pairs_unchecked(isa, true, p) }
-}
-
-/// A dy Aᵀ of the tiles in pairs of bf16.
-///
-/// # Safety
-/// Nothing else reads or writes these pairs' slots meanwhile.
-pub(super) unsafe fn out_grad_pairs(isa: Isa, p: &Patches<'_>) {
-    let slots = p.tiles.len().div_ceil(2);
-    assert!(
-        p.fits(|tile| tile.dst, 4, slots),
-        "tiles lie in the window and slots in the block"
-    );
-    // SAFETY: it fits, and slots are kept apart by the caller.
-    unsafe { out_grad_pairs_unchecked(isa, true, p) }
 }
 
 /// `dU[p] += V[p]ᵀ · Y[p]`, summed over the tiles of a block.
@@ -231,18 +135,16 @@ pub(super) struct WeightGemm<'a> {
     pub(super) n: usize,
     pub(super) tiles: usize,
     pub(super) positions: Range<usize>,
-    /// `[36][k / 16][tile][16]`, or with `half` `[36][k / 16][pair of tiles][16][2]` in bf16;
-    /// `tiles` then counts pairs.
+    /// `[36][k / 16][tile][16]`
     pub(super) v: &'a [f32],
     pub(super) v_stride: usize,
-    /// `[36][n / 16][tile][16]`, or in pairs.
+    /// `[36][n / 16][tile][16]`
     pub(super) y: &'a [f32],
     pub(super) y_stride: usize,
     /// `[36][k][n]`
     pub(super) du: SharedSlice<'a>,
     /// Whether `du` holds nothing yet.
     pub(super) fresh: bool,
-    pub(super) half: bool,
 }
 
 impl WeightGemm<'_> {
@@ -281,11 +183,7 @@ unsafe fn weight_micro<S: Simd, const MR: usize, const NV: usize>(
             for i in 0..MR {
                 let a = simd.splat(*v.add(t * 16 + i));
                 for j in 0..NV {
-                    acc[i][j] = if S::HALF {
-                        simd.dot2(a, b[j], acc[i][j])
-                    } else {
-                        simd.fma(a, b[j], acc[i][j])
-                    };
+                    acc[i][j] = simd.fma(a, b[j], acc[i][j]);
                 }
             }
         }
@@ -359,7 +257,7 @@ unsafe fn weight_gemm_generic<S: Simd>(simd: S, p: &WeightGemm<'_>) {
 }
 
 dispatch! {
-    weight_gemm_unchecked => weight_gemm_generic(half, p: &WeightGemm<'_>)
+    weight_gemm_unchecked => weight_gemm_generic(p: &WeightGemm<'_>)
 }
 
 /// The products of `p`; tiles are summed in ascending order.
@@ -369,7 +267,7 @@ dispatch! {
 pub(super) unsafe fn weight_gemm(isa: Isa, p: &WeightGemm<'_>) {
     assert!(p.fits(), "V, Y and dU hold the positions");
     // SAFETY: it fits, and positions are kept apart by the caller.
-    unsafe { weight_gemm_unchecked(isa, p.half, p) }
+    unsafe { weight_gemm_unchecked(isa, p) }
 }
 
 /// Gᵀ d (6 → 3).
@@ -528,56 +426,6 @@ pub(super) unsafe fn filter(
     );
     // SAFETY: the extents just checked; slots are kept apart by the caller.
     unsafe { filter_unchecked(isa, taps, u.as_mut_ptr(), stride, next_panel, panel) }
-}
-
-/// # Safety
-/// `u` takes 16 floats at 36 positions, `stride` apart.
-#[inline(always)]
-unsafe fn filter_pair_generic<S: Simd>(
-    simd: S,
-    taps: &[[[f32; 16]; 9]; 2],
-    u: *mut f32,
-    stride: usize,
-) {
-    for lane in (0..16).step_by(S::LANES) {
-        let mut values = [[simd.splat(0.0); POS]; 2];
-        for (taps, values) in taps.iter().zip(&mut values) {
-            for (r, row) in taps_patch(simd, taps, lane).into_iter().enumerate() {
-                values[r * 6..r * 6 + 6].copy_from_slice(&g3(simd, row));
-            }
-        }
-        for pos in 0..POS {
-            // SAFETY: the extents above.
-            unsafe {
-                simd.store(
-                    u.add(lane + pos * stride),
-                    simd.pack2(values[0][pos], values[1][pos]),
-                );
-            };
-        }
-    }
-}
-
-dispatch! {
-    filter_pair_unchecked => filter_pair_generic(half, taps: &[[[f32; 16]; 9]; 2], u: *mut f32, stride: usize)
-}
-
-/// G g Gᵀ of 16 output channels and two input channels, as bf16 pairs into U.
-///
-/// # Safety
-/// Nothing else reads or writes these slots meanwhile.
-pub(super) unsafe fn filter_pair(
-    isa: Isa,
-    taps: &[[[f32; 16]; 9]; 2],
-    u: SharedSlice<'_>,
-    stride: usize,
-) {
-    assert!(
-        (POS - 1) * stride + 16 <= u.len(),
-        "36 positions of 16 channels"
-    );
-    // SAFETY: the extents just checked; slots are kept apart by the caller.
-    unsafe { filter_pair_unchecked(isa, true, taps, u.as_mut_ptr(), stride) }
 }
 
 const _: () = assert!(

@@ -84,7 +84,7 @@ impl TileBlock<'_> {
     }
 
     fn v_stride(&self) -> usize {
-        stride(self.tiles.len() * self.filters.depth())
+        stride(self.tiles.len() * self.filters.k)
     }
 
     /// Transform, products and inverse, channel group by channel group, so that `M` stays small.
@@ -118,7 +118,6 @@ impl TileBlock<'_> {
             groups,
             v: SharedSlice::new(v),
             v_stride,
-            half: filters.half,
         };
         // SAFETY: the scratch is this block's alone.
         unsafe { winograd::input(filters.isa, &input) };
@@ -128,17 +127,16 @@ impl TileBlock<'_> {
             let (channel, n, u) = filters.channel_group(b);
             let m_stride = stride(tiles.len() * n);
             let gemm = Gemm {
-                k: filters.depth(),
+                k: filters.k,
                 n,
                 groups,
                 positions: 0..POS,
                 v,
                 v_stride,
                 u,
-                u_stride: filters.depth() * n,
+                u_stride: filters.k * n,
                 m: SharedSlice::new(m),
                 m_stride,
-                half: filters.half,
             };
             // SAFETY: as above.
             unsafe { winograd::gemm(filters.isa, &gemm) };
@@ -251,7 +249,7 @@ pub(super) fn phased(
     let per_window = plan.tiles.len();
     let total = per_window * n;
     let groups = Groups::new(total, filters.isa);
-    let v_stride = stride(total * filters.depth());
+    let v_stride = stride(total * filters.k);
     let m_stride = stride(total * filters.group);
     let channel_groups = filters.groups_of_channels();
     work.reserve(POS * (v_stride + m_stride * channel_groups));
@@ -270,7 +268,6 @@ pub(super) fn phased(
             groups,
             v: slots,
             v_stride,
-            half: filters.half,
         };
         // SAFETY: each task writes the V of its own tiles.
         unsafe { winograd::input(filters.isa, &input) };
@@ -286,17 +283,16 @@ pub(super) fn phased(
         };
         let (_, width, u) = filters.channel_group(b);
         let gemm = Gemm {
-            k: filters.depth(),
+            k: filters.k,
             n: width,
             groups,
             positions: position..position + 1,
             v,
             v_stride,
             u,
-            u_stride: filters.depth() * width,
+            u_stride: filters.k * width,
             m: products.skip(POS * m_stride * b),
             m_stride,
-            half: filters.half,
         };
         // SAFETY: each task writes its own position and channel group of M.
         unsafe { winograd::gemm(filters.isa, &gemm) };
@@ -413,7 +409,7 @@ mod tests {
     use super::*;
     use crate::conv::act::c16;
     use voisin_base::random::Random;
-    use voisin_kernels::{Isa, Precision};
+    use voisin_kernels::Isa;
 
     /// Uniform numbers in [-1, 1).
     fn uniform(seed: u64, len: usize) -> Vec<f32> {
@@ -494,8 +490,7 @@ mod tests {
                 let plan = Plan::new(shape, c16(cout), epilogue);
                 let scale = expected.iter().fold(1e-20f32, |most, x| most.max(x.abs()));
                 for isa in Isa::available() {
-                    let filters =
-                        WinogradFilters::new(isa, Precision::F32, &weight, &bias, cin, cout);
+                    let filters = WinogradFilters::new(isa, &weight, &bias, cin, cout);
                     let team = Team::rayon();
                     let source = PaddedInput {
                         buf: &src,

@@ -1,6 +1,6 @@
 //! Fast convolutions on a CPU: 3×3 by Winograd, and whole networks of them.
 //!
-//! For: networks with checked and packed weights, in f32 or bf16. Not for: convolutions of other
+//! For: networks with checked and packed weights. Not for: convolutions of other
 //! shapes, or reading networks; Candle does those, in `voisin-encoder`.
 
 #![allow(

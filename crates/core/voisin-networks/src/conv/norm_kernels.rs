@@ -111,8 +111,6 @@ pub(super) struct PixelRows<'a> {
     pub(super) a_row: usize,
     /// Rows and columns of a max pool; gradients support 1 × 1 and 2 × 2.
     pub(super) pool: [usize; 2],
-    /// Whether ReLU follows the norm; gradients require it.
-    pub(super) relu: bool,
     pub(super) norm: Norm<'a>,
 }
 
@@ -173,10 +171,7 @@ impl<'a> PixelRows<'a> {
 
     /// The same for a gradient.
     fn check_gradient(&self, a_len: usize, norm: &[&[f32]]) {
-        assert!(
-            self.relu && matches!(self.pool, [1, 1] | [2, 2]),
-            "a norm before ReLU, and pools of 2 × 2"
-        );
+        assert!(matches!(self.pool, [1, 1] | [2, 2]), "pools of 2 × 2");
         self.check(a_len, norm);
     }
 }
@@ -232,7 +227,7 @@ unsafe fn norm_windows<S: Simd>(simd: S, p: &PixelRows<'_>, pool: [usize; 2], a:
                             most = simd.max(most, simd.fma(pixel, scale, shift));
                         }
                     }
-                    let most = if p.relu { simd.max(most, zero) } else { most };
+                    let most = simd.max(most, zero);
                     simd.store(a.add(r * p.a_row + x * p.c + ch), most);
                 }
             }

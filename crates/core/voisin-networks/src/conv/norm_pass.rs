@@ -21,8 +21,6 @@ pub(super) struct NormPass<'a> {
     pub(super) a: Shape,
     /// Rows and columns of a max pool.
     pub(super) pool: [usize; 2],
-    /// Whether ReLU follows the norm.
-    pub(super) relu: bool,
     pub(super) norm: Norm<'a>,
 }
 
@@ -41,7 +39,6 @@ impl<'a> NormPass<'a> {
             c: self.shape.c,
             a_row: self.a.row(),
             pool: self.pool,
-            relu: self.relu,
             norm: self.norm,
         }
     }
@@ -184,7 +181,6 @@ impl Stats {
             shape: y.shape,
             a,
             pool,
-            relu: true,
             norm,
         }
     }

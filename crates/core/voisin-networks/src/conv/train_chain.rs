@@ -23,8 +23,8 @@ use super::sums::TaskSums;
 use super::weight_grad::WeightGrad;
 use super::winograd::Epilogue;
 use crate::team::Team;
+use voisin_kernels::Isa;
 use voisin_kernels::buffer::Buffer;
-use voisin_kernels::{Isa, Precision};
 
 /// Ranges of a block's tensors in the flat vectors.
 #[derive(Clone, Debug)]
@@ -154,19 +154,10 @@ impl TrainChain {
     /// A chain of zeros.
     ///
     /// - `input_norm`: whether the image has a batch norm
-    /// - `forward`, `backward`: precision of the products (bf16 counts as f32 where the processor
-    ///   lacks it). Parameters, activations, batch norm and sums are always f32
     ///
     /// # Panics
-    /// If the plan is invalid ([`ChainPlan`]), has pools other than 2 × 2 or batch norms after
-    /// ReLU.
-    pub fn new(
-        plan: ChainPlan,
-        input_norm: bool,
-        isa: Isa,
-        forward: Precision,
-        backward: Precision,
-    ) -> Self {
+    /// If the plan is invalid ([`ChainPlan`]), or has pools other than 2 × 2.
+    pub fn new(plan: ChainPlan, input_norm: bool, isa: Isa) -> Self {
         let mut len = 0;
         // Parameters are laid out in the order of the blocks.
         let mut add = |values: usize| {
@@ -178,13 +169,13 @@ impl TrainChain {
         let mut dys = Vec::<Act>::new();
         for (i, (block, shapes)) in plan.blocks.iter().zip(plan.shapes()).enumerate() {
             assert!(
-                block.norm != NormPlace::AfterRelu && matches!(block.pool, [1, 1] | [2, 2]),
-                "gradients know batch norms before ReLU and pools of 2 × 2"
+                matches!(block.pool, [1, 1] | [2, 2]),
+                "gradients know pools of 2 × 2"
             );
             let c = block.out;
             let cin = if i == 0 { 1 } else { shapes.from.c };
-            let winograd = |from: Shape, c: usize, precision: Precision| {
-                let filters = WinogradFilters::empty(isa, precision, from.c, c);
+            let winograd = |from: Shape, c: usize| {
+                let filters = WinogradFilters::empty(isa, from.c, c);
                 (Plan::new(from, c, Epilogue::Linear), filters)
             };
             let is_bare = plan.is_bare(i);
@@ -201,8 +192,8 @@ impl TrainChain {
             blocks.push(TrainBlock {
                 plan: *block,
                 ranges,
-                forward: (i > 0).then(|| winograd(shapes.from, c, forward)),
-                backward: (i > 0 && !is_bare).then(|| winograd(shapes.y, cin, backward)),
+                forward: (i > 0).then(|| winograd(shapes.from, c)),
+                backward: (i > 0 && !is_bare).then(|| winograd(shapes.y, cin)),
                 y: Act::new(shapes.y, 0),
                 a: Act::new(shapes.a, 0),
                 dy: dys.len().saturating_sub(1),
@@ -227,7 +218,7 @@ impl TrainChain {
             argmax: Vec::new(),
             work: Buffer::default(),
             sums: TaskSums::default(),
-            weight_grad: WeightGrad::new(isa, backward),
+            weight_grad: WeightGrad::new(isa),
         }
     }
 

@@ -8,8 +8,8 @@ use super::grad_kernels::{self as gk, Patches, WeightGemm};
 use super::layer::{PaddedInput, Plan, SMALL, part, stride, with_scratch};
 use super::norm_kernels;
 use super::winograd::{self, Groups, Input, POS};
+use voisin_kernels::Isa;
 use voisin_kernels::buffer::{Buffer, SharedSlice};
-use voisin_kernels::{Isa, Precision};
 
 /// Separate partial sums for small filters ([`SMALL`]): a fixed number, so that the order of
 /// summation does not depend on the number of threads.
@@ -23,7 +23,6 @@ const BLOCK_TILES: usize = 400;
 #[derive(Debug)]
 pub(super) struct WeightGrad {
     isa: Isa,
-    half: bool,
     du: Buffer,
     work: Buffer,
     /// Lanes that hold a sum; none before the first windows.
@@ -31,11 +30,9 @@ pub(super) struct WeightGrad {
 }
 
 impl WeightGrad {
-    pub(super) fn new(isa: Isa, precision: Precision) -> Self {
-        let half = precision == Precision::Bf16 && precision.is_available(isa);
+    pub(super) fn new(isa: Isa) -> Self {
         Self {
             isa,
-            half,
             du: Buffer::default(),
             work: Buffer::default(),
             used: 0,
@@ -45,26 +42,16 @@ impl WeightGrad {
     /// Adds the gradient for `n` windows of `a`, the input of `plan`'s convolution, and `dy`, the
     /// gradient of its output (both padded, `dy` with zeros).
     pub(super) fn add(&mut self, plan: &Plan, a: PaddedInput<'_>, dy: PaddedInput<'_>, n: usize) {
-        let Self {
-            isa,
-            half,
-            used: old,
-            ..
-        } = *self;
+        let Self { isa, used: old, .. } = *self;
         let k = plan.from.c;
         let cout = plan.to.c;
         let size = POS * k * cout;
         let lanes = if k * cout <= SMALL { LANES } else { 1 };
         self.du.reserve(lanes * size);
         let du = self.du.share();
-        let windows = Windows {
-            isa,
-            half,
-            plan,
-            a,
-            dy,
-        };
-        let slots = windows.slots();
+        let windows = Windows { isa, plan, a, dy };
+        // Tiles of a window.
+        let slots = plan.tiles.len();
         // Few filters: each lane sums whole tiles in a dU of its own. Many: one dU, whose positions
         // are shared out.
         if lanes > 1 {
@@ -104,7 +91,6 @@ impl WeightGrad {
                             du: du.skip(lane * size),
                             // A lane's first product overwrites, so dU is never cleared.
                             fresh: block == blocks.start && lane >= old,
-                            half,
                         };
                         // SAFETY: this part of dU is this lane's.
                         unsafe { gk::weight_gemm(isa, &gemm) };
@@ -160,7 +146,6 @@ impl WeightGrad {
                             y_stride: stride(total * cout),
                             du,
                             fresh: start == 0 && old == 0,
-                            half,
                         };
                         // SAFETY: each task adds to its own position of dU.
                         unsafe { gk::weight_gemm(isa, &gemm) };
@@ -212,21 +197,12 @@ impl WeightGrad {
 /// Windows to transform: of a convolution's input, and of its output's gradient.
 struct Windows<'a> {
     isa: Isa,
-    half: bool,
     plan: &'a Plan,
     a: PaddedInput<'a>,
     dy: PaddedInput<'a>,
 }
 
 impl Windows<'_> {
-    /// Slots of a window: tiles, or with bf16 pairs of tiles.
-    fn slots(&self) -> usize {
-        self.plan
-            .tiles
-            .len()
-            .div_ceil(if self.half { 2 } else { 1 })
-    }
-
     /// V and Y of the slots `range` of a window, into a block of `total` slots from `first` on.
     ///
     /// # Safety
@@ -240,20 +216,8 @@ impl Windows<'_> {
         v: SharedSlice<'_>,
         y: SharedSlice<'_>,
     ) {
-        let Self {
-            isa,
-            half,
-            plan,
-            a,
-            dy,
-        } = *self;
-        let per_slot = if half { 2 } else { 1 };
-        let tiles =
-            &plan.tiles[per_slot * range.start..(per_slot * range.end).min(plan.tiles.len())];
-        let src = a.window(window, plan.from);
-        let row = plan.from.row();
-        let c = plan.from.c;
-        let v_stride = stride(total * c);
+        let Self { isa, plan, a, dy } = *self;
+        let tiles = &plan.tiles[range];
         let out = Patches {
             src: dy.window(window, plan.to),
             row: plan.to.row(),
@@ -264,39 +228,20 @@ impl Windows<'_> {
             out: y,
             stride: stride(total * plan.to.c),
         };
+        let input = Input {
+            src: a.window(window, plan.from),
+            row: plan.from.row(),
+            c: plan.from.c,
+            tiles,
+            first,
+            groups: Groups::one(total),
+            v,
+            v_stride: stride(total * plan.from.c),
+        };
         // SAFETY: as the caller promises.
         unsafe {
-            if half {
-                gk::input_pairs(
-                    isa,
-                    &Patches {
-                        src,
-                        row,
-                        c,
-                        out: v,
-                        stride: v_stride,
-                        ..out
-                    },
-                );
-                gk::out_grad_pairs(isa, &out);
-            } else {
-                let groups = Groups::one(total);
-                winograd::input(
-                    isa,
-                    &Input {
-                        src,
-                        row,
-                        c,
-                        tiles,
-                        first,
-                        groups,
-                        v,
-                        v_stride,
-                        half,
-                    },
-                );
-                gk::out_grad(isa, &out);
-            }
+            winograd::input(isa, &input);
+            gk::out_grad(isa, &out);
         }
     }
 }

@@ -161,13 +161,6 @@ impl FastMusicnn {
                 scratch.frames.as_mut_slice()[t * BANDS + band] = *to;
             }
         }
-        if self.packed.averages_bands {
-            // With all bands equal to their mean, the maximum over them is the output.
-            for frame in scratch.frames.as_mut_slice()[..FRAMES * BANDS].chunks_exact_mut(BANDS) {
-                let mean = frame.iter().sum::<f32>() / BANDS as f32;
-                frame.fill(mean);
-            }
-        }
         {
             let _span = tracing::trace_span!("spectra").entered();
             let bands = scratch.bands.as_slice();

@@ -27,8 +27,6 @@ pub struct MusicnnTensors<'a> {
     pub input: [&'a [f32]; 4],
     /// Timbral (7 frames × 38 or 67 bands), temporal (128, 64 or 32 frames × 1 band), then over all channels (7 frames).
     pub convolutions: Vec<BlockTensors<'a>>,
-    /// Whether the temporal kernels, one frame longer then, take the mean of the bands.
-    pub averages_bands: bool,
     /// The batch norm of maximum and mean of each channel.
     pub pools: [&'a [f32]; 4],
     /// Weight and bias of the penultimate layer.

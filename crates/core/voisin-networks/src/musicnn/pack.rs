@@ -92,8 +92,6 @@ pub(super) struct PackedMatrix {
 pub(super) struct Packed {
     /// Batch norm of the input.
     pub(super) input: (f32, f32),
-    /// Whether the temporal kernels take the mean of the bands.
-    pub(super) averages_bands: bool,
     /// Kernels of 38 bands, of 67 bands, and temporal ones.
     pub(super) banks: [Bank; 3],
     /// Columns of the front's rows.
@@ -205,7 +203,6 @@ impl Packed {
         let (scale, shift) = norm(tensors.input)[0];
         Self {
             input: (scale as f32, shift as f32),
-            averages_bands: tensors.averages_bands,
             banks,
             front_width,
             middle,

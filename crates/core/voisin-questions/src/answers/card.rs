@@ -1,7 +1,5 @@
 //! A track's card: metadata, measurements, genre and neighbours.
 
-use std::path::Path;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,7 +15,6 @@ use voisin_engine::{
 use voisin_explore::clusters::Detail;
 use voisin_genre::{Genre, UnknownReason};
 use voisin_library::{Descriptors, FileRecord, Track, TrackFilter};
-use voisin_music::cue::Place;
 
 /// Neighbours on a card.
 const NEAREST: usize = 5;
@@ -113,33 +110,6 @@ pub(crate) struct PlaceJson {
     unread_tags: u32,
     /// `there`, `changed`, `gone` or `unreadable`.
     state: &'static str,
-    /// Of a track that is part of a longer file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<PartJson>,
-}
-
-/// The part of a file that a track is.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PartJson {
-    /// The whole file.
-    pub file: String,
-    /// In seconds.
-    pub from: f64,
-    /// Null: to the file's end.
-    pub to: Option<f64>,
-}
-
-impl PartJson {
-    /// From a track's path; `None` for a whole file.
-    pub fn of(path: &Path) -> Option<Self> {
-        let part = Place::part(path)?;
-        let (from, to) = part.seconds();
-        Some(Self {
-            file: lossy(&part.audio),
-            from,
-            to,
-        })
-    }
 }
 
 /// The state of a file since it was added: `there`, `changed`, `gone` or `unreadable`.
@@ -211,7 +181,6 @@ impl<'a> CardJson<'a> {
                     bytes: file.record.size,
                     unread_tags,
                     state: state(&file.record),
-                    part: PartJson::of(&file.record.path),
                 })
                 .collect(),
         }

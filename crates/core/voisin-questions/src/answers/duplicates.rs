@@ -15,7 +15,6 @@ use voisin_engine::{Collection, Engine, EngineError};
 use voisin_explore::TrackMeta;
 use voisin_explore::duplicates::{DuplicateGroup, DuplicatePair};
 use voisin_library::StoredFile;
-use voisin_music::cue::Place;
 
 /// The documented JSON of `duplicates`: a list of these.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -222,7 +221,7 @@ pub(crate) fn with_exact_copies(
 ///
 /// If all files are gone, the group stays: their drive may not be mounted.
 pub fn leave_out_gone(groups: &mut Vec<GroupJson>) -> usize {
-    let is_there = |file: &FileJson| Place::exists(&file.file);
+    let is_there = |file: &FileJson| Path::new(&file.file).exists();
     let mut left_out = 0;
     groups.retain_mut(|group| {
         let is_kept = is_there(&group.keep);

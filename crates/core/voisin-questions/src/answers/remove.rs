@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lossy;
-use voisin_engine::{MissingFiles, TagChange};
+use voisin_engine::MissingFiles;
 
 /// The documented JSON of `remove`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -51,9 +51,6 @@ pub struct UndoneJson {
     pub before: Vec<String>,
     /// Genres now.
     pub after: Vec<String>,
-    /// Other tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<TagChange>,
     /// Why it was not restored, or only its tags were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

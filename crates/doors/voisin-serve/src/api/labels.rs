@@ -223,7 +223,6 @@ pub(super) async fn write(
                 let wish = |path: PathBuf| TagWish {
                     path,
                     genres: genres.clone(),
-                    others: Vec::new(),
                     reason: "labelled by hand".to_owned(),
                 };
                 wishes.extend(paths.map(wish));

@@ -382,7 +382,7 @@ pub fn object_record(address: &Path) -> io::Result<FileRecord> {
 
 /// Finds the music at an address, as [`voisin_library::scan`] does: an object of this name, or all
 /// audio files below it, sorted by name. Names that begin with a dot are skipped, as are folders
-/// with a `.nomedia` or `.notmusic`. Playlists and CUE sheets are not read.
+/// with a `.nomedia` or `.notmusic`. Playlists are not read.
 pub fn scan_objects(address: &Path, is_audio: &dyn Fn(&Path) -> bool, scan: &mut Scan) {
     if let Err(error) = try_scan(address, is_audio, scan) {
         scan.problems.push(ScanProblem {

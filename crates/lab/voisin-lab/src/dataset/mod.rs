@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 pub use columns::group_of;
 pub use source::{Kind, Source};
-pub(crate) use table::{Cells, read_cells};
+pub(crate) use table::read_cells;
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
 use voisin_music::artists::{artists, is_no_album};
@@ -309,14 +309,14 @@ impl DatasetError {
     }
 }
 
-/// Reads a data set of files; `library` and `vectors` are read by [`crate::matrix::open`].
+/// Reads a data set of files; `library` is read by [`crate::matrix::open`].
 pub fn read(source: &Source) -> Result<Dataset, DatasetError> {
     match source.kind {
         Kind::Fma => fma::read(source),
         Kind::Folder => folder::read(source),
         Kind::Table => table::read(source),
         Kind::Features => columns::read(source),
-        Kind::Library | Kind::Vectors => Err(DatasetError::Source {
+        Kind::Library => Err(DatasetError::Source {
             text: source.to_string(),
             problem: "expected a kind with files".to_owned(),
         }),

@@ -19,18 +19,15 @@ pub enum Kind {
     Table,
     /// The library.
     Library,
-    /// Vectors in a `.npy` file, and a table of labels.
-    Vectors,
     /// A CSV file of computed features.
     Features,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 5] = [
     ("fma", Kind::Fma),
     ("folder", Kind::Folder),
     ("table", Kind::Table),
     ("library", Kind::Library),
-    ("vectors", Kind::Vectors),
     ("features", Kind::Features),
 ];
 
@@ -40,7 +37,6 @@ fn options_of(kind: Kind) -> &'static [&'static str] {
         Kind::Fma => &["subset", "label"],
         Kind::Folder | Kind::Library => &[],
         Kind::Table => &["audio", "path", "label", "artist", "split"],
-        Kind::Vectors => &["labels", "groups"],
         Kind::Features => &["tracks", "subset", "label", "artist", "split", "path"],
     }
 }
@@ -121,7 +117,7 @@ impl FromStr for Source {
             let path = at_home(text);
             let Some(kind) = super::kind_of(&path) else {
                 return Err(format!(
-                    "expected KIND:PATH (fma, folder, table, features, vectors), library, or the path of a folder or of a CSV file that is there; found \"{text}\""
+                    "expected KIND:PATH (fma, folder, table, features), library, or the path of a folder or of a CSV file that is there; found \"{text}\""
                 ));
             };
             return Ok(Self {

@@ -26,8 +26,6 @@ pub(crate) struct Cells {
     pub(crate) header: Vec<String>,
     /// Rows, each with its first line.
     pub(crate) rows: Vec<(u64, Vec<String>)>,
-    /// The first row with text beyond the header's columns: its line, and its number of cells.
-    pub(crate) longer: Option<(u64, usize)>,
     /// The encoding of lines that are not UTF-8.
     pub(crate) old_encoding: Option<OldEncoding>,
     /// The separator.
@@ -52,11 +50,6 @@ pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
         ));
     }
     let header = rows.remove(0).1;
-    let longer = rows.iter().find_map(|(line, cells)| {
-        let beyond = cells.get(header.len()..).unwrap_or_default();
-        let has_text = beyond.iter().any(|cell| !cell.is_empty());
-        has_text.then_some((*line, cells.len()))
-    });
     for (_, cells) in &mut rows {
         // short rows are common in tables from spreadsheets
         cells.resize(header.len(), String::new());
@@ -64,7 +57,6 @@ pub(crate) fn parse(table: &TableText) -> Result<Cells, (u64, String)> {
     Ok(Cells {
         header,
         rows,
-        longer,
         old_encoding: table.old_encoding,
         separator: table.separator,
     })

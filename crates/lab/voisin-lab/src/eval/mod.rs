@@ -1,7 +1,6 @@
-//! Evaluation: neighbours against labels, degraded copies, plots.
+//! Evaluation: neighbours against labels, plots.
 //!
 //! Not for: choosing settings (that happens inside [`voisin_genre`], on training data only).
 
-pub mod degrade;
 pub mod plots;
 pub mod retrieval;

@@ -2,12 +2,10 @@
 
 mod chart;
 mod kinship;
-mod maps;
 mod sound;
 
 pub use chart::{Curve, bars, chart};
 pub use kinship::{kinship_dendrogram, kinship_heat_map};
-pub(crate) use maps::{MapPanel, maps};
 pub use sound::{Panel, Ramp, hertz, sound};
 
 use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};
@@ -149,31 +147,25 @@ pub(crate) fn confusion_map(names: &[String], confusion: &[Vec<usize>]) -> Scene
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) points: Vec<(f64, f64)>,
-    pub(crate) dots: bool,
 }
 
 /// Curves in the unit square, optionally with the diagonal.
-pub(crate) fn curves(
-    title: &str,
-    x_name: &str,
-    y_name: &str,
-    series: &[Series],
-    diagonal: bool,
-    top: f64,
-) -> Scene {
+///
+/// - `names`: of the horizontal and the vertical axis
+pub(crate) fn curves(title: &str, names: [&str; 2], series: &[Series], diagonal: bool) -> Scene {
     const SIDE: f64 = 340.0;
     const LEFT: f64 = 64.0;
     const UP: f64 = 40.0;
     let beside = if series.len() > 1 { 190.0 } else { 20.0 };
     let height = (UP + SIDE + 60.0).max(UP + 20.0 * series.len() as f64 + 20.0);
     let mut scene = Scene::new(LEFT + SIDE + beside, height);
-    let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y / top * SIDE);
+    let at = |(x, y): (f64, f64)| (LEFT + x * SIDE, UP + SIDE - y * SIDE);
     axes(
         &mut scene,
         title,
         [LEFT, UP, SIDE, SIDE],
-        [&shares(1.0), &shares(top)],
-        [x_name, y_name],
+        [&shares(), &shares()],
+        names,
     );
     if diagonal {
         scene.line(vec![at((0.0, 0.0)), at((1.0, 1.0))], FAINT, 1.0);
@@ -181,11 +173,6 @@ pub(crate) fn curves(
     for (i, s) in series.iter().enumerate() {
         let colour = SERIES[i % SERIES.len()];
         scene.line(s.points.iter().copied().map(at).collect(), colour, 2.0);
-        if s.dots {
-            s.points
-                .iter()
-                .for_each(|&point| scene.dot(at(point), 4.0, colour, 1.0));
-        }
         if series.len() > 1 {
             legend(
                 &mut scene,
@@ -199,11 +186,11 @@ pub(crate) fn curves(
     scene
 }
 
-/// Ticks of an axis of shares from 0 to `top`.
-fn shares(top: f64) -> Vec<(f64, String)> {
+/// Ticks of an axis of shares from 0 to 1.
+fn shares() -> Vec<(f64, String)> {
     let shares = (0..=5).map(|tick| f64::from(tick) / 5.0);
     shares
-        .map(|share| (share, format!("{:.0} %", 100.0 * share * top)))
+        .map(|share| (share, format!("{:.0} %", 100.0 * share)))
         .collect()
 }
 

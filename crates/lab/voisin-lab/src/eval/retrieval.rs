@@ -1,5 +1,4 @@
-//! Quality of neighbours by labels: precision, average precision, k-NN accuracy, and whether a
-//! degraded copy finds its original.
+//! Quality of neighbours by labels: precision, average precision, k-NN accuracy.
 //!
 //! The artist filter (Pampalk, Flexer and Widmer, ISMIR 2005): a track by the query's artist never
 //! counts as its neighbour, so that styles are measured and not albums.
@@ -35,24 +34,6 @@ pub enum RetrievalError {
         labels: usize,
         /// Number of artists.
         artists: usize,
-    },
-    /// Originals and copies differ in shape.
-    #[error("expected copies of the shape {originals:?} of the originals, found {copies:?}")]
-    Shapes {
-        /// Rows and columns of the originals.
-        originals: (usize, usize),
-        /// Rows and columns of the copies.
-        copies: (usize, usize),
-    },
-    /// Too few artists or labels to train on some and test on others.
-    #[error(
-        "found {groups} artists: {folds} folds need at least {folds}, and tracks of two labels"
-    )]
-    TooFewGroups {
-        /// Number of artists.
-        groups: usize,
-        /// Requested folds.
-        folds: usize,
     },
     /// No query has a candidate.
     #[error("nothing to evaluate: expected two or more tracks of different artists")]
@@ -232,59 +213,6 @@ fn measure_ranking(labels: &[usize], row: usize, order: &[usize], k: usize) -> Q
     }
 }
 
-/// Results of searches with degraded copies.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Robustness {
-    /// Number of copies.
-    pub copies: usize,
-    /// Share of copies whose nearest track is their original.
-    pub found: f64,
-    /// Mean cosine of a copy and its original.
-    pub similarity: f64,
-}
-
-/// Searches all originals with each copy; row i of `copies` is a copy of row `originals_of[i]` of
-/// `originals`.
-///
-/// # Errors
-/// No copies, another dimension, another number of indices than copies, or an index that is no row of the originals.
-pub fn robustness(
-    originals: ArrayView2<'_, f32>,
-    copies: ArrayView2<'_, f32>,
-    originals_of: &[usize],
-) -> Result<Robustness, RetrievalError> {
-    let fits = originals_of.len() == copies.nrows()
-        && originals_of.iter().all(|&row| row < originals.nrows());
-    if originals.ncols() != copies.ncols() || !fits {
-        return Err(RetrievalError::Shapes {
-            originals: originals.dim(),
-            copies: copies.dim(),
-        });
-    }
-    if originals.is_empty() || copies.is_empty() {
-        return Err(RetrievalError::TooFew);
-    }
-    let originals = unit(originals, false);
-    let copies = unit(copies, false);
-    let similarity = copies.dot(&originals.t());
-    let n = copies.nrows();
-    let to_original = |i: usize| similarity[[i, originals_of[i]]];
-    let found = (0..n)
-        .filter(|&i| {
-            similarity
-                .row(i)
-                .iter()
-                // A tie counts as found, since equal originals cannot be distinguished.
-                .all(|&other| other <= to_original(i))
-        })
-        .count();
-    Ok(Robustness {
-        copies: n,
-        found: found as f64 / n as f64,
-        similarity: (0..n).map(|i| f64::from(to_original(i))).sum::<f64>() / n as f64,
-    })
-}
-
 /// Rows of length 1 (rows of zeros stay), optionally after scaling columns to deviation 1.
 fn unit(vectors: ArrayView2<'_, f32>, standardise: bool) -> Array2<f32> {
     unit_rows(if standardise {
@@ -391,32 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn copies_and_mistakes() {
-        let originals = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
-        let good = robustness(originals.view(), originals.view(), &[0, 1, 2]).unwrap();
-        assert!((good.found - 1.0).abs() < 1e-9 && (good.similarity - 1.0).abs() < 1e-6);
-        let copies = array![[0.9f32, 0.8], [0.1, 1.0], [0.7, 0.7]];
-        let some = robustness(originals.view(), copies.view(), &[0, 1, 2]).unwrap();
-        assert!((some.found - 2.0 / 3.0).abs() < 1e-9);
-        assert!(matches!(
-            robustness(
-                originals.view(),
-                copies.slice(ndarray::s![..2, ..]),
-                &[0, 1, 2]
-            ),
-            Err(RetrievalError::Shapes { .. })
-        ));
-        // With more originals than copies.
-        let some = robustness(
-            originals.view(),
-            originals.slice(ndarray::s![1.., ..]),
-            &[1, 0],
-        )
-        .unwrap();
-        assert!((some.found - 0.5).abs() < 1e-9 && some.copies == 2);
-        assert!(robustness(originals.view(), originals.view(), &[0, 1, 3]).is_err());
+    fn mistakes_are_refused() {
+        let vectors = array![[1.0f32, 0.0], [0.0, 1.0], [0.7, 0.7]];
         let alone = retrieval(
-            originals.view(),
+            vectors.view(),
             &[0; 3],
             &[Some(1); 3],
             RetrievalOptions::default(),
@@ -424,7 +330,7 @@ mod tests {
         assert_eq!(alone, Err(RetrievalError::TooFew));
         assert!(matches!(
             retrieval(
-                originals.view(),
+                vectors.view(),
                 &[0; 2],
                 &[None; 3],
                 RetrievalOptions::default()

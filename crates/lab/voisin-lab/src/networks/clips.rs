@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +17,7 @@ use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
 use voisin_encoder::StackShape;
-use voisin_features::{
-    DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, OpenL3Variant, band_centres, windows,
-};
+use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, windows};
 use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
 use voisin_train::{TrainError, vary};
 
@@ -35,7 +32,7 @@ pub struct ClipReader {
 }
 
 /// A clip's spectrogram: power in Slaney's mel bands, in decibels to 80 below the loudest, of mean 0 and deviation 1.
-pub(super) fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
+fn clip_config(clip: ClipNumbers, seconds: f64) -> MelConfig {
     MelConfig {
         window_samples: clip.samples(seconds),
         n_frames: clip.frames(seconds),
@@ -50,7 +47,6 @@ impl ClipReader {
     /// A reader for a recipe.
     pub fn new(recipe: NetworkRecipe, settings: &NetworkSettings) -> Result<Self, LabError> {
         let config = match recipe.input {
-            RecipeInput::Windows => Some(MelConfig::openl3(OpenL3Variant::Original)),
             RecipeInput::Clip(clip) => Some(clip_config(clip, settings.seconds)),
             RecipeInput::Cepstrum => None,
         };
@@ -73,33 +69,6 @@ impl ClipReader {
     /// Shape of the network's input.
     pub fn input(&self) -> StackShape {
         self.settings.input(&self.recipe)
-    }
-
-    /// Describes some bands by the frequencies of their maxima.
-    pub(super) fn bands(&self, rows: &Range<usize>) -> String {
-        let Some(front_end) = &self.front_end else {
-            return format!("coefficients {} to {}", rows.start + 1, rows.end);
-        };
-        let centres = band_centres(front_end.config());
-        format!(
-            "{:.0} to {:.0} Hz",
-            centres[rows.start],
-            centres[rows.end - 1]
-        )
-    }
-
-    /// Describes some frames by their times.
-    pub(super) fn times(&self, columns: &Range<usize>) -> String {
-        let config = self.front_end.as_ref().map(MelFrontEnd::config);
-        let frame = config.map_or(0.0, |config| {
-            config.hop as f64 / f64::from(config.sample_rate)
-        });
-        let [from, to] = [columns.start, columns.end].map(|column| column as f64 * frame);
-        if to - from < 1.0 {
-            format!("{from:.2} to {to:.2} s")
-        } else {
-            format!("{from:.1} to {to:.1} s")
-        }
     }
 
     /// Number of crops by which a track with `kept` stored examples is evaluated; augmented copies are used in training only.
@@ -152,9 +121,6 @@ impl ClipReader {
             None => samples.min(LONGEST * u64::from(rate)) as usize,
         };
         let starts = match self.recipe.input {
-            RecipeInput::Windows => {
-                windows::spread(samples, length, self.settings.windows, rate as usize)
-            }
             // Data sets of clips are already cut: a longer file is used from its start.
             RecipeInput::Clip(_) => vec![0],
             // The middle of a long file, as for other descriptors.
@@ -201,8 +167,7 @@ impl ClipReader {
         }
     }
 
-    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, `[windows, bands,
-    /// frames]`, or means.
+    /// [`decode`](Self::decode) as an array: `[bands, frames]` of a clip, or means.
     pub fn array(
         &self,
         path: &Path,
@@ -210,11 +175,8 @@ impl ClipReader {
         stop: &AtomicBool,
     ) -> Result<ArrayD<f32>, String> {
         let cells = self.decode(path, info, stop)?;
-        let shape = match (self.example(), self.recipe.input) {
-            (StackShape::Image(_, bands, frames), RecipeInput::Clip(_)) => vec![bands, frames],
-            (StackShape::Image(_, bands, frames), _) => {
-                vec![cells.len() / (bands * frames), bands, frames]
-            }
+        let shape = match self.example() {
+            StackShape::Image(_, bands, frames) => vec![bands, frames],
             _ => vec![cells.len()],
         };
         ArrayD::from_shape_vec(shape, cells).map_err(|error| error.to_string())
@@ -235,10 +197,9 @@ impl ClipReader {
     /// Identifies everything that changes a number, so that caches are not mixed.
     fn fingerprint(&self) -> String {
         let name = self.recipe.name;
-        let windows = self.settings.windows;
         let fingerprint = match &self.front_end {
             None => "cepstrum-1".to_owned(),
-            Some(front_end) => format!("{name}-{}-{windows}", front_end.config().fingerprint()),
+            Some(front_end) => format!("{name}-{}", front_end.config().fingerprint()),
         };
         if self.settings.copies == 0 {
             fingerprint

@@ -4,26 +4,25 @@ use ndarray::Array2;
 
 use crate::LabError;
 use voisin_learn::metrics::argmax;
-use voisin_train::classifier::{ClassPredictor, Decision, LoadExample, TrackExamples, predict};
+use voisin_train::classifier::{
+    ClassPredictor, LoadExample, TrackExamples, mean, outputs, predict, votes,
+};
 
-/// Class probabilities, `[track][window][class]`.
+/// Outputs of a network, `[track][window][class]`.
 pub(super) type WindowProbabilities = Vec<Vec<Vec<f32>>>;
 
 /// `[tracks, classes]`
-pub(super) fn joined(
-    windows: &WindowProbabilities,
-    how: Decision,
-) -> Result<Array2<f32>, LabError> {
-    let rows: Vec<Vec<f32>> = windows.iter().map(|windows| how.join(windows)).collect();
+pub(super) fn joined(windows: &WindowProbabilities) -> Result<Array2<f32>, LabError> {
+    let rows: Vec<Vec<f32>> = windows.iter().map(|windows| mean(windows)).collect();
     let shape = (rows.len(), rows.first().map_or(0, Vec::len));
     Array2::from_shape_vec(shape, rows.concat())
         .map_err(|error| LabError::Options(error.to_string()))
 }
 
-/// Accuracy of single windows, and of tracks by each decision rule; empty if each track has one window.
+/// Accuracy of single windows, and of tracks by the windows' mean and by their votes; empty if each track has one window.
 pub(super) fn decisions(windows: &WindowProbabilities, truth: &[usize]) -> Vec<(String, f64)> {
     let all: usize = windows.iter().map(Vec::len).sum();
-    // With one window each, all rules are the same.
+    // With one window each, all are the same.
     if all <= windows.len() {
         return Vec::new();
     }
@@ -34,18 +33,21 @@ pub(super) fn decisions(windows: &WindowProbabilities, truth: &[usize]) -> Vec<(
             .count()
     };
     let single = windows.iter().zip(truth).map(right).sum::<usize>() as f64 / all as f64;
-    let by = |how: Decision| {
-        let answers = windows.iter().map(|windows| argmax(how.join(windows)));
+    let by = |join: fn(&[Vec<f32>]) -> Vec<f32>| {
+        let answers = windows.iter().map(|windows| argmax(join(windows)));
         answers
             .zip(truth)
             .filter(|(predicted, truth)| predicted == *truth)
             .count() as f64
             / windows.len() as f64
     };
-    let tracks = Decision::ALL.map(|(name, how)| (format!("tracks by {name}"), by(how)));
-    std::iter::once(("single windows".to_owned(), single))
-        .chain(tracks)
-        .collect()
+    [
+        ("single windows", single),
+        ("tracks by mean", by(mean)),
+        ("tracks by vote", by(votes)),
+    ]
+    .map(|(name, share)| (name.to_owned(), share))
+    .into()
 }
 
 /// Examples that a run's networks are trained and evaluated on.
@@ -81,5 +83,15 @@ impl<'a> RunExamples<'a> {
         batch: usize,
     ) -> Result<WindowProbabilities, LabError> {
         Ok(predict(net, self.of(&[], &[]), tracks, batch)?)
+    }
+
+    /// Outputs of the inner layer for each track's windows.
+    pub(super) fn inner(
+        self,
+        net: &dyn ClassPredictor,
+        tracks: &[usize],
+        batch: usize,
+    ) -> Result<WindowProbabilities, LabError> {
+        Ok(outputs(net, self.of(&[], &[]), tracks, batch)?)
     }
 }

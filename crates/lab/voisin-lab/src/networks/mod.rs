@@ -1,4 +1,4 @@
-//! Runs that train a network on spectrograms: `--recipe space`, `baseline-cnn` and the like.
+//! Runs that train a network on spectrograms: `--recipe baseline-cnn` and the like.
 //!
 //! Spectrograms of every track are stored on disk ([`clips`]), the network is trained on the
 //! training part and its best epoch chosen on the validation part ([`run`]), and evaluated as any
@@ -6,11 +6,9 @@
 
 mod clips;
 mod examples;
-mod forming;
-mod occlusion;
 mod run;
 mod settings;
 
 pub use clips::{ClipReader, KeptSpectrograms};
-pub use run::{NetworkProbabilities, keep_model, layers, train};
+pub use run::{NetworkOutput, RunNetwork, layers, train};
 pub use settings::NetworkSettings;

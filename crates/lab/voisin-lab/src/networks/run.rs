@@ -5,27 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::clips::clip_config;
 use super::examples::{RunExamples, WindowProbabilities, decisions, joined};
-use super::forming::{WATCHED, WatchedTracks};
-use super::occlusion::occlusion;
 use super::{ClipReader, KeptSpectrograms, NetworkSettings};
 use crate::LabError;
 use crate::bench::Bench;
 use crate::config::Config;
 use crate::leak;
-use crate::matrix::{FeatureSet, MatrixRow, SoundFile};
+use crate::matrix::{FeatureSet, SoundFile};
 use crate::report::{Learning, Method, Report};
-use crate::run::{Clock, Progress, RunInputs, TRIAL, among, digests, publish};
-use voisin_base::random::Random;
+use crate::run::{Clock, Progress, RunInputs, among, digests, publish};
 use voisin_base::regular_file;
-use voisin_base::text::count;
-use voisin_encoder::{Device, DeviceChoice, ModelManifest, Stack, StackShape, keep_trained};
+use voisin_encoder::{Device, DeviceChoice, Stack, StackShape};
 use voisin_learn::metrics::argmax;
 use voisin_train::TrainError;
 use voisin_train::classifier::{
-    ClassNetOptions, ClassPredictor, ClassTraining, EpochFigures, Fitted, LayerNet, NetworkRecipe,
-    RecipeInput, SpaceNet, SpaceStart, TrackExamples, Trainable, fit, places_file, read_tensors,
+    ClassNetOptions, ClassPredictor, EpochFigures, Fitted, LayerNet, NetworkRecipe, TrackExamples,
+    Trainable, fit, mean, read_tensors,
 };
 
 /// Name of the best epoch's weights in a run's folder.
@@ -52,88 +47,30 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 }
 
 /// The network before its first step.
-fn network(
-    config: &Config,
-    classes: usize,
-    device: Device,
-) -> Result<Box<dyn Trainable>, LabError> {
+fn network(config: &Config, classes: usize, device: Device) -> Result<LayerNet, LabError> {
     let (recipe, settings) = named(config)?;
-    // OpenL3's network, from a model or random weights; other recipes are stacks of layers.
-    if recipe.input == RecipeInput::Windows {
-        let model = settings.start();
-        let start = SpaceStart::new(model.as_ref(), settings.width, config.seed)?;
-        // random weights need no anchor
-        let anchor = if model.is_some() {
-            settings.training.anchor
-        } else {
-            0.0
-        };
-        let make = if settings.keeps_weights() {
-            SpaceNet::layer
-        } else {
-            SpaceNet::whole
-        };
-        return Ok(Box::new(make(
-            &start,
-            classes,
-            config.seed,
-            device,
-            anchor,
-        )?));
-    }
-    let stack =
-        Stack::new(&settings.layers, settings.input(&recipe), classes).map_err(TrainError::from)?;
-    Ok(Box::new(LayerNet::new(
+    let stack = stack(&recipe, settings, classes)?;
+    Ok(LayerNet::new(
         stack,
         config.seed,
         settings.initialise,
         device,
-    )))
+    ))
+}
+
+fn stack(
+    recipe: &NetworkRecipe,
+    settings: &NetworkSettings,
+    classes: usize,
+) -> Result<Stack, LabError> {
+    let stack = Stack::new(&settings.layers, settings.input(recipe), classes);
+    Ok(stack.map_err(TrainError::from)?)
 }
 
 /// The layers of a run's network, with their output and number of parameters.
 pub fn layers(config: &Config, classes: usize) -> Result<Vec<(String, String, usize)>, LabError> {
     let (recipe, settings) = named(config)?;
-    if recipe.input != RecipeInput::Windows {
-        let stack = Stack::new(&settings.layers, settings.input(&recipe), classes);
-        return Ok(stack.map_err(TrainError::from)?.summary());
-    }
-    let start = SpaceStart::new(settings.start().as_ref(), settings.width, config.seed)?;
-    let mut found: Vec<(String, String, usize)> = Vec::new();
-    // Weights are in the order of the layers, so the last shape gives the width of the next.
-    let mut channels = 1;
-    start.weights.for_each(|name, shape, values| {
-        let (layer, part) = name.rsplit_once('.').unwrap_or((name, ""));
-        // running statistics of batch norms are not parameters
-        if part.starts_with("running_") {
-            return;
-        }
-        channels = shape[0];
-        let learnt = if settings.keeps_weights() {
-            0
-        } else {
-            values.len()
-        };
-        match found.last_mut() {
-            Some(last) if last.0 == layer => last.2 += learnt,
-            _ => found.push((layer.to_owned(), format!("{channels} channels"), learnt)),
-        }
-    });
-    if settings.keeps_weights() {
-        let inputs = channels;
-        channels = start.dimension();
-        found.push((
-            "projection".to_owned(),
-            channels.to_string(),
-            channels * (inputs + 1),
-        ));
-    }
-    found.push((
-        "head".to_owned(),
-        classes.to_string(),
-        classes * (channels + 1),
-    ));
-    Ok(found)
+    Ok(stack(&recipe, settings, classes)?.summary())
 }
 
 /// Trains a run's network, or continues, and writes the report.
@@ -153,24 +90,20 @@ pub fn train(
     let bench = Bench::new(config, given.matrix)?;
     let (work, digest) = bench.begin_work(run, given.set)?;
     let rows = &bench.matrix.rows;
-    // after the tracks of the split, those of the left-out class
-    let everyone: Vec<&MatrixRow> = rows.iter().chain(&bench.left_out.0).collect();
     let counts = bench.matrix.values.column(0);
-    let counts = counts.iter().chain(bench.left_out.1.column(0));
-    let kept_of: Vec<usize> = counts.map(|count| *count as usize).collect();
+    let kept_of: Vec<usize> = counts.iter().map(|count| *count as usize).collect();
     // The network's examples: several crops of each stored one.
     let windows: Vec<usize> = kept_of
         .iter()
         .map(|count| kept.reader().evaluated(*count))
         .collect();
-    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match everyone
-        [track]
+    let load = |track: usize, window: usize, place: Option<f64>, to: &mut [f32]| match rows[track]
         .content
     {
         Some(content) => kept.read(content, window, place, to),
         None => Err(TrainError::Options(format!(
             "expected audio for each track, found none for {}",
-            everyone[track].item.key
+            rows[track].item.key
         ))),
     };
     let device = device.resolve().map_err(TrainError::from)?;
@@ -217,33 +150,7 @@ pub fn train(
     }
 
     let test = bench.test_rows(given.chosen_among);
-    // a map of all tracks would be unreadable, and costly to record in every epoch
-    let few = |mut tracks: Vec<usize>| {
-        Random::stream(config.seed, 0x3a9).shuffle(&mut tracks);
-        tracks.truncate(WATCHED);
-        tracks
-    };
-    let (learnt, held_out) =
-        fits.last()
-            .map_or_else(Default::default, |(_, training, validation)| {
-                (
-                    few(training.clone()),
-                    few([&validation[..], &test].concat()),
-                )
-            });
-    // After the held-out tracks those of the left-out class, which has no number.
-    let drawn = [held_out, few((rows.len()..everyone.len()).collect())].concat();
-    let class_of = |track: &usize| bench.class_of.get(*track).copied();
-    let watched = WatchedTracks {
-        classes: &bench.classes,
-        learnt: learnt.iter().filter_map(class_of).collect(),
-        drawn: drawn.iter().map(class_of).collect(),
-        left_out: &config.data.left_out,
-        artists: bench.artists_by_class(learnt.iter().map(|&row| &rows[row])),
-    };
-
     let clock = Clock::start();
-    let decide = settings.training.decide;
     let count = fits.len();
     let mut answers = Vec::new();
     let mut last = None;
@@ -261,18 +168,12 @@ pub fn train(
             },
             seed: config.seed,
             checkpoint_every: CHECKPOINT_EVERY,
-            // only the last network, the run's, is mapped
-            watched: if number + 1 < fits.len() || given.chosen_among == TRIAL {
-                Vec::new()
-            } else {
-                [&learnt[..], &drawn].concat()
-            },
         };
         let learning = TrackExamples {
             copies: settings.copies,
             ..examples.of(training, validation)
         };
-        let fitted = fit(&mut *net, &options, learning, &mut |now| {
+        let fitted = fit(&mut net, &options, learning, &mut |now| {
             let epochs = options.training.epochs;
             let prefix = if count > 1 {
                 format!("network {} of {count}, ", number + 1)
@@ -296,7 +197,7 @@ pub fn train(
         let net = net.finished()?;
         if let Some(fold) = folds.get(number) {
             let predicted = examples.predict(&*net, &fold.test, settings.training.batch)?;
-            answers.push(joined(&predicted, decide)?);
+            answers.push(joined(&predicted)?);
             // Figures of windows are over all folds, unless there is a test part below.
             windowed.extend(predicted);
             truth.extend(fold.test.iter().map(|&row| bench.class_of[row]));
@@ -324,7 +225,7 @@ pub fn train(
     if !test.is_empty() {
         windowed = examples.predict(&*net, &test, settings.training.batch)?;
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
-        predictions = Some(joined(&windowed, decide)?);
+        predictions = Some(joined(&windowed)?);
     }
     let otherwise = if config.data.folds > 0 {
         "folds"
@@ -338,20 +239,6 @@ pub fn train(
         (&test, predictions),
         otherwise,
     )?;
-    // on tracks that the network was not trained on
-    let mut unseen = if test.is_empty() {
-        fits.pop()
-            .map_or_else(Vec::new, |(.., validation)| validation)
-    } else {
-        test
-    };
-    Random::stream(config.seed, 0x0cc1).shuffle(&mut unseen);
-    let (importance, occlusion) = if given.chosen_among == TRIAL {
-        (Vec::new(), None)
-    } else {
-        occlusion(&*net, examples, &unseen, kept.reader(), &settings.training)?
-    };
-    let forming = watched.forming(run, fitted.history.len(), fitted.best)?;
     cost.push(clock.cost("figures"));
 
     // The digest of the run covers the weights on disk.
@@ -361,16 +248,13 @@ pub fn train(
         chosen: true,
         ..method
     };
-    // Without decoding: near copies are found by features, which a network's run lacks.
-    let mut leaks = leak::find_overlaps(rows, &bench.split);
-    leaks.looked_for += " alone; `voisin dataset` decodes the nearest pairs to find more.";
     let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
         given.set,
         vec![method],
         figures,
-        importance,
-        leaks,
+        Vec::new(),
+        leak::find_overlaps(rows, &bench.split),
         cost,
         digests,
         given.command,
@@ -387,22 +271,16 @@ pub fn train(
         learning: Some(Learning {
             layers: layers(config, classes)?,
             decisions: decisions(&windowed, &truth),
-            forming,
-            occlusion,
-            ..learning(&fitted, settings.training.within_error)
+            ..learning(&fitted)
         }),
         ..report
     };
     publish(run, &report, &work)?;
-    for epoch in 0..=fitted.history.len() {
-        // positions of single epochs are only needed for the report
-        let _ = std::fs::remove_file(places_file(run, epoch));
-    }
     Ok(report)
 }
 
 /// The learning curves, with notes on them.
-fn learning(fitted: &Fitted, within_error: bool) -> Learning {
+fn learning(fitted: &Fitted) -> Learning {
     let history = &fitted.history;
     let curve =
         |value: &dyn Fn(&EpochFigures) -> f64| -> Vec<f64> { history.iter().map(value).collect() };
@@ -417,14 +295,10 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     // The epoch of smallest validation loss, which may differ from that of the chosen weights.
     let least = argmax(loss[1].iter().map(|loss| -loss));
     let mut notes = vec![format!(
-        "The weights are those of epoch {} of {}, {}. The validation loss is smallest after epoch {}.",
+        "The weights are those of epoch {} of {}, which has the best validation accuracy. The validation loss is smallest \
+         after epoch {}.",
         fitted.best + 1,
         history.len(),
-        if within_error {
-            "the earliest within one standard error of the best validation accuracy"
-        } else {
-            "which has the best validation accuracy"
-        },
         least + 1
     )];
     if let (Some(last), Some(first)) = (history.last(), history.get(least)) {
@@ -450,108 +324,33 @@ fn learning(fitted: &Fitted, within_error: bool) -> Learning {
     }
 }
 
-/// Exports the network of a finished run up to its inner layer as an embedding model, in which
-/// tracks of genres that it confuses are near each other.
-pub fn keep_model(run: &Path, name: &str, folder: &Path) -> Result<ModelManifest, LabError> {
-    let config = Config::of_run(run)?;
-    let report = Report::read(run)?;
-    let unfit = |why: &str| {
-        let recipe = &config.recipe;
-        LabError::run(
-            run,
-            format!("its recipe is {recipe}: {why}; `classify --with RUN` takes any run"),
-        )
-    };
-    let Some((recipe, settings)) = config.network() else {
-        return Err(unfit(
-            "expected a network, whose inner layer is a search vector",
-        ));
-    };
-    // The encoder knows OpenL3's shape; a stack's layers are in the manifest.
-    let network = match recipe.input {
-        RecipeInput::Windows => None,
-        RecipeInput::Clip(clip) => {
-            let stack = Stack::new(
-                &settings.layers,
-                settings.input(&recipe),
-                report.classes.len(),
-            );
-            let (layers, dimension) = stack.map_err(TrainError::from)?.inner();
-            let seconds = if settings.crop > 0.0 {
-                settings.crop
-            } else {
-                settings.seconds
-            };
-            Some((layers, clip_config(clip, seconds), dimension))
-        }
-        RecipeInput::Cepstrum => {
-            return Err(unfit(
-                "expected a network that takes spectrograms, not the mean of a whole track",
-            ));
-        }
-    };
-    let kept_layers = network
-        .as_ref()
-        .map_or(usize::MAX, |(layers, ..)| layers.len());
-    let classes = report.classes.join(", ");
-    let description = format!(
-        "an embedding trained to predict {}: {classes}",
-        report.data.label_name
-    );
-    let run_digest = report.digests.get("run").map_or("", String::as_str);
-    // The licence of initial weights applies to the trained ones too.
-    let start = settings.start().map(|model| match model.manifest() {
-        Ok(card) => (format!("{}, {}", card.name, card.licence), card.licence),
-        Err(_) => (model.to_string(), "unknown".to_owned()),
-    });
-    let begun = start
-        .as_ref()
-        .map_or_else(String::new, |(name, _)| format!("; started from {name}"));
-    let provenance = format!(
-        "trained by voisin on {} of {}{begun}; run {run_digest}",
-        count(report.data.tracks as u64, "track"),
-        report.data.source
-    );
-    let music: Vec<&str> = report.data.licences.keys().map(String::as_str).collect();
-    let music = if music.is_empty() {
-        "unknown".to_owned()
-    } else {
-        music.join(", ")
-    };
-    let licence = start.map_or_else(String::new, |(_, licence)| {
-        format!("initial weights: {licence}; ")
-    });
-    let licence = format!("{licence}training music: {music}");
-    let kept = keep_trained(
-        &run.join(BEST),
-        |tensor| match tensor
-            .strip_prefix("layers.")
-            .and_then(|rest| rest.split('.').next()?.parse().ok())
-        {
-            // the layers after the inner one, and the head, are not part of an embedding
-            Some::<usize>(layer) => layer >= kept_layers,
-            None => tensor.starts_with("head."),
-        },
-        network,
-        name,
-        [description, provenance, licence],
-        folder,
-    );
-    Ok(kept.map_err(TrainError::from)?)
+/// What a run's network computes of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkOutput {
+    /// The probability of each class.
+    Probabilities,
+    /// The numbers of its inner layer, in which tracks of genres that it confuses are near each other.
+    InnerLayer,
 }
 
-/// A run's network as a feature set, whose columns are the class probabilities.
-pub struct NetworkProbabilities {
+/// A run's network as a feature set.
+pub struct RunNetwork {
     reader: ClipReader,
     net: Box<dyn ClassPredictor>,
-    classes: Vec<String>,
+    output: NetworkOutput,
+    columns: Vec<String>,
     crops: usize,
-    training: ClassTraining,
+    batch: usize,
 }
 
-impl NetworkProbabilities {
+impl RunNetwork {
     /// Loads the network of a finished run.
-    pub fn of_run(run: &Path, config: &Config, device: DeviceChoice) -> Result<Self, LabError> {
+    pub fn of_run(
+        run: &Path,
+        config: &Config,
+        device: DeviceChoice,
+        output: NetworkOutput,
+    ) -> Result<Self, LabError> {
         let classes = Report::read(run)?.classes;
         let (recipe, settings) = named(config)?;
         let device = device.resolve().map_err(TrainError::from)?;
@@ -565,34 +364,39 @@ impl NetworkProbabilities {
             copies: 0,
             ..settings.clone()
         };
+        let net = match output {
+            NetworkOutput::Probabilities => net.finished()?,
+            NetworkOutput::InnerLayer => net.inner()?,
+        };
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
-            net: net.finished()?,
-            classes,
+            columns: match output {
+                NetworkOutput::Probabilities => classes,
+                NetworkOutput::InnerLayer => (0..net.classes())
+                    .map(|i| format!("inner_{i:03}"))
+                    .collect(),
+            },
+            net,
+            output,
             crops: settings.crops(),
-            training: settings.training,
+            batch: settings.training.batch,
         })
-    }
-
-    /// Names of the classes.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
     }
 }
 
-impl FeatureSet for NetworkProbabilities {
+impl FeatureSet for RunNetwork {
     fn name(&self) -> &'static str {
         "network"
     }
 
     fn columns(&self) -> Vec<String> {
-        self.classes.clone()
+        self.columns.clone()
     }
 
     fn compute(&self, file: &SoundFile<'_>, stop: &AtomicBool) -> Result<Vec<f32>, String> {
         let decoded = self.reader.decode(file.path, file.info, stop)?;
         let cells = self.reader.example().cells();
-        // The same crops and decision rule as in the run's evaluation.
+        // The same crops as in the run's evaluation.
         let windows = [self.reader.evaluated(decoded.len() / cells)];
         let crops = self.crops;
         let load = |_: usize, window: usize, place: Option<f64>, to: &mut [f32]| {
@@ -605,9 +409,12 @@ impl FeatureSet for NetworkProbabilities {
             windows: &windows,
             load: &load,
         };
-        let found = examples.predict(&*self.net, &[0], self.training.batch);
+        let found = match self.output {
+            NetworkOutput::Probabilities => examples.predict(&*self.net, &[0], self.batch),
+            NetworkOutput::InnerLayer => examples.inner(&*self.net, &[0], self.batch),
+        };
         found
-            .map(|windows| self.training.decide.join(&windows[0]))
+            .map(|windows| mean(&windows[0]))
             .map_err(|error| error.to_string())
     }
 }

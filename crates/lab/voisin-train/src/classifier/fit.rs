@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{ClassBatch, class_weights};
+use super::decision::mean;
 use super::softmax::{cross_entropy, softmax};
 use super::{ClassPredictor, ClassTraining, Trainable};
 use crate::session::{
@@ -15,7 +16,6 @@ use crate::session::{
 use crate::{AdamWOptions, TrainError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
-use voisin_base::vector::squared_norm;
 use voisin_learn::metrics::{argmax, confusion, macro_f1};
 
 /// Key of the state in a checkpoint's header.
@@ -38,14 +38,6 @@ pub struct ClassNetOptions {
     pub seed: u64,
     /// Time between checkpoints inside an epoch.
     pub checkpoint_every: Duration,
-    /// Tracks whose positions in the inner layer are written to a file before the first epoch and after each.
-    pub watched: Vec<usize>,
-}
-
-/// The file with the positions of the watched tracks after an epoch (0: before the first): a tensor
-/// `places`, `[tracks, dimension]`.
-pub fn places_file(folder: &Path, epoch: usize) -> PathBuf {
-    folder.join(format!("places-{epoch}.safetensors"))
 }
 
 /// Reads an example into a buffer, by its track and its number there. In training it receives a
@@ -124,7 +116,7 @@ pub struct Fitted {
     /// Every epoch.
     pub history: Vec<EpochFigures>,
     /// Index in it of the epoch whose weights are kept: the first with the most correct validation
-    /// tracks, or the first within one standard error of it.
+    /// tracks.
     pub best: usize,
 }
 
@@ -150,22 +142,6 @@ impl NetworkCheckpoint {
     fn best(&self) -> usize {
         // The first of equals: later epochs have to be better, not as good.
         argmax(self.history.iter().map(|epoch| epoch.validation_right))
-    }
-
-    /// The epoch whose weights are kept.
-    fn chosen(&self, within_error: bool) -> usize {
-        let best = self.best();
-        let Some(one) = self.history.get(best).filter(|_| within_error) else {
-            return best;
-        };
-        let share = one.validation_accuracy();
-        // The standard error of a binomial count.
-        let error = (share * (1.0 - share) * one.validation_tracks as f64).sqrt();
-        let least = one.validation_right as f64 - error;
-        self.history
-            .iter()
-            .position(|epoch| epoch.validation_right as f64 >= least)
-            .unwrap_or(best)
     }
 
     fn add(&mut self, which: usize, value: f64) {
@@ -207,25 +183,15 @@ pub fn fit(
         return Ok(None);
     }
     let standing = training.standing;
-    // Weights of other candidates; a missing file is no fault.
-    for epoch in 1..=standing.epoch {
-        let _ = std::fs::remove_file(options.folder.join(candidate(epoch)));
-    }
     let best = options.folder.join(BEST);
     let mut tensors = read_tensors(&best)?;
     // The network has the weights of the last epoch until here.
     net.restore(&mut |name| tensors.remove(name))
         .map_err(|why| TrainError::checkpoint(&best, why))?;
-    let best = standing.chosen(options.training.within_error);
     Ok(Some(Fitted {
-        best,
+        best: standing.best(),
         history: standing.history,
     }))
-}
-
-/// Name of the weights of an epoch that may be the one to keep.
-fn candidate(epoch: usize) -> String {
-    format!("epoch-{epoch}.safetensors")
 }
 
 /// Predicts the probability of each class for each spectrogram of some tracks.
@@ -237,57 +203,21 @@ pub fn predict(
     tracks: &[usize],
     batch: usize,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
-    let classes = net.classes();
-    let mut rows = run_windows(net.cells(), examples, tracks, batch, classes, &|x, n| {
-        net.logits(x, n)
-    })?;
+    let mut rows = outputs(net, examples, tracks, batch)?;
     rows.iter_mut()
         .flatten()
         .for_each(|logits| *logits = softmax(logits));
     Ok(rows)
 }
 
-/// Positions of tracks in a network's inner layer, `[tracks][dimension]`: the mean over each one's
-/// spectrograms, of length 1. Empty for a network without such a layer.
-pub fn places(
+/// The outputs of a network for each spectrogram of some tracks: logits, or an inner layer's numbers.
+///
+/// - returns: for each of `tracks`, a row for each spectrogram
+pub fn outputs(
     net: &dyn ClassPredictor,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
-) -> Result<Vec<f32>, TrainError> {
-    let dimension = net.dimension();
-    if dimension == 0 {
-        return Ok(Vec::new());
-    }
-    let outputs = run_windows(net.cells(), examples, tracks, batch, dimension, &|x, n| {
-        Ok(net.embeddings(x, n))
-    })?;
-    let mut found = vec![0.0; tracks.len() * dimension];
-    for (windows, place) in outputs.iter().zip(found.chunks_exact_mut(dimension)) {
-        windows
-            .iter()
-            .flatten()
-            .zip((0..dimension).cycle())
-            .for_each(|(x, at)| place[at] += x);
-        let length = squared_norm(place).sqrt().max(1e-12) as f32;
-        place.iter_mut().for_each(|x| *x /= length);
-    }
-    Ok(found)
-}
-
-/// Takes examples and their number, returns a row of values for each.
-type ForwardFn<'a> = dyn Fn(&[f32], usize) -> Result<Vec<f32>, TrainError> + 'a;
-
-/// Runs a function on every spectrogram of some tracks.
-///
-/// - `forward`: returns `width` values for each
-fn run_windows(
-    cells: usize,
-    examples: TrackExamples<'_>,
-    tracks: &[usize],
-    batch: usize,
-    width: usize,
-    forward: &ForwardFn<'_>,
 ) -> Result<Vec<Vec<Vec<f32>>>, TrainError> {
     let mut rows = vec![Vec::new(); tracks.len()];
     let all: Vec<(usize, usize)> = (0..tracks.len())
@@ -300,12 +230,10 @@ fn run_windows(
             .iter()
             .map(|&(row, window)| (tracks[row], window))
             .collect();
-        load(cells, examples, &wanted, None, &mut x)?;
-        for (&(row, _), probabilities) in part
-            .iter()
-            .zip(forward(&x, part.len())?.chunks_exact(width))
-        {
-            rows[row].push(probabilities.to_vec());
+        load(net.cells(), examples, &wanted, None, &mut x)?;
+        let found = net.logits(&x, part.len())?;
+        for (&(row, _), output) in part.iter().zip(found.chunks_exact(net.classes())) {
+            rows[row].push(output.to_vec());
         }
     }
     Ok(rows)
@@ -392,8 +320,6 @@ impl<'a> Loop<'a> {
         let path = options.folder.join(CHECKPOINT);
         if path.exists() {
             session.resume(&path)?;
-        } else {
-            session.watch(&*session.net.finished()?)?;
         }
         Ok(session)
     }
@@ -484,40 +410,13 @@ impl<'a> Loop<'a> {
         Ok(())
     }
 
-    /// Writes the positions of the watched tracks.
-    fn watch(&self, net: &dyn ClassPredictor) -> Result<(), TrainError> {
-        let ClassNetOptions {
-            watched,
-            folder,
-            training,
-            ..
-        } = self.options;
-        if watched.is_empty() || net.dimension() == 0 {
-            return Ok(());
-        }
-        let places = places(net, self.examples, watched, training.batch)?;
-        let tensor = (
-            "places".to_owned(),
-            vec![watched.len(), net.dimension()],
-            places,
-        );
-        write_state(
-            &places_file(folder, self.standing.epoch),
-            None::<(&str, &NetworkCheckpoint)>,
-            [tensor],
-        )
-    }
-
     /// Evaluates the validation part, and writes the epoch's metrics.
     fn end_epoch(&mut self, rate: f64) -> Result<(), TrainError> {
         let validation = self.examples.validation;
         let training = &self.options.training;
         let net = self.net.finished()?;
         let windows = predict(&*net, self.examples, validation, training.batch)?;
-        let rows: Vec<Vec<f32>> = windows
-            .iter()
-            .map(|windows| training.decide.join(windows))
-            .collect();
+        let rows: Vec<Vec<f32>> = windows.iter().map(|windows| mean(windows)).collect();
         let truth: Vec<usize> = validation
             .iter()
             .map(|&track| self.examples.class_of[track])
@@ -546,31 +445,14 @@ impl<'a> Loop<'a> {
         });
         (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
         self.order.clear();
-        self.watch(&*net)?;
         let standing = &self.standing;
         // The epoch that has just ended is the best so far.
         if standing.best() + 1 == standing.epoch {
-            let best = self.options.folder.join(BEST);
-            let folder = &self.options.folder;
-            let within_error = self.options.training.within_error;
-            let path = if within_error {
-                // The epoch to keep, the first within the error of the best, is known only at the
-                // end, so every epoch that was the best so far is stored.
-                folder.join(candidate(standing.epoch))
-            } else {
-                best.clone()
-            };
             write_state(
-                &path,
+                &self.options.folder.join(BEST),
                 None::<(&str, &NetworkCheckpoint)>,
                 self.net.tensors(),
             )?;
-            if within_error {
-                // a stored one, which may be this epoch
-                let chosen = folder.join(candidate(standing.chosen(true) + 1));
-                let bytes = std::fs::read(&chosen).map_err(TrainError::io(&chosen))?;
-                atomic_file::write(&best, bytes).map_err(TrainError::io(&best))?;
-            }
         }
         let path = self.options.folder.join("metrics.csv");
         atomic_file::write(&path, table(&self.standing.history)).map_err(TrainError::io(&path))?;

@@ -48,6 +48,10 @@ impl Trainable for LayerNet {
         Ok(Box::new(self.net.finished()?))
     }
 
+    fn inner(&self) -> Result<Box<dyn ClassPredictor>, TrainError> {
+        Ok(Box::new(self.net.inner()?))
+    }
+
     fn tensors(&self) -> Vec<NamedTensor> {
         let tensors = self.net.tensors().iter();
         tensors

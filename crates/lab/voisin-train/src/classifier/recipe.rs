@@ -1,14 +1,11 @@
 //! The laboratory's networks as data: input, layers, settings of training.
 
-use super::{ClassTraining, ClassWeights, Decision, Schedule};
-use voisin_encoder::openl3::{FRAMES, MELS};
+use super::{ClassTraining, ClassWeights, Schedule};
 use voisin_encoder::{FirstWeights, StackShape};
 
 /// A network's input from a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecipeInput {
-    /// Windows of one second for OpenL3: 128 mel bands × 199 frames.
-    Windows,
     /// One clip from the beginning, padded with zeros: mel bands × frames in decibels, of mean 0 and deviation 1.
     Clip(ClipNumbers),
     /// The means of 40 mel-frequency cepstral coefficients.
@@ -58,7 +55,7 @@ pub struct NetworkRecipe {
     pub name: &'static str,
     /// The network's input.
     pub input: RecipeInput,
-    /// Its layers, with commas between them; none: OpenL3's network.
+    /// Its layers, with commas between them.
     pub layers: &'static str,
     /// The origin of its first weights.
     pub first: FirstWeights,
@@ -96,29 +93,11 @@ const PLAIN: ClassTraining = ClassTraining {
     label_smoothing: 0.0,
     mixup: 0.0,
     mask: 0.0,
-    anchor: 0.0,
-    within_error: false,
-    decide: Decision::Mean,
 };
 
 impl NetworkRecipe {
     /// Every network of the laboratory.
-    pub const ALL: [Self; 6] = [
-        Self {
-            name: "space",
-            input: RecipeInput::Windows,
-            training: ClassTraining {
-                epochs: 4,
-                schedule: Schedule::Cosine,
-                weight_decay: 1e-2,
-                clip: 5.0,
-                label_smoothing: 0.1,
-                anchor: 10.0,
-                within_error: true,
-                ..PLAIN
-            },
-            ..USUAL
-        },
+    pub const ALL: [Self; 5] = [
         Self {
             name: "baseline-cnn",
             layers: "conv 16 3x3 same, relu, pool 2x2, dropout 0.1, \
@@ -193,17 +172,14 @@ impl NetworkRecipe {
 
     /// Its layers as a list.
     pub fn layers(&self) -> Vec<&'static str> {
-        self.layers
-            .split(", ")
-            .filter(|layer| !layer.is_empty())
-            .collect()
+        self.layers.split(", ").collect()
     }
 
     /// Seconds of its clips by default.
     pub fn seconds(&self) -> f64 {
         match self.input {
             RecipeInput::Clip(clip) => clip.length as f64 / 1000.0,
-            _ => 0.0,
+            RecipeInput::Cepstrum => 0.0,
         }
     }
 
@@ -212,7 +188,6 @@ impl NetworkRecipe {
     /// - `seconds`: of a clip
     pub fn example(&self, seconds: f64) -> StackShape {
         match self.input {
-            RecipeInput::Windows => StackShape::Image(1, MELS, FRAMES),
             RecipeInput::Clip(clip) => StackShape::Image(1, clip.bands, clip.frames(seconds)),
             RecipeInput::Cepstrum => StackShape::Vector(40),
         }
@@ -222,9 +197,7 @@ impl NetworkRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TeacherHead, widths};
     use voisin_encoder::Stack;
-    use voisin_encoder::openl3::OpenL3Weights;
 
     /// Numbers in a network's tensors: parameters and running statistics.
     fn numbers(recipe: NetworkRecipe, classes: usize) -> (usize, usize) {
@@ -275,17 +248,5 @@ mod tests {
             assert_eq!(recipe.example(recipe.seconds()), input, "{name}");
             assert_eq!(numbers(recipe, classes), expected, "{name}");
         }
-        let mut space = 0;
-        let weights = OpenL3Weights::seeded(1, &widths(4).unwrap());
-        weights.for_each(|name, _, values| {
-            space += if name.contains(".running_") {
-                0
-            } else {
-                values.len()
-            };
-        });
-        let head = TeacherHead::seeded(weights.convs[7].cout, 8, 1);
-        assert_eq!((space, head.parameters.len()), (736_690, 4_104));
-        assert!(NetworkRecipe::named("space").is_some_and(|recipe| recipe.layers.is_empty()));
     }
 }

@@ -26,6 +26,9 @@ pub trait Trainable {
     /// The current network, for prediction.
     fn finished(&self) -> Result<Box<dyn ClassPredictor>, TrainError>;
 
+    /// The current network up to its inner layer: its outputs in place of logits are that layer's numbers.
+    fn inner(&self) -> Result<Box<dyn ClassPredictor>, TrainError>;
+
     /// Every parameter and running statistic: name, shape, values.
     fn tensors(&self) -> Vec<NamedTensor>;
 
@@ -46,15 +49,4 @@ pub trait ClassPredictor: Send + Sync {
 
     /// Logits `[n][classes]`.
     fn logits(&self, x: &[f32], n: usize) -> Result<Vec<f32>, TrainError>;
-
-    /// Dimension of the inner layer that is a vector space; 0: none.
-    fn dimension(&self) -> usize {
-        0
-    }
-
-    /// The outputs of that layer, `[n][dimension]`.
-    fn embeddings(&self, x: &[f32], n: usize) -> Vec<f32> {
-        let _ = (x, n);
-        Vec::new()
-    }
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Decision;
 use crate::cosine;
 
 /// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
@@ -63,15 +62,6 @@ pub struct ClassTraining {
     pub mixup: f64,
     /// Largest share of the bands, and of the frames, that is masked at a time; 0: none.
     pub mask: f64,
-    /// For `space`: weight of the penalty on cosines between tracks that differ from those of the initial model; 0: none.
-    #[serde(default)]
-    pub anchor: f64,
-    /// Whether the earliest epoch within one standard error of the best is kept, rather than the best.
-    #[serde(default)]
-    pub within_error: bool,
-    /// How the predictions for a track's windows or crops are combined.
-    #[serde(default)]
-    pub decide: Decision,
 }
 
 impl ClassTraining {
@@ -109,7 +99,6 @@ impl ClassTraining {
             ),
             ((0.0..=1.0).contains(&self.mixup), "mixup", "0 to 1"),
             ((0.0..=0.5).contains(&self.mask), "mask", "0 to 0.5"),
-            ((0.0..=1e6).contains(&self.anchor), "anchor", "0 to 1000000"),
         ] {
             if !fits {
                 return Err(format!("training.{key}: expected {expected}"));

@@ -12,28 +12,6 @@ fn file_tags_of(bytes: &[u8]) -> FileTags {
 }
 
 #[test]
-fn an_untagged_file_has_the_words_of_its_sheet() {
-    let folder = tempfile::tempdir().unwrap();
-    let sheet = "PERFORMER X\nTITLE Album\nFILE a.mp3 MP3\nTRACK 01 AUDIO\nTITLE One\nINDEX 01 00:00:00\n\
-                 FILE b.mp3 MP3\nTRACK 02 AUDIO\nTITLE Two\nINDEX 01 00:00:00\n";
-    std::fs::write(folder.path().join("x.cue"), sheet).unwrap();
-    let read = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        let tags = read_file_tags(&path).unwrap().tags;
-        (tags.title, tags.artist, tags.track_number)
-    };
-    let some = |text: &str| Some(text.to_owned());
-    let tagged = file(4, &[frame(4, "TIT2", &text("Title"))]);
-    assert_eq!(
-        read("b.mp3", &file(4, &[])),
-        (some("Two"), some("X"), Some(2))
-    );
-    assert_eq!(read("a.mp3", &tagged), (some("Title"), None, None));
-    assert_eq!(read("c.mp3", &file(4, &[])), (None, None, None));
-}
-
-#[test]
 fn tags_that_cannot_be_read_are_counted() {
     let whole = frame(4, "TIT2", &text("Title"));
     let unread = |frames: &[Vec<u8>]| {
@@ -244,14 +222,12 @@ fn other_gains_count_where_replay_gain_is_missing() {
     ];
     let read = file_tags_of(&file(4, &frames));
     assert_eq!((read.tags.replay_gain, read.unread), (Some(-10.0), 0));
-    assert!(read.is_other_gain);
     frames.push(frame(4, "RVA2", volume));
     let tags = tags_of(&file(4, &frames));
     assert_eq!(tags.replay_gain, Some(-6.0));
     frames.push(usual);
     let read = file_tags_of(&file(4, &frames));
     assert_eq!(read.tags.replay_gain, Some(-7.5));
-    assert!(!read.is_other_gain);
     let comment = format!("ITUNNORM={itunes}");
     let tags = tags_of(&flac_of(&comment_list(&[comment.as_bytes()])));
     assert_eq!(tags.replay_gain, Some(-10.0));

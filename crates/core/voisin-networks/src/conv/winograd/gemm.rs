@@ -23,8 +23,6 @@ pub(in crate::conv) struct Gemm<'a> {
     pub(in crate::conv) u_stride: usize,
     pub(in crate::conv) m: SharedSlice<'a>,
     pub(in crate::conv) m_stride: usize,
-    /// Whether `V` and `U` hold pairs of bf16; `k` is then the number of pairs (multiple of 8).
-    pub(in crate::conv) half: bool,
 }
 
 impl Gemm<'_> {
@@ -32,7 +30,7 @@ impl Gemm<'_> {
     fn fits(&self) -> bool {
         let last = self.positions.end.saturating_sub(1);
         let tiles = self.groups.tiles;
-        self.k.is_multiple_of(if self.half { 8 } else { 16 })
+        self.k.is_multiple_of(16)
             && self.n.is_multiple_of(16)
             && last * self.v_stride + tiles * self.k <= self.v.len()
             && last * self.u_stride + self.k * self.n <= self.u.len()
@@ -57,9 +55,8 @@ unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(
     // SAFETY: the extents above.
     unsafe {
         let mut acc = [[simd.splat(0.0); NV]; MR];
-        let block = if S::HALF { 8 } else { 16 };
-        for _ in 0..k / block {
-            for quarter in 0..block / 4 {
+        for _ in 0..k / 16 {
+            for quarter in 0..4 {
                 for kk in 0..4 {
                     let mut b = [simd.splat(0.0); NV];
                     for j in 0..NV {
@@ -70,19 +67,15 @@ unsafe fn micro<S: Simd, const MR: usize, const NV: usize>(
                         }
                     }
                     for i in 0..MR {
-                        let a = simd.splat(*v.add(i * block + quarter * 4 + kk));
+                        let a = simd.splat(*v.add(i * 16 + quarter * 4 + kk));
                         for j in 0..NV {
-                            acc[i][j] = if S::HALF {
-                                simd.dot2(a, b[j], acc[i][j])
-                            } else {
-                                simd.fma(a, b[j], acc[i][j])
-                            };
+                            acc[i][j] = simd.fma(a, b[j], acc[i][j]);
                         }
                     }
                 }
                 u = u.add(4 * NV * S::LANES);
             }
-            v = v.add(MR * block);
+            v = v.add(MR * 16);
         }
         for i in 0..MR {
             for j in 0..NV {
@@ -175,7 +168,7 @@ unsafe fn gemm_generic<S: Simd>(simd: S, a: &Gemm<'_>) {
 }
 
 dispatch! {
-    gemm_unchecked => gemm_generic(half, a: &Gemm<'_>)
+    gemm_unchecked => gemm_generic(a: &Gemm<'_>)
 }
 
 /// All products of `a`. Each output is one chain of fused multiply-adds over ascending input
@@ -186,5 +179,5 @@ dispatch! {
 pub(in crate::conv) unsafe fn gemm(isa: Isa, a: &Gemm<'_>) {
     assert!(a.fits(), "V, U and M hold the positions");
     // SAFETY: it fits, and positions are kept apart by the caller.
-    unsafe { gemm_unchecked(isa, a.half, a) }
+    unsafe { gemm_unchecked(isa, a) }
 }

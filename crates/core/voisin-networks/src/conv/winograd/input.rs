@@ -8,7 +8,7 @@ use super::{A, B, Groups, POS, Tile};
 
 /// One-dimensional input transform, Bᵀ d.
 #[inline(always)]
-pub(in crate::conv) fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
+fn bt<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
     let a = simd.splat(A);
     let b = simd.splat(B);
     let a2 = simd.splat(A * A);
@@ -47,14 +47,11 @@ pub(in crate::conv) struct Input<'a> {
     /// The block's `V`, and floats from one position to the next.
     pub(in crate::conv) v: SharedSlice<'a>,
     pub(in crate::conv) v_stride: usize,
-    /// Whether `V` is in bf16 (each position and group then takes half the floats).
-    pub(in crate::conv) half: bool,
 }
 
 impl Input<'_> {
     /// Whether every patch lies in `src` and every slot in `V`.
     fn fits(&self) -> bool {
-        let depth = if self.half { self.c / 2 } else { self.c };
         let patch = 5 * self.row + 6 * self.c;
         self.c.is_multiple_of(16)
             && self
@@ -62,7 +59,7 @@ impl Input<'_> {
                 .iter()
                 .all(|tile| tile.src as usize + patch <= self.src.len())
             && self.first + self.tiles.len() <= self.groups.tiles
-            && (POS - 1) * self.v_stride + self.groups.tiles * depth <= self.v.len()
+            && (POS - 1) * self.v_stride + self.groups.tiles * self.c <= self.v.len()
     }
 }
 
@@ -71,12 +68,7 @@ impl Input<'_> {
 /// # Safety
 /// `p` is valid for six rows of six pixels, `row` and `c` floats apart.
 #[inline(always)]
-pub(in crate::conv) unsafe fn patch<S: Simd>(
-    simd: S,
-    p: *const f32,
-    row: usize,
-    c: usize,
-) -> [[S::V; 6]; 6] {
+unsafe fn patch<S: Simd>(simd: S, p: *const f32, row: usize, c: usize) -> [[S::V; 6]; 6] {
     let mut rows = [[simd.splat(0.0); 6]; 6];
     for x in 0..6 {
         // SAFETY: the six pixels of column x of the patch.
@@ -110,27 +102,16 @@ unsafe fn input_generic<S: Simd>(simd: S, a: &Input<'_>) {
         // SAFETY: a 6×6 patch lies inside the padded activation and its V slots inside the block.
         unsafe {
             let src = a.src.as_ptr().add(tile.src as usize);
-            let v = a.v.as_mut_ptr();
-            let out = if S::HALF { v } else { v.add(slot) };
-            let half = if S::HALF {
-                v.cast::<u16>().add(slot)
-            } else {
-                v.cast()
-            };
+            let out = a.v.as_mut_ptr().add(slot);
             for block in 0..blocks {
                 let mut lane = 0;
                 while lane < 16 {
                     let p = src.add(block * 16 + lane);
-                    let q = out.wrapping_add(block * len * 16 + lane);
-                    let half = half.wrapping_add(block * len * 16 + lane);
+                    let q = out.add(block * len * 16 + lane);
                     let rows = patch(simd, p, a.row, a.c);
                     for (y, row) in rows.into_iter().enumerate() {
                         for (x, value) in bt(simd, row).into_iter().enumerate() {
-                            if S::HALF {
-                                simd.store_half(half.add((y * 6 + x) * a.v_stride * 2), value);
-                            } else {
-                                simd.store(q.add((y * 6 + x) * a.v_stride), value);
-                            }
+                            simd.store(q.add((y * 6 + x) * a.v_stride), value);
                         }
                     }
                     lane += S::LANES;
@@ -141,7 +122,7 @@ unsafe fn input_generic<S: Simd>(simd: S, a: &Input<'_>) {
 }
 
 dispatch! {
-    input_unchecked => input_generic(half, a: &Input<'_>)
+    input_unchecked => input_generic(a: &Input<'_>)
 }
 
 /// Bᵀ d B of every tile and channel of `a`.
@@ -151,5 +132,5 @@ dispatch! {
 pub(in crate::conv) unsafe fn input(isa: Isa, a: &Input<'_>) {
     assert!(a.fits(), "patches lie in the window and slots in V");
     // SAFETY: it fits, and slots are kept apart by the caller.
-    unsafe { input_unchecked(isa, a.half, a) }
+    unsafe { input_unchecked(isa, a) }
 }

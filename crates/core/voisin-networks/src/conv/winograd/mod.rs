@@ -24,12 +24,12 @@ use voisin_kernels::Isa;
 use voisin_kernels::isa::Set;
 
 pub(super) use gemm::{Gemm, gemm};
-pub(super) use input::{Input, bt, input, patch};
+pub(super) use input::{Input, input};
 pub(super) use output::{Epilogue, Output, global_max, output};
 
 /// The interpolation points ±a and ±b. Near-reciprocal points keep the transforms' coefficients
-/// even: in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2, with bf16
-/// factors and f32 ones alike. All coefficients of A and B are exact in f32.
+/// even: in simulation 11/16 and 3/2 gave 0.45 times the error of the usual 1 and 2. All
+/// coefficients of A and B are exact in f32.
 pub(super) const A: f32 = 0.6875;
 pub(super) const B: f32 = 1.5;
 
@@ -43,7 +43,7 @@ fn microkernel(isa: Isa) -> (usize, usize) {
     }
     match isa.set() {
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 { .. } => of::<Avx512<false>>(),
+        Set::Avx512 { .. } => of::<Avx512>(),
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => of::<Avx2>(),
         #[cfg(target_arch = "aarch64")]

@@ -145,7 +145,7 @@ pub fn bars(title: &str, rows: &[(String, f64, f64)]) -> Scene {
         &mut scene,
         title,
         [left, UP, WIDE, high],
-        [&shares(1.0), &[]],
+        [&shares(), &[]],
         ["", ""],
     );
     for (i, ((_, value, spread), name)) in rows.iter().zip(&names).enumerate() {

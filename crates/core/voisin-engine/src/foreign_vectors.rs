@@ -1,0 +1,376 @@
+//! Vectors of other programs in files: a `.npy` array, and the table of their tracks.
+
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use ndarray::{Array2, ShapeBuilder as _};
+use ndarray_npy::ReadNpyExt;
+use ndarray_npy::npy::header::{Header, Layout};
+
+use super::EngineError;
+use voisin_audio::tags;
+use voisin_base::table::{Row, TableText};
+use voisin_base::text::{count, fold};
+use voisin_base::{address, regular_file};
+use voisin_library::TrackTags;
+use voisin_library::scan::playlist::path_in_table;
+
+/// Largest `.npy` file that is read: ten million vectors of 512 numbers.
+const LARGEST_NPY: u64 = 20 << 30;
+
+/// Reads `[rows, dimension]` from a `.npy` of float16, float32 or float64. Only the directions of vectors count: their
+/// lengths may exceed single precision.
+pub fn read_directions(path: &Path) -> Result<Array2<f32>, EngineError> {
+    let bytes = regular_file::read(path, LARGEST_NPY).map_err(|source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let expected = "expected a two-dimensional .npy of float16, float32 or float64";
+    parse_vectors(&bytes).map_err(|found| EngineError::Table {
+        path: path.to_owned(),
+        line: 0,
+        problem: format!("{expected}, found {found}"),
+    })
+}
+
+/// Parses a `.npy` file; an error names the content found instead.
+///
+/// The header is checked against the number of bytes before anything is allocated for it.
+fn parse_vectors(bytes: &[u8]) -> Result<Array2<f32>, String> {
+    /// NumPy reads no longer header either.
+    const LONGEST_HEADER: usize = 10_000;
+    // The header's length has two bytes in version 1, later four.
+    let length = match bytes.get(..12) {
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..]) => {
+            10 + usize::from(u16::from_le_bytes([*low, *high]))
+        }
+        Some([0x93, b'N', b'U', b'M', b'P', b'Y', _, _, size @ ..]) => 12_usize
+            .saturating_add(u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize),
+        _ => return Err("a file without its signature".to_owned()),
+    };
+    let header = bytes.get(..length).filter(|_| length <= LONGEST_HEADER);
+    let mut header = header.ok_or_else(|| format!("a header of {length} bytes"))?;
+    // A real header has one bracket (the shape) within another; the parser is recursive, so a
+    // header of brackets alone could overflow the stack.
+    if header[10..]
+        .iter()
+        .filter(|byte| b"([{".contains(byte))
+        .count()
+        > 2
+    {
+        return Err("a header of nested values".to_owned());
+    }
+    let header = Header::from_reader(&mut header).map_err(|error| error.to_string())?;
+    let [rows, columns] = header.shape[..] else {
+        return Err(format!("an array of {} dimensions", header.shape.len()));
+    };
+    if columns == 0 {
+        return Err("vectors of no numbers".to_owned());
+    }
+    let values = (bytes.len() - length) as u128;
+    let kind = header.type_descriptor.as_string();
+    let kind = kind.map_or("several", String::as_str);
+    let width = match kind {
+        "<f2" => 2,
+        "<f4" | ">f4" => 4,
+        "<f8" | ">f8" => 8,
+        _ => return Err(format!("an array of the type {kind:.100?}")),
+    };
+    // a header may state any two 64-bit numbers
+    let expected = rows as u128 * columns as u128;
+    if expected.checked_mul(width) != Some(values) {
+        return Err(format!(
+            "a header of {rows} x {columns} numbers and {values} bytes of them"
+        ));
+    }
+    match width {
+        2 => {
+            let shape = (rows, columns).set_f(matches!(header.layout, Layout::Fortran));
+            let halves = bytes[length..].as_chunks::<2>().0.iter();
+            let numbers = halves.map(|&half| f16::from_le_bytes(half).to_f32());
+            Array2::from_shape_vec(shape, numbers.collect()).map_err(|error| error.to_string())
+        }
+        4 => Array2::<f32>::read_npy(bytes).map_err(|error| error.to_string()),
+        _ => {
+            let mut numbers = Array2::<f64>::read_npy(bytes).map_err(|error| error.to_string())?;
+            for mut row in numbers.rows_mut() {
+                let largest = row.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+                // Single precision has neither 1e300 nor 1e-300.
+                let is_beyond = largest > 1e30 || largest > 0.0 && largest < 1e-30;
+                if is_beyond && largest.is_finite() {
+                    row.mapv_inplace(|x| x / largest);
+                }
+            }
+            Ok(numbers.mapv(|x| x as f32))
+        }
+    }
+}
+
+/// A track in a table of vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorTrack {
+    /// Its file.
+    pub path: PathBuf,
+    /// Tags in the table.
+    pub tags: TrackTags,
+}
+
+/// The header of a table, and its rows of as many cells; a row with more text than that is an error, as a separator
+/// within a cell shifts the next ones.
+fn read_rows(path: &Path) -> Result<(Vec<String>, Vec<Row>), EngineError> {
+    let table = TableText::read(path).map_err(|source| EngineError::ReadTable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let wrong = |(line, problem)| EngineError::Table {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
+    let mut rows = table.rows().map_err(wrong)?.into_iter();
+    let (_, header) = rows.next().unwrap_or_default();
+    let expected = header.len();
+    let mut rows: Vec<Row> = rows.collect();
+    for (line, cells) in &mut rows {
+        let found = cells.len();
+        if cells.iter().skip(expected).any(|cell| !cell.is_empty()) {
+            return Err(wrong((
+                *line,
+                format!(
+                    "expected {expected} cells, as in the header, found {found}: put quotes around a cell that holds \
+                     the separator"
+                ),
+            )));
+        }
+        // short rows are common in tables from spreadsheets
+        cells.resize(expected, String::new());
+    }
+    Ok((header, rows))
+}
+
+/// Reads a table with the column `path` (or `file`, `filename`), and optionally `title`, `artist`, `album`,
+/// `album_artist`, `composer`, `genre` or `genres` (several between `;`) and `year`: a row for each of `rows` vectors,
+/// in their order, and a remark on years that are none.
+pub fn read_vector_tracks(
+    path: &Path,
+    rows: usize,
+) -> Result<(Vec<VectorTrack>, Option<String>), EngineError> {
+    let (header, lines) = read_rows(path)?;
+    let wrong = |line, problem| EngineError::Table {
+        path: path.to_owned(),
+        line,
+        problem,
+    };
+    let folded: Vec<String> = header.iter().map(|name| fold(name)).collect();
+    let column = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| folded.iter().position(|header| header == name))
+    };
+    let Some(path_at) = column(&["path", "file", "filename", "file path"]) else {
+        let found = header.join(",");
+        return Err(wrong(1, format!("expected the column path, found {found}")));
+    };
+    if lines.len() != rows {
+        let found = lines.len();
+        return Err(wrong(
+            1,
+            format!("expected {rows} rows, one for each vector, found {found}"),
+        ));
+    }
+    let columns = [
+        column(&["title"]),
+        column(&["artist", "author"]),
+        column(&["album"]),
+        column(&["album artist", "albumartist"]),
+        column(&["composer"]),
+        column(&["genre"]),
+        column(&["genres"]),
+        column(&["year"]),
+    ];
+    let mut bad_years = Vec::new();
+    let one = |(line, row): &(u64, Vec<String>)| {
+        let mut path = path_in_table(&row[path_at]);
+        let is_address = address::scheme(&path).is_some();
+        if !is_address {
+            // Without repeated separators, with which a file would be two tracks.
+            path = path.components().collect();
+        }
+        // Paths in a library must not depend on the folder of the command.
+        if !path.is_absolute() && !is_address {
+            let found = &row[path_at];
+            return Err(wrong(
+                *line,
+                format!("expected an absolute path, found \"{found}\""),
+            ));
+        }
+        let [
+            title,
+            artist,
+            album,
+            album_artist,
+            composer,
+            genre,
+            genres,
+            year,
+        ] = columns.map(|at| at.map(|at| row[at].clone()).filter(|text| !text.is_empty()));
+        let mut names: Vec<String> = Vec::new();
+        for name in genre.iter().chain(&genres).flat_map(|cell| cell.split(';')) {
+            if !name.trim().is_empty() && !names.iter().any(|known| known == name.trim()) {
+                names.push(name.trim().to_owned());
+            }
+        }
+        let found = year.as_deref().and_then(tags::year);
+        if let (Some(text), None) = (&year, found) {
+            bad_years.push(format!("\"{text:.40}\" on line {line}"));
+        }
+        Ok(VectorTrack {
+            path,
+            tags: TrackTags {
+                title,
+                artist,
+                album,
+                album_artist,
+                composer,
+                genres: names,
+                year: found,
+                ..TrackTags::default()
+            },
+        })
+    };
+    let tracks = lines.iter().map(one).collect::<Result<_, _>>()?;
+    let remark = bad_years.first().map(|first| {
+        let rows = count(bad_years.len() as u64, "row");
+        format!(
+            "{}: {rows} without a year: expected one of four digits, found first {first}",
+            path.display()
+        )
+    });
+    Ok((tracks, remark))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_npy::WriteNpyExt as _;
+
+    use super::*;
+
+    fn npy(header: &str) -> Vec<u8> {
+        let header = format!("{header:<117}\n");
+        [
+            b"\x93NUMPY\x01\0",
+            &(header.len() as u16).to_le_bytes()[..],
+            header.as_bytes(),
+        ]
+        .concat()
+    }
+
+    /// Without the check, the first would allocate 800 GB, and the second would not end.
+    #[test]
+    fn a_header_is_checked_against_the_size_of_its_file() {
+        let npy_of_shape = |shape: &str| {
+            npy(&format!(
+                "{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}"
+            ))
+        };
+        for (shape, words) in [
+            ("100000000, 2000", "100000000 x 2000 numbers and 0 bytes"),
+            ("1000000000, 0", "vectors of no numbers"),
+            (
+                "18446744073709551615, 18446744073709551615",
+                "bytes of them",
+            ),
+            ("5,", "1 dimensions"),
+            ("5, 5, 5", "3 dimensions"),
+        ] {
+            let found = parse_vectors(&npy_of_shape(shape)).unwrap_err();
+            assert!(found.contains(words), "{shape}: {found}");
+        }
+        let deep = npy(&format!(
+            "{{'descr': '<f4', 'fortran_order': False, 'shape': {}",
+            "(".repeat(9000)
+        ));
+        assert!(parse_vectors(&deep).unwrap_err().contains("nested"));
+        let long = [&b"\x93NUMPY\x02\0\xff\xff\xff\xff"[..], &[0; 100]].concat();
+        assert!(
+            parse_vectors(&long)
+                .unwrap_err()
+                .contains("4294967307 bytes")
+        );
+        for cut in [&b""[..], b"\x93NUMPY\x01\0"] {
+            assert!(parse_vectors(cut).is_err());
+        }
+        for kind in ["|b1", "|O", "<i8", "<c8"] {
+            let header =
+                format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 1), }}");
+            let found = parse_vectors(&npy(&header)).unwrap_err();
+            assert!(found.contains(&format!("type \"{kind}\"")), "{found}");
+        }
+    }
+
+    #[test]
+    fn all_widths_of_numbers_are_read() {
+        let expected = ndarray::arr2(&[[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let mut single = Vec::new();
+        let mut double = Vec::new();
+        expected.write_npy(&mut single).unwrap();
+        expected.mapv(f64::from).write_npy(&mut double).unwrap();
+        for (order, values) in [
+            ("False", [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            ("True", [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]),
+        ] {
+            let mut half = npy(&format!(
+                "{{'descr': '<f2', 'fortran_order': {order}, 'shape': (2, 3), }}"
+            ));
+            half.extend(values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()));
+            assert_eq!(parse_vectors(&half).unwrap(), expected);
+        }
+        assert_eq!(parse_vectors(&single).unwrap(), expected);
+        assert_eq!(parse_vectors(&double).unwrap(), expected);
+        assert!(parse_vectors(&single[..single.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn directions_may_exceed_single_precision() {
+        let lengths = ndarray::arr2(&[[3e300, -4e300], [3e-300, 0.0], [0.0, 0.0]]);
+        let mut bytes = Vec::new();
+        lengths.write_npy(&mut bytes).unwrap();
+        let expected = ndarray::arr2(&[[0.75, -1.0], [1.0, 0.0], [0.0, 0.0]]);
+        assert_eq!(parse_vectors(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_table_of_vectors_keeps_genres_and_years() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tracks.csv");
+        std::fs::write(
+            &path,
+            "path,album_artist,genres,genre,year\n//m/a.mp3,Various,Rock;Jazz,,1999.0\n/m/b.mp3,,,Jazz,1999-05-01\n\
+             file:///m/c%3Bd.mp3,,Jazz,Jazz,19999\n/m/d.mp3,,,,\n",
+        )
+        .unwrap();
+        let (tracks, remark) = read_vector_tracks(&path, 4).unwrap();
+        let paths: Vec<_> = tracks.iter().map(|track| track.path.as_os_str()).collect();
+        assert_eq!(paths, ["/m/a.mp3", "/m/b.mp3", "/m/c;d.mp3", "/m/d.mp3"]);
+        let genres: Vec<_> = tracks
+            .iter()
+            .map(|track| track.tags.genres.join("+"))
+            .collect();
+        assert_eq!(genres, ["Rock+Jazz", "Jazz", "Jazz", ""]);
+        let years: Vec<_> = tracks.iter().map(|track| track.tags.year).collect();
+        assert_eq!(years, [Some(1999), Some(1999), None, None]);
+        assert_eq!(tracks[0].tags.album_artist.as_deref(), Some("Various"));
+        let remark = remark.unwrap();
+        assert!(
+            remark.contains("1 row without a year") && remark.contains("\"19999\" on line 4"),
+            "{remark}"
+        );
+
+        std::fs::write(&path, "path,title\n/m/a.mp3,A,\n/m/b.mp3,One, Two\n").unwrap();
+        let refused = read_vector_tracks(&path, 2).unwrap_err().to_string();
+        assert!(
+            refused.contains("line 3") && refused.contains("expected 2 cells"),
+            "{refused}"
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Augmentations: speed, noise, lossy codecs, low-pass, spectral tilt.
+
+use crate::codec::{CodecSetting, LossyCodec};
+use crate::mix::at_speed;
+use voisin_base::random::Random;
+use voisin_encoder::openl3::{FRAMES, MELS};
+use voisin_train::power;
+
+/// Cuts `out.len()` samples out of `patch` at a random position, with random speed (± 3 %, pitch
+/// and tempo together), noise, and a lossy codec. Each is omitted at times.
+pub fn degrade(patch: &[f32], codec: &LossyCodec, random: &mut Random, out: &mut [f32]) {
+    let speed = if random.f64() < 0.4 {
+        random.range(0.97, 1.03)
+    } else {
+        1.0
+    };
+    at_speed(patch, speed, random, out);
+    if random.f64() < 0.3 {
+        let power = power(out);
+        // White, or falling with frequency as a one-pole low-pass does.
+        let keep = if random.f64() < 0.5 {
+            0.0
+        } else {
+            random.range(0.5, 0.98)
+        };
+        // `1 - keep²` keeps the power of the filtered noise at that of the white one.
+        let level = (power * 10f64.powf(random.range(-5.0, -2.0)) * (1.0 - keep * keep)).sqrt();
+        let mut state = 0.0;
+        for y in &mut *out {
+            // Uniform within the root of three has a power of one.
+            state = keep * state + level * random.range(-1.732, 1.732);
+            *y += state as f32;
+        }
+    }
+    if random.f64() < 0.35 {
+        codec.round_trip(CodecSetting::draw(random), out);
+    }
+}
+
+/// Changes a spectrogram `[mel][frame]` in dB below its maximum: a tilt, a soft low-pass. Keeps −80..=0 with the
+/// maximum at 0.
+pub fn colour(mel: &mut [f32], random: &mut Random) {
+    let tilt = (random.f64() < 0.5).then(|| random.range(-4.0, 4.0) as f32);
+    // Bands 60 to 127 are 3.6 to 23.6 kHz; a steep fall of 4 dB a band.
+    let edge = if random.f64() < 0.25 {
+        62 + random.below(60)
+    } else {
+        MELS
+    };
+    if tilt.is_none() && edge == MELS {
+        return;
+    }
+    let tilt = tilt.unwrap_or(0.0);
+    let mut loudest = f32::NEG_INFINITY;
+    for (band, row) in mel.chunks_exact_mut(FRAMES).enumerate() {
+        let gain =
+            tilt * (band as f32 / (MELS - 1) as f32 - 0.5) - 4.0 * band.saturating_sub(edge) as f32;
+        for x in row {
+            *x += gain;
+            loudest = loudest.max(*x);
+        }
+    }
+    // Again relative to the loudest cell, as in the front end.
+    for x in mel {
+        *x = (*x - loudest).max(-80.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn degraded_music_stays_music() {
+        let patch: Vec<f32> = (0..144_000)
+            .map(|i| 0.5 * (i as f32 * 0.0576).sin())
+            .collect();
+        let mut out = vec![0.0; 48_000];
+        let codec = LossyCodec::new(48_000);
+        let mut exact = 0;
+        for seed in 0..40 {
+            degrade(&patch, &codec, &mut Random::stream(seed, 0), &mut out);
+            let power = out[600..47_400].iter().map(|x| x * x).sum::<f32>() / 46_800.0;
+            // Coding may reduce a tone by a decibel.
+            assert!((0.085..0.14).contains(&power), "seed {seed}: {power}");
+            exact += usize::from((power - 0.125).abs() < 0.001);
+        }
+        assert!((10..35).contains(&exact), "{exact}");
+    }
+
+    #[test]
+    fn coloured_spectrograms_keep_their_range() {
+        let flat: Vec<f32> = (0..MELS * FRAMES)
+            .map(|i| -((i % 83) as f32))
+            .map(|x| x.max(-80.0))
+            .collect();
+        let mut changed = 0;
+        for seed in 0..40 {
+            let mut mel = flat.clone();
+            colour(&mut mel, &mut Random::stream(seed, 1));
+            let loudest = mel.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(loudest.abs() < 1e-9 && mel.iter().all(|x| (-80.0..=0.0).contains(x)));
+            changed += usize::from(mel != flat);
+        }
+        assert!((15..40).contains(&changed), "{changed} of 40");
+    }
+}

@@ -1,0 +1,172 @@
+//! Checkpoints, from which a run resumes bit for bit.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+use voisin_encoder::openl3::OpenL3Weights;
+use voisin_train::session::{read_state, write_state};
+
+use crate::head::TeacherHead;
+use crate::layout::{Teacher, outputs};
+
+/// Key of the run in a checkpoint's header.
+const KEY: &str = "run";
+
+/// A run's settings and its progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Windows trained on.
+    pub windows: u64,
+    /// Windows that the runs from which this one was started were trained on.
+    pub windows_before: u64,
+    /// Channels of the eight convolutions.
+    pub widths: [usize; 8],
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Teachers, in the order of the head's outputs.
+    pub teachers: Vec<Teacher>,
+    /// Weight of each teacher.
+    pub weights: Vec<f32>,
+    /// Tracks that were trained on.
+    pub tracks: usize,
+}
+
+/// A run's state: weights, their average, optimiser, target statistics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The run's settings and progress.
+    pub run: Run,
+    /// The network as trained.
+    pub network: OpenL3Weights,
+    /// Its moving average, which is validated and exported.
+    pub average: OpenL3Weights,
+    /// The head as trained.
+    pub head: TeacherHead,
+    /// Its moving average.
+    pub head_average: TeacherHead,
+    /// Mean of every target over the training crops.
+    pub mean: Vec<f32>,
+    /// Deviation of every target over the training crops.
+    pub deviation: Vec<f32>,
+    /// Adam's means and mean squares: of the network, then of the head.
+    pub adam: [(Vec<f32>, Vec<f32>); 2],
+}
+
+/// Trainable parameters and running statistics, each in network order.
+pub fn flatten(weights: &OpenL3Weights) -> (Vec<f32>, Vec<f32>) {
+    let mut parameters = Vec::new();
+    let mut statistics = Vec::new();
+    weights.for_each(|name, _, values| {
+        // Running statistics are no parameters: averaged, but without gradient.
+        if name.contains(".running_") {
+            &mut statistics
+        } else {
+            &mut parameters
+        }
+        .extend_from_slice(values);
+    });
+    (parameters, statistics)
+}
+
+/// The inverse of [`flatten`].
+pub fn unflatten<'a>(
+    widths: &[usize; 8],
+    mut parameters: &'a [f32],
+    mut statistics: &'a [f32],
+) -> anyhow::Result<OpenL3Weights> {
+    // For the names and shapes; the values are not used.
+    let like = OpenL3Weights::seeded(0, widths);
+    let sizes = flatten(&like);
+    ensure!(
+        parameters.len() == sizes.0.len() && statistics.len() == sizes.1.len(),
+        "the weights do not fit widths {widths:?}"
+    );
+    let mut named = HashMap::new();
+    like.for_each(|name, _, values| {
+        let from = if name.contains(".running_") {
+            &mut statistics
+        } else {
+            &mut parameters
+        };
+        let (values, rest) = from.split_at(values.len());
+        named.insert(name.to_owned(), values.to_vec());
+        *from = rest;
+    });
+    OpenL3Weights::from_named(|name| named.remove(name)).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+impl Checkpoint {
+    /// Writes the file under another name, then renames it: a crash leaves the old one or the new one.
+    pub fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let (parameters, statistics) = flatten(&self.network);
+        let (average, average_statistics) = flatten(&self.average);
+        let [net, head] = &self.adam;
+        let vectors = [
+            ("network", parameters),
+            ("network.statistics", statistics),
+            ("average", average),
+            ("average.statistics", average_statistics),
+            ("head", self.head.parameters.clone()),
+            ("head.average", self.head_average.parameters.clone()),
+            ("target.mean", self.mean.clone()),
+            ("target.deviation", self.deviation.clone()),
+            ("adam.network.mean", net.0.clone()),
+            ("adam.network.square", net.1.clone()),
+            ("adam.head.mean", head.0.clone()),
+            ("adam.head.square", head.1.clone()),
+        ];
+        let tensors = vectors.map(|(name, values)| (name.to_owned(), vec![values.len()], values));
+        Ok(write_state(path, Some((KEY, &self.run)), tensors)?)
+    }
+
+    /// Reads and checks a file that [`save`](Self::save) wrote.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        let (run, mut tensors): (Run, _) = read_state(path, KEY, "a training run")?;
+        let mut take = |name: &str, length: Option<usize>| {
+            let values = tensors.remove(name).with_context(|| format!("no {name}"))?;
+            ensure!(
+                length.is_none_or(|length| length == values.len()),
+                "{name} is of another length"
+            );
+            anyhow::Ok(values)
+        };
+        let outputs = outputs(&run.teachers);
+        let inputs = run.widths[7];
+        let size = outputs * (inputs + 1);
+        let mut network = |parameters: &str, statistics: &str| {
+            let [parameters, statistics] = [take(parameters, None)?, take(statistics, None)?];
+            unflatten(&run.widths, &parameters, &statistics)
+        };
+        let now = network("network", "network.statistics")?;
+        let average = network("average", "average.statistics")?;
+        let parameters = flatten(&now).0.len();
+        let mut head = |name: &str| {
+            anyhow::Ok(TeacherHead {
+                inputs,
+                outputs,
+                parameters: take(name, Some(size))?,
+            })
+        };
+        let [head, head_average] = [head("head")?, head("head.average")?];
+        let mut adam = |name: &str, length: usize| {
+            let mean = take(&format!("adam.{name}.mean"), Some(length))?;
+            anyhow::Ok((mean, take(&format!("adam.{name}.square"), Some(length))?))
+        };
+        let adam = [adam("network", parameters)?, adam("head", size)?];
+        Ok(Self {
+            network: now,
+            average,
+            head,
+            head_average,
+            mean: take("target.mean", Some(outputs))?,
+            deviation: take("target.deviation", Some(outputs))?,
+            adam,
+            run,
+        })
+    }
+}
