@@ -51,7 +51,7 @@ fn shells_complete_what_the_library_has() {
         "{words:?}"
     );
     assert!(
-        completed(&["voisin", "similar", "id:1", "--more", "guit"]).contains(&"guitar".to_owned())
+        completed(&["voisin", "similar", "id:1", "--tag", "guit"]).contains(&"guitar".to_owned())
     );
     assert_eq!(completed(&["voisin", "find", "calm", "--gen"]), ["--genre"]);
     let ids = completed(&["voisin", "show", "id", ":", "1"]);

@@ -168,7 +168,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "similar x --calmer",
-            "there is no option --calmer here. Did you mean --more calm? See \"voisin similar --help\"",
+            "there is no option --calmer here. Did you mean --tag WORD? See \"voisin similar --help\"",
         ),
         (
             "play",
