@@ -33,7 +33,6 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
         "a",
         artist=["b", "c"],
         folder=Path("d"),
-        steer={"more": "calm", "keep": 0.5},
         search="exact",
     )
     options: voisin.SimilarOptions = {"genre": ["Jazz"], "bpm": "120-128", "include_seed": True}
@@ -67,7 +66,6 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.similar("a", genr="Jazz")  # type: ignore[call-arg]
     library.similar("a", genre=7)  # type: ignore[arg-type]
     library.similar("a", search="quick")  # type: ignore[arg-type]
-    library.similar("a", steer={"moer": "calm"})  # type: ignore[typeddict-unknown-key]
     library.playlist(samples)  # type: ignore[arg-type]
     library.path_between("a", ["b"])  # type: ignore[arg-type]
     library.find(7)  # type: ignore[arg-type]

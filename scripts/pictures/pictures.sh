@@ -1,7 +1,7 @@
 #!/bin/sh
 # Draws the pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
 #
-# Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and
+# Writes docs/{map,map-clusters,genres,dendrogram}.png and
 # scripts/pictures/pictures.txt, the words and figures on them. With --check it writes nothing and
 # fails if the program would draw other words or figures; positions of points are not compared, as
 # the last bits of vectors differ between processors. (The server's page:
@@ -39,7 +39,5 @@ if [ -n "$check" ]; then
     }
 else
     draw docs png
-    "$voisin" playlist --folder data/demo --limit 20 --curve energy=arc --max-bpm-step 8 \
-        --max-per-artist 0 --format json | scripts/pictures/curve_picture.py energy > docs/energy-arc.svg
     cp "$work/pictures.txt" scripts/pictures/pictures.txt
 fi

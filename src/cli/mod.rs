@@ -211,8 +211,9 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Checked here, so that the error is reported once and not wherever a kernel is first used.
     voisin_kernels::isa()?;
+    let colour = cli.global.color.unwrap_or(render::screen::Colour::Auto);
     let context = Context::new(cli.global)?;
-    render::screen::set_colour(context.settings.color.value);
+    render::screen::set_colour(colour);
     let _busy = cli
         .command
         .is_busy()

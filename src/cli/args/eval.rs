@@ -22,7 +22,6 @@ pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
     Retrieval(RetrievalArgs),
     Classifier(EvalClassifierArgs),
-    Scale(super::EvalScaleArgs),
 }
 
 /// Options of an evaluation.

@@ -56,7 +56,7 @@ pub(crate) struct MapArgs {
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale of `voisin scales`
+    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale such as energy
     #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "FIELD")]
     pub(crate) colour_by: MapColour,
     /// Title on top

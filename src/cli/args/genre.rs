@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{BackendArgs, ListOutput, TableFormat};
-use voisin_library::ScaleName;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
@@ -97,9 +96,6 @@ pub(crate) struct GenresArgs {
     after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
-    /// List your own values of this scale that look wrong, instead of genres
-    #[arg(long, value_name = "NAME")]
-    pub(crate) scale: Option<ScaleName>,
     /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

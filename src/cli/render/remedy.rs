@@ -67,13 +67,8 @@ fn words(remedy: &Remedy) -> String {
         }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Verify => "run \"voisin verify\"",
-        Remedy::EndUpgrade(next) => {
-            return format!(
-                "\"voisin model upgrade {next}\" resumes it, \"voisin model upgrade --give-up\" abandons it"
-            );
-        }
         Remedy::NameTrack => {
-            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a CLAP model: voisin model import, voisin space add)"
+            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a library made with a CLAP model: voisin model import, voisin add --model)"
         }
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
         Remedy::SeeTracks => "\"voisin list\" lists all tracks",
@@ -84,7 +79,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeClusters => "\"voisin clusters\" lists all clusters",
         Remedy::SeeWords(known) => {
             return format!(
-                "\"voisin find --words\" lists all {}; whole sentences need a CLAP model (voisin model import, voisin space add)",
+                "\"voisin find --words\" lists all {}; whole sentences need a library made with a CLAP model (voisin model import, voisin add --model)",
                 count(*known as u64, "word")
             );
         }
@@ -136,7 +131,6 @@ mod tests {
             Remedy::OtherIdentity(text("quick")),
             Remedy::LibraryOfOtherModel,
             Remedy::Verify,
-            Remedy::EndUpgrade(text("musicnn-msd")),
             Remedy::SeeTracks,
             Remedy::SeeFolders,
             Remedy::SeeArtists,

@@ -71,6 +71,7 @@ pub(crate) fn id(track: Option<TrackId>) -> String {
 }
 
 /// Columns for fields that a query filters or sorts by and that a table does not always have.
+#[derive(Default)]
 pub(crate) struct FactColumns(Vec<String>);
 
 impl FactColumns {

@@ -11,10 +11,7 @@ use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     // Read-only: no index is needed.
-    let mut library = Library::open_to_read(&context.library_dir())?;
-    if let Some(space) = &args.space {
-        library.spaces_mut().enter_space(space)?;
-    }
+    let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);
     if args.format == ExportFormat::Parquet {
         return columnar::export(engine, args);

@@ -117,8 +117,8 @@ fn mistakes_have_one_style() {
             "there is no command \"serach\". Did you mean find, or similar? See \"voisin --help\"",
         ),
         (
-            "scales delete x",
-            "there is no command \"delete\". Did you mean remove? See \"voisin scales --help\"",
+            "labels delete x",
+            "there is no command \"delete\". Did you mean unset? See \"voisin labels --help\"",
         ),
         (
             "duplicates --delete",
@@ -166,7 +166,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "similar x --calmer",
-            "there is no option --calmer here. Did you mean --more calm? See \"voisin similar --help\"",
+            "there is no option --calmer here. Did you mean --tag WORD? See \"voisin similar --help\"",
         ),
         (
             "play",
@@ -913,18 +913,14 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
 #[test]
 fn an_empty_variable_counts_as_none() {
     let output = demo()
-        .command(["config", "--format", "json"])
+        .command(["status"])
         .env("VOISIN_LIBRARY", "")
         .output()
         .unwrap();
-    let config = fine_json(output);
-    let library = config["settings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["name"] == "library")
-        .unwrap();
-    assert_eq!(library["from"], "default", "{config}");
+    // There is no library in the default folder.
+    assert_eq!(code(&output), 2);
+    let message = text(&output.stderr);
+    assert!(message.contains(".local"), "{message}");
 }
 
 #[test]

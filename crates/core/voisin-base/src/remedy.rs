@@ -34,8 +34,6 @@ pub enum Remedy {
     LibraryOfOtherModel,
     /// Check the library.
     Verify,
-    /// Finish the upgrade to this model, or abandon it.
-    EndUpgrade(String),
     /// Name a track.
     NameTrack,
     /// Name tracks, or groups of tracks.
@@ -99,9 +97,6 @@ impl fmt::Display for Remedy {
             }
             Self::LibraryOfOtherModel => "use a library with one of them",
             Self::Verify => "try again; if the error persists, verify the library",
-            Self::EndUpgrade(next) => {
-                return write!(f, "finish the upgrade to {next}, or abandon it");
-            }
             Self::NameTrack | Self::NameTracks => {
                 "name tracks by their id, path, or words of artist and title"
             }

@@ -72,10 +72,7 @@ pub fn export_parquet(
     let mut chunks = ids.chunks(BATCH);
     let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind)?;
     summary.tracks = tracks
-        .of_library(
-            &LibrarySpace::of_library(library)?,
-            &library.scales().scale_definitions()?,
-        )
+        .of_library(&LibrarySpace::of_library(library)?)
         .fill(|| {
             let Some(chunk) = chunks.next() else {
                 return Ok(None);
@@ -316,7 +313,6 @@ pub fn add_from_parquet(
     if matches!(vectors, VectorsOf::Elsewhere(_)) {
         intake.replace_known();
     }
-    intake.define_scales(&input.scales()?)?;
     // The rows of one recording with several files are adjacent.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
