@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::units::Shard;
 use super::{ListOutput, ReportFormat};
-use voisin_base::track::ContentKind;
 use voisin_engine::DescriptorDepth;
 use voisin_library::YearOf;
 use voisin_questions::spans::{Seconds, length};
@@ -67,10 +66,6 @@ pub(crate) struct AddArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
-    /// FLAC or WAV file and may miss a change of a few bytes [default: as in the library, else full]
-    #[arg(long, value_name = "full|quick")]
-    pub(crate) identity: Option<ContentKind>,
     /// Year of a track whose tags have both, now and in later runs: that of the recording, or that of the release. Tags of
     /// unchanged files are read again [default: as in the library, else recording]
     #[arg(
@@ -181,10 +176,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Measure tempo, key, loudness and scales, as `add` does
     #[arg(long, value_name = "DEPTH", value_enum)]
     pub(crate) descriptors: Option<Depth>,
-    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
-    /// FLAC or WAV file and may miss a change of a few bytes [default: full]
-    #[arg(long, value_name = "full|quick")]
-    pub(crate) identity: Option<ContentKind>,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,

@@ -19,7 +19,7 @@ use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::{FileTags, read_file_tags};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
-use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
@@ -458,7 +458,6 @@ fn run(
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
     // Settings are read once, because they must not change within a run.
-    let kind = writer.library.settings().content_kind()?;
     let year_of = writer.library.settings().year_of()?;
     let journal = writer.library.files().journal(JournalKind::Reading);
     // Bounded, so that vectors do not accumulate in memory if the disk is slower than the network.
@@ -473,7 +472,6 @@ fn run(
                 in_hand: &in_hand,
                 // SQLite connections cannot be shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
-                kind,
                 year_of,
             };
             let sender = sender.clone();
@@ -511,8 +509,6 @@ struct Worker<'a> {
     depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
-    /// The kind of the library's content ids.
-    kind: ContentKind,
     year_of: YearOf,
 }
 
@@ -591,8 +587,7 @@ impl Worker<'_> {
             }
             retagged = Some(tags);
         }
-        let info =
-            tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
+        let info = tracing::info_span!("probe").in_scope(|| voisin_audio::probe(path))?;
         let known = self.reader.files().find_by_content(&info.content)?;
         if let Some(track) = job.measure
             && (!may_be_other || known == Some(track))

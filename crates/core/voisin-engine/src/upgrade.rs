@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::add::stored_model;
 use super::{Embedder, EngineError, WindowPlan};
 use voisin_audio::AudioError;
-use voisin_base::track::{ContentKind, TrackId};
+use voisin_base::track::TrackId;
 use voisin_library::{Library, LibraryError, OpenMode, Track, TrackWindows};
 
 /// Progress of an upgrade.
@@ -69,7 +69,6 @@ pub fn embed_missing(
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let reader = Library::open(&dir, OpenMode::ReadOnly)?;
-            let kind = reader.settings().content_kind()?;
             let sender = sender.clone();
             let next = &next;
             let broken = &broken;
@@ -88,7 +87,7 @@ pub fn embed_missing(
                         // The track was removed meanwhile.
                         Err(LibraryError::UnknownTrack(_)) => continue,
                         found => found.map(|track| {
-                            let embedded = embed_track(embedder, &track, windows, kind);
+                            let embedded = embed_track(embedder, &track, windows);
                             (track, embedded)
                         }),
                     };
@@ -153,14 +152,13 @@ fn embed_track(
     embedder: &Embedder,
     track: &Track,
     windows: WindowPlan,
-    kind: ContentKind,
 ) -> Result<(Vec<f32>, TrackWindows), EngineError> {
     let mut last = None;
     let files = track.files.iter().map(|file| &file.record.path);
     for path in files.chain(track.files.is_empty().then_some(&track.path)) {
         // A panic in a decoder fails this file, not the run.
         let embedded = catch_unwind(AssertUnwindSafe(|| {
-            let info = voisin_audio::probe_as(path, kind)?;
+            let info = voisin_audio::probe(path)?;
             // The file holds other audio than when it was added; its vectors would be those of
             // another recording.
             if info.content != track.audio.content {

@@ -154,8 +154,7 @@ pub(super) async fn audio(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let song = state.look(move |_, context| {
-        let library = context.engine.library();
-        Ok(StoredSong::of(library, &library.track(id)?)?)
+        Ok(StoredSong::of(&context.engine.library().track(id)?))
     });
     sound::send(song.await?, &headers).await
 }
