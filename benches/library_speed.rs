@@ -56,7 +56,6 @@ fn track(seed: u64, dimension: usize, windows: usize) -> NewTrack {
             .into(),
             size: 9_000_000 + seed,
             mtime_ns: 1_700_000_000_000_000_000 + seed as i64,
-            changed_at: 0,
         },
         tags: TrackTags {
             title: Some(format!("Title {seed}")),

@@ -181,12 +181,8 @@ fn report_summary(
     let summary = &report.summary;
     // "Added" are files that would be analysed: which of them are copies is known only after that.
     if dry_run {
-        let retagged = match summary.updated {
-            0 => String::new(),
-            n => format!(", read the tags of {} again", grouped(n)),
-        };
         return render::print_line(&format!(
-            "would analyse {}{retagged}; {} unchanged, {} failed before",
+            "would analyse {}; {} unchanged, {} failed before",
             count(summary.added, "file"),
             summary.unchanged,
             summary.skipped
@@ -353,7 +349,6 @@ impl AddProgress {
             Outcome::Replaced(_) => "analysed again".to_owned(),
             Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
-            Outcome::AsBefore(_) => "tags read again".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be analysed".to_owned(),

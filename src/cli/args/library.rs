@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum, ValueHint};
 use super::units::Shard;
 use super::{ListOutput, ReportFormat};
 use voisin_engine::DescriptorDepth;
-use voisin_library::YearOf;
 use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -43,7 +42,7 @@ pub(crate) struct AddArgs {
     pub(crate) from_parquet: Vec<PathBuf>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows", "year_of",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
         "remove_missing", "descriptors", "update_descriptors"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -66,15 +65,7 @@ pub(crate) struct AddArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// Year of a track whose tags have both, now and in later runs: that of the recording, or that of the release. Tags of
-    /// unchanged files are read again [default: as in the library, else recording]
-    #[arg(
-        long,
-        value_name = "recording|release",
-        conflicts_with = "from_parquet"
-    )]
-    pub(crate) year_of: Option<YearOf>,
-    /// Analyse unchanged files again
+    /// Read and analyse unchanged files again
     #[arg(long)]
     pub(crate) force: bool,
     /// Remove files from the library that are gone from the folders named; those of a folder that is absent or empty stay, as

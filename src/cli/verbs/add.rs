@@ -190,7 +190,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         remove_missing: args.remove_missing,
         windows,
         options: AddOptions {
-            year_of: args.year_of,
             force: args.force,
             dry_run: args.dry_run,
             descriptors: args.descriptors.into(),

@@ -153,7 +153,6 @@ pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRec
     let record = FileRecord {
         size: metadata.as_ref().map_or(0, std::fs::Metadata::len),
         mtime_ns: metadata.as_ref().map_or(0, mtime_ns),
-        changed_at: 0,
         path,
     };
     TrackRecord {

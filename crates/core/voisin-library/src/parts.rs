@@ -16,7 +16,7 @@ voisin_base::parts! {
     Lookup lookup;
     /// Scales: a number of each track, and its definition.
     ScaleTable scales scales_mut;
-    /// Settings, and the rules by which tags are read.
+    /// Settings.
     SettingTable settings settings_mut;
     /// Vector spaces: models whose vectors are kept beside those of the current one.
     SpaceTable spaces spaces_mut;

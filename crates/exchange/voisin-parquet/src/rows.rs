@@ -162,7 +162,6 @@ impl RecordColumns<'_> {
             path,
             size: self.whole("size", row)?.unwrap_or_default(),
             mtime_ns: self.whole("mtime_ns", row)?.unwrap_or_default(),
-            changed_at: 0,
         })
     }
 
