@@ -420,7 +420,6 @@ fn fill(dir: &Path, base: &Array2<f32>) -> anyhow::Result<()> {
                 path: format!("/music/artist {}/album {}/{i:06}.mp3", i % 4000, i % 9000).into(),
                 size: 4_000_000 + i as u64,
                 mtime_ns: 1_600_000_000_000_000_000,
-                changed_at: 0,
             },
             tags: TrackTags {
                 title: Some(format!("Title {i}")),

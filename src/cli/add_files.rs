@@ -13,9 +13,8 @@ use crate::cli::args::ReportFormat;
 use crate::cli::context::{Context, parse_model};
 use crate::cli::missing_files::why_some_stay;
 use crate::cli::render::{self, Console, clock, count, grouped};
-use voisin_audio::probe_as;
+use voisin_audio::probe;
 use voisin_base::text::with_causes;
-use voisin_base::track::ContentKind;
 use voisin_engine::{AddEvent, AddOptions, AddReport, AddRun, Engine, MissingFiles, Outcome};
 use voisin_library::scan::SystemFolder;
 use voisin_library::{Library, scan};
@@ -47,13 +46,7 @@ pub(crate) fn add_files(
     };
     let stop = context.stop_on_ctrl_c()?;
     let mut progress = AddProgress::new(console, dry_run);
-    let load = |library: &Library| {
-        // Printed at each run: with this kind an edit of a few bytes may go unnoticed.
-        if library.settings().content_kind()? == ContentKind::Quick {
-            console.note("recordings are recognised by size, ends and samples (--identity quick)");
-        }
-        context.announced_embedder(Some(library))
-    };
+    let load = |library: &Library| context.announced_embedder(Some(library));
     let mut on_event = |event: AddEvent<'_>| progress.show(&event);
     // The bar has to be gone before anything else is printed.
     let stored = run.store(engine, load, &mut on_event, &stop)?;
@@ -151,8 +144,7 @@ fn report_system_folders(
 
 /// Reports how many audio files a scan skipped because their names have no known ending.
 pub(crate) fn report_unnamed(console: Console, found: &scan::Scan) {
-    // Quick identity reads little of each file, which suffices to detect audio.
-    let is_audio = |path: &&PathBuf| probe_as(path, ContentKind::Quick).is_ok();
+    let is_audio = |path: &&PathBuf| probe(path).is_ok();
     let passed_over: Vec<&PathBuf> = found.unnamed.iter().filter(is_audio).collect();
     if let [first, ..] = passed_over[..] {
         console.note(&format!(
@@ -172,12 +164,8 @@ fn report_summary(
     let summary = &report.summary;
     // "Added" are files that would be analysed: which of them are copies is known only after that.
     if dry_run {
-        let retagged = match summary.updated {
-            0 => String::new(),
-            n => format!(", read the tags of {} again", grouped(n)),
-        };
         return render::print_line(&format!(
-            "would analyse {}{retagged}; {} unchanged, {} failed before",
+            "would analyse {}; {} unchanged, {} failed before",
             count(summary.added, "file"),
             summary.unchanged,
             summary.skipped
@@ -344,7 +332,6 @@ impl AddProgress {
             Outcome::Replaced(_) => "analysed again".to_owned(),
             Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
-            Outcome::AsBefore(_) => "tags read again".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),
             Outcome::WouldAdd => "would be analysed".to_owned(),

@@ -39,23 +39,13 @@ pub(crate) fn add(context: &Context, args: &AddArgs, vectors: &Path) -> anyhow::
     let model = model_of_vectors(&engine, named, dimension)?;
     // Refuses any model but that of the existing vectors.
     engine.library_mut().set_model(&model)?;
-    let kind = match args.identity {
-        Some(kind) => kind,
-        None => engine.library().settings().content_kind()?,
-    };
-    engine.library_mut().settings_mut().set_content_kind(kind)?;
     let mut intake = Intake::new(engine.library_mut())?;
     // Vectors of voisin's models have windows, and the files, if they are here.
     if is_external(&model) {
         intake.replace_known();
     }
     for (track, vector) in tracks.into_iter().zip(values.rows()) {
-        intake.add(foreign_track(
-            track.path,
-            track.tags,
-            &vector.to_vec(),
-            kind,
-        ))?;
+        intake.add(foreign_track(track.path, track.tags, &vector.to_vec()))?;
     }
     let taken = intake.finish()?;
     let ending = finish(context, &mut engine, taken, args.format)?;

@@ -118,7 +118,6 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
                     path,
                     size: 1,
                     mtime_ns: 1,
-                    changed_at: 0,
                 },
                 tags,
             }],

@@ -70,44 +70,6 @@ fn push_and_pull_refuse_unfit_servers_and_libraries() {
         assert_eq!(listed["total"], 1, "{listed}");
     }
 
-    // Recordings with another kind of id.
-    let quick = Sandbox::new();
-    let mut library = Library::open(&quick.path("library"), OpenMode::Create).unwrap();
-    library.set_model(&model()).unwrap();
-    library
-        .settings_mut()
-        .set_setting("identity", Some("quick"))
-        .unwrap();
-    library
-        .transfer_mut()
-        .take_in(&[(
-            None,
-            track(3000, [&[1.0][..], &[0.0; DIMENSION - 1]].concat()),
-        )])
-        .unwrap();
-    // The kind follows from the tracks, too.
-    library
-        .settings_mut()
-        .set_setting("identity", None)
-        .unwrap();
-    drop(library);
-    for words in [push_there, pull_there] {
-        let stderr = refused(quick.run(words));
-        assert!(
-            stderr.contains("\"full\"") && stderr.contains("\"quick\""),
-            "{stderr}"
-        );
-    }
-    assert_eq!(json(quick.run(["status", "--format", "json"]))["tracks"], 1);
-    server.psql("create database apart");
-    let elsewhere = url.replace("/postgres?", "/apart?");
-    fine(quick.run(["push", "--to", &elsewhere]));
-    let taken = Sandbox::new();
-    fine(taken.run(["pull", "--from", &elsewhere]));
-    let library = Library::open(&taken.path("library"), OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.settings().content_kind().unwrap().name(), "quick");
-    drop(library);
-
     // A push locks the tables.
     let mut other = Command::new(programs.join("psql"))
         .args([

@@ -82,7 +82,7 @@
 
 // Shared by all crates.
 pub use voisin_base::remedy::Remedy;
-pub use voisin_base::track::{ContentId, ContentKind, TrackId};
+pub use voisin_base::track::{ContentId, TrackId};
 
 // Audio files.
 pub use voisin_audio::{

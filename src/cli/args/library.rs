@@ -6,9 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::units::Shard;
 use super::{ListOutput, ReportFormat};
-use voisin_base::track::ContentKind;
 use voisin_engine::DescriptorDepth;
-use voisin_library::YearOf;
 use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -44,7 +42,7 @@ pub(crate) struct AddArgs {
     pub(crate) from_parquet: Vec<PathBuf>,
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
-        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows", "year_of",
+        "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
         "remove_missing", "descriptors", "update_descriptors"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
@@ -67,19 +65,7 @@ pub(crate) struct AddArgs {
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
-    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
-    /// FLAC or WAV file and may miss a change of a few bytes [default: as in the library, else full]
-    #[arg(long, value_name = "full|quick")]
-    pub(crate) identity: Option<ContentKind>,
-    /// Year of a track whose tags have both, now and in later runs: that of the recording, or that of the release. Tags of
-    /// unchanged files are read again [default: as in the library, else recording]
-    #[arg(
-        long,
-        value_name = "recording|release",
-        conflicts_with = "from_parquet"
-    )]
-    pub(crate) year_of: Option<YearOf>,
-    /// Analyse unchanged files again
+    /// Read and analyse unchanged files again
     #[arg(long)]
     pub(crate) force: bool,
     /// Remove files from the library that are gone from the folders named; those of a folder that is absent or empty stay, as
@@ -181,10 +167,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Measure tempo, key, loudness and scales, as `add` does
     #[arg(long, value_name = "DEPTH", value_enum)]
     pub(crate) descriptors: Option<Depth>,
-    /// How recordings are recognised: full, by all of their packets; quick, by size, ends and samples, which skips most of a
-    /// FLAC or WAV file and may miss a change of a few bytes [default: full]
-    #[arg(long, value_name = "full|quick")]
-    pub(crate) identity: Option<ContentKind>,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,

@@ -42,7 +42,6 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs, found: &Scan) -> anyhow::
         },
         per_file: parquet.per_file.map_or(PER_FILE, |n| n as usize),
         windows: !parquet.no_windows,
-        kind: parquet.identity.unwrap_or_default(),
     };
     let embedder = context.embedder(None)?;
     let stop = context.stop_on_ctrl_c()?;

@@ -32,7 +32,7 @@ pub(crate) fn add(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
     let mut bad_numbers = 0;
     let vectors = vectors_of(context, args, engine.library().model()?)?;
     for file in &files {
-        match add_from_parquet(engine.library_mut(), file, &vectors, args.identity) {
+        match add_from_parquet(engine.library_mut(), file, &vectors) {
             Ok((of_file, bad)) => {
                 taken += of_file;
                 bad_numbers += bad;

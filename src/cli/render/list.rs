@@ -262,7 +262,6 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
         sung,
         nearest,
         windows,
-        unread_tags,
     } = card;
     let tags = &track.tags;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -343,14 +342,10 @@ fn print_card(card: &Card, standing: Option<&Standing>) -> anyhow::Result<()> {
     );
     add("audio", Some(sound));
     // The state is checked on the disk now, to show whether each file still exists.
-    for (file, unread) in track.files.iter().zip(unread_tags) {
+    for file in &track.files {
         let at = lossy(&file.record.path);
-        let unread = match unread {
-            0 => String::new(),
-            n => format!(", {} that could not be read", count(u64::from(*n), "tag")),
-        };
         let state = state(&file.record);
-        add("file", Some(format!("{at} ({state}{unread})")));
+        add("file", Some(format!("{at} ({state})")));
     }
     let artist = track
         .main_artist()

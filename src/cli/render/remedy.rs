@@ -62,9 +62,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::OtherLibrary => "name another folder with --library",
         Remedy::OtherRights => "check the rights of the file and its folder, or use --library",
         Remedy::OtherModel => "use that model, or a new library with --library",
-        Remedy::OtherIdentity(held) => {
-            return format!("use another --library, or analyse again with --identity {held}");
-        }
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Verify => "run \"voisin verify\"",
         Remedy::NameTrack => {
@@ -128,7 +125,6 @@ mod tests {
             Remedy::OtherLibrary,
             Remedy::OtherRights,
             Remedy::OtherModel,
-            Remedy::OtherIdentity(text("quick")),
             Remedy::LibraryOfOtherModel,
             Remedy::Verify,
             Remedy::SeeTracks,

@@ -172,15 +172,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         &found,
         (args.follow_links, args.dry_run),
     )?;
-    if let Some(kind) = args.identity {
-        if args.dry_run && engine.library().status()?.tracks == 0 {
-            context
-                .console
-                .detail(&format!("content ids would be {kind}"));
-        } else {
-            engine.library_mut().settings_mut().set_content_kind(kind)?;
-        }
-    }
     let windows = args.windows.map(|count| match count {
         WindowCount::All => WindowPlan::All,
         WindowCount::Spread(n) => WindowPlan::Spread(n),
@@ -199,7 +190,6 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         remove_missing: args.remove_missing,
         windows,
         options: AddOptions {
-            year_of: args.year_of,
             force: args.force,
             dry_run: args.dry_run,
             descriptors: args.descriptors.into(),

@@ -125,14 +125,12 @@ fn refuse_options_of_parquet(args: &EmbedParquetArgs) -> anyhow::Result<()> {
         windows,
         no_windows,
         descriptors,
-        identity,
         per_file,
     } = args;
     let given = [
         ("--windows", windows.is_some()),
         ("--no-windows", *no_windows),
         ("--descriptors", descriptors.is_some()),
-        ("--identity", identity.is_some()),
         ("--per-file", per_file.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

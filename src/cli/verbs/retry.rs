@@ -50,7 +50,6 @@ pub(crate) fn run(context: &Context, args: &RetryArgs) -> anyhow::Result<Ending>
                 path,
                 size: size.unwrap_or_default(),
                 mtime_ns: mtime_ns.unwrap_or_default(),
-                changed_at: 0,
             }),
         }
     }

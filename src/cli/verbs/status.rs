@@ -37,15 +37,6 @@ fn print(
         ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
-    if json.unread_tags > 0 {
-        lines.push((
-            "tags",
-            format!(
-                "not all could be read in {} (\"voisin show\" counts them for each)",
-                count(json.unread_tags, "file")
-            ),
-        ));
-    }
     if let [first, others @ ..] = &json.left_out[..] {
         let files = json.left_out.iter().map(|one| one.files).sum();
         let more = match others.len() {

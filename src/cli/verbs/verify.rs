@@ -10,7 +10,7 @@ use crate::cli::render::{self, Align, Table, advised, count};
 use ndarray::ArrayView1;
 use rayon::prelude::*;
 use voisin_base::text::with_causes;
-use voisin_base::track::{ContentKind, TrackId};
+use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, IndexRefresh, WindowPlan};
 use voisin_library::{DATABASE, FileRecord, Leftovers, Library, LibraryError, Track};
 use voisin_questions::answers::checks::{CheckJson, VerifyJson};
@@ -224,7 +224,6 @@ enum RereadOutcome {
 fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRow>> {
     const ANALYSED: usize = 20;
     let tracks = engine.library().tracks()?;
-    let kind = engine.library().settings().content_kind()?;
     let read = |track: &Track| {
         // Any existing file, as copies of a recording have the same audio.
         let Some(file) = track.files.iter().find(|file| file.record.path.exists()) else {
@@ -233,7 +232,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
         let path = &file.record.path;
         let unchanged = FileRecord::read(path)
             .is_ok_and(|now| (now.size, now.mtime_ns) == (file.record.size, file.record.mtime_ns));
-        match voisin_audio::probe_as(path, kind) {
+        match voisin_audio::probe(path) {
             // The content decides, not size and time, which change if a file is restored from a copy.
             Ok(info) if info.content == track.audio.content => RereadOutcome::Same(path.clone()),
             _ if !unchanged => RereadOutcome::Changed,
@@ -259,9 +258,6 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
         }
     }
     let mut text = format!("{} read again and unchanged", count(same, "file"));
-    if kind == ContentKind::Quick {
-        text += " in size, ends and samples (--identity quick)";
-    }
     if changed > 0 {
         text += &format!(", {changed} changed since (voisin add)");
     }
@@ -305,7 +301,7 @@ fn check_files(context: &Context, engine: &Engine) -> anyhow::Result<Vec<CheckRo
         ) else {
             continue;
         };
-        let again = voisin_audio::probe_as(path, kind)
+        let again = voisin_audio::probe(path)
             .map_err(EngineError::from)
             .and_then(|info| {
                 embedder.embed(path, &info, plan(engine, windows.starts.len())?, None)

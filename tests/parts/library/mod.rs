@@ -81,7 +81,6 @@ fn file(path: impl Into<PathBuf>) -> FileRecord {
         path: rooted(path),
         size: 1000,
         mtime_ns: 1_600_000_000_123_456_789,
-        changed_at: 0,
     }
 }
 

@@ -329,7 +329,6 @@ fn made_library(sandbox: &Sandbox, tracks: usize) {
                 path: format!("/made/{i}.mp3").into(),
                 size: 4_000_000 + i as u64,
                 mtime_ns: 1_600_000_000_000_000_000,
-                changed_at: 0,
             },
             tags: TrackTags {
                 title: Some(format!("Title {i}")),

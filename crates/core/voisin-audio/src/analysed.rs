@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use voisin_base::regular_file::{changed_at, mtime_ns};
-use voisin_base::track::{ContentId, ContentKind};
+use voisin_base::track::ContentId;
 
+use super::AudioError;
 use super::demux::Demuxer;
 use super::held::Hold;
+use super::probe::probe;
 use super::probe::{LEAST_SHARE, is_raw};
 use super::source::{self, MediaBytes};
-use super::{AudioError, probe_as};
 
 /// Files whose check is cached, so that reopening an unchanged one costs an `fstat`. Some 200 bytes each.
 const KEPT: usize = 1 << 14;
@@ -39,8 +40,6 @@ pub struct AnalysedFile {
     pub seen_at: i64,
     /// The digest of its audio.
     pub content: ContentId,
-    /// How that digest was made.
-    pub kind: ContentKind,
 }
 
 /// An open file. While this lives, opening its path on this thread returns the same file or an error.
@@ -97,7 +96,7 @@ enum CheckedContents {
     /// A decoder reads it.
     Audio,
     /// It holds this recording.
-    Recording(ContentKind, ContentId),
+    Recording(ContentId),
     /// No decoder reads it.
     NotAudio,
 }
@@ -150,15 +149,12 @@ impl AnalysedFile {
         let finding = match known {
             Some(CheckedContents::NotAudio) => CheckedContents::NotAudio,
             Some(finding) if is_any => finding,
-            // A digest of the other kind cannot be compared with this one.
-            Some(CheckedContents::Recording(kind, content)) if kind == self.kind => {
-                CheckedContents::Recording(kind, content)
-            }
+            Some(CheckedContents::Recording(content)) => CheckedContents::Recording(content),
             _ => {
                 let found = if is_any {
                     beginning(&self.path)?
                 } else {
-                    whole(&self.path, self.kind)?
+                    whole(&self.path)?
                 };
                 let mut findings = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
                 let findings = findings.get_or_insert_default();
@@ -173,7 +169,7 @@ impl AnalysedFile {
         Ok(match finding {
             CheckedContents::NotAudio => false,
             CheckedContents::Audio => is_any,
-            CheckedContents::Recording(_, content) => is_any || content == self.content,
+            CheckedContents::Recording(content) => is_any || content == self.content,
         })
     }
 }
@@ -205,9 +201,9 @@ fn identity(metadata: &Metadata) -> ([u64; 2], i64) {
 }
 
 /// Checks a file as a whole, by its content id.
-fn whole(path: &Path, kind: ContentKind) -> Result<CheckedContents, AudioError> {
-    match probe_as(path, kind) {
-        Ok(info) => Ok(CheckedContents::Recording(kind, info.content)),
+fn whole(path: &Path) -> Result<CheckedContents, AudioError> {
+    match probe(path) {
+        Ok(info) => Ok(CheckedContents::Recording(info.content)),
         Err(error) if error.is_of_contents() => Ok(CheckedContents::NotAudio),
         Err(error) => Err(error),
     }
@@ -218,7 +214,7 @@ fn beginning(path: &Path) -> Result<CheckedContents, AudioError> {
     if is_audio(path)? {
         return Ok(CheckedContents::Audio);
     }
-    whole(path, ContentKind::Full).map(|found| match found {
+    whole(path).map(|found| match found {
         CheckedContents::Recording(..) => CheckedContents::Audio,
         other => other,
     })
@@ -269,7 +265,6 @@ mod tests {
             mtime_ns: mtime_ns(&metadata),
             seen_at: changed_at(&metadata),
             content: crate::probe(path).unwrap().content,
-            kind: ContentKind::Full,
         }
     }
 

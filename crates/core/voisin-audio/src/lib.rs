@@ -32,7 +32,6 @@ mod mp4;
 mod ogg;
 mod opus;
 mod probe;
-mod quick;
 mod repair;
 mod resample;
 mod source;
@@ -50,7 +49,7 @@ pub use guard::is_guarded;
 pub use loudness::{SHORT_TERM_SECONDS, ShortTermMeter, loudness_range};
 pub use resample::WindowResampler;
 
-use voisin_base::track::{ContentId, ContentKind};
+use voisin_base::track::ContentId;
 
 /// Mono samples with their rate.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,14 +165,6 @@ pub enum DecodePath {
 /// The content decides the format, never the name. Memory is bounded for any length of the file.
 pub fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     probe::probe(path)
-}
-
-/// [`probe`] with a content id of this kind.
-pub fn probe_as(path: &Path, kind: ContentKind) -> Result<AudioInfo, AudioError> {
-    match kind {
-        ContentKind::Full => probe::probe(path),
-        ContentKind::Quick => quick::probe(path),
-    }
 }
 
 /// Calls `sink(i, window)` for each start, in order.

@@ -28,8 +28,6 @@ pub enum Remedy {
     OtherRights,
     /// Use the library's model, or a new library.
     OtherModel,
-    /// Use another library, or content ids of this kind.
-    OtherIdentity(String),
     /// Use a library with one of these models.
     LibraryOfOtherModel,
     /// Check the library.
@@ -92,9 +90,6 @@ impl fmt::Display for Remedy {
             Self::OtherLibrary => "name another folder",
             Self::OtherRights => "check the permissions of the file and its folder",
             Self::OtherModel => "use that model, or a new library",
-            Self::OtherIdentity(held) => {
-                return write!(f, "use another library, or ids of the kind \"{held}\"");
-            }
             Self::LibraryOfOtherModel => "use a library with one of them",
             Self::Verify => "try again; if the error persists, verify the library",
             Self::NameTrack | Self::NameTracks => {

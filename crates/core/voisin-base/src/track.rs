@@ -44,49 +44,6 @@ pub const SAME_RECORDING: f32 = 0.999_9;
 )]
 pub struct ContentId(pub [u8; 32]);
 
-/// How content ids are made. A library has one kind: ids of the two are never compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "texts",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "lowercase")
-)]
-pub enum ContentKind {
-    /// From all compressed packets.
-    #[default]
-    Full,
-    /// From the size, both ends and samples between them: most of a FLAC or WAV file need not be read, and a change of
-    /// a few bytes may not be detected.
-    Quick,
-}
-
-impl ContentKind {
-    /// The name on the command line and in settings.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Quick => "quick",
-        }
-    }
-}
-
-impl std::fmt::Display for ContentKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for ContentKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Full, Self::Quick]
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("expected full or quick, found \"{text}\""))
-    }
-}
-
 impl std::fmt::Display for ContentId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -19,11 +19,11 @@ use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
 use voisin_audio::tags::{FileTags, read_file_tags};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
-use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_base::track::{ContentId, TrackId};
 use voisin_encoder::ModelManifest;
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Journal, JournalKind,
-    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows, YearOf,
+    Library, LibraryError, NewTrack, OpenMode, StoredModel, TrackTags, TrackWindows,
 };
 
 /// How files are added.
@@ -32,9 +32,6 @@ use voisin_library::{
 pub struct AddOptions {
     /// The windows of a track to analyse.
     pub windows: WindowPlan,
-    /// Which year of a track counts from now on; `None`: the library's setting.
-    #[doc(hidden)]
-    pub year_of: Option<YearOf>,
     /// Analyse files again that have not changed.
     pub force: bool,
     /// Try unchanged files again that failed before. The record of a failure stays until its file has been processed.
@@ -54,7 +51,6 @@ impl Default for AddOptions {
     fn default() -> Self {
         Self {
             windows: WindowPlan::default(),
-            year_of: None,
             force: false,
             retry: false,
             dry_run: false,
@@ -76,8 +72,6 @@ pub enum Outcome {
     Measured(TrackId),
     /// Known audio in the same place, with other tags.
     Retagged(TrackId),
-    /// Known audio in the same place; its tags were read again and are unchanged.
-    AsBefore(TrackId),
     /// Known audio whose file was elsewhere before.
     Moved {
         /// The track.
@@ -162,10 +156,6 @@ struct FileJob {
     again: bool,
     /// The track to measure without embedding.
     measure: Option<TrackId>,
-    /// The track to read the tags of again without embedding.
-    retag: Option<TrackId>,
-    /// Whether that file may have other audio despite the same size and time.
-    is_touched: bool,
 }
 
 impl FileJob {
@@ -174,8 +164,6 @@ impl FileJob {
             file,
             again: false,
             measure: None,
-            retag: None,
-            is_touched: false,
         }
     }
 }
@@ -184,62 +172,45 @@ enum FileFinding {
     /// New audio, or known audio to be analysed again.
     Embedded {
         info: AudioInfo,
-        tags: KnownTags,
+        tags: TrackTags,
         embedding: Box<FileEmbedding>,
     },
     /// Audio in the library, measured.
     Measured {
         track: TrackId,
         descriptors: Option<Descriptors>,
-        /// If they were to be read again.
-        tags: Option<KnownTags>,
     },
     /// Audio in the library.
-    Known { track: TrackId, tags: KnownTags },
+    Known { track: TrackId, tags: TrackTags },
     /// Audio that another worker is processing.
-    InHand { content: ContentId, tags: KnownTags },
+    InHand { content: ContentId, tags: TrackTags },
     Failed {
         content: Option<ContentId>,
         error: EngineError,
     },
 }
 
-/// Tags in the library's form, and how many could not be read.
-#[derive(Default)]
-struct KnownTags {
-    tags: TrackTags,
-    unread: u32,
-}
-
-impl KnownTags {
-    fn new(file: FileTags, year_of: YearOf) -> Self {
-        /// Kinds of releases that are speech, and the genre of each.
-        const SPEECH: [(&str, &str); 5] = [
-            ("audiobook", "Audiobook"),
-            ("audio drama", "Audio Drama"),
-            ("spokenword", "Spoken Word"),
-            ("spoken word", "Spoken Word"),
-            ("interview", "Interview"),
-        ];
-        let mut tags = file.tags;
-        if year_of == YearOf::Release {
-            tags.year = file.release_year.or(tags.year);
-        }
-        // Speech is recognised by its genre.
-        for (kind, genre) in SPEECH {
-            let is_named = tags
-                .genres
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(genre));
-            if !is_named && file.release_types.iter().any(|name| name == kind) {
-                tags.genres.push(genre.to_owned());
-            }
-        }
-        Self {
-            tags,
-            unread: file.unread,
+/// Tags in the library's form: a release that is speech has that as a genre, by which speech is recognised.
+fn known_tags(file: FileTags) -> TrackTags {
+    /// Kinds of releases that are speech, and the genre of each.
+    const SPEECH: [(&str, &str); 5] = [
+        ("audiobook", "Audiobook"),
+        ("audio drama", "Audio Drama"),
+        ("spokenword", "Spoken Word"),
+        ("spoken word", "Spoken Word"),
+        ("interview", "Interview"),
+    ];
+    let mut tags = file.tags;
+    for (kind, genre) in SPEECH {
+        let is_named = tags
+            .genres
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(genre));
+        if !is_named && file.release_types.iter().any(|name| name == kind) {
+            tags.genres.push(genre.to_owned());
         }
     }
+    tags
 }
 
 /// Adds files to a library, or updates those in it.
@@ -286,9 +257,6 @@ pub(super) fn add_suspects_first(
     if !options.dry_run {
         // Before any file is read, so that a library of another model fails at once.
         library.set_model(&stored_model(embedder)?)?;
-        // Before `file_state` below, which returns `OldTags` for files whose tags were read by
-        // earlier rules.
-        library.settings_mut().set_tag_rules(options.year_of)?;
     }
 
     let mut jobs = Vec::new();
@@ -310,15 +278,6 @@ pub(super) fn add_suspects_first(
             // Skipped until size or time changes. Temporary failures are not among these.
             FileState::FailedBefore { .. } if !options.force && !options.retry => {
                 summary.skipped += 1;
-            }
-            state @ (FileState::OldTags(track) | FileState::Touched(track)) if !options.force => {
-                let measure = wants_descriptors(library, track, options)?;
-                jobs.push(FileJob {
-                    retag: Some(track),
-                    is_touched: matches!(state, FileState::Touched(_)),
-                    measure: (measure && measured.insert(track)).then_some(track),
-                    ..FileJob::new(file)
-                });
             }
             // The track has no vector. The content is known, so without `again` the file would
             // stay without one.
@@ -344,8 +303,7 @@ pub(super) fn add_suspects_first(
                 outcome: &Outcome::WouldAdd,
             });
         }
-        summary.updated = jobs.iter().filter(|job| job.retag.is_some()).count() as u64;
-        summary.added = jobs.len() as u64 - summary.updated;
+        summary.added = jobs.len() as u64;
         summary.seconds = start.elapsed().as_secs_f64();
         return Ok(summary);
     }
@@ -457,9 +415,6 @@ fn run(
     let in_hand = Mutex::new(HashSet::new());
     let broken = AtomicBool::new(false);
     let dir = writer.library.dir().to_owned();
-    // Settings are read once, because they must not change within a run.
-    let kind = writer.library.settings().content_kind()?;
-    let year_of = writer.library.settings().year_of()?;
     let journal = writer.library.files().journal(JournalKind::Reading);
     // Bounded, so that vectors do not accumulate in memory if the disk is slower than the network.
     let (sender, receiver) = crossbeam_channel::bounded(2 * workers);
@@ -473,8 +428,6 @@ fn run(
                 in_hand: &in_hand,
                 // SQLite connections cannot be shared between threads.
                 reader: Library::open(&dir, OpenMode::ReadOnly)?,
-                kind,
-                year_of,
             };
             let sender = sender.clone();
             let next = &next;
@@ -511,9 +464,6 @@ struct Worker<'a> {
     depth: DescriptorDepth,
     in_hand: &'a Mutex<HashSet<ContentId>>,
     reader: Library,
-    /// The kind of the library's content ids.
-    kind: ContentKind,
-    year_of: YearOf,
 }
 
 impl Worker<'_> {
@@ -575,46 +525,22 @@ impl Worker<'_> {
         content: &mut Option<ContentId>,
     ) -> Result<FileFinding, EngineError> {
         let path = &job.file.path;
-        let mut retagged = None;
-        let mut may_be_other = false;
-        // Only tags are stale: they are read without probing the audio, unless it is to be measured,
-        // too.
-        if let Some(track) = job.retag {
-            let tags = KnownTags::new(read_file_tags(path)?, self.year_of);
-            // Swapped files of the same size and time differ in their tags, if they have any. A file
-            // with unchanged tags is not read to its end.
-            may_be_other = job.is_touched
-                && (tags.tags == TrackTags::default()
-                    || tags.tags != self.reader.tags().tags_of_file(path)?);
-            if !may_be_other && job.measure.is_none() {
-                return Ok(FileFinding::Known { track, tags });
-            }
-            retagged = Some(tags);
-        }
-        let info =
-            tracing::info_span!("probe").in_scope(|| voisin_audio::probe_as(path, self.kind))?;
-        let known = self.reader.files().find_by_content(&info.content)?;
-        if let Some(track) = job.measure
-            && (!may_be_other || known == Some(track))
-        {
+        let info = tracing::info_span!("probe").in_scope(|| voisin_audio::probe(path))?;
+        if let Some(track) = job.measure {
             let descriptors = self
                 .embedder
                 .measure(path, &info, self.windows, self.depth)?;
-            return Ok(FileFinding::Measured {
-                track,
-                descriptors,
-                tags: retagged,
-            });
+            return Ok(FileFinding::Measured { track, descriptors });
         }
         // A file whose tags cannot be read is added without them.
         let tags = tracing::info_span!("tags")
             .in_scope(|| read_file_tags(path))
             .unwrap_or_default();
-        let tags = KnownTags::new(tags, self.year_of);
+        let tags = known_tags(tags);
         // Known content under another path or with another time was moved, copied or retagged, and
         // keeps its vectors.
         if !job.again
-            && let Some(track) = known
+            && let Some(track) = self.reader.files().find_by_content(&info.content)?
             && self.reader.has_vector(track)?
         {
             return Ok(FileFinding::Known { track, tags });
@@ -652,7 +578,7 @@ struct Writer<'a> {
     progress: &'a mut dyn FnMut(AddEvent<'_>),
     summary: AddSummary,
     /// Files whose audio another worker was processing.
-    waiting: Vec<(FileRecord, ContentId, KnownTags)>,
+    waiting: Vec<(FileRecord, ContentId, TrackTags)>,
     /// Audio that failed, with its file.
     failed: HashMap<ContentId, PathBuf>,
 }
@@ -668,32 +594,16 @@ impl Writer<'_> {
                 let _span = tracing::info_span!("store").entered();
                 self.store(job, info, tags, *embedding)
             }
-            FileFinding::Measured {
-                track,
-                descriptors,
-                tags,
-            } => {
+            FileFinding::Measured { track, descriptors } => {
                 if let Some(measured) = descriptors {
                     self.library
                         .derived_mut()
                         .set_descriptors(track, &measured)?;
                 }
-                if let Some(tags) = tags
-                    && !self.confirm_tags(&job.file, &tags)?
-                {
-                    return self.attach(track, &job.file, &tags);
-                }
                 self.done(&job.file.path, Outcome::Measured(track));
                 Ok(())
             }
-            FileFinding::Known { track, tags } => {
-                // Same tags by the new rules: only the time of this check is written.
-                if job.retag == Some(track) && self.confirm_tags(&job.file, &tags)? {
-                    self.done(&job.file.path, Outcome::AsBefore(track));
-                    return Ok(());
-                }
-                self.attach(track, &job.file, &tags)
-            }
+            FileFinding::Known { track, tags } => self.attach(track, &job.file, &tags),
             FileFinding::InHand { content, tags } => {
                 self.waiting.push((job.file.clone(), content, tags));
                 Ok(())
@@ -702,25 +612,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether a file's tags equal the stored ones.
-    fn confirm_tags(&mut self, file: &FileRecord, tags: &KnownTags) -> Result<bool, EngineError> {
-        let same = self
-            .library
-            .tags_mut()
-            .confirm_tags(&file.path, &tags.tags)?;
-        if same {
-            self.library
-                .tags_mut()
-                .set_unread_tags(&file.path, tags.unread)?;
-        }
-        Ok(same)
-    }
-
     fn store(
         &mut self,
         job: &FileJob,
         info: AudioInfo,
-        tags: KnownTags,
+        tags: TrackTags,
         embedding: FileEmbedding,
     ) -> Result<(), EngineError> {
         let windows = TrackWindows {
@@ -742,34 +638,24 @@ impl Writer<'_> {
             }
             self.library
                 .files_mut()
-                .attach_file(track, &job.file, &tags.tags)?;
-            self.library
-                .tags_mut()
-                .set_unread_tags(&job.file.path, tags.unread)?;
+                .attach_file(track, &job.file, &tags)?;
             self.done(&job.file.path, Outcome::Replaced(track));
             return Ok(());
         }
         let audio = audio_facts(info, embedding.report.damaged_packets);
-        let unread = tags.unread;
         let new = NewTrack {
             audio,
             file: job.file.clone(),
-            tags: tags.tags,
+            tags,
             vector,
             windows,
             descriptors,
         };
         match self.library.insert_track(&new) {
-            Ok(track) => {
-                self.library
-                    .tags_mut()
-                    .set_unread_tags(&new.file.path, unread)?;
-                self.done(&new.file.path, Outcome::Added(track));
-            }
+            Ok(track) => self.done(&new.file.path, Outcome::Added(track)),
             // Another process stored it first.
             Err(LibraryError::DuplicateContent { track }) => {
-                let tags = new.tags;
-                self.attach(track, &new.file, &KnownTags { tags, unread })?;
+                self.attach(track, &new.file, &new.tags)?;
             }
             // Concerns this file alone, unlike all other errors of the library: a vector that is not
             // finite or not of length 1.
@@ -785,20 +671,13 @@ impl Writer<'_> {
         &mut self,
         track: TrackId,
         file: &FileRecord,
-        tags: &KnownTags,
+        tags: &TrackTags,
     ) -> Result<(), EngineError> {
-        let outcome = match self
-            .library
-            .files_mut()
-            .attach_file(track, file, &tags.tags)?
-        {
+        let outcome = match self.library.files_mut().attach_file(track, file, tags)? {
             AttachOutcome::Retagged => Outcome::Retagged(track),
             AttachOutcome::Moved { from } => Outcome::Moved { track, from },
             AttachOutcome::Duplicate => Outcome::Duplicate(track),
         };
-        self.library
-            .tags_mut()
-            .set_unread_tags(&file.path, tags.unread)?;
         self.done(&file.path, outcome);
         Ok(())
     }
@@ -859,7 +738,6 @@ impl Writer<'_> {
             | Outcome::Measured(_)
             | Outcome::Retagged(_)
             | Outcome::Duplicate(_) => &mut self.summary.updated,
-            Outcome::AsBefore(_) => &mut self.summary.unchanged,
             Outcome::Moved { .. } => &mut self.summary.moved,
             Outcome::Failed(_) => &mut self.summary.failed,
         };

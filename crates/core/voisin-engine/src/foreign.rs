@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::add::audio_facts;
 use voisin_base::text::{LONGEST_TEXT, grouped};
-use voisin_base::track::ContentKind;
 use voisin_base::vector::make_unit;
 use voisin_encoder::{ModelManifest, ModelRef};
 use voisin_library::{
@@ -142,25 +141,18 @@ pub fn check_model(model: &StoredModel) -> Result<(), String> {
 /// A track with a vector from another program. Its facts come from the file; without the file it is identified by its path.
 ///
 /// - `vector`: only its direction counts
-/// - `kind`: of the library's content ids
 #[doc(hidden)]
-pub fn foreign_track(
-    path: PathBuf,
-    tags: TrackTags,
-    vector: &[f32],
-    kind: ContentKind,
-) -> TrackRecord {
+pub fn foreign_track(path: PathBuf, tags: TrackTags, vector: &[f32]) -> TrackRecord {
     let mut vector = vector.to_vec();
     // A zero vector is refused by the library, whose error names the file.
     make_unit(&mut vector);
-    let (audio, tags) = foreign_audio(&path, tags, kind);
+    let (audio, tags) = foreign_audio(&path, tags);
     let metadata = std::fs::metadata(&path).ok();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let windows = TrackWindows::none(vector.len());
     let record = FileRecord {
         size: metadata.as_ref().map_or(0, std::fs::Metadata::len),
         mtime_ns: metadata.as_ref().map_or(0, mtime_ns),
-        changed_at: 0,
         path,
     };
     TrackRecord {
@@ -178,8 +170,8 @@ pub fn foreign_track(
 
 /// A file's facts, and its tags unless `tags` has any; a missing file is identified by its path.
 #[doc(hidden)]
-pub fn foreign_audio(path: &Path, tags: TrackTags, kind: ContentKind) -> (AudioFacts, TrackTags) {
-    let Ok(info) = voisin_audio::probe_as(path, kind) else {
+pub fn foreign_audio(path: &Path, tags: TrackTags) -> (AudioFacts, TrackTags) {
+    let Ok(info) = voisin_audio::probe(path) else {
         let audio = AudioFacts {
             content: voisin_audio::content_of_path(path),
             seconds: 0.0,

@@ -182,7 +182,7 @@ impl Engine {
             return self.seed_of(track);
         }
         if path.exists() {
-            let info = voisin_audio::probe_as(path, self.library.settings().content_kind()?)?;
+            let info = voisin_audio::probe(path)?;
             // A copy of a file in the library needs no network.
             if let Some(track) = self.library.files().find_by_content(&info.content)? {
                 return self.seed_of_file(track, path);

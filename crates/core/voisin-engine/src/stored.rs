@@ -3,22 +3,20 @@
 use std::path::Path;
 
 use voisin_audio::{AnalysedFile, HeldFile};
-use voisin_library::{Library, LibraryError, StoredFile, Track, stored_path};
+use voisin_library::{Library, StoredFile, Track, stored_path};
 
 use super::EngineError;
 
 /// The files of a track as they were analysed, oldest entry first.
-pub fn analysed_files(library: &Library, track: &Track) -> Result<Vec<AnalysedFile>, LibraryError> {
-    let kind = library.settings().content_kind()?;
+pub fn analysed_files(track: &Track) -> Vec<AnalysedFile> {
     let analysed = |file: &StoredFile| AnalysedFile {
         path: file.record.path.clone(),
         size: file.record.size,
         mtime_ns: file.record.mtime_ns,
         seen_at: file.seen_at,
         content: track.audio.content,
-        kind,
     };
-    Ok(track.files.iter().map(analysed).collect())
+    track.files.iter().map(analysed).collect()
 }
 
 /// Opens a file that the user named; a file of the library only if its audio is still the analysed one.
@@ -27,7 +25,7 @@ pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineErro
         return Ok(HeldFile::open(path)?);
     };
     let stored = stored_path(path);
-    let files = analysed_files(library, &library.track(track)?)?;
+    let files = analysed_files(&library.track(track)?);
     // A track may have several files; only the named one is compared with the analysed audio.
     match files.iter().find(|file| file.path == stored) {
         Some(file) => Ok(file.open()?),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{grouped, or_did_you_mean};
-use voisin_base::track::{ContentKind, TrackId};
+use voisin_base::track::TrackId;
 
 use crate::SCHEMA_VERSION;
 
@@ -113,16 +113,6 @@ pub enum LibraryError {
         offered: String,
         /// Its fingerprint.
         offered_fingerprint: String,
-    },
-    /// Content ids of the other kind.
-    #[error(
-        "this library identifies recordings by content ids of the kind \"{held}\", not \"{offered}\": the two cannot be compared"
-    )]
-    OtherIdentity {
-        /// The kind in the library.
-        held: ContentKind,
-        /// The kind that was offered.
-        offered: ContentKind,
     },
     /// Vectors were offered before the model was named.
     #[error("the library has no model yet: set one before adding tracks")]
@@ -233,7 +223,6 @@ impl LibraryError {
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
             Self::ReadOnly { .. } => Remedy::OtherRights,
             Self::OtherModel { .. } => Remedy::OtherModel,
-            Self::OtherIdentity { held, .. } => Remedy::OtherIdentity(held.to_string()),
             Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
                 Remedy::Reanalyse
             }

@@ -27,6 +27,7 @@ mod find;
 mod health;
 mod journal;
 mod labels;
+mod left_out;
 mod licence;
 mod links;
 mod list;
@@ -39,7 +40,6 @@ mod paths;
 mod pattern;
 mod query;
 mod read;
-mod reading;
 mod record;
 mod relocate;
 mod scales;
@@ -80,7 +80,6 @@ pub use paths::{default_dir, stored_path};
 pub use pattern::TagPattern;
 pub use query::{FilterDialect, FilterSql, FilterValue};
 pub use read::Snapshot;
-pub use reading::YearOf;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
@@ -103,15 +102,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use voisin_base::track::ContentKind;
-
 /// Name of the database inside a library's folder.
 pub const DATABASE: &str = "voisin.db";
 
 /// Setting: whether a track counts as by its artist or its composer. Also read by SQL queries of tracks.
 const PERSON: &str = "person";
-/// Setting: the kind of content ids, as `store::insert_audio` reads it.
-const IDENTITY: &str = "identity";
 
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
 
@@ -379,27 +374,6 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 }
 
 impl<L: Deref<Target = Library>> SettingTable<L> {
-    /// How the content ids of this library are made.
-    #[doc(hidden)]
-    pub fn content_kind(&self) -> Result<ContentKind> {
-        // The tracks decide; the setting is for the first ones.
-        let held: Option<i64> = self.sql(
-            self.connection
-                .query_row("SELECT identity FROM audio LIMIT 1", [], |row| row.get(0))
-                .optional(),
-        )?;
-        Ok(match held {
-            // As the column `identity` of the schema has
-            // it: 0 for all packets, 1 for samples of them.
-            Some(0) => ContentKind::Full,
-            Some(_) => ContentKind::Quick,
-            None => self
-                .setting(IDENTITY)?
-                .and_then(|name| name.parse().ok())
-                .unwrap_or_default(),
-        })
-    }
-
     /// Whether a track counts as by its artist or its composer.
     #[doc(hidden)]
     pub fn person(&self) -> Result<Person> {
@@ -421,22 +395,6 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> SettingTable<L> {
-    /// Sets how content ids are made: refused if tracks have ids of the other kind, as the two cannot be compared.
-    #[doc(hidden)]
-    pub fn set_content_kind(&mut self, kind: ContentKind) -> Result<()> {
-        let held = self.content_kind()?;
-        if held == kind {
-            return Ok(());
-        }
-        if self.status()?.tracks > 0 {
-            return Err(LibraryError::OtherIdentity {
-                held,
-                offered: kind,
-            });
-        }
-        self.set_setting(IDENTITY, Some(kind.name()))
-    }
-
     /// Sets whether a track counts as by its artist or its composer.
     #[doc(hidden)]
     pub fn set_person(&mut self, person: Person) -> Result<()> {

@@ -16,7 +16,7 @@ voisin_base::parts! {
     Lookup lookup;
     /// Scales: numbers of each track.
     ScaleTable scales scales_mut;
-    /// Settings, and the rules by which tags are read.
+    /// Settings.
     SettingTable settings settings_mut;
     /// Tags of files, and tags that voisin wrote into files.
     TagTable tags tags_mut;

@@ -3,13 +3,12 @@
 use half::f16;
 use ndarray::Array2;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::path::Path;
 
 use super::parts::{ChangeTable, FileTable, TagTable};
-use super::reading::READ_AGAIN;
 use super::{
     AudioFacts, Changes, Failure, FileRecord, FileState, Library, LibraryError, Result, StoredFile,
     Track, TrackTags, TrackWindows, Vectors, mean, paths,
@@ -47,7 +46,6 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
             // Not stored: it is only compared for a file that is on the disk now.
-            changed_at: 0,
         },
         track: TrackId(row.get(at + 3)?),
         seen_at: row.get(at + 4)?,
@@ -87,33 +85,24 @@ impl<L: Deref<Target = Library>> FileTable<L> {
                 .connection
                 .prepare_cached(
                     "SELECT track, size, mtime_ns, EXISTS
-                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state)),
-                         EXISTS (SELECT 1 FROM credits c WHERE c.file = f.id)
-                         AND f.seen_at >
-                              coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE name = ?3), -1),
-                         f.seen_at > ?2
+                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
                      FROM files f WHERE path = ?1",
                 )?
-                .query_row(params![path, file.changed_at, READ_AGAIN], |row| {
+                .query_row([path], |row| {
                     let track = TrackId(row.get(0)?);
                     let same =
                         row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
                     // A change of the file outweighs a missing
                     // vector: it may be other music by now.
-                    Ok(match (same, row.get(3)?, row.get(5)?, row.get(4)?) {
-                        (false, ..) => FileState::Changed(track),
-                        (true, false, ..) => FileState::NoVector(track),
-                        (true, true, false, _) => FileState::Touched(track),
-                        (true, true, true, false) => FileState::OldTags(track),
-                        (true, true, true, true) => FileState::Unchanged(track),
+                    Ok(match (same, row.get(3)?) {
+                        (false, _) => FileState::Changed(track),
+                        (true, false) => FileState::NoVector(track),
+                        (true, true) => FileState::Unchanged(track),
                     })
                 })
                 .optional()?;
             // A changed file may have failed since: it is skipped like a new one that failed.
-            if let Some(
-                state @ (FileState::Unchanged(_) | FileState::OldTags(_) | FileState::Touched(_)),
-            ) = known
-            {
+            if let Some(state @ FileState::Unchanged(_)) = known {
                 return Ok(state);
             }
             let failed = self

@@ -171,7 +171,6 @@ impl<L: Deref<Target = Library>> TransferTable<L> {
                 path,
                 size: 0,
                 mtime_ns: 0,
-                changed_at: 0,
             };
             tagged.push(TaggedFile { record, tags });
         }

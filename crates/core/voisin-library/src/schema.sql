@@ -30,7 +30,7 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A recording. identity: how its content id was made, 0 from all packets, 1 from samples of them. AUTOINCREMENT: the id of a removed track never comes back, or a lagging index would show ghosts.
+-- A recording. AUTOINCREMENT: the id of a removed track never comes back, or a lagging index would show ghosts.
 CREATE TABLE audio (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     content         BLOB    NOT NULL UNIQUE CHECK (length(content) = 32),
@@ -42,8 +42,7 @@ CREATE TABLE audio (
     packets         INTEGER NOT NULL,
     damaged_packets INTEGER NOT NULL,
     added_at        INTEGER NOT NULL,
-    last_path       BLOB    NOT NULL,
-    identity        INTEGER NOT NULL DEFAULT 0 CHECK (identity IN (0, 1))
+    last_path       BLOB    NOT NULL
 ) STRICT;
 
 CREATE TABLE files (

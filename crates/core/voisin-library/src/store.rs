@@ -634,8 +634,7 @@ pub(super) fn insert_audio(
 ) -> rusqlite::Result<TrackId> {
     tx.prepare_cached(
         "INSERT INTO audio (id, content, seconds, sample_rate, channels, container, codec, packets,
-         damaged_packets, added_at, last_path, identity) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
-         coalesce((SELECT identity FROM audio LIMIT 1), (SELECT value = 'quick' FROM settings WHERE name = 'identity'), 0)",
+         damaged_packets, added_at, last_path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         id.map(|id| id.0),

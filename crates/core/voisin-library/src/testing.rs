@@ -52,7 +52,6 @@ pub fn track(seed: u64, vector: Vec<f32>, windows: usize) -> NewTrack {
             path: format!("/m/{seed}.ogg").into(),
             size: 1,
             mtime_ns: 1,
-            changed_at: 0,
         },
         tags: TrackTags {
             title: Some(format!("Title {seed}")),

@@ -7,7 +7,6 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{ScaleBound, Scales, TagPattern};
-use voisin_base::regular_file::changed_at;
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_music::artists::{artists, is_no_album, is_nobody};
@@ -60,10 +59,6 @@ pub struct FileRecord {
     /// Modification time in nanoseconds since 1970 UTC. Compared for equality only, never for order:
     /// a clock may go backwards.
     pub mtime_ns: i64,
-    /// Time of the last change of any kind (`ctime`), in seconds since 1970 UTC; 0 if not known, as from a library. If
-    /// it is later than `seen_at`, the tags are read again.
-    #[serde(skip)]
-    pub changed_at: i64,
 }
 
 impl FileRecord {
@@ -74,7 +69,6 @@ impl FileRecord {
             path: path.to_path_buf(),
             size: metadata.len(),
             mtime_ns: mtime_ns(&metadata),
-            changed_at: changed_at(&metadata),
         })
     }
 }
@@ -276,12 +270,6 @@ pub enum FileState {
     New,
     /// Seen with the same size and modification time, and its track has a vector: nothing to do.
     Unchanged(TrackId),
-    /// As `Unchanged`, but its tags were read when fewer of them were: read them again and call
-    /// [`FileTable::attach_file`](crate::FileTable::attach_file).
-    OldTags(TrackId),
-    /// As `Unchanged`, but something of it changed later than it was seen: its tags, its place, or
-    /// all of it, by a program that keeps the time. Where its tags say nothing, its content does.
-    Touched(TrackId),
     /// Seen, but size or modification time differ.
     Changed(TrackId),
     /// Its track is known but has no vector: embed it again and call

@@ -45,7 +45,6 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             LibraryError::Dimension { .. }
             | LibraryError::BadVector { .. }
             | LibraryError::OtherModel { .. }
-            | LibraryError::OtherIdentity { .. }
             | LibraryError::NoPath { .. }
             | LibraryError::PathEncoding { .. }
             | LibraryError::NothingBelow { .. },

@@ -16,7 +16,7 @@ use voisin_base::text::with_causes;
 use voisin_engine::analysed_files;
 use voisin_http::cached::Validator;
 use voisin_http::problem::Problem;
-use voisin_library::{Library, LibraryError, Track};
+use voisin_library::Track;
 
 /// Clients may cache a file, but must revalidate it, as it may be replaced.
 const CONTROL: &str = "private, no-cache";
@@ -88,13 +88,12 @@ pub(super) struct StoredSong {
 }
 
 impl StoredSong {
-    pub(super) fn of(library: &Library, track: &Track) -> Result<Self, LibraryError> {
-        let kind = mime(&track.audio.container, &track.audio.codec);
-        Ok(Self {
+    pub(super) fn of(track: &Track) -> Self {
+        Self {
             path: track.path.clone(),
-            files: analysed_files(library, track)?,
-            kind,
-        })
+            files: analysed_files(track),
+            kind: mime(&track.audio.container, &track.audio.codec),
+        }
     }
 
     /// The first file with the recording, or the error of the first file.

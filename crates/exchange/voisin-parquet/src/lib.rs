@@ -16,7 +16,6 @@ use arrow_array::Array as _;
 
 use read::ParquetInput;
 use voisin_base::output::check_folder;
-use voisin_base::track::ContentKind;
 use voisin_engine::{
     AddEvent, AddOptions, Embedder, Engine, EngineError, LibrarySpace, add, stored_model,
 };
@@ -65,12 +64,11 @@ pub fn export_parquet(
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
-    let kind = library.settings().content_kind()?;
     make_folder(dir)?;
     let mut summary = ParquetSummary::default();
     let ids = library.track_ids()?;
     let mut chunks = ids.chunks(BATCH);
-    let tracks = ParquetOutput::create(dir.join(TRACKS), &model, kind)?;
+    let tracks = ParquetOutput::create(dir.join(TRACKS), &model)?;
     summary.tracks = tracks
         .of_library(&LibrarySpace::of_library(library)?)
         .fill(|| {
@@ -89,7 +87,7 @@ pub fn export_parquet(
         })?;
     // Paths and reasons are small compared with vectors: all failures are written at once.
     let mut failures = Some(library.files().failures()?);
-    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model, kind)?.fill(|| {
+    summary.failures = ParquetOutput::create(dir.join(FAILURES), &model)?.fill(|| {
         Ok(failures.take().map(|failures| RowSet {
             failures,
             ..RowSet::default()
@@ -107,8 +105,6 @@ pub struct EmbedOptions {
     pub per_file: usize,
     /// Write the window vectors too.
     pub windows: bool,
-    /// The kind of content ids.
-    pub kind: ContentKind,
 }
 
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
@@ -134,7 +130,7 @@ pub fn embed_to_parquet(
     let known = if options.add.force {
         HashMap::new()
     } else {
-        known_files(dir, &model, options.kind)?
+        known_files(dir, &model)?
     };
     // Size and time, as `add` compares them; contents are not read again.
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
@@ -147,7 +143,6 @@ pub fn embed_to_parquet(
         // A temporary library, so that files are analysed and failures reported as by `add`.
         let scratch = tempfile::tempdir().map_err(|source| cannot_write(dir, source))?;
         let mut library = Library::open(scratch.path(), OpenMode::Create)?;
-        library.settings_mut().set_content_kind(options.kind)?;
         let added = add(&mut library, embedder, chunk, &options.add, progress, stop)?;
         let mut records = Vec::new();
         for id in library.track_ids()? {
@@ -175,8 +170,8 @@ pub fn embed_to_parquet(
                 continue;
             };
             let mut rows = Some(rows);
-            let written = ParquetOutput::create(dir.join(name), &model, options.kind)?
-                .fill(|| Ok(rows.take()))?;
+            let written =
+                ParquetOutput::create(dir.join(name), &model)?.fill(|| Ok(rows.take()))?;
             *(if kind == "tracks" {
                 &mut summary.tracks
             } else {
@@ -222,12 +217,11 @@ fn file_name(kind: &str, model: &StoredModel, rows: &RowSet) -> Option<String> {
 fn known_files(
     dir: &Path,
     model: &StoredModel,
-    kind: ContentKind,
 ) -> Result<HashMap<PathBuf, (u64, i64)>, EngineError> {
     let mut known = HashMap::new();
     for path in parquet_files(dir)? {
         let input = ParquetInput::open(&path)?;
-        input.check(model, kind)?;
+        input.check(model)?;
         input.each_batch(
             &["path", "path_bytes", "size", "mtime_ns", "transient"],
             |columns| {
@@ -297,18 +291,15 @@ pub enum VectorsOf {
 /// Returns also the count of years and other numbers of tags that were left out, since they cannot be one.
 ///
 /// - `vectors`: their model, if the file does not name it
-/// - `kind`: the kind of content ids, if the file does not name it; full by default
 pub fn add_from_parquet(
     library: &mut Library,
     file: &Path,
     vectors: &VectorsOf,
-    kind: Option<ContentKind>,
 ) -> Result<(MergeOutcome, u64), EngineError> {
-    let input = ParquetInput::open_as(file, vectors, kind)?;
+    let input = ParquetInput::open_as(file, vectors)?;
     // All checks of the file as a whole come before the first change of the library.
     input.check_rows()?;
     library.set_model(&input.model)?;
-    library.settings_mut().set_content_kind(input.kind)?;
     let mut intake = Intake::new(library)?;
     if matches!(vectors, VectorsOf::Elsewhere(_)) {
         intake.replace_known();

@@ -16,13 +16,12 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::rows::RecordColumns;
-use super::schema::{KIND_KEY, MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
+use super::schema::{MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
 use super::widths::{as_read, is_compatible, read_as};
 use super::{BATCH, TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
 use voisin_audio::guard;
 use voisin_base::regular_file;
 use voisin_base::text::grouped;
-use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, check_model, external_model};
 use voisin_library::StoredModel;
 
@@ -50,8 +49,6 @@ pub(super) struct ParquetInput {
     pub(super) model: StoredModel,
     /// Whether its vectors are another program's.
     is_external: bool,
-    /// The kind of its content ids.
-    pub(super) kind: ContentKind,
     /// Numbers of tags that were left out, since they cannot be one, such as a year of 2001.5.
     pub(super) bad_numbers: Cell<u64>,
 }
@@ -59,16 +56,11 @@ pub(super) struct ParquetInput {
 impl ParquetInput {
     /// Opens a file whose metadata names its model.
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
-        Self::open_as(path, &VectorsOf::File, None)
+        Self::open_as(path, &VectorsOf::File)
     }
 
     /// - `vectors`: the model of its vectors, if the file does not name it
-    /// - `kind`: the kind of its content ids, if the file does not name it
-    pub(super) fn open_as(
-        path: &Path,
-        vectors: &VectorsOf,
-        kind: Option<ContentKind>,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn open_as(path: &Path, vectors: &VectorsOf) -> Result<Self, EngineError> {
         let failed = |source| EngineError::ReadTable {
             path: path.to_owned(),
             source,
@@ -100,12 +92,6 @@ impl ParquetInput {
                 ),
             ));
         }
-        let kind = match metadata.get(KIND_KEY) {
-            None => kind.unwrap_or_default(),
-            Some(name) => name
-                .parse()
-                .map_err(|problem| wrong(path, format!("\"{KIND_KEY}\": {problem}")))?,
-        };
         let names_its_model = MODEL_KEYS.iter().any(|key| metadata.contains_key(key));
         let mut input = Self {
             path: path.to_owned(),
@@ -121,7 +107,6 @@ impl ParquetInput {
                 manifest_json: String::new(),
             },
             is_external: false,
-            kind,
             bad_numbers: Cell::new(0),
         };
         // A model in the file's own metadata takes precedence over the one that the caller named.
@@ -192,7 +177,7 @@ impl ParquetInput {
     /// Refuses columns whose types cannot be read as those of the schema.
     fn check_columns(&self) -> Result<(), EngineError> {
         let optional = ["model_fingerprint", "dimension"];
-        for field in schema(&self.model, self.kind).fields() {
+        for field in schema(&self.model).fields() {
             let is_optional = field.is_nullable()
                 || self.is_external && optional.contains(&field.name().as_str());
             let found = self.metadata.schema().field_with_name(field.name()).ok();
@@ -285,16 +270,7 @@ impl ParquetInput {
         })
     }
 
-    pub(super) fn check(&self, model: &StoredModel, kind: ContentKind) -> Result<(), EngineError> {
-        if self.kind != kind {
-            return Err(wrong(
-                &self.path,
-                format!(
-                    "its content ids are {}, expected {kind}: write into another folder",
-                    self.kind
-                ),
-            ));
-        }
+    pub(super) fn check(&self, model: &StoredModel) -> Result<(), EngineError> {
         // The fingerprint covers all of a model that changes a vector; the name is for display only.
         if self.model.fingerprint == model.fingerprint {
             return Ok(());
@@ -328,7 +304,7 @@ impl ParquetInput {
 
     /// Rows with these columns; those that the file lacks, as files of older and other writers do, are null.
     fn with_absent(&self, batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch, ArrowError> {
-        let schema = as_read(&schema(&self.model, self.kind));
+        let schema = as_read(&schema(&self.model));
         let fields: Fields = schema
             .fields()
             .iter()
@@ -372,7 +348,7 @@ impl ParquetInput {
         names: &[&str],
         mut visit: impl FnMut(&RecordColumns<'_>) -> Result<ControlFlow<()>, EngineError>,
     ) -> Result<(), EngineError> {
-        let schema = schema(&self.model, self.kind);
+        let schema = schema(&self.model);
         let all: Vec<&str> = schema
             .fields()
             .iter()
@@ -407,7 +383,6 @@ impl ParquetInput {
                 let columns = RecordColumns {
                     path: &self.path,
                     is_external: self.is_external,
-                    kind: self.kind,
                     bad_numbers: &self.bad_numbers,
                     batch: &batch,
                 };
@@ -460,7 +435,7 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
 
         let elsewhere = VectorsOf::Elsewhere("clap".to_owned());
-        let input = ParquetInput::open_as(&path, &elsewhere, None).unwrap();
+        let input = ParquetInput::open_as(&path, &elsewhere).unwrap();
         assert_eq!(input.model.dimension, 3);
         assert!(input.each_batch(&["vector"], |_| Ok(())).is_err());
     }

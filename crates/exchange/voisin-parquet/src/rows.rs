@@ -14,7 +14,7 @@ use super::schema::{FAILURE, SCALES};
 use super::widths::{NumericValue, direction, number_at, reals, text_length};
 use super::wrong;
 use voisin_base::text::{LONGEST_TEXT, grouped};
-use voisin_base::track::{ContentId, ContentKind};
+use voisin_base::track::ContentId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{EngineError, foreign_audio};
 use voisin_library::{
@@ -26,7 +26,6 @@ use voisin_library::{
 pub(super) struct RecordColumns<'a> {
     pub(super) path: &'a Path,
     pub(super) is_external: bool,
-    pub(super) kind: ContentKind,
     /// Counts the numbers of tags that are left out.
     pub(super) bad_numbers: &'a Cell<u64>,
     pub(super) batch: &'a RecordBatch,
@@ -163,7 +162,6 @@ impl RecordColumns<'_> {
             path,
             size: self.whole("size", row)?.unwrap_or_default(),
             mtime_ns: self.whole("mtime_ns", row)?.unwrap_or_default(),
-            changed_at: 0,
         })
     }
 
@@ -255,7 +253,7 @@ impl RecordColumns<'_> {
     fn audio(&self, row: usize, path: &Path) -> Result<(AudioFacts, TrackTags), EngineError> {
         let tags = self.tags(row)?;
         let content = match self.binary("content", row)? {
-            None if self.is_external => return Ok(foreign_audio(path, tags, self.kind)),
+            None if self.is_external => return Ok(foreign_audio(path, tags)),
             content => content
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(ContentId),

@@ -17,7 +17,6 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use half::f16;
 
-use voisin_base::track::ContentKind;
 use voisin_library::{
     Failure, MusicalKey, StoredModel, TaggedFile, TrackFacts, TrackRecord, TrackTags, path_to_bytes,
 };
@@ -36,9 +35,6 @@ pub(super) const SCHEMA_KEY: &str = "voisin.schema";
 /// The version that is written. Columns are only added, at the end, and are null in older files;
 /// any other change raises the version.
 pub(super) const SCHEMA_VERSION: u32 = 1;
-
-/// Key of the kind of content ids in a file's metadata; full if there is none.
-pub(super) const KIND_KEY: &str = "voisin.identity";
 
 /// Key of the mean that is subtracted from a library's vectors before they are compared, as JSON, in an export's metadata.
 pub(super) const MEAN_KEY: &str = "voisin.mean";
@@ -65,7 +61,7 @@ impl ParquetRow<'_> {
 }
 
 /// The schema of all written files.
-pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
+pub(super) fn schema(model: &StoredModel) -> SchemaRef {
     use DataType::{
         Binary, Boolean, FixedSizeBinary, FixedSizeList, Float16, Float32, Float64, Int32, Int64,
         List, UInt8, UInt16, UInt32, UInt64, Utf8,
@@ -134,7 +130,6 @@ pub(super) fn schema(model: &StoredModel, kind: ContentKind) -> SchemaRef {
         .map(str::to_owned)
         .zip(values)
         .collect();
-    metadata.insert(KIND_KEY.to_owned(), kind.name().to_owned());
     metadata.insert(SCHEMA_KEY.to_owned(), SCHEMA_VERSION.to_string());
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }

@@ -11,7 +11,6 @@ use parquet::file::properties::WriterProperties;
 use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::output::OutputTarget;
-use voisin_base::track::ContentKind;
 use voisin_engine::{EngineError, LibrarySpace};
 use voisin_library::{Failure, StoredModel, TrackRecord};
 
@@ -31,11 +30,7 @@ pub(super) struct RowSet {
 }
 
 impl ParquetOutput {
-    pub(super) fn create(
-        target: PathBuf,
-        model: &StoredModel,
-        kind: ContentKind,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn create(target: PathBuf, model: &StoredModel) -> Result<Self, EngineError> {
         let place = OutputTarget::whole(&target, true)?.target()?;
         let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
             path: target.clone(),
@@ -44,7 +39,7 @@ impl ParquetOutput {
         Ok(Self {
             target,
             file,
-            schema: schema(model, kind),
+            schema: schema(model),
             model: model.clone(),
         })
     }

@@ -8,19 +8,16 @@ use super::row::{HALF_DIGEST, TrackRow, facts_bytes, facts_digest, genre_keys, i
 use super::server::SYNONYMS;
 use super::{BackendError, Postgres, Result};
 use voisin_base::atomic_file;
-use voisin_base::track::{ContentId, ContentKind, TrackId};
+use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::{Engine, LibrarySpace};
-use voisin_library::{Intake, Library, LibraryError, MergeOutcome, StoredMean, Track, TrackRecord};
+use voisin_library::{Intake, Library, MergeOutcome, StoredMean, Track, TrackRecord};
 
 /// Rows of one transaction.
 // A push that is killed loses at most one batch, whose rows are in memory at once.
 const BATCH: usize = 1000;
 
 /// Settings of a library that are sent with it.
-const SETTINGS: [&str; 4] = ["labels", "windows", "person", IDENTITY];
-
-/// Setting that names the kind of content ids.
-const IDENTITY: &str = "identity";
+const SETTINGS: [&str; 3] = ["labels", "windows", "person"];
 
 /// Files of a library's folder that are sent with it.
 const FILES: [&str; 2] = [SYNONYMS, "words.tsv"];
@@ -94,7 +91,6 @@ pub fn push(
     let source = library.transfer().identity()?;
     // Stored at the end as the generation that was sent, so it has to be that of the snapshot.
     let generation = library.changes().generation()?;
-    check_kind(to, library.settings().content_kind()?)?;
     claim(to, &source)?;
     let space = space_for(engine, to)?;
     let mut summary = PushSummary::default();
@@ -273,35 +269,6 @@ fn rows_of(
     Ok(rows)
 }
 
-/// The kind of content ids of a database.
-fn kind_of(to: &mut Postgres) -> Result<ContentKind> {
-    let name = to.settings()?.remove(IDENTITY);
-    Ok(name
-        .and_then(|name| std::str::from_utf8(&name).ok()?.parse().ok())
-        .unwrap_or_default())
-}
-
-/// Refuses content ids of another kind than the database's.
-fn check_kind(to: &mut Postgres, offered: ContentKind) -> Result<()> {
-    let held = kind_of(to)?;
-    if held == offered {
-        return Ok(());
-    }
-    // The first library decides the kind of an empty database.
-    if to.size()?.0 > 0 {
-        return Err(LibraryError::OtherIdentity { held, offered }.into());
-    }
-    let name = offered.name().as_bytes();
-    to.run(|tx| {
-        tx.execute("delete from voisin_setting where name = $1", &[&IDENTITY])?;
-        tx.execute(
-            "insert into voisin_setting (name, value) values ($1, $2)",
-            &[&IDENTITY, &name],
-        )
-    })?;
-    Ok(())
-}
-
 /// The library's generation at its last push, if that sent windows or not as this one does.
 fn last_push(to: &mut Postgres, windows: bool) -> Result<Option<u64>> {
     let sql = "select pushed from voisin_state where windows = $1";
@@ -320,11 +287,7 @@ fn note_push(to: &mut Postgres, generation: u64, windows: bool) -> Result<()> {
 fn send_settings(library: &Library, to: &mut Postgres) -> Result<()> {
     let mut values: Vec<(&str, Option<Vec<u8>>)> = Vec::new();
     for name in SETTINGS {
-        // A salvaged library has no setting; the kind of its ids follows from its tracks.
-        let value = match name {
-            IDENTITY => Some(library.settings().content_kind()?.name().to_owned()),
-            _ => library.settings().setting(name)?,
-        };
+        let value = library.settings().setting(name)?;
         values.push((name, value.map(String::into_bytes)));
     }
     for name in FILES {
@@ -471,10 +434,6 @@ pub fn pull(
     let is_new = engine.library().status()?.tracks == 0;
     // Refuses a library with vectors of another model, before anything is written.
     engine.library_mut().set_model(&model)?;
-    engine
-        .library_mut()
-        .settings_mut()
-        .set_content_kind(kind_of(from)?)?;
     if is_new {
         restore_settings(from, engine.library_mut(), false)?;
         // The database's mean, so that similarities are the same until tracks change.

@@ -180,9 +180,8 @@ impl Remote {
         let path = Path::new(text);
         self.fetch_paths(&[stored_path(path)])?;
         if path.is_file() {
-            let kind = self.engine.library().settings().content_kind()?;
             // A file of this disk is found there by its content, whatever its path was on the other machine.
-            if let Ok(info) = voisin_audio::probe_as(path, kind) {
+            if let Ok(info) = voisin_audio::probe(path) {
                 self.fetch_ids(&[id_of(&info.content)])?;
             }
             return Ok(());

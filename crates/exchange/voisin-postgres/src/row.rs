@@ -520,7 +520,6 @@ mod tests {
                     path,
                     size: u64::MAX,
                     mtime_ns: i64::MAX,
-                    changed_at: 0,
                 },
                 tags: TrackTags {
                     title: Some(title.into()),

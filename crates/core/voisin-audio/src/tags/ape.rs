@@ -28,8 +28,6 @@ pub(super) struct Trailing {
     pub(super) ape: Vec<(u64, Vec<u8>)>,
     /// The `ID3v1` tag.
     pub(super) v1: Option<Vec<u8>>,
-    /// Whether an APE tag was skipped, because it was too large or there were too many.
-    pub(super) is_too_large: bool,
     /// Where the audio ends.
     pub(super) audio: u64,
 }
@@ -97,9 +95,7 @@ pub(super) fn find(file: &mut File, audio: u64) -> io::Result<Trailing> {
             };
             let size = u64::from(little(&footer[12..])) + header;
             let is_there = size <= found.audio.saturating_sub(audio) && size >= MARK as u64;
-            let is_read = size <= left && found.ape.len() < id3::TAGS;
-            found.is_too_large |= is_there && !is_read;
-            if is_there && is_read {
+            if is_there && size <= left && found.ape.len() < id3::TAGS {
                 left -= size;
                 found.audio -= size;
                 let tag = read(file, found.audio, size)?;

@@ -80,18 +80,6 @@ pub(super) fn texts(list: &[u8]) -> Vec<(String, &[u8])> {
     named.collect()
 }
 
-/// Number of comments without a name or missing from the list; those after [`MOST_TEXTS`] others do not count.
-pub(super) fn unread(list: &[u8]) -> u32 {
-    let Some((comments, is_whole)) = follow(list) else {
-        return u32::from(!list.is_empty());
-    };
-    let nameless = comments
-        .items
-        .iter()
-        .filter(|item| !list[item.start + 4..item.end].contains(&b'='));
-    nameless.count() as u32 + u32::from(!is_whole && comments.items.len() < MOST_TEXTS)
-}
-
 /// A comment for each genre.
 fn made(genres: &[String]) -> Vec<u8> {
     let comment = |genre: &String| sized(&format!("GENRE={genre}"));

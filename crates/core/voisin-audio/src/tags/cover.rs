@@ -68,7 +68,7 @@ fn pictures(file: File, found: &id3::Id3Tags) -> Vec<Picture> {
 fn only_pictures(tag: &[u8], room: &mut usize) -> Vec<u8> {
     let is_picture = |id: &[u8]| id == b"APIC" || id == b"PIC";
     let wanted = |id: &[u8]| is_picture(id).then_some(MOST_OF_A_PICTURE);
-    let found = id3::contents(tag, room, &mut 0, wanted);
+    let found = id3::contents(tag, room, wanted);
     found.map_or(Vec::new(), |(version, frames)| {
         id3::assembled(version, &frames)
     })

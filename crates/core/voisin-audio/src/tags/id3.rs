@@ -187,15 +187,12 @@ fn in_chunks(
     Ok(())
 }
 
-/// The tag's version, and the content of the frames for whose name `wanted` returns a size limit (bytes).
-///
-/// - `unread`: increased by the number of those that are truncated, too long, damaged or encrypted, or after
-///   [`MOST_TEXTS`] others
+/// The tag's version, and the content of the frames for whose name `wanted` returns a size limit (bytes), at most
+/// [`MOST_TEXTS`].
 #[expect(clippy::type_complexity, reason = "a name and a content, twice")]
 pub(super) fn contents(
     tag: &[u8],
     room: &mut usize,
-    unread: &mut u32,
     wanted: impl Fn(&[u8]) -> Option<usize>,
 ) -> Option<(u8, Vec<(Vec<u8>, Vec<u8>)>)> {
     let body = body_size(tag)?;
@@ -212,13 +209,11 @@ pub(super) fn contents(
             continue;
         };
         if frames.len() == MOST_TEXTS {
-            *unread += 1;
-            continue;
+            break;
         }
         let most = longest.min(*room);
         let content = frame.content(version, flags & 0x80 != 0, most);
         let content = content.filter(|content| content.len() <= most);
-        *unread += u32::from(content.is_none() || frame.is_cut);
         let Some(content) = content.filter(|content| !content.is_empty()) else {
             continue;
         };

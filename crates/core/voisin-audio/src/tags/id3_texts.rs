@@ -11,7 +11,7 @@ use lofty::tag::ItemKey;
 
 use super::id3;
 use super::texts::{ITUNES_GAIN, other_key};
-use super::values::{REPLACEMENT, gain_of_itunes, is_original_date, year};
+use super::values::{gain_of_itunes, is_original_date, year};
 use voisin_base::encoding::{self, OldEncoding, Utf16};
 use voisin_base::text::LONGEST_TEXT;
 
@@ -19,15 +19,13 @@ use voisin_base::text::LONGEST_TEXT;
 /// in an encoding of the tag's version, frames of one name together, years as numbers, nothing compressed or nested.
 /// Only frames that cannot be converted are left out. Compressed frames are inflated within `room` (bytes, of all tags)
 /// and [`LONGEST_TEXT`].
-///
-/// - `unread`: increased by the number of frames that were left out or have invalid characters
-pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
+pub(super) fn plain(tag: &[u8], room: &mut usize) -> Vec<u8> {
     // Lists of pairs, which make a tag invalid if their number is odd, and the address of a podcast, which programs
     // write in two kinds of frame: voisin reads none of them.
     const LEFT_OUT: [&[u8]; 6] = [b"TIPL", b"TMCL", b"WFED", b"WFD", b"WXXX", b"WXX"];
     let is_read = |id: &[u8]| matches!(id[0], b'T' | b'W' | b'U') && !LEFT_OUT.contains(&id);
     let wanted = |id: &[u8]| is_read(id).then_some(LONGEST_TEXT);
-    let Some((version, frames)) = id3::contents(tag, room, unread, wanted) else {
+    let Some((version, frames)) = id3::contents(tag, room, wanted) else {
         return Vec::new();
     };
     let unmarked = frames.iter().filter(|(id, _)| id[0] == b'T');
@@ -54,7 +52,6 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
         match id[0] {
             b'T' => {
                 let text = PlainText::read(version, id, content, old);
-                *unread += u32::from(text.as_ref().is_none_or(PlainText::is_damaged));
                 let Some(text) = text.filter(PlainText::is_wanted) else {
                     continue;
                 };
@@ -73,15 +70,12 @@ pub(super) fn plain(tag: &[u8], room: &mut usize, unread: &mut u32) -> Vec<u8> {
                 }
             }
             b'W' => {
-                let text = address(content);
-                *unread += u32::from(text.is_none());
-                others.extend(text.map(|text| (id.clone(), text)));
+                others.extend(address(content).map(|text| (id.clone(), text)));
             }
             // An owner's name of one letter or more, its NUL, and an identifier.
             _ if id.starts_with(b"UFI") && content.iter().position(|&byte| byte == 0) > Some(0) => {
                 others.push((id.clone(), content.clone()));
             }
-            _ if id.starts_with(b"UFI") => *unread += 1,
             _ => {}
         }
     }
@@ -197,11 +191,6 @@ impl PlainText {
         })
     }
 
-    fn is_damaged(&self) -> bool {
-        let mut texts = self.values.iter().chain(&self.description);
-        texts.any(|text| text.contains(REPLACEMENT))
-    }
-
     /// The key by which frames are joined.
     fn name(&self) -> (Vec<u8>, Option<String>) {
         let description = self.description.as_ref().map(|name| name.to_lowercase());
@@ -233,7 +222,7 @@ pub(super) fn other_gain(tag: &[u8]) -> Option<f64> {
     let wanted =
         |id: &[u8]| matches!(id, b"RVA2" | b"XRVA" | b"COMM" | b"COM").then_some(LONGEST_TEXT);
     let mut room = id3::MOST;
-    let (_, frames) = id3::contents(tag, &mut room, &mut 0, wanted)?;
+    let (_, frames) = id3::contents(tag, &mut room, wanted)?;
     let is_comment = |id: &[u8]| id.starts_with(b"COM");
     let volumes = frames.iter().filter(|(id, _)| !is_comment(id));
     let comments = frames.iter().filter(|(id, _)| is_comment(id));
@@ -335,12 +324,7 @@ mod tests {
             &[0; 40],
         ]
         .concat();
-        let mut unread = 0;
-        assert_eq!(
-            plain(&tag(&full), &mut MOST.clone(), &mut unread),
-            tag(&title)
-        );
-        assert_eq!(unread, 0);
+        assert_eq!(plain(&tag(&full), &mut MOST.clone()), tag(&title));
     }
 
     #[test]
@@ -349,7 +333,7 @@ mod tests {
         for (usual, read) in [("\x030", "\x0399"), ("\x03120", "\x03120")] {
             let both = [&frame(b"TBPM", 0, usual.as_bytes())[..], &other].concat();
             let meant = [&frame(b"TBPM", 0, read.as_bytes())[..], &other].concat();
-            assert_eq!(plain(&tag(&both), &mut MOST.clone(), &mut 0), tag(&meant));
+            assert_eq!(plain(&tag(&both), &mut MOST.clone()), tag(&meant));
         }
     }
 
@@ -360,7 +344,7 @@ mod tests {
         let both = tag(&[bomb, small].concat());
         let mut room = 1 << 10;
         assert_eq!(
-            plain(&both, &mut room, &mut 0),
+            plain(&both, &mut room),
             tag(&frame(b"TIT2", 0, b"\x03A song"))
         );
         assert_eq!(room, (1 << 10) - 7);
@@ -371,7 +355,7 @@ mod tests {
         fn any_bytes_make_a_plain_tag(version in 2_u8..5, flags: u8, body in proptest::collection::vec(any::<u8>(), 0..400)) {
             let mut whole = tag(&body);
             (whole[3], whole[5]) = (version, flags);
-            let made = plain(&whole, &mut 4096, &mut 0);
+            let made = plain(&whole, &mut 4096);
             prop_assert!(body_size(&made) == Some(made.len() - HEADER));
         }
     }

@@ -78,20 +78,16 @@ pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
 }
 
-/// A file's tags, with details that a library does not store.
+/// A file's tags, and what a library does not store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FileTags {
     /// The tags that a library stores.
     pub tags: TrackTags,
-    /// The year of the release, if the file has one besides that of the recording.
-    pub release_year: Option<i32>,
     /// The release's types in `MusicBrainz`, in lower case: `album`, `audiobook`.
     pub release_types: Vec<String>,
-    /// Number of frames, comments and items that could not be read completely.
-    pub unread: u32,
 }
 
-/// As [`read_tags`], with details that a library does not store.
+/// As [`read_tags`], with what a library does not store.
 pub fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     read::read_file_tags(path)
 }

@@ -50,18 +50,13 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
             tags: mut all,
             is_opus,
             itunes_gain,
-            mut unread,
         } = texts::read(&mut file, found.audio)?;
         // The richest first, since the first that has a value counts: the format's own, ID3v2, all
         // others.
         let rest = all.split_off(rank_of_id3(&all));
-        all.extend(id3_tags(&found, &mut unread));
+        all.extend(id3_tags(&found));
         all.extend(rest);
-        unread += u32::from(found.is_too_large);
-        let mut read = FileTags {
-            unread,
-            ..from_all(&all, is_opus)
-        };
+        let mut read = from_all(&all, is_opus);
         if read.tags.replay_gain.is_none() {
             let mut tags = found.tags.iter();
             let other = tags.find_map(|tag| id3_texts::other_gain(tag));
@@ -69,13 +64,7 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
         }
         Ok::<_, io::Error>(read)
     });
-    let read = read.unwrap_or_else(|_| {
-        Ok(FileTags {
-            unread: 1,
-            ..FileTags::default()
-        })
-    });
-    read.map_err(io)
+    read.unwrap_or_else(|_| Ok(FileTags::default())).map_err(io)
 }
 
 /// How many of a file's other tags are richer than its `ID3v2` tags, because the format has no `ID3v2`.
@@ -85,10 +74,10 @@ fn rank_of_id3(others: &[Tag]) -> usize {
 }
 
 /// A file's `ID3v2` tags, in file order.
-fn id3_tags(found: &id3::Id3Tags, unread: &mut u32) -> Vec<Tag> {
+fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
     let mut room = id3::MOST;
     let read = |tag: &Vec<u8>| {
-        let plain = padded_file(id3_texts::plain(tag, &mut room, unread));
+        let plain = padded_file(id3_texts::plain(tag, &mut room));
         let probe = Probe::with_file_type(plain, FileType::Mpeg).options(options());
         probe.read().map(|file| file.tags().to_vec()).ok()
     };
@@ -103,7 +92,7 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
         let mut texts = texts::named(&mut file, found.audio, name).unwrap_or_default();
         let mut room = id3::MOST;
         for tag in &found.tags {
-            let plain = id3_texts::plain(tag, &mut room, &mut 0);
+            let plain = id3_texts::plain(tag, &mut room);
             let Ok(file) = MpegFile::read_from(&mut padded_file(plain), options()) else {
                 continue;
             };
@@ -130,10 +119,8 @@ pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioEr
 /// Merges the tags of a file, which fill each other's gaps.
 fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
     let mut merged = TrackTags::default();
-    let mut release_year = None;
     let mut release_types = Vec::new();
     for tag in all {
-        release_year = release_year.or(first_year(tag, &RELEASE_DATES));
         if release_types.is_empty() {
             let kinds = tag.get_strings(ItemKey::MusicBrainzReleaseType);
             // One text may have several, with a separator.
@@ -162,22 +149,13 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
         }
     }
     FileTags {
-        release_year: release_year.filter(|_| release_year != merged.year),
         tags: merged,
         release_types,
-        unread: 0,
     }
 }
 
 /// Fields with the year of a release.
 const RELEASE_DATES: [ItemKey; 3] = [ItemKey::RecordingDate, ItemKey::Year, ItemKey::ReleaseDate];
-
-/// The first year in these fields.
-fn first_year(tag: &Tag, dates: &[ItemKey]) -> Option<i32> {
-    dates
-        .iter()
-        .find_map(|key| tag.get_strings(*key).find_map(year))
-}
 
 /// The earliest year in the first of these fields that has one: a field with several has the recording's beside those of
 /// reissues.

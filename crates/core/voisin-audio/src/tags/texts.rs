@@ -10,7 +10,7 @@ use lofty::tag::{ItemKey, ItemValue, Tag, TagItem, TagType};
 use voisin_base::encoding::OldEncoding;
 use voisin_base::text::LONGEST_TEXT;
 
-use super::values::{MOST_TEXTS, REPLACEMENT, gain_of_itunes, is_original_date};
+use super::values::{MOST_TEXTS, gain_of_itunes, is_original_date};
 use super::{ape, comments, flac, id3, mp4, ogg, riff};
 use crate::fill::{big, read_up_to};
 use crate::mkv;
@@ -27,19 +27,14 @@ pub(super) struct FileTexts {
     pub(super) is_opus: bool,
     /// The gain of iTunes (dB).
     pub(super) itunes_gain: Option<f64>,
-    /// Number of texts that could not be read completely.
-    pub(super) unread: u32,
 }
 
 /// Reads all tags but `ID3v2`.
 ///
 /// - `start`: start of the file after `ID3v2` tags
 pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
-    let mut unread = 0;
-    let (all, is_opus) = raw(file, start, &mut unread)?;
-    let tags = all
-        .iter()
-        .map(|(kind, texts)| tag(*kind, texts, &mut unread));
+    let (all, is_opus) = raw(file, start)?;
+    let tags = all.iter().map(|(kind, texts)| tag(*kind, texts));
     let tags = tags.collect();
     let gains = all.iter().flat_map(|(_, texts)| texts);
     let mut gains = gains.filter(|(name, _)| last_part(name).eq_ignore_ascii_case(ITUNES_GAIN));
@@ -47,13 +42,12 @@ pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
         tags,
         is_opus,
         itunes_gain: gains.find_map(|(_, text)| gain_of_itunes(&String::from_utf8_lossy(text))),
-        unread,
     })
 }
 
 /// The texts with this name, of any program, without those of `ID3v2` tags.
 pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<String>> {
-    let (all, _) = raw(file, start, &mut 0)?;
+    let (all, _) = raw(file, start)?;
     let mut found = Vec::new();
     for (_, texts) in all {
         let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
@@ -67,26 +61,20 @@ pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<S
 }
 
 /// All texts, by kind.
-///
-/// - `unread`: increased by the number of those that are truncated or have no name
-fn raw(
-    file: &mut File,
-    start: u64,
-    unread: &mut u32,
-) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
+fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
     let mut head = [0; 12];
     file.seek(SeekFrom::Start(start))?;
     let n = read_up_to(file, &mut head)?;
     let one = |kind: TagType, texts: NamedTexts| Ok((vec![(kind, texts)], false));
     match &head[..n] {
-        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start, unread)),
+        [b'f', b'L', b'a', b'C', ..] => one(TagType::VorbisComments, of_flac(file, start)),
         [b'O', b'g', b'g', b'S', ..] => {
             let (packet, is_opus) = ogg::comments_packet(file, start)?;
-            let texts = of_ogg(&packet, unread);
+            let texts = of_ogg(&packet);
             Ok((vec![(TagType::VorbisComments, texts)], is_opus))
         }
         [b'R', b'I', b'F', b'F', ..] | [b'R', b'F', b'6', b'4', ..] => {
-            one(TagType::RiffInfo, of_riff(file, unread)?)
+            one(TagType::RiffInfo, of_riff(file)?)
         }
         [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
         // Readers convert the names in CAF and Matroska to those of Vorbis comments.
@@ -97,7 +85,6 @@ fn raw(
         }
         _ => {
             let trailing = ape::find(file, start)?;
-            *unread += u32::from(trailing.is_too_large);
             let ape = trailing
                 .ape
                 .iter()
@@ -110,24 +97,17 @@ fn raw(
 }
 
 /// A tag of these texts, each in UTF-8 or in the most likely encoding of all of them together.
-///
-/// - `unread`: increased by the number that could not be read
-fn tag(kind: TagType, texts: &[(String, Vec<u8>)], unread: &mut u32) -> Tag {
+fn tag(kind: TagType, texts: &[(String, Vec<u8>)]) -> Tag {
     let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
     let mut tag = Tag::new(kind);
-    // The list was cut at this limit.
-    *unread += u32::from(texts.len() >= MOST_TEXTS);
     let mut others = Vec::new();
     for (name, text) in texts {
         let usual = key(name).or_else(|| ItemKey::from_key(kind, name));
         if let Some(key) = usual.or_else(|| other_key(name)) {
             if text.len() > LONGEST_TEXT {
-                *unread += 1;
                 continue;
             }
-            let text = old.decode(text);
-            *unread += u32::from(text.contains(REPLACEMENT));
-            let item = TagItem::new(key, ItemValue::Text(text));
+            let item = TagItem::new(key, ItemValue::Text(old.decode(text)));
             if usual.is_some() {
                 tag.push_unchecked(item);
             } else {
@@ -178,17 +158,15 @@ fn owned(texts: Vec<(String, &[u8])>) -> NamedTexts {
     texts.into_iter().map(owned).collect()
 }
 
-fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
+fn of_flac(file: &mut File, start: u64) -> NamedTexts {
     // If the blocks cannot be read to the last, those before are still valid.
     let blocks = flac::follow(file, start).map_or(Vec::new(), |(blocks, _)| blocks);
-    *unread += u32::from(blocks.len() == flac::BLOCKS);
     let comments = blocks.iter().filter(|block| block.kind == flac::COMMENTS);
     let mut all: NamedTexts = Vec::new();
     let mut earlier = HashSet::new();
     let mut left = id3::MOST as u64;
     for block in comments {
         let Some(rest) = left.checked_sub(block.size) else {
-            *unread += 1;
             continue;
         };
         if all.len() >= MOST_TEXTS {
@@ -196,7 +174,6 @@ fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
         }
         left = rest;
         let Ok(list) = block.read(file) else { continue };
-        *unread += comments::unread(&list);
         let mut texts = owned(comments::texts(&list));
         // Programs write the same comment into each of several lists.
         texts.retain(|text| !earlier.contains(text));
@@ -206,7 +183,7 @@ fn of_flac(file: &mut File, start: u64, unread: &mut u32) -> NamedTexts {
     all
 }
 
-fn of_ogg(packet: &[u8], unread: &mut u32) -> NamedTexts {
+fn of_ogg(packet: &[u8]) -> NamedTexts {
     let list = [ogg::mark(true), ogg::mark(false)]
         .iter()
         .find_map(|mark| packet.strip_prefix(*mark));
@@ -215,12 +192,10 @@ fn of_ogg(packet: &[u8], unread: &mut u32) -> NamedTexts {
         [kind, _, _, _, list @ ..] if kind & 0x7f == flac::COMMENTS => Some(list),
         _ => None,
     });
-    let list = list.unwrap_or_default();
-    *unread += comments::unread(list);
-    owned(comments::texts(list))
+    owned(comments::texts(list.unwrap_or_default()))
 }
 
-fn of_riff(file: &mut File, unread: &mut u32) -> io::Result<NamedTexts> {
+fn of_riff(file: &mut File) -> io::Result<NamedTexts> {
     let mut texts = Vec::new();
     let mut left = id3::MOST;
     for chunk in riff::chunks(file).unwrap_or_default() {
@@ -236,13 +211,10 @@ fn of_riff(file: &mut File, unread: &mut u32) -> io::Result<NamedTexts> {
             .checked_sub(list.len())
             .filter(|_| texts.len() < MOST_TEXTS)
         else {
-            *unread += 1;
             continue;
         };
         left = rest;
-        let (items, end) = riff::follow(&list);
-        let rest = end.and_then(|end| list.get(end..)).unwrap_or_default();
-        *unread += u32::from(rest.iter().any(|&byte| byte != 0));
+        let (items, _) = riff::follow(&list);
         texts.extend(items.iter().map(|item| {
             let name = String::from_utf8_lossy(&list[item.start..item.start + 4]);
             (

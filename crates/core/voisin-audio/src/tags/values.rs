@@ -6,9 +6,6 @@ use voisin_base::encoding::without_controls;
 /// bytes of a file and a hundred of memory, and lofty compares each with all before it.
 pub(super) const MOST_TEXTS: usize = 1 << 12;
 
-/// Replaces bytes that are no character.
-pub(super) const REPLACEMENT: char = '\u{fffd}';
-
 /// A number between two bounds. Programs write 0 for an unknown tempo.
 pub(super) fn within(text: &str, least: f64, most: f64) -> Option<f64> {
     // Some programs write a decimal comma, by the system's language.

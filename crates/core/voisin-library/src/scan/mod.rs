@@ -25,7 +25,6 @@ use exclude::Ignored;
 pub use exclude::{Exclusions, IGNORE_FILE};
 pub use playlist::{PlaylistEntry, is_playlist};
 use voisin_base::path_matching::PathFinder;
-use voisin_base::regular_file::changed_at;
 use voisin_base::system_folders;
 
 /// A playlist larger than this is refused: 64 MiB hold half a million paths.
@@ -223,7 +222,6 @@ impl Scanner<'_> {
                 path: stored,
                 size,
                 mtime_ns,
-                changed_at: changed_at(metadata),
             });
         }
     }

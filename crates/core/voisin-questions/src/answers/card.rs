@@ -43,8 +43,6 @@ pub struct Card {
     pub nearest: Vec<SimilarTrack>,
     /// Windows that were analysed.
     pub windows: usize,
-    /// How many tags of each file could not be read, in the order of the files.
-    pub unread_tags: Vec<u32>,
 }
 
 /// The documented JSON of `show`: a list of these.
@@ -106,8 +104,6 @@ pub(crate) struct NearJson {
 pub(crate) struct PlaceJson {
     path: String,
     bytes: u64,
-    /// Tags that could not be read, or only in part.
-    unread_tags: u32,
     /// `there`, `changed`, `gone` or `unreadable`.
     state: &'static str,
 }
@@ -137,7 +133,6 @@ impl<'a> CardJson<'a> {
             sung,
             nearest,
             windows,
-            unread_tags,
         } = card;
         Self {
             track: TrackJson::new(track, measured.as_ref(), words.as_deref()),
@@ -174,12 +169,9 @@ impl<'a> CardJson<'a> {
             places: track
                 .files
                 .iter()
-                // One for each file, in their order.
-                .zip(unread_tags)
-                .map(|(file, &unread_tags)| PlaceJson {
+                .map(|file| PlaceJson {
                     path: lossy(&file.record.path),
                     bytes: file.record.size,
-                    unread_tags,
                     state: state(&file.record),
                 })
                 .collect(),
@@ -289,11 +281,7 @@ fn cards_beside(
         nearest.into_iter().zip(tracks).zip(tagged).zip(predicted)
     {
         let id = track.id;
-        let files = track.files.iter();
-        let unread_tags =
-            files.map(|file| engine.library().tags().unread_tags_of(&file.record.path));
         cards.push(Card {
-            unread_tags: unread_tags.collect::<Result<_, _>>()?,
             measured: measured.get(&id).cloned(),
             predicted,
             // Empty for a model without tags, and left out if words were not requested.

@@ -86,8 +86,6 @@ pub struct StatusJson {
     pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// Number of files with tags that could not be read, or only in part.
-    pub unread_tags: u64,
     /// Bins, snapshots and system folders that the last runs left out.
     pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
@@ -202,11 +200,6 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
-            unread_tags: engine
-                .library()
-                .tags()
-                .files_with_unread_tags()
-                .unwrap_or_default(),
             left_out: engine
                 .library()
                 .files()

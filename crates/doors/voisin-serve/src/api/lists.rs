@@ -145,7 +145,7 @@ pub(super) async fn cover(
     let (file, cover) = state
         .look(move |_, context| {
             let library = context.engine.library();
-            let song = StoredSong::of(library, &library.track(id)?)?;
+            let song = StoredSong::of(&library.track(id)?);
             // Neither a missing nor a replaced file has a picture of this track.
             let held = match song.open() {
                 Ok(held) => held,

@@ -140,9 +140,7 @@ pub(super) async fn audio(
     extract::PathId(id): extract::PathId,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let song = state.look(move |_, context| {
-        let library = context.engine.library();
-        Ok(StoredSong::of(library, &library.track(id)?)?)
-    });
+    let song =
+        state.look(move |_, context| Ok(StoredSong::of(&context.engine.library().track(id)?)));
     sound::send(song.await?, &headers).await
 }
