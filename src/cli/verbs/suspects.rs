@@ -17,7 +17,7 @@ use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::genre::Suspects;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     if let Some(name) = args.scale {
         return scales::suspects(context, name, args.limit.of(usize::MAX), &args.output);
     }

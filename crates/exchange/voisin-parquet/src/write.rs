@@ -37,7 +37,7 @@ impl ParquetOutput {
         model: &StoredModel,
         kind: ContentKind,
     ) -> Result<Self, EngineError> {
-        let place = OutputTarget::whole(&target, true)?.target()?;
+        let place = OutputTarget::whole(&target)?.target()?;
         let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
             path: target.clone(),
             source,
