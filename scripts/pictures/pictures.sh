@@ -21,9 +21,9 @@ export VOISIN_LIBRARY="$work/library"
 
 # Draws all of them: draw FOLDER ENDING
 draw() {
-    "$voisin" map --force --output "$1/map.$2" --title "The demo's music, by genre"
-    "$voisin" map --update --force --output "$1/map-clusters.$2" --colour-by cluster --title "The same, by cluster"
-    "$voisin" genres --force --heatmap "$1/genres.$2" --dendrogram "$1/dendrogram.$2" > /dev/null
+    "$voisin" map --output "$1/map.$2" --title "The demo's music, by genre"
+    "$voisin" map --update --output "$1/map-clusters.$2" --colour-by cluster --title "The same, by cluster"
+    "$voisin" genres --heatmap "$1/genres.$2" --dendrogram "$1/dendrogram.$2" > /dev/null
 }
 
 draw "$work" svg

@@ -13,7 +13,7 @@ use super::render::Console;
 use super::settings::Configuration;
 use super::trace::{TraceGuard, TraceOptions};
 use crate::cli::render::advised;
-use voisin_base::output::{OutputError, check_folder};
+use voisin_base::output::check_folder;
 use voisin_encoder::{
     CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     models, models_dir,
@@ -54,7 +54,7 @@ impl Context {
             prefer_builder(builder);
         }
         Ok(Self {
-            _trace: global.trace.start()?,
+            _trace: global.trace.start(&settings.library.value)?,
             global,
             settings,
             console,
@@ -429,13 +429,16 @@ pub(crate) fn parse_model(text: &str) -> ModelRef {
 }
 
 /// Refuses a folder that has a model of this name, unless it `replaces` that.
-pub(crate) fn check_model_place(
-    folder: &Path,
-    name: &str,
-    replaces: bool,
-) -> Result<(), OutputError> {
-    let files = ["json", "safetensors"].map(|ending| format!("{name}.{ending}"));
-    check_folder(folder, &files.each_ref().map(String::as_str), replaces)
+pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> anyhow::Result<()> {
+    check_folder(folder)?;
+    let files = ["json", "safetensors"].map(|ending| folder.join(format!("{name}.{ending}")));
+    match files.iter().find(|file| file.exists()) {
+        Some(file) if !replaces => bail!(
+            "{} is there already: name another, or replace it with --force",
+            file.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The folder of the user's own models, for messages.

@@ -48,9 +48,6 @@ pub(crate) struct MapArgs {
     /// The file to write, in the format of its ending: .html, .png, .svg or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Replace an existing file that voisin did not make
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Keep the positions of the last map, and place only new tracks
     #[arg(long)]
     pub(crate) update: bool,

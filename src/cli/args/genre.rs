@@ -79,9 +79,6 @@ pub(crate) struct GenresArgs {
     /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) dendrogram: Option<PathBuf>,
-    /// Replace existing files that voisin did not make
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

@@ -121,7 +121,4 @@ pub(crate) struct ManArgs {
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace existing files that voisin did not make
-    #[arg(long, requires = "output")]
-    pub(crate) force: bool,
 }

@@ -2,14 +2,12 @@
 
 use crate::cli::database;
 use crate::cli::remote::PULL;
-use voisin_base::output::OutputError;
 use voisin_base::remedy::{Remedy, with_next};
 use voisin_base::text::{count, with_causes};
 use voisin_encoder::EncoderError;
 use voisin_engine::{EngineError, GenreNews};
 use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
-use voisin_lab::LabError;
 use voisin_library::LibraryError;
 use voisin_questions::{LocalOnly, QuestionError};
 
@@ -40,7 +38,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError LabError OutputError })
+        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError })
         // The outermost error that has one is the most specific to the command.
         .or_else(|| remedy(error.source()?))
 }
@@ -101,7 +99,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
-        Remedy::Replace => "name another, or replace it with --force",
         // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
     };
@@ -145,7 +142,6 @@ mod tests {
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
             Remedy::OtherTables,
-            Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {
             let words: Vec<&str> = text.split([' ', '"', '(']).collect();

@@ -5,8 +5,9 @@ use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::interrupt;
+use crate::cli::outputs::check_output_folder;
 use crate::cli::render::{self, count};
-use voisin_engine::{Engine, export};
+use voisin_engine::{EXPORT_FILES, Engine, export};
 use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
@@ -16,9 +17,10 @@ pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending
     if args.format == ExportFormat::Parquet {
         return columnar::export(engine, args);
     }
+    check_output_folder(context, &args.output, &EXPORT_FILES)?;
     // If that fails, Ctrl-C leaves temporary files behind.
     let _ = interrupt::install_handler();
-    let summary = export(engine, &args.output, !args.no_windows, args.force)?;
+    let summary = export(engine, &args.output, !args.no_windows)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",
         count(summary.tracks as u64, "track"),

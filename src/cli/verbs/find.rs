@@ -10,7 +10,7 @@ use crate::cli::render::track::FactColumns;
 use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let mut engine = context.open_engine()?;
     // Computes and stores tags of tracks that were added since.
     engine.words_mut().keep_tags()?;

@@ -12,7 +12,7 @@ use voisin_questions::answers::list::TrackJson;
 use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
     let named = stops

@@ -12,7 +12,7 @@ use voisin_engine::{Engine, Seed, Standing};
 use voisin_questions::Similar;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let question = &args.question;
     question.validate(question.seeds.len())?;
     let mut source = source::open(context, &args.backend)?;

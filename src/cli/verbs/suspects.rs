@@ -16,7 +16,7 @@ use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::genre::Suspects;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let mut engine = context.open_engine()?;
     let busy = context
         .console

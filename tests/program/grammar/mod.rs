@@ -241,10 +241,6 @@ fn mistakes_have_one_style() {
             "-n needs --write-tags; see \"voisin classify --help\"",
         ),
         (
-            "similar id:1 --force",
-            "--force needs --output; see \"voisin similar --help\"",
-        ),
-        (
             "add --tracks x.csv",
             "--tracks needs --vectors; see \"voisin add --help\"",
         ),
@@ -859,7 +855,7 @@ fn embedding_overwrites_nothing() {
         fs::read(second).unwrap(),
         "two files, two answers"
     );
-    // Existing files stay without `--force`.
+    // Existing files stay, so that the same command goes on after an interruption.
     fs::write(&first, "mine").unwrap();
     let again = embed(&[&a, &b], "files", &[]);
     fine(&again);
@@ -869,8 +865,6 @@ fn embedding_overwrites_nothing() {
         text(&again.stderr)
     );
     assert_eq!(fs::read(&first).unwrap(), b"mine");
-    fine(embed(&[&a, &b], "files", &["--force"]));
-    assert_ne!(fs::read(&first).unwrap(), b"mine");
     // Folders are mirrored; other formats have the same numbers.
     fine(embed(&[&music], "npy", &["--format", "npy"]));
     let array: ndarray::Array2<f32> = ndarray_npy::read_npy(sandbox.path("npy/a/1.npy")).unwrap();

@@ -74,8 +74,6 @@ pub enum Remedy {
     Pull,
     /// Create tables for vectors of another length in the database.
     OtherTables,
-    /// Name another file, or allow replacing this one.
-    Replace,
 }
 
 impl fmt::Display for Remedy {
@@ -115,7 +113,6 @@ impl fmt::Display for Remedy {
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
-            Self::Replace => "name another, or allow replacing it",
         })
     }
 }

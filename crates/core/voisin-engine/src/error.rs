@@ -260,7 +260,6 @@ impl EngineError {
             Self::Library(error) => return error.remedy(),
             Self::Genre(error) => return error.remedy(),
             Self::Explore(error) => return error.remedy(),
-            Self::Output(error) => return error.remedy(),
             Self::ForeignModel { next, .. }
             | Self::NothingListed { next, .. }
             | Self::NoHead { next, .. } => next.clone(),

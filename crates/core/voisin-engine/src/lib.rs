@@ -51,7 +51,7 @@ pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use engine::{Engine, IndexNews, IndexRefresh};
 pub use engine::{INDEX_FILE, held_model, prefer_builder, remember_model};
 pub use error::EngineError;
-pub use export::{ExportSummary, export, spreadsheet_safe, table_path};
+pub use export::{EXPORT_FILES, ExportSummary, export, spreadsheet_safe, table_path};
 pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};
 pub use foreign_vectors::{VectorTrack, read_directions, read_vector_tracks};
 pub use genre::{

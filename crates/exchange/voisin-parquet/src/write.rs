@@ -31,7 +31,7 @@ pub(super) struct RowSet {
 
 impl ParquetOutput {
     pub(super) fn create(target: PathBuf, model: &StoredModel) -> Result<Self, EngineError> {
-        let place = OutputTarget::whole(&target, true)?.target()?;
+        let place = OutputTarget::whole(&target)?.target()?;
         let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
             path: target.clone(),
             source,
