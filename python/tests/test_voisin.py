@@ -799,20 +799,3 @@ voisin.Embedder("musicnn-msd").embed([{str(DEMO / FILES[0])!r}] * 10**6, progres
     start = time.perf_counter()
     _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors and time.perf_counter() - start < 30
-
-
-def test_a_library_answers_from_a_space(folder, tmp_path):
-    copy = tmp_path / "library"
-    shutil.copytree(folder, copy)
-    command = [PROGRAM, "--library", copy, "space", "add", "voisin-3", "--name", "trial"]
-    subprocess.run(command, check=True, capture_output=True)
-    default, trial = voisin.Library(copy), voisin.Library(copy, space="trial")
-    assert (default.dimension, trial.dimension) == (200, 512)
-    assert (default.model, trial.model) == ("musicnn-msd", "voisin-3")
-    again = pickle.loads(pickle.dumps(trial))
-    assert [n.similarity for n in again.similar(1)] == [n.similarity for n in trial.similar(1)]
-    assert again.similar(1)[0].similarity != default.similar(1)[0].similarity
-    with pytest.raises(ValueError, match="expected one of musicnn-msd, trial"):
-        voisin.Library(copy, space="trail")
-    with pytest.raises(ValueError, match="Library\\(path, space="):
-        default.similar(1, space="trial")

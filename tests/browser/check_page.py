@@ -543,9 +543,7 @@ def the_card(page, server, shots):
             )
         ),
     )
-    rows = (
-        "[...document.querySelectorAll('.card .others ~ div .title')].map(t => t.textContent).join()"
-    )
+    rows = "[...document.querySelectorAll('.card .others ~ div .title')].map(t => t.textContent).join()"
     nearest = page.run(rows)
     artist = page.text(".card-head .words a")
     artists = "[...document.querySelectorAll('.card .others ~ div .track .faint')].map(e => e.textContent.split(' · ')[0])"

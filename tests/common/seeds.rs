@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 
 use lofty::file::{AudioFile as _, TaggedFileExt as _};
 
-use super::{Sandbox, fine};
+use super::{Sandbox, fine, fine_json};
 
 /// A form of a seed, as the table's first column has it, and an example.
 pub(crate) struct SeedExample {
@@ -70,26 +70,17 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
 
-    let listed = fine(sandbox.run([
-        "list",
-        "--folder",
-        music.join("folk").to_str().unwrap(),
-        "--format",
-        "$id\t$path\t$artist",
-    ]));
-    let first: Vec<&str> = listed
-        .lines()
-        .next()
-        .expect("a track")
-        .split('\t')
-        .collect();
-    let artist = first[2].to_owned();
-    let by_artist = listed
-        .lines()
-        .filter(|line| line.ends_with(&artist))
-        .count();
+    let folk = music.join("folk");
+    let folk = folk.to_str().unwrap();
+    let listed = fine_json(sandbox.run(["list", "--folder", folk, "--format", "json"]));
+    let listed = listed["tracks"].as_array().expect("tracks");
+    let first = &listed[0];
+    let artist = first["artist"].as_str().expect("an artist").to_owned();
+    let path = first["path"].as_str().expect("a path").to_owned();
+    let is_by = |track: &&serde_json::Value| track["artist"] == first["artist"];
+    let by_artist = listed.iter().filter(is_by).count();
     let playlist = sandbox.path("list.m3u8");
-    fs::write(&playlist, format!("{}\n", first[1])).expect("a playlist");
+    fs::write(&playlist, format!("{path}\n")).expect("a playlist");
     let example = |form, written: String, tracks| SeedExample {
         form,
         written,
@@ -97,8 +88,8 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         tracks,
     };
     vec![
-        example("song.flac", first[1].to_owned(), 1),
-        example("id:17", format!("id:{}", first[0]), 1),
+        example("song.flac", path.clone(), 1),
+        example("id:17", format!("id:{}", first["id"]), 1),
         example("list.m3u8", playlist.to_str().unwrap().to_owned(), 1),
         example(
             "~/Music/album/",
@@ -111,7 +102,7 @@ pub(crate) fn library_of_examples(sandbox: &Sandbox) -> Vec<SeedExample> {
         example("sounds:calm guitar", "sounds:calm guitar".to_owned(), 1),
         example("nina simone sinnerman", "muldjord armygeddon".to_owned(), 1),
         SeedExample {
-            input: format!("{}\n", first[1]),
+            input: format!("{path}\n"),
             ..example("-", "-".to_owned(), 1)
         },
     ]

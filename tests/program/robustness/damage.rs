@@ -220,7 +220,7 @@ fn a_truncated_database_is_reported_and_kept() {
         assert_eq!(code(&output), 2, "{arguments:?}");
         let stderr = text(&output.stderr);
         assert!(
-            stderr.contains("is damaged") && stderr.contains("add the music again"),
+            stderr.contains("is damaged") && stderr.contains("restore a copy of it"),
             "{stderr}"
         );
     }

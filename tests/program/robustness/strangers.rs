@@ -130,7 +130,8 @@ fn an_archive_of_torch_is_read_without_a_manifest() {
     let weights = string(&repository("tests/data/importers/torchopenl3.pth.tar"));
     let reason = "has shape";
     refused(&sandbox, &["model", "check", &weights], reason);
-    refused(&sandbox, &["--model", &weights, "add", "."], reason);
+    let music = string(&repository("data/demo/held-out"));
+    refused(&sandbox, &["--model", &weights, "add", &music], reason);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn a_new_library_and_password_are_readable_by_the_owner_only() {
     let library = fs::metadata(sandbox.path("library")).unwrap();
     assert_eq!(library.permissions().mode() & 0o777, 0o700);
     let password = sandbox.path("password");
-    fs::write(&password, "s3cret\n").unwrap();
+    fs::write(&password, "s3cret and long\n").unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
     let serve = ["serve", "--listen", "127.0.0.1:0", "--sign-in-file"];
     let refused = sandbox.command(serve).arg(&password).output().unwrap();

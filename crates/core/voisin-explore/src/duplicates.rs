@@ -1043,10 +1043,10 @@ mod tests {
         let pair =
             |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
         let one = ("Tom", "Dixie", 29.0);
-        assert_eq!(pair(one, ("Tom", "Dixie (Live)", 34.0)), [[0, 1]]);
         assert_eq!(pair(one, ("TOM; Ann", "dixie", 30.0)), [[0, 1]]);
         for other in [
             ("Tom", "Pigeons", 30.0),
+            ("Tom", "Dixie (Live)", 30.0),
             ("Ann", "Dixie", 30.0),
             ("Tom", "Dixie", 35.0),
             ("Tom", "", 30.0),
@@ -1070,6 +1070,7 @@ mod tests {
         }
         for other in [
             ("Tom", "Pigeons", 30.0),
+            ("Tom", "Dixie (Live)", 30.0),
             ("Ann", "Dixie", 30.0),
             ("Tom", "Dixie", 35.0),
         ] {
@@ -1105,7 +1106,6 @@ mod tests {
             ("Bob", "Morning", 30.0),
             ("Bob", "", 30.0),
             ("", "Evening", 30.0),
-            ("Bob", "Track 07", 30.0),
         ] {
             assert_eq!(heard(&[anna, other]), [[0, 1]], "{other:?}");
         }

@@ -285,7 +285,9 @@ impl From<EngineError> for Problem {
             ),
             // Damage stays until a copy is put back, so that a retry is of no use.
             EngineError::Library(
-                LibraryError::Damaged { .. } | LibraryError::NotALibrary { .. },
+                LibraryError::Damaged { .. }
+                | LibraryError::Dimension { .. }
+                | LibraryError::NotALibrary { .. },
             ) => (Status::INTERNAL_SERVER_ERROR, None, Remedy::RestoreOrAdd),
             EngineError::Library(_) | EngineError::Index(_) => {
                 (Status::SERVICE_UNAVAILABLE, Some(5), Remedy::Verify)

@@ -278,21 +278,18 @@ mod tests {
             ..PathOptions::default()
         };
         let copies = ["a", "a", "b", "b", "c", "d", "e"];
-        let versions = ["a", "a (Live)", "b Live in Nara", "b", "c", "d", "e"];
-        for titles in [copies, versions] {
-            for (row, title) in titles.into_iter().enumerate() {
-                meta[row].title = title.into();
-                meta[row].artist = Some("One".into());
-                meta[row].seconds = 200.0;
-            }
-            let walk = path(vectors.view(), &graph, &meta, 0, 6, &options).expect("a way");
-            assert!(!walk.rows.contains(&1), "{walk:?}");
-            assert!(
-                !(walk.rows.contains(&2) && walk.rows.contains(&3)),
-                "{walk:?}"
-            );
-            assert_eq!(walk.rows.len(), 5, "without copies and versions");
+        for (row, title) in copies.into_iter().enumerate() {
+            meta[row].title = title.into();
+            meta[row].artist = Some("One".into());
+            meta[row].seconds = 200.0;
         }
+        let walk = path(vectors.view(), &graph, &meta, 0, 6, &options).expect("a way");
+        assert!(!walk.rows.contains(&1), "{walk:?}");
+        assert!(
+            !(walk.rows.contains(&2) && walk.rows.contains(&3)),
+            "{walk:?}"
+        );
+        assert_eq!(walk.rows.len(), 5, "without copies");
     }
 
     /// Beyond 2 000 tracks a step goes to a neighbour, and the bound holds for such paths.
