@@ -10,7 +10,6 @@ import os
 import pathlib
 import pickle
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -583,10 +582,6 @@ def test_options_are_those_of_the_questions(folder):
     away = library.similar("chaos god", unlike="armygeddon", unlike_weight=1.0)
     assert away != every[: len(away)] and library.track(away[0].track.id) == away[0].track
     assert library.similar("chaos god", max_per_artist=0) == library.similar("chaos god")
-    steered = library.similar("chaos god", steer={"more": "ambient", "keep": 0})
-    assert steered == library.similar("chaos god", steer={"more": ["ambient"], "keep": 0})
-    rows = printed(folder, "similar", "chaos god", "--more", "ambient", "--keep", "0")["neighbours"]
-    assert [one.track.id for one in steered] == [one["id"] for one in rows]
     for wrong, raised, message in [
         ({"limit": -1}, ValueError, "limit: expected 1 or more, or None for all, found -1"),
         ({"min_similarity": 2}, ValueError, "min_similarity: expected -1 to 1, found 2"),
@@ -597,7 +592,6 @@ def test_options_are_those_of_the_questions(folder):
         ({"genre": "Polka"}, KeyError, "no track of genre .*Polka"),
         ({"search": "quick"}, ValueError, "one of auto, exact"),
         ({"folder": "/no/such/folder"}, KeyError, "/no/such/folder"),
-        ({"steer": {"more": "xyzzy"}}, ValueError, "xyzzy"),
         ({"from": 1, "to": 5}, ValueError, "part of a track"),
         ({"artist": "nobody of this name"}, KeyError, "nobody"),
     ]:

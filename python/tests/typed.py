@@ -33,7 +33,6 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
         "a",
         artist=["b", "c"],
         folder=Path("d"),
-        steer={"more": "calm", "keep": 0.5},
         search="exact",
     )
     options: voisin.SimilarOptions = {"genre": ["Jazz"], "bpm": "120-128", "include_seed": True}
@@ -47,9 +46,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.table(100, after=7, vectors=False, sort="year")
     library.clusters(detail="fine")
     library.duplicates(rough=True)
-    library.add(
-        ["a", Path("b")], windows="all", remove_missing=True, progress=print
-    )
+    library.add(["a", Path("b")], windows="all", remove_missing=True, progress=print)
     ids, similarities = index.search(samples, 5, filter=lambda id: id % 2 == 0)
     assert_type(ids, NDArray[np.int64])
     index.add(7, samples[0])
@@ -69,7 +66,6 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.similar("a", genr="Jazz")  # type: ignore[call-arg]
     library.similar("a", genre=7)  # type: ignore[arg-type]
     library.similar("a", search="quick")  # type: ignore[arg-type]
-    library.similar("a", steer={"moer": "calm"})  # type: ignore[typeddict-unknown-key]
     library.playlist(samples)  # type: ignore[arg-type]
     library.path_between("a", ["b"])  # type: ignore[arg-type]
     library.find(7)  # type: ignore[arg-type]

@@ -58,50 +58,23 @@ class Filters(TypedDict, total=False):
     year: str | float
 
 
-class Steer(TypedDict, total=False):
-    """Steers from the nearest tracks towards more or less of something.
-
-    faster: Higher tempos.
-    keep: Least share of the mean similarity without steering that is kept: 1 changes nothing, 0
-        goes farthest.
-    less: Less of these words.
-    louder: Louder recordings.
-    more: More of these words, as in `find`.
-    quieter: Softer recordings.
-    slower: Lower tempos.
-    """
-
-    faster: bool
-    keep: float
-    less: str | Sequence[str]
-    louder: bool
-    more: str | Sequence[str]
-    quieter: bool
-    slower: bool
-
-
 class SimilarOptions(Filters, total=False):
     """Of `Library.similar`.
 
-    feel: From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values
-        of learned scales, come before nearer ones.
     include_seed: Keep the seeds and their duplicates in the results.
     max_per_artist: At most this many tracks of one artist; 0: no limit.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
     search: Search method.
     sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks
         without a value come last.
-    steer: Steers from the nearest tracks towards more or less of something.
     unlike_weight: Weight of `unlike`, 0 to 1.
     """
 
-    feel: float
     include_seed: bool
     max_per_artist: int
     min_similarity: float
     search: Literal["auto", "exact", "scan", "lists", "hnsw"]
     sort: str
-    steer: Steer
     unlike_weight: float
 
 
@@ -109,9 +82,6 @@ class PlaylistOptions(Filters, total=False):
     """Of `Library.playlist`.
 
     cluster: Use all tracks of this cluster as seeds.
-    curve: How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up
-        (slowly, up to two thirds), peak (never below that) or cool-down, between the least and the
-        greatest value of tracks near the seeds: `energy=arc`.
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
     harmonic: Order tracks so that each key mixes with the one before: the same, a fifth up or down,
         or the relative key.
@@ -132,7 +102,6 @@ class PlaylistOptions(Filters, total=False):
     """
 
     cluster: int
-    curve: str
     diversity: float
     harmonic: bool
     keep_duplicates: bool
@@ -150,14 +119,10 @@ class PlaylistOptions(Filters, total=False):
 class PathOptions(TypedDict, total=False):
     """Of `Library.path_between`.
 
-    curve: How a scale changes on the path: rise, fall, arc, warm-up, peak or cool-down, between the
-        least and the greatest value of tracks near the path. Steps become at least a quarter
-        larger: `energy=rise`.
     max_per_artist: At most this many tracks of one artist; 0: no limit.
     steps: Number of steps [default: as many as needed].
     """
 
-    curve: str
     max_per_artist: int
     steps: int
 

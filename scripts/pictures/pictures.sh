@@ -1,7 +1,7 @@
 #!/bin/sh
 # Draws the pictures of README.md and docs, from the demo's music: pictures.sh [--check] [VOISIN]
 #
-# Writes docs/{map,map-clusters,genres,dendrogram}.png, docs/energy-arc.svg and
+# Writes docs/{map,map-clusters,genres,dendrogram}.png and
 # scripts/pictures/pictures.txt, the words and figures on them. With --check it writes nothing and
 # fails if the program would draw other words or figures; positions of points are not compared, as
 # the last bits of vectors differ between processors. (The server's page:
@@ -21,9 +21,9 @@ export VOISIN_LIBRARY="$work/library"
 
 # Draws all of them: draw FOLDER ENDING
 draw() {
-    "$voisin" map --force --output "$1/map.$2" --title "The demo's music, by genre"
-    "$voisin" map --update --force --output "$1/map-clusters.$2" --colour-by cluster --title "The same, by cluster"
-    "$voisin" genres --force --heatmap "$1/genres.$2" --dendrogram "$1/dendrogram.$2" > /dev/null
+    "$voisin" map --output "$1/map.$2" --title "The demo's music, by genre"
+    "$voisin" map --update --output "$1/map-clusters.$2" --colour-by cluster --title "The same, by cluster"
+    "$voisin" genres --heatmap "$1/genres.$2" --dendrogram "$1/dendrogram.$2" > /dev/null
 }
 
 draw "$work" svg
@@ -39,7 +39,5 @@ if [ -n "$check" ]; then
     }
 else
     draw docs png
-    "$voisin" playlist --folder data/demo --limit 20 --curve energy=arc --max-bpm-step 8 \
-        --max-per-artist 0 --format json | scripts/pictures/curve_picture.py energy > docs/energy-arc.svg
     cp "$work/pictures.txt" scripts/pictures/pictures.txt
 fi

@@ -66,7 +66,6 @@ pub(crate) fn add_files(
             .library_mut()
             .files_mut()
             .set_left_out(run.folders, of_system)?;
-        report_other_spaces(console, engine.library())?;
     }
     // An interrupted run exits with 130 even if files failed, since it is incomplete.
     Ok(if summary.interrupted {
@@ -76,22 +75,6 @@ pub(crate) fn add_files(
     } else {
         Ending::Fine
     })
-}
-
-/// Reports the spaces that lack tracks, which this command does not add to them.
-fn report_other_spaces(console: Console, library: &Library) -> anyhow::Result<()> {
-    let tracks = library.status()?.tracks;
-    for space in library.spaces().all()? {
-        if !space.is_default && space.vectors < tracks {
-            console.note(&format!(
-                "the space {} lacks {}: \"voisin space add {}\"",
-                space.name,
-                count(tracks - space.vectors, "track"),
-                space.name
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Reports the bins, snapshots and system folders that were left out, and once for each of which the library has older files

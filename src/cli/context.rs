@@ -10,10 +10,10 @@ use anyhow::{Context as _, anyhow, bail};
 use super::args::Global;
 use super::interrupt;
 use super::render::Console;
-use super::settings::{Configuration, SettingOrigin};
+use super::settings::Configuration;
 use super::trace::{TraceGuard, TraceOptions};
 use crate::cli::render::advised;
-use voisin_base::output::{OutputError, check_folder};
+use voisin_base::output::check_folder;
 use voisin_encoder::{
     CpuPath, Device, DeviceChoice, Encoder, EncoderError, EncoderOptions, ModelManifest, ModelRef,
     models, models_dir,
@@ -50,11 +50,11 @@ impl Context {
                 .build_global()
                 .context("cannot start the requested number of threads")?;
         }
-        if settings.index_builder.origin != SettingOrigin::Default {
-            prefer_builder(settings.index_builder.value);
+        if let Some(builder) = global.index_builder {
+            prefer_builder(builder);
         }
         Ok(Self {
-            _trace: global.trace.start()?,
+            _trace: global.trace.start(&settings.library.value)?,
             global,
             settings,
             console,
@@ -80,9 +80,9 @@ impl Context {
         })
     }
 
-    /// Whether --library itself was given, not only a variable or the config file.
+    /// Whether --library itself was given, not only a variable.
     pub(crate) fn has_library_option(&self) -> bool {
-        self.settings.library.origin == SettingOrigin::Option
+        self.settings.library.is_option
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -91,13 +91,8 @@ impl Context {
 
     /// Opens the library for reading, or for writing if possible, so that its index can be stored.
     pub(crate) fn open_engine(&self) -> anyhow::Result<Engine> {
-        self.open_engine_of(None)
-    }
-
-    /// As [`open_engine`](Self::open_engine), in the vector space of this name.
-    pub(crate) fn open_engine_of(&self, space: Option<&str>) -> anyhow::Result<Engine> {
         let dir = self.library_dir();
-        let library = Library::open_to_write_if_possible(&dir, space).map_err(EngineError::from)?;
+        let library = Library::open_to_write_if_possible(&dir).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         self.check_options(engine.library())?;
         let console = self.console;
@@ -111,15 +106,13 @@ impl Context {
 
     /// Refuses a requested model or device that is not available, also if no audio is going to be analysed.
     pub(crate) fn check_options(&self, library: &Library) -> anyhow::Result<()> {
-        if self.settings.device.origin == SettingOrigin::Option
-            && self.device_option() != DeviceChoice::Auto
-        {
+        if self.settings.device.is_option && self.device_option() != DeviceChoice::Auto {
             self.device_option().resolve()?;
         }
-        // Only for --model itself: a variable or the config file applies to other libraries, too.
-        if let (Some(name), SettingOrigin::Option, Some(held)) = (
+        // Only for --model itself: a variable applies to other libraries, too.
+        if let (Some(name), true, Some(held)) = (
             self.model_option(),
-            self.settings.model.origin,
+            self.settings.model.is_option,
             library.model()?,
         ) {
             same_model(&held, &parse_model(name).manifest()?)?;
@@ -170,17 +163,7 @@ impl Context {
 
     /// Opens the library for a run that changes it: of the index's news only problems are reported.
     pub(crate) fn open_engine_to_change(&self, mode: OpenMode) -> anyhow::Result<Engine> {
-        self.open_engine_in(mode, None)
-    }
-
-    /// As [`open_engine_to_change`](Self::open_engine_to_change), in the vector space of this name.
-    pub(crate) fn open_engine_in(
-        &self,
-        mode: OpenMode,
-        space: Option<&str>,
-    ) -> anyhow::Result<Engine> {
-        let library =
-            Library::open_in_space(&self.library_dir(), mode, space).map_err(EngineError::from)?;
+        let library = Library::open(&self.library_dir(), mode).map_err(EngineError::from)?;
         let mut engine = Engine::from_library(library);
         let console = self.console;
         engine.on_index_news(move |news| match news {
@@ -193,8 +176,7 @@ impl Context {
         Ok(engine)
     }
 
-    /// The model, on its device: --model or its variable, else the library's own, else that of the config file, else the
-    /// default. Loaded once.
+    /// The model, on its device: --model or its variable, else the library's own, else the default. Loaded once.
     ///
     /// Reports the device, and if that is not the GPU, the reason.
     pub(crate) fn embedder(&self, library: Option<&Library>) -> anyhow::Result<Arc<Embedder>> {
@@ -211,7 +193,7 @@ impl Context {
                 Some(library) => held_model(library, held)?,
                 None => parse_model(&held.name),
             },
-            (None, None) => self.model_option().map(parse_model).unwrap_or_default(),
+            (None, None) => ModelRef::default(),
         };
         // Whatever model was named: none of voisin's can continue another program's vectors.
         if let Some(held) = held.as_ref().filter(|held| is_external(held)) {
@@ -250,16 +232,6 @@ impl Context {
         Ok(Arc::clone(self.embedder.get_or_init(|| embedder)))
     }
 
-    /// Another model than the library's own, on its device.
-    pub(crate) fn embedder_of(&self, model: &ModelRef) -> anyhow::Result<Embedder> {
-        let device = self.device_option().resolve()?;
-        let encoder = self
-            .encoder(model, &device)
-            .with_context(|| format!("cannot load the model {model}"))?;
-        self.announce(&encoder, true);
-        Ok(Embedder::new(encoder)?)
-    }
-
     fn encoder(&self, model: &ModelRef, device: &Device) -> Result<Encoder, EncoderError> {
         Encoder::load_with(model, device, &self.encoder_options())
     }
@@ -276,8 +248,7 @@ impl Context {
     fn announce(&self, encoder: &Encoder, loud: bool) {
         let device = encoder.device();
         // A build without GPU support explains that only if a device was requested.
-        let wants_gpu =
-            cfg!(feature = "cuda") || self.settings.device.origin == SettingOrigin::Option;
+        let wants_gpu = cfg!(feature = "cuda") || self.settings.device.is_option;
         let note = device
             .note()
             .filter(|_| wants_gpu)
@@ -385,13 +356,7 @@ impl Context {
 
     /// The model that --model or its variable names.
     pub(crate) fn requested_model(&self) -> Option<ModelRef> {
-        let is_requested = matches!(
-            self.settings.model.origin,
-            SettingOrigin::Option | SettingOrigin::Environment
-        );
-        self.model_option()
-            .filter(|_| is_requested)
-            .map(parse_model)
+        self.model_option().map(parse_model)
     }
 
     pub(crate) fn model_option(&self) -> Option<&str> {
@@ -438,12 +403,11 @@ fn same_model(held: &StoredModel, requested: &ModelManifest) -> anyhow::Result<(
     // By fingerprint, not by name: a file of the same name may hold other weights.
     if held.fingerprint != fingerprint {
         bail!(
-            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library, or switch with \"voisin model upgrade {}\"",
+            "this library's vectors are from model {} ({}), not from {} ({fingerprint}): vectors of two models never mix; use --model {} or another --library",
             held.name,
             held.fingerprint,
             requested.name,
             held.name,
-            requested.name,
         );
     }
     Ok(())
@@ -465,13 +429,16 @@ pub(crate) fn parse_model(text: &str) -> ModelRef {
 }
 
 /// Refuses a folder that has a model of this name, unless it `replaces` that.
-pub(crate) fn check_model_place(
-    folder: &Path,
-    name: &str,
-    replaces: bool,
-) -> Result<(), OutputError> {
-    let files = ["json", "safetensors"].map(|ending| format!("{name}.{ending}"));
-    check_folder(folder, &files.each_ref().map(String::as_str), replaces)
+pub(crate) fn check_model_place(folder: &Path, name: &str, replaces: bool) -> anyhow::Result<()> {
+    check_folder(folder)?;
+    let files = ["json", "safetensors"].map(|ending| folder.join(format!("{name}.{ending}")));
+    match files.iter().find(|file| file.exists()) {
+        Some(file) if !replaces => bail!(
+            "{} is there already: name another, or replace it with --force",
+            file.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The folder of the user's own models, for messages.

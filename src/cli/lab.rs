@@ -12,10 +12,11 @@ use super::Ending;
 use super::args::{ClassifyArgs, ListFormat, ReportFormat};
 use super::context::Context;
 use super::meter::Meter;
+use super::outputs::{output_file, second_file, whole_file};
 use super::render::{self, Align, Table, clock, count};
 use super::seeds::seed_names;
 use voisin_audio::is_audio_candidate;
-use voisin_base::output::{self, OutputError, OutputTarget};
+use voisin_base::output::{self, OutputTarget};
 use voisin_encoder::ModelRef;
 use voisin_features::DescriptorSet;
 use voisin_lab::LabError;
@@ -233,7 +234,7 @@ pub(crate) fn classify_with(
     let submission = args.answer.submission.as_ref();
     // The analysis may take hours: the file to write is checked first.
     let submission = submission
-        .map(|path| OutputTarget::data(path, args.output.replaces))
+        .map(|path| output_file(context, path))
         .transpose()?;
     let least = options
         .precision
@@ -294,8 +295,8 @@ fn inner_vectors(
         bail!("--vectors {}: expected FILE.npy", path.display());
     }
     // Both are checked before the analysis, which may take hours.
-    let vectors = OutputTarget::whole(path, args.output.replaces)?;
-    let table = OutputTarget::whole(&path.with_extension("csv"), args.output.replaces)?;
+    let vectors = whole_file(context, path)?;
+    let table = second_file(context, &path.with_extension("csv"))?;
     let device = context.device_option();
     let network = RunNetwork::of_run(run, config, device, NetworkOutput::InnerLayer)?;
     let mut set = requested_set(context, &seed_names(&args.question.tracks)?, false)?;
@@ -557,11 +558,10 @@ fn print_page(page: &Document) -> anyhow::Result<()> {
 
 /// The file that a report is written to, checked before anything is computed.
 pub(crate) fn page_place(
+    context: &Context,
     path: Option<&Path>,
-    replaces: bool,
-) -> Result<Option<OutputTarget>, OutputError> {
-    path.map(|path| OutputTarget::page(path, replaces))
-        .transpose()
+) -> anyhow::Result<Option<OutputTarget>> {
+    path.map(|path| output_file(context, path)).transpose()
 }
 
 /// Shows a report as the options require.

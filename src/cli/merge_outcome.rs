@@ -22,20 +22,12 @@ pub(crate) fn finish(
         conflicts,
         refused,
         refusal,
-        scales,
     } = taken;
-    // Data that `add` derives from vectors is computed here for the new ones: index, tags, scales,
-    // moods.
+    // Data that `add` derives from vectors is computed here for the new ones: index, tags, moods.
     if added + updated > 0 && engine.library().status()?.vectors > 0 {
         engine.maintain_index()?;
         engine.words_mut().keep_tags()?;
-        engine.scales_mut().fill_scales()?;
         engine.scales_mut().fill_moods()?;
-    }
-    for scale in &scales {
-        context.console.warn(&format!(
-            "the scale {scale} is learned from other values there: this library's definition stays, and own values of both are kept; \"voisin eval scale {scale}\" evaluates it on them"
-        ));
     }
     if conflicts > 0 {
         context.console.warn(&format!(
@@ -58,7 +50,6 @@ pub(crate) fn finish(
                 unchanged,
                 conflicts,
                 refused,
-                scales: scales.iter().map(ToString::to_string).collect(),
             })?;
         }
         ReportFormat::Table => {
@@ -67,8 +58,7 @@ pub(crate) fn finish(
             ))?;
         }
     }
-    // Nothing is lost if scales differ, but the user has to decide, so scripts get exit code 1.
-    Ok(if conflicts + refused > 0 || !scales.is_empty() {
+    Ok(if conflicts + refused > 0 {
         Ending::Partial
     } else {
         Ending::Fine

@@ -25,6 +25,7 @@ mod merge_outcome;
 mod meter;
 mod missing_files;
 mod named;
+mod outputs;
 mod password;
 mod remote;
 mod render;
@@ -211,8 +212,9 @@ fn is_nothing_found(error: &anyhow::Error) -> bool {
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     // Checked here, so that the error is reported once and not wherever a kernel is first used.
     voisin_kernels::isa()?;
+    let colour = cli.global.color.unwrap_or(render::screen::Colour::Auto);
     let context = Context::new(cli.global)?;
-    render::screen::set_colour(context.settings.color.value);
+    render::screen::set_colour(colour);
     let _busy = cli
         .command
         .is_busy()
@@ -277,73 +279,5 @@ mod negated_words {
             let found = line(&[start, &["-voice"]].concat());
             assert_eq!(found.last().unwrap(), "not voice");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-
-    use clap::builder::ValueParser;
-    use clap::{CommandFactory as _, ValueHint};
-
-    use super::args::Cli;
-
-    /// Arguments that take a path, as `command\toption`.
-    fn paths(command: &clap::Command, name: &str, found: &mut BTreeSet<String>) {
-        let arguments = command.get_arguments();
-        for argument in arguments.filter(|argument| name.is_empty() || !argument.is_global_set()) {
-            let is_path =
-                argument.get_value_parser().type_id() == ValueParser::path_buf().type_id();
-            let hint = argument.get_value_hint();
-            if is_path
-                || matches!(
-                    hint,
-                    ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
-                )
-            {
-                let option = match argument.get_long() {
-                    Some(long) => format!("--{long}"),
-                    None => argument.get_value_names().unwrap_or_default().join(" "),
-                };
-                found.insert(format!("{name}\t{option}"));
-            }
-        }
-        for below in command
-            .get_subcommands()
-            .filter(|below| below.get_name() != "help")
-        {
-            paths(
-                below,
-                format!("{name} {}", below.get_name()).trim_start(),
-                found,
-            );
-        }
-    }
-
-    /// tests/program/outputs.rs runs every row of the table. A new option with a path needs a row, which states whether the
-    /// path is read or written.
-    #[test]
-    fn every_option_with_a_path_is_in_the_table_of_outputs() {
-        let mut command = Cli::command();
-        command.build();
-        let mut found = BTreeSet::new();
-        paths(&command, "", &mut found);
-        let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/program/outputs.tsv");
-        let table = std::fs::read_to_string(table).expect("the table can be read");
-        let rows = table
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
-        let known: BTreeSet<String> = rows
-            .filter_map(|row| Some(row.rsplit_once('\t')?.0.to_owned()))
-            .collect();
-        let missing: Vec<&String> = found.difference(&known).collect();
-        let gone: Vec<&String> = known.difference(&found).collect();
-        assert!(
-            missing.is_empty() && gone.is_empty(),
-            "without a row: {missing:#?}; no longer there: {gone:#?}"
-        );
-        assert!(found.len() > 60, "{}", found.len());
     }
 }

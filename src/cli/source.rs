@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::bail;
-
 use super::args::BackendArgs;
 use super::context::Context;
 use super::database;
@@ -13,26 +11,12 @@ use voisin_engine::{Engine, LabelSource};
 use voisin_questions::{LibrarySource, QuestionError};
 
 pub(crate) fn open(context: &Context, args: &BackendArgs) -> anyhow::Result<LibrarySource> {
-    open_space(context, args, None)
-}
-
-/// As [`open`], in the vector space of this name; a database has only its default one.
-pub(crate) fn open_space(
-    context: &Context,
-    args: &BackendArgs,
-    space: Option<&str>,
-) -> anyhow::Result<LibrarySource> {
     if let Some(mut source) = open_remote(context, args)? {
-        if space.is_some() {
-            bail!("--space is for a library on this disk: a database has its default space");
-        }
         // The copy of a database has its model, so --model is checked against it as with a folder.
         context.check_options(source.engine().library())?;
         return Ok(source);
     }
-    Ok(LibrarySource::Local(Box::new(
-        context.open_engine_of(space)?,
-    )))
+    Ok(LibrarySource::Local(Box::new(context.open_engine()?)))
 }
 
 /// The database, if one is named.

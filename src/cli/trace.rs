@@ -17,7 +17,8 @@ pub(crate) struct TraceOptions {
 impl TraceOptions {
     /// Starts the trace, if requested.
     #[cfg(feature = "trace")]
-    pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
+    pub(crate) fn start(&self, library: &std::path::Path) -> anyhow::Result<TraceGuard> {
+        use crate::cli::outputs::check_replaced;
         use anyhow::Context as _;
         use tracing_subscriber::Layer as _;
         use tracing_subscriber::layer::SubscriberExt as _;
@@ -26,11 +27,8 @@ impl TraceOptions {
         let Some(path) = &self.trace else {
             return Ok(None);
         };
-        // The advice to use --force does not apply, since no verb has it for the trace.
-        let place = match OutputTarget::data(path, false) {
-            Err(error) if error.remedy().is_some() => anyhow::bail!("{error}: name another"),
-            place => place?,
-        };
+        check_replaced(path, library, 1)?;
+        let place = OutputTarget::new(path)?;
         // The trace's own writer would panic at a path that cannot be written.
         let file: Box<dyn std::io::Write + Send> = if place.is_standard() {
             Box::new(std::io::stdout())
@@ -62,7 +60,7 @@ impl TraceOptions {
         clippy::unnecessary_wraps,
         reason = "the same signature as with the feature"
     )]
-    pub(crate) fn start(&self) -> anyhow::Result<TraceGuard> {
+    pub(crate) fn start(&self, _: &std::path::Path) -> anyhow::Result<TraceGuard> {
         Ok(None)
     }
 }

@@ -544,45 +544,11 @@ def the_card(page, server, shots):
         ),
     )
     rows = (
-        "[...document.querySelectorAll('.card .knobs ~ div .title')].map(t => t.textContent).join()"
+        "[...document.querySelectorAll('.card .others ~ div .title')].map(t => t.textContent).join()"
     )
     nearest = page.run(rows)
-    slide = "(() => { const feel = document.querySelector('.card [name=feel]'); feel.value = %s; feel.dispatchEvent(new Event('change')); })()"
-    page.run(slide % 1)
-    check(
-        "the card: alike in feel is not alike in sound",
-        soon(lambda: page.run(rows) and page.run(rows) != nearest),
-    )
-    page.run(slide % 0)
-    check("the card: and back", soon(lambda: page.run(rows) == nearest))
-    page.run(
-        "[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Calmer').click()"
-    )
-    check(
-        "the card: a switch moves what is near",
-        soon(
-            lambda: "More calm: " in page.text(".card .knobs ~ div") and page.run(rows) != nearest
-        ),
-        page.text(".card .knobs ~ div")[:90],
-    )
-    page.run(
-        "[...document.querySelectorAll('.knobs button')].find(b => b.textContent === 'Livelier').click()"
-    )
-    check(
-        "the card: its opposite takes its place",
-        soon(
-            lambda: (
-                "More energetic: " in page.text(".card .knobs ~ div")
-                and page.count(".knobs [aria-pressed=true]") == 1
-                and page.run("document.querySelector('.card [name=feel]').disabled")
-            )
-        ),
-    )
-    page.run("document.querySelector('.knobs').scrollIntoView({ block: 'center' })")
-    page.picture(shots and shots / "knobs.png")
-    page.run("document.querySelector('.knobs [aria-pressed=true]').click()")
     artist = page.text(".card-head .words a")
-    artists = "[...document.querySelectorAll('.card .knobs ~ div .track .faint')].map(e => e.textContent.split(' · ')[0])"
+    artists = "[...document.querySelectorAll('.card .others ~ div .track .faint')].map(e => e.textContent.split(' · ')[0])"
     check("some near tracks are by its artist", soon(lambda: artist in page.run(artists)), artist)
     page.click(".card .others input")
     check(

@@ -59,25 +59,6 @@ impl Sandbox {
             .expect("the program starts")
     }
 
-    /// Stores a definition of the learned scale "mine" without training it.
-    pub(crate) fn define_scale(&self, definition: &str) {
-        let mut library =
-            Library::open(&self.path("library"), OpenMode::Create).expect("a library");
-        library
-            .scales_mut()
-            .define_scale("mine".parse().expect("a name"), definition)
-            .expect("writable");
-    }
-
-    /// The definition of the scale "mine".
-    pub(crate) fn scale_definition(&self) -> Option<String> {
-        let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");
-        library
-            .scales()
-            .scale_definition("mine".parse().expect("a name"))
-            .expect("readable")
-    }
-
     /// Every track's content and the bits of its vector and windows.
     pub(crate) fn vectors(&self) -> BTreeMap<String, (Vec<u32>, Vec<u16>)> {
         let library = Library::open(&self.path("library"), OpenMode::ReadOnly).expect("a library");

@@ -293,35 +293,3 @@ fn libraries_merge_by_their_audio() {
         true
     );
 }
-
-#[test]
-fn parquet_files_carry_learned_scales() {
-    let sandbox = Sandbox::new();
-    let music = music(&sandbox);
-    let first = music.join(Path::new(TRACKS[0]).file_name().unwrap());
-    fine(sandbox.run(["add", first.to_str().unwrap()]));
-    sandbox.define_scale("{\"from\": \"a \\\"tag\\\"\"}");
-    let out = sandbox.path("out");
-    let out = out.to_str().unwrap();
-    fine(sandbox.run(["export", "--format", "parquet", out]));
-    let add = ["add", "--format", "json", "--from-parquet"];
-    let tracks = format!("{out}/tracks.parquet");
-    let other = Sandbox::new();
-    let taken = json(other.run(add.iter().copied().chain([tracks.as_str()])));
-    assert_eq!(
-        (&taken["added"], &taken["scales"]),
-        (&1.into(), &serde_json::json!([]))
-    );
-    assert_eq!(other.scale_definition(), sandbox.scale_definition());
-    // A scale with another definition there is reported, and stays.
-    other.define_scale("{}");
-    let taken = other.run(add.iter().copied().chain([tracks.as_str()]));
-    assert_eq!(code(&taken), 1);
-    assert!(
-        text(&taken.stderr).contains("the scale mine"),
-        "{}",
-        text(&taken.stderr)
-    );
-    assert_eq!(json(taken)["scales"], serde_json::json!(["mine"]));
-    assert_eq!(other.scale_definition().as_deref(), Some("{}"));
-}

@@ -8,9 +8,8 @@ use voisin::{
     AddEvent, AddOptions, DescriptorDepth, DeviceChoice, Embedder, Encoder, Engine, EngineError,
     Library, LibraryError, ModelRef, OpenMode, WindowPlan, is_audio_candidate,
 };
-use voisin_engine::{AddReport, AddRun, upgrade};
+use voisin_engine::{AddReport, AddRun};
 use voisin_library::scan::{Scan, scan};
-use voisin_library::testing;
 
 fn embedder() -> Arc<Embedder> {
     static EMBEDDER: OnceLock<Arc<Embedder>> = OnceLock::new();
@@ -146,21 +145,6 @@ fn an_analysis_anew_replaces_what_decoding_lost() {
     assert_eq!(report.summary.updated, 1);
     let audio = home.engine.library().track(track).unwrap().audio;
     assert_eq!(audio.damaged_packets, 0);
-}
-
-#[test]
-fn an_upgrade_ends_where_the_catalogue_is_damaged() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut library = testing::library(folder.path(), 2);
-    let new = testing::track(1, vec![0.6, 0.8], 0);
-    library.insert_track(&new).unwrap();
-    let raw = rusqlite::Connection::open(library.database_path()).unwrap();
-    raw.execute("UPDATE audio SET sample_rate = -1", [])
-        .unwrap();
-    let plan = WindowPlan::Spread(1);
-    let stop = AtomicBool::new(false);
-    let ended = upgrade(&mut library, &embedder(), plan, 1, &mut |_| (), &stop);
-    assert!(matches!(ended, Err(EngineError::Library(_))), "{ended:?}");
 }
 
 #[cfg(unix)]

@@ -97,7 +97,7 @@ fn clusters_of_gtzan_match_genres_as_well_as_scikit_learn() {
     .expect("733 tracks");
     let nmi = normalised_mutual_information(&genres, &found.assignment);
     let ari = adjusted_rand_index(&genres, &found.assignment);
-    // research/quality/explore_reference.py: the best of k-means, HDBSCAN and leidenalg on the same vectors.
+    // The best of k-means, HDBSCAN and leidenalg on the same vectors.
     let best_nmi = 0.683;
     let best_ari = 0.605;
     assert!(
@@ -162,7 +162,7 @@ fn the_layout_of_gtzan_keeps_neighbours_as_well_as_umap_learn() {
     let options = LayoutOptions::default();
     let positions = layout(vectors.view(), &graph, &options).expect("same rows");
     let found = quality(vectors.view(), positions.view(), 15, usize::MAX).expect("733 rows");
-    // umap-learn 0.5.12, n_neighbors 15, min_dist 0.1, cosine, mean of three seeds (research/quality/explore_reference.py).
+    // umap-learn 0.5.12, n_neighbors 15, min_dist 0.1, cosine, mean of three seeds.
     assert!(found.trustworthiness >= 0.989 - 0.01, "{found:?}");
     assert!(found.preservation >= 0.677 - 0.01, "{found:?}");
     let known: Vec<Option<[f32; 2]>> = (0..733)

@@ -511,7 +511,6 @@ fn queries_that_a_database_cannot_answer_are_refused() {
     let url = server.url();
     push(&sandbox, &server, &[]);
     for (reason, option) in [
-        (LocalOnly::Steering, ["--more", "calm"]),
         (LocalOnly::Unlike, ["--unlike", "title 14"]),
         (LocalOnly::Tag, ["--tag", "calm"]),
         (LocalOnly::Composer, ["--composer", "Clara"]),

@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use voisin::ContentId;
 use voisin_library::{
-    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleOrigin, ScaleValue,
-    Scales, StoredModel, TrackFilter, TrackTags, TrackWindows,
+    AudioFacts, Descriptors, FileRecord, Library, MusicalKey, OpenMode, ScaleValue, Scales,
+    StoredModel, TrackFilter, TrackTags, TrackWindows,
 };
 
 pub(super) const DIMENSION: usize = 64;
@@ -89,7 +89,6 @@ pub(super) fn track(i: usize, vector: Vec<f32>) -> voisin_library::TrackRecord {
         let energy = ScaleValue {
             value: (i % 101) as f64,
             error: None,
-            origin: ScaleOrigin::Measured,
         };
         scales.insert("energy".parse().unwrap(), energy);
     }

@@ -1,4 +1,4 @@
-//! Tempo, key and loudness, as a process: measured by `add`, filled up later, and used by filters, curves and exports.
+//! Tempo, key and loudness, as a process: measured by `add`, filled up later, and used by filters and exports.
 
 // A test may fail by a panic.
 #![allow(clippy::unwrap_used)]
@@ -340,7 +340,7 @@ fn a_full_loudness_is_that_of_the_standard() {
 }
 
 #[test]
-fn scales_are_measured_filtered_sorted_and_curved() {
+fn scales_are_measured_filtered_and_sorted() {
     let sandbox = shelf();
     let music = sandbox.path("music");
     fine(sandbox.run([Path::new("add"), &music]));
@@ -394,72 +394,15 @@ fn scales_are_measured_filtered_sorted_and_curved() {
         refused.contains("expected one of similarity, bpm, key, loudness, "),
         "{refused}"
     );
-    let titles = |arguments: &[&str]| -> Vec<String> {
-        let answer = fine_json(sandbox.run(arguments));
-        let items = answer.as_array().unwrap().iter();
-        items
-            .map(|item| item["title"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    let curve = |shape: &str| {
-        let curve = format!("energy={shape}");
-        titles(&[
-            "playlist",
-            "--folder",
-            music.to_str().unwrap(),
-            "--curve",
-            &curve,
-            "--max-per-artist",
-            "0",
-            "--format",
-            "json",
-        ])
-    };
-    let by_energy: Vec<String> = list(&["--sort", "energy"])
-        .iter()
-        .map(|track| track["title"].as_str().unwrap().to_owned())
-        .collect();
-    // A list has a column for the scale of its curve or filter.
+    // A list has a column for the scale of its order or filter.
     for query in [
-        &["path", "id:1", "id:4", "--curve", "energy=rise"][..],
-        &["playlist", "id:1", "--curve", "energy=rise"],
-        &["similar", "id:1", "--scale", "energy=0-100"],
+        &["similar", "id:1", "--scale", "energy=0-100"][..],
         &["similar", "id:1", "--sort", "energy"],
     ] {
         let csv = fine(sandbox.run([query, &["--format", "csv"]].concat()));
         let header = csv.lines().next().unwrap();
         assert!(header.ends_with(",energy"), "{query:?}: {header}");
     }
-    assert_eq!(curve("rise").first(), by_energy.first());
-    assert_eq!(curve("fall").first(), by_energy.last());
-    // The ends of a path stay, the tracks between them follow the curve.
-    let from = format!("id:{}", tracks[3]["id"]);
-    let to = format!("id:{}", tracks[0]["id"]);
-    let path = |curve: &str, format: &str| {
-        sandbox.run([
-            "path", &from, &to, "--steps", "3", "--curve", curve, "--format", format,
-        ])
-    };
-    let energies = |curve: &str| {
-        let answer = fine_json(path(curve, "json"));
-        let tracks = answer["tracks"].as_array().unwrap().iter();
-        tracks.map(energy).collect::<Vec<f64>>()
-    };
-    let [first, second, third, fourth] = [3, 2, 1, 0].map(|at| values[at]);
-    assert_eq!(energies("energy=rise"), [first, second, third, fourth]);
-    assert_eq!(energies("energy=fall"), [first, third, second, fourth]);
-    let table = fine(path("energy=arc", "csv"));
-    assert!(table.lines().next().unwrap().ends_with(",distance,energy"));
-    let refused = path("mine=rise", "json");
-    assert_eq!(common::code(&refused), 2);
-    assert!(text(&refused.stderr).contains("energy"));
-
-    // With all tracks too long for a playlist, the curve has no start.
-    let raw = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
-    raw.execute("UPDATE audio SET seconds = 1e5", []).unwrap();
-    let folder = music.to_str().unwrap();
-    let none = sandbox.run(["playlist", "--folder", folder, "--curve", "energy=rise"]);
-    assert_eq!(common::code(&none), 1, "{}", text(&none.stderr));
 
     let other = shelf();
     fine(other.run([
@@ -510,116 +453,13 @@ fn moods_follow_energy_and_come_back_where_they_lack() {
             assert!(ranks > -0.1 && ranks < most + 0.1, "{track}");
         }
     }
-    let mood = |name: &str| name.parse().unwrap();
-    let folder = sandbox.path("library");
-    let mut library = Library::open(&folder, OpenMode::ReadWrite).unwrap();
-    library
-        .scales_mut()
-        .remove_scale(mood("calm"), true)
+    let raw = rusqlite::Connection::open(sandbox.path("library").join("voisin.db")).unwrap();
+    raw.execute("DELETE FROM scales WHERE scale = 'calm'", [])
         .unwrap();
-    library
-        .scales_mut()
-        .remove_scale(mood("happy"), true)
-        .unwrap();
-    // The user has another scale of this name.
-    library
-        .scales_mut()
-        .define_scale(mood("happy"), "{}")
-        .unwrap();
-    drop(library);
+    drop(raw);
     assert!(scales()[0]["calm"].is_null());
     fine(sandbox.run([Path::new("add"), &music, Path::new("--update-descriptors")]));
     for (old, new) in before.iter().zip(scales()) {
         assert_eq!(old["calm"], new["calm"]);
-        assert!(new["happy"].is_null(), "{new}");
     }
-}
-
-#[test]
-fn a_scale_is_learned_from_a_table_or_refused() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    let mut table = "path,value\n".to_owned();
-    let mut noise = table.clone();
-    // Values grow with the tempo; the noise values cannot be learnt from audio.
-    for i in 0..24u32 {
-        let path = music.join(format!("{i}.wav"));
-        let bpm = 80.0 + 4.0 * f64::from(i);
-        common::tagged(
-            &path,
-            song(bpm, (i * 7 % 12) as i32, i % 2 == 0, 12, 0.5),
-            &[
-                ("TPE1", format!("Artist {}", i % 8).as_str()),
-                ("TIT2", format!("Song {i}").as_str()),
-            ],
-        );
-        if i < 22 {
-            let path = path.display();
-            table += &format!("{path},{}\n", 4 * i);
-            noise += &format!("{path},{}\n", i * 7919 % 13);
-        }
-    }
-    fine(sandbox.run([Path::new("add"), &music]));
-    let file = |name: &str, text: &str| {
-        fs::write(sandbox.path(name), text).unwrap();
-        sandbox.path(name).display().to_string()
-    };
-    let table = file("table.csv", &table);
-    let noise = file("noise.csv", &noise);
-    let train = |name: &str, from: &str| {
-        sandbox.run(["train", "scale", name, "--from", from, "--format", "json"])
-    };
-    let refused = train("noise", &noise);
-    assert_eq!(common::code(&refused), 1, "{}", text(&refused.stderr));
-    let figures: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
-    assert_eq!(figures["beats_mean"], false);
-    assert_eq!(
-        common::code(&train("energy", &table)),
-        2,
-        "a name that is taken"
-    );
-    let learned = fine_json(train("fast", &table));
-    assert!(
-        learned["figures"]["spearman"].as_f64().unwrap() > 0.5,
-        "{learned}"
-    );
-    let tracks = |name: &str| -> Vec<f64> {
-        let answer = fine_json(sandbox.run(["list", "--sort", name, "--format", "json"]));
-        let tracks = answer["tracks"].as_array().unwrap().iter();
-        tracks
-            .filter_map(|track| track["scales"][name].as_f64())
-            .collect()
-    };
-    let values = tracks("fast");
-    assert!(values.len() >= 22 && values.contains(&84.0), "{values:?}");
-    let scales = fine_json(sandbox.run(["scales", "--format", "json"]));
-    let fast = scales
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|scale| scale["name"] == "fast");
-    assert_eq!(fast.unwrap()["origin"], "learned");
-    fine(sandbox.run(["eval", "scale", "fast"]));
-    fine(sandbox.run(["suspects", "--scale", "fast"]));
-    let suspects = sandbox.path("suspects.csv");
-    let to = suspects.to_str().unwrap();
-    fine(sandbox.run(["suspects", "--scale", "fast", "-o", to]));
-    let written = fs::read_to_string(&suspects).unwrap();
-    assert!(written.starts_with("id,path,value,expected\n"), "{written}");
-    fine(sandbox.run(["scales", "rename", "fast", "quick"]));
-    assert_eq!(tracks("quick"), values);
-
-    // The user's values stay when the scale or their tracks are removed.
-    fine(sandbox.run(["scales", "remove", "quick"]));
-    assert_eq!(tracks("quick").len(), 22);
-    fine(sandbox.run([Path::new("remove"), &music]));
-    fine(sandbox.run([Path::new("add"), &music]));
-    assert_eq!(tracks("quick").len(), 22);
-    fine(sandbox.run(["scales", "remove", "quick", "--with-values"]));
-    assert!(
-        !fine_json(sandbox.run(["scales", "--format", "json"]))
-            .to_string()
-            .contains("quick")
-    );
 }

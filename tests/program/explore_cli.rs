@@ -281,7 +281,7 @@ fn a_map_is_drawn_and_brought_up_to_date() {
     let (sandbox, music) = library(&["metal", "techno", "ambient"]);
     let draw = |name: &str, more: &[&str]| -> Vec<u8> {
         let out = sandbox.path(name);
-        let all = ["map", "--force", "--output", out.to_str().unwrap()];
+        let all = ["map", "--output", out.to_str().unwrap()];
         fine(sandbox.run(all.iter().chain(more)));
         fs::read(out).unwrap()
     };

@@ -105,7 +105,7 @@ pub use voisin_kernels::IsaError;
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
     ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
-    TrackSet, TrackTags, Upgrade, Vectors, WordBound, default_dir,
+    TrackSet, TrackTags, Vectors, WordBound, default_dir,
 };
 
 // The index.
@@ -119,8 +119,8 @@ pub use voisin_index::{
 pub use voisin_engine::{
     AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
     FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
-    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, Steered, SteeredWord, Steering,
-    TrackPage, TrackQuery, WindowPlan, add,
+    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan,
+    add,
 };
 
 // Genres.

@@ -22,7 +22,6 @@ pub(crate) enum EvalCommand {
     Genre(EvalGenreArgs),
     Retrieval(RetrievalArgs),
     Classifier(EvalClassifierArgs),
-    Scale(super::EvalScaleArgs),
 }
 
 /// Options of an evaluation.
@@ -39,9 +38,6 @@ pub(crate) struct EvalOutput {
     /// Write the report as one self-contained page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
     pub(crate) report: Option<ReportFile>,
-    /// Replace an existing file that voisin did not make
-    #[arg(long, requires = "report")]
-    pub(crate) force: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -45,9 +45,6 @@ pub(crate) struct EvalGenreArgs {
     /// Write the report as one self-contained page
     #[arg(long, alias = "html", value_name = "FILE.html", value_hint = ValueHint::FilePath, value_parser = html)]
     pub(crate) report: Option<ReportFile>,
-    /// Replace an existing file
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Format of the report
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -48,15 +48,12 @@ pub(crate) struct MapArgs {
     /// The file to write, in the format of its ending: .html, .png, .svg or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Replace an existing file that voisin did not make
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Keep the positions of the last map, and place only new tracks
     #[arg(long)]
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
-    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale of `voisin scales`
+    /// Meaning of colours, in a picture and in the page when it opens: one of these, or a scale such as energy
     #[arg(long, value_parser = MapColourParser, default_value = "genre", value_name = "FIELD")]
     pub(crate) colour_by: MapColour,
     /// Title on top

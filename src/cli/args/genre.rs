@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::{BackendArgs, ListOutput, TableFormat};
-use voisin_library::ScaleName;
 use voisin_questions::genre::{Classify, GenreRelations, Suspects};
 use voisin_questions::values::Limit;
 
@@ -80,9 +79,6 @@ pub(crate) struct GenresArgs {
     /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) dendrogram: Option<PathBuf>,
-    /// Replace existing files that voisin did not make
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,
@@ -97,9 +93,6 @@ pub(crate) struct GenresArgs {
     after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
-    /// List your own values of this scale that look wrong, instead of genres
-    #[arg(long, value_name = "NAME")]
-    pub(crate) scale: Option<ScaleName>,
     /// Number of tracks at most
     #[arg(long, short, default_value_t = Limit::from(50), value_name = "N|all", allow_negative_numbers = true)]
     pub(crate) limit: Limit,

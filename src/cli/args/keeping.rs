@@ -33,9 +33,6 @@ pub(crate) struct BackupArgs {
     /// The file to write
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Replace an existing file
-    #[arg(long)]
-    pub(crate) force: bool,
 }
 
 /// Update the library's paths after a music folder was moved

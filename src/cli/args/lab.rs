@@ -34,9 +34,6 @@ pub(crate) struct DatasetArgs {
     /// Write the data set as one table, which `table:` reads
     #[arg(long, short, value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace an existing table
-    #[arg(long, requires = "output")]
-    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) random: RandomArgs,
     /// Output format
@@ -75,9 +72,6 @@ pub(crate) struct FeaturesArgs {
     /// Keep features in this folder for other commands, as `train classifier` does
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache: Option<PathBuf>,
-    /// Replace existing output
-    #[arg(long)]
-    pub(crate) force: bool,
 }
 
 /// The values of `--recipe`.
@@ -203,9 +197,6 @@ pub(crate) struct EvalClassifierArgs {
     /// Write the report or the comparison as a page
     #[arg(long, value_name = "FILE.html", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
-    /// Replace an existing file that voisin did not make
-    #[arg(long, requires = "html")]
-    pub(crate) force: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,

@@ -77,7 +77,4 @@ pub(crate) struct UndoLabelArgs {
 pub(crate) struct ExportLabelsArgs {
     #[arg(help = "The file to write: path,genre,by_hand,content", value_name = "FILE.csv", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
-    /// Replace an existing file
-    #[arg(long)]
-    pub(crate) force: bool,
 }

@@ -147,9 +147,6 @@ pub(crate) struct EmbedArgs {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = EmbedFormat::Npz)]
     pub(crate) format: EmbedFormat,
-    /// Overwrite existing files
-    #[arg(long)]
-    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) parquet: EmbedParquetArgs,
 }
@@ -259,9 +256,6 @@ pub(crate) struct ExportArgs {
     /// Folder to write into
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
-    /// Replace the files of an earlier export
-    #[arg(long)]
-    pub(crate) force: bool,
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,

@@ -9,7 +9,7 @@ use crate::cli::remote::PULL;
 use voisin_base::text::slips;
 
 /// Commands of other programs, and the commands here that do the same.
-const OTHER_COMMANDS: [(&[&str], &str); 30] = [
+const OTHER_COMMANDS: [(&[&str], &str); 28] = [
     (&["search", "query", "lookup"], "find, or similar"),
     (
         &[
@@ -48,7 +48,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 30] = [
     (&["dedupe", "dupes", "dups", "dup"], "duplicates"),
     (&["stats", "stat", "info-library", "summary"], "status"),
     (&["songs", "tracks", "bpm", "tempo", "key", "keys"], "list"),
-    (&["mood", "moods", "energy"], "scales, or find"),
+    (&["mood", "moods", "energy"], "find"),
     (
         &[
             "radio",
@@ -76,9 +76,7 @@ const OTHER_COMMANDS: [(&[&str], &str); 30] = [
     ),
     (&["cluster", "group"], "clusters"),
     (&["plot", "graph", "visualise", "visualize", "draw"], "map"),
-    (&["upgrade"], "model upgrade"),
     (&["version"], "--version"),
-    (&["settings", "preferences", "options"], "config"),
     (
         &[
             "web", "server", "daemon", "gui", "ui", "play", "player", "listen", "open", "browse",
@@ -107,7 +105,7 @@ const OTHER_COMMANDS_BELOW: [(&[&str], &str); 4] = [
 
 /// Options of other programs, the option that does the same here, and how it is written. The first that a command has is
 /// suggested.
-const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
+const OTHER_OPTIONS: [(&[&str], &str, &str); 34] = [
     (&["--json"], "format", "--format json"),
     (&["--csv"], "format", "--format csv"),
     (&["--m3u", "--m3u8"], "format", "--format m3u8"),
@@ -135,14 +133,6 @@ const OTHER_OPTIONS: [(&[&str], &str, &str); 42] = [
         "limit",
         "--limit N (-l N)",
     ),
-    (&["--calmer", "--relaxed"], "more", "--more calm"),
-    (&["--darker", "--dark"], "more", "--more dark"),
-    (&["--brighter", "--bright"], "more", "--more bright"),
-    (&["--happier", "--happy"], "more", "--more happy"),
-    (&["--sadder", "--sad"], "more", "--more sad"),
-    (&["--danceable"], "more", "--more danceable"),
-    (&["--energy", "--louder"], "more", "--more energetic"),
-    (&["--softer"], "quieter", "--quieter"),
     (
         &["--mood", "--moods", "--tags", "--energy", "--calmer"],
         "tag",
@@ -561,17 +551,14 @@ mod tests {
             ("simil", "similar", true),
             ("--formt", "--format", true),
             ("jso", "json", true),
-            ("fetch", "bench", false),
+            ("fetch", "watch", false),
             ("--threshold", "--threads", false),
             ("--top", "--output", false),
         ] {
             assert_eq!(is_near(word, name), expected, "{word}");
         }
         for (word, called, expected) in [
-            ("delete", "voisin scales", "remove"),
             ("update", "voisin labels", "set"),
-            ("ad", "voisin space", ""),
-            ("ls", "voisin scales", "voisin scales"),
             ("ls", "voisin model", "list"),
             ("shwo", "voisin model", "show"),
             ("delete", "voisin model", ""),

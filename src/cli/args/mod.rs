@@ -4,7 +4,6 @@
 //! [`verbs`](super::verbs).
 
 pub(crate) mod backend;
-mod config;
 mod eval;
 mod eval_genre;
 mod explore;
@@ -18,11 +17,9 @@ mod library;
 mod list;
 mod mistakes;
 mod model;
-mod scales;
 mod search;
 mod serve;
 mod source;
-mod space;
 mod train;
 mod undo;
 mod units;
@@ -45,7 +42,6 @@ use voisin_index::GraphBuilder;
 use voisin_questions::Filters;
 
 pub(crate) use backend::{PullArgs, PushArgs};
-pub(crate) use config::ConfigArgs;
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
@@ -67,16 +63,13 @@ pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use mistakes::message;
 pub(crate) use model::{
-    Against, BenchArgs, BenchKind, CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand,
-    NamesArgs,
+    CompletionsArgs, LibraryNames, ManArgs, ModelArgs, ModelCommand, NamesArgs,
 };
-pub(crate) use scales::{EvalScaleArgs, ScaleSource, ScalesArgs, ScalesCommand, TrainScaleArgs};
 pub(crate) use search::{
     ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
-pub(crate) use space::{SpaceArgs, SpaceCommand};
 pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
 pub(crate) use undo::UndoArgs;
 pub(crate) use units::RandomArgs;
@@ -130,7 +123,7 @@ pub(crate) struct Global {
         value_name = "DEVICE"
     )]
     pub(crate) device: Option<DeviceChoice>,
-    /// Implementation that builds an index's graph: voisin, or the crate `hnsw_rs`; in config.toml index-builder [default: voisin]
+    /// Implementation that builds an index's graph: voisin, or the crate `hnsw_rs` [default: voisin]
     #[arg(long, global = true, value_parser = one_of::<GraphBuilder>(["voisin", "hnsw_rs"]), value_name = "NAME")]
     pub(crate) index_builder: Option<GraphBuilder>,
     /// Maximum number of threads [default: all cores]
@@ -252,62 +245,6 @@ pub(crate) fn command() -> clap::Command {
         .collect();
     groups::with_groups(with_paths_on_disk(with_short_filters(command, &known)))
 }
-
-/// `voisin help terms`.
-pub(crate) const TERMS: &str = "Meaning of the words in tables
-
-similarity         cosine of two tracks' vectors minus the library's mean, -1
-                   to 1: higher is nearer, 0 no more alike than any two tracks
-                   of this library
-distance           1 - similarity, 0 to 2: lower is nearer; of two genres 0 to
-                   1, the mean of three measures: centroids (the genres' mean
-                   directions), neighbourhoods (their nearest tracks), votes
-                   (neighbours of the one that belong to the other)
-cohesion           mean similarity of tracks to their common direction: 1 if
-                   all sound the same
-lift (x2.0)        how many times as frequent here as in the whole library
-share              part of the votes or of the tracks, in per cent
-probability        calibrated: of predictions at 80 %, four in five are right
-head               a classifier trained on your genres by \"voisin train genre\"
-neighbours         the labelled tracks that sound most alike; their genres vote
-together, fused    head and neighbours combined
-novelty            \"stranger than 48 %\": nearly half of the labelled tracks
-                   are more familiar: nearer to others, with a more probable
-                   genre
-artists left out   predicted by models trained without the artist: an estimate
-                   for new music
-calibration error  mean difference between a probability and the share of
-                   predictions that are right
-suspect's score    probability of the suggested genre minus that of the
-                   track's own, -1 to 1
-noise              tracks that belong to no cluster
-generation         counts the changes of the library, so that a stale index is
-                   detected
-
-Laboratory (docs/lab.md)
-
-data set, label    tracks to train on, and the class to predict for each
-spectrogram        level of each frequency over time; mel bands are narrow at
-                   low and wide at high frequencies, like human hearing
-MFCC               mel-frequency cepstral coefficients: the outline of a mel
-                   spectrum in a few numbers
-embedding          vector that a network computes for a piece of music; similar
-                   music has near vectors
-training,          parts of a data set: used to train, to select settings and
-validation, test   epochs, and once, for the final figure
-folds              parts of a data set, each evaluated by a model trained on
-                   the others
-leakage            data on two sides of a split, which makes figures too good
-epoch, batch       a pass over the training part; the examples of one step
-overfitting        improvement on training tracks, but not on others
-attractor          a class that is predicted much more often than it occurs
-window, crop       a piece of a track; \"local\" decisions are about it, \"global\"
-                   ones about the track
-anchor             a loss that keeps tracks as near to each other as in a
-                   pretrained network";
-
-#[derive(Debug, Args)]
-pub(crate) struct TermsArgs {}
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,14 @@
-//! `model`, `bench`, `man` and completions.
+//! `model`, `man` and completions.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::{ReportFormat, one_of};
-use voisin_encoder::Architecture;
-use voisin_questions::spans::{Seconds, length};
+use super::ReportFormat;
 
-/// List, describe and check models; switch a library to another
+/// List, describe and check models
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3\n  voisin model upgrade voisin-3"
-)]
+#[command(after_help = "Examples:\n  voisin model list\n  voisin model show voisin-3")]
 pub(crate) struct ModelArgs {
     #[command(subcommand)]
     pub(crate) command: ModelCommand,
@@ -59,27 +55,6 @@ pub(crate) enum ModelCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Analyse a library's tracks again with another model, and switch to it at the end
-    ///
-    /// The existing vectors are used until every track has one of the new model; then the library switches at once. After a
-    /// stop or a kill the same command resumes. Tracks may be added and searched meanwhile.
-    #[command(
-        after_help = "Examples:\n  voisin model upgrade voisin-3\n  voisin model upgrade voisin-3 --leave-out\n  voisin model upgrade --give-up"
-    )]
-    Upgrade {
-        /// The model to switch to, by name, manifest or weights file [default: that of an unfinished upgrade, else the default model]
-        #[arg(value_name = "MODEL")]
-        name: Option<String>,
-        /// Switch although some tracks cannot be analysed: they wait for the next `voisin add` of their files
-        #[arg(long)]
-        leave_out: bool,
-        /// Abandon an unfinished upgrade, and keep the current model
-        #[arg(long, conflicts_with_all = ["name", "leave_out"])]
-        give_up: bool,
-        /// Output format
-        #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-        format: ReportFormat,
-    },
     /// Verify a model's weights against its manifest and run it once
     #[command(after_help = "Example:\n  voisin model check musicnn-msd")]
     Check {
@@ -125,7 +100,6 @@ pub(crate) enum LibraryNames {
     Words,
     Ids,
     Models,
-    Spaces,
     Scales,
     /// Orders of `list`, with the scales.
     Orders,
@@ -147,66 +121,4 @@ pub(crate) struct ManArgs {
     /// Write one page per verb into this folder instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
-    /// Replace existing files that voisin did not make
-    #[arg(long, requires = "output")]
-    pub(crate) force: bool,
-}
-
-/// Measure the throughput of this machine
-///
-/// encoder: windows through the network (seeded random weights); mel: spectrograms; decode: one file to samples at 48 kHz; search: queries for ten
-/// neighbours among synthetic tracks; index: the library's own index and others of its vectors, with held-out tracks as queries:
-/// recall against double precision, queries a second of CPU time, alone and in batches, time to build, bytes.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin bench encoder --arch openl3 --seconds 10\n  voisin bench decode --file song.mp3 --format json\n  voisin bench index --against hnsw_rs,exact"
-)]
-pub(crate) struct BenchArgs {
-    /// Subject of the measurement
-    #[arg(value_enum)]
-    pub(crate) kind: BenchKind,
-    /// Duration of the measurement
-    #[arg(long, default_value = "5", value_name = "TIME", value_parser = length)]
-    pub(crate) seconds: Seconds,
-    /// The network (encoder) or its front end (mel)
-    #[arg(long, value_parser = one_of::<Architecture>(["openl3", "musicnn"]), default_value_t = Architecture::Musicnn)]
-    pub(crate) arch: Architecture,
-    /// Windows that go through the network at once
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) batch: Option<u32>,
-    /// The file to decode
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: Option<PathBuf>,
-    /// Number of synthetic tracks to search
-    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
-    pub(crate) tracks: u32,
-    /// Indexes to compare the library's with: at equal recall, where that can be chosen
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_value = "hnsw_rs",
-        value_name = "LIST"
-    )]
-    pub(crate) against: Vec<Against>,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-    pub(crate) format: ReportFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchKind {
-    Encoder,
-    Decode,
-    Mel,
-    Search,
-    Index,
-}
-
-/// Indexes that the library's is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Against {
-    #[value(name = "hnsw_rs")]
-    HnswRs,
-    Exact,
 }

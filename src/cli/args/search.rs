@@ -6,8 +6,9 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum, ValueHint};
 
 use super::BackendArgs;
+use crate::cli::context::Context;
+use crate::cli::outputs::output_file;
 use crate::cli::render;
-use voisin_base::output::OutputTarget;
 use voisin_questions::Similar;
 
 /// Find the tracks that sound most like the given ones
@@ -102,11 +103,8 @@ pub(crate) struct ListOutputArgs {
     #[arg(long = "name", value_name = "TEXT")]
     pub(crate) title: Option<String>,
     /// Write the results to this file, without --format in that of its ending: .m3u8, .csv or .json
-    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath, group = "written")]
+    #[arg(long = "output", short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) target: Option<PathBuf>,
-    /// Replace an existing file
-    #[arg(long = "force", requires = "written")]
-    pub(crate) replaces: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,12 +150,11 @@ impl ListOutput {
             null: false,
             title: None,
             target: None,
-            replaces: false,
         })
     }
 
-    /// Refuses options that mean nothing in this format.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    /// Refuses options that mean nothing in this format, and a file that must not be replaced.
+    pub(crate) fn check(&self, context: &Context) -> anyhow::Result<()> {
         let format = self.format.name();
         let is_shown = self.format.is_printed();
         // A table is laid out for a terminal's width, and programs could not read a file of it.
@@ -179,7 +176,7 @@ impl ListOutput {
         }
         if let Some(file) = &self.target {
             // Checked before the query runs, which may take minutes.
-            let file = OutputTarget::data(file, self.replaces)?;
+            let file = output_file(context, file)?;
             // Playlists open the file themselves when they are written; for all other formats the
             // output is redirected into it.
             if is_shown {

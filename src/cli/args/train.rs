@@ -1,13 +1,12 @@
-//! `train`: genre heads, scales and classifiers.
+//! `train`: genre heads and classifiers.
 
 use clap::{Args, Subcommand};
 
-use super::{RandomArgs, ReportFormat};
-use super::{TrainClassifierArgs, TrainScaleArgs};
+use super::{RandomArgs, ReportFormat, TrainClassifierArgs};
 use voisin_engine::LabelSource;
 use voisin_genre::WELL_KNOWN;
 
-/// Train a genre head, scales or classifiers on your own labels and numbers
+/// Train a genre head or classifiers on your own labels
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin train genre\n  voisin train classifier music my-run")]
 pub(crate) struct TrainArgs {
@@ -19,7 +18,6 @@ pub(crate) struct TrainArgs {
 pub(crate) enum TrainCommand {
     Genre(TrainGenreArgs),
     Classifier(Box<TrainClassifierArgs>),
-    Scale(TrainScaleArgs),
 }
 
 /// Train a genre head on the library's labelled tracks, from stored vectors

@@ -10,7 +10,7 @@ use crate::cli::args::{ListFormat, ListOutput, ReportFormat};
 use voisin_engine::{Standing, StrongTags, TrackPage, meta};
 use voisin_explore::TrackMeta;
 use voisin_genre::Taxonomy;
-use voisin_library::{Descriptors, ScaleName, ScaleOrigin, Track, licence_id};
+use voisin_library::{Descriptors, ScaleName, Track, licence_id};
 use voisin_questions::answers::card::{Card, CardJson, state};
 use voisin_questions::answers::list::{PageJson, TrackJson};
 
@@ -216,17 +216,12 @@ fn loudness_text(measured: &Descriptors) -> String {
         .map_or_else(String::new, |loudness| format!("{about}{loudness:.1}"))
 }
 
-/// `energy 71 ± 6, mine 40 (own)`
+/// `energy 71 ± 6, calm 40`
 fn scales_text(measured: &Descriptors) -> String {
     let texts = measured.scales.iter().map(|(name, value)| {
         let error = value.error.map(|error| format!(" ± {error:.0}"));
-        let origin = match value.origin {
-            ScaleOrigin::Measured => "",
-            ScaleOrigin::Learned => " (learned)",
-            ScaleOrigin::Own => " (own)",
-        };
         let error = error.unwrap_or_default();
-        format!("{name} {:.0}{error}{origin}", value.value)
+        format!("{name} {:.0}{error}", value.value)
     });
     texts.collect::<Vec<_>>().join(", ")
 }

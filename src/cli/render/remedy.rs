@@ -2,14 +2,12 @@
 
 use crate::cli::database;
 use crate::cli::remote::PULL;
-use voisin_base::output::OutputError;
 use voisin_base::remedy::{Remedy, with_next};
 use voisin_base::text::{count, with_causes};
 use voisin_encoder::EncoderError;
 use voisin_engine::{EngineError, GenreNews};
 use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
-use voisin_lab::LabError;
 use voisin_library::LibraryError;
 use voisin_questions::{LocalOnly, QuestionError};
 
@@ -40,7 +38,7 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
         };
     }
     database::remedy(error)
-        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError LabError OutputError })
+        .or_else(|| first_of! { QuestionError LocalOnly EngineError LibraryError EncoderError GenreError ExploreError })
         // The outermost error that has one is the most specific to the command.
         .or_else(|| remedy(error.source()?))
 }
@@ -64,13 +62,8 @@ fn words(remedy: &Remedy) -> String {
         Remedy::OtherModel => "use that model, or a new library with --library",
         Remedy::LibraryOfOtherModel => "add your music to another --library with one of them",
         Remedy::Verify => "run \"voisin verify\"",
-        Remedy::EndUpgrade(next) => {
-            return format!(
-                "\"voisin model upgrade {next}\" resumes it, \"voisin model upgrade --give-up\" abandons it"
-            );
-        }
         Remedy::NameTrack => {
-            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a CLAP model: voisin model import, voisin space add)"
+            "give a path, id:NUMBER, words of artist and title, or sounds:WORDS (sentences need a library made with a CLAP model: voisin model import, voisin add --model)"
         }
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
         Remedy::SeeTracks => "\"voisin list\" lists all tracks",
@@ -81,7 +74,7 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SeeClusters => "\"voisin clusters\" lists all clusters",
         Remedy::SeeWords(known) => {
             return format!(
-                "\"voisin find --words\" lists all {}; whole sentences need a CLAP model (voisin model import, voisin space add)",
+                "\"voisin find --words\" lists all {}; whole sentences need a library made with a CLAP model (voisin model import, voisin add --model)",
                 count(*known as u64, "word")
             );
         }
@@ -106,7 +99,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
         Remedy::OtherTables => "voisin push --print-ddl prints tables for them",
-        Remedy::Replace => "name another, or replace it with --force",
         // The others contain neither command nor option, so their own text fits.
         other => return other.to_string(),
     };
@@ -132,7 +124,6 @@ mod tests {
             Remedy::OtherModel,
             Remedy::LibraryOfOtherModel,
             Remedy::Verify,
-            Remedy::EndUpgrade(text("musicnn-msd")),
             Remedy::SeeTracks,
             Remedy::SeeFolders,
             Remedy::SeeArtists,
@@ -151,7 +142,6 @@ mod tests {
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,
             Remedy::OtherTables,
-            Remedy::Replace,
         ];
         let is_for_a_shell = |text: &str| {
             let words: Vec<&str> = text.split([' ', '"', '(']).collect();

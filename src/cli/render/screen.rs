@@ -15,14 +15,6 @@ pub(crate) enum Colour {
     Never,
 }
 
-impl Colour {
-    /// Its name on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-}
-
 static COLOUR: OnceLock<Colour> = OnceLock::new();
 
 /// Sets the value of `--color`, once.

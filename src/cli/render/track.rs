@@ -25,7 +25,7 @@ pub(crate) fn print_files(
     let title = output.title.as_deref().unwrap_or(title);
     if let Some(file) = &output.target {
         let bytes = playlist_bytes(tracks, title, output)?.unwrap_or_default();
-        return super::write(&OutputTarget::data(file, output.replaces)?, bytes);
+        return super::write(&OutputTarget::new(file)?, bytes);
     }
     if output.format == ListFormat::Paths {
         let bytes = playlist::write(tracks, title, Format::Paths0, &style(output))?;
@@ -71,6 +71,7 @@ pub(crate) fn id(track: Option<TrackId>) -> String {
 }
 
 /// Columns for fields that a query filters or sorts by and that a table does not always have.
+#[derive(Default)]
 pub(crate) struct FactColumns(Vec<String>);
 
 impl FactColumns {

@@ -8,10 +8,10 @@ use anyhow::{Context as _, bail};
 use crate::cli::Ending;
 use crate::cli::args::BackupArgs;
 use crate::cli::context::Context;
+use crate::cli::outputs::whole_file;
 use crate::cli::render::{self, count};
 use voisin_base::abandoned;
 use voisin_base::atomic_file::{self, StagingFolder, folder_of};
-use voisin_base::output::OutputTarget;
 use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
 
 /// Prefix of the folders in which copies are made and checked.
@@ -37,7 +37,7 @@ fn remove_abandoned(parent: &Path) {
 pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending> {
     let library = Library::open_to_read(&context.library_dir())?;
     // Before the copy is made, which may take minutes.
-    let output = OutputTarget::whole(&args.file, args.force)?;
+    let output = whole_file(context, &args.file)?;
     let target = output.target()?;
     remove_abandoned(folder_of(&target));
     // A folder beside the target: the copy is opened and checked as a library before it is renamed.
@@ -71,7 +71,6 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
             before.tracks
         );
     }
-    // Checked again, as another process may have created the file meanwhile.
     atomic_file::rename(&copy, &output.target()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     let text = format!(

@@ -23,7 +23,7 @@ use voisin_questions::LibrarySource;
 const WRITTEN_PRECISION: f32 = 0.9;
 
 pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     if let Some(run) = &args.answer.with {
         return crate::cli::lab::classify_with(context, run, args);
     }

@@ -33,20 +33,17 @@ _voisin_or_names() {
         --composer|--composer=|composer:) what=composers ;;
         album:|albums) what=albums ;;
         --model|--model=|--vectors-of|--vectors-of=) what=models ;;
-        check|upgrade) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
+        check) [[ "${COMP_WORDS[1]}" == model ]] && what=models ;;
         id:) what=ids ;;
-        --space|--space=) what=spaces ;;
-        --tag|--tag=|--not-tag|--not-tag=|--more|--more=|--less|--less=|sounds:) what=words ;;
+        --tag|--tag=|--not-tag|--not-tag=|sounds:) what=words ;;
         --sort|--sort=) what=orders; [[ "${COMP_WORDS[1]}" == similar ]] && what=scales ;;
         --scale|--scale=) what=scales ;;
         --licence|--licence=) what=licences ;;
         # Nothing instead of files, which are bash's default.
-        --cluster|--cluster=|--spaces|--spaces=)
+        --cluster|--cluster=)
             COMPREPLY=(); compopt +o bashdefault +o default 2>/dev/null; return ;;
         *) case "${COMP_WORDS[1]} $before" in
-            "model show"|"space add") what=models ;;
-            "space remove"|"space default") what=spaces ;;
-            "scales remove"|"scales rename"|"eval scale") what=scales ;;
+            "model show") what=models ;;
            esac
            [[ "${COMP_WORDS[1]}" == find && "$before" != --* ]] && what=words
            [[ "${COMP_WORDS[*]:1:2}" == "labels set" && COMP_CWORD -gt 3 ]] && what=genres ;;
@@ -77,7 +74,6 @@ _voisin_makers() {
     if (( ${words[(I)albums]} )); then _voisin_names albums; else _voisin_names artists; fi
 }
 _voisin_models() { _voisin_names models }
-_voisin_spaces() { _voisin_names spaces }
 _voisin_scales() { _voisin_names scales }
 _voisin_orders() { _voisin_names orders }
 _voisin_licences() { _voisin_names licences }
@@ -103,17 +99,12 @@ complete -c voisin -l exclude-artist -x -a '(voisin library-names artists 2>/dev
 complete -c voisin -l composer -x -a '(voisin library-names composers 2>/dev/null)'
 complete -c voisin -l tag -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -l not-tag -x -a '(voisin library-names words 2>/dev/null)'
-complete -c voisin -l more -x -a '(voisin library-names words 2>/dev/null)'
-complete -c voisin -l less -x -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from find' -f -a '(voisin library-names words 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from genres' -f -a '(voisin library-names genres 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from artists' -f -a '(voisin library-names artists 2>/dev/null)'
 complete -c voisin -n '__fish_seen_subcommand_from albums' -f -a '(voisin library-names albums 2>/dev/null)'
-complete -c voisin -l space -x -a '(voisin library-names spaces 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from space; and __fish_seen_subcommand_from remove default' -f -a '(voisin library-names spaces 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from scales; and __fish_seen_subcommand_from remove rename' -f -a '(voisin library-names scales 2>/dev/null)'
 complete -c voisin -l model -r -a '(voisin library-names models 2>/dev/null)'
-complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show check upgrade' -f -a '(voisin library-names models 2>/dev/null)'
+complete -c voisin -n '__fish_seen_subcommand_from model; and __fish_seen_subcommand_from show check' -f -a '(voisin library-names models 2>/dev/null)'
 function __voisin_tracks
     switch (string replace -r '^--[a-z]+=' '' -- (commandline -ct))
         case 'id:*'
@@ -176,27 +167,20 @@ fn with_names(line: &str) -> String {
         ":name -- Only those near to this one",
     ]) {
         ":_voisin_makers"
-    } else if takes(&[
-        ":MODEL:",
-        ":model -- ",
-        ":name -- A model'",
-        ":name -- The model to switch to",
-    ]) {
+    } else if takes(&[":MODEL:", ":model -- ", ":name -- A model'"]) {
         ":_voisin_models"
-    } else if takes(&[":SPACE:"]) {
-        ":_voisin_spaces"
-    } else if takes(&[":name -- The scale:", ":NAME=VALUES:", ":SORT:"]) {
+    } else if takes(&[":NAME=VALUES:", ":SORT:"]) {
         ":_voisin_scales"
     } else if takes(&[":FIELD:"]) {
         ":_voisin_orders"
     } else if takes(&[":LICENCE:"]) {
         ":_voisin_licences"
-    } else if takes(&["--cluster=", "--spaces="]) {
+    } else if takes(&["--cluster="]) {
         // Nothing, not even names of files.
         ": "
     } else if takes(&[":COMPOSER:"]) {
         ":_voisin_composers"
-    } else if takes(&[":WORDS:", ":WORD:", ":query -- Words for the sound"]) {
+    } else if takes(&[":WORD:", ":query -- Words for the sound"]) {
         ":_voisin_words"
     } else if takes(&[
         ":TRACK:",
@@ -250,10 +234,6 @@ fn names_in_library(context: &Context, what: LibraryNames) -> anyhow::Result<BTr
     let library = engine.library();
     Ok(match what {
         LibraryNames::Models => BTreeSet::new(),
-        LibraryNames::Spaces => {
-            let spaces = library.spaces().all()?;
-            spaces.into_iter().map(|space| space.name).collect()
-        }
         LibraryNames::Scales | LibraryNames::Orders => {
             let scales = library.scales().scale_names()?;
             let orders = SortBy::ALL.iter().filter(|_| what == LibraryNames::Orders);

@@ -6,6 +6,7 @@ use crate::cli::Ending;
 use crate::cli::args::{DatasetArgs, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
 use crate::cli::lab::{interrupted, line, open, with_meter};
+use crate::cli::outputs::output_file;
 use crate::cli::render::{self, Align, Table, count, count_with};
 use voisin_base::output::OutputTarget;
 use voisin_lab::inspect::{Overview, canonical_table, inspect, overview};
@@ -26,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &DatasetArgs) -> anyhow::Result<Endin
         .as_ref()
         .map(|path| {
             check_csv_ending(path)?;
-            Ok::<_, anyhow::Error>(OutputTarget::data(path, args.force)?)
+            output_file(context, path)
         })
         .transpose()?;
     let set = open(context, &source)?;

@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let standing = engine.standing(&seed, &options)?;
     print_neighbours(
         &seed,
-        &SimilarAnswer::new(&engine, found, standing, None)?,
+        &SimilarAnswer::new(&engine, found, standing)?,
         &FactColumns::new([]),
         &output,
     )?;

@@ -14,7 +14,7 @@ use voisin_explore::TrackMeta;
 use voisin_questions::answers::duplicates::{FileJson, leave_out_gone};
 
 pub(crate) fn run(context: &Context, args: &DuplicatesArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let mut engine = context.open_engine()?;
     let console = context.console;
     // Hidden until the engine reports the number of pairs: if all are certain there is no bar.

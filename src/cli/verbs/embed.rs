@@ -15,7 +15,7 @@ use crate::cli::named::{named_paths, scan_named, targets};
 use crate::cli::render::{self, count};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio as audio;
-use voisin_base::output::{self, OutputTarget};
+use voisin_base::output::{OutputTarget, check_folder};
 use voisin_engine::{Embedder, WindowPlan};
 use voisin_library::scan::{Exclusions, Links};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
         bail!("--hop: expected at least 0.001 seconds, found {hop}");
     }
     // Before files are scanned and the model is loaded.
-    output::check_folder(&args.output, &[], args.force)?;
+    check_folder(&args.output)?;
     let mut found = scan_named(
         &named_paths(&args.paths)?,
         &Exclusions::default(),
@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     let targets = targets(&files, &found.roots, args.format.extension());
     for (file, target) in files.iter().zip(targets).filter(|(file, _)| is_held(file)) {
         let target = args.output.join(target);
-        if target.exists() && !args.force {
+        if target.exists() {
             context
                 .console
                 .detail(&format!("{}: is there already", target.display()));
@@ -82,9 +82,8 @@ pub(crate) fn run(context: &Context, args: &EmbedArgs) -> anyhow::Result<Ending>
     }
     if kept > 0 {
         let files = count(kept, "file");
-        context.console.note(&format!(
-            "{files} there already and left as they are (--force overwrites them)"
-        ));
+        let note = format!("{files} there already and left as they are");
+        context.console.note(&note);
     }
     Ok(if failed > 0 {
         Ending::Partial
@@ -147,7 +146,7 @@ fn write(
 ) -> anyhow::Result<()> {
     // Under a temporary name until it is complete, so that a killed run leaves no partial file that
     // the next one would keep.
-    let mut file = OutputTarget::whole(target, true)?.open()?;
+    let mut file = OutputTarget::whole(target)?.open()?;
     match format {
         EmbedFormat::Npz => {
             // In memory, as the writer prints an error of its own when it is dropped on a full disk.

@@ -5,23 +5,22 @@ use crate::cli::args::{ExportArgs, ExportFormat};
 use crate::cli::columnar;
 use crate::cli::context::Context;
 use crate::cli::interrupt;
+use crate::cli::outputs::check_output_folder;
 use crate::cli::render::{self, count};
-use voisin_engine::{Engine, export};
+use voisin_engine::{EXPORT_FILES, Engine, export};
 use voisin_library::Library;
 
 pub(crate) fn run(context: &Context, args: &ExportArgs) -> anyhow::Result<Ending> {
     // Read-only: no index is needed.
-    let mut library = Library::open_to_read(&context.library_dir())?;
-    if let Some(space) = &args.space {
-        library.spaces_mut().enter_space(space)?;
-    }
+    let library = Library::open_to_read(&context.library_dir())?;
     let engine = &Engine::from_library(library);
     if args.format == ExportFormat::Parquet {
         return columnar::export(engine, args);
     }
+    check_output_folder(context, &args.output, &EXPORT_FILES)?;
     // If that fails, Ctrl-C leaves temporary files behind.
     let _ = interrupt::install_handler();
-    let summary = export(engine, &args.output, !args.no_windows, args.force)?;
+    let summary = export(engine, &args.output, !args.no_windows)?;
     let text = format!(
         "{} and {} of {} dimensions in {}",
         count(summary.tracks as u64, "track"),

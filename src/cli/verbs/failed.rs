@@ -13,7 +13,7 @@ use voisin_library::Library;
 use voisin_questions::answers::failed::FailureJson;
 
 pub(crate) fn run(context: &Context, args: &FailedArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let engine = Engine::from_library(Library::open_to_read(&context.library_dir())?);
     let failures = engine.library().files().failures()?;
     match args.output.format {

@@ -12,6 +12,7 @@ use crate::cli::lab::{
     compute_features, interrupted, line, report_fault, requested_set, with_meter,
 };
 use crate::cli::named::targets;
+use crate::cli::outputs::{check_output_folder, output_file};
 use crate::cli::render::{self, count, count_with};
 use crate::cli::{Ending, NothingFound};
 use voisin_audio::AudioInfo;
@@ -62,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &FeaturesArgs) -> anyhow::Result<Endi
     if args.recipe.is_some() && sets != "spectrogram" {
         bail!("--recipe: expected --set spectrogram with it, found --set {sets}");
     }
-    let place = FeaturesPlace::of(output, alone.is_some(), args.force)?;
+    let place = FeaturesPlace::of(context, output, alone.is_some())?;
     let job = FeaturesJob {
         context,
         args,
@@ -91,7 +92,7 @@ enum FeaturesPlace {
 
 impl FeaturesPlace {
     /// By its ending, before any audio is analysed.
-    fn of(path: &Path, is_folder: bool, force: bool) -> anyhow::Result<Self> {
+    fn of(context: &Context, path: &Path, is_folder: bool) -> anyhow::Result<Self> {
         let shown = path.display();
         let ending = output::ending(path, "csv");
         let place = match ending.as_str() {
@@ -110,9 +111,8 @@ impl FeaturesPlace {
             bail!("--output {shown}: expected a folder, found a file's name: name a folder");
         }
         match place {
-            Self::Folder if is_folder => output::check_folder(path, &[], force)?,
-            Self::Folder => output::check_folder(path, &[FEATURES, TRACKS, COLUMNS], force)?,
-            _ => drop(OutputTarget::data(path, force)?),
+            Self::Folder => check_output_folder(context, path, &[FEATURES, TRACKS, COLUMNS])?,
+            _ => drop(output_file(context, path)?),
         }
         Ok(place)
     }
@@ -147,13 +147,10 @@ impl FeaturesJob<'_> {
         };
         match place {
             FeaturesPlace::Table => {
-                render::write(
-                    &OutputTarget::data(output, self.args.force)?,
-                    feature_table(&set, &matrix),
-                )?;
+                render::write(&OutputTarget::new(output)?, feature_table(&set, &matrix))?;
             }
             FeaturesPlace::Matrix => {
-                let place = OutputTarget::data(output, self.args.force)?;
+                let place = OutputTarget::new(output)?;
                 let cannot_write = || format!("cannot write {}", output.display());
                 let mut file = place.open()?;
                 matrix
@@ -204,11 +201,7 @@ impl FeaturesJob<'_> {
         let targets = inside
             .map(|(file, place)| (file, output.join(place)))
             .collect();
-        let writer = ArrayWriter {
-            array_of,
-            targets,
-            force: self.args.force,
-        };
+        let writer = ArrayWriter { array_of, targets };
         let found = with_meter(context, set.items.len(), "analysed", |progress| {
             compute(&set, false, &[&writer], None, progress, &stop)
         });
@@ -235,8 +228,7 @@ impl FeaturesJob<'_> {
         let kept = matrix.rows.len() as u64 - new;
         if kept > 0 {
             let arrays = count(kept, "array");
-            let note =
-                format!("{arrays} there already and left as they are (--force overwrites them)");
+            let note = format!("{arrays} there already and left as they are");
             context.console.note(&note);
         }
         Ok(ending(&matrix))
@@ -348,7 +340,7 @@ impl FeaturesJob<'_> {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-        Ok(OutputTarget::whole(path, true)?.write(bytes)?)
+        Ok(OutputTarget::whole(path)?.write(bytes)?)
     }
 }
 
@@ -382,7 +374,7 @@ fn draw(context: &Context, args: &FeaturesArgs, path: &Path) -> anyhow::Result<E
         ))
         .into());
     }
-    let place = OutputTarget::page(path, args.force)?;
+    let place = output_file(context, path)?;
     let scene = match picture(file) {
         Ok(scene) => scene,
         Err(reason) => {

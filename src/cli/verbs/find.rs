@@ -10,8 +10,8 @@ use crate::cli::render::track::FactColumns;
 use crate::cli::source::warn_of_lost_labels;
 
 pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
-    let mut engine = context.open_engine_of(args.question.space.as_deref())?;
+    args.output.check(context)?;
+    let mut engine = context.open_engine()?;
     // Computes and stores tags of tracks that were added since.
     engine.words_mut().keep_tags()?;
     if args.words {
@@ -25,25 +25,9 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
     }
     args.question.filters.check_folders(&engine)?;
     args.question.filters.check_licences(engine.library())?;
-    let mut predicted = engine.words().words_if_any()?;
-    // A space that was named is open already; else another may read words that the tags do not
-    // cover.
-    let space = match &args.question.space {
-        Some(_) => None,
-        None => args.question.space(&engine, predicted.as_ref())?,
-    };
-    let mut engine = &mut engine;
-    if let Some(space) = space {
-        engine = engine.within(&space)?;
-        engine.words_mut().keep_tags()?;
-        predicted = engine.words().words_if_any()?;
-    }
-    let predicted = match predicted {
-        Some(predicted) => predicted,
-        None => engine.words().predicted_tags()?,
-    };
-    let answer = args.question.run(engine, &predicted)?;
-    warn_of_lost_labels(context, engine);
+    let predicted = engine.words().predicted_tags()?;
+    let answer = args.question.run(&engine, &predicted)?;
+    warn_of_lost_labels(context, &engine);
     let unknown = &answer.phrase.unknown;
     if !unknown.is_empty() {
         let is_year = |word: &&String| word.len() == 4 && word.parse::<u32>().is_ok();
@@ -70,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &FindArgs) -> anyhow::Result<Ending> 
         context.nothing_found(engine.library(), &args.question.filters, hint)?;
     }
     let facts = FactColumns::new(args.question.filters.fields());
-    print_found(engine, &answer, &predicted, &facts, &args.output)?;
+    print_found(&engine, &answer, &predicted, &facts, &args.output)?;
     Ok(if answer.tracks.is_empty() {
         Ending::Partial
     } else {

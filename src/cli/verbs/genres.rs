@@ -7,6 +7,7 @@ use anyhow::bail;
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
+use crate::cli::outputs::output_file;
 use crate::cli::render::kinship::{print_kinship, within};
 use crate::cli::render::{self, Align, Table, count};
 use voisin_base::output::{self, OutputTarget};
@@ -21,12 +22,9 @@ use voisin_questions::answers::genres::{GenreJson, GenresJson};
 const SCALE: u32 = 2;
 
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
-    let place = |path: &PathBuf| picture_place(path, args.force);
+    let place = |path: &PathBuf| picture_place(context, path);
     let heatmap = args.heatmap.as_ref().map(place).transpose()?;
     let dendrogram = args.dendrogram.as_ref().map(place).transpose()?;
-    if let (Some(one), Some(other)) = (&heatmap, &dendrogram) {
-        one.check_apart(other)?;
-    }
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
     if let Some(place) = &heatmap {
@@ -71,14 +69,14 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
 }
 
 /// The file of a picture; refuses other endings.
-fn picture_place(path: &Path, replaces: bool) -> anyhow::Result<OutputTarget> {
+fn picture_place(context: &Context, path: &Path) -> anyhow::Result<OutputTarget> {
     if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
         bail!(
             "{}: expected a name that ends in .svg or .png",
             path.display()
         );
     }
-    Ok(OutputTarget::page(path, replaces)?)
+    output_file(context, path)
 }
 
 fn draw(scene: &Scene, place: &OutputTarget) -> anyhow::Result<()> {

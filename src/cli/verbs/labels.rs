@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
+use crate::cli::outputs::output_file;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::{self, Align, Table, count};
 use crate::cli::seeds::{expand_names, seeds_to_change};
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
         Some(LabelsCommand::Undo(args)) => undo(context, &mut engine, args.count),
         Some(LabelsCommand::Export(args)) => {
             check_csv_ending(&args.output)?;
-            let target = OutputTarget::data(&args.output, args.force)?;
+            let target = output_file(context, &args.output)?;
             export(context, &engine, &target)
         }
     }

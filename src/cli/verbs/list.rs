@@ -13,7 +13,7 @@ use voisin_library::SortBy;
 const WORDS: usize = 5;
 
 pub(crate) fn run(context: &Context, args: &ListArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let mut source = source::open(context, &args.backend)?;
     let question = &args.question;
     source.fetch_filters(&question.filters)?;

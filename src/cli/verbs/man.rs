@@ -14,20 +14,15 @@ pub(crate) fn run(command: Command, args: &ManArgs) -> anyhow::Result<Ending> {
         None => show(page_of(command, &args.command)?)?,
         Some(folder) => {
             let cannot_write = || format!("cannot write manual pages into {}", folder.display());
-            check_folder(folder, &[], args.force)?;
+            check_folder(folder)?;
             std::fs::create_dir_all(folder).with_context(cannot_write)?;
-            // Into a temporary folder first, since the generator overwrites files without checks.
+            // Into a temporary folder first, since the generator writes through links and pipes.
             let made = tempfile::tempdir().context("there is no temporary folder")?;
             clap_mangen::generate_to(command, made.path()).with_context(cannot_write)?;
-            let mut pages = Vec::new();
             for page in made.path().read_dir().with_context(cannot_write)? {
                 let page = page.with_context(cannot_write)?;
-                let place = OutputTarget::page(&folder.join(page.file_name()), args.force)?;
-                pages.push((page.path(), place));
-            }
-            // All targets are checked before the first is written.
-            for (page, place) in pages {
-                place.write(std::fs::read(page).with_context(cannot_write)?)?;
+                let bytes = std::fs::read(page.path()).with_context(cannot_write)?;
+                OutputTarget::whole(&folder.join(page.file_name()))?.write(bytes)?;
             }
         }
     }

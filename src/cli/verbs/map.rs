@@ -7,9 +7,10 @@ use anyhow::{Context as _, bail};
 use crate::cli::Ending;
 use crate::cli::args::{MapArgs, MapColour};
 use crate::cli::context::Context;
+use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
 use voisin_base::atomic_file;
-use voisin_base::output::{self, OutputTarget};
+use voisin_base::output;
 use voisin_base::track::TrackId;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::layout::{LayoutOptions, layout, place_new};
@@ -29,13 +30,7 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
             args.output.display()
         );
     }
-    let is_table = extension == "csv";
-    // A page or picture that voisin made is recognised and replaced without --force, unlike a table.
-    let place = if is_table {
-        OutputTarget::data
-    } else {
-        OutputTarget::page
-    }(&args.output, args.force)?;
+    let place = output_file(context, &args.output)?;
     let mut engine = context.open_engine()?;
     let (mut collection, graph) = collection_and_graph(&mut engine)?;
     let n = collection.ids.len();

@@ -5,7 +5,7 @@
 use clap::{CommandFactory as _, Subcommand};
 
 use super::Ending;
-use super::args::{self, Cli, TERMS};
+use super::args::{self, Cli};
 use super::context::Context;
 use super::database;
 use voisin_explore::artists::Makers;
@@ -13,11 +13,9 @@ use voisin_explore::artists::Makers;
 pub(super) mod add;
 pub(super) mod artists;
 pub(super) mod backup;
-pub(super) mod bench;
 pub(super) mod classify;
 pub(super) mod clusters;
 pub(super) mod completions;
-pub(super) mod config;
 pub(super) mod dataset;
 pub(super) mod demo;
 pub(super) mod duplicates;
@@ -39,14 +37,11 @@ pub(super) mod playlist;
 pub(super) mod relocate;
 pub(super) mod remove;
 pub(super) mod retry;
-pub(super) mod scales;
 pub(super) mod serve;
 pub(super) mod show;
 pub(super) mod similar;
-pub(super) mod space;
 pub(super) mod status;
 pub(super) mod suspects;
-pub(super) mod terms;
 pub(super) mod train;
 pub(super) mod undo;
 pub(super) mod verify;
@@ -103,11 +98,10 @@ verbs! {
     Classify(ClassifyArgs) in "Genres", 1 => classify::run(context, &args), busy;
     Genres(GenresArgs) in "Genres", 2 => genres::run(context, &args), busy;
     Labels(LabelsArgs) in "Genres", 3 => labels::run(context, &args), busy;
-    Undo(UndoArgs) in "Genres", 8 => undo::run(context, &args), busy;
+    Undo(UndoArgs) in "Genres", 7 => undo::run(context, &args), busy;
     Suspects(SuspectsArgs) in "Genres", 4 => suspects::run(context, &args), busy;
-    Scales(ScalesArgs) in "Genres", 5 => scales::run(context, &args), busy;
-    Train(TrainArgs) in "Genres", 6 => train::run(context, &args.command);
-    Eval(EvalArgs) in "Genres", 7 => eval::run(context, &args.command), busy;
+    Train(TrainArgs) in "Genres", 5 => train::run(context, &args.command);
+    Eval(EvalArgs) in "Genres", 6 => eval::run(context, &args.command), busy;
     Clusters(ClustersArgs) in "Shape of the collection", 2 => clusters::run(context, &args), busy;
     Map(MapArgs) in "Shape of the collection", 1 => map::run(context, &args), busy;
     Path(PathArgs) in "Listen", 5 => path::run(context, &args), busy;
@@ -131,15 +125,9 @@ verbs! {
     Export(ExportArgs) in "Research", 4 => export::run(context, &args), busy;
     Push(PushArgs) in "Several machines", 1 => database::push(context, &args);
     Pull(PullArgs) in "Several machines", 2 => database::pull(context, &args);
-    Bench(BenchArgs) in "Research", 7 => bench::run(context, &args);
     Model(ModelArgs) in "Research", 5 => model::run(context, &args.command);
-    Space(SpaceArgs) in "Research", 6 => space::run(context, &args.command);
-    Config(ConfigArgs) in "Library", 11 => config::run(context, &args);
     Completions(CompletionsArgs) in "Help", 4 => completions::run(&Cli::command(), args.shell);
     Man(ManArgs) in "Help", 3 => man::run(Cli::command(), &args);
-    /// Meaning of the words in tables
-    #[command(long_about = TERMS, after_help = "Example:\n  voisin help terms")]
-    Terms(TermsArgs) in "Help", 2 => terms::run(&args);
     #[command(hide = true)]
     LibraryNames(NamesArgs) => completions::names(context, &args);
 }

@@ -1,6 +1,4 @@
-//! `voisin model list|show|import|upgrade|check`.
-
-pub(super) mod upgrade;
+//! `voisin model list|show|import|check`.
 
 use crate::cli::Ending;
 use crate::cli::args::{ModelCommand, ReportFormat};
@@ -23,12 +21,6 @@ pub(crate) fn run(context: &Context, command: &ModelCommand) -> anyhow::Result<E
             licence,
             force,
         } => import(context, file, name, licence.as_deref(), *force),
-        ModelCommand::Upgrade {
-            name,
-            leave_out,
-            give_up,
-            format,
-        } => upgrade::run(context, name.as_deref(), *leave_out, *give_up, *format),
         ModelCommand::Check { name, format } => {
             check(context, &chosen(context, name.as_deref()), *format)
         }

@@ -12,7 +12,7 @@ use voisin_questions::answers::list::TrackJson;
 use voisin_questions::answers::walk::WalkJson;
 
 pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     // From, via and to, each a single track, as a list has no order along a path.
     let stops = args.question.stops();
     let named = stops
@@ -27,17 +27,15 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
     let (collection, walk) = args.question.answer(engine, &stops)?;
     let tracks: Vec<&TrackMeta> = walk.rows.iter().map(|&row| &collection.meta[row]).collect();
     let json = WalkJson::new(engine, &collection, &walk)?;
-    let facts = FactColumns::new(args.question.fields());
     match args.output.format {
         ListFormat::Json => {
             render::print_json(&json)?;
         }
         ListFormat::Csv => {
-            let mut header = vec!["rank", "id", "path", "artist", "title", "distance"];
-            header.extend(facts.fields());
-            let rows = tracks.iter().zip(&json.tracks).enumerate();
-            let rows = rows.map(|(i, (track, step))| {
-                let mut cells = vec![
+            let header = ["rank", "id", "path", "artist", "title", "distance"];
+            let rows = tracks.iter().enumerate();
+            let rows = rows.map(|(i, track)| {
+                [
                     (i + 1).to_string(),
                     id(track.library_id()),
                     table_path(track.system_path()),
@@ -45,15 +43,13 @@ pub(crate) fn run(context: &Context, args: &PathArgs) -> anyhow::Result<Ending> 
                     track.display_title().to_owned(),
                     i.checked_sub(1)
                         .map_or_else(String::new, |i| format!("{:.6}", walk.steps[i])),
-                ];
-                cells.extend(facts.values(&step.track));
-                cells
+                ]
             });
             render::print_csv(header, rows)?;
         }
         ListFormat::Table => {
             let tracks: Vec<TrackJson> = json.tracks.into_iter().map(|step| step.track).collect();
-            print_table(&tracks, &facts, Some(&walk.steps))?;
+            print_table(&tracks, &FactColumns::default(), Some(&walk.steps))?;
             // In a database or a large library, only tracks near the path are compared.
             let examined = collection.ids.len();
             let among = if examined < collection.total() {

@@ -11,7 +11,7 @@ use voisin_explore::TrackMeta;
 use voisin_questions::seed::NamedSeed;
 
 pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     args.question.validate()?;
     let mut question = args.question.clone();
     let mut seeds = seed_names(&question.seeds)?;

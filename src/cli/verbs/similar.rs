@@ -12,12 +12,10 @@ use voisin_engine::{Engine, Seed, Standing};
 use voisin_questions::Similar;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
+    args.output.check(context)?;
     let question = &args.question;
     question.validate(question.seeds.len())?;
-    let mut source = source::open_space(context, &args.backend, question.space.as_deref())?;
-    // Before names are fetched, as a database does not support all options.
-    source.check(question.local_only())?;
+    let mut source = source::open(context, &args.backend)?;
     let named = seed_names(&question.seeds)?;
     let unlike = seed_names(&question.unlike)?;
     fetch_named(&mut source, &named)?;
@@ -39,9 +37,6 @@ pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Endin
         if args.output.format == ListFormat::Table {
             return Ok(Ending::Partial);
         }
-    }
-    if let Some(steered) = answer.steered.as_ref().filter(|_| !answer.found.is_empty()) {
-        context.console.note(&steered.to_string());
     }
     if let Some(far) = answer.standing.as_ref().and_then(Standing::far) {
         context.console.note(&far);

@@ -57,18 +57,6 @@ fn print(
             ),
         ));
     }
-    if let Some(upgrade) = &json.upgrade {
-        lines.push((
-            "upgrade",
-            format!(
-                "to {}: {} of {}; searches use {} until then",
-                upgrade.model,
-                grouped(upgrade.done),
-                count(json.tracks, "track"),
-                json.model.as_deref().unwrap_or("nothing"),
-            ),
-        ));
-    }
     let note = if json.index.note.is_empty() {
         String::new()
     } else {
@@ -127,12 +115,6 @@ fn print(
         context
             .console
             .note("see \"voisin failed\" for the reasons");
-    }
-    if let Some(upgrade) = &json.upgrade {
-        context.console.note(&format!(
-            "\"voisin model upgrade {}\" resumes the upgrade, \"voisin model upgrade --give-up\" abandons it",
-            render::terminal_safe(&upgrade.model)
-        ));
     }
     if retrain {
         context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");

@@ -8,7 +8,6 @@ use crate::cli::context::Context;
 use crate::cli::render::safe::table_path;
 use crate::cli::render::track::print_files;
 use crate::cli::render::{self, count};
-use crate::cli::verbs::scales;
 use voisin_base::track::TrackId;
 use voisin_engine::{FoundSuspects, TrackDisplay};
 use voisin_explore::TrackMeta;
@@ -17,10 +16,7 @@ use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::genre::Suspects;
 
 pub(crate) fn run(context: &Context, args: &SuspectsArgs) -> anyhow::Result<Ending> {
-    args.output.check()?;
-    if let Some(name) = args.scale {
-        return scales::suspects(context, name, args.limit.of(usize::MAX), &args.output);
-    }
+    args.output.check(context)?;
     let mut engine = context.open_engine()?;
     let busy = context
         .console

@@ -20,8 +20,8 @@ use proptest::prelude::*;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_library::{
     AttachOutcome, AudioFacts, Descriptors, Failure, FileRecord, FileState, Library, LibraryError,
-    MusicalKey, NewTrack, OpenMode, Resolution, ScaleBound, ScaleName, ScaleOrigin, ScaleValue,
-    Scales, SortBy, StoredModel, TrackFilter, TrackTags, TrackWindows,
+    MusicalKey, NewTrack, OpenMode, Resolution, ScaleBound, ScaleName, ScaleValue, Scales, SortBy,
+    StoredModel, TrackFilter, TrackTags, TrackWindows,
 };
 
 const DIMENSION: usize = 16;
@@ -999,15 +999,15 @@ fn descriptors_are_kept_with_the_track_and_filter_it() {
 }
 
 #[test]
-fn own_values_of_scales_stand_and_outlive_their_track() {
+fn scales_filter_sort_and_go_with_their_track() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path());
     let energy: ScaleName = "energy".parse().unwrap();
-    let mine: ScaleName = "mine".parse().unwrap();
-    let value = |value, origin| ScaleValue::new(value, Some(3.0), origin).unwrap();
+    let calm: ScaleName = "calm".parse().unwrap();
+    let value = |value| ScaleValue::new(value, Some(3.0)).unwrap();
     let measured = |energy_of: f64| Descriptors {
         version: 4,
-        scales: Scales::from([(energy, value(energy_of, ScaleOrigin::Measured))]),
+        scales: Scales::from([(energy, value(energy_of))]),
         ..Descriptors::default()
     };
     let add = |library: &mut Library, seed: u64| {
@@ -1031,25 +1031,25 @@ fn own_values_of_scales_stand_and_outlive_their_track() {
     let pick = |library: &Library, filter| library.matching(&filter).unwrap().to_vec();
     assert_eq!(pick(&library, bound(energy, Some(20.0), None)), [b, c]);
     assert_eq!(pick(&library, bound(energy, Some(15.0), Some(25.0))), [b]);
-    assert_eq!(pick(&library, bound(mine, None, None)), []);
+    assert_eq!(pick(&library, bound(calm, None, None)), []);
     let content = |library: &Library, id| library.track(id).unwrap().audio.content;
-    let given = [(content(&library, a), value(80.0, ScaleOrigin::Own))];
-    let learned = [a, b].map(|id| (content(&library, id), value(5.0, ScaleOrigin::Learned)));
-    assert_eq!(library.scales_mut().set_scale(mine, &given).unwrap(), 1);
-    assert_eq!(library.scales_mut().set_scale(mine, &learned).unwrap(), 1);
-    let value_of = |library: &Library, id| {
-        library.scales().values(&[id]).unwrap()[&id]
-            .get(&mine)
-            .copied()
-    };
-    assert_eq!(value_of(&library, a).unwrap().value, 80.0);
-    assert_eq!(value_of(&library, b).unwrap().origin, ScaleOrigin::Learned);
+    let given = [(a, 80.0), (b, 5.0)].map(|(id, of)| (content(&library, id), value(of)));
+    assert_eq!(library.scales_mut().set_scale(calm, &given).unwrap(), 2);
     let sorted = |by| library.sorted(by, true).unwrap();
-    assert_eq!(sorted(SortBy::Scale(mine)), [a, b, c]);
+    assert_eq!(sorted(SortBy::Scale(calm)), [a, b, c]);
     assert_eq!(sorted(SortBy::Scale(energy)), [c, b, a]);
     assert_eq!(
         library.scales().scale_names().unwrap(),
-        [(energy, 3), (mine, 2)].into()
+        [(energy, 3), (calm, 2)].into()
+    );
+    // A transferred record includes them.
+    let record = library.transfer().record(a, false).unwrap().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut other = open(other.path());
+    other.transfer_mut().take_in(&[(None, record)]).unwrap();
+    assert_eq!(
+        other.scales().scale_names().unwrap(),
+        [(energy, 1), (calm, 1)].into()
     );
 
     library.remove_tracks(&[a, b]).unwrap();
@@ -1057,16 +1057,8 @@ fn own_values_of_scales_stand_and_outlive_their_track() {
         library.scales().scale_names().unwrap(),
         [(energy, 1)].into()
     );
-    let a = library.insert_track(&new_track(1, "/m/1.mp3")).unwrap();
     let b = library.insert_track(&new_track(2, "/m/2.mp3")).unwrap();
-    assert_eq!(value_of(&library, a).unwrap().value, 80.0);
     assert!(!library.scales().values(&[b]).unwrap().contains_key(&b));
-    // A transferred record includes them.
-    let record = library.transfer().record(a, false).unwrap().unwrap();
-    let other = tempfile::tempdir().unwrap();
-    let mut other = open(other.path());
-    other.transfer_mut().take_in(&[(None, record)]).unwrap();
-    assert_eq!(other.scales().scale_names().unwrap(), [(mine, 1)].into());
     sound(&library);
 }
 

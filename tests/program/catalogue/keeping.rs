@@ -12,16 +12,7 @@ fn a_backup_is_whole_and_overwrites_nothing() {
     fs::create_dir(sandbox.path("copy")).unwrap();
     let name = file.to_str().unwrap();
     assert!(fine(sandbox.run(["backup", name])).contains("4 tracks and 4 files"));
-    let before = fs::read(&file).unwrap();
-    let again = sandbox.run(["backup", name]);
-    assert_eq!(code(&again), 2);
-    assert!(
-        text(&again.stderr).contains("is there already"),
-        "{}",
-        text(&again.stderr)
-    );
-    assert_eq!(fs::read(&file).unwrap(), before);
-    fine(sandbox.run(["backup", name, "--force"]));
+    fine(sandbox.run(["backup", name]));
     // Nothing but the copy is left beside it.
     assert_eq!(fs::read_dir(sandbox.path("copy")).unwrap().count(), 1);
     let copied = [
@@ -55,7 +46,7 @@ fn a_concurrent_add_damages_no_backup() {
         .spawn()
         .unwrap();
     let file = sandbox.path("copy.db");
-    let backup = || sandbox.run(["backup", "--force", file.to_str().unwrap()]);
+    let backup = || sandbox.run(["backup", file.to_str().unwrap()]);
     while add.try_wait().unwrap().is_none() {
         // Before the first track there is no library, which has another message.
         let message = text(&backup().stderr);

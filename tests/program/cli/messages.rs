@@ -1,11 +1,11 @@
 //! Messages of the command line: mistakes, help, names that would harm a terminal, sources of settings.
 
 use std::fs;
+use std::path::Path;
 
 #[cfg(unix)]
 use crate::common::at_a_terminal;
 use crate::common::{Sandbox, code, fine, json, noise_wav, six_tracks, text};
-use serde_json::Value;
 
 // Windows has no such names.
 #[cfg(unix)]
@@ -264,9 +264,8 @@ fn an_unavailable_instruction_set_is_an_error() {
         assert_eq!(message.matches("VOISIN_ISA").count(), 1, "{message}");
     }
     for name in ["", "portable", "Portable"] {
-        let mut command = sandbox.command(["bench", "mel", "--seconds", "0.1", "--format", "json"]);
-        let isa = json(command.env("VOISIN_ISA", name).output().unwrap())["isa"].clone();
-        assert!(name.is_empty() || isa == "portable", "{isa}");
+        let mut command = sandbox.command(["model", "list"]);
+        fine(command.env("VOISIN_ISA", name).output().unwrap());
     }
 }
 
@@ -321,129 +320,49 @@ fn an_unavailable_model_or_device_is_always_refused() {
 }
 
 #[test]
-fn settings_come_from_options_then_environment_then_file() {
+fn settings_come_from_options_then_environment() {
     let sandbox = Sandbox::new();
-    let config = sandbox.path("home/.config/voisin/config.toml");
-    fs::create_dir_all(config.parent().unwrap()).unwrap();
-    let shown = |library: Option<&str>, arguments: &[&str]| {
-        let mut command = sandbox.command([&["config", "--format", "json"], arguments].concat());
-        match library {
-            Some(library) => command.env("VOISIN_LIBRARY", library),
-            None => command.env_remove("VOISIN_LIBRARY"),
-        };
-        let answer = json(command.output().unwrap());
-        let setting = |at: usize| {
-            (
-                answer["settings"][at]["value"].clone(),
-                answer["settings"][at]["from"].clone(),
-            )
-        };
-        (setting(0), setting(1), setting(2))
-    };
-    let home = sandbox.path("home").join(".local/share").join("voisin");
-    let (library, model, device) = shown(None, &[]);
-    assert_eq!(library, (home.to_str().unwrap().into(), "default".into()));
-    assert_eq!(
-        (model, device),
-        (
-            (Value::Null, "default".into()),
-            ("auto".into(), "default".into())
-        )
-    );
-
-    fs::write(
-        &config,
-        "library = \"~/mine\"\nmodel = \"voisin-3\"\ndevice = \"cpu\"\n",
-    )
-    .unwrap();
-    let mine = sandbox.path("home").join("mine");
-    let (library, model, device) = shown(Some(""), &[]);
-    assert_eq!(
-        library,
-        (mine.to_str().unwrap().into(), "config.toml".into()),
-        "empty is not set"
-    );
-    assert_eq!(model, ("voisin-3".into(), "config.toml".into()));
-    assert_eq!(device, ("cpu".into(), "config.toml".into()));
-    assert_eq!(
-        shown(Some("/env"), &[]).0,
-        ("/env".into(), "VOISIN_LIBRARY".into())
-    );
-    let (library, model, device) = shown(
-        Some("/env"),
-        &[
-            "--library",
-            "/opt",
-            "--model",
-            "musicnn-msd",
-            "--device",
-            "auto",
-        ],
-    );
-    assert_eq!(library, ("/opt".into(), "--library".into()));
-    assert_eq!(model, ("musicnn-msd".into(), "--model".into()));
-    assert_eq!(device, ("auto".into(), "--device".into()));
-    assert!(fine(sandbox.run(["config"])).contains("VOISIN_LIBRARY"));
-    fs::write(&config, "color = \"always\"\n").unwrap();
-    let coloured = |arguments: &[&str]| {
-        let printed = fine(sandbox.run([&["config"], arguments].concat()));
-        assert!(printed.contains("color"), "{printed}");
-        printed.contains('\u{1b}')
-    };
-    assert!(coloured(&[]) && !coloured(&["--color", "never"]));
-
-    fs::write(&config, "library = \"~/mine\"\nmodel = \"voisin-3\"\n").unwrap();
-    // the file is used: a new library has its model, an existing one keeps its own
     let music = six_tracks(&sandbox);
     let metal = music.join("metal");
-    fine(
-        sandbox
-            .command(["add", metal.to_str().unwrap()])
-            .env_remove("VOISIN_LIBRARY")
-            .output()
-            .unwrap(),
-    );
-    let status = |command: &mut std::process::Command| {
-        let status = json(command.output().unwrap());
+    let mine = sandbox.path("mine");
+    let other = sandbox.path("other");
+    let add = |arguments: &[&str]| {
+        let arguments = [arguments, &["add", metal.to_str().unwrap()]].concat();
+        let mut command = sandbox.command(arguments);
+        command.env("VOISIN_LIBRARY", &mine);
+        fine(command.env("VOISIN_MODEL", "voisin-3").output().unwrap());
+    };
+    add(&[]);
+    add(&[
+        "--library",
+        other.to_str().unwrap(),
+        "--model",
+        "musicnn-msd",
+    ]);
+    let status = |library: &Path| {
+        let mut command = sandbox.command(["status", "--format", "json"]);
+        let status = json(command.env("VOISIN_LIBRARY", library).output().unwrap());
         (
             status["library"].as_str().unwrap().to_owned(),
-            status["model"].clone(),
+            status["model"].as_str().unwrap().to_owned(),
         )
     };
-    let arguments = ["status", "--format", "json"];
-    let found = status(sandbox.command(arguments).env_remove("VOISIN_LIBRARY"));
-    assert_eq!(
-        found,
-        (mine.to_str().unwrap().to_owned(), "voisin-3".into())
-    );
-    fs::write(&config, "model = \"musicnn-msd\"\n").unwrap();
-    let ambient = music.join("ambient/maxstack-nebula.ogg");
-    fine(
-        sandbox
-            .command(["add", ambient.to_str().unwrap()])
-            .env("VOISIN_LIBRARY", &mine)
-            .output()
-            .unwrap(),
-    );
-
-    for (text_of_file, words) in [
-        (
-            "library = \"a\"\nlibary = \"b\"\n",
-            "config.toml, line 2: unknown field `libary`",
-        ),
-        ("library = 3\n", "config.toml, line 1"),
-        ("device = \"abacus\"\n", "abacus"),
-        ("color = \"blue\"\n", "expected auto, always or never"),
-    ] {
-        fs::write(&config, text_of_file).unwrap();
-        let refused = sandbox.run(["config"]);
-        assert_eq!(code(&refused), 2);
-        assert!(
-            text(&refused.stderr).contains(words),
-            "{}",
-            text(&refused.stderr)
-        );
+    for (library, model) in [(&mine, "voisin-3"), (&other, "musicnn-msd")] {
+        let expected = (library.to_str().unwrap().to_owned(), model.to_owned());
+        assert_eq!(status(library), expected);
     }
+    let device = |name: &str, arguments: &[&str]| {
+        let arguments = [&["status"], arguments].concat();
+        let mut command = sandbox.command(arguments);
+        command.env("VOISIN_LIBRARY", &mine);
+        command.env("VOISIN_DEVICE", name).output().unwrap()
+    };
+    fine(device("", &[]));
+    fine(device("cpu", &[]));
+    let refused = device("abacus", &[]);
+    assert_eq!(code(&refused), 2);
+    assert!(text(&refused.stderr).contains("abacus"));
+    assert_eq!(code(&device("cpu", &["--device", "abacus"])), 2);
 }
 
 // Windows has no such names.

@@ -51,7 +51,7 @@ fn shells_complete_what_the_library_has() {
         "{words:?}"
     );
     assert!(
-        completed(&["voisin", "similar", "id:1", "--more", "guit"]).contains(&"guitar".to_owned())
+        completed(&["voisin", "similar", "id:1", "--tag", "guit"]).contains(&"guitar".to_owned())
     );
     assert_eq!(completed(&["voisin", "find", "calm", "--gen"]), ["--genre"]);
     let ids = completed(&["voisin", "show", "id", ":", "1"]);
@@ -63,8 +63,6 @@ fn shells_complete_what_the_library_has() {
         completed(&["voisin", "eval", "genre", "--join", "me"]),
         ["Metal"]
     );
-    let spaces = completed(&["voisin", "similar", "id:1", "--space", ""]);
-    assert_eq!(spaces.len(), 1, "{spaces:?}");
     let named = completed(&["voisin", "add", "--model", "musicnn"]);
     assert_eq!(named, ["musicnn-msd"]);
     assert_eq!(
@@ -101,14 +99,12 @@ fn shells_complete_what_the_library_has() {
     let fish = fine(run("completions fish"));
     assert!(fish.contains("-l seed -r -a '(__voisin_tracks)'"), "{fish}");
     for (takes, names) in [
-        ("*--more=", "words"),
         ("*--tag=", "words"),
         ("'*:query -- Words for the sound", "words"),
         ("*--composer=", "composers"),
         ("an artist, or an album", "makers"),
         ("Only those near to this one", "makers"),
         ("::name -- A model", "models"),
-        ("--space=", "spaces"),
         ("]:FIELD:", "orders"),
         ("]:LICENCE:", "licences"),
     ] {

@@ -117,8 +117,8 @@ fn mistakes_have_one_style() {
             "there is no command \"serach\". Did you mean find, or similar? See \"voisin --help\"",
         ),
         (
-            "scales delete x",
-            "there is no command \"delete\". Did you mean remove? See \"voisin scales --help\"",
+            "labels delete x",
+            "there is no command \"delete\". Did you mean unset? See \"voisin labels --help\"",
         ),
         (
             "duplicates --delete",
@@ -166,7 +166,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "similar x --calmer",
-            "there is no option --calmer here. Did you mean --more calm? See \"voisin similar --help\"",
+            "there is no option --calmer here. Did you mean --tag WORD? See \"voisin similar --help\"",
         ),
         (
             "play",
@@ -239,10 +239,6 @@ fn mistakes_have_one_style() {
         (
             "classify id:1 -n",
             "-n needs --write-tags; see \"voisin classify --help\"",
-        ),
-        (
-            "similar id:1 --force",
-            "--force needs --output; see \"voisin similar --help\"",
         ),
         (
             "add --tracks x.csv",
@@ -859,7 +855,7 @@ fn embedding_overwrites_nothing() {
         fs::read(second).unwrap(),
         "two files, two answers"
     );
-    // Existing files stay without `--force`.
+    // Existing files stay, so that the same command goes on after an interruption.
     fs::write(&first, "mine").unwrap();
     let again = embed(&[&a, &b], "files", &[]);
     fine(&again);
@@ -869,8 +865,6 @@ fn embedding_overwrites_nothing() {
         text(&again.stderr)
     );
     assert_eq!(fs::read(&first).unwrap(), b"mine");
-    fine(embed(&[&a, &b], "files", &["--force"]));
-    assert_ne!(fs::read(&first).unwrap(), b"mine");
     // Folders are mirrored; other formats have the same numbers.
     fine(embed(&[&music], "npy", &["--format", "npy"]));
     let array: ndarray::Array2<f32> = ndarray_npy::read_npy(sandbox.path("npy/a/1.npy")).unwrap();
@@ -913,18 +907,14 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
 #[test]
 fn an_empty_variable_counts_as_none() {
     let output = demo()
-        .command(["config", "--format", "json"])
+        .command(["status"])
         .env("VOISIN_LIBRARY", "")
         .output()
         .unwrap();
-    let config = fine_json(output);
-    let library = config["settings"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one["name"] == "library")
-        .unwrap();
-    assert_eq!(library["from"], "default", "{config}");
+    // There is no library in the default folder.
+    assert_eq!(code(&output), 2);
+    let message = text(&output.stderr);
+    assert!(message.contains(".local"), "{message}");
 }
 
 #[test]

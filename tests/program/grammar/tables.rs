@@ -89,21 +89,7 @@ fn tables_fit_the_terminal() {
 }
 
 #[test]
-fn words_of_tables_are_explained() {
-    for line in ["help terms", "terms"] {
-        let page = fine(run(line));
-        assert!(page.contains("cohesion") && page.contains("lift"), "{page}");
-        // Laid out for 80 columns, without another line break. The page of help behind it has the options of all verbs.
-        let words = page.split("\n\nUsage").next().expect("what is before it");
-        assert!(
-            words.lines().all(|line| line.chars().count() <= 79),
-            "{page}"
-        );
-        assert!(
-            page.contains("\n                   1, the mean of three measures"),
-            "{page}"
-        );
-    }
+fn options_of_all_verbs_are_short_in_the_help_of_one() {
     let help = fine(run("similar --help"));
     assert!(
         !help.contains("--engine") && help.contains("--library"),

@@ -215,7 +215,7 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
     {
         assert!(Instant::now() < deadline, "no copy was seen");
         let mut child = sandbox
-            .command(["backup", "--force", &target])
+            .command(["backup", &target])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -235,10 +235,10 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
     fs::create_dir(&other).unwrap();
     let held = fs::File::create(other.join("in-use")).unwrap();
     held.try_lock().unwrap();
-    fine(&sandbox, &["backup", "--force", &target]);
+    fine(&sandbox, &["backup", &target]);
     assert_eq!(temporary(&shelf), [other]);
     drop(held);
-    fine(&sandbox, &["backup", "--force", &target]);
+    fine(&sandbox, &["backup", &target]);
     assert!(temporary(&shelf).is_empty());
 }
 

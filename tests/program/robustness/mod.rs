@@ -8,10 +8,9 @@ mod damage;
 mod disk;
 mod hostile;
 mod leftovers;
+mod models;
 mod processes;
-mod spaces;
 mod strangers;
-mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};

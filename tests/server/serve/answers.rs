@@ -14,13 +14,6 @@ fn plain(mut answer: Value) -> Value {
     answer
 }
 
-/// An answer of the command line without its version.
-fn printed(sandbox: &Sandbox, arguments: &[&str]) -> Value {
-    let mut answer = fine_json(sandbox.run([arguments, &["--format", "json"]].concat()));
-    answer.as_object_mut().unwrap().remove("version");
-    answer
-}
-
 /// A list without the fields of pages, which must be complete on this page.
 fn whole(answer: Value) -> Value {
     let mut answer = plain(answer);
@@ -228,15 +221,6 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 3}),
     );
     assert_eq!(plain(walk), cli(&["path", "id:1", "id:5", "--steps", "3"]));
-    let walk = server.good(
-        "/api/v1/path",
-        &json!({"from": {"id": 1}, "to": {"id": 5}, "steps": 4, "curve": "energy=fall"}),
-    );
-    let path = ["path", "id:1", "id:5", "--steps", "4"];
-    assert_eq!(
-        plain(walk),
-        cli(&[&path[..], &["--curve", "energy=fall"]].concat())
-    );
     let list = server.good(
         "/api/v1/playlist",
         &json!({"seeds": [{"id": 1}], "limit": 4, "diversity": 0.5}),
@@ -835,59 +819,4 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
         server.good_get("/music/api/v1/labels")["by_hand"],
         json!([])
     );
-}
-
-#[test]
-fn a_space_answers_as_on_the_command_line() {
-    let sandbox = Sandbox::new();
-    small_library(&sandbox);
-    let clap = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/clap");
-    fine(sandbox.run(["model", "import", clap, "--name", "small"]));
-    fine(sandbox.run(["space", "add", "small", "--name", "words"]));
-    let server = Server::start(&sandbox, &[]);
-    let near = server.good(
-        "/api/v1/similar",
-        &json!({"seeds": [{"id": 1}], "space": "words"}),
-    );
-    assert_eq!(
-        plain(near.clone()),
-        printed(&sandbox, &["similar", "id:1", "--space", "words"])
-    );
-    let default = server.good("/api/v1/similar", &json!({"seeds": [{"id": 1}]}));
-    assert_ne!(default["neighbours"], near["neighbours"]);
-    // The name of the default space selects the default.
-    let named = json!({"seeds": [{"id": 1}], "space": "voisin-equal"});
-    assert_eq!(server.good("/api/v1/similar", &named), default);
-    let part = json!({"seeds": [{"id": 1}], "from": 2, "to": 8, "space": "words"});
-    let part = plain(server.good("/api/v1/similar", &part));
-    let arguments = [
-        "similar", "id:1", "--from", "2", "--to", "8", "--space", "words",
-    ];
-    assert_eq!(part, printed(&sandbox, &arguments));
-    let found = server.good_get("/api/v1/find?query=rainy%20evening%20synths&space=words");
-    let arguments = ["find", "rainy evening synths", "--space", "words"];
-    assert_eq!(plain(found.clone()), printed(&sandbox, &arguments));
-    let by_itself = server.good_get("/api/v1/find?query=rainy%20evening%20synths");
-    assert_eq!(by_itself["tracks"], found["tracks"]);
-    assert_eq!(by_itself["notes"][0], "searched in the space words");
-    let (status, problem) = server.post(
-        "/api/v1/similar",
-        &json!({"seeds": [{"id": 1}], "space": "wrods"}),
-    );
-    assert_eq!(status, 404, "{problem}");
-    assert!(
-        problem
-            .to_string()
-            .contains("expected one of voisin-equal, words"),
-        "{problem}"
-    );
-    // A track that comes into the space while the server runs is found.
-    let new = sandbox.path("new.wav");
-    fs::write(&new, noise_wav(16_000, 20.0, 900)).unwrap();
-    fine(sandbox.run(["add", new.to_str().unwrap()]));
-    fine(sandbox.run(["space", "add", "words"]));
-    let all = json!({"seeds": [{"id": 1}], "space": "words", "limit": 100});
-    let all = server.good("/api/v1/similar", &all);
-    let of_new = |track: &Value| track["path"].as_str().unwrap().ends_with("new.wav");
-    assert!(all["neighbours"].as_array().unwrap().iter().any(of_new));
 }

@@ -157,16 +157,6 @@ fn sentences_find_in_the_references_order_through_each_door() {
     assert_eq!(both["understood"][1]["denied"], true, "{both}");
     let table = fine(sandbox.run(["find", "rainy evening synths", "--limit", "3"]));
     assert!(table.contains("% of captions"), "{table}");
-    // As a direction of a search.
-    let near = sandbox.run([
-        "similar",
-        "id:1",
-        "--more",
-        "rainy evening synths",
-        "--format",
-        "json",
-    ]);
-    assert_eq!(code(&near), 0, "{}", text(&near.stderr));
     // As the seed of a list and a path: its best tracks, which may be in the result.
     let ids = |seeds: &Value| -> Vec<Value> {
         let seeds = seeds.as_array().unwrap().iter();
@@ -282,17 +272,12 @@ fn a_sentence_without_a_text_tower_names_the_import() {
         ["playlist", "sounds:xyzzy"],
     ] {
         let nothing = text(&sandbox.run(refused).stderr);
-        let has_step = nothing.contains("voisin model import, voisin space add");
+        let has_step = nothing.contains("voisin model import, voisin add --model");
         assert!(has_step && nothing.lines().count() == 1, "{nothing}");
     }
     // The default model's tags are used where they cover the phrase.
     let calm = sandbox.run(["playlist", "calm guitar", "--format", "json"]);
     fine(&calm);
-    assert!(
-        !text(&calm.stderr).contains("space"),
-        "{}",
-        text(&calm.stderr)
-    );
     // Other arguments are not taken for a phrase: a missing file, a misspelt title, tracks to label.
     for refused in [
         ["playlist", "calm guitar.mp3"],
@@ -305,26 +290,19 @@ fn a_sentence_without_a_text_tower_names_the_import() {
 }
 
 #[test]
-fn a_sentence_starts_a_list_in_the_default_space() {
+fn a_sentence_starts_a_list() {
     let sandbox = Sandbox::new();
     let music = six_tracks(&sandbox);
     import(&sandbox);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
-    fine(sandbox.run(["space", "add", "small"]));
+    fine(sandbox.run(["--model", "small", "add", music.to_str().unwrap()]));
     let best = fine_json(sandbox.run(["find", "rainy evening synths", "--format", "json"]));
     let best = &best["tracks"][0]["id"];
-    let list = sandbox.run(["playlist", "rainy evening synths", "--format", "json"]);
-    assert!(text(&list.stderr).contains("searched in the space small"));
+    let list = fine_json(sandbox.run(["playlist", "rainy evening synths", "--format", "json"]));
+    assert_eq!(&list[0]["id"], best, "of six tracks one");
     let server = Server::start(&sandbox, &[]);
     let seeds = json!({"seeds": [{"sounds": "rainy evening synths"}]});
     let there = server.good("/api/v1/playlist", &seeds);
-    assert_eq!(&there["items"][0]["id"], best, "of six tracks one");
-    assert!(
-        there["note"]
-            .as_str()
-            .unwrap()
-            .starts_with("searched in the space small")
-    );
+    assert_eq!(&there["items"][0]["id"], best);
 }
 
 #[test]

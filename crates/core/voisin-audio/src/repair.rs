@@ -1,5 +1,5 @@
-//! Corrects sizes in headers of AIFF that are not those of the file, as slightly wrong writers leave them: strict readers
-//! refuse such a file as a whole.
+//! Corrects sizes in headers of AIFF that are not those of the file, as slightly wrong writers leave them, and the size of
+//! an MP4's sound that was cut off: strict readers refuse such a file as a whole.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -23,6 +23,8 @@ pub(super) fn repairs(file: &mut (impl Read + Seek), length: u64) -> io::Result<
     let is_aiff = head.starts_with(b"FORM") && matches!(head.get(8..), Some(b"AIFF" | b"AIFC"));
     if is_aiff {
         aiff(file, length)
+    } else if head.get(4..8) == Some(b"ftyp") {
+        movie(file, length)
     } else {
         Ok(Repairs::default())
     }
@@ -70,6 +72,36 @@ fn aiff(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
     let whole = found.end.unwrap_or(length) - HEADER;
     let whole = u32::try_from(whole).unwrap_or(u32::MAX);
     found.patches.push((4, whole.to_be_bytes().to_vec()));
+    Ok(found)
+}
+
+/// The box of the sound ends where the file does.
+fn movie(file: &mut (impl Read + Seek), length: u64) -> io::Result<Repairs> {
+    let mut found = Repairs::default();
+    let mut at = 0;
+    for _ in 0..MOST {
+        let head = bytes(file, at, 16)?;
+        if head.len() < 16 {
+            break;
+        }
+        let (place, size) = match big(&head[..4]) {
+            1 => (at + 8, big(&head[8..])),
+            size => (at, size),
+        };
+        let there = length - at;
+        if head[4..8] == *b"mdat" && size > there {
+            let bytes = if place == at {
+                u32::try_from(there).unwrap_or(0).to_be_bytes().to_vec()
+            } else {
+                there.to_be_bytes().to_vec()
+            };
+            found.patches.push((place, bytes));
+        }
+        if size < 8 || size > there {
+            break;
+        }
+        at += size;
+    }
     Ok(found)
 }
 

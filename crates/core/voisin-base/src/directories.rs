@@ -13,14 +13,6 @@ pub fn data() -> Option<PathBuf> {
     data_from(|name| std::env::var_os(name).map(PathBuf::from)).map(|data| data.join("voisin"))
 }
 
-/// voisin's folder for configuration, after the same specification: `XDG_CONFIG_HOME/voisin`, else `~/.config/voisin`.
-pub fn config() -> Option<PathBuf> {
-    let named = from_variable("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
-    named
-        .or_else(|| Some(home()?.join(".config")))
-        .map(|config| config.join("voisin"))
-}
-
 /// The user's home.
 pub fn home() -> Option<PathBuf> {
     // `home_dir` uses Windows' profile, and Unix's user database if HOME is not set.

@@ -32,8 +32,6 @@ pub enum Remedy {
     LibraryOfOtherModel,
     /// Check the library.
     Verify,
-    /// Finish the upgrade to this model, or abandon it.
-    EndUpgrade(String),
     /// Name a track.
     NameTrack,
     /// Name tracks, or groups of tracks.
@@ -76,8 +74,6 @@ pub enum Remedy {
     Pull,
     /// Create tables for vectors of another length in the database.
     OtherTables,
-    /// Name another file, or allow replacing this one.
-    Replace,
 }
 
 impl fmt::Display for Remedy {
@@ -94,9 +90,6 @@ impl fmt::Display for Remedy {
             Self::OtherModel => "use that model, or a new library",
             Self::LibraryOfOtherModel => "use a library with one of them",
             Self::Verify => "try again; if the error persists, verify the library",
-            Self::EndUpgrade(next) => {
-                return write!(f, "finish the upgrade to {next}, or abandon it");
-            }
             Self::NameTrack | Self::NameTracks => {
                 "name tracks by their id, path, or words of artist and title"
             }
@@ -120,7 +113,6 @@ impl fmt::Display for Remedy {
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",
             Self::OtherTables => "make tables for vectors of that length",
-            Self::Replace => "name another, or allow replacing it",
         })
     }
 }

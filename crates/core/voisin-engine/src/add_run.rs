@@ -292,9 +292,8 @@ fn index(
             engine.maintain_index()?;
         }
     }
-    // Scales, tags and moods are derived from vectors, and are updated after the index.
+    // Tags and moods are derived from vectors, and are updated after the index.
     if changed && !summary.interrupted {
-        engine.scales_mut().fill_scales()?;
         engine.words_mut().keep_tags()?;
         engine.scales_mut().fill_moods()?;
     }

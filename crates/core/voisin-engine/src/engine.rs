@@ -3,7 +3,6 @@
 //! The library is authoritative; the index is a cache of it that is updated on opening and rebuilt if it is damaged or of
 //! another model. Nothing here prints.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -19,20 +18,6 @@ use crate::{EngineError, LibrarySpace};
 
 /// Name of the index inside a library's folder.
 pub const INDEX_FILE: &str = "index.bin";
-
-/// Name of the index of a vector space that is not the default one.
-#[doc(hidden)]
-pub fn space_index_file(space: &str) -> String {
-    let plain = |c: char| {
-        if c.is_alphanumeric() || "-_.".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let name: String = space.chars().map(plain).collect();
-    format!("index.{name}.bin")
-}
 
 /// Work that opening an index took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,8 +116,6 @@ pub struct Engine {
     pub(crate) known_filters: Mutex<KnownFilters>,
     /// The subset of the last filtered search, as tracks and in the index's form.
     kept_subset: Mutex<Option<(TrackSet, Arc<Subset>)>>,
-    /// Engines of other vector spaces of the library, by the fingerprints of their models.
-    within: HashMap<String, Self>,
 }
 
 impl Engine {
@@ -160,50 +143,7 @@ impl Engine {
             copies_index: false,
             known_filters,
             kept_subset,
-            within: HashMap::new(),
         }
-    }
-
-    /// The engine of the vector space of this name, which may be `self`, with its index up to date. A newly opened one is
-    /// cached.
-    ///
-    /// # Errors
-    /// [`LibraryError::NoSpace`] if there is none.
-    #[doc(hidden)]
-    pub fn within(&mut self, space: &str) -> Result<&mut Self, EngineError> {
-        if self.library.spaces().entered_space() == Some(space) {
-            return Ok(self);
-        }
-        let found = self.library.spaces().space_named(space)?;
-        if found.is_default && self.library.spaces().entered_space().is_none() {
-            return Ok(self);
-        }
-        // The engine of a space that was removed, or removed and created again, has no model.
-        self.within.retain(|_, engine| engine.model().is_ok());
-        let fingerprint = found.model.fingerprint;
-        if !self.within.contains_key(&fingerprint) {
-            let dir = self.library.dir();
-            let library = Library::open_to_write_if_possible(dir, Some(space))?;
-            let mut engine = Self::from_library(library);
-            engine.copies_index = self.copies_index;
-            engine.listener.clone_from(&self.listener);
-            self.within.insert(fingerprint.clone(), engine);
-        }
-        let engine = self
-            .within
-            .get_mut(&fingerprint)
-            .expect("it was inserted above, if it was missing");
-        // An index that is missing or damaged is built, however long that takes: the caller needs
-        // results from this space.
-        match engine.follow() {
-            Err(EngineError::Index(_)) => {
-                engine.refresh_index()?;
-            }
-            followed => {
-                followed?;
-            }
-        }
-        Ok(engine)
     }
 
     /// Sets the callback for events of the index, in place of an earlier one.
@@ -237,10 +177,7 @@ impl Engine {
 
     /// The path of the index file.
     pub fn index_path(&self) -> PathBuf {
-        let name = self.library.spaces().entered_space().map(space_index_file);
-        self.library
-            .dir()
-            .join(name.as_deref().unwrap_or(INDEX_FILE))
+        self.library.dir().join(INDEX_FILE)
     }
 
     /// The model that made this library's vectors.
@@ -702,32 +639,7 @@ pub fn remember_model(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use voisin_library::TrackWindows;
-    use voisin_library::testing::{library, model, track};
-
-    #[test]
-    fn an_engine_of_another_space_has_the_same_listener() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut library = library(dir.path(), 4);
-        let id = library.insert_track(&track(1, vec![0.5; 4], 0)).unwrap();
-        let other = StoredModel {
-            name: "clap".into(),
-            fingerprint: "g".into(),
-            ..model(2)
-        };
-        let mut spaces = library.spaces_mut();
-        spaces.begin_space("words", &other).unwrap();
-        spaces
-            .put_other_vectors("g", id, &[0.6, 0.8], &TrackWindows::none(2))
-            .unwrap();
-        let mut engine = Engine::from_library(library);
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let notes = Arc::clone(&events);
-        engine.on_index_news(move |news| notes.lock().unwrap().push(news.to_string()));
-        engine.within("words").unwrap();
-        assert_eq!(*events.lock().unwrap(), ["index built: no index yet"]);
-    }
+    use voisin_library::testing::{library, track};
 
     #[test]
     fn a_candidate_is_one_line_whatever_its_title() {

@@ -14,7 +14,7 @@ use voisin_index::IndexError;
 use voisin_library::LibraryError;
 
 /// A hint on how to search by sentences.
-pub(super) const HOW_TO_READ: &str = "whole sentences need a library or a space of a CLAP model: voisin model import, voisin space add";
+pub(super) const HOW_TO_READ: &str = "whole sentences need a library made with a CLAP model: voisin model import, voisin add --model";
 
 /// A failure of the engine, or of one of the parts it joins.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +54,6 @@ pub enum EngineError {
         problem: String,
         /// The next step.
         next: Remedy,
-    },
-    /// A search by feel for seeds that were never measured.
-    #[error("the energy of no seed is known: expected a track that \"add\" measured")]
-    NoEnergy,
-    /// Too few values to learn a scale from.
-    #[error("a scale is learned from 20 tracks by three artists at least, found {found}")]
-    FewValues {
-        /// The number of values.
-        found: String,
     },
     /// A seed that must be a track of the library is not one.
     #[error("{}: not in the library", path.display())]
@@ -269,7 +260,6 @@ impl EngineError {
             Self::Library(error) => return error.remedy(),
             Self::Genre(error) => return error.remedy(),
             Self::Explore(error) => return error.remedy(),
-            Self::Output(error) => return error.remedy(),
             Self::ForeignModel { next, .. }
             | Self::NothingListed { next, .. }
             | Self::NoHead { next, .. } => next.clone(),

@@ -21,7 +21,7 @@ pub struct ExportSummary {
 }
 
 /// The names of the files of an export.
-const FILES: [&str; 6] = [
+pub const EXPORT_FILES: [&str; 6] = [
     "vectors.npy",
     "mean.npy",
     "tracks.csv",
@@ -52,19 +52,16 @@ const TRACK_COLUMNS: [&str; 13] = [
 ///
 /// `tags.csv` has the percentile of each of the model's tags, if it has any.
 ///
-/// - `replaces`: whether existing files of these names are replaced; if not, an existing one is an error
-///
 /// Memory: the track vectors, and the windows of one track at a time.
 pub fn export(
     engine: &Engine,
     dir: &Path,
     with_windows: bool,
-    replaces: bool,
 ) -> Result<ExportSummary, EngineError> {
     /// Tracks whose tags are in memory at once.
     const TOGETHER: usize = 1000;
     // Before anything is read, so that an error does not come after minutes.
-    check_folder(dir, &FILES, replaces)?;
+    check_folder(dir)?;
     let library = engine.library();
     // All files of an export are from one state of the library.
     let _snapshot = library.snapshot()?;
@@ -232,8 +229,7 @@ fn flushed(path: PathBuf, writer: BufWriter<OutputFile>) -> Result<FinishedFile,
 impl ExportFile {
     fn create(dir: &Path, name: &str) -> Result<Self, EngineError> {
         let path = dir.join(name);
-        // Existing files were checked before the first file was written.
-        let file = OutputTarget::whole(&path, true)?.open()?;
+        let file = OutputTarget::whole(&path)?.open()?;
         Ok(Self {
             path,
             writer: BufWriter::new(file),

@@ -70,8 +70,6 @@ impl KeptAnswer for FoundSuspects {
 struct AnswerBasis<'a> {
     version: &'static str,
     library: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    space: Option<&'a str>,
     generation: u64,
     metadata_generation: u64,
     /// The kind, and the bytes of a file's path.
@@ -137,11 +135,9 @@ impl Engine {
             LabelSource::Tags | LabelSource::Folder => None,
         };
         let [synonyms, hierarchy] = self.genre_tables().map(|table| table.map(file_state));
-        let spaces = library.spaces();
         let basis = AnswerBasis {
             version: env!("CARGO_PKG_VERSION"),
             library: library.transfer().identity()?,
-            space: spaces.entered_space(),
             generation: library.changes().generation()?,
             metadata_generation: library.changes().metadata_generation()?,
             source: match source {

@@ -1,6 +1,4 @@
 //! Predefined moods: scales computed by fixed rules from the model's tags and from measurements.
-//!
-//! Not for: moods that a user defines, which `learned_scales` learns.
 
 use std::collections::BTreeMap;
 use std::ops::DerefMut;
@@ -11,39 +9,33 @@ use super::parts::EngineScales;
 use super::scales::{MEASURED_SCALES, MeasuredScale};
 use super::{Engine, EngineError};
 use voisin_base::track::{ContentId, TrackId};
-use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleOrigin, ScaleValue};
+use voisin_library::{Descriptors, MusicalKey, OpenMode, ScaleName, ScaleValue};
 
 /// All predefined moods. The rules were chosen on one half of the development set's artists and validated on the other
 /// (BENCHMARKS.md).
 pub const READY_MOODS: [MeasuredScale; 6] = [
     MeasuredScale {
         name: "calm",
-        definition: "one part the rank of the tag chill, one part lack of energy",
         error: 4.1,
     },
     MeasuredScale {
         name: "sad",
-        definition: "two parts the rank of the tag sad, two parts lack of energy, one part a minor key",
         error: 4.3,
     },
     MeasuredScale {
         name: "happy",
-        definition: "one part the rank of the tag happy, two parts that of not sad, one part energy",
         error: 2.9,
     },
     MeasuredScale {
         name: "party",
-        definition: "one part the rank of the tag party, two parts energy",
         error: 3.9,
     },
     MeasuredScale {
         name: "mellow",
-        definition: "the rank of the tag mellow",
         error: 5.8,
     },
     MeasuredScale {
         name: "beautiful",
-        definition: "the rank of the tag beautiful",
         error: 4.8,
     },
 ];
@@ -142,8 +134,7 @@ impl MoodTags {
 }
 
 impl<L: DerefMut<Target = Engine>> EngineScales<L> {
-    /// Computes missing moods of all tracks with energy and tags, except for names that a user's scale has. Returns the number
-    /// of stored values, 0 if the model has no such tags.
+    /// Computes missing moods of all tracks with energy and tags. Returns the number of stored values, 0 if the model has no such tags.
     ///
     /// # Errors
     /// The library cannot be read or written.
@@ -158,10 +149,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
         let Some(tags) = MoodTags::of(layer.names()) else {
             return Ok(0);
         };
-        let learned = self.library().scales().learned_scales()?;
-        // A scale that the user defined under this name is skipped.
         let names = READY_MOODS.map(|mood| mood.name.parse::<ScaleName>().ok());
-        let names = names.map(|name| name.filter(|name| !learned.contains(name)));
         let Some(energy) = "energy".parse::<ScaleName>().ok() else {
             return Ok(0);
         };
@@ -191,7 +179,7 @@ impl<L: DerefMut<Target = Engine>> EngineScales<L> {
                     .enumerate()
                 {
                     let error = Some(READY_MOODS[at].error);
-                    let value = ScaleValue::new(value, error, ScaleOrigin::Measured);
+                    let value = ScaleValue::new(value, error);
                     values[at].extend(value.map(|value| (*content, value)));
                 }
             }

@@ -6,7 +6,7 @@ voisin_base::parts! {
     Engine:
     /// Genres: labels and where they are from, the trained head, kinship.
     EngineGenres genres genres_mut;
-    /// Learned scales, and moods.
+    /// Moods.
     EngineScales scales scales_mut;
     /// Tracks by words, and words of tracks.
     EngineWords words words_mut;

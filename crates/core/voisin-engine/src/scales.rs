@@ -3,15 +3,13 @@
 //! Anchors were chosen on development data and are fixed, so that a value means the same in every library.
 
 use voisin_features::Measures;
-use voisin_library::{ScaleName, ScaleOrigin, ScaleValue, Scales};
+use voisin_library::{ScaleName, ScaleValue, Scales};
 
 /// A scale that `add` measures.
 #[derive(Debug)]
 pub struct MeasuredScale {
     /// Its name.
     pub name: &'static str,
-    /// How it is measured, and the values that 0 and 100 stand for.
-    pub definition: &'static str,
     /// Largest deviation of two of three pieces of a track from its median piece, in points (BENCHMARKS.md).
     pub error: f64,
 }
@@ -20,37 +18,30 @@ pub struct MeasuredScale {
 pub const MEASURED_SCALES: [MeasuredScale; 7] = [
     MeasuredScale {
         name: "energy",
-        definition: "how driving it is: two parts loudness (-30 to -8 LUFS), two parts spectral flux (0.03 to 0.17), one part onsets (0 to 8 a second)",
         error: 3.1,
     },
     MeasuredScale {
         name: "danceability",
-        definition: "how well one can dance to it: one part dfa, two parts percussiveness, one part pulse clarity",
         error: 3.5,
     },
     MeasuredScale {
         name: "dfa",
-        definition: "steadiness of the level by detrended fluctuation analysis (Streich and Herrera 2005), 0.8 to 2.5",
         error: 9.5,
     },
     MeasuredScale {
         name: "percussiveness",
-        definition: "share of amplitude in percussive parts (Fitzgerald 2010), 15 to 70 %",
         error: 3.6,
     },
     MeasuredScale {
         name: "brightness",
-        definition: "spectral centroid up to 8 kHz, 500 to 3000 Hz in octaves",
         error: 3.4,
     },
     MeasuredScale {
         name: "dynamics",
-        definition: "loudness range (EBU Tech 3342), 0 to 20 LU",
         error: 7.1,
     },
     MeasuredScale {
         name: "pulse-clarity",
-        definition: "how clearly a beat is heard: autocorrelation of onsets at its multiples, 0 to 0.55",
         error: 6.2,
     },
 ];
@@ -93,7 +84,7 @@ pub(crate) fn measured_scales(
     values
         .filter_map(|(scale, value)| {
             let name: ScaleName = scale.name.parse().ok()?;
-            let value = ScaleValue::new(value?, Some(scale.error), ScaleOrigin::Measured)?;
+            let value = ScaleValue::new(value?, Some(scale.error))?;
             Some((name, value))
         })
         .collect()

@@ -2,10 +2,9 @@
 //!
 //! Not for: words of a model with tags ([`words`](super::words)).
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use ndarray::{Array1, Array2, Axis, aview1};
+use ndarray::{Array1, Array2, aview1};
 
 use super::{Engine, EngineError};
 use voisin_base::track::TrackId;
@@ -37,20 +36,11 @@ pub(super) struct Sentence {
 static LAST_READER: Mutex<Option<(String, Arc<ClapText>)>> = Mutex::new(None);
 
 impl ReadingSide {
-    /// - `among`: only these tracks; `None`: all
-    pub(super) fn of(engine: &Engine, among: Option<&[TrackId]>) -> Result<Self, EngineError> {
+    pub(super) fn of(engine: &Engine) -> Result<Self, EngineError> {
         let all = engine.library().vectors()?;
-        // A set, because steering passes tens of thousands of tracks.
-        let among: Option<HashSet<TrackId>> = among.map(|those| those.iter().copied().collect());
-        let is_wanted = |row: &usize| {
-            among
-                .as_ref()
-                .is_none_or(|set| set.contains(&all.ids[*row]))
-        };
-        let rows: Vec<usize> = (0..all.ids.len()).filter(is_wanted).collect();
         Ok(Self {
-            ids: rows.iter().map(|&row| all.ids[row]).collect(),
-            vectors: all.values.select(Axis(0), &rows),
+            ids: all.ids,
+            vectors: all.values,
             captions: OnceLock::new(),
             model: engine.model_ref()?,
             fingerprint: engine.model()?.fingerprint,

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2};
 
 use super::artist_limit::ArtistLimit;
-use super::engine::held_model;
 use super::error::HOW_TO_READ;
 use super::parts::EngineWords;
 use super::search::AnsweredTracks;
@@ -22,7 +21,7 @@ use voisin_encoder::{EncoderError, ModelManifest, ModelRef, TagLayer, models, mo
 use voisin_explore::words::{self, Phrase, Term, WordMeaning, WordTable};
 use voisin_genre::{DefaultGenres, Genre, Guess, Taxonomy};
 use voisin_library::{
-    Descriptors, Library, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
+    Descriptors, OpenMode, ScaleName, StoredModel, Track, TrackFilter, TrackSet, WordBound,
 };
 
 /// Name of a user's own words inside a library's folder.
@@ -30,8 +29,7 @@ pub const WORDS_FILE: &str = "words.tsv";
 
 /// The logit of models that were trained to separate sung from instrumental music.
 const SUNG: &str = "sung";
-/// The temperature of that logit, which is overconfident by this factor on artists outside the training set, see
-/// `research/quality/voice_certainty.py`.
+/// The temperature of that logit, which is overconfident by this factor on artists outside the training set.
 const SUNG_TEMPERATURE: f32 = 2.0;
 
 /// Tags of voices, which are not listed for tracks without a voice.
@@ -115,7 +113,85 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
     /// The model has no tags that can be computed from vectors; a user's table of words cannot be read.
     #[doc(hidden)]
     pub fn predicted_tags(&self) -> Result<PredictedTags, EngineError> {
-        self.predicted_tags_of(None)
+        let library = self.library();
+        let layer = match self.tag_layer() {
+            Ok(layer) => Some(layer),
+            Err(EngineError::NoTags { .. }) if self.reads()? => None,
+            Err(error) => return Err(error),
+        };
+        // After the layer, because reading weights takes long and would hold the snapshot.
+        let _snapshot = library.snapshot()?;
+        // A model that reads sentences has no tags; its words are the measured scales.
+        let (logits, reading) = if let Some(layer) = &layer {
+            (self.tag_logits(layer, None)?, None)
+        } else {
+            let side = ReadingSide::of(self)?;
+            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
+            (rows.collect(), Some(Arc::new(side)))
+        };
+        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
+        let tags = names.len();
+        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
+        // The tags of the first guess come first.
+        let guessed = guess.tags().len();
+        let guesses = names.starts_with(guess.tags());
+        let genres: Vec<Genre> = if guesses {
+            guess.genres().map(|(genre, _)| genre.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
+        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
+        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
+        let sounds = self.sound_columns(&ids)?;
+        let guessed_to = names.len();
+        let width = names.len() + sounds.len();
+        names.extend(sounds.iter().map(|(name, _)| name.clone()));
+        let mut table = Array2::zeros((logits.len(), width));
+        for (at, (_, values)) in sounds.iter().enumerate() {
+            table.column_mut(guessed_to + at).assign(values);
+        }
+        let mut plain = Array2::zeros((logits.len(), tags));
+        for (row, (_, values)) in logits.iter().enumerate() {
+            for (column, value) in values.iter().enumerate() {
+                (table[[row, column]], plain[[row, column]]) = (*value, *value);
+            }
+            if guesses {
+                let shares = guess.guess(&values[..guessed], &[])?.shares;
+                for (column, genre) in genres.iter().enumerate() {
+                    let share = shares.iter().find(|share| share.genre == *genre);
+                    let probability = share.map_or(0.0, |share| share.probability);
+                    probabilities[[row, column]] = probability;
+                    // Logarithms of probabilities are on a scale like that of logits; the floor
+                    // avoids the logarithm of zero.
+                    table[[row, tags + column]] = probability.max(1e-9).ln();
+                }
+            }
+        }
+        let mut words = WordTable::new(&names);
+        let own_table = library.dir().join(WORDS_FILE);
+        let shipped = words.extend(SHIPPED, false);
+        shipped.map_err(|(line, problem)| EngineError::Table {
+            path: "words.tsv, as voisin ships it".into(),
+            line: line as u64,
+            problem,
+        })?;
+        // Before the user's words, which may redefine a scale's name.
+        extend_by_scales(&mut words, &names[guessed_to..]);
+        if own_table.is_file() {
+            extend_from_file(&mut words, &own_table)?;
+        }
+        Ok(PredictedTags {
+            ids,
+            names,
+            tags,
+            logits: plain,
+            standard: words::standardised(table),
+            guessed: genres,
+            guesses: probabilities,
+            words,
+            reading,
+        })
     }
 
     /// As [`predicted_tags`](crate::EngineWords::predicted_tags); `None` for a model without tags, or one that is not
@@ -135,70 +211,25 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
         if_tagged(self.predicted_tags())
     }
 
-    /// The vector space to search for a phrase if the user named none: one whose model reads sentences, if this space's words
-    /// do not cover the phrase; `None`: this space.
-    ///
-    /// - `tags`: [`words_if_any`](crate::EngineWords::words_if_any)
-    #[doc(hidden)]
-    pub fn reading_space(
-        &self,
-        tags: Option<&PredictedTags>,
-        phrase: &str,
-    ) -> Result<Option<String>, EngineError> {
-        let spaces = self.library().spaces();
-        // A space that the user named is used as it is.
-        if spaces.entered_space().is_some() || tags.is_some_and(|tags| tags.covers(phrase)) {
-            return Ok(None);
-        }
-        let is_there = |model: &StoredModel| {
-            held_model(self.library(), model).is_ok_and(|it| {
-                it.manifest()
-                    .is_ok_and(|card| card.fingerprint() == model.fingerprint)
-            })
-        };
-        // The default space needs no switch; a space without vectors or whose model is missing
-        // cannot be searched.
-        let reading = spaces.all()?.into_iter().find(|space| {
-            !space.is_default && space.vectors > 0 && reads(&space.model) && is_there(&space.model)
-        });
-        Ok(reading.map(|space| space.name))
-    }
-
-    /// Seeds for a phrase: the first results of [`find`](Self::find) in the space of
-    /// [`reading_space`](Self::reading_space), with their vectors of this space.
+    /// Seeds for a phrase: the first results of [`find`](Self::find).
     ///
     /// - `is_whole`: whether all words must be known
     ///
     /// # Errors
     /// No word of the phrase is known, or with `is_whole` not all.
     pub fn seeds(&self, phrase: &str, is_whole: bool) -> Result<Vec<Seed>, EngineError> {
-        let mut tags = self.words_if_any()?;
-        let mut notes = Vec::new();
-        let mut elsewhere = None;
-        if let Some(space) = self.reading_space(tags.as_ref(), phrase)? {
-            let dir = self.library().dir();
-            // Opened separately and read-only: the query must not switch this library's space.
-            let library = Library::open_in_space(dir, OpenMode::ReadOnly, Some(&space))?;
-            let engine = Engine::from_library(library);
-            tags = engine.words().words_if_any()?;
-            notes.push(format!("searched in the space {space}"));
-            elsewhere = Some(engine);
-        }
-        let tags = match tags {
-            Some(tags) => tags,
-            None => self.predicted_tags()?,
-        };
+        let tags = self.predicted_tags()?;
         if is_whole && !tags.covers(phrase) {
             return Err(tags.not_understood(phrase));
         }
         let limit = (tags.ids.len() / SOUND_SHARE).clamp(1, SOUND_SEEDS);
-        let words = elsewhere.as_ref().unwrap_or(&**self).words();
-        let found = words.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
+        let found = self.find(&tags, phrase, &TrackFilter::default(), limit, None)?;
         if found.tracks.is_empty() {
             let text = phrase.to_owned();
             let candidates = Vec::new();
             return Err(EngineError::NoSuchTrack { text, candidates });
         }
+        let mut notes = Vec::new();
         if !found.phrase.unknown.is_empty() {
             let unknown = found.phrase.unknown.join(", ");
             notes.push(format!("not understood and left out: {unknown}"));
@@ -319,101 +350,12 @@ impl<L: Deref<Target = Engine>> EngineWords<L> {
 }
 
 /// Whether a model reads sentences.
-#[doc(hidden)]
-pub fn reads(model: &StoredModel) -> bool {
+pub(super) fn reads(model: &StoredModel) -> bool {
     ModelManifest::parse(&model.manifest_json, Path::new("its manifest"))
         .is_ok_and(|card| card.reads())
 }
 
 impl Engine {
-    /// As [`predicted_tags`](Self::predicted_tags).
-    ///
-    /// - `among`: only these tracks, with percentiles among them; `None`: all
-    pub(super) fn predicted_tags_of(
-        &self,
-        among: Option<&[TrackId]>,
-    ) -> Result<PredictedTags, EngineError> {
-        let library = self.library();
-        let layer = match self.tag_layer() {
-            Ok(layer) => Some(layer),
-            Err(EngineError::NoTags { .. }) if self.reads()? => None,
-            Err(error) => return Err(error),
-        };
-        // After the layer, because reading weights takes long and would hold the snapshot.
-        let _snapshot = library.snapshot()?;
-        // A model that reads sentences has no tags; its words are the measured scales.
-        let (logits, reading) = if let Some(layer) = &layer {
-            (self.tag_logits(layer, among)?, None)
-        } else {
-            let side = ReadingSide::of(self, among)?;
-            let rows = side.ids.iter().map(|id| (*id, Vec::new()));
-            (rows.collect(), Some(Arc::new(side)))
-        };
-        let mut names = layer.map_or_else(Vec::new, |layer| layer.names().to_vec());
-        let tags = names.len();
-        let guess = DefaultGenres::shipped(&Taxonomy::default())?;
-        // The tags of the first guess come first.
-        let guessed = guess.tags().len();
-        let guesses = names.starts_with(guess.tags());
-        let genres: Vec<Genre> = if guesses {
-            guess.genres().map(|(genre, _)| genre.clone()).collect()
-        } else {
-            Vec::new()
-        };
-        names.extend(genres.iter().map(|genre| format!("genre:{genre}")));
-        let mut probabilities = Array2::zeros((logits.len(), genres.len()));
-        let ids: Vec<TrackId> = logits.iter().map(|(id, _)| *id).collect();
-        let sounds = self.sound_columns(&ids)?;
-        let guessed_to = names.len();
-        let width = names.len() + sounds.len();
-        names.extend(sounds.iter().map(|(name, _)| name.clone()));
-        let mut table = Array2::zeros((logits.len(), width));
-        for (at, (_, values)) in sounds.iter().enumerate() {
-            table.column_mut(guessed_to + at).assign(values);
-        }
-        let mut plain = Array2::zeros((logits.len(), tags));
-        for (row, (_, values)) in logits.iter().enumerate() {
-            for (column, value) in values.iter().enumerate() {
-                (table[[row, column]], plain[[row, column]]) = (*value, *value);
-            }
-            if guesses {
-                let shares = guess.guess(&values[..guessed], &[])?.shares;
-                for (column, genre) in genres.iter().enumerate() {
-                    let share = shares.iter().find(|share| share.genre == *genre);
-                    let probability = share.map_or(0.0, |share| share.probability);
-                    probabilities[[row, column]] = probability;
-                    // Logarithms of probabilities are on a scale like that of logits; the floor
-                    // avoids the logarithm of zero.
-                    table[[row, tags + column]] = probability.max(1e-9).ln();
-                }
-            }
-        }
-        let mut words = WordTable::new(&names);
-        let own_table = library.dir().join(WORDS_FILE);
-        let shipped = words.extend(SHIPPED, false);
-        shipped.map_err(|(line, problem)| EngineError::Table {
-            path: "words.tsv, as voisin ships it".into(),
-            line: line as u64,
-            problem,
-        })?;
-        // Before the user's words, which may redefine a scale's name.
-        extend_by_scales(&mut words, &names[guessed_to..]);
-        if own_table.is_file() {
-            extend_from_file(&mut words, &own_table)?;
-        }
-        Ok(PredictedTags {
-            ids,
-            names,
-            tags,
-            logits: plain,
-            standard: words::standardised(table),
-            guessed: genres,
-            guesses: probabilities,
-            words,
-            reading,
-        })
-    }
-
     /// Whether the library's model reads sentences.
     fn reads(&self) -> Result<bool, EngineError> {
         Ok(reads(&self.model()?))
@@ -739,29 +681,6 @@ impl PredictedTags {
     pub fn first_word(&self, word: &str) -> Option<&str> {
         let first = self.words.meaning(word)?.word.as_str();
         (fold(first) != fold(word)).then_some(first)
-    }
-
-    /// The known terms of a phrase, with the percentile of each track, in the order of [`ids`](Self::ids).
-    ///
-    /// # Errors
-    /// A word is not known.
-    pub(super) fn strengths(&self, phrase: &str) -> Result<Vec<(Term, Vec<f32>)>, EngineError> {
-        let (tags, read, _) = self.understand(phrase)?;
-        match read.unknown.first() {
-            Some(word) => Err(self.not_understood(word)),
-            None if read.terms.is_empty() => Err(self.not_understood(phrase)),
-            None => {
-                let strength = |term: &Term| words::strength(tags.standard.view(), &term.meaning);
-                Ok(read
-                    .terms
-                    .into_iter()
-                    .map(|term| {
-                        let strength = strength(&term);
-                        (term, strength)
-                    })
-                    .collect())
-            }
-        }
     }
 
     /// Whether all words of a phrase are known, or the model reads sentences.

@@ -69,7 +69,7 @@ impl Fit {
     }
 }
 
-/// Chosen on free music (`research/quality/duplicates_thresholds.py`): the nearest pairs of 766 excerpts of 30 s, and 296 of the
+/// Chosen on free music: the nearest pairs of 766 excerpts of 30 s, and 296 of the
 /// excerpts also at 64 kbit/s MP3 and AAC, Opus 48 and 2 s late. The most distinct pair of different recordings has 0.68; the
 /// audio of three pairs for four tracks is compared. The correlation is at most 0.48 for different recordings, 0.7 for new
 /// mixes of one piece, and at least 0.84 for true pairs (AAC: 0.70).

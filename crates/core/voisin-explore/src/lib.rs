@@ -27,7 +27,6 @@ mod align;
 pub mod artists;
 pub mod audio_match;
 pub mod clusters;
-mod course;
 pub mod duplicates;
 mod edges;
 pub mod graph;
@@ -49,7 +48,6 @@ pub mod words;
 use artists::Makers;
 use voisin_base::remedy::Remedy;
 
-pub use course::Course;
 pub use graph::KnnGraph;
 pub use meta::TrackMeta;
 pub use name_limit::NameLimit;

@@ -8,7 +8,7 @@
 //! profiles of Krumhansl and Kessler (1982), and the likelihood of the chords: each frame with its
 //! neighbours is compared with the 24 triads, which have probabilities in each key (after Noland and
 //! Sandler 2006): equal for the six of its scale, greater for the tonic. Profiles and weights were
-//! chosen on rendered grooves and real music with `research/quality/descriptor_figures.py`.
+//! chosen on rendered grooves and real music.
 
 use super::spectra::{Spectra, halved, halvings};
 use voisin_music::key::MusicalKey;

@@ -4,7 +4,7 @@
 //! autocorrelation (Tolonen and Karjalainen 2000: a compressed power spectrum) is evaluated at eight
 //! multiples of each beat's length (a comb, as in Scheirer 1998 and Klapuri 2006); log-normal priors
 //! choose a pulse and its octave (after Ellis 2007). All parameters were chosen on rendered grooves
-//! and real music with `research/quality/descriptor_figures.py`.
+//! and real music.
 
 use realfft::RealFftPlanner;
 

@@ -24,7 +24,7 @@ use voisin_base::track::TrackId;
 const VOTE_FLOOR: f32 = 0.05;
 
 /// Weight of the collection's vote, relative to the nearest neighbour. With it the accuracy is at
-/// least the share (`research/quality/vote_figures.py`); without it, predictions with a share of
+/// least the share; without it, predictions with a share of
 /// 0.97 are right in nine of ten cases.
 const COLLECTION: f64 = 1.0;
 

@@ -22,7 +22,6 @@ impl<L: Deref<Target = Library>> DerivedTable<L> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map([list], descriptors)?.collect());
         let mut found: HashMap<TrackId, Descriptors> = self.sql(found)?;
-        // A track may have values of scales alone, as when its owner set one by hand.
         for (track, scales) in self.scales().values(ids)? {
             found.entry(track).or_default().scales = scales;
         }

@@ -114,59 +114,6 @@ pub enum LibraryError {
         /// Its fingerprint.
         offered_fingerprint: String,
     },
-    /// An upgrade to the model that the library uses already.
-    #[error("this library's vectors are from model {name} already: there is nothing to upgrade")]
-    SameModel {
-        /// The model.
-        name: String,
-    },
-    /// An upgrade to another model is under way.
-    #[error("an upgrade to {next} is under way ({done} of {tracks} tracks)")]
-    OtherUpgrade {
-        /// The model of that one.
-        next: String,
-        /// Tracks that have its vectors.
-        done: u64,
-        /// Tracks in all.
-        tracks: u64,
-    },
-    /// The upgrade or the space that vectors were computed for no longer exists.
-    #[error(
-        "no upgrade is under way and no space has this model: it was finished, abandoned or removed meanwhile"
-    )]
-    NoUpgrade,
-    /// No vector space has this name.
-    #[error("no space \"{name}\": expected one of {}", known.join(", "))]
-    NoSpace {
-        /// The name.
-        name: String,
-        /// Names of those that the library has.
-        known: Vec<String>,
-    },
-    /// An invalid name for a vector space.
-    #[error("space \"{name}\": expected a name of letters, digits, '-', '_' and '.'")]
-    SpaceName {
-        /// Its beginning.
-        name: String,
-    },
-    /// Another vector space has this name or this model.
-    #[error(
-        "expected a name and a model that no space has, found the space {name} of model {model}"
-    )]
-    SpaceTaken {
-        /// Its name.
-        name: String,
-        /// Its model.
-        model: String,
-    },
-    /// The default vector space cannot be removed.
-    #[error(
-        "the space {name} is the default, which cannot be removed: make another one the default first"
-    )]
-    DefaultSpace {
-        /// Its name.
-        name: String,
-    },
     /// Vectors were offered before the model was named.
     #[error("the library has no model yet: set one before adding tracks")]
     NoModel,
@@ -276,7 +223,6 @@ impl LibraryError {
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
             Self::ReadOnly { .. } => Remedy::OtherRights,
             Self::OtherModel { .. } => Remedy::OtherModel,
-            Self::OtherUpgrade { next, .. } => Remedy::EndUpgrade(next.clone()),
             Self::BadVector { .. } | Self::TooLong { .. } | Self::BadNumber { .. } => {
                 Remedy::Reanalyse
             }

@@ -85,7 +85,6 @@ fn check(connection: &Connection) -> rusqlite::Result<Health> {
         findings: structure(connection)?,
         ..Health::default()
     };
-    // Vectors of every model are checked, also those of an unfinished upgrade.
     let dimensions: HashMap<i64, usize> = connection
         .prepare("SELECT id, dimension FROM models")?
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))?

@@ -44,7 +44,6 @@ mod record;
 mod relocate;
 mod scales;
 pub mod scan;
-mod spaces;
 mod store;
 #[doc(hidden)]
 pub mod testing;
@@ -52,7 +51,6 @@ pub mod testing;
 mod tests;
 mod track_set;
 mod types;
-mod upgrade;
 mod verdicts;
 mod written;
 
@@ -72,8 +70,8 @@ pub use lock::WriterLock;
 pub use mean::StoredMean;
 pub use open::SCHEMA_VERSION;
 pub use parts::{
-    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, SpaceTable,
-    TagTable, TransferTable, UpgradeTable,
+    ChangeTable, DerivedTable, FileTable, LabelTable, Lookup, ScaleTable, SettingTable, TagTable,
+    TransferTable,
 };
 pub use paths::free_name;
 pub use paths::from_bytes as path_from_bytes;
@@ -85,13 +83,12 @@ pub use read::Snapshot;
 pub use record::Intake;
 pub use record::{MergeOutcome, TaggedFile, TrackFacts, TrackRecord};
 pub use relocate::Relocation;
-pub use scales::{ScaleBound, ScaleName, ScaleOrigin, ScaleValue, Scales};
-pub use spaces::VectorSpace;
+pub use scales::{ScaleBound, ScaleName, ScaleValue, Scales};
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
     NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
-    TrackFilter, TrackWindows, Upgrade, Vectors, WordBound, mtime_ns,
+    TrackFilter, TrackWindows, Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::text::fold;
 pub use voisin_music::key::MusicalKey;
@@ -123,8 +120,6 @@ pub struct Library {
     mode: OpenMode,
     // Filled by methods that only read and take `&self`.
     names: Mutex<find::KnownNames>,
-    /// The model and the name of the space that this connection entered.
-    entered: Option<(i64, String)>,
 }
 
 impl Library {
@@ -168,14 +163,12 @@ impl Library {
         if self.pragma("temp_store")? == IN_MEMORY {
             return Ok(());
         }
-        self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))?;
-        // Changing temp_store drops all temporary objects.
-        self.sql(self.hide_default_space())
+        self.sql(self.connection.pragma_update(None, "temp_store", IN_MEMORY))
     }
 
     /// Counts, at a cost that does not grow with the library.
     pub fn status(&self) -> Result<Status> {
-        // Model, upgrade and counts are read by several statements and have to agree.
+        // Model and counts are read by several statements and have to agree.
         let snapshot = self.snapshot()?;
         let status = self.sql(self.connection.query_row(
             "SELECT tracks, files, vectors, windows, failures, generation FROM state",
@@ -190,20 +183,17 @@ impl Library {
                     failures: count(4)?,
                     generation: count(5)?,
                     model: None,
-                    upgrade: None,
                     schema: 0,
                     bytes: 0,
                 })
             },
         ))?;
         let model = self.model()?;
-        let upgrade = self.upgrades().upgrade()?;
         let schema = self.pragma("user_version")? as u32;
         let bytes = (self.pragma("page_count")? * self.pragma("page_size")?) as u64;
         drop(snapshot);
         Ok(Status {
             model,
-            upgrade,
             schema,
             bytes,
             ..status

@@ -1,7 +1,7 @@
 //! The mean that is subtracted from a library's vectors before they are compared, kept as a setting
 //! for each model and changed together with the generation. The stored vectors stay as they are.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
 
@@ -96,16 +96,6 @@ impl<L: DerefMut<Target = Library>> DerivedTable<L> {
             })
         })
     }
-}
-
-/// Deletes the means of models that are no longer in the library, and their neighbour distances.
-pub(super) fn forget_unknown(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
-    tx.execute(
-        // Both names end with the model's fingerprint.
-        "DELETE FROM settings WHERE (name GLOB 'mean.*' OR name GLOB 'nearness.*')
-         AND substr(name, instr(name, '.') + 1) NOT IN (SELECT fingerprint FROM models)",
-        [],
-    )
 }
 
 fn read(text: &str, dimension: usize) -> Option<StoredMean> {

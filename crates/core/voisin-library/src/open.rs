@@ -35,6 +35,18 @@ impl Library {
         Self::open(dir, OpenMode::ReadOnly)
     }
 
+    /// Opens a library for writing if possible.
+    #[doc(hidden)]
+    pub fn open_to_write_if_possible(dir: &Path) -> Result<Self> {
+        match Self::open(dir, OpenMode::ReadWrite) {
+            // Queries need no write; a new index is then kept in memory alone.
+            Err(LibraryError::ReadOnly { .. } | LibraryError::DiskFull { .. }) => {
+                Self::open_to_read(dir)
+            }
+            opened => opened,
+        }
+    }
+
     pub(super) fn open_with(dir: &Path, mode: OpenMode, page_size: i64) -> Result<Self> {
         // Checked first, since SQLite's own message for a file in the folder's place does not help.
         if std::fs::metadata(dir).is_ok_and(|metadata| !metadata.is_dir()) {
@@ -94,7 +106,6 @@ impl Library {
             path,
             mode,
             names: Mutex::default(),
-            entered: None,
         };
         // before anything is written, which could hide the truncation
         library.refuse_cut_file()?;

@@ -14,16 +14,12 @@ voisin_base::parts! {
     LabelTable labels labels_mut;
     /// Tracks by words, names and licences.
     Lookup lookup;
-    /// Scales: a number of each track, and its definition.
+    /// Scales: numbers of each track.
     ScaleTable scales scales_mut;
     /// Settings.
     SettingTable settings settings_mut;
-    /// Vector spaces: models whose vectors are kept beside those of the current one.
-    SpaceTable spaces spaces_mut;
     /// Tags of files, and tags that voisin wrote into files.
     TagTable tags tags_mut;
     /// Recordings with all their data, to and from other libraries.
     TransferTable transfer transfer_mut;
-    /// Upgrades to another model.
-    UpgradeTable upgrades upgrades_mut;
 }

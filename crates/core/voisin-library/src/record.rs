@@ -1,6 +1,6 @@
 //! Recordings with everything stored about them, for transfer from one library to another.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::parts::TransferTable;
 use super::{
-    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, ScaleName,
-    ScaleOrigin, Track, TrackTags, TrackWindows, WorkError, descriptors, paths, read, scales,
-    store,
+    AudioFacts, Descriptors, Failure, FileRecord, Library, LibraryError, Result, Track, TrackTags,
+    TrackWindows, WorkError, descriptors, paths, read, scales, store,
 };
 use voisin_base::text::LONGEST_TEXT;
 use voisin_base::track::TrackId;
@@ -67,8 +66,6 @@ pub struct MergeOutcome {
     pub refused: u64,
     /// Why the first of those was refused.
     pub refusal: Option<String>,
-    /// Learned scales with another definition there: the definitions here stay.
-    pub scales: BTreeSet<ScaleName>,
 }
 
 impl MergeOutcome {
@@ -88,7 +85,6 @@ impl std::ops::AddAssign for MergeOutcome {
         self.refused += other.refused;
         // Only the first reason is shown, with the number of the others.
         self.refusal = self.refusal.take().or(other.refusal);
-        self.scales.extend(other.scales);
     }
 }
 
@@ -440,22 +436,8 @@ impl<'a> Intake<'a> {
         self.replaced = Some(HashSet::new());
     }
 
-    /// Imports definitions of learned scales, before the tracks that have values of them.
-    pub fn define_scales(&mut self, definitions: &BTreeMap<ScaleName, String>) -> Result<()> {
-        let others = self.library.scales_mut().take_in_definitions(definitions)?;
-        self.taken.scales.extend(others);
-        Ok(())
-    }
-
     /// Imports one track; it is committed with others once enough are pending.
-    pub fn add(&mut self, mut record: TrackRecord) -> Result<()> {
-        if let Some(measured) = &mut record.facts.descriptors {
-            // The definition here gives the track its value later.
-            let others = &self.taken.scales;
-            measured.scales.retain(|scale, value| {
-                value.origin != ScaleOrigin::Learned || !others.contains(scale)
-            });
-        }
+    pub fn add(&mut self, record: TrackRecord) -> Result<()> {
         self.bytes += record.size();
         self.waiting.push((None, record));
         // By bytes and not by tracks: with windows one track takes many times as much.
@@ -490,14 +472,9 @@ fn take_in_measured(
     let is_measured: bool = tx
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM descriptors WHERE track = ?1)")?
         .query_row([track], |row| row.get(0))?;
-    let known = scales::origins(tx, TrackId(track))?;
+    let known = scales::names(tx, TrackId(track))?;
     let mut new = measured.clone();
-    // The owner's own values take precedence, whichever library they are from.
-    new.scales.retain(|scale, value| match known.get(scale) {
-        None => true,
-        Some(ScaleOrigin::Own) => false,
-        Some(_) => value.origin == ScaleOrigin::Own,
-    });
+    new.scales.retain(|scale, _| !known.contains(scale));
     // Version 0 stores the scales alone: what was measured here stays.
     if is_measured {
         new.version = 0;
@@ -648,7 +625,6 @@ mod tests {
                 ScaleValue {
                     value,
                     error: Some(error),
-                    origin: ScaleOrigin::Own,
                 },
             )]),
             ..Descriptors::default()

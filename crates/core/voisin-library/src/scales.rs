@@ -1,5 +1,4 @@
-//! Scales: numbers from 0 to 100 of a track, measured, learned, or set by the owner. They are stored by content id, so
-//! that a track that is removed and added again keeps the owner's values.
+//! Scales: numbers from 0 to 100 of a track, measured of its sound. They are stored by content id.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,8 +15,6 @@ use voisin_base::track::{ContentId, TrackId};
 
 /// Most bytes of a name.
 const LONGEST: usize = 24;
-/// Setting: the definition of a learned scale, before its name.
-const DEFINITION: &str = "scale.";
 
 /// The name of a scale: up to 24 letters a to z, digits and hyphens, a letter first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,29 +85,6 @@ impl FromSql for ScaleName {
     }
 }
 
-/// The origin of a value of a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScaleOrigin {
-    /// Measured from the sound.
-    Measured,
-    /// Learned from the values of other tracks.
-    Learned,
-    /// Set by the owner; takes precedence over the others.
-    Own,
-}
-
-impl FromSql for ScaleOrigin {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value.as_i64()? {
-            0 => Ok(Self::Measured),
-            1 => Ok(Self::Learned),
-            2 => Ok(Self::Own),
-            other => Err(FromSqlError::OutOfRange(other)),
-        }
-    }
-}
-
 /// A track's value of a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ScaleValue {
@@ -119,19 +93,16 @@ pub struct ScaleValue {
     /// In points, if known: two thirds of such values are off by at most this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<f64>,
-    /// Its origin.
-    pub origin: ScaleOrigin,
 }
 
 impl ScaleValue {
     /// A value clamped to 0 to 100 and rounded to hundredths; `None` for NaN.
-    pub fn new(value: f64, error: Option<f64>, origin: ScaleOrigin) -> Option<Self> {
+    pub fn new(value: f64, error: Option<f64>) -> Option<Self> {
         let hundredths = |number: f64| (number * 100.0).round() / 100.0;
         value.is_finite().then(|| Self {
             // The schema refuses other values, which would roll back the transaction.
             value: hundredths(value.clamp(0.0, 100.0)),
             error: error.filter(|error| *error >= 0.0).map(hundredths),
-            origin,
         })
     }
 }
@@ -153,7 +124,7 @@ pub struct ScaleBound {
 impl<L: Deref<Target = Library>> ScaleTable<L> {
     /// The values of these tracks, in one read.
     pub fn values(&self, ids: &[TrackId]) -> Result<HashMap<TrackId, Scales>> {
-        let sql = "SELECT a.id, s.scale, s.value, s.error, s.origin FROM audio a JOIN scales s ON s.content = a.content
+        let sql = "SELECT a.id, s.scale, s.value, s.error FROM audio a JOIN scales s ON s.content = a.content
             WHERE a.id IN (SELECT value FROM json_each(?1))";
         let list = serde_json::json!(ids).to_string();
         let found = self.connection.prepare_cached(sql).and_then(|mut select| {
@@ -163,7 +134,6 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
                 let value = ScaleValue {
                     value: row.get(2)?,
                     error: row.get(3)?,
-                    origin: row.get(4)?,
                 };
                 let scales = found.entry(TrackId(row.get(0)?)).or_default();
                 scales.insert(row.get(1)?, value);
@@ -202,39 +172,10 @@ impl<L: Deref<Target = Library>> ScaleTable<L> {
         });
         self.sql(found)
     }
-
-    /// The definition of a learned scale.
-    #[doc(hidden)]
-    pub fn scale_definition(&self, scale: ScaleName) -> Result<Option<String>> {
-        self.settings().setting(&format!("{DEFINITION}{scale}"))
-    }
-
-    /// The definitions of the learned scales by name.
-    #[doc(hidden)]
-    pub fn scale_definitions(&self) -> Result<BTreeMap<ScaleName, String>> {
-        let mut found = BTreeMap::new();
-        for name in self.learned_scales()? {
-            found.extend(self.scale_definition(name)?.map(|text| (name, text)));
-        }
-        Ok(found)
-    }
-
-    /// The names of the learned scales.
-    #[doc(hidden)]
-    pub fn learned_scales(&self) -> Result<Vec<ScaleName>> {
-        // `substr` counts from 1: after the six bytes of the prefix.
-        let sql = "SELECT substr(name, 7) FROM settings WHERE name GLOB 'scale.*' ORDER BY name";
-        let found = self.connection.prepare_cached(sql).and_then(|mut select| {
-            let names = select.query_map([], |row| row.get(0))?;
-            names.collect()
-        });
-        self.sql(found)
-    }
 }
 
 impl<L: DerefMut<Target = Library>> ScaleTable<L> {
-    /// Stores recordings' values of a scale; the owner's values are only replaced by the owner's. Returns
-    /// how many were stored.
+    /// Stores recordings' values of a scale. Returns how many were stored.
     #[doc(hidden)]
     pub fn set_scale(
         &mut self,
@@ -249,74 +190,9 @@ impl<L: DerefMut<Target = Library>> ScaleTable<L> {
             Ok(changed)
         })
     }
-
-    /// Removes a scale's definition and values; the owner's values only with `with_own`. Returns how many values
-    /// were removed.
-    #[doc(hidden)]
-    pub fn remove_scale(&mut self, scale: ScaleName, with_own: bool) -> Result<u64> {
-        self.write(|tx| {
-            let name = format!("{DEFINITION}{scale}");
-            tx.execute("DELETE FROM settings WHERE name = ?1", [name])?;
-            // Origins are 0 measured, 1 learned, 2 the owner's own.
-            let least = if with_own { 3 } else { 2 };
-            let gone = tx.execute(
-                "DELETE FROM scales WHERE scale = ?1 AND origin < ?2",
-                params![scale.as_str(), least],
-            )?;
-            Ok(gone as u64)
-        })
-    }
-
-    /// Renames a scale to an unused name.
-    #[doc(hidden)]
-    pub fn rename_scale(&mut self, from: ScaleName, to: ScaleName) -> Result<()> {
-        self.write(|tx| {
-            // One transaction for values and definition: a scale must never be half renamed.
-            let names = params![from.as_str(), to.as_str()];
-            tx.execute("UPDATE scales SET scale = ?2 WHERE scale = ?1", names)?;
-            let names = [from, to].map(|name| format!("{DEFINITION}{name}"));
-            tx.execute("UPDATE settings SET name = ?2 WHERE name = ?1", names)?;
-            Ok(())
-        })
-    }
-
-    /// Stores the definition of a learned scale.
-    #[doc(hidden)]
-    pub fn define_scale(&mut self, scale: ScaleName, definition: &str) -> Result<()> {
-        self.settings_mut()
-            .set_setting(&format!("{DEFINITION}{scale}"), Some(definition))
-    }
-
-    /// Imports definitions of another library's scales. Existing definitions stay; returns the names of those that
-    /// differ. Values of a measured scale or a mood of the same name are removed.
-    pub(super) fn take_in_definitions(
-        &mut self,
-        definitions: &BTreeMap<ScaleName, String>,
-    ) -> Result<BTreeSet<ScaleName>> {
-        let mut others = BTreeSet::new();
-        for (name, definition) in definitions {
-            match self.scale_definition(*name)? {
-                Some(known) if known == *definition => {}
-                Some(_) => {
-                    others.insert(*name);
-                }
-                // Not defined here and at most measured: the definition applies to all values.
-                None => {
-                    self.define_scale(*name, definition)?;
-                    let measured = "DELETE FROM scales WHERE scale = ?1 AND origin = 0";
-                    self.write(|tx| {
-                        tx.execute(measured, [name.as_str()])?;
-                        Ok(())
-                    })?;
-                }
-            }
-        }
-        Ok(others)
-    }
 }
 
-/// Stores a value, unless it would replace the owner's with another kind; returns how many were
-/// stored.
+/// Stores a value; returns how many were stored.
 pub(super) fn put(
     tx: &Transaction<'_>,
     content: ContentId,
@@ -325,17 +201,14 @@ pub(super) fn put(
 ) -> rusqlite::Result<u64> {
     let stored = tx
         .prepare_cached(
-            // The condition at the end protects the owner's values from all callers.
-            "INSERT INTO scales (content, scale, value, error, origin) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error, origin = excluded.origin
-             WHERE excluded.origin = 2 OR scales.origin < 2",
+            "INSERT INTO scales (content, scale, value, error) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (content, scale) DO UPDATE SET value = excluded.value, error = excluded.error",
         )?
         .execute(params![
             content.0,
             scale.as_str(),
             value.value,
-            value.error,
-            value.origin as i64
+            value.error
         ])?;
     Ok(stored as u64)
 }
@@ -361,13 +234,10 @@ pub(super) fn put_all(
     Ok(stored)
 }
 
-/// The scales of a track's values, with their origins.
-pub(super) fn origins(
-    tx: &Transaction<'_>,
-    track: TrackId,
-) -> rusqlite::Result<BTreeMap<ScaleName, ScaleOrigin>> {
-    let sql = "SELECT scale, origin FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)";
+/// The scales that a track has a value of.
+pub(super) fn names(tx: &Transaction<'_>, track: TrackId) -> rusqlite::Result<BTreeSet<ScaleName>> {
+    let sql = "SELECT scale FROM scales WHERE content = (SELECT content FROM audio WHERE id = ?1)";
     tx.prepare_cached(sql)?
-        .query_map([track.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([track.0], |row| row.get(0))?
         .collect()
 }

@@ -1,7 +1,6 @@
 -- Times are seconds since 1970 UTC unless the name ends in _ns. Paths are the system's bytes.
 
--- Models whose vectors are here. state.model names the current one: all that searches, counts and generations speak of.
--- Vectors of two models are never compared.
+-- The model whose vectors are here, one row, which state.model names: vectors of two models are never compared.
 CREATE TABLE models (
     id          INTEGER PRIMARY KEY,
     name        TEXT    NOT NULL,
@@ -179,69 +178,16 @@ CREATE TABLE written_tags (
     PRIMARY KEY (run, path)
 ) STRICT, WITHOUT ROWID;
 
--- Numbers from 0 to 100: measured of the sound (origin 0), learned from others (1), given by the owner (2). By content, so
--- that a track that is removed and added again still has its owner's. error: in points; NULL where it is not known.
+-- Numbers from 0 to 100, measured of the sound. error: in points; NULL where it is not known.
 CREATE TABLE scales (
     content BLOB    NOT NULL CHECK (length(content) = 32),
     scale   TEXT    NOT NULL,
     value   REAL    NOT NULL CHECK (value BETWEEN 0 AND 100),
     error   REAL    CHECK (error >= 0),
-    origin  INTEGER NOT NULL CHECK (origin IN (0, 1, 2)),
     PRIMARY KEY (content, scale)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER scales_removed AFTER DELETE ON audio BEGIN
-    DELETE FROM scales WHERE content = old.content AND origin <> 2;
-END;
-
--- Models whose vectors are kept beside those of the current model, each under a name of the owner's.
-CREATE TABLE spaces (
-    model      INTEGER PRIMARY KEY REFERENCES models (id) ON DELETE CASCADE,
-    name       TEXT    NOT NULL UNIQUE,
-    created_at INTEGER NOT NULL,
-    generation INTEGER NOT NULL DEFAULT 0,
-    vectors    INTEGER NOT NULL DEFAULT 0,
-    windows    INTEGER NOT NULL DEFAULT 0
-) STRICT;
-
--- As changes, of each space.
-CREATE TABLE space_changes (
-    space      INTEGER NOT NULL REFERENCES spaces (model) ON DELETE CASCADE,
-    generation INTEGER NOT NULL,
-    track      INTEGER NOT NULL,
-    change     INTEGER NOT NULL,
-    PRIMARY KEY (space, generation)
-) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER space_begun AFTER INSERT ON spaces BEGIN
-    UPDATE spaces SET vectors = (SELECT count(*) FROM vectors WHERE model = new.model),
-        windows = (SELECT coalesce(sum(count), 0) FROM windows WHERE model = new.model) WHERE model = new.model;
-END;
-CREATE TRIGGER space_vector_added AFTER INSERT ON vectors WHEN new.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET generation = generation + 1, vectors = vectors + 1 WHERE model = new.model;
-    INSERT INTO space_changes SELECT model, generation, new.track, 0 FROM spaces WHERE model = new.model;
-    DELETE FROM space_changes WHERE space = new.model
-        AND generation <= (SELECT generation FROM spaces WHERE model = new.model) - 131072;
-END;
-CREATE TRIGGER space_vector_replaced AFTER UPDATE OF vector ON vectors WHEN new.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET generation = generation + 1 WHERE model = new.model;
-    INSERT INTO space_changes SELECT model, generation, new.track, 1 FROM spaces WHERE model = new.model;
-    DELETE FROM space_changes WHERE space = new.model
-        AND generation <= (SELECT generation FROM spaces WHERE model = new.model) - 131072;
-END;
-CREATE TRIGGER space_vector_removed AFTER DELETE ON vectors WHEN old.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET generation = generation + 1, vectors = vectors - 1 WHERE model = old.model;
-    INSERT INTO space_changes SELECT model, generation, old.track, 2 FROM spaces WHERE model = old.model;
-    DELETE FROM space_changes WHERE space = old.model
-        AND generation <= (SELECT generation FROM spaces WHERE model = old.model) - 131072;
-END;
-CREATE TRIGGER space_windows_counted AFTER INSERT ON windows WHEN new.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET windows = windows + new.count WHERE model = new.model;
-END;
-CREATE TRIGGER space_windows_recounted AFTER UPDATE OF count ON windows WHEN new.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET windows = windows - old.count + new.count WHERE model = new.model;
-END;
-CREATE TRIGGER space_windows_discounted AFTER DELETE ON windows WHEN old.model IN (SELECT model FROM spaces) BEGIN
-    UPDATE spaces SET windows = windows - old.count WHERE model = old.model;
+    DELETE FROM scales WHERE content = old.content;
 END;
 
 CREATE TABLE failures (
@@ -262,7 +208,7 @@ CREATE TABLE changes (
     change     INTEGER NOT NULL
 ) STRICT;
 
--- Whatever changes a vector of the current model, by whatever way, takes a new generation in the same transaction.
+-- Whatever changes a vector, by whatever way, takes a new generation in the same transaction.
 CREATE TRIGGER vector_added AFTER INSERT ON vectors WHEN new.model = (SELECT model FROM state) BEGIN
     UPDATE state SET generation = generation + 1, vectors = vectors + 1;
     INSERT INTO changes SELECT generation, new.track, 0 FROM state;
@@ -278,15 +224,6 @@ CREATE TRIGGER vector_removed AFTER DELETE ON vectors WHEN old.model = (SELECT m
     INSERT INTO changes SELECT generation, old.track, 2 FROM state;
     DELETE FROM changes WHERE generation <= (SELECT generation FROM state) - 131072;
 END;
--- Another current model: other vectors under the same ids, so that no index of before can be caught up.
-CREATE TRIGGER model_chosen AFTER UPDATE OF model ON state
-WHEN new.model IS NOT old.model AND EXISTS (SELECT 1 FROM vectors) BEGIN
-    DELETE FROM changes;
-    UPDATE state SET generation = generation + 1,
-        vectors = (SELECT count(*) FROM vectors WHERE model = new.model),
-        windows = (SELECT coalesce(sum(count), 0) FROM windows WHERE model = new.model);
-END;
-
 CREATE TRIGGER windows_counted AFTER INSERT ON windows WHEN new.model = (SELECT model FROM state)
     BEGIN UPDATE state SET windows = windows + new.count; END;
 CREATE TRIGGER windows_recounted AFTER UPDATE OF count ON windows WHEN new.model = (SELECT model FROM state)

@@ -586,7 +586,7 @@ pub(super) fn put_file(
     Ok(())
 }
 
-/// A model of the library, its spaces or its upgrade.
+/// The library's model.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelRow {
     pub(super) id: i64,

@@ -1,6 +1,6 @@
 //! Tests of private functions: a simulated full disk.
 
-use super::testing::{self, library as open, model};
+use super::testing::{self, library as open};
 use super::*;
 use voisin_base::random::Random;
 use voisin_base::track::TrackId;
@@ -243,152 +243,6 @@ fn a_snapshot_stays_as_it_was() {
 }
 
 #[test]
-fn an_upgrade_keeps_the_current_vectors_until_it_is_finished() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut library = open(dir.path(), 4);
-    let ids: Vec<TrackId> = (1..=3)
-        .map(|seed| library.insert_track(&track(seed, 4, 2)).unwrap())
-        .collect();
-    let other = |name: &str| StoredModel {
-        name: name.into(),
-        fingerprint: name.into(),
-        ..model(6)
-    };
-    assert!(matches!(
-        library.upgrades_mut().begin_upgrade(&model(4)),
-        Err(LibraryError::SameModel { .. })
-    ));
-    let new = track(1, 6, 2);
-    let early = library
-        .spaces_mut()
-        .put_other_vectors("next", ids[0], &new.vector, &new.windows);
-    assert!(matches!(early, Err(LibraryError::NoUpgrade)), "{early:?}");
-    library
-        .upgrades_mut()
-        .begin_upgrade(&other("next"))
-        .unwrap();
-    library
-        .upgrades_mut()
-        .begin_upgrade(&other("next"))
-        .unwrap();
-    let generation = library.changes().generation().unwrap();
-    for id in &ids[..2] {
-        library
-            .spaces_mut()
-            .put_other_vectors("next", *id, &new.vector, &new.windows)
-            .unwrap();
-    }
-    let wrong = track(1, 4, 2);
-    let wrong =
-        library
-            .spaces_mut()
-            .put_other_vectors("next", ids[2], &wrong.vector, &wrong.windows);
-    assert!(
-        matches!(
-            wrong,
-            Err(LibraryError::Dimension {
-                expected: 6,
-                found: 4
-            })
-        ),
-        "{wrong:?}"
-    );
-    let second = library.upgrades_mut().begin_upgrade(&other("third"));
-    assert!(
-        matches!(
-            second,
-            Err(LibraryError::OtherUpgrade {
-                done: 2,
-                tracks: 3,
-                ..
-            })
-        ),
-        "{second:?}"
-    );
-    assert_eq!(
-        library.spaces().tracks_without_vector("next").unwrap(),
-        ids[2..]
-    );
-    // The upgrade is only visible through `upgrade`.
-    let status = library.status().unwrap();
-    assert_eq!(
-        (status.generation, status.vectors, status.windows),
-        (generation, 3, 6)
-    );
-    assert_eq!(
-        (library.model().unwrap(), status.upgrade.unwrap().done),
-        (Some(model(4)), 2)
-    );
-    assert_eq!(library.vector(ids[0]).unwrap().unwrap(), unit_vector(1, 4));
-    assert_eq!(library.upgrades_mut().finish_upgrade(false).unwrap(), 1);
-    assert_eq!(
-        library.model().unwrap(),
-        Some(model(4)),
-        "one track is missing"
-    );
-    library
-        .spaces_mut()
-        .put_other_vectors("next", TrackId(99), &new.vector, &new.windows)
-        .unwrap();
-    library
-        .spaces_mut()
-        .put_other_vectors("next", ids[2], &new.vector, &new.windows)
-        .unwrap();
-    assert_eq!(library.upgrades_mut().finish_upgrade(false).unwrap(), 0);
-    let status = library.status().unwrap();
-    assert_eq!((status.model, status.upgrade), (Some(other("next")), None));
-    assert_eq!((status.vectors, status.windows), (3, 6));
-    assert_eq!(
-        library.changes().changes_since(generation).unwrap(),
-        None,
-        "no index of before can be caught up"
-    );
-    let rows = |library: &Library| -> i64 {
-        library
-            .connection
-            .query_row("SELECT count(*) FROM vectors", [], |row| row.get(0))
-            .unwrap()
-    };
-    assert_eq!(
-        rows(&library),
-        6,
-        "a kill here leaves the old vectors, which the next upgrade clears away"
-    );
-    library.upgrades_mut().forget_other_models().unwrap();
-    assert_eq!(rows(&library), 3);
-    assert_eq!(library.check().unwrap().findings, vec![]);
-
-    library
-        .upgrades_mut()
-        .begin_upgrade(&other("third"))
-        .unwrap();
-    library
-        .spaces_mut()
-        .put_other_vectors("third", ids[0], &new.vector, &new.windows)
-        .unwrap();
-    assert!(
-        library.upgrades_mut().abandon_upgrade().unwrap()
-            && !library.upgrades_mut().abandon_upgrade().unwrap()
-    );
-    assert_eq!(
-        (rows(&library), library.model().unwrap()),
-        (3, Some(other("next")))
-    );
-    library
-        .upgrades_mut()
-        .begin_upgrade(&other("third"))
-        .unwrap();
-    assert_eq!(library.upgrades_mut().finish_upgrade(true).unwrap(), 3);
-    assert_eq!(
-        (
-            library.status().unwrap().vectors,
-            library.status().unwrap().tracks
-        ),
-        (0, 3)
-    );
-}
-
-#[test]
 fn a_refusal_takes_back_what_its_transaction_wrote() {
     let dir = tempfile::tempdir().unwrap();
     let mut library = open(dir.path(), 4);
@@ -400,12 +254,9 @@ fn a_refusal_takes_back_what_its_transaction_wrote() {
     };
     let refused = library.write(|tx| -> Result<(), WorkError> {
         add(tx)?;
-        Err(LibraryError::NoUpgrade.into())
+        Err(LibraryError::NoModel.into())
     });
-    assert!(
-        matches!(refused, Err(LibraryError::NoUpgrade)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(LibraryError::NoModel)), "{refused:?}");
     assert_eq!(library.settings().setting("mood").unwrap(), None);
     // The connection can begin the next transaction.
     assert_eq!(library.write(|tx| Ok(add(tx)?)).unwrap(), 1);

@@ -345,17 +345,6 @@ pub struct StoredModel {
     pub manifest_json: String,
 }
 
-/// An upgrade of a library to another model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upgrade {
-    /// The next model.
-    pub model: StoredModel,
-    /// Tracks that have its vectors.
-    pub done: u64,
-    /// Tracks in all.
-    pub tracks: u64,
-}
-
 /// All vectors of the library, in order of the ids, at one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vectors {
@@ -398,8 +387,6 @@ pub struct Status {
     pub generation: u64,
     /// The model, if one was set.
     pub model: Option<StoredModel>,
-    /// An unfinished upgrade to another model.
-    pub upgrade: Option<Upgrade>,
     /// Schema version of the database.
     pub schema: u32,
     /// Size of the database in bytes, its write-ahead log not included.

@@ -6,15 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::ScaleCurve;
-use super::values::{ClusterDetail, WholeNumber, at_most, check_scale, limit_of};
+use super::values::{ClusterDetail, WholeNumber, at_most, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
     clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
     remembered_clusters,
 };
-use voisin_base::track::TrackId;
 use voisin_base::vector::make_unit;
 use voisin_engine::{
     AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
@@ -22,7 +20,7 @@ use voisin_engine::{
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
-use voisin_explore::path::{PathOptions, Walk, bend, path};
+use voisin_explore::path::{PathOptions, Walk, path};
 use voisin_explore::{ExploreError, KnnGraph};
 use voisin_library::OpenMode;
 
@@ -258,18 +256,9 @@ pub struct PathBetween {
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
-    /// How a scale changes on the path: rise, fall, arc, warm-up, peak or cool-down, between the least and the greatest value of
-    /// tracks near the path. Steps become at least a quarter larger: `energy=rise`
-    #[arg(long, value_name = "SCALE=SHAPE")]
-    pub(crate) curve: Option<ScaleCurve>,
 }
 
 impl PathBetween {
-    /// Facts of tracks that the query names.
-    pub fn fields(&self) -> Vec<String> {
-        Vec::from_iter(self.curve.map(|curve| curve.scale.to_string()))
-    }
-
     /// The named tracks: both ends, then those to pass.
     pub fn stops(&self) -> Vec<NamedSeed> {
         [&self.from, &self.to]
@@ -290,14 +279,10 @@ impl PathBetween {
     /// - `stops`: the named tracks, in the order of [`Self::stops`]
     pub fn run(
         &self,
-        engine: &Engine,
         collection: &Collection,
         graph: &KnnGraph,
         stops: &[Seed],
     ) -> Result<Walk, QuestionError> {
-        if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale, &[])?;
-        }
         let mut rows = stops
             .iter()
             .map(|seed| collection.row_of(seed))
@@ -312,17 +297,7 @@ impl PathBetween {
         };
         let vectors = collection.vectors.view();
         let meta = &collection.meta;
-        let walk = path(vectors, graph, meta, rows[0], rows[1], &options)?;
-        let Some(curve) = self.curve else {
-            return Ok(walk);
-        };
-        let known = engine.library().scales().values(&collection.ids)?;
-        let value = |id: &TrackId| Some(known.get(id)?.get(&curve.scale)?.value);
-        let values: Vec<Option<f64>> = collection.ids.iter().map(value).collect();
-        let shape = |place: f64| curve.at(place);
-        Ok(bend(
-            vectors, graph, meta, &walk, &options, &shape, &values,
-        )?)
+        Ok(path(vectors, graph, meta, rows[0], rows[1], &options)?)
     }
 
     /// The path, with the collection of its rows.
@@ -342,7 +317,7 @@ impl PathBetween {
         // Stops may be files that are not in the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
-        let walk = self.run(engine, &collection, &graph, stops)?;
+        let walk = self.run(&collection, &graph, stops)?;
         Ok((collection, walk))
     }
 
@@ -378,7 +353,7 @@ impl PathBetween {
         // Stops may be files that are not in the library.
         collection.take_in(stops)?;
         let graph = neighbour_graph(engine, &collection)?;
-        match self.run(engine, &collection, &graph, stops) {
+        match self.run(&collection, &graph, stops) {
             Ok(walk) => Ok(Some((collection, walk))),
             // The neighbourhoods are not connected: among all tracks there may be a path.
             Err(QuestionError::Engine(EngineError::Explore(ExploreError::NoPath { .. }))) => {
@@ -392,6 +367,7 @@ impl PathBetween {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use voisin_base::track::TrackId;
     use voisin_library::testing::{library, track};
 
     #[test]
@@ -412,7 +388,7 @@ mod tests {
         let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
         let collection = engine.collection().unwrap();
         let graph = neighbour_graph(&mut engine, &collection).unwrap();
-        let whole = question.run(&engine, &collection, &graph, &stops).unwrap();
+        let whole = question.run(&collection, &graph, &stops).unwrap();
         let (near, walk) = question.run_near(&mut engine, &stops).unwrap().unwrap();
         assert_eq!((near.ids, walk.rows), (collection.ids, whole.rows));
         let many = vec![stops[0].clone(); PLACES + 2];

@@ -8,7 +8,7 @@ use super::spans::Playtime;
 use super::values::{Limit, ListOrder, check_order, limit_of};
 use super::{Filters, QuestionError};
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, PhraseAnswer, PredictedTags, TrackQuery};
+use voisin_engine::{Engine, PhraseAnswer, PredictedTags, TrackQuery};
 use voisin_library::SortBy;
 
 /// The tracks of the library
@@ -106,9 +106,6 @@ pub struct Find {
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     max_per_artist: Option<u32>,
-    /// Search this vector space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE")]
-    pub space: Option<String>,
     /// Filters of tracks
     #[command(flatten)]
     #[serde(default)]
@@ -116,19 +113,6 @@ pub struct Find {
 }
 
 impl Find {
-    /// The space of vectors to search instead of the engine's own: the named one, or one whose model reads words that this
-    /// one does not have.
-    pub fn space(
-        &self,
-        engine: &Engine,
-        tags: Option<&PredictedTags>,
-    ) -> Result<Option<String>, EngineError> {
-        match &self.space {
-            Some(space) => Ok(Some(space.clone())),
-            None => engine.words().reading_space(tags, &self.query.join(" ")),
-        }
-    }
-
     /// The tracks that fit best.
     ///
     /// - `tags`: the model's tags of all tracks
@@ -148,14 +132,6 @@ impl Find {
         let mut found = engine
             .words()
             .find(tags, &self.query.join(" "), &filter, limit, most)?;
-        if let Some(space) = engine.library().spaces().entered_space()
-            && self.space.is_none()
-        {
-            // The space was chosen automatically.
-            found
-                .notes
-                .insert(0, format!("searched in the space {space}"));
-        }
         if let Some(Playtime(length)) = self.length {
             let mut filled = 0.0;
             let fits = found.tracks.iter().take_while(|one| {

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::read::Refused;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::spans::{Playtime, ScaleCurve};
-use super::values::{Cosine, Fraction, Limit, Positive, at_most, check_scale, limit_of};
+use super::spans::Playtime;
+use super::values::{Cosine, Fraction, Limit, Positive, at_most, limit_of};
 use super::{Filters, QuestionError};
 use crate::answers::graph::{clustered, neighbour_graph};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
@@ -136,10 +136,6 @@ pub struct Playlist {
     /// At most this many beats a minute from one track to the next
     #[arg(long, value_name = "BPM", conflicts_with = "shuffle")]
     pub(crate) max_bpm_step: Option<Positive>,
-    /// How a scale changes along the list: rise, fall, arc (up to a late peak and down), warm-up (slowly, up to two
-    /// thirds), peak (never below that) or cool-down, between the least and the greatest value of tracks near the seeds: `energy=arc`
-    #[arg(long, value_name = "SCALE=SHAPE", conflicts_with = "shuffle")]
-    pub(crate) curve: Option<ScaleCurve>,
     /// Leave copies of the same recording, and tracks with one artist and title, in the list
     #[arg(long, conflicts_with = "no_duplicates")]
     #[serde(default)]
@@ -214,7 +210,6 @@ impl Playlist {
             no_duplicates: false,
             harmonic: false,
             max_bpm_step: None,
-            curve: None,
             keep_duplicates: false,
         }
     }
@@ -229,7 +224,6 @@ impl Playlist {
         let mut fields = self.filters.fields();
         fields.extend(self.harmonic.then(|| "key".to_owned()));
         fields.extend(self.max_bpm_step.map(|_| "tempo".to_owned()));
-        fields.extend(self.curve.map(|curve| curve.scale.to_string()));
         fields
     }
 
@@ -252,7 +246,6 @@ impl Playlist {
         let ordered = [
             ("harmonic", self.harmonic),
             ("max_bpm_step", self.max_bpm_step.is_some()),
-            ("curve", self.curve.is_some()),
         ];
         if let (true, Some((field, _))) =
             (self.shuffle, ordered.iter().find(|(_, is_given)| *is_given))
@@ -297,9 +290,6 @@ impl Playlist {
                     .into_iter()
                     .filter_map(|track| collection.row(track)),
             );
-        }
-        if let Some(curve) = self.curve {
-            check_scale(engine, "curve", curve.scale, &[])?;
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = self.allowed(engine, &filter)?;
@@ -353,7 +343,7 @@ impl Playlist {
         let excluded = self.excluded(engine)?;
         let opening = opening(named, &excluded);
         let options = self.list_options(total, opening);
-        // With key, tempo or a curve, a list is chosen from a multiple of its length.
+        // With key or tempo, a list is chosen from a multiple of its length.
         let length = options
             .length
             .search_count()
@@ -398,9 +388,9 @@ impl Playlist {
         Some(seconds.map(|seconds| 2.0 * seconds).fold(LONGEST, f64::max))
     }
 
-    /// Whether key, tempo or a curve choose among more candidates.
+    /// Whether key or tempo choose among more candidates.
     fn is_mixed(&self) -> bool {
-        self.harmonic || self.max_bpm_step.is_some() || self.curve.is_some()
+        self.harmonic || self.max_bpm_step.is_some()
     }
 
     /// The list of a library on this disk, with the collection whose rows it has.
@@ -488,7 +478,6 @@ impl Playlist {
             },
             harmonic: self.harmonic,
             max_bpm_step: self.max_bpm_step.map(|step| step.0),
-            curve: self.curve,
             allowed,
             longest,
             least,

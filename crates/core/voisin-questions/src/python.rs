@@ -16,8 +16,8 @@ use crate::{Filters, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 10] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query", "space",
+const APART: [&str; 9] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {
@@ -37,22 +37,14 @@ fn kind(name: &str, schema: &Value) -> String {
         Some("boolean") => "bool".to_owned(),
         Some("integer") => "int".to_owned(),
         Some("number") => "float".to_owned(),
-        Some("object") => class_of(name),
         Some("array") if name.ends_with("folder") => {
             "str | PathLike[str] | Sequence[str | PathLike[str]]".to_owned()
         }
         Some("array") => "str | Sequence[str]".to_owned(),
         // Texts; the others are spans, which may be a number.
-        _ if ["query", "sort", "curve"].contains(&name) => "str".to_owned(),
+        _ if ["query", "sort"].contains(&name) => "str".to_owned(),
         _ => "str | float".to_owned(),
     }
-}
-
-fn class_of(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
 }
 
 /// Wraps text, with all lines but the first indented.
@@ -120,18 +112,6 @@ from typing import Literal, TypedDict
         };
         let own_fields: Map<String, Value> =
             all.into_iter().filter(|(field, _)| is_own(field)).collect();
-        for (field, schema) in own_fields
-            .iter()
-            .filter(|(_, schema)| schema["type"] == "object")
-        {
-            let about = schema["description"].as_str().unwrap_or_default();
-            text += &class(
-                &class_of(field),
-                "TypedDict",
-                &format!("{about}."),
-                &fields(schema),
-            );
-        }
         let base = if has_filters { "Filters" } else { "TypedDict" };
         text += &class(name, base, &format!("Of `Library.{method}`."), &own_fields);
     }

@@ -49,14 +49,10 @@ pub trait RemoteLibrary: Send {
 /// A query that only a library on this disk answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalOnly {
-    /// More of one thing and less of another.
-    Steering,
     /// Avoiding a track.
     Unlike,
     /// Tracks by words for their sound.
     Find,
-    /// Another space of vectors.
-    Space,
     /// A filter by tags of the model.
     Tag,
     /// A filter or a name by composer.
@@ -68,9 +64,6 @@ pub enum LocalOnly {
 impl fmt::Display for LocalOnly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            // The only one that does not need all tracks.
-            Self::Space => return f.write_str("a database has the vectors of one space"),
-            Self::Steering => "steering",
             Self::Unlike => "avoiding a track",
             Self::Find => "a search by words",
             Self::Tag => "a filter by tag",

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::read::Refused;
-use super::remote::LocalOnly;
 use super::seed::{MOST_SEEDS, NamedSeed, at_least_one};
 use super::spans::Seconds;
 use super::values::{
@@ -15,7 +14,7 @@ use super::values::{
     limit_of,
 };
 use super::{Filters, QuestionError, SimilarAnswer};
-use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack, Steering};
+use voisin_engine::{Embedder, Engine, EngineError, Seed, SimilarOptions, SimilarTrack};
 use voisin_library::SortBy;
 
 /// Tracks that sound like these, or like a part of one
@@ -39,9 +38,6 @@ pub struct Similar {
     #[command(flatten)]
     #[serde(default)]
     pub filters: Filters,
-    /// Search this vector space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE")]
-    pub space: Option<String>,
     /// At most this many tracks of one artist; 0: no limit
     #[arg(long, value_name = "N")]
     pub(crate) max_per_artist: Option<u32>,
@@ -66,21 +62,6 @@ pub struct Similar {
     #[arg(long, default_value_t = half(), value_name = "0..1", requires = "unlike", allow_negative_numbers = true)]
     #[serde(default = "half")]
     pub(crate) unlike_weight: Fraction,
-    /// From 0, similar in sound, to 1, similar in feel: tracks with the seeds' energy, and values of learned scales, come
-    /// before nearer ones
-    #[arg(
-        long,
-        default_value_t,
-        value_name = "0..1",
-        conflicts_with = "unlike",
-        allow_negative_numbers = true
-    )]
-    #[serde(default)]
-    pub(crate) feel: Fraction,
-    /// Steers from the nearest tracks towards more or less of something
-    #[command(flatten)]
-    #[serde(default)]
-    pub steer: Steer,
     /// Start of the part of the one seed to search for, in seconds
     #[arg(
         long,
@@ -96,85 +77,6 @@ pub struct Similar {
     #[command(flatten)]
     #[serde(default)]
     pub(crate) search: SearchArgs,
-}
-
-/// Most words in one direction, over a network.
-const MOST_WORDS: usize = 20;
-
-/// Steers from the nearest tracks towards more or less of something
-#[derive(Debug, Clone, Args, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[command(next_help_heading = "More and less")]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub struct Steer {
-    /// More of these words, as in `find`
-    #[arg(long, value_name = "WORDS", conflicts_with = "unlike")]
-    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
-    #[schemars(length(max = MOST_WORDS))]
-    more: Vec<String>,
-    /// Less of these words
-    #[arg(long, value_name = "WORDS", conflicts_with = "unlike")]
-    #[serde(deserialize_with = "at_most::<MOST_WORDS, _, _>")]
-    #[schemars(length(max = MOST_WORDS))]
-    less: Vec<String>,
-    /// Higher tempos
-    #[arg(long, conflicts_with_all = ["slower", "unlike"])]
-    faster: bool,
-    /// Lower tempos
-    #[arg(long, conflicts_with = "unlike")]
-    slower: bool,
-    /// Louder recordings
-    #[arg(long, conflicts_with_all = ["quieter", "unlike"])]
-    louder: bool,
-    /// Softer recordings
-    #[arg(long, conflicts_with = "unlike")]
-    quieter: bool,
-    /// Least share of the mean similarity without steering that is kept: 1 changes nothing, 0 goes farthest
-    #[arg(long, default_value_t = four_fifths(), value_name = "0..1", allow_negative_numbers = true)]
-    keep: Fraction,
-}
-
-impl Default for Steer {
-    fn default() -> Self {
-        Self {
-            more: Vec::new(),
-            less: Vec::new(),
-            faster: false,
-            slower: false,
-            louder: false,
-            quieter: false,
-            keep: four_fifths(),
-        }
-    }
-}
-
-impl Steer {
-    /// The engine's options; `None` without steering.
-    fn steering(&self) -> Option<Steering> {
-        let wishes = [
-            // The engine has these words, too.
-            (self.faster, "faster"),
-            (self.slower, "slower"),
-            (self.louder, "louder"),
-            (self.quieter, "quieter"),
-        ];
-        let wishes = wishes
-            .iter()
-            .filter(|(is_given, _)| *is_given)
-            .map(|(_, word)| (*word).to_owned());
-        let more: Vec<String> = self.more.iter().cloned().chain(wishes).collect();
-        let steering = Steering {
-            more,
-            less: self.less.clone(),
-            keep: self.keep.get(),
-        };
-        // `keep` alone has no effect.
-        (!steering.more.is_empty() || !steering.less.is_empty()).then_some(steering)
-    }
-}
-
-fn four_fifths() -> Fraction {
-    Fraction::new(0.8)
 }
 
 fn ten() -> Limit {
@@ -207,20 +109,6 @@ impl Similar {
         if let Some((from, to)) = self.part().filter(|(from, to)| to <= from) {
             let expected = format!("a time after \"from\" ({from})");
             return Err(Refused::new("to", expected, to.to_string()));
-        }
-        let steers = self.steer.steering().is_some();
-        let feels = self.feel.get() > 0.0;
-        for (one, other, name, excluded) in [
-            // The two would cancel out.
-            (self.steer.faster, self.steer.slower, "faster", "slower"),
-            (self.steer.louder, self.steer.quieter, "louder", "quieter"),
-            (steers, !self.unlike.is_empty(), "unlike", "steer"),
-            (feels, !self.unlike.is_empty(), "feel", "unlike"),
-        ] {
-            if one && other {
-                let expected = format!("no \"{excluded}\" beside it");
-                return Err(Refused::new(name, expected, "both"));
-            }
         }
         if self.part().is_some() && seeds > 1 {
             return Err(Refused::new("from", "one seed", seeds.to_string()));
@@ -264,16 +152,6 @@ impl Similar {
             .map_or(Ok(()), |by| engine.sort_by_sound(found, by))
     }
 
-    /// Why a database cannot answer it, if it cannot.
-    pub fn local_only(&self) -> Option<LocalOnly> {
-        if self.space.is_some() {
-            return Some(LocalOnly::Space);
-        }
-        // Both need all tracks.
-        let is_steered = self.steer.steering().is_some() || self.feel.get() > 0.0;
-        is_steered.then_some(LocalOnly::Steering)
-    }
-
     /// The fields of tracks that the query uses, see [`Filters::fields`].
     pub fn fields(&self) -> Vec<String> {
         let mut fields = self.filters.fields();
@@ -288,14 +166,6 @@ impl Similar {
         fields
     }
 
-    /// The engine of the vector space that it names, the same where it names none.
-    pub fn within<'a>(&self, engine: &'a mut Engine) -> Result<&'a mut Engine, EngineError> {
-        match &self.space {
-            Some(space) => engine.within(space),
-            None => Ok(engine),
-        }
-    }
-
     /// The answer of a library on this disk.
     pub fn run(
         &self,
@@ -306,22 +176,11 @@ impl Similar {
         // Only tracks with a vector can be neighbours.
         let tracks = engine.library().status()?.vectors as usize;
         let options = engine.resolved(self.options(engine, seeds, unlike, tracks)?)?;
-        let feel = self.feel.get();
-        let (mut found, steered) = match self.steer.steering() {
-            Some(_) if feel > 0.0 => {
-                return Err(Refused::new("feel", "no \"steer\" beside it", "both").into());
-            }
-            None if feel > 0.0 => (engine.similar_in_feel(seeds, &options, feel)?, None),
-            Some(steering) => {
-                let (found, steered) = engine.steered(seeds, &options, &steering)?;
-                (found, Some(steered))
-            }
-            None => (engine.similar(seeds, &options)?, None),
-        };
+        let mut found = engine.similar(seeds, &options)?;
         // After the limit: only the nearest are sorted.
         self.sort(engine, &mut found)?;
         let standing = engine.standing(seeds, &options)?;
-        Ok(SimilarAnswer::new(engine, found, standing, steered)?)
+        Ok(SimilarAnswer::new(engine, found, standing)?)
     }
 
     /// The seeds, or the part of the one seed that the query names.
@@ -365,9 +224,8 @@ mod tests {
             question.validate(1).err().map(|refused| refused.field)
         };
         for (rest, field) in [
-            (json!({"feel": 0.5, "unlike": [{"id": 2}]}), Some("feel")),
             (json!({"from": 9, "to": 9}), Some("to")),
-            (json!({"feel": 0, "unlike": [{"id": 2}]}), None),
+            (json!({"unlike": [{"id": 2}]}), None),
         ] {
             assert_eq!(field_of(rest.clone()).as_deref(), field, "{rest}");
         }

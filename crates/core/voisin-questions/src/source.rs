@@ -108,9 +108,8 @@ impl LibrarySource {
         seeds: &[Seed],
         unlike: Vec<Seed>,
     ) -> Result<SimilarAnswer, QuestionError> {
-        self.check(question.local_only())?;
         let remote = match self {
-            Self::Local(engine) => return question.run(question.within(engine)?, seeds, unlike),
+            Self::Local(engine) => return question.run(engine, seeds, unlike),
             Self::Remote(remote) => remote,
         };
         let tracks = question.limit.of_counted(|| remote.tracks())?;
@@ -118,6 +117,6 @@ impl LibrarySource {
         let mut found = remote.similar(seeds, &options)?;
         question.sort(remote.engine(), &mut found)?;
         // Without a standing, which needs all tracks.
-        Ok(SimilarAnswer::new(remote.engine(), found, None, None)?)
+        Ok(SimilarAnswer::new(remote.engine(), found, None)?)
     }
 }

@@ -10,14 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::read::Refused;
 use super::values::{refusal, schema, text_values};
-use voisin_library::{MusicalKey, ScaleBound, ScaleName, TagPattern, WordBound};
+use voisin_library::{MusicalKey, ScaleBound, TagPattern, WordBound};
 
 text_values! {
     YearSpan: {"type": "string", "pattern": r"^(\d{1,4}|\d{1,4}-|-\d{1,4}|\d{1,4}-\d{1,4})$"};
     TempoSpan: {"type": "string"};
     LoudnessSpan: {"type": "string"};
     ScaleSpan: {"type": "string"};
-    ScaleCurve: {"type": "string"};
     KeyWish: {"type": "string"};
     Tag: {"type": "string"};
     NotTag: {"type": "string"};
@@ -420,75 +419,6 @@ impl FromStr for ScaleSpan {
     }
 }
 
-/// How a scale changes along a list: `energy=arc`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ScaleCurve {
-    pub(crate) scale: ScaleName,
-    shape: CurveShape,
-}
-
-/// The shapes of a curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum CurveShape {
-    Rise,
-    Fall,
-    Arc,
-    WarmUp,
-    Peak,
-    CoolDown,
-}
-
-const SHAPES: [(&str, CurveShape); 6] = [
-    ("rise", CurveShape::Rise),
-    ("fall", CurveShape::Fall),
-    ("arc", CurveShape::Arc),
-    ("warm-up", CurveShape::WarmUp),
-    ("peak", CurveShape::Peak),
-    ("cool-down", CurveShape::CoolDown),
-];
-
-impl ScaleCurve {
-    /// The height of the curve, 0 (lowest) to 1, at a place of the list, 0 to 1.
-    pub(crate) fn at(self, place: f64) -> f64 {
-        match self.shape {
-            CurveShape::Rise => place,
-            CurveShape::Fall => 1.0 - place,
-            // The peak is late, at 60 % of the list.
-            CurveShape::Arc => (place / 0.6).min((1.0 - place) / 0.4),
-            // Slowly at first, and not to the top, which is left to the main set.
-            CurveShape::WarmUp => 0.7 * place * place,
-            // Never below two thirds, where a warm-up ends.
-            CurveShape::Peak => 0.7 + 0.3 * (place / 0.6).min((1.0 - place) / 0.4),
-            CurveShape::CoolDown => 0.7 * (1.0 - place) * (1.0 - place),
-        }
-    }
-}
-
-impl fmt::Display for ScaleCurve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = SHAPES.iter().find(|(_, shape)| *shape == self.shape);
-        write!(f, "{}={}", self.scale, name.map_or("", |(name, _)| name))
-    }
-}
-
-impl FromStr for ScaleCurve {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        let expected =
-            "a scale and rise, fall, arc, warm-up, peak or cool-down, such as energy=arc";
-        let read = || {
-            let (scale, name) = text.split_once('=')?;
-            let (_, shape) = SHAPES.iter().find(|(known, _)| *known == name.trim())?;
-            Some(Self {
-                scale: scale.parse().ok()?,
-                shape: *shape,
-            })
-        };
-        read().ok_or_else(|| Refused::text(expected, text))
-    }
-}
-
 /// A filter by key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyWish {
@@ -597,10 +527,6 @@ mod tests {
         assert_eq!((energy.0.from, energy.0.to), (Some(59.5), Some(100.5)));
         assert_eq!(energy.to_string(), "energy=60..100");
         assert_eq!(energy.to_string().parse(), Ok(energy));
-        let arc: ScaleCurve = "energy=arc".parse().unwrap();
-        let percent = [0.0, 0.3, 0.6, 0.8, 1.0].map(|place| (100.0 * arc.at(place)).round());
-        assert_eq!(percent, [0.0, 50.0, 100.0, 50.0, 0.0]);
-        assert!(arc.to_string() == "energy=arc" && "energy=up".parse::<ScaleCurve>().is_err());
         for text in [
             "energy",
             "energy=",

@@ -253,9 +253,7 @@ impl From<EngineError> for Problem {
             | EngineError::Words { .. }
             | EngineError::Explore(ExploreError::UnknownArtist { .. })
             | EngineError::Library(
-                LibraryError::UnknownTrack(_)
-                | LibraryError::UnknownName { .. }
-                | LibraryError::NoSpace { .. },
+                LibraryError::UnknownTrack(_) | LibraryError::UnknownName { .. },
             ) => (Status::NOT_FOUND, None, Remedy::SeeTracks),
             EngineError::Ambiguous { .. } => {
                 (Status::CONFLICT, None, "name one of them by its id".into())

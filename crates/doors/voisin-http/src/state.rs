@@ -4,7 +4,6 @@ mod admission;
 mod source;
 mod whole;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,10 +112,8 @@ pub struct State {
     builds: AtomicBool,
     /// Why it could not be built, and the library's version.
     unbuilt: Mutex<Option<(Version, KeptFailure)>>,
-    /// Loaded models by fingerprint.
-    models: Mutex<HashMap<String, Arc<Embedder>>>,
-    /// The tags of other spaces, with the library's version.
-    tags_within: Mutex<HashMap<String, (Version, SharedTags)>>,
+    /// The loaded model with its fingerprint.
+    model: Mutex<Option<(String, Arc<Embedder>)>>,
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
     /// Uploaded files.
@@ -179,8 +176,7 @@ impl State {
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
-            models: Mutex::default(),
-            tags_within: Mutex::default(),
+            model: Mutex::default(),
             whole,
             lists: Mutex::default(),
             uploads: Arc::default(),
@@ -194,7 +190,7 @@ impl State {
 
     /// Opens the library as the command line does: for writing if possible, so that its index can be stored.
     fn open_engine(&self) -> Result<Engine, Problem> {
-        let library = Library::open_to_write_if_possible(&self.dir, None)?;
+        let library = Library::open_to_write_if_possible(&self.dir)?;
         let mut engine = Engine::from_library(library);
         engine.library().limit_page_cache(PAGE_CACHE)?;
         // A mapped file that another program truncates would end the process with a bus error.
@@ -390,42 +386,16 @@ impl State {
             })
     }
 
-    /// The library's model, or that of a space, loaded once.
+    /// The library's model, loaded once.
     pub fn model(&self, engine: &Engine) -> Result<Arc<Embedder>, EngineError> {
         let held = engine.model()?.fingerprint;
         // Held while it is loaded, so that two requests do not load the same weights.
-        let mut models = lock(&self.models);
-        if let Some(embedder) = models.get(&held) {
+        let mut model = lock(&self.model);
+        if let Some((_, embedder)) = model.as_ref().filter(|(loaded, _)| *loaded == held) {
             return Ok(Arc::clone(embedder));
         }
         let embedder = (self.load_model)(engine.library())?;
-        // Removes those of removed spaces and of a former default.
-        let spaces = engine.library().spaces().all()?;
-        models.retain(|known, _| spaces.iter().any(|space| space.model.fingerprint == *known));
-        models.insert(held, Arc::clone(&embedder));
+        *model = Some((held, Arc::clone(&embedder)));
         Ok(embedder)
-    }
-
-    /// The tags, or the text encoder, of another space's model, computed once for each version of the library.
-    pub fn tags_within(
-        &self,
-        context: &mut RequestContext,
-        space: &str,
-    ) -> Result<SharedTags, Problem> {
-        let version = self.version()?;
-        if let Some((known, tags)) = lock(&self.tags_within).get(space)
-            && *known == version
-        {
-            return Ok(Arc::clone(tags));
-        }
-        let engine = context.engine.within(space)?;
-        engine.words_mut().keep_tags()?;
-        let tags = Arc::new(engine.words().words_if_any()?);
-        // Read again, since `keep_tags` may have written before the tags were computed.
-        let version = self.version()?;
-        let mut all = lock(&self.tags_within);
-        all.retain(|_, (known, _)| *known == version);
-        all.insert(space.to_owned(), (version, Arc::clone(&tags)));
-        Ok(tags)
     }
 }

@@ -47,8 +47,7 @@ pub(super) fn raised(error: impl Into<EngineError>) -> PyErr {
             | LibraryError::OtherModel { .. }
             | LibraryError::NoPath { .. }
             | LibraryError::PathEncoding { .. }
-            | LibraryError::NothingBelow { .. }
-            | LibraryError::NoSpace { .. },
+            | LibraryError::NothingBelow { .. },
         ) => PyValueError::new_err(text),
         // The call is valid: it may succeed later or on another
         // machine.

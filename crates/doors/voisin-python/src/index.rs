@@ -320,7 +320,7 @@ impl PyVectorIndex {
     #[pyo3(signature = (path, *, force = false))]
     fn save(&self, py: Python<'_>, path: PathBuf, force: bool) -> PyResult<()> {
         let refused = |error: OutputError| std::io::Error::new(error.kind(), error.to_string());
-        let target = OutputTarget::whole(&path, true)
+        let target = OutputTarget::whole(&path)
             .and_then(|output| output.target())
             .map_err(refused)?;
         // A wrong path must not overwrite music or documents.

@@ -18,7 +18,7 @@ use super::embedder::{PyEmbedder, plan, thread_count};
 use super::errors::{raised, refused};
 use super::process::{OfProcess, on_threads};
 use super::seeds::{SeedArgument, no_embedder};
-use super::source::{LibraryPlace, open_folder};
+use super::source::open_folder;
 use super::table::PyTable;
 use voisin_base::track::TrackId;
 use voisin_engine::{AddOptions, Engine, GenreNews, LibrarySpace, Standing};
@@ -41,26 +41,16 @@ use voisin_questions::{QuestionError, Similar, SimilarAnswer};
 
 /// A library of music that was added from Python or by the program (`voisin add ~/Music`). It sees changes by other processes.
 ///
-/// Library(path=None, *, create=False, space=None)
+/// Library(path=None, *, create=False)
 ///
-/// path: its folder; None: the default one. create: create a library in a folder without one. space: the space of vectors to
-/// search (`voisin space list`); None: the default one, the only one to which music is added. Raises FileNotFoundError without
+/// path: its folder; None: the default one. create: create a library in a folder without one. Raises FileNotFoundError without
 /// a folder.
 #[pyclass(name = "Library", frozen, module = "voisin")]
 pub(super) struct PyLibrary {
-    place: LibraryPlace,
+    /// Its folder, absolute.
+    dir: PathBuf,
     /// Each process opens its own: an SQLite database does not survive a fork.
     library: OfProcess<Mutex<Engine>>,
-}
-
-/// A library object searches one space, which also defines seeds and the meaning of words.
-fn refuse_space(space: Option<&String>) -> PyResult<()> {
-    match space {
-        None => Ok(()),
-        Some(_) => Err(PyValueError::new_err(
-            "space: expected none here: use Library(path, space=\"…\")",
-        )),
-    }
 }
 
 /// Tracks with their genres and measurements, and vectors if requested.
@@ -109,7 +99,7 @@ impl PyLibrary {
     fn lock(&self) -> Result<MutexGuard<'_, Engine>, QuestionError> {
         let library = self
             .library
-            .get(|_| on_threads(|| self.place.open()).map(Mutex::new))?;
+            .get(|_| on_threads(|| open_folder(&self.dir, OpenMode::ReadWrite)).map(Mutex::new))?;
         Ok(library.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -178,13 +168,8 @@ impl PyLibrary {
 #[pymethods]
 impl PyLibrary {
     #[new]
-    #[pyo3(signature = (path = None, *, create = false, space = None))]
-    fn new(
-        py: Python<'_>,
-        path: Option<PathBuf>,
-        create: bool,
-        space: Option<String>,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (path = None, *, create = false))]
+    fn new(py: Python<'_>, path: Option<PathBuf>, create: bool) -> PyResult<Self> {
         let place = path.unwrap_or_else(default_dir);
         let open = || -> Result<_, QuestionError> {
             let mode = if create {
@@ -192,15 +177,14 @@ impl PyLibrary {
             } else {
                 OpenMode::ReadWrite
             };
-            Ok(open_folder(&place, mode, space.as_deref())?)
+            Ok(open_folder(&place, mode)?)
         };
         // Opened now, although each process opens its own, so that the constructor raises errors.
         let opened = py.detach(|| on_threads(open)).map_err(refused)?;
         // Absolute: a pickled library may be opened in another working directory.
         let dir = std::path::absolute(place)?;
-        let place = LibraryPlace { dir, space };
         Ok(Self {
-            place,
+            dir,
             library: OfProcess::with(Mutex::new(opened)),
         })
     }
@@ -208,7 +192,7 @@ impl PyLibrary {
     /// The folder.
     #[getter]
     fn path(&self) -> &Path {
-        &self.place.dir
+        &self.dir
     }
 
     /// Name of the model that its vectors are from.
@@ -306,7 +290,6 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut similar: Similar = question(options, [])?;
-        refuse_space(similar.space.as_ref())?;
         similar.limit = self::limit(limit)?;
         similar.filters.of_this_disk();
         if similar.part().is_some() {
@@ -324,7 +307,6 @@ impl PyLibrary {
             let unlike = SeedArgument::seeds(&unlike, engine, embedder, &mut notes)?.all();
             similar.filters.check_licences(engine.library())?;
             similar.filters.check_folders(engine)?;
-            let engine = similar.within(engine)?;
             let answer = similar.run(engine, &seeds, unlike)?;
             let measured = measured(engine, &answer)?;
             // Python's objects are created outside, since this part runs without the interpreter's lock.
@@ -434,28 +416,12 @@ impl PyLibrary {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Py<PyAny>>> {
         let mut find: Find = question(options, [("query", words.into())])?;
-        refuse_space(find.space.as_ref())?;
         find.limit = self::limit(limit)?;
         find.filters.of_this_disk();
         let (answer, genres, measured) = self.with(py, |engine| {
             engine.words_mut().keep_tags()?;
             find.filters.check_folders(engine)?;
-            let tags = engine.words().words_if_any()?;
-            // Words that are no tags of the model are searched in a space that supports
-            // sentences.
-            let (engine, tags) = match (find.space(engine, tags.as_ref())?, tags) {
-                (Some(space), _) => {
-                    let engine = engine.within(&space)?;
-                    engine.words_mut().keep_tags()?;
-                    let tags = engine.words().predicted_tags()?;
-                    (engine, tags)
-                }
-                (None, Some(tags)) => (engine, tags),
-                (None, None) => {
-                    let tags = engine.words().predicted_tags()?;
-                    (engine, tags)
-                }
-            };
+            let tags = engine.words().predicted_tags()?;
             let answer = find.run(engine, &tags)?;
             let tracks: Vec<Track> = answer
                 .tracks
@@ -690,7 +656,6 @@ impl PyLibrary {
     ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
         let options = PyDict::new(py);
         // The arguments of `__new__`, without `create`: a copy must not create a library elsewhere.
-        options.set_item("space", &self.place.space)?;
-        Ok(((self.place.dir.clone().into_os_string(),), options))
+        Ok(((self.dir.clone().into_os_string(),), options))
     }
 }

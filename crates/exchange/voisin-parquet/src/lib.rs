@@ -50,17 +50,14 @@ pub struct ParquetSummary {
 }
 
 /// Writes the tracks of a library into `tracks.parquet`, and the files that failed into `failures.parquet`.
-///
-/// - `replaces`: replace files of another export; without it, existing ones are an error
 pub fn export_parquet(
     engine: &Engine,
     dir: &Path,
     windows: bool,
-    replaces: bool,
 ) -> Result<ParquetSummary, EngineError> {
     const TRACKS: &str = "tracks.parquet";
     const FAILURES: &str = "failures.parquet";
-    check_folder(dir, &[TRACKS, FAILURES], replaces)?;
+    check_folder(dir)?;
     let library = engine.library();
     let _snapshot = library.snapshot()?;
     let model = engine.model()?;
@@ -70,10 +67,7 @@ pub fn export_parquet(
     let mut chunks = ids.chunks(BATCH);
     let tracks = ParquetOutput::create(dir.join(TRACKS), &model)?;
     summary.tracks = tracks
-        .of_library(
-            &LibrarySpace::of_library(library)?,
-            &library.scales().scale_definitions()?,
-        )
+        .of_library(&LibrarySpace::of_library(library)?)
         .fill(|| {
             let Some(chunk) = chunks.next() else {
                 return Ok(None);
@@ -113,8 +107,7 @@ pub struct EmbedOptions {
 /// Analyses files and writes the results, as [`add`] would store them, into new Parquet files of a
 /// folder: `tracks-*.parquet`, and `failures-*.parquet` for files that failed.
 ///
-/// Files that a Parquet file of the folder has with the same size and time are skipped unless
-/// `options.add.force`. So a killed run is continued by the next, and several processes may write
+/// Files that a Parquet file of the folder has with the same size and time are skipped. So a killed run is continued by the next, and several processes may write
 /// into one folder. Each Parquet file is written whole or not at all.
 pub fn embed_to_parquet(
     embedder: &Embedder,
@@ -130,11 +123,7 @@ pub fn embed_to_parquet(
     };
     make_folder(dir)?;
     let model = stored_model(embedder)?;
-    let known = if options.add.force {
-        HashMap::new()
-    } else {
-        known_files(dir, &model)?
-    };
+    let known = known_files(dir, &model)?;
     // Size and time, as `add` compares them; contents are not read again.
     let is_new = |file: &&FileRecord| known.get(&file.path) != Some(&(file.size, file.mtime_ns));
     let todo: Vec<FileRecord> = files.iter().filter(is_new).cloned().collect();
@@ -248,7 +237,7 @@ fn known_files(
 
 /// Creates a folder for Parquet files.
 fn make_folder(dir: &Path) -> Result<(), EngineError> {
-    check_folder(dir, &[], false)?;
+    check_folder(dir)?;
     std::fs::create_dir_all(dir).map_err(|source| EngineError::Write {
         path: dir.to_owned(),
         source,
@@ -307,7 +296,6 @@ pub fn add_from_parquet(
     if matches!(vectors, VectorsOf::Elsewhere(_)) {
         intake.replace_known();
     }
-    intake.define_scales(&input.scales()?)?;
     // The rows of one recording with several files are adjacent.
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();

@@ -16,14 +16,14 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::rows::RecordColumns;
-use super::schema::{MODEL_KEYS, SCALES_KEY, SCHEMA_KEY, SCHEMA_VERSION, schema};
+use super::schema::{MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
 use super::widths::{as_read, is_compatible, read_as};
 use super::{BATCH, TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
 use voisin_audio::guard;
 use voisin_base::regular_file;
 use voisin_base::text::grouped;
 use voisin_engine::{EngineError, check_model, external_model};
-use voisin_library::{ScaleName, StoredModel};
+use voisin_library::StoredModel;
 
 /// Lengths of vectors.
 const DIMENSIONS: RangeInclusive<usize> = 1..=65_536;
@@ -282,15 +282,6 @@ impl ParquetInput {
                 self.model.name, self.model.fingerprint, model.name, model.fingerprint
             ),
         ))
-    }
-
-    /// The definitions of learned scales.
-    pub(super) fn scales(&self) -> Result<BTreeMap<ScaleName, String>, EngineError> {
-        let Some(text) = self.metadata.schema().metadata().get(SCALES_KEY) else {
-            return Ok(BTreeMap::new());
-        };
-        serde_json::from_str(text)
-            .map_err(|error| wrong(&self.path, format!("\"{SCALES_KEY}\": {error:.100}")))
     }
 
     /// Refuses a file with more text than its size can contain.

@@ -39,9 +39,6 @@ pub(super) const SCHEMA_VERSION: u32 = 1;
 /// Key of the mean that is subtracted from a library's vectors before they are compared, as JSON, in an export's metadata.
 pub(super) const MEAN_KEY: &str = "voisin.mean";
 
-/// Key of the definitions of a library's learned scales by name, as JSON, in an export's metadata.
-pub(super) const SCALES_KEY: &str = "voisin.scales";
-
 /// Column of the values of scales by name, as JSON.
 pub(super) const SCALES: &str = "scales";
 

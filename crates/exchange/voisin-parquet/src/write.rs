@@ -1,6 +1,5 @@
 //! Writes Parquet files, each whole or not at all.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,11 +8,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{MEAN_KEY, ParquetRow, SCALES_KEY, batch, schema};
+use super::schema::{MEAN_KEY, ParquetRow, batch, schema};
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::output::OutputTarget;
 use voisin_engine::{EngineError, LibrarySpace};
-use voisin_library::{Failure, ScaleName, StoredModel, TrackRecord};
+use voisin_library::{Failure, StoredModel, TrackRecord};
 
 /// A Parquet file that appears whole or not at all.
 pub(super) struct ParquetOutput {
@@ -32,7 +31,7 @@ pub(super) struct RowSet {
 
 impl ParquetOutput {
     pub(super) fn create(target: PathBuf, model: &StoredModel) -> Result<Self, EngineError> {
-        let place = OutputTarget::whole(&target, true)?.target()?;
+        let place = OutputTarget::whole(&target)?.target()?;
         let file = AtomicFile::create(&place).map_err(|source| EngineError::Write {
             path: target.clone(),
             source,
@@ -45,20 +44,11 @@ impl ParquetOutput {
         })
     }
 
-    /// Stores the mean of the vectors and the definitions of learned scales.
-    pub(super) fn of_library(
-        self,
-        space: &LibrarySpace,
-        scales: &BTreeMap<ScaleName, String>,
-    ) -> Self {
+    /// Stores the mean of the vectors.
+    pub(super) fn of_library(self, space: &LibrarySpace) -> Self {
         let mut metadata = self.schema.metadata().clone();
         // `{:?}` of numbers is valid JSON and keeps each to its last bit.
         metadata.insert(MEAN_KEY.to_owned(), format!("{:?}", space.mean()));
-        if !scales.is_empty()
-            && let Ok(scales) = serde_json::to_string(scales)
-        {
-            metadata.insert(SCALES_KEY.to_owned(), scales);
-        }
         Self {
             schema: Arc::new(self.schema.as_ref().clone().with_metadata(metadata)),
             ..self

@@ -99,7 +99,7 @@ pub fn write_array<D: Dimension>(path: &Path, values: ArrayView<f32, D>) -> Resu
             .map_err(std::io::Error::other)?;
         file.commit()
     };
-    OutputTarget::whole(path, true)
+    OutputTarget::whole(path)
         .and_then(|output| write(output.open()?).map_err(OutputError::io(path)))
         .map_err(|error| with_causes(&error))
 }
@@ -114,8 +114,6 @@ pub struct ArrayWriter {
     pub array_of: ArrayFn,
     /// Target of each file's array.
     pub targets: HashMap<PathBuf, PathBuf>,
-    /// Whether existing files are overwritten.
-    pub force: bool,
 }
 
 impl FeatureSet for ArrayWriter {
@@ -133,7 +131,7 @@ impl FeatureSet for ArrayWriter {
             .get(file.path)
             .ok_or("expected a target for its array, found none")?;
         // an interrupted run leaves only complete files, which are not computed again
-        if target.exists() && !self.force {
+        if target.exists() {
             return Ok(vec![0.0]);
         }
         let array = (self.array_of)(file.path, file.info, stop)?;

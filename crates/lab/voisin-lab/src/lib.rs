@@ -35,7 +35,6 @@ pub mod split;
 use std::path::{Path, PathBuf};
 
 use voisin_base::output::OutputError;
-use voisin_base::remedy::Remedy;
 
 /// Errors of the laboratory.
 #[derive(Debug, thiserror::Error)]
@@ -88,14 +87,6 @@ impl LabError {
         move |source| Self::Io {
             path: path.to_owned(),
             source,
-        }
-    }
-
-    /// The next step, if one is known.
-    pub fn remedy(&self) -> Option<Remedy> {
-        match self {
-            Self::Output(error) => error.remedy(),
-            _ => None,
         }
     }
 

@@ -123,7 +123,7 @@ pub fn begin(run: &Path, config: &Config, set: &Dataset) -> Result<bool, LabErro
 
 /// Refuses a folder with other contents than a run's, and anything that is no folder.
 pub fn refuse_others(run: &Path) -> Result<(), LabError> {
-    check_folder(run, &[], false)?;
+    check_folder(run)?;
     if run.join("config.toml").exists() {
         return Ok(());
     }
@@ -263,7 +263,7 @@ pub(super) fn digests(
 pub(super) fn publish(run: &Path, report: &Report, work: &Path) -> Result<(), LabError> {
     write_cost(run, &report.cost)?;
     write(&run.join("environment.toml"), environment())?;
-    OutputTarget::page(&run.join("report.html"), true)?.write(pages::run(report).html())?;
+    OutputTarget::whole(&run.join("report.html"))?.write(pages::run(report).html())?;
     let json =
         serde_json::to_vec_pretty(report).map_err(|error| LabError::run(run, error.to_string()))?;
     // Last, since a folder with a report is a finished run.

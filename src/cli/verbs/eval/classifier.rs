@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context, args: &EvalClassifierArgs) -> anyhow::Resul
     if let (Some(submission), Some(truth)) = (&args.submission, &args.truth) {
         return scored(submission, truth, args.format);
     }
-    let place = page_place(args.html.as_deref(), args.force)?;
+    let place = page_place(context, args.html.as_deref())?;
     // Clap requires a run unless there is a submission.
     let Some((first, others)) = args.runs.split_first() else {
         return Ok(Ending::Fine);

@@ -13,7 +13,7 @@ use voisin_genre::{FitOptions, Genre, LabelledVectors, Spellings};
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 pub(super) fn run(context: &Context, args: &EvalGenreArgs) -> anyhow::Result<Ending> {
-    let place = page_place(args.report.as_deref(), args.force)?;
+    let place = page_place(context, args.report.as_deref())?;
     let engine = context.open_engine()?;
     let mut tracks = engine
         .genres()

@@ -17,7 +17,6 @@ use crate::cli::Ending;
 use crate::cli::args::{EvalCommand, EvalOutput};
 use crate::cli::context::Context;
 use crate::cli::render::count;
-use crate::cli::verbs::scales;
 use voisin_lab::document::Document;
 use voisin_lab::eval::plots::bars;
 
@@ -26,7 +25,6 @@ pub(crate) fn run(context: &Context, command: &EvalCommand) -> anyhow::Result<En
         EvalCommand::Genre(args) => genre::run(context, args),
         EvalCommand::Retrieval(args) => retrieval::run(context, args),
         EvalCommand::Classifier(args) => classifier::run(context, args),
-        EvalCommand::Scale(args) => scales::eval(context, args),
     }
 }
 

@@ -13,7 +13,7 @@ use voisin_lab::document::Document;
 use voisin_lab::eval::retrieval::{Figure, RetrievalOptions, retrieval};
 
 pub(super) fn run(context: &Context, args: &RetrievalArgs) -> anyhow::Result<Ending> {
-    let place = page_place(args.output.report.as_deref(), args.output.force)?;
+    let place = page_place(context, args.output.report.as_deref())?;
     let engine = context.open_engine()?;
     let set = labelled(&engine, &args.output)?;
     let model = engine.model()?;

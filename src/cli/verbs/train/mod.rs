@@ -1,4 +1,4 @@
-//! `voisin train genre|classifier|scale`.
+//! `voisin train genre|classifier`.
 //!
 //! For: options, progress and summaries. Not for: fitting; that is [`voisin_genre`], [`voisin_train`] and `lab`.
 
@@ -8,12 +8,10 @@ mod genre;
 use crate::cli::Ending;
 use crate::cli::args::TrainCommand;
 use crate::cli::context::Context;
-use crate::cli::verbs::scales;
 
 pub(crate) fn run(context: &Context, command: &TrainCommand) -> anyhow::Result<Ending> {
     match command {
         TrainCommand::Genre(args) => genre::run(context, args),
         TrainCommand::Classifier(args) => classifier::run(context, args),
-        TrainCommand::Scale(args) => scales::train(context, args),
     }
 }

@@ -1,6 +1,5 @@
 //! Paths from one track to another in small steps.
 
-mod bend;
 mod legs;
 mod steps;
 
@@ -13,8 +12,6 @@ use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use legs::excess;
 use steps::WalkSteps;
 use voisin_base::track::TrackId;
-
-pub use bend::{BEND, bend};
 
 /// Factor by which the largest step may exceed the smallest possible one, which makes paths smoother.
 pub const SLACK: f32 = 1.05;
@@ -341,60 +338,6 @@ mod tests {
             let artists: HashSet<_> = loose.iter().map(|&r| meta[r].artist_keys()).collect();
             assert_eq!(artists.len(), loose.len());
         }
-    }
-
-    #[test]
-    fn a_bent_path_follows_its_curve_from_stop_to_stop() {
-        let vectors = unit_vectors(300, 6, 4);
-        let graph = KnnGraph::exact(vectors.view(), 10).expect("unit vectors");
-        let meta = metas(300, 60);
-        let options = PathOptions {
-            via: vec![120],
-            tracks: Some(20),
-            max_per_artist: Some(2),
-        };
-        let view = vectors.view();
-        let walk = path(view, &graph, &meta, 3, 250, &options).expect("a way");
-        // Values independent of the sound; two tracks have none.
-        let mut values: Vec<Option<f64>> =
-            (0..300).map(|i| Some(f64::from(i * 37 % 101))).collect();
-        values[walk.rows[4]] = None;
-        values[7] = None;
-        let rise = |place: f64| place;
-        let bent = bend(view, &graph, &meta, &walk, &options, &rise, &values).expect("a way");
-        let off = |walk: &Walk| {
-            let loose = (1..19).filter(|&i| ![3, 120, 250].contains(&walk.rows[i]));
-            let far = loose.map(|i| {
-                let wanted = 5.0 + 90.0 * i as f64 / 19.0;
-                values[walk.rows[i]].map_or(100.0, |value| (value - wanted).abs())
-            });
-            far.sum::<f64>() / 17.0
-        };
-        assert!(
-            off(&walk) > 20.0 && off(&bent) < 10.0,
-            "{} {}",
-            off(&walk),
-            off(&bent)
-        );
-        assert!(
-            bent.largest_step <= walk.largest_step * BEND.powi(2),
-            "{bent:?}"
-        );
-        assert_eq!(bent.bottleneck, walk.bottleneck);
-        for stop in [3, 120, 250] {
-            let place = |walk: &Walk| walk.rows.iter().position(|&row| row == stop);
-            assert_eq!(place(&bent), place(&walk));
-        }
-        assert_eq!(bent.rows.iter().collect::<HashSet<_>>().len(), 20);
-        assert!(excess(&bent.rows, &[3, 120, 250], &meta, Some(2)).is_empty());
-        // A path of two tracks has nothing to change.
-        let direct = PathOptions {
-            tracks: Some(2),
-            ..PathOptions::default()
-        };
-        let walk = path(view, &graph, &meta, 3, 250, &direct).expect("a way");
-        let bent = bend(view, &graph, &meta, &walk, &direct, &rise, &values).expect("a way");
-        assert_eq!(bent.rows, [3, 250]);
     }
 
     #[test]

@@ -231,7 +231,7 @@ const MOST_STEPS: usize = 100_000;
 /// Candidates to try at those steps in total, about a second.
 const MOST_TRIED: usize = 10_000_000;
 
-/// A list from candidates in which each track `fits` at its place after the previous one.
+/// A list from candidates in which each track `fits` after the previous one.
 ///
 /// Begins with the first candidate and continues with the earliest that fits, with backtracking. Returns the longest list that
 /// was found, of at most the options' length and within their limits per artist and album.
@@ -239,7 +239,7 @@ pub fn chain(
     candidates: &[usize],
     meta: &[TrackMeta],
     options: &PlaylistOptions,
-    fits: &dyn Fn(usize, usize, usize) -> bool,
+    fits: &dyn Fn(usize, usize) -> bool,
 ) -> Vec<usize> {
     let seconds = |row: usize| {
         if meta[row].seconds > 0.0 {
@@ -281,7 +281,7 @@ pub fn chain(
             !list.contains(i)
                 && list
                     .last()
-                    .is_none_or(|&last| fits(list.len(), candidates[last], candidates[*i]))
+                    .is_none_or(|&last| fits(candidates[last], candidates[*i]))
                 && artists.has_room(&artist_names[*i])
                 && albums.has_room(&album_names[*i])
         });
@@ -476,7 +476,7 @@ mod tests {
         meta.iter_mut().for_each(|track| track.seconds = 60.0);
         // 0 leads to 1 and 2, and 1 is a dead end; 2 leads to 3, and 3 to 4.
         let steps = [(0, 1), (0, 2), (2, 3), (3, 4), (4, 0)];
-        let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
+        let fits = |from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4, 5];
         let with = |length| PlaylistOptions {
             length,
@@ -502,7 +502,7 @@ mod tests {
         );
         assert!(chain(&[], &meta, &with(Length::Tracks(3)), &fits).is_empty());
         assert_eq!(
-            chain(&all, &meta, &with(Length::Tracks(3)), &|_, _, _| true),
+            chain(&all, &meta, &with(Length::Tracks(3)), &|_, _| true),
             [0, 1, 2]
         );
     }
@@ -531,7 +531,7 @@ mod tests {
         };
         // 1 leads only to 2, which would be the third of its artist.
         let steps = [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4)];
-        let fits = |_, from: usize, to: usize| steps.contains(&(from, to));
+        let fits = |from: usize, to: usize| steps.contains(&(from, to));
         let all = [0, 1, 2, 3, 4];
         assert_eq!(chain(&all, &meta, &options, &fits), [0, 2, 3, 4]);
     }

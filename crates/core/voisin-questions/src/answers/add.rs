@@ -54,8 +54,6 @@ pub struct TakenInJson {
     pub conflicts: u64,
     /// Tracks left out because their vectors or texts are damaged; `failed` has the files.
     pub refused: u64,
-    /// Learned scales with other definitions there: the definitions here stay.
-    pub scales: Vec<String>,
 }
 
 impl AddAnswer {

@@ -61,7 +61,7 @@ pub struct TrackJson {
     pub loudness: Option<f64>,
     /// Whether the whole file was decoded for it.
     pub(crate) loudness_is_exact: Option<bool>,
-    /// Its values of scales, 0 to 100, by name: measured, learned or given.
+    /// Its values of scales, 0 to 100, by name.
     pub scales: BTreeMap<String, f64>,
     /// The most outstanding tags; empty for a model without tags, absent if they were not requested.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,6 @@ pub mod page;
 pub mod playlist;
 pub mod remove;
 pub mod similar;
-pub mod space;
 pub mod status;
 pub mod suspects;
 pub mod track;

@@ -54,18 +54,3 @@ pub struct ShownModelJson<M> {
     #[serde(flatten)]
     pub manifest: M,
 }
-
-/// The documented JSON of `model upgrade`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UpgradeSummaryJson {
-    /// The library's model from now on.
-    pub model: String,
-    /// A digest of all that changes a vector.
-    pub fingerprint: String,
-    /// Whether the library's model changed.
-    pub switched: bool,
-    /// Tracks analysed by this call.
-    pub heard: u64,
-    /// Tracks without a vector of the new model.
-    pub missing: u64,
-}

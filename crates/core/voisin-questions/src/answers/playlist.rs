@@ -8,12 +8,11 @@ use serde::Serialize;
 use super::graph::{duplicate_groups, neighbours_of_duplicates};
 use super::similar::FarJson;
 use super::track::ListedJson;
-use crate::spans::ScaleCurve;
 use voisin_base::track::TrackId;
 use voisin_engine::{AudioComparer, Collection, Engine, EngineError, GraphUse, Seed, Standing};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::playlist::{Entry, Length, PlaylistOptions, chain, playlist_near};
-use voisin_explore::{Course, KnnGraph, TrackMeta};
+use voisin_explore::{KnnGraph, TrackMeta};
 use voisin_library::{Descriptors, TrackSet};
 
 /// Half a step of the rounded tempos that are shown.
@@ -22,9 +21,6 @@ const SHOWN: f64 = 0.5;
 /// few.
 pub const MIX_REACH: usize = 8;
 const WIDER: usize = 4;
-/// Points by which a track may deviate from a curve, the next larger only if the list is not full.
-// Doubled each time; the last accepts any value.
-const TOLERANCES: [f64; 5] = [4.0, 8.0, 16.0, 32.0, 100.0];
 /// Pairs of a list whose audio is compared at most, which takes a few seconds.
 const MOST_COMPARED: usize = 500;
 
@@ -48,8 +44,6 @@ pub struct PlaylistConstraints<'a> {
     pub harmonic: bool,
     /// Largest step of tempo from one track to the next, in beats a minute.
     pub max_bpm_step: Option<f64>,
-    /// How a scale changes along the list.
-    pub(crate) curve: Option<ScaleCurve>,
     /// Tracks that may be in it besides named seeds; `None`: all.
     pub allowed: Option<&'a TrackSet>,
     /// Longest track in seconds, to exclude long sets, except for named seeds.
@@ -147,7 +141,7 @@ fn listed_among(
     reach: usize,
 ) -> Result<Option<(PlaylistRows, usize)>, EngineError> {
     let length = options.length;
-    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some() || wanted.curve.is_some();
+    let mixed = wanted.harmonic || wanted.max_bpm_step.is_some();
     // The limits hold for the list: there may be more among the candidates.
     let most = |most: Option<usize>| most.map(|most| most.saturating_mul(reach));
     let pool_options = if mixed {
@@ -258,35 +252,11 @@ fn listed_among(
     let mut rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
     let candidates = rows.len();
     let mut is_short = false;
-    // A chain of candidates, nearest first, that fits in key, tempo and curve.
+    // A chain of candidates, nearest first, that fits in key and tempo.
     if mixed {
         let known = engine.library().derived().descriptors(&collection.ids)?;
         let unknown = Descriptors::default();
         let descriptors_of = |row: usize| known.get(&collection.ids[row]).unwrap_or(&unknown);
-        let value = |row: usize| {
-            let known = known.get(&collection.ids[row])?;
-            Some(known.scales.get(&wanted.curve?.scale)?.value)
-        };
-        let shape = |place: f64| wanted.curve.map_or(0.0, |curve| curve.at(place));
-        let course = wanted.curve.map(|_| {
-            let seconds = rows.iter().map(|&row| collection.meta[row].seconds);
-            // An estimate of the number of tracks, which the curve needs.
-            let mean = seconds.sum::<f64>() / rows.len().max(1) as f64;
-            let count = match length {
-                Length::Tracks(tracks) => tracks as f64,
-                Length::Seconds(seconds) => seconds / mean.max(1.0),
-            };
-            Course::new(&shape, count, rows.iter().filter_map(|&row| value(row)))
-        });
-        if let (0, Some(course)) = (named, &course) {
-            // Without an opening seed, the list begins near the curve's beginning.
-            let off = |row: &usize| value(*row).map_or(f64::INFINITY, |x| course.off(0, x));
-            let first = (0..rows.len()).min_by(|&a, &b| off(&rows[a]).total_cmp(&off(&rows[b])));
-            // `None` if length or speech left out every candidate.
-            if let Some(first) = first {
-                rows[..=first].rotate_right(1);
-            }
-        }
         let follows = |from: usize, to: usize| {
             let from = descriptors_of(from);
             let to = descriptors_of(to);
@@ -301,34 +271,18 @@ fn listed_among(
                     .max_bpm_step
                     .is_none_or(|most| step.is_some_and(|step| step <= most + SHOWN))
         };
-        let all = std::mem::take(&mut rows);
-        // Close to the curve first, then with larger tolerances, until the list is full.
-        for most in TOLERANCES {
-            let fits = |place: usize, from: usize, to: usize| {
-                follows(from, to)
-                    && course.as_ref().is_none_or(|course| {
-                        value(to).is_some_and(|value| course.off(place, value) <= most)
-                    })
-            };
-            let found = chain(&all, &collection.meta, options, &fits);
-            if found.len() > rows.len() {
-                rows = found;
+        rows = chain(&rows, &collection.meta, options, &follows);
+        is_short = match length {
+            Length::Tracks(n) => rows.len() < n,
+            Length::Seconds(seconds) => {
+                rows.iter()
+                    .map(|&row| collection.meta[row].seconds)
+                    .sum::<f64>()
+                    // A list that fills four fifths of its time is
+                    // not short: the next track may be long.
+                    < 0.8 * seconds
             }
-            is_short = match length {
-                Length::Tracks(n) => rows.len() < n,
-                Length::Seconds(seconds) => {
-                    rows.iter()
-                        .map(|&row| collection.meta[row].seconds)
-                        .sum::<f64>()
-                        // A list that fills four fifths of its time is
-                        // not short: the next track may be long.
-                        < 0.8 * seconds
-                }
-            };
-            if !is_short || course.is_none() {
-                break;
-            }
-        }
+        };
     }
     let list = PlaylistRows {
         rows,

@@ -8,12 +8,10 @@ use serde::Serialize;
 use super::list::TrackJson;
 use super::lossy;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Engine, EngineError, Seed, SimilarTrack, Standing, Steered, SteeredWord, sound_notes,
-};
+use voisin_engine::{Engine, EngineError, Seed, SimilarTrack, Standing, sound_notes};
 use voisin_library::Descriptors;
 
-/// The tracks found, their standing in this library, and the effect of steering.
+/// The tracks found, and their standing in this library.
 #[derive(Debug)]
 pub struct SimilarAnswer {
     /// Nearest first, unless another order is requested.
@@ -22,8 +20,6 @@ pub struct SimilarAnswer {
     pub measured: HashMap<TrackId, Descriptors>,
     /// The meaning of the similarities in this library.
     pub standing: Option<Standing>,
-    /// The effect of steering, if it was requested.
-    pub steered: Option<Steered>,
 }
 
 impl SimilarAnswer {
@@ -32,7 +28,6 @@ impl SimilarAnswer {
         engine: &Engine,
         found: Vec<SimilarTrack>,
         standing: Option<Standing>,
-        steered: Option<Steered>,
     ) -> Result<Self, EngineError> {
         let ids: Vec<TrackId> = found.iter().map(|found| found.track.id).collect();
         let measured = engine.library().derived().descriptors(&ids)?;
@@ -42,7 +37,6 @@ impl SimilarAnswer {
             found,
             measured,
             standing,
-            steered,
         })
     }
 }
@@ -53,27 +47,8 @@ pub struct SimilarJson {
     seeds: Vec<SeedJson>,
     #[serde(flatten)]
     far: FarJson,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    steered: Option<SteeredJson>,
     /// Nearest first, unless another order is requested.
     pub neighbours: Vec<NeighbourJson>,
-}
-
-/// The effect of steering.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct SteeredJson {
-    note: String,
-    similarity: f32,
-    unmoved_similarity: f32,
-    words: Vec<SteeredWordJson>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct SteeredWordJson {
-    word: String,
-    less: bool,
-    unmoved_percentile: f32,
-    percentile: f32,
 }
 
 /// Whether nothing is near.
@@ -162,22 +137,9 @@ impl SimilarJson {
                     .map(|nearness| nearness.to_string()),
                 similarity_to_unlike: found.unlike,
             });
-        let word = |word: &SteeredWord| SteeredWordJson {
-            word: word.word.clone(),
-            less: word.less,
-            unmoved_percentile: word.before,
-            percentile: word.after,
-        };
-        let steered = answer.steered.as_ref().map(|steered| SteeredJson {
-            note: steered.to_string(),
-            similarity: steered.after,
-            unmoved_similarity: steered.before,
-            words: steered.words.iter().map(word).collect(),
-        });
         Self {
             seeds: seeds.iter().map(SeedJson::new).collect(),
             far: FarJson::new(standing).of_seeds(seeds),
-            steered,
             neighbours: neighbours.collect(),
         }
     }

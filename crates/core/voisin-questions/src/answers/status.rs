@@ -93,8 +93,6 @@ pub struct StatusJson {
     pub(crate) model_fingerprint: Option<String>,
     /// Numbers in a track's vector.
     pub dimension: Option<usize>,
-    /// A change of model that is under way.
-    pub upgrade: Option<UpgradeJson>,
     /// The library's generation.
     pub index_generation: u64,
     /// The state of the index.
@@ -113,16 +111,6 @@ pub struct StatusJson {
     pub labels: LabelsJson,
     /// The trained head, if there is one.
     pub genre_head: Option<HeadJson>,
-}
-
-/// A change of model that is not complete.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UpgradeJson {
-    /// The model that the library changes to.
-    pub model: String,
-    pub(crate) model_fingerprint: String,
-    /// Tracks with its vectors.
-    pub done: u64,
 }
 
 /// The library's labels.
@@ -223,11 +211,6 @@ impl StatusJson {
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
-            upgrade: status.upgrade.as_ref().map(|upgrade| UpgradeJson {
-                model: upgrade.model.name.clone(),
-                model_fingerprint: upgrade.model.fingerprint.clone(),
-                done: upgrade.done,
-            }),
             index_generation: status.generation,
             index,
             search,

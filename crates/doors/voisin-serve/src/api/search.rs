@@ -34,7 +34,7 @@ pub(super) async fn similar(
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = request.within(context.engine)?;
+            let engine = &mut *context.engine;
             let named = seeds(&request.seeds, engine)?;
             let named = request.part_of(engine, named, || state.model(engine))?;
             let unlike = seeds(&request.unlike, engine)?;
@@ -75,7 +75,7 @@ pub(super) async fn similar_to_file(
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = request.within(context.engine)?;
+            let engine = &mut *context.engine;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let mut seeds = request
                 .part_of(engine, vec![seed], || state.model(engine))
@@ -165,12 +165,7 @@ pub(super) async fn path(
     state
         .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
-            let walk = request.run(
-                context.engine,
-                &explored.collection,
-                &explored.graph,
-                &stops,
-            )?;
+            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
             let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,

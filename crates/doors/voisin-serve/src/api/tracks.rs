@@ -1,7 +1,5 @@
 //! The library and its tracks.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
@@ -73,23 +71,12 @@ pub(super) async fn find(
     State(state): State<Shared>,
     extract::Query(request): extract::Query<Find>,
 ) -> Result<Response<Body>, Problem> {
-    let tags = match &request.space {
-        Some(_) => None,
-        None => Some(state.tags().await?),
-    };
+    let tags = state.tags().await?;
     let answer = state
-        .run(move |state, context| {
+        .run(move |_, context| {
             let generation = context.engine.library().changes().generation()?;
             request.filters.check_licences(context.engine.library())?;
-            let known = tags.as_ref().and_then(|tags| (**tags).as_ref());
-            let (engine, tags) = match (request.space(context.engine, known)?, &tags) {
-                (Some(space), _) => {
-                    let tags = state.tags_within(context, &space)?;
-                    (context.engine.within(&space)?, tags)
-                }
-                (None, Some(tags)) => (&mut *context.engine, Arc::clone(tags)),
-                (None, None) => return Err(Problem::fault()),
-            };
+            let engine = &*context.engine;
             let Some(tags) = &*tags else {
                 return Err(engine
                     .words()

@@ -3,7 +3,6 @@ import {
   changes,
   clock,
   count,
-  feelRange,
   h,
   icon,
   iconButton,
@@ -19,7 +18,6 @@ import * as player from "./player.js";
 import * as list from "./list.js";
 import { address } from "./makers.js";
 import { artistOf, cover, titleOf } from "./cover.js";
-import { SCALES } from "./filters.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
@@ -54,26 +52,17 @@ export function card(place, id, signal) {
         (waiting) => request("classify", { body: { tracks: [{ id }] }, signal, waiting }),
         (answer) => genre.lastChild.append(reason(answer.items[0], track)),
       );
-      let steer;
-      const hasFeel = track.scales?.energy !== undefined;
-      const feel = feelRange(() => look());
       const look = () => {
         latest?.abort();
         latest = new AbortController();
         const either = AbortSignal.any([signal, latest.signal]);
         const filters = keep.get("others", false) &&
           track.artist && { exclude_artist: [track.artist] };
-        // The server accepts only one of the two.
-        const isMoved = Object.values(steer).some((wish) => wish === true || wish.length);
-        feel.querySelector("input").disabled = isMoved;
-        const weight = isMoved || !hasFeel ? 0 : keep.get("feel", 0);
         neighbours(near.lastChild, either, (waiting) =>
           request("similar", {
             body: {
               seeds: [{ id }],
               limit: NEIGHBOURS,
-              steer,
-              ...(weight && { feel: weight }),
               ...(filters && { filters }),
             },
             signal: either,
@@ -81,14 +70,8 @@ export function card(place, id, signal) {
           }),
         );
       };
-      near.lastChild.before(
-        track.artist ? othersAlone(look) : "",
-        hasFeel ? feel : "",
-        knobs(Array.isArray(track.words), knobsOf(track), (wish) => {
-          steer = wish;
-          look();
-        }),
-      );
+      if (track.artist) near.lastChild.before(othersAlone(look));
+      look();
     },
   );
 }
@@ -108,85 +91,6 @@ const othersAlone = (changed) =>
     }),
     h("span", {}, "Only other artists"),
   );
-
-/** Directions that the neighbours can be moved in; at most one of each line. */
-const KNOBS = [
-  [
-    ["Calmer", { more: ["calm"] }],
-    ["Livelier", { more: ["energetic"] }],
-  ],
-  [
-    ["Slower", { slower: true }],
-    ["Faster", { faster: true }],
-  ],
-  [
-    ["More guitar", { more: ["guitar"] }],
-    ["Less", { less: ["guitar"] }],
-  ],
-  [
-    ["More voice", { more: ["voice"] }],
-    ["Less", { less: ["voice"] }],
-  ],
-];
-
-/** Also those of two measured scales and of the library's own scales. */
-const knobsOf = (track) =>
-  Object.keys(track.scales ?? {})
-    .filter((name) => ["energy", "danceability"].includes(name) || !SCALES.includes(name))
-    .map((name) => [
-      ["More " + name, { more: [name] }],
-      ["Less", { less: [name] }],
-    ])
-    .concat(KNOBS);
-
-/**
- * Switches that steer the neighbours. Calls `changed` with the query's `steer`, once at the start.
- * - `hasWords`: whether the library's model predicts words
- * - `lines`: the switches; those on one line exclude each other
- */
-function knobs(hasWords, lines, changed) {
-  const pressed = lines.map(() => null);
-  const update = () => {
-    const wishes = pressed.flatMap((at, line) => (at === null ? [] : [lines[line][at][1]]));
-    const words = (way) => wishes.flatMap((wish) => wish[way] ?? []);
-    changed({ ...Object.assign({}, ...wishes), more: words("more"), less: words("less") });
-  };
-  update();
-  if (!hasWords) return "";
-  return h(
-    "div",
-    { class: "part-acts knobs" },
-    lines.map((pair, line) => {
-      const buttons = pair.map(([label], at) =>
-        h(
-          "button",
-          {
-            type: "button",
-            "aria-pressed": "false",
-            "aria-label": label === "Less" ? pair[0][0].replace("More", "Less") : null,
-            onclick: () => {
-              pressed[line] = pressed[line] === at ? null : at;
-              buttons.forEach((button, other) =>
-                button.setAttribute("aria-pressed", String(pressed[line] === other)),
-              );
-              update();
-            },
-          },
-          label,
-        ),
-      );
-      return h(
-        "div",
-        {
-          class: "segments",
-          role: "group",
-          "aria-label": pair.map(([label]) => label).join(" or "),
-        },
-        buttons,
-      );
-    }),
-  );
-}
 
 function part(title) {
   return h("section", { class: "part" }, h("h3", {}, title), h("div", {}));
@@ -445,8 +349,6 @@ function neighbours(place, signal, work) {
     if (!tracks.length)
       return place.append(empty("No similar tracks", "The library has no other track yet."));
     const all = tracks.map((track) => ({ track }));
-    if (answer.steered)
-      place.append(h("p", { class: "faint", role: "status" }, sentence(answer.steered.note)));
     if (answer.note)
       place.append(h("p", { class: "faint", role: "status" }, sentence(answer.note)));
     place.append(

@@ -178,30 +178,6 @@ export const keep = {
     });
   },
 };
-/** A slider between two ends, whose value is stored under `kept`. */
-export const keptRange = (kept, [from, to], label, usual, changed) =>
-  h(
-    "label",
-    { class: "inline" },
-    h("span", { class: "faint" }, from),
-    h("input", {
-      type: "range",
-      name: kept,
-      min: 0,
-      max: 1,
-      step: 0.1,
-      value: keep.get(kept, usual),
-      "aria-label": label,
-      onchange: (event) => {
-        keep.set(kept, Number(event.target.value));
-        changed?.();
-      },
-    }),
-    h("span", { class: "faint" }, to),
-  );
-/** Whether neighbours are alike in sound or in feel, on cards and in radios. */
-export const feelRange = (changed) =>
-  keptRange("feel", ["in sound", "in feel"], "Similar in sound or in feel", 0, changed);
 /** Values that last as long as this tab. */
 export const keepHere = kept(() => sessionStorage);
 

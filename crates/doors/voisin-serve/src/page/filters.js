@@ -21,7 +21,7 @@ const FIELDS = [
   ["licence", "Licence", "cc-by", true],
 ];
 /** Scales of every library. */
-export const SCALES = [
+const SCALES = [
   "energy",
   "danceability",
   "brightness",
