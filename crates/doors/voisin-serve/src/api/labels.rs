@@ -224,7 +224,8 @@ pub(super) async fn write(
             }
             let options = WriteOptions {
                 overwrite: true,
-                keep_mtime: true,
+                // By the new time the next scan knows that the tags are to be read.
+                keep_mtime: false,
                 dry_run: request.dry_run,
             };
             let mut items = Vec::new();
