@@ -52,7 +52,7 @@ fn read(context: &Context, source: &Source) -> Result<Dataset, LabError> {
             .open_engine()
             // The engine's error is kept whole for its next step and its exit code.
             .map_err(|error| match error.downcast() {
-                Ok(error) => LabError::Engine(error),
+                Ok(error) => LabError::Engine(Box::new(error)),
                 Err(error) => LabError::Options(format!("{error:#}")),
             })
     })

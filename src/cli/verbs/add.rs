@@ -95,8 +95,8 @@ pub(crate) fn run(context: &Context, args: AddArgs) -> anyhow::Result<Ending> {
         if path.as_os_str() == "-" {
             paths.extend(listed_paths(args.null)?);
         } else {
-            named.push(path.to_path_buf());
-            paths.push(path.to_path_buf());
+            named.push(path.clone());
+            paths.push(path.clone());
         }
     }
     let mode = if args.dry_run {

@@ -251,7 +251,7 @@ fn the_copy_of_a_killed_write_is_reported_and_removed() {
     let sound = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap();
     // Large enough that the copy takes a while: blocks of padding behind the first, whose header and contents have 42
     // bytes with the mark.
-    let padding = [&[1, 0xff, 0xff, 0xff][..], &[0; 0xff_ffff]].concat();
+    let padding = [vec![1, 0xff, 0xff, 0xff], vec![0; 0xff_ffff]].concat();
     let bytes = [&sound[..42], &padding.repeat(4), &sound[42..]].concat();
     fs::write(&target, &bytes).unwrap();
     let table = sandbox.path("labels.csv");

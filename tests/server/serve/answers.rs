@@ -193,7 +193,8 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
         ])
     );
     assert_eq!(server.get("/api/v1/find?query=xyzzy").0, 404);
-    for path in ["words"] {
+    {
+        let path = "words";
         let (status, problem) = server.get(&format!("/api/v1/{path}?limit=1"));
         let detail = problem["detail"].as_str().unwrap_or_default();
         assert!(

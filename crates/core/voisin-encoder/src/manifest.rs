@@ -225,9 +225,7 @@ impl ModelManifest {
 
     /// `[n_mels, n_frames]` that its own network takes.
     pub fn input_shape(&self) -> [usize; 2] {
-        match self.architecture {
-            fixed => fixed.input_shape(),
-        }
+        self.architecture.input_shape()
     }
 
     /// Parses and checks a manifest; `path` is for the message.

@@ -65,10 +65,10 @@ pub struct AddReport {
 pub fn pending_files(library: &Library, found: &Scan) -> Result<Vec<FileRecord>, LibraryError> {
     let mut pending = Vec::new();
     for file in &found.files {
-        let is_pending = match library.files().file_state(file)? {
-            FileState::Unchanged(_) | FileState::FailedBefore { .. } => false,
-            _ => true,
-        };
+        let is_pending = !matches!(
+            library.files().file_state(file)?,
+            FileState::Unchanged(_) | FileState::FailedBefore { .. }
+        );
         if is_pending {
             pending.push(file.clone());
         }

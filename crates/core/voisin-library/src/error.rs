@@ -215,11 +215,10 @@ impl LibraryError {
     /// The next step, where the message does not have it.
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
-            Self::NotFound { .. } => Remedy::AddMusicOrOtherLibrary,
+            Self::NotFound { .. } | Self::OtherSchema { .. } => Remedy::AddMusicOrOtherLibrary,
             Self::NothingBelow { .. } => Remedy::SeeFolders,
             Self::Taken { .. } => Remedy::RemoveOrAdd,
             Self::Emptied { .. } | Self::Damaged { .. } => Remedy::RestoreOrAdd,
-            Self::OtherSchema { .. } => Remedy::AddMusicOrOtherLibrary,
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
             Self::ReadOnly { .. } => Remedy::OtherRights,
             Self::OtherModel { .. } => Remedy::OtherModel,

@@ -100,7 +100,7 @@ impl Adding {
                     // Progress counts only the planned files.
                     return;
                 }
-                _ => return,
+                AddEvent::CutOff { .. } => return,
             }
             // Called for each file, with the lock held only during the call.
             let called = Python::attach(|py| {

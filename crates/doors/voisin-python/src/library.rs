@@ -650,12 +650,9 @@ impl PyLibrary {
         ))
     }
 
-    fn __getnewargs_ex__<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<((OsString,), Bound<'py, PyDict>)> {
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> ((OsString,), Bound<'py, PyDict>) {
         let options = PyDict::new(py);
         // The arguments of `__new__`, without `create`: a copy must not create a library elsewhere.
-        Ok(((self.dir.clone().into_os_string(),), options))
+        ((self.dir.clone().into_os_string(),), options)
     }
 }

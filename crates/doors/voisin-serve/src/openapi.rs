@@ -1,4 +1,4 @@
-//! The description of the API (OpenAPI), from the types of queries and answers.
+//! The description of the API (`OpenAPI`), from the types of queries and answers.
 
 use axum::http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -348,10 +348,9 @@ fn operation(method: &str, path: &str, about: &str) -> Value {
     if path.contains("{id}") {
         named.push(json!({"name": "id", "in": "path", "required": true, "schema": {}}));
     }
-    let queries = TOOLS.iter().chain(&OTHERS);
+    let mut queries = TOOLS.iter().chain(&OTHERS);
     let query = queries
-        .filter(|(.., verb, other, _)| *other == path && verb.as_str().eq_ignore_ascii_case(method))
-        .next();
+        .find(|(.., verb, other, _)| *other == path && verb.as_str().eq_ignore_ascii_case(method));
     match query {
         Some((tool, _, verb, _, schema)) if *verb == Method::POST && !tool.is_empty() => {
             operation["requestBody"] = json!({"required": true, "content": {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Version of the tables: the day on which they got this form.
-pub(super) const SCHEMA: i32 = 2026_11_30;
+pub(super) const SCHEMA: i32 = 20_261_130;
 
 /// Columns of the table of tracks in the order of sending: name, type, description. `$N` stands for the vectors' length.
 const TRACK: [(&str, &str, &str); 27] = [

@@ -45,7 +45,7 @@ pub enum LabError {
     Dataset(#[from] crate::dataset::DatasetError),
     /// The engine failed to decode audio or to read the library.
     #[error(transparent)]
-    Engine(#[from] voisin_engine::EngineError),
+    Engine(Box<voisin_engine::EngineError>),
     /// The genre engine failed.
     #[error(transparent)]
     Genre(#[from] voisin_genre::GenreError),
@@ -80,6 +80,12 @@ pub enum LabError {
     /// Interrupted by Ctrl-C.
     #[error("interrupted: repeat the command to continue")]
     Interrupted,
+}
+
+impl From<voisin_engine::EngineError> for LabError {
+    fn from(error: voisin_engine::EngineError) -> Self {
+        Self::Engine(Box::new(error))
+    }
 }
 
 impl LabError {

@@ -73,11 +73,14 @@ struct Sidecar {
     /// Digests of verified credentials, and their expiry.
     proven: Mutex<HashMap<blake3::Hash, Instant>>,
     salt: [u8; 32],
-    lists: Mutex<HashMap<ListKey, (Instant, Arc<OnceCell<Arc<ServerSongs>>>)>>,
+    lists: Mutex<HashMap<ListKey, KeptSongs>>,
 }
 
 /// A user, and a music folder of the server; empty for all folders.
 type ListKey = (blake3::Hash, String);
+
+/// When the songs were asked for, and the songs once they are there.
+type KeptSongs = (Instant, Arc<OnceCell<Arc<ServerSongs>>>);
 
 /// The songs that the server shows a user and the library has.
 #[derive(Default)]
