@@ -93,11 +93,7 @@ export function show(root, _route, signal) {
         }
         place.replaceChildren(
           head(total),
-          h(
-            "ul",
-            { class: "covers", tabindex: 0, "aria-label": shelf.title },
-            albumTiles(shown),
-          ),
+          h("ul", { class: "covers", tabindex: 0, "aria-label": shelf.title }, albumTiles(shown)),
         );
         mark();
       },

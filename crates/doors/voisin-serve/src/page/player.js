@@ -320,9 +320,7 @@ async function goOn() {
     if (queue.at(-1) !== last) return;
     const known = new Set(own.map((entry) => entry.track.id));
     queue.push(
-      ...items
-        .filter((track) => !known.has(track.id))
-        .map((track) => ({ track, follows: true })),
+      ...items.filter((track) => !known.has(track.id)).map((track) => ({ track, follows: true })),
     );
     isRequesting = false;
     if (audio.ended && isOn()) step(1);
