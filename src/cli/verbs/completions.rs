@@ -162,10 +162,7 @@ fn with_names(line: &str) -> String {
         ":_voisin_genres"
     } else if takes(&[":ARTIST:"]) {
         ":_voisin_artists"
-    } else if takes(&[
-        "an artist, or an album",
-        ":name -- Only those near to this one",
-    ]) {
+    } else if takes(&[":name -- Only those near to this one"]) {
         ":_voisin_makers"
     } else if takes(&[":MODEL:", ":model -- ", ":name -- A model'"]) {
         ":_voisin_models"

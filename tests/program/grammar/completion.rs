@@ -102,7 +102,6 @@ fn shells_complete_what_the_library_has() {
         ("*--tag=", "words"),
         ("'*:query -- Words for the sound", "words"),
         ("*--composer=", "composers"),
-        ("an artist, or an album", "makers"),
         ("Only those near to this one", "makers"),
         ("::name -- A model", "models"),
         ("]:FIELD:", "orders"),

@@ -118,7 +118,7 @@ fn mistakes_have_one_style() {
         ),
         (
             "labels delete x",
-            "there is no command \"delete\". Did you mean unset? See \"voisin labels --help\"",
+            "expected [tags|folder|CSV] or a command, found more than that; see \"voisin labels --help\"",
         ),
         (
             "duplicates --delete",

@@ -211,7 +211,6 @@ fn vectors_are_the_input_of_the_runs_last_layer() {
         assert_eq!(code(&output), 2, "{more:?}");
         text(&output.stderr)
     };
-    assert!(refused(&to).contains("inner.npy"));
     assert!(refused(&["--vectors", "inner.txt"]).contains("expected FILE.npy"));
     let precision = ["--vectors", "other.npy", "--precision", "0.9"];
     assert!(refused(&precision).contains("vectors have no class"));

@@ -719,7 +719,7 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
         404
     );
     let kind = "Content-Type: application/json\r\n";
-    let question = json!({"tracks": [2, 1], "title": "two", "format": "m3u8"}).to_string();
+    let question = json!({"tracks": [2, 1], "title": "two"}).to_string();
     let (status, head, list) =
         server.send("POST", "/music/api/v1/lists", kind, question.as_bytes());
     assert!(

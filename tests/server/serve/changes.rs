@@ -160,36 +160,19 @@ fn vectors_of_another_model_are_never_mixed_with_older_ones() {
     let question = json!({"seeds": [{"id": 1}], "limit": 5});
     let near = |answer: &Value| answer["neighbours"].clone();
     let before = server.good("/api/v1/similar", &question);
+    let other = sandbox.run(["--model", "voisin-3", "add", music.to_str().unwrap()]);
+    assert_eq!(code(&other), 2);
+    assert!(
+        text(&other.stderr).contains("vectors of two models never mix"),
+        "{}",
+        text(&other.stderr)
+    );
+    let after = server.good("/api/v1/similar", &question);
+    assert_eq!(near(&after), near(&before));
     let part = json!({"seeds": [{"id": 1}], "from": 0.0, "to": 5.0, "limit": 2});
-    server.good("/api/v1/similar", &part);
-    fine(sandbox.run(["remove", music.to_str().unwrap()]));
-    fine(sandbox.run(["--model", "voisin-3", "add", music.to_str().unwrap()]));
-    let first = fine_json(sandbox.run(["list", "--limit", "1", "--format", "json"]));
-    let first = first["tracks"][0]["id"].as_u64().unwrap();
-    let question = json!({"seeds": [{"id": first}], "limit": 5});
-    let part = json!({"seeds": [{"id": first}], "from": 0.0, "to": 5.0, "limit": 2});
-    let first = format!("id:{first}");
-    // The index may have to be rebuilt: then the status is 503, and nothing is answered from the old one.
-    let start = Instant::now();
-    let after = loop {
-        let (status, answer) = server.post("/api/v1/similar", &question);
-        if status == 200 {
-            break answer;
-        }
-        assert!(
-            status == 503 && answer["detail"].as_str().unwrap().contains("index"),
-            "{status} {answer}"
-        );
-        assert!(start.elapsed() < Duration::from_secs(20), "it is built");
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    assert!(after["generation"].as_u64() > before["generation"].as_u64());
-    let expected = fine_json(sandbox.run(["similar", &first, "--limit", "5", "--format", "json"]));
-    assert_eq!(near(&after), near(&expected));
-    assert_ne!(near(&after), near(&before));
     let of_part = server.good("/api/v1/similar", &part);
     let arguments = [
-        "similar", &first, "--from", "0", "--to", "5", "--limit", "2", "--format", "json",
+        "similar", "id:1", "--from", "0", "--to", "5", "--limit", "2", "--format", "json",
     ];
     assert_eq!(near(&of_part), near(&fine_json(sandbox.run(arguments))));
 }

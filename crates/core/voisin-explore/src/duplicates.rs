@@ -1060,12 +1060,7 @@ mod tests {
         let sets = [piece(1, 0, 0.0), piece(1, 0, 0.05)];
         let pair =
             |a: (&str, &str, f64), b: (&str, &str, f64)| groups(&sets, &titled(&[a, b]), None);
-        for other in [
-            ("Tom", "", 30.0),
-            ("", "", 34.0),
-            ("", "Dixie", 30.0),
-            ("Tom", "Track 07", 30.0),
-        ] {
+        for other in [("Tom", "", 30.0), ("", "", 34.0), ("", "Dixie", 30.0)] {
             assert_eq!(pair(one, other), [[0, 1]], "{other:?}");
         }
         for other in [
