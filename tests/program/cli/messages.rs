@@ -467,13 +467,16 @@ fn ctrl_c_leaves_no_half_line_on_a_terminal() {
     command.arg("--library").arg(sandbox.path("library"));
     // A library of noise, so that each file has to be decoded.
     fine(sandbox.run([std::path::Path::new("add"), &sandbox.path("music")]));
+    // Enough of them that the key comes in the middle, on any machine.
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
+    for copy in ["one", "two", "three"] {
+        let mut cp = std::process::Command::new("cp");
+        let copied = cp.args(["-r", demo]).arg(sandbox.path(copy)).status();
+        assert!(copied.unwrap().success());
+    }
     let run = command
-        .args([
-            "classify",
-            "--threads",
-            "1",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo"),
-        ])
+        .args(["classify", "--threads", "1", demo])
+        .args(["one", "two", "three"].map(|copy| sandbox.path(copy)))
         .output()
         .unwrap();
     let shown = text(&run.stdout);
