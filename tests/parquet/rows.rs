@@ -481,24 +481,6 @@ fn a_file_with_an_impossible_model_or_path_is_refused() {
         [],
         "a row without a path is no failed file"
     );
-    drop(library);
-
-    // A library that was edited by hand is not merged into another.
-    let database = rusqlite::Connection::open(sandbox.path("library/voisin.db")).unwrap();
-    database
-        .execute("UPDATE models SET name = '../../../x'", [])
-        .unwrap();
-    drop(database);
-    let other = Sandbox::new();
-    let merged = other.run(["merge", sandbox.path("library").to_str().unwrap()]);
-    let stderr = text(&merged.stderr);
-    assert_eq!(code(&merged), 2, "{stderr}");
-    assert!(
-        stderr.contains("the model of its vectors is refused: its name is \"../../../x\""),
-        "{stderr}"
-    );
-    let library = Library::open(&other.path("library"), OpenMode::ReadOnly).unwrap();
-    assert_eq!(library.model().unwrap(), None);
 }
 
 /// Paths and vectors of another program, in a file without metadata.

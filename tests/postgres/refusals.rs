@@ -178,9 +178,9 @@ fn pull_refuses_an_impossible_model_or_row() {
     let url = server.url();
     let original = model();
     for (change, found) in [
-        ("fingerprint = '../../x'", "its fingerprint is \"../../x\""),
-        ("model = '../../../x'", "its name is \"../../../x\""),
-        ("dimension = -1", "its dimension is"),
+        ("fingerprint = '../../x'", "found another one"),
+        ("model = '../../../x'", "no file, found \"../../../x\""),
+        ("dimension = -1", "expected vectors of 1 to"),
         ("manifest = repeat('{', 100)", "its manifest"),
     ] {
         server.psql(&format!("update voisin_state set {change}"));

@@ -71,7 +71,7 @@ impl Postgres {
         let of_column: Option<i32> = self.run(|tx| {
             // Several processes may do so at once, against which "if not exists" does not help.
             tx.batch_execute("select pg_advisory_xact_lock(1987013492)")?;
-            if !tables_exist(tx, model)? {
+            if !tables_exist(tx)? {
                 tx.batch_execute(&ddl::tables(model.dimension))?;
                 tx.execute("insert into voisin_state (schema) values ($1)", &[&SCHEMA])?;
             }
@@ -293,20 +293,9 @@ fn schema(connection: &mut Connection) -> Result<Option<i32>> {
     })
 }
 
-/// Whether the tables for a model's vectors exist; those of another model further along the search path do not count.
-fn tables_exist(tx: &mut Transaction<'_>, model: &StoredModel) -> Result<bool, postgres::Error> {
-    let sql =
-        "select relnamespace::regnamespace::text = quote_ident(current_schema()) from pg_class
-        where oid = to_regclass('voisin_state')";
-    let Some(row) = tx.query_opt(sql, &[])? else {
-        return Ok(false);
-    };
-    // In the first schema of the search path, where new tables would be made.
-    if row.get::<_, Option<bool>>(0) != Some(false) {
-        return Ok(true);
-    }
-    let held: Option<String> = tx
-        .query_one("select fingerprint from voisin_state", &[])?
-        .get(0);
-    Ok(held.is_none_or(|held| held == model.fingerprint))
+/// Whether the tables exist in the first schema of the search path, where new ones would be made.
+fn tables_exist(tx: &mut Transaction<'_>) -> Result<bool, postgres::Error> {
+    let sql = "select count(*) > 0 from pg_class where oid = to_regclass('voisin_state')
+        and relnamespace::regnamespace::text = quote_ident(current_schema())";
+    Ok(tx.query_one(sql, &[])?.get(0))
 }
