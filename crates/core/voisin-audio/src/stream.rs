@@ -262,15 +262,19 @@ impl Stream {
 
     /// Decodes a packet; returns its rate, or `None` if it was damaged.
     fn feed(&mut self, piece: Piece) -> Result<Option<u32>, AudioError> {
-        let Memory::Segment(size) = self.memory else {
-            return self.run(&piece.packet);
-        };
-        if piece.index.is_multiple_of(size) {
-            // A new decoder, as a reset does not restart the noise generator.
-            self.decoder = self.demuxer.decoder()?;
-            if let Some(before) = self.before.take() {
-                let _ = self.run(&before)?;
+        match (self.memory, &self.before) {
+            (Memory::Segment(size), _) if piece.index.is_multiple_of(size) => {
+                // A new decoder, as a reset does not restart the noise generator.
+                self.decoder = self.demuxer.decoder()?;
+                if let Some(before) = self.before.take() {
+                    let _ = self.run(&before)?;
+                }
             }
+            // Symphonia's decoder refuses other rates and channels than those of its first packet.
+            (Memory::Mp3, Some(before)) if mp3_format(before) != mp3_format(&piece.packet) => {
+                self.decoder = self.demuxer.decoder()?;
+            }
+            _ => {}
         }
         let decoded = self.run(&piece.packet);
         self.before = Some(piece.packet);
@@ -292,12 +296,16 @@ impl Stream {
     /// Decodes a packet, or leaves silence of its length; returns whether it was undamaged.
     fn decode(&mut self, piece: Piece) -> Result<bool, AudioError> {
         let counted = piece.frames;
-        // A packet at another rate counts as damaged: its frames are of another length.
-        let good = self.feed(piece)? == Some(self.demuxer.actual().rate);
+        let rate = self.feed(piece)?;
+        // Frames at another rate are of another length: they stay silent. Only an MP3 changes its rate undamaged.
+        let is_heard = rate == Some(self.demuxer.actual().rate);
+        let good = is_heard || (rate.is_some() && self.memory == Memory::Mp3);
+        if !is_heard {
+            self.mono.clear();
+        }
         self.counts.packets += 1;
-        // If only decoding counts frames, a damaged packet counts as long as the last undamaged
-        // one.
-        let frames = counted.unwrap_or(if good {
+        // If only decoding counts frames, a packet that is not heard counts as long as the last one that is.
+        let frames = counted.unwrap_or(if is_heard {
             self.mono.len() as u64
         } else {
             self.last_frames
@@ -306,7 +314,6 @@ impl Stream {
             self.last_frames = frames;
             self.counts.good_frames += frames;
         } else {
-            self.mono.clear();
             self.counts.damaged += 1;
             self.counts.lost_frames += frames;
         }
@@ -315,6 +322,17 @@ impl Stream {
         self.demuxer.count_decoded(frames);
         Ok(good)
     }
+}
+
+/// The bits of an MP3 packet's header that say its version, its rate, and whether it is mono.
+fn mp3_format(packet: &Packet) -> Option<[u8; 3]> {
+    const MONO: u8 = 0b11;
+    let header = packet.data.first_chunk::<4>()?;
+    Some([
+        header[1] & 0b0001_1000,
+        header[2] & 0b0000_1100,
+        u8::from(header[3] >> 6 == MONO),
+    ])
 }
 
 fn memory_of(demuxer: &Demuxer) -> Memory {
