@@ -15,7 +15,7 @@ use super::{Sandbox, fine, noise_wav, six_tracks, tagged, text};
 /// A library of six tracks of the demo.
 pub(crate) fn small_library(sandbox: &Sandbox) -> PathBuf {
     let music = six_tracks(sandbox);
-    fine(sandbox.run(["add", music.to_str().unwrap()]));
+    fine(sandbox.run(["add", "--threads", "1", music.to_str().unwrap()]));
     music
 }
 
