@@ -64,7 +64,7 @@ fn trained(sandbox: &Sandbox, name: &str, settings: &str) -> Value {
     ask(sandbox, &line)
 }
 
-/// What stands at a place of an answer.
+/// The value at a place of an answer.
 fn at<'a>(answer: &'a Value, place: &str) -> &'a Value {
     let found = answer.pointer(place);
     found.unwrap_or_else(|| panic!("no {place} in {answer}"))

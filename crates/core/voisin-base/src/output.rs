@@ -62,7 +62,7 @@ impl OutputError {
     }
 }
 
-/// What is at a path, links followed.
+/// The kind of file at a path, links followed.
 enum Place {
     StandardOutput,
     Stream,

@@ -134,7 +134,7 @@ const ANSWERS: [(&str, &str, AnswerSchema); 28] = [
     ("get", "/words", answer_of::<Answer<WordsJson<'_>>>),
 ];
 
-/// What each route is for.
+/// The summary of each route.
 const ABOUT: [(&str, &str, &str); 39] = [
     (
         "get",

@@ -27,7 +27,7 @@ pub struct PreparedWrite {
 }
 
 impl PreparedWrite {
-    /// What is done, or would be.
+    /// The outcome, or that of a dry run.
     pub fn outcome(&self) -> &WriteOutcome {
         &self.outcome
     }

@@ -324,7 +324,7 @@ fn learning(fitted: &Fitted) -> Learning {
     }
 }
 
-/// What a run's network computes of a track.
+/// The outputs of a run's network for a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkOutput {
     /// The probability of each class.
