@@ -32,7 +32,7 @@ const ORDER: [&str; 25] = [
     "voisin-cli",
 ];
 /// Lines of Rust, with tests.
-const LINES: usize = 203_478;
+const LINES: usize = 203_475;
 /// Folders of the project with Rust in them.
 const FOLDERS: [&str; 9] = [
     "src", "crates", "index", "models", "tests", "benches", "examples", "fuzz", "research",

@@ -262,9 +262,6 @@ pub(crate) struct ExportArgs {
     /// Format of the output: arrays and tables, or Parquet files (docs/parquet.md)
     #[arg(long, value_enum, default_value_t = ExportFormat::Npy)]
     pub(crate) format: ExportFormat,
-    /// Write the vectors of this space (see `voisin space list`)
-    #[arg(long, value_name = "SPACE")]
-    pub(crate) space: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
