@@ -583,17 +583,6 @@ def the_card(page, server, shots):
             f"the picture of a file: {which['codec']}",
             (status, headers["Content-Type"], body) == (200, "image/png", png(*colour)),
         )
-    check(
-        "the card: its waveform",
-        soon(
-            lambda: (
-                page.run(
-                    "(() => { const c = document.querySelector('.wave'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const tall = new Set(); for (let x = 0; x < c.width; x += 3) { let n = 0; for (let y = 0; y < c.height; y++) n += d[4 * (y * c.width + x) + 3] > 0; tall.add(n); } return tall.size; })()"
-                )
-                > 5
-            )
-        ),
-    )
     page.picture(shots and shots / "card.png")
     quiet(page, "card")
     return track
