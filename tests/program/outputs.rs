@@ -66,10 +66,9 @@ fn every_kind_of_output_replaces_a_file() {
         assert!(printed.stdout == written, "{line}: nothing else is printed");
     }
     for (line, name) in [
-        ("backup {}/copy.db", "copy.db"),
+        ("export {}/copy.db", "copy.db"),
         ("export {}", "tracks.csv"),
         ("features one.wav --set tempo --output {}", "columns.csv"),
-        ("man --output {}", "voisin-add.1"),
     ] {
         let folder = sandbox.path("folder");
         fs::create_dir(&folder).unwrap();
@@ -114,7 +113,7 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("list -o {}", "labels/tracks.csv", "labels come from"),
         ("map -o {}", "labels/tracks.csv", "labels come from"),
         ("export labels", "labels/tracks.csv", "labels come from"),
-        ("backup {}", "library/voisin.db", "is the library"),
+        ("export {}", "library/voisin.db", "is the library"),
         ("list -o {}", "folder.csv", "is a folder"),
         ("list -o {}", "none/x.csv", "there is no folder"),
     ] {

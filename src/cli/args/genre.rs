@@ -17,7 +17,7 @@ use voisin_questions::values::Limit;
 /// genre, the answer is a first guess from the model's tags.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop\n  voisin classify --all --precision 0.9 --write-tags --dry-run\n  voisin labels suspects --format csv > accepted.csv && $EDITOR accepted.csv\n  voisin classify --write-tags --overwrite --from-list accepted.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub(crate) struct WriteTagsArgs {
     #[arg(long)]
     pub(crate) write_tags: bool,
     /// With --write-tags: write the genres of this table instead of predictions. Its columns are path and genre, or path
-    /// and suggested, as `voisin suspects --format csv` prints them: delete the lines that you do not accept
+    /// and suggested, as `voisin labels suspects --format csv` prints them: delete the lines that you do not accept
     #[arg(long, value_name = "FILE.csv", requires = "write_tags", conflicts_with = "all", value_hint = ValueHint::FilePath)]
     pub(crate) from_list: Option<PathBuf>,
     /// With --write-tags: show what would change, and change nothing
@@ -90,7 +90,7 @@ pub(crate) struct GenresArgs {
 /// confidence are listed, worst first, with the reason. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin suspects\n  voisin suspects --limit all --format csv > suspects.csv"
+    after_help = "Examples:\n  voisin labels suspects\n  voisin labels suspects --limit all --format csv > suspects.csv"
 )]
 pub(crate) struct SuspectsArgs {
     /// Number of tracks at most

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::ReportFormat;
+use super::{ReportFormat, SuspectsArgs};
 use voisin_engine::LabelSource;
 use voisin_questions::genre::label_source;
 
@@ -37,6 +37,7 @@ pub(crate) enum LabelsCommand {
     Unset(UnsetLabelArgs),
     Undo(UndoLabelArgs),
     Export(ExportLabelsArgs),
+    Suspects(Box<SuspectsArgs>),
 }
 
 /// Give tracks a genre of your own, which takes precedence over the source

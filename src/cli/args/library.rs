@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::ReportFormat;
 use super::units::Shard;
-use super::{ListOutput, ReportFormat};
 use voisin_engine::DescriptorDepth;
 use voisin_questions::spans::{Seconds, length};
 
@@ -26,7 +26,7 @@ pub(crate) struct DemoArgs {
 /// Folders are read recursively; playlists (M3U) and single files are accepted too; `-` reads a list of
 /// paths from standard input. Unchanged files are not opened; moved and retagged ones keep their vectors. Hidden
 /// folders and those that hold a `.nomedia` or `.notmusic` file are skipped. So are bins, snapshots and system folders
-/// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), which are counted, unless one is named itself. A run can be stopped at any
+/// (`#recycle`, `$RECYCLE.BIN`, `@eaDir` …), unless one is named itself. A run can be stopped at any
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
@@ -35,7 +35,7 @@ pub(crate) struct DemoArgs {
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
     /// Folders, playlists or files; `-` for a list on standard input
-    #[arg(required_unless_present_any = ["from_parquet", "vectors"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present_any = ["from_parquet", "vectors", "retry"], value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
     /// Import the output of `embed --format parquet` or `export --format parquet`: files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["paths", "dry_run", "force"], value_hint = ValueHint::AnyPath)]
@@ -58,13 +58,19 @@ pub(crate) struct AddArgs {
     /// (several: all of them). A file `.voisinignore` in a folder does the same for it and all below
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
-    /// Follow links that lead out of the folders named, now and in later runs. Without it, nobody who can write into such a
+    /// Follow links that lead out of the folders named. Without it, nobody who can write into such a
     /// folder can make voisin read other files. Links that stay below their folder are always followed
     #[arg(long, conflicts_with = "from_parquet")]
     pub(crate) follow_links: bool,
     /// Windows per track, spread evenly over it; `all` for one every second [default: by model]
     #[arg(long, value_name = "N|all")]
     pub(crate) windows: Option<WindowCount>,
+    /// Try the files again that could not be added before (those at or below PATH, if given)
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "watch", "dry_run", "remove_missing"])]
+    pub(crate) retry: bool,
+    /// Go on until Ctrl-C: add new, changed and moved files below the folders two seconds after the last change
+    #[arg(long, conflicts_with_all = ["from_parquet", "vectors", "dry_run", "remove_missing", "force", "windows"])]
+    pub(crate) watch: bool,
     /// Read and analyse unchanged files again
     #[arg(long)]
     pub(crate) force: bool,
@@ -197,28 +203,6 @@ pub(crate) struct StatusArgs {
     pub(crate) format: ReportFormat,
 }
 
-/// List the files that could not be added, and why
-///
-/// They are skipped by `add` until they change, or until `voisin retry`.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin failed --format paths -0 | xargs -0 -r ls -l")]
-pub(crate) struct FailedArgs {
-    #[command(flatten)]
-    pub(crate) output: ListOutput,
-}
-
-/// Retry the files that could not be added
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin retry")]
-pub(crate) struct RetryArgs {
-    /// Only files at or below these paths [default: all]
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Format of the summary
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
-    pub(crate) format: ReportFormat,
-}
-
 /// Remove tracks from the library (your files are not touched)
 #[derive(Debug, Args)]
 #[command(
@@ -248,13 +232,16 @@ pub(crate) struct RemoveArgs {
 /// vectors.npy (float32 [tracks, dimension], raw), mean.npy (float32 [dimension]: subtracted from them before
 /// they are compared), windows.npy (float16 [windows, dimension]) with windows.csv, and tracks.csv in the same row
 /// order. tags.csv: how strongly each of the model's tags fits each track, as percentiles of the library.
+///
+/// A name that ends in .db gets a copy of the library's database, which is checked. To restore it, delete `voisin.db-wal` and
+/// `voisin.db-shm` in the library's folder, and put the copy there as `voisin.db`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  voisin export vectors/ && python -c \"import numpy; print(numpy.load('vectors/vectors.npy').shape)\""
 )]
 pub(crate) struct ExportArgs {
-    /// Folder to write into
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Folder to write into, or a file that ends in .db
+    #[arg(value_name = "DIR|FILE.db", value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// Leave out the window vectors
     #[arg(long)]

@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: &ClassifyArgs) -> anyhow::Result<Endi
         classifier.check_for_writing()?;
     }
     let mut failed = 0;
-    let named = RequestedFiles::new(context, engine.as_deref(), args, names, &mut failed)?;
+    let named = RequestedFiles::new(context, args, names, &mut failed)?;
     let answers = match (&classifier, &mut engine) {
         (Classifier::FirstGuess(guess), engine) => first_guesses(
             context,
@@ -152,7 +152,6 @@ struct RequestedFiles {
 impl RequestedFiles {
     fn new(
         context: &Context,
-        engine: Option<&Engine>,
         args: &ClassifyArgs,
         names: Vec<OsString>,
         failed: &mut u64,
@@ -169,15 +168,9 @@ impl RequestedFiles {
                 continue;
             }
             let path = Path::new(&text);
-            // Files behind links are only written to if their links are followed on request.
-            let followed = match engine {
-                Some(engine) if args.write.write_tags => {
-                    engine.library().files().followed_folders()?
-                }
-                _ => Vec::new(),
-            };
+            // Files behind links that lead elsewhere are not written to.
             let links = if args.write.write_tags {
-                Links::Below(&followed)
+                Links::Inside
             } else {
                 Links::All
             };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::suspects;
 use crate::cli::Ending;
 use crate::cli::args::{LabelsArgs, LabelsCommand, ReportFormat, check_csv_ending};
 use crate::cli::context::Context;
@@ -42,6 +43,7 @@ pub(crate) fn run(context: &Context, args: &LabelsArgs) -> anyhow::Result<Ending
             let target = output_file(context, &args.output)?;
             export(context, &engine, &target)
         }
+        Some(LabelsCommand::Suspects(args)) => suspects::run(context, args),
     }
 }
 

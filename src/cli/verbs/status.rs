@@ -37,17 +37,6 @@ fn print(
         ("windows", grouped(json.windows)),
         ("failed", grouped(json.failed)),
     ];
-    if let [first, others @ ..] = &json.left_out[..] {
-        let files = json.left_out.iter().map(|one| one.files).sum();
-        let more = match others.len() {
-            0 => String::new(),
-            n => format!(" and {}", count(n as u64, "other folder")),
-        };
-        lines.push((
-            "left out",
-            format!("{} below {}{more}", count(files, "file"), first.folder),
-        ));
-    }
     if let Some(model) = model {
         lines.push((
             "model",
@@ -114,7 +103,7 @@ fn print(
     if json.failed > 0 {
         context
             .console
-            .note("see \"voisin failed\" for the reasons");
+            .note("see \"voisin list --failed\" for the reasons");
     }
     if retrain {
         context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");

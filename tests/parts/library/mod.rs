@@ -510,44 +510,6 @@ fn a_track_is_shown_by_a_file_that_is_there() {
 }
 
 #[test]
-fn a_track_is_shown_by_a_file_outside_of_bins() {
-    let dir = tempfile::tempdir().unwrap();
-    let music = dunce::canonicalize(dir.path()).unwrap();
-    let mut library = open(&music.join("library"));
-    let names = ["#recycle/a.mp3", "a (1).mp3", "a.mp3", "b/a.mp3"];
-    let paths = names.map(|name| music.join(name));
-    for path in &paths {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "1").unwrap();
-    }
-    let id = library.insert_track(&new_track(1, &paths[0])).unwrap();
-    let tags = library.track(id).unwrap().tags;
-    for path in &paths[1..] {
-        let mut files = library.files_mut();
-        files.attach_file(id, &file(path), &tags).unwrap();
-    }
-    let shown = |library: &mut Library| {
-        library.files_mut().put_tidiest_first().unwrap();
-        let track = library.track(id).unwrap();
-        assert_eq!(track.tags, tags);
-        track.path
-    };
-    // Among equals the oldest row, also after a second call.
-    assert_eq!(shown(&mut library), paths[2]);
-    assert_eq!(shown(&mut library), paths[2]);
-    assert_eq!(library.track(id).unwrap().files.len(), 4);
-    // An existing copy goes before a tidier one that is missing.
-    let binned = music.join("#recycle/c.mp3");
-    std::fs::write(&binned, "1").unwrap();
-    let only = library.insert_track(&new_track(2, &binned)).unwrap();
-    let gone = file(music.join("c.mp3"));
-    library.files_mut().attach_file(only, &gone, &tags).unwrap();
-    library.files_mut().put_tidiest_first().unwrap();
-    assert_eq!(library.track(only).unwrap().path, binned);
-    sound(&library);
-}
-
-#[test]
 fn two_files_that_change_names_lose_no_vector() {
     let dir = tempfile::tempdir().unwrap();
     let music = dunce::canonicalize(dir.path()).unwrap();

@@ -196,7 +196,7 @@ fn too_few_labels_leave_the_first_guess_of_real_music() {
         for refused in [
             &["classify", "id:1", "-k", "3"][..],
             &["train", "genre"],
-            &["suspects"],
+            &["labels", "suspects"],
         ] {
             let output = music.sandbox.run(refused);
             assert_eq!(code(&output), 2, "{refused:?}");

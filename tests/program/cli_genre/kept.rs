@@ -11,8 +11,8 @@ use crate::common::{Sandbox, fine};
 const QUESTIONS: [&[&str]; 9] = [
     &["genres"],
     &["genres", "--format", "json"],
-    &["suspects"],
-    &["suspects", "--all", "--format", "json"],
+    &["labels", "suspects"],
+    &["labels", "suspects", "--all", "--format", "json"],
     &["artists"],
     &["artists", "--limit", "3", "--format", "json"],
     &["albums", "--format", "csv"],

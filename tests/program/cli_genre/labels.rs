@@ -79,7 +79,7 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     fine(sandbox.run([Path::new("map"), Path::new("--output"), &map]));
     let map = fs::read_to_string(map).unwrap();
     assert!(map.contains("style 1") && !map.contains("Genre"), "{map}");
-    let suspects = fine_json(sandbox.run(["suspects", "--all", "--format", "json"]));
+    let suspects = fine_json(sandbox.run(["labels", "suspects", "--all", "--format", "json"]));
     assert!(
         suspects[0]["labels"][0]
             .as_str()

@@ -607,7 +607,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     );
     for verb in [
         &["genres"][..],
-        &["suspects"],
+        &["labels", "suspects"],
         &["eval", "genre", "--no-rivals", "--repeats", "1"],
     ] {
         let output = sandbox.run(verb);
@@ -681,7 +681,7 @@ fn wrong_labels_are_suspected_with_reasons() {
             .attach_file(track.id, &track.files[0].record, &tags(genre, &artist))
             .unwrap();
     }
-    let found = json(sandbox.run(["suspects", "--format", "json"]));
+    let found = json(sandbox.run(["labels", "suspects", "--format", "json"]));
     let found = found.as_array().unwrap();
     let ids: Vec<u64> = found
         .iter()
@@ -710,11 +710,13 @@ fn wrong_labels_are_suspected_with_reasons() {
     );
     let csv = text(
         &sandbox
-            .run(["suspects", "--all", "--limit", "0", "--format", "csv"])
+            .run([
+                "labels", "suspects", "--all", "--limit", "0", "--format", "csv",
+            ])
             .stdout,
     );
     assert_eq!(csv.lines().count(), 97);
-    let table = sandbox.run(["suspects", "--limit", "2"]);
+    let table = sandbox.run(["labels", "suspects", "--limit", "2"]);
     assert_eq!(text(&table.stdout).lines().count(), 2 * 3, "a block each");
     assert!(text(&table.stderr).contains("contradicted"));
 }

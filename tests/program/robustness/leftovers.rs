@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 fn failures(sandbox: &Sandbox) -> Vec<Value> {
-    json(fine(sandbox, &["failed", "--format", "json"]))
+    json(fine(sandbox, &["list", "--failed", "--format", "json"]))
         .as_array()
         .unwrap()
         .clone()
@@ -112,13 +112,13 @@ fn a_file_that_ends_the_process_twice_is_set_aside() {
 
     // Later runs skip it, also after a retry that it ends.
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
-    let retry = ["retry", "--threads", "1"];
+    let retry = ["add", "--retry", "--threads", "1"];
     let died = with_a_deadly_file(&sandbox, &killer, &retry);
     assert_eq!(died.status.signal(), Some(9), "{}", text(&died.stderr));
     assert_eq!(code(&with_a_deadly_file(&sandbox, &killer, &add)), 0);
     assert_eq!(failures(&sandbox).len(), 1);
     // The file is intact again.
-    fine(&sandbox, &["retry"]);
+    fine(&sandbox, &["add", "--retry"]);
     assert_eq!(
         (
             status(&sandbox)["tracks"].as_u64(),
@@ -145,7 +145,7 @@ fn a_retry_that_is_killed_forgets_no_failure() {
     assert_eq!(failures(&sandbox).len(), 200);
     for milliseconds in [0, 10, 20, 30, 50, 80, 120, 200] {
         let mut child = sandbox
-            .command(["retry", "--quiet"])
+            .command(["add", "--retry", "--quiet"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -159,7 +159,7 @@ fn a_retry_that_is_killed_forgets_no_failure() {
         .iter()
         .map(|f| f["attempts"].as_u64().unwrap())
         .collect();
-    assert_eq!(code(&sandbox.run(["retry"])), 1);
+    assert_eq!(code(&sandbox.run(["add", "--retry"])), 1);
     let after: Vec<u64> = failures(&sandbox)
         .iter()
         .map(|f| f["attempts"].as_u64().unwrap())
@@ -174,7 +174,7 @@ fn a_retry_that_is_killed_forgets_no_failure() {
     // A file that can be read is no failure any more; a missing one is dropped.
     fs::write(music.join("000.mp3"), noise_wav(16_000, 4.0, 7)).unwrap();
     fs::remove_file(music.join("001.mp3")).unwrap();
-    assert_eq!(code(&sandbox.run(["retry"])), 1);
+    assert_eq!(code(&sandbox.run(["add", "--retry"])), 1);
     assert_eq!(
         (
             status(&sandbox)["tracks"].as_u64(),
@@ -215,7 +215,7 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
     {
         assert!(Instant::now() < deadline, "no copy was seen");
         let mut child = sandbox
-            .command(["backup", &target])
+            .command(["export", &target])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -235,10 +235,10 @@ fn a_killed_backup_is_tidied_up_by_the_next_one() {
     fs::create_dir(&other).unwrap();
     let held = fs::File::create(other.join("in-use")).unwrap();
     held.try_lock().unwrap();
-    fine(&sandbox, &["backup", &target]);
+    fine(&sandbox, &["export", &target]);
     assert_eq!(temporary(&shelf), [other]);
     drop(held);
-    fine(&sandbox, &["backup", &target]);
+    fine(&sandbox, &["export", &target]);
     assert!(temporary(&shelf).is_empty());
 }
 

@@ -73,7 +73,7 @@ fn an_assistant_gets_the_command_lines_answers() {
         ("clusters", json!({}), "clusters"),
         ("artists", json!({}), "artists"),
         ("albums", json!({"name": "hits"}), "albums|hits"),
-        ("suspects", json!({"all": true}), "suspects|--all"),
+        ("suspects", json!({"all": true}), "labels|suspects|--all"),
         ("duplicates", json!({}), "duplicates"),
         ("status", json!({}), "status"),
         ("show", json!({"id": 1, "words": true}), ""),

@@ -257,7 +257,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
     );
     assert_eq!(
         whole(server.good_get("/api/v1/suspects?all=true")),
-        cli(&["suspects", "--all"])
+        cli(&["labels", "suspects", "--all"])
     );
     assert_eq!(
         whole(server.good_get("/api/v1/duplicates")),
@@ -558,7 +558,7 @@ fn long_lists_come_in_pages_that_fit_together() {
             .ends_with("broken.mp3"),
         "{failed}"
     );
-    let output = sandbox.run(["failed", "--format", "json"]);
+    let output = sandbox.run(["list", "--failed", "--format", "json"]);
     let mut listed: Value = serde_json::from_slice(&output.stdout).unwrap();
     listed.as_object_mut().unwrap().remove("version");
     assert_eq!(failed, listed);

@@ -32,7 +32,6 @@ pub mod regular_file;
 #[cfg(feature = "texts")]
 pub mod remedy;
 #[cfg(feature = "texts")]
-pub mod system_folders;
 #[cfg(feature = "texts")]
 pub mod table;
 #[cfg(feature = "texts")]

@@ -125,7 +125,6 @@ impl AddRun<'_> {
                     .library_mut()
                     .files_mut()
                     .put_missing_last(&missing)?;
-                engine.library_mut().files_mut().put_tidiest_first()?;
             }
             if self.remove_missing && !dry_run {
                 report.remove_missing(engine)?;

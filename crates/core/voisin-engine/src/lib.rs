@@ -49,7 +49,7 @@ pub use collection::{meta, window_set};
 pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use engine::{Engine, IndexNews, IndexRefresh};
-pub use engine::{INDEX_FILE, held_model, prefer_builder, remember_model};
+pub use engine::{INDEX_FILE, held_model, remember_model};
 pub use error::EngineError;
 pub use export::{EXPORT_FILES, ExportSummary, export, spreadsheet_safe, table_path};
 pub use foreign::{check_model, external_model, foreign_audio, foreign_track, is_external};

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use ndarray::{ArrayView2, Axis, aview1};
 
 use super::artist_limit::ArtistLimit;
-use super::engine::preferred_builder;
 use super::seed::{Seed, is_seed, stacked};
 use super::{Engine, EngineError, LibrarySpace, WindowPlan};
 use voisin_base::track::{TrackId, is_same_recording};
@@ -274,7 +273,6 @@ impl Engine {
                 graph_from,
                 graph_to: usize::MAX,
                 lists_from,
-                builder: preferred_builder().unwrap_or_default(),
                 ..IndexOptions::default()
             };
             let built = VectorIndex::build(&ids, vectors.view(), &options)?;

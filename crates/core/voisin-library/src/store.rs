@@ -15,7 +15,6 @@ use super::{
     OpenMode, Removed, Result, StoredFile, StoredModel, TrackTags, TrackWindows, WorkError,
     descriptors, fold, now, paths, read,
 };
-use voisin_base::system_folders::Tidiness;
 use voisin_base::track::TrackId;
 use voisin_base::vector::{NORM_TOLERANCE, norm};
 
@@ -272,32 +271,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
             {
                 moved.push(file);
             }
-        }
-        self.put_last(&moved)
-    }
-
-    /// If a track's first file is in a bin, or a copy by its place or name, puts an existing, tidier one first: a track
-    /// is shown by its first file.
-    #[doc(hidden)]
-    pub fn put_tidiest_first(&mut self) -> Result<()> {
-        let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
-        let sql = format!(
-            "SELECT {FILE_COLUMNS} FROM files WHERE track IN ({several}) ORDER BY track, id"
-        );
-        let found = self.connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map([], read::stored_file)?;
-            rows.collect::<rusqlite::Result<Vec<StoredFile>>>()
-        });
-        let all = self.sql(found)?;
-        let mut moved: Vec<&StoredFile> = Vec::new();
-        for files in all.chunk_by(|one, next| one.track == next.track) {
-            let tidiness = |at: &usize| Tidiness::of(&files[*at].record.path);
-            let first = tidiness(&0);
-            // Only tidier files are checked on the disk.
-            let best = (1..files.len())
-                .filter(|at| tidiness(at) < first && !is_gone(&files[*at].record.path))
-                .min_by_key(tidiness);
-            moved.extend(&files[..best.unwrap_or(0)]);
         }
         self.put_last(&moved)
     }

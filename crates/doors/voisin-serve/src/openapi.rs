@@ -171,7 +171,7 @@ const ABOUT: [(&str, &str, &str); 39] = [
     (
         "get",
         "/failed",
-        "Files that could not be listened to, and why, a page at a time; as `voisin failed`.",
+        "Files that could not be listened to, and why, a page at a time; as `voisin list --failed`.",
     ),
     (
         "post",
@@ -288,7 +288,7 @@ const ABOUT: [(&str, &str, &str); 39] = [
     (
         "get",
         "/suspects",
-        "Labels that look wrong, a page at a time; as `voisin suspects`.",
+        "Labels that look wrong, a page at a time; as `voisin labels suspects`.",
     ),
     (
         "get",

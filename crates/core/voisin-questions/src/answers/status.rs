@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::add::LeftOutFolder;
 use super::lossy;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{count, grouped, with_causes};
@@ -86,8 +85,6 @@ pub struct StatusJson {
     pub windows: u64,
     /// Number of files that could not be added.
     pub failed: u64,
-    /// Bins, snapshots and system folders that the last runs left out.
-    pub left_out: Vec<LeftOutFolder>,
     /// The model's name.
     pub model: Option<String>,
     pub(crate) model_fingerprint: Option<String>,
@@ -200,14 +197,6 @@ impl StatusJson {
             files: status.files,
             windows: status.windows,
             failed: status.failures,
-            left_out: engine
-                .library()
-                .files()
-                .left_out()
-                .unwrap_or_default()
-                .iter()
-                .map(LeftOutFolder::from)
-                .collect(),
             model: model.map(|model| model.name.clone()),
             model_fingerprint: model.map(|model| model.fingerprint.clone()),
             dimension: model.map(|model| model.dimension),
