@@ -28,8 +28,6 @@ class Filters(TypedDict, total=False):
     min_duration: Only tracks at least this long: seconds.
     not_tag: No tracks that this word or tag fits better than half of the library; `voice:80`:
         better than 80 %.
-    regex: Only tracks whose artist, title, album or path matches this regular expression;
-        `title:(?i)remix`: whose title, ignoring case (several: all of them).
     scale: Only tracks with these values of a scale, 0 to 100: `energy=60-100`, `energy=60-`,
         `brightness=-30` (several: all of them).
     tag: Only tracks that this word or tag of `find` fits better than 80 % of the library;
@@ -52,7 +50,6 @@ class Filters(TypedDict, total=False):
     max_duration: float
     min_duration: float
     not_tag: str | Sequence[str]
-    regex: str | Sequence[str]
     scale: str | Sequence[str]
     tag: str | Sequence[str]
     year: str | float

@@ -425,7 +425,6 @@ fn queries_that_a_database_cannot_answer_are_refused() {
         (LocalOnly::Unlike, ["--unlike", "title 14"]),
         (LocalOnly::Tag, ["--tag", "calm"]),
         (LocalOnly::Composer, ["--composer", "Clara"]),
-        (LocalOnly::Regex, ["--regex", "title"]),
     ] {
         let arguments = [&["similar", "title 12"], &option[..], &["--backend", &url]].concat();
         let message = refused(sandbox.run(&arguments));

@@ -104,8 +104,8 @@ pub use voisin_kernels::IsaError;
 // The library: tracks, their files, their vectors.
 pub use voisin_library::{
     AudioFacts, Descriptors, FileRecord, Library, LibraryError, MusicalKey, OpenMode, Removed,
-    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, TagPattern, Track, TrackFilter,
-    TrackSet, TrackTags, Vectors, WordBound, default_dir,
+    ScaleBound, ScaleName, SortBy, Status, StoredFile, StoredModel, Track, TrackFilter, TrackSet,
+    TrackTags, Vectors, WordBound, default_dir,
 };
 
 // The index.

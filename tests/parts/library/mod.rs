@@ -7,7 +7,7 @@ mod opening;
 mod processes;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -1086,26 +1086,6 @@ fn words_ids_and_paths_lead_to_tracks() {
         assert_eq!(resolve(nothing), Resolution::Nothing, "{nothing:?}");
     }
     assert_eq!(library.lookup().search_words("bjo", 1).unwrap(), vec![joga]);
-    let texts = library.lookup().search_texts().unwrap();
-    for query in [
-        "bjo",
-        "joga",
-        "Jóga BJÖRK",
-        "o",
-        "nothing of it",
-        "",
-        " ",
-        "a",
-    ] {
-        let found: HashSet<TrackId> = library
-            .lookup()
-            .search_words(query, usize::MAX)
-            .unwrap()
-            .into_iter()
-            .collect();
-        let with: HashSet<TrackId> = texts.with(query).to_vec().into_iter().collect();
-        assert_eq!(with, found, "{query:?}");
-    }
     // A query may have thousands of words.
     let many = (0..5000)
         .map(|n| format!("w{n} "))

@@ -103,10 +103,6 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             json!({"exclude_folder": [metal]}),
             vec!["--exclude-folder", metal],
         ),
-        (
-            json!({"regex": ["artist:^Muld"]}),
-            vec!["--regex", "artist:^Muld"],
-        ),
         (json!({"bpm": "60-90"}), vec!["--bpm", "60-90"]),
         (
             json!({"bpm": "60-90", "bpm_exact": true}),

@@ -18,26 +18,6 @@ pub enum LibraryError {
         /// The folder.
         dir: PathBuf,
     },
-    /// A folder that is to be moved holds nothing of the library.
-    #[error("no file of the library is below {}: expected the folder as stored in the library", folder.display())]
-    NothingBelow {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// None of the files is at the new place.
-    #[error("none of the {files} files is below {}: move them there first, or name the folder that holds them", new.display())]
-    NotMoved {
-        /// How many there are to move.
-        files: u64,
-        /// The new folder.
-        new: PathBuf,
-    },
-    /// A new path belongs to another file of the library.
-    #[error("{} is in the library already", path.display())]
-    Taken {
-        /// The path.
-        path: PathBuf,
-    },
     /// The database holds nothing, although other files of a library lie beside it.
     #[error(
         "{} is empty, but the files beside it show that there was a library (an interrupted copy, or a full disk?)",
@@ -216,8 +196,6 @@ impl LibraryError {
     pub fn remedy(&self) -> Option<Remedy> {
         Some(match self {
             Self::NotFound { .. } | Self::OtherSchema { .. } => Remedy::AddMusicOrOtherLibrary,
-            Self::NothingBelow { .. } => Remedy::SeeFolders,
-            Self::Taken { .. } => Remedy::RemoveOrAdd,
             Self::Emptied { .. } | Self::Damaged { .. } => Remedy::RestoreOrAdd,
             Self::NotALibrary { .. } => Remedy::OtherLibrary,
             Self::ReadOnly { .. } => Remedy::OtherRights,

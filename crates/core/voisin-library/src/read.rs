@@ -75,50 +75,36 @@ const TRACK_QUERY: &str = concat!(
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// The state of a file with this size and modification time. Compares for equality only, so
     /// that a clock that went backwards hides no change.
-    #[doc(hidden)]
     pub fn file_state(&self, file: &FileRecord) -> Result<FileState> {
         let path = paths::to_bytes(&file.path)?;
-        // A closure, so that `?` works on SQLite's errors,
-        // which get the path of the database at its end.
-        let state = (|| -> rusqlite::Result<_> {
-            let known = self
-                .connection
-                .prepare_cached(
-                    "SELECT track, size, mtime_ns, EXISTS
-                         (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
-                     FROM files f WHERE path = ?1",
-                )?
-                .query_row([path], |row| {
-                    let track = TrackId(row.get(0)?);
-                    let same =
-                        row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
-                    // A change of the file outweighs a missing
-                    // vector: it may be other music by now.
-                    Ok(match (same, row.get(3)?) {
-                        (false, _) => FileState::Changed(track),
-                        (true, false) => FileState::NoVector(track),
-                        (true, true) => FileState::Unchanged(track),
-                    })
-                })
-                .optional()?;
-            // A changed file may have failed since: it is skipped like a new one that failed.
-            if let Some(state @ FileState::Unchanged(_)) = known {
-                return Ok(state);
-            }
-            let failed = self
-                .connection
-                .prepare_cached(
-                    "SELECT reason FROM failures WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3 AND NOT transient",
-                )?
-                .query_row((path, file.size as i64, file.mtime_ns), |row| row.get(0))
-                .optional()?;
-            Ok(match (failed, known) {
-                (Some(reason), _) => FileState::FailedBefore { reason },
-                (None, Some(state)) => state,
-                (None, None) => FileState::New,
+        let sql = "SELECT track, size, mtime_ns, EXISTS
+                (SELECT 1 FROM vectors v WHERE v.track = f.track AND v.model = (SELECT model FROM state))
+            FROM files f WHERE path = ?1";
+        let known = self.query_opt(sql, [path], |row| {
+            let track = TrackId(row.get(0)?);
+            let same =
+                row.get::<_, i64>(1)? as u64 == file.size && row.get::<_, i64>(2)? == file.mtime_ns;
+            // A change of the file outweighs a missing vector: it may be other music by now.
+            Ok(match (same, row.get(3)?) {
+                (false, _) => FileState::Changed(track),
+                (true, false) => FileState::NoVector(track),
+                (true, true) => FileState::Unchanged(track),
             })
-        })();
-        self.sql(state)
+        })?;
+        // A changed file may have failed since: it is skipped like a new one that failed.
+        if let Some(state @ FileState::Unchanged(_)) = known {
+            return Ok(state);
+        }
+        let sql = "SELECT reason FROM failures
+            WHERE path = ?1 AND size = ?2 AND mtime_ns = ?3 AND NOT transient";
+        let failed = self.query_opt(sql, (path, file.size as i64, file.mtime_ns), |row| {
+            row.get(0)
+        })?;
+        Ok(match (failed, known) {
+            (Some(reason), _) => FileState::FailedBefore { reason },
+            (None, Some(state)) => state,
+            (None, None) => FileState::New,
+        })
     }
 
     /// The track with this audio.
@@ -136,7 +122,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// The track of the file under this stored path, without access to the disk.
-    #[doc(hidden)]
     pub fn find_by_stored_path(&self, path: &Path) -> Result<Option<TrackId>> {
         self.find_track(
             "SELECT track FROM files WHERE path = ?1",
@@ -145,7 +130,6 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// The tracks with several files, ascending by id.
-    #[doc(hidden)]
     pub fn tracks_of_several_files(&self) -> Result<Vec<Track>> {
         let mut found = Vec::new();
         let several = "SELECT track FROM files GROUP BY track HAVING count(*) > 1";
@@ -158,38 +142,25 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     }
 
     /// Files that failed, by path.
-    #[doc(hidden)]
     pub fn failures(&self) -> Result<Vec<Failure>> {
         let sql = "SELECT path, size, mtime_ns, reason, transient, attempts, failed_at FROM failures ORDER BY path";
-        let failures = self.connection.prepare(sql).and_then(|mut statement| {
-            let rows = statement.query_map([], |row| {
-                Ok(Failure {
-                    path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
-                    size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
-                    mtime_ns: row.get(2)?,
-                    reason: row.get(3)?,
-                    transient: row.get(4)?,
-                    attempts: row.get(5)?,
-                    failed_at: row.get(6)?,
-                })
-            })?;
-            rows.collect()
-        });
-        self.sql(failures)
+        self.query_all(sql, [], |row| {
+            Ok(Failure {
+                path: paths::from_bytes(row.get_ref(0)?.as_blob()?),
+                size: row.get::<_, Option<i64>>(1)?.map(|size| size as u64),
+                mtime_ns: row.get(2)?,
+                reason: row.get(3)?,
+                transient: row.get(4)?,
+                attempts: row.get(5)?,
+                failed_at: row.get(6)?,
+            })
+        })
     }
 }
 
 impl Library {
     fn find_track(&self, sql: &str, key: &[u8]) -> Result<Option<TrackId>> {
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_row([key], |row| row.get(0).map(TrackId))
-                    .optional()
-            });
-        self.sql(found)
+        self.query_opt(sql, [key], |row| row.get(0).map(TrackId))
     }
 
     /// One track with its files and tags.
@@ -230,23 +201,14 @@ impl Library {
 
     /// Whether a track has this id.
     pub fn contains(&self, id: TrackId) -> Result<bool> {
-        let known = self
-            .connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)")
-            .and_then(|mut statement| statement.query_row([id.0], |row| row.get(0)));
-        self.sql(known)
+        let sql = "SELECT EXISTS (SELECT 1 FROM audio WHERE id = ?1)";
+        self.query_one(sql, [id.0], |row| row.get(0))
     }
 
     /// The ids of all tracks, ascending.
     pub fn track_ids(&self) -> Result<Vec<TrackId>> {
-        let ids = self
-            .connection
-            .prepare("SELECT id FROM audio ORDER BY id")
-            .and_then(|mut statement| {
-                let rows = statement.query_map([], |row| row.get(0).map(TrackId))?;
-                rows.collect()
-            });
-        self.sql(ids)
+        let sql = "SELECT id FROM audio ORDER BY id";
+        self.query_all(sql, [], |row| row.get(0).map(TrackId))
     }
 
     /// Every track, ascending by id: the row order of [`Library::vectors`] and of an export, except that
@@ -298,22 +260,16 @@ impl Library {
     pub fn vector(&self, id: TrackId) -> Result<Option<Vec<f32>>> {
         let sql =
             "SELECT vector FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let values = |row: &Row<'_>| Ok(f32_values(row.get_ref(0)?.as_blob()?));
-                statement.query_row([id.0], values).optional()
-            });
-        self.sql(found)
+        self.query_opt(sql, [id.0], |row| {
+            Ok(f32_values(row.get_ref(0)?.as_blob()?))
+        })
     }
 
     /// Whether a track has a vector.
     pub fn has_vector(&self, id: TrackId) -> Result<bool> {
         let sql = "SELECT EXISTS
             (SELECT 1 FROM vectors WHERE track = ?1 AND model = (SELECT model FROM state))";
-        let found = self.connection.prepare_cached(sql);
-        self.sql(found.and_then(|mut statement| statement.query_row([id.0], |row| row.get(0))))
+        self.query_one(sql, [id.0], |row| row.get(0))
     }
 
     /// All vectors in one array, ascending by id, with their generation.
@@ -373,22 +329,15 @@ impl Library {
     }
 
     /// The window vectors of a track: `[windows, dimension]`, and their starts in seconds.
-    #[doc(hidden)]
     pub fn windows(&self, id: TrackId) -> Result<Option<TrackWindows>> {
         let sql = "SELECT starts, vectors FROM windows
             WHERE track = ?1 AND model = (SELECT model FROM state)";
-        let found = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| {
-                let values = |row: &Row<'_>| {
-                    let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
-                    let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
-                    Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
-                };
-                statement.query_row([id.0], values).optional()
-            });
-        let found: Option<(Vec<f32>, Vec<f16>)> = self.sql(found)?;
+        let values = |row: &Row<'_>| {
+            let vectors = row.get_ref(1)?.as_blob()?.as_chunks::<2>().0;
+            let vectors = vectors.iter().map(|bytes| f16::from_le_bytes(*bytes));
+            Ok((f32_values(row.get_ref(0)?.as_blob()?), vectors.collect()))
+        };
+        let found: Option<(Vec<f32>, Vec<f16>)> = self.query_opt(sql, [id.0], values)?;
         let Some((starts, values)) = found else {
             return Ok(None);
         };
@@ -408,7 +357,6 @@ impl Library {
 
 impl<L: Deref<Target = Library>> TagTable<L> {
     /// The tags of the file under this stored path; empty if it has none.
-    #[doc(hidden)]
     pub fn tags_of_file(&self, path: &Path) -> Result<TrackTags> {
         let found = tags_of_path(&self.connection, paths::to_bytes(path)?);
         Ok(self.sql(found)?.unwrap_or_default())
@@ -436,7 +384,6 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
     /// The changes since `generation`; `None` if the log does not reach back so far, or
     /// `generation` lies ahead of the library (as after restoring a backup): an index must be
     /// rebuilt then.
-    #[doc(hidden)]
     pub fn changes_since(&self, generation: u64) -> Result<Option<Changes>> {
         let _snapshot = self.snapshot()?;
         let now = self.generation()?;
@@ -444,18 +391,10 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
         let Some(expected) = now.checked_sub(generation) else {
             return Ok(None);
         };
-        let log = self
-            .connection
-            .prepare_cached(
-                "SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation",
-            )
-            .and_then(|mut statement| {
-                let rows = statement.query_map([generation as i64], |row| {
-                    Ok((row.get(0)?, row.get::<_, i64>(1)?))
-                })?;
-                rows.collect::<rusqlite::Result<Vec<(i64, i64)>>>()
-            });
-        let log = self.sql(log)?;
+        let sql = "SELECT track, change FROM changes WHERE generation > ?1 ORDER BY generation";
+        let log: Vec<(i64, i64)> = self.query_all(sql, [generation as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         // Each generation has one row: if some are missing, the log was truncated.
         if log.len() as u64 != expected {
             return Ok(None);

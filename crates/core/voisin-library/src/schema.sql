@@ -68,6 +68,8 @@ CREATE TABLE tags (
     disc_number      INTEGER,
     artist_key       TEXT,
     album_artist_key TEXT,
+    title_key        TEXT,
+    album_key        TEXT,
     search           TEXT NOT NULL,
     mbid             TEXT,
     isrc             TEXT,
@@ -250,5 +252,5 @@ CREATE TRIGGER label_given AFTER INSERT ON labels BEGIN UPDATE state SET metadat
 CREATE TRIGGER label_changed AFTER UPDATE OF content, genre ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER label_taken AFTER DELETE ON labels BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER scale_given AFTER INSERT ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
-CREATE TRIGGER scale_changed AFTER UPDATE OF value, origin ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
+CREATE TRIGGER scale_changed AFTER UPDATE OF value ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;
 CREATE TRIGGER scale_taken AFTER DELETE ON scales BEGIN UPDATE state SET metadata = metadata + 1; END;

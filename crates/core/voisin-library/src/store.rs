@@ -28,7 +28,6 @@ impl Library {
     /// Refuses vectors that are not finite, not of unit norm or not of the model's dimension, and audio that the
     /// library has already ([`LibraryError::DuplicateContent`], see
     /// [`FileTable::attach_file`](crate::FileTable::attach_file)).
-    #[doc(hidden)]
     pub fn insert_track(&mut self, new: &NewTrack) -> Result<TrackId> {
         let path = paths::to_bytes(&new.file.path)?;
         self.write(|tx| {
@@ -54,7 +53,6 @@ impl Library {
     }
 
     /// Replaces the vectors of a track that was embedded again.
-    #[doc(hidden)]
     pub fn replace_vectors(
         &mut self,
         track: TrackId,
@@ -96,7 +94,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Attaches a file to a track with the same audio: it was moved, retagged or copied.
     ///
     /// If the track has a file that no longer exists on disk, the new path replaces it.
-    #[doc(hidden)]
     pub fn attach_file(
         &mut self,
         track: TrackId,
@@ -150,7 +147,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     }
 
     /// Stores that a file could not be added, and counts the attempts.
-    #[doc(hidden)]
     pub fn record_failure(&mut self, failure: &Failure) -> Result<()> {
         let path = paths::to_bytes(&failure.path)?;
         self.write(|tx| {
@@ -175,7 +171,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Deletes failures so that the next `add` tries again: all, or those of these files and folders.
     /// Returns how many.
-    #[doc(hidden)]
     pub fn clear_failures(&mut self, only: Option<&[PathBuf]>) -> Result<u64> {
         let ranges = only
             .map(|paths| {
@@ -211,7 +206,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes this one file from the library, and its track if that was its last one; not paths below it, such as its
     /// parts.
-    #[doc(hidden)]
     pub fn remove_file(&mut self, file: &Path) -> Result<Removed> {
         let path = paths::to_bytes(file)?;
         self.write(|tx| {
@@ -230,7 +224,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files); each is checked on the
     /// disk again.
-    #[doc(hidden)]
     pub fn remove_missing(&mut self, missing: &[MissingFile]) -> Result<Removed> {
         // Checked again, since a disk may have been mounted after the list was made.
         let paths = missing
@@ -256,7 +249,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
     /// Orders files that are not on disk after others of the same tracks that are: a track is shown by its first file.
     ///
     /// `missing` comes from [`FileTable::missing_files`](crate::FileTable::missing_files).
-    #[doc(hidden)]
     pub fn put_missing_last(&mut self, missing: &[MissingFile]) -> Result<()> {
         let mut moved = Vec::new();
         for MissingFile { file, .. } in missing {
@@ -304,7 +296,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 
     /// Removes tracks that have no file left, at the end of a run of [`Library::insert_track`] and
     /// [`FileTable::attach_file`](crate::FileTable::attach_file). Returns how many.
-    #[doc(hidden)]
     pub fn remove_orphans(&mut self) -> Result<u64> {
         // Usually there are none, so that no write lock is needed. Read-only mode falls through to
         // its error.
@@ -318,7 +309,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
 impl<L: Deref<Target = Library>> FileTable<L> {
     /// Files of the library, below `folder` if given, that are not on disk. A file that cannot be checked
     /// for another reason, such as missing permission, is not missing.
-    #[doc(hidden)]
     pub fn missing_files(&self, folder: Option<&Path>) -> Result<Vec<MissingFile>> {
         // Cached per folder: on a network share each check is a round trip.
         let mut looked_at: HashMap<PathBuf, Option<PathBuf>> = HashMap::new();
@@ -363,8 +353,8 @@ impl<L: Deref<Target = Library>> FileTable<L> {
     pub fn files_below(&self, folder: &Path) -> Result<u64> {
         let (exact, from, to) = below(folder)?;
         let sql = "SELECT count(*) FROM files WHERE path = ?1 OR (path >= ?2 AND path < ?3)";
-        let count = self.row(sql, params![exact, from, to], |row| row.get::<_, i64>(0));
-        Ok(self.sql(count)? as u64)
+        let count = self.query_one(sql, params![exact, from, to], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs)
     }
 }
 
@@ -514,12 +504,13 @@ pub(super) fn put_file(
     }
     tx.prepare_cached(
         "INSERT INTO tags (file, title, artist, album, album_artist, year, track_number, disc_number, artist_key,
-         album_artist_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         album_artist_key, title_key, album_key, search, mbid, isrc, licence, bpm, musical_key, replay_gain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
          ON CONFLICT (file) DO UPDATE SET title = excluded.title, artist = excluded.artist, album = excluded.album,
          album_artist = excluded.album_artist, year = excluded.year, track_number = excluded.track_number,
          disc_number = excluded.disc_number, artist_key = excluded.artist_key,
-         album_artist_key = excluded.album_artist_key, search = excluded.search, mbid = excluded.mbid,
+         album_artist_key = excluded.album_artist_key, title_key = excluded.title_key,
+         album_key = excluded.album_key, search = excluded.search, mbid = excluded.mbid,
          isrc = excluded.isrc, licence = excluded.licence, bpm = excluded.bpm,
          musical_key = excluded.musical_key, replay_gain = excluded.replay_gain",
     )?
@@ -534,6 +525,8 @@ pub(super) fn put_file(
         tags.disc_number,
         key(&tags.artist),
         key(&tags.album_artist),
+        key(&tags.title),
+        key(&tags.album),
         search,
         tags.mbid,
         tags.isrc,

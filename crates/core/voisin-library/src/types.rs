@@ -6,7 +6,7 @@ use half::f16;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{ScaleBound, Scales, TagPattern};
+use super::{ScaleBound, Scales};
 pub use voisin_base::regular_file::mtime_ns;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_music::artists::{artists, is_no_album, is_nobody};
@@ -184,7 +184,6 @@ impl Track {
     }
 
     /// The facts by which copies of it are recognised.
-    #[doc(hidden)]
     pub fn recording(&self) -> Recording<'_> {
         Recording {
             title: self.tags.title.as_deref(),
@@ -194,7 +193,6 @@ impl Track {
     }
 
     /// Its artist and title, by which it stands once in a list.
-    #[doc(hidden)]
     pub fn song(&self) -> Option<[String; 2]> {
         song(self.main_artist(), self.tags.title.as_deref())
     }
@@ -435,8 +433,6 @@ pub struct TrackFilter {
     /// Under any of these licences, as [`licence_id`](super::licence_id) names them. `cc-by` is one of any version,
     /// `cc-by-4.0` that version, `cc` all of Creative Commons; other licences fit by a part of their text.
     pub licences: Vec<String>,
-    /// All of these patterns must fit.
-    pub patterns: Vec<TagPattern>,
     /// All of these words must hold; only `Engine::matching` evaluates them.
     pub words: Vec<WordBound>,
     /// Any of these folders, with all below.

@@ -57,8 +57,6 @@ pub enum LocalOnly {
     Tag,
     /// A filter or a name by composer.
     Composer,
-    /// A filter by a regular expression.
-    Regex,
 }
 
 impl fmt::Display for LocalOnly {
@@ -68,7 +66,6 @@ impl fmt::Display for LocalOnly {
             Self::Find => "a search by words",
             Self::Tag => "a filter by tag",
             Self::Composer => "a search by composer",
-            Self::Regex => "a filter by regular expression",
         };
         write!(f, "{what} needs all tracks, which a database does not send")
     }
