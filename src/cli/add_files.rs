@@ -238,7 +238,6 @@ impl AddProgress {
         let what = match outcome {
             Outcome::Added(_) => "added".to_owned(),
             Outcome::Replaced(_) => "analysed again".to_owned(),
-            Outcome::Measured(_) => "tempo, key and loudness measured".to_owned(),
             Outcome::Retagged(_) => "tags updated".to_owned(),
             Outcome::Moved { from, .. } => format!("moved from {}", from.display()),
             Outcome::Duplicate(track) => format!("the same audio as track {track}"),

@@ -117,10 +117,9 @@ pub use voisin_index::{
 
 // The engine: add, search.
 pub use voisin_engine::{
-    AddEvent, AddOptions, AddSummary, Closeness, DescriptorDepth, Embedder, Engine, EngineError,
-    FileEmbedding, FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer,
-    PredictedTags, Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan,
-    add,
+    AddEvent, AddOptions, AddSummary, Closeness, Embedder, Engine, EngineError, FileEmbedding,
+    FittingTrack, IndexNews, IndexRefresh, LibrarySpace, Outcome, PhraseAnswer, PredictedTags,
+    Seed, SimilarOptions, SimilarTrack, Standing, TrackPage, TrackQuery, WindowPlan, add,
 };
 
 // Genres.

@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::ReportFormat;
 use super::units::Shard;
-use voisin_engine::DescriptorDepth;
 use voisin_questions::spans::{Seconds, length};
 
 /// Build a small library from the music that comes with voisin, and show what it can do
@@ -30,7 +29,7 @@ pub(crate) struct DemoArgs {
 /// time: finished tracks are kept, and the next run resumes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --update-descriptors --descriptors full\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
+    after_help = "Examples:\n  voisin add ~/Music\n  voisin add ~/Music --remove-missing\n  voisin add ~/Music --exclude 'Podcasts/' --exclude '*.wav'\n  voisin add --vectors clap.npy --tracks tracks.csv --vectors-of clap --library clap\n  find /mnt/nas -name '*.flac' -newer stamp | voisin add -"
 )]
 #[allow(clippy::struct_excessive_bools, reason = "switches, each of its own")]
 pub(crate) struct AddArgs {
@@ -43,7 +42,7 @@ pub(crate) struct AddArgs {
     /// Import vectors that another program computed: a .npy file [tracks, dimension] (docs/formats.md)
     #[arg(long, value_name = "FILE", requires = "tracks", conflicts_with_all = [
         "paths", "from_parquet", "dry_run", "force", "exclude", "follow_links", "windows",
-        "remove_missing", "descriptors", "update_descriptors"
+        "remove_missing"
     ], value_hint = ValueHint::FilePath)]
     pub(crate) vectors: Option<PathBuf>,
     /// With --vectors: a table (CSV) with a row for each vector, in their order: the column `path`, and for files that are not
@@ -78,12 +77,6 @@ pub(crate) struct AddArgs {
     /// its disk may not be mounted
     #[arg(long)]
     pub(crate) remove_missing: bool,
-    /// Measure tempo, key, loudness and scales: none, fast (loudness is estimated if a file is not decoded whole), or full (files are decoded whole, loudness is exact)
-    #[arg(long, value_name = "DEPTH", value_enum, default_value_t = Depth::Fast)]
-    pub(crate) descriptors: Depth,
-    /// Also measure tracks of the library that have no tempo, key, loudness and scales, or those of an older voisin
-    #[arg(long)]
-    pub(crate) update_descriptors: bool,
     /// Only print what would be done
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -167,9 +160,6 @@ pub(crate) struct EmbedParquetArgs {
     /// Leave out the window vectors
     #[arg(long)]
     pub(crate) no_windows: bool,
-    /// Measure tempo, key, loudness and scales, as `add` does
-    #[arg(long, value_name = "DEPTH", value_enum)]
-    pub(crate) descriptors: Option<Depth>,
     /// Audio files in one Parquet file; those of a file that a killed run had begun are analysed again [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_file: Option<u32>,
@@ -269,22 +259,4 @@ pub(crate) struct VerifyArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     pub(crate) format: ReportFormat,
-}
-
-/// How much `add` measures of a track's sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Depth {
-    None,
-    Fast,
-    Full,
-}
-
-impl From<Depth> for DescriptorDepth {
-    fn from(depth: Depth) -> Self {
-        match depth {
-            Depth::None => Self::None,
-            Depth::Fast => Self::Fast,
-            Depth::Full => Self::Full,
-        }
-    }
 }

@@ -143,8 +143,6 @@ pub(crate) fn run(context: &Context, args: &AddArgs) -> anyhow::Result<Ending> {
         options: AddOptions {
             force: args.force,
             dry_run: args.dry_run,
-            descriptors: args.descriptors.into(),
-            update_descriptors: args.update_descriptors,
             ..AddOptions::default()
         },
         ..AddRun::default()

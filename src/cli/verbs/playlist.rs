@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, args: &PlaylistArgs) -> anyhow::Result<Endi
     let (collection, list) = question.of_library(engine, &seeds.named, &seeds.of_lists)?;
     if list.is_short {
         context.console.note(&format!(
-            "the list ends after {}: no other track near the seeds follows in key and tempo (\"voisin add --update-descriptors\" measures tracks without them)",
+            "the list ends after {}: no other track near the seeds follows in key and tempo",
             count(list.rows.len() as u64, "track")
         ));
     }

@@ -20,8 +20,7 @@ use voisin_library::{JournalKind, Library, OpenMode, WrittenTags};
 use voisin_questions::answers::remove::{TagRunJson, UndoOutcome, UndoneJson};
 
 pub(crate) fn run(context: &Context, args: &UndoArgs) -> anyhow::Result<Ending> {
-    const NOTHING: &str =
-        "nothing to undo: nothing was written into files (\"voisin labels undo\" is for labels)";
+    const NOTHING: &str = "nothing to undo: nothing was written into files";
     let mut library = Library::open(&context.library_dir(), OpenMode::ReadWrite)?;
     let runs = library.tags().tag_runs()?;
     if args.list {

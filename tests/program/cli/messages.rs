@@ -140,7 +140,7 @@ fn mistakes_are_reported_plainly() {
         way.contains("by its id:") && !way.contains("artist:"),
         "{way}"
     );
-    fine(sandbox.run(["labels", "undo", "9"]));
+    fine(sandbox.run(["labels", "unset", "artist:muldjord"]));
     // Filters that cannot match get no hint to loosen them.
     for arguments in [
         &["find", "sad", "--year", "1990-1999"][..],

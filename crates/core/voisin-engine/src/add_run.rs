@@ -132,10 +132,6 @@ impl AddRun<'_> {
         }
         if !dry_run {
             index(engine, &report.summary, keeper)?;
-            if self.options.update_descriptors && !report.summary.interrupted {
-                // Also covers tracks from before voisin had moods.
-                engine.scales_mut().fill_moods()?;
-            }
         }
         Ok(report)
     }

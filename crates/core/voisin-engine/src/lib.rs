@@ -46,7 +46,6 @@ pub use add::{audio_facts, manifest_as_stored, stored_model};
 pub use add_run::{AddReport, AddRun, StoredFiles, pending_files};
 pub use collection::{Collection, GraphUse};
 pub use collection::{meta, window_set};
-pub use descriptors::DescriptorDepth;
 pub use embedder::{Embedder, FileEmbedding, WindowPlan};
 pub use engine::{Engine, IndexNews, IndexRefresh};
 pub use engine::{INDEX_FILE, held_model, remember_model};

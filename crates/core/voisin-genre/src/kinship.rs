@@ -121,63 +121,6 @@ impl Kinship {
             .find(|g| g.genre == *genre)
             .ok_or_else(|| GenreError::unknown_genre(genre, self.genres.iter().map(|g| &g.genre)))
     }
-
-    /// Agglomerative clustering of genres (average linkage), for a dendrogram and the order of a heat
-    /// map.
-    ///
-    /// Each merge has two clusters (genres are `0..n`, the i-th merge makes cluster `n + i`) and
-    /// their distance.
-    pub fn merges(&self) -> Vec<(usize, usize, f64)> {
-        let n = self.distance.len();
-        let mut live: Vec<(usize, Vec<usize>)> = (0..n).map(|i| (i, vec![i])).collect();
-        let mut merges = Vec::new();
-        while live.len() > 1 {
-            let mut best = (f64::INFINITY, 0, 1);
-            for i in 0..live.len() {
-                for j in i + 1..live.len() {
-                    let sum: f64 = live[i]
-                        .1
-                        .iter()
-                        .flat_map(|&a| live[j].1.iter().map(move |&b| self.distance[a][b]))
-                        .sum();
-                    let mean = sum / (live[i].1.len() * live[j].1.len()) as f64;
-                    if mean < best.0 {
-                        best = (mean, i, j);
-                    }
-                }
-            }
-            let (distance, i, j) = best;
-            let (right, mut members) = live.remove(j);
-            let (left, left_members) = live.remove(i);
-            members.splice(0..0, left_members);
-            merges.push((left, right, distance));
-            live.push((n + merges.len() - 1, members));
-        }
-        merges
-    }
-
-    /// Genres in the order of the dendrogram's leaves.
-    pub fn leaf_order(&self) -> Vec<usize> {
-        fn walk(node: usize, n: usize, merges: &[(usize, usize, f64)], out: &mut Vec<usize>) {
-            if node < n {
-                out.push(node);
-            } else {
-                walk(merges[node - n].0, n, merges, out);
-                walk(merges[node - n].1, n, merges, out);
-            }
-        }
-        let n = self.distance.len();
-        let merges = self.merges();
-        let mut order = Vec::new();
-        if n > 0 {
-            walk(n + merges.len() - 1, n, &merges, &mut order);
-        }
-        if order.is_empty() {
-            (0..n).collect()
-        } else {
-            order
-        }
-    }
 }
 
 /// Affinities of every track: `[tracks, genres]` each.

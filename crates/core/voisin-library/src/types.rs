@@ -112,7 +112,7 @@ pub struct NewTrack {
 /// Measurements of a recording's sound, and its values of scales.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptors {
-    /// Version of the method; other versions are measured again by `voisin add --update-descriptors`.
+    /// Version of the method.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
     #[serde(with = "voisin_base::exact::option")]

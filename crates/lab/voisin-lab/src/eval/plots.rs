@@ -1,11 +1,9 @@
-//! Pictures of genres and of sound: heat map, dendrogram, curves, spectrograms.
+//! Pictures of genres and of sound: curves, spectrograms.
 
 mod chart;
-mod kinship;
 mod sound;
 
 pub use chart::{Curve, bars, chart};
-pub use kinship::{kinship_dendrogram, kinship_heat_map};
 pub use sound::{Panel, Ramp, hertz, sound};
 
 use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};
