@@ -1479,7 +1479,7 @@ def the_review(page, server, program, shots):
         "undo takes the last one back",
         exported(program, server.library)[second["path"]]["by_hand"] == "no",
     )
-    # Into files on request: first what would change, then for real; voisin undo puts it back.
+    # Into files on request: first what would change, then for real; voisin tag --undo puts it back.
     whole = Path(first["path"]).read_bytes()
     page.click("#look")
     page.until("document.getElementById('write')", "what would be written")
@@ -1497,7 +1497,7 @@ def the_review(page, server, program, shots):
     undone = subprocess.run(
         [program, "--library", str(server.library), "undo"], capture_output=True, text=True
     )
-    check("voisin undo puts them back", undone.returncode == 0, undone.stderr.strip()[-120:])
+    check("voisin tag --undo puts them back", undone.returncode == 0, undone.stderr.strip()[-120:])
     quiet(page, "review")
 
 

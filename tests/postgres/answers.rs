@@ -306,7 +306,6 @@ fn verbs_answer_from_there_as_from_here() {
     for refused in [
         vec!["similar", "title 12", "--unlike", "title 13"],
         vec!["similar", "title 12", "--tag", "calm"],
-        vec!["classify", "title 12", "--write-tags"],
     ] {
         let output = sandbox.run(refused.iter().copied().chain(["--backend", &url]));
         assert_eq!(code(&output), 2, "{refused:?}: {}", text(&output.stderr));

@@ -46,10 +46,10 @@ fn every_kind_of_output_replaces_a_file() {
         ("path id:1 id:30 --format m3u8 -o {}", "x.m3u8"),
         ("playlist --seed id:1 -o {}", "y.m3u8"),
         ("map -o {}", "map.html"),
-        ("eval retrieval --report {}", "report.html"),
-        ("dataset features:features.csv --output {}", "set.csv"),
-        ("features one.wav --set tempo --output {}", "tempo.csv"),
-        ("features one.wav --picture {}", "picture.svg"),
+        ("lab eval retrieval --report {}", "report.html"),
+        ("lab data features:features.csv --output {}", "set.csv"),
+        ("lab features one.wav --set tempo --output {}", "tempo.csv"),
+        ("lab features one.wav --picture {}", "picture.svg"),
     ] {
         let target = sandbox.path("out").join(name);
         fs::write(&target, PRECIOUS).unwrap();
@@ -67,7 +67,10 @@ fn every_kind_of_output_replaces_a_file() {
     for (line, name) in [
         ("export {}/copy.db", "copy.db"),
         ("export {}", "tracks.csv"),
-        ("features one.wav --set tempo --output {}", "columns.csv"),
+        (
+            "lab features one.wav --set tempo --output {}",
+            "columns.csv",
+        ),
     ] {
         let folder = sandbox.path("folder");
         fs::create_dir(&folder).unwrap();
@@ -98,13 +101,17 @@ fn no_music_no_input_and_no_table_of_labels_is_replaced() {
         ("list --format csv -o {}", "one.wav", "is music"),
         ("list -o {}", "named.csv", "is music"),
         ("list -o {}", "link.csv", "is music"),
-        ("features one.wav --picture {}", "one.wav", "expected FILE"),
+        (
+            "lab features one.wav --picture {}",
+            "one.wav",
+            "expected FILE",
+        ),
         ("similar {} -o ./{}", "mine.m3u8", "is an input"),
         ("similar -o{} ./{}", "mine.m3u8", "is an input"),
         ("similar --output={} {}", "mine.m3u8", "is an input"),
-        ("dataset table:{} -o {}", "features.csv", "is an input"),
+        ("lab data table:{} -o {}", "features.csv", "is an input"),
         (
-            "eval genre --label-from {} --report {}",
+            "lab eval genre --label-from {} --report {}",
             "other.html",
             "is an input",
         ),
@@ -132,7 +139,7 @@ fn a_killed_write_leaves_the_old_file() {
     fs::write(sandbox.path("one.wav"), noise_wav(16_000, 6.0, 1)).unwrap();
     let table = sandbox.path("x.csv");
     fs::write(&table, PRECIOUS).unwrap();
-    let mut command = sandbox.command(["features", "--set", "mfcc"]);
+    let mut command = sandbox.command(["lab", "features", "--set", "mfcc"]);
     command.arg(sandbox.path("one.wav")).arg("-o").arg(&table);
     // The system kills a process that writes more than a kilobyte into a file.
     let mut limited = Command::new("sh");

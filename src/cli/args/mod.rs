@@ -18,7 +18,6 @@ mod search;
 mod serve;
 mod source;
 mod train;
-mod undo;
 mod units;
 
 use std::collections::HashSet;
@@ -40,9 +39,10 @@ pub(crate) use explore::{
     PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
-pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
+pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs, TagArgs};
 pub(crate) use lab::{
-    AnswerArgs, DatasetArgs, EvalClassifierArgs, FeaturesArgs, TrainClassifierArgs,
+    DatasetArgs, EvalClassifierArgs, FeaturesArgs, LabArgs, LabCommand, PredictArgs,
+    TrainClassifierArgs,
 };
 pub(crate) use labels::{LabelsArgs, LabelsCommand};
 pub(crate) use library::{
@@ -57,8 +57,7 @@ pub(crate) use search::{
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
-pub(crate) use train::{TrainArgs, TrainCommand, TrainGenreArgs};
-pub(crate) use undo::UndoArgs;
+pub(crate) use train::TrainArgs;
 pub(crate) use units::RandomArgs;
 
 /// A parser that accepts one of `names` and converts it by the type's [`FromStr`].
@@ -74,7 +73,7 @@ where
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///
 /// voisin analyses your music files and stores one vector per track in a library of its own, which it searches.
-/// Your files are changed only by `classify --write-tags`, and by `undo`, which takes that back.
+/// Your files are changed only by `tag`, and by `tag --undo`, which takes that back.
 #[derive(Debug, Parser)]
 #[command(
     name = "voisin",

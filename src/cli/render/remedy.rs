@@ -90,9 +90,9 @@ fn words(remedy: &Remedy) -> String {
         Remedy::SetLabelSource => {
             "add tagged music, or set the source of genres with --label-from folder or a CSV file"
         }
-        Remedy::TrainGenres => "\"voisin train genre\" trains one",
+        Remedy::TrainGenres => "\"voisin train\" trains one",
         Remedy::TrainGenresOn(labels) => {
-            return format!("\"voisin train genre --label-from {labels}\" trains one");
+            return format!("\"voisin train --label-from {labels}\" trains one");
         }
         Remedy::LeaveOutNeighbours => "leave out -k, which uses the neighbours alone",
         Remedy::UseCpu => "use --device cpu",

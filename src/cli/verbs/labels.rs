@@ -93,7 +93,7 @@ fn source(context: &Context, engine: &mut Engine, args: &LabelsArgs) -> anyhow::
         && head.source() != source
     {
         context.console.note(&format!(
-            "the trained head has labels from {}: \"voisin train genre\" trains one on these",
+            "the trained head has labels from {}: \"voisin train\" trains one on these",
             head.source()
         ));
     }

@@ -16,16 +16,14 @@ mod backup;
 mod classify;
 mod clusters;
 mod completions;
-mod dataset;
 mod demo;
 mod duplicates;
 mod embed;
-mod eval;
 mod export;
 mod failed;
-mod features;
 mod find;
 mod genres;
+mod lab;
 mod labels;
 mod list;
 mod map;
@@ -40,6 +38,7 @@ mod show;
 mod similar;
 mod status;
 mod suspects;
+mod tag;
 mod train;
 mod undo;
 mod verify;
@@ -63,7 +62,7 @@ pub(crate) enum Command {
     Genres(args::GenresArgs),
     Labels(args::LabelsArgs),
     Train(args::TrainArgs),
-    Undo(args::UndoArgs),
+    Tag(Box<args::TagArgs>),
     Map(args::MapArgs),
     Clusters(Box<args::ClustersArgs>),
     Artists(args::ArtistsArgs),
@@ -78,9 +77,7 @@ pub(crate) enum Command {
     Push(args::PushArgs),
     Pull(args::PullArgs),
     Model(args::ModelArgs),
-    Eval(Box<args::EvalArgs>),
-    Dataset(args::DatasetArgs),
-    Features(args::FeaturesArgs),
+    Lab(args::LabArgs),
     Embed(args::EmbedArgs),
     Completions(args::CompletionsArgs),
 }
@@ -99,8 +96,8 @@ impl Command {
             Self::Classify(args) => classify::run(context, &args),
             Self::Genres(args) => genres::run(context, &args),
             Self::Labels(args) => labels::run(context, &args),
-            Self::Train(args) => train::run(context, &args.command),
-            Self::Undo(args) => undo::run(context, &args),
+            Self::Train(args) => train::run(context, &args),
+            Self::Tag(args) => tag::run(context, &args),
             Self::Map(args) => map::run(context, &args),
             Self::Clusters(args) => clusters::run(context, &args),
             Self::Artists(args) => artists::artists(context, &args),
@@ -115,9 +112,7 @@ impl Command {
             Self::Push(args) => database::push(context, &args),
             Self::Pull(args) => database::pull(context, &args),
             Self::Model(args) => model::run(context, &args.command),
-            Self::Eval(args) => eval::run(context, &args.command),
-            Self::Dataset(args) => dataset::run(context, &args),
-            Self::Features(args) => features::run(context, &args),
+            Self::Lab(args) => lab::run(context, &args.command),
             Self::Embed(args) => embed::run(context, &args),
             Self::Completions(args) => completions::run(args::command(), args.shell),
         }
@@ -133,8 +128,7 @@ impl Command {
                 | Self::Duplicates(_)
                 | Self::Serve(_)
                 | Self::Mcp(_)
-                | Self::Dataset(_)
-                | Self::Features(_)
+                | Self::Lab(_)
                 | Self::Embed(_)
                 | Self::Push(_)
                 | Self::Pull(_)

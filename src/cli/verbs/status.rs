@@ -93,7 +93,7 @@ fn print(
             text += &format!(", {:.0} % of labels changed since", 100.0 * share);
         }
         if head.problem.is_none() && head.labels != json.labels.source {
-            text += "; \"voisin train genre\" trains one on the library's labels";
+            text += "; \"voisin train\" trains one on the library's labels";
         }
         lines.push(("genres", text));
     }
@@ -106,7 +106,7 @@ fn print(
             .note("see \"voisin list --failed\" for the reasons");
     }
     if retrain {
-        context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train genre\"");
+        context.console.note("the trained genre head is out of date: \"voisin classify\" trains it again, or run \"voisin train\"");
     }
     Ok(Ending::Fine)
 }

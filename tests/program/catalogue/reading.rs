@@ -111,11 +111,10 @@ fn lists_of_another_machine_name_the_tracks_here() {
     assert_eq!(titles(&sandbox, &["--genre", "zydeco"]), ["Title 2"]);
     // Into WAV nothing is written, but the file is found.
     let listed = crate::common::json(sandbox.run([
-        "classify",
-        "--write-tags",
+        "tag",
         "--format",
         "json",
-        "--from-list",
+        "--from",
         table.to_str().unwrap(),
     ]));
     let path = listed[0]["path"].as_str().unwrap();

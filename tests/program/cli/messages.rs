@@ -390,15 +390,7 @@ fn paths_of_tables_are_exact_for_any_file_name() {
     let file = sandbox.path("t.csv");
     fs::write(&file, table).unwrap();
     let file = file.to_str().unwrap();
-    let written = sandbox.run([
-        "classify",
-        "--write-tags",
-        "--overwrite",
-        "--from-list",
-        file,
-        "--format",
-        "csv",
-    ]);
+    let written = sandbox.run(["tag", "--overwrite", "--from", file, "--format", "csv"]);
     // Into WAV nothing is written, but all files are found.
     let written = text(&written.stdout);
     let refused = "voisin writes no tags to files of its format";

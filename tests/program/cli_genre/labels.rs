@@ -87,7 +87,8 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
             .starts_with("style"),
         "{suspects}"
     );
-    let evaluated = fine_json(sandbox.run(["eval", "retrieval", "-k", "3", "--format", "json"]));
+    let evaluated =
+        fine_json(sandbox.run(["lab", "eval", "retrieval", "-k", "3", "--format", "json"]));
     assert!(
         evaluated["genres"][0]["genre"]
             .as_str()
@@ -100,14 +101,14 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
     assert_eq!(once["genres"][0]["genre"], "Genre 0");
 
     // training on another source changes that of the library, with a message
-    let trained = sandbox.run(["train", "genre"]);
+    let trained = sandbox.run(["train"]);
     assert!(fine(&trained).contains("labels from folder"));
     assert!(
         !text(&trained.stderr).contains("from now on"),
         "{}",
         text(&trained.stderr)
     );
-    let trained = sandbox.run(["train", "genre", "--label-from", "tags"]);
+    let trained = sandbox.run(["train", "--label-from", "tags"]);
     assert!(text(&trained.stderr).contains("labels come from tags, not from folder"));
     assert_eq!(
         fine_json(sandbox.run(["labels", "--format", "json"]))["source"],
@@ -325,5 +326,5 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
     polka(&["clusters", "--genre", "Ambeint"]);
     polka(&["playlist", "--genre", "Ambeint"]);
     polka(&["genres", "Ambeint"]);
-    polka(&["eval", "retrieval", "--join", "Ambeint,Rock"]);
+    polka(&["lab", "eval", "retrieval", "--join", "Ambeint,Rock"]);
 }

@@ -76,7 +76,7 @@ fn genres_of_one_track_are_predicted_and_counted_together() {
     // by the neighbours, then by a trained model
     for source in ["neighbours", "head"] {
         if source == "head" {
-            fine(sandbox.run(["train", "genre"]));
+            fine(sandbox.run(["train"]));
         }
         let answer = fine_json(sandbox.run(["classify", "id:40", "--format", "json"]))[0].clone();
         assert_eq!(
@@ -114,6 +114,7 @@ fn genres_of_one_track_are_predicted_and_counted_together() {
     assert!(table.contains("Bebop (within Jazz)"), "{table}");
     assert!(fine(sandbox.run(["genres", "bebop"])).contains("12 tracks (within Jazz)"));
     let report = fine_json(sandbox.run([
+        "lab",
         "eval",
         "genre",
         "--repeats",

@@ -85,7 +85,7 @@ fn mistakes_name_the_option_and_what_was_meant() {
     for (line, words) in [
         ("similar id:1 --limit -1", "--limit"),
         ("similar id:1 --min-similarity 2", "expected -1 to 1"),
-        ("eval genre --folds 1", "--folds"),
+        ("lab eval genre --folds 1", "--folds"),
         ("simlar x", "similar"),
         ("similar x --formt json", "--format"),
         ("similar x --format jso", "json"),
@@ -733,7 +733,7 @@ fn reports_have_one_option_and_the_ending_that_they_are() {
     }
     let page = demo().path("report.html");
     let line = format!(
-        "eval genre --no-rivals --repeats 1 --group-by album --join metal,techno --report {}",
+        "lab eval genre --no-rivals --repeats 1 --group-by album --join metal,techno --report {}",
         page.display()
     );
     let printed = fine(run(&line));

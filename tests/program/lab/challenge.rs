@@ -35,7 +35,7 @@ fn a_challenge_runs_from_table_to_submission() {
         FEATURES,
     ];
     let output = sandbox.run(
-        ["train", "classifier", &train, run, "--cache", cache]
+        ["lab", "train", &train, run, "--cache", cache]
             .iter()
             .chain(&more),
     );
@@ -65,8 +65,8 @@ fn a_challenge_runs_from_table_to_submission() {
     let truth = from.join("truth.csv");
     let [out, sample, truth] = [&out, &sample, &truth].map(|path| path.to_str().unwrap());
     let ask = [
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test_here,
         "--cache",
@@ -114,8 +114,8 @@ fn a_challenge_runs_from_table_to_submission() {
     let plain = sandbox.path("plain.csv");
     let plain = plain.to_str().unwrap();
     fine(sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test,
         "--cache",
@@ -141,8 +141,8 @@ fn a_challenge_runs_from_table_to_submission() {
     );
     // a submission is scored: four synthetic styles are easy
     let score = fine_json(sandbox.run([
-        "eval",
-        "classifier",
+        "lab",
+        "report",
         "--submission",
         plain,
         "--truth",
@@ -166,8 +166,8 @@ fn a_challenge_runs_from_table_to_submission() {
     fs::write(&odd, "titre,id_genre\nnobody knows,1\n").unwrap();
     let never = sandbox.path("never.csv");
     let refused = sandbox.run([
-        "classify",
-        "--with",
+        "lab",
+        "predict",
         run,
         &test,
         "--cache",
@@ -186,7 +186,7 @@ fn a_challenge_runs_from_table_to_submission() {
     // answers without a challenge: files and folders
     let one = files.iter().nth(1).unwrap().to_str().unwrap();
     let classified = fine_json(sandbox.run([
-        "classify", "--with", run, one, "--cache", cache, "--format", "json",
+        "lab", "predict", run, one, "--cache", cache, "--format", "json",
     ]));
     let p: f64 = classified[0]["probabilities"]
         .as_object()
@@ -197,14 +197,14 @@ fn a_challenge_runs_from_table_to_submission() {
     assert!((p - 1.0).abs() < 1e-3, "{classified}");
     let folder = audio.to_str().unwrap();
     let some = sandbox.run([
-        "classify", "--with", run, folder, "--cache", cache, "--format", "json",
+        "lab", "predict", run, folder, "--cache", cache, "--format", "json",
     ]);
     assert_eq!(
         (code(&some), json(&some).as_array().map(Vec::len)),
         (1, Some(7))
     );
     // a folder that is not a run is refused
-    let not = sandbox.run(["classify", "--with", folder, one]);
+    let not = sandbox.run(["lab", "predict", folder, one]);
     assert!(
         code(&not) == 2 && text(&not.stderr).contains("config.toml"),
         "{}",

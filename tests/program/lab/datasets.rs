@@ -47,7 +47,8 @@ fn the_free_music_archives_layout_is_counted_exactly() {
     let Some(made) = made() else { return };
     let sandbox = Sandbox::new();
     let output = sandbox.run([
-        "dataset",
+        "lab",
+        "data",
         &data("fma", &made.join("fma")),
         "--format",
         "json",
@@ -100,14 +101,15 @@ fn the_free_music_archives_layout_is_counted_exactly() {
     assert_eq!(report["licences"].as_object().unwrap().len(), 3);
     let medium = data("fma", &made.join("fma")) + ",subset=medium";
     assert_eq!(
-        json(sandbox.run(["dataset", &medium, "--format", "json"]))["tracks"],
+        json(sandbox.run(["lab", "data", &medium, "--format", "json"]))["tracks"],
         57
     );
     // the layout of a bare path is detected, and an exported table can be read again
     let table = sandbox.path("table.csv");
     let bare = made.join("fma");
     let output = sandbox.run([
-        "dataset",
+        "lab",
+        "data",
         bare.to_str().unwrap(),
         "--output",
         table.to_str().unwrap(),
@@ -121,7 +123,7 @@ fn the_free_music_archives_layout_is_counted_exactly() {
         text(&output.stdout)
             .contains("55 tracks, 8 classes; 4 that cannot be used; 0 artists on two sides")
     );
-    let again = json(sandbox.run(["dataset", &data("table", &table), "--format", "json"]));
+    let again = json(sandbox.run(["lab", "data", &data("table", &table), "--format", "json"]));
     assert_eq!(
         (again["tracks"].as_u64(), again["artists"].as_u64()),
         (Some(55), report["artists"].as_u64())
@@ -134,7 +136,9 @@ fn a_folder_per_genre_is_split_by_its_lists() {
     let sandbox = Sandbox::new();
     let lists = format!("lists:{}", made.join("genre_lists").display());
     let genres = data("folder", &made.join("genres_original"));
-    let report = json(sandbox.run(["dataset", &genres, "--split", &lists, "--format", "json"]));
+    let report = json(sandbox.run([
+        "lab", "data", &genres, "--split", &lists, "--format", "json",
+    ]));
     assert_eq!(
         (
             report["tracks"].as_u64(),
@@ -184,7 +188,7 @@ impl Shelf {
         );
         json(
             self.sandbox
-                .run(["dataset", &data, "--split", "track", "--format", "json"]),
+                .run(["lab", "data", &data, "--split", "track", "--format", "json"]),
         )
     }
 }
@@ -253,7 +257,7 @@ fn missing_and_double_titles_are_reported_and_stop_nothing() {
         shelf.table.display(),
         shelf.sandbox.path("audio").display()
     );
-    assert_eq!(code(&shelf.sandbox.run(["dataset", &data])), 0);
+    assert_eq!(code(&shelf.sandbox.run(["lab", "data", &data])), 0);
 }
 
 #[test]
@@ -278,7 +282,7 @@ fn dataset_check_finds_leaks_between_parts() {
     }
     fs::write(sandbox.path("t.csv"), &table).unwrap();
     let data = data("table", &sandbox.path("t.csv"));
-    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
     assert_eq!(
         leak["shared"][1]["artists"],
         serde_json::json!(["artist 1"]),
@@ -298,7 +302,7 @@ fn dataset_check_finds_leaks_between_parts() {
         .collect::<Vec<_>>()
         .join("\n");
     fs::write(sandbox.path("t.csv"), clean).unwrap();
-    let leak = &fine_json(sandbox.run(["dataset", &data, "--format", "json"]))["leak"];
+    let leak = &fine_json(sandbox.run(["lab", "data", &data, "--format", "json"]))["leak"];
     assert_eq!(leak["shared"][1]["artists"], serde_json::json!([]));
     assert_eq!(
         (&leak["shared"][1]["same_audio"], &leak["contradictions"]),
@@ -324,7 +328,7 @@ fn equal_rows_are_found_by_numbers() {
     table += "t5,b,77,7.25,1,1\nt31,a,5,6,abc,1\n";
     fs::write(sandbox.path("f.csv"), &table).unwrap();
     let path = data("features", &sandbox.path("f.csv"));
-    let report = json(sandbox.run(["dataset", &path, "--format", "json"]));
+    let report = json(sandbox.run(["lab", "data", &path, "--format", "json"]));
     assert_eq!(
         (
             &report["tracks"],
@@ -385,7 +389,7 @@ fn mistakes_are_one_line_with_the_next_step() {
         ),
         ("nowhere".to_owned(), "expected KIND:PATH"),
     ] {
-        let output = sandbox.run(["dataset", &data]);
+        let output = sandbox.run(["lab", "data", &data]);
         let stderr = text(&output.stderr);
         assert_eq!(code(&output), 2, "{data}: {stderr}");
         assert!(

@@ -262,7 +262,7 @@ fn the_copy_of_a_killed_write_is_reported_and_removed() {
     let copy = loop {
         assert!(Instant::now() < deadline, "no copy was seen");
         let mut child = sandbox
-            .command(["classify", "--write-tags", "--overwrite", "--from-list"])
+            .command(["tag", "--overwrite", "--from"])
             .arg(&table)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

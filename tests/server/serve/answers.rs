@@ -801,7 +801,7 @@ fn the_page_is_served_without_a_token_and_its_queries_answered() {
         (&again["items"][1]["outcome"], &again["run"]),
         (&json!("unchanged"), &done["run"])
     );
-    fine(sandbox.run(["undo", &done["run"].to_string()]));
+    fine(sandbox.run(["tag", "--undo", &done["run"].to_string()]));
     let genres = fine_json(sandbox.run(["labels", "--format", "json"]));
     assert_eq!(genres["by_hand"], 2, "labels stay where files go back");
 

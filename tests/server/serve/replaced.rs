@@ -97,13 +97,13 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
             "/api/v1/labels/write",
             &json!({"tracks": [id], "dry_run": false}),
         );
-        (answer["items"][0].clone(), answer["run"].clone())
+        answer["items"][0].clone()
     };
     let kept = fs::read(&path).unwrap();
     fs::copy(&other, &path).unwrap();
     let before = fs::read(&path).unwrap();
     is_refused(&server, &id);
-    let (item, _) = write();
+    let item = write();
     assert_eq!(item["outcome"], "failed", "{item}");
     assert!(
         item["reason"]
@@ -121,7 +121,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        assert_eq!(write().0["outcome"], "failed");
+        assert_eq!(write()["outcome"], "failed");
         assert!(
             fs::read(&other).unwrap() == before,
             "the file behind the link got the genre"
@@ -132,13 +132,13 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     fs::write(&path, &kept).unwrap();
     retag(&path);
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
-    let (item, run) = write();
+    let item = write();
     assert_eq!(item["outcome"], "written", "{item}");
     assert_eq!(audio(&server, &id), (200, fs::read(&path).unwrap()));
     // Nor is a file restored that has been replaced since.
     let written = fs::read(&path).unwrap();
     fs::write(&path, &before).unwrap();
-    let undone = sandbox.run(["undo", &run.to_string()]);
+    let undone = sandbox.run(["tag", "--undo"]);
     assert!(
         text(&undone.stderr).contains("not the one that was analysed"),
         "{}",
@@ -146,7 +146,7 @@ fn tags_go_into_the_recording_that_was_labelled_or_nowhere() {
     );
     assert!(fs::read(&path).unwrap() == before);
     fs::write(&path, written).unwrap();
-    fine(sandbox.run(["undo", &run.to_string()]));
+    fine(sandbox.run(["tag", "--undo"]));
     // After another add the library has the other recording.
     fs::write(&path, &before).unwrap();
     fine_json(sandbox.run(["add", path.to_str().unwrap(), "--format", "json"]));

@@ -88,7 +88,10 @@ impl JsonSchema for LabelArgs {
 #[serde(deny_unknown_fields)]
 pub struct Classify {
     /// The tracks
-    #[arg(required_unless_present_any = ["all", "from_list"], conflicts_with_all = ["all", "from_list"], value_name = "TRACK", help = "Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title")]
+    #[arg(
+        value_name = "TRACK",
+        help = "Files, folders and playlists (every file of them), `id:NUMBER`, or words that match artist and title"
+    )]
     #[serde(deserialize_with = "at_most::<MOST_SEEDS, _, _>")]
     #[schemars(length(min = 1, max = MOST_SEEDS))]
     pub tracks: Vec<NamedSeed>,
@@ -110,7 +113,7 @@ pub struct Classify {
     #[schemars(length(max = 100))]
     pub(crate) among: Vec<String>,
     /// Share of right answers that is required, else the answer is "unknown"; needs a trained head
-    #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head, or with --write-tags uses the share of the votes instead) [default: 0.9 with --write-tags, else none]")]
+    #[arg(long, value_name = "P", value_parser = precision, help = "Share of right answers that is required, else the answer is \"unknown\" (0.5 to 1; needs a trained head)")]
     pub(crate) precision: Option<Fraction>,
     /// Source of genres for this query
     #[command(flatten)]
@@ -141,7 +144,7 @@ impl Classify {
             other_artists: self.other_artists,
             among: self.among.clone(),
             precision: self.precision.map(Fraction::get),
-            // `--write-tags` sets it.
+            // `tag` sets it.
             or_share: false,
             mode: self.search.mode(),
             all: false,

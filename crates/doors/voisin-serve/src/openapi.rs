@@ -216,7 +216,7 @@ const ABOUT: [(&str, &str, &str); 39] = [
     (
         "post",
         "/labels/write",
-        "Writes labels given by hand into the files of these tracks, over what is there; `voisin undo` takes it back.",
+        "Writes labels given by hand into the files of these tracks, over what is there; `voisin tag --undo` takes it back.",
     ),
     (
         "get",

@@ -51,7 +51,7 @@ pub struct LabelUndoneJson {
 /// The result of writing labels into files.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabelsWrittenJson {
-    /// The run for `voisin undo RUN`; null if nothing was to be written.
+    /// The run that `voisin tag --undo` restores; null if nothing was to be written.
     pub run: Option<i64>,
     /// The files.
     pub items: Vec<TagResult>,

@@ -180,7 +180,7 @@ pub(super) struct Writing {
     /// Report the changes without making them.
     #[serde(default = "yes")]
     dry_run: bool,
-    /// Continues this run, the last one, so that one `voisin undo` reverts all of it.
+    /// Continues this run, the last one, so that one `voisin tag --undo` reverts all of it.
     run: Option<i64>,
 }
 

@@ -325,7 +325,7 @@ function look(report, tracks) {
           "p",
           {},
           would.length
-            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. Their old tags are kept: voisin undo restores them.`
+            ? `${count(would.length, "file")} would change${others ? `, ${others} stay as they are` : ""}. Their old tags are kept: voisin tag --undo restores them.`
             : "These files have these genres already, or cannot be written.",
         ),
         h(
@@ -372,7 +372,7 @@ function look(report, tracks) {
                                   "span",
                                   {},
                                   "To undo this: ",
-                                  h("code", {}, "voisin undo " + done.run),
+                                  h("code", {}, "voisin tag --undo " + done.run),
                                 )
                               : "",
                           ),

@@ -1,4 +1,4 @@
-//! `voisin eval genre`.
+//! `voisin lab eval genre`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `voisin train classifier`.
+//! `voisin lab train`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -389,7 +389,7 @@ fn config(
 /// The command that repeats a run.
 fn command(run: &Path, config: &Config) -> String {
     format!(
-        "voisin train classifier '{}' NEW-RUN --config '{}'",
+        "voisin lab train '{}' NEW-RUN --config '{}'",
         config.data.source,
         run.join("config.toml").display()
     )
