@@ -76,11 +76,6 @@ impl MediaBytes {
         self.length
     }
 
-    /// Cuts off everything after this many bytes.
-    pub(super) fn cut(&mut self, length: u64) {
-        self.length = self.length.min(length);
-    }
-
     /// Hides metadata in these bytes from Symphonia.
     pub(super) fn hide_metadata(&mut self) -> io::Result<()> {
         let length = self.length;

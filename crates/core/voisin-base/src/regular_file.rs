@@ -69,17 +69,6 @@ fn open_at_once(path: &Path, follows: bool) -> io::Result<File> {
 fn open_at_once(path: &Path, _: bool) -> io::Result<File> {
     File::open(path)
 }
-/// Time of a file's last change of any kind (`ctime`), in seconds since 1970 UTC; 0 if the system has none.
-pub fn changed_at(metadata: &std::fs::Metadata) -> i64 {
-    #[cfg(unix)]
-    let changed = std::os::unix::fs::MetadataExt::ctime(metadata);
-    #[cfg(not(unix))]
-    let changed = {
-        let _ = metadata;
-        0
-    };
-    changed
-}
 
 /// Modification time in nanoseconds since 1970 UTC, 0 if the file system has none.
 pub fn mtime_ns(metadata: &Metadata) -> i64 {

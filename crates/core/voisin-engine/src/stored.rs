@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use voisin_audio::{AnalysedFile, HeldFile};
+use voisin_audio::{AnalysedFile, AudioError, HeldFile};
 use voisin_library::{Library, StoredFile, Track, stored_path};
 
 use super::EngineError;
@@ -13,8 +13,6 @@ pub fn analysed_files(track: &Track) -> Vec<AnalysedFile> {
         path: file.record.path.clone(),
         size: file.record.size,
         mtime_ns: file.record.mtime_ns,
-        seen_at: file.seen_at,
-        content: track.audio.content,
     };
     track.files.iter().map(analysed).collect()
 }
@@ -24,11 +22,23 @@ pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineErro
     let Some(track) = library.files().find_by_path(path)? else {
         return Ok(HeldFile::open(path)?);
     };
+    let track = library.track(track)?;
     let stored = stored_path(path);
-    let files = analysed_files(&library.track(track)?);
     // A track may have several files; only the named one is compared with the analysed audio.
-    match files.iter().find(|file| file.path == stored) {
-        Some(file) => Ok(file.open()?),
+    let named = analysed_files(&track)
+        .into_iter()
+        .find(|file| file.path == stored);
+    match named.map(|file| file.open()) {
+        // With other tags it is still the recording.
+        Some(Err(AudioError::OtherRecording { path })) => {
+            let held = HeldFile::open(&path)?;
+            if voisin_audio::probe(&path)?.content == track.audio.content {
+                Ok(held)
+            } else {
+                Err(AudioError::OtherRecording { path }.into())
+            }
+        }
+        Some(opened) => Ok(opened?),
         None => Ok(HeldFile::open(path)?),
     }
 }

@@ -33,7 +33,7 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-pub(super) const FILE_COLUMNS: &str = "path, size, mtime_ns, track, seen_at";
+pub(super) const FILE_COLUMNS: &str = "path, size, mtime_ns, track";
 
 pub(super) fn stored_file(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
     file_at(row, 0)
@@ -45,10 +45,8 @@ fn file_at(row: &Row<'_>, at: usize) -> rusqlite::Result<StoredFile> {
             path: paths::from_bytes(row.get_ref(at)?.as_blob()?),
             size: row.get::<_, i64>(at + 1)? as u64,
             mtime_ns: row.get(at + 2)?,
-            // Not stored: it is only compared for a file that is on the disk now.
         },
         track: TrackId(row.get(at + 3)?),
-        seen_at: row.get(at + 4)?,
     })
 }
 
@@ -61,11 +59,11 @@ macro_rules! tag_columns {
     };
 }
 
-// Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 16 its
-// number, 17 the first of its tags, 31 the composer who counts as the track's person.
+// Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 15 its
+// number, 16 the first of its tags, 30 the composer who counts as the track's person.
 const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
-     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.seen_at, f.id, ",
+     a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.id, ",
     tag_columns!(),
     ", CASE (SELECT value FROM settings WHERE name = 'person') WHEN 'composer' THEN c.composer END
       FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
@@ -445,11 +443,11 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         Some(first) => paths::from_bytes(first),
         None => paths::from_bytes(row.get_ref(10)?.as_blob()?),
     };
-    let tags = match row.get::<_, Option<i64>>(16)? {
-        Some(file) => tags_at(connection, row, file, 17)?,
+    let tags = match row.get::<_, Option<i64>>(15)? {
+        Some(file) => tags_at(connection, row, file, 16)?,
         None => TrackTags::default(),
     };
-    let composers = text(row, 31)?;
+    let composers = text(row, 30)?;
     let id = TrackId(row.get(0)?);
     let added_at = row.get(9)?;
     Ok(Track {

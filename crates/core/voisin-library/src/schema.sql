@@ -50,8 +50,7 @@ CREATE TABLE files (
     track    INTEGER NOT NULL REFERENCES audio (id) ON DELETE CASCADE,
     path     BLOB    NOT NULL UNIQUE,
     size     INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    seen_at  INTEGER NOT NULL
+    mtime_ns INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX files_of_track ON files (track);
 

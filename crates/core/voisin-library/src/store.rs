@@ -286,8 +286,6 @@ impl<L: DerefMut<Target = Library>> FileTable<L> {
                 // A row that is inserted again is last, as rows are ordered by number.
                 if deleted > 0 {
                     put_file(tx, file.track, path, &file.record, tags)?;
-                    tx.prepare_cached("UPDATE files SET seen_at = ?2 WHERE path = ?1")?
-                        .execute((path, file.seen_at))?;
                 }
             }
             Ok(())
@@ -468,12 +466,12 @@ pub(super) fn put_file(
     let id: i64 = tx
         .prepare_cached(
             // An update keeps the row's id, to which tags, genres and credits refer.
-            "INSERT INTO files (track, path, size, mtime_ns, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO files (track, path, size, mtime_ns) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (path) DO UPDATE SET track = excluded.track, size = excluded.size,
-             mtime_ns = excluded.mtime_ns, seen_at = excluded.seen_at RETURNING id",
+             mtime_ns = excluded.mtime_ns RETURNING id",
         )?
         .query_row(
-            params![track.0, path, file.size as i64, file.mtime_ns, now()],
+            params![track.0, path, file.size as i64, file.mtime_ns],
             |row| row.get(0),
         )?;
     tx.prepare_cached("UPDATE audio SET last_path = ?2 WHERE id = ?1 AND last_path <> ?2")?

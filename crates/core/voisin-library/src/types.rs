@@ -257,8 +257,6 @@ pub struct StoredFile {
     pub record: FileRecord,
     /// The track it holds.
     pub track: TrackId,
-    /// When it was last found there, in seconds since 1970 UTC.
-    pub seen_at: i64,
 }
 
 /// State of a file in the library.
