@@ -1,10 +1,8 @@
-//! The catalogue as its callers use it: rows round-trip, and nothing committed is lost, with real processes, kills and
-//! damage.
+//! The catalogue as its callers use it: rows round-trip, and filters and changes are exact.
 
 #![allow(clippy::unwrap_used)] // A helper that cannot go on ends its test, as unwrap in the test would.
 
 mod opening;
-mod processes;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -289,38 +289,6 @@ fn add_names_each_file_it_cannot_add() {
 }
 
 #[test]
-fn add_reports_audio_files_without_an_ending() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("music");
-    fs::create_dir_all(&music).unwrap();
-    let sounds = [
-        ("track01", 1),
-        ("02. Song", 2),
-        ("plain.wav", 3),
-        ("cover.jpg", 4),
-    ];
-    for (name, seed) in sounds {
-        fs::write(music.join(name), noise_wav(22_050, 5.0, seed)).unwrap();
-    }
-    fs::write(music.join("README"), "no music").unwrap();
-    let added = sandbox.run(["add", music.to_str().unwrap()]);
-    let stderr = text(&added.stderr);
-    assert!(
-        fine(&added).contains("added 1,")
-            && stderr.contains("2 audio files without an ending such as .mp3 skipped"),
-        "{stderr}"
-    );
-    assert!(
-        stderr.contains("name the file itself") && stderr.contains("music/02. Song"),
-        "{stderr}"
-    );
-    let named = sandbox.run(["add", music.join("track01").to_str().unwrap()]);
-    assert!(
-        fine(&named).contains("added 1,") && !text(&named.stderr).contains("an ending such as")
-    );
-}
-
-#[test]
 fn add_names_the_model_where_it_begins_a_library() {
     let sandbox = Sandbox::new();
     let wav = sandbox.path("noise.wav");

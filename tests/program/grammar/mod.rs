@@ -331,24 +331,6 @@ fn exit_codes_are_those_of_the_table() {
 }
 
 #[test]
-fn folders_without_a_track_are_reported() {
-    let folder = std::env::temp_dir().join("no music here");
-    let output = demo().run(["similar", "id:1", "--folder", folder.to_str().unwrap()]);
-    assert_eq!(code(&output), 1);
-    assert!(
-        text(&output.stderr).contains("no folder of this library"),
-        "{}",
-        text(&output.stderr)
-    );
-    assert_eq!(
-        fine(run(&format!("list --folder {DEMO}/metal --format paths")))
-            .lines()
-            .count(),
-        8
-    );
-}
-
-#[test]
 fn names_are_compared_without_case_accents_and_punctuation() {
     let near = |name: &str| fine(demo().run(["artists", name, "-l", "3"]));
     assert_eq!(near("OMRI LÁHAV"), near("omri-lahav"));
@@ -609,26 +591,6 @@ fn a_folder_is_classified_file_by_file() {
 }
 
 #[test]
-fn more_than_ten_candidates_are_counted() {
-    let sandbox = Sandbox::new();
-    let music = sandbox.path("take");
-    fs::create_dir(&music).unwrap();
-    for i in 0..12 {
-        fs::write(
-            music.join(format!("take {i}.wav")),
-            common::noise_wav(16_000, 4.0, i),
-        )
-        .unwrap();
-    }
-    fine(sandbox.run([Path::new("add"), &music]));
-    let several = text(&sandbox.run(["similar", "take"]).stderr);
-    assert!(
-        several.contains("fits 12 tracks, of which these are the first 10"),
-        "{several}"
-    );
-}
-
-#[test]
 fn words_that_are_an_artists_name_mean_its_tracks() {
     let ids = |seed: &str| {
         let answer = fine(demo().run(["similar", seed, "--limit", "5", "--format", "paths"]));
@@ -719,34 +681,6 @@ fn embedding_overwrites_nothing() {
 }
 
 #[test]
-fn reports_have_one_option_and_the_ending_that_they_are() {
-    for verb in ["genre", "retrieval"] {
-        let message = stderr_of(&format!("eval {verb} --report x.txt"), 2);
-        assert!(
-            message.contains("--report: expected a name that ends in ."),
-            "{message}"
-        );
-        assert!(
-            stderr_of(&format!("eval {verb} --join metal,polka"), 2)
-                .contains("no track of genre \"polka\"")
-        );
-    }
-    let page = demo().path("report.html");
-    let line = format!(
-        "lab eval genre --no-rivals --repeats 1 --group-by album --join metal,techno --report {}",
-        page.display()
-    );
-    let printed = fine(run(&line));
-    assert!(fs::read_to_string(page).unwrap().contains("<html"));
-    assert!(
-        printed.contains("Metal/Techno")
-            && printed.contains("album")
-            && !printed.contains("artist"),
-        "{printed}"
-    );
-}
-
-#[test]
 fn an_empty_variable_counts_as_none() {
     let output = demo()
         .command(["status"])
@@ -765,39 +699,4 @@ fn a_shuffle_needs_no_number() {
     let first = list();
     assert_eq!(first.lines().count(), 8);
     assert!((0..20).any(|_| list() != first), "another order each time");
-}
-
-#[test]
-fn an_unwritable_path_is_named_as_given() {
-    let sandbox = Sandbox::new();
-    let file = sandbox.path("afile");
-    let song = format!("{DEMO}/metal/muldjord-chaos-god.mp3");
-    fs::write(&file, "").unwrap();
-    let embed = sandbox.run(["embed", &song, "--output", file.to_str().unwrap()]);
-    let stderr = text(&embed.stderr);
-    assert_eq!(code(&embed), 2, "{stderr}");
-    assert!(
-        stderr.contains("afile: expected a folder, found a file") && !stderr.contains("os error"),
-        "{stderr}"
-    );
-    let labels = demo().run([
-        "labels",
-        "export",
-        sandbox.path("nowhere/x.csv").to_str().unwrap(),
-    ]);
-    let stderr = text(&labels.stderr);
-    assert!(
-        code(&labels) == 2 && stderr.contains("there is no folder") && !stderr.contains("os error"),
-        "{stderr}"
-    );
-    let map = demo().run([
-        "map",
-        "--output",
-        sandbox.path("nowhere/map.html").to_str().unwrap(),
-    ]);
-    let stderr = text(&map.stderr);
-    assert!(
-        code(&map) == 2 && stderr.contains("there is no folder") && !stderr.contains("tmp-"),
-        "{stderr}"
-    );
 }
