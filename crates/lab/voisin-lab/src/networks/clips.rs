@@ -345,8 +345,7 @@ impl FeatureSet for KeptSpectrograms {
         if let Err(error) = write_whole(&kept, &numbers) {
             let folder = self.folder.display();
             let why = format!(
-                "spectrograms cannot be kept in {folder}: {error}; free some space, or name another folder \
-                 with --cache, and repeat the command"
+                "spectrograms cannot be kept in {folder}: {error}; free some space and repeat the command"
             );
             return Err(self.broken.get_or_init(|| why).clone());
         }

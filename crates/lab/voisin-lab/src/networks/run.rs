@@ -13,8 +13,7 @@ use crate::config::Config;
 use crate::leak;
 use crate::matrix::{FeatureSet, SoundFile};
 use crate::report::{Learning, Method, Report};
-use crate::run::{Clock, Progress, RunInputs, among, digests, publish};
-use voisin_base::regular_file;
+use crate::run::{Progress, RunInputs, among, publish};
 use voisin_encoder::{Device, DeviceChoice, Stack, StackShape};
 use voisin_learn::metrics::argmax;
 use voisin_train::TrainError;
@@ -86,9 +85,8 @@ pub fn train(
 ) -> Result<Report, LabError> {
     let config = given.config;
     let (recipe, settings) = named(config)?;
-    let mut cost = given.cost;
     let bench = Bench::new(config, given.matrix)?;
-    let (work, digest) = bench.begin_work(run, given.set)?;
+    bench.write_data(run)?;
     let rows = &bench.matrix.rows;
     let counts = bench.matrix.values.column(0);
     let kept_of: Vec<usize> = counts.iter().map(|count| *count as usize).collect();
@@ -150,7 +148,6 @@ pub fn train(
     }
 
     let test = bench.test_rows(given.chosen_among);
-    let clock = Clock::start();
     let count = fits.len();
     let mut answers = Vec::new();
     let mut last = None;
@@ -209,9 +206,6 @@ pub fn train(
             "expected training tracks, found none".into(),
         ));
     };
-    cost.push(clock.cost("training the network"));
-
-    let clock = Clock::start();
     progress(&Progress {
         share: 1.0,
         doing: "figures".to_owned(),
@@ -232,32 +226,17 @@ pub fn train(
     } else {
         "validation"
     };
-    let figures = bench.conclude(
-        run,
-        given.set,
-        (&folds, &answers),
-        (&test, predictions),
-        otherwise,
-    )?;
-    cost.push(clock.cost("figures"));
-
-    // The digest of the run covers the weights on disk.
-    let best = run.join(BEST);
-    let bytes = regular_file::read(&best, 4 << 30).map_err(LabError::io(&best))?;
+    let figures = bench.conclude(run, (&folds, &answers), (&test, predictions), otherwise)?;
     let method = Method {
         chosen: true,
         ..method
     };
-    let digests = digests(config, given.set, digest, &bytes);
     let mut report = bench.report(
         given.set,
         vec![method],
         figures,
         Vec::new(),
         leak::find_overlaps(rows, &bench.split),
-        cost,
-        digests,
-        given.command,
     );
     report.judged_by += &among(given.chosen_among);
     let spectrograms: usize = kept_of.iter().sum();
@@ -275,7 +254,7 @@ pub fn train(
         }),
         ..report
     };
-    publish(run, &report, &work)?;
+    publish(run, &report)?;
     Ok(report)
 }
 
