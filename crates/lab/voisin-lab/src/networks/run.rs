@@ -62,7 +62,7 @@ fn stack(
     settings: &NetworkSettings,
     classes: usize,
 ) -> Result<Stack, LabError> {
-    let stack = Stack::new(&settings.layers, settings.input(recipe), classes);
+    let stack = Stack::new(&recipe.layers(), settings.input(recipe), classes);
     Ok(stack.map_err(TrainError::from)?)
 }
 
