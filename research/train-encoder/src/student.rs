@@ -2,7 +2,7 @@
 
 use crate::head::TeacherHead;
 use voisin_encoder::openl3::OpenL3Train;
-use voisin_train::session::BlockVisitor;
+use voisin_lab::training::session::BlockVisitor;
 
 /// Parameters and gradients of a network, for an optimiser.
 pub fn show(network: &mut OpenL3Train, visit: &mut BlockVisitor<'_>) {

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use voisin_base::random::Random;
 use voisin_encoder::DeviceChoice;
 use voisin_encoder::openl3::{OPENL3_WIDTHS, OpenL3Train, OpenL3Weights, WINDOW};
-use voisin_train::session::{CHECKPOINT, Optimiser};
-use voisin_train::{AdamWOptions, cosine};
+use voisin_lab::training::session::{CHECKPOINT, Optimiser};
+use voisin_lab::training::{AdamWOptions, cosine};
 
 use crate::augment;
 use crate::cache::TrainingSet;

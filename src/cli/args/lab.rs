@@ -8,7 +8,7 @@ use clap::{Args, ValueHint};
 use super::{RandomArgs, ReportFormat};
 use voisin_lab::dataset::Source;
 use voisin_lab::model::Algorithm;
-use voisin_train::classifier::NetworkRecipe;
+use voisin_lab::training::NetworkRecipe;
 
 /// Show the content of a data set, broken files, and leaks between its parts
 ///

@@ -25,7 +25,7 @@ use voisin_lab::extract::{
 };
 use voisin_lab::matrix::{Matrix, compute};
 use voisin_lab::networks::{ClipReader, NetworkSettings};
-use voisin_train::classifier::NetworkRecipe;
+use voisin_lab::training::NetworkRecipe;
 
 /// Files in a folder of features.
 const TRACKS: &str = "tracks.csv";

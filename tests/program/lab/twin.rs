@@ -4,8 +4,7 @@
 use serde_json::Value;
 use voisin::DeviceChoice;
 use voisin_encoder::{FirstWeights, Stack, StackShape, StackTrain};
-use voisin_train::classifier::NetworkRecipe;
-use voisin_train::{AdamW, AdamWOptions};
+use voisin_lab::training::{AdamW, AdamWOptions, NetworkRecipe};
 
 const BATCH: usize = 4;
 

@@ -8,8 +8,8 @@ use toml::{Table, Value};
 use super::LabError;
 use super::model::{Algorithm, AlgorithmSettings};
 use super::networks::NetworkSettings;
+use super::training::NetworkRecipe;
 use voisin_base::regular_file;
-use voisin_train::classifier::NetworkRecipe;
 
 /// Largest configuration that is read.
 const LARGEST: u64 = 1 << 20;

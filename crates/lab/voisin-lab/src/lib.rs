@@ -30,6 +30,7 @@ pub mod pages;
 pub mod report;
 pub mod run;
 pub mod split;
+pub mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ pub enum LabError {
     Genre(#[from] voisin_genre::GenreError),
     /// A network could not be trained.
     #[error(transparent)]
-    Train(#[from] voisin_train::TrainError),
+    Train(#[from] crate::training::TrainError),
     /// A file could not be read or written.
     #[error("{}", path.display())]
     Io {

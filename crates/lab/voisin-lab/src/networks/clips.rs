@@ -12,14 +12,13 @@ use ndarray::ArrayD;
 use super::NetworkSettings;
 use crate::LabError;
 use crate::matrix::{DIGEST, FeatureSet, LONGEST, SoundFile, path_of, read_whole, write_whole};
+use crate::training::{ClipNumbers, NetworkRecipe, RecipeInput, TrainError, vary};
 use voisin_audio::{self, AudioInfo};
 use voisin_base::random::Random;
 use voisin_base::text::with_causes;
 use voisin_base::track::ContentId;
 use voisin_encoder::StackShape;
 use voisin_features::{DESCRIPTOR_RATE, DescriptorSet, MelConfig, MelFrontEnd, windows};
-use voisin_train::classifier::{ClipNumbers, NetworkRecipe, RecipeInput};
-use voisin_train::{TrainError, vary};
 
 /// Speed of the fastest augmented copy, which needs that much more of a file.
 const FASTEST: f64 = 1.1;

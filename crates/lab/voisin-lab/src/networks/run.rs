@@ -14,13 +14,12 @@ use crate::leak;
 use crate::matrix::{FeatureSet, SoundFile};
 use crate::report::{Learning, Method, Report};
 use crate::run::{Progress, RunInputs, among, publish};
-use voisin_encoder::{Device, DeviceChoice, Stack, StackShape};
-use voisin_learn::metrics::argmax;
-use voisin_train::TrainError;
-use voisin_train::classifier::{
-    ClassNetOptions, ClassPredictor, EpochFigures, Fitted, LayerNet, NetworkRecipe, TrackExamples,
-    Trainable, fit, mean, read_tensors,
+use crate::training::session::read_tensors;
+use crate::training::{
+    ClassNetOptions, EpochFigures, Fitted, NetworkRecipe, TrackExamples, TrainError, fit, mean,
 };
+use voisin_encoder::{Device, DeviceChoice, FinishedStack, Stack, StackShape, StackTrain};
+use voisin_learn::metrics::argmax;
 
 /// Name of the best epoch's weights in a run's folder.
 const BEST: &str = "best.safetensors";
@@ -46,10 +45,10 @@ fn named(config: &Config) -> Result<(NetworkRecipe, &NetworkSettings), LabError>
 }
 
 /// The network before its first step.
-fn network(config: &Config, classes: usize, device: Device) -> Result<LayerNet, LabError> {
+fn network(config: &Config, classes: usize, device: Device) -> Result<StackTrain, LabError> {
     let (recipe, settings) = named(config)?;
     let stack = stack(&recipe, settings, classes)?;
-    Ok(LayerNet::new(
+    Ok(StackTrain::new(
         stack,
         config.seed,
         settings.initialise,
@@ -191,9 +190,9 @@ pub fn train(
         let Some(fitted) = fitted else {
             return Err(LabError::Interrupted);
         };
-        let net = net.finished()?;
+        let net = net.finished().map_err(TrainError::from)?;
         if let Some(fold) = folds.get(number) {
-            let predicted = examples.predict(&*net, &fold.test, settings.training.batch)?;
+            let predicted = examples.predict(&net, &fold.test, settings.training.batch)?;
             answers.push(joined(&predicted)?);
             // Figures of windows are over all folds, unless there is a test part below.
             windowed.extend(predicted);
@@ -217,7 +216,7 @@ pub fn train(
     let method = bench.method(recipe.name, &folds, &answers, seconds, Some(note));
     let mut predictions = None;
     if !test.is_empty() {
-        windowed = examples.predict(&*net, &test, settings.training.batch)?;
+        windowed = examples.predict(&net, &test, settings.training.batch)?;
         truth = test.iter().map(|&row| bench.class_of[row]).collect();
         predictions = Some(joined(&windowed)?);
     }
@@ -315,7 +314,7 @@ pub enum NetworkOutput {
 /// A run's network as a feature set.
 pub struct RunNetwork {
     reader: ClipReader,
-    net: Box<dyn ClassPredictor>,
+    net: FinishedStack,
     output: NetworkOutput,
     columns: Vec<String>,
     crops: usize,
@@ -336,22 +335,23 @@ impl RunNetwork {
         let mut net = network(config, classes.len(), device)?;
         let path = run.join(BEST);
         let mut tensors = read_tensors(&path)?;
-        net.restore(&mut |name| tensors.remove(name))
-            .map_err(|problem| LabError::run(&path, problem))?;
+        net.restore(|name| tensors.remove(name))
+            .map_err(|name| LabError::run(&path, format!("tensor \"{name}\" does not fit")))?;
         // augmented copies are used in training only
         let settings = NetworkSettings {
             copies: 0,
             ..settings.clone()
         };
         let net = match output {
-            NetworkOutput::Probabilities => net.finished()?,
-            NetworkOutput::InnerLayer => net.inner()?,
+            NetworkOutput::Probabilities => net.finished(),
+            NetworkOutput::InnerLayer => net.inner(),
         };
+        let net = net.map_err(TrainError::from)?;
         Ok(Self {
             reader: ClipReader::new(recipe, &settings)?,
             columns: match output {
                 NetworkOutput::Probabilities => classes,
-                NetworkOutput::InnerLayer => (0..net.classes())
+                NetworkOutput::InnerLayer => (0..net.stack().classes())
                     .map(|i| format!("inner_{i:03}"))
                     .collect(),
             },
@@ -389,8 +389,8 @@ impl FeatureSet for RunNetwork {
             load: &load,
         };
         let found = match self.output {
-            NetworkOutput::Probabilities => examples.predict(&*self.net, &[0], self.batch),
-            NetworkOutput::InnerLayer => examples.inner(&*self.net, &[0], self.batch),
+            NetworkOutput::Probabilities => examples.predict(&self.net, &[0], self.batch),
+            NetworkOutput::InnerLayer => examples.inner(&self.net, &[0], self.batch),
         };
         found
             .map(|windows| mean(&windows[0]))

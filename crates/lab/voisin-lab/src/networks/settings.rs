@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
 use voisin_encoder::{FirstWeights, Stack, StackShape};
-use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
 
 /// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
