@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// The crates, lowest first: each uses only crates before it.
 const ORDER: [&str; 24] = [
     "voisin-base",
-    "voisin-music",
     "voisin-models",
     "voisin-kernels",
     "voisin-networks",

@@ -14,7 +14,7 @@ use super::albums::album_keys;
 use super::{ExploreError, KnnGraph, Result, TrackMeta, same_length};
 use voisin_base::text::{fold, matching_names, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
-use voisin_music::artists;
+use voisin_library::artists;
 
 /// Most tracks per artist to compare, evenly spread over the library's order.
 const MOST_TRACKS: usize = 200;

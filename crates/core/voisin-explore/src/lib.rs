@@ -35,6 +35,7 @@ pub mod map;
 mod meta;
 mod name_limit;
 pub mod path;
+mod pixels;
 pub mod playlist;
 pub mod scene;
 pub mod seeds;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use voisin_base::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
 use voisin_engine::SimilarTrack;
 use voisin_genre::Genre;
 use voisin_library::{Descriptors, Track, licence_id};
-use voisin_music::key::MusicalKey;
 use voisin_questions::SimilarAnswer;
 use voisin_questions::answers::list::scale_values;
 

@@ -15,11 +15,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
+use voisin_base::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
 use voisin_genre::Genre;
 use voisin_library::Vectors;
 use voisin_library::{Descriptors, ScaleName, Track, licence_id};
-use voisin_music::key::MusicalKey;
 
 /// Tracks as a table. Libraries with the Arrow PyCapsule interface take it over without a copy: `polars.DataFrame(table)`,
 /// `pandas.DataFrame.from_arrow(table)`, `pyarrow.table(table)`, `duckdb.sql("from table")` with a local variable of that name.
