@@ -64,21 +64,13 @@ pub(crate) struct WriteTagsArgs {
 ///
 /// With a genre's name: its nearest genres, and which of its tracks are typical or on the border.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin genres\n  voisin genres rock\n  voisin genres --heatmap kin.svg --dendrogram tree.png"
-)]
+#[command(after_help = "Examples:\n  voisin genres\n  voisin genres rock")]
 pub(crate) struct GenresArgs {
     /// Only this genre, in detail
     #[arg(value_name = "GENRE")]
     pub(crate) genre: Option<String>,
     #[command(flatten)]
     pub(crate) question: GenreRelations,
-    /// Draw all distances as a heat map into FILE (.svg or .png)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) heatmap: Option<PathBuf>,
-    /// Draw the tree of genres joined from the nearest up into FILE (.svg or .png)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) dendrogram: Option<PathBuf>,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     pub(crate) format: TableFormat,

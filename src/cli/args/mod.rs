@@ -45,8 +45,8 @@ pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
-    PathArgs, PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, PathArgs,
+    PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};

@@ -1,46 +1,18 @@
 //! `voisin genres`.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::bail;
-
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::outputs::output_file;
 use crate::cli::render::kinship::{print_kinship, within};
 use crate::cli::render::{self, Align, Table, count};
-use voisin_base::output::{self, OutputTarget};
 use voisin_base::track::TrackId;
 use voisin_engine::Engine;
-use voisin_explore::scene::Scene;
 use voisin_genre::{Genre, GenreKinship};
-use voisin_lab::eval::plots::{kinship_dendrogram, kinship_heat_map};
 use voisin_questions::answers::genres::{GenreJson, GenresJson};
 
-/// Pixels of a PNG per unit of the drawing.
-const SCALE: u32 = 2;
-
 pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending> {
-    let place = |path: &PathBuf| picture_place(context, path);
-    let heatmap = args.heatmap.as_ref().map(place).transpose()?;
-    let dendrogram = args.dendrogram.as_ref().map(place).transpose()?;
     let mut engine = context.open_engine()?;
     let kinship = args.question.run(&mut engine)?;
-    if let Some(place) = &heatmap {
-        draw(&kinship_heat_map(&kinship), place)?;
-    }
-    if let Some(place) = &dendrogram {
-        draw(&kinship_dendrogram(&kinship), place)?;
-    }
-    if heatmap
-        .iter()
-        .chain(&dendrogram)
-        // A table after a picture on standard output would corrupt both.
-        .any(OutputTarget::is_standard)
-    {
-        return Ok(Ending::Fine);
-    }
     match &args.genre {
         None => match args.format {
             TableFormat::Table => print_kinship(&kinship)?,
@@ -66,26 +38,6 @@ pub(crate) fn run(context: &Context, args: &GenresArgs) -> anyhow::Result<Ending
         }
     }
     Ok(Ending::Fine)
-}
-
-/// The file of a picture; refuses other endings.
-fn picture_place(context: &Context, path: &Path) -> anyhow::Result<OutputTarget> {
-    if !["png", "svg"].contains(&output::ending(path, "svg").as_str()) {
-        bail!(
-            "{}: expected a name that ends in .svg or .png",
-            path.display()
-        );
-    }
-    output_file(context, path)
-}
-
-fn draw(scene: &Scene, place: &OutputTarget) -> anyhow::Result<()> {
-    let bytes = if output::ending(place.path(), "svg") == "png" {
-        scene.png(SCALE)?
-    } else {
-        scene.svg().into_bytes()
-    };
-    render::write(place, bytes)
 }
 
 fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {

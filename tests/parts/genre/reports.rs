@@ -2,7 +2,6 @@
 
 use ndarray::{Array2, Axis};
 use voisin_genre::{Genre, KinshipOptions, kinship};
-use voisin_lab::eval::plots;
 use voisin_lab::genre::{EvalOptions, evaluate_genre};
 
 use crate::genre::data::blobs;
@@ -45,19 +44,6 @@ fn kin_are_found_by_their_vectors() {
     assert_eq!(place(1).abs_diff(place(3)), 1);
     order.sort_unstable();
     assert_eq!(order, [0, 1, 2, 3]);
-    for scene in [
-        plots::kinship_heat_map(&kin),
-        plots::kinship_dendrogram(&kin),
-    ] {
-        assert!(scene.svg().contains("genre 03") && scene.png(1).unwrap().len() > 1000);
-    }
-    // The diagonal has no distance, and the scales have names.
-    let heat = plots::kinship_heat_map(&kin).svg();
-    let tree = plots::kinship_dendrogram(&kin).svg();
-    for text in ["0, near", "far, 1", "itself"] {
-        assert!(heat.contains(text), "{text}: {heat}");
-    }
-    assert!(tree.contains("distance"), "{tree}");
     assert_eq!(third.typical.len(), 5);
 }
 

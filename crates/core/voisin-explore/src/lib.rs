@@ -8,7 +8,7 @@
 //! |---|---|
 //! | groups of tracks | [`clusters`] |
 //! | positions of tracks on a map | [`layout`] |
-//! | drawings of the map | [`map`], with the shapes of [`scene`] |
+//! | drawings of the map | [`map`] |
 //! | a path between tracks in small steps | [`path`] |
 //! | playlists | [`playlist`] |
 //! | tracks like some and unlike others | [`seeds`] |
@@ -36,7 +36,6 @@ mod meta;
 mod name_limit;
 pub mod path;
 pub mod playlist;
-pub mod scene;
 pub mod seeds;
 mod strays;
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub mod networks;
 pub mod pages;
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod split;
 
 use std::path::{Path, PathBuf};
