@@ -155,20 +155,13 @@ class ListOptions(Filters, total=False):
 class ClassifyOptions(TypedDict, total=False):
     """Of `Library.classify`.
 
-    among: Predict only these genres.
     label_from: Source of genres for this query.
-    neighbours: Let this many neighbours vote, without the trained head [default: 15 if there is no
-        head].
-    other_artists: Use only voters by other artists.
     precision: Share of right answers that is required, else the answer is "unknown"; needs a
         trained head.
     search: Search method.
     """
 
-    among: str | Sequence[str]
     label_from: Literal["tags", "folder"]
-    neighbours: int
-    other_artists: bool
     precision: float
     search: Literal["auto", "exact", "scan", "lists", "hnsw"]
 
@@ -177,11 +170,9 @@ class ClustersOptions(TypedDict, total=False):
     """Of `Library.clusters`.
 
     clusters: Find exactly this many clusters [default: as the data suggests].
-    detail: How finely to divide.
     """
 
     clusters: int
-    detail: Literal["coarse", "default", "fine"]
 
 
 class DuplicatesOptions(TypedDict, total=False):

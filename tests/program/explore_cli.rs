@@ -187,8 +187,8 @@ fn a_search_moves_towards_some_and_away_from_others() {
 }
 
 #[test]
-fn clusters_keep_their_ids() {
-    let (sandbox, music) = library(&["metal", "techno", "orchestral", "ambient"]);
+fn clusters_have_names_and_numbers() {
+    let (sandbox, _) = library(&["metal", "techno", "orchestral", "ambient"]);
     let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
     let clusters = fixed["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 4);
@@ -209,19 +209,6 @@ fn clusters_keep_their_ids() {
     let before = assigned(&sandbox);
     assert_eq!(before.len(), 30);
     assert_eq!(assigned(&sandbox), before, "the same again");
-    fs::copy(
-        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
-        music.join("new.mp3"),
-    )
-    .unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let after = assigned(&sandbox);
-    assert_eq!(after.len(), 31);
-    let kept = before
-        .iter()
-        .filter(|(path, id)| after[*path] == **id)
-        .count();
-    assert!(kept >= 27, "{kept} of 30 kept their cluster");
     let metal = rows(&fine(
         sandbox.run(["clusters", "--genre", "metal", "--format", "csv"]),
     ));
@@ -232,7 +219,7 @@ fn clusters_keep_their_ids() {
                 .all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
         "{metal:?}"
     );
-    let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
+    let table = fine(sandbox.run(["clusters"]));
     assert!(
         table.contains("cohesion") && table.contains("artists"),
         "{table}"
@@ -242,24 +229,12 @@ fn clusters_keep_their_ids() {
         first.contains(" cluster") && first.ends_with(" in no group"),
         "{first}"
     );
-    let fine_ones = rows(&fine(
-        sandbox.run(["clusters", "--detail", "fine", "--format", "csv"]),
-    ));
-    let alone = fine_ones
-        .iter()
-        .filter(|row| row["name"] == "noise")
-        .count();
-    assert!(
-        2 * alone <= fine_ones.len(),
-        "{alone} of {} in no group",
-        fine_ones.len()
-    );
     assert_eq!(
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
     );
     // Eight tracks of one style form no groups, with a message.
-    let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
+    let none = sandbox.run(["clusters", "--genre", "orchestral"]);
     let printed = text(&none.stdout) + &text(&none.stderr);
     assert!(
         !printed.contains("near nothing") && !printed.contains("cohesion"),

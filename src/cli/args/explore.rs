@@ -15,11 +15,10 @@ use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
-/// Clusters keep their numbers from one run to the next; those that split, merged or vanished are reported. Tracks near
-/// nothing are noise.
+/// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --format json"
+    after_help = "Examples:\n  voisin clusters\n  voisin clusters --genre electronic --format json"
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]

@@ -6,23 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::QuestionError;
 use super::seed::{MOST_SEEDS, NamedSeed};
-use super::values::{ClusterDetail, WholeNumber, at_most, limit_of};
+use super::values::{WholeNumber, at_most, limit_of};
 use crate::answers::artists::FoundArtists;
 use crate::answers::duplicates::{GroupJson, with_exact_copies};
 use crate::answers::graph::{
     clustered, collection_and_graph, duplicate_groups, neighbour_graph, neighbours_of_duplicates,
-    remembered_clusters,
 };
 use voisin_base::vector::make_unit;
-use voisin_engine::{
-    AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, KeptAnswer, Seed,
-};
+use voisin_engine::{AudioComparer, Collection, CompareEvent, Engine, EngineError, GraphUse, Seed};
 use voisin_explore::artists::{Makers, artists, near_artists};
 use voisin_explore::clusters::{ClusterOptions, Clustering};
 use voisin_explore::duplicates::{DuplicateOptions, PairComparer};
 use voisin_explore::path::{PathOptions, Walk, path};
 use voisin_explore::{ExploreError, KnnGraph};
-use voisin_library::OpenMode;
 
 /// From this many tracks on, a path is searched among near ones: the neighbours of all would take a minute.
 const NEAR_FROM: u64 = 200_000;
@@ -36,9 +32,6 @@ const NEAR_EACH: usize = 1000;
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Clusters {
-    /// How finely to divide
-    #[arg(long, default_value_t)]
-    pub(crate) detail: ClusterDetail,
     /// Find exactly this many clusters [default: as the data suggests]
     #[arg(long, value_name = "K")]
     pub(crate) clusters: Option<WholeNumber<1, 10_000, 1000>>,
@@ -66,7 +59,6 @@ impl Clusters {
             graph,
             rows,
             &ClusterOptions {
-                detail: self.detail.0,
                 count,
                 seed,
                 ..usual
@@ -74,46 +66,13 @@ impl Clusters {
         )
     }
 
-    /// [`run`](Self::run) on the whole library, cached until it changes; a new answer has the changes since the last clusters.
+    /// [`run`](Self::run) on the whole library.
     pub fn all(&self, engine: &mut Engine, seed: Option<u64>) -> Result<Clustering, EngineError> {
-        let mut changes = Vec::new();
-        let mut work = |engine: &mut Engine| {
-            let (mut collection, graph) = collection_and_graph(engine)?;
-            engine.genres().predict(&mut collection, &graph)?;
-            let mut found = self.run(engine, &collection, &graph, None, seed)?;
-            // Changes since the last clusters are not cached, so
-            // that they are reported once.
-            changes = std::mem::take(&mut found.changes);
-            Ok::<_, EngineError>(KeptClusters(found))
-        };
-        // A fixed number of clusters is a rare query, and not cached.
-        let KeptClusters(found) = if self.clusters.is_some() {
-            work(engine)?
-        } else {
-            let source = engine.genres().label_source();
-            // The key of the cache: every option that changes the answer is in it.
-            let question = format!("{self:?} {seed:?}");
-            let kept = engine.kept("clusters", &question, &source, &mut work)?;
-            let remembered = remembered_clusters(engine, self.detail.0)?;
-            if engine.library().mode() == OpenMode::ReadOnly
-                // Numbers of clusters are used by `playlist
-                // --cluster`, so they must be those that were stored.
-                || remembered.as_ref() == Some(&kept.0.identity)
-            {
-                kept
-            } else {
-                work(engine)?
-            }
-        };
-        Ok(Clustering { changes, ..found })
+        let (mut collection, graph) = collection_and_graph(engine)?;
+        engine.genres().predict(&mut collection, &graph)?;
+        self.run(engine, &collection, &graph, None, seed)
     }
 }
-
-/// Clusters of a whole library.
-#[derive(Debug, Serialize, Deserialize)]
-struct KeptClusters(Clustering);
-
-impl KeptAnswer for KeptClusters {}
 
 /// Artists, or albums, and those near to one
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
@@ -147,7 +106,7 @@ impl NearArtists {
 }
 
 impl NearArtists {
-    /// [`run`](Self::run) on the whole library; the list of all is cached until the library changes.
+    /// [`run`](Self::run) on the whole library.
     ///
     /// # Errors
     /// None, or several, have this name.
@@ -157,20 +116,7 @@ impl NearArtists {
         makers: Makers,
         limit: usize,
     ) -> Result<FoundArtists, QuestionError> {
-        let work = |engine: &mut Engine| {
-            Ok::<_, QuestionError>(self.run(&engine.collection()?, makers, limit)?)
-        };
-        // Not cached: there are as many answers as names.
-        if self.name.is_some() {
-            return work(engine);
-        }
-        let source = engine.genres().label_source();
-        engine.kept(
-            &format!("{makers:?}").to_lowercase(),
-            &limit.to_string(),
-            &source,
-            work,
-        )
+        Ok(self.run(&engine.collection()?, makers, limit)?)
     }
 }
 

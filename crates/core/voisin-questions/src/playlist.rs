@@ -12,12 +12,11 @@ use super::seed::{MOST_SEEDS, NamedSeed};
 use super::spans::Playtime;
 use super::values::{Cosine, Fraction, Limit, Positive, at_most, limit_of};
 use super::{Filters, QuestionError};
-use crate::answers::graph::{clustered, neighbour_graph};
+use crate::answers::graph::{clustered, neighbour_graph, stored_clusters};
 use crate::answers::playlist::{Copies, MIX_REACH, PlaylistConstraints, PlaylistRows, listed};
 use voisin_base::track::TrackId;
 use voisin_base::vector::{dot, make_unit};
 use voisin_engine::{Collection, Engine, EngineError, Seed, SimilarOptions};
-use voisin_explore::KnnGraph;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::playlist::{LEAST_ROOM, Length, PlaylistOptions, SeedUse};
 use voisin_library::{TrackFilter, TrackSet};
@@ -257,14 +256,12 @@ impl Playlist {
 
     /// The list.
     ///
-    /// - `graph`: of the collection, if there is one already; a cluster needs it
     /// - `named`: seeds named one by one
     /// - `of_lists`: seeds from lists
     pub fn run(
         &self,
         engine: &mut Engine,
         collection: &Collection,
-        graph: Option<&KnnGraph>,
         named: &[Seed],
         of_lists: &[Seed],
     ) -> Result<PlaylistRows, QuestionError> {
@@ -273,23 +270,26 @@ impl Playlist {
             .map(|seed| collection.row_of(seed))
             .collect::<Result<Vec<_>, _>>()?;
         if let Some(cluster) = self.cluster {
-            let made = if graph.is_none() {
-                Some(neighbour_graph(engine, collection)?)
-            } else {
-                None
+            let clusters = match stored_clusters(engine)? {
+                Some(clusters) => clusters,
+                None => {
+                    let graph = neighbour_graph(engine, collection)?;
+                    let options = ClusterOptions::default();
+                    let found = clustered(engine, collection, &graph, None, &options)?;
+                    collection
+                        .ids
+                        .iter()
+                        .copied()
+                        .zip(found.assignment)
+                        .collect()
+                }
             };
-            let graph = graph
-                .or(made.as_ref())
-                .ok_or(QuestionError::NoCluster(cluster))?;
-            // With the defaults of `voisin clusters`, which printed the number.
-            let found = clustered(engine, collection, graph, None, &ClusterOptions::default())?;
-            let found = found.clusters.into_iter().find(|one| one.id == cluster);
-            let members = found.ok_or(QuestionError::NoCluster(cluster))?.members;
-            rows.extend(
-                members
-                    .into_iter()
-                    .filter_map(|track| collection.row(track)),
-            );
+            let before = rows.len();
+            let is_in = |row: &usize| clusters.get(&collection.ids[*row]) == Some(&cluster);
+            rows.extend((0..collection.ids.len()).filter(is_in));
+            if cluster == 0 || rows.len() == before {
+                return Err(QuestionError::NoCluster(cluster));
+            }
         }
         let filter = self.filters.filter(engine, named)?;
         let allowed = self.allowed(engine, &filter)?;
@@ -408,7 +408,7 @@ impl Playlist {
         }
         let mut collection = engine.collection()?;
         collection.take_in(&[named, of_lists].concat())?;
-        let list = self.run(engine, &collection, None, named, of_lists)?;
+        let list = self.run(engine, &collection, named, of_lists)?;
         Ok((collection, list))
     }
 
@@ -510,9 +510,7 @@ mod tests {
         let question: Playlist = serde_json::from_str(question).unwrap();
         let named = crate::seed::seeds(&question.seeds, &engine).unwrap();
         let collection = engine.collection().unwrap();
-        let list = question
-            .run(&mut engine, &collection, None, &named, &[])
-            .unwrap();
+        let list = question.run(&mut engine, &collection, &named, &[]).unwrap();
         drop(engine);
         std::fs::remove_dir_all(dir).unwrap();
         let rows = list.rows.into_iter();

@@ -16,7 +16,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::QuestionError;
 use super::read::Refused;
 use voisin_engine::{Engine, measured_scale};
-use voisin_explore::clusters::Detail;
 use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
 
@@ -72,7 +71,6 @@ text_values! {
     NeighbourOrder: {"type": "string"};
     ListOrder: {"type": "string"};
     SearchChoice: {"type": "string", "enum": SearchChoice::names()};
-    ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
 }
 
 /// A type whose values have names, from one list for clap and [`FromStr`].
@@ -125,9 +123,6 @@ named_values! {
         ("lists", SearchMode::Lists),
         ("hnsw", SearchMode::Hnsw),
     ];
-    /// How finely clusters divide.
-    ClusterDetail(Detail) =
-        [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
 }
 
 /// Orders: names of a list, or scales'.

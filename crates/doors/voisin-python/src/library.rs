@@ -492,7 +492,7 @@ impl PyLibrary {
 
     /// Groups of tracks that sound alike: a dictionary, the JSON of `voisin clusters`.
     ///
-    /// options: `voisin.ClustersOptions`, as of `voisin clusters`: detail="fine", clusters=12.
+    /// options: `voisin.ClustersOptions`, as of `voisin clusters`: clusters=12.
     #[pyo3(signature = (**options))]
     fn clusters<'py>(
         &self,

@@ -3,24 +3,22 @@
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::track::TrackRef;
 use voisin_base::track::TrackId;
-use voisin_engine::{Engine, EngineError, KeptAnswer, meta};
+use voisin_engine::{Engine, EngineError, meta};
 use voisin_explore::TrackMeta;
 use voisin_explore::artists::{ArtistSummary, NearArtist, TrackPair};
 
 /// The result: artists, or albums.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub enum FoundArtists {
     /// All of them.
     All(Vec<ArtistSummary>),
     /// Those near to one.
     Near(Vec<NearArtist>),
 }
-
-impl KeptAnswer for FoundArtists {}
 
 impl FoundArtists {
     /// Metadata of the tracks that it names.

@@ -167,34 +167,11 @@ fn listed_among(
         None
     };
     let vectors = collection.vectors.view();
-    let with_genres = |row: usize| {
-        let genres = collection.genres.get(row).map_or(&[][..], Vec::as_slice);
-        (collection.ids[row], genres)
-    };
-    let speech = engine
-        .genres()
-        .speech(seeds.iter().copied().map(with_genres))?;
-    let is_speech = |row: &usize| speech.contains(&collection.ids[*row]);
-    // Speech is left out of a list unless a seed is speech.
-    // Rows of a filter do not count as seeds here.
-    let takes_speech = if named > 0 {
-        seeds[..named].iter().any(is_speech)
-    } else {
-        seeds.iter().all(is_speech)
-    };
-    let unwanted = if takes_speech {
-        HashSet::new()
-    } else {
-        engine
-            .genres()
-            .speech((0..collection.ids.len()).map(with_genres))?
-    };
     // Repeated without the copies found, which makes room for others. It ends, since each turn
     // excludes rows.
     let entries = loop {
         let is_out = |row: usize| {
             excluded.contains(&row)
-                || unwanted.contains(&collection.ids[row])
                 || wanted.excluded.contains(&collection.ids[row])
                 || wanted
                     .allowed

@@ -203,13 +203,7 @@ pub(super) async fn playlist(
             state.index(context)?;
             let collection = &explored.collection;
             let named = seeds(&request.seeds, context.engine)?;
-            let list = request.run(
-                context.engine,
-                collection,
-                Some(&explored.graph),
-                &named,
-                &[],
-            )?;
+            let list = request.run(context.engine, collection, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             bytes(
