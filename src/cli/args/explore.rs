@@ -49,7 +49,7 @@ pub(crate) struct MapArgs {
     pub(crate) title: Option<String>,
 }
 
-/// Walk from one track to another in small steps
+/// Walk from one track to another
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  voisin path id:17 id:4 --via id:9 --format m3u8 > walk.m3u8")]
 pub(crate) struct PathArgs {

@@ -9,7 +9,7 @@
 //! | groups of tracks | [`clusters`] |
 //! | positions of tracks on a map | [`layout`] |
 //! | drawings of the map | [`map`] |
-//! | a path between tracks in small steps | [`path`] |
+//! | a path between tracks | [`path`] |
 //! | playlists | [`playlist`] |
 //! | tracks like some and unlike others | [`seeds`] |
 //! | near artists and albums | [`artists`] |
@@ -101,16 +101,6 @@ pub enum ExploreError {
         found: String,
         /// The expected range.
         expected: &'static str,
-    },
-    /// No path between two tracks fulfils the conditions.
-    #[error("no path from row {from} to row {to} under these conditions: {hint}")]
-    NoPath {
-        /// The first row.
-        from: usize,
-        /// The last row.
-        to: usize,
-        /// The condition to relax.
-        hint: &'static str,
     },
     /// A name that matches no artist or album, or several.
     #[error("no {} \"{requested}\"{hint}", makers.one())]

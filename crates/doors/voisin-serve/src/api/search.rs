@@ -165,7 +165,7 @@ pub(super) async fn path(
     state
         .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
-            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
+            let walk = request.run(&explored.collection, &stops)?;
             let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
