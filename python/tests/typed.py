@@ -40,7 +40,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     assert_type(library.find("calm", bpm=90, length=3600)[0].terms, dict[str, float])
     assert_type(library.tracks(sort="bpm", reverse=True), list[voisin.Track])
     library.classify(["a.flac", 7], precision=0.9)
-    library.playlist(["a", 7], length=3600, harmonic=True)
+    library.playlist(["a", 7], length=3600, variety=0.5)
     library.playlist(limit=None, genre="Jazz")
     library.path_between("a", 7, via=["b", Path("c")], steps=9, curve="energy=rise")
     library.table(100, after=7, vectors=False, sort="year")

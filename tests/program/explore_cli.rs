@@ -488,7 +488,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
         "armygeddon",
         "--tracks",
         "8",
-        "--no-duplicates",
     ]);
     assert!(
         once.contains(&"muldjord-chaos-god.mp3".to_owned())
@@ -685,32 +684,6 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
-    // A playlist decodes only tracks that may be copies in it.
-    let listed = |options: &[&str]| {
-        let arguments = [
-            "playlist",
-            "orphanage",
-            "--limit",
-            "all",
-            "--max-per-artist",
-            "0",
-            "--format",
-            "paths",
-        ];
-        fine(sandbox.run(arguments.iter().chain(options)))
-    };
-    let all = listed(&["--keep-duplicates"]);
-    assert!(
-        all.contains("bad.wav") && listed(&[]).contains("bad.wav"),
-        "vectors alone do not tell"
-    );
-    let without = listed(&["--no-duplicates"]);
-    assert!(!without.contains("bad.wav"), "{without}");
-    assert_eq!(
-        without.lines().count() + 1,
-        all.lines().count(),
-        "no other track is lost"
-    );
     // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));

@@ -260,7 +260,7 @@ mod tests {
         let playlist = short_help("playlist");
         let (options, filters) = playlist.split_once("Filters, as --help").unwrap();
         let (filters, _) = filters.split_once("\n\n").unwrap();
-        for option in ["--length", "--limit", "--shuffle", "--seed", "--harmonic"] {
+        for option in ["--length", "--limit", "--shuffle", "--seed", "--variety"] {
             assert!(options.contains(option), "{option}: {playlist}");
             let named: Vec<&str> = filters.split([',', ' ', '\n']).collect();
             assert!(!named.contains(&option), "{option}: {filters}");

@@ -248,7 +248,7 @@ impl PathBetween {
         stops: &[Seed],
     ) -> Result<(Collection, Walk), QuestionError> {
         let mut collection = if engine.library().status()?.vectors > NEAR_FROM {
-            engine.collection_near(&around(stops), NEAR_EACH, None)?.0
+            engine.collection_near(&around(stops), NEAR_EACH, None)?
         } else {
             engine.collection()?
         };
@@ -301,7 +301,7 @@ mod tests {
                 .unwrap();
         let stops = [1, 40, 9].map(|id| engine.seed_of(TrackId(id)).unwrap());
         let whole = question.answer(&mut engine, &stops).unwrap().1;
-        let (mut near, _) = engine.collection_near(&around(&stops), 5, None).unwrap();
+        let mut near = engine.collection_near(&around(&stops), 5, None).unwrap();
         near.take_in(&stops).unwrap();
         let walk = question.run(&near, &stops).unwrap();
         assert_eq!(walk.tracks, whole.tracks);

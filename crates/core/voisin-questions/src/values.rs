@@ -478,40 +478,6 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
     }
 }
 
-/// A number above 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Positive(pub(crate) f64);
-
-impl Positive {
-    const EXPECTED: &str = "a number above 0";
-
-    fn of(number: f64) -> Option<Self> {
-        Some(Self(number)).filter(|_| number.is_finite() && number > 0.0)
-    }
-}
-
-impl FromStr for Positive {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Self::of)
-            .ok_or_else(|| Refused::text(Self::EXPECTED, text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f64::deserialize(deserializer)?;
-        Self::of(number)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(number), &Self::EXPECTED))
-    }
-}
-
-schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
-
 /// A list with a maximal length over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,

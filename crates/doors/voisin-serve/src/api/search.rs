@@ -181,9 +181,8 @@ pub(super) async fn playlist(
     extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
-    // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    if !(request.cluster.is_some() || decodes) {
+    // Clusters need the whole library.
+    if request.cluster.is_none() {
         let answer = state.run(move |state, context| {
             let generation = state.index(context)?;
             let engine = &mut *context.engine;
@@ -211,11 +210,6 @@ pub(super) async fn playlist(
                 PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
             )
         };
-    // Only copies are decoded.
-    let answer = if decodes {
-        state.once_explored_decoded(key, false, work).await?
-    } else {
-        state.once_explored(key, false, work).await?
-    };
+    let answer = state.once_explored(key, false, work).await?;
     Ok(written((*answer).clone()))
 }
