@@ -464,7 +464,6 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
         composers: track.composers.clone(),
         album: track.album().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
-        disc: track.tags.disc_number,
         genres,
         year: track.tags.year,
         seconds: track.audio.seconds,

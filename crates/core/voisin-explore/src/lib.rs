@@ -22,7 +22,6 @@
 // Not forbid, because ndarray's s![] expands to an allowed unsafe block.
 #![deny(unsafe_code)]
 
-mod albums;
 mod align;
 pub mod artists;
 pub mod audio_match;
