@@ -83,17 +83,12 @@ class PlaylistOptions(Filters, total=False):
 
     cluster: Use all tracks of this cluster as seeds.
     diversity: 0: nearest only; 1: as varied as the neighbourhood allows.
-    harmonic: Order tracks so that each key mixes with the one before: the same, a fifth up or down,
-        or the relative key.
     keep_duplicates: Leave copies of the same recording, and tracks with one artist and title, in
         the list.
     length: Length of the list in seconds, instead of a number of tracks.
-    max_bpm_step: At most this many beats a minute from one track to the next.
     max_per_album: At most this many tracks of one album; 0: as many as fit.
     max_per_artist: At most this many tracks of one artist; 0: as many as fit.
     min_similarity: Least similarity of a track to its seed.
-    no_duplicates: Compare the audio of tracks that may be copies of the same recording: this also
-        finds copies of low bit rates. If a file cannot be read, vectors, lengths and titles decide.
     random_seed: Where random numbers of variety and shuffle start: the same number gives the same
         list [default: another one each time].
     shuffle: Shuffle instead of ordering by small steps.
@@ -103,14 +98,11 @@ class PlaylistOptions(Filters, total=False):
 
     cluster: int
     diversity: float
-    harmonic: bool
     keep_duplicates: bool
     length: float
-    max_bpm_step: float
     max_per_album: int
     max_per_artist: int
     min_similarity: float
-    no_duplicates: bool
     random_seed: int
     shuffle: bool
     variety: float
@@ -155,20 +147,13 @@ class ListOptions(Filters, total=False):
 class ClassifyOptions(TypedDict, total=False):
     """Of `Library.classify`.
 
-    among: Predict only these genres.
     label_from: Source of genres for this query.
-    neighbours: Let this many neighbours vote, without the trained head [default: 15 if there is no
-        head].
-    other_artists: Use only voters by other artists.
     precision: Share of right answers that is required, else the answer is "unknown"; needs a
         trained head.
     search: Search method.
     """
 
-    among: str | Sequence[str]
     label_from: Literal["tags", "folder"]
-    neighbours: int
-    other_artists: bool
     precision: float
     search: Literal["auto", "exact", "scan", "lists", "hnsw"]
 
@@ -177,11 +162,9 @@ class ClustersOptions(TypedDict, total=False):
     """Of `Library.clusters`.
 
     clusters: Find exactly this many clusters [default: as the data suggests].
-    detail: How finely to divide.
     """
 
     clusters: int
-    detail: Literal["coarse", "default", "fine"]
 
 
 class DuplicatesOptions(TypedDict, total=False):

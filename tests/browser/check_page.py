@@ -10,7 +10,6 @@ one fails.
 import base64
 import csv
 import http.client
-import itertools
 import json
 import os
 import re
@@ -25,7 +24,6 @@ import urllib.request
 import wave
 import zlib
 from pathlib import Path
-from xml.etree import ElementTree
 
 import check_map
 from check_map import Browser, check
@@ -1042,7 +1040,7 @@ def the_map(page, server, shots):
 
 
 def one_look(page, server, program, work, shots):
-    """A genre has one colour: on the server's map, on the page of `voisin map`, on its picture."""
+    """A genre has one colour: on the server's map and on the page of `voisin map`."""
     wanted = "document.querySelectorAll('.swatch').length > 3"
     legend = "Object.fromEntries([...document.querySelectorAll('{}')].map(e => [e.querySelector('span').textContent, getComputedStyle(e.querySelector('i')).backgroundColor]))"
     found = {}
@@ -1059,17 +1057,8 @@ def one_look(page, server, program, work, shots):
         found[theme] = page.run(legend.format(".swatch"))
         page.picture(shots and shots / f"map-{theme}.png")
     page.run("document.getElementById('theme').click()")
-    for ending in ("html", "svg"):
-        command = [program, "--library", str(server.library), "map", "--output"]
-        subprocess.run([*command, str(work / f"map.{ending}")], check=True, capture_output=True)
-    picture = ElementTree.parse(work / "map.svg").getroot()
-    drawn = {}
-    for dot, name in itertools.pairwise(picture):
-        # The legend: a dot, then "Folk  7".
-        if dot.tag.endswith("circle") and "  " in (name.text or ""):
-            colour = [int(dot.get("fill")[at : at + 2], 16) for at in (1, 3, 5)]
-            drawn[name.text.rsplit("  ", 1)[0]] = f"rgb({', '.join(map(str, colour))})"
-    check("a genre has one colour on the page and on pictures", drawn == found["light"], drawn)
+    command = [program, "--library", str(server.library), "map", "--output"]
+    subprocess.run([*command, str(work / "map.html")], check=True, capture_output=True)
     page.browser.open(work / "map.html")
     for theme in ("light", "dark"):
         page.run(

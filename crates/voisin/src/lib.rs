@@ -129,17 +129,16 @@ pub use voisin_engine::{
     LabelSource, Labelled, LabelledTracks, Retraining, TrackDisplay,
 };
 pub use voisin_genre::{
-    Agreement, Basis, Borderline, Confidence, FitOptions, FusionPart, Genre, GenreError,
-    GenreKinship, GenrePrediction, GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions,
-    LabelCount, LabelledRows, LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason,
-    VoteOptions, Voter, Votes,
+    Basis, Confidence, FitOptions, FusionPart, Genre, GenreError, GenreKinship, GenrePrediction,
+    GenreShare, Guess, GuessShare, Kin, Kinship, KinshipOptions, LabelCount, LabelledRows,
+    LabelledVectors, PredictOptions, Suspect, Taxonomy, UnknownReason, VoteOptions, Voter, Votes,
 };
 
 // Exploring a collection.
 pub use voisin_engine::{Collection, GraphUse};
 pub use voisin_explore::artists::Makers;
 pub use voisin_explore::clusters::{
-    Change, Cluster, ClusterOptions, Clustering, Detail, Identity, NearCluster, Share, cluster,
+    Cluster, ClusterOptions, Clustering, NearCluster, Share, cluster,
 };
 pub use voisin_explore::layout::{LayoutOptions, layout};
 pub use voisin_explore::path::{PathOptions, Walk, path};

@@ -45,8 +45,8 @@ pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
 pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, MapColour,
-    PathArgs, PlaylistArgs,
+    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, PathArgs,
+    PlaylistArgs,
 };
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs};
@@ -260,7 +260,7 @@ mod tests {
         let playlist = short_help("playlist");
         let (options, filters) = playlist.split_once("Filters, as --help").unwrap();
         let (filters, _) = filters.split_once("\n\n").unwrap();
-        for option in ["--length", "--limit", "--shuffle", "--seed", "--harmonic"] {
+        for option in ["--length", "--limit", "--shuffle", "--seed", "--variety"] {
             assert!(options.contains(option), "{option}: {playlist}");
             let named: Vec<&str> = filters.split([',', ' ', '\n']).collect();
             assert!(!named.contains(&option), "{option}: {filters}");

@@ -320,7 +320,7 @@ impl PyLibrary {
     ///
     /// seeds: as of `similar`, but no vectors; None: a cluster's tracks, or those that pass the filters.
     /// limit: how many; None: all; length in the options replaces it. options: `voisin.PlaylistOptions`, as of `voisin
-    /// playlist`: length=3600, harmonic=True, max_per_artist=1.
+    /// playlist`: length=3600, max_per_artist=1.
     #[pyo3(
         signature = (seeds = None, limit = Some(20), *, embedder = None, **options),
         text_signature = "($self, seeds=None, limit=20, *, embedder=None, **options)"
@@ -355,18 +355,12 @@ impl PyLibrary {
             Ok((json, list, notes))
         })?;
         let (json, list, mut news) = found;
-        if list.is_short {
-            let tracks = voisin_base::text::count(list.rows.len() as u64, "track");
-            news.push(format!(
-                "the list ends after {tracks}: no other track near the seeds fits in key and tempo"
-            ));
-        }
         news.extend(list.standing.as_ref().and_then(Standing::far));
         log_notes(py, &news)?;
         dictionaries(py, &json)
     }
 
-    /// A path from one track to another in small steps: a dictionary, the JSON of `voisin path`.
+    /// A path from one track to another: a dictionary, the JSON of `voisin path`.
     ///
     /// start, end: as of `similar`, each one track, but no vectors. via: one, or a list of several, to pass in this order.
     /// options: `voisin.PathOptions`, as of `voisin path`: steps=10, max_per_artist=1.
@@ -492,7 +486,7 @@ impl PyLibrary {
 
     /// Groups of tracks that sound alike: a dictionary, the JSON of `voisin clusters`.
     ///
-    /// options: `voisin.ClustersOptions`, as of `voisin clusters`: detail="fine", clusters=12.
+    /// options: `voisin.ClustersOptions`, as of `voisin clusters`: clusters=12.
     #[pyo3(signature = (**options))]
     fn clusters<'py>(
         &self,

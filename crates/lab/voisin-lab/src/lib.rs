@@ -29,6 +29,7 @@ pub mod networks;
 pub mod pages;
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod split;
 pub mod training;
 

@@ -165,7 +165,7 @@ pub(super) async fn path(
     state
         .run_explored(move |_, context, explored| {
             let stops = request.stop_seeds(context.engine)?;
-            let walk = request.run(&explored.collection, &explored.graph, &stops)?;
+            let walk = request.run(&explored.collection, &stops)?;
             let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
@@ -181,9 +181,8 @@ pub(super) async fn playlist(
     extract::Body(request): extract::Body<Playlist>,
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
-    // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    if !(request.cluster.is_some() || decodes) {
+    // Clusters need the whole library.
+    if request.cluster.is_none() {
         let answer = state.run(move |state, context| {
             let generation = state.index(context)?;
             let engine = &mut *context.engine;
@@ -203,13 +202,7 @@ pub(super) async fn playlist(
             state.index(context)?;
             let collection = &explored.collection;
             let named = seeds(&request.seeds, context.engine)?;
-            let list = request.run(
-                context.engine,
-                collection,
-                Some(&explored.graph),
-                &named,
-                &[],
-            )?;
+            let list = request.run(context.engine, collection, &named, &[])?;
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             bytes(
@@ -217,11 +210,6 @@ pub(super) async fn playlist(
                 PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
             )
         };
-    // Only copies are decoded.
-    let answer = if decodes {
-        state.once_explored_decoded(key, false, work).await?
-    } else {
-        state.once_explored(key, false, work).await?
-    };
+    let answer = state.once_explored(key, false, work).await?;
     Ok(written((*answer).clone()))
 }

@@ -1,4 +1,4 @@
-// Artists and albums: their tracks, similar ones, and the pairs of tracks that make them similar.
+// Artists and albums: their tracks, and similar ones.
 import { count, h, icon, joined, keep, name, segments, span, toast } from "./dom.js";
 import { request, requestAll } from "./api.js";
 import { mark } from "./playing_marks.js";
@@ -250,41 +250,17 @@ export function update(route) {
         );
       near.append(
         h(
-          "div",
-          { class: "columns" },
-          items.map((one) => {
-            const pairs = one.because.filter((pair) => pair.own && pair.other);
-            return h(
-              "section",
-              { class: "part" },
-              h(
-                "div",
-                { class: "near-head" },
-                pairs[0] && cover({ ...pairs[0].other, album: one.album }),
-                h("h3", { title: `Similarity ${one.similarity.toFixed(2)}` }, link(kind, one)),
-              ),
-              h(
-                "div",
-                { class: "part-acts" },
-                h(
-                  "button",
-                  {
-                    type: "button",
-                    class: "small",
-                    onclick: () => player.play(pairs.map((pair) => ({ track: pair.other }))),
-                  },
-                  "Play similar",
-                ),
-              ),
-              h(
-                "ul",
-                { class: "rows small" },
-                pairs.map((pair) =>
-                  row({ track: pair.other }, { note: `like “${pair.own.title}”` }),
-                ),
-              ),
-            );
-          }),
+          "ul",
+          { class: "kin" },
+          items.map((one) =>
+            h(
+              "li",
+              {},
+              link(kind, one),
+              h("i", { vars: { "--mid": Math.min(1, 1 - one.similarity) } }),
+              h("span", {}, one.similarity.toFixed(2)),
+            ),
+          ),
         ),
       );
       mark();

@@ -25,7 +25,7 @@ const LINE: f64 = 1.164;
 
 /// `DejaVu` Sans, Latin, Greek and Cyrillic, as a TrueType file (see `map/font/README.md`), so that text looks the same
 /// on machines without fonts.
-static FONT: &[u8] = include_bytes!("map/font/DejaVuSans-subset.ttf");
+static FONT: &[u8] = include_bytes!("font/DejaVuSans-subset.ttf");
 
 /// Registers the font; if it cannot be read, drawing fails.
 fn with_font() {
