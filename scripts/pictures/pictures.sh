@@ -4,8 +4,7 @@
 # Writes docs/{map,map-clusters,genres,dendrogram}.png and
 # scripts/pictures/pictures.txt, the words and figures on them. With --check it writes nothing and
 # fails if the program would draw other words or figures; positions of points are not compared, as
-# the last bits of vectors differ between processors. (The server's page:
-# scripts/pictures/page_pictures.py)
+# the last bits of vectors differ between processors.
 set -eu
 cd "$(dirname "$0")/../.."
 check=

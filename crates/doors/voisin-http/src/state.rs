@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
@@ -19,12 +19,10 @@ use super::ServeError;
 use super::access::Guard;
 use super::problem::{KeptFailure, Problem};
 use super::scan::ScanProcess;
-use super::uploads::Uploads;
+use super::uploads;
 use voisin_base::text::with_causes;
 use voisin_base::track::TrackId;
-use voisin_engine::{
-    Collection, Embedder, Engine, EngineError, PredictedTags, TrackPage, TrackQuery,
-};
+use voisin_engine::{Collection, Embedder, Engine, EngineError, TrackPage, TrackQuery};
 use voisin_explore::KnnGraph;
 use voisin_library::{DATABASE, Library, OpenMode, SearchTexts, SortBy, TrackFilter, TrackSet};
 
@@ -33,8 +31,6 @@ const PAGE_CACHE: u32 = 4096;
 
 /// The state for handlers.
 pub type Shared = Arc<State>;
-/// The tags of all tracks, or a model's text encoder; `None` for a model without either.
-pub type SharedTags = Arc<Option<PredictedTags>>;
 /// Loads the library's model.
 pub type LoadModel = Box<dyn Fn(&Library) -> Result<Arc<Embedder>, EngineError> + Send + Sync>;
 
@@ -117,7 +113,7 @@ pub struct State {
     whole: WholeLibrary,
     lists: Mutex<KnownListings>,
     /// Uploaded files.
-    pub(super) uploads: Arc<Uploads>,
+    pub(super) uploads: Arc<Semaphore>,
 }
 
 /// Locks a mutex, also after a panic of a thread that held it.
@@ -179,7 +175,7 @@ impl State {
             model: Mutex::default(),
             whole,
             lists: Mutex::default(),
-            uploads: Arc::default(),
+            uploads: Arc::new(Semaphore::new(uploads::MOST)),
         })
     }
 
@@ -213,7 +209,6 @@ impl State {
             watch.library = None;
             watch.epoch += 1;
             lock(&self.sources).clear();
-            self.whole.clear();
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());

@@ -12,13 +12,11 @@ use super::{Answer, page, page_by_place};
 use voisin_base::track::TrackId;
 use voisin_engine::Collection;
 use voisin_explore::ExploreError;
-use voisin_explore::artists::Makers;
 use voisin_explore::clusters::Clustering;
 use voisin_explore::layout::{LayoutOptions, layout};
 use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, GivenUp, RequestContext, Shared};
-use voisin_questions::answers::artists::ArtistJson;
 use voisin_questions::answers::clusters::{ClustersJson, members};
 use voisin_questions::answers::failed::FailureJson;
 use voisin_questions::answers::genres::{GenresJson, GenresPart};
@@ -26,7 +24,7 @@ use voisin_questions::answers::map::{MapJson, MapPart};
 use voisin_questions::answers::page::{Page, PageItems};
 use voisin_questions::answers::suspects::SuspectJson;
 use voisin_questions::answers::track::TrackRef;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists};
+use voisin_questions::explore::{Clusters, Duplicates};
 use voisin_questions::genre::{GenreRelations, Suspects};
 use voisin_questions::page::{Paged, Plain};
 
@@ -76,19 +74,15 @@ pub(super) async fn genres(
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let kept = state
-        .once(
-            format!("{question:?}"),
-            request.after.is_some(),
-            move |_, context, _| {
-                let engine = &mut *context.engine;
-                let generation = engine.library().changes().generation()?;
-                let found = question.run(engine)?;
-                Ok(Answer {
-                    generation,
-                    answer: GenresJson::new(engine, &found)?,
-                })
-            },
-        )
+        .once(format!("{question:?}"), move |_, context, _| {
+            let engine = &mut *context.engine;
+            let generation = engine.library().changes().generation()?;
+            let found = question.run(engine)?;
+            Ok(Answer {
+                generation,
+                answer: GenresJson::new(engine, &found)?,
+            })
+        })
         .await?;
     let Answer {
         generation,
@@ -118,17 +112,13 @@ pub(super) async fn suspects(
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let kept = state
-        .once_learned(
-            format!("{question:?}"),
-            request.after.is_some(),
-            move |_, context, _| {
-                let generation = context.engine.library().changes().generation()?;
-                let found = question.run(context.engine)?.suspects;
-                let shown = Suspects::shown(context.engine, &found)?;
-                let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
-                Ok(Answer { generation, answer })
-            },
-        )
+        .once(format!("{question:?}"), move |_, context, _| {
+            let generation = context.engine.library().changes().generation()?;
+            let found = question.run(context.engine)?.suspects;
+            let shown = Suspects::shown(context.engine, &found)?;
+            let answer: Vec<SuspectJson> = SuspectJson::list(&shown, &found).collect();
+            Ok(Answer { generation, answer })
+        })
         .await?;
     list_page(&kept, |suspect| suspect.id, &request)
 }
@@ -146,26 +136,22 @@ pub(super) async fn clusters(
     let question = request.question.clone();
     let key = format!("{question:?}");
     let kept = state
-        .once_explored(
-            key,
-            request.after.is_some(),
-            move |_, context, explored, given_up| {
-                // A copy, since the collection is shared and predicted genres are of this answer only.
-                let mut collection = Collection::clone(&explored.collection);
-                let graph = &explored.graph;
-                context.engine.genres().predict(&mut collection, graph)?;
-                given_up.check()?;
-                let found = question.run(context.engine, &collection, graph, None, None)?;
-                let answer = Clustered {
-                    members: members(&collection, &found),
-                    found,
-                };
-                Ok(Answer {
-                    generation: explored.generation,
-                    answer,
-                })
-            },
-        )
+        .once_explored(key, move |_, context, explored, given_up| {
+            // A copy, since the collection is shared and predicted genres are of this answer only.
+            let mut collection = Collection::clone(&explored.collection);
+            let graph = &explored.graph;
+            context.engine.genres().predict(&mut collection, graph)?;
+            given_up.check()?;
+            let found = question.run(context.engine, &collection, graph, None, None)?;
+            let answer = Clustered {
+                members: members(&collection, &found),
+                found,
+            };
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            })
+        })
         .await?;
     let Answer {
         generation,
@@ -185,88 +171,44 @@ pub(super) async fn clusters(
     .into_response())
 }
 
-pub(super) async fn artists(
-    State(state): State<Shared>,
-    extract::Query(request): extract::Query<Paged<NearArtists, usize>>,
-) -> Result<Response<Body>, Problem> {
-    makers(&state, Makers::Artists, &request).await
-}
-
-pub(super) async fn albums(
-    State(state): State<Shared>,
-    extract::Query(request): extract::Query<Paged<NearArtists, usize>>,
-) -> Result<Response<Body>, Problem> {
-    makers(&state, Makers::Albums, &request).await
-}
-
-async fn makers(
-    state: &Shared,
-    makers: Makers,
-    request: &Paged<NearArtists, usize>,
-) -> Result<Response<Body>, Problem> {
-    let question = request.question.clone();
-    let key = format!("{makers:?} {question:?}");
-    let kept = state
-        .once_explored(key, request.after.is_some(), move |_, _, explored, _| {
-            let found = question.run(&explored.collection, makers, usize::MAX)?;
-            let Collection { meta, .. } = &*explored.collection;
-            let known = |id| explored.collection.row(id).map(|row| &meta[row]);
-            let answer = ArtistJson::list(found, known);
-            Ok(Answer {
-                generation: explored.generation,
-                answer,
-            })
-        })
-        .await?;
-    let Answer {
-        generation,
-        answer: all,
-    } = &*kept;
-    list_part(*generation, all, request)
-}
-
 pub(super) async fn map(
     State(state): State<Shared>,
     extract::Query(request): extract::Query<Paged<Plain, TrackId, 1000>>,
 ) -> Result<Response<Body>, Problem> {
     let kept = state
-        .once_explored(
-            "map".to_owned(),
-            request.after.is_some(),
-            |_, context, explored, given_up| {
-                let mut collection = Collection::clone(&explored.collection);
-                if collection.ids.len() < 3 {
-                    let found = collection.ids.len();
-                    let error = ExploreError::TooFew {
-                        what: "a map",
-                        needed: 3,
-                        found,
-                    };
-                    return Err(error.into());
-                }
-                context
-                    .engine
-                    .genres()
-                    .predict(&mut collection, &explored.graph)?;
-                given_up.check()?;
-                let positions: Array2<f32> = layout(
-                    collection.vectors.view(),
-                    &explored.graph,
-                    &LayoutOptions::default(),
-                )?;
-                given_up.check()?;
-                let answer = MapJson::new(
-                    context.engine,
-                    &collection,
-                    &explored.graph,
-                    positions.view(),
-                )?;
-                Ok(Answer {
-                    generation: explored.generation,
-                    answer,
-                })
-            },
-        )
+        .once_explored("map".to_owned(), |_, context, explored, given_up| {
+            let mut collection = Collection::clone(&explored.collection);
+            if collection.ids.len() < 3 {
+                let found = collection.ids.len();
+                let error = ExploreError::TooFew {
+                    what: "a map",
+                    needed: 3,
+                    found,
+                };
+                return Err(error.into());
+            }
+            context
+                .engine
+                .genres()
+                .predict(&mut collection, &explored.graph)?;
+            given_up.check()?;
+            let positions: Array2<f32> = layout(
+                collection.vectors.view(),
+                &explored.graph,
+                &LayoutOptions::default(),
+            )?;
+            given_up.check()?;
+            let answer = MapJson::new(
+                context.engine,
+                &collection,
+                &explored.graph,
+                positions.view(),
+            )?;
+            Ok(Answer {
+                generation: explored.generation,
+                answer,
+            })
+        })
         .await?;
     let Answer {
         generation,
@@ -296,8 +238,6 @@ pub(super) async fn duplicates(
 ) -> Result<Response<Body>, Problem> {
     let question = request.question.clone();
     let key = format!("{question:?}");
-    let goes_on = request.after.is_some();
-    let decodes = !question.rough;
     let work = move |_: &_, context: &mut RequestContext<'_>, explored: &Explored, _: &GivenUp| {
         let answer = question.run(context.engine, &explored.collection, |_| ())?;
         Ok(Answer {
@@ -305,11 +245,7 @@ pub(super) async fn duplicates(
             answer,
         })
     };
-    let kept = if decodes {
-        state.once_explored_decoded(key, goes_on, work).await?
-    } else {
-        state.once_explored(key, goes_on, work).await?
-    };
+    let kept = state.once_explored(key, work).await?;
     list_page(&kept, |group| group.keep.id, &request)
 }
 

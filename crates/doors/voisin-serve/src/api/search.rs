@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use axum::response::IntoResponse as _;
 
@@ -11,7 +11,6 @@ use super::{Answer, bytes, written};
 use voisin_engine::{Engine, GenreNews, Seed};
 use voisin_explore::TrackMeta;
 use voisin_http::extract;
-use voisin_http::peer::Caller;
 use voisin_http::problem::Problem;
 use voisin_http::state::{Explored, GivenUp, RequestContext, Shared, State as Server};
 use voisin_http::uploads::received;
@@ -64,13 +63,12 @@ fn seed_of_copy(state: &Server, engine: &Engine, copy: &Path) -> Result<Seed, Pr
 
 pub(super) async fn similar_to_file(
     State(state): State<Shared>,
-    Extension(caller): Extension<Caller>,
     extract::Query(request): extract::Query<Similar>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
     request.validate(1)?;
-    let copy = received(&state, caller, &headers, body).await?;
+    let copy = received(&state, &headers, body).await?;
     state
         .run(move |state, context| {
             let generation = state.index(context)?;
@@ -141,12 +139,11 @@ pub(super) async fn classify(
 
 pub(super) async fn classify_file(
     State(state): State<Shared>,
-    Extension(caller): Extension<Caller>,
     extract::Query(request): extract::Query<Classify>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, Problem> {
-    let copy = received(&state, caller, &headers, body).await?;
+    let copy = received(&state, &headers, body).await?;
     let answer = state
         .run(move |state, context| {
             state.index(context)?;
@@ -182,8 +179,7 @@ pub(super) async fn playlist(
 ) -> Result<Response<Body>, Problem> {
     request.validate()?;
     // Clusters and copies need the whole library.
-    let decodes = request.no_duplicates;
-    if !(request.cluster.is_some() || decodes) {
+    if request.cluster.is_none() && !request.no_duplicates {
         let answer = state.run(move |state, context| {
             let generation = state.index(context)?;
             let engine = &mut *context.engine;
@@ -217,11 +213,6 @@ pub(super) async fn playlist(
                 PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
             )
         };
-    // Only copies are decoded.
-    let answer = if decodes {
-        state.once_explored_decoded(key, false, work).await?
-    } else {
-        state.once_explored(key, false, work).await?
-    };
+    let answer = state.once_explored(key, work).await?;
     Ok(written((*answer).clone()))
 }

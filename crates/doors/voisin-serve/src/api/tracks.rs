@@ -12,7 +12,7 @@ use voisin_http::extract;
 use voisin_http::problem::Problem;
 use voisin_http::state::Shared;
 use voisin_questions::answers::card::{CardJson, CardWords, cards};
-use voisin_questions::answers::find::{FoundJson, KnownWordJson, WordsJson};
+use voisin_questions::answers::find::FoundJson;
 use voisin_questions::answers::list::PageJson;
 use voisin_questions::answers::page::NextPage;
 use voisin_questions::answers::status::StatusJson;
@@ -86,25 +86,6 @@ pub(super) async fn find(
             };
             let found = request.run(engine, tags)?;
             bytes(generation, FoundJson::new(engine, &found, tags)?)
-        })
-        .await?;
-    Ok(written(answer))
-}
-
-/// All known words.
-pub(super) async fn words(
-    State(state): State<Shared>,
-    extract::Query(extract::NoFields {}): extract::Query<extract::NoFields>,
-) -> Result<Response<Body>, Problem> {
-    let tags = state.tags().await?;
-    let answer = state
-        .run(move |_, context| {
-            let generation = context.engine.library().changes().generation()?;
-            let words = tags.iter().flat_map(PredictedTags::words);
-            let words = words
-                .map(|(word, tags)| KnownWordJson { word, tags })
-                .collect();
-            bytes(generation, WordsJson { words })
         })
         .await?;
     Ok(written(answer))

@@ -1,11 +1,10 @@
-// Checks of the library: copies, missing and failed files.
+// Checks of the library: copies and failed files.
 import { bytes, count, h, name, toast } from "./dom.js";
 import { request } from "./api.js";
 import * as player from "./player.js";
 import { mark } from "./playing_marks.js";
 import { row } from "./tracks.js";
 import { empty, load, sentence } from "./states.js";
-import { missing } from "./missing.js";
 
 /** Items in a page. */
 const PAGE = 50;
@@ -20,11 +19,6 @@ export const CHECKS = {
     one: "recording",
     none: ["No copies", "Every recording is in one file only."],
   },
-  missing: {
-    title: "Missing",
-    about: "Music whose files are no longer where the library found them.",
-    place: missing,
-  },
   failed: {
     title: "Failed",
     about: "Files that could not be analysed. Each is tried again once it has changed.",
@@ -36,14 +30,13 @@ export const CHECKS = {
 };
 
 export function check(name, place, signal) {
-  const { about, path, query, shown, one, none, place: fill } = CHECKS[name];
+  const { about, path, shown, one, none } = CHECKS[name];
   const found = h("div", {});
   place.replaceChildren(h("p", { class: "faint" }, about), found);
-  if (fill) return fill(found, signal);
   load(
     found,
     signal,
-    (waiting) => request(path, { query: { ...query, limit: PAGE }, signal, waiting }),
+    (waiting) => request(path, { query: { limit: PAGE }, signal, waiting }),
     (first) => {
       if (!first.total) return found.append(empty(...none));
       const list = h("ul", { class: "checks" }),
@@ -57,7 +50,7 @@ export function check(name, place, signal) {
       };
       async function next() {
         try {
-          add(await request(path, { query: { ...query, limit: PAGE, after }, signal }));
+          add(await request(path, { query: { limit: PAGE, after }, signal }));
         } catch (error) {
           if (error.name !== "AbortError") toast(sentence(error.message));
         }
@@ -71,7 +64,6 @@ export function check(name, place, signal) {
       return null;
     },
   );
-  return undefined;
 }
 
 /** A recording, or a song, with its files. */

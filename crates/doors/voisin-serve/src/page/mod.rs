@@ -35,7 +35,7 @@ const APP: &[u8] = include_bytes!(env!("VOISIN_PAGE_BUNDLE"));
 const APP: &[u8] = include_bytes!("app.js");
 
 /// Name, type and contents of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 26] = [
     (
         "page.css",
         "text/css; charset=utf-8",
@@ -57,18 +57,12 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("clusters.js", SCRIPT, include_bytes!("clusters.js")),
     ("cover.js", SCRIPT, include_bytes!("cover.js")),
     ("dom.js", SCRIPT, include_bytes!("dom.js")),
-    ("early.js", SCRIPT, include_bytes!("early.js")),
     ("filters.js", SCRIPT, include_bytes!("filters.js")),
     ("genres.js", SCRIPT, include_bytes!("genres.js")),
-    ("home.js", SCRIPT, include_bytes!("home.js")),
     ("library.js", SCRIPT, include_bytes!("library.js")),
-    ("list.js", SCRIPT, include_bytes!("list.js")),
     ("listen.js", SCRIPT, include_bytes!("listen.js")),
-    ("makers.js", SCRIPT, include_bytes!("makers.js")),
     ("map.js", SCRIPT, include_bytes!("map.js")),
     ("map-core.js", SCRIPT, voisin_explore::map::CORE.as_bytes()),
-    ("missing.js", SCRIPT, include_bytes!("missing.js")),
-    ("now.js", SCRIPT, include_bytes!("now.js")),
     ("playback.js", SCRIPT, include_bytes!("playback.js")),
     ("player.js", SCRIPT, include_bytes!("player.js")),
     (
@@ -79,7 +73,6 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("review.js", SCRIPT, include_bytes!("review.js")),
     ("sortable.js", SCRIPT, include_bytes!("sortable.js")),
     ("states.js", SCRIPT, include_bytes!("states.js")),
-    ("tiles.js", SCRIPT, include_bytes!("tiles.js")),
     ("tracks.js", SCRIPT, include_bytes!("tracks.js")),
 ];
 
@@ -100,7 +93,7 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let version = hasher.finalize().to_hex()[..16].to_owned();
     let folder = format!("\"page/{version}/");
     let mut index = INDEX.to_owned();
-    for name in ["page.css", "early.js", "app.js"] {
+    for name in ["page.css", "app.js"] {
         // With the quotation mark, so that no other text of the page is replaced.
         index = index.replace(&format!("\"page/{name}"), &format!("{folder}{name}"));
     }
@@ -270,10 +263,7 @@ mod tests {
             !INDEX.contains("style=") && !INDEX.contains("<style"),
             "an inline style"
         );
-        assert_eq!(INDEX.matches("<script").count(), 2);
-        assert!(
-            INDEX.contains("<script src=\"page/early.js\" async fetchpriority=\"high\"></script>")
-        );
+        assert_eq!(INDEX.matches("<script").count(), 1);
         assert!(INDEX.contains("<script type=\"module\" src=\"page/app.js\"></script>"));
     }
 }
