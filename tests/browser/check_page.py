@@ -568,13 +568,6 @@ def radio(page, server):
         page.run("voisin.player.upcoming().length"),
     )
     page.run("voisin.player.play([])")
-    page.run("voisin.player.playRadio([])")
-    check(
-        "radio from nothing",
-        soon(lambda: page.run("voisin.player.upcoming().length") > 3),
-        page.run("voisin.player.upcoming().length"),
-    )
-    page.run("voisin.player.play([])")
     quiet(page, "radio")
 
 
