@@ -134,7 +134,7 @@ pub(super) async fn remembered(mut answer: Response<Body>, request: &HeaderMap) 
 }
 
 /// Whether the client accepts gzip.
-pub fn takes_gzip(request: &HeaderMap) -> bool {
+pub(super) fn takes_gzip(request: &HeaderMap) -> bool {
     let all = request
         .get_all(header::ACCEPT_ENCODING)
         .iter()

@@ -1,7 +1,6 @@
 //! State shared by all requests: engines, permits, and the version of the library.
 
 mod admission;
-mod source;
 mod whole;
 
 use std::path::PathBuf;
@@ -12,7 +11,6 @@ use tokio::sync::{Semaphore, watch};
 
 use self::admission::Admission;
 pub(super) use self::admission::{WAITED, Waited};
-use self::source::AnswerSource;
 pub use self::whole::GivenUp;
 use self::whole::WholeLibrary;
 use super::ServeError;
@@ -50,14 +48,14 @@ struct Watch {
     epoch: u64,
 }
 
-/// The local library for one request.
-pub struct RequestContext<'a> {
+/// A library that answers one request at a time.
+pub struct RequestContext {
     /// The library, its index and its model.
-    pub engine: &'a mut Engine,
+    pub engine: Engine,
     /// The library's version when the request came.
     version: Version,
     /// The index's version and generation.
-    followed: &'a mut Option<(Version, u64)>,
+    followed: Option<(Version, u64)>,
 }
 
 /// Sorted tracks and search texts of one version of the library, cached because a search sends a request at each keystroke.
@@ -102,7 +100,7 @@ pub struct State {
     pub(super) load_model: LoadModel,
     admission: Admission,
     watch: Mutex<Watch>,
-    sources: Mutex<Vec<AnswerSource>>,
+    contexts: Mutex<Vec<RequestContext>>,
     /// Whether the index must be built.
     building: AtomicBool,
     builds: AtomicBool,
@@ -168,7 +166,7 @@ impl State {
             load_model,
             admission: Admission::new(rayon::current_num_threads()),
             watch: Mutex::default(),
-            sources: Mutex::default(),
+            contexts: Mutex::default(),
             building: AtomicBool::new(false),
             builds: AtomicBool::new(false),
             unbuilt: Mutex::default(),
@@ -208,7 +206,7 @@ impl State {
         {
             watch.library = None;
             watch.epoch += 1;
-            lock(&self.sources).clear();
+            lock(&self.contexts).clear();
         }
         let found = found.map_err(|error| {
             let detail = format!("the library is not there: {}: {error}", path.display());
@@ -233,11 +231,7 @@ impl State {
     }
 
     /// The tracks of a query.
-    pub fn list(
-        &self,
-        context: &RequestContext<'_>,
-        query: &TrackQuery,
-    ) -> Result<TrackPage, Problem> {
+    pub fn list(&self, context: &RequestContext, query: &TrackQuery) -> Result<TrackPage, Problem> {
         let library = context.engine.library();
         let _snapshot = library.snapshot()?;
         let order = (query.sort, query.descending);
@@ -287,7 +281,7 @@ impl State {
     /// background, and requests get 503 meanwhile; after a failure they get its reason, and it is not built again at once.
     pub fn index(&self, context: &mut RequestContext) -> Result<u64, Problem> {
         // Nothing was committed since this engine updated the index.
-        if let Some((version, generation)) = *context.followed
+        if let Some((version, generation)) = context.followed
             && version == context.version
             && context.engine.has_index()
         {
@@ -295,7 +289,7 @@ impl State {
         }
         match context.engine.follow() {
             Ok(generation) => {
-                *context.followed = Some((context.version, generation));
+                context.followed = Some((context.version, generation));
                 Ok(generation)
             }
             Err(EngineError::Index(error)) => {

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use voisin_questions::read::from_arguments;
 
 /// A query whose fields are these arguments.
-pub(super) fn question<T: DeserializeOwned>(options: Option<&Bound<'_, PyDict>>) -> PyResult<T> {
+pub(super) fn question<T: DeserializeOwned>(options: &Bound<'_, PyDict>) -> PyResult<T> {
     let mut fields = Map::new();
-    for (name, value) in options.into_iter().flatten() {
+    for (name, value) in options {
         let name: String = name.extract()?;
         let value = json(&value, &name)?;
         fields.insert(name, value);

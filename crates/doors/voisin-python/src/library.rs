@@ -79,7 +79,7 @@ impl PyLibrary {
         &self,
         py: Python<'py>,
         given: &Given,
-        options: Option<&Bound<'py, PyDict>>,
+        options: &Bound<'py, PyDict>,
         run: Query<Q>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let query: Q = question(options)?;
@@ -209,56 +209,63 @@ impl PyLibrary {
     /// year="1970-1979", max_per_artist=1. Notes on the answer are logged by the logger "voisin". Raises KeyError if words match
     /// no track or several, ValueError for invalid values.
     #[pyo3(
-        signature = (name, seeds = None, *, unlike = None, limit = None, embedder = None, **options),
+        signature = (name, seeds = None, **options),
         text_signature = "($self, name, seeds=None, *, unlike=None, limit=None, embedder=None, **options)"
     )]
-    #[allow(clippy::too_many_arguments, reason = "by name, in Python")]
     fn query<'py>(
         &self,
         py: Python<'py>,
         name: &str,
-        seeds: Option<&Bound<'py, PyAny>>,
-        unlike: Option<&Bound<'py, PyAny>>,
-        limit: Option<i64>,
-        embedder: Option<PyRef<'py, PyEmbedder>>,
+        seeds: Option<Bound<'py, PyAny>>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let all = |seeds: Option<&Bound<'py, PyAny>>| {
-            seeds.map_or_else(|| Ok(Vec::new()), SeedArgument::all)
+        let options = options.map_or_else(|| Ok(PyDict::new(py)), |given| given.copy())?;
+        let take = |name: &str| -> PyResult<Option<Bound<'py, PyAny>>> {
+            let value = options.get_item(name)?;
+            if value.is_some() {
+                options.del_item(name)?;
+            }
+            Ok(value.filter(|value| !value.is_none()))
         };
+        let all = |seeds: Option<Bound<'py, PyAny>>| {
+            seeds.map_or_else(|| Ok(Vec::new()), |seeds| SeedArgument::all(&seeds))
+        };
+        let limit = take("limit")?.map(|limit| limit.extract()).transpose()?;
+        let embedder = take("embedder")?
+            .map(|embedder| embedder.cast_into::<PyEmbedder>())
+            .transpose()?;
         let given = Given {
             seeds: all(seeds)?,
-            unlike: all(unlike)?,
+            unlike: all(take("unlike")?)?,
             limit: count("limit", limit)?.map(Limit::from),
-            embedder: embedder.map(|embedder| Arc::clone(embedder.inner())),
+            embedder: embedder.map(|embedder| Arc::clone(embedder.get().inner())),
         };
         // They contain their seeds, which must be tracks.
         if ["playlist", "path"].contains(&name) {
             given.seeds.iter().try_for_each(SeedArgument::check_name)?;
         }
         match name {
-            "similar" => self.ask(py, &given, options, queries::similar),
-            "playlist" => self.ask(py, &given, options, queries::playlist),
+            "similar" => self.ask(py, &given, &options, queries::similar),
+            "playlist" => self.ask(py, &given, &options, queries::playlist),
             "path" => {
                 let [from, to, ..] = &given.seeds[..] else {
                     return Err(PyValueError::new_err("seeds: expected two tracks or more"));
                 };
-                let ends = options.map_or_else(|| Ok(PyDict::new(py)), |given| given.copy())?;
                 // Only because the query requires both ends.
                 for (name, seed) in [("from", from), ("to", to)] {
-                    ends.set_item(name, loads(py, &seed.as_json().to_string())?)?;
+                    options.set_item(name, loads(py, &seed.as_json().to_string())?)?;
                 }
-                self.ask(py, &given, Some(&ends), queries::path)
+                self.ask(py, &given, &options, queries::path)
             }
-            "find" => self.ask(py, &given, options, queries::find),
-            "list" => self.ask(py, &given, options, queries::list),
-            "show" => self.ask(py, &given, options, queries::show),
-            "classify" => self.ask(py, &given, options, queries::classify),
-            "genres" => self.ask(py, &given, options, queries::genres),
-            "suspects" => self.ask(py, &given, options, queries::suspects),
-            "clusters" => self.ask(py, &given, options, queries::clusters),
-            "duplicates" => self.ask(py, &given, options, queries::duplicates),
-            "status" => self.ask(py, &given, options, queries::status),
+            "find" => self.ask(py, &given, &options, queries::find),
+            "list" => self.ask(py, &given, &options, queries::list),
+            "show" => self.ask(py, &given, &options, queries::show),
+            "classify" => self.ask(py, &given, &options, queries::classify),
+            "genres" => self.ask(py, &given, &options, queries::genres),
+            "suspects" => self.ask(py, &given, &options, queries::suspects),
+            "clusters" => self.ask(py, &given, &options, queries::clusters),
+            "duplicates" => self.ask(py, &given, &options, queries::duplicates),
+            "status" => self.ask(py, &given, &options, queries::status),
             _ => Err(PyValueError::new_err(format!(
                 "there is no query {name:?}: expected the name of a command such as similar, playlist or classify"
             ))),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{AnswerSource, RequestContext, State, lock};
+use super::{RequestContext, State, lock};
 use crate::problem::Problem;
 
 /// Most requests that wait for a permit, and their timeout.
@@ -139,34 +139,37 @@ impl State {
     ) -> Result<T, Problem> {
         let version = self.version()?;
         let waiting = {
-            let mut sources = lock(&self.sources);
+            let mut contexts = lock(&self.contexts);
             // Engines of a replaced library hold its old file open.
-            sources.retain(|source| source.version.epoch == version.epoch);
-            sources.pop()
+            contexts.retain(|context| context.version.epoch == version.epoch);
+            contexts.pop()
         };
-        let mut source = match waiting {
-            Some(source) => source,
-            None => AnswerSource::new(self.open_engine()?),
+        let mut context = match waiting {
+            Some(context) => context,
+            None => RequestContext {
+                engine: self.open_engine()?,
+                version,
+                followed: None,
+            },
         };
-        source.version = version;
+        context.version = version;
         // Commits of others, and own changes.
-        let commits =
-            |source: &mut AnswerSource| source.context().engine.library().changes().state();
-        let before = commits(&mut source)?;
-        let mut answer = work(self, &mut source.context());
+        let commits = |context: &RequestContext| context.engine.library().changes().state();
+        let before = commits(&context)?;
+        let mut answer = work(self, &mut context);
         if answer.is_err() {
             let now = self.version()?;
-            let after = commits(&mut source)?;
+            let after = commits(&context)?;
             // Retried if others committed between two reads. Not after own writes, which would be written twice, nor for a
             // replaced database, which fails again.
             if after.0 != before.0 && after.1 == before.1 && now.epoch == version.epoch {
                 // Otherwise `index` would take its last index for the current one.
-                source.version = now;
-                answer = work(self, &mut source.context());
+                context.version = now;
+                answer = work(self, &mut context);
             }
         }
         // Also after an error: the engine is still valid, and opening another one costs more.
-        lock(&self.sources).push(source);
+        lock(&self.contexts).push(context);
         answer
     }
 }

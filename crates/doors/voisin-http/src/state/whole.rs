@@ -70,10 +70,10 @@ pub(super) struct WholeLibrary {
 }
 
 impl WholeLibrary {
-    /// All threads but one, which is left to quick queries.
+    /// All threads but one, which is left to quick queries, but one for each answer at once.
     pub(super) fn new() -> Result<Self, ThreadPoolBuildError> {
         let pool = ThreadPoolBuilder::new()
-            .num_threads(rayon::current_num_threads().saturating_sub(1).max(1))
+            .num_threads(rayon::current_num_threads().saturating_sub(1).max(AT_ONCE))
             .thread_name(|at| format!("whole-{at}"))
             .start_handler(|_| {
                 // Other systems have priorities of processes only, or other calls.
@@ -150,8 +150,10 @@ impl State {
         let work = |state: &Self, context: &mut RequestContext, _: &GivenUp| {
             let generation = state.index(context)?;
             let collection = Arc::new(context.engine.collection()?);
-            let graph =
-                voisin_questions::answers::graph::neighbour_graph(context.engine, &collection)?;
+            let graph = voisin_questions::answers::graph::neighbour_graph(
+                &mut context.engine,
+                &collection,
+            )?;
             Ok(Explored {
                 collection,
                 graph,

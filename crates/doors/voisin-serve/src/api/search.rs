@@ -33,7 +33,7 @@ pub(super) async fn similar(
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let named = seeds(&request.seeds, engine)?;
             let named = request.part_of(engine, named, || state.model(engine))?;
             let unlike = seeds(&request.unlike, engine)?;
@@ -73,7 +73,7 @@ pub(super) async fn similar_to_file(
         .run(move |state, context| {
             let generation = state.index(context)?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let seed = seed_of_copy(state, engine, copy.path())?;
             let mut seeds = request
                 .part_of(engine, vec![seed], || state.model(engine))
@@ -126,7 +126,7 @@ pub(super) async fn classify(
     let answer = state
         .run(move |state, context| {
             state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let tracks = request.tracks.iter();
             let seeds = tracks
                 .map(|one| one.seed(engine))
@@ -147,7 +147,7 @@ pub(super) async fn classify_file(
     let answer = state
         .run(move |state, context| {
             state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let seed = seed_of_copy(state, engine, copy.path())?;
             classified(state, engine, &request, vec![seed], Some(copy.path()))
         })
@@ -161,9 +161,9 @@ pub(super) async fn path(
 ) -> Result<Response<Body>, Problem> {
     state
         .run_explored(move |_, context, explored| {
-            let stops = request.stop_seeds(context.engine)?;
+            let stops = request.stop_seeds(&context.engine)?;
             let walk = request.run(&explored.collection, &explored.graph, &stops)?;
-            let answer = WalkJson::new(context.engine, &explored.collection, &walk)?;
+            let answer = WalkJson::new(&context.engine, &explored.collection, &walk)?;
             Ok(Answer {
                 generation: explored.generation,
                 answer,
@@ -182,7 +182,7 @@ pub(super) async fn playlist(
     if request.cluster.is_none() && !request.no_duplicates {
         let answer = state.run(move |state, context| {
             let generation = state.index(context)?;
-            let engine = &mut *context.engine;
+            let engine = &mut context.engine;
             let named = seeds(&request.seeds, engine)?;
             request.filters.check_licences(engine.library())?;
             let (collection, list) = request.of_library(engine, &named, &[])?;
@@ -198,9 +198,9 @@ pub(super) async fn playlist(
         move |state: &Server, context: &mut RequestContext, explored: &Explored, _: &GivenUp| {
             state.index(context)?;
             let collection = &explored.collection;
-            let named = seeds(&request.seeds, context.engine)?;
+            let named = seeds(&request.seeds, &mut context.engine)?;
             let list = request.run(
-                context.engine,
+                &mut context.engine,
                 collection,
                 Some(&explored.graph),
                 &named,
@@ -210,7 +210,7 @@ pub(super) async fn playlist(
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             bytes(
                 explored.generation,
-                PlaylistJson::new(context.engine, &named, &tracks, list.standing.as_ref())?,
+                PlaylistJson::new(&context.engine, &named, &tracks, list.standing.as_ref())?,
             )
         };
     let answer = state.once_explored(key, work).await?;

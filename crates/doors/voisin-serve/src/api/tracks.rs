@@ -24,7 +24,7 @@ pub(super) async fn status(State(state): State<Shared>) -> Result<Answer<StatusJ
         .run(|_, context| {
             let library = context.engine.library();
             let generation = library.changes().generation()?;
-            let answer = StatusJson::new(context.engine, &library.status()?);
+            let answer = StatusJson::new(&context.engine, &library.status()?);
             Ok(Answer { generation, answer })
         })
         .await
@@ -48,7 +48,7 @@ pub(super) async fn list(
             let generation = library.changes().generation()?;
             request.question.filters.check_licences(library)?;
             let query = request.question.query(
-                context.engine,
+                &context.engine,
                 request.limit.of(usize::MAX),
                 request.after,
             )?;
@@ -76,7 +76,7 @@ pub(super) async fn find(
         .run(move |_, context| {
             let generation = context.engine.library().changes().generation()?;
             request.filters.check_licences(context.engine.library())?;
-            let engine = &*context.engine;
+            let engine = &context.engine;
             let Some(tags) = &*tags else {
                 return Err(engine
                     .words()
@@ -103,7 +103,7 @@ pub(super) async fn one(
     };
     let answer = state.run(move |state, context| {
         state.index(context)?;
-        let engine = &mut *context.engine;
+        let engine = &mut context.engine;
         let generation = engine.library().changes().generation()?;
         let words = tags
             .as_deref()

@@ -3,8 +3,6 @@
 //! The files need no token, since they have no data of the library. The page loads nothing from other servers, has no inline
 //! scripts or styles, and never treats text as markup; the policy below makes browsers enforce this.
 
-use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::Router;
@@ -13,10 +11,8 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use voisin_http::cached::{Validator, takes_gzip};
+use voisin_http::cached::Validator;
 use voisin_http::state::Shared;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -81,8 +77,6 @@ struct Served {
     /// A digest of all files, in their addresses, which browsers may therefore cache forever.
     version: String,
     index: Vec<u8>,
-    /// Compressed files by name.
-    packed: HashMap<&'static str, Vec<u8>>,
 }
 
 static SERVED: LazyLock<Served> = LazyLock::new(|| {
@@ -110,26 +104,8 @@ static SERVED: LazyLock<Served> = LazyLock::new(|| {
     let index = index
         .replace("</head>", &format!("{preloads}</head>"))
         .into_bytes();
-    // Pictures are compressed by their own format.
-    let texts = FILES.iter().filter(|(_, kind, _)| *kind != PICTURE);
-    let packed = texts
-        .map(|(name, _, contents)| (*name, pack(contents)))
-        .chain([("index.html", pack(&index))])
-        .collect();
-    Served {
-        version,
-        index,
-        packed,
-    }
+    Served { version, index }
 });
-
-fn pack(contents: &[u8]) -> Vec<u8> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    packer
-        .write_all(contents)
-        .and_then(|()| packer.finish())
-        .unwrap_or_default()
-}
 
 /// The page below a base path (empty, or `/voisin`).
 pub(super) fn router(base: &str) -> Router<Shared> {
@@ -149,7 +125,7 @@ pub(super) fn router(base: &str) -> Router<Shared> {
 }
 
 async fn index(sent: HeaderMap) -> Response<Body> {
-    file("index.html", HTML, &SERVED.index, NO_CACHE, &sent)
+    file(HTML, &SERVED.index, NO_CACHE, &sent)
 }
 
 async fn named(Path(name): Path<String>, sent: HeaderMap) -> Response<Body> {
@@ -167,7 +143,7 @@ async fn of_version(
 
 fn known(name: &str, control: &'static str, sent: &HeaderMap) -> Response<Body> {
     match FILES.iter().find(|(known, ..)| *known == name) {
-        Some((name, kind, contents)) => file(name, kind, contents, control, sent),
+        Some((_, kind, contents)) => file(kind, contents, control, sent),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -177,7 +153,6 @@ const NO_CACHE: &str = "no-cache";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 fn file(
-    name: &'static str,
     kind: &'static str,
     contents: &'static [u8],
     control: &'static str,
@@ -187,15 +162,7 @@ fn file(
     let mut answer = if state.is_known(sent) {
         state.unchanged(control)
     } else {
-        let packed = SERVED.packed.get(name).filter(|_| takes_gzip(sent));
-        let body: &'static [u8] = packed.map_or(contents, Vec::as_slice);
-        let mut answer = ([(header::CONTENT_TYPE, kind)], body).into_response();
-        let headers = answer.headers_mut();
-        if packed.is_some() {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        answer
+        ([(header::CONTENT_TYPE, kind)], contents).into_response()
     };
     state.put(&mut answer, control);
     // Also for 304: the client keeps the headers of its last answer.
