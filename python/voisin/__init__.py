@@ -22,7 +22,7 @@ from . import _voisin
 from ._voisin import Embedder, VectorIndex, __version__, models
 
 if TYPE_CHECKING:
-    from ._voisin import Named, Seeds
+    from ._voisin import _Named, _Seeds
 
 __all__ = ["Embedder", "Library", "NoSuchTrack", "VectorIndex", "__version__", "models"]
 
@@ -46,7 +46,9 @@ class Library(_voisin.Library):
     Answers are those of the program as dictionaries (docs/json.md); options are its options.
     """
 
-    def similar(self, seeds: Seeds, limit: int | None = 10, **options: Any) -> list[dict[str, Any]]:
+    def similar(
+        self, seeds: _Seeds, limit: int | None = 10, **options: Any
+    ) -> list[dict[str, Any]]:
         """The tracks nearest to the seeds' mean, nearest first; limit: None: all."""
         return self.query("similar", seeds, limit=limit or 0, **options)["neighbours"]
 
@@ -55,18 +57,18 @@ class Library(_voisin.Library):
         return self.query("find", query=words, limit=limit or 0, **options)["tracks"]
 
     def playlist(
-        self, seeds: Seeds | None = None, limit: int | None = 20, **options: Any
+        self, seeds: _Seeds | None = None, limit: int | None = 20, **options: Any
     ) -> dict[str, Any]:
         """A playlist around tracks; without seeds, around those that pass the filters."""
         return self.query("playlist", seeds, limit=limit or 0, **options)
 
     def path(
-        self, start: Named, end: Named, *, via: Sequence[Named] = (), **options: Any
+        self, start: _Named, end: _Named, *, via: Sequence[_Named] = (), **options: Any
     ) -> dict[str, Any]:
         """A path from one track to another in small steps, through `via`."""
         return self.query("path", [start, end, *via], **options)
 
-    def classify(self, tracks: Seeds, **options: Any) -> list[dict[str, Any]]:
+    def classify(self, tracks: _Seeds, **options: Any) -> list[dict[str, Any]]:
         """The genres of tracks: for each its answer with the evidence."""
         return self.query("classify", tracks, **options)
 

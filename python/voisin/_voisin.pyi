@@ -20,16 +20,16 @@ __all__ = [
 
 __version__: str
 
-Named: TypeAlias = int | str | PathLike[str]
-Seed: TypeAlias = Named | NDArray[np.floating]
-Seeds: TypeAlias = Seed | Sequence[Seed]
+_Named: TypeAlias = int | str | PathLike[str]
+_Seed: TypeAlias = _Named | NDArray[np.floating]
+_Seeds: TypeAlias = _Seed | Sequence[_Seed]
 _Numbers: TypeAlias = (
     NDArray[np.floating | np.integer] | Sequence[float] | Sequence[Sequence[float]]
 )
 _File: TypeAlias = str | PathLike[str] | bytes | bytearray | memoryview | SupportsRead[bytes]
 _Ids: TypeAlias = NDArray[np.integer] | Sequence[int]
 
-class Embedding(TypedDict):
+class _Embedding(TypedDict):
     vector: NDArray[np.float32]
     windows: NDArray[np.float32]
     starts: NDArray[np.float32]
@@ -61,7 +61,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         return_exceptions: bool = False,
-    ) -> Embedding: ...
+    ) -> _Embedding: ...
     @overload
     def embed(
         self,
@@ -72,7 +72,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
         return_exceptions: bool = False,
-    ) -> Embedding: ...
+    ) -> _Embedding: ...
     @overload
     def embed(
         self,
@@ -83,7 +83,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         return_exceptions: Literal[False] = False,
-    ) -> list[Embedding]: ...
+    ) -> list[_Embedding]: ...
     @overload
     def embed(
         self,
@@ -94,7 +94,7 @@ class Embedder:
         threads: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         return_exceptions: Literal[True],
-    ) -> list[Embedding | Exception]: ...
+    ) -> list[_Embedding | Exception]: ...
     def __getnewargs_ex__(self) -> tuple[tuple[str | None], dict[str, str]]: ...
 
 class Library:
@@ -121,9 +121,9 @@ class Library:
     def query(
         self,
         name: str,
-        seeds: Seeds | None = None,
+        seeds: _Seeds | None = None,
         *,
-        unlike: Seeds | None = None,
+        unlike: _Seeds | None = None,
         limit: int | None = None,
         embedder: Embedder | None = None,
         **options: Any,

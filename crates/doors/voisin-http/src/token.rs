@@ -32,7 +32,7 @@ pub enum Rights {
 struct Secret {
     rights: Rights,
     digest: blake3::Hash,
-    /// The page's cookie: from it the secret cannot be computed, and another secret has another one.
+    /// The page's cookie: a token cannot be computed from it, and another secret has another one.
     cookie: blake3::Hash,
 }
 
