@@ -38,7 +38,6 @@ PLACES = [
     "#/clusters",
     "#/review",
     "#/library",
-    "#/library/copies",
     "#/library/failed",
 ]
 
@@ -985,38 +984,18 @@ def the_clusters(page, server, shots):
 
 
 def the_checks(page, server, program, music, shots):
-    """A copy in another format, one of the very same bytes, and a broken file: each has its place."""
-    page.go("#/library/copies")
-    page.until("document.querySelector('.library-page .empty-state')", "no copies")
+    """A broken file has its place."""
     page.go("#/library/failed")
     page.until(
         "document.querySelector('.library-page .empty-state h2')?.innerText === 'No file has failed'",
         "no failures",
     )
     (music / "broken.mp3").write_bytes(b"this is no music")
-    shutil.copy(music / "metal/muldjord-chaos-god.mp3", music / "again.mp3")
     subprocess.run(
         [program, "--library", str(server.library), "--quiet", "add", str(music)],
         capture_output=True,
     )
     page.until("!document.hidden")
-    page.go("#/library/copies")
-    page.until("document.querySelectorAll('.checks article .track').length === 2", "the copy")
-    check(
-        "copies: the files, and what the others take",
-        soon(
-            lambda: (
-                "the others take" in page.text(".checks")
-                and "the same audio" in page.text(".checks")
-                and "again.mp3" in page.text(".checks")
-            )
-        ),
-        page.text(".checks").replace("\n", " "),
-    )
-    page.click(".checks .part-acts button")
-    page.plays(0.2)
-    page.run("document.getElementById('audio').pause(); voisin.player.play([])")
-    page.picture(shots and shots / "copies.png")
     page.go("#/library")
     page.until(
         "document.querySelector('.facts.tall a[href=\"#/library/failed\"]')", "a file that failed"
@@ -1031,8 +1010,7 @@ def the_checks(page, server, program, music, shots):
         page.text(".checks").replace("\n", " "),
     )
     page.picture(shots and shots / "failed.png")
-    for name in ("broken.mp3", "again.mp3"):
-        (music / name).unlink()
+    (music / "broken.mp3").unlink()
     subprocess.run(
         [
             program,

@@ -24,7 +24,6 @@ fn a_player_never_gets_halves_of_two_files() {
     let audio = format!("/api/v1/tracks/{}/audio", track["id"]);
     let (status, head, whole) = server.send("GET", &audio, "", b"");
     let tag = header(&head, "etag").unwrap().to_owned();
-    let date = header(&head, "last-modified").unwrap().to_owned();
     assert_eq!(
         (status, header(&head, "cache-control")),
         (200, Some("private, no-cache"))
@@ -34,14 +33,9 @@ fn a_player_never_gets_halves_of_two_files() {
         let (status, _, body) = server.send("GET", &audio, more, b"");
         (status, body.len())
     };
-    for known in [
-        format!("If-None-Match: {tag}\r\n"),
-        format!("If-Modified-Since: {date}\r\n"),
-    ] {
-        assert_eq!(with(&known), (304, 0), "{known}");
-    }
+    assert_eq!(with(&format!("If-None-Match: {tag}\r\n")), (304, 0));
     let part = |validator: &str| with(&format!("Range: bytes=10-19\r\nIf-Range: {validator}\r\n"));
-    assert_eq!((part(&tag), part(&date)), ((206, 10), (206, 10)));
+    assert_eq!(part(&tag), (206, 10));
     assert_eq!(
         part("\"x\""),
         (200, whole.len()),

@@ -117,13 +117,7 @@ function showSignIn(why) {
         },
       },
       h("h2", { id: "sign-in-title" }, "Sign in"),
-      h(
-        "p",
-        {},
-        "The server’s token: ",
-        h("code", {}, "voisin serve --show-token"),
-        " prints it.",
-      ),
+      h("p", {}, "The server’s token: ", h("code", {}, "voisin serve --show-token"), " prints it."),
       secret,
       h("label", { class: "inline" }, stay, h("span", {}, "Stay signed in on this device")),
       message,
@@ -224,12 +218,7 @@ document.addEventListener("keydown", (event) => {
     location.hash = "#/";
     return undefined;
   }
-  if (
-    event.ctrlKey ||
-    event.metaKey ||
-    event.altKey ||
-    document.querySelector("dialog[open]")
-  )
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
     return undefined;
   const field = event.target.closest("input, select, textarea"),
     name = event.key.length === 1 ? event.key.toLowerCase() : event.key;

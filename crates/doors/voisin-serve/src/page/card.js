@@ -120,11 +120,7 @@ function head(track, entry) {
       "div",
       { class: "words" },
       name(titleOf(track), "h2", { title: titleOf(track) }),
-      h(
-        "p",
-        { class: "by" },
-        name(artistOf(track)),
-      ),
+      h("p", { class: "by" }, name(artistOf(track))),
       h(
         "p",
         { class: "faint" },

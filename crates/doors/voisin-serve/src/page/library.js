@@ -1,7 +1,7 @@
 // The library: its contents, and the scan for new files.
 import { bytes, count, h, name, segments, span, toast } from "./dom.js";
 import { request, scanEvents } from "./api.js";
-import { CHECKS, check } from "./checks.js";
+import { failed } from "./failed.js";
 import { load, sentence } from "./states.js";
 
 const STATES = {
@@ -13,24 +13,20 @@ const STATES = {
 };
 
 export function show(root, route, signal) {
-  const what = route.parts[1];
+  const isFailed = route.parts[1] === "failed";
   const head = h(
     "header",
     { class: "page-head" },
     h("h1", {}, "Library"),
     segments("Parts of the library", [
-      ["#/library", "Overview", !CHECKS[what]],
-      ...Object.entries(CHECKS).map(([name, { title }]) => [
-        "#/library/" + name,
-        title,
-        name === what,
-      ]),
+      ["#/library", "Overview", !isFailed],
+      ["#/library/failed", "Failed", isFailed],
     ]),
   );
-  if (CHECKS[what]) {
+  if (isFailed) {
     const place = h("section", {});
     root.replaceChildren(h("div", { class: "page library-page", "data-scrolls": "" }, head, place));
-    check(what, place, signal);
+    failed(place, signal);
     return;
   }
   const held = h("section", {}),

@@ -182,11 +182,9 @@ function open(root, answer, signal, wanted) {
     clearTimeout(dwell);
     player.stopPreview();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener(
-    "change",
-    () => recolour(map.way),
-    { signal },
-  );
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolour(map.way), {
+    signal,
+  });
   changes.on("change", () => map.redraw(), signal);
   home();
   const kept = keep.get("colour", "genre");
