@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates, lowest first: each uses only crates before it.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 24] = [
     "voisin-base",
     "voisin-music",
     "voisin-models",
@@ -23,7 +23,6 @@ const ORDER: [&str; 25] = [
     "voisin-questions",
     "voisin-parquet",
     "voisin-postgres",
-    "voisin-train",
     "voisin-lab",
     "voisin-http",
     "voisin-players",

@@ -1,8 +1,7 @@
-//! A training session: the optimiser's step over all blocks of a network, checkpoints, and the loop that resumes from them.
+//! The optimiser's step over all blocks of a network, and checkpoints.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -191,13 +190,17 @@ pub fn read_state<H: DeserializeOwned>(
     let value = value.ok_or_else(|| bad(format!("is no checkpoint of {kind}")))?;
     let value =
         serde_json::from_str(value).map_err(|error| bad(format!("is damaged ({error})")))?;
-    Ok((value, read_tensors(path)?))
+    Ok((value, tensors_of(path, &bytes)?))
 }
 
 /// The tensors of a file that a run wrote, all of finite numbers.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
     let bytes = regular_file::read(path, LARGEST).map_err(TrainError::io(path))?;
-    let weights = Weights::from_safetensors(&bytes, &path.display().to_string())?;
+    tensors_of(path, &bytes)
+}
+
+fn tensors_of(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, TrainError> {
+    let weights = Weights::from_safetensors(bytes, &path.display().to_string())?;
     let mut found = BTreeMap::new();
     for (name, tensor) in weights.iter() {
         // The checkpoint of a diverged run would spoil all training from it.
@@ -210,45 +213,6 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, TrainErro
         found.insert(name.to_owned(), tensor.values.clone());
     }
     Ok(found)
-}
-
-/// A training that may be interrupted after any step.
-pub trait Resumable {
-    /// The report after a step.
-    type Progress;
-
-    /// Whether the schedule is at its end.
-    fn is_finished(&self) -> bool;
-
-    /// Makes one step, with validation and output that are due after it.
-    ///
-    /// - `clock`: seconds of this session
-    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<Self::Progress, TrainError>;
-
-    /// Writes its checkpoint.
-    fn save(&self) -> Result<(), TrainError>;
-}
-
-/// Trains until the schedule ends, or `progress` returns `false`; writes a checkpoint at the end either way.
-///
-/// - returns: whether the schedule is at its end
-pub fn run_session<S: Resumable>(
-    training: &mut S,
-    checkpoint_every: Duration,
-    progress: &mut dyn FnMut(&S::Progress) -> bool,
-) -> Result<bool, TrainError> {
-    let begun = Instant::now();
-    let mut saved = Instant::now();
-    // `progress` is called after each step and may stop the loop; a checkpoint is written in any
-    // case below.
-    while !training.is_finished() && progress(&training.step(&|| begun.elapsed().as_secs_f64())?) {
-        if saved.elapsed() >= checkpoint_every {
-            training.save()?;
-            saved = Instant::now();
-        }
-    }
-    training.save()?;
-    Ok(training.is_finished())
 }
 
 #[cfg(test)]

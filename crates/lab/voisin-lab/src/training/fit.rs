@@ -1,21 +1,20 @@
 //! Trains a classifying network, epoch by epoch.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{ClassBatch, class_weights};
-use super::decision::mean;
-use super::softmax::{cross_entropy, softmax};
-use super::{ClassPredictor, ClassTraining, Trainable};
-use crate::session::{
-    CHECKPOINT, Optimiser, Resumable, read_state, read_tensors, run_session, write_state,
+use super::session::{
+    BlockVisitor, CHECKPOINT, NamedTensor, Optimiser, read_state, read_tensors, write_state,
 };
-use crate::{AdamWOptions, TrainError};
+use super::softmax::{cross_entropy, softmax};
+use super::{AdamWOptions, ClassTraining, TrainError};
 use voisin_base::atomic_file;
 use voisin_base::random::Random;
+use voisin_encoder::{FinishedStack, StackTrain};
 use voisin_learn::metrics::{argmax, confusion, macro_f1};
 
 /// Key of the state in a checkpoint's header.
@@ -158,7 +157,7 @@ impl NetworkCheckpoint {
 /// - `progress`: `false` stops after a checkpoint
 /// - returns: nothing if it was stopped
 pub fn fit(
-    net: &mut dyn Trainable,
+    net: &mut StackTrain,
     options: &ClassNetOptions,
     examples: TrackExamples<'_>,
     progress: &mut dyn FnMut(&ClassNetProgress) -> bool,
@@ -179,15 +178,24 @@ pub fn fit(
         )));
     }
     let mut training = Loop::new(net, options, examples, all)?;
-    if !run_session(&mut training, options.checkpoint_every, progress)? {
+    let begun = Instant::now();
+    let mut saved = Instant::now();
+    while !training.is_finished() && progress(&training.step(&begun)?) {
+        if saved.elapsed() >= options.checkpoint_every {
+            training.save()?;
+            saved = Instant::now();
+        }
+    }
+    training.save()?;
+    if !training.is_finished() {
         return Ok(None);
     }
     let standing = training.standing;
     let best = options.folder.join(BEST);
     let mut tensors = read_tensors(&best)?;
     // The network has the weights of the last epoch until here.
-    net.restore(&mut |name| tensors.remove(name))
-        .map_err(|why| TrainError::checkpoint(&best, why))?;
+    net.restore(|name| tensors.remove(name))
+        .map_err(|name| TrainError::checkpoint(&best, misfit(&name)))?;
     Ok(Some(Fitted {
         best: standing.best(),
         history: standing.history,
@@ -198,7 +206,7 @@ pub fn fit(
 ///
 /// - returns: for each of `tracks`, a row for each spectrogram
 pub fn predict(
-    net: &dyn ClassPredictor,
+    net: &FinishedStack,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
@@ -214,7 +222,7 @@ pub fn predict(
 ///
 /// - returns: for each of `tracks`, a row for each spectrogram
 pub fn outputs(
-    net: &dyn ClassPredictor,
+    net: &FinishedStack,
     examples: TrackExamples<'_>,
     tracks: &[usize],
     batch: usize,
@@ -223,6 +231,7 @@ pub fn outputs(
     let all: Vec<(usize, usize)> = (0..tracks.len())
         .flat_map(|row| (0..examples.windows[tracks[row]]).map(move |window| (row, window)))
         .collect();
+    let cells = net.stack().input().cells();
     let mut x = Vec::new();
     // In batches across tracks, since a track may have a single window.
     for part in all.chunks(batch.max(1)) {
@@ -230,9 +239,9 @@ pub fn outputs(
             .iter()
             .map(|&(row, window)| (tracks[row], window))
             .collect();
-        load(net.cells(), examples, &wanted, None, &mut x)?;
-        let found = net.logits(&x, part.len())?;
-        for (&(row, _), output) in part.iter().zip(found.chunks_exact(net.classes())) {
+        load(cells, examples, &wanted, None, &mut x)?;
+        let found = net.evaluate(&x, part.len())?;
+        for (&(row, _), output) in part.iter().zip(found.chunks_exact(net.stack().classes())) {
             rows[row].push(output.to_vec());
         }
     }
@@ -260,7 +269,7 @@ fn load(
 }
 
 struct Loop<'a> {
-    net: &'a mut dyn Trainable,
+    net: &'a mut StackTrain,
     options: &'a ClassNetOptions,
     examples: TrackExamples<'a>,
     /// Track and spectrogram.
@@ -280,7 +289,7 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     /// Starts from the beginning, or from the folder's checkpoint.
     fn new(
-        net: &'a mut dyn Trainable,
+        net: &'a mut StackTrain,
         options: &'a ClassNetOptions,
         examples: TrackExamples<'a>,
         all: Vec<(usize, usize)>,
@@ -295,10 +304,10 @@ impl<'a> Loop<'a> {
             l1: training.l1,
             l2: training.l2,
             clip: training.clip,
-            ..Optimiser::new(settings, &mut |visit| net.each_block(visit))
+            ..Optimiser::new(settings, &mut |visit| each_block(net, visit))
         };
         let truth = all.iter().map(|(track, _)| examples.class_of[*track]);
-        let weights = class_weights(training.class_weights, truth, net.classes());
+        let weights = class_weights(training.class_weights, truth, net.stack().classes());
         let standing = NetworkCheckpoint {
             format: FORMAT,
             examples: all.len(),
@@ -342,14 +351,14 @@ impl<'a> Loop<'a> {
                 let name = format!("adam.{number}.{name}");
                 match tensors.remove(&name) {
                     Some(values) if values.len() == to.len() => *to = values,
-                    _ => return Err(bad(format!("tensor \"{name}\" is missing or does not fit"))),
+                    _ => return Err(bad(misfit(&name))),
                 }
             }
             adam.steps = standing.step;
         }
         self.net
-            .restore(&mut |name| tensors.remove(&format!("net.{name}")))
-            .map_err(bad)?;
+            .restore(|name| tensors.remove(&format!("net.{name}")))
+            .map_err(|name| bad(misfit(&name)))?;
         (self.begun, self.standing) = ((standing.step, standing.seconds), standing);
         Ok(())
     }
@@ -372,7 +381,7 @@ impl<'a> Loop<'a> {
             Random::stream(self.options.seed, 0xe9_0c11 ^ (epoch << 24)).shuffle(&mut self.order);
         }
         let training = self.options.training;
-        let classes = self.net.classes();
+        let classes = self.net.stack().classes();
         // The last batch of an epoch may be smaller.
         let end = (self.standing.done + training.batch).min(self.order.len());
         let batch: Vec<(usize, usize)> = self.order[self.standing.done..end]
@@ -381,7 +390,7 @@ impl<'a> Loop<'a> {
             .collect();
         let mut random = Random::stream(self.options.seed ^ 0x7a9_5e0d, self.standing.step);
         load(
-            self.net.cells(),
+            self.net.stack().input().cells(),
             self.examples,
             &batch,
             Some(&mut random),
@@ -401,7 +410,7 @@ impl<'a> Loop<'a> {
         let at = (self.standing.step, (loss / batch.len() as f64) as f32);
         let length = self
             .optimiser
-            .step(rate, at, &mut |visit| self.net.each_block(visit))?;
+            .step(rate, at, &mut |visit| each_block(self.net, visit))?;
         self.standing.step += 1;
         self.standing.done = end;
         self.standing.right += right;
@@ -415,7 +424,7 @@ impl<'a> Loop<'a> {
         let validation = self.examples.validation;
         let training = &self.options.training;
         let net = self.net.finished()?;
-        let windows = predict(&*net, self.examples, validation, training.batch)?;
+        let windows = predict(&net, self.examples, validation, training.batch)?;
         let rows: Vec<Vec<f32>> = windows.iter().map(|windows| mean(windows)).collect();
         let truth: Vec<usize> = validation
             .iter()
@@ -440,7 +449,7 @@ impl<'a> Loop<'a> {
             validation_loss: losses.sum::<f64>() / truth.len() as f64,
             validation_right: answers.iter().zip(&truth).filter(|(a, b)| a == b).count(),
             validation_tracks: truth.len(),
-            validation_f1: macro_f1(&confusion(&truth, &answers, self.net.classes())),
+            validation_f1: macro_f1(&confusion(&truth, &answers, self.net.stack().classes())),
             gradient_norm: length / steps,
         });
         (standing.done, standing.right, standing.sums) = (0, 0, [0; 2]);
@@ -451,7 +460,7 @@ impl<'a> Loop<'a> {
             write_state(
                 &self.options.folder.join(BEST),
                 None::<(&str, &NetworkCheckpoint)>,
-                self.net.tensors(),
+                tensors_of(self.net),
             )?;
         }
         let path = self.options.folder.join("metrics.csv");
@@ -459,10 +468,6 @@ impl<'a> Loop<'a> {
         // Last, since a resumed run repeats all that follows the checkpoint.
         self.save()
     }
-}
-
-impl Resumable for Loop<'_> {
-    type Progress = ClassNetProgress;
 
     fn is_finished(&self) -> bool {
         let training = &self.options.training;
@@ -472,7 +477,8 @@ impl Resumable for Loop<'_> {
             || (training.patience > 0 && standing.epoch > 0 && waited >= training.patience)
     }
 
-    fn step(&mut self, clock: &dyn Fn() -> f64) -> Result<ClassNetProgress, TrainError> {
+    /// Makes one step, with validation and output that are due after it.
+    fn step(&mut self, begun: &Instant) -> Result<ClassNetProgress, TrainError> {
         let losses = self
             .standing
             .history
@@ -482,7 +488,7 @@ impl Resumable for Loop<'_> {
         // Not if it was interrupted between an epoch's last step and its end.
         if self.standing.done < self.all.len() {
             self.learn(rate as f32)?;
-            self.standing.seconds = self.begun.1 + clock();
+            self.standing.seconds = self.begun.1 + begun.elapsed().as_secs_f64();
         }
         let epoch = self.standing.epoch + 1;
         let done = self.standing.done;
@@ -490,7 +496,8 @@ impl Resumable for Loop<'_> {
         if done == self.all.len() {
             self.end_epoch(rate)?;
         }
-        let per_step = clock() / (self.standing.step - self.begun.0).max(1) as f64;
+        let per_step =
+            begun.elapsed().as_secs_f64() / (self.standing.step - self.begun.0).max(1) as f64;
         let all = (self.options.training.epochs * self.steps_of_epoch()) as f64;
         let seconds_left = per_step * (all - self.standing.step as f64).max(0.0);
         Ok(ClassNetProgress {
@@ -502,8 +509,9 @@ impl Resumable for Loop<'_> {
     }
 
     fn save(&self) -> Result<(), TrainError> {
-        let net = self.net.tensors().into_iter();
-        let net = net.map(|(name, shape, values)| (format!("net.{name}"), shape, values));
+        let net = tensors_of(self.net)
+            .into_iter()
+            .map(|(name, shape, values)| (format!("net.{name}"), shape, values));
         let adam = self
             .optimiser
             .adam
@@ -524,6 +532,36 @@ impl Resumable for Loop<'_> {
             net.chain(adam),
         )
     }
+}
+
+/// Shows every block of parameters with its gradients, always in the same order.
+fn each_block(net: &mut StackTrain, visit: &mut BlockVisitor<'_>) {
+    for (parameters, gradients, decays) in net.blocks() {
+        visit(parameters, gradients, &vec![decays; gradients.len()]);
+    }
+}
+
+fn tensors_of(net: &StackTrain) -> Vec<NamedTensor> {
+    let tensors = net.tensors().iter();
+    tensors
+        .map(|one| (one.name.clone(), one.shape.clone(), one.values.clone()))
+        .collect()
+}
+
+fn misfit(tensor: &str) -> String {
+    format!("tensor \"{tensor}\" is missing or does not fit")
+}
+
+/// The mean of windows' numbers.
+pub fn mean(windows: &[Vec<f32>]) -> Vec<f32> {
+    let share = 1.0 / windows.len().max(1) as f32;
+    let mut joined = vec![0.0; windows.first().map_or(0, Vec::len)];
+    for window in windows {
+        for (sum, p) in joined.iter_mut().zip(window) {
+            *sum += share * p;
+        }
+    }
+    joined
 }
 
 /// The table of epochs, one a line.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cosine;
+use super::cosine;
 
 /// Epochs without a lower validation loss after which [`Schedule::Plateau`] halves the rate.
 const PLATEAU: usize = 3;
@@ -139,7 +139,7 @@ impl ClassTraining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::NetworkRecipe;
+    use crate::training::NetworkRecipe;
 
     #[test]
     fn plateaus_halve_the_rate() {

@@ -1,13 +1,13 @@
 use super::*;
-use crate::classifier::{ClassWeights, LayerNet, NetworkRecipe, Schedule};
+use crate::training::{ClassWeights, NetworkRecipe, Schedule};
 use voisin_encoder::{DeviceChoice, FirstWeights, Stack, StackShape};
 
 const CELLS: usize = 6;
 
-fn net(classes: usize) -> LayerNet {
+fn net(classes: usize) -> StackTrain {
     let layers = ["linear 16", "relu", "dropout 0.1", "linear classes"];
     let stack = Stack::new(&layers, StackShape::Vector(CELLS), classes).unwrap();
-    LayerNet::new(
+    StackTrain::new(
         stack,
         3,
         FirstWeights::Torch,
@@ -73,7 +73,7 @@ fn trained(folder: &Path, options: &ClassNetOptions, stop_at: usize) -> (usize, 
         });
         if let Some(fitted) = found.unwrap() {
             assert!(folder.join("metrics.csv").exists());
-            let windows = predict(&*net.finished().unwrap(), examples, &validation, 4).unwrap();
+            let windows = predict(&net.finished().unwrap(), examples, &validation, 4).unwrap();
             let rows: Vec<Vec<f32>> = windows.iter().map(|one| mean(one)).collect();
             let right = rows
                 .iter()

@@ -131,7 +131,7 @@ fn symmetric_beta(alpha: f64, random: &mut Random) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::NetworkRecipe;
+    use crate::training::NetworkRecipe;
 
     #[test]
     fn targets_are_smoothed_weighted_and_mixed() {
