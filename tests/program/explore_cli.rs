@@ -187,8 +187,8 @@ fn a_search_moves_towards_some_and_away_from_others() {
 }
 
 #[test]
-fn clusters_keep_their_ids() {
-    let (sandbox, music) = library(&["metal", "techno", "orchestral", "ambient"]);
+fn clusters_have_names_and_numbers() {
+    let (sandbox, _) = library(&["metal", "techno", "orchestral", "ambient"]);
     let fixed = json(sandbox.run(["clusters", "--clusters", "4", "--format", "json"]));
     let clusters = fixed["clusters"].as_array().unwrap();
     assert_eq!(clusters.len(), 4);
@@ -209,19 +209,6 @@ fn clusters_keep_their_ids() {
     let before = assigned(&sandbox);
     assert_eq!(before.len(), 30);
     assert_eq!(assigned(&sandbox), before, "the same again");
-    fs::copy(
-        format!("{DEMO}/folk/omri-lahav-celtica.mp3"),
-        music.join("new.mp3"),
-    )
-    .unwrap();
-    fine(sandbox.run([Path::new("add"), &music]));
-    let after = assigned(&sandbox);
-    assert_eq!(after.len(), 31);
-    let kept = before
-        .iter()
-        .filter(|(path, id)| after[*path] == **id)
-        .count();
-    assert!(kept >= 27, "{kept} of 30 kept their cluster");
     let metal = rows(&fine(
         sandbox.run(["clusters", "--genre", "metal", "--format", "csv"]),
     ));
@@ -232,7 +219,7 @@ fn clusters_keep_their_ids() {
                 .all(|row| slashed(&row["path"].clone().into()).contains("/metal/")),
         "{metal:?}"
     );
-    let table = fine(sandbox.run(["clusters", "--detail", "coarse"]));
+    let table = fine(sandbox.run(["clusters"]));
     assert!(
         table.contains("cohesion") && table.contains("artists"),
         "{table}"
@@ -242,24 +229,12 @@ fn clusters_keep_their_ids() {
         first.contains(" cluster") && first.ends_with(" in no group"),
         "{first}"
     );
-    let fine_ones = rows(&fine(
-        sandbox.run(["clusters", "--detail", "fine", "--format", "csv"]),
-    ));
-    let alone = fine_ones
-        .iter()
-        .filter(|row| row["name"] == "noise")
-        .count();
-    assert!(
-        2 * alone <= fine_ones.len(),
-        "{alone} of {} in no group",
-        fine_ones.len()
-    );
     assert_eq!(
         sandbox.run(["clusters", "--genre", "polka"]).status.code(),
         Some(2)
     );
     // Eight tracks of one style form no groups, with a message.
-    let none = sandbox.run(["clusters", "--genre", "orchestral", "--detail", "fine"]);
+    let none = sandbox.run(["clusters", "--genre", "orchestral"]);
     let printed = text(&none.stdout) + &text(&none.stderr);
     assert!(
         !printed.contains("near nothing") && !printed.contains("cohesion"),
@@ -277,7 +252,7 @@ fn clusters_keep_their_ids() {
 }
 
 #[test]
-fn a_map_is_drawn() {
+fn a_map_is_a_page_and_a_table() {
     let (sandbox, _) = library(&["metal", "techno", "ambient"]);
     let draw = |name: &str| -> Vec<u8> {
         let out = sandbox.path(name);
@@ -298,7 +273,6 @@ fn a_map_is_drawn() {
     );
     let page = text(&draw("map.html"));
     assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
-    // Every field of a colouring is a column.
     for column in [
         "genres",
         "predicted_genre",
@@ -306,31 +280,10 @@ fn a_map_is_drawn() {
         "words",
         "artist",
         "year",
-        "folder",
-        "agreement",
-        "energy",
-        "calm",
     ] {
         assert!(
             predicted.iter().all(|row| row.contains_key(column)),
             "{column}"
-        );
-    }
-    assert!(
-        predicted
-            .iter()
-            .all(|row| slashed(&row["path"].clone().into())
-                .contains(&format!("/{}/", row["folder"])))
-    );
-    for row in &predicted {
-        let agrees = if row["genres"] == row["predicted_genre"] {
-            "agree"
-        } else {
-            "differ"
-        };
-        assert!(
-            row["agreement"] == agrees || row["predicted_genre"].is_empty(),
-            "{row:?}"
         );
     }
     let metal = predicted.iter().filter(|row| row["genres"] == "Metal");
@@ -338,27 +291,13 @@ fn a_map_is_drawn() {
         metal.filter(|row| row["words"].contains("metal")).count() >= 4,
         "{first}"
     );
-    let picture = text(&draw("map.svg"));
-    assert!(picture.contains("</svg>") && picture.contains("Techno  6"));
-    // Only genres with enough tracks are named beside points; one of two tracks is in the legend alone.
-    fine(sandbox.run(["labels", "set", "id:1", "id:2", "Skiffle"]));
-    let picture = text(&draw("map.svg"));
-    assert_eq!(picture.matches("Skiffle").count(), 1);
     assert!(
-        ["Metal", "Techno", "Ambient"]
-            .iter()
-            .any(|genre| picture.matches(genre).count() > 1)
-    );
-    let png = draw("map.png");
-    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
-    assert!(
-        refused(&sandbox.run(["map", "--output", "map.gif"]))
-            .contains("expected .html, .png, .svg or .csv")
+        refused(&sandbox.run(["map", "--output", "map.png"])).contains("expected .html or .csv")
     );
 }
 
 #[test]
-fn a_path_has_small_steps() {
+fn a_path_goes_from_stop_to_stop() {
     let (sandbox, _) = library(&["metal", "folk", "orchestral", "ambient"]);
     let walk = |more: &[&str]| -> Value {
         let all = ["path", "chaos god", "nebula", "--format", "json"]
@@ -410,12 +349,6 @@ fn a_path_has_small_steps() {
         assert!((found["largest_step"].as_f64().unwrap() - largest).abs() < 1e-6);
         if more.contains(&"--steps") {
             assert_eq!(order.len(), 8);
-        } else {
-            let least = found["smallest_possible"].as_f64().unwrap();
-            assert!(
-                least > 0.0 && largest <= 1.5 * least + 1e-6,
-                "{largest} for {least}"
-            );
         }
         if more.contains(&"celtica") {
             assert!(
@@ -549,7 +482,6 @@ fn playlists_start_from_all_kinds_of_seeds() {
         "armygeddon",
         "--tracks",
         "8",
-        "--no-duplicates",
     ]);
     assert!(
         once.contains(&"muldjord-chaos-god.mp3".to_owned())
@@ -746,32 +678,6 @@ fn duplicates_compares_sound_where_vectors_leave_doubt() {
     let pair = &groups[0]["pairs"][0];
     assert!(pair["correlation"].as_f64().unwrap() > 0.7, "{pair}");
     assert!(pair["similarity"].as_f64().unwrap() < 0.9, "{pair}");
-    // A playlist decodes only tracks that may be copies in it.
-    let listed = |options: &[&str]| {
-        let arguments = [
-            "playlist",
-            "orphanage",
-            "--limit",
-            "all",
-            "--max-per-artist",
-            "0",
-            "--format",
-            "paths",
-        ];
-        fine(sandbox.run(arguments.iter().chain(options)))
-    };
-    let all = listed(&["--keep-duplicates"]);
-    assert!(
-        all.contains("bad.wav") && listed(&[]).contains("bad.wav"),
-        "vectors alone do not tell"
-    );
-    let without = listed(&["--no-duplicates"]);
-    assert!(!without.contains("bad.wav"), "{without}");
-    assert_eq!(
-        without.lines().count() + 1,
-        all.lines().count(),
-        "no other track is lost"
-    );
     // A result is stored: nothing is decoded again, even where the file cannot be read.
     fs::write(&copy, "no audio").unwrap();
     let again = json(sandbox.run(["duplicates", "--format", "json"]));
@@ -912,7 +818,6 @@ fn artists_are_ranked_by_distance() {
         ["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()),
         "{near:?}"
     );
-    assert!(near[0]["because"].contains(" / "));
     let part =
         rows(&fine(sandbox.run([
             "artists", "MULDJ", "--format", "csv", "--limit", "3",

@@ -15,11 +15,10 @@ use voisin_questions::values::Limit;
 
 /// Find groups of tracks that sound alike, without choosing their number
 ///
-/// Clusters keep their numbers from one run to the next; those that split, merged or vanished are reported. Tracks near
-/// nothing are noise.
+/// The largest has number 1. Tracks near nothing are noise.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin clusters\n  voisin clusters --detail fine --format json"
+    after_help = "Examples:\n  voisin clusters\n  voisin clusters --genre electronic --format json"
 )]
 pub(crate) struct ClustersArgs {
     #[command(flatten)]
@@ -36,11 +35,11 @@ pub(crate) struct ClustersArgs {
 /// Draw a map of the library on which neighbours lie together
 ///
 /// An .html file is one self-contained page (no network): pan, zoom, search, hover, click for neighbours, lasso to a playlist.
-/// A .png or .svg file is a picture for paper; a .csv file has the coordinates.
+/// A .csv file has the coordinates.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.png")]
+#[command(after_help = "Examples:\n  voisin map --output map.html\n  voisin map --output map.csv")]
 pub(crate) struct MapArgs {
-    /// The file to write, in the format of its ending: .html, .png, .svg or .csv
+    /// The file to write, in the format of its ending: .html or .csv
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: PathBuf,
 }
@@ -62,7 +61,7 @@ pub(crate) struct PathArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.default_value("m3u8")))]
 #[command(
-    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5\n  voisin playlist id:17 --harmonic --max-bpm-step 4 --format table"
+    after_help = "Examples:\n  voisin playlist id:17 id:4 --limit 30 --name Evening --output evening.m3u8\n  voisin playlist 'album:blue train' --limit 20\n  voisin playlist --genre jazz --length 90m --diversity 0.5"
 )]
 pub(crate) struct PlaylistArgs {
     #[command(flatten)]

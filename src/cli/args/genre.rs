@@ -18,7 +18,7 @@ use voisin_questions::values::Limit;
 #[derive(Debug, Args)]
 #[command(
     mut_arg("tracks", |tracks| tracks.required_unless_present("all").conflicts_with("all")),
-    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv\n  voisin classify --all --among rock,pop"
+    after_help = "Examples:\n  voisin classify new.mp3\n  voisin classify --all --format csv > genres.csv"
 )]
 pub(crate) struct ClassifyArgs {
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct TagArgs {
 
 /// Show the library's genres, and how close they are to one another
 ///
-/// With a genre's name: its nearest genres, and which of its tracks are typical or on the border.
+/// With a genre's name: its nearest genres, and its most typical tracks.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  voisin genres\n  voisin genres rock")]
 pub(crate) struct GenresArgs {

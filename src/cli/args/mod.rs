@@ -26,8 +26,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::cli::verbs::Command;
-use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, ValueHint};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, ValueHint};
 use voisin_encoder::DeviceChoice;
 use voisin_questions::Filters;
 
@@ -119,28 +119,6 @@ pub(crate) struct Global {
     pub(crate) verbose: bool,
 }
 
-/// Values of environment variables that leave a switch off.
-const NO: [&str; 6] = ["0", "false", "no", "off", "n", "f"];
-
-/// Ignores variables that are empty or leave a switch off: clap would apply `conflicts_with` to them.
-fn with_effective_variables(command: clap::Command) -> clap::Command {
-    let effective = command.mut_args(|option| {
-        let Some(value) = option.get_env().and_then(std::env::var_os) else {
-            return option;
-        };
-        let is_switch = matches!(option.get_action(), ArgAction::SetTrue);
-        let word = value.to_string_lossy().trim().to_ascii_lowercase();
-        if word.is_empty() || is_switch && NO.contains(&word.as_str()) {
-            option.env(None::<&str>)
-        } else if is_switch {
-            option.value_parser(BoolishValueParser::new())
-        } else {
-            option
-        }
-    });
-    effective.mut_subcommands(with_effective_variables)
-}
-
 /// The command line. The help of a verb has `--library` alone of the global options, and filters only if it is long.
 pub(crate) fn command() -> clap::Command {
     fn shorten(command: clap::Command, filters: &HashSet<clap::Id>) -> clap::Command {
@@ -162,7 +140,7 @@ pub(crate) fn command() -> clap::Command {
     let filters = Filters::augment_args(clap::Command::new("filters"));
     let filters = filters.get_arguments().map(|filter| filter.get_id());
     let filters = filters.cloned().collect();
-    let mut command = with_effective_variables(<Cli as clap::CommandFactory>::command());
+    let mut command = <Cli as clap::CommandFactory>::command();
     // Copies the global options into every verb.
     command.build();
     command.mut_subcommands(|verb| shorten(verb, &filters))

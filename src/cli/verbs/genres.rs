@@ -3,7 +3,7 @@
 use crate::cli::Ending;
 use crate::cli::args::{GenresArgs, TableFormat};
 use crate::cli::context::Context;
-use crate::cli::render::kinship::{print_kinship, within};
+use crate::cli::render::kinship::print_kinship;
 use crate::cli::render::{self, Align, Table, count};
 use voisin_base::track::TrackId;
 use voisin_engine::Engine;
@@ -45,12 +45,9 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
         [
             "genre",
             "tracks",
-            "within",
             "cohesion",
             "other",
             "distance",
-            "low",
-            "high",
             "centroid",
             "neighbourhood",
             "votes",
@@ -61,18 +58,10 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
                     genre.genre.to_string(),
                     genre.tracks.to_string(),
                     genre
-                        .within
-                        .iter()
-                        .map(Genre::name)
-                        .collect::<Vec<_>>()
-                        .join("; "),
-                    genre
                         .cohesion
                         .map_or_else(String::new, |cohesion| format!("{cohesion:.4}")),
                     kin.genre.to_string(),
                     format!("{:.4}", kin.distance),
-                    format!("{:.4}", kin.low),
-                    format!("{:.4}", kin.high),
                     format!("{:.4}", kin.centroid),
                     format!("{:.4}", kin.neighbourhood),
                     format!("{:.4}", kin.votes),
@@ -82,26 +71,16 @@ fn csv(genres: &[&GenreKinship]) -> anyhow::Result<()> {
     )
 }
 
-/// The range of a distance. Resampling one artist's tracks gives the same distance each time, which is no range.
-fn range(low: f64, high: f64) -> String {
-    if low < high {
-        format!("{low:.2}–{high:.2}")
-    } else {
-        "–".to_owned()
-    }
-}
-
 fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
     let cohesion = genre
         .cohesion
         .map_or_else(String::new, |cohesion| format!(", cohesion {cohesion:.2}"));
-    let tracks = within(genre, count(genre.tracks as u64, "track"));
+    let tracks = count(genre.tracks as u64, "track");
     let head = format!("{}: {tracks}{cohesion}", genre.genre);
     render::print_line(&render::terminal_safe(&head))?;
     let mut table = Table::new(&[
         ("nearest", Align::Left),
         ("distance", Align::Right),
-        ("95 % range", Align::Left),
         ("votes", Align::Right),
         ("centroids 0–2", Align::Right),
         ("neighbourhoods 0–2", Align::Right),
@@ -110,7 +89,6 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         table.row([
             kin.genre.to_string(),
             format!("{:.2}", kin.distance),
-            range(kin.low, kin.high),
             format!("{:.0} %", 100.0 * kin.votes),
             format!("{:.2}", kin.centroid),
             format!("{:.2}", kin.neighbourhood),
@@ -123,25 +101,5 @@ fn one(engine: &Engine, genre: &GenreKinship) -> anyhow::Result<()> {
         let label = if i == 0 { "typical:   " } else { "           " };
         render::print_line(&format!("{label}{}", render::terminal_safe(&name(id)?)))?;
     }
-    for (i, track) in genre.borderline.iter().enumerate() {
-        let label = if i == 0 { "borderline:" } else { "           " };
-        let text = format!(
-            "{label} {} (leans to {})",
-            name(track.track)?,
-            track.towards
-        );
-        render::print_line(&render::terminal_safe(&text))?;
-    }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_artist_has_no_range() {
-        assert_eq!(range(0.41, 0.476), "0.41–0.48");
-        assert_eq!(range(0.47, 0.47), "–");
-    }
 }

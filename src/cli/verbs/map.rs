@@ -8,11 +8,10 @@ use crate::cli::context::Context;
 use crate::cli::outputs::output_file;
 use crate::cli::render::{self, count};
 use voisin_base::output;
-use voisin_base::track::TrackId;
 use voisin_explore::clusters::ClusterOptions;
 use voisin_explore::layout::{LayoutOptions, layout};
-use voisin_explore::map::{self, ColourBy, MapData, MapScale, StaticOptions};
-use voisin_library::{Library, stored_path};
+use voisin_explore::map::{self, MapData};
+use voisin_library::stored_path;
 use voisin_questions::answers::graph::{clustered, collection_and_graph};
 
 /// Number of words per track.
@@ -20,9 +19,9 @@ const WORDS: usize = 3;
 
 pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
     let extension = output::ending(&args.output, "html");
-    if !["html", "png", "svg", "csv"].contains(&extension.as_str()) {
+    if !["html", "csv"].contains(&extension.as_str()) {
         bail!(
-            "--output: expected .html, .png, .svg or .csv at the end, found {}",
+            "--output: expected .html or .csv at the end, found {}",
             args.output.display()
         );
     }
@@ -35,7 +34,6 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         bail!("a map needs at least 3 tracks, this library has {n}");
     }
     engine.genres().predict(&mut collection, &graph)?;
-    let scales = scales(engine.library(), &collection.ids)?;
     let positions = layout(collection.vectors.view(), &graph, &LayoutOptions::default())?;
     let clustering = clustered(
         &mut engine,
@@ -57,41 +55,17 @@ pub(crate) fn run(context: &Context, args: &MapArgs) -> anyhow::Result<Ending> {
         meta: &collection.meta,
         graph: &graph,
         clustering: Some(&clustering),
-        scales: &scales,
     };
     let title = format!("voisin: {}", count(n as u64, "track"));
-    let picture = StaticOptions {
-        title: title.clone(),
-        ..StaticOptions::default()
+    let text = if extension == "html" {
+        // The page plays files by paths relative to its own folder.
+        let folder = stored_path(&args.output);
+        map::html(&data, &title, folder.parent())?
+    } else {
+        map::csv(&data)?
     };
-    let bytes = match extension.as_str() {
-        "html" => {
-            // The page plays files by paths relative to its own folder.
-            let folder = stored_path(&args.output);
-            map::html(&data, &title, folder.parent(), ColourBy::Genre)?.into_bytes()
-        }
-        "png" => map::png(&data, &picture)?,
-        "svg" => map::svg(&data, &picture)?.into_bytes(),
-        _ => map::csv(&data)?.into_bytes(),
-    };
-    render::write(&place, &bytes)?;
+    render::write(&place, text.as_bytes())?;
     let text = format!("{} in {}", count(n as u64, "track"), args.output.display());
     render::print_place(context.console, &place, &text)?;
     Ok(Ending::Fine)
-}
-
-/// The scales that any of these tracks has a value of, by name.
-fn scales(library: &Library, ids: &[TrackId]) -> anyhow::Result<Vec<MapScale>> {
-    let table = library.scales();
-    let values = table.values(ids)?;
-    let named = table.scale_names()?.into_keys().map(|name| MapScale {
-        name: name.to_string(),
-        values: ids
-            .iter()
-            .map(|id| Some(values.get(id)?.get(&name)?.value as f32))
-            .collect(),
-    });
-    Ok(named
-        .filter(|scale| scale.values.iter().any(Option::is_some))
-        .collect())
 }

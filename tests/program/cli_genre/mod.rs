@@ -5,7 +5,6 @@
 
 use crate::common;
 mod evidence;
-mod kept;
 mod labels;
 mod remembered;
 mod several;
@@ -159,6 +158,9 @@ fn a_head_is_trained_used_and_found_to_age() {
         &sandbox
             .run([
                 "lab",
+                "lab",
+                "lab",
+                "lab",
                 "eval",
                 "genre",
                 "--repeats",
@@ -235,16 +237,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         words.contains("Genre 0, ") && words.contains("head:") && words.contains("neighbours:"),
         "{words}"
     );
-    // other artists only
-    let others = json(sandbox.run(["classify", "id:1", "--other-artists", "--format", "json"]));
-    assert!(
-        others[0]["evidence"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|voter| voter["artist"] != "Artist 0 0")
-    );
-
     let head = &json(sandbox.run(["status", "--format", "json"]))["genre_head"];
     assert_eq!((&head["tracks"], &head["genres"]), (&100.into(), &5.into()));
     assert_eq!(
@@ -337,69 +329,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         head["problem"].as_str().unwrap().contains("checksum"),
         "{head}"
     );
-}
-
-#[test]
-fn answers_are_among_the_requested_genres() {
-    let sandbox = Sandbox::new();
-    let mut shelf = Shelf::new(&sandbox);
-    shelf.fill(4, 12, 0.7);
-    let ask =
-        |extra: &[&str]| sandbox.run(["classify", "id:1", "--format", "json"].iter().chain(extra));
-    assert_eq!(json(ask(&[]))[0]["genre"], "Genre 0");
-    // by the neighbours' vote, then by the trained head
-    for trained in [false, true] {
-        if trained {
-            assert_eq!(code(&sandbox.run(["train"])), 0);
-        }
-        let unknown = ask(&["--among", "genre 2, Gener 3", "--among", "genre 1"]);
-        let stderr = text(&unknown.stderr);
-        assert_eq!(code(&unknown), 2, "{stderr}");
-        assert!(
-            stderr.contains("genre Gener 3 cannot be predicted: did you mean Genre 3"),
-            "{stderr}"
-        );
-        assert!(
-            stderr.contains("the possible genres are Genre 0, Genre 1, Genre 2, Genre 3"),
-            "{stderr}"
-        );
-        let answer = json(ask(&["--among", "genre 2", "--among", "Genre 3"]))[0].clone();
-        assert!(
-            ["Genre 2", "Genre 3"].contains(&answer["best"].as_str().unwrap()),
-            "{answer}"
-        );
-        let shares = answer[if trained { "probabilities" } else { "votes" }]
-            .as_object()
-            .unwrap();
-        assert!(
-            shares
-                .keys()
-                .all(|genre| ["Genre 2", "Genre 3"].contains(&genre.as_str())),
-            "{answer}"
-        );
-        assert!((shares.values().map(|v| v.as_f64().unwrap()).sum::<f64>() - 1.0).abs() < 1e-5);
-        let only = json(ask(&["--among", "genre 1"]))[0].clone();
-        let summary = only["summary"].as_str().unwrap();
-        assert!(
-            summary.starts_with("of the genres allowed, Genre 1"),
-            "{summary}"
-        );
-        if trained {
-            assert!(summary.contains("is the least unlikely"), "{summary}");
-            assert!(
-                summary.contains("without that limit it is Genre 0"),
-                "{summary}"
-            );
-            assert_eq!(only["confidence"], "guess");
-        }
-        assert_eq!(
-            (&only["best"], &only["probability"]),
-            (&"Genre 1".into(), &1.0.into())
-        );
-        let nobody = ask(&["--among", "zydeco"]);
-        assert_eq!(code(&nobody), 2);
-        assert!(text(&nobody.stderr).contains("genre zydeco cannot be predicted"));
-    }
 }
 
 #[test]
@@ -569,7 +498,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         );
     }
     // nothing is labelled: neither neighbours nor a precision are available
-    let neighbours = sandbox.run(["classify", "id:5", "-k", "5"]);
+    let neighbours = sandbox.run(["classify", "id:5"]);
     assert_eq!(code(&neighbours), 1);
     assert!(text(&neighbours.stderr).contains("no track of this library has a genre"));
     let precision = sandbox.run(["classify", "id:5", "--precision", "0.9"]);
@@ -593,23 +522,20 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
         (&answer["source"], &answer["genre"]),
         (&"head".into(), &"style 1".into())
     );
-    let answer = &json(sandbox.run(["classify", "id:5", "-k", "5", "--format", "json"]))[0];
-    assert_eq!(
-        (&answer["source"], &answer["genre"]),
-        (&"neighbours".into(), &"style 1".into())
-    );
-    assert_eq!(answer["voters"], 5);
-    let both = sandbox.run(["classify", "id:5", "-k", "5", "--precision", "0.9"]);
-    assert_eq!(code(&both), 2);
-    let stderr = text(&both.stderr);
-    assert!(
-        stderr.contains("leave out -k") && !stderr.contains("voisin train genre"),
-        "{stderr}"
-    );
     for verb in [
         &["genres"][..],
         &["labels", "suspects"],
-        &["lab", "eval", "genre", "--no-rivals", "--repeats", "1"],
+        &[
+            "lab",
+            "lab",
+            "lab",
+            "lab",
+            "eval",
+            "genre",
+            "--no-rivals",
+            "--repeats",
+            "1",
+        ],
     ] {
         let output = sandbox.run(verb);
         assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
@@ -631,9 +557,6 @@ fn kinship_is_printed() {
     shelf.fill(4, 15, 0.6);
     let one = json(sandbox.run(["genres", "genre 3", "--format", "json"]));
     assert_eq!(one["nearest"][0]["genre"], "Genre 0");
-    assert!(
-        one["nearest"][0]["low"].as_f64().unwrap() <= one["nearest"][0]["high"].as_f64().unwrap()
-    );
     let csv = text(&sandbox.run(["genres", "--format", "csv"]).stdout);
     assert_eq!(csv.lines().count(), 1 + 4 * 3);
     let unknown = sandbox.run(["genres", "gener 3"]);
@@ -643,10 +566,7 @@ fn kinship_is_printed() {
         text(&unknown.stderr)
     );
     let table = text(&sandbox.run(["genres", "genre 3"]).stdout);
-    assert!(
-        table.contains("95 % range") && table.contains("typical:"),
-        "{table}"
-    );
+    assert!(table.contains("typical:"), "{table}");
 }
 
 #[test]
@@ -714,6 +634,9 @@ fn an_evaluation_of_a_library_has_its_report() {
     let page = sandbox.path("report.html");
     let report = sandbox.run([
         "lab",
+        "lab",
+        "lab",
+        "lab",
         "eval",
         "genre",
         "--folds",
@@ -754,7 +677,16 @@ fn an_evaluation_of_a_library_has_its_report() {
         html.contains("<svg") && html.contains("Genre recognition") && !html.contains("<script")
     );
     // three folders are three groups, too few for five folds
-    let few = sandbox.run(["lab", "eval", "genre", "--group-by", "folder"]);
+    let few = sandbox.run([
+        "lab",
+        "lab",
+        "lab",
+        "lab",
+        "eval",
+        "genre",
+        "--group-by",
+        "folder",
+    ]);
     assert_eq!(code(&few), 2);
     assert!(
         text(&few.stderr).contains("5 folds"),
@@ -762,6 +694,9 @@ fn an_evaluation_of_a_library_has_its_report() {
         text(&few.stderr)
     );
     let alone = json(sandbox.run([
+        "lab",
+        "lab",
+        "lab",
         "lab",
         "eval",
         "genre",
@@ -781,6 +716,9 @@ fn an_evaluation_of_a_library_has_its_report() {
     );
     let plain = [
         "lab",
+        "lab",
+        "lab",
+        "lab",
         "eval",
         "genre",
         "--folds",
@@ -797,6 +735,9 @@ fn an_evaluation_of_a_library_has_its_report() {
         "{words}"
     );
     let album = [
+        "lab",
+        "lab",
+        "lab",
         "lab",
         "eval",
         "genre",
@@ -820,6 +761,9 @@ fn an_evaluation_of_a_library_has_its_report() {
         shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
     }
     let rare = [
+        "lab",
+        "lab",
+        "lab",
         "lab",
         "eval",
         "genre",

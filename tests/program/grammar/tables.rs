@@ -1,7 +1,6 @@
 //! Tables and progress as a terminal shows them.
 
 use std::fs;
-use std::path::Path;
 
 use super::{demo, run};
 use crate::common::{Sandbox, code, fine, fine_json, json, noise_wav, text};

@@ -129,6 +129,19 @@ impl AudioError {
         }
     }
 
+    /// Whether the file's content is at fault and not the file system, so that trying again does not help.
+    pub(crate) fn is_of_contents(&self) -> bool {
+        matches!(
+            self,
+            Self::Empty { .. }
+                | Self::NotAudio { .. }
+                | Self::UnsupportedCodec { .. }
+                | Self::NoFrames { .. }
+                | Self::MostlyDamaged { .. }
+                | Self::Panicked { .. }
+        )
+    }
+
     /// The variant for an operating system's error.
     pub(crate) fn from_io(path: &Path, source: std::io::Error) -> Self {
         let path = path.to_owned();

@@ -1,8 +1,9 @@
 //! Files of the library, opened as the recordings that were analysed.
 
+use std::fs::File;
 use std::path::Path;
 
-use voisin_audio::{AnalysedFile, AudioError, HeldFile};
+use voisin_audio::AnalysedFile;
 use voisin_library::{Library, StoredFile, Track, stored_path};
 
 use super::EngineError;
@@ -13,32 +14,21 @@ pub fn analysed_files(track: &Track) -> Vec<AnalysedFile> {
         path: file.record.path.clone(),
         size: file.record.size,
         mtime_ns: file.record.mtime_ns,
+        content: track.audio.content,
     };
     track.files.iter().map(analysed).collect()
 }
 
 /// Opens a file that the user named; a file of the library only if its audio is still the analysed one.
-pub fn open_named(library: &Library, path: &Path) -> Result<HeldFile, EngineError> {
-    let Some(track) = library.files().find_by_path(path)? else {
-        return Ok(HeldFile::open(path)?);
-    };
-    let track = library.track(track)?;
+pub fn open_named(library: &Library, path: &Path) -> Result<File, EngineError> {
+    let track = library.files().find_by_path(path)?;
+    let files = track.map(|track| library.track(track)).transpose()?;
     let stored = stored_path(path);
     // A track may have several files; only the named one is compared with the analysed audio.
-    let named = analysed_files(&track)
-        .into_iter()
-        .find(|file| file.path == stored);
-    match named.map(|file| file.open()) {
-        // With other tags it is still the recording.
-        Some(Err(AudioError::OtherRecording { path })) => {
-            let held = HeldFile::open(&path)?;
-            if voisin_audio::probe(&path)?.content == track.audio.content {
-                Ok(held)
-            } else {
-                Err(AudioError::OtherRecording { path }.into())
-            }
-        }
-        Some(opened) => Ok(opened?),
-        None => Ok(HeldFile::open(path)?),
-    }
+    let mut files = files.iter().flat_map(analysed_files);
+    let opened = match files.find(|file| file.path == stored) {
+        Some(file) => file.open(),
+        None => voisin_audio::open(path),
+    };
+    Ok(opened?)
 }

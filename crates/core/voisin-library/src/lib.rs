@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod artists;
 mod backup;
 mod descriptors;
 mod error;
@@ -39,8 +40,10 @@ mod paths;
 mod query;
 mod read;
 mod record;
+pub mod recording;
 mod scales;
 pub mod scan;
+pub mod song;
 mod store;
 pub mod testing;
 #[cfg(test)]
@@ -84,9 +87,9 @@ pub use types::{
     NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
     TrackFilter, TrackWindows, Vectors, WordBound, mtime_ns,
 };
+pub use voisin_base::musical_key::MusicalKey;
+pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
-pub use voisin_music::key::MusicalKey;
-pub use voisin_music::tags::TrackTags;
 pub use written::{TagRun, WrittenTags};
 
 use std::ops::{Deref, DerefMut};

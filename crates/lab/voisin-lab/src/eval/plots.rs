@@ -1,4 +1,4 @@
-//! Pictures of genres and of sound: curves, spectrograms.
+//! Pictures of figures and of sound: curves, confusion, spectrograms.
 
 mod chart;
 mod sound;
@@ -6,7 +6,7 @@ mod sound;
 pub use chart::{Curve, bars, chart};
 pub use sound::{Panel, Ramp, hertz, sound};
 
-use voisin_explore::scene::{Anchor, Rgb, Scene, blend, shorten};
+use crate::scene::{Anchor, Rgb, Scene, blend, shorten};
 
 const INK: Rgb = (34, 34, 34);
 /// Size of titles.

@@ -2,23 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use voisin_encoder::{FirstWeights, Stack, StackShape};
-use voisin_train::classifier::{ClassTraining, NetworkRecipe, RecipeInput};
+use crate::training::{ClassTraining, NetworkRecipe, RecipeInput};
+use voisin_encoder::{Stack, StackShape};
 
 /// Settings of a network and its training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
-    /// Its layers.
-    pub layers: Vec<String>,
     /// Seconds of a clip, for networks of clips.
     pub seconds: f64,
     /// Seconds that are cut out of a clip each time, at random in training and evenly spread in the evaluation; 0: no crops.
     pub crop: f64,
     /// Augmented copies of every track for training: up to a tenth faster or slower, with noise 20 to 50 dB below.
     pub copies: usize,
-    /// Initialisation of the weights.
-    pub initialise: FirstWeights,
     /// Settings of training.
     pub training: ClassTraining,
 }
@@ -27,11 +23,9 @@ impl NetworkSettings {
     /// Defaults of a recipe.
     pub fn of(recipe: &NetworkRecipe) -> Self {
         Self {
-            layers: recipe.layers().into_iter().map(str::to_owned).collect(),
             seconds: recipe.seconds(),
             crop: recipe.crop as f64 / 1000.0,
             copies: recipe.copies,
-            initialise: recipe.first,
             training: recipe.training,
         }
     }
@@ -78,9 +72,9 @@ impl NetworkSettings {
             .check()
             .map_err(|problem| format!("network.{problem}"))?;
         // The number of classes depends on the data; any number shows whether the layers fit each other.
-        let fitting = Stack::new(&self.layers, self.input(recipe), 2);
+        let fitting = Stack::new(&recipe.layers(), self.input(recipe), 2);
         fitting
             .map(|_| ())
-            .map_err(|error| format!("network.layers: {error}"))
+            .map_err(|error| format!("network.seconds: {error}"))
     }
 }
