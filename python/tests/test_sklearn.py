@@ -9,7 +9,6 @@ from conftest import DEMO, FILES
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone  # noqa: E402
-from sklearn.cluster import DBSCAN  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsTransformer  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
@@ -54,17 +53,14 @@ def test_audio_is_classified_in_a_pipeline(embedder):
         pipeline.predict(["nope.flac"])
 
 
-@pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_neighbours_take_the_place_of_scikit_learns(metric):
+def test_neighbours_take_the_place_of_scikit_learns():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(4, 24)) * 2
     classes = rng.integers(0, 4, 1200)
     vectors = (centres[classes] + rng.normal(size=(1200, 24))).astype(np.float32)
     train, test = vectors[:1000], vectors[1000:]
-    theirs = KNeighborsTransformer(
-        n_neighbors=8, metric={"l2": "euclidean"}.get(metric, metric)
-    ).fit(train)
-    ours = NeighborsTransformer(n_neighbors=8, metric=metric).fit(train)
+    theirs = KNeighborsTransformer(n_neighbors=8, metric="cosine").fit(train)
+    ours = NeighborsTransformer(n_neighbors=8).fit(train)
     a, b = theirs.transform(test).toarray(), ours.transform(test).toarray()
     assert ((a > 0) == (b > 0)).all(axis=1).mean() > 0.9
     both = (a > 0) & (b > 0)
@@ -78,16 +74,3 @@ def test_neighbours_take_the_place_of_scikit_learns(metric):
     assert (classify[0].predict(test) == classify[1].predict(test)).mean() > 0.98
     with pytest.raises(ValueError, match="n_neighbors: expected 1 to 999, .* found 1000"):
         clone(ours).set_params(n_neighbors=1000).fit_transform(train)
-
-
-def test_a_far_point_changes_no_cluster():
-    centres = np.array([[0, 0], [3, 1], [-4, 2], [1, 7], [6, 6]])
-    rng = np.random.default_rng(3)
-    blobs = centres[rng.integers(0, 5, 3000)] + 0.3 * rng.normal(size=(3000, 2))
-    vectors = np.vstack([blobs, [[1e5, 1e5]]]).astype(np.float32)
-    labels = [
-        DBSCAN(eps=0.1, min_samples=5, metric="precomputed").fit_predict(one.fit_transform(vectors))
-        for one in (KNeighborsTransformer(n_neighbors=50), NeighborsTransformer(n_neighbors=50))
-    ]
-    assert len(set(labels[0])) > 5
-    assert (labels[0] == labels[1]).all()

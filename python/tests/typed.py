@@ -33,7 +33,7 @@ def allowed(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
         "a",
         artist=["b", "c"],
         folder=Path("d"),
-        search="exact",
+        exact=True,
     )
     options: voisin.SimilarOptions = {"genre": ["Jazz"], "bpm": "120-128", "include_seed": True}
     library.similar(7, 20, unlike=8, embedder=embedder, **options)
@@ -75,4 +75,3 @@ def refused(library: voisin.Library, embedder: voisin.Embedder, index: voisin.Ve
     library.track(7).title = "b"  # type: ignore[misc]
     index.search("a")  # type: ignore[arg-type]
     index.search(samples, "5")  # type: ignore[arg-type]
-    voisin.VectorIndex(samples, metric="taxicab")  # type: ignore[arg-type]

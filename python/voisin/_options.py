@@ -61,19 +61,19 @@ class Filters(TypedDict, total=False):
 class SimilarOptions(Filters, total=False):
     """Of `Library.similar`.
 
+    exact: Compare with every track.
     include_seed: Keep the seeds and their duplicates in the results.
     max_per_artist: At most this many tracks of one artist; 0: no limit.
     min_similarity: Only neighbours at least this similar (cosine, -1 to 1).
-    search: Search method.
     sort: The neighbours' order: similarity, bpm, key, loudness, or a scale such as energy; tracks
         without a value come last.
     unlike_weight: Weight of `unlike`, 0 to 1.
     """
 
+    exact: bool
     include_seed: bool
     max_per_artist: int
     min_similarity: float
-    search: Literal["auto", "exact", "scan", "lists", "hnsw"]
     sort: str
     unlike_weight: float
 
@@ -156,21 +156,21 @@ class ClassifyOptions(TypedDict, total=False):
     """Of `Library.classify`.
 
     among: Predict only these genres.
+    exact: Compare with every track.
     label_from: Source of genres for this query.
     neighbours: Let this many neighbours vote, without the trained head [default: 15 if there is no
         head].
     other_artists: Use only voters by other artists.
     precision: Share of right answers that is required, else the answer is "unknown"; needs a
         trained head.
-    search: Search method.
     """
 
     among: str | Sequence[str]
+    exact: bool
     label_from: Literal["tags", "folder"]
     neighbours: int
     other_artists: bool
     precision: float
-    search: Literal["auto", "exact", "scan", "lists", "hnsw"]
 
 
 class ClustersOptions(TypedDict, total=False):

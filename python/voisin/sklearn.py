@@ -6,7 +6,7 @@
     from voisin.sklearn import EmbeddingTransformer, NeighborsTransformer
 
     make_pipeline(EmbeddingTransformer(), LogisticRegression()).fit(paths, genres)
-    make_pipeline(NeighborsTransformer(metric="cosine"),
+    make_pipeline(NeighborsTransformer(),
     KNeighborsClassifier(metric="precomputed")).fit(vectors, genres)
 
 Needs scikit-learn 1.6 or newer: pip install voisin[sklearn].
@@ -78,30 +78,27 @@ class EmbeddingTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
 class NeighborsTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Vectors to the sparse graph of their neighbours among those of `fit`, found by a
-    `VectorIndex`.
+    `VectorIndex` by cosines.
 
     Replaces scikit-learn's KNeighborsTransformer before estimators with metric="precomputed"
     (KNeighborsClassifier, TSNE, DBSCAN, Isomap): distances, float32 [queries, fitted],
-    n_neighbors + 1 a row, since the nearest of each vector of `fit` is itself or a copy. metric:
-    "l2", "cosine" (1 - cosine) or "ip" (its negative, no distance: scikit-learn's classifiers
-    refuse it). target_recall: as of `VectorIndex`.
+    n_neighbors + 1 a row, since the nearest of each vector of `fit` is itself or a copy; 1 - cosine.
+    target_recall: as of `VectorIndex`.
     """
 
     def __init__(
         self,
         *,
         n_neighbors: int = 5,
-        metric: Literal["cosine", "ip", "l2"] = "l2",
         target_recall: float = 0.995,
     ) -> None:
         self.n_neighbors = n_neighbors
-        self.metric = metric
         self.target_recall = target_recall
 
     def fit(self, X: Any, y: object = None) -> "NeighborsTransformer":
         """Builds the index."""
         vectors = validate_data(self, X, dtype=np.float32)
-        self.index_ = VectorIndex(vectors, metric=self.metric, target_recall=self.target_recall)
+        self.index_ = VectorIndex(vectors, target_recall=self.target_recall)
         self._n_features_out = self.n_samples_fit_ = len(vectors)
         return self
 

@@ -51,7 +51,7 @@ fn answers_are_those_of_the_command_line_bit_for_bit() {
             vec!["similar", "id:1", "id:2", "--limit", "2"],
         ),
         (
-            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "search": "exact"}),
+            json!({"seeds": [{"id": 3}], "unlike": [{"id": 1}], "unlike_weight": 0.25, "exact": true}),
             vec![
                 "similar",
                 "id:3",

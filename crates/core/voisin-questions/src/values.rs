@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Args;
 use clap::builder::{
     PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser, ValueParserFactory,
 };
@@ -17,7 +16,6 @@ use super::QuestionError;
 use super::read::Refused;
 use voisin_engine::{Engine, measured_scale};
 use voisin_explore::clusters::Detail;
-use voisin_index::SearchMode;
 use voisin_library::{ScaleName, SortBy};
 
 /// Longest list, and most items in a page, that a server returns.
@@ -71,7 +69,6 @@ pub(crate) use {schema, text_values};
 text_values! {
     NeighbourOrder: {"type": "string"};
     ListOrder: {"type": "string"};
-    SearchChoice: {"type": "string", "enum": SearchChoice::names()};
     ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
 }
 
@@ -117,14 +114,6 @@ macro_rules! named_values {
 }
 
 named_values! {
-    /// How neighbours are found.
-    SearchChoice(SearchMode) = [
-        ("auto", SearchMode::Auto),
-        ("exact", SearchMode::Exact),
-        ("scan", SearchMode::Scan),
-        ("lists", SearchMode::Lists),
-        ("hnsw", SearchMode::Hnsw),
-    ];
     /// How finely clusters divide.
     ClusterDetail(Detail) =
         [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
@@ -220,46 +209,6 @@ pub(crate) fn check_order<T>(
     let names: Vec<&str> = orders.iter().map(|(name, _)| *name).collect();
     check_scale(engine, "sort", scale, &names)
 }
-
-/// The search method; over a network the name alone.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct SearchArgs {
-    /// Compare with every track (the same as --search exact)
-    #[arg(long)]
-    pub(crate) exact: bool,
-    /// Search method: auto, exact (every vector), scan (compressed vectors, then exact), lists (the nearest groups of compressed vectors) or hnsw (graph)
-    #[arg(long, default_value_t, conflicts_with = "exact")]
-    pub(crate) search: SearchChoice,
-}
-
-impl SearchArgs {
-    pub(crate) fn mode(self) -> SearchMode {
-        if self.exact {
-            SearchMode::Exact
-        } else {
-            self.search.0
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for SearchArgs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self {
-            exact: false,
-            search: SearchChoice::deserialize(deserializer)?,
-        })
-    }
-}
-
-impl Serialize for SearchArgs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // `--exact` is short for `--search exact`.
-        let exact = SearchChoice(SearchMode::Exact);
-        if self.exact { &exact } else { &self.search }.serialize(serializer)
-    }
-}
-
-schema! { SearchArgs: {"type": "string", "enum": SearchChoice::names()}; }
 
 /// A limit: a number, or all. A server's limit is at most [`MOST`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

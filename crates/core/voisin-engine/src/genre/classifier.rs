@@ -22,7 +22,6 @@ use voisin_genre::{
     Familiarity, GenreError, GenreModel, LabelCount, Nesting, PredictOptions, Priors, Taxonomy,
     UnknownReason, VoteOptions, Votes, is_steady,
 };
-use voisin_index::SearchMode;
 use voisin_library::{Library, OpenMode};
 
 /// How tracks are classified.
@@ -40,8 +39,8 @@ pub struct ClassifyOptions {
     pub precision: Option<f32>,
     /// Without a head, take the precision as the least share of the votes instead of failing.
     pub or_share: bool,
-    /// How neighbours are searched without a head.
-    pub mode: SearchMode,
+    /// Without a head, compare with every track.
+    pub exact: bool,
     /// All tracks will be classified, so that all labels are read at once.
     pub all: bool,
 }
@@ -54,7 +53,7 @@ impl ClassifyOptions {
             other_artists,
             among,
             precision,
-            mode,
+            exact,
             ..
         } = self;
         // The stored summary is for tags, all genres and the default vote. Other settings need the
@@ -64,7 +63,7 @@ impl ClassifyOptions {
             && !other_artists
             && among.is_empty()
             && precision.is_none()
-            && *mode == SearchMode::default()
+            && !exact
     }
 }
 
@@ -221,7 +220,7 @@ enum GenreMethod {
         priors: Priors,
         nesting: Nesting,
         options: VoteOptions,
-        mode: SearchMode,
+        exact: bool,
         least_share: f32,
         is_limited: bool,
     },
@@ -412,7 +411,7 @@ impl Labelled {
             priors: std::mem::take(&mut near.priors),
             nesting: near.nesting.clone(),
             options: vote_options(options.neighbours),
-            mode: options.mode,
+            exact: options.exact,
             least_share: 0.0,
             is_limited: false,
         };
@@ -475,7 +474,7 @@ impl Labelled {
                 priors,
                 nesting: Nesting::of(&tracks.labels),
                 options: vote_options(options.neighbours),
-                mode: options.mode,
+                exact: options.exact,
                 least_share: options.precision.unwrap_or(0.0),
                 is_limited,
             }
@@ -597,20 +596,19 @@ impl Labelled {
                 priors,
                 nesting,
                 options,
-                mode,
+                exact,
                 least_share,
                 is_limited,
             } => {
-                let votes = engine.with_index(|engine| {
-                    engine.vote(
-                        &seeds,
-                        &self.voters,
-                        priors,
-                        options,
-                        self.other_artists,
-                        *mode,
-                    )
-                })?;
+                engine.space()?;
+                let votes = engine.vote(
+                    &seeds,
+                    &self.voters,
+                    priors,
+                    options,
+                    self.other_artists,
+                    *exact,
+                )?;
                 let answer = |(seed, (votes, evidence)): (Seed, (Votes, Vec<Evidence>))| {
                     let genres = nesting.together(&votes.shares);
                     let words = nesting.words(&genres);
