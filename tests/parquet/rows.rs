@@ -153,40 +153,6 @@ fn a_text_that_all_rows_share_takes_its_room_once() {
     }
 }
 
-/// Texts within the bound, in more rows than the file's size justifies: it is refused, and the next file read.
-#[test]
-fn a_file_that_declares_more_than_it_has_is_refused() {
-    let sandbox = Sandbox::new();
-    let row = one_row(&sandbox);
-    let folder = sandbox.path("files");
-    fs::create_dir_all(&folder).unwrap();
-    let title: ArrayRef = Arc::new(StringArray::from(vec!["t".repeat(1_000_000)]));
-    let rows = (0..200).map(|seed| with(&row, seed, "title", Arc::clone(&title)));
-    write_rows(&folder.join("a-rows.parquet"), &row.schema(), rows);
-    let good = folder.join("b-good.parquet");
-    write_rows(&good, &row.schema(), [with(&row, 3, "title", title)]);
-    let taken = sandbox.run([
-        "add",
-        "--format",
-        "json",
-        "--from-parquet",
-        folder.to_str().unwrap(),
-    ]);
-    let stderr = text(&taken.stderr);
-    assert_eq!(code(&taken), 1, "{stderr}");
-    for expected in [
-        "a-rows.parquet: expected at most",
-        "MB of text in a file of",
-    ] {
-        assert!(stderr.contains(expected), "{expected}: {stderr}");
-    }
-    assert!(
-        json(sandbox.run(["list", "--format", "json"]))["tracks"]
-            .to_string()
-            .contains("/music/3.ogg")
-    );
-}
-
 /// An invalid row ends neither its file nor the rows after it.
 #[test]
 fn one_bad_row_is_left_out_and_named() {

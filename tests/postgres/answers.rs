@@ -10,8 +10,7 @@ use voisin_library::{OpenMode, TrackFilter, Vectors};
 use voisin_postgres::{BackendError, Postgres, PostgresAddress};
 use voisin_questions::LocalOnly;
 
-use super::common::seeds::{QUESTIONS, SeedExample, library_of_examples, run_with_seed};
-use super::common::{Sandbox, code, fine_json, json, text};
+use super::common::{code, fine_json, json, text};
 use super::made::{DIMENSION, filters};
 use super::servers::{Server, programs};
 use super::{push, refused, same, sandbox_with};
@@ -314,97 +313,6 @@ fn verbs_answer_from_there_as_from_here() {
             text(&output.stderr).contains("pull"),
             "{refused:?}: {}",
             text(&output.stderr)
-        );
-    }
-    // Passwords stay out of sight.
-    let secret = format!(
-        "postgres://voisin:s3cret@127.0.0.1:{}/postgres",
-        server.port
-    );
-    let refused = sandbox.run(["similar", "title 12", "--backend", &secret]);
-    assert_eq!(code(&refused), 2);
-    let stderr = text(&refused.stderr);
-    assert!(
-        stderr.contains("PGPASSFILE") && !stderr.contains("s3cret"),
-        "{stderr}"
-    );
-}
-
-/// Goes through the table of docs/grammar.md, as the same test of a library on this disk does.
-#[test]
-fn each_form_of_a_seed_means_the_same_in_a_database() {
-    let Some(programs) = programs() else { return };
-    let server = Server::start(&programs);
-    let sandbox = Sandbox::new();
-    let examples = library_of_examples(&sandbox);
-    push(&sandbox, &server, &["--windows"]);
-    let url = server.url();
-    for example in &examples {
-        for question in QUESTIONS {
-            // Only these ask a database.
-            if question.starts_with("mix") || question.starts_with("playlist") {
-                continue;
-            }
-            let line = question.replace("{}", &example.written);
-            let there = run_with_seed(&sandbox, question, example, &["--backend", &url]);
-            let message = text(&there.stderr);
-            let is_local = ["composer:bach", "sounds:calm guitar"].contains(&example.form);
-            if is_local {
-                assert!(
-                    code(&there) == 2 && message.contains("pull"),
-                    "{line}: {message}"
-                );
-                continue;
-            }
-            if example.form == "id:17" {
-                assert_eq!(
-                    code(&there),
-                    1,
-                    "{line}: ids are those of the database: {message}"
-                );
-                continue;
-            }
-            let here = run_with_seed(&sandbox, question, example, &[]);
-            assert_eq!(
-                code(&there),
-                code(&here),
-                "{line}: {}{message}",
-                text(&here.stderr)
-            );
-            if question.contains("--from") && example.tracks > 1 {
-                assert_eq!(code(&here), 2, "{line}: a passage is of one track");
-                continue;
-            }
-            let count = |output: &Output| {
-                let mut answer = json(output);
-                if question.starts_with("similar") {
-                    answer = answer["seeds"].take();
-                }
-                answer.as_array().map(Vec::len)
-            };
-            assert!(count(&here).is_some(), "{line}: {}", json(&here));
-            assert_eq!(count(&there), count(&here), "{line}");
-        }
-    }
-    // An id of the database, from standard input.
-    let found = json(sandbox.run(["list", "--format", "json", "--backend", &url]));
-    let input = format!("id:{}\n", found["tracks"][0]["id"]);
-    let listed = SeedExample {
-        form: "-",
-        written: "-".to_owned(),
-        input,
-        tracks: 1,
-    };
-    for question in [
-        "similar {} --format json",
-        "show {} --format json",
-        "classify {} --format json",
-    ] {
-        let there = run_with_seed(&sandbox, question, &listed, &["--backend", &url]);
-        assert!(
-            code(&there) <= 1 && !text(&there.stderr).contains("no track"),
-            "{question}: {}",
-            text(&there.stderr)
         );
     }
 }

@@ -1,9 +1,6 @@
 //! Behind `PgBouncer` in transaction mode, as in the poolers of Supabase and Neon: after each transaction a server
 //! session serves another client.
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
 use crate::common::{Sandbox, code, json, text};
 use crate::servers::{Pooler, Server, programs};
 use crate::{push, refused, sandbox_with};
@@ -54,67 +51,17 @@ fn a_library_is_pushed_and_pulled_through_a_pooler() {
     }
     let pulled = Sandbox::new();
     assert_eq!(fine_pull(&pulled, &url), 700);
-    // Options of a session are refused there, with the next step.
+    // Options of a session are refused there.
     let message = refused(sandbox.run([
         "push",
         "--to",
         &format!("{url}&options=-csearch_path%3Dmine"),
     ]));
-    assert!(
-        message.contains("alter role") && message.contains("own port"),
-        "{message}"
-    );
+    assert!(message.contains("options"), "{message}");
 }
 
 fn fine_pull(sandbox: &Sandbox, url: &str) -> u64 {
     let output = sandbox.run(["pull", "--from", url, "--format", "json"]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     json(output)["added"].as_u64().unwrap()
-}
-
-#[test]
-fn a_pusher_that_is_killed_leaves_no_lock_in_the_pool() {
-    let Some(programs) = programs() else { return };
-    let server = Server::start(&programs);
-    let Some(pooler) = Pooler::start(&server, 3) else {
-        return;
-    };
-    let sandbox = sandbox_with(2000);
-    let url = pooler.url();
-    let words = ["push", "--to", &url, "--windows"];
-    let mut first = sandbox
-        .command(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let held = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1987013491";
-    let begun = Instant::now();
-    while server.psql(held) == "0" {
-        assert!(
-            first.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_mins(1),
-            "it sends"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    // It is stopped, so that it cannot end before the others have given up.
-    let stopped = Command::new("kill")
-        .args(["-STOP", &first.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(stopped.success());
-    // Meanwhile no other push starts, through the pooler or directly.
-    for place in [&url, &server.url()] {
-        assert!(
-            refused(sandbox.run(["push", "--to", place])).contains("another voisin is sending")
-        );
-    }
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let again = sandbox.run(["push", "--to", &url, "--windows", "--format", "json"]);
-    assert_eq!(code(&again), 0, "{}", text(&again.stderr));
-    let again = json(again);
-    let number = |key: &str| again[key].as_u64().unwrap();
-    assert_eq!(number("added") + number("unchanged"), 2000, "{again}");
-    assert_eq!(server.psql(held), "0");
 }

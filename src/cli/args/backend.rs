@@ -8,7 +8,7 @@ use super::ReportFormat;
 ///
 /// Only changes since the last push are sent, and tracks removed here are removed there. A schema of a database holds one
 /// library. Each batch is one transaction: a push can be stopped or killed at any time, and the next one resumes. The first creates the tables and, at its end, the vector
-/// index. Keep passwords off the command line: use PGPASSFILE, or put the whole address into `VOISIN_BACKEND`.
+/// index. Keep passwords off the command line: use PGPASSWORD, or put the whole address into `VOISIN_BACKEND`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  voisin push --to postgres://me@db.example/music?sslmode=verify-full\n  voisin push --windows --index-memory 16000\n  voisin push --print-ddl > tables.sql"

@@ -44,7 +44,6 @@ pub(crate) fn run(context: &Context, args: &PushArgs) -> anyhow::Result<Ending> 
         // A push of millions of tracks has thousands of batches, too many for a log.
         PushEvent::Sent { done, total }
             if done < total && last_shown.is_some_and(|time| time.elapsed() < PAUSE) => {}
-        PushEvent::Notice(text) => console.warn(&format!("{place}: {text}")),
         PushEvent::Sent { done, total } => {
             last_shown = Some(Instant::now());
             console.note(&format!("{} of {}", grouped(done), count(total, "track")));

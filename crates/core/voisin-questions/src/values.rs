@@ -5,9 +5,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use clap::builder::{
-    PossibleValue, PossibleValuesParser, TypedValueParser as _, ValueParser, ValueParserFactory,
-};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::QuestionError;
 use super::read::Refused;
 use voisin_engine::{Engine, measured_scale};
-use voisin_explore::clusters::Detail;
 use voisin_library::{ScaleName, SortBy};
 
 /// Longest list, and most items in a page, that a server returns.
@@ -69,54 +65,6 @@ pub(crate) use {schema, text_values};
 text_values! {
     NeighbourOrder: {"type": "string"};
     ListOrder: {"type": "string"};
-    ClusterDetail: {"type": "string", "enum": ClusterDetail::names()};
-}
-
-/// A type whose values have names, from one list for clap and [`FromStr`].
-macro_rules! named_values {
-    ($($(#[$comment:meta])* $name:ident($of:ty) = $all:expr $(, $help:expr)?;)*) => {$(
-        $(#[$comment])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub(crate) struct $name(pub(crate) $of);
-
-        impl $name {
-            fn names() -> Vec<&'static str> {
-                $all.iter().map(|(name, _)| *name).collect()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Refused;
-
-            fn from_str(text: &str) -> Result<Self, Refused> {
-                let found = $all.iter().find(|(name, _)| *name == text).map(|(_, value)| Self(*value));
-                found.ok_or_else(|| Refused::text(format!("one of {}", Self::names().join(", ")), text))
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($all.iter().find(|(_, value)| *value == self.0).map_or("", |(name, _)| name))
-            }
-        }
-
-        impl ValueParserFactory for $name {
-            type Parser = ValueParser;
-
-            fn value_parser() -> ValueParser {
-                #[allow(unused_mut, reason = "not all have a help text")]
-                let mut values: Vec<PossibleValue> = Self::names().into_iter().map(PossibleValue::new).collect();
-                $(values = values.into_iter().zip($help).map(|(value, help)| value.help(help)).collect();)?
-                PossibleValuesParser::new(values).try_map(|name: String| name.parse::<Self>()).into()
-            }
-        }
-    )*};
-}
-
-named_values! {
-    /// How finely clusters divide.
-    ClusterDetail(Detail) =
-        [("coarse", Detail::Coarse), ("default", Detail::Default), ("fine", Detail::Fine)];
 }
 
 /// Orders: names of a list, or scales'.
@@ -431,40 +379,6 @@ impl<const LEAST: i32, const MOST: i32> JsonSchema for Within<LEAST, MOST> {
         json_schema!({"type": "number", "minimum": LEAST, "maximum": MOST})
     }
 }
-
-/// A number above 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Positive(pub(crate) f64);
-
-impl Positive {
-    const EXPECTED: &str = "a number above 0";
-
-    fn of(number: f64) -> Option<Self> {
-        Some(Self(number)).filter(|_| number.is_finite() && number > 0.0)
-    }
-}
-
-impl FromStr for Positive {
-    type Err = Refused;
-
-    fn from_str(text: &str) -> Result<Self, Refused> {
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Self::of)
-            .ok_or_else(|| Refused::text(Self::EXPECTED, text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = f64::deserialize(deserializer)?;
-        Self::of(number)
-            .ok_or_else(|| D::Error::invalid_value(Unexpected::Float(number), &Self::EXPECTED))
-    }
-}
-
-schema! { Positive: {"type": "number", "exclusiveMinimum": 0}; }
 
 /// A list with a maximal length over a network.
 pub(crate) fn at_most<'de, const LENGTH: usize, D: Deserializer<'de>, T: Deserialize<'de>>(

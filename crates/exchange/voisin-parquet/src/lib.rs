@@ -31,11 +31,6 @@ pub use {arrow_array, arrow_schema, parquet};
 /// Rows in memory at once, and in a row group.
 const BATCH: usize = 1000;
 
-/// Text of a file, decoded, for each of its bytes, and a constant allowance: a dictionary stores a
-/// repeated text once, but the library stores it for each row.
-const TEXT_PER_BYTE: u64 = 64;
-const TEXT_BESIDE: u64 = 16 << 20;
-
 /// Counts of the rows and files written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParquetSummary {
@@ -221,7 +216,7 @@ fn known_files(
                 for row in 0..columns.batch.num_rows() {
                     // Files with a transient failure, or a text that every library would refuse, are analysed again.
                     if (transient.is_valid(row) && transient.value(row))
-                        || columns.text_size(row).is_err()
+                        || columns.check_texts(row).is_err()
                     {
                         continue;
                     }
@@ -300,24 +295,15 @@ pub fn add_from_parquet(
     let mut pending: Option<TrackRecord> = None;
     let mut failures = Vec::new();
     let mut refused = MergeOutcome::default();
-    let mut text = 0;
     let mut rows = 0_u64;
     input.each_batch(&[], |columns| {
         for row in 0..columns.batch.num_rows() {
-            input.check_text(text)?;
-            match columns.text_size(row) {
-                Ok(size) => text += size as u64,
-                Err(reason) => {
-                    refused.refuse(|| reason.clone());
-                    // A refused row is reported with its path, which therefore counts towards the bound on text.
-                    let path = columns.file(row)?.path;
-                    text += path.as_os_str().len() as u64;
-                    failures.push(Failure::refused(path, reason));
-                    rows += 1;
-                    continue;
-                }
-            }
             rows += 1;
+            if let Err(reason) = columns.check_texts(row) {
+                refused.refuse(|| reason.clone());
+                failures.push(Failure::refused(columns.file(row)?.path, reason));
+                continue;
+            }
             let found = match columns.row(row, input.model.dimension) {
                 // A fault in one row does not affect the others.
                 Err(EngineError::Table { problem, .. }) => {

@@ -18,10 +18,9 @@ use parquet::arrow::arrow_reader::{
 use super::rows::RecordColumns;
 use super::schema::{MODEL_KEYS, SCHEMA_KEY, SCHEMA_VERSION, schema};
 use super::widths::{as_read, is_compatible, read_as};
-use super::{BATCH, TEXT_BESIDE, TEXT_PER_BYTE, VectorsOf, wrong};
+use super::{BATCH, VectorsOf, wrong};
 use voisin_audio::guard;
 use voisin_base::regular_file;
-use voisin_base::text::grouped;
 use voisin_engine::{EngineError, check_model, external_model};
 use voisin_library::StoredModel;
 
@@ -43,8 +42,6 @@ fn has_genres(kind: &DataType) -> bool {
 pub(super) struct ParquetInput {
     path: PathBuf,
     file: File,
-    /// Bytes of the file.
-    size: u64,
     metadata: ArrowReaderMetadata,
     pub(super) model: StoredModel,
     /// Whether its vectors are another program's.
@@ -66,7 +63,6 @@ impl ParquetInput {
             source,
         };
         let file = regular_file::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
         // Loaded twice: first for the file's types, then to read them as the types of `as_read`.
         let read = || {
             let found = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
@@ -96,7 +92,6 @@ impl ParquetInput {
         let mut input = Self {
             path: path.to_owned(),
             file,
-            size,
             metadata: arrow,
             // A placeholder: the model is found below, by methods that read the metadata through
             // `input`.
@@ -280,24 +275,6 @@ impl ParquetInput {
             format!(
                 "its vectors are from model {} ({}), expected {} ({}): write into another folder",
                 self.model.name, self.model.fingerprint, model.name, model.fingerprint
-            ),
-        ))
-    }
-
-    /// Refuses a file with more text than its size can contain.
-    ///
-    /// - `bytes`: text of all rows so far
-    pub(super) fn check_text(&self, bytes: u64) -> Result<(), EngineError> {
-        let most = TEXT_BESIDE + TEXT_PER_BYTE * self.size;
-        if bytes <= most {
-            return Ok(());
-        }
-        Err(wrong(
-            &self.path,
-            format!(
-                "expected at most {} MB of text in a file of {} bytes, found more: analyse its files again",
-                most >> 20,
-                grouped(self.size)
             ),
         ))
     }

@@ -10,16 +10,14 @@ use voisin_questions::{LocalOnly, QuestionError, RemoteError};
 #[non_exhaustive]
 pub enum BackendError {
     /// Not a valid address.
-    #[error("\"{place}\": {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
+    #[error("the address of the database: {problem}; expected postgres://USER@HOST:PORT/DATABASE")]
     Address {
-        /// The address, without a password.
-        place: String,
         /// The fault.
         problem: String,
     },
     /// A password where other users of the machine can read it.
     #[error(
-        "a password on the command line can be read by everybody on this machine: put it into the file that PGPASSFILE names (host:port:database:user:password), or the whole address into VOISIN_BACKEND"
+        "a password on the command line can be read by everybody on this machine: put it into PGPASSWORD, or the whole address into VOISIN_BACKEND"
     )]
     Password,
     /// No connection.

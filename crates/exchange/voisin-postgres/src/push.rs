@@ -51,8 +51,6 @@ pub enum PushEvent {
         /// Memory that the server allows it, bytes.
         given: u64,
     },
-    /// A notice of the server during the build.
-    Notice(String),
 }
 
 /// Counts of the rows sent.
@@ -350,14 +348,9 @@ fn build_index(
     for name in to.vector_indexes(false)? {
         to.execute(&format!("drop index concurrently if exists {name}"))?;
     }
-    to.place().take_notices();
     // Building an index takes longer than any query.
     to.execute("set statement_timeout = 0")?;
     to.execute(ddl::VECTOR_INDEX)?;
-    to.place()
-        .take_notices()
-        .into_iter()
-        .for_each(|notice| progress(PushEvent::Notice(notice)));
     // The planner and the estimates for filters use the table's statistics.
     to.execute("analyze voisin_track")
 }
