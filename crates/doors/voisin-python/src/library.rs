@@ -351,7 +351,7 @@ impl PyLibrary {
             let tracks: Vec<&TrackMeta> =
                 list.rows.iter().map(|&row| &collection.meta[row]).collect();
             let standing = list.standing.as_ref();
-            let json = PlaylistJson::new(engine, &seeds.all(), &tracks, standing)?;
+            let json = PlaylistJson::new(engine, &tracks, standing)?;
             Ok((json, list, notes))
         })?;
         let (json, list, mut news) = found;
