@@ -669,11 +669,11 @@ def test_music_is_added(tmp_path, embedder):
         [],
     )
     assert library.add(DEMO / FILES[3], force=True)["updated"] == 1
-    assert len(library.duplicates(rough=True)) == 0
+    assert len(library.duplicates()) == 0
     copy = music / "copy.mp3"
     copy.write_bytes((DEMO / FILES[0]).read_bytes())
     library.add(copy)
-    (group,) = library.duplicates(rough=True)
+    (group,) = library.duplicates()
     assert {group["keep"]["path"], group["others"][0]["path"]} == {
         str(copy),
         str(music / "muldjord-chaos-god.mp3"),

@@ -17,7 +17,6 @@ from ._answers import Embedding, Found, Neighbor, NoSuchTrack, Track
 from ._options import (
     ClassifyOptions,
     ClustersOptions,
-    DuplicatesOptions,
     FindOptions,
     ListOptions,
     PathOptions,
@@ -29,7 +28,6 @@ from ._voisin import Embedder, Library, Table, VectorIndex, __version__, models
 __all__ = [
     "ClassifyOptions",
     "ClustersOptions",
-    "DuplicatesOptions",
     "Embedder",
     "Embedding",
     "FindOptions",

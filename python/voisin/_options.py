@@ -112,7 +112,7 @@ class PathOptions(TypedDict, total=False):
     """Of `Library.path_between`.
 
     max_per_artist: At most this many tracks of one artist; 0: no limit.
-    steps: Number of steps [default: as many as needed].
+    steps: Number of steps [default: nine from one stop to the next].
     """
 
     max_per_artist: int
@@ -165,15 +165,3 @@ class ClustersOptions(TypedDict, total=False):
     """
 
     clusters: int
-
-
-class DuplicatesOptions(TypedDict, total=False):
-    """Of `Library.duplicates`.
-
-    rough: Read no files: faster, but no audio is compared. Copies are then those of one length
-        (within 5 s, without silence at the ends) whose stored vectors match and whose titles and
-        artists do not differ; those of low bit rates, those under other titles and altered ones
-        without tags are missed.
-    """
-
-    rough: bool

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::explore::{Clusters, Duplicates, PathBetween};
+use crate::explore::{Clusters, PathBetween};
 use crate::genre::Classify;
 use crate::list::{Find, List};
 use crate::playlist::Playlist;
@@ -16,8 +16,8 @@ use crate::{Filters, Similar};
 /// Columns of a line.
 const WIDTH: usize = 100;
 /// Fields that are separate arguments of methods, or that Python does not have.
-const APART: [&str; 9] = [
-    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "rough", "query",
+const APART: [&str; 8] = [
+    "seeds", "tracks", "unlike", "limit", "words", "from", "to", "query",
 ];
 
 fn fields(schema: &Value) -> Map<String, Value> {
@@ -100,15 +100,12 @@ from typing import Literal, TypedDict
         ("ListOptions", "tracks", of_query::<List>()),
         ("ClassifyOptions", "classify", of_query::<Classify>()),
         ("ClustersOptions", "clusters", of_query::<Clusters>()),
-        ("DuplicatesOptions", "duplicates", of_query::<Duplicates>()),
     ] {
         let all = fields(&schema);
         let has_filters = all.contains_key("genre");
         let is_own = |field: &String| {
             !filters.contains_key(field)
-                && (!APART.contains(&field.as_str())
-                    || (method == "duplicates" && field == "rough")
-                    || (method == "tracks" && field == "query"))
+                && (!APART.contains(&field.as_str()) || (method == "tracks" && field == "query"))
         };
         let own_fields: Map<String, Value> =
             all.into_iter().filter(|(field, _)| is_own(field)).collect();

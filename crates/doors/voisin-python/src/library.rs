@@ -509,19 +509,10 @@ impl PyLibrary {
     }
 
     /// Recordings in several files: for each a dictionary, the JSON of `voisin duplicates`, largest saving first.
-    ///
-    /// options: `voisin.DuplicatesOptions`, as of `voisin duplicates`: rough=True. Files are read unless rough is
-    /// set.
-    #[pyo3(signature = (**options))]
-    fn duplicates<'py>(
-        &self,
-        py: Python<'py>,
-        options: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let duplicates: Duplicates = question(options, [])?;
+    fn duplicates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let groups = self.with(py, |engine| {
             let collection = engine.collection()?;
-            Ok(duplicates.run(engine, &collection, |_| ())?)
+            Ok(Duplicates {}.run(engine, &collection, |_| ())?)
         })?;
         dictionaries(py, &groups)
     }

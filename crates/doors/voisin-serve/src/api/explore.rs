@@ -297,7 +297,6 @@ pub(super) async fn duplicates(
     let question = request.question.clone();
     let key = format!("{question:?}");
     let goes_on = request.after.is_some();
-    let decodes = !question.rough;
     let work = move |_: &_, context: &mut RequestContext<'_>, explored: &Explored, _: &GivenUp| {
         let answer = question.run(context.engine, &explored.collection, |_| ())?;
         Ok(Answer {
@@ -305,11 +304,7 @@ pub(super) async fn duplicates(
             answer,
         })
     };
-    let kept = if decodes {
-        state.once_explored_decoded(key, goes_on, work).await?
-    } else {
-        state.once_explored(key, goes_on, work).await?
-    };
+    let kept = state.once_explored_decoded(key, goes_on, work).await?;
     list_page(&kept, |group| group.keep.id, &request)
 }
 
