@@ -94,7 +94,7 @@ pub use voisin_library::scan::{Scan, ScanProblem, scan};
 pub use voisin_encoder::{
     Architecture, CpuPath, Device, DeviceChoice, Embedding, Encoder, EncoderError, EncoderOptions,
     ModelEntry, ModelLocation, ModelManifest, ModelNetwork, ModelOutput, ModelProjection, ModelRef,
-    Pooling, import_model, models,
+    import_model, models,
 };
 pub use voisin_features::{
     Compression, FeaturesError, Hann, MelConfig, MelNorm, MelScale, OpenL3Variant, Spectrum,

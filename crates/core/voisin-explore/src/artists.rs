@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ExploreError, Result, TrackMeta, same_length};
 use voisin_base::text::{fold, matching_names, or_did_you_mean, spelt_alike};
 use voisin_base::track::TrackId;
-use voisin_music::artists;
+use voisin_library::artists;
 
 /// Artists per block in the comparison of all.
 const TOGETHER: usize = 16;

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use voisin_base::musical_key::MusicalKey;
 use voisin_base::text::fold;
 use voisin_base::track::TrackId;
-use voisin_music::artists::{artists, is_nobody};
-use voisin_music::key::MusicalKey;
-use voisin_music::recording::Recording;
-use voisin_music::song::song;
+use voisin_library::artists::{artists, is_nobody};
+use voisin_library::recording::Recording;
+use voisin_library::song::song;
 
 /// A track's tags, predictions and file facts for clusters, maps and playlists.
 ///

@@ -4,7 +4,6 @@
 //! Not for: reading tags (`audio`), measuring quality (`eval`).
 
 mod choose;
-mod classifier;
 mod data;
 mod default;
 mod error;
@@ -32,7 +31,6 @@ mod unknown;
 mod vote;
 mod voters;
 
-pub use classifier::FusionClassifier;
 pub use data::{LabelledRows, LabelledVectors, QueryVectors, thinned};
 pub use default::{Basis, DefaultGenres, Guess, GuessShare};
 pub use error::GenreError;

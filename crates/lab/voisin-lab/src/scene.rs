@@ -16,8 +16,8 @@ use plotters::{
     },
 };
 
+use crate::pixels::{self, FINE};
 use voisin_base::text::{base64, xml};
-use voisin_music::pixels::{self, FINE};
 
 const FAMILY: &str = "voisin-sans";
 /// Line height of the font, which sizes in PNG refer to, for letters of size 1, which sizes in SVG refer to.
