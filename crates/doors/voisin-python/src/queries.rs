@@ -84,12 +84,6 @@ pub(super) fn playlist(
     let (collection, list) = query.of_library(engine, &seeds.named, &seeds.of_lists)?;
     let tracks: Vec<&TrackMeta> = list.rows.iter().map(|&row| &collection.meta[row]).collect();
     let standing = list.standing.as_ref();
-    if list.is_short {
-        let tracks = voisin_base::text::count(tracks.len() as u64, "track");
-        notes.push(format!(
-            "the list ends after {tracks}: no other track near the seeds fits in key and tempo"
-        ));
-    }
     notes.extend(standing.and_then(Standing::far));
     let answer = PlaylistJson::new(engine, &seeds.all(), &tracks, standing)?;
     Ok(written(&answer))
