@@ -34,7 +34,6 @@ pub mod map;
 mod meta;
 mod name_limit;
 pub mod path;
-mod pixels;
 pub mod playlist;
 pub mod seeds;
 mod strays;

@@ -27,6 +27,7 @@ pub mod matrix;
 pub mod model;
 pub mod networks;
 pub mod pages;
+mod pixels;
 pub mod report;
 pub mod run;
 pub mod scene;
