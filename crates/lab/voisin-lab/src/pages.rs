@@ -217,9 +217,6 @@ fn leak_card(page: &mut Document, report: &Report) {
             first.join("; ")
         ));
     }
-    if !report.leak.looked_for.is_empty() {
-        page.hint(&report.leak.looked_for);
-    }
     page.hint(
         "Scaling, filling of gaps and every choice are fitted on training and validation tracks alone; no window or copy \
          of a test track is trained on.",
