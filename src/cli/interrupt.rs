@@ -3,7 +3,6 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::render::busy;
-use voisin_base::abandoned;
 
 type Action = Box<dyn Fn() + Send>;
 
@@ -36,11 +35,9 @@ pub(crate) fn install_handler() -> Result<(), String> {
         .clone()
 }
 
-/// Ends the program at once, without leaving partial files or lines.
+/// Ends the program at once, without leaving partial lines.
 pub(crate) fn end() -> ! {
     busy::clear();
-    // `exit` runs no destructors.
-    abandoned::remove_unfinished();
     // 128 + SIGINT, as shells report a program that Ctrl-C ended.
     std::process::exit(130);
 }

@@ -194,9 +194,6 @@ pub(crate) fn classify_with(
     let options = args.question.options();
     // Options that only apply to predictions of the library: refused, not ignored.
     let given = [
-        ("--neighbours", options.neighbours.is_some()),
-        ("--other-artists", options.other_artists),
-        ("--among", !options.among.is_empty()),
         ("--label-from", options.labels.is_some()),
         (
             "--precision",

@@ -94,7 +94,6 @@ fn words(remedy: &Remedy) -> String {
         Remedy::TrainGenresOn(labels) => {
             return format!("\"voisin train genre --label-from {labels}\" trains one");
         }
-        Remedy::LeaveOutNeighbours => "leave out -k, which uses the neighbours alone",
         Remedy::UseCpu => "use --device cpu",
         Remedy::Push(place) => return format!("\"voisin push --to {place}\" sends one"),
         Remedy::Pull => PULL,
@@ -137,7 +136,6 @@ mod tests {
             Remedy::SetLabelSource,
             Remedy::TrainGenres,
             Remedy::TrainGenresOn(text("folder")),
-            Remedy::LeaveOutNeighbours,
             Remedy::UseCpu,
             Remedy::Push(text("postgres://localhost/music")),
             Remedy::Pull,

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::outputs::whole_file;
 use crate::cli::render::{self, count};
 use voisin_base::abandoned;
-use voisin_base::atomic_file::{self, StagingFolder, folder_of};
+use voisin_base::atomic_file::{self, folder_of};
 use voisin_library::{DATABASE, Library, LibraryError, OpenMode};
 
 /// Prefix of the folders in which copies are made and checked.
@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context, args: &BackupArgs) -> anyhow::Result<Ending
     let target = output.target()?;
     remove_abandoned(folder_of(&target));
     // A folder beside the target: the copy is opened and checked as a library before it is renamed.
-    let staging = StagingFolder::beside(&target, STAGING)
+    let staging = atomic_file::staging_folder(&target, STAGING)
         .with_context(|| format!("cannot write beside {}", args.file.display()))?;
     let held = File::create(staging.path().join(HELD))?;
     // The lock ends with the process, so that the next run can remove the folder after a crash.

@@ -134,10 +134,10 @@ fn open(
 }
 
 fn report_news(context: &Context, news: &GenreNews) {
-    match news {
-        GenreNews::NeighboursOnly => context.console.detail(&news.to_string()),
-        _ if news.is_warning() => context.console.warn(&advised_news(news)),
-        _ => context.console.note(&advised_news(news)),
+    if news.is_warning() {
+        context.console.warn(&advised_news(news));
+    } else {
+        context.console.note(&advised_news(news));
     }
 }
 

@@ -445,8 +445,8 @@ fn unsure_answers_are_unknown() {
             "a submission has a class for every title: expected no --precision",
         ),
         (
-            &["--among", "genre 1"],
-            "a run answers: expected no --among",
+            &["--label-from", "folder"],
+            "a run answers: expected no --label-from",
         ),
     ] {
         let output = ask(more);

@@ -106,10 +106,7 @@ pub(super) struct Demuxer {
 
 impl Demuxer {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        Self::of_bytes(path, MediaBytes::open(path)?)
-    }
-
-    pub(super) fn of_bytes(path: &Path, mut source: MediaBytes) -> Result<Self, AudioError> {
+        let mut source = MediaBytes::open(path)?;
         let head = source
             .head()
             .map_err(|error| AudioError::from_io(path, error))?;
@@ -260,10 +257,6 @@ impl Demuxer {
         &self.params
     }
 
-    pub(super) fn track_id(&self) -> u32 {
-        self.track
-    }
-
     /// The digest of the packets of other audio tracks up to here; `None` without such tracks.
     pub(super) fn other_tracks(&self) -> Option<blake3::Hash> {
         (!self.others.is_empty()).then(|| self.others_digest.finalize())
@@ -306,7 +299,7 @@ impl Demuxer {
     }
 
     /// Seconds per tick as a fraction.
-    pub(super) fn time_base(&self) -> Option<(u32, u32)> {
+    fn time_base(&self) -> Option<(u32, u32)> {
         let track = self
             .format
             .tracks()
@@ -314,6 +307,15 @@ impl Demuxer {
             .find(|track| track.id == self.track)?;
         let base = track.time_base?;
         Some((base.numer.get(), base.denom.get()))
+    }
+
+    /// A duration in the track's ticks as frames of the decoder.
+    pub(super) fn in_frames(&self, ticks: u64) -> u64 {
+        let rate = self.actual.rate;
+        let (numer, denom) = self.time_base().unwrap_or((1, rate));
+        let frames = u128::from(ticks) * u128::from(rate) * u128::from(numer);
+        let frames = frames / u128::from(denom.max(1));
+        frames.min(u128::from(u64::MAX)) as u64
     }
 
     /// Whether the frames of packets are known before decoding, so that packets may be skipped.

@@ -1,20 +1,16 @@
 //! Hides metadata from Symphonia, which refuses a whole file for a damaged tag or a chapter without a number; voisin
 //! reads tags itself.
 //!
-//! For: AIFF, FLAC, Matroska, MP4, Opus and WAV. Not for: sizes of AIFF (`repair`).
+//! For: AIFF, FLAC, Matroska, MP4 and WAV. Not for: sizes of AIFF (`repair`).
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 
 use super::fill::big;
-use super::mkv::{self, CLUSTER, ElementHead, INFO, SEEK_HEAD, SEGMENT, TAGS, TRACKS};
-use super::ogg::{self, CHECKSUM, HEADER, PageState};
+use super::mkv::{self, CLUSTER};
 use super::repair::bytes;
 
 /// Most parts that are hidden: each read of the file checks all of them, and a file has a handful.
 const MOST: usize = 1 << 10;
-const CHAPTERS: u32 = 0x1043_a770;
-const ATTACHMENTS: u32 = 0x1941_a469;
-const CUES: u32 = 0x1c53_bb6b;
 
 /// Replacements of bytes in a file of `length` bytes.
 pub(super) fn patches(
@@ -24,7 +20,6 @@ pub(super) fn patches(
     let head = bytes(file, 0, 12)?;
     match &head[..] {
         [b'f', b'L', b'a', b'C', ..] => flac(file),
-        [b'O', b'g', b'g', b'S', ..] => opus(file),
         [b'R', b'I', b'F', b'F', ..] | [b'F', b'O', b'R', b'M', ..] => {
             chunks(file, head[1] == b'I')
         }
@@ -67,55 +62,27 @@ fn flac(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
     Ok(patches)
 }
 
-/// RFC 7845, section 5.2: the comments become an empty list without a vendor.
-fn opus(file: &mut (impl Read + Seek)) -> io::Result<Vec<(u64, Vec<u8>)>> {
-    const MARK: &[u8] = b"OpusTags";
-    // The lengths of the vendor's name and of the list.
-    const COUNTS: usize = 8;
-    // The comments follow the first pages of the streams, of which a file has one or two.
-    const PAGES: usize = 8;
-    let mut at = file.seek(SeekFrom::Start(0))?;
-    let mut page = Vec::new();
-    for _ in 0..PAGES {
-        if ogg::read_page(file, &mut page)? != PageState::Sound {
-            break;
-        }
-        let body = HEADER + usize::from(page[HEADER - 1]);
-        let list = body + MARK.len()..body + MARK.len() + COUNTS;
-        let is_list = page[body..].starts_with(MARK) && page.len() >= list.end;
-        // The first segment shows whether the packet is that long.
-        if is_list && usize::from(page[HEADER]) >= MARK.len() + COUNTS {
-            page[list.clone()].fill(0);
-            let sum = ogg::checksum(&page).to_vec();
-            return Ok(vec![
-                (at + list.start as u64, vec![0; COUNTS]),
-                (at + CHECKSUM.start as u64, sum),
-            ]);
-        }
-        at += page.len() as u64;
-    }
-    Ok(Vec::new())
-}
-
-/// Renames the chunks of AIFF and WAV files with texts and markers, so that readers skip them.
+/// Renames the chunks of AIFF and WAV files with tags, texts and markers, so that readers skip them: chapters in an
+/// `ID3v2` tag may be nested deeper than a reader's stack.
 fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut patches = Vec::new();
     let mut at = 12;
     for _ in 0..MOST {
         let mut head = bytes(file, at, 8)?;
         if head.len() < 8 {
-            break;
+            return Ok(patches);
         }
         if is_wav {
             head[4..].reverse();
         }
         let size = big(&head[4..]);
         let is_hidden = match &head[..4] {
-            b"LIST" | b"MARK" | b"COMT" | b"APPL" | b"NAME" | b"AUTH" | b"(c) " | b"ANNO" => true,
+            b"LIST" | b"MARK" | b"COMT" | b"APPL" | b"NAME" | b"AUTH" | b"(c) " | b"ANNO"
+            | b"ID3 " => true,
             // The number of frames.
             b"fact" => size != 4,
             // A WAV file is read up to the end of its sound.
-            b"data" => break,
+            b"data" => return Ok(patches),
             _ => false,
         };
         if is_hidden {
@@ -123,42 +90,22 @@ fn chunks(file: &mut (impl Read + Seek), is_wav: bool) -> io::Result<Vec<(u64, V
         }
         at += 8 + size + (size & 1);
     }
-    Ok(patches)
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("damaged: expected at most {MOST} chunks, found more"),
+    ))
 }
 
-/// RFC 9559, section 5.1: of the elements before the sound, only length and tracks stay.
+/// RFC 9559, section 5.1: chapters, which FFmpeg writes without numbers.
 fn matroska(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
-    let mut patches = Vec::new();
-    let mut places = Vec::new();
-    let mut found = Vec::new();
-    let mut at = 0;
-    for _ in 0..MOST {
-        let Some(head) = ElementHead::parse(&bytes(file, at, 12)?) else {
-            break;
-        };
-        let body = at + (head.id_width + head.size_width) as u64;
-        if head.id == SEGMENT {
-            at = body;
-            continue;
-        }
-        let there = length.saturating_sub(body);
-        let Some(size) = head.size.filter(|size| *size <= there) else {
-            break;
-        };
-        match head.id {
-            CLUSTER => break,
-            INFO | TRACKS => found.push(head.id),
-            CHAPTERS | ATTACHMENTS | TAGS | CUES => patches.push((at, mkv::void(&head, size))),
-            SEEK_HEAD => places.push((at, mkv::void(&head, size))),
-            _ => {}
-        }
-        at = body + size;
-    }
-    // If both are before the sound, nothing after it is needed.
-    if found.contains(&INFO) && found.contains(&TRACKS) {
-        patches.extend(places);
-    }
-    Ok(patches)
+    const CHAPTERS: u32 = 0x1043_a770;
+    let mut elements = mkv::elements(file, length, Some(CLUSTER))?;
+    elements.retain(|element| element.id == CHAPTERS);
+    elements.truncate(MOST);
+    Ok(elements
+        .iter()
+        .map(|element| (element.at, element.void()))
+        .collect())
 }
 
 /// Whether a file begins with a box of MP4.
@@ -279,14 +226,10 @@ mod tests {
         [head, &size[..], b"moov", &boxes, b"\0\0\0\x09mdat7"].concat()
     }
 
-    fn matroska(chapters: &[u8], places: &[u8]) -> Vec<u8> {
+    fn matroska(chapters: &[u8]) -> Vec<u8> {
         let start = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff";
-        let needed = b"\x15\x49\xa9\x66\x80\x16\x54\xae\x6b\x80";
         let cluster = b"\x1f\x43\xb6\x75\x80\x10\x43\xa7\x70\x80";
-        [
-            start, places, &[0x80; 2], needed, chapters, &[9; 2], cluster,
-        ]
-        .concat()
+        [&start[..], chapters, &[9; 2], cluster].concat()
     }
 
     #[test]
@@ -311,10 +254,7 @@ mod tests {
         let chapters = [b"\x10\x43\xa7\x70", &size[..]].concat();
         // A void's header is at least three bytes shorter, which its body gains.
         let void = b"\xec\x01\0\0\0\0\0\0\x05\0\0\x02";
-        assert_eq!(
-            seen(&matroska(&chapters, b"\x11\x4d\x9b\x74\x82")),
-            matroska(void, b"\xec\x10\0\0\x02")
-        );
+        assert_eq!(seen(&matroska(&chapters)), matroska(void));
 
         let wav = |list: &[u8; 4], fact: &[u8; 4]| {
             [
@@ -330,20 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn comments_of_opus_are_an_empty_list_on_a_sound_page() {
-        let page = |list: &[u8; 8]| {
-            let mut page = b"OggS\0\0........1234\x01\0\0\0\0\0\0\0\x01\x14OpusTags".to_vec();
-            page.extend([&list[..], b"text"].concat());
-            let sum = ogg::checksum(&page);
-            page[CHECKSUM].copy_from_slice(&sum);
-            page
-        };
-        let file = page(b"\x01\0\0\0\xff\xff\xff\xff");
-        assert_eq!(seen(&file), page(&[0; 8]));
-        // No damaged page gets a valid checksum.
-        let mut damaged = file;
-        damaged[8] ^= 1;
-        assert_eq!(seen(&damaged), damaged);
+    fn an_aiff_file_of_nothing_but_tags_is_damaged() {
+        let of = |n: usize| [b"FORM....AIFF", &b"ID3 \0\0\0\x04ID3\x04".repeat(n)[..]].concat();
+        assert!(!seen(&of(MOST - 1)).windows(4).any(|name| name == b"ID3 "));
+        let file = of(MOST);
+        let error = patches(&mut Cursor::new(&file), file.len() as u64).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -351,7 +283,7 @@ mod tests {
         for file in [
             flac([0, 3, 4, 6, 1, 0]),
             movie(b"udta", &[0; 8]),
-            matroska(b"\x10\x43\xa7\x70\x82", b"\x11\x4d\x9b\x74\x82"),
+            matroska(b"\x10\x43\xa7\x70\x82"),
             b"FORM....AIFFNAME\xff\xff\xff\xff".to_vec(),
             b"\0\0\0\x08ftyp\0\0\0\x01moov\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(),
         ] {

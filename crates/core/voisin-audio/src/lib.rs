@@ -8,7 +8,7 @@
 //! - Samples are mono `f32`; full scale is ±1. Lossy decoders may overshoot a little; nothing is clipped.
 //! - Downmix: the mean of the channels (as openl3 does); low-frequency-effects channels are left out.
 //! - Position 0 is the first audible sample: encoder delay and padding are cut where the container states
-//!   them (LAME header, Vorbis and Opus granules, MP4 edit list or `iTunSMPB`, Matroska).
+//!   them where Symphonia reads it (LAME header, Vorbis and Opus granules, Opus header, Matroska's delay).
 //! - A damaged packet, or one of another sample rate, becomes silence of its own duration: the positions after it are
 //!   unchanged. Of a chained Ogg file the first link counts.
 //! - Every sample is a function of the file alone: it does not depend on which windows are read together,
@@ -24,12 +24,9 @@ mod demux;
 mod error;
 mod fill;
 mod guard;
-mod held;
 mod hidden;
 mod loudness;
 mod mkv;
-mod mp4;
-mod ogg;
 mod opus;
 mod probe;
 mod repair;
@@ -42,12 +39,13 @@ mod windows;
 
 use std::path::Path;
 
-pub use analysed::{AnalysedFile, HeldFile, content_of_path};
+pub use analysed::{AnalysedFile, content_of_path};
 pub use error::AudioError;
 pub use guard::guard;
 pub use guard::is_guarded;
 pub use loudness::{SHORT_TERM_SECONDS, ShortTermMeter, loudness_range};
 pub use resample::WindowResampler;
+pub use source::open;
 
 use voisin_base::track::ContentId;
 
@@ -117,8 +115,8 @@ pub struct Timeline {
     pub(crate) skip: u64,
     /// Timestamps of the container agree with the running count of frames, so that one may seek.
     pub(crate) regular: bool,
-    /// Channels that cancel others, one bit each: the downmix leaves them out.
-    pub(crate) left_out: u8,
+    /// The right channel cancels the left one, which alone is heard.
+    pub(crate) left_alone: bool,
 }
 
 /// Irregularities found in decoding.

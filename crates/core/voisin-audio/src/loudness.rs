@@ -14,9 +14,6 @@ const STRETCHES: u64 = 24;
 /// Most pieces that are measured: each takes some 300 kB, and a damaged file may have many gaps.
 const MOST_PIECES: usize = 128;
 
-/// Most channels that are checked for cancelling others: 7.1.
-pub(super) const MOST_CHANNELS: usize = 8;
-
 /// Decoded channels, before the downmix.
 #[derive(Debug, Default)]
 pub(super) struct Planes {
@@ -42,36 +39,6 @@ impl Planes {
         for plane in &mut self.samples {
             plane.clear();
             plane.resize(frames, 0.0);
-        }
-    }
-
-    /// Each channel but bass effects, with its number among the first [`MOST_CHANNELS`].
-    pub(super) fn audible(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        let all = self.kinds.iter().zip(&self.samples).enumerate();
-        all.take(MOST_CHANNELS)
-            .filter(|(_, (kind, _))| **kind != Channel::Unused)
-            .map(|(i, (_, plane))| (i, plane.as_slice()))
-    }
-
-    /// Replaces the mean of all channels, unless no other channel has its length.
-    ///
-    /// - `left_out`: one bit for each channel that does not count
-    pub(super) fn mean(&self, left_out: u8, mono: &mut [f32]) {
-        let frames = mono.len();
-        let kept: Vec<&[f32]> = self
-            .audible()
-            .filter(|&(i, plane)| left_out >> i & 1 == 0 && plane.len() == frames)
-            .map(|(_, plane)| plane)
-            .collect();
-        if kept.is_empty() {
-            return;
-        }
-        let share = 1.0 / kept.len() as f32;
-        mono.fill(0.0);
-        for plane in kept {
-            for (sum, sample) in mono.iter_mut().zip(plane) {
-                *sum += share * sample;
-            }
         }
     }
 

@@ -6,18 +6,17 @@ use symphonia::core::codecs::audio::well_known as codec;
 
 use super::codecs::codec_name;
 use super::demux::Demuxer;
-use super::source::MediaBytes;
 use super::stream::Stream;
-use super::{AudioError, AudioInfo, Timeline, cancelled_channels, mkv, mp4, opus};
+use super::{AudioError, AudioInfo, Timeline, cancelled_channels, opus};
 use voisin_base::track::ContentId;
 
 /// Bytes of packets that are hashed at a time: enough for BLAKE3 to process many blocks at once.
 const DIGESTED: usize = 1 << 16;
 /// Least share of the bytes of a raw MP3 or AAC stream in packets, as random bytes hold some by chance.
-pub(super) const LEAST_SHARE: f64 = 0.5;
+const LEAST_SHARE: f64 = 0.5;
 
 /// Whether a format is a raw stream of packets without a magic number.
-pub(super) fn is_raw(container: &str) -> bool {
+fn is_raw(container: &str) -> bool {
     matches!(container, "mp3" | "aac")
 }
 
@@ -62,7 +61,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
     } else {
         count_by_decoding(path)?
     };
-    let (skip, n_frames) = audible(path, &demuxer, decoded, first)?;
+    let (skip, n_frames) = audible(&demuxer, decoded, first);
     if n_frames == 0 {
         return Err(AudioError::NoFrames {
             path: path.to_owned(),
@@ -84,7 +83,7 @@ pub(super) fn probe(path: &Path) -> Result<AudioInfo, AudioError> {
         timeline: Timeline {
             skip,
             regular: totals.regular,
-            left_out: cancelled_channels::find(path, actual),
+            left_alone: cancelled_channels::find(path, actual),
         },
     })
 }
@@ -100,12 +99,7 @@ fn count_by_decoding(path: &Path) -> Result<(u64, u64), AudioError> {
 }
 
 /// Frames before the audible part, and its length.
-fn audible(
-    path: &Path,
-    demuxer: &Demuxer,
-    decoded: u64,
-    first: u64,
-) -> Result<(u64, u64), AudioError> {
+fn audible(demuxer: &Demuxer, decoded: u64, first: u64) -> (u64, u64) {
     let totals = demuxer.totals();
     // An encoder delay given as a negative first timestamp.
     let before_zero = demuxer.first_timestamp().saturating_neg().max(0) as u64;
@@ -114,10 +108,10 @@ fn audible(
     let opus_head =
         || opus::OpusHead::parse(demuxer.params().extra_data.as_deref().unwrap_or_default());
     let pre_skip = || opus_head().map_or(0, |head| u64::from(head.pre_skip));
-    Ok(match demuxer.container() {
+    match demuxer.container() {
         "mp3" => {
             let Some(delay) = delay.map(u64::from) else {
-                return Ok(all(0));
+                return all(0);
             };
             let (skip, length) = all(delay);
             // A joined or cut file no longer has the length in its first header.
@@ -141,7 +135,14 @@ fn audible(
             let (skip, length) = all(skip);
             (skip, length.saturating_sub(totals.trailing_trim))
         }
-        "isomp4" => in_movie(path, demuxer, decoded, pre_skip())?,
+        "isomp4" => {
+            // The table is exact to the frame; the last sample's duration is often shorter in it.
+            let listed = demuxer.in_frames(totals.ticks);
+            let end =
+                Some(listed).filter(|listed| (0..4096).contains(&decoded.wrapping_sub(*listed)));
+            let skip = pre_skip();
+            (skip, end.unwrap_or(decoded).saturating_sub(skip))
+        }
         "caf" => {
             let (skip, length) = all(delay.unwrap_or(0).into());
             let length = length.saturating_sub(padding.unwrap_or(0).into());
@@ -150,53 +151,12 @@ fn audible(
                 length.min(declared.filter(|&frames| frames > 0).unwrap_or(length)),
             )
         }
-        "mkv" | "matroska" => {
-            let stated = mkv::gapless(&mut MediaBytes::open(path)?, u64::from(demuxer.track_id()));
-            let rate = f64::from(demuxer.actual().rate);
-            let frames = |nanoseconds: u64| (nanoseconds as f64 * 1e-9 * rate).round() as u64;
-            let skip = match demuxer.codec() {
-                codec::CODEC_ID_OPUS => pre_skip(),
-                // The first block only fills the overlap.
-                codec::CODEC_ID_VORBIS => first.max(frames(stated.codec_delay)),
-                _ => frames(stated.codec_delay),
-            };
-            let (skip, length) = all(skip);
-            (skip, length.saturating_sub(frames(stated.discard_padding)))
-        }
+        "mkv" | "matroska" => all(match demuxer.codec() {
+            codec::CODEC_ID_OPUS => pre_skip(),
+            // The first block only fills the overlap.
+            codec::CODEC_ID_VORBIS => first.max(demuxer.in_frames(before_zero)),
+            _ => demuxer.in_frames(before_zero),
+        }),
         _ => all(0),
-    })
-}
-
-fn in_movie(
-    path: &Path,
-    demuxer: &Demuxer,
-    decoded: u64,
-    pre_skip: u64,
-) -> Result<(u64, u64), AudioError> {
-    let mut source = MediaBytes::open(path)?;
-    let gapless = mp4::gapless(&mut source, demuxer.track_id());
-    let rate = u128::from(demuxer.actual().rate);
-    let (numer, denom) = demuxer.time_base().unwrap_or((1, demuxer.actual().rate));
-    let frames = |ticks: u64| {
-        (u128::from(ticks) * rate * u128::from(numer) / u128::from(denom.max(1)))
-            .min(u128::from(u64::MAX)) as u64
-    };
-    // An Opus track without an edit list still has the pre-skip of its header.
-    let skip = match frames(gapless.skip) {
-        0 => pre_skip,
-        skip => skip,
-    };
-    // The table is exact to the frame; the last sample's duration is often shorter in it.
-    let listed = frames(demuxer.totals().ticks);
-    let end = if listed < decoded && decoded - listed < 4096 {
-        listed
-    } else {
-        decoded
-    };
-    let length = end.saturating_sub(skip);
-    Ok(match gapless.length.map(frames) {
-        // An edit list is only as exact as a tick of the movie's clock, often a millisecond.
-        Some(stated) if length > stated.saturating_add(frames(gapless.tick)) => (skip, stated),
-        _ => (skip, length),
-    })
+    }
 }

@@ -280,59 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_above_the_new_band_is_left() {
-        for from in [
-            22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000,
-        ] {
-            for to in [16_000, 48_000] {
-                if from <= to {
-                    continue;
-                }
-                let low = 0.5 * f64::from(to);
-                let high = 0.5 * f64::from(from);
-                for part in [0.02, 0.2, 0.5, 0.9] {
-                    let hz = low + part * (high - low);
-                    let made = whole(&tone(hz, from, 1.0, 0.3), from, to);
-                    let left = decibels(middle(&made)) - decibels(&tone(hz, from, 1.0, 0.3));
-                    assert!(left <= -90.0, "{from} to {to}, {hz:.0} Hz: {left:.1} dB");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn nothing_is_mirrored_above_the_old_band() {
-        for from in [8_000, 11_025, 16_000, 22_050, 32_000, 44_100] {
-            for part in [0.3, 0.9] {
-                let hz = part * 0.5 * f64::from(from);
-                let made = whole(&tone(hz, from, 1.0, 0.3), from, 48_000);
-                // The first image of the tone lies at rate - hz.
-                let image = f64::from(from) - hz;
-                if image > 23_900.0 {
-                    continue;
-                }
-                let mut re = 0.0;
-                let mut im = 0.0;
-                let part = middle(&made);
-                for (i, &s) in part.iter().enumerate() {
-                    let angle = TAU * image * i as f64 / 48_000.0;
-                    let hann = 0.5 - 0.5 * (TAU * i as f64 / part.len() as f64).cos();
-                    re += f64::from(s) * angle.cos() * hann;
-                    im += f64::from(s) * angle.sin() * hann;
-                }
-                let level = 20.0
-                    * (4.0 * re.hypot(im) / part.len() as f64 / 0.5)
-                        .max(1e-12)
-                        .log10();
-                assert!(
-                    level <= -90.0,
-                    "{from}: image of {hz:.0} Hz at {level:.1} dB"
-                );
-            }
-        }
-    }
-
-    #[test]
     fn equal_rates_pass_bit_for_bit() {
         let input = tone(440.0, 44_100, 0.3, 0.0);
         let output = whole(&input, 44_100, 44_100);
@@ -343,21 +290,6 @@ mod tests {
                 .all(|(a, b)| a.to_bits() == b.to_bits())
         );
         assert_eq!(input.len(), output.len());
-    }
-
-    #[test]
-    fn an_impulse_stays_where_it_was() {
-        for from in NATIVE {
-            for to in [48_000, 16_000] {
-                let at = from as usize / 2;
-                let mut input = vec![0.0; from as usize];
-                input[at] = 1.0;
-                let made = whole(&input, from, to);
-                let peak = (0..made.len()).max_by(|&a, &b| made[a].abs().total_cmp(&made[b].abs()));
-                let meant = (at as f64 * f64::from(to) / f64::from(from)).round() as usize;
-                assert_eq!(peak, Some(meant), "{from} to {to}");
-            }
-        }
     }
 
     #[test]

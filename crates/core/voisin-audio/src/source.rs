@@ -7,11 +7,13 @@ use std::path::Path;
 use symphonia::core::io::MediaSource;
 
 use super::fill::read_up_to;
-use super::{AudioError, held, hidden, repair};
+use voisin_base::regular_file;
+
+use super::{AudioError, hidden, repair};
 
 /// Opens a regular file.
-pub(super) fn open(path: &Path) -> Result<File, AudioError> {
-    held::open(path).map_err(|error| match error.kind() {
+pub fn open(path: &Path) -> Result<File, AudioError> {
+    regular_file::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => AudioError::NotAFile {
             path: path.to_owned(),
         },
@@ -65,8 +67,6 @@ impl MediaBytes {
         let repairs = repair::repairs(&mut source, length).map_err(error)?;
         source.patches.extend(repairs.patches);
         source.length = repairs.end.unwrap_or(length);
-        // Last, as it reads up to the end that the repairs set.
-        source.hide_aiff_tags().map_err(error)?;
         source.seek(SeekFrom::Start(0)).map_err(error)?;
         Ok(source)
     }
@@ -74,11 +74,6 @@ impl MediaBytes {
     /// Bytes without the tags around them.
     pub(super) fn len(&self) -> u64 {
         self.length
-    }
-
-    /// Cuts off everything after this many bytes.
-    pub(super) fn cut(&mut self, length: u64) {
-        self.length = self.length.min(length);
     }
 
     /// Hides metadata in these bytes from Symphonia.
@@ -167,45 +162,6 @@ impl MediaBytes {
             // Chunks begin at even positions.
             position += 8 + size + (size & 1);
         }
-        Ok(())
-    }
-
-    /// Renames the `ID3v2` chunks of an AIFF file, so that readers skip them.
-    ///
-    /// Chapters in such a tag may be nested deeper than a reader's stack; voisin reads tags itself. Chunks are found
-    /// by their first bytes at any position, since readers differ in where a chunk ends.
-    fn hide_aiff_tags(&mut self) -> io::Result<()> {
-        const CHUNK: usize = 12;
-        // Each read checks all of them, and a file has one.
-        const MOST: usize = 1 << 10;
-        let mut bytes = vec![0; 1 << 16];
-        self.seek(SeekFrom::Start(0))?;
-        let mut held = read_up_to(self, &mut bytes)?;
-        if held < CHUNK || &bytes[..4] != b"FORM" {
-            return Ok(());
-        }
-        let mut start = 0;
-        let mut patches = Vec::new();
-        while held >= CHUNK {
-            for (i, head) in bytes[..held].windows(CHUNK).enumerate() {
-                if head.starts_with(b"ID3 ") && &head[8..11] == b"ID3" {
-                    if patches.len() == MOST {
-                        return Err(io::Error::new(
-                            io::ErrorKind::InvalidData,
-                            format!(
-                                "damaged: expected at most {MOST} ID3v2 tags in an AIFF file, found more"
-                            ),
-                        ));
-                    }
-                    patches.push((start + i as u64, b"JUNK".to_vec()));
-                }
-            }
-            let kept = CHUNK - 1;
-            bytes.copy_within(held - kept..held, 0);
-            start += (held - kept) as u64;
-            held = kept + read_up_to(self, &mut bytes[kept..])?;
-        }
-        self.patches.extend(patches);
         Ok(())
     }
 }
@@ -438,25 +394,6 @@ mod tests {
         assert_eq!(foreign_format(b"%PDF-1.7").unwrap(), "it is a PDF document");
         assert_eq!(foreign_format(b"\xff\xfb\x10\x80"), None);
         assert_eq!(foreign_format(b"fLaC\0\0\0\x22"), None);
-    }
-
-    #[test]
-    fn an_aiff_file_of_nothing_but_tags_is_damaged() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.aiff");
-        let opened = |n: usize| {
-            let tags = b"ID3 \0\0\0\x04ID3\x04".repeat(n);
-            let size = (4 + tags.len() as u32).to_be_bytes();
-            std::fs::write(&path, [b"FORM", &size[..], b"AIFF", &tags].concat()).unwrap();
-            MediaBytes::open(&path)
-        };
-        assert!(opened(1024).is_ok());
-        match opened(1025) {
-            Err(AudioError::Io { source, .. }) => {
-                assert_eq!(source.kind(), io::ErrorKind::InvalidData);
-            }
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]

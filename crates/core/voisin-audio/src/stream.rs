@@ -72,8 +72,8 @@ pub(super) struct Stream {
     before: Option<Packet>,
     mono: Vec<f32>,
     planes: Option<Planes>,
-    /// Channels that the downmix leaves out, one bit each.
-    left_out: u8,
+    /// Whether the left channel is heard in place of the downmix.
+    left_alone: bool,
     last_frames: u64,
     counts: DecodeCounts,
 }
@@ -112,7 +112,7 @@ impl Stream {
             before: None,
             mono: Vec::new(),
             planes: None,
-            left_out: 0,
+            left_alone: false,
             last_frames: 0,
             counts: DecodeCounts::default(),
         })
@@ -127,11 +127,9 @@ impl Stream {
         self.planes = Some(Planes::default());
     }
 
-    /// From now on chunks are the mean of the other channels.
-    ///
-    /// - `channels`: one bit for each that is left out
-    pub(super) fn leave_out(&mut self, channels: u8) {
-        self.left_out = channels;
+    /// From now on chunks are the left channel.
+    pub(super) fn hear_left_alone(&mut self) {
+        self.left_alone = true;
         self.keep_channels();
     }
 
@@ -287,8 +285,11 @@ impl Stream {
         let planes = self.planes.as_mut();
         let _span = tracing::trace_span!("decode").entered();
         let decoded = guard(&self.path, || decoder.decode(packet, mono, planes))?;
-        if let Some(planes) = self.planes.as_ref().filter(|_| self.left_out != 0) {
-            planes.mean(self.left_out, mono);
+        let planes = self.planes.as_ref().filter(|_| self.left_alone);
+        if let Some(left) = planes.and_then(|planes| planes.samples.first())
+            && left.len() == mono.len()
+        {
+            mono.copy_from_slice(left);
         }
         Ok(decoded.ok().map(|format| format.rate))
     }

@@ -40,8 +40,8 @@ impl<'a> Frames<'a> {
         if measured {
             stream.keep_channels();
         }
-        if info.timeline.left_out != 0 {
-            stream.leave_out(info.timeline.left_out);
+        if info.timeline.left_alone {
+            stream.hear_left_alone();
         }
         Ok(Self {
             info,

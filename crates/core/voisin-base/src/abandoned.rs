@@ -4,10 +4,8 @@
 //! releases the lock when the process ends: a temporary file that can be locked has no owner. On Windows a lock keeps
 //! its owner's other handles from reading, so there, and on file systems without locks, the age of the file decides.
 
-use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// The prefix of every temporary file's name.
@@ -16,49 +14,6 @@ pub const PREFIX: &str = ".voisin-";
 /// Without locks, a file that was not written for this time has no owner.
 // Longer than any pause in writing a file, short enough for a daily run to clean up.
 const FORGOTTEN: Duration = Duration::from_hours(1);
-
-/// Temporary files and folders to remove if the process exits at once.
-#[derive(Debug, Default)]
-struct Temporaries(Mutex<BTreeSet<PathBuf>>);
-
-/// The files and folders of this process.
-static OURS: Temporaries = Temporaries(Mutex::new(BTreeSet::new()));
-
-impl Temporaries {
-    fn all(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remove(&self) {
-        // The list stays locked meanwhile: threads that wait for it are about to end.
-        for path in self.all().iter() {
-            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
-        }
-    }
-}
-
-/// A temporary file or folder, listed until this is dropped.
-#[derive(Debug)]
-pub struct Unfinished(PathBuf);
-
-impl Unfinished {
-    /// Registers the path.
-    pub fn new(path: &Path) -> Self {
-        OURS.all().insert(path.to_owned());
-        Self(path.to_owned())
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        OURS.all().remove(&self.0);
-    }
-}
-
-/// Removes the unfinished files of this process, before it exits at once.
-pub fn remove_unfinished() {
-    OURS.remove();
-}
 
 /// Marks a temporary file as in use until it is closed.
 pub fn hold(file: &File) {
@@ -128,31 +83,5 @@ mod tests {
             files_in(&folder.path().join("none"), PREFIX),
             Vec::<PathBuf>::new()
         );
-    }
-
-    #[test]
-    fn only_what_is_unfinished_goes_with_the_process() {
-        let folder = tempfile::tempdir().unwrap();
-        let [finished, file, staging] =
-            ["finished", "file", "staging"].map(|name| folder.path().join(name));
-        std::fs::write(&finished, "").unwrap();
-        std::fs::write(&file, "half").unwrap();
-        std::fs::create_dir(&staging).unwrap();
-        std::fs::write(staging.join("copy.db"), "half").unwrap();
-        let unfinished = Temporaries::default();
-        unfinished
-            .all()
-            .extend([file, staging, folder.path().join("gone")]);
-        unfinished.remove();
-        let left: Vec<PathBuf> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        assert_eq!(left, std::slice::from_ref(&finished));
-
-        let listed = Unfinished::new(&finished);
-        assert!(OURS.all().contains(&finished));
-        drop(listed);
-        assert!(!OURS.all().contains(&finished));
     }
 }

@@ -5,93 +5,60 @@
 //! flushed and renamed, and the folder is flushed, too.
 
 use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::abandoned::{self, PREFIX, Unfinished};
+use tempfile::{NamedTempFile, TempDir};
+
+use super::abandoned::{self, PREFIX};
 
 /// A file that is being written; if it is dropped before [`commit`](Self::commit), it is removed.
 #[derive(Debug)]
 pub struct AtomicFile {
-    file: File,
-    path: PathBuf,
+    file: NamedTempFile,
     target: PathBuf,
-    _unfinished: Unfinished,
 }
 
 impl AtomicFile {
     /// An empty file beside `target`, with the permissions that any new file gets. A folder, a device and a pipe cannot be
     /// replaced by a file.
     pub fn create(target: &Path) -> io::Result<Self> {
-        Self::create_noted(target, &mut |_| {})
-    }
-
-    /// As [`create`](Self::create); `note` is called with the temporary name before the file exists.
-    pub fn create_noted(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         refuse_streams(target)?;
         // Writers that get the temporary name may choose the format by its extension.
         let extension = target
             .extension()
             .map(|extension| format!(".{}", extension.to_string_lossy()));
         let suffix = extension.unwrap_or_default();
-        let path = folder_of(target).join(random_name(PREFIX) + &suffix);
-        // Before the file exists, so that a process killed in between leaves no unknown file.
-        note(&path);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            // Never opens an existing file, such as a link to a file of the user.
-            .create_new(true)
-            .open(&path)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(&suffix);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder_of(target))?;
         if cfg!(unix) {
-            abandoned::hold(&file);
+            abandoned::hold(file.as_file());
         }
-        Ok(Self {
-            _unfinished: Unfinished::new(&path),
-            file,
-            path,
-            target: target.to_owned(),
-        })
+        let target = target.to_owned();
+        Ok(Self { file, target })
     }
 
     /// The open file, to write to.
     pub fn file(&mut self) -> &mut File {
-        &mut self.file
+        self.file.as_file_mut()
     }
 
     /// The temporary name, for writers that open files themselves.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Flushes the contents, renames the file to its name, replacing a former file, and flushes the folder.
-    pub fn commit(mut self) -> io::Result<()> {
+    pub fn commit(self) -> io::Result<()> {
         // Flushed before the rename: some file systems may else write the name before the contents,
         // and a power cut leaves an empty file.
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, &self.target)?;
-        // `drop` has nothing to remove.
-        self.path.clear();
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.target)?;
         sync_folder(folder_of(&self.target))
     }
-}
-
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// `prefix` and 64 random bits.
-fn random_name(prefix: &str) -> String {
-    format!(
-        // A new hasher's keys are random: the standard library has no other source.
-        "{prefix}{:016x}",
-        RandomState::new().build_hasher().finish()
-    )
 }
 
 /// Writes a file atomically.
@@ -110,39 +77,13 @@ pub fn rename(finished: &Path, target: &Path) -> io::Result<()> {
     sync_folder(folder_of(target))
 }
 
-/// A folder for temporary files, removed when dropped.
-#[derive(Debug)]
-pub struct StagingFolder {
-    path: PathBuf,
-    _unfinished: Unfinished,
-}
-
-impl StagingFolder {
-    /// Creates the folder beside `target`, with a name that begins with `prefix`.
-    pub fn beside(target: &Path, prefix: &str) -> io::Result<Self> {
-        let path = folder_of(target).join(random_name(prefix));
-        #[cfg_attr(not(unix), expect(unused_mut))]
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        // It may hold a copy of a database, which is private.
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path)?;
-        Ok(Self {
-            _unfinished: Unfinished::new(&path),
-            path,
-        })
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for StagingFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
+/// A folder beside `target` for a copy of a database, which is private; removed when dropped.
+///
+/// - `prefix`: of its name
+pub fn staging_folder(target: &Path, prefix: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .tempdir_in(folder_of(target))
 }
 
 /// Removes temporary files of killed processes beside `target`.

@@ -1,9 +1,8 @@
 //! Small modules that all parts of voisin share: atomic files, random numbers, vectors, the
 //! identities of a track; with the feature `texts`, which a vector index does not need, also texts,
-//! tables, paths and rules for output files.
+//! tables, paths, rules for output files, tags and keys.
 //!
-//! Not here: anything about music (`voisin-music`) or storage. This crate uses no other crate of
-//! voisin.
+//! Not here: reading audio files, or storage. This crate uses no other crate of voisin.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +21,7 @@ pub mod directories;
 #[cfg(feature = "texts")]
 pub mod encoding;
 #[cfg(feature = "texts")]
-pub mod exact;
+pub mod musical_key;
 #[cfg(feature = "texts")]
 pub mod output;
 #[cfg(feature = "texts")]
@@ -35,5 +34,7 @@ pub mod remedy;
 pub mod system_folders;
 #[cfg(feature = "texts")]
 pub mod table;
+#[cfg(feature = "texts")]
+pub mod tags;
 #[cfg(feature = "texts")]
 pub mod text;

@@ -64,8 +64,6 @@ pub enum Remedy {
     TrainGenres,
     /// Train the genre head on these labels, which are not the library's own.
     TrainGenresOn(String),
-    /// Leave out the number of neighbours.
-    LeaveOutNeighbours,
     /// Compute on a CPU.
     UseCpu,
     /// Send a library to this database.
@@ -108,7 +106,6 @@ impl fmt::Display for Remedy {
             Self::TrainGenresOn(labels) => {
                 return write!(f, "train the library's genre head on labels from {labels}");
             }
-            Self::LeaveOutNeighbours => "leave out the number of neighbours",
             Self::UseCpu => "use the device \"cpu\"",
             Self::Push(place) => return write!(f, "send a library to {place}"),
             Self::Pull => "bring the library to this disk first",

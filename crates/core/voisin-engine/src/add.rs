@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::descriptors::{DESCRIPTORS_VERSION, DescriptorDepth};
 use super::{Embedder, EngineError, FileEmbedding, WindowPlan};
-use voisin_audio::tags::{FileTags, read_file_tags};
+use voisin_audio::tags::read_tags;
 use voisin_audio::{self, AudioInfo};
 use voisin_base::text::with_causes;
 use voisin_base::track::{ContentId, TrackId};
@@ -188,29 +188,6 @@ enum FileFinding {
         content: Option<ContentId>,
         error: EngineError,
     },
-}
-
-/// Tags in the library's form: a release that is speech has that as a genre, by which speech is recognised.
-fn known_tags(file: FileTags) -> TrackTags {
-    /// Kinds of releases that are speech, and the genre of each.
-    const SPEECH: [(&str, &str); 5] = [
-        ("audiobook", "Audiobook"),
-        ("audio drama", "Audio Drama"),
-        ("spokenword", "Spoken Word"),
-        ("spoken word", "Spoken Word"),
-        ("interview", "Interview"),
-    ];
-    let mut tags = file.tags;
-    for (kind, genre) in SPEECH {
-        let is_named = tags
-            .genres
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(genre));
-        if !is_named && file.release_types.iter().any(|name| name == kind) {
-            tags.genres.push(genre.to_owned());
-        }
-    }
-    tags
 }
 
 /// Adds files to a library, or updates those in it.
@@ -534,9 +511,8 @@ impl Worker<'_> {
         }
         // A file whose tags cannot be read is added without them.
         let tags = tracing::info_span!("tags")
-            .in_scope(|| read_file_tags(path))
+            .in_scope(|| read_tags(path))
             .unwrap_or_default();
-        let tags = known_tags(tags);
         // Known content under another path or with another time was moved, copied or retagged, and
         // keeps its vectors.
         if !job.again

@@ -14,8 +14,8 @@ use voisin_base::vector::dot;
 use voisin_explore::seeds::like_unlike;
 use voisin_genre::Genre;
 use voisin_index::{IndexOptions, Neighbor, SearchMode, SearchParams, VectorIndex};
+use voisin_library::recording::{APART, LEAST_OF_COPIES};
 use voisin_library::{Library, Track, TrackFilter, TrackSet};
-use voisin_music::recording::{APART, LEAST_OF_COPIES};
 
 /// Options of a search.
 #[derive(Debug, Clone)]

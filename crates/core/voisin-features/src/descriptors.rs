@@ -41,7 +41,7 @@ pub enum DescriptorSet {
     /// Beats per minute, 0 if no beat is found: one number.
     Tempo,
     /// Position of the key on the circle of fifths, as cosine and sine of its
-    /// [hour](voisin_music::key::MusicalKey::hour), which relative keys share, and whether it is minor
+    /// [hour](voisin_base::musical_key::MusicalKey::hour), which relative keys share, and whether it is minor
     /// (1) or major (-1); zeros without notes: 3.
     Key,
 }

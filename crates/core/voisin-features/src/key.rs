@@ -11,7 +11,7 @@
 //! chosen on rendered grooves and real music.
 
 use super::spectra::{Spectra, halved, halvings};
-use voisin_music::key::MusicalKey;
+use voisin_base::musical_key::MusicalKey;
 
 /// Seconds of sound in a frame, which resolves adjacent notes from 110 Hz upwards.
 const FRAME_SECONDS: f64 = 0.512;

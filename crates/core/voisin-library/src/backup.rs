@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::{LibraryError, Result, paths};
 use voisin_base::abandoned::PREFIX;
-use voisin_base::atomic_file::{self, StagingFolder};
+use voisin_base::atomic_file;
 
 /// Writes a consistent copy under another name, flushes and renames it: `target` is complete or absent.
 pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Result<()> {
@@ -34,7 +34,7 @@ pub(super) fn back_up(connection: &Connection, path: &Path, target: &Path) -> Re
         ));
     }
     // VACUUM INTO accepts an empty file and takes its name as text, whatever its bytes.
-    let staging = StagingFolder::beside(target, PREFIX)
+    let staging = atomic_file::staging_folder(target, PREFIX)
         .map_err(|source| io("write beside", target, source))?;
     let copy = staging.path().join("copy.db");
     connection

@@ -7,8 +7,8 @@ use rusqlite::{Row, Transaction, params};
 
 use super::parts::DerivedTable;
 use super::{Descriptors, Library, Result, Scales, scales};
+use voisin_base::musical_key::MusicalKey;
 use voisin_base::track::TrackId;
-use voisin_music::key::MusicalKey;
 
 impl<L: Deref<Target = Library>> DerivedTable<L> {
     /// The descriptors of these tracks, with all their values of scales. Tracks that were never measured and have no

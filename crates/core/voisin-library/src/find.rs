@@ -10,11 +10,11 @@ use super::parts::Lookup;
 use super::{
     Library, LibraryError, Resolution, Result, Track, TrackFilter, TrackSet, fold, stored_path,
 };
+use crate::artists::artists;
+use crate::recording::APART;
 use voisin_base::remedy::Remedy;
 use voisin_base::text::{matching_names, spelt_alike};
 use voisin_base::track::TrackId;
-use voisin_music::artists::artists;
-use voisin_music::recording::APART;
 
 /// Kinds of names in tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod artists;
 mod backup;
 mod descriptors;
 mod error;
@@ -41,9 +42,11 @@ mod pattern;
 mod query;
 mod read;
 mod record;
+pub mod recording;
 mod relocate;
 mod scales;
 pub mod scan;
+pub mod song;
 mod store;
 #[doc(hidden)]
 pub mod testing;
@@ -90,9 +93,9 @@ pub use types::{
     NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
     TrackFilter, TrackWindows, Vectors, WordBound, mtime_ns,
 };
+pub use voisin_base::musical_key::MusicalKey;
+pub use voisin_base::tags::TrackTags;
 pub use voisin_base::text::fold;
-pub use voisin_music::key::MusicalKey;
-pub use voisin_music::tags::TrackTags;
 pub use written::{TagRun, WrittenTags};
 
 use std::ops::{Deref, DerefMut};

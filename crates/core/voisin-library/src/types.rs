@@ -7,13 +7,13 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::{ScaleBound, Scales, TagPattern};
+use crate::artists::{artists, is_no_album, is_nobody};
+use crate::recording::Recording;
+use crate::song::song;
+use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::regular_file::mtime_ns;
+use voisin_base::tags::TrackTags;
 use voisin_base::track::{ContentId, TrackId};
-use voisin_music::artists::{artists, is_no_album, is_nobody};
-use voisin_music::key::MusicalKey;
-use voisin_music::recording::Recording;
-use voisin_music::song::song;
-use voisin_music::tags::TrackTags;
 
 /// Modes of opening a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,6 @@ pub struct AudioFacts {
     /// BLAKE3 of the compressed packets.
     pub content: ContentId,
     /// Length in seconds, without encoder delay and padding.
-    #[serde(with = "voisin_base::exact")]
     pub seconds: f64,
     /// Native sample rate in Hz.
     pub sample_rate: u32,
@@ -115,12 +114,10 @@ pub struct Descriptors {
     /// Version of the method; other versions are measured again by `voisin add --update-descriptors`.
     pub version: u32,
     /// Beats a minute; `None` where no beat was found.
-    #[serde(with = "voisin_base::exact::option")]
     pub tempo: Option<f64>,
     /// `None` where no key was found.
     pub key: Option<MusicalKey>,
     /// Integrated loudness, LUFS (EBU R 128); `None` for silence.
-    #[serde(with = "voisin_base::exact::option")]
     pub loudness: Option<f64>,
     /// Whether the loudness was measured on the whole file; else it is an estimate from parts.
     pub loudness_is_exact: bool,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use voisin_audio::AudioError;
 use voisin_base::remedy::Remedy;
-use voisin_base::text::{count, with_causes};
+use voisin_base::text::with_causes;
 use voisin_engine::EngineError;
 use voisin_explore::ExploreError;
 use voisin_genre::GenreError;
@@ -55,26 +55,22 @@ fn in_addresses<S: serde::Serializer>(next: &Remedy, serializer: S) -> Result<S:
 /// - `see`: refers to a query by its route and its name as a tool
 fn words(next: &Remedy, see: impl Fn(&str, &str) -> String) -> String {
     match next {
-        Remedy::NameTrack | Remedy::NameTracks | Remedy::SeeTracks | Remedy::SeeFolders => {
+        Remedy::NameTrack
+        | Remedy::NameTracks
+        | Remedy::SeeTracks
+        | Remedy::SeeFolders
+        | Remedy::SeeArtists
+        | Remedy::SeeAlbums => {
             format!("see the tracks: {}", see("tracks?query=WORDS", "list"))
         }
-        Remedy::LibraryOfOtherModel => {
+        Remedy::LibraryOfOtherModel | Remedy::SeeWords(_) => {
             format!(
                 "search with other words: {}",
                 see("tracks?query=WORDS", "list")
             )
         }
         Remedy::SeeGenres => format!("see the genres: {}", see("genres", "genres")),
-        Remedy::SeeArtists => format!("see the artists: {}", see("artists", "artists")),
-        Remedy::SeeAlbums => format!("see the albums: {}", see("albums", "albums")),
         Remedy::SeeClusters => format!("see the clusters: {}", see("clusters", "clusters")),
-        Remedy::SeeWords(known) => {
-            format!(
-                "see the {} that are known: {}",
-                count(*known as u64, "word"),
-                see("words", "words")
-            )
-        }
         Remedy::Words(text) => match text.split_once("GET /api/v1/") {
             Some((before, name)) if name.bytes().all(|letter| letter.is_ascii_lowercase()) => {
                 format!("{before}{}", see(name, name))

@@ -10,7 +10,7 @@ use axum::response::IntoResponse as _;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use voisin_audio::{AnalysedFile, AudioError, HeldFile};
+use voisin_audio::{AnalysedFile, AudioError};
 use voisin_base::remedy::Remedy;
 use voisin_base::text::with_causes;
 use voisin_engine::analysed_files;
@@ -96,12 +96,12 @@ impl StoredSong {
         }
     }
 
-    /// The first file with the recording, or the error of the first file.
-    pub(super) fn open(&self) -> Result<HeldFile, Problem> {
+    /// The first file with the recording and its path, or the error of the first file.
+    pub(super) fn open(&self) -> Result<(PathBuf, File), Problem> {
         let mut first = None;
         for file in &self.files {
             match file.open() {
-                Ok(held) => return Ok(held),
+                Ok(opened) => return Ok((file.path.clone(), opened)),
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
@@ -136,9 +136,9 @@ fn gone(error: AudioError) -> Problem {
 pub(super) async fn send(song: StoredSong, request: &HeaderMap) -> Result<Response<Body>, Problem> {
     let kind = song.kind;
     // Opening may wait for a sleeping disk. The open file stays available if it is renamed.
-    let opened = tokio::task::spawn_blocking(move || song.open().map(HeldFile::into_file)).await;
-    let file: Result<File, Problem> = opened.unwrap_or_else(|_| Err(Problem::fault()));
-    let mut file = tokio::fs::File::from_std(file?);
+    let opened = tokio::task::spawn_blocking(move || song.open()).await;
+    let (_, file) = opened.unwrap_or_else(|_| Err(Problem::fault()))?;
+    let mut file = tokio::fs::File::from_std(file);
     let gone = |source| {
         gone(AudioError::Io {
             path: PathBuf::new(),

@@ -11,8 +11,8 @@ use super::Result;
 use super::parameter::SqlParameter;
 use voisin_base::track::{ContentId, TrackId};
 use voisin_engine::LibrarySpace;
+use voisin_library::artists::artists;
 use voisin_library::{TrackFacts, TrackRecord, TrackTags, TrackWindows, fold, path_to_bytes};
-use voisin_music::artists::artists;
 
 type Boxed = Box<dyn std::error::Error + Sync + Send>;
 

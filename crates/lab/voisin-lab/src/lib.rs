@@ -27,8 +27,10 @@ pub mod matrix;
 pub mod model;
 pub mod networks;
 pub mod pages;
+mod pixels;
 pub mod report;
 pub mod run;
+pub mod scene;
 pub mod split;
 pub mod training;
 

@@ -5,8 +5,6 @@ use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-#[cfg(unix)]
-use crate::held;
 use voisin_base::atomic_file::AtomicFile;
 use voisin_base::regular_file;
 
@@ -16,7 +14,9 @@ pub(super) struct Copy(AtomicFile);
 impl Copy {
     /// Creates an empty copy.
     pub(super) fn beside(target: &Path, note: &mut dyn FnMut(&Path)) -> io::Result<Self> {
-        AtomicFile::create_noted(target, note).map(Self)
+        let file = AtomicFile::create(target)?;
+        note(file.path());
+        Ok(Self(file))
     }
 
     pub(super) fn file(&mut self) -> &mut File {
@@ -35,7 +35,7 @@ impl Copy {
         let copy = self.0.file();
         #[cfg(unix)]
         {
-            let original = held::open(target).map_err(|error| error.to_string())?;
+            let original = regular_file::open(target).map_err(|error| error.to_string())?;
             unix::keep_owner(copy, before)?;
             unix::keep_attributes(copy, &original)?;
             // Last, since access control lists change the mode.

@@ -29,7 +29,7 @@ pub use write::PreparedWrite;
 use std::path::Path;
 
 use super::AudioError;
-use voisin_music::tags::TrackTags;
+use voisin_base::tags::TrackTags;
 
 /// Options of [`prepare`] and [`restore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,6 @@ pub enum WriteOutcome {
     KeptExisting(Vec<String>),
 }
 
-/// The values of a tag by its name, such as `ENERGY` or `MOOD`, in any kind of tags, ignoring case. Never panics.
-pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
-    read::read_named(path, name)
-}
-
 /// Reads a file's tags; of damaged ones, what can be read. Never panics.
 ///
 /// The content decides the format, not the name. Cover art is not loaded. Errors are those of the file
@@ -76,20 +71,6 @@ pub fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
 /// counts and the others fill its gaps; genres all come from one kind.
 pub fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
     read::read_tags(path)
-}
-
-/// A file's tags, and what a library does not store.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct FileTags {
-    /// The tags that a library stores.
-    pub tags: TrackTags,
-    /// The release's types in `MusicBrainz`, in lower case: `album`, `audiobook`.
-    pub release_types: Vec<String>,
-}
-
-/// As [`read_tags`], with what a library does not store.
-pub fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
-    read::read_file_tags(path)
 }
 
 /// Reads a file's front cover, else its first picture, up to 12 MB in `ID3v2` tags; `None` if it has none, or its tags

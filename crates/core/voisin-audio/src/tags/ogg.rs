@@ -5,11 +5,20 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
+use symphonia::core::checksum::Crc32;
+use symphonia::core::io::Monitor as _;
+
 use super::patch::{Splice, spliced};
 use super::{comments, id3};
 use crate::fill::read_up_to;
-use crate::ogg::{CHECKSUM, FIRST, FLAGS, HEADER, checksum, read_more};
 
+/// Bytes of a page before its table of segments.
+const HEADER: usize = 27;
+/// Positions of flags and checksum in a page.
+const FLAGS: usize = 5;
+const CHECKSUM: std::ops::Range<usize> = 22..26;
+/// The flag of a page that begins a stream.
+const FIRST: u8 = 2;
 /// Positions of the stream's serial number and the page's number in a page.
 const SERIAL: std::ops::Range<usize> = 14..18;
 const NUMBER: std::ops::Range<usize> = 18..22;
@@ -62,6 +71,20 @@ impl OggPage {
     pub(super) fn without_number(&self) -> [&[u8]; 2] {
         [&self.bytes[..NUMBER.start], &self.bytes[CHECKSUM.end..]]
     }
+}
+
+/// The checksum of a page, computed with zeros in its place (RFC 3533, section 6).
+fn checksum(page: &[u8]) -> [u8; 4] {
+    let mut found = Crc32::new(0);
+    found.process_buf_bytes(&page[..CHECKSUM.start]);
+    found.process_buf_bytes(&[0; 4]);
+    found.process_buf_bytes(&page[CHECKSUM.end..]);
+    found.crc().to_le_bytes()
+}
+
+/// Appends this many bytes; returns whether all could be read.
+fn read_more(file: &mut impl Read, page: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+    Ok(file.take(wanted as u64).read_to_end(page)? == wanted)
 }
 
 /// The pages from the start of a file up to anything else.

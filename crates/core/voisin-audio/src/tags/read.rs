@@ -8,16 +8,14 @@ use std::io::{self, Cursor};
 use std::path::Path;
 
 use lofty::config::{ParseOptions, ParsingMode};
-use lofty::file::{AudioFile as _, FileType, TaggedFileExt};
-use lofty::id3::v2::Frame;
-use lofty::mpeg::MpegFile;
+use lofty::file::{FileType, TaggedFileExt};
 use lofty::probe::Probe;
 use lofty::tag::{ItemKey, Tag, TagType};
 
 use super::values::{
     decibels, gain_of_opus, isrc, leading_number, mbid, names_licence, values, within, year,
 };
-use super::{FileTags, TrackTags, ape, id3, id3_texts, texts};
+use super::{TrackTags, ape, id3, id3_texts, texts};
 use crate::AudioError;
 use crate::guard::guard;
 use crate::source::open;
@@ -37,10 +35,6 @@ pub(super) fn padded_file(mut tag: Vec<u8>) -> Cursor<Vec<u8>> {
 }
 
 pub(super) fn read_tags(path: &Path) -> Result<TrackTags, AudioError> {
-    read_file_tags(path).map(|read| read.tags)
-}
-
-pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
     let io = |error| AudioError::from_io(path, error);
     let mut file = open(path)?;
     let found = ape::find_id3(&mut file).map_err(io)?;
@@ -57,14 +51,15 @@ pub(super) fn read_file_tags(path: &Path) -> Result<FileTags, AudioError> {
         all.extend(id3_tags(&found));
         all.extend(rest);
         let mut read = from_all(&all, is_opus);
-        if read.tags.replay_gain.is_none() {
+        if read.replay_gain.is_none() {
             let mut tags = found.tags.iter();
             let other = tags.find_map(|tag| id3_texts::other_gain(tag));
-            read.tags.replay_gain = other.or(itunes_gain);
+            read.replay_gain = other.or(itunes_gain);
         }
         Ok::<_, io::Error>(read)
     });
-    read.unwrap_or_else(|_| Ok(FileTags::default())).map_err(io)
+    read.unwrap_or_else(|_| Ok(TrackTags::default()))
+        .map_err(io)
 }
 
 /// How many of a file's other tags are richer than its `ID3v2` tags, because the format has no `ID3v2`.
@@ -84,50 +79,10 @@ fn id3_tags(found: &id3::Id3Tags) -> Vec<Tag> {
     found.tags.iter().filter_map(read).flatten().collect()
 }
 
-/// The values of a tag by its name; in `ID3v2` of a `TXXX` frame, or `TMOO` for `MOOD`.
-pub(super) fn read_named(path: &Path, name: &str) -> Result<Vec<String>, AudioError> {
-    let mut file = open(path)?;
-    let found = ape::find_id3(&mut file).map_err(|error| AudioError::from_io(path, error))?;
-    let texts = guard(path, || {
-        let mut texts = texts::named(&mut file, found.audio, name).unwrap_or_default();
-        let mut room = id3::MOST;
-        for tag in &found.tags {
-            let plain = id3_texts::plain(tag, &mut room);
-            let Ok(file) = MpegFile::read_from(&mut padded_file(plain), options()) else {
-                continue;
-            };
-            for frame in file.id3v2().into_iter().flatten() {
-                match frame {
-                    Frame::UserText(text) if text.description.eq_ignore_ascii_case(name) => {
-                        texts.push(text.content.to_string());
-                    }
-                    // Version 2.4 has a frame of its own for moods.
-                    Frame::Text(text)
-                        if frame.id_str() == "TMOO" && name.eq_ignore_ascii_case("mood") =>
-                    {
-                        texts.push(text.value.to_string());
-                    }
-                    _ => {}
-                }
-            }
-        }
-        texts.iter().flat_map(|text| values(text)).collect()
-    });
-    Ok(texts.unwrap_or_default())
-}
-
 /// Merges the tags of a file, which fill each other's gaps.
-fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
+fn from_all(all: &[Tag], is_opus: bool) -> TrackTags {
     let mut merged = TrackTags::default();
-    let mut release_types = Vec::new();
     for tag in all {
-        if release_types.is_empty() {
-            let kinds = tag.get_strings(ItemKey::MusicBrainzReleaseType);
-            // One text may have several, with a separator.
-            let kinds = kinds.flat_map(|kinds| kinds.split(['\0', ';', '/', ',', '+']));
-            let kinds = kinds.map(|kind| kind.trim().to_lowercase());
-            release_types.extend(kinds.filter(|kind| !kind.is_empty()));
-        }
         let tags = from_one(tag, is_opus);
         merged.title = merged.title.or(tags.title);
         merged.artist = merged.artist.or(tags.artist);
@@ -148,10 +103,7 @@ fn from_all(all: &[Tag], is_opus: bool) -> FileTags {
             merged.genres = tags.genres;
         }
     }
-    FileTags {
-        tags: merged,
-        release_types,
-    }
+    merged
 }
 
 /// Fields with the year of a release.

@@ -45,21 +45,6 @@ pub(super) fn read(file: &mut File, start: u64) -> io::Result<FileTexts> {
     })
 }
 
-/// The texts with this name, of any program, without those of `ID3v2` tags.
-pub(super) fn named(file: &mut File, start: u64, name: &str) -> io::Result<Vec<String>> {
-    let (all, _) = raw(file, start)?;
-    let mut found = Vec::new();
-    for (_, texts) in all {
-        let old = OldEncoding::detect(texts.iter().map(|(_, text)| text.as_slice()));
-        let is_it = |(known, text): &&(String, Vec<u8>)| {
-            text.len() <= LONGEST_TEXT && last_part(known).eq_ignore_ascii_case(name)
-        };
-        let fitting = texts.iter().filter(is_it);
-        found.extend(fitting.map(|(_, text)| old.decode(text)));
-    }
-    Ok(found)
-}
-
 /// All texts, by kind.
 fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, bool)> {
     let mut head = [0; 12];
@@ -79,7 +64,10 @@ fn raw(file: &mut File, start: u64) -> io::Result<(Vec<(TagType, NamedTexts)>, b
         [b'F', b'O', b'R', b'M', ..] => one(TagType::AiffText, of_aiff(file)?),
         // Readers convert the names in CAF and Matroska to those of Vorbis comments.
         [b'c', b'a', b'f', b'f', ..] => one(TagType::VorbisComments, of_caf(file)?),
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => one(TagType::VorbisComments, mkv::texts(file)),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => {
+            let length = file.metadata()?.len();
+            one(TagType::VorbisComments, mkv::texts(file, length)?)
+        }
         [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b'm', b'o', b'o', b'v', ..] => {
             one(TagType::Mp4Ilst, mp4::texts(file))
         }
@@ -140,7 +128,7 @@ pub(super) fn other_key(name: &str) -> Option<ItemKey> {
 }
 
 /// Fields that lofty maps wrongly: a text with track number and total counts as the total in some kinds of tags; a
-/// release's type has two names; a recording's date has two, in any case, and a prefix in movies.
+/// recording's date has two names, in any case, and a prefix in movies.
 fn key(name: &str) -> Option<ItemKey> {
     if is_original_date(name.rsplit(':').next().unwrap_or_default()) {
         return Some(ItemKey::OriginalReleaseDate);
@@ -148,7 +136,6 @@ fn key(name: &str) -> Option<ItemKey> {
     match name.to_ascii_lowercase().as_str() {
         "trkn" | "track" | "tracknumber" => Some(ItemKey::TrackNumber),
         "disk" | "disc" | "discnumber" => Some(ItemKey::DiscNumber),
-        "releasetype" | "musicbrainz_albumtype" => Some(ItemKey::MusicBrainzReleaseType),
         _ => None,
     }
 }

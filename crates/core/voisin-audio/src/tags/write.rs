@@ -1,7 +1,7 @@
 //! Writing tags, without ever leaving an incomplete file or losing other data.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use super::{TrackTags, WriteOptions, WriteOutcome, carried};
 use super::{ape, flac, frames, id3, mp4_edit, ogg, parts, texts};
 use crate::fill::read_up_to;
 use crate::source::open;
-use crate::{AudioError, AudioInfo, HeldFile, probe};
+use crate::{AudioError, AudioInfo, probe};
 
 /// The new version of a file, beside it; [`commit`](Self::commit) replaces the file.
 pub struct PreparedWrite {
@@ -69,8 +69,8 @@ pub(super) fn prepare(
     if !genres.iter().all(is_text) {
         return Err(unwritable("its genre must be text".to_owned()));
     }
-    // Held until it is replaced, so that another file under its path is not overwritten.
-    let held = HeldFile::open(path)?;
+    // Open until it is replaced, so that another file under its path is not overwritten.
+    let mut file = open(path)?;
     let present = read_tags(path)?;
     let outcome = if present.genres == genres {
         WriteOutcome::Unchanged
@@ -90,11 +90,10 @@ pub(super) fn prepare(
         return Ok(prepared);
     }
     let io = |error| AudioError::from_io(path, error);
-    let target = WriteTarget::of(path, held)?;
+    let target = WriteTarget::of(path, &file)?;
     let info = probe(&target.path)?;
     let kind = kind(&info)
         .ok_or_else(|| unwritable("voisin writes no tags to files of its format".to_owned()))?;
-    let mut file = open(&target.path)?;
     if let Some(at) = ogg::damaged_page(&mut file).map_err(io)? {
         return Err(unwritable(format!(
             "its Ogg page at byte {at} is damaged (its checksum differs) or cut off, and new tags would hide that: get a sound copy first"
@@ -154,12 +153,11 @@ pub(super) fn restore(
     note: &mut dyn FnMut(&Path),
 ) -> Result<bool, AudioError> {
     let io = |error| AudioError::from_io(path, error);
-    let held = HeldFile::open(path)?;
     let mut file = open(path)?;
     if FileDigest::read(&mut file).map_err(io)? != patch.after {
         return Ok(false);
     }
-    let target = WriteTarget::of(path, held)?;
+    let target = WriteTarget::of(path, &file)?;
     if options.dry_run {
         return Ok(true);
     }
@@ -190,30 +188,31 @@ fn rewound(file: &mut File) -> io::Result<&mut File> {
 }
 
 /// A file to be replaced, not a link to it.
-///
-/// It is held until then, so that another file under its path is neither read nor replaced.
 struct WriteTarget {
     path: PathBuf,
-    held: HeldFile,
+    /// Of the open file.
+    before: Metadata,
 }
 
 impl WriteTarget {
     /// # Errors
     /// If it may not be replaced, or not without a loss.
-    fn of(path: &Path, mut held: HeldFile) -> Result<Self, AudioError> {
-        let target =
-            // Renaming over a link would replace the link and leave the file with its old tags.
-            std::fs::canonicalize(path).map_err(|error| AudioError::from_io(path, error))?;
-        held.also_known_as(&target);
-        let before = held.metadata();
+    fn of(path: &Path, file: &File) -> Result<Self, AudioError> {
+        let io = |error| AudioError::from_io(path, error);
+        // Renaming over a link would replace the link and leave the file with its old tags.
+        let target = std::fs::canonicalize(path).map_err(io)?;
+        let before = file.metadata().map_err(io)?;
         if before.permissions().readonly() {
             return Err(AudioError::PermissionDenied {
                 path: path.to_owned(),
             });
         }
-        match copy::loss(before) {
+        match copy::loss(&before) {
             Some(loss) => Err(unwritable(path, loss)),
-            None => Ok(Self { path: target, held }),
+            None => Ok(Self {
+                path: target,
+                before,
+            }),
         }
     }
 
@@ -222,7 +221,7 @@ impl WriteTarget {
         let mut copy = Copy::beside(&self.path, note)
             .map_err(|error| AudioError::from_io(&self.path, error))?;
         // Before the contents are written, so that nobody can read them who cannot read the file.
-        copy.take_after(&self.path, self.held.metadata())
+        copy.take_after(&self.path, &self.before)
             .map_err(|reason| unwritable(&self.path, reason))?;
         Ok(copy)
     }
@@ -236,11 +235,8 @@ struct Replacement {
 
 impl Replacement {
     fn commit(self) -> io::Result<()> {
-        self.copy.replace(
-            &self.target.path,
-            self.target.held.metadata(),
-            self.keep_mtime,
-        )
+        self.copy
+            .replace(&self.target.path, &self.target.before, self.keep_mtime)
     }
 }
 

@@ -10,8 +10,8 @@ use super::title;
 use voisin_base::track::TrackId;
 use voisin_engine::{Engine, EngineError, StrongTags, TrackPage};
 use voisin_explore::TrackMeta;
+use voisin_library::artists::{is_no_album, is_nobody};
 use voisin_library::{Descriptors, Track, licence_id};
-use voisin_music::artists::{is_no_album, is_nobody};
 
 /// The documented JSON of `list`.
 #[derive(Debug, Serialize, JsonSchema)]

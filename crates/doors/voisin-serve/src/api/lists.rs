@@ -1,6 +1,7 @@
 //! Covers and playlist files, for the page.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
@@ -147,21 +148,21 @@ pub(super) async fn cover(
             let library = context.engine.library();
             let song = StoredSong::of(&library.track(id)?);
             // Neither a missing nor a replaced file has a picture of this track.
-            let held = match song.open() {
-                Ok(held) => held,
+            let (path, held) = match song.open() {
+                Ok(opened) => opened,
                 Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
                     return Ok((None, Some(None)));
                 }
                 Err(problem) => return Err(problem),
             };
-            let path = held.path();
-            let picture = beside(path, &library.files().followed_folders()?);
+            let picture = beside(&path, &library.files().followed_folders()?);
             // Either may be added, changed or removed.
+            let of_file = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
             let state = |path: &Path| {
                 let metadata = std::fs::metadata(path).ok()?;
-                Some((metadata.len(), metadata.modified().ok()))
+                Some(of_file(metadata))
             };
-            let file_state = (held.metadata().len(), held.metadata().modified().ok());
+            let file_state = held.metadata().ok().map(of_file);
             // The validator is made of both files' lengths and times, without reading
             // the picture.
             let states = (file_state, picture.as_deref().map(state));
@@ -169,7 +170,7 @@ pub(super) async fn cover(
             if file.is_known(&headers) {
                 return Ok((Some(file), None));
             }
-            let cover = read_cover(path).ok().flatten();
+            let cover = read_cover(&path).ok().flatten();
             let read = |picture: PathBuf| regular_file::read_itself(&picture, LARGEST).ok();
             Ok((Some(file), Some(cover.or_else(|| picture.and_then(read)))))
         })

@@ -21,7 +21,7 @@ pub use source::{Kind, Source};
 pub(crate) use table::read_cells;
 use voisin_audio::tags::read_tags;
 use voisin_base::text::{clean, count};
-use voisin_music::artists::{artists, is_no_album};
+use voisin_library::artists::{artists, is_no_album};
 
 /// A part of a split.
 #[derive(

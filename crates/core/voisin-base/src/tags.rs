@@ -32,11 +32,9 @@ pub struct TrackTags {
     /// The licence: its name or address, or a copyright notice that names a Creative Commons licence.
     pub licence: Option<String>,
     /// Beats per minute in the file's tags, not measured.
-    #[serde(with = "voisin_base::exact::option")]
     pub bpm: Option<f64>,
     /// The key, as spelt in the file.
     pub musical_key: Option<String>,
     /// `ReplayGain` of the track, dB.
-    #[serde(with = "voisin_base::exact::option")]
     pub replay_gain: Option<f64>,
 }

@@ -16,8 +16,8 @@ use plotters::{
     },
 };
 
+use crate::pixels::{self, FINE};
 use voisin_base::text::{base64, xml};
-use voisin_music::pixels::{self, FINE};
 
 const FAMILY: &str = "voisin-sans";
 /// Line height of the font, which sizes in PNG refer to, for letters of size 1, which sizes in SVG refer to.
@@ -25,7 +25,7 @@ const LINE: f64 = 1.164;
 
 /// `DejaVu` Sans, Latin, Greek and Cyrillic, as a TrueType file (see `map/font/README.md`), so that text looks the same
 /// on machines without fonts.
-static FONT: &[u8] = include_bytes!("map/font/DejaVuSans-subset.ttf");
+static FONT: &[u8] = include_bytes!("font/DejaVuSans-subset.ttf");
 
 /// Registers the font; if it cannot be read, drawing fails.
 fn with_font() {
