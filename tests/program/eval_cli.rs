@@ -15,12 +15,11 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/demo");
 #[test]
 fn neighbours_are_measured_on_any_labelled_library() {
     let sandbox = Sandbox::new();
-    let without = sandbox.run(["lab", "lab", "eval", "retrieval"]);
+    let without = sandbox.run(["lab", "eval", "retrieval"]);
     assert_eq!(without.status.code(), Some(2));
     fine(sandbox.run(["add", "--quiet", &format!("{DEMO}/library")]));
     let report = sandbox.path("retrieval.html");
     let found = json(sandbox.run([
-        "lab",
         "lab",
         "eval",
         "retrieval",
@@ -55,7 +54,6 @@ fn neighbours_are_measured_on_any_labelled_library() {
 
     // Labels may be the names of folders.
     let folders = [
-        "lab",
         "lab",
         "eval",
         "retrieval",
@@ -99,7 +97,6 @@ fn neighbours_are_measured_on_any_labelled_library() {
         .collect();
     let join = format!("{},{}", names[0], names[1]);
     let joined = json(sandbox.run([
-        "lab",
         "lab",
         "eval",
         "retrieval",

@@ -87,16 +87,8 @@ fn the_label_source_is_a_property_that_every_verb_obeys() {
             .starts_with("style"),
         "{suspects}"
     );
-    let evaluated = fine_json(sandbox.run([
-        "lab",
-        "lab",
-        "eval",
-        "retrieval",
-        "-k",
-        "3",
-        "--format",
-        "json",
-    ]));
+    let evaluated =
+        fine_json(sandbox.run(["lab", "eval", "retrieval", "-k", "3", "--format", "json"]));
     assert!(
         evaluated["genres"][0]["genre"]
             .as_str()
@@ -334,5 +326,5 @@ fn a_genre_filter_joins_and_splits_in_every_verb() {
     polka(&["clusters", "--genre", "Ambeint"]);
     polka(&["playlist", "--genre", "Ambeint"]);
     polka(&["genres", "Ambeint"]);
-    polka(&["lab", "lab", "eval", "retrieval", "--join", "Ambeint,Rock"]);
+    polka(&["lab", "eval", "retrieval", "--join", "Ambeint,Rock"]);
 }

@@ -158,9 +158,6 @@ fn a_head_is_trained_used_and_found_to_age() {
         &sandbox
             .run([
                 "lab",
-                "lab",
-                "lab",
-                "lab",
                 "eval",
                 "genre",
                 "--repeats",
@@ -525,17 +522,7 @@ fn a_head_of_folders_is_used_in_a_library_without_tags() {
     for verb in [
         &["genres"][..],
         &["labels", "suspects"],
-        &[
-            "lab",
-            "lab",
-            "lab",
-            "lab",
-            "eval",
-            "genre",
-            "--no-rivals",
-            "--repeats",
-            "1",
-        ],
+        &["lab", "eval", "genre", "--no-rivals", "--repeats", "1"],
     ] {
         let output = sandbox.run(verb);
         assert_eq!(code(&output), 0, "{verb:?}: {}", text(&output.stderr));
@@ -634,9 +621,6 @@ fn an_evaluation_of_a_library_has_its_report() {
     let page = sandbox.path("report.html");
     let report = sandbox.run([
         "lab",
-        "lab",
-        "lab",
-        "lab",
         "eval",
         "genre",
         "--folds",
@@ -677,16 +661,7 @@ fn an_evaluation_of_a_library_has_its_report() {
         html.contains("<svg") && html.contains("Genre recognition") && !html.contains("<script")
     );
     // three folders are three groups, too few for five folds
-    let few = sandbox.run([
-        "lab",
-        "lab",
-        "lab",
-        "lab",
-        "eval",
-        "genre",
-        "--group-by",
-        "folder",
-    ]);
+    let few = sandbox.run(["lab", "eval", "genre", "--group-by", "folder"]);
     assert_eq!(code(&few), 2);
     assert!(
         text(&few.stderr).contains("5 folds"),
@@ -694,9 +669,6 @@ fn an_evaluation_of_a_library_has_its_report() {
         text(&few.stderr)
     );
     let alone = json(sandbox.run([
-        "lab",
-        "lab",
-        "lab",
         "lab",
         "eval",
         "genre",
@@ -716,9 +688,6 @@ fn an_evaluation_of_a_library_has_its_report() {
     );
     let plain = [
         "lab",
-        "lab",
-        "lab",
-        "lab",
         "eval",
         "genre",
         "--folds",
@@ -735,9 +704,6 @@ fn an_evaluation_of_a_library_has_its_report() {
         "{words}"
     );
     let album = [
-        "lab",
-        "lab",
-        "lab",
         "lab",
         "eval",
         "genre",
@@ -761,9 +727,6 @@ fn an_evaluation_of_a_library_has_its_report() {
         shelf.put(Path::new(&format!("/music/rare/{i}.mp3")), i, "Rare", 1.0);
     }
     let rare = [
-        "lab",
-        "lab",
-        "lab",
         "lab",
         "eval",
         "genre",

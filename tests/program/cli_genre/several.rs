@@ -51,7 +51,6 @@ fn a_track_counts_in_each_of_its_genres() {
     assert!(twin["distance"].as_f64().unwrap() < 1e-6, "{twin}");
     let report = fine_json(sandbox.run([
         "lab",
-        "lab",
         "eval",
         "genre",
         "--repeats",
