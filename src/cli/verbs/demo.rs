@@ -10,7 +10,6 @@ use crate::cli::add_files::add_files;
 use crate::cli::args::{DemoArgs, ListFormat, ListOutput, ReportFormat};
 use crate::cli::context::Context;
 use crate::cli::render::neighbours::print_neighbours;
-use crate::cli::render::track::FactColumns;
 use crate::cli::render::{self, answers, count};
 use crate::cli::seeds::seeds;
 use voisin_audio::is_audio_candidate;
@@ -57,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &DemoArgs) -> anyhow::Result<Ending> 
     let standing = engine.standing(&seed, &options)?;
     let answer = SimilarAnswer::new(&engine, found, standing)?;
     let output = ListOutput::new(ListFormat::Table);
-    print_neighbours(&seed, &answer, &FactColumns::new([]), &output)?;
+    print_neighbours(&seed, &answer, Vec::new(), &output)?;
 
     print_text("\nWhich genre is a track that is not in the library?")?;
     let stranger = seeds(context, &engine, &[OsString::from(data.join(STRANGER))])?;

@@ -45,11 +45,7 @@ pub(crate) fn run(context: &Context, output: &ListOutput) -> anyhow::Result<Endi
                 // Not in the library, so without an id: a playlist needs only the path.
                 .map(|failure| TrackMeta::of_file(TrackId(0), &failure.path))
                 .collect();
-            print_files(
-                &tracks.iter().collect::<Vec<_>>(),
-                "voisin list --failed",
-                output,
-            )?;
+            print_files(&tracks, "voisin list --failed", output)?;
         }
     }
     Ok(Ending::Fine)

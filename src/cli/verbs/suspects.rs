@@ -129,11 +129,7 @@ fn print(
                     ..TrackMeta::of_file(id, &facts.path)
                 })
                 .collect();
-            print_files(
-                &metas.iter().collect::<Vec<_>>(),
-                "voisin labels suspects",
-                output,
-            )
+            print_files(&metas, "voisin labels suspects", output)
         }
     }
 }

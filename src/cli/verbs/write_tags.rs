@@ -205,11 +205,7 @@ pub(crate) fn run(
                 .iter()
                 .map(|path| TrackMeta::of_file(TrackId(0), path))
                 .collect();
-            print_files(
-                &metas.iter().collect::<Vec<_>>(),
-                "voisin tag",
-                &args.output,
-            )?;
+            print_files(&metas, "voisin tag", &args.output)?;
         }
     }
     let count_of =

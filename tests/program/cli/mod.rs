@@ -199,7 +199,7 @@ fn formats_for_programs_are_complete() {
     let csv = text(&sandbox.run(["similar", "nebula", "--format", "csv"]).stdout);
     assert_eq!(
         csv.lines().next(),
-        Some("rank,id,path,similarity,artist,title,genres,percentile")
+        Some("rank,id,path,similarity,percentile,artist,title,album,genres,seconds")
     );
     let genres = text(&sandbox.run(["classify", "--all", "--format", "csv"]).stdout);
     assert_eq!(genres.lines().count(), 7);

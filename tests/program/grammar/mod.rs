@@ -243,7 +243,7 @@ fn lists_of_tracks_have_all_formats() {
     let one = fine(run("similar id:24 --unlike id:1 -l 2 --format csv"));
     assert!(
         one.starts_with(
-            "rank,id,path,similarity,similarity_to_unlike,artist,title,genres,percentile\n"
+            "rank,id,path,similarity,similarity_to_unlike,percentile,artist,title,album,genres,seconds\n"
         ),
         "{one}"
     );
