@@ -135,11 +135,6 @@ fn pull_returns_every_record_as_it_was_pushed() {
     let sandbox = sandbox_with(300);
     let url = server.url();
     assert_eq!(code(&sandbox.run(["labels", "set", "id:10", "Zouk"])), 0);
-    Library::open(&sandbox.path("library"), OpenMode::ReadWrite)
-        .unwrap()
-        .settings_mut()
-        .set_setting("person", Some("composer"))
-        .unwrap();
     // Numbers with all digits, and a file whose path is its title.
     let mut odd = track(300, [&[1.0][..], &[0.0; DIMENSION - 1]].concat());
     odd.facts.audio.seconds = 180.036_281_179_138_3;
@@ -164,15 +159,6 @@ fn pull_returns_every_record_as_it_was_pushed() {
     };
     assert_eq!(pull(&other)["added"], 301);
     assert_eq!(pull(&other)["added"], 0);
-    let person = Library::open(&other.path("library"), OpenMode::ReadOnly)
-        .unwrap()
-        .settings()
-        .setting("person");
-    assert_eq!(
-        person.unwrap().as_deref(),
-        Some("composer"),
-        "whom tracks count as by"
-    );
     assert_eq!(
         facts(&other),
         facts(&sandbox),

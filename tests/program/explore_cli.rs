@@ -797,27 +797,31 @@ fn rough_duplicates_are_copies_and_no_others() {
 #[test]
 fn artists_are_ranked_by_distance() {
     let (sandbox, _) = library(&["metal", "folk", "ambient"]);
-    let all = rows(&fine(sandbox.run(["artists", "--format", "csv"])));
+    let all =
+        rows(&fine(sandbox.run([
+            "similar", "--by", "artist", "-l", "all", "--format", "csv",
+        ])));
     let muldjord = all.iter().find(|row| row["artist"] == "Muldjord").unwrap();
     assert_eq!(muldjord["tracks"], "4");
-    let near =
-        rows(&fine(sandbox.run([
-            "artists", "muldjord", "--format", "csv", "--limit", "3",
-        ])));
+    let near = rows(&fine(sandbox.run([
+        "similar", "--by", "artist", "muldjord", "--format", "csv", "--limit", "3",
+    ])));
     assert_eq!(near.len(), 3);
     assert!(
         ["Obsidian Shell", "Martin Linda"].contains(&near[0]["artist"].as_str()),
         "{near:?}"
     );
-    let part =
-        rows(&fine(sandbox.run([
-            "artists", "MULDJ", "--format", "csv", "--limit", "3",
-        ])));
+    let part = rows(&fine(sandbox.run([
+        "similar", "--by", "artist", "MULDJ", "--format", "csv", "--limit", "3",
+    ])));
     assert_eq!(part, near, "a part of the name that is unique");
     for nobody in ["nobody", "o", ""] {
-        let output = sandbox.run(["artists", nobody]);
+        let output = sandbox.run(["similar", "--by", "artist", nobody]);
         assert_eq!(output.status.code(), Some(1), "{nobody}");
-        assert!(text(&output.stderr).contains("voisin artists"), "{nobody}");
+        assert!(
+            text(&output.stderr).contains("voisin similar --by artist"),
+            "{nobody}"
+        );
     }
 }
 

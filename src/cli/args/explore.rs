@@ -1,14 +1,13 @@
-//! The verbs that explore: clusters, map, path, playlist, artists, duplicates.
+//! The verbs that explore: clusters, map, path, playlist, duplicates.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
 use super::units::RandomArgs;
-use super::{ListOutput, TableFormat, one_of};
-use voisin_library::Person;
+use super::{ListOutput, TableFormat};
 use voisin_questions::Filters;
-use voisin_questions::explore::{Clusters, Duplicates, NearArtists, PathBetween};
+use voisin_questions::explore::{Clusters, Duplicates, PathBetween};
 use voisin_questions::playlist::Playlist;
 use voisin_questions::seed::NamedSeed;
 use voisin_questions::values::Limit;
@@ -71,47 +70,6 @@ pub(crate) struct PlaylistArgs {
     pub(crate) seed: Vec<NamedSeed>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
-}
-
-/// Show artists, and which are near to each other
-///
-/// Nearness compares all tracks of both, not only their means. A track belongs to every artist that its artist tag names, or,
-/// after --count-by composer, to its composers.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  voisin artists 'nina simone'\n  voisin artists --count-by composer"
-)]
-pub(crate) struct ArtistsArgs {
-    /// From now on, attribute this library's tracks to their artists, or to their composers where the tags name them: in
-    /// `artists`, --max-per-artist and evaluation [default: as it was set; artist]
-    #[arg(long, value_name = "artist|composer", value_parser = one_of::<Person>(["artist", "composer"]))]
-    pub(crate) count_by: Option<Person>,
-    #[command(flatten)]
-    pub(crate) makers: MakersArgs,
-}
-
-/// Show albums, and which sounds like which
-///
-/// Nearness compares all tracks of both, not only their means. An album is identified by its title and its artist, or, where
-/// the tags name no album artist, by its folder.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  voisin albums 'kind of blue'")]
-pub(crate) struct AlbumsArgs {
-    #[command(flatten)]
-    pub(crate) makers: MakersArgs,
-}
-
-/// Options of `artists` and `albums`.
-#[derive(Debug, Args)]
-pub(crate) struct MakersArgs {
-    #[command(flatten)]
-    pub(crate) question: NearArtists,
-    /// Number at most [default: 10 near a named one, else all]
-    #[arg(long, short, value_name = "N|all", allow_negative_numbers = true)]
-    pub(crate) limit: Option<Limit>,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    pub(crate) format: TableFormat,
 }
 
 /// Find the same recording in several files (nothing is deleted)

@@ -21,12 +21,9 @@ mod train;
 mod units;
 
 use std::collections::HashSet;
-use std::error::Error;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use crate::cli::verbs::Command;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, ValueHint};
 use voisin_encoder::DeviceChoice;
 use voisin_questions::Filters;
@@ -34,10 +31,7 @@ use voisin_questions::Filters;
 pub(crate) use backend::{PullArgs, PushArgs};
 pub(crate) use eval::{EvalArgs, EvalCommand, EvalOutput, RetrievalArgs};
 pub(crate) use eval_genre::EvalGenreArgs;
-pub(crate) use explore::{
-    AlbumsArgs, ArtistsArgs, ClustersArgs, DuplicatesArgs, MakersArgs, MapArgs, PathArgs,
-    PlaylistArgs,
-};
+pub(crate) use explore::{ClustersArgs, DuplicatesArgs, MapArgs, PathArgs, PlaylistArgs};
 pub(crate) use find::FindArgs;
 pub(crate) use genre::{ClassifyArgs, GenresArgs, SuspectsArgs, TagArgs};
 pub(crate) use lab::{
@@ -53,22 +47,12 @@ pub(crate) use library::{EmbedParquetArgs, ExportFormat};
 pub(crate) use list::{ListArgs, ShowArgs};
 pub(crate) use model::{CompletionsArgs, ModelArgs, ModelCommand};
 pub(crate) use search::{
-    ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
+    By, ListFormat, ListOutput, ReportFormat, SimilarArgs, TableFormat, check_csv_ending,
 };
 pub(crate) use serve::{McpArgs, ServeArgs};
 pub(crate) use source::BackendArgs;
 pub(crate) use train::TrainArgs;
 pub(crate) use units::RandomArgs;
-
-/// A parser that accepts one of `names` and converts it by the type's [`FromStr`].
-fn one_of<T>(
-    names: impl IntoIterator<Item = impl Into<PossibleValue>>,
-) -> impl TypedValueParser<Value = T>
-where
-    T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
-}
 
 /// Finds tracks that sound alike, names their genres, and shows how genres cluster.
 ///

@@ -18,15 +18,27 @@ use voisin_questions::Similar;
 /// and their exact duplicates are left out of the results. With --from and --to only this part of the seed is searched by, read from its file.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4"
+    mut_arg("seeds", |seeds| seeds.required(false).required_unless_present("by")),
+    after_help = "Examples:\n  voisin similar ~/Music/song.flac\n  voisin similar 'nina simone sinnerman' --limit 30 --max-per-artist 2 --format m3u8 > alike.m3u8\n  voisin similar id:17 --genre jazz --year 1950-1969\n  voisin similar id:17 --bpm 120-128 --key compatible --sort bpm\n  voisin similar song.flac --from 1:05 --to 1:15\n  voisin similar id:17 --unlike id:4\n  voisin similar --by artist 'nina simone'"
 )]
 pub(crate) struct SimilarArgs {
     #[command(flatten)]
     pub(crate) question: Similar,
+    /// Artists, or albums, near to the one that the words name; without words all of them, each with its nearest. All tracks
+    /// of both are compared
+    #[arg(long, value_enum, conflicts_with_all = ["unlike", "from", "to", "sort", "max_per_artist", "min_similarity"])]
+    pub(crate) by: Option<By>,
     #[command(flatten)]
     pub(crate) output: ListOutput,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+}
+
+/// What is compared in place of tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Artist,
+    Album,
 }
 
 /// Refuses a file for a table whose ending stands for something else.

@@ -66,8 +66,8 @@ fn words(remedy: &Remedy) -> String {
         Remedy::NameTracks => "name files, id:NUMBER, words, playlists or folders",
         Remedy::SeeTracks => "\"voisin list\" lists all tracks",
         Remedy::SeeFolders => "\"voisin list --sort path\" shows its folders",
-        Remedy::SeeArtists => "\"voisin artists\" lists all artists",
-        Remedy::SeeAlbums => "\"voisin albums\" lists all albums",
+        Remedy::SeeArtists => "\"voisin similar --by artist -l all\" lists all artists",
+        Remedy::SeeAlbums => "\"voisin similar --by album -l all\" lists all albums",
         Remedy::SeeGenres => "\"voisin genres\" lists all genres",
         Remedy::SeeClusters => "\"voisin clusters\" lists all clusters",
         Remedy::SeeWords(known) => {

@@ -1,37 +1,32 @@
-//! `voisin artists` and `voisin albums`.
+//! `voisin similar --by artist|album`.
 
-use crate::cli::args::{ArtistsArgs, MakersArgs, TableFormat};
+use crate::cli::args::{By, ListFormat, SimilarArgs};
 use crate::cli::context::Context;
 use crate::cli::render::{self, Align, Table};
 use crate::cli::{Ending, NothingFound};
 use voisin_explore::artists::{ArtistSummary, Makers, NearArtist};
 use voisin_questions::answers::artists::{ArtistJson, FoundArtists};
-use voisin_questions::values::Limit;
+use voisin_questions::explore::NearArtists;
 
-/// Default number of neighbours of a named one.
-const NEAREST: usize = 10;
-
-pub(crate) fn artists(context: &Context, args: &ArtistsArgs) -> anyhow::Result<Ending> {
-    // Set first, so that it applies to this answer.
-    if let Some(person) = args.count_by {
-        context
-            .open_engine()?
-            .library_mut()
-            .settings_mut()
-            .set_person(person)?;
+pub(super) fn run(context: &Context, args: &SimilarArgs, by: By) -> anyhow::Result<Ending> {
+    let format = args.output.format;
+    if matches!(format, ListFormat::M3u8 | ListFormat::Paths) {
+        anyhow::bail!("--by lists no tracks, expected with it --format table, json or csv");
     }
-    run(context, Makers::Artists, &args.makers)
-}
-
-pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyhow::Result<Ending> {
     let mut engine = context.open_engine()?;
-    let usual = if args.question.name.is_some() {
-        NEAREST.into()
-    } else {
-        Limit::from(0)
+    let makers = match by {
+        By::Artist => Makers::Artists,
+        By::Album => Makers::Albums,
     };
-    let limit = args.limit.unwrap_or(usual).of(usize::MAX);
-    let found = args.question.all(&mut engine, makers, limit)?;
+    let words: Vec<String> = args
+        .question
+        .seeds
+        .iter()
+        .map(|word| word.written().to_string_lossy().into_owned())
+        .collect();
+    let name = (!words.is_empty()).then(|| words.join(" "));
+    let limit = args.question.limit.of(usize::MAX);
+    let found = NearArtists { name }.all(&mut engine, makers, limit)?;
     let one = makers.one();
     let nothing = match &found {
         FoundArtists::All(all) if all.is_empty() => Some(format!(
@@ -45,14 +40,14 @@ pub(crate) fn run(context: &Context, makers: Makers, args: &MakersArgs) -> anyho
     if let Some(text) = nothing {
         return Err(NothingFound(text).into());
     }
-    if args.format == TableFormat::Json {
+    if format == ListFormat::Json {
         let tracks = found.tracks(&engine)?;
         render::print_json(&ArtistJson::list(found, |id| tracks.get(&id)))?;
         return Ok(Ending::Fine);
     }
     match &found {
-        FoundArtists::All(all) => print_all(all, makers, args.format)?,
-        FoundArtists::Near(near) => print_near(near, makers, args.format)?,
+        FoundArtists::All(all) => print_all(all, makers, format)?,
+        FoundArtists::Near(near) => print_near(near, makers, format)?,
     }
     Ok(Ending::Fine)
 }
@@ -74,7 +69,7 @@ fn headed(makers: Makers, others: &[(&'static str, Align)]) -> Vec<(&'static str
     [first, others].concat()
 }
 
-fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> anyhow::Result<()> {
+fn print_all(found: &[ArtistSummary], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
     let others = [
         ("tracks", Align::Right),
         ("cohesion", Align::Right),
@@ -104,7 +99,7 @@ fn print_all(found: &[ArtistSummary], makers: Makers, format: TableFormat) -> an
     print(&headed(makers, &others), rows, format)
 }
 
-fn print_near(near: &[NearArtist], makers: Makers, format: TableFormat) -> anyhow::Result<()> {
+fn print_near(near: &[NearArtist], makers: Makers, format: ListFormat) -> anyhow::Result<()> {
     let others = [("tracks", Align::Right), ("similarity", Align::Right)];
     let rows = near.iter().map(|one| {
         let mut cells = names(one.album.as_deref(), &one.artist);
@@ -117,9 +112,9 @@ fn print_near(near: &[NearArtist], makers: Makers, format: TableFormat) -> anyho
 fn print(
     columns: &[(&'static str, Align)],
     rows: impl Iterator<Item = Vec<String>>,
-    format: TableFormat,
+    format: ListFormat,
 ) -> anyhow::Result<()> {
-    if format == TableFormat::Csv {
+    if format == ListFormat::Csv {
         return render::print_csv(
             columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             rows,

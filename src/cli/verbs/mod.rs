@@ -8,7 +8,6 @@ use super::Ending;
 use super::args;
 use super::context::Context;
 use super::database;
-use voisin_explore::artists::Makers;
 
 mod add;
 mod artists;
@@ -65,8 +64,6 @@ pub(crate) enum Command {
     Tag(Box<args::TagArgs>),
     Map(args::MapArgs),
     Clusters(Box<args::ClustersArgs>),
-    Artists(args::ArtistsArgs),
-    Albums(args::AlbumsArgs),
     Duplicates(args::DuplicatesArgs),
     Serve(Box<args::ServeArgs>),
     Mcp(args::McpArgs),
@@ -100,8 +97,6 @@ impl Command {
             Self::Tag(args) => tag::run(context, &args),
             Self::Map(args) => map::run(context, &args),
             Self::Clusters(args) => clusters::run(context, &args),
-            Self::Artists(args) => artists::artists(context, &args),
-            Self::Albums(args) => artists::run(context, Makers::Albums, &args.makers),
             Self::Duplicates(args) => duplicates::run(context, &args),
             Self::Serve(args) => serve::run(context, *args),
             Self::Mcp(args) => mcp::run(context, &args),

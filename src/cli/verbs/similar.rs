@@ -1,5 +1,6 @@
 //! `voisin similar`.
 
+use super::artists;
 use crate::cli::Ending;
 use crate::cli::args::{ListFormat, SimilarArgs};
 use crate::cli::context::Context;
@@ -12,6 +13,9 @@ use voisin_questions::Similar;
 
 pub(crate) fn run(context: &Context, args: &SimilarArgs) -> anyhow::Result<Ending> {
     args.output.check(context)?;
+    if let Some(by) = args.by {
+        return artists::run(context, args, by);
+    }
     let question = &args.question;
     question.validate(question.seeds.len())?;
     let mut source = source::open(context, &args.backend)?;

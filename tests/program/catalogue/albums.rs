@@ -28,7 +28,7 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
     sound(&music.join("single.wav"), 6, &[("TPE1", "Ann")]);
     fine(sandbox.run(["add", music.to_str().unwrap()]));
 
-    let all = fine_json(sandbox.run(["albums", "--format", "json"]));
+    let all = fine_json(sandbox.run(["similar", "--by", "album", "--format", "json"]));
     let named: Vec<(&str, &str, u64)> = all
         .as_array()
         .unwrap()
@@ -53,7 +53,7 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
         all[0]["nearest"]["album"].is_string() && all[2]["cohesion"].is_null(),
         "{all}"
     );
-    let near = fine_json(sandbox.run(["albums", "ann hits", "--format", "json"]));
+    let near = fine_json(sandbox.run(["similar", "--by", "album", "ann hits", "--format", "json"]));
     let near = near.as_array().unwrap();
     assert_eq!(near.len(), 2);
     assert!(
@@ -61,16 +61,17 @@ fn albums_are_compared_and_listed_by_disc_and_number() {
         "{near:?}"
     );
     assert!(near.iter().all(|one| one["artist"] != "Ann"));
-    let several = sandbox.run(["albums", "hits"]);
+    let several = sandbox.run(["similar", "--by", "album", "hits"]);
     assert_eq!(code(&several), 1);
     let stderr = text(&several.stderr);
     assert!(
-        stderr.contains("no album \"hits\"") && stderr.contains("\"voisin albums\" lists"),
+        stderr.contains("no album \"hits\"")
+            && stderr.contains("\"voisin similar --by album -l all\" lists"),
         "{stderr}"
     );
     // A name longer than the query.
     assert!(
-        fine(sandbox.run(["albums", "--format", "csv"]))
+        fine(sandbox.run(["similar", "--by", "album", "--format", "csv"]))
             .starts_with("album,artist,tracks,cohesion,")
     );
 

@@ -434,7 +434,7 @@ fn a_track_belongs_to_each_of_its_artists() {
         );
     }
     fine(sandbox.run(["add", music.to_str().unwrap()]));
-    let artists = fine_json(sandbox.run(["artists", "--format", "json"]));
+    let artists = fine_json(sandbox.run(["similar", "--by", "artist", "--format", "json"]));
     let mut counted: Vec<(String, u64)> = artists
         .as_array()
         .unwrap()

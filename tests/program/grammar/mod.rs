@@ -148,7 +148,11 @@ fn limits_are_one_option() {
             "{verb}"
         );
     }
-    for verb in ["playlist --seed id:1", "labels suspects --all", "artists"] {
+    for verb in [
+        "playlist --seed id:1",
+        "labels suspects --all",
+        "similar --by artist",
+    ] {
         assert_eq!(
             rows(&format!("{verb} -l 2")).as_array().unwrap().len(),
             2,
@@ -310,7 +314,7 @@ fn exit_codes_are_those_of_the_table() {
     for line in [
         "similar zzz",
         "similar id:999",
-        "artists nobody",
+        "similar --by artist nobody",
         "remove id:999",
         "path id:1 zzz",
     ] {
@@ -332,9 +336,9 @@ fn exit_codes_are_those_of_the_table() {
 
 #[test]
 fn names_are_compared_without_case_accents_and_punctuation() {
-    let near = |name: &str| fine(demo().run(["artists", name, "-l", "3"]));
+    let near = |name: &str| fine(demo().run(["similar", "--by", "artist", name, "-l", "3"]));
     assert_eq!(near("OMRI LÁHAV"), near("omri-lahav"));
-    assert!(stderr_of("artists muldjrd", 1).contains("did you mean Muldjord?"));
+    assert!(stderr_of("similar --by artist muldjrd", 1).contains("did you mean Muldjord?"));
 }
 
 #[test]
@@ -380,7 +384,8 @@ fn seeds_are_named_in_the_same_way_everywhere() {
             "{verb}"
         );
         assert!(
-            stderr_of(&format!("{verb} album:nothing"), 1).contains("\"voisin albums\" lists"),
+            stderr_of(&format!("{verb} album:nothing"), 1)
+                .contains("\"voisin similar --by album -l all\" lists"),
             "{verb}"
         );
         assert!(

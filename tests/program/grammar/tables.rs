@@ -29,7 +29,7 @@ fn tables_fit_the_terminal() {
         "clusters --clusters 6",
         "labels suspects --all -l 3",
         "genres",
-        "artists",
+        "similar --by artist",
         "list --sort album",
         "classify --all",
         "list",

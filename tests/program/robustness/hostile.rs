@@ -72,7 +72,7 @@ fn no_verb_lets_a_tag_command_a_terminal() {
             vec!["classify", "--all"],
             vec!["genres"],
             vec!["clusters"],
-            vec!["artists"],
+            vec!["similar", "--by", "artist"],
             vec!["duplicates"],
         ] {
             let what = format!("{verb:?} {format}");
@@ -127,7 +127,7 @@ fn no_cell_is_a_formula() {
         vec!["list", "--failed"],
         vec!["classify", "--all"],
         vec!["clusters"],
-        vec!["artists"],
+        vec!["similar", "--by", "artist"],
     ] {
         tables.push(
             sandbox

@@ -7,7 +7,7 @@ use voisin_library::{Library, Track, fold};
 
 /// The artists that a track counts for: "A feat. B" counts for A and for B.
 pub(super) fn artists_of(track: &Track) -> Vec<String> {
-    track.people().into_iter().map(fold).collect()
+    track.artists().into_iter().map(fold).collect()
 }
 
 /// A limit of tracks per artist; tracks without an artist are not limited.

@@ -456,7 +456,6 @@ pub fn meta(track: &Track, taxonomy: &Taxonomy) -> TrackMeta {
     TrackMeta {
         title: track.tags.title.clone().unwrap_or_default(),
         artist: track.main_artist().map(str::to_owned),
-        composers: track.composers.clone(),
         album: track.album().map(str::to_owned),
         album_artist: track.tags.album_artist.clone(),
         genres,

@@ -203,7 +203,7 @@ impl Artists {
         let new: Vec<TrackId> = tracks.filter(|track| !self.0.contains_key(track)).collect();
         for track in engine.library.tracks_by_id(&new)? {
             self.0
-                .insert(track.id, track.people().into_iter().map(fold).collect());
+                .insert(track.id, track.artists().into_iter().map(fold).collect());
         }
         Ok(())
     }

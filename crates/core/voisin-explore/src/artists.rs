@@ -137,7 +137,7 @@ fn bodies(vectors: ArrayView2<'_, f32>, meta: &[TrackMeta], makers: Makers) -> V
             let tracks: Vec<&TrackMeta> = rows.iter().map(|&row| &meta[row]).collect();
             let (name, artist, album) = match makers {
                 Makers::Artists => {
-                    let named = tracks.iter().flat_map(|track| track.people());
+                    let named = tracks.iter().flat_map(|track| track.artists());
                     // A track of several artists has names of others as well, which are no spellings of
                     // this one.
                     let spellings = named.filter(|name| name.to_lowercase() == key);

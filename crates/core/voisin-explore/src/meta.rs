@@ -25,9 +25,6 @@ pub struct TrackMeta {
     pub title: String,
     /// Artist from the tags.
     pub artist: Option<String>,
-    /// Its composers, if the library is set to these in place of artists.
-    #[serde(skip)]
-    pub composers: Option<String>,
     /// Album from the tags.
     pub album: Option<String>,
     /// Album artist from the tags.
@@ -72,7 +69,6 @@ impl TrackMeta {
             raw_path: None,
             title: String::new(),
             artist: None,
-            composers: None,
             album: None,
             album_artist: None,
             genres: Vec::new(),
@@ -155,19 +151,14 @@ impl TrackMeta {
         &self.path[..end]
     }
 
-    /// Its artists, or the composers in their place.
-    pub fn people(&self) -> Vec<&str> {
-        artists(
-            self.composers
-                .as_deref()
-                .or(self.artist.as_deref())
-                .unwrap_or_default(),
-        )
+    /// Its artists.
+    pub fn artists(&self) -> Vec<&str> {
+        artists(self.artist.as_deref().unwrap_or_default())
     }
 
     /// The same in lower case as keys; empty if unknown.
     pub fn artist_keys(&self) -> Vec<String> {
-        self.people().into_iter().map(str::to_lowercase).collect()
+        self.artists().into_iter().map(str::to_lowercase).collect()
     }
 
     /// A key of its album: the title without a disc's name, and the album artist or else the folder, which is common to

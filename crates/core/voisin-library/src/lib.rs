@@ -84,8 +84,8 @@ pub use scales::{ScaleBound, ScaleName, ScaleValue, Scales};
 pub use track_set::TrackSet;
 pub use types::{
     AttachOutcome, AudioFacts, Changes, Descriptors, Failure, FileRecord, FileState, MissingFile,
-    NewTrack, OpenMode, Person, Removed, Resolution, Status, StoredFile, StoredModel, Track,
-    TrackFilter, TrackWindows, Vectors, WordBound, mtime_ns,
+    NewTrack, OpenMode, Removed, Resolution, Status, StoredFile, StoredModel, Track, TrackFilter,
+    TrackWindows, Vectors, WordBound, mtime_ns,
 };
 pub use voisin_base::musical_key::MusicalKey;
 pub use voisin_base::tags::TrackTags;
@@ -100,9 +100,6 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// Name of the database inside a library's folder.
 pub const DATABASE: &str = "voisin.db";
-
-/// Setting: whether a track counts as by its artist or its composer. Also read by SQL queries of tracks.
-const PERSON: &str = "person";
 
 type Result<T, E = LibraryError> = std::result::Result<T, E>;
 
@@ -381,14 +378,6 @@ impl<L: Deref<Target = Library>> ChangeTable<L> {
 }
 
 impl<L: Deref<Target = Library>> SettingTable<L> {
-    /// Whether a track counts as by its artist or its composer.
-    pub fn person(&self) -> Result<Person> {
-        Ok(self
-            .setting(PERSON)?
-            .and_then(|name| name.parse().ok())
-            .unwrap_or_default())
-    }
-
     /// A setting of this library, such as the number of windows a track.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
         let sql = "SELECT value FROM settings WHERE name = ?1";
@@ -397,11 +386,6 @@ impl<L: Deref<Target = Library>> SettingTable<L> {
 }
 
 impl<L: DerefMut<Target = Library>> SettingTable<L> {
-    /// Sets whether a track counts as by its artist or its composer.
-    pub fn set_person(&mut self, person: Person) -> Result<()> {
-        self.set_setting(PERSON, Some(person.name()))
-    }
-
     /// Stores a setting of this library; `None` deletes it.
     pub fn set_setting(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         self.write(|tx| {

@@ -60,13 +60,12 @@ macro_rules! tag_columns {
 }
 
 // Column numbers in `new_track` and `read_tracks` follow this order: 11 is the file's path, 15 its
-// number, 16 the first of its tags, 30 the composer who counts as the track's person.
+// number, 16 the first of its tags.
 const TRACK_QUERY: &str = concat!(
     "SELECT a.id, a.content, a.seconds, a.sample_rate, a.channels, a.container, a.codec, a.packets, a.damaged_packets,
      a.added_at, a.last_path, f.path, f.size, f.mtime_ns, f.track, f.id, ",
     tag_columns!(),
-    ", CASE (SELECT value FROM settings WHERE name = 'person') WHEN 'composer' THEN c.composer END
-      FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
+    " FROM audio a LEFT JOIN files f ON f.track = a.id LEFT JOIN tags t ON t.file = f.id
       LEFT JOIN credits c ON c.file = f.id"
 );
 
@@ -447,7 +446,6 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         Some(file) => tags_at(connection, row, file, 16)?,
         None => TrackTags::default(),
     };
-    let composers = text(row, 30)?;
     let id = TrackId(row.get(0)?);
     let added_at = row.get(9)?;
     Ok(Track {
@@ -456,7 +454,6 @@ fn new_track(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Track> 
         added_at,
         files: Vec::new(),
         tags,
-        composers,
         path,
     })
 }

@@ -140,8 +140,6 @@ pub struct Track {
     pub files: Vec<StoredFile>,
     /// Tags of the first file.
     pub tags: TrackTags,
-    /// Its composers, if these count in place of its artists: see [`Person`].
-    pub composers: Option<String>,
     /// The path of its first file; without files the last path.
     pub path: PathBuf,
 }
@@ -169,15 +167,6 @@ impl Track {
     /// All people in the artist, or in the album artist if there is none; the first is the main one.
     pub fn artists(&self) -> Vec<&str> {
         self.main_artist().map(artists).unwrap_or_default()
-    }
-
-    /// The people that it counts as by, in limits of tracks per person and in folds that keep a
-    /// person's tracks together: its artists, or its composers if the library is set so and a file
-    /// has one.
-    pub fn people(&self) -> Vec<&str> {
-        self.composers
-            .as_deref()
-            .map_or_else(|| self.artists(), artists)
     }
 
     /// The facts by which copies of it are recognised.
@@ -212,38 +201,6 @@ impl Track {
                 .to_string_lossy()
                 .into_owned(),
         }
-    }
-}
-
-/// Whom a track counts as by, in limits of tracks per person, in `artists`, and in folds, which never split a person's
-/// tracks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Person {
-    /// Its artists.
-    #[default]
-    Artist,
-    /// Its composers if a file has any, else its artists.
-    Composer,
-}
-
-impl Person {
-    /// `artist` or `composer`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Artist => "artist",
-            Self::Composer => "composer",
-        }
-    }
-}
-
-impl std::str::FromStr for Person {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let known = [Self::Artist, Self::Composer]
-            .into_iter()
-            .find(|person| person.name() == text);
-        known.ok_or_else(|| format!("expected artist or composer, found \"{text}\""))
     }
 }
 

@@ -17,7 +17,7 @@ use voisin_library::{Intake, Library, MergeOutcome, StoredMean, Track, TrackReco
 const BATCH: usize = 1000;
 
 /// Settings of a library that are sent with it.
-const SETTINGS: [&str; 3] = ["labels", "windows", "person"];
+const SETTINGS: [&str; 2] = ["labels", "windows"];
 
 /// Files of a library's folder that are sent with it.
 const FILES: [&str; 1] = [SYNONYMS];

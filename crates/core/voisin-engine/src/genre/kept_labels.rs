@@ -14,7 +14,6 @@ use super::labels::{LabelSource, LabelledTracks, Labeller, TrackDisplay, artist_
 use crate::{Engine, EngineError};
 use voisin_base::track::TrackId;
 use voisin_genre::{Familiarity, Genre, LabelCount, MeasuredFamiliarity, Priors, Taxonomy};
-use voisin_library::Person;
 use voisin_library::{LabelTotals, OpenMode};
 
 /// Tracks from which the summary is stored; in smaller libraries all labels are read quickly.
@@ -209,10 +208,7 @@ impl Engine {
 
     fn name_of_kept(&self) -> Result<String, EngineError> {
         let fingerprint = &self.model()?.fingerprint;
-        Ok(match self.library.settings().person()? {
-            Person::Artist => format!("labels.{fingerprint}"),
-            Person::Composer => format!("labels.composer.{fingerprint}"),
-        })
+        Ok(format!("labels.{fingerprint}"))
     }
 
     /// The current state of the library, without computed values.

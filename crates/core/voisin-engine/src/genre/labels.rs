@@ -144,11 +144,7 @@ impl TrackDisplay {
     /// The facts of a track.
     pub fn of(track: &Track) -> Self {
         Self {
-            artist: track
-                .composers
-                .as_deref()
-                .or_else(|| track.main_artist())
-                .map(str::to_owned),
+            artist: track.main_artist().map(str::to_owned),
             display: track.display_name(),
             path: track.path.clone(),
         }
@@ -182,7 +178,7 @@ impl TrackDisplay {
 /// one group.
 pub(super) fn artist_group(track: &Track) -> String {
     track
-        .people()
+        .artists()
         .first()
         .map_or_else(|| album_group(track), |artist| fold(artist))
 }

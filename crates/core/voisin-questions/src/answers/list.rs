@@ -147,7 +147,7 @@ impl TrackJson {
             title: track.display_title().to_owned(),
             album: track.album.clone(),
             album_artist: track.album_artist.clone(),
-            composer: track.composers.clone(),
+            composer: None,
             genres: track.genres.clone(),
             year: track.year,
             seconds: track.seconds,
